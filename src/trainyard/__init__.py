@@ -1,0 +1,1 @@
+"""Trainyard runs Keras experiments that are described, not programmed."""

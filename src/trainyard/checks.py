@@ -1,0 +1,133 @@
+"""Whether a config makes sense, as far as that can be known without data and without TensorFlow.
+
+Every field is held against its type and its `Rule`, then sections and the whole are asked for contradictions. All
+mistakes are reported at once, each with its dotted path, what was expected and what was received.
+
+Before it: schema, registry. After it: compose, which checks what it composed, and run, which checks what it is handed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from trainyard.errors import ConfigError
+from trainyard.registry import did_you_mean
+from trainyard.schema import ComponentConfig, Rule, RunConfig, rule_of
+
+
+def validate(config: RunConfig) -> None:
+    """Checks everything about a config that needs no data.
+
+    Args:
+        config: The whole config, composed from YAML or made in Python.
+
+    Raises:
+        ConfigError: With a line per mistake: the dotted path, what was expected, what was received, what to do.
+    """
+    problems = list(_section_problems(config, ""))
+    if not problems:  # a contradiction between sections means something only where each section is sound
+        problems = [f"{path}: {message}" for path, message in config.problems()]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def describe_type(kind: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 - any annotation
+    """Returns what a field accepts, in words: ``'a number above 0, or null'``."""
+    rule = rule or Rule()
+    options = _alternatives(kind, rule)
+    words = [_TYPE_WORDS.get(option) or _describe_list(option) for option in options]
+    description = " or ".join(words)
+    if rule.choices:
+        description = "one of " + ", ".join(rule.choices) + ("" if list not in map(typing.get_origin, options) else ", or a list of them")
+    if bounds := rule.describe_bounds():
+        description += f" {bounds}" if list not in map(typing.get_origin, options) else f", each {bounds}"
+    return description + (", or null" if _is_optional(kind) else "")
+
+
+_TYPE_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    dict[str, str]: "a mapping of text to text",
+}
+
+
+def _describe_list(kind: Any) -> str:  # noqa: ANN401 - any annotation
+    if typing.get_origin(kind) in (list, typing.List):  # noqa: UP006 - OmegaConf reports the old spelling
+        (item,) = typing.get_args(kind)
+        return "a list of " + {int: "whole numbers", float: "numbers", str: "texts"}.get(item, item.__name__)
+    return "a section with fields of its own"
+
+
+def _section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
+    hints = typing.get_type_hints(type(section))
+    found_any = False
+    for spec in dataclasses.fields(section):
+        dotted = f"{path}.{spec.name}" if path else spec.name
+        for problem in _field_problems(getattr(section, spec.name), hints[spec.name], rule_of(spec), dotted):
+            found_any = True
+            yield problem
+    if isinstance(section, ComponentConfig):
+        if section.name != section.registered_name:
+            yield (
+                f"{path}.name: fixed to {section.registered_name!r}, got {section.name!r}. "
+                f"To choose another component: {path}={section.name}"
+            )
+        if not found_any:
+            yield from (f"{path}.{name}: {message}" for name, message in section.problems())
+
+
+def _field_problems(value: Any, kind: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
+    if dataclasses.is_dataclass(kind):
+        if isinstance(value, typing.cast("type", kind)):
+            yield from _section_problems(value, path)
+        else:
+            yield f"{path}: expected {kind.__name__}, got {value!r}"
+        return
+    if value is None and _is_optional(kind):
+        return
+    expected = f"{path}: expected {describe_type(kind, rule)}, got {value!r}"
+    if not any(_matches(value, option) for option in _alternatives(kind, rule)):
+        yield expected
+        return
+    if rule.nonempty and not value:
+        yield f"{expected}: it must not be empty"
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, float) and not math.isfinite(item):
+            yield f"{path}: expected a finite number, got {value!r}"
+        elif isinstance(item, (int, float)) and not isinstance(item, bool) and not rule.admits(item):
+            yield expected
+        elif rule.choices and isinstance(item, str) and item not in rule.choices:
+            yield f"{expected}.{did_you_mean(item, rule.choices)}"
+        else:
+            continue
+        break
+
+
+def _alternatives(kind: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
+    if rule.accepts:
+        return rule.accepts
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return tuple(option for option in typing.get_args(kind) if option is not type(None))
+    return (kind,)
+
+
+def _is_optional(kind: Any) -> bool:  # noqa: ANN401 - any annotation
+    return type(None) in typing.get_args(kind)
+
+
+def _matches(value: Any, kind: Any) -> bool:  # noqa: ANN401 - any value, any annotation
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is list:
+        return isinstance(value, list) and all(_matches(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_matches(k, arguments[0]) and _matches(v, arguments[1]) for k, v in value.items())
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)

@@ -1,0 +1,208 @@
+"""From Hydra overrides to a checked `RunConfig`, and from there to one YAML file and back.
+
+After this module nothing sees a DictConfig. What Hydra and OmegaConf raise is answered here in our own words: the
+dotted path, what was expected, what was received, what to do.
+
+Before it: the components, which register themselves when imported here. After it: run, which takes a RunConfig.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import secrets
+import typing
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from trainyard import augmentation, datasets, debug, models, optimizers, stores
+from trainyard.checks import validate
+from trainyard.conffiles import choices, groups, prepare_hydra, shipped_conf
+from trainyard.errors import ConfigError
+from trainyard.registry import BASE_PREFIX, look_up, unknown
+from trainyard.rejections import in_our_words, unknown_key
+from trainyard.schema import COMPONENT_GROUPS, RunConfig, rule_of
+
+COMPONENT_MODULES = (augmentation, datasets, debug, models, optimizers, stores)
+"""Importing them is what registers the components."""
+
+HASHED_SECTIONS = ("dataset", "model", "optimizer", "schedule", "loss", "augmentation", "training", "debug")
+VERSION_BASE = "1.3"
+PRIMARY = "config"
+"""The name of the primary config, conf/config.yaml."""
+
+
+def unique_name() -> str:
+    """Returns a name for a run's folder that sorts by time and that no other run takes, ``2026-03-01_14-05-59_7f3a9c``."""
+    return f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
+
+
+ConfigStore.instance().store(name="base_run", node=RunConfig, provider="trainyard")
+OmegaConf.register_new_resolver("trainyard.unique", unique_name, use_cache=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Composition
+
+
+def compose_config(
+    overrides: Sequence[str] = (), *, config_name: str = PRIMARY, config_dir: Path | None = None
+) -> RunConfig:
+    """Composes and checks the config of a run.
+
+    Args:
+        overrides: In Hydra's grammar: ``["experiment=quickstart", "model.hidden_units=[64]"]``.
+        config_name: The primary config.
+        config_dir: A further folder with configs.
+
+    Returns:
+        A config that passed every check that needs no data.
+
+    Raises:
+        ConfigError: With a line per mistake.
+
+    Example:
+        >>> compose_config(["model.hidden_units=[64, 32]"]).model.label
+        '64x32 relu'
+    """
+    return to_run_config(compose_tree(overrides, config_name=config_name, config_dir=config_dir))
+
+
+def compose_tree(
+    overrides: Sequence[str],
+    *,
+    config_name: str = PRIMARY,
+    config_dir: Path | None = None,
+    with_hydra: bool = False,
+) -> DictConfig:
+    """Composes the config as Hydra sees it, with Hydra's own section if asked; see `compose_config`."""
+    prepare_hydra(config_dir)
+    _check_overrides(overrides, config_dir)
+    with in_our_words(config_dir), hydra.initialize_config_dir(str(shipped_conf()), version_base=VERSION_BASE):
+        searched = [f"hydra.searchpath=[{config_dir.absolute().as_uri()}]"] if config_dir else []
+        return hydra.compose(config_name, [*overrides, *searched], return_hydra_config=with_hydra)
+
+
+def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
+    """Checks what Hydra answers with a traceback: the grammar, and groups that are given no name or taken away."""
+    with in_our_words(config_dir):
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        key = override.key_or_group
+        if override.is_delete() and not key.startswith("tracking.tags."):
+            raise ConfigError(f"{key}: a run can't do without it, got {override.input_line!r}. Set it to what you want")
+        if key not in groups(config_dir) or override.is_delete() or override.is_sweep_override():
+            continue
+        value, options = override.value(), choices(key, config_dir)
+        if isinstance(value, str) and value.startswith(BASE_PREFIX):
+            raise ConfigError(unknown(key, f"unknown {key}", value, options))
+        if not isinstance(value, str) and not (value is None and key == "experiment"):
+            raise ConfigError(f"{key}: expected one of {', '.join(options)}, got {value!r}")
+
+
+def to_run_config(tree: DictConfig) -> RunConfig:
+    """Turns a composed tree into a checked RunConfig.
+
+    Args:
+        tree: Without Hydra's section.
+
+    Raises:
+        ConfigError: With a line per mistake.
+    """
+    if OmegaConf.get_type(tree) is not RunConfig:
+        raise ConfigError("the primary config does not extend Trainyard's schema. Begin its defaults list with base_run")
+    if extra := list(_undeclared(tree, "")):
+        raise ConfigError(*extra)
+    with in_our_words():
+        config = OmegaConf.to_object(tree)
+    if not isinstance(config, RunConfig):
+        raise ConfigError(f"expected a RunConfig, got {type(config).__name__}")
+    validate(config)
+    return config
+
+
+def _undeclared(tree: DictConfig, path: str) -> Iterator[str]:
+    """Yields a problem for each key that the schema does not declare (``+training.foo=3`` adds one, unseen)."""
+    declared = OmegaConf.get_type(tree)
+    names = [spec.name for spec in dataclasses.fields(declared)] if dataclasses.is_dataclass(declared) else None
+    for key in tree:
+        dotted = f"{path}.{key}" if path else str(key)
+        if names is not None and key not in names:
+            yield unknown_key(dotted, names)
+        elif isinstance(node := tree._get_node(key), DictConfig) and not node._is_none() and not node._is_missing():  # noqa: SLF001
+            yield from _undeclared(node, dotted)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# One file, and back
+
+
+def to_tree(config: RunConfig) -> dict[str, Any]:
+    """Returns the config as plain dicts, lists and scalars."""
+    return dataclasses.asdict(config)
+
+
+def dump_config(config: RunConfig) -> str:
+    """Returns the resolved config as YAML that `load_config` reads back to an equal config."""
+    return yaml.safe_dump(to_tree(config), sort_keys=False, allow_unicode=True)
+
+
+def load_config(path: Path) -> RunConfig:
+    """Reads a resolved config, as a run logs it.
+
+    Args:
+        path: A config.yaml of a run.
+
+    Returns:
+        A config equal to the one that was saved.
+
+    Raises:
+        ConfigError: If the file is no resolved config; with a line per mistake.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: expected a resolved config, as YAML; it can't be read: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a resolved config, got {type(tree).__name__}")
+    with in_our_words():
+        node = OmegaConf.structured(RunConfig)
+        for group in COMPONENT_GROUPS:
+            section = tree.get(group)
+            if not isinstance(section, dict) or "name" not in section:
+                raise ConfigError(f"{path}: {group}.name: expected the name of a component, got {section!r}")
+            node[group] = look_up(group, section["name"])()
+        return to_run_config(typing.cast("DictConfig", OmegaConf.merge(node, OmegaConf.create(tree))))
+
+
+def hash_config(config: RunConfig) -> str:
+    """Returns the sha256, in hexadecimal, of what is computed: the same for all seeds, paths, threads and stores."""
+    tree = {section: _identity(getattr(config, section)) for section in HASHED_SECTIONS}
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def flatten_config(config: RunConfig) -> dict[str, Any]:
+    """Returns the config as one mapping of dotted paths to values, lists kept whole."""
+
+    def walk(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in tree.items():
+            if isinstance(value, dict) and value:
+                yield from walk(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value
+
+    return dict(walk(to_tree(config), ""))
+
+
+def _identity(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dataclass
+    values = {spec.name: getattr(section, spec.name) for spec in dataclasses.fields(section) if rule_of(spec).identity}
+    return {name: _identity(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}

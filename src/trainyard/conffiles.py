@@ -1,0 +1,68 @@
+"""Where configs are found: ./conf of the working directory, the configs that Trainyard ships, and --config-dir.
+
+Before it: the registry. After it: compose, and the command line, which lists what can be chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from trainyard.registry import components
+from trainyard.schema import COMPONENT_GROUPS, RunConfig
+
+
+
+def shipped_conf() -> Path:
+    """Returns the folder of the configs that come with Trainyard: inside the wheel, else in the checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def conf_folders(config_dir: Path | None = None) -> list[Path]:
+    """Returns the folders where configs are looked up: ./conf, the shipped ones, and the one the user named."""
+    folders = [Path.cwd() / "conf", shipped_conf(), *([config_dir] if config_dir else [])]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def choices(group: str, config_dir: Path | None = None) -> list[str]:
+    """Returns what can be chosen in a group, sorted: YAML files and registered components."""
+    files = {path.stem for folder in conf_folders(config_dir) for path in (folder / group).glob("*.yaml")}
+    registered = set(components(group)) if group in COMPONENT_GROUPS else set()
+    return sorted(files | registered)
+
+
+def groups(config_dir: Path | None = None) -> list[str]:
+    """Returns the config groups, in the order of the schema, the experiments last."""
+    folders = {folder.name for conf in conf_folders(config_dir) for folder in conf.iterdir() if folder.is_dir()}
+    known = [spec.name for spec in dataclasses.fields(RunConfig)]
+    return sorted(
+        folders | set(COMPONENT_GROUPS), key=lambda group: (known.index(group) if group in known else len(known), group)
+    )
+
+
+class _ConfFolders(SearchPathPlugin):
+    """Puts ./conf of the working directory in front of the shipped configs. Registered only while we compose."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        own = Path.cwd() / "conf"
+        if own.is_dir() and own != shipped_conf():
+            search_path.prepend(provider="working-directory", path=own.as_uri(), anchor="main")
+
+
+def prepare_hydra(config_dir: Path | None = None) -> None:
+    """Makes ./conf known to Hydra, and every component without a YAML file selectable by its own name."""
+    Plugins.instance().register(_ConfFolders)
+    store = ConfigStore.instance()
+    for group in COMPONENT_GROUPS:
+        files = {path.stem for folder in conf_folders(config_dir) for path in (folder / group).glob("*.yaml")}
+        for name, component in components(group).items():
+            if name in files:  # stored under the same name as a YAML file, it would be taken for that file's schema
+                store.repo[group].pop(f"{name}.yaml", None)
+            else:
+                store.store(group=group, name=name, node=component(), provider="trainyard")

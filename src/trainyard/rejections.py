@@ -1,0 +1,99 @@
+"""What Hydra and OmegaConf raise over a config, in our words: the path, what was expected, what was received.
+
+Before it: conffiles and checks. After it: compose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+
+from trainyard.checks import describe_type
+from trainyard.conffiles import choices, groups
+from trainyard.errors import ConfigError
+from trainyard.registry import components, did_you_mean, unknown
+from trainyard.schema import COMPONENT_GROUPS, RunConfig, rule_of
+
+
+
+@contextlib.contextmanager
+def in_our_words(config_dir: Path | None = None) -> Iterator[None]:
+    """Turns what Hydra and OmegaConf raise into a ConfigError."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise ConfigError(_missing_config(error, config_dir)) from error
+    except HydraException as error:
+        cause = error.__cause__ or error.__context__
+        where = re.match(r"In '([^']+)'", str(error))
+        place = f" (in {where.group(1)}.yaml)" if where else ""
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            raise ConfigError(_rejected_key(cause) + place) from error
+        raise ConfigError(_without_advice(str(error))) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(_rejected_key(error)) from error
+
+
+def _missing_config(error: MissingConfigException, config_dir: Path | None) -> str:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if not group:
+        return f"{_without_advice(str(error))}"
+    if group not in groups(config_dir):
+        return unknown(group, "unknown config group", group, groups(config_dir))
+    return unknown(group, f"unknown {group}", name, choices(group, config_dir))
+
+
+def _rejected_key(error: OmegaConfBaseException) -> str:
+    path, owner = str(error.full_key), error.object_type
+    fields = {spec.name: spec for spec in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else {}
+    if isinstance(error, (ConfigAttributeError, ConfigKeyError)):
+        if owner is dict:
+            return f"{path}: unknown key {error.key!r}. To add it, put a + in front: +{path}=..."
+        return unknown_key(path, fields)
+    if isinstance(error, ValidationError):
+        kind, rule = error.ref_type, None
+        if isinstance(error.key, int):  # an element of a list
+            (kind,) = typing.get_args(kind)
+        if error.key in fields:
+            spec = fields[str(error.key)]
+            kind, rule = typing.get_type_hints(owner)[spec.name], rule_of(spec)
+        if kind is not None and not (dataclasses.is_dataclass(kind) and error.value is None):
+            return f"{path}: expected {describe_type(kind, rule)}, got {error.value!r}"
+    return f"{path}: {_without_advice(str(error))}"
+
+
+def unknown_key(path: str, names: Iterable[str]) -> str:
+    """Returns the message for a key that is not there; one that stands elsewhere is found by its last part."""
+    section, _, key = path.rpartition(".")
+    names = sorted(names)
+    message = f"{path}: unknown key {key!r}."
+    if suggestion := did_you_mean(key, names):
+        message += suggestion
+    elif elsewhere := next((known for known in _known_paths() if known.endswith(f".{key}")), None):
+        message += f" Did you mean {elsewhere!r}?"
+    return f"{message} {'Keys of ' + section if section else 'Keys'}: {', '.join(names)}"
+
+
+def _known_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Yields every dotted path that some config has."""
+    hints = typing.get_type_hints(owner)
+    for spec in dataclasses.fields(owner):
+        path, kind = prefix + spec.name, hints[spec.name]
+        yield path
+        for section in components(path).values() if path in COMPONENT_GROUPS else [kind]:
+            if dataclasses.is_dataclass(section):
+                yield from _known_paths(section, f"{path}.")
+
+
+def _without_advice(text: str) -> str:
+    """Shortens a message of Hydra or OmegaConf to what it says, in one line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type=", "See http"))]
+    return " ".join(kept)

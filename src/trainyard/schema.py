@@ -1,0 +1,327 @@
+"""The shape of a config: every section as a dataclass, with its types, ranges and meanings.
+
+This file knows no component by name. A component (a dataset, an architecture, an optimizer) derives from one of
+the bases here, declares its fields with `setting`, and is found through the registry. A default stands in exactly
+one place: here, beside its field; only *which* component is the default stands in ``conf/config.yaml``.
+
+Before it: errors, images. After it: registry, which gives names to components, and compose, which fills configs from YAML.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from omegaconf import MISSING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+
+    from trainyard.images import Dataset, DataSpec
+
+MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
+_RULE = "trainyard.rule"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Fields and their rules
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a field accepts beyond its type. Bounds and choices hold for each element of a list."""
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    choices: tuple[str, ...] = ()
+    accepts: tuple[Any, ...] = ()
+    """The types of a field annotated `Any`, because OmegaConf has no union of a scalar and a list."""
+    nonempty: bool = False
+    identity: bool = True
+    """Whether the field belongs to what is computed, and so to the config hash; a path or a thread count does not."""
+
+    def describe_bounds(self) -> str:
+        """Returns the bounds in words, ``'above 0, below 1'``, or an empty string."""
+        words = {"at least": self.ge, "above": self.gt, "at most": self.le, "below": self.lt}
+        return ", ".join(f"{word} {bound:.15g}" for word, bound in words.items() if bound is not None)
+
+    def admits(self, value: float) -> bool:
+        """Tells whether a number lies within the bounds."""
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+
+def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - stands for a field of any type
+    """Declares a config field with its default and its rule.
+
+    Args:
+        default: The value when the config is silent. A list or dict is copied for each config.
+        **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `accepts`, `nonempty`, `identity`.
+
+    Returns:
+        A `dataclasses.field`.
+    """
+    metadata = {_RULE: Rule(**rule)}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def rule_of(spec: dataclasses.Field[Any]) -> Rule:
+    """Returns a field's rule; a field without one accepts all of its type."""
+    rule = spec.metadata.get(_RULE)
+    return rule if isinstance(rule, Rule) else Rule()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Components: chosen by name, one dataclass per choice
+
+
+@dataclass(kw_only=True, slots=True)
+class ComponentConfig:
+    """A component: data, a name fixed by the registry, and a way to build what it describes."""
+
+    name: str = ""
+    """The component's name. Fixed by the registry: select another component by its group, ``optimizer=sgd``."""
+
+    registered_name: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Gives the component its registered name."""
+        self.name = self.name or self.registered_name
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, message) for each contradiction between fields that no single rule can see."""
+        yield from ()
+
+
+@dataclass(kw_only=True, slots=True)
+class DatasetConfig(ComponentConfig):
+    """Where images come from."""
+
+    validation_fraction: float = setting(0.0, ge=0, lt=1)
+    """The share of the training images held out for validation, stratified by class and drawn by the seed; 0: none."""
+    limit: int | None = setting(None, ge=1)
+    """For a quick look: keep this many images of training and of test, stratified by class; null: all."""
+
+    def load(self, progress: bool) -> Dataset:
+        """Loads and verifies the data, before limit and validation split.
+
+        Args:
+            progress: Whether a download may draw a progress bar.
+
+        Returns:
+            The whole data set, without validation images.
+
+        Raises:
+            DatasetError: If the data is absent, damaged or not what it claims to be.
+        """
+        raise NotImplementedError(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelConfig(ComponentConfig):
+    """An architecture."""
+
+    @property
+    def label(self) -> str:
+        """What distinguishes this architecture, in a few characters, for the names of runs."""
+        return self.name
+
+    def build(self, spec: DataSpec) -> keras.Model:
+        """Builds the Keras model: images scaled to 0..1 in, float32 (n, classes) probabilities out.
+
+        Args:
+            spec: The shape of an image and the classes.
+
+        Returns:
+            An uncompiled model. Weights come from Keras's global seed.
+        """
+        raise NotImplementedError(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class OptimizerConfig(ComponentConfig):
+    """An optimizer."""
+
+    learning_rate: float = setting(0.001, gt=0)
+    """The step size at the start; the schedule changes it from there."""
+
+    def build(self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.Optimizer:
+        """Builds the Keras optimizer with a learning rate or the schedule made of it."""
+        raise NotImplementedError(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class ScheduleConfig(ComponentConfig):
+    """How the learning rate changes while training."""
+
+    def build(self, learning_rate: float, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+        """Builds the schedule.
+
+        Args:
+            learning_rate: The optimizer's learning rate.
+            steps: The optimizer steps of the whole training: epochs times batches.
+
+        Returns:
+            The learning rate itself where it stays constant, else a Keras schedule over steps.
+        """
+        raise NotImplementedError(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class LossConfig(ComponentConfig):
+    """A loss over probabilities and integer labels."""
+
+    def build(self) -> keras.losses.Loss:
+        """Builds the Keras loss."""
+        raise NotImplementedError(self)
+
+
+@dataclass(kw_only=True, slots=True)
+class AugmentationConfig(ComponentConfig):
+    """What is done to training images at random."""
+
+
+@dataclass(kw_only=True, slots=True)
+class DebugConfig(ComponentConfig):
+    """A way of running that looks for mistakes rather than for accuracy."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrackingConfig(ComponentConfig):
+    """Where runs are logged."""
+
+    uri: str | None = setting(None)
+    """``http://host:port``, ``sqlite:///path``, ``postgresql://...``; null: MLFLOW_TRACKING_URI, if it is set."""
+    experiment: str | None = setting(None)
+    """The MLflow experiment that runs go to; null: the recipe's name."""
+    tags: dict[str, str] = setting({})
+    """Tags of your own on the run, ``+tracking.tags.owner=ada``."""
+    model: bool = setting(True)
+    """Whether the servable MLflow model is logged; model.h5 and model.keras are written either way."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields a problem for a URI with a password, or of a kind that MLflow has no store for."""
+        if self.uri and re.search(r"://[^/@\s]*:[^/@\s]*@", self.uri):
+            yield "uri", "a config is logged, so it must hold no password. Set MLFLOW_TRACKING_URI in the environment instead"
+        elif self.uri is not None and not re.match(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://", self.uri):
+            yield "uri", f"expected http://..., https://..., sqlite:///... or another database's URI, got {self.uri!r}"
+
+    def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str | None:
+        """Returns the MLflow tracking URI that runs go to, or None where nothing is tracked."""
+        raise NotImplementedError(self)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Sections
+
+
+@dataclass(kw_only=True, slots=True)
+class EarlyStoppingConfig:
+    """When training ends before its last epoch."""
+
+    patience: int | None = setting(None, ge=0)
+    """Epochs without improvement after which training stops; null: early stopping is off."""
+    monitor: str = setting("loss/val", choices=MONITORS)
+    """The metric watched: a loss must fall, an accuracy must rise."""
+    min_delta: float = setting(0.0, ge=0)
+    """The smallest change that counts as an improvement."""
+    restore_best: bool = setting(True)
+    """Whether the weights of the best epoch are put back at the end."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainingConfig:
+    """How the model is trained."""
+
+    epochs: int = setting(10, ge=1)
+    """Passes over the training images."""
+    batch_size: int = setting(32, ge=1)
+    """Images per optimizer step; the last, shorter batch of an epoch is trained on too."""
+    engine: str = setting("auto", choices=("auto", "fit"))
+    """What runs the epochs: fit is Keras's own loop; auto takes the fastest that can do the job."""
+    threads: int | None = setting(None, ge=1, identity=False)
+    """TensorFlow's threads within and across operations; null: as many as this process may use cores."""
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluationConfig:
+    """What is looked at on the test set."""
+
+    first_predictions: int = setting(10, ge=1, le=100)
+    """How many test images, from the first on, are drawn with predicted and actual label."""
+    mistakes: int = setting(24, ge=1, le=200)
+    """How many of the most confident mistakes are drawn."""
+
+
+@dataclass(kw_only=True, slots=True)
+class SweepConfig:
+    """What several runs of one command have in common."""
+
+    name: str | None = setting(None)
+    """The name of the sweep that this run belongs to, logged as the tag `sweep_id`; null: none."""
+
+
+@dataclass(kw_only=True, slots=True)
+class RunConfig:
+    """Everything that one run depends on. `compose.compose_config` makes one from YAML and overrides."""
+
+    name: str = setting("untitled", nonempty=True, identity=False)
+    """The recipe's name; also the MLflow experiment that its runs go to."""
+    seed: int = setting(0, ge=0, le=2**32 - 1, identity=False)
+    """Seeds the validation split, the initial weights, the shuffling and dropout."""
+    notes: str = setting("", identity=False)
+    """Free text (Markdown) shown on the run's page in MLflow."""
+
+    dataset: DatasetConfig = MISSING
+    model: ModelConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    schedule: ScheduleConfig = MISSING
+    loss: LossConfig = MISSING
+    augmentation: AugmentationConfig = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    tracking: TrackingConfig = MISSING
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    debug: DebugConfig = MISSING
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields (path, message) for each contradiction between sections."""
+        stopping = self.training.early_stopping
+        if stopping.patience is not None and stopping.monitor.endswith("/val") and not self.dataset.validation_fraction:
+            yield (
+                "training.early_stopping.monitor",
+                f"{stopping.monitor} needs validation images, and there are none. "
+                "Set dataset.validation_fraction=0.1, or watch loss/train",
+            )
+        if not re.fullmatch(r"[\w][\w .+-]*", self.name):
+            yield (
+                "name",
+                f"expected letters, digits, spaces and . _ + - (it names a folder and an MLflow experiment), got {self.name!r}",
+            )
+
+
+COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {
+    "dataset": DatasetConfig,
+    "model": ModelConfig,
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "loss": LossConfig,
+    "augmentation": AugmentationConfig,
+    "tracking": TrackingConfig,
+    "debug": DebugConfig,
+}
+"""The groups whose members are components, with the base that each member derives from."""

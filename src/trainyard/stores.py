@@ -1,0 +1,77 @@
+"""Which MLflow store a config means. Answers without importing MLflow, so that errors and ``trainyard ui`` are quick.
+
+Before it: the registry. After it: tracking, which opens the store and logs to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainyard.errors import ConfigError
+from trainyard.registry import register_tracking
+from trainyard.schema import TrackingConfig
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+@register_tracking("local")
+@dataclass(kw_only=True, slots=True)
+class LocalStore(TrackingConfig):
+    """The default: `uri`, else MLFLOW_TRACKING_URI, else the sqlite file mlflow.db in the working directory."""
+
+    def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
+        """Returns the first of the three that there is; see `TrackingConfig.resolve_uri`."""
+        return self.uri or environment.get(URI_VARIABLE) or sqlite_uri(working_directory / "mlflow.db")
+
+
+@register_tracking("server")
+@dataclass(kw_only=True, slots=True)
+class ServerStore(TrackingConfig):
+    """A tracking server or database: `uri`, else MLFLOW_TRACKING_URI, and an error where there is neither."""
+
+    def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:  # noqa: ARG002
+        """Returns the URI of the config, else that of the environment; see `TrackingConfig.resolve_uri`.
+
+        Raises:
+            ConfigError: If there is neither.
+        """
+        uri = self.uri or environment.get(URI_VARIABLE)
+        if not uri:
+            raise ConfigError(
+                f"tracking.uri: expected the address of a tracking server, got null, and {URI_VARIABLE} is not set. "
+                "Set tracking.uri=http://host:5000, or use tracking=local"
+            )
+        return uri
+
+
+@register_tracking("off")
+@dataclass(kw_only=True, slots=True)
+class NoStore(TrackingConfig):
+    """No tracking: the run folder still holds everything."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields a problem for a store that nothing would be logged to."""
+        if self.uri is not None:
+            yield "uri", f"tracking is off, so nothing would go to {self.uri!r}. Use tracking=server, or leave the uri out"
+
+    def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> None:
+        """Returns None."""
+
+
+def sqlite_uri(path: Path) -> str:
+    """Returns the MLflow URI of a sqlite file, absolute."""
+    return f"sqlite:///{path.absolute()}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Returns the file behind a sqlite URI, or None for another kind of store."""
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
+
+
+def without_password(uri: str) -> str:
+    """Returns the URI with a password, if it has one, replaced by ``***``, fit to be shown."""
+    return re.sub(r"(://[^/:@\s]*):[^/@\s]*@", r"\1:***@", uri)
