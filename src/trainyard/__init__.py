@@ -1,1 +1,33 @@
-"""Trainyard runs Keras experiments that are described, not programmed."""
+"""Trainyard runs Keras experiments that are described, not programmed.
+
+    >>> from trainyard import compose_config, run_experiment
+    >>> result = run_experiment(compose_config(["experiment=quickstart"]))  # doctest: +SKIP
+
+Importing this package imports none of TensorFlow, Keras and MLflow; running an experiment does.
+"""
+
+from importlib.metadata import version
+
+from trainyard.compose import compose_config, dump_config, load_config
+from trainyard.errors import ConfigError, DatasetError, Terminated, TrackingError, TrainingError, TrainyardError
+from trainyard.progress import Progress
+from trainyard.run import RunResult, run_experiment
+from trainyard.schema import RunConfig
+
+__version__ = version("trainyard")
+
+__all__ = [
+    "ConfigError",
+    "DatasetError",
+    "Progress",
+    "RunConfig",
+    "RunResult",
+    "Terminated",
+    "TrackingError",
+    "TrainingError",
+    "TrainyardError",
+    "compose_config",
+    "dump_config",
+    "load_config",
+    "run_experiment",
+]

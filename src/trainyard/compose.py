@@ -20,9 +20,10 @@ from typing import Any
 
 import hydra
 import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainyard import augmentation, datasets, debug, models, optimizers, stores
 from trainyard.checks import validate
@@ -30,6 +31,7 @@ from trainyard.conffiles import choices, groups, prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError
 from trainyard.registry import BASE_PREFIX, look_up, unknown
 from trainyard.rejections import in_our_words, unknown_key
+from trainyard.safety import refuse_resolvers
 from trainyard.schema import COMPONENT_GROUPS, RunConfig, rule_of
 
 COMPONENT_MODULES = (augmentation, datasets, debug, models, optimizers, stores)
@@ -74,22 +76,39 @@ def compose_config(
         >>> compose_config(["model.hidden_units=[64, 32]"]).model.label
         '64x32 relu'
     """
-    return to_run_config(compose_tree(overrides, config_name=config_name, config_dir=config_dir))
+    tree, _ = compose_trees(overrides, config_name=config_name, config_dir=config_dir)
+    return to_run_config(tree)
 
 
-def compose_tree(
-    overrides: Sequence[str],
-    *,
-    config_name: str = PRIMARY,
-    config_dir: Path | None = None,
-    with_hydra: bool = False,
-) -> DictConfig:
-    """Composes the config as Hydra sees it, with Hydra's own section if asked; see `compose_config`."""
+def compose_trees(
+    overrides: Sequence[str], *, config_name: str = PRIMARY, config_dir: Path | None = None
+) -> tuple[DictConfig, DictConfig]:
+    """Composes the config as Hydra sees it; see `compose_config`.
+
+    Returns:
+        The run's tree, and Hydra's own section.
+    """
     prepare_hydra(config_dir)
     _check_overrides(overrides, config_dir)
     with in_our_words(config_dir), hydra.initialize_config_dir(str(shipped_conf()), version_base=VERSION_BASE):
         searched = [f"hydra.searchpath=[{config_dir.absolute().as_uri()}]"] if config_dir else []
-        return hydra.compose(config_name, [*overrides, *searched], return_hydra_config=with_hydra)
+        tree = hydra.compose(config_name, [*overrides, *searched], return_hydra_config=True)
+    hydra_section = tree.hydra
+    with open_dict(tree):
+        del tree["hydra"]
+    return tree, hydra_section
+
+
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """Returns the overrides of each job of a multirun, every combination of the swept values.
+
+    Raises:
+        ConfigError: If an override is not in Hydra's grammar.
+    """
+    with in_our_words():
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return [list(job) for job in jobs]
 
 
 def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
@@ -122,6 +141,7 @@ def to_run_config(tree: DictConfig) -> RunConfig:
         raise ConfigError("the primary config does not extend Trainyard's schema. Begin its defaults list with base_run")
     if extra := list(_undeclared(tree, "")):
         raise ConfigError(*extra)
+    refuse_resolvers(tree)
     with in_our_words():
         config = OmegaConf.to_object(tree)
     if not isinstance(config, RunConfig):

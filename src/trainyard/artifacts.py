@@ -1,0 +1,127 @@
+"""The files that a run leaves in its folder, and which are then logged from there.
+
+Before it: evaluation, plots, report, provenance. After it: run, which says when each is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainyard import plots, provenance
+from trainyard.compose import dump_config
+from trainyard.evaluation import EvalResult
+from trainyard.images import Dataset
+from trainyard.schema import RunConfig
+from trainyard.training import TrainResult
+
+if TYPE_CHECKING:
+    import keras
+
+PER_CLASS_TABLE = "evaluation/per_class.json"
+
+
+def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git: provenance.GitState | None) -> None:
+    """Writes what the run was started with: config.yaml, and under environment/ overrides, versions and diff."""
+    environment = folder / "environment"
+    environment.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(dump_config(config))
+    (environment / "overrides.yaml").write_text("".join(f"- {json.dumps(override)}\n" for override in overrides) or "[]\n")
+    versions = provenance.installed_versions()
+    (environment / "versions.txt").write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
+    if git and git.dirty:
+        (environment / "git.diff").write_text(git.describe_changes())
+
+
+def write_machine(folder: Path, machine: dict[str, Any]) -> None:
+    """Writes environment/machine.json."""
+    _write_json(folder / "environment" / "machine.json", machine)
+
+
+def write_summary(folder: Path, model: keras.Model) -> str:
+    """Writes and returns Keras's summary of the model."""
+    stream = io.StringIO()
+    model.summary(print_fn=lambda line, **_: stream.write(f"{line}\n"), line_length=80)
+    (folder / "model_summary.txt").write_text(stream.getvalue())
+    return stream.getvalue()
+
+
+def save_models(folder: Path, model: keras.Model) -> None:
+    """Saves model.keras, whole, and model.h5, each put in place only when it is complete.
+
+    ``.keras`` comes first: saving ``.h5`` drops the optimizer from the model's compiled state.
+    """
+    for name in ("model.keras", "model.h5"):
+        partial = folder / f"partial.{name}"
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(partial.unlink, missing_ok=True)
+            model.save(partial)
+            partial.replace(folder / name)
+
+
+def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -> None:
+    """Writes the classification report, the metrics, the tables and the predictions."""
+    (folder / "evaluation").mkdir(exist_ok=True)
+    (folder / "classification_report.txt").write_text(result.report)
+    names = [scores.name for scores in result.per_class]
+    _write_json(folder / "evaluation" / "metrics.json", result.metrics())
+    _write_json(
+        folder / PER_CLASS_TABLE,
+        {
+            "columns": ["class", "f1", "precision", "recall", "support"],
+            "data": [[row.name, row.f1, row.precision, row.recall, row.support] for row in result.per_class],
+        },
+    )
+    _write_json(
+        folder / "evaluation" / "confusion_matrix.json",
+        {"classes": names, "rows": "actual", "columns": "predicted", "matrix": result.confusion.tolist()},
+    )
+    first = range(min(first_predictions, len(result.actual)))
+    _write_json(
+        folder / "evaluation" / "first_predictions.json",
+        [
+            {
+                "index": index,
+                "predicted": names[result.predicted[index]],
+                "actual": names[result.actual[index]],
+                "probability": round(float(result.confidence[index]), 6),
+            }
+            for index in first
+        ],
+    )
+    np.savez_compressed(
+        folder / "evaluation" / "test_predictions.npz",
+        predicted=result.predicted,
+        actual=result.actual,
+        probability=result.confidence,
+    )
+
+
+def draw_pictures(folder: Path, config: RunConfig, dataset: Dataset, training: TrainResult, result: EvalResult) -> dict[str, Path]:
+    """Draws all pictures of a run.
+
+    Returns:
+        Their files, by caption, in the order in which a reader wants them.
+    """
+    images, spec = dataset.test.images, dataset.spec
+    pictures = {
+        "Learning curves": folder / "learning_curves.png",
+        "Confusion matrix": folder / "confusion_matrix.png",
+        "First predictions": folder / "predictions.png",
+        "Most confident mistakes": folder / "evaluation" / "mistakes.png",
+    }
+    plots.draw_learning_curves(training.history, pictures["Learning curves"], training.best_epoch)
+    plots.draw_confusion_matrix(result, pictures["Confusion matrix"])
+    plots.draw_predictions(images, result, spec, config.evaluation.first_predictions, pictures["First predictions"])
+    plots.draw_mistakes(images, result, spec, config.evaluation.mistakes, pictures["Most confident mistakes"])
+    return pictures
+
+
+def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - anything that JSON holds
+    path.write_text(json.dumps(content, indent=1) + "\n")

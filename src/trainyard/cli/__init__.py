@@ -1,0 +1,71 @@
+"""The command line: argv, what is printed, and exit codes. What the commands do stands in the modules above.
+
+Exit codes: 0 done, 1 the work failed, 2 the command or the config is wrong, 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from click.exceptions import ClickException
+
+from trainyard.cli.screen import print_error
+from trainyard.errors import Terminated, TrainyardError
+
+app = typer.Typer(
+    name="trainyard",
+    help="Run, compare and believe Keras experiments that are described in YAML.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    try:
+        code = app(standalone_mode=False) or 0
+    except ClickException as error:
+        error.show()
+        code = error.exit_code
+    except TrainyardError as error:
+        print_error(error)
+        code = error.exit_code
+    except Terminated as error:
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if show:
+        typer.echo(f"trainyard {version('trainyard')}")
+        raise typer.Exit
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def train(context: typer.Context) -> int:
+    """Train one model from a config, evaluate it, and log everything to MLflow: `train experiment=quickstart`."""
+    from trainyard.cli.train import train_command
+
+    return train_command(context.args)
+
+
+@app.command()
+def ui(
+    experiment: Annotated[str | None, typer.Option(help="Open this experiment; else the one with the latest run.")] = None,
+    uri: Annotated[str | None, typer.Option(help="The store; else where runs go from this folder.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65435, help="The port to listen on; the next free one is taken.")] = 5000,
+) -> int:
+    """Open the MLflow UI on the store that runs go to, on this machine only."""
+    from trainyard.cli.ui import ui_command
+
+    return ui_command(experiment, uri, port)

@@ -1,0 +1,125 @@
+"""What a person sees: the progress of a run, its result, and errors. Lines of plain text where there is no terminal.
+
+Before it: run. After it: the commands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from trainyard.progress import Progress
+
+if TYPE_CHECKING:
+    from trainyard.run import RunResult
+
+STAGES = {
+    "start": "Starting TensorFlow",
+    "load": "Loading the data",
+    "build": "Building the model",
+    "train": "Training",
+    "evaluate": "Evaluating on the test images",
+    "log": "Writing and logging everything",
+}
+
+_SHOWN = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
+
+
+def print_error(error: BaseException) -> None:
+    """Prints an error to stderr, one line per problem, without markup and unbroken."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    lines = str(error).splitlines() or [type(error).__name__]
+    console.print(Text("error ", style="bold red") + Text(lines[0]))
+    for line in lines[1:]:
+        console.print(Text("      " + line))
+
+
+class ScreenProgress(Progress):
+    """Shows a run: a line per stage and per epoch, and in a terminal a bar for the epoch that goes on."""
+
+    def __init__(self) -> None:
+        self._console = Console(soft_wrap=True, highlight=False)
+        self.downloads = sys.stderr.isatty()
+        self._bars = Bars(
+            TextColumn("  epoch {task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bars.add_task("", visible=False)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def stage(self, name: str) -> None:
+        """Prints what begins."""
+        self._bars.update(self._task, visible=False)
+        self._console.print(Text(STAGES.get(name, name), style="bold"))
+
+    def detail(self, text: str) -> None:
+        """Prints a line about it."""
+        self._console.print(Text(f"  {text}"))
+
+    def step(self, epoch: int, epochs: int, step: int, steps: int) -> None:
+        """Moves the bar."""
+        self._bars.update(self._task, description=f"{epoch}/{epochs}", completed=step, total=steps, visible=True)
+
+    def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Prints the epoch's metrics."""
+        shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in _SHOWN if name in metrics)
+        width = len(str(epochs))
+        self._console.print(Text(f"  epoch {epoch:{width}}/{epochs}  {shown}  {metrics['time/epoch_seconds']:.1f} s"))
+
+
+def print_result(result: RunResult) -> None:
+    """Prints the classification report, the first predictions, and where everything is."""
+    console = Console(soft_wrap=True, highlight=False)
+    evaluation, names = result.evaluation, result.dataset.spec.class_names
+    count = min(result.config.evaluation.first_predictions, len(evaluation.actual))
+    predicted = [names[label] for label in evaluation.predicted[:count]]
+    actual = [names[label] for label in evaluation.actual[:count]]
+    widths = [max(len(a), len(p)) for a, p in zip(actual, predicted, strict=True)]
+
+    console.print()
+    console.print(Text(evaluation.report.rstrip("\n")))
+    console.print()
+    console.print(Text(f"The first {count} test images"))
+    for title, labels in (("predicted", predicted), ("actual", actual)):
+        console.print(Text(f"  {title:9} " + " ".join(f"{label:>{w}}" for label, w in zip(labels, widths, strict=True))))
+    console.print()
+    lines = {
+        "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",
+        "time": f"{sum(result.timings.values()):.1f} s, of which training {result.timings['train']:.1f} s",
+        "files": os.path.relpath(result.folder),
+        "run": f"{result.name}, {result.run_id or 'not tracked'}",
+    }
+    if result.run_id:
+        lines["see it"] = _ui_command(result)
+    for title, text in lines.items():
+        console.print(Text(f"{title:9} ", style="dim") + Text(text, style="bold" if title == "accuracy" else ""))
+
+
+def _ui_command(result: RunResult) -> str:
+    """Returns the command that opens the UI on the store the run went to, from where the user stands."""
+    from trainyard.stores import LocalStore, without_password
+
+    default = LocalStore().resolve_uri(os.environ, Path.cwd())
+    if result.tracking_uri in (None, default):
+        return "trainyard ui"
+    return f"trainyard ui --uri {without_password(result.tracking_uri)}"

@@ -1,0 +1,118 @@
+"""``trainyard train``: check the config ourselves, then hand over to Hydra.
+
+Hydra keeps its conventions (override grammar, ``--cfg``, ``--config-dir``, ``--multirun``, run folders), but answers a
+mistake with exit code 1, and only after it has begun. So everything is composed and checked here first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from trainyard.cli.help import print_train_help
+from trainyard.cli.screen import ScreenProgress, print_error, print_result
+from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, to_run_config
+from trainyard.conffiles import prepare_hydra, shipped_conf
+from trainyard.errors import ConfigError, TrainyardError
+from trainyard.safety import refuse_doors
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What the jobs of one command came to."""
+
+    exit_code: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def train_command(arguments: Sequence[str]) -> int:
+    """Runs ``trainyard train``.
+
+    Args:
+        arguments: What stands after the word, in Hydra's grammar.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigError: If the config is wrong; nothing was run.
+    """
+    options = _parse(arguments)
+    config_dir = Path(options.config_dir) if options.config_dir else None
+    if options.help:
+        print_train_help(config_dir)
+        return 0
+    if not (options.info or options.hydra_help or options.shell_completion):
+        _check(options, config_dir)
+    prepare_hydra(config_dir)
+    return _hand_over(arguments, multirun=options.multirun)
+
+
+def _parse(arguments: Sequence[str]) -> Namespace:
+    parser = get_args_parser()
+    parser.prog = "trainyard train"
+    options = parser.parse_args(list(arguments))
+    if options.experimental_rerun:
+        raise ConfigError("--experimental-rerun: refused, it unpickles a file. Run the config again: trainyard train ...")
+    if options.config_path:
+        raise ConfigError("--config-path: Trainyard's own configs are always found. Add yours by ./conf or --config-dir")
+    if options.config_dir and not Path(options.config_dir).is_dir():
+        raise ConfigError(f"--config-dir: expected a folder with configs, got {options.config_dir!r}, which is none")
+    return options
+
+
+def _check(options: Namespace, config_dir: Path | None) -> None:
+    """Composes and checks every job of the command, so that a mistake is found before the first begins."""
+    jobs = expand_sweep(options.overrides) if options.multirun else [options.overrides]
+    for overrides in jobs:
+        tree, hydra_section = compose_trees(overrides, config_name=options.config_name or PRIMARY, config_dir=config_dir)
+        refuse_doors(hydra_section)
+        to_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
+
+
+def _hand_over(arguments: Sequence[str], *, multirun: bool) -> int:
+    """Lets Hydra run the jobs, and returns the exit code that they came to."""
+    outcome = _Outcome()
+
+    def task(tree: DictConfig) -> None:
+        _run_job(tree, outcome)
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes to us, not to the screen
+    sys.argv = ["trainyard train", *arguments]
+    main: Any = hydra.main(version_base=VERSION_BASE, config_path=str(shipped_conf()), config_name=PRIMARY)(task)
+    main()
+    if multirun and outcome.failed:
+        print_error(TrainyardError("\n".join([f"{len(outcome.failed)} of the runs failed:", *outcome.failed])))
+    return outcome.exit_code
+
+
+def _run_job(tree: DictConfig, outcome: _Outcome) -> None:
+    """Runs one job and keeps its failure from Hydra, which would end the others."""
+    from trainyard.run import run_experiment
+
+    job = HydraConfig.get()
+    overrides = list(job.overrides.task)
+    folder = Path(job.runtime.output_dir)
+    try:
+        with ScreenProgress() as progress:
+            result = run_experiment(to_run_config(tree), folder=folder, progress=progress, overrides=overrides)
+        print_result(result)
+    except Exception as error:  # noqa: BLE001 - whatever it was is told, and recorded as FAILED with its traceback
+        told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
+        print_error(told)
+        if (folder / "error.txt").exists():
+            print_error(TrainyardError(f"the traceback is in {os.path.relpath(folder / 'error.txt')}"))
+        outcome.exit_code = told.exit_code
+        outcome.failed.append(" ".join(overrides) or "(no overrides)")

@@ -1,0 +1,119 @@
+"""What is said about a run, in words and numbers: its tags, its params, its data, the facts on its page.
+
+Before it: everything that a run is made of. After it: run, which logs them.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from trainyard import artifacts, provenance
+from trainyard.compose import flatten_config, hash_config
+from trainyard.evaluation import EvalResult
+from trainyard.images import Dataset
+from trainyard.schema import RunConfig
+from trainyard.tracking import DatasetInput
+from trainyard.training import TrainResult
+
+if TYPE_CHECKING:
+    import keras
+
+
+def tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[str, str]:
+    """Returns the tags that are known before anything was done."""
+    tags = {
+        "trainyard.role": "run",
+        "trainyard.version": version("trainyard"),
+        "config_hash": hash_config(config),
+        "seed": str(config.seed),
+        "command": provenance.command_line(),
+        "mlflow.source.name": "trainyard",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": config.notes,
+        **provenance.describe_process(),
+        **config.tracking.tags,
+    }
+    if config.sweep.name:
+        tags["sweep_id"] = config.sweep.name
+    if git:
+        tags |= {
+            "mlflow.source.git.commit": git.commit,
+            "mlflow.source.git.branch": git.branch,
+            "git.dirty": str(git.dirty).lower(),
+        }
+    return tags
+
+
+def tags_at_end(
+    config: RunConfig, dataset: Dataset, model: keras.Model, training: TrainResult, evaluation: EvalResult
+) -> dict[str, str]:
+    """Returns the tags that tell what came out."""
+    note = (
+        f"**{evaluation.accuracy:.4f}** of {len(dataset.test):,} test images right. {config.model.label} on {dataset.name}, "
+        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, {len(training.history)} epochs of "
+        f"batch {config.training.batch_size}, seed {config.seed}.\n\n{config.notes}"
+    )
+    return {
+        "dataset_digest": dataset.digest,
+        "weights_digest": provenance.digest_weights(model),
+        "engine": f"{training.engine}: {training.engine_reason}",
+        "xla": "off: Keras's own loop runs without it",
+        "mlflow.note.content": note.strip(),
+        "mlflow.loggedArtifacts": f'[{{"path": "{artifacts.PER_CLASS_TABLE}", "type": "table"}}]',
+    }
+
+
+def params(config: RunConfig, model: keras.Model) -> dict[str, Any]:
+    """Returns the config by dotted path, and as numbers the layers with a kernel and all parameters."""
+    layers = [layer for layer in model.layers if any(weight.name == "kernel" for weight in layer.weights)]
+    told = {path: value for path, value in flatten_config(config).items() if path != "notes"}
+    return {**told, "model.layers": len(layers), "model.parameters": model.count_params()}
+
+
+def dataset_inputs(dataset: Dataset) -> list[DatasetInput]:
+    """Returns what MLflow shows of each split."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return [
+        DatasetInput(
+            name=dataset.name,
+            context=context,
+            digest=split.digest,
+            source=dataset.source,
+            images=len(split),
+            image_shape=dataset.spec.image_shape,
+            classes=dataset.spec.classes,
+        )
+        for context, split in splits.items()
+        if split is not None
+    ]
+
+
+def describe_data(dataset: Dataset) -> str:
+    """Returns the data set in a line: its name, its splits, where it was found."""
+    validation = f", {len(dataset.validation):,} to validate" if dataset.validation is not None else ""
+    return (
+        f"{dataset.name}: {len(dataset.train):,} images to train{validation}, {len(dataset.test):,} to test, "
+        f"from {dataset.source}"
+    )
+
+
+def provenance_facts(
+    config: RunConfig, machine: dict[str, Any], git: provenance.GitState | None, tags: dict[str, str]
+) -> dict[str, str]:
+    """Returns where the result comes from, for the run's page: a title and a value a line."""
+    versions = provenance.installed_versions()
+    return {
+        "Command": provenance.command_line(),
+        "Commit": f"{git.commit}{', with local changes' if git.dirty else ''}" if git else "not in a git checkout",
+        "Config hash": hash_config(config),
+        "Seed": str(config.seed),
+        "Dataset digest": tags["dataset_digest"],
+        "Weights digest": tags["weights_digest"],
+        "Engine": tags["engine"],
+        "XLA": tags["xla"],
+        "Threads": str(machine["threads"]),
+        "Machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['platform']}",
+        "Versions": ", ".join(f"{name} {versions[name]}" for name in provenance.REPORTED_PACKAGES if name in versions),
+        "Python": machine["python"],
+    }

@@ -1,0 +1,145 @@
+"""Where a result comes from: code, versions, machine, process, weights.
+
+Nothing here is a condition for a run: outside a git checkout, or without git, there is simply no commit to tell.
+
+Before it: nothing. After it: run, which writes it into the run's folder, and tracking, which makes tags of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from trainyard.runtime import available_cores
+
+if TYPE_CHECKING:
+    import keras
+
+REPORTED_PACKAGES = ("trainyard", "tensorflow", "keras", "numpy", "scikit-learn", "mlflow", "hydra-core", "omegaconf")
+"""The packages that a result depends on first; versions.txt lists all."""
+
+_GIT_SECONDS = 10
+_LARGEST_DIFF = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """The state of the checkout that the command ran in.
+
+    Attributes:
+        commit: The commit's full hash.
+        branch: The branch's name, or ``HEAD`` where none is checked out.
+        diff: What the tracked files differ in from the commit; empty when they do not.
+        untracked: Files that git neither tracks nor ignores.
+    """
+
+    commit: str
+    branch: str
+    diff: str
+    untracked: tuple[str, ...]
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the commit alone does not tell what ran."""
+        return bool(self.diff or self.untracked)
+
+    def describe_changes(self) -> str:
+        """Returns the diff, with the names of the untracked files in front."""
+        untracked = "".join(f"# untracked: {name}\n" for name in self.untracked)
+        return (untracked + self.diff)[:_LARGEST_DIFF]
+
+
+def read_git_state(folder: Path) -> GitState | None:
+    """Returns the state of the checkout around a folder, or None where there is none."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_SECONDS)
+        return done.stdout.decode(errors="replace")
+
+    try:
+        return GitState(
+            commit=git("rev-parse", "HEAD").strip(),
+            branch=git("rev-parse", "--abbrev-ref", "HEAD").strip(),
+            diff=git("diff", "HEAD", "--no-color", "--no-ext-diff"),
+            untracked=tuple(git("ls-files", "--others", "--exclude-standard").splitlines()),
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def installed_versions() -> dict[str, str]:
+    """Returns the version of every installed distribution, by lower-case name, sorted."""
+    found = {
+        str(distribution.metadata["Name"]).lower(): distribution.version
+        for distribution in importlib.metadata.distributions()
+        if distribution.metadata["Name"]
+    }
+    return dict(sorted(found.items()))
+
+
+def describe_machine(threads: int) -> dict[str, Any]:
+    """Returns what of the machine can change a result or its speed.
+
+    Args:
+        threads: The threads that TensorFlow was given.
+    """
+    import tensorflow as tf
+
+    gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in tf.config.list_physical_devices("GPU")]
+    return {
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cpu": _cpu_model(),
+        "cores": available_cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": gpus,
+        "threads": threads,
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+    }
+
+
+def describe_process() -> dict[str, str]:
+    """Returns host, pid and start (UTC) of this process: together they tell it from every other, past or present."""
+    started = datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="milliseconds")
+    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": started}
+
+
+def command_line() -> str:
+    """Returns the command as it could be typed again."""
+    program = Path(sys.argv[0]).name or "python"
+    return shlex.join([program, *sys.argv[1:]])
+
+
+def digest_weights(model: keras.Model) -> str:
+    """Returns the sha256, in hexadecimal, over shape, dtype and bytes of every weight, in order.
+
+    Files are no measure: identical weights give different ``.keras`` files.
+    """
+    sha = hashlib.sha256()
+    for weight in model.get_weights():
+        sha.update(f"{weight.shape} {weight.dtype}".encode())
+        sha.update(weight.tobytes())
+    return sha.hexdigest()
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,80 @@
+"""A config is data: what could make it execute code or read the environment is refused.
+
+Hydra itself offers several doors by which a config names code (callbacks, ``_target_``, logging classes) or reaches
+out (search path, environment). They are closed here, before Hydra runs anything.
+
+Before it: errors. After it: compose, which looks for resolvers, and the command line, which looks at Hydra's section.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from trainyard.errors import ConfigError
+
+_RESOLVER = re.compile(r"\$\{[^}]*[:$]")
+"""An interpolation that calls a resolver, or that is put together from others so that one can't tell."""
+
+_OWN_PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
+_LOGGING_CLASSES = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "colorlog.ColoredFormatter")
+
+
+def refuse_resolvers(tree: DictConfig) -> None:
+    """Refuses resolvers such as ``${oc.env:HOME}`` in a run's config; ``${optimizer.learning_rate}`` is fine.
+
+    Raises:
+        ConfigError: Names each place.
+    """
+    found = [
+        f"{path}: resolvers are refused, got {text!r}; a config is logged, and what they read would be logged with it. Write the value"
+        for path, text in _texts(OmegaConf.to_container(tree, resolve=False), "")
+        if _RESOLVER.search(text)
+    ]
+    if found:
+        raise ConfigError(*found)
+
+
+def refuse_doors(hydra_section: DictConfig) -> None:
+    """Refuses what in Hydra's own section would execute code, change the environment or read it.
+
+    Args:
+        hydra_section: The ``hydra`` node of a composed config.
+
+    Raises:
+        ConfigError: Names each place.
+    """
+    tree: Any = OmegaConf.to_container(hydra_section, resolve=False)
+    problems = [
+        f"hydra.{door}: refused, a config must not {consequence}. Remove it from the recipe or the command line"
+        for door, section, consequence in (
+            ("callbacks", tree["callbacks"], "execute code"),
+            ("job.env_set", tree["job"]["env_set"], "change the environment"),
+        )
+        if section
+    ]
+    for path, text in _texts(tree, "hydra"):
+        key = path.rpartition(".")[2]
+        if "oc.env" in text:
+            problems.append(f"{path}: refused, a config must not read the environment, got {text!r}")
+        elif key == "_target_" and not text.startswith(_OWN_PLUGINS):
+            problems.append(f"{path}: refused, a config must not name code, got {text!r}")
+        elif "logging." in path and key in ("()", "class") and text not in _LOGGING_CLASSES:
+            problems.append(f"{path}: expected one of {', '.join(_LOGGING_CLASSES)}, got {text!r}")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any part of a config
+    """Yields the dotted path of every text in a tree, with the text."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _texts(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _texts(value, f"{path}[{index}]")
+    elif isinstance(node, str):
+        yield path, node

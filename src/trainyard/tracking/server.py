@@ -1,0 +1,110 @@
+"""The MLflow UI on a store: an `mlflow server` of our own on this machine, and what it should open at.
+
+Before it: store. After it: ``trainyard ui``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+from trainyard.errors import TrackingError
+from trainyard.tracking.store import quiet_mlflow, tracking_errors
+
+HOST = "127.0.0.1"
+START_SECONDS = 60
+
+
+def free_port(wanted: int) -> int:
+    """Returns the wanted port, or the next one that nothing listens on.
+
+    Raises:
+        TrackingError: If none of the next hundred is free.
+    """
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                return port
+    raise TrackingError(f"expected a free port from {wanted} on, found none. Name another with --port")
+
+
+@contextlib.contextmanager
+def mlflow_server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs `mlflow server` on a store for the time of the block, on this machine's own address only.
+
+    Args:
+        uri: A database URI; handed over in the environment, where no list of processes shows its password.
+        port: A free port.
+
+    Yields:
+        The server's process. It and its workers end with the block.
+    """
+    environment = os.environ | {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": uri,
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    """Returns when the server answers.
+
+    Raises:
+        TrackingError: If it ends or stays silent.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            output = server.stderr.read().decode(errors="replace").strip() if server.stderr else ""
+            raise TrackingError(f"mlflow server ended at once: {output.splitlines()[-1] if output else server.returncode}")
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2):
+                return
+        time.sleep(0.2)
+    raise TrackingError(f"mlflow server did not answer on port {port} within {START_SECONDS} seconds")
+
+
+def latest_experiment(uri: str, name: str | None) -> str | None:
+    """Returns the id of the named experiment, or of that with the latest run; None where there is no run.
+
+    Raises:
+        TrackingError: If the store can't be reached, or has no experiment of that name.
+    """
+    quiet_mlflow()
+    from mlflow import MlflowClient
+
+    with tracking_errors(uri):
+        client = MlflowClient(uri)
+        if name is not None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                names = ", ".join(sorted(found.name for found in client.search_experiments()))
+                raise TrackingError(f"there is no experiment {name!r} in the store. Available: {names}")
+            return str(experiment.experiment_id)
+        ids = [experiment.experiment_id for experiment in client.search_experiments()]
+        runs = client.search_runs(ids, order_by=["attributes.start_time DESC"], max_results=1)
+        return str(runs[0].info.experiment_id) if runs else None

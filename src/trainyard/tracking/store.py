@@ -1,0 +1,122 @@
+"""First contact with a tracking store: reach it, create the experiment, give it its view, all under a lock.
+
+Several processes that meet on a store that does not exist yet can leave it broken, so only one at a time gets here.
+
+Before it: stores, which says where the store is. After it: tracker, which logs a run to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from trainyard.errors import TrackingError
+from trainyard.stores import sqlite_path, without_password
+from trainyard.tracking.view import experiment_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LOCK_SECONDS = 120
+"""How long first contact waits for another process; a new sqlite store takes a second or two."""
+
+_HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str]:
+    """Reaches the store and makes sure that the experiment is there.
+
+    Args:
+        uri: The tracking URI.
+        experiment: The experiment's name.
+        notes: What the experiment is about, for a reader who opens it; used when it is created.
+
+    Returns:
+        A client of the store, and the experiment's id.
+
+    Raises:
+        TrackingError: If the store can't be reached, or the experiment was deleted.
+    """
+    quiet_mlflow()
+    if uri.startswith("http"):
+        for variable, value in _HTTP_DEFAULTS.items():
+            os.environ.setdefault(variable, value)
+
+    from mlflow import MlflowClient
+
+    with _first_contact(uri), tracking_errors(uri):
+        if file := sqlite_path(uri):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            location = None if uri.startswith("http") else _artifact_location(uri, experiment)
+            return client, client.create_experiment(experiment, location, experiment_tags(experiment, notes))
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"{without_password(uri)}: the experiment {experiment!r} was deleted there. Restore it "
+            f"(mlflow experiments restore --experiment-id {found.experiment_id}), or set tracking.experiment to another name"
+        )
+    return client, found.experiment_id
+
+
+def quiet_mlflow() -> None:
+    """Keeps MLflow's and Alembic's routine lines off the screen, and MLflow's usage reports at home."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Turns whatever MLflow raises while it talks to the store into a TrackingError that shows no password."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        first_line = next(iter(str(error).splitlines()), "")
+        raise TrackingError(
+            f"the tracking store {without_password(uri)} can't be used: {type(error).__name__}: {without_password(first_line)}"
+        ) from error
+
+
+def training_view_url(address: str, experiment_id: str) -> str:
+    """Returns the link that opens an experiment with its runs as a table, in the view that Trainyard shares.
+
+    Args:
+        address: Where the MLflow UI answers, ``http://127.0.0.1:5000``.
+        experiment_id: MLflow's id of the experiment.
+    """
+    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=trainyard"
+
+
+@contextlib.contextmanager
+def _first_contact(uri: str) -> Iterator[None]:
+    file = sqlite_path(uri)
+    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir()) / f"trainyard-{os.getuid()}-{name}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise TrackingError(
+            f"{lock}: another process has held the store's lock for {LOCK_SECONDS} seconds. If none is alive, remove the file"
+        ) from error
+    except OSError as error:
+        raise TrackingError(f"{lock}: the store's lock can't be written: {error}. Use tracking.uri or a folder you may write") from error
+
+
+def _artifact_location(uri: str, experiment: str) -> str:
+    """Returns where artifacts go when no server keeps them: beside the sqlite file, else in the working directory."""
+    file = sqlite_path(uri)
+    return ((file.parent if file else Path.cwd()) / "mlartifacts" / experiment).absolute().as_uri()

@@ -1,0 +1,242 @@
+"""One run in MLflow: opened, logged to while it goes on, and closed with a status that is true.
+
+What is logged, by name, is the contract in the README. The tracker goes through MLflow's client and leaves its active
+run, its active experiment and MLFLOW_RUN_ID alone, so that it works inside a notebook that uses them.
+
+When the store fails in the middle, the run goes on to its end and fails then: the run folder holds everything.
+
+Before it: store. After it: run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainyard.errors import TrackingError
+from trainyard.progress import Progress
+from trainyard.stores import without_password
+from trainyard.tracking.store import open_store, tracking_errors
+
+if TYPE_CHECKING:
+    import keras
+    from mlflow import MlflowClient
+
+    from trainyard.images import DataSpec
+
+MODEL_NAME = "model"
+"""MLflow refuses dots and slashes in the names of models."""
+
+MODEL_PACKAGES = ("tensorflow", "keras", "numpy")
+"""What the logged model needs to be served; inferring this takes MLflow seconds."""
+
+_LONGEST_PARAM = 6000
+_LONGEST_TAG = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """One split as MLflow shows it.
+
+    Attributes:
+        name: The data set's name.
+        context: ``train``, ``validation`` or ``test``.
+        digest: sha256 in hexadecimal; MLflow shows the first characters.
+        source: Where the data was found.
+        images: How many.
+        image_shape: The shape of one.
+        classes: How many.
+    """
+
+    name: str
+    context: str
+    digest: str
+    source: str
+    images: int
+    image_shape: tuple[int, ...]
+    classes: int
+
+
+class Tracker:
+    """Logs one run. Without a store it only keeps the name, and logs nothing."""
+
+    def __init__(self, name: str, folder: Path, progress: Progress) -> None:
+        self.name = name
+        self.folder = folder
+        self.run_id: str | None = None
+        self.experiment_id: str | None = None
+        self.uri: str | None = None
+        self.failure: TrackingError | None = None
+        self._client: MlflowClient | None = None
+        self._progress = progress
+
+    def start(self, uri: str, experiment: str, notes: str, tags: Mapping[str, str]) -> None:
+        """Creates the run, RUNNING.
+
+        Raises:
+            TrackingError: If the store can't be reached: better now than after the training.
+        """
+        self.uri = uri
+        self._client, self.experiment_id = open_store(uri, experiment, notes)
+        with tracking_errors(uri):
+            run = self._client.create_run(self.experiment_id, run_name=self.name, tags=_cut(tags))
+        self.run_id = run.info.run_id
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Logs the flattened config; what MLflow can't hold is left to the artifact."""
+        from mlflow.entities import Param
+
+        written = {_key(key): value if isinstance(value, str) else json.dumps(value) for key, value in params.items()}
+        kept = [Param(key, value) for key, value in written.items() if len(value) <= _LONGEST_PARAM]
+        self._attempt(lambda client, run_id: client.log_batch(run_id, params=kept))
+
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
+        """Logs metrics in one call, at an epoch counted from 1, or once for the whole run."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        batch = [Metric(_key(key), float(value), now, epoch or 0) for key, value in metrics.items()]
+        self._attempt(lambda client, run_id: client.log_batch(run_id, metrics=batch))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Sets tags, cut to the length that MLflow holds."""
+        from mlflow.entities import RunTag
+
+        batch = [RunTag(key, value) for key, value in _cut(tags).items()]
+        self._attempt(lambda client, run_id: client.log_batch(run_id, tags=batch))
+
+    def log_inputs(self, inputs: list[DatasetInput]) -> None:
+        """Logs the splits of the data set that the run used."""
+        from mlflow.entities import Dataset, InputTag
+        from mlflow.entities import DatasetInput as Input
+
+        entities = [
+            Input(
+                Dataset(
+                    name=split.name,
+                    digest=split.digest[:36],
+                    source_type="local",
+                    source=json.dumps({"uri": split.source}),
+                    profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
+                ),
+                [InputTag("mlflow.data.context", split.context)],
+            )
+            for split in inputs
+        ]
+        self._attempt(lambda client, run_id: client.log_inputs(run_id, entities))
+
+    def log_folder(self) -> None:
+        """Uploads the run folder as the run's artifacts."""
+        self._attempt(lambda client, run_id: client.log_artifacts(run_id, str(self.folder)))
+
+    def log_model(self, model: keras.Model, spec: DataSpec, versions: Mapping[str, str]) -> None:
+        """Logs the servable model with its signature and requirements; MLflow gives it the run's metrics without a step.
+
+        Args:
+            model: Takes raw pixels, returns probabilities.
+            spec: What an image looks like.
+            versions: The installed versions, for the requirements.
+        """
+        self._attempt(lambda client, run_id: self._log_model(client, run_id, model, spec, versions))
+
+    def end(self, status: str) -> None:
+        """Closes the run with a status."""
+        self._attempt(lambda client, run_id: client.set_terminated(run_id, status))
+
+    def _log_model(
+        self, client: MlflowClient, run_id: str, model: keras.Model, spec: DataSpec, versions: Mapping[str, str]
+    ) -> None:
+        import mlflow
+        import mlflow.keras
+        import numpy as np
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *spec.image_shape), "pixels")]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, spec.classes))]),
+        )
+        logged = client.create_logged_model(self.experiment_id, MODEL_NAME, source_run_id=run_id)
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            Model.log(
+                name=MODEL_NAME,
+                flavor=mlflow.keras,
+                run_id=run_id,
+                model_id=logged.model_id,
+                model=model,
+                signature=signature,
+                pip_requirements=[f"{name}=={versions[name]}" for name in MODEL_PACKAGES],
+            )
+        finally:
+            mlflow.set_tracking_uri(before)
+
+    def _attempt(self, action: Callable[[MlflowClient, str], Any]) -> None:
+        """Does something with the store; after its first failure nothing more is tried."""
+        if self._client is None or self.run_id is None or self.uri is None or self.failure:
+            return
+        try:
+            with tracking_errors(self.uri):
+                action(self._client, self.run_id)
+        except TrackingError as error:
+            self.failure = error
+            self._progress.detail(f"{error}. The run goes on; its folder {self.folder} will hold everything")
+
+
+@contextlib.contextmanager
+def open_tracker(
+    name: str, folder: Path, progress: Progress, uri: str | None, experiment: str, notes: str, tags: Mapping[str, str]
+) -> Iterator[Tracker]:
+    """Opens a run for the time of the block and closes it with a true status.
+
+    FINISHED where the block ended, KILLED where a signal ended it, FAILED otherwise. On failure the traceback goes
+    into ``error.txt`` and the tag `error`, and what the folder holds by then is logged.
+
+    Args:
+        name: The run's name.
+        folder: The run folder.
+        progress: Told when the store fails.
+        uri: The tracking URI, or None for no tracking.
+        experiment: The MLflow experiment.
+        notes: What the experiment is about.
+        tags: Tags that are known at the start.
+
+    Yields:
+        The tracker of the run.
+
+    Raises:
+        TrackingError: If the store can't be reached at the start, or failed in the middle of a run that is else sound.
+    """
+    tracker = Tracker(name, folder, progress)
+    if uri is not None:
+        tracker.start(uri, experiment, notes, tags)
+    try:
+        yield tracker
+    except BaseException as error:
+        (folder / "error.txt").write_text(without_password(traceback.format_exc()))
+        tracker.set_tags({"error": without_password(f"{type(error).__name__}: {error}")})
+        killed = isinstance(error, KeyboardInterrupt)
+        if not killed:
+            tracker.log_folder()
+        tracker.end("KILLED" if killed else "FAILED")
+        raise
+    tracker.end("FINISHED")
+    if tracker.failure:
+        raise TrackingError(f"{tracker.failure}. Nothing is lost: {folder} holds the whole run")
+
+
+def _key(key: str) -> str:
+    """Replaces what MLflow refuses in the names of params and metrics."""
+    return re.sub(r"[^\w\-. :/]|\.\.", "_", key)
+
+
+def _cut(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: str(value)[:_LONGEST_TAG] for key, value in tags.items()}
