@@ -44,11 +44,15 @@ def write_machine(folder: Path, machine: dict[str, Any]) -> None:
     _write_json(folder / "environment" / "machine.json", machine)
 
 
-def write_summary(folder: Path, model: keras.Model) -> str:
-    """Writes and returns Keras's summary of the model."""
+def write_summary(folder: Path, model: keras.Model) -> None:
+    """Writes model_summary.txt."""
+    (folder / "model_summary.txt").write_text(summarise(model))
+
+
+def summarise(model: keras.Model) -> str:
+    """Returns Keras's summary of the model."""
     stream = io.StringIO()
     model.summary(print_fn=lambda line, **_: stream.write(f"{line}\n"), line_length=80)
-    (folder / "model_summary.txt").write_text(stream.getvalue())
     return stream.getvalue()
 
 

@@ -121,6 +121,8 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
             raise ConfigError(f"{key}: a run can't do without it, got {override.input_line!r}. Set it to what you want")
         if key not in groups(config_dir) or override.is_delete() or override.is_sweep_override():
             continue
+        if override.is_add() and key in (*COMPONENT_GROUPS, "training", "experiment"):
+            raise ConfigError(f"{key}: the config has this group already. Leave the + out: {override.input_line[1:]}")
         value, options = override.value(), choices(key, config_dir)
         if isinstance(value, str) and value.startswith(BASE_PREFIX):
             raise ConfigError(unknown(key, f"unknown {key}", value, options))

@@ -5,13 +5,16 @@ Before it: everything that a run is made of. After it: run, which logs them.
 
 from __future__ import annotations
 
+from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard import artifacts, provenance
 from trainyard.compose import flatten_config, hash_config
 from trainyard.evaluation import EvalResult
 from trainyard.images import Dataset
+from trainyard.report import ReportPage
 from trainyard.schema import RunConfig
 from trainyard.tracking import DatasetInput
 from trainyard.training import TrainResult
@@ -46,9 +49,14 @@ def tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[st
 
 
 def tags_at_end(
-    config: RunConfig, dataset: Dataset, model: keras.Model, training: TrainResult, evaluation: EvalResult
+    config: RunConfig,
+    dataset: Dataset,
+    model: keras.Model,
+    training: TrainResult,
+    evaluation: EvalResult,
+    machine: dict[str, Any],
 ) -> dict[str, str]:
-    """Returns the tags that tell what came out."""
+    """Returns the tags that tell what came out, and how."""
     note = (
         f"**{evaluation.accuracy:.4f}** of {len(dataset.test):,} test images right. {config.model.label} on {dataset.name}, "
         f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, {len(training.history)} epochs of "
@@ -59,16 +67,21 @@ def tags_at_end(
         "weights_digest": provenance.digest_weights(model),
         "engine": f"{training.engine}: {training.engine_reason}",
         "xla": "off: Keras's own loop runs without it",
+        "threads": str(machine["threads"]),
         "mlflow.note.content": note.strip(),
         "mlflow.loggedArtifacts": f'[{{"path": "{artifacts.PER_CLASS_TABLE}", "type": "table"}}]',
     }
 
 
 def params(config: RunConfig, model: keras.Model) -> dict[str, Any]:
-    """Returns the config by dotted path, and as numbers the layers with a kernel and all parameters."""
-    layers = [layer for layer in model.layers if any(weight.name == "kernel" for weight in layer.weights)]
+    """Returns the config by dotted path, and the size of the model in numbers, for parallel coordinates."""
     told = {path: value for path, value in flatten_config(config).items() if path != "notes"}
-    return {**told, "model.layers": len(layers), "model.parameters": model.count_params()}
+    return {**told, "model.layers": count_layers(model), "model.parameters": model.count_params()}
+
+
+def count_layers(model: keras.Model) -> int:
+    """Returns the number of layers with a kernel."""
+    return sum(any(weight.name == "kernel" for weight in layer.weights) for layer in model.layers)
 
 
 def dataset_inputs(dataset: Dataset) -> list[DatasetInput]:
@@ -98,22 +111,61 @@ def describe_data(dataset: Dataset) -> str:
     )
 
 
-def provenance_facts(
-    config: RunConfig, machine: dict[str, Any], git: provenance.GitState | None, tags: dict[str, str]
-) -> dict[str, str]:
-    """Returns where the result comes from, for the run's page: a title and a value a line."""
+def report_page(
+    config: RunConfig,
+    dataset: Dataset,
+    model: keras.Model,
+    training: TrainResult,
+    evaluation: EvalResult,
+    timings: dict[str, float],
+    machine: dict[str, Any],
+    tags: dict[str, str],
+    pictures: dict[str, Path],
+) -> ReportPage:
+    """Returns what the run's page shows.
+
+    Args:
+        config: What was run.
+        dataset: The images as they were used.
+        model: Trained.
+        training: The history.
+        evaluation: The scores.
+        timings: Seconds by stage, as far as they are known.
+        machine: From `provenance.describe_machine`.
+        tags: The run's tags, whose digests and reasons the page repeats.
+        pictures: The drawn pictures, by caption.
+    """
+    commit = tags.get("mlflow.source.git.commit")
+    changes = ", with local changes" if tags.get("git.dirty") == "true" else ""
     versions = provenance.installed_versions()
-    return {
-        "Command": provenance.command_line(),
-        "Commit": f"{git.commit}{', with local changes' if git.dirty else ''}" if git else "not in a git checkout",
-        "Config hash": hash_config(config),
-        "Seed": str(config.seed),
+    told = {
+        "Command": tags["command"],
+        "Commit": f"{commit}{changes}" if commit else "not in a git checkout",
+        "Config hash": tags["config_hash"],
+        "Seed": tags["seed"],
         "Dataset digest": tags["dataset_digest"],
         "Weights digest": tags["weights_digest"],
         "Engine": tags["engine"],
         "XLA": tags["xla"],
-        "Threads": str(machine["threads"]),
+        "Threads": tags["threads"],
         "Machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['platform']}",
         "Versions": ", ".join(f"{name} {versions[name]}" for name in provenance.REPORTED_PACKAGES if name in versions),
         "Python": machine["python"],
     }
+    return ReportPage(
+        title=config.model.label,
+        experiment=config.tracking.experiment or config.name,
+        finished=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        notes=config.notes,
+        config=config,
+        dataset=dataset,
+        dataset_digest=tags["dataset_digest"],
+        model_summary=artifacts.summarise(model),
+        layers=count_layers(model),
+        parameters=model.count_params(),
+        training=training,
+        evaluation=evaluation,
+        timings=timings,
+        provenance=told,
+        pictures=pictures,
+    )

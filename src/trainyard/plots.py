@@ -48,7 +48,7 @@ CHARACTER = 0.62
 def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
     """Draws the counts of actual (rows) against predicted classes (columns).
 
-    The diagonal is shaded by the share of the class that was told right. Errors have a scale of their own, that
+    The diagonal is shaded by the share of the class that was told right. Errors have their own scale, that
     of the square root, so that a few in thousands are seen beside many. Cells without an image stay empty,
     and numbers are left out where they would be too small to read.
 
@@ -201,7 +201,7 @@ def _draw_curves(axes: Axes, history: list[dict[str, float]], quantity: str, bes
         if f"{quantity}/{split}" in history[0]
     }
     low, high = _value_range(quantity, [value for values in series.values() for value in values])
-    axes.set(xlim=(1, last) if last > 1 else (0.5, 1.5), ylim=(low, high))
+    axes.set(xlim=(1 - 0.03 * (last - 1), last) if last > 1 else (0.5, 1.5), ylim=(low, high))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     if best_epoch is not None:
@@ -214,8 +214,9 @@ def _draw_curves(axes: Axes, history: list[dict[str, float]], quantity: str, bes
     for split, values in series.items():
         curve = CURVES[split]
         axes.plot(
-            range(1, last + 1), values, color=curve.colour, linewidth=1.7, clip_on=False, zorder=3, markersize=4.2,
+            range(1, last + 1), values, color=curve.colour, linewidth=1.7, markersize=4.2,
             marker=curve.marker if last <= EPOCHS_MARKED else None, markerfacecolor=curve.fill,
+            clip_on=False, zorder=3,
         )  # fmt: skip
         ends[split] = (values[-1] - low) / (high - low)
     gap = 12 / (axes.get_window_extent().height / axes.figure.dpi * POINTS)
@@ -252,7 +253,7 @@ def _value_range(quantity: str, values: list[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     if quantity == "loss":
         return min(0.0, low), max(high * 1.04, 1e-6)
-    margin = max(0.06 * (high - low), 0.005)
+    margin = 0.06 * (high - low) or 0.05
     return max(low - margin, 0.0), high + margin / 2
 
 

@@ -5,30 +5,25 @@ Before it: everything that a run is made of. After it: the command line, and who
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trainyard import artifacts, provenance, runtime
+from trainyard import artifacts, facts, provenance, runtime
 from trainyard.checks import validate
-from trainyard.compose import flatten_config, hash_config, unique_name
+from trainyard.clock import StageClock
+from trainyard.compose import unique_name
 from trainyard.datasets import load_dataset
-from trainyard.errors import Terminated
 from trainyard.evaluation import EvalResult, evaluate
 from trainyard.images import Dataset
+from trainyard.interrupts import signals_raise
 from trainyard.models import with_raw_pixels
 from trainyard.progress import Progress
-from trainyard.report import ReportPage, write_report
+from trainyard.report import write_report
 from trainyard.schema import RunConfig
-from trainyard.tracking import DatasetInput, open_tracker
+from trainyard.tracking import open_tracker
 from trainyard.training import TrainResult, train
 
 if TYPE_CHECKING:
@@ -95,30 +90,28 @@ def run_experiment(
     """
     validate(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
-    progress = progress or Progress()
-    clock = _Clock(progress)
+    clock = StageClock(progress := progress or Progress())
     folder = (folder or Path("outputs") / config.name / unique_name()).absolute()
     git = provenance.read_git_state(Path.cwd())
     artifacts.write_origin(folder, config, overrides, git)
+    tags = facts.tags_at_start(config, git)
 
-    experiment = config.tracking.experiment or config.name
-    tags = _tags_at_start(config, git)
-    with _signals_raise(), open_tracker(config.model.label, folder, progress, uri, experiment, config.notes, tags) as run:
+    with signals_raise(), open_tracker(config, folder, progress, uri, tags) as run:
         with clock.stage("start"):
             runtime.import_tensorflow()
-            threads = runtime.configure_tensorflow(config.seed, config.training.threads)
-            artifacts.write_machine(folder, machine := provenance.describe_machine(threads))
+            machine = provenance.describe_machine(runtime.configure_tensorflow(config.seed, config.training.threads))
+            artifacts.write_machine(folder, machine)
 
         with clock.stage("load"):
             dataset = load_dataset(config.dataset, config.seed, progress=progress.downloads)
-            progress.detail(f"{_describe_data(dataset)}, from {dataset.source}")
-            run.log_inputs(_inputs(dataset))
+            progress.detail(facts.describe_data(dataset))
+            run.log_inputs(facts.dataset_inputs(dataset))
 
         with clock.stage("build"):
             model = config.model.build(dataset.spec)
-            summary = artifacts.write_summary(folder, model)
-            progress.detail(f"{run.name}, {model.count_params():,} parameters")
-            run.log_params({**flatten_config(config), **_model_size(model)})
+            progress.detail(f"{config.model.label}, {model.count_params():,} parameters")
+            artifacts.write_summary(folder, model)
+            run.log_params(facts.params(config, model))
 
         with clock.stage("train"):
             training = train(model, dataset, config, progress, lambda epoch, metrics: run.log_metrics(metrics, epoch))
@@ -128,17 +121,15 @@ def run_experiment(
             evaluation = evaluate(model, dataset.test, dataset.spec)
 
         with clock.stage("log"):
-            tags = {**_tags_at_end(config, dataset, model, training, evaluation), "threads": str(threads)}
-            run.set_tags(tags)
+            tags |= facts.tags_at_end(config, dataset, model, training, evaluation, machine)
             artifacts.save_models(folder, model)
             artifacts.write_evaluation(folder, evaluation, config.evaluation.first_predictions)
             pictures = artifacts.draw_pictures(folder, config, dataset, training, evaluation)
-            facts = _provenance_facts(config, machine, git, tags)
-            page = _report_page(config, run.name, dataset, summary, training, evaluation, clock.seconds, facts, pictures)
+            page = facts.report_page(config, dataset, model, training, evaluation, clock.seconds, machine, tags, pictures)
             write_report(folder / "report.html", page)
+            run.set_tags(tags)
             run.log_metrics(evaluation.metrics())
-            if config.tracking.model:
-                run.log_model(with_raw_pixels(model, dataset.spec), dataset.spec, provenance.installed_versions())
+            run.log_model(with_raw_pixels(model, dataset.spec), dataset.spec)
             run.log_folder()
         run.log_metrics(clock.metrics())
 
@@ -155,162 +146,3 @@ def run_experiment(
         evaluation=evaluation,
         timings=dict(clock.seconds),
     )
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# What is said about a run
-
-
-def _tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[str, str]:
-    tags = {
-        "trainyard.role": "run",
-        "trainyard.version": version("trainyard"),
-        "config_hash": hash_config(config),
-        "seed": str(config.seed),
-        "command": provenance.command_line(),
-        "mlflow.source.name": "trainyard",
-        "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": config.notes,
-        **provenance.describe_process(),
-        **config.tracking.tags,
-    }
-    if config.sweep.name:
-        tags["sweep_id"] = config.sweep.name
-    if git:
-        tags |= {
-            "mlflow.source.git.commit": git.commit,
-            "mlflow.source.git.branch": git.branch,
-            "git.dirty": str(git.dirty).lower(),
-        }
-    return tags
-
-
-def _tags_at_end(
-    config: RunConfig, dataset: Dataset, model: keras.Model, training: TrainResult, evaluation: EvalResult
-) -> dict[str, str]:
-    note = (
-        f"**{evaluation.accuracy:.4f}** of {len(dataset.test):,} test images right. {config.model.label} on {dataset.name}, "
-        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, {len(training.history)} epochs of "
-        f"batch {config.training.batch_size}, seed {config.seed}.\n\n{config.notes}"
-    )
-    return {
-        "dataset_digest": dataset.digest,
-        "weights_digest": provenance.digest_weights(model),
-        "engine": f"{training.engine}: {training.engine_reason}",
-        "xla": "off: Keras's own loop runs without it",
-        "mlflow.note.content": note.strip(),
-        "mlflow.loggedArtifacts": f'[{{"path": "{artifacts.PER_CLASS_TABLE}", "type": "table"}}]',
-    }
-
-
-def _inputs(dataset: Dataset) -> list[DatasetInput]:
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    return [
-        DatasetInput(
-            name=dataset.name,
-            context=context,
-            digest=split.digest,
-            source=dataset.source,
-            images=len(split),
-            image_shape=dataset.spec.image_shape,
-            classes=dataset.spec.classes,
-        )
-        for context, split in splits.items()
-        if split is not None
-    ]
-
-
-def _model_size(model: keras.Model) -> dict[str, int]:
-    """Returns numbers for parallel coordinates: the layers with a kernel, and all parameters."""
-    layers = [layer for layer in model.layers if any(weight.name == "kernel" for weight in layer.weights)]
-    return {"model.layers": len(layers), "model.parameters": model.count_params()}
-
-
-def _describe_data(dataset: Dataset) -> str:
-    validation = f", {len(dataset.validation):,} for validation" if dataset.validation is not None else ""
-    return f"{dataset.name}: {len(dataset.train):,} images to train on{validation}, {len(dataset.test):,} to test"
-
-
-def _provenance_facts(
-    config: RunConfig, machine: dict[str, Any], git: provenance.GitState | None, tags: dict[str, str]
-) -> dict[str, str]:
-    versions = provenance.installed_versions()
-    return {
-        "Command": provenance.command_line(),
-        "Commit": f"{git.commit}{' with local changes' if git.dirty else ''}" if git else "not in a git checkout",
-        "Config hash": hash_config(config),
-        "Seed": str(config.seed),
-        "Dataset digest": tags["dataset_digest"],
-        "Weights digest": tags["weights_digest"],
-        "Engine": tags["engine"],
-        "XLA": tags["xla"],
-        "Threads": tags["threads"],
-        "Machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['platform']}",
-        "Versions": ", ".join(f"{name} {versions[name]}" for name in provenance.REPORTED_PACKAGES if name in versions),
-        "Python": machine["python"],
-    }
-
-
-def _report_page(
-    config: RunConfig,
-    name: str,
-    dataset: Dataset,
-    summary: str,
-    training: TrainResult,
-    evaluation: EvalResult,
-    timings: dict[str, float],
-    facts: dict[str, str],
-    pictures: dict[str, Path],
-) -> ReportPage:
-    raise NotImplementedError
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Time and signals
-
-
-@dataclass(slots=True)
-class _Clock:
-    """Measures the stages of a run and tells the progress of each."""
-
-    progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measures a stage."""
-        self.progress.stage(name)
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = time.perf_counter() - began
-
-    def split(self, name: str, **parts: float) -> None:
-        """Replaces a stage by its parts."""
-        del self.seconds[name]
-        self.seconds.update(parts)
-
-    def metrics(self) -> dict[str, float]:
-        """Returns the stages and the total under the names they are logged by."""
-        stages = {f"time/{name}_seconds": seconds for name, seconds in self.seconds.items()}
-        return {**stages, "time/total_seconds": time.perf_counter() - self.began}
-
-
-@contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP end the block with `Terminated`, where signals can be handled: in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(number: int, _frame: object) -> None:
-        raise Terminated(number)
-
-    before = {number: signal.signal(number, terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,12 +5,12 @@ Exit codes: 0 done, 1 the work failed, 2 the command or the config is wrong, 130
 
 from __future__ import annotations
 
-import sys
+import contextlib
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from click.exceptions import ClickException
 
 from trainyard.cli.screen import print_error
 from trainyard.errors import Terminated, TrainyardError
@@ -26,19 +26,19 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs the command line and exits."""
+    app()
+
+
+@contextlib.contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Tells an error of ours in a line or two, and ends with the exit code of its kind."""
     try:
-        code = app(standalone_mode=False) or 0
-    except ClickException as error:
-        error.show()
-        code = error.exit_code
+        yield
     except TrainyardError as error:
         print_error(error)
-        code = error.exit_code
-    except Terminated as error:
-        code = error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        code = 130
-    sys.exit(code)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(error.exit_code if isinstance(error, Terminated) else 130) from error
 
 
 @app.callback(invoke_without_command=True)
@@ -52,11 +52,12 @@ def _version(show: Annotated[bool, typer.Option("--version", help="Print the ver
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-def train(context: typer.Context) -> int:
+def train(context: typer.Context) -> None:
     """Train one model from a config, evaluate it, and log everything to MLflow: `train experiment=quickstart`."""
     from trainyard.cli.train import train_command
 
-    return train_command(context.args)
+    with _exit_codes():
+        raise typer.Exit(train_command(context.args))
 
 
 @app.command()
@@ -64,8 +65,9 @@ def ui(
     experiment: Annotated[str | None, typer.Option(help="Open this experiment; else the one with the latest run.")] = None,
     uri: Annotated[str | None, typer.Option(help="The store; else where runs go from this folder.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65435, help="The port to listen on; the next free one is taken.")] = 5000,
-) -> int:
+) -> None:
     """Open the MLflow UI on the store that runs go to, on this machine only."""
     from trainyard.cli.ui import ui_command
 
-    return ui_command(experiment, uri, port)
+    with _exit_codes():
+        ui_command(experiment, uri, port)

@@ -57,13 +57,14 @@ def train_command(arguments: Sequence[str]) -> int:
     if not (options.info or options.hydra_help or options.shell_completion):
         _check(options, config_dir)
     prepare_hydra(config_dir)
-    return _hand_over(arguments, multirun=options.multirun)
+    flags = [argument for argument in arguments if argument not in options.overrides]
+    return _hand_over([*flags, *options.overrides], multirun=options.multirun)
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
     parser = get_args_parser()
     parser.prog = "trainyard train"
-    options = parser.parse_args(list(arguments))
+    options = parser.parse_intermixed_args(list(arguments))  # Hydra itself wants all flags in one place
     if options.experimental_rerun:
         raise ConfigError("--experimental-rerun: refused, it unpickles a file. Run the config again: trainyard train ...")
     if options.config_path:

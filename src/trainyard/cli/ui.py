@@ -13,16 +13,13 @@ from trainyard.stores import LocalStore, sqlite_path, without_password
 from trainyard.tracking import server, training_view_url
 
 
-def ui_command(experiment: str | None, uri: str | None, port: int) -> int:
+def ui_command(experiment: str | None, uri: str | None, port: int) -> None:
     """Serves the UI until it is interrupted, or names the link where a server runs already.
 
     Args:
         experiment: The experiment to open, or None for that of the latest run.
         uri: The store, or None for the one that runs go to by default.
         port: The first port to try.
-
-    Returns:
-        The exit code.
 
     Raises:
         ConfigError: If there is no store yet.
@@ -33,17 +30,14 @@ def ui_command(experiment: str | None, uri: str | None, port: int) -> int:
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):
         typer.echo(_link(uri, server.latest_experiment(uri, experiment)))
-        return 0
+        return
     port = server.free_port(port)
     with signals_raise(), server.mlflow_server(uri, port) as process:
         typer.echo(f"Starting the MLflow UI on {without_password(uri)} ...")
         experiment_id = server.latest_experiment(uri, experiment)
         server.wait_until_ready(process, port)
         typer.echo(f"{_link(f'http://{server.HOST}:{port}', experiment_id)}\nCtrl-C ends it.")
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            return 0
+        process.wait()
 
 
 def _link(address: str, experiment_id: str | None) -> str:

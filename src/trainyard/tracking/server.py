@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 
 from trainyard.errors import TrackingError
-from trainyard.tracking.store import quiet_mlflow, tracking_errors
+from trainyard.tracking.store import connect, tracking_errors
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
@@ -94,11 +94,8 @@ def latest_experiment(uri: str, name: str | None) -> str | None:
     Raises:
         TrackingError: If the store can't be reached, or has no experiment of that name.
     """
-    quiet_mlflow()
-    from mlflow import MlflowClient
-
     with tracking_errors(uri):
-        client = MlflowClient(uri)
+        client = connect(uri)
         if name is not None:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:

@@ -45,17 +45,13 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
     Raises:
         TrackingError: If the store can't be reached, or the experiment was deleted.
     """
-    quiet_mlflow()
     if uri.startswith("http"):
         for variable, value in _HTTP_DEFAULTS.items():
             os.environ.setdefault(variable, value)
-
-    from mlflow import MlflowClient
-
+    client = connect(uri)
     with _first_contact(uri), tracking_errors(uri):
         if file := sqlite_path(uri):
             file.parent.mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
             location = None if uri.startswith("http") else _artifact_location(uri, experiment)
@@ -68,11 +64,18 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
     return client, found.experiment_id
 
 
-def quiet_mlflow() -> None:
-    """Keeps MLflow's and Alembic's routine lines off the screen, and MLflow's usage reports at home."""
+def connect(uri: str) -> MlflowClient:
+    """Returns a client of the store; does not talk to it yet.
+
+    MLflow's and Alembic's routine lines are kept off the screen, and MLflow's usage reports at home.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    for name in ("mlflow", "alembic"):
+
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):  # only now: importing MLflow sets the level of its own
         logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(uri)
 
 
 @contextlib.contextmanager

@@ -17,11 +17,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import TrackingError
 from trainyard.progress import Progress
+from trainyard.schema import RunConfig
 from trainyard.stores import without_password
 from trainyard.tracking.store import open_store, tracking_errors
 
@@ -65,10 +67,11 @@ class DatasetInput:
 
 
 class Tracker:
-    """Logs one run. Without a store it only keeps the name, and logs nothing."""
+    """Logs one run. One that was not started logs nothing."""
 
-    def __init__(self, name: str, folder: Path, progress: Progress) -> None:
-        self.name = name
+    def __init__(self, config: RunConfig, folder: Path, progress: Progress) -> None:
+        self.name = config.model.label
+        self.config = config
         self.folder = folder
         self.run_id: str | None = None
         self.experiment_id: str | None = None
@@ -77,17 +80,19 @@ class Tracker:
         self._client: MlflowClient | None = None
         self._progress = progress
 
-    def start(self, uri: str, experiment: str, notes: str, tags: Mapping[str, str]) -> None:
-        """Creates the run, RUNNING.
+    def start(self, uri: str, tags: Mapping[str, str]) -> None:
+        """Creates the run, RUNNING, and logs what the folder holds by now: what the run was started with.
 
         Raises:
             TrackingError: If the store can't be reached: better now than after the training.
         """
         self.uri = uri
-        self._client, self.experiment_id = open_store(uri, experiment, notes)
+        experiment = self.config.tracking.experiment or self.config.name
+        self._client, self.experiment_id = open_store(uri, experiment, self.config.notes)
         with tracking_errors(uri):
             run = self._client.create_run(self.experiment_id, run_name=self.name, tags=_cut(tags))
         self.run_id = run.info.run_id
+        self.log_folder()
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Logs the flattened config; what MLflow can't hold is left to the artifact."""
@@ -136,23 +141,23 @@ class Tracker:
         """Uploads the run folder as the run's artifacts."""
         self._attempt(lambda client, run_id: client.log_artifacts(run_id, str(self.folder)))
 
-    def log_model(self, model: keras.Model, spec: DataSpec, versions: Mapping[str, str]) -> None:
-        """Logs the servable model with its signature and requirements; MLflow gives it the run's metrics without a step.
+    def log_model(self, model: keras.Model, spec: DataSpec) -> None:
+        """Logs the servable model with signature and requirements, unless the config says not to.
+
+        MLflow gives the model the metrics that the run has without a step by then: those of the test.
 
         Args:
             model: Takes raw pixels, returns probabilities.
             spec: What an image looks like.
-            versions: The installed versions, for the requirements.
         """
-        self._attempt(lambda client, run_id: self._log_model(client, run_id, model, spec, versions))
+        if self.config.tracking.model:
+            self._attempt(lambda client, run_id: self._log_model(client, run_id, model, spec))
 
     def end(self, status: str) -> None:
         """Closes the run with a status."""
         self._attempt(lambda client, run_id: client.set_terminated(run_id, status))
 
-    def _log_model(
-        self, client: MlflowClient, run_id: str, model: keras.Model, spec: DataSpec, versions: Mapping[str, str]
-    ) -> None:
+    def _log_model(self, client: MlflowClient, run_id: str, model: keras.Model, spec: DataSpec) -> None:
         import mlflow
         import mlflow.keras
         import numpy as np
@@ -168,13 +173,14 @@ class Tracker:
         mlflow.set_tracking_uri(self.uri)
         try:
             Model.log(
+                artifact_path=None,
                 name=MODEL_NAME,
                 flavor=mlflow.keras,
                 run_id=run_id,
                 model_id=logged.model_id,
                 model=model,
                 signature=signature,
-                pip_requirements=[f"{name}=={versions[name]}" for name in MODEL_PACKAGES],
+                pip_requirements=[f"{name}=={version(name)}" for name in MODEL_PACKAGES],
             )
         finally:
             mlflow.set_tracking_uri(before)
@@ -193,7 +199,7 @@ class Tracker:
 
 @contextlib.contextmanager
 def open_tracker(
-    name: str, folder: Path, progress: Progress, uri: str | None, experiment: str, notes: str, tags: Mapping[str, str]
+    config: RunConfig, folder: Path, progress: Progress, uri: str | None, tags: Mapping[str, str]
 ) -> Iterator[Tracker]:
     """Opens a run for the time of the block and closes it with a true status.
 
@@ -201,12 +207,10 @@ def open_tracker(
     into ``error.txt`` and the tag `error`, and what the folder holds by then is logged.
 
     Args:
-        name: The run's name.
+        config: What is run; names the run, its experiment, and whether the model is logged.
         folder: The run folder.
         progress: Told when the store fails.
         uri: The tracking URI, or None for no tracking.
-        experiment: The MLflow experiment.
-        notes: What the experiment is about.
         tags: Tags that are known at the start.
 
     Yields:
@@ -215,9 +219,9 @@ def open_tracker(
     Raises:
         TrackingError: If the store can't be reached at the start, or failed in the middle of a run that is else sound.
     """
-    tracker = Tracker(name, folder, progress)
+    tracker = Tracker(config, folder, progress)
     if uri is not None:
-        tracker.start(uri, experiment, notes, tags)
+        tracker.start(uri, tags)
     try:
         yield tracker
     except BaseException as error:

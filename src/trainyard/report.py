@@ -1,0 +1,220 @@
+"""One page that tells a colleague all about a run: scores, pictures, config, times and where it came from.
+
+The page is a single HTML file that holds its pictures and needs neither scripts nor the network, so it can be
+mailed, opened from a disk or shown in a frame.
+
+Before it: compose, evaluation, training, plots. After it: run, which has the page written and logs it.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from trainyard.compose import dump_config, flatten_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import jinja2
+
+    from trainyard.evaluation import EvalResult
+    from trainyard.images import Dataset
+    from trainyard.schema import RunConfig
+    from trainyard.training import TrainResult
+
+TEMPLATE = "report.html"
+CURVES_FILE = "learning_curves.png"
+"""The picture of this name stands with the training; all others follow the scores."""
+PNG_WIDTH = slice(16, 20)
+"""The bytes of a PNG file that hold its width, the highest first."""
+PIXELS_PER_PIXEL = 1.5
+"""Pixels of a picture for each of the page, so that it is sharp on a fine screen and on paper."""
+TOLD_ELSEWHERE = ("name", "notes")
+"""Config values that the page shows in its head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPage:
+    """All that the page shows. The headline figures are taken from `evaluation` and `training`.
+
+    Attributes:
+        title: The run's name.
+        experiment: The experiment that the run belongs to.
+        finished: When the run ended, in words.
+        notes: What the user says of the run; may be empty.
+        config: What was run.
+        dataset: The images as they were used; only their numbers and names are shown.
+        dataset_digest: The sha256 of the data set, which takes time to compute.
+        model_summary: Keras's summary.
+        layers: The layers with a kernel.
+        parameters: The numbers that were trained.
+        training: The history.
+        evaluation: The predictions on the test images and their scores.
+        timings: Seconds by stage, in order.
+        provenance: Commit, versions, machine, digests, command... by the name shown, in order.
+        pictures: PNG files by caption, in order.
+    """
+
+    title: str
+    experiment: str
+    finished: str
+    notes: str = ""
+    config: RunConfig
+    dataset: Dataset
+    dataset_digest: str
+    model_summary: str
+    layers: int
+    parameters: int
+    training: TrainResult
+    evaluation: EvalResult
+    timings: Mapping[str, float]
+    provenance: Mapping[str, str]
+    pictures: Mapping[str, Path]
+
+
+class Change(NamedTuple):
+    """A config value that is not the default of its field."""
+
+    path: str
+    value: Any
+    default: Any
+
+
+class Picture(NamedTuple):
+    """A picture as the page holds it."""
+
+    caption: str
+    address: str
+    """A data URI."""
+    width: int
+    """In the pixels of a page."""
+
+
+def write_report(path: Path, page: ReportPage) -> None:
+    """Writes the page.
+
+    Args:
+        path: The HTML file to write.
+        page: What it shows.
+
+    Raises:
+        FileNotFoundError: If a picture is not there.
+    """
+    template = _templates().get_template(TEMPLATE)
+    beside_training = {caption: file for caption, file in page.pictures.items() if file.name == CURVES_FILE}
+    after_scores = {
+        caption: file for caption, file in page.pictures.items() if caption not in beside_training
+    }
+    html = template.render(
+        page=page,
+        headline=_headline(page),
+        changes=list(changed_values(page.config)),
+        config_text=dump_config(page.config),
+        epoch_columns=list(dict.fromkeys(name for epoch in page.training.history for name in epoch)),
+        curves=[_embed(caption, file) for caption, file in beside_training.items()],
+        pictures=[_embed(caption, file) for caption, file in after_scores.items()],
+    )
+    path.write_text(html, encoding="utf-8")
+
+
+def changed_values(config: RunConfig) -> Iterator[Change]:
+    """Yields the values that are not their defaults; which components were chosen is not among them."""
+    pristine = dataclasses.replace(
+        type(config)(),
+        **{spec.name: type(value)() for spec, value in _sections(config)},
+    )
+    defaults = flatten_config(pristine)
+    for path, value in flatten_config(config).items():
+        if path not in TOLD_ELSEWHERE and value != defaults.get(path):
+            yield Change(path, value, defaults.get(path))
+
+
+def _sections(config: RunConfig) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    """Yields each field of the config that is itself a dataclass, with its value."""
+    for spec in dataclasses.fields(config):
+        value = getattr(config, spec.name)
+        if dataclasses.is_dataclass(value):
+            yield spec, value
+
+
+def _headline(page: ReportPage) -> dict[str, tuple[str, str]]:
+    """Returns the figures that a reader wants first, each with a few words on it."""
+    result, training = page.evaluation, page.training
+    wrong, images = int((result.predicted != result.actual).sum()), len(result.actual)
+    seconds = training.compile_seconds + training.train_seconds
+    epochs = len(training.history)
+    return {
+        "Test accuracy": (f"{100 * result.accuracy:.2f} %", f"{wrong:,} of {images:,} images wrong"),
+        "Test loss": (f"{result.loss:.4f}", "mean cross-entropy, nats"),
+        "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {len(result.per_class)} classes"),
+        "Training": (
+            show_seconds(seconds),
+            f"{epochs:,} epoch{'' if epochs == 1 else 's'}, compiling included",
+        ),
+        "Parameters": (
+            f"{page.parameters:,}",
+            f"{page.layers} layer{'' if page.layers == 1 else 's'} with weights",
+        ),
+    }
+
+
+def _embed(caption: str, file: Path) -> Picture:
+    """Reads a PNG file; its width, in a page, gives all pictures letters of one size."""
+    content = file.read_bytes()
+    pixels = int.from_bytes(content[PNG_WIDTH])
+    address = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+    return Picture(caption, address, round(pixels / PIXELS_PER_PIXEL))
+
+
+# ------------------------------------------------------------------------------------------------------------
+# How values are shown
+
+
+def show_seconds(seconds: float) -> str:
+    """Returns a duration as it is read: ``'0.42 s'``, ``'12.3 s'``, ``'2 min 05 s'``, ``'1 h 02 min'``."""
+    if seconds < 10:  # noqa: PLR2004 - as many digits as matter
+        return f"{seconds:.2f} s"
+    if round(seconds, 1) < 60:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def show_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
+    """Returns a config value as it is written in YAML: ``null``, ``true``, ``[300, 200]``, ``relu``."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(show_value, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value) or "''"
+
+
+def show_metric(name: str, value: float | None) -> str:
+    """Returns a metric of an epoch with the digits that its kind deserves; nothing where there is none."""
+    if value is None:
+        return ""
+    if name.startswith("time/"):
+        return f"{value:.2f}"
+    return f"{value:.4g}" if name.startswith("learning_rate/") else f"{value:.4f}"
+
+
+def _templates() -> jinja2.Environment:
+    """Returns the environment of the page, which escapes whatever is put into it."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trainyard"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"seconds": show_seconds, "value": show_value}
+    environment.globals["show_metric"] = show_metric
+    return environment

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trainyard.compose import compose_config, dump_config, expand_sweep, flatten_config, hash_config, load_config
+from trainyard.conffiles import choices, shipped_conf
+from trainyard.errors import ConfigError
+from trainyard.models import Mlp
+from trainyard.registry import components
+from trainyard.schema import COMPONENT_GROUPS
+
+MISTAKES = [
+    ("optimizer=adma", "optimizer: unknown optimizer 'adma'. Did you mean 'adam'? Available: adam, adamw, rmsprop, sgd, sgd_momentum"),
+    ("optimizer=base_adam", "optimizer: unknown optimizer 'base_adam'. Did you mean 'adam'?"),
+    ("experiment=mnist_basline", "experiment: unknown experiment 'mnist_basline'. Did you mean 'mnist_baseline'? Available: mnist_baseline, quickstart"),
+    ("optimizr=sgd", "optimizr: unknown key 'optimizr'. Did you mean 'optimizer'?"),
+    ("epochs=3", "epochs: unknown key 'epochs'. Did you mean 'training.epochs'?"),
+    ("optimizer.learning_rte=1", "optimizer.learning_rte: unknown key 'learning_rte'. Did you mean 'learning_rate'?"),
+    ("+training.foo=1", "training.foo: unknown key 'foo'. Keys of training: batch_size"),
+    ("+foo=1", "foo: unknown key 'foo'."),
+    ("~training.epochs", "training.epochs: a run can't do without it"),
+    ("~optimizer", "optimizer: a run can't do without it"),
+    ("+optimizer=sgd", "optimizer: the config has this group already. Leave the + out: optimizer=sgd"),
+    ("training=5", "training: expected one of default, early_stopping, got 5"),
+    ("model=null", "model: expected one of mlp, got None"),
+    ("optimizer.name=sgd", "optimizer.name: fixed to 'adam', got 'sgd'. To choose another component: optimizer=sgd"),
+    ("optimizer.learning_rate=abc", "optimizer.learning_rate: expected a number above 0, got 'abc'"),
+    ("optimizer.learning_rate=-1", "optimizer.learning_rate: expected a number above 0, got -1.0"),
+    ("optimizer.learning_rate=nan", "optimizer.learning_rate: expected a finite number, got nan"),
+    ("optimizer.learning_rate=inf", "optimizer.learning_rate: expected a finite number, got inf"),
+    ("training.epochs=0", "training.epochs: expected a whole number at least 1, got 0"),
+    ("training.epochs=1.5", "training.epochs: expected a whole number at least 1, got 1.5"),
+    ("training.batch_size=-1", "training.batch_size: expected a whole number at least 1, got -1"),
+    ("training.threads=0", "training.threads: expected a whole number at least 1, or null, got 0"),
+    ("training.engine=fast", "training.engine: expected one of auto, fit, got 'fast'"),
+    ("training.early_stopping=3", "training.early_stopping: expected a section with fields of its own, got 3"),
+    ("seed=true", "seed: expected a whole number at least 0, at most 4294967295, got True"),
+    ("seed=4294967296", "seed: expected a whole number at least 0, at most 4294967295, got 4294967296"),
+    ("dataset.validation_fraction=1", "dataset.validation_fraction: expected a number at least 0, below 1, got 1.0"),
+    ("dataset.limit=0", "dataset.limit: expected a whole number at least 1, or null, got 0"),
+    ("model.hidden_units=3", "model.hidden_units: expected a list of whole numbers, each at least 1, got 3"),
+    ("model.hidden_units=[]", "model.hidden_units: expected a list of whole numbers, each at least 1, got []: it must not be empty"),
+    ("model.hidden_units=[300,-5]", "model.hidden_units: expected a list of whole numbers, each at least 1, got [300, -5]"),
+    ("model.hidden_units=[true]", "model.hidden_units[0]: expected a whole number, got True"),
+    ("model.activation=rleu", "got 'rleu'. Did you mean 'relu'?"),
+    ("model.activation=[relu,tanh]", "model.activation: expected one name, or one per hidden layer (3), got 2"),
+    ("model.activation=3", "model.activation: expected one of celu"),
+    ("model.dropout=1.0", "model.dropout: expected a number at least 0, below 1, got 1.0"),
+    ("training=early_stopping", "training.early_stopping.monitor: loss/val needs validation images"),
+    ("tracking.uri=http://ada:secret@host", "tracking.uri: a config is logged, so it must hold no password"),
+    ("tracking.uri=nowhere", "tracking.uri: expected http://..."),
+    ("tracking.tags.owner=ada", "tracking.tags.owner: unknown key 'owner'. To add it, put a + in front"),
+    ("name=a/b", "name: expected letters, digits"),
+    ("notes=${nope}", "notes: Interpolation key 'nope' not found"),
+    ("a==", "Error parsing override 'a=='"),
+    ("seed=1,2", "Ambiguous value for argument 'seed=1,2'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("override", "message"), MISTAKES, ids=[override for override, _ in MISTAKES])
+def test_a_mistake_is_answered_with_path_expected_received_and_remedy(override, message):
+    with pytest.raises(ConfigError) as caught:
+        compose_config([override])
+    assert message in str(caught.value)
+    assert all(word not in str(caught.value) for word in ("full_key", "object_type", "Traceback", "base_"))\
+        or "base_" in override  # fmt: skip
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        compose_config(["training.epochs=0", "seed=-1", "model.dropout=2"])
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["seed", "model.dropout", "training.epochs"]
+
+
+def test_a_tracking_uri_under_tracking_off_is_a_contradiction():
+    with pytest.raises(ConfigError, match=r"tracking\.uri: tracking is off"):
+        compose_config(["tracking=off", "tracking.uri=http://host:5000"])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optimizer.learning_rate=1"],  # a whole number where a number is expected
+        ["model.activation=[relu,tanh,elu]"],
+        ["training.threads=null"],
+        ["+tracking.tags.owner=ada"],
+        ["training=early_stopping", "dataset.validation_fraction=0.2"],
+        ["training.early_stopping.patience=3", "training.early_stopping.monitor=loss/train"],
+        ["notes=${name}"],
+    ],
+    ids=str,
+)
+def test_what_is_right_passes(overrides):
+    compose_config(overrides)
+
+
+def test_values_of_the_config_reach_their_fields():
+    config = compose_config(["model.hidden_units=[64, 32]", "optimizer=sgd_momentum", "schedule=cosine", "seed=7"])
+    assert (config.model.hidden_units, config.optimizer.momentum, config.seed) == ([64, 32], 0.9, 7)
+    assert (config.model.name, config.optimizer.name, config.schedule.name) == ("mlp", "sgd", "cosine")
+
+
+def test_every_yaml_composes():
+    for path in shipped_conf().rglob("*.yaml"):
+        group = path.parent.name
+        if group == "conf":
+            continue
+        needs = ["dataset.validation_fraction=0.1"] if path.stem == "early_stopping" else []
+        config = compose_config([f"{group}={path.stem}", *needs])
+        assert config == load_config(_saved(config))
+
+
+def test_every_component_is_selectable_with_and_without_a_yaml_of_its_own():
+    for group in COMPONENT_GROUPS:
+        assert components(group), group
+        for name, component in components(group).items():
+            assert isinstance(getattr(compose_config([f"{group}={name}"]), group), component)
+
+
+def test_the_resolved_config_composes_back_to_an_equal_config():
+    config = compose_config(["experiment=quickstart", "model.activation=[relu,tanh,elu]", "+tracking.tags.a=b", "notes='a: b # c'"])
+    assert load_config(_saved(config)) == config
+
+
+def test_a_resolved_config_is_checked_when_it_is_loaded():
+    tree = yaml.safe_load(dump_config(compose_config()))
+    for change, message in [
+        ({"seed": -1}, "seed: expected a whole number"),
+        ({"optimizer": {"name": "adma"}}, "unknown optimizer 'adma'"),
+        ({"model": {"name": "mlp", "_target_": "os.system"}}, "unknown key '_target_'"),
+        ({"dataset": 3}, "dataset.name: expected the name of a component"),
+    ]:
+        Path("changed.yaml").write_text(yaml.safe_dump(tree | change))
+        with pytest.raises(ConfigError, match=message):
+            load_config(Path("changed.yaml"))
+    Path("tagged.yaml").write_text("name: !!python/object/apply:os.system ['touch owned']\n")
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_config(Path("tagged.yaml"))
+    assert not Path("owned").exists()
+
+
+def test_the_hash_groups_what_is_computed_alike():
+    base = hash_config(compose_config())
+    for same in ("seed=3", "training.threads=1", "tracking=off", "name=other", "notes=hi", "sweep.name=s", "evaluation.mistakes=3"):
+        assert hash_config(compose_config([same])) == base, same
+    mnist = [hash_config(compose_config(["dataset=mnist", f"dataset.path={path}"])) for path in ("a", "b")]
+    assert mnist[0] == mnist[1] != base
+    for other in ("model.dropout=0.1", "optimizer=sgd", "training.epochs=3", "dataset.limit=10", "schedule=cosine"):
+        assert hash_config(compose_config([other])) != base, other
+
+
+def test_own_configs_in_the_working_directory_come_first():
+    _write("conf/experiment/mine.yaml", "# @package _global_\ndefaults: [{override /optimizer: fast}]\nname: mine\n")
+    _write("conf/optimizer/fast.yaml", "defaults: [base_sgd]\nlearning_rate: 0.5\n")
+    _write("conf/optimizer/adam.yaml", "defaults: [base_adam]\nlearning_rate: 0.25\n")
+    assert compose_config(["experiment=mine"]).optimizer.learning_rate == 0.5
+    assert compose_config().optimizer.learning_rate == 0.25
+    assert "fast" in choices("optimizer")
+
+
+def test_own_configs_are_found_in_a_folder_that_is_named():
+    _write("elsewhere/experiment/mine.yaml", "# @package _global_\nname: mine\ntraining: {epochs: 3}\n")
+    assert compose_config(["experiment=mine"], config_dir=Path("elsewhere")).training.epochs == 3
+    with pytest.raises(ConfigError, match="unknown experiment 'mien'. Did you mean 'mine'"):
+        compose_config(["experiment=mien"], config_dir=Path("elsewhere"))
+
+
+def test_a_mistake_in_a_recipe_names_the_recipe():
+    _write("conf/experiment/mine.yaml", "# @package _global_\ntraining: {epchs: 3}\n")
+    with pytest.raises(ConfigError, match=r"training.epchs: unknown key 'epchs'. Did you mean 'epochs'.*\(in experiment/mine.yaml\)"):
+        compose_config(["experiment=mine"])
+
+
+def test_a_primary_config_without_the_schema_is_refused():
+    _write("conf/config.yaml", "seed: 3\n")
+    with pytest.raises(ConfigError, match="does not extend Trainyard's schema"):
+        compose_config()
+
+
+def test_the_published_values_stand_in_the_baseline_itself():
+    text = yaml.safe_load((shipped_conf() / "experiment" / "mnist_baseline.yaml").read_text())
+    assert text["training"] == {"epochs": 10, "batch_size": 32, "early_stopping": {"patience": None}}
+    assert text["model"]["hidden_units"] == [300, 200, 100]
+    stated = set(text["model"]) | {"name"}
+    assert stated == {spec.name for spec in dataclasses.fields(Mlp)}
+    config = compose_config(["experiment=mnist_baseline"])
+    assert (config.dataset.validation_fraction, config.dataset.limit) == (0, None)
+
+
+def test_flattening_keeps_lists_whole():
+    flat = flatten_config(compose_config())
+    assert flat["model.hidden_units"] == [300, 200, 100]
+    assert flat["training.early_stopping.patience"] is None
+
+
+def test_a_sweep_is_every_combination():
+    assert expand_sweep(["seed=1,2", "model.hidden_units=[64],[32,16]", "name=x"]) == [
+        ["seed=1", "model.hidden_units=[64]", "name=x"],
+        ["seed=1", "model.hidden_units=[32,16]", "name=x"],
+        ["seed=2", "model.hidden_units=[64]", "name=x"],
+        ["seed=2", "model.hidden_units=[32,16]", "name=x"],
+    ]
+
+
+def _saved(config) -> Path:
+    path = Path("saved.yaml")
+    path.write_text(dump_config(config))
+    return path
+
+
+def _write(name: str, text: str) -> None:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

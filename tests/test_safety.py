@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainyard.compose import compose_config, compose_trees
+from trainyard.errors import ConfigError
+from trainyard.safety import refuse_doors
+
+
+@pytest.mark.parametrize(
+    "text", ["${oc.env:HOME}", "a ${oc.env:HOME}", "${oc.decode:x}", "${oc.${name}:HOME}", "${trainyard.unique:}"]
+)
+def test_resolvers_are_refused_and_not_resolved(text, monkeypatch):
+    monkeypatch.setenv("HOME", "canary-home")
+    with pytest.raises(ConfigError, match="notes: resolvers are refused") as caught:
+        compose_config([f"notes='{text}'"])
+    assert "canary-home" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+hydra.callbacks.x._target_=os.getcwd", "hydra.callbacks: refused"),
+        ("+hydra.job.env_set.A=b", "hydra.job.env_set: refused"),
+        ("hydra.launcher._target_=os.getcwd", "hydra.launcher._target_: refused"),
+        ("hydra.sweeper._target_=os.getcwd", "hydra.sweeper._target_: refused"),
+        ("+hydra.job_logging.handlers.x.class=os.PathLike", "handlers.x.class: expected one of"),
+        ("hydra.run.dir=${oc.env:HOME}", "hydra.run.dir: refused, a config must not read the environment"),
+    ],
+)
+def test_doors_to_code_and_environment_are_refused(override, message):
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        refuse_doors(compose_trees([override])[1])
+
+
+def test_a_recipe_opens_no_door_either():
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text("# @package _global_\nhydra: {callbacks: {x: {_target_: os.getcwd}}}\n")
+    with pytest.raises(ConfigError, match="hydra.callbacks: refused"):
+        refuse_doors(compose_trees(["experiment=mine"])[1])
+
+
+def test_a_factory_in_a_logging_section_is_refused():
+    Path("conf/experiment").mkdir(parents=True)
+    factory = "hydra: {job_logging: {formatters: {x: {'()': os.getcwd}}}}"
+    Path("conf/experiment/mine.yaml").write_text(f"# @package _global_\n{factory}\n")
+    with pytest.raises(ConfigError, match=r"formatters\.x\.\(\): expected one of"):
+        refuse_doors(compose_trees(["experiment=mine"])[1])
+
+
+def test_what_hydra_needs_passes():
+    refuse_doors(compose_trees([])[1])
+
+
+@pytest.mark.parametrize("override", ["+model._target_=os.system", "++_target_=os.system", "+tracking._target_=x"])
+def test_no_config_names_code(override):
+    with pytest.raises(ConfigError, match="unknown key '_target_'"):
+        compose_config([override])
