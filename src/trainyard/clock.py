@@ -36,7 +36,12 @@ class StageClock:
         del self.seconds[name]
         self.seconds.update(parts)
 
+    @property
+    def total(self) -> float:
+        """The seconds since the clock was made."""
+        return time.perf_counter() - self.began
+
     def metrics(self) -> dict[str, float]:
         """Returns the stages and the total so far, in seconds, under the names they are logged by."""
         stages = {f"time/{name}_seconds": seconds for name, seconds in self.seconds.items()}
-        return {**stages, "time/total_seconds": time.perf_counter() - self.began}
+        return {**stages, "time/total_seconds": self.total}

@@ -5,6 +5,7 @@ Before it: everything that a run is made of. After it: run, which logs them.
 
 from __future__ import annotations
 
+import getpass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ def tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[st
         "config_hash": hash_config(config),
         "seed": str(config.seed),
         "command": provenance.command_line(),
+        "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "trainyard",
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": config.notes,

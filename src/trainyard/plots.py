@@ -254,7 +254,7 @@ def _value_range(quantity: str, values: list[float]) -> tuple[float, float]:
     if quantity == "loss":
         return min(0.0, low), max(high * 1.04, 1e-6)
     margin = 0.06 * (high - low) or 0.05
-    return max(low - margin, 0.0), high + margin / 2
+    return max(low - margin, 0.0), min(high + margin / 2, 1.0)
 
 
 def _keep_apart(places: dict[str, float], gap: float) -> dict[str, float]:

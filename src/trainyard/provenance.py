@@ -119,9 +119,11 @@ def describe_process() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """Returns the command as it could be typed again."""
-    program = Path(sys.argv[0]).name or "python"
-    return shlex.join([program, *sys.argv[1:]])
+    """Returns the command that started this process, as it could be typed again."""
+    program, *arguments = sys.orig_argv
+    if arguments and Path(arguments[0]).stem == "trainyard":  # the console script, which Python was started with
+        program, *arguments = arguments
+    return shlex.join([Path(program).stem, *arguments])
 
 
 def digest_weights(model: keras.Model) -> str:

@@ -51,7 +51,7 @@ class ReportPage:
         dataset_digest: The sha256 of the data set, which takes time to compute.
         model_summary: Keras's summary.
         layers: The layers with a kernel.
-        parameters: The numbers that were trained.
+        parameters: All numbers in the model's weights, trained or not.
         training: The history.
         evaluation: The predictions on the test images and their scores.
         timings: Seconds by stage, in order.
@@ -157,7 +157,7 @@ def _headline(page: ReportPage) -> dict[str, tuple[str, str]]:
         ),
         "Parameters": (
             f"{page.parameters:,}",
-            f"{page.layers} layer{'' if page.layers == 1 else 's'} with weights",
+            f"{page.layers} layer{'' if page.layers == 1 else 's'} with a kernel",
         ),
     }
 

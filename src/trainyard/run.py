@@ -45,7 +45,7 @@ class RunResult:
         model: The trained Keras model; takes images scaled to 0..1.
         training: The history.
         evaluation: Predictions and scores on the test images.
-        timings: Seconds by stage.
+        timings: Seconds by stage, and in all (``total``).
     """
 
     name: str
@@ -144,5 +144,5 @@ def run_experiment(
         model=model,
         training=training,
         evaluation=evaluation,
-        timings=dict(clock.seconds),
+        timings={**clock.seconds, "total": clock.total},
     )

@@ -150,7 +150,7 @@ def choose_engine(config: RunConfig) -> tuple[Engine, str]:
     """Returns the engine for this config, and why."""
     if config.training.engine == "fit":
         return FitEngine(), "asked for by training.engine"
-    return FitEngine(), "the fastest there is for this run"
+    return FitEngine(), "Keras's own loop, the engine that there is"
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -176,9 +176,12 @@ class FitEngine:
         def order() -> NDArray[np.int32]:
             return epoch_permutation(config.seed, epoch, len(dataset.train))
 
+        validation = None
+        if dataset.validation is not None:
+            validation = batches(dataset.validation, dataset.spec.scale_table(), batch_size)
         model.fit(
             batches(dataset.train, dataset.spec.scale_table(), batch_size, order),
-            validation_data=dataset.validation and batches(dataset.validation, dataset.spec.scale_table(), batch_size),
+            validation_data=validation,
             epochs=config.training.epochs,
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=remember), *callbacks],
             shuffle=False,  # Keras's own shuffling does not apply: each pass draws its order
@@ -262,7 +265,8 @@ def _epoch_watch(epochs: int, progress: Progress, log_epoch: LogEpoch) -> Any:  
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG002
             metrics = {_logged_name(key): float(value) for key, value in logs.items()}
-            metrics["learning_rate/value"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # all that float32 holds
             metrics["time/epoch_seconds"] = time.perf_counter() - self._epoch_began
             _check_finite(self.model, metrics, self._epoch)
             self.history_by_epoch.append(metrics)

@@ -105,7 +105,7 @@ def print_result(result: RunResult) -> None:
     console.print()
     lines = {
         "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",
-        "time": f"{sum(result.timings.values()):.1f} s, of which training {result.timings['train']:.1f} s",
+        "time": f"{result.timings['total']:.1f} s, of which training {result.timings['train']:.1f} s",
         "files": os.path.relpath(result.folder),
         "run": f"{result.name}, {result.run_id or 'not tracked'}",
     }

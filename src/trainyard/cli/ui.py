@@ -32,12 +32,12 @@ def ui_command(experiment: str | None, uri: str | None, port: int) -> None:
         typer.echo(_link(uri, server.latest_experiment(uri, experiment)))
         return
     port = server.free_port(port)
-    with signals_raise(), server.mlflow_server(uri, port) as process:
+    with signals_raise(), server.mlflow_server(uri, port) as running:
         typer.echo(f"Starting the MLflow UI on {without_password(uri)} ...")
         experiment_id = server.latest_experiment(uri, experiment)
-        server.wait_until_ready(process, port)
+        server.wait_until_ready(running)
         typer.echo(f"{_link(f'http://{server.HOST}:{port}', experiment_id)}\nCtrl-C ends it.")
-        process.wait()
+        running.process.wait()
 
 
 def _link(address: str, experiment_id: str | None) -> str:

@@ -11,10 +11,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
 
 from trainyard.errors import TrackingError
 from trainyard.tracking.store import connect, tracking_errors
@@ -38,8 +40,17 @@ def free_port(wanted: int) -> int:
     raise TrackingError(f"expected a free port from {wanted} on, found none. Name another with --port")
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running `mlflow server`: its process, its port, and the file that it writes to."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    output: IO[bytes]
+
+
 @contextlib.contextmanager
-def mlflow_server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def mlflow_server(uri: str, port: int) -> Iterator[Server]:
     """Runs `mlflow server` on a store for the time of the block, on this machine's own address only.
 
     Args:
@@ -47,7 +58,7 @@ def mlflow_server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         port: A free port.
 
     Yields:
-        The server's process. It and its workers end with the block.
+        The server, which may not answer yet. It and its workers end with the block.
     """
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -55,22 +66,15 @@ def mlflow_server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         "MLFLOW_BACKEND_STORE_URI": uri,
     }
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    server = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
-    try:
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+            yield Server(process, port, output)
+        finally:
+            _end(process)
 
 
-def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_ready(server: Server) -> None:
     """Returns when the server answers.
 
     Raises:
@@ -78,14 +82,24 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if server.poll() is not None:
-            output = server.stderr.read().decode(errors="replace").strip() if server.stderr else ""
-            raise TrackingError(f"mlflow server ended at once: {output.splitlines()[-1] if output else server.returncode}")
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2):
-                return
+        if server.process.poll() is not None:
+            server.output.seek(0)
+            lines = server.output.read().decode(errors="replace").strip().splitlines()
+            raise TrackingError(f"mlflow server ended at once: {lines[-1] if lines else server.process.returncode}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{server.port}/health", timeout=2):
+            return
         time.sleep(0.2)
-    raise TrackingError(f"mlflow server did not answer on port {port} within {START_SECONDS} seconds")
+    raise TrackingError(f"mlflow server did not answer on port {server.port} within {START_SECONDS} seconds")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the server with its workers, which share its process group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+            return
 
 
 def latest_experiment(uri: str, name: str | None) -> str | None:

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import gzip
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainyard import datasets
+from trainyard.datasets import Digits, Mnist, load_dataset
+from trainyard.errors import DatasetError
+
+IMAGES = "train-images-idx3-ubyte.gz"
+
+
+@pytest.fixture
+def mirror(tiny_mnist):
+    """A web server with the four files. `mirror.broken` maps a file to what is served in its place."""
+    served = {path.name: path.read_bytes() for path in tiny_mnist.iterdir()}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = self.path.rpartition("/")[2]
+            server.requests.append(name)
+            content = server.broken.get(name, served.get(name))
+            if isinstance(content, int):
+                self.send_error(content)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(served[name])))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.requests, server.broken = [], {}
+    server.url = f"http://127.0.0.1:{server.server_port}/mnist/"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _cache() -> Path:
+    return Path(os.environ["XDG_CACHE_HOME"]) / "trainyard" / "mnist"
+
+
+def _shape(dataset) -> tuple[int, int]:
+    return len(dataset.train), len(dataset.test)
+
+
+def test_digits_are_always_there():
+    dataset = load_dataset(Digits(), seed=0)
+    assert _shape(dataset) == (1437, 360)
+    assert dataset.train.images.max() == dataset.spec.pixel_max == 16
+    assert np.bincount(dataset.test.labels).min() >= 34
+    assert load_dataset(Digits(), seed=5).digest == dataset.digest  # the test set does not hang on the seed
+
+
+def test_validation_and_limit_follow_the_seed():
+    datasets_by_seed = [load_dataset(Digits(validation_fraction=0.1, limit=200), seed) for seed in (0, 0, 1)]
+    digests = [dataset.validation.digest for dataset in datasets_by_seed]
+    assert digests[0] == digests[1] != digests[2]
+    assert _shape(datasets_by_seed[0]) == (180, 200)
+
+
+def test_one_image_cannot_be_split():
+    with pytest.raises(DatasetError, match=r"dataset\.validation_fraction: one training image"):
+        load_dataset(Digits(validation_fraction=0.5, limit=1), seed=0)
+
+
+def test_the_published_mnist_files_are_accepted(mnist_folder):
+    dataset = Mnist(path=str(mnist_folder)).load(progress=False)
+    assert _shape(dataset) == (60000, 10000)
+    assert dataset.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert dataset.train.images.dtype == np.uint8
+
+
+@pytest.mark.parametrize("layout", ["gzipped", "plain", "dotted", "subfolder", "npz", "npz file"])
+def test_mnist_is_found_in_every_usual_form(layout, tiny_mnist, tmp_path):
+    place = tmp_path / "place"
+    folder = place / "mnist" if layout == "subfolder" else place
+    folder.mkdir(parents=True)
+    if layout.startswith("npz"):
+        shutil.copy(tmp_path / "mnist.npz", folder)
+    else:
+        for path in tiny_mnist.iterdir():
+            if layout in ("gzipped", "subfolder"):
+                shutil.copy(path, folder)
+            else:
+                name = path.stem if layout == "plain" else path.stem.replace("-idx", ".idx")
+                (folder / name).write_bytes(gzip.decompress(path.read_bytes()))
+    asked = place / "mnist.npz" if layout == "npz file" else place
+    dataset = Mnist(path=str(asked)).load(progress=False)
+    assert _shape(dataset) == (40, 20)
+    assert dataset.digest == Mnist(path=str(tiny_mnist)).load(progress=False).digest
+
+
+def test_the_places_are_searched_in_order(tiny_mnist, tmp_path, monkeypatch, mirror):
+    keras = Path(os.environ["KERAS_HOME"]) / "datasets"
+    keras.mkdir(parents=True)
+    shutil.copy(tmp_path / "mnist.npz", keras)
+    nowhere = Mnist(mirrors=[mirror.url])
+    assert nowhere.load(progress=False).source == str(keras / "mnist.npz")
+    shutil.copytree(tiny_mnist, _cache())
+    assert nowhere.load(progress=False).source == str(_cache())
+    monkeypatch.setenv("TRAINYARD_DATA_DIR", str(tmp_path / "data"))
+    shutil.copytree(tiny_mnist, tmp_path / "data" / "mnist")
+    assert nowhere.load(progress=False).source == str(tmp_path / "data" / "mnist")
+    assert Mnist(path=str(tiny_mnist)).load(progress=False).source == str(tiny_mnist)
+    assert not mirror.requests
+
+
+def test_mnist_is_downloaded_once_into_the_cache(mirror):
+    config = Mnist(mirrors=[mirror.url])
+    assert _shape(config.load(progress=False)) == (40, 20)
+    assert sorted(path.name for path in _cache().iterdir()) == sorted(f"{file.name}.gz" for file in datasets.MNIST_FILES)
+    assert _shape(config.load(progress=False)) == (40, 20)
+    assert len(mirror.requests) == 4
+
+
+def test_a_progress_bar_is_drawn_where_it_is_asked_for(mirror, capsys):
+    Mnist(mirrors=[mirror.url]).load(progress=True)
+    assert "100%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (500, "500 Server Error"),
+        (404, "404 Client Error"),
+        (b"<!DOCTYPE html><html>come in</html>", "IncompleteRead"),
+        (b"cut", "IncompleteRead"),
+    ],
+    ids=["500", "404", "web page", "closed half-way"],
+)
+def test_a_mirror_that_fails_is_passed_over(broken, told, mirror):
+    mirror.broken[IMAGES] = broken
+    with pytest.raises(DatasetError) as caught:
+        Mnist(mirrors=[mirror.url]).load(progress=False)
+    message = str(caught.value)
+    assert told in message
+    assert mirror.url in message
+    for way_out in ("dataset.path", "TRAINYARD_DATA_DIR", "dataset.mirrors", "dataset=digits"):
+        assert way_out in message
+    assert not any(_cache().glob(f"**/{IMAGES}"))
+
+
+def test_a_damaged_download_is_not_kept_and_the_next_mirror_is_tried(mirror, tiny_mnist):
+    content = bytearray(gzip.decompress((tiny_mnist / IMAGES).read_bytes()))
+    content[100] ^= 1
+    damaged = gzip.compress(bytes(content))
+    length = len((tiny_mnist / IMAGES).read_bytes())
+    mirror.broken[IMAGES] = damaged[:length].ljust(length, b"\0")
+    with pytest.raises(DatasetError, match="sha256|can't be read"):
+        Mnist(mirrors=[mirror.url]).load(progress=False)
+    dead = "http://127.0.0.1:9/nothing"
+    mirror.broken.clear()
+    assert _shape(Mnist(mirrors=[dead, mirror.url]).load(progress=False)) == (40, 20)
+
+
+def test_offline_the_error_names_the_ways_out():
+    with pytest.raises(DatasetError, match="MNIST is not on this machine") as caught:
+        Mnist(mirrors=["http://127.0.0.1:9/nothing"]).load(progress=False)
+    assert "Connection refused" in str(caught.value)
+
+
+def test_a_damaged_file_in_the_cache_is_replaced(mirror, tiny_mnist):
+    shutil.copytree(tiny_mnist, _cache())
+    (_cache() / IMAGES).write_bytes(b"poison")
+    assert _shape(Mnist(mirrors=[mirror.url]).load(progress=False)) == (40, 20)
+    assert (_cache() / IMAGES).read_bytes() == (tiny_mnist / IMAGES).read_bytes()
+
+
+def _flip(content: bytes) -> bytes:
+    raw = bytearray(gzip.decompress(content))
+    raw[-1] ^= 1
+    return gzip.compress(bytes(raw))
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (_flip, "with sha256"),
+        (lambda content: gzip.compress(gzip.decompress(content)[:-1]), "expected 31,376 bytes"),
+        (lambda content: gzip.compress(gzip.decompress(content) + b"x"), "found more"),
+        (lambda content: content[:-20], "can't be read"),
+        (lambda content: b"", "it is empty"),
+        (lambda content: b"<html>", "can't be read"),
+        (lambda content: gzip.compress(b"<html>hello"), "it is a web page"),
+    ],
+    ids=["one bit", "short", "long", "cut", "empty", "not gzip", "web page"],
+)
+def test_a_damaged_file_where_the_user_pointed_is_told_and_left_alone(damage, told, tiny_mnist):
+    path = tiny_mnist / IMAGES
+    path.write_bytes(damage(path.read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(DatasetError) as caught:
+        Mnist(path=str(tiny_mnist)).load(progress=False)
+    assert told in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"x_train": np.zeros((40, 28, 28), np.float32)}, r"expected x_train as uint8 \(40, 28, 28\), found float32"),
+        ({"x_train": np.zeros((3, 28, 28), np.uint8)}, r"found uint8 \(3, 28, 28\)"),
+        ({"y_train": np.array([{}] * 40, dtype=object)}, "found object"),
+        ({"y_train": np.zeros(40, np.uint8)}, "sha256"),
+    ],
+    ids=["dtype", "shape", "pickled objects", "content"],
+)
+def test_a_wrong_npz_is_told_and_nothing_is_unpickled(change, told, tiny_mnist, tmp_path):
+    arrays = dict(np.load(tmp_path / "mnist.npz"))
+    np.savez(tmp_path / "wrong.npz", **(arrays | change))
+    with pytest.raises(DatasetError, match=told):
+        Mnist(path=str(tmp_path / "wrong.npz")).load(progress=False)
+
+
+def test_an_npz_without_an_array_is_told(tiny_mnist, tmp_path):
+    np.savez(tmp_path / "wrong.npz", x_train=np.zeros(3))
+    with pytest.raises(DatasetError, match="wrong.npz"):
+        Mnist(path=str(tmp_path / "wrong.npz")).load(progress=False)
+    (tmp_path / "text.npz").write_text("no zip")
+    with pytest.raises(DatasetError, match="expected an npz file"):
+        Mnist(path=str(tmp_path / "text.npz")).load(progress=False)
+
+
+def test_a_folder_without_mnist_is_told(tmp_path, tiny_mnist):
+    with pytest.raises(DatasetError, match=r"dataset\.path: expected .* there is no such file or folder"):
+        Mnist(path=str(tmp_path / "nowhere")).load(progress=False)
+    with pytest.raises(DatasetError, match="it holds neither"):
+        Mnist(path=str(tmp_path / "work")).load(progress=False)
+    (tiny_mnist / IMAGES).unlink()
+    with pytest.raises(DatasetError, match="found 3; train-images-idx3-ubyte is missing"):
+        Mnist(path=str(tiny_mnist)).load(progress=False)

@@ -1,0 +1,256 @@
+"""The pictures exist, have the size that their content asks for, and tell right from wrong."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainyard import plots
+from trainyard.evaluation import score
+from trainyard.images import DataSpec
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+VERMILLION = (0xD5, 0x5E, 0x00)
+AWKWARD_NAMES = [f"a long name, $x_{number}$ & <b>, {number}" for number in range(40)]
+
+
+def make_result(names, *, images=200, wrong=20, shape=(28, 28), pixel_max=255):
+    """Returns test images, their scores and their spec; the last `wrong` are taken for the next class."""
+    generator = np.random.default_rng(7)
+    spec = DataSpec(shape, tuple(names), pixel_max)
+    actual = (np.arange(images) % spec.classes).astype(np.uint8)
+    guess = actual.astype(int)
+    guess[images - wrong :] = (guess[images - wrong :] + 1) % spec.classes
+    probabilities = np.full((images, spec.classes), 0.1 / spec.classes, dtype=np.float32)
+    probabilities[np.arange(images), guess] += 0.9 - generator.random(images).astype(np.float32) * 0.3
+    pixels = generator.integers(0, pixel_max + 1, (images, *shape)).astype(np.uint8)
+    return pixels, score(probabilities, actual, spec), spec
+
+
+def make_history(epochs, *, validation=True):
+    history = []
+    for epoch in range(1, epochs + 1):
+        metrics = {"loss/train": 1 / epoch, "accuracy/train": 1 - 0.5 / epoch}
+        if validation:
+            metrics |= {"loss/val": 1.1 / epoch, "accuracy/val": 1 - 0.6 / epoch}
+        history.append({**metrics, "learning_rate/value": 0.001, "time/epoch_seconds": 1.5})
+    return history
+
+
+def read(path):
+    """Returns the picture as uint8 (height, width, 3), after a look at its file."""
+    content = path.read_bytes()
+    assert content.startswith(PNG_SIGNATURE)
+    assert len(content) < 400 * 1024
+    with Image.open(path) as picture:
+        assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+        pixels = np.asarray(picture.convert("RGB"))
+    assert (pixels[[0, -1]] == 255).all()
+    assert (pixels[:, [0, -1]] == 255).all(), "something reaches the edge, so it may be cut off"
+    return pixels
+
+
+def share_of(colour, pixels):
+    return (np.abs(pixels.astype(int) - colour).max(axis=-1) < 12).mean()
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Confusion matrix
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["cat", "dog"],
+        [str(digit) for digit in range(10)],
+        AWKWARD_NAMES,
+        [str(number) for number in range(100)],
+    ],
+    ids=["2", "10", "40 long", "100"],
+)
+def test_confusion_matrix_has_room_for_its_classes(tmp_path, names):
+    _, result, _ = make_result(names, images=400)
+    plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
+    height, width, _ = read(tmp_path / "matrix.png").shape
+    assert min(height, width) >= max(2.6, 0.11 * len(names)) * plots.DPI
+    assert max(height, width) <= 14 * plots.DPI
+
+
+def test_confusion_matrix_of_perfect_predictions_has_no_error_colour(tmp_path):
+    names = [str(digit) for digit in range(10)]
+    _, perfect, _ = make_result(names, wrong=0)
+    _, flawed, _ = make_result(names, wrong=40)
+    share = {}
+    for name, result in {"perfect": perfect, "flawed": flawed}.items():
+        plots.draw_confusion_matrix(result, tmp_path / f"{name}.png")
+        pixels = read(tmp_path / f"{name}.png")[:, : int(5 * plots.DPI)].astype(
+            int
+        )  # without the colour scales
+        share[name] = ((pixels[..., 0] - pixels[..., 2]) > 60).mean()
+    assert share["perfect"] == 0
+    assert share["flawed"] > 0.05
+
+
+def test_one_error_among_thousands_is_seen(tmp_path):
+    _, result, _ = make_result(["cat", "dog", "eel"], images=9000, wrong=1)
+    plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
+    pixels = read(tmp_path / "matrix.png")[:, : int(2.6 * plots.DPI)].astype(int)
+    assert ((pixels[..., 0] - pixels[..., 2]) > 60).mean() > 0.05
+
+
+def test_confusion_matrix_of_a_class_without_images(tmp_path):
+    spec = DataSpec((8, 8), ("cat", "dog", "eel"), 16)
+    result = score(np.eye(3, dtype=np.float32)[[0, 1, 1]] * 0.9 + 0.03, np.array([0, 1, 0], np.uint8), spec)
+    plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
+    read(tmp_path / "matrix.png")
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Learning curves
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 10, 300])
+@pytest.mark.parametrize("validation", [True, False])
+def test_learning_curves(tmp_path, epochs, validation):
+    plots.draw_learning_curves(
+        make_history(epochs, validation=validation), tmp_path / "curves.png", best_epoch=1
+    )
+    pixels = read(tmp_path / "curves.png")
+    assert pixels.shape[1] > 2 * pixels.shape[0], "two panels stand side by side"
+    assert (share_of(VERMILLION, pixels) > 0) == validation
+
+
+def test_best_epoch_is_marked(tmp_path):
+    for best in (None, 4):
+        plots.draw_learning_curves(make_history(10), tmp_path / f"{best}.png", best)
+    assert (tmp_path / "None.png").read_bytes() != (tmp_path / "4.png").read_bytes()
+
+
+def test_accuracy_axis_ends_at_all_right_and_the_loss_stands_on_nothing():
+    assert plots._value_range("accuracy", [0.9, 1.0]) == (pytest.approx(0.894), 1.0)
+    assert plots._value_range("loss", [0.5, 2.0]) == (0.0, pytest.approx(2.08))
+
+
+def test_learning_curves_of_constant_metrics(tmp_path):
+    history = [{"loss/train": 0.0, "accuracy/train": 1.0, "loss/val": 0.0, "accuracy/val": 1.0}] * 3
+    plots.draw_learning_curves(history, tmp_path / "curves.png")
+    read(tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize(
+    ("last", "ticks"),
+    [
+        (1, [1]),
+        (4, [1, 2, 3, 4]),
+        (20, [1, 5, 10, 15, 20]),
+        (100, [1, 20, 40, 60, 80, 100]),
+        (23, [1, 5, 10, 15, 20]),
+    ],
+)
+def test_epoch_ticks_are_whole_and_begin_at_one(last, ticks):
+    assert plots._epoch_ticks(last) == ticks
+
+
+def test_labels_of_touching_curves_are_moved_apart_and_keep_their_order():
+    moved = plots._keep_apart({"train": 0.50, "val": 0.49}, gap=0.1)
+    assert moved["train"] - moved["val"] == pytest.approx(0.1)
+    assert plots._keep_apart({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Images
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixel_max"), [((28, 28), 255), ((8, 8), 16), ((32, 32, 3), 255), ((12, 30), 255)]
+)
+@pytest.mark.parametrize("names", [["cat", "dog"], AWKWARD_NAMES], ids=["2", "40 long"])
+def test_images_of_all_kinds(tmp_path, shape, pixel_max, names):
+    images, result, spec = make_result(names, images=60, shape=shape, pixel_max=pixel_max)
+    plots.draw_predictions(images, result, spec, 10, tmp_path / "predictions.png")
+    plots.draw_mistakes(images, result, spec, 24, tmp_path / "mistakes.png")
+    read(tmp_path / "predictions.png")
+    read(tmp_path / "mistakes.png")
+
+
+@pytest.mark.parametrize(
+    ("count", "rows", "columns"), [(1, 1, 1), (5, 1, 5), (6, 2, 5), (15, 3, 5), (500, 4, 5)]
+)
+def test_predictions_stand_five_in_a_row(tmp_path, count, rows, columns):
+    images, result, spec = make_result(["cat", "dog"], images=20, wrong=0)
+    plots.draw_predictions(images, result, spec, count, tmp_path / "predictions.png")
+    height, width, _ = read(tmp_path / "predictions.png").shape
+    assert round((height / plots.DPI - 0.5) / 1.7) == rows
+    assert width / plots.DPI < columns * 1.42 + 2.5
+    assert columns == 1 or width / plots.DPI > columns * 1.42
+
+
+def test_only_wrong_predictions_are_marked(tmp_path):
+    images, result, spec = make_result(["cat", "dog"], images=20, wrong=5)
+    plots.draw_predictions(images, result, spec, 15, tmp_path / "right.png")
+    plots.draw_predictions(images[10:], take(result, spec, slice(10, None)), spec, 10, tmp_path / "wrong.png")
+    assert share_of(VERMILLION, read(tmp_path / "right.png")) == 0
+    assert share_of(VERMILLION, read(tmp_path / "wrong.png")) > 0.01
+
+
+def test_pixels_are_drawn_as_they_are(tmp_path):
+    spec = DataSpec((4, 4, 3), ("cat", "dog"), 16)
+    images = np.zeros((1, 4, 4, 3), np.uint8)
+    images[..., 1] = 16
+    result = score(np.array([[0.9, 0.1]], np.float32), np.array([0], np.uint8), spec)
+    plots.draw_predictions(images, result, spec, 1, tmp_path / "green.png")
+    pixels = read(tmp_path / "green.png")
+    green = (pixels == (0, 255, 0)).all(axis=-1).sum()
+    assert green == pytest.approx((plots.TILE * plots.DPI) ** 2, rel=0.05)
+
+
+def test_no_mistakes_is_a_picture_that_says_so(tmp_path):
+    images, result, spec = make_result(["cat", "dog"], wrong=0)
+    plots.draw_mistakes(images, result, spec, 24, tmp_path / "mistakes.png")
+    pixels = read(tmp_path / "mistakes.png")
+    assert (pixels < 100).any(), "there is text"
+    assert pixels.shape[0] < plots.DPI
+
+
+def test_many_mistakes_take_more_columns(tmp_path):
+    images, result, spec = make_result(["cat", "dog"], images=200, wrong=120)
+    plots.draw_mistakes(images, result, spec, 100, tmp_path / "mistakes.png")
+    height, width, _ = read_any_size(tmp_path / "mistakes.png")
+    assert 10 < width / plots.DPI < 16
+    assert 15 < height / plots.DPI < 20
+
+
+def test_confidence_is_not_rounded_up_to_certainty():
+    assert plots._percent(0.99996) == "> 99.9 %"
+    assert plots._percent(1.0) == "100.0 %"
+    assert plots._percent(0.5) == "50.0 %"
+
+
+def test_long_names_lose_their_middle():
+    assert plots.shorten("ankle boot", 10) == "ankle boot"
+    short = plots.shorten("a very long name 17", 10)
+    assert len(short) == 10
+    assert short.endswith("17")
+
+
+def test_drawing_needs_no_pyplot(tmp_path):
+    script = """if True:
+        import sys
+        from trainyard import plots
+        assert "matplotlib" not in sys.modules
+        plots.draw_learning_curves([{"loss/train": 1.0, "accuracy/train": 0.5}], sys.argv[1])
+        assert "matplotlib.figure" in sys.modules
+        assert "matplotlib.pyplot" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", script, tmp_path / "curves.png"], check=True)
+
+
+def take(result, spec, rows):
+    return score(result.probabilities[rows], result.actual[rows], spec)
+
+
+def read_any_size(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB")).shape
