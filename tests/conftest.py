@@ -82,3 +82,14 @@ def _sha256(content: bytes) -> str:
     import hashlib
 
     return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def keras():
+    """Keras on TensorFlow, imported the way a run imports it."""
+    from trainyard import runtime
+
+    runtime.import_tensorflow()
+    import keras
+
+    return keras

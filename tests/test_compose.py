@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainyard.compose import compose_config, dump_config, expand_sweep, flatten_config, hash_config, load_config
+from trainyard.compose import (
+    compose_config,
+    dump_config,
+    expand_sweep,
+    flatten_config,
+    hash_config,
+    load_config,
+)
 from trainyard.conffiles import choices, shipped_conf
 from trainyard.errors import ConfigError
 from trainyard.models import Mlp
@@ -73,7 +80,11 @@ def test_a_mistake_is_answered_with_path_expected_received_and_remedy(override, 
 def test_all_mistakes_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
         compose_config(["training.epochs=0", "seed=-1", "model.dropout=2"])
-    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["seed", "model.dropout", "training.epochs"]
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "seed",
+        "model.dropout",
+        "training.epochs",
+    ]
 
 
 def test_a_tracking_uri_under_tracking_off_is_a_contradiction():
@@ -122,7 +133,14 @@ def test_every_component_is_selectable_with_and_without_a_yaml_of_its_own():
 
 
 def test_the_resolved_config_composes_back_to_an_equal_config():
-    config = compose_config(["experiment=quickstart", "model.activation=[relu,tanh,elu]", "+tracking.tags.a=b", "notes='a: b # c'"])
+    config = compose_config(
+        [
+            "experiment=quickstart",
+            "model.activation=[relu,tanh,elu]",
+            "+tracking.tags.a=b",
+            "notes='a: b # c'",
+        ]
+    )
     assert load_config(_saved(config)) == config
 
 
@@ -145,16 +163,33 @@ def test_a_resolved_config_is_checked_when_it_is_loaded():
 
 def test_the_hash_groups_what_is_computed_alike():
     base = hash_config(compose_config())
-    for same in ("seed=3", "training.threads=1", "tracking=off", "name=other", "notes=hi", "sweep.name=s", "evaluation.mistakes=3"):
+    for same in (
+        "seed=3",
+        "training.threads=1",
+        "tracking=off",
+        "name=other",
+        "notes=hi",
+        "sweep.name=s",
+        "evaluation.mistakes=3",
+    ):
         assert hash_config(compose_config([same])) == base, same
     mnist = [hash_config(compose_config(["dataset=mnist", f"dataset.path={path}"])) for path in ("a", "b")]
     assert mnist[0] == mnist[1] != base
-    for other in ("model.dropout=0.1", "optimizer=sgd", "training.epochs=3", "dataset.limit=10", "schedule=cosine"):
+    for other in (
+        "model.dropout=0.1",
+        "optimizer=sgd",
+        "training.epochs=3",
+        "dataset.limit=10",
+        "schedule=cosine",
+    ):
         assert hash_config(compose_config([other])) != base, other
 
 
 def test_own_configs_in_the_working_directory_come_first():
-    _write("conf/experiment/mine.yaml", "# @package _global_\ndefaults: [{override /optimizer: fast}]\nname: mine\n")
+    _write(
+        "conf/experiment/mine.yaml",
+        "# @package _global_\ndefaults: [{override /optimizer: fast}]\nname: mine\n",
+    )
     _write("conf/optimizer/fast.yaml", "defaults: [base_sgd]\nlearning_rate: 0.5\n")
     _write("conf/optimizer/adam.yaml", "defaults: [base_adam]\nlearning_rate: 0.25\n")
     assert compose_config(["experiment=mine"]).optimizer.learning_rate == 0.5
@@ -171,7 +206,10 @@ def test_own_configs_are_found_in_a_folder_that_is_named():
 
 def test_a_mistake_in_a_recipe_names_the_recipe():
     _write("conf/experiment/mine.yaml", "# @package _global_\ntraining: {epchs: 3}\n")
-    with pytest.raises(ConfigError, match=r"training.epchs: unknown key 'epchs'. Did you mean 'epochs'.*\(in experiment/mine.yaml\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"training.epchs: unknown key 'epchs'. Did you mean 'epochs'.*\(in experiment/mine.yaml\)",
+    ):
         compose_config(["experiment=mine"])
 
 

@@ -122,7 +122,9 @@ def test_the_places_are_searched_in_order(tiny_mnist, tmp_path, monkeypatch, mir
 def test_mnist_is_downloaded_once_into_the_cache(mirror):
     config = Mnist(mirrors=[mirror.url])
     assert _shape(config.load(progress=False)) == (40, 20)
-    assert sorted(path.name for path in _cache().iterdir()) == sorted(f"{file.name}.gz" for file in datasets.MNIST_FILES)
+    assert sorted(path.name for path in _cache().iterdir()) == sorted(
+        f"{file.name}.gz" for file in datasets.MNIST_FILES
+    )
     assert _shape(config.load(progress=False)) == (40, 20)
     assert len(mirror.requests) == 4
 
@@ -213,7 +215,10 @@ def test_a_damaged_file_where_the_user_pointed_is_told_and_left_alone(damage, to
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"x_train": np.zeros((40, 28, 28), np.float32)}, r"expected x_train as uint8 \(40, 28, 28\), found float32"),
+        (
+            {"x_train": np.zeros((40, 28, 28), np.float32)},
+            r"expected x_train as uint8 \(40, 28, 28\), found float32",
+        ),
         ({"x_train": np.zeros((3, 28, 28), np.uint8)}, r"found uint8 \(3, 28, 28\)"),
         ({"y_train": np.array([{}] * 40, dtype=object)}, "found object"),
         ({"y_train": np.zeros(40, np.uint8)}, "sha256"),

@@ -48,7 +48,11 @@ def test_a_limit_keeps_so_many_of_training_and_test():
 
 def test_the_digest_depends_on_every_part():
     dataset = _dataset()
-    digests = {dataset.digest, hold_out_validation(dataset, 0.2, 0).digest, limit_dataset(dataset, 9, 0).digest}
+    digests = {
+        dataset.digest,
+        hold_out_validation(dataset, 0.2, 0).digest,
+        limit_dataset(dataset, 9, 0).digest,
+    }
     assert len(digests) == 3
     assert dataset.digest == _dataset().digest
     moved = Split(dataset.train.images.reshape(100, 4, 1), LABELS)

@@ -10,6 +10,7 @@ from PIL import Image
 from trainyard import plots
 from trainyard.evaluation import score
 from trainyard.images import DataSpec
+from trainyard.plots import curves, style, tiles
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 VERMILLION = (0xD5, 0x5E, 0x00)
@@ -74,8 +75,8 @@ def test_confusion_matrix_has_room_for_its_classes(tmp_path, names):
     _, result, _ = make_result(names, images=400)
     plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
     height, width, _ = read(tmp_path / "matrix.png").shape
-    assert min(height, width) >= max(2.6, 0.11 * len(names)) * plots.DPI
-    assert max(height, width) <= 14 * plots.DPI
+    assert min(height, width) >= max(2.6, 0.11 * len(names)) * style.DPI
+    assert max(height, width) <= 14 * style.DPI
 
 
 def test_confusion_matrix_of_perfect_predictions_has_no_error_colour(tmp_path):
@@ -85,9 +86,7 @@ def test_confusion_matrix_of_perfect_predictions_has_no_error_colour(tmp_path):
     share = {}
     for name, result in {"perfect": perfect, "flawed": flawed}.items():
         plots.draw_confusion_matrix(result, tmp_path / f"{name}.png")
-        pixels = read(tmp_path / f"{name}.png")[:, : int(5 * plots.DPI)].astype(
-            int
-        )  # without the colour scales
+        pixels = read(tmp_path / f"{name}.png")[:, : int(5 * style.DPI)].astype(int)  # without the colour scales
         share[name] = ((pixels[..., 0] - pixels[..., 2]) > 60).mean()
     assert share["perfect"] == 0
     assert share["flawed"] > 0.05
@@ -96,7 +95,7 @@ def test_confusion_matrix_of_perfect_predictions_has_no_error_colour(tmp_path):
 def test_one_error_among_thousands_is_seen(tmp_path):
     _, result, _ = make_result(["cat", "dog", "eel"], images=9000, wrong=1)
     plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
-    pixels = read(tmp_path / "matrix.png")[:, : int(2.6 * plots.DPI)].astype(int)
+    pixels = read(tmp_path / "matrix.png")[:, : int(2.6 * style.DPI)].astype(int)
     assert ((pixels[..., 0] - pixels[..., 2]) > 60).mean() > 0.05
 
 
@@ -114,9 +113,7 @@ def test_confusion_matrix_of_a_class_without_images(tmp_path):
 @pytest.mark.parametrize("epochs", [1, 2, 10, 300])
 @pytest.mark.parametrize("validation", [True, False])
 def test_learning_curves(tmp_path, epochs, validation):
-    plots.draw_learning_curves(
-        make_history(epochs, validation=validation), tmp_path / "curves.png", best_epoch=1
-    )
+    plots.draw_learning_curves(make_history(epochs, validation=validation), tmp_path / "curves.png", best_epoch=1)
     pixels = read(tmp_path / "curves.png")
     assert pixels.shape[1] > 2 * pixels.shape[0], "two panels stand side by side"
     assert (share_of(VERMILLION, pixels) > 0) == validation
@@ -129,8 +126,8 @@ def test_best_epoch_is_marked(tmp_path):
 
 
 def test_accuracy_axis_ends_at_all_right_and_the_loss_stands_on_nothing():
-    assert plots._value_range("accuracy", [0.9, 1.0]) == (pytest.approx(0.894), 1.0)
-    assert plots._value_range("loss", [0.5, 2.0]) == (0.0, pytest.approx(2.08))
+    assert curves._value_range("accuracy", [0.9, 1.0]) == (pytest.approx(0.894), 1.0)
+    assert curves._value_range("loss", [0.5, 2.0]) == (0.0, pytest.approx(2.08))
 
 
 def test_learning_curves_of_constant_metrics(tmp_path):
@@ -150,22 +147,20 @@ def test_learning_curves_of_constant_metrics(tmp_path):
     ],
 )
 def test_epoch_ticks_are_whole_and_begin_at_one(last, ticks):
-    assert plots._epoch_ticks(last) == ticks
+    assert curves._epoch_ticks(last) == ticks
 
 
 def test_labels_of_touching_curves_are_moved_apart_and_keep_their_order():
-    moved = plots._keep_apart({"train": 0.50, "val": 0.49}, gap=0.1)
+    moved = curves._keep_apart({"train": 0.50, "val": 0.49}, gap=0.1)
     assert moved["train"] - moved["val"] == pytest.approx(0.1)
-    assert plots._keep_apart({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
+    assert curves._keep_apart({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
 
 
 # ------------------------------------------------------------------------------------------------------------
 # Images
 
 
-@pytest.mark.parametrize(
-    ("shape", "pixel_max"), [((28, 28), 255), ((8, 8), 16), ((32, 32, 3), 255), ((12, 30), 255)]
-)
+@pytest.mark.parametrize(("shape", "pixel_max"), [((28, 28), 255), ((8, 8), 16), ((32, 32, 3), 255), ((12, 30), 255)])
 @pytest.mark.parametrize("names", [["cat", "dog"], AWKWARD_NAMES], ids=["2", "40 long"])
 def test_images_of_all_kinds(tmp_path, shape, pixel_max, names):
     images, result, spec = make_result(names, images=60, shape=shape, pixel_max=pixel_max)
@@ -175,16 +170,14 @@ def test_images_of_all_kinds(tmp_path, shape, pixel_max, names):
     read(tmp_path / "mistakes.png")
 
 
-@pytest.mark.parametrize(
-    ("count", "rows", "columns"), [(1, 1, 1), (5, 1, 5), (6, 2, 5), (15, 3, 5), (500, 4, 5)]
-)
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (5, 1, 5), (6, 2, 5), (15, 3, 5), (500, 4, 5)])
 def test_predictions_stand_five_in_a_row(tmp_path, count, rows, columns):
     images, result, spec = make_result(["cat", "dog"], images=20, wrong=0)
     plots.draw_predictions(images, result, spec, count, tmp_path / "predictions.png")
     height, width, _ = read(tmp_path / "predictions.png").shape
-    assert round((height / plots.DPI - 0.5) / 1.7) == rows
-    assert width / plots.DPI < columns * 1.42 + 2.5
-    assert columns == 1 or width / plots.DPI > columns * 1.42
+    assert round((height / style.DPI - 0.5) / 1.7) == rows
+    assert width / style.DPI < columns * 1.42 + 2.5
+    assert columns == 1 or width / style.DPI > columns * 1.42
 
 
 def test_only_wrong_predictions_are_marked(tmp_path):
@@ -203,7 +196,7 @@ def test_pixels_are_drawn_as_they_are(tmp_path):
     plots.draw_predictions(images, result, spec, 1, tmp_path / "green.png")
     pixels = read(tmp_path / "green.png")
     green = (pixels == (0, 255, 0)).all(axis=-1).sum()
-    assert green == pytest.approx((plots.TILE * plots.DPI) ** 2, rel=0.05)
+    assert green == pytest.approx((tiles.TILE * style.DPI) ** 2, rel=0.05)
 
 
 def test_no_mistakes_is_a_picture_that_says_so(tmp_path):
@@ -211,26 +204,26 @@ def test_no_mistakes_is_a_picture_that_says_so(tmp_path):
     plots.draw_mistakes(images, result, spec, 24, tmp_path / "mistakes.png")
     pixels = read(tmp_path / "mistakes.png")
     assert (pixels < 100).any(), "there is text"
-    assert pixels.shape[0] < plots.DPI
+    assert pixels.shape[0] < style.DPI
 
 
 def test_many_mistakes_take_more_columns(tmp_path):
     images, result, spec = make_result(["cat", "dog"], images=200, wrong=120)
     plots.draw_mistakes(images, result, spec, 100, tmp_path / "mistakes.png")
     height, width, _ = read_any_size(tmp_path / "mistakes.png")
-    assert 10 < width / plots.DPI < 16
-    assert 15 < height / plots.DPI < 20
+    assert 10 < width / style.DPI < 16
+    assert 15 < height / style.DPI < 20
 
 
 def test_confidence_is_not_rounded_up_to_certainty():
-    assert plots._percent(0.99996) == "> 99.9 %"
-    assert plots._percent(1.0) == "100.0 %"
-    assert plots._percent(0.5) == "50.0 %"
+    assert tiles._percent(0.99996) == "> 99.9 %"
+    assert tiles._percent(1.0) == "100.0 %"
+    assert tiles._percent(0.5) == "50.0 %"
 
 
 def test_long_names_lose_their_middle():
-    assert plots.shorten("ankle boot", 10) == "ankle boot"
-    short = plots.shorten("a very long name 17", 10)
+    assert style.shorten("ankle boot", 10) == "ankle boot"
+    short = style.shorten("a very long name 17", 10)
     assert len(short) == 10
     assert short.endswith("17")
 

@@ -57,9 +57,7 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def config():
-    return compose_config(
-        ["dataset.validation_fraction=0.25", "training.epochs=2", "model.hidden_units=[64, 32]"]
-    )
+    return compose_config(["dataset.validation_fraction=0.25", "training.epochs=2", "model.hidden_units=[64, 32]"])
 
 
 @pytest.fixture
@@ -68,9 +66,7 @@ def page(config, tmp_path):
     actual = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], np.uint8)
     predicted = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 0])
     result = score((np.eye(3, dtype=np.float32)[predicted] * 0.7 + 0.1), actual, spec)
-    splits = [
-        Split(np.zeros((count, 8, 8), np.uint8), np.zeros(count, np.uint8)) for count in (1200, 400, 10)
-    ]
+    splits = [Split(np.zeros((count, 8, 8), np.uint8), np.zeros(count, np.uint8)) for count in (1200, 400, 10)]
     pictures = {}
     for caption, name in {
         "Learning curves": "learning_curves",
@@ -142,9 +138,7 @@ def test_every_epoch_has_its_row(page, tmp_path):
 
 def test_an_epoch_without_a_metric_leaves_its_cell_empty(page, tmp_path):
     history = [{"loss/train": 1.0}, {"loss/train": 0.5, "loss/val": 0.7}]
-    page = dataclasses.replace(
-        page, training=dataclasses.replace(page.training, history=history, best_epoch=None)
-    )
+    page = dataclasses.replace(page, training=dataclasses.replace(page.training, history=history, best_epoch=None))
     rows = Page(write(page, tmp_path)).rows
     assert ["1", "1.0000", ""] in rows
     assert ["2", "0.5000", "0.7000"] in rows
@@ -213,17 +207,12 @@ def test_nothing_is_fetched(page, tmp_path):
     read = Page(text)
     assert not read.tags("script", "link", "iframe", "object", "embed", "base")
     sources = [
-        value
-        for _, attributes in read.elements
-        for name, value in attributes.items()
-        if name in {"src", "href"}
+        value for _, attributes in read.elements for name, value in attributes.items() if name in {"src", "href"}
     ]
     assert sources
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not re.search(r"url\(|@import", text)
-    policy = next(
-        meta["content"] for meta in read.tags("meta") if meta.get("http-equiv") == "Content-Security-Policy"
-    )
+    policy = next(meta["content"] for meta in read.tags("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy
 
 

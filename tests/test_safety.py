@@ -10,7 +10,8 @@ from trainyard.safety import refuse_doors
 
 
 @pytest.mark.parametrize(
-    "text", ["${oc.env:HOME}", "a ${oc.env:HOME}", "${oc.decode:x}", "${oc.${name}:HOME}", "${trainyard.unique:}"]
+    "text",
+    ["${oc.env:HOME}", "a ${oc.env:HOME}", "${oc.decode:x}", "${oc.${name}:HOME}", "${trainyard.unique:}"],
 )
 def test_resolvers_are_refused_and_not_resolved(text, monkeypatch):
     monkeypatch.setenv("HOME", "canary-home")
@@ -37,7 +38,9 @@ def test_doors_to_code_and_environment_are_refused(override, message):
 
 def test_a_recipe_opens_no_door_either():
     Path("conf/experiment").mkdir(parents=True)
-    Path("conf/experiment/mine.yaml").write_text("# @package _global_\nhydra: {callbacks: {x: {_target_: os.getcwd}}}\n")
+    Path("conf/experiment/mine.yaml").write_text(
+        "# @package _global_\nhydra: {callbacks: {x: {_target_: os.getcwd}}}\n"
+    )
     with pytest.raises(ConfigError, match="hydra.callbacks: refused"):
         refuse_doors(compose_trees(["experiment=mine"])[1])
 

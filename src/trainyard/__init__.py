@@ -9,9 +9,17 @@ Importing this package imports none of TensorFlow, Keras and MLflow; running an 
 from importlib.metadata import version
 
 from trainyard.compose import compose_config, dump_config, load_config
-from trainyard.errors import ConfigError, DatasetError, Terminated, TrackingError, TrainingError, TrainyardError
+from trainyard.errors import (
+    ConfigError,
+    DatasetError,
+    Terminated,
+    TrackingError,
+    TrainingError,
+    TrainyardError,
+)
+from trainyard.outcome import RunResult
 from trainyard.progress import Progress
-from trainyard.run import RunResult, run_experiment
+from trainyard.run import run_experiment
 from trainyard.schema import RunConfig
 
 __version__ = version("trainyard")

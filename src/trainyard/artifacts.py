@@ -17,9 +17,8 @@ import numpy as np
 from trainyard import plots, provenance
 from trainyard.compose import dump_config
 from trainyard.evaluation import EvalResult
-from trainyard.images import Dataset
+from trainyard.outcome import Outcome
 from trainyard.schema import RunConfig
-from trainyard.training import TrainResult
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +31,9 @@ def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git:
     environment = folder / "environment"
     environment.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(dump_config(config))
-    (environment / "overrides.yaml").write_text("".join(f"- {json.dumps(override)}\n" for override in overrides) or "[]\n")
+    (environment / "overrides.yaml").write_text(
+        "".join(f"- {json.dumps(override)}\n" for override in overrides) or "[]\n"
+    )
     versions = provenance.installed_versions()
     (environment / "versions.txt").write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
     if git and git.dirty:
@@ -107,23 +108,24 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     )
 
 
-def draw_pictures(folder: Path, config: RunConfig, dataset: Dataset, training: TrainResult, result: EvalResult) -> dict[str, Path]:
+def draw_pictures(folder: Path, outcome: Outcome) -> dict[str, Path]:
     """Draws all pictures of a run.
 
     Returns:
         Their files, by caption, in the order in which a reader wants them.
     """
-    images, spec = dataset.test.images, dataset.spec
+    images, spec = outcome.dataset.test.images, outcome.dataset.spec
+    result, shown = outcome.evaluation, outcome.config.evaluation
     pictures = {
         "Learning curves": folder / "learning_curves.png",
         "Confusion matrix": folder / "confusion_matrix.png",
         "First predictions": folder / "predictions.png",
         "Most confident mistakes": folder / "evaluation" / "mistakes.png",
     }
-    plots.draw_learning_curves(training.history, pictures["Learning curves"], training.best_epoch)
+    plots.draw_learning_curves(outcome.training.history, pictures["Learning curves"], outcome.training.best_epoch)
     plots.draw_confusion_matrix(result, pictures["Confusion matrix"])
-    plots.draw_predictions(images, result, spec, config.evaluation.first_predictions, pictures["First predictions"])
-    plots.draw_mistakes(images, result, spec, config.evaluation.mistakes, pictures["Most confident mistakes"])
+    plots.draw_predictions(images, result, spec, shown.first_predictions, pictures["First predictions"])
+    plots.draw_mistakes(images, result, spec, shown.mistakes, pictures["Most confident mistakes"])
     return pictures
 
 

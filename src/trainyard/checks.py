@@ -40,12 +40,12 @@ def describe_type(kind: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 -
     """Returns what a field accepts, in words: ``'a number above 0, or null'``."""
     rule = rule or Rule()
     options = _alternatives(kind, rule)
-    words = [_TYPE_WORDS.get(option) or _describe_list(option) for option in options]
-    description = " or ".join(words)
+    takes_list = any(typing.get_origin(option) is list for option in options)
+    description = " or ".join(_describe(option) for option in options)
     if rule.choices:
-        description = "one of " + ", ".join(rule.choices) + ("" if list not in map(typing.get_origin, options) else ", or a list of them")
+        description = f"one of {', '.join(rule.choices)}" + (", or a list of them" if takes_list else "")
     if bounds := rule.describe_bounds():
-        description += f" {bounds}" if list not in map(typing.get_origin, options) else f", each {bounds}"
+        description += f", each {bounds}" if takes_list else f" {bounds}"
     return description + (", or null" if _is_optional(kind) else "")
 
 
@@ -58,11 +58,11 @@ _TYPE_WORDS = {
 }
 
 
-def _describe_list(kind: Any) -> str:  # noqa: ANN401 - any annotation
-    if typing.get_origin(kind) in (list, typing.List):  # noqa: UP006 - OmegaConf reports the old spelling
+def _describe(kind: Any) -> str:  # noqa: ANN401 - any annotation
+    if typing.get_origin(kind) is list:
         (item,) = typing.get_args(kind)
-        return "a list of " + {int: "whole numbers", float: "numbers", str: "texts"}.get(item, item.__name__)
-    return "a section with fields of its own"
+        return {int: "a list of whole numbers", float: "a list of numbers"}.get(item, "a list of texts")
+    return _TYPE_WORDS.get(kind, "a section with fields of its own")
 
 
 def _section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
@@ -84,8 +84,8 @@ def _section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401
 
 
 def _field_problems(value: Any, kind: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
-    if dataclasses.is_dataclass(kind):
-        if isinstance(value, typing.cast("type", kind)):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if isinstance(value, kind):
             yield from _section_problems(value, path)
         else:
             yield f"{path}: expected {kind.__name__}, got {value!r}"
@@ -127,7 +127,9 @@ def _matches(value: Any, kind: Any) -> bool:  # noqa: ANN401 - any value, any an
     if origin is list:
         return isinstance(value, list) and all(_matches(item, arguments[0]) for item in value)
     if origin is dict:
-        return isinstance(value, dict) and all(_matches(k, arguments[0]) and _matches(v, arguments[1]) for k, v in value.items())
+        return isinstance(value, dict) and all(
+            _matches(k, arguments[0]) and _matches(v, arguments[1]) for k, v in value.items()
+        )
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if kind is float else kind)

@@ -44,7 +44,7 @@ PRIMARY = "config"
 
 
 def unique_name() -> str:
-    """Returns a name for a run's folder that sorts by time and that no other run takes, ``2026-03-01_14-05-59_7f3a9c``."""
+    """Returns a name for a run's folder that sorts by time and is nobody else's, ``2026-03-01_14-05-59_7f3a9c``."""
     return f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 
@@ -90,7 +90,10 @@ def compose_trees(
     """
     prepare_hydra(config_dir)
     _check_overrides(overrides, config_dir)
-    with in_our_words(config_dir), hydra.initialize_config_dir(str(shipped_conf()), version_base=VERSION_BASE):
+    with (
+        in_our_words(config_dir),
+        hydra.initialize_config_dir(str(shipped_conf()), version_base=VERSION_BASE),
+    ):
         searched = [f"hydra.searchpath=[{config_dir.absolute().as_uri()}]"] if config_dir else []
         tree = hydra.compose(config_name, [*overrides, *searched], return_hydra_config=True)
     hydra_section = tree.hydra
@@ -121,9 +124,9 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
             raise ConfigError(f"{key}: a run can't do without it, got {override.input_line!r}. Set it to what you want")
         if key not in groups(config_dir) or override.is_delete() or override.is_sweep_override():
             continue
-        if override.is_add() and key in (*COMPONENT_GROUPS, "training", "experiment"):
-            raise ConfigError(f"{key}: the config has this group already. Leave the + out: {override.input_line[1:]}")
         value, options = override.value(), choices(key, config_dir)
+        if override.is_add() and key in (*COMPONENT_GROUPS, "training", "experiment"):
+            raise ConfigError(f"{key}: the config has this group already. Leave the + out: {key}={value}")
         if isinstance(value, str) and value.startswith(BASE_PREFIX):
             raise ConfigError(unknown(key, f"unknown {key}", value, options))
         if not isinstance(value, str) and not (value is None and key == "experiment"):
@@ -140,7 +143,9 @@ def to_run_config(tree: DictConfig) -> RunConfig:
         ConfigError: With a line per mistake.
     """
     if OmegaConf.get_type(tree) is not RunConfig:
-        raise ConfigError("the primary config does not extend Trainyard's schema. Begin its defaults list with base_run")
+        raise ConfigError(
+            "the primary config does not extend Trainyard's schema. Begin its defaults list with base_run"
+        )
     if extra := list(_undeclared(tree, "")):
         raise ConfigError(*extra)
     refuse_resolvers(tree)
@@ -157,7 +162,7 @@ def _undeclared(tree: DictConfig, path: str) -> Iterator[str]:
     declared = OmegaConf.get_type(tree)
     names = [spec.name for spec in dataclasses.fields(declared)] if dataclasses.is_dataclass(declared) else None
     for key in tree:
-        dotted = f"{path}.{key}" if path else str(key)
+        dotted = f"{path}.{key!s}" if path else str(key)
         if names is not None and key not in names:
             yield unknown_key(dotted, names)
         elif isinstance(node := tree._get_node(key), DictConfig) and not node._is_none() and not node._is_missing():  # noqa: SLF001

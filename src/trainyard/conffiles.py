@@ -17,7 +17,6 @@ from trainyard.registry import components
 from trainyard.schema import COMPONENT_GROUPS, RunConfig
 
 
-
 def shipped_conf() -> Path:
     """Returns the folder of the configs that come with Trainyard: inside the wheel, else in the checkout."""
     inside = Path(__file__).parent / "conf"
@@ -42,7 +41,8 @@ def groups(config_dir: Path | None = None) -> list[str]:
     folders = {folder.name for conf in conf_folders(config_dir) for folder in conf.iterdir() if folder.is_dir()}
     known = [spec.name for spec in dataclasses.fields(RunConfig)]
     return sorted(
-        folders | set(COMPONENT_GROUPS), key=lambda group: (known.index(group) if group in known else len(known), group)
+        folders | set(COMPONENT_GROUPS),
+        key=lambda group: (known.index(group) if group in known else len(known), group),
     )
 
 

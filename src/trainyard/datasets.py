@@ -28,11 +28,29 @@ DIGITS_TEST_IMAGES = 360
 
 MNIST_FILES = (
     IdxFile(
-        "train-images-idx3-ubyte", "x_train", (60000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+        "train-images-idx3-ubyte",
+        "x_train",
+        (60000, 28, 28),
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     ),
-    IdxFile("train-labels-idx1-ubyte", "y_train", (60000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    IdxFile("t10k-images-idx3-ubyte", "x_test", (10000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-    IdxFile("t10k-labels-idx1-ubyte", "y_test", (10000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+    IdxFile(
+        "train-labels-idx1-ubyte",
+        "y_train",
+        (60000,),
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
+    IdxFile(
+        "t10k-images-idx3-ubyte",
+        "x_test",
+        (10000, 28, 28),
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ),
+    IdxFile(
+        "t10k-labels-idx1-ubyte",
+        "y_test",
+        (10000,),
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
 )
 """Training images, training labels, test images, test labels."""
 
@@ -195,7 +213,9 @@ def _download_verified(file: IdxFile, cache: Path, mirrors: list[str], progress:
         url = f"{mirror.rstrip('/')}/{file.name}.gz"
         with tempfile.TemporaryDirectory(dir=cache) as beside:
             try:
-                path = Path(pooch.retrieve(url, known_hash=None, fname=f"{file.name}.gz", path=beside, downloader=download))
+                path = Path(
+                    pooch.retrieve(url, known_hash=None, fname=f"{file.name}.gz", path=beside, downloader=download)
+                )
                 images = read_idx(path, file)
             except (requests.RequestException, OSError, ValueError, DatasetError) as error:
                 failures.append(f"  {url}: {_in_one_line(error, beside)}")

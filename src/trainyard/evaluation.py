@@ -65,7 +65,7 @@ class EvalResult:
     @property
     def confidence(self) -> NDArray[np.float32]:
         """The probability of each predicted class: float32 (n,)."""
-        return self.probabilities.max(axis=1)
+        return np.asarray(self.probabilities.max(axis=1))
 
     def mistakes(self, count: int) -> NDArray[np.intp]:
         """Returns the indices of at most `count` wrong predictions, the most confident first."""

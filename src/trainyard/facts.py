@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard import artifacts, provenance
 from trainyard.compose import flatten_config, hash_config
-from trainyard.evaluation import EvalResult
 from trainyard.images import Dataset
+from trainyard.outcome import Outcome
 from trainyard.report import ReportPage
 from trainyard.schema import RunConfig
 from trainyard.tracking import DatasetInput
-from trainyard.training import TrainResult
 
 if TYPE_CHECKING:
     import keras
@@ -50,26 +49,21 @@ def tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[st
     return tags
 
 
-def tags_at_end(
-    config: RunConfig,
-    dataset: Dataset,
-    model: keras.Model,
-    training: TrainResult,
-    evaluation: EvalResult,
-    machine: dict[str, Any],
-) -> dict[str, str]:
+def tags_at_end(outcome: Outcome) -> dict[str, str]:
     """Returns the tags that tell what came out, and how."""
+    config, training = outcome.config, outcome.training
     note = (
-        f"**{evaluation.accuracy:.4f}** of {len(dataset.test):,} test images right. {config.model.label} on {dataset.name}, "
-        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, {len(training.history)} epochs of "
-        f"batch {config.training.batch_size}, seed {config.seed}.\n\n{config.notes}"
+        f"**{outcome.evaluation.accuracy:.4f}** of {len(outcome.dataset.test):,} test images right. "
+        f"{config.model.label} on {outcome.dataset.name}, "
+        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, "
+        f"{len(training.history)} epochs of batch {config.training.batch_size}, seed {config.seed}.\n\n{config.notes}"
     )
     return {
-        "dataset_digest": dataset.digest,
-        "weights_digest": provenance.digest_weights(model),
+        "dataset_digest": outcome.dataset.digest,
+        "weights_digest": provenance.digest_weights(outcome.model),
         "engine": f"{training.engine}: {training.engine_reason}",
         "xla": "off: Keras's own loop runs without it",
-        "threads": str(machine["threads"]),
+        "threads": str(outcome.machine["threads"]),
         "mlflow.note.content": note.strip(),
         "mlflow.loggedArtifacts": f'[{{"path": "{artifacts.PER_CLASS_TABLE}", "type": "table"}}]',
     }
@@ -114,29 +108,17 @@ def describe_data(dataset: Dataset) -> str:
 
 
 def report_page(
-    config: RunConfig,
-    dataset: Dataset,
-    model: keras.Model,
-    training: TrainResult,
-    evaluation: EvalResult,
-    timings: dict[str, float],
-    machine: dict[str, Any],
-    tags: dict[str, str],
-    pictures: dict[str, Path],
+    outcome: Outcome, timings: dict[str, float], tags: dict[str, str], pictures: dict[str, Path]
 ) -> ReportPage:
     """Returns what the run's page shows.
 
     Args:
-        config: What was run.
-        dataset: The images as they were used.
-        model: Trained.
-        training: The history.
-        evaluation: The scores.
+        outcome: What came out.
         timings: Seconds by stage, as far as they are known.
-        machine: From `provenance.describe_machine`.
         tags: The run's tags, whose digests and reasons the page repeats.
         pictures: The drawn pictures, by caption.
     """
+    config, model, machine = outcome.config, outcome.model, outcome.machine
     commit = tags.get("mlflow.source.git.commit")
     changes = ", with local changes" if tags.get("git.dirty") == "true" else ""
     versions = provenance.installed_versions()
@@ -160,13 +142,13 @@ def report_page(
         finished=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         notes=config.notes,
         config=config,
-        dataset=dataset,
+        dataset=outcome.dataset,
         dataset_digest=tags["dataset_digest"],
         model_summary=artifacts.summarise(model),
         layers=count_layers(model),
         parameters=model.count_params(),
-        training=training,
-        evaluation=evaluation,
+        training=outcome.training,
+        evaluation=outcome.evaluation,
         timings=timings,
         provenance=told,
         pictures=pictures,

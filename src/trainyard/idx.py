@@ -68,7 +68,9 @@ def read_idx(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
         with opener(path, "rb") as file:
             content = file.read(expected.size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path}: expected {expected.name}, gzipped idx; it can't be read: {error or 'it is cut short'}") from error
+        raise DatasetError(
+            f"{path}: expected {expected.name}, gzipped idx; it can't be read: {error or 'it is cut short'}"
+        ) from error
     return _verify(content, expected, path)
 
 
@@ -88,7 +90,9 @@ def read_npz_member(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{expected.npz_key}.npy") as member:
             version = np.lib.format.read_magic(member)
-            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
             shape, fortran, dtype = read_header(member)
             if shape != expected.shape or dtype != np.uint8 or fortran:
                 raise DatasetError(
@@ -105,11 +109,14 @@ def read_npz_member(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
 def _verify(content: bytes, expected: IdxFile, path: Path) -> NDArray[np.uint8]:
     if len(content) != expected.size:
         amount = "more" if len(content) > expected.size else f"{len(content):,}"
-        raise DatasetError(f"{path}: expected {expected.size:,} bytes of {expected.name}, found {amount}{_resembles(content)}")
+        raise DatasetError(
+            f"{path}: expected {expected.size:,} bytes of {expected.name}, found {amount}{_resembles(content)}"
+        )
     found = hashlib.sha256(content).hexdigest()
     if found != expected.sha256:
         raise DatasetError(
-            f"{path}: expected the content of {expected.name} with sha256 {expected.sha256}, found {found}{_resembles(content)}"
+            f"{path}: expected the content of {expected.name} with sha256 {expected.sha256}, "
+            f"found {found}{_resembles(content)}"
         )
     return np.frombuffer(content, np.uint8, offset=len(expected.header)).reshape(expected.shape)
 

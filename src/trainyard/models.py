@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from trainyard.images import DataSpec
 
 ACTIVATIONS = (
-    "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear", "log_sigmoid",
-    "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh",
+    "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear",
+    "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh",
 )  # fmt: skip
 """Keras's elementwise activations, listed so that a config can be checked without importing Keras."""
 
@@ -63,10 +63,9 @@ class Mlp(ModelConfig):
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem where activations and layers differ in number."""
         if len(self.activations) != len(self.hidden_units):
-            yield (
-                "activation",
-                f"expected one name, or one per hidden layer ({len(self.hidden_units)}), got {len(self.activations)}: {self.activation}",
-            )
+            layers, given = len(self.hidden_units), len(self.activations)
+            message = f"expected one name, or one per hidden layer ({layers}), got {given}: {self.activation}"
+            yield "activation", message
 
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`."""

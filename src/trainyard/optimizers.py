@@ -12,9 +12,11 @@ from trainyard.registry import register_loss, register_optimizer, register_sched
 from trainyard.schema import LossConfig, OptimizerConfig, ScheduleConfig, setting
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import keras
 
-    LearningRate = float | keras.optimizers.schedules.LearningRateSchedule
+    LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
 @register_optimizer("adam")

@@ -27,7 +27,16 @@ from trainyard.runtime import available_cores
 if TYPE_CHECKING:
     import keras
 
-REPORTED_PACKAGES = ("trainyard", "tensorflow", "keras", "numpy", "scikit-learn", "mlflow", "hydra-core", "omegaconf")
+REPORTED_PACKAGES = (
+    "trainyard",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "scikit-learn",
+    "mlflow",
+    "hydra-core",
+    "omegaconf",
+)
 """The packages that a result depends on first; versions.txt lists all."""
 
 _GIT_SECONDS = 10
@@ -98,7 +107,10 @@ def describe_machine(threads: int) -> dict[str, Any]:
     """
     import tensorflow as tf
 
-    gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in tf.config.list_physical_devices("GPU")]
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),

@@ -22,7 +22,6 @@ from trainyard.registry import components, did_you_mean, unknown
 from trainyard.schema import COMPONENT_GROUPS, RunConfig, rule_of
 
 
-
 @contextlib.contextmanager
 def in_our_words(config_dir: Path | None = None) -> Iterator[None]:
     """Turns what Hydra and OmegaConf raise into a ConfigError."""

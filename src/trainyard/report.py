@@ -106,9 +106,7 @@ def write_report(path: Path, page: ReportPage) -> None:
     """
     template = _templates().get_template(TEMPLATE)
     beside_training = {caption: file for caption, file in page.pictures.items() if file.name == CURVES_FILE}
-    after_scores = {
-        caption: file for caption, file in page.pictures.items() if caption not in beside_training
-    }
+    after_scores = {caption: file for caption, file in page.pictures.items() if caption not in beside_training}
     html = template.render(
         page=page,
         headline=_headline(page),

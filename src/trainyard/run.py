@@ -7,62 +7,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainyard import artifacts, facts, provenance, runtime
 from trainyard.checks import validate
 from trainyard.clock import StageClock
 from trainyard.compose import unique_name
 from trainyard.datasets import load_dataset
-from trainyard.evaluation import EvalResult, evaluate
-from trainyard.images import Dataset
+from trainyard.evaluation import evaluate
 from trainyard.interrupts import signals_raise
 from trainyard.models import with_raw_pixels
+from trainyard.outcome import Outcome, RunResult
 from trainyard.progress import Progress
 from trainyard.report import write_report
 from trainyard.schema import RunConfig
 from trainyard.tracking import open_tracker
-from trainyard.training import TrainResult, train
-
-if TYPE_CHECKING:
-    import keras
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What one run came to.
-
-    Attributes:
-        name: The run's name.
-        run_id: MLflow's id of the run, or None where it was not tracked.
-        experiment_id: MLflow's id of the experiment, or None.
-        tracking_uri: The store that the run was logged to, or None.
-        folder: Where all its files are.
-        config: What was run.
-        dataset: The images as they were used.
-        model: The trained Keras model; takes images scaled to 0..1.
-        training: The history.
-        evaluation: Predictions and scores on the test images.
-        timings: Seconds by stage, and in all (``total``).
-    """
-
-    name: str
-    run_id: str | None
-    experiment_id: str | None
-    tracking_uri: str | None
-    folder: Path
-    config: RunConfig
-    dataset: Dataset
-    model: keras.Model
-    training: TrainResult
-    evaluation: EvalResult
-    timings: dict[str, float]
+from trainyard.training import train
 
 
 def run_experiment(
-    config: RunConfig, *, folder: Path | None = None, progress: Progress | None = None, overrides: Sequence[str] = ()
+    config: RunConfig,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    overrides: Sequence[str] = (),
 ) -> RunResult:
     """Trains and evaluates the model that a config describes, and logs all of it to MLflow.
 
@@ -121,12 +89,14 @@ def run_experiment(
             evaluation = evaluate(model, dataset.test, dataset.spec)
 
         with clock.stage("log"):
-            tags |= facts.tags_at_end(config, dataset, model, training, evaluation, machine)
+            outcome = Outcome(
+                config=config, dataset=dataset, model=model, training=training, evaluation=evaluation, machine=machine
+            )
+            tags |= facts.tags_at_end(outcome)
             artifacts.save_models(folder, model)
             artifacts.write_evaluation(folder, evaluation, config.evaluation.first_predictions)
-            pictures = artifacts.draw_pictures(folder, config, dataset, training, evaluation)
-            page = facts.report_page(config, dataset, model, training, evaluation, clock.seconds, machine, tags, pictures)
-            write_report(folder / "report.html", page)
+            pictures = artifacts.draw_pictures(folder, outcome)
+            write_report(folder / "report.html", facts.report_page(outcome, clock.seconds, tags, pictures))
             run.set_tags(tags)
             run.log_metrics(evaluation.metrics())
             run.log_model(with_raw_pixels(model, dataset.spec), dataset.spec)
@@ -134,15 +104,16 @@ def run_experiment(
         run.log_metrics(clock.metrics())
 
     return RunResult(
-        name=run.name,
-        run_id=run.run_id,
-        experiment_id=run.experiment_id,
-        tracking_uri=uri,
-        folder=folder,
         config=config,
         dataset=dataset,
         model=model,
         training=training,
         evaluation=evaluation,
+        machine=machine,
+        name=run.name,
+        folder=folder,
+        run_id=run.run_id,
+        experiment_id=run.experiment_id,
+        tracking_uri=uri,
         timings={**clock.seconds, "total": clock.total},
     )

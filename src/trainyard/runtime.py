@@ -38,11 +38,14 @@ def import_tensorflow() -> None:
 
             tf.config.list_physical_devices()  # looks for GPUs, and says so where there is none
     except ImportError as error:
-        raise TrainingError(f"TensorFlow can't be imported: {error}. Install it again: pip install tensorflow") from error
+        raise TrainingError(
+            f"TensorFlow can't be imported: {error}. Install it again: pip install tensorflow"
+        ) from error
     absl.logging.set_verbosity(absl.logging.ERROR)
     if keras.backend.backend() != "tensorflow":
         raise TrainingError(
-            f"expected Keras on TensorFlow, got the backend {keras.backend.backend()!r}. Unset KERAS_BACKEND or set it to tensorflow"
+            f"expected Keras on TensorFlow, got the backend {keras.backend.backend()!r}. "
+            "Unset KERAS_BACKEND or set it to tensorflow"
         )
 
 
@@ -63,16 +66,20 @@ def configure_tensorflow(seed: int, threads: int | None) -> int:
     import tensorflow as tf
 
     threads = threads or available_cores()
-    setters = (tf.config.threading.set_intra_op_parallelism_threads, tf.config.threading.set_inter_op_parallelism_threads)
-    for set_threads in setters:
+    threading = tf.config.threading
+    for read, write in (
+        (threading.get_intra_op_parallelism_threads, threading.set_intra_op_parallelism_threads),
+        (threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads),
+    ):
         try:
-            set_threads(threads)
-        except RuntimeError as error:
-            in_force = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
-            raise TrainingError(
-                f"training.threads: expected {in_force}, with which TensorFlow already runs in this process, got {threads}. "
-                "Start a new process, or leave training.threads out"
-            ) from error
+            write(threads)
+        except RuntimeError as error:  # TensorFlow runs already; 0 stands for its choice, all cores
+            in_force = read() or available_cores()
+            if in_force != threads:
+                raise TrainingError(
+                    f"training.threads: expected {in_force}, with which TensorFlow runs already, got {threads}. "
+                    "Start a new process, or leave training.threads out"
+                ) from error
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     return threads

@@ -20,7 +20,12 @@ _RESOLVER = re.compile(r"\$\{[^}]*[:$]")
 """An interpolation that calls a resolver, or that is put together from others so that one can't tell."""
 
 _OWN_PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
-_LOGGING_CLASSES = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "colorlog.ColoredFormatter")
+_LOGGING_CLASSES = (
+    "logging.StreamHandler",
+    "logging.FileHandler",
+    "logging.NullHandler",
+    "colorlog.ColoredFormatter",
+)
 
 
 def refuse_resolvers(tree: DictConfig) -> None:
@@ -30,7 +35,7 @@ def refuse_resolvers(tree: DictConfig) -> None:
         ConfigError: Names each place.
     """
     found = [
-        f"{path}: resolvers are refused, got {text!r}; a config is logged, and what they read would be logged with it. Write the value"
+        f"{path}: resolvers are refused, got {text!r}; what they read would be logged with the config. Write the value"
         for path, text in _texts(OmegaConf.to_container(tree, resolve=False), "")
         if _RESOLVER.search(text)
     ]

@@ -2,9 +2,9 @@
 
 This file knows no component by name. A component (a dataset, an architecture, an optimizer) derives from one of
 the bases here, declares its fields with `setting`, and is found through the registry. A default stands in exactly
-one place: here, beside its field; only *which* component is the default stands in ``conf/config.yaml``.
+one place, beside its field; only *which* component is the default stands in ``conf/config.yaml``.
 
-Before it: errors, images. After it: registry, which gives names to components, and compose, which fills configs from YAML.
+Before it: errors, images. After it: registry, which names the components, and compose, which fills configs from YAML.
 """
 
 from __future__ import annotations
@@ -215,9 +215,15 @@ class TrackingConfig(ComponentConfig):
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem for a URI with a password, or of a kind that MLflow has no store for."""
         if self.uri and re.search(r"://[^/@\s]*:[^/@\s]*@", self.uri):
-            yield "uri", "a config is logged, so it must hold no password. Set MLFLOW_TRACKING_URI in the environment instead"
+            yield (
+                "uri",
+                "a config is logged, so it must hold no password. Set MLFLOW_TRACKING_URI in the environment instead",
+            )
         elif self.uri is not None and not re.match(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://", self.uri):
-            yield "uri", f"expected http://..., https://..., sqlite:///... or another database's URI, got {self.uri!r}"
+            yield (
+                "uri",
+                f"expected http://..., https://..., sqlite:///... or another database's URI, got {self.uri!r}",
+            )
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str | None:
         """Returns the MLflow tracking URI that runs go to, or None where nothing is tracked."""
@@ -302,16 +308,11 @@ class RunConfig:
         """Yields (path, message) for each contradiction between sections."""
         stopping = self.training.early_stopping
         if stopping.patience is not None and stopping.monitor.endswith("/val") and not self.dataset.validation_fraction:
-            yield (
-                "training.early_stopping.monitor",
-                f"{stopping.monitor} needs validation images, and there are none. "
-                "Set dataset.validation_fraction=0.1, or watch loss/train",
-            )
+            remedy = "Set dataset.validation_fraction=0.1, or watch loss/train"
+            message = f"{stopping.monitor} needs validation images, and there are none. {remedy}"
+            yield "training.early_stopping.monitor", message
         if not re.fullmatch(r"[\w][\w .+-]*", self.name):
-            yield (
-                "name",
-                f"expected letters, digits, spaces and . _ + - (it names a folder and an MLflow experiment), got {self.name!r}",
-            )
+            yield "name", f"expected letters, digits, spaces and . _ + - (it names a folder), got {self.name!r}"
 
 
 COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {

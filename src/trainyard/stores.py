@@ -55,7 +55,10 @@ class NoStore(TrackingConfig):
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem for a store that nothing would be logged to."""
         if self.uri is not None:
-            yield "uri", f"tracking is off, so nothing would go to {self.uri!r}. Use tracking=server, or leave the uri out"
+            yield (
+                "uri",
+                f"tracking is off, so nothing would go to {self.uri!r}. Use tracking=server, or leave the uri out",
+            )
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> None:
         """Returns None."""

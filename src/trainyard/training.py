@@ -58,7 +58,13 @@ class Engine(Protocol):
 
     name: str
 
-    def run(self, model: keras.Model, dataset: Dataset, config: RunConfig, callbacks: list[keras.callbacks.Callback]) -> None:
+    def run(
+        self,
+        model: keras.Model,
+        dataset: Dataset,
+        config: RunConfig,
+        callbacks: list[keras.callbacks.Callback],
+    ) -> None:
         """Trains the model in place.
 
         Args:
@@ -70,7 +76,9 @@ class Engine(Protocol):
         """
 
 
-def train(model: keras.Model, dataset: Dataset, config: RunConfig, progress: Progress, log_epoch: LogEpoch) -> TrainResult:
+def train(
+    model: keras.Model, dataset: Dataset, config: RunConfig, progress: Progress, log_epoch: LogEpoch
+) -> TrainResult:
     """Compiles the model and trains it in place.
 
     Args:
@@ -162,7 +170,13 @@ class FitEngine:
 
     name = "fit"
 
-    def run(self, model: keras.Model, dataset: Dataset, config: RunConfig, callbacks: list[keras.callbacks.Callback]) -> None:
+    def run(
+        self,
+        model: keras.Model,
+        dataset: Dataset,
+        config: RunConfig,
+        callbacks: list[keras.callbacks.Callback],
+    ) -> None:
         """Trains the model in place; see `Engine.run`."""
         import keras
 
@@ -220,7 +234,9 @@ def batches(
         return tf.gather(table, tf.cast(pixels, tf.int32)), tf.gather(labels, indices)
 
     stream = tf.data.Dataset.from_tensors(0).flat_map(draw).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-    return stream.apply(tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))).prefetch(tf.data.AUTOTUNE)
+    return stream.apply(tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))).prefetch(
+        tf.data.AUTOTUNE
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -265,7 +281,7 @@ def _epoch_watch(epochs: int, progress: Progress, log_epoch: LogEpoch) -> Any:  
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:  # noqa: ARG002
             metrics = {_logged_name(key): float(value) for key, value in logs.items()}
-            learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            learning_rate = float(self.model.optimizer.learning_rate.numpy())
             metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # all that float32 holds
             metrics["time/epoch_seconds"] = time.perf_counter() - self._epoch_began
             _check_finite(self.model, metrics, self._epoch)
@@ -282,14 +298,13 @@ def _logged_name(keras_key: str) -> str:
 
 
 def _check_finite(model: keras.Model, metrics: Mapping[str, float], epoch: int) -> None:
-    """Raises TrainingError where a metric or a weight is NaN or infinite; a finite loss does not rule out the latter."""
+    """Raises TrainingError where a metric or a weight is NaN or infinite; weights may be so under a finite loss."""
     broken = next((f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)), None)
     if broken is None:
-        broken = next(
-            (f"weight {weight.path} holds a NaN or an infinity" for weight in model.weights if not np.isfinite(weight).all()),
-            None,
-        )
+        paths = (weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all())
+        broken = next((f"weight {path} holds a NaN or an infinity" for path in paths), None)
     if broken:
         raise TrainingError(
-            f"training broke down in epoch {epoch}: {broken}. Try a smaller optimizer.learning_rate, and check the data for NaN"
+            f"training broke down in epoch {epoch}: {broken}. "
+            "Try a smaller optimizer.learning_rate, and check the data for NaN"
         )

@@ -42,7 +42,9 @@ def _exit_codes() -> Iterator[None]:
 
 
 @app.callback(invoke_without_command=True)
-def _version(show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def _version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     if show:
         typer.echo(f"trainyard {version('trainyard')}")
         raise typer.Exit
@@ -50,7 +52,11 @@ def _version(show: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command(
     add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    },
 )
 def train(context: typer.Context) -> None:
     """Train one model from a config, evaluate it, and log everything to MLflow: `train experiment=quickstart`."""
@@ -62,9 +68,13 @@ def train(context: typer.Context) -> None:
 
 @app.command()
 def ui(
-    experiment: Annotated[str | None, typer.Option(help="Open this experiment; else the one with the latest run.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Open this experiment; else the one with the latest run.")
+    ] = None,
     uri: Annotated[str | None, typer.Option(help="The store; else where runs go from this folder.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65435, help="The port to listen on; the next free one is taken.")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65435, help="The port to listen on; the next free one is taken.")
+    ] = 5000,
 ) -> None:
     """Open the MLflow UI on the store that runs go to, on this machine only."""
     from trainyard.cli.ui import ui_command

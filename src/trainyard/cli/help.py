@@ -34,7 +34,9 @@ def print_train_help(config_dir: Path | None) -> None:
     title("Examples")
     console.print(Text("  trainyard train experiment=quickstart"))
     console.print(Text("  trainyard train experiment=mnist_baseline seed=1"))
-    console.print(Text("  trainyard train dataset=mnist model.hidden_units='[512,256]' optimizer=sgd training.epochs=3"))
+    console.print(
+        Text("  trainyard train dataset=mnist model.hidden_units='[512,256]' optimizer=sgd training.epochs=3")
+    )
     title("Groups (choose one of each: group=name)")
     for group in groups(config_dir):
         console.print(Text(f"  {group + ':':14}{', '.join(choices(group, config_dir))}"))

@@ -20,7 +20,7 @@ from rich.text import Text
 from trainyard.progress import Progress
 
 if TYPE_CHECKING:
-    from trainyard.run import RunResult
+    from trainyard.outcome import RunResult
 
 STAGES = {
     "start": "Starting TensorFlow",
@@ -64,7 +64,9 @@ class ScreenProgress(Progress):
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bars.stop()
 
     def stage(self, name: str) -> None:
@@ -101,7 +103,9 @@ def print_result(result: RunResult) -> None:
     console.print()
     console.print(Text(f"The first {count} test images"))
     for title, labels in (("predicted", predicted), ("actual", actual)):
-        console.print(Text(f"  {title:9} " + " ".join(f"{label:>{w}}" for label, w in zip(labels, widths, strict=True))))
+        console.print(
+            Text(f"  {title:9} " + " ".join(f"{label:>{w}}" for label, w in zip(labels, widths, strict=True)))
+        )
     console.print()
     lines = {
         "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",

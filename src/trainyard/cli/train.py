@@ -66,9 +66,13 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     parser.prog = "trainyard train"
     options = parser.parse_intermixed_args(list(arguments))  # Hydra itself wants all flags in one place
     if options.experimental_rerun:
-        raise ConfigError("--experimental-rerun: refused, it unpickles a file. Run the config again: trainyard train ...")
+        raise ConfigError(
+            "--experimental-rerun: refused, it unpickles a file. Run the config again: trainyard train ..."
+        )
     if options.config_path:
-        raise ConfigError("--config-path: Trainyard's own configs are always found. Add yours by ./conf or --config-dir")
+        raise ConfigError(
+            "--config-path: Trainyard's own configs are always found. Add yours by ./conf or --config-dir"
+        )
     if options.config_dir and not Path(options.config_dir).is_dir():
         raise ConfigError(f"--config-dir: expected a folder with configs, got {options.config_dir!r}, which is none")
     return options
@@ -78,7 +82,9 @@ def _check(options: Namespace, config_dir: Path | None) -> None:
     """Composes and checks every job of the command, so that a mistake is found before the first begins."""
     jobs = expand_sweep(options.overrides) if options.multirun else [options.overrides]
     for overrides in jobs:
-        tree, hydra_section = compose_trees(overrides, config_name=options.config_name or PRIMARY, config_dir=config_dir)
+        tree, hydra_section = compose_trees(
+            overrides, config_name=options.config_name or PRIMARY, config_dir=config_dir
+        )
         refuse_doors(hydra_section)
         to_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
 

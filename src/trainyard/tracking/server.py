@@ -65,7 +65,18 @@ def mlflow_server(uri: str, port: int) -> Iterator[Server]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_BACKEND_STORE_URI": uri,
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
@@ -86,7 +97,10 @@ def wait_until_ready(server: Server) -> None:
             server.output.seek(0)
             lines = server.output.read().decode(errors="replace").strip().splitlines()
             raise TrackingError(f"mlflow server ended at once: {lines[-1] if lines else server.process.returncode}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{server.port}/health", timeout=2):
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://{HOST}:{server.port}/health", timeout=2),
+        ):
             return
         time.sleep(0.2)
     raise TrackingError(f"mlflow server did not answer on port {server.port} within {START_SECONDS} seconds")

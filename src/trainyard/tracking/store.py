@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from trainyard.errors import TrackingError
 from trainyard.stores import sqlite_path, without_password
-from trainyard.tracking.view import experiment_tags
+from trainyard.tracking.view import SHARE_KEY, experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,7 +59,7 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"{without_password(uri)}: the experiment {experiment!r} was deleted there. Restore it "
-            f"(mlflow experiments restore --experiment-id {found.experiment_id}), or set tracking.experiment to another name"
+            f"(mlflow experiments restore --experiment-id {found.experiment_id}), or set tracking.experiment"
         )
     return client, found.experiment_id
 
@@ -67,14 +67,14 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
 def connect(uri: str) -> MlflowClient:
     """Returns a client of the store; does not talk to it yet.
 
-    MLflow's and Alembic's routine lines are kept off the screen, and MLflow's usage reports at home.
+    MLflow's and Alembic's lines are kept off the screen (what fails is raised too), MLflow's usage reports at home.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):  # only now: importing MLflow sets the level of its own
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(uri)
 
 
@@ -88,7 +88,8 @@ def tracking_errors(uri: str) -> Iterator[None]:
     except Exception as error:
         first_line = next(iter(str(error).splitlines()), "")
         raise TrackingError(
-            f"the tracking store {without_password(uri)} can't be used: {type(error).__name__}: {without_password(first_line)}"
+            f"the tracking store {without_password(uri)} can't be used: "
+            f"{type(error).__name__}: {without_password(first_line)}"
         ) from error
 
 
@@ -99,7 +100,8 @@ def training_view_url(address: str, experiment_id: str) -> str:
         address: Where the MLflow UI answers, ``http://127.0.0.1:5000``.
         experiment_id: MLflow's id of the experiment.
     """
-    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=trainyard"
+    view = f"workflowType=machine_learning&viewStateShareKey={SHARE_KEY}"
+    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?{view}"
 
 
 @contextlib.contextmanager
@@ -113,10 +115,13 @@ def _first_contact(uri: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise TrackingError(
-            f"{lock}: another process has held the store's lock for {LOCK_SECONDS} seconds. If none is alive, remove the file"
+            f"{lock}: another process has held the store's lock for {LOCK_SECONDS} seconds. "
+            "If none is alive, remove the file"
         ) from error
     except OSError as error:
-        raise TrackingError(f"{lock}: the store's lock can't be written: {error}. Use tracking.uri or a folder you may write") from error
+        raise TrackingError(
+            f"{lock}: the store's lock can't be written: {error}. Use tracking.uri or a folder you may write"
+        ) from error
 
 
 def _artifact_location(uri: str, experiment: str) -> str:

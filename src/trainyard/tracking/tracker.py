@@ -129,7 +129,9 @@ class Tracker:
                     digest=split.digest[:36],
                     source_type="local",
                     source=json.dumps({"uri": split.source}),
-                    profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
+                    profile=json.dumps(
+                        {"images": split.images, "image_shape": split.image_shape, "classes": split.classes}
+                    ),
                 ),
                 [InputTag("mlflow.data.context", split.context)],
             )

@@ -49,7 +49,11 @@ def experiment_tags(experiment: str, notes: str) -> dict[str, str]:
 
 def _shared_view() -> str:
     now = int(time.time() * 1000)
-    sections = (("curves", "Learning curves"), ("test", "Test metrics"), ("hyperparameters", "Hyperparameters"))
+    sections = (
+        ("curves", "Learning curves"),
+        ("test", "Test metrics"),
+        ("hyperparameters", "Hyperparameters"),
+    )
     charts = [
         _line("curves", "loss", ["loss/train", "loss/val"]),
         _line("curves", "accuracy", ["accuracy/train", "accuracy/val"]),
@@ -75,7 +79,14 @@ def _shared_view() -> str:
         "runsHiddenMode": "FIRST_20_RUNS",
         "compareRunCharts": charts,
         "compareRunSections": [
-            {"uuid": uuid, "name": name, "display": True, "isReordered": True, "isGenerated": False, "deleted": False}
+            {
+                "uuid": uuid,
+                "name": name,
+                "display": True,
+                "isReordered": True,
+                "isGenerated": False,
+                "deleted": False,
+            }
             for uuid, name in sections
         ],
         "isAccordionReordered": True,

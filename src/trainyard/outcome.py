@@ -1,0 +1,60 @@
+"""What a run comes to.
+
+Before it: images, training, evaluation. After it: artifacts and facts, which write it down, and run, which returns it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainyard.evaluation import EvalResult
+from trainyard.images import Dataset
+from trainyard.schema import RunConfig
+from trainyard.training import TrainResult
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was run and what came out.
+
+    Attributes:
+        config: What was run.
+        dataset: The images as they were used.
+        model: The trained Keras model; takes images scaled to 0..1.
+        training: The history.
+        evaluation: Predictions and scores on the test images.
+        machine: What it ran on, from `provenance.describe_machine`.
+    """
+
+    config: RunConfig
+    dataset: Dataset
+    model: keras.Model
+    training: TrainResult
+    evaluation: EvalResult
+    machine: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult(Outcome):
+    """An outcome, and where it was put.
+
+    Attributes:
+        name: The run's name.
+        folder: Where all its files are.
+        run_id: MLflow's id of the run, or None where it was not tracked.
+        experiment_id: MLflow's id of the experiment, or None.
+        tracking_uri: The store that the run was logged to, or None.
+        timings: Seconds by stage, and in all (``total``).
+    """
+
+    name: str
+    folder: Path
+    run_id: str | None
+    experiment_id: str | None
+    tracking_uri: str | None
+    timings: dict[str, float]

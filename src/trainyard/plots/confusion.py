@@ -1,0 +1,149 @@
+"""The confusion matrix.
+
+Before it: style, evaluation. After it: artifacts, which has it drawn.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainyard.evaluation import EvalResult
+from trainyard.plots.style import (
+    CHARACTER,
+    FAINT,
+    INK,
+    LONGEST_NAME,
+    PAPER,
+    POINTS,
+    SMALL,
+    SOFT,
+    TEXT,
+    TINY,
+    make_figure,
+    save,
+    shorten,
+    write_headline,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
+    """Draws the counts of actual (rows) against predicted classes (columns).
+
+    The diagonal is shaded by the share of the class that was told right. Errors have their own scale, that
+    of the square root, so that a few in thousands are seen beside many. Cells without an image stay empty,
+    and numbers are left out where they would be too small to read.
+
+    Args:
+        result: The predictions and their scores.
+        path: The PNG file to write.
+    """
+    counts = result.confusion
+    classes = len(counts)
+    side = _matrix_side(classes)
+    cell = side * POINTS / classes
+    figure = make_figure(side, side)
+    axes = figure.add_axes((0, 0, 1, 1))
+    colours = _shade(figure, counts, side)
+    axes.imshow(colours, interpolation="nearest")
+    _name_classes(axes, [scores.name for scores in result.per_class], cell)
+    if cell >= TEXT:
+        axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=min(1.5, cell / 16))
+    size = min(TEXT + 1, 0.85 * cell / (CHARACTER * len(str(counts.max()))))
+    if size >= TINY:
+        for row, column in itertools.product(range(classes), repeat=2):
+            if counts[row, column] or row == column:
+                colour = "white" if _luminance(colours[row, column]) < 0.5 else INK  # noqa: PLR2004 - half as bright as white
+                axes.text(column, row, counts[row, column], size=size, color=colour, ha="center", va="center")
+    images, wrong = len(result.actual), int(counts.sum() - counts.trace())
+    title = f"Accuracy {100 * result.accuracy:.2f} %: {wrong:,} of {images:,} images wrong"
+    write_headline(axes, title, "Counts, shaded by their share of the actual class")
+    save(figure, path)
+
+
+def _matrix_side(classes: int) -> float:
+    """Returns the side of the matrix in inches: half an inch per class, until that is too much."""
+    return max(2.6, min(0.5 * classes, 9.0), min(0.11 * classes, 14.0))
+
+
+def _shade(figure: Figure, counts: NDArray[np.int64], side: float) -> NDArray[np.float64]:
+    """Draws the two colour scales right of the matrix.
+
+    Args:
+        figure: As large as the matrix.
+        counts: int (classes, classes).
+        side: The side of the matrix in inches.
+
+    Returns:
+        The colour of each cell: float (classes, classes, 4).
+    """
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize, PowerNorm, to_rgba
+
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    diagonal = np.eye(len(counts), dtype=bool)
+    shown = ~diagonal & (counts > 0)
+    largest = share[shown].max() if shown.any() else 0.01
+    blues = ListedColormap(colormaps["Blues"](np.linspace(0.1, 0.9, 256)))
+    oranges = ListedColormap(colormaps["Oranges"](np.linspace(0.08, 0.85, 256)))
+    scales = {
+        "correct": ScalarMappable(Normalize(0, 1), blues),
+        "errors": ScalarMappable(PowerNorm(0.5, 0, largest), oranges),
+    }
+    colours = np.where(diagonal[..., None], scales["correct"].to_rgba(share), to_rgba(PAPER))
+    colours[shown] = scales["errors"].to_rgba(share[shown])
+
+    length = min(side * 0.36, 1.8)
+    ticks = {"correct": [0.0, 0.5, 1.0], "errors": _root_ticks(largest)}
+    for place, (name, scale) in enumerate(scales.items()):
+        top = side - 0.22 - place * (length + 0.45)
+        bar = figure.add_axes((1 + 0.25 / side, (top - length) / side, 0.13 / side, length / side))
+        drawn = figure.colorbar(scale, cax=bar, ticks=ticks[name])
+        drawn.outline.set_visible(False)
+        drawn.minorticks_off()
+        bar.set_yticks(ticks[name], labels=[f"{100 * tick:.3g} %" for tick in ticks[name]])
+        bar.set_title(name, size=SMALL, color=INK, loc="left", pad=7)
+        bar.tick_params(labelsize=SMALL - 0.5, labelcolor=SOFT, color=FAINT, length=3)
+    return colours
+
+
+def _root_ticks(largest: float) -> list[float]:
+    """Returns 0, a round number half way up a scale of the square root, and one at its end."""
+    rounds = [step * 10.0**power for power in range(-7, 1) for step in (1, 2, 5)]
+    return [0.0, *(max(number for number in rounds if number <= limit) for limit in (largest / 4, largest))]
+
+
+def _name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
+    """Writes the class names on both axes, upright or slanted as there is room; `cell` is in points."""
+    size = min(TEXT, max(TINY, cell * 0.8))
+    every = math.ceil(size * 1.1 / cell)
+    places, labels = range(0, len(names), every), [shorten(name, LONGEST_NAME) for name in names[::every]]
+    rotation = 0
+    if max(map(len, labels)) * CHARACTER * size > 0.95 * cell * every:
+        rotation = 45 if cell > 2 * TEXT else 90
+    slanted: dict[str, Any] = {"rotation": rotation, "ha": "right", "va": "center", "rotation_mode": "anchor"}
+    axes.set_xticks(places, labels=labels, parse_math=False, **(slanted if rotation else {}))
+    axes.set_yticks(places, labels=labels, parse_math=False)
+    axes.tick_params(which="both", length=0)
+    axes.tick_params(labelsize=size, labelcolor=INK, pad=4)
+    axes.set_xlabel("Predicted", size=TEXT + 1, color=INK, labelpad=6)
+    axes.set_ylabel("Actual", size=TEXT + 1, color=INK, labelpad=6)
+    axes.spines[:].set_visible(False)
+
+
+def _luminance(colour: NDArray[np.float64]) -> float:
+    """Returns how bright a colour is, 0 to 1."""
+    return float(colour[:3] @ (0.2126, 0.7152, 0.0722))

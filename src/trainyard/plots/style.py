@@ -1,0 +1,64 @@
+"""How our pictures look: sizes, colours, figures without pyplot.
+
+The colours are Okabe and Ito's, made for the colour-blind, and nothing is told by colour alone.
+
+Before it: nothing. After it: the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 150
+POINTS = 72
+"""Typographic points per inch."""
+
+INK, SOFT, FAINT, PAPER = "#1f1f1f", "#666666", "#d4d4d4", "#f5f5f5"
+BLUE, VERMILLION = "#0072b2", "#d55e00"
+TITLE, TEXT, SMALL, TINY = 11.0, 9.0, 8.0, 5.5
+"""Font sizes in points; below the last a number is not worth drawing."""
+
+LONGEST_NAME = 28
+"""Characters of a class name on an axis; longer names are cut."""
+CHARACTER = 0.62
+"""The width of an average character, in font sizes."""
+
+
+def shorten(name: str, length: int) -> str:
+    """Returns a name, without its middle where it is too long: names often differ at their ends."""
+    tail = (length - 1) // 3
+    return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def make_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of this size in inches, with a canvas of its own."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def write_headline(axes: Axes, title: str, subtitle: str) -> None:
+    """Writes a title, and a smaller line under it, above the axes and from their left edge."""
+    above: Iterable[tuple[str, float, float, str, str]] = (
+        (title, 22 if subtitle else 8, TITLE, INK, "bold"),
+        (subtitle, 8, SMALL, SOFT, "normal"),
+    )
+    for text, points, size, colour, weight in above:
+        axes.annotate(
+            text, (0, 1), (0, points), xycoords="axes fraction", textcoords="offset points",
+            size=size, color=colour, weight=weight, va="bottom", annotation_clip=False,
+        )  # fmt: skip
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure with a margin around all that it holds, so that nothing is cut off."""
+    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.15)

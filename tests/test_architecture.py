@@ -1,0 +1,112 @@
+"""The rules that hold the house together: what imports what, and what is not imported before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trainyard
+
+SOURCE = Path(trainyard.__file__).parent
+
+ORDER = [
+    "errors", "images", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
+    "rejections", "datasets", "models", "optimizers", "augmentation", "debug", "stores", "compose", "runtime",
+    "provenance", "training", "evaluation", "outcome", "plots.style", "plots.confusion",
+    "plots.curves", "plots.tiles", "plots", "report", "artifacts", "tracking.view", "tracking.store",
+    "tracking.tracker", "tracking.server", "tracking", "facts", "run", "cli.screen", "cli.help", "cli.train", "cli.ui",
+    "cli", "",
+]  # fmt: skip
+"""Every module, each importing only what stands before it; the package itself comes last."""
+
+HEAVY = ("tensorflow", "keras", "mlflow", "matplotlib", "sklearn", "pooch", "jinja2", "requests", "pandas", "scipy")
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def _imports(path: Path) -> list[tuple[str, bool]]:
+    """Returns what a module imports, each with whether the import stands at its top level and runs."""
+    tree = ast.parse(path.read_text())
+    lazy = set()
+    for node in ast.walk(tree):
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or typing_only:
+            lazy.update(id(child) for child in ast.walk(node))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) not in lazy) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [(name, id(node) not in lazy) for name in [node.module, *names]]
+    return found
+
+
+def test_every_module_has_its_place():
+    assert sorted(_modules()) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("module", ORDER[:-1])
+def test_imports_point_one_way(module):
+    place = ORDER.index(module)
+    for name, _ in _imports(_modules()[module]):
+        if name.startswith("trainyard."):
+            imported = name.removeprefix("trainyard.")
+            if imported in ORDER:
+                assert ORDER.index(imported) < place, f"{module} imports {imported}, which stands after it"
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_heavy_libraries_are_imported_where_they_are_needed(module):
+    heavy = {name for name, at_top in _imports(_modules()[module]) if at_top and name.split(".")[0] in HEAVY}
+    assert not heavy
+
+
+def test_only_one_place_knows_each_of_mlflow_and_matplotlib():
+    for module, path in _modules().items():
+        libraries = {name.split(".")[0] for name, _ in _imports(path)}
+        assert "mlflow" not in libraries or module.startswith("tracking"), module
+        assert "matplotlib" not in libraries or module.startswith("plots"), module
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["train", "optimizer=adma"],
+        ["train", "--cfg", "job"],
+        ["train", "-m", "seed=1,-1"],
+    ],
+    ids=" ".join,
+)
+def test_help_and_errors_import_nothing_heavy(arguments):
+    program = (
+        "import sys\nfrom trainyard.cli import main\n"
+        f"sys.argv = ['trainyard', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_public_names_are_what_all_says():
+    for name in trainyard.__all__:
+        assert getattr(trainyard, name).__doc__, name
+
+
+def test_files_stay_readable():
+    for path in SOURCE.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path
+        assert path.stem not in ("utils", "helpers", "common", "manager", "misc"), path

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainyard.evaluation import evaluate, predict, score
+from trainyard.images import DataSpec, Split
+from trainyard.models import Mlp
+
+SPEC = DataSpec((2, 2), ("cat", "dog", "owl"), 255)
+PROBABILITIES = np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.6, 0.4, 0], [0.1, 0.9, 0]], np.float32)
+ACTUAL = np.array([0, 1, 1, 0], np.uint8)
+
+
+def test_scores_are_those_counted_by_hand():
+    result = score(PROBABILITIES, ACTUAL, SPEC)
+    assert result.accuracy == 0.5
+    assert result.loss == pytest.approx(-np.mean(np.log([0.9, 0.8, 0.4, 0.1])), abs=1e-6)
+    assert result.confusion.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    cat, dog, owl = result.per_class
+    assert (cat.precision, cat.recall, cat.f1, cat.support) == (0.5, 0.5, 0.5, 2)
+    assert (dog.name, dog.support) == ("dog", 2)
+    assert (owl.precision, owl.recall, owl.f1, owl.support) == (0, 0, 0, 0)
+    assert result.macro.f1 == pytest.approx(1 / 3)
+    assert result.weighted.f1 == pytest.approx(0.5)
+
+
+def test_mistakes_come_most_confident_first():
+    result = score(PROBABILITIES, ACTUAL, SPEC)
+    assert result.mistakes(5).tolist() == [3, 2]
+    assert result.mistakes(1).tolist() == [3]
+
+
+def test_metrics_have_the_names_they_are_logged_by():
+    metrics = score(PROBABILITIES, ACTUAL, SPEC).metrics()
+    assert metrics["accuracy/test"] == 0.5
+    assert metrics["recall_by_class/dog"] == 0.5
+    assert len(metrics) == 5 + 3 * 3
+
+
+def test_the_report_has_the_published_layout():
+    lines = score(PROBABILITIES, ACTUAL, SPEC).report.splitlines()
+    assert lines[0].split() == ["precision", "recall", "f1-score", "support"]
+    assert lines[2].split() == ["cat", "0.50", "0.50", "0.50", "2"]
+    assert [line.split()[0] for line in lines[-3:]] == ["accuracy", "macro", "weighted"] or "macro avg" in lines[-2]
+
+
+def test_predicting_takes_raw_pixels_in_any_number(keras):
+    model = Mlp(hidden_units=[4]).build(SPEC)
+    raw = np.random.default_rng(0).integers(0, 256, (1500, 2, 2), dtype=np.uint8)
+    expected = model.predict(raw / np.float32(255), verbose=0)
+    assert np.allclose(predict(model, raw, SPEC), expected, atol=1e-6)
+    result = evaluate(model, Split(raw, np.zeros(1500, np.uint8)), SPEC)
+    assert result.predicted.tolist() == expected.argmax(1).tolist()

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainyard import ConfigError, DatasetError, TrackingError, compose_config, load_config, run_experiment
+from trainyard.progress import Progress
+from trainyard.schema import RunConfig
+
+
+@pytest.fixture
+def client(keras):
+    """A client of the store that runs of this test go to."""
+    from trainyard.stores import sqlite_uri
+    from trainyard.tracking.store import connect
+
+    return connect(sqlite_uri(Path("mlflow.db")))
+
+
+class Interrupting(Progress):
+    """Raises what it is given at the first epoch."""
+
+    def __init__(self, error: BaseException):
+        self.error = error
+
+    def epoch(self, epoch, epochs, metrics):
+        raise self.error
+
+
+def _only_run(client):
+    (experiment,) = [found for found in client.search_experiments() if found.name != "Default"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    return run
+
+
+def test_a_run_is_finished_and_its_result_is_typed(client, tiny):
+    result = run_experiment(tiny("+tracking.tags.owner=ada", "notes=hello"))
+    run = client.get_run(result.run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "16 relu")
+    assert run.data.metrics["accuracy/test"] == result.evaluation.accuracy
+    assert run.data.tags["owner"] == "ada"
+    assert run.data.tags["mlflow.note.content"].endswith("hello")
+    assert result.folder.parent == Path.cwd() / "outputs" / "tiny"
+    assert load_config(result.folder / "config.yaml") == result.config
+    assert list(result.timings) == ["start", "load", "build", "compile", "train", "evaluate", "log", "total"]
+
+
+def test_two_runs_have_folders_of_their_own(tiny, keras):
+    folders = {run_experiment(tiny("tracking=off", "training.epochs=1")).folder for _ in range(2)}
+    assert len(folders) == 2
+
+
+def test_without_tracking_the_folder_holds_everything(tiny, keras):
+    result = run_experiment(tiny("tracking=off"))
+    assert result.run_id is None
+    assert not Path("mlflow.db").exists()
+    assert {path.name for path in result.folder.iterdir()} == {
+        "classification_report.txt", "config.yaml", "confusion_matrix.png", "environment", "evaluation",
+        "learning_curves.png", "model.h5", "model.keras", "model_summary.txt", "predictions.png", "report.html",
+    }  # fmt: skip
+
+
+def test_the_model_is_left_out_where_the_config_says_so(client, tiny):
+    result = run_experiment(tiny("tracking.model=false"))
+    assert client.get_run(result.run_id).outputs.model_outputs == []
+    assert (result.folder / "model.h5").exists()
+
+
+def test_a_wrong_config_creates_nothing(tiny):
+    config = tiny()
+    config.training.epochs = 0
+    with pytest.raises(ConfigError, match=r"training\.epochs: expected a whole number at least 1, got 0"):
+        run_experiment(config)
+    with pytest.raises(ConfigError, match="dataset: expected DatasetConfig"):
+        run_experiment(RunConfig())
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_server_that_is_not_named_is_a_config_error(tiny):
+    with pytest.raises(ConfigError, match=r"tracking\.uri: expected the address of a tracking server"):
+        run_experiment(tiny("tracking=server"))
+    assert not list(Path.cwd().iterdir())
+
+
+def test_absent_data_fail_the_run_and_are_told(client):
+    with pytest.raises(DatasetError):
+        run_experiment(compose_config(["dataset=mnist", "dataset.path=nowhere"]))
+    run = _only_run(client)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"].startswith("DatasetError: dataset.path: expected nowhere")
+    artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert artifacts >= {"error.txt", "config.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RuntimeError("boom"), "FAILED"), (SystemExit(3), "FAILED"), (KeyboardInterrupt(), "KILLED")],
+    ids=["exception", "sys.exit", "Ctrl-C"],
+)
+def test_the_status_is_honest(client, tiny, error, status):
+    with pytest.raises(type(error)):
+        run_experiment(tiny(), progress=Interrupting(error))
+    run = _only_run(client)
+    assert run.info.status == status
+    assert run.data.tags["error"] == f"{type(error).__name__}: {error}"
+    assert run.info.end_time
+    (error_file,) = Path("outputs/tiny").glob("*/error.txt")
+    assert "Traceback" in error_file.read_text()
+
+
+def test_a_run_is_known_by_commit_and_changes(client, tiny):
+    _git("init", "-q", "-b", "trunk")
+    Path(".gitignore").write_text("/outputs\n/mlartifacts\nmlflow.db*\n")
+    Path("code.py").write_text("old\n")
+    _git("add", ".")
+    _git("commit", "-qm", "first")
+    clean = client.get_run(run_experiment(tiny("training.epochs=1")).run_id)
+    assert clean.data.tags["git.dirty"] == "false"
+    assert clean.data.tags["mlflow.source.git.branch"] == "trunk"
+    Path("code.py").write_text("new\n")
+    Path("more.py").write_text("more\n")
+    result = run_experiment(tiny("training.epochs=1"))
+    dirty = client.get_run(result.run_id)
+    assert dirty.data.tags["git.dirty"] == "true"
+    assert dirty.data.tags["mlflow.source.git.commit"] == clean.data.tags["mlflow.source.git.commit"]
+    diff = (result.folder / "environment" / "git.diff").read_text()
+    assert "+new" in diff
+    assert "# untracked: more.py" in diff
+
+
+def test_the_same_config_gives_the_same_weights_and_another_seed_others(client, tiny):
+    tags = [client.get_run(run_experiment(tiny(f"seed={seed}")).run_id).data.tags for seed in (1, 1, 2)]
+    assert tags[0]["weights_digest"] == tags[1]["weights_digest"] != tags[2]["weights_digest"]
+    assert len({tag["config_hash"] for tag in tags}) == 1
+    assert len({tag["dataset_digest"] for tag in tags[:2]}) == 1
+
+
+def test_an_unreachable_server_is_told_before_anything_is_trained(tiny, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"the tracking store http://127.0.0.1:9 can't be used"):
+        run_experiment(tiny("tracking.uri=http://127.0.0.1:9"))
+
+
+def test_a_password_in_the_environment_is_shown_nowhere(tiny, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:canary@127.0.0.1:9")
+    with pytest.raises(TrackingError) as caught:
+        run_experiment(tiny())
+    assert "ada:***@127.0.0.1:9" in str(caught.value)
+    assert "canary" not in str(caught.value)
+    assert not any(b"canary" in path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file())
+
+
+def test_when_the_store_fails_in_the_middle_the_folder_holds_everything(tiny, keras):
+    class LosesTheStore(Progress):
+        def __init__(self):
+            self.details = []
+
+        def epoch(self, epoch, epochs, metrics):
+            if epoch == 1:
+                Path("mlflow.db").unlink()
+                Path("mlflow.db").mkdir()
+
+        def detail(self, text):
+            self.details.append(text)
+
+    progress = LosesTheStore()
+    with pytest.raises(TrackingError, match="Nothing is lost: .* holds the whole run"):
+        run_experiment(tiny(), progress=progress)
+    assert any("The run goes on" in detail for detail in progress.details)
+    (folder,) = Path("outputs/tiny").iterdir()
+    assert (folder / "model.h5").exists()
+    assert json.loads((folder / "evaluation" / "metrics.json").read_text())["accuracy/test"] > 0
+
+
+def test_a_deleted_experiment_is_told(client, tiny):
+    result = run_experiment(tiny("training.epochs=1"))
+    client.delete_experiment(result.experiment_id)
+    with pytest.raises(TrackingError, match="the experiment 'tiny' was deleted there. Restore it"):
+        run_experiment(tiny())
+
+
+def test_mlflow_of_the_caller_is_left_alone(tiny, keras, monkeypatch):
+    import mlflow
+
+    mlflow.set_tracking_uri("sqlite:///callers.db")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    try:
+        with mlflow.start_run(run_id=_callers_run(mlflow)) as callers:
+            result = run_experiment(tiny("training.epochs=1"))
+            assert mlflow.active_run().info.run_id == callers.info.run_id != result.run_id
+            assert mlflow.get_tracking_uri() == "sqlite:///callers.db"
+        assert os.environ["MLFLOW_RUN_ID"] == "0" * 32
+    finally:
+        mlflow.set_tracking_uri(None)
+
+
+def test_models_load_back_with_the_same_predictions(tiny, keras):
+    result = run_experiment(tiny("tracking=off", "model.dropout=0.1"))
+    scaled = result.dataset.test.images / np.float32(16)
+    for name in ("model.keras", "model.h5"):
+        loaded = keras.models.load_model(result.folder / name)
+        assert np.array_equal(loaded.predict_on_batch(scaled), result.model.predict_on_batch(scaled)), name
+    resumed = keras.models.load_model(result.folder / "model.keras")
+    assert int(resumed.optimizer.iterations.numpy()) == 2 * 10  # .keras was saved with its optimizer
+
+
+def test_the_tables_agree_with_the_result(tiny, keras):
+    result = run_experiment(tiny("tracking=off", "evaluation.first_predictions=4"))
+    evaluation = result.folder / "evaluation"
+    first = json.loads((evaluation / "first_predictions.json").read_text())
+    assert [row["actual"] for row in first] == [str(label) for label in result.dataset.test.labels[:4]]
+    matrix = json.loads((evaluation / "confusion_matrix.json").read_text())
+    assert matrix["matrix"] == result.evaluation.confusion.tolist()
+    per_class = json.loads((evaluation / "per_class.json").read_text())
+    assert per_class["columns"] == ["class", "f1", "precision", "recall", "support"]
+    assert sum(row[4] for row in per_class["data"]) == 300
+    saved = np.load(evaluation / "test_predictions.npz")
+    assert saved["predicted"].dtype == np.uint8
+    assert np.mean(saved["predicted"] == saved["actual"]) == result.evaluation.accuracy
+
+
+def _callers_run(mlflow) -> str:
+    return mlflow.MlflowClient("sqlite:///callers.db").create_run("0").info.run_id
+
+
+def _git(*arguments: str) -> None:
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    subprocess.run(["git", *identity, *arguments], check=True)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from trainyard import runtime
+from trainyard.datasets import load_dataset
+from trainyard.errors import TrainingError
+from trainyard.images import Split
+from trainyard.progress import Progress
+from trainyard.provenance import digest_weights
+from trainyard.training import batches, compile_model, epoch_permutation, steps_per_epoch, train
+
+
+class Listener(Progress):
+    def __init__(self):
+        self.steps, self.epochs = [], []
+
+    def step(self, epoch, epochs, step, steps):
+        self.steps.append((epoch, step, steps))
+
+    def epoch(self, epoch, epochs, metrics):
+        self.epochs.append((epoch, epochs, dict(metrics)))
+
+
+def _train(config, progress=None, log_epoch=lambda epoch, metrics: None):
+    runtime.configure_tensorflow(config.seed, config.training.threads)
+    dataset = load_dataset(config.dataset, config.seed)
+    model = config.model.build(dataset.spec)
+    return model, train(model, dataset, config, progress or Progress(), log_epoch)
+
+
+def test_an_epoch_order_hangs_on_seed_and_epoch_alone():
+    orders = [tuple(epoch_permutation(seed, epoch, 50)) for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]]
+    assert orders[0] == orders[3]
+    assert len(set(orders)) == 3
+    assert all(sorted(order) == list(range(50)) for order in orders)
+
+
+def test_batches_are_scaled_exactly_and_the_last_is_short(keras):
+    images = np.random.default_rng(0).integers(0, 256, (10, 3, 3), dtype=np.uint8)
+    split = Split(images, np.arange(10, dtype=np.uint8))
+    table = np.arange(256, dtype=np.float32) / np.float32(255)
+    orders = iter([np.arange(10, dtype=np.int32)[::-1], np.arange(10, dtype=np.int32)])
+    stream = batches(split, table, 4, lambda: next(orders))
+    first, second = ([(x.numpy(), y.numpy()) for x, y in stream] for _ in range(2))
+    assert [len(labels) for _, labels in first] == [4, 4, 2]
+    assert np.concatenate([labels for _, labels in first]).tolist() == list(range(10))[::-1]
+    assert np.concatenate([labels for _, labels in second]).tolist() == list(range(10))
+    assert np.array_equal(np.concatenate([pixels for pixels, _ in second]), images / np.float32(255))
+    assert len(stream) == 3
+
+
+def test_training_reports_every_epoch_and_learns(keras, tiny):
+    listener, logged = Listener(), []
+    config = tiny("training.epochs=4", "dataset.validation_fraction=0.2")
+    _, result = _train(config, listener, lambda epoch, metrics: logged.append((epoch, metrics)))
+    assert [epoch for epoch, _ in logged] == [1, 2, 3, 4]
+    assert set(result.history[0]) == {
+        "loss/train", "accuracy/train", "loss/val", "accuracy/val", "learning_rate/value", "time/epoch_seconds",
+    }  # fmt: skip
+    assert result.history[-1]["loss/train"] < result.history[0]["loss/train"]
+    assert result.history == [metrics for _, metrics in logged] == [metrics for _, _, metrics in listener.epochs]
+    assert listener.steps[-1] == (4, 8, 8)
+    assert (result.engine, result.best_epoch) == ("fit", None)
+
+
+def test_each_epoch_sees_its_own_order(keras, tiny, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "trainyard.training.epoch_permutation", lambda *key: seen.append(key) or epoch_permutation(*key)
+    )
+    _train(tiny("training.epochs=3", "seed=5"))
+    assert seen == [(5, 0, 300), (5, 1, 300), (5, 2, 300)]
+
+
+def test_the_loss_of_a_step_is_that_of_plain_keras_on_the_same_order(keras, tiny):
+    """The input pipeline and multi-step execution change nothing: weights equal those of train_on_batch."""
+    config = tiny("training.epochs=2", "optimizer=sgd")
+    model, _ = _train(config)
+    runtime.configure_tensorflow(config.seed, None)
+    dataset = load_dataset(config.dataset, config.seed)
+    plain = config.model.build(dataset.spec)
+    compile_model(plain, config, steps=1)
+    plain.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    for epoch in range(2):
+        order = epoch_permutation(config.seed, epoch, len(dataset.train))
+        for start in range(0, len(order), 32):
+            chosen = dataset.train.take(order[start : start + 32])
+            plain.train_on_batch(chosen.images / np.float32(16), chosen.labels)
+    for ours, theirs in zip(model.get_weights(), plain.get_weights(), strict=True):
+        assert np.allclose(ours, theirs, atol=1e-6)
+
+
+def test_early_stopping_ends_and_restores_the_best_epoch(keras, tiny):
+    config = tiny(
+        "training.epochs=50", "dataset.validation_fraction=0.3", "optimizer.learning_rate=0.05",
+        "training.early_stopping.patience=2", "training.early_stopping.monitor=accuracy/val",
+    )  # fmt: skip
+    _, result = _train(config)
+    accuracies = [epoch["accuracy/val"] for epoch in result.history]
+    assert len(accuracies) < 50
+    assert result.best_epoch == int(np.argmax(accuracies)) + 1 == len(accuracies) - 2
+
+
+def test_a_schedule_spans_the_whole_training(keras, tiny):
+    _, result = _train(tiny("schedule=cosine", "training.epochs=4"))
+    rates = [epoch["learning_rate/value"] for epoch in result.history]
+    assert rates == pytest.approx([0.001 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_diverging_training_is_stopped_and_told(keras, tiny, activation):
+    config = tiny("optimizer=sgd", "optimizer.learning_rate=1e30", f"model.activation={activation}", "model.l2=1e10")
+    with pytest.raises(TrainingError, match="training broke down in epoch 1: "):
+        _train(config)
+
+
+def test_broken_weights_are_found_under_a_finite_loss(keras, tiny):
+    class Poison(Progress):
+        def step(self, epoch, epochs, step, steps):
+            if epoch == 2:
+                weights = model.get_weights()
+                weights[1][0] = np.nan
+                model.set_weights(weights)
+
+    config = tiny("training.epochs=3", "model.activation=relu")
+    runtime.configure_tensorflow(0, None)
+    dataset = load_dataset(config.dataset, 0)
+    model = config.model.build(dataset.spec)
+    with pytest.raises(TrainingError, match=r"in epoch 2: weight mlp/hidden_1/bias holds a NaN"):
+        train(model, dataset, config, Poison(), lambda epoch, metrics: None)
+
+
+def test_the_same_seed_gives_the_same_bits_in_two_processes(tiny):
+    """Another thread count changes nothing either, as long as XLA is off and oneDNN on."""
+    digests = [_digest_elsewhere(seed, threads) for seed, threads in [(3, 2), (3, 2), (3, 1), (4, 2)]]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+
+
+def _digest_elsewhere(seed: int, threads: int) -> str:
+    program = f"""
+import json
+from trainyard import compose_config, run_experiment, provenance
+config = compose_config(["dataset.limit=200", "model.dropout=0.2", "training.epochs=2", "tracking=off",
+                         "seed={seed}", "training.threads={threads}"])
+print(json.dumps(provenance.digest_weights(run_experiment(config).model)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_threads_are_fixed_once_tensorflow_runs(keras, tiny):
+    _train(tiny())
+    with pytest.raises(TrainingError, match=r"training\.threads: expected \d+, with which TensorFlow runs already"):
+        runtime.configure_tensorflow(0, 64)
+
+
+def test_steps_count_the_short_batch(tiny):
+    config = tiny()
+    assert steps_per_epoch(load_dataset(config.dataset, 0), config) == 10
+
+
+def test_the_digest_of_weights_depends_on_every_weight(keras, tiny):
+    model, _ = _train(tiny())
+    before = digest_weights(model)
+    assert digest_weights(model) == before
+    weights = model.get_weights()
+    weights[-1][0] += 1e-6
+    model.set_weights(weights)
+    assert digest_weights(model) != before
