@@ -185,6 +185,14 @@ def test_a_deleted_experiment_is_told(client, tiny):
         run_experiment(tiny())
 
 
+def test_runs_of_one_process_follow_the_folder_they_are_started_in(tiny, keras, monkeypatch):
+    for name in ("one", "two"):
+        Path(name).mkdir()
+        monkeypatch.chdir(name)
+        assert run_experiment(tiny("training.epochs=1")).tracking_uri.endswith(f"/{name}/mlflow.db")
+        monkeypatch.chdir("..")
+
+
 def test_mlflow_of_the_caller_is_left_alone(tiny, keras, monkeypatch):
     import mlflow
 
@@ -195,7 +203,7 @@ def test_mlflow_of_the_caller_is_left_alone(tiny, keras, monkeypatch):
             result = run_experiment(tiny("training.epochs=1"))
             assert mlflow.active_run().info.run_id == callers.info.run_id != result.run_id
             assert mlflow.get_tracking_uri() == "sqlite:///callers.db"
-        assert os.environ["MLFLOW_RUN_ID"] == "0" * 32
+            assert os.environ["MLFLOW_RUN_ID"] == "0" * 32
     finally:
         mlflow.set_tracking_uri(None)
 

@@ -48,10 +48,8 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
     if uri.startswith("http"):
         for variable, value in _HTTP_DEFAULTS.items():
             os.environ.setdefault(variable, value)
-    client = connect(uri)
     with _first_contact(uri), tracking_errors(uri):
-        if file := sqlite_path(uri):
-            file.parent.mkdir(parents=True, exist_ok=True)
+        client = connect(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
             location = None if uri.startswith("http") else _artifact_location(uri, experiment)
@@ -65,7 +63,7 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
 
 
 def connect(uri: str) -> MlflowClient:
-    """Returns a client of the store; does not talk to it yet.
+    """Returns a client of the store. A database that has no tables yet gets them now, so be alone with a fresh one.
 
     MLflow's and Alembic's lines are kept off the screen (what fails is raised too), MLflow's usage reports at home.
     """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import time
 import traceback
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.errors import TrackingError
 from trainyard.progress import Progress
 from trainyard.schema import RunConfig
-from trainyard.stores import without_password
+from trainyard.stores import URI_VARIABLE, without_password
 from trainyard.tracking.store import open_store, tracking_errors
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Tracker:
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, spec.classes))]),
         )
         logged = client.create_logged_model(self.experiment_id, MODEL_NAME, source_run_id=run_id)
-        before = mlflow.get_tracking_uri()
+        before = os.environ.get(URI_VARIABLE)  # MLflow keeps what was set here too
         mlflow.set_tracking_uri(self.uri)
         try:
             Model.log(

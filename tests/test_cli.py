@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from trainyard.stores import sqlite_uri
+from trainyard.tracking.store import connect
+
+SMALL = ["name=tiny", "dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2"]
+
+
+def trainyard(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _command(*arguments), capture_output=True, text=True, env=os.environ | environment, timeout=300
+    )
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from trainyard.cli import main; main()", *arguments]
+
+
+def runs():
+    client = connect(sqlite_uri(Path("mlflow.db")))
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(ids)
+
+
+def test_train_says_what_it_does_and_where_to_see_it():
+    done = trainyard("train", *SMALL, "dataset.validation_fraction=0.2")
+    assert (done.returncode, done.stderr) == (0, "")
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    text = done.stdout
+    assert "digits: 240 images to train, 60 to validate, 300 to test, from scikit-learn" in text
+    assert "epoch 2/2  loss/train" in text
+    assert "accuracy/val" in text
+    assert f"accuracy  {run.data.metrics['accuracy/test']:.4f} on 300 test images" in text
+    assert f"run       16 relu, {run.info.run_id}" in text
+    assert text.splitlines()[-1].split() == ["see", "it", "trainyard", "ui"]
+    report = Path("outputs/tiny").glob("*/classification_report.txt")
+    assert next(report).read_text().rstrip() in text
+    assert "\x1b[" not in text  # plain lines where there is no terminal
+    for chatter in ("oneDNN", "cuda", "WARNING", "INFO", "absl"):
+        assert chatter not in text
+
+
+def test_a_mistake_ends_with_2_and_creates_nothing():
+    done = trainyard("train", "optimizer=adma")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error optimizer: unknown optimizer 'adma'. Did you mean 'adam'? "
+        "Available: adam, adamw, rmsprop, sgd, sgd_momentum\n"
+    )
+    assert not list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--experimental-rerun", "x.pickle"], "--experimental-rerun: refused, it unpickles a file"),
+        (["train", "--config-path", "x"], "--config-path: "),
+        (["train", "--config-dir", "x"], "--config-dir: expected a folder with configs, got 'x'"),
+        (["train", "+hydra.callbacks.x._target_=os.getcwd"], "hydra.callbacks: refused"),
+        (["train", "-m", "seed=1,-1"], "seed: expected a whole number at least 0"),
+        (["train", "tracking=server"], "tracking.uri: expected the address of a tracking server"),
+        (["train", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["ui"], "there are no runs here yet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_refused_ends_with_2_before_anything_was_done(arguments, message):
+    done = trainyard(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(Path.cwd().iterdir())
+
+
+def test_failed_work_ends_with_1_and_points_to_the_traceback():
+    done = trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
+    assert done.returncode == 1
+    assert "error training broke down in epoch 1" in done.stderr
+    assert "the traceback is in outputs/tiny/" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [run.info.status for run in runs()] == ["FAILED"]
+
+
+def test_hydra_prints_the_config():
+    done = trainyard("train", "--cfg", "job", "seed=5", "--package", "optimizer")
+    assert done.returncode == 0
+    assert "learning_rate: 0.001" in done.stdout
+    assert not list(Path.cwd().iterdir())
+
+
+def test_help_lists_groups_choices_and_fields():
+    Path("mine/optimizer").mkdir(parents=True)
+    Path("mine/optimizer/fast.yaml").write_text("defaults: [base_sgd]\nlearning_rate: 0.5\n")
+    done = trainyard("train", "--help", "--config-dir", "mine")
+    assert done.returncode == 0
+    assert "optimizer:    adam, adamw, fast, rmsprop, sgd, sgd_momentum" in done.stdout
+    assert "experiment:   mnist_baseline, quickstart" in done.stdout
+    assert "validation_fraction: 0.0" in done.stdout
+    assert "base_" not in done.stdout
+
+
+def test_a_config_of_ones_own_is_trained_from_the_command_line():
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(
+        "# @package _global_\nname: mine\ndataset: {limit: 200}\nmodel: {hidden_units: [8]}\ntraining: {epochs: 1}\n"
+    )
+    done = trainyard("train", "experiment=mine")
+    assert done.returncode == 0, done.stderr
+    (run,) = runs()
+    assert (run.info.run_name, run.data.params["name"]) == ("8 relu", "mine")
+
+
+def test_flags_may_stand_anywhere_and_one_bad_run_does_not_end_the_others():
+    rates = "optimizer.learning_rate=1e30,0.01"
+    done = trainyard("train", *SMALL, "optimizer=sgd", "-m", rates, "model.hidden_units=[16],[8]")
+    assert done.returncode == 1
+    statuses = {(run.data.params["optimizer.learning_rate"], run.info.status) for run in runs()}
+    assert statuses == {("1e+30", "FAILED"), ("0.01", "FINISHED")}
+    assert len(runs()) == 4
+    assert "2 of the runs failed:" in done.stderr
+    assert len(list(Path("multirun").glob("tiny/*/*/config.yaml"))) == 4
+
+
+def test_a_password_is_shown_nowhere():
+    uri = "http://ada:canary@127.0.0.1:9"
+    done = trainyard("train", *SMALL, MLFLOW_TRACKING_URI=uri, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    assert done.returncode == 1
+    assert "ada:***@127.0.0.1:9" in done.stderr
+    assert "canary" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda n: str(n)
+)
+def test_a_signal_kills_the_run_and_the_status_says_so(number, code):
+    process = subprocess.Popen(
+        _command("train", *SMALL, "training.epochs=10000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if "epoch     3/10000" in line:
+            break
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    (run,) = runs()
+    assert run.info.status == "KILLED"
+    assert run.data.params["training.epochs"] == "10000"
+
+
+def test_a_terminal_shows_a_bar():
+    command = _command("train", *SMALL, "training.epochs=200")
+    child = pexpect.spawn(command[0], command[1:], timeout=120, encoding="utf-8", dimensions=(40, 120))
+    child.expect("epoch")
+    child.expect("━")
+    child.expect("trainyard ui")
+    child.expect(pexpect.EOF)
+    assert child.wait() == 0
+
+
+def test_the_version_is_told():
+    assert trainyard("--version").stdout.startswith("trainyard 0.")
+
+
+def test_first_contact_of_many_with_one_fresh_store_is_safe():
+    """Four processes at once on a store that does not exist yet: all work, none breaks it."""
+    program = (
+        "import sys; from trainyard.tracking.store import open_store; "
+        "client, experiment = open_store(sys.argv[1], 'shared', ''); print(client.create_run(experiment).info.run_id)"
+    )
+    command = [sys.executable, "-c", program, sqlite_uri(Path("mlflow.db"))]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    ids = {process.communicate(timeout=180)[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0] * 4
+    assert {run.info.run_id for run in runs()} == ids
+    assert len(ids) == 4
+
+
+def test_an_unreachable_server_is_told_in_seconds_not_minutes():
+    began = time.monotonic()
+    done = trainyard("train", *SMALL, "tracking=server", "tracking.uri=http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "the tracking store http://127.0.0.1:9 can't be used" in done.stderr
+    assert time.monotonic() - began < 60  # MLflow's own defaults take four minutes
