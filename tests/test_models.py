@@ -59,13 +59,17 @@ def test_labels_tell_models_apart():
     assert Mlp(hidden_units=[64, 32], activation=["relu", "tanh"]).label == "64x32 relu,tanh"
 
 
-def test_a_served_model_takes_raw_pixels_and_shares_the_weights(keras):
-    model = Mlp(hidden_units=[8]).build(MNIST)
+def test_a_served_model_takes_raw_pixels_and_carries_no_optimizer(keras, tmp_path):
+    model = Mlp(hidden_units=[8], batch_norm=True, dropout=0.5).build(MNIST)
+    model.compile("adam", "sparse_categorical_crossentropy")
     raw = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
-    served = with_raw_pixels(model, MNIST)
+    model.fit(raw / np.float32(255), np.arange(5), verbose=0)
     expected = model.predict(raw / np.float32(255), verbose=0)
+    with_raw_pixels(model, MNIST).save(tmp_path / "served.keras")
+    served = keras.models.load_model(tmp_path / "served.keras")
     assert np.allclose(served.predict(raw, verbose=0), expected, atol=1e-6)
     assert served.count_params() == model.count_params()
+    assert model.optimizer is not None
 
 
 def test_registering_checks_what_is_registered():

@@ -93,14 +93,17 @@ def with_raw_pixels(model: keras.Model, spec: DataSpec) -> keras.Model:
     """Puts the scaling of raw pixels in front of a trained model, so that it can be served.
 
     Args:
-        model: Takes images scaled to 0..1.
+        model: Takes images scaled to 0..1. It is left as it is.
         spec: What the model was trained on.
 
     Returns:
-        A model over the same weights that takes raw pixels, 0 to ``spec.pixel_max``, of any numeric dtype.
+        A model with a copy of the weights, and without an optimizer, that takes raw pixels, 0 to ``spec.pixel_max``,
+        of any numeric dtype.
     """
     import keras
 
+    trained = keras.models.clone_model(model)
+    trained.set_weights(model.get_weights())
     pixels = keras.layers.Input(spec.image_shape, name="pixels")
     scaled = keras.layers.Rescaling(1 / spec.pixel_max, name="scale")(pixels)
-    return keras.Model(pixels, model(scaled), name=f"{model.name}_served")
+    return keras.Model(pixels, trained(scaled), name=f"{model.name}_served")

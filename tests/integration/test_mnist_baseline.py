@@ -1,0 +1,202 @@
+"""The published baseline, run whole on the real data through the command line, and read back from MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+
+from trainyard.compose import compose_config, flatten_config, hash_config, load_config
+from trainyard.datasets import Mnist
+from trainyard.provenance import digest_weights
+from trainyard.stores import sqlite_uri
+from trainyard.tracking.store import connect
+
+pytestmark = pytest.mark.slow
+
+SUPPORTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+ARTIFACTS = {
+    "config.yaml", "model.h5", "model.keras", "model_summary.txt", "classification_report.txt", "confusion_matrix.png",
+    "learning_curves.png", "predictions.png", "report.html",
+    "evaluation/metrics.json", "evaluation/per_class.json", "evaluation/confusion_matrix.json",
+    "evaluation/first_predictions.json", "evaluation/mistakes.png", "evaluation/test_predictions.npz",
+    "environment/versions.txt", "environment/machine.json", "environment/overrides.yaml",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def baseline(mnist_folder, tmp_path_factory, keras):
+    """The finished run: what was printed, and the run as MLflow's client reads it."""
+    folder = tmp_path_factory.mktemp("baseline")
+    overrides = ["experiment=mnist_baseline", f"dataset.path={mnist_folder}"]
+    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", *overrides]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
+    assert done.returncode == 0, done.stderr
+    client = connect(sqlite_uri(folder / "mlflow.db"))
+    experiment = client.get_experiment_by_name("mnist_baseline")
+    (run,) = client.search_runs([experiment.experiment_id])
+    files = Path(client.download_artifacts(run.info.run_id, "", tmp_path_factory.mktemp("artifacts")))
+    return SimpleNamespace(
+        printed=done.stdout,
+        client=client,
+        experiment=experiment,
+        run=run,
+        files=files,
+        config=compose_config(overrides),
+        overrides=overrides,
+        data=Mnist(path=str(mnist_folder)).load(progress=False),
+        folder=folder,
+    )
+
+
+def test_it_is_finished_and_as_accurate_as_one_seed_can_be(baseline):
+    assert baseline.run.info.status == "FINISHED"
+    assert baseline.run.info.run_name == "300x200x100 relu"
+    accuracy = baseline.run.data.metrics["accuracy/test"]
+    print(f"mnist_baseline, seed 0: accuracy/test {accuracy:.4f}")
+    assert 0.970 <= accuracy <= 0.988
+
+
+def test_params_index_the_config(baseline):
+    params = baseline.run.data.params
+    assert set(params) == (set(flatten_config(baseline.config)) - {"notes"}) | {"model.layers", "model.parameters"}
+    assert params["model.hidden_units"] == "[300, 200, 100]"
+    assert params["model.parameters"] == "316810"
+    assert params["model.layers"] == "4"
+    assert params["optimizer.learning_rate"] == "0.001"
+    assert (params["training.epochs"], params["training.batch_size"]) == ("10", "32")
+
+
+def test_metrics_per_epoch_have_ten_steps(baseline):
+    for name in ("loss/train", "accuracy/train", "learning_rate/value", "time/epoch_seconds"):
+        history = baseline.client.get_metric_history(baseline.run.info.run_id, name)
+        assert sorted(metric.step for metric in history) == list(range(1, 11)), name
+    assert "loss/val" not in baseline.run.data.metrics
+
+
+def test_metrics_of_the_whole_run_are_there_once(baseline):
+    stages = ("total", "load", "compile", "train", "evaluate", "log")
+    names = [f"time/{stage}_seconds" for stage in stages]
+    names += ["loss/test", "accuracy/test", "f1_macro/test", "precision_macro/test", "recall_macro/test"]
+    names += [f"{score}_by_class/{digit}" for score in ("f1", "precision", "recall") for digit in range(10)]
+    for name in names:
+        (metric,) = baseline.client.get_metric_history(baseline.run.info.run_id, name)
+        assert (metric.step, np.isfinite(metric.value)) == (0, True), name
+
+
+def test_tags_say_where_it_comes_from(baseline):
+    tags = baseline.run.data.tags
+    for name in (
+        "host",
+        "pid",
+        "started",
+        "trainyard.version",
+        "weights_digest",
+        "dataset_digest",
+        "mlflow.note.content",
+    ):
+        assert tags[name], name
+    assert tags["trainyard.role"] == "run"
+    assert tags["config_hash"] == hash_config(baseline.config)
+    assert tags["dataset_digest"] == baseline.data.digest
+    assert (tags["seed"], tags["threads"]) == ("0", str(len(os.sched_getaffinity(0))))
+    assert tags["engine"].startswith("fit: ")
+    assert tags["xla"].startswith("off: ")
+    assert "experiment=mnist_baseline" in tags["command"]
+    assert "error" not in tags
+
+
+def test_the_data_are_logged(baseline):
+    inputs = {entry.tags[0].value: entry.dataset for entry in baseline.run.inputs.dataset_inputs}
+    assert set(inputs) == {"train", "test"}
+    assert inputs["train"].name == "mnist"
+    assert inputs["train"].digest == baseline.data.train.digest[:36]
+    assert json.loads(inputs["test"].profile) == {"images": 10000, "image_shape": [28, 28], "classes": 10}
+
+
+def test_every_artifact_is_there_and_holds_what_it_says(baseline):
+    found = {str(path.relative_to(baseline.files)) for path in baseline.files.rglob("*") if path.is_file()}
+    assert found - {"environment/git.diff"} == ARTIFACTS
+    assert load_config(baseline.files / "config.yaml") == baseline.config
+    assert yaml.safe_load((baseline.files / "environment/overrides.yaml").read_text()) == baseline.overrides
+    for path in baseline.files.rglob("*.png"):
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert json.loads((baseline.files / "evaluation/metrics.json").read_text()) == pytest.approx(
+        {
+            name: baseline.run.data.metrics[name]
+            for name in baseline.run.data.metrics
+            if "_by_class/" in name or "/test" in name
+        }
+    )
+    matrix = np.array(json.loads((baseline.files / "evaluation/confusion_matrix.json").read_text())["matrix"])
+    assert matrix.sum(axis=1).tolist() == SUPPORTS
+    assert np.trace(matrix) / 10000 == baseline.run.data.metrics["accuracy/test"]
+    assert "316,810" in (baseline.files / "model_summary.txt").read_text()
+    assert "tensorflow==" in (baseline.files / "environment/versions.txt").read_text()
+    assert "<img" in (baseline.files / "report.html").read_text()
+
+
+def test_the_report_prints_in_the_published_layout(baseline):
+    report = (baseline.files / "classification_report.txt").read_text()
+    assert report.rstrip() in baseline.printed
+    rows = [line.split() for line in report.splitlines() if line.strip()]
+    assert rows[0] == ["precision", "recall", "f1-score", "support"]
+    assert [row[0] for row in rows[1:11]] == [str(digit) for digit in range(10)]
+    assert [int(row[4]) for row in rows[1:11]] == SUPPORTS
+    assert [" ".join(row[:2]) for row in rows[12:]] == ["macro avg", "weighted avg"]
+
+
+def test_the_first_ten_predictions_are_printed(baseline):
+    assert "actual    7 2 1 0 4 1 4 9 5 9" in baseline.printed
+    first = json.loads((baseline.files / "evaluation/first_predictions.json").read_text())
+    assert " ".join(row["predicted"] for row in first) in baseline.printed
+
+
+def test_three_models_predict_alike(baseline, keras):
+    import mlflow
+
+    raw = baseline.data.test.images[:1000]
+    scaled = raw / np.float32(255)
+    whole = keras.models.load_model(baseline.files / "model.keras")
+    layers_only = keras.models.load_model(baseline.files / "model.h5")
+    assert digest_weights(whole) == digest_weights(layers_only) == baseline.run.data.tags["weights_digest"]
+    assert [type(layer).__name__ for layer in layers_only.layers] == ["Flatten", "Dense", "Dense", "Dense", "Dense"]
+    expected = whole.predict_on_batch(scaled)
+    assert np.array_equal(layers_only.predict_on_batch(scaled), expected)
+    assert int(whole.optimizer.iterations.numpy()) == 18750  # ten epochs of 1,875 steps: it can be trained on
+
+    (output,) = baseline.run.outputs.model_outputs
+    logged = baseline.client.get_logged_model(output.model_id)
+    assert (logged.name, logged.status.value) == ("model", "READY")
+    assert {metric.key for metric in logged.metrics} >= {"accuracy/test", "loss/test"}
+    mlflow.set_tracking_uri(sqlite_uri(baseline.folder / "mlflow.db"))
+    try:
+        served = mlflow.pyfunc.load_model(logged.model_uri)
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert np.allclose(served.predict(raw), expected, atol=1e-6)
+    assert served.metadata.signature.inputs.inputs[0].shape == (-1, 28, 28)
+    requirements = Path(served.metadata.get_model_info().model_uri.removeprefix("file://")) / "requirements.txt"
+    assert "keras==" in requirements.read_text() if requirements.exists() else logged.model_uri
+
+    saved = np.load(baseline.files / "evaluation/test_predictions.npz")
+    assert np.array_equal(saved["predicted"][:1000], expected.argmax(axis=1))
+    assert np.array_equal(saved["actual"], baseline.data.test.labels)
+
+
+def test_the_experiment_opens_well(baseline):
+    tags = baseline.experiment.tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "accuracy/test" in tags["mlflow.note.content"]
+    state = json.loads(json.loads(tags["mlflow.sharedViewState.trainyard"])["state"])
+    assert "metrics.`accuracy/test`" in state["selectedColumns"]
+    assert len(tags["mlflow.sharedViewState.trainyard"]) <= 20_000
+    assert baseline.experiment.artifact_location.startswith("file:///")
