@@ -199,7 +199,9 @@ def test_own_configs_in_the_working_directory_come_first():
 
 def test_own_configs_are_found_in_a_folder_that_is_named():
     _write("elsewhere/experiment/mine.yaml", "# @package _global_\nname: mine\ntraining: {epochs: 3}\n")
-    assert compose_config(["experiment=mine"], config_dir=Path("elsewhere")).training.epochs == 3
+    _write("elsewhere/optimizer/adam.yaml", "defaults: [base_adam]\nlearning_rate: 0.125\n")
+    config = compose_config(["experiment=mine"], config_dir=Path("elsewhere"))
+    assert (config.training.epochs, config.optimizer.learning_rate) == (3, 0.125)
     with pytest.raises(ConfigError, match="unknown experiment 'mien'. Did you mean 'mine'"):
         compose_config(["experiment=mien"], config_dir=Path("elsewhere"))
 

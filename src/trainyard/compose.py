@@ -94,8 +94,7 @@ def compose_trees(
         in_our_words(config_dir),
         hydra.initialize_config_dir(str(shipped_conf()), version_base=VERSION_BASE),
     ):
-        searched = [f"hydra.searchpath=[{config_dir.absolute().as_uri()}]"] if config_dir else []
-        tree = hydra.compose(config_name, [*overrides, *searched], return_hydra_config=True)
+        tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
     hydra_section = tree.hydra
     with open_dict(tree):
         del tree["hydra"]

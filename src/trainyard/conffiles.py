@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -24,8 +25,8 @@ def shipped_conf() -> Path:
 
 
 def conf_folders(config_dir: Path | None = None) -> list[Path]:
-    """Returns the folders where configs are looked up: ./conf, the shipped ones, and the one the user named."""
-    folders = [Path.cwd() / "conf", shipped_conf(), *([config_dir] if config_dir else [])]
+    """Returns the folders where configs are looked up, first to last: the one named, ./conf, the shipped ones."""
+    folders = [*([config_dir] if config_dir else []), Path.cwd() / "conf", shipped_conf()]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
@@ -46,18 +47,20 @@ def groups(config_dir: Path | None = None) -> list[str]:
     )
 
 
-class _ConfFolders(SearchPathPlugin):
-    """Puts ./conf of the working directory in front of the shipped configs. Registered only while we compose."""
+class _OwnFolders(SearchPathPlugin):
+    """Puts the user's folders in front of the shipped configs. Registered only when we compose, for our process."""
+
+    folders: ClassVar[list[Path]] = []
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        own = Path.cwd() / "conf"
-        if own.is_dir() and own != shipped_conf():
-            search_path.prepend(provider="working-directory", path=own.as_uri(), anchor="main")
+        for folder in reversed(self.folders):
+            search_path.prepend(provider="trainyard-own", path=folder.absolute().as_uri(), anchor="main")
 
 
 def prepare_hydra(config_dir: Path | None = None) -> None:
-    """Makes ./conf known to Hydra, and every component without a YAML file selectable by its own name."""
-    Plugins.instance().register(_ConfFolders)
+    """Makes the user's folders known to Hydra, and every component without a YAML file selectable by its own name."""
+    _OwnFolders.folders = [folder for folder in conf_folders(config_dir) if folder != shipped_conf()]
+    Plugins.instance().register(_OwnFolders)
     store = ConfigStore.instance()
     for group in COMPONENT_GROUPS:
         files = {path.stem for folder in conf_folders(config_dir) for path in (folder / group).glob("*.yaml")}

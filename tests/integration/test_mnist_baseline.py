@@ -61,7 +61,6 @@ def test_it_is_finished_and_as_accurate_as_one_seed_can_be(baseline):
     assert baseline.run.info.status == "FINISHED"
     assert baseline.run.info.run_name == "300x200x100 relu"
     accuracy = baseline.run.data.metrics["accuracy/test"]
-    print(f"mnist_baseline, seed 0: accuracy/test {accuracy:.4f}")
     assert 0.970 <= accuracy <= 0.988
 
 

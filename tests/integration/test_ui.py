@@ -109,7 +109,9 @@ def test_a_run_shows_its_scores_data_and_report(ui, browser):
 
 
 def test_a_stranger_is_sent_away(ui):
-    request = urllib.request.Request(f"{ui.address}/api/2.0/mlflow/experiments/get?experiment_id=1", headers={"Host": "evil.example.org"})
+    request = urllib.request.Request(
+        f"{ui.address}/api/2.0/mlflow/experiments/get?experiment_id=1", headers={"Host": "evil.example.org"}
+    )
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request)
 

@@ -49,16 +49,41 @@ def train_command(arguments: Sequence[str]) -> int:
     Raises:
         ConfigError: If the config is wrong; nothing was run.
     """
-    options = _parse(arguments)
-    config_dir = Path(options.config_dir) if options.config_dir else None
+    options = check_arguments(arguments)
     if options.help:
-        print_train_help(config_dir)
+        print_train_help(_config_dir(options))
         return 0
-    if not (options.info or options.hydra_help or options.shell_completion):
-        _check(options, config_dir)
-    prepare_hydra(config_dir)
     flags = [argument for argument in arguments if argument not in options.overrides]
     return _hand_over([*flags, *options.overrides], multirun=options.multirun)
+
+
+def check_arguments(arguments: Sequence[str]) -> Namespace:
+    """Parses the arguments, and composes and checks every job, so that a mistake is found before the first begins.
+
+    Args:
+        arguments: What stands after ``trainyard train``.
+
+    Returns:
+        The arguments, parsed as Hydra does.
+
+    Raises:
+        ConfigError: If a flag is refused or a config is wrong.
+    """
+    options = _parse(arguments)
+    if options.help or options.info or options.hydra_help or options.shell_completion:
+        prepare_hydra(_config_dir(options))
+        return options
+    for overrides in expand_sweep(options.overrides) if options.multirun else [options.overrides]:
+        tree, hydra_section = compose_trees(
+            overrides, config_name=options.config_name or PRIMARY, config_dir=_config_dir(options)
+        )
+        refuse_doors(hydra_section)
+        to_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
+    return options
+
+
+def _config_dir(options: Namespace) -> Path | None:
+    return Path(options.config_dir) if options.config_dir else None
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
@@ -76,17 +101,6 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     if options.config_dir and not Path(options.config_dir).is_dir():
         raise ConfigError(f"--config-dir: expected a folder with configs, got {options.config_dir!r}, which is none")
     return options
-
-
-def _check(options: Namespace, config_dir: Path | None) -> None:
-    """Composes and checks every job of the command, so that a mistake is found before the first begins."""
-    jobs = expand_sweep(options.overrides) if options.multirun else [options.overrides]
-    for overrides in jobs:
-        tree, hydra_section = compose_trees(
-            overrides, config_name=options.config_name or PRIMARY, config_dir=config_dir
-        )
-        refuse_doors(hydra_section)
-        to_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
 
 
 def _hand_over(arguments: Sequence[str], *, multirun: bool) -> int:

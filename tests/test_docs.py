@@ -1,0 +1,87 @@
+"""The README tells the truth: its commands are right, its example runs, every source file is named."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import trainyard
+from trainyard.cli.train import check_arguments
+from trainyard.compose import compose_config
+from trainyard.registry import components
+from trainyard.schema import COMPONENT_GROUPS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+
+
+def _command_of(name: str) -> str:
+    match = re.search(rf"<!-- ci: {name} -->\n```sh\n(.*)\n```", README)
+    assert match, name
+    return match.group(1)
+
+
+def test_ci_runs_the_two_commands_as_they_stand_here():
+    script = (ROOT / ".ci" / "run").read_text()
+    for name in ("main", "tests"):
+        extract = f"source <(sed -n '/^readme_command/p' .ci/run); readme_command {name}"
+        printed = subprocess.run(["bash", "-c", extract], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert printed.strip() == _command_of(name)
+        assert f'eval "$(readme_command {name})"' in script
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("trainyard train")])
+def test_every_train_command_is_right(command):
+    check_arguments(shlex.split(command, comments=True)[2:])
+
+
+def test_the_wrong_command_is_answered_as_shown(capfd):
+    command, answer = re.search(r"\$ trainyard (.*optimizer=adma)\n(error .*)\n", README).groups()
+    program = "from trainyard.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command.split()], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (2, answer)
+
+
+def test_the_recipe_that_is_shown_composes():
+    recipe = re.search(r"```yaml\n(.*?)```", README, re.DOTALL).group(1)
+    path = Path(re.search(r"# (conf/\S+yaml)", recipe).group(1))
+    path.parent.mkdir(parents=True)
+    path.write_text(recipe)
+    assert compose_config([f"experiment={path.stem}"]).model.hidden_units == [1024, 512]
+    assert yaml.safe_load(recipe)["name"] == path.stem
+
+
+def test_the_python_example_runs(keras):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert list(Path("outputs/quickstart").iterdir())
+
+
+def test_every_component_and_every_field_group_is_listed():
+    for group in COMPONENT_GROUPS:
+        for name in components(group):
+            assert f"`{name}`" in README, name
+
+
+def test_every_source_file_is_named():
+    source = Path(trainyard.__file__).parent
+    table = README.partition("## The source, file by file")[2]
+    for path in source.iterdir():
+        if path.suffix == ".py" and path.name != "__init__.py":
+            assert f"`{path.name}`" in table, path.name
+        elif path.is_dir() and (path / "__init__.py").exists():
+            assert f"`{path.name}/`" in table, path.name
+
+
+def test_nothing_is_pinned_by_address():
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"#.*|[A-Za-z0-9_.-]+==[A-Za-z0-9_.+]+", line), line
