@@ -93,6 +93,7 @@ def test_absent_data_fail_the_run_and_are_told(client):
     run = _only_run(client)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"].startswith("DatasetError: dataset.path: expected nowhere")
+    assert run.data.params["dataset.path"] == "nowhere"
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert artifacts >= {"error.txt", "config.yaml"}
 

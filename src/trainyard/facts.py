@@ -69,10 +69,28 @@ def tags_at_end(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def params(config: RunConfig, model: keras.Model) -> dict[str, Any]:
-    """Returns the config by dotted path, and the size of the model in numbers, for parallel coordinates."""
-    told = {path: value for path, value in flatten_config(config).items() if path != "notes"}
-    return {**told, "model.layers": count_layers(model), "model.parameters": model.count_params()}
+def config_params(config: RunConfig) -> dict[str, Any]:
+    """Returns the config by dotted path; the notes have a place of their own."""
+    return {path: value for path, value in flatten_config(config).items() if path != "notes"}
+
+
+def model_params(model: keras.Model) -> dict[str, int]:
+    """Returns the size of the model in numbers, for parallel coordinates."""
+    return {"model.layers": count_layers(model), "model.parameters": model.count_params()}
+
+
+def describe_model(config: RunConfig, model: keras.Model) -> list[str]:
+    """Returns the model in lines: the whole, then each layer with its kind, the shape it gives and its parameters."""
+    rows = [
+        (layer.name, type(layer).__name__, "x".join(map(str, layer.output.shape[1:])), f"{layer.count_params():,}")
+        for layer in model.layers
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        f"  {name:{widths[0]}}  {kind:{widths[1]}}  {shape:>{widths[2]}}  {parameters:>{widths[3]}}"
+        for name, kind, shape, parameters in rows
+    ]
+    return [f"{config.model.label}, {model.count_params():,} parameters", *lines]
 
 
 def count_layers(model: keras.Model) -> int:

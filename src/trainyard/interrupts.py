@@ -12,20 +12,34 @@ from collections.abc import Iterator
 
 from trainyard.errors import Terminated
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextlib.contextmanager
 def signals_raise() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP end the block with `Terminated`, where signals can be handled: in the main thread."""
+    """Makes SIGINT, SIGTERM and SIGHUP end the block: with `KeyboardInterrupt`, the others with `Terminated`.
+
+    Only the first of them does. A second one, pressed out of impatience or sent by a supervisor, would otherwise
+    break off the closing of what is open, and leave a run that says RUNNING for ever. Outside the main thread, where
+    Python delivers no signals, nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def terminate(number: int, _frame: object) -> None:
-        raise Terminated(number)
+    def stop(number: int, _frame: object) -> None:
+        ignore_signals()
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
-    before = {number: signal.signal(number, terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def ignore_signals() -> None:
+    """Makes this process deaf to further signals, when it is about to end anyway."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

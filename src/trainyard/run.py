@@ -53,8 +53,7 @@ def run_experiment(
     Example:
         >>> from trainyard import compose_config, run_experiment
         >>> result = run_experiment(compose_config(["experiment=quickstart", "training.epochs=3"]))  # doctest: +SKIP
-        >>> result.evaluation.accuracy  # doctest: +SKIP
-        0.9277777777777778
+        >>> print(result.evaluation.report)  # doctest: +SKIP
     """
     validate(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
@@ -62,9 +61,9 @@ def run_experiment(
     folder = (folder or Path("outputs") / config.name / unique_name()).absolute()
     git = provenance.read_git_state(Path.cwd())
     artifacts.write_origin(folder, config, overrides, git)
-    tags = facts.tags_at_start(config, git)
+    tags, params = facts.tags_at_start(config, git), facts.config_params(config)
 
-    with signals_raise(), open_tracker(config, folder, progress, uri, tags) as run:
+    with signals_raise(), open_tracker(config, folder, progress, uri, tags=tags, params=params) as run:
         with clock.stage("start"):
             runtime.import_tensorflow()
             machine = provenance.describe_machine(runtime.configure_tensorflow(config.seed, config.training.threads))
@@ -77,9 +76,10 @@ def run_experiment(
 
         with clock.stage("build"):
             model = config.model.build(dataset.spec)
-            progress.detail(f"{config.model.label}, {model.count_params():,} parameters")
+            for line in facts.describe_model(config, model):
+                progress.detail(line)
             artifacts.write_summary(folder, model)
-            run.log_params(facts.params(config, model))
+            run.log_params(facts.model_params(model))
 
         with clock.stage("train"):
             training = train(model, dataset, config, progress, lambda epoch, metrics: run.log_metrics(metrics, epoch))

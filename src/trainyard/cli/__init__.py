@@ -14,6 +14,7 @@ import typer
 
 from trainyard.cli.screen import print_error
 from trainyard.errors import Terminated, TrainyardError
+from trainyard.interrupts import ignore_signals
 
 app = typer.Typer(
     name="trainyard",
@@ -38,6 +39,7 @@ def _exit_codes() -> Iterator[None]:
         print_error(error)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
+        ignore_signals()
         raise typer.Exit(error.exit_code if isinstance(error, Terminated) else 130) from error
 
 

@@ -81,8 +81,8 @@ class Tracker:
         self._client: MlflowClient | None = None
         self._progress = progress
 
-    def start(self, uri: str, tags: Mapping[str, str]) -> None:
-        """Creates the run, RUNNING, and logs what the folder holds by now: what the run was started with.
+    def start(self, uri: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
+        """Creates the run, RUNNING, and logs what it was started with: tags, params, what the folder holds by now.
 
         Raises:
             TrackingError: If the store can't be reached: better now than after the training.
@@ -93,6 +93,7 @@ class Tracker:
         with tracking_errors(uri):
             run = self._client.create_run(self.experiment_id, run_name=self.name, tags=_cut(tags))
         self.run_id = run.info.run_id
+        self.log_params(params)
         self.log_folder()
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -202,7 +203,13 @@ class Tracker:
 
 @contextlib.contextmanager
 def open_tracker(
-    config: RunConfig, folder: Path, progress: Progress, uri: str | None, tags: Mapping[str, str]
+    config: RunConfig,
+    folder: Path,
+    progress: Progress,
+    uri: str | None,
+    *,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
 ) -> Iterator[Tracker]:
     """Opens a run for the time of the block and closes it with a true status.
 
@@ -215,6 +222,7 @@ def open_tracker(
         progress: Told when the store fails.
         uri: The tracking URI, or None for no tracking.
         tags: Tags that are known at the start.
+        params: Params that are known at the start.
 
     Yields:
         The tracker of the run.
@@ -223,10 +231,11 @@ def open_tracker(
         TrackingError: If the store can't be reached at the start, or failed in the middle of a run that is else sound.
     """
     tracker = Tracker(config, folder, progress)
-    if uri is not None:
-        tracker.start(uri, tags)
     try:
+        if uri is not None:
+            tracker.start(uri, tags, params)
         yield tracker
+        tracker.end("FINISHED")
     except BaseException as error:
         (folder / "error.txt").write_text(without_password(traceback.format_exc()))
         tracker.set_tags({"error": without_password(f"{type(error).__name__}: {error}")})
@@ -235,7 +244,6 @@ def open_tracker(
             tracker.log_folder()
         tracker.end("KILLED" if killed else "FAILED")
         raise
-    tracker.end("FINISHED")
     if tracker.failure:
         raise TrackingError(f"{tracker.failure}. Nothing is lost: {folder} holds the whole run")
 
