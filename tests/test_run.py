@@ -219,6 +219,25 @@ def test_models_load_back_with_the_same_predictions(tiny, keras):
     assert int(resumed.optimizer.iterations.numpy()) == 2 * 10  # .keras was saved with its optimizer
 
 
+def test_the_logged_model_is_servable_on_raw_pixels(client, tiny):
+    import mlflow
+
+    result = run_experiment(tiny("model.dropout=0.1"))
+    (output,) = client.get_run(result.run_id).outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
+    mlflow.set_tracking_uri(result.tracking_uri)
+    try:
+        served = mlflow.pyfunc.load_model(logged.model_uri)
+        requirements = mlflow.pyfunc.get_model_dependencies(logged.model_uri)
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert np.allclose(served.predict(result.dataset.test.images), result.evaluation.probabilities, atol=1e-6)
+    (inputs,) = served.metadata.signature.inputs.inputs
+    assert (inputs.type, inputs.shape) == (np.uint8, (-1, 8, 8))
+    named = {line.partition("==")[0] for line in Path(requirements).read_text().split()}
+    assert named >= {"tensorflow", "keras", "numpy"}
+
+
 def test_the_tables_agree_with_the_result(tiny, keras):
     result = run_experiment(tiny("tracking=off", "evaluation.first_predictions=4"))
     evaluation = result.folder / "evaluation"

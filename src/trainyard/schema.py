@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -107,7 +108,7 @@ class ComponentConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class DatasetConfig(ComponentConfig):
+class DatasetConfig(ComponentConfig, ABC):
     """Where images come from."""
 
     validation_fraction: float = setting(0.0, ge=0, lt=1)
@@ -115,6 +116,7 @@ class DatasetConfig(ComponentConfig):
     limit: int | None = setting(None, ge=1)
     """For a quick look: keep this many images of training and of test, stratified by class; null: all."""
 
+    @abstractmethod
     def load(self, progress: bool) -> Dataset:
         """Loads and verifies the data, before limit and validation split.
 
@@ -127,11 +129,10 @@ class DatasetConfig(ComponentConfig):
         Raises:
             DatasetError: If the data is absent, damaged or not what it claims to be.
         """
-        raise NotImplementedError(self)
 
 
 @dataclass(kw_only=True, slots=True)
-class ModelConfig(ComponentConfig):
+class ModelConfig(ComponentConfig, ABC):
     """An architecture."""
 
     @property
@@ -139,6 +140,7 @@ class ModelConfig(ComponentConfig):
         """What distinguishes this architecture, in a few characters, for the names of runs."""
         return self.name
 
+    @abstractmethod
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the Keras model: images scaled to 0..1 in, float32 (n, classes) probabilities out.
 
@@ -148,25 +150,25 @@ class ModelConfig(ComponentConfig):
         Returns:
             An uncompiled model. Weights come from Keras's global seed.
         """
-        raise NotImplementedError(self)
 
 
 @dataclass(kw_only=True, slots=True)
-class OptimizerConfig(ComponentConfig):
+class OptimizerConfig(ComponentConfig, ABC):
     """An optimizer."""
 
     learning_rate: float = setting(0.001, gt=0)
     """The step size at the start; the schedule changes it from there."""
 
+    @abstractmethod
     def build(self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.Optimizer:
         """Builds the Keras optimizer with a learning rate or the schedule made of it."""
-        raise NotImplementedError(self)
 
 
 @dataclass(kw_only=True, slots=True)
-class ScheduleConfig(ComponentConfig):
+class ScheduleConfig(ComponentConfig, ABC):
     """How the learning rate changes while training."""
 
+    @abstractmethod
     def build(self, learning_rate: float, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
         """Builds the schedule.
 
@@ -177,16 +179,15 @@ class ScheduleConfig(ComponentConfig):
         Returns:
             The learning rate itself where it stays constant, else a Keras schedule over steps.
         """
-        raise NotImplementedError(self)
 
 
 @dataclass(kw_only=True, slots=True)
-class LossConfig(ComponentConfig):
+class LossConfig(ComponentConfig, ABC):
     """A loss over probabilities and integer labels."""
 
+    @abstractmethod
     def build(self) -> keras.losses.Loss:
         """Builds the Keras loss."""
-        raise NotImplementedError(self)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -200,7 +201,7 @@ class DebugConfig(ComponentConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class TrackingConfig(ComponentConfig):
+class TrackingConfig(ComponentConfig, ABC):
     """Where runs are logged."""
 
     uri: str | None = setting(None)
@@ -225,9 +226,9 @@ class TrackingConfig(ComponentConfig):
                 f"expected http://..., https://..., sqlite:///... or another database's URI, got {self.uri!r}",
             )
 
+    @abstractmethod
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str | None:
         """Returns the MLflow tracking URI that runs go to, or None where nothing is tracked."""
-        raise NotImplementedError(self)
 
 
 # ---------------------------------------------------------------------------------------------------------------

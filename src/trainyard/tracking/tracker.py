@@ -169,7 +169,7 @@ class Tracker:
         from mlflow.types import Schema, TensorSpec
 
         signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *spec.image_shape), "pixels")]),
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *spec.image_shape))]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, spec.classes))]),
         )
         logged = client.create_logged_model(self.experiment_id, MODEL_NAME, source_run_id=run_id)
