@@ -14,7 +14,7 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
-    "errors", "images", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
+    "errors", "images", "uris", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets", "models", "optimizers", "augmentation", "debug", "stores", "compose", "runtime",
     "provenance", "training", "evaluation", "outcome", "plots.style", "plots.confusion",
     "plots.curves", "plots.tiles", "plots", "report", "artifacts", "tracking.view", "tracking.store",

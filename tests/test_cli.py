@@ -10,8 +10,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from trainyard.stores import sqlite_uri
 from trainyard.tracking.store import connect
+from trainyard.uris import sqlite_uri
 
 SMALL = ["name=tiny", "dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2"]
 
@@ -71,6 +71,10 @@ def test_a_mistake_ends_with_2_and_creates_nothing():
         (["train", "tracking=server"], "tracking.uri: expected the address of a tracking server"),
         (["train", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["nonsense"], "No such command 'nonsense'"),
+        (["train", "-m", "--cfg", "job", "seed=1,2"], "--cfg: shows one config"),
+        (["train", "--resolve"], "--resolve: goes with --cfg job"),
+        (["train", "-m", "training.threads=1,2"], "training.threads: expected one value"),
+        (["ui", "--uri", "nonsense"], "--uri: expected http://..."),
         (["ui"], "there are no runs here yet"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -128,6 +132,7 @@ def test_flags_may_stand_anywhere_and_one_bad_run_does_not_end_the_others():
     statuses = {(run.data.params["optimizer.learning_rate"], run.info.status) for run in runs()}
     assert statuses == {("1e+30", "FAILED"), ("0.01", "FINISHED")}
     assert len(runs()) == 4
+    assert "Run 2: " in done.stdout
     assert "2 of the runs failed:" in done.stderr
     assert len(list(Path("multirun").glob("tiny/*/*/config.yaml"))) == 4
 
@@ -136,7 +141,7 @@ def test_a_password_is_shown_nowhere():
     uri = "http://ada:canary@127.0.0.1:9"
     done = trainyard("train", *SMALL, MLFLOW_TRACKING_URI=uri, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     assert done.returncode == 1
-    assert "ada:***@127.0.0.1:9" in done.stderr
+    assert "http://***@127.0.0.1:9" in done.stderr
     assert "canary" not in done.stdout + done.stderr
 
 
@@ -154,11 +159,43 @@ def test_a_signal_kills_the_run_and_the_status_says_so(number, code):
     time.sleep(0.2)
     process.send_signal(number)  # once more, out of impatience: what is open is closed all the same
     _, errors = process.communicate(timeout=60)
+    assert "interrupted: the run is KILLED. Its files are in outputs/tiny/" in errors
     assert process.returncode in (code, -number)  # the same to a shell; the latter if all was closed already
     assert "Traceback" not in errors
     (run,) = runs()
     assert run.info.status == "KILLED"
     assert run.data.params["training.epochs"] == "10000"
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    """As under nohup: SIGHUP does nothing."""
+    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *_command("train", *SMALL, "training.epochs=300")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if "epoch   2/300" in line:
+            process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 0
+    assert [run.info.status for run in runs()] == ["FINISHED"]
+    process.stdout.close()
+
+
+def test_ctrl_c_before_anything_runs_is_no_fault():
+    process = subprocess.Popen(_command("train", *SMALL), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()  # the store is being opened
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Error" not in errors
+    assert "oneDNN" not in errors
+
+
+def test_a_folder_in_the_way_is_told():
+    Path("outputs").write_text("in the way")
+    done = trainyard("train", *SMALL)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "outputs" in done.stderr
 
 
 def test_a_terminal_shows_a_bar():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,23 @@ MISTAKES = [
     ("model.activation=3", "model.activation: expected one of celu"),
     ("model.dropout=1.0", "model.dropout: expected a number at least 0, below 1, got 1.0"),
     ("training=early_stopping", "training.early_stopping.monitor: loss/val needs validation images"),
-    ("tracking.uri=http://ada:secret@host", "tracking.uri: a config is logged, so it must hold no password"),
+    ("tracking.uri=http://ada:secret@host", "tracking.uri: a config is logged, so it must hold no credentials"),
     ("tracking.uri=nowhere", "tracking.uri: expected http://..."),
     ("tracking.tags.owner=ada", "tracking.tags.owner: unknown key 'owner'. To add it, put a + in front"),
-    ("name=a/b", "name: expected letters, digits"),
+    ("name=a/b", "name: expected letters and digits"),
     ("notes=${nope}", "notes: Interpolation key 'nope' not found"),
     ("a==", "Error parsing override 'a=='"),
+    ("tracking.uri=http://token@host", "tracking.uri: a config is logged, so it must hold no credentials"),
+    ("tracking.uri='postgresql://h/db?user=a&password=x'", "tracking.uri: a config is logged, so it must hold no"),
+    ("tracking.uri=http://", "tracking.uri: expected http://..."),
+    ("tracking.experiment=../../up", "tracking.experiment: expected letters and digits"),
+    ("tracking.experiment=' '", "tracking.experiment: expected letters and digits"),
+    ("+tracking.tags.seed=3", "tracking.tags.seed: this tag is set by Trainyard or MLflow"),
+    ("dataset.path=x", "dataset.path: unknown key 'path'. It belongs to mnist: add dataset=mnist"),
+    ("optimizer.momentum=0.9", "It belongs to sgd and rmsprop: add optimizer=sgd"),
+    ("hydra.searchpath=[pkg://json]", "hydra.searchpath: refused, it can import packages"),
+    ("notes=a=b", "Quote a value that holds signs"),
+    ("name=a.", "name: expected letters and digits"),
     ("seed=1,2", "Ambiguous value for argument 'seed=1,2'"),
 ]  # fmt: skip
 
@@ -256,3 +268,62 @@ def _write(name: str, text: str) -> None:
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+
+
+def test_mirrors_are_web_addresses():
+    for override, message in [
+        ("[]", "must not be empty"),
+        ("[ftp://x]", "begin with http:// or https://, got 'ftp://x'"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            compose_config(["dataset=mnist", f"dataset.mirrors={override}"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"name: [1", b"name: a\nname: b\n", b"\xff\xfe"], ids=["syntax", "duplicate key", "not UTF-8"]
+)
+def test_a_file_that_is_no_yaml_is_named(content):
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"conf/experiment/mine\.yaml: expected YAML, and it can't be read"):
+        compose_config(["experiment=mine"])
+
+
+def test_a_recipe_without_its_package_line_is_told():
+    _write("conf/experiment/mine.yaml", "name: mine\n")
+    with pytest.raises(ConfigError, match="begins with the line '# @package _global_'"):
+        compose_config(["experiment=mine"])
+
+
+def test_text_that_looks_like_an_interpolation_survives_the_round_trip():
+    config = compose_config()
+    config.notes = "costs ${x} a piece"
+    assert load_config(_saved(config)).notes == config.notes
+
+
+def test_a_whole_number_for_a_number_is_the_same_config():
+    config = compose_config(["optimizer.learning_rate=1"])
+    config.optimizer.learning_rate = 1
+    assert hash_config(config) == hash_config(load_config(_saved(config)))
+
+
+def test_a_callers_hydra_is_left_as_it_was():
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    Path("theirs").mkdir()
+    with hydra.initialize_config_dir(str(Path("theirs").absolute()), version_base="1.3"):
+        theirs = GlobalHydra.instance().hydra
+        compose_config()
+        assert GlobalHydra.instance().hydra is theirs
+
+
+def test_two_threads_may_compose_at_once():
+    with ThreadPoolExecutor(4) as pool:
+        seeds = [config.seed for config in pool.map(lambda seed: compose_config([f"seed={seed}"]), range(8))]
+    assert seeds == list(range(8))
+
+
+def test_one_text_is_no_list_of_overrides():
+    with pytest.raises(ConfigError, match="expected a list of overrides, got the text 'seed=1'"):
+        compose_config("seed=1")

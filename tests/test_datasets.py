@@ -182,6 +182,18 @@ def test_a_damaged_file_in_the_cache_is_replaced(mirror, tiny_mnist):
     assert (_cache() / IMAGES).read_bytes() == (tiny_mnist / IMAGES).read_bytes()
 
 
+def test_a_cache_is_completed_file_by_file_and_nothing_in_it_is_lost(mirror, tiny_mnist):
+    shutil.copytree(tiny_mnist, _cache())
+    good = (_cache() / "t10k-labels-idx1-ubyte.gz").read_bytes()
+    (_cache() / IMAGES).unlink()
+    (_cache() / "train-labels-idx1-ubyte.gz").write_bytes(b"poison")
+    with pytest.raises(DatasetError):
+        Mnist(mirrors=["http://127.0.0.1:9/nothing"]).load(progress=False)
+    assert (_cache() / "t10k-labels-idx1-ubyte.gz").read_bytes() == good
+    assert _shape(Mnist(mirrors=[mirror.url]).load(progress=False)) == (40, 20)
+    assert sorted(mirror.requests) == [IMAGES, "train-labels-idx1-ubyte.gz"]
+
+
 def _flip(content: bytes) -> bytes:
     raw = bytearray(gzip.decompress(content))
     raw[-1] ^= 1

@@ -3,12 +3,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trainyard import ConfigError, DatasetError, TrackingError, compose_config, load_config, run_experiment
+from trainyard import (
+    ConfigError,
+    DatasetError,
+    TrackingError,
+    TrainyardError,
+    compose_config,
+    load_config,
+    run_experiment,
+)
 from trainyard.progress import Progress
 from trainyard.schema import RunConfig
 
@@ -16,8 +25,8 @@ from trainyard.schema import RunConfig
 @pytest.fixture
 def client(keras):
     """A client of the store that runs of this test go to."""
-    from trainyard.stores import sqlite_uri
     from trainyard.tracking.store import connect
+    from trainyard.uris import sqlite_uri
 
     return connect(sqlite_uri(Path("mlflow.db")))
 
@@ -152,7 +161,7 @@ def test_a_password_in_the_environment_is_shown_nowhere(tiny, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:canary@127.0.0.1:9")
     with pytest.raises(TrackingError) as caught:
         run_experiment(tiny())
-    assert "ada:***@127.0.0.1:9" in str(caught.value)
+    assert "http://***@127.0.0.1:9" in str(caught.value)
     assert "canary" not in str(caught.value)
     assert not any(b"canary" in path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file())
 
@@ -177,6 +186,48 @@ def test_when_the_store_fails_in_the_middle_the_folder_holds_everything(tiny, ke
     (folder,) = Path("outputs/tiny").iterdir()
     assert (folder / "model.h5").exists()
     assert json.loads((folder / "evaluation" / "metrics.json").read_text())["accuracy/test"] > 0
+
+
+def test_a_run_that_lost_a_call_to_the_store_is_failed_not_running(client, tiny, monkeypatch):
+    """The store refuses one call and works again: the run is not left RUNNING for ever."""
+    from mlflow import MlflowClient
+
+    log_inputs = MlflowClient.log_inputs
+
+    def locked(self, *arguments, **named):
+        monkeypatch.setattr(MlflowClient, "log_inputs", log_inputs)
+        raise OSError("database is locked")
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", locked)
+    with pytest.raises(TrackingError, match="Nothing is lost"):
+        run_experiment(tiny())
+    run = _only_run(client)
+    assert run.info.status == "FAILED"
+    assert "database is locked" in run.data.tags["error"]
+
+
+@pytest.mark.parametrize("folder", [".", "..", "used"])
+def test_a_run_has_a_folder_to_itself(tiny, folder):
+    Path("used").mkdir()
+    Path("used/secret").write_text("mine")
+    with pytest.raises(ConfigError, match="expected a folder of its own|holds something already"):
+        run_experiment(tiny(), folder=folder)
+    assert [path.name for path in Path.cwd().iterdir()] == ["used"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tiny):
+    Path("outputs").write_text("in the way")
+    with pytest.raises(TrainyardError, match="the run's folder can't be made"):
+        run_experiment(tiny())
+
+
+def test_without_tracking_mlflow_is_not_imported():
+    program = (
+        "import sys; from trainyard import compose_config, run_experiment\n"
+        "run_experiment(compose_config(['tracking=off', 'dataset.limit=50', 'model.hidden_units=[4]', 'training.epochs=1']))\n"
+        "assert 'mlflow' not in sys.modules and 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_deleted_experiment_is_told(client, tiny):

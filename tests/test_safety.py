@@ -28,7 +28,8 @@ def test_resolvers_are_refused_and_not_resolved(text, monkeypatch):
         ("hydra.launcher._target_=os.getcwd", "hydra.launcher._target_: refused"),
         ("hydra.sweeper._target_=os.getcwd", "hydra.sweeper._target_: refused"),
         ("+hydra.job_logging.handlers.x.class=os.PathLike", "handlers.x.class: expected one of"),
-        ("hydra.run.dir=${oc.env:HOME}", "hydra.run.dir: refused, a config must not read the environment"),
+        ("hydra.run.dir=${oc.env:HOME}", "hydra.run.dir: refused, only the resolvers now, hydra"),
+        ('hydra.run.dir="x/${oc.${name}:HOME}"', "hydra.run.dir: refused, only the resolvers now, hydra"),
     ],
 )
 def test_doors_to_code_and_environment_are_refused(override, message):

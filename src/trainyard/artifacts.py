@@ -16,6 +16,7 @@ import numpy as np
 
 from trainyard import plots, provenance
 from trainyard.compose import dump_config
+from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import EvalResult
 from trainyard.outcome import Outcome
 from trainyard.schema import RunConfig
@@ -24,6 +25,31 @@ if TYPE_CHECKING:
     import keras
 
 PER_CLASS_TABLE = "evaluation/per_class.json"
+
+
+def make_folder(folder: Path) -> Path:
+    """Makes the folder of a run, which is logged as a whole and so must hold nothing else.
+
+    Returns:
+        The folder, absolute.
+
+    Raises:
+        ConfigError: If it holds something, or is the working directory or around it.
+        TrainyardError: If it can't be made.
+    """
+    folder = folder.absolute()
+    if Path.cwd().is_relative_to(folder):
+        raise ConfigError(
+            f"{folder}: expected a folder of its own for the run, got the working directory or one around it. "
+            "Leave hydra.run.dir and hydra.job.chdir as they are"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ConfigError(f"{folder}: expected a new or empty folder for the run, and it holds something already")
+    except OSError as error:
+        raise TrainyardError(f"{folder}: the run's folder can't be made: {error}. Work where you may write") from error
+    return folder
 
 
 def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git: provenance.GitState | None) -> None:

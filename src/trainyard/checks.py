@@ -29,6 +29,8 @@ def validate(config: RunConfig) -> None:
     Raises:
         ConfigError: With a line per mistake: the dotted path, what was expected, what was received, what to do.
     """
+    if not isinstance(config, RunConfig):
+        raise ConfigError(f"expected a RunConfig, from compose_config or load_config, got {config!r}")
     problems = list(_section_problems(config, ""))
     if not problems:  # a contradiction between sections means something only where each section is sound
         problems = [f"{path}: {message}" for path, message in config.problems()]

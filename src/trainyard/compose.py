@@ -8,10 +8,12 @@ Before it: the components, which register themselves when imported here. After i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import secrets
+import threading
 import typing
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -22,6 +24,7 @@ import hydra
 import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -39,6 +42,9 @@ COMPONENT_MODULES = (augmentation, datasets, debug, models, optimizers, stores)
 
 HASHED_SECTIONS = ("dataset", "model", "optimizer", "schedule", "loss", "augmentation", "training", "debug")
 VERSION_BASE = "1.3"
+_composing = threading.RLock()
+"""Hydra composes one config at a time in a process."""
+
 PRIMARY = "config"
 """The name of the primary config, conf/config.yaml."""
 
@@ -88,17 +94,28 @@ def compose_trees(
     Returns:
         The run's tree, and Hydra's own section.
     """
-    prepare_hydra(config_dir)
+    if isinstance(overrides, str):
+        raise ConfigError(f"expected a list of overrides, got the text {overrides!r}. Put it in brackets")
     _check_overrides(overrides, config_dir)
-    with (
-        in_our_words(config_dir),
-        hydra.initialize_config_dir(str(shipped_conf()), version_base=VERSION_BASE),
-    ):
-        tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
+    with _composing, _hydra_to_ourselves(), in_our_words(config_dir):
+        prepare_hydra(config_dir)
+        with hydra.initialize_config_dir(str(shipped_conf()), version_base=VERSION_BASE):
+            tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
     hydra_section = tree.hydra
     with open_dict(tree):
         del tree["hydra"]
     return tree, hydra_section
+
+
+@contextlib.contextmanager
+def _hydra_to_ourselves() -> Iterator[None]:
+    """Sets aside a Hydra that the caller initialised, and puts it back."""
+    callers = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = callers
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -119,6 +136,8 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
         key = override.key_or_group
+        if key.startswith("hydra.searchpath"):
+            raise ConfigError("hydra.searchpath: refused, it can import packages. Name a folder with --config-dir")
         if override.is_delete() and not key.startswith("tracking.tags."):
             raise ConfigError(f"{key}: a run can't do without it, got {override.input_line!r}. Set it to what you want")
         if key not in groups(config_dir) or override.is_delete() or override.is_sweep_override():
@@ -182,7 +201,7 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(to_tree(config), sort_keys=False, allow_unicode=True)
 
 
-def load_config(path: Path) -> RunConfig:
+def load_config(path: Path | str) -> RunConfig:
     """Reads a resolved config, as a run logs it.
 
     Args:
@@ -195,7 +214,7 @@ def load_config(path: Path) -> RunConfig:
         ConfigError: If the file is no resolved config; with a line per mistake.
     """
     try:
-        tree = yaml.safe_load(path.read_text())
+        tree = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: expected a resolved config, as YAML; it can't be read: {error}") from error
     if not isinstance(tree, dict):
@@ -207,7 +226,7 @@ def load_config(path: Path) -> RunConfig:
             if not isinstance(section, dict) or "name" not in section:
                 raise ConfigError(f"{path}: {group}.name: expected the name of a component, got {section!r}")
             node[group] = look_up(group, section["name"])()
-        return to_run_config(typing.cast("DictConfig", OmegaConf.merge(node, OmegaConf.create(tree))))
+        return to_run_config(typing.cast("DictConfig", OmegaConf.merge(node, OmegaConf.create(_literal(tree)))))
 
 
 def hash_config(config: RunConfig) -> str:
@@ -230,5 +249,19 @@ def flatten_config(config: RunConfig) -> dict[str, Any]:
 
 
 def _identity(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dataclass
+    """Returns what of a section is computed with, a whole number given for a number as that number."""
+    hints = typing.get_type_hints(type(section))
     values = {spec.name: getattr(section, spec.name) for spec in dataclasses.fields(section) if rule_of(spec).identity}
-    return {name: _identity(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
+    return {
+        name: _identity(value) if dataclasses.is_dataclass(value) else float(value) if hints[name] is float else value
+        for name, value in values.items()
+    }
+
+
+def _literal(node: Any) -> Any:  # noqa: ANN401 - any part of a config
+    """Returns a tree in which no text is an interpolation: a resolved config says what it says."""
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_literal(value) for value in node]
+    return node.replace("${", "\\${") if isinstance(node, str) else node

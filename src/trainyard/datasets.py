@@ -5,9 +5,10 @@ Before them: the registry, images, idx. After them: training and evaluation, whi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,12 +114,12 @@ class Mnist(DatasetConfig):
 
     path: str | None = setting(None, identity=False)
     """The folder with the idx files (gzipped or not) or mnist.npz, or that file; null: look, then download."""
-    mirrors: list[str] = setting(MNIST_MIRRORS, identity=False)
+    mirrors: list[str] = setting(MNIST_MIRRORS, nonempty=True, identity=False)
     """Where the gzipped idx files are downloaded from, tried in this order."""
 
     def load(self, progress: bool) -> Dataset:
         """Loads MNIST from where it lies, else downloads it; see `DatasetConfig.load`."""
-        arrays, source = self._find() or self._download(progress)
+        arrays, source = self._find() or self._complete_cache(progress)
         x_train, y_train, x_test, y_test = arrays
         return Dataset(
             name="mnist",
@@ -129,10 +130,9 @@ class Mnist(DatasetConfig):
         )
 
     def _find(self) -> tuple[list[NDArray[np.uint8]], Path] | None:
-        """Reads MNIST from the first place that has it, or returns None.
+        """Reads MNIST from the first place that has it whole, or returns None.
 
-        A place that the user named must hold it undamaged. A damaged file in our own cache is removed, and one in
-        Keras's cache is passed over.
+        What lies damaged in a place that the user named is an error; in a cache it is passed over.
         """
         if self.path is not None:
             place = Path(self.path).expanduser()
@@ -146,21 +146,22 @@ class Mnist(DatasetConfig):
             return found
         if (named := os.environ.get(DATA_VARIABLE)) and (found := _read_mnist(Path(named).expanduser())):
             return found
-        try:
-            if found := _read_mnist(_cache_folder()):
-                return found
-        except DatasetError:
-            for file in MNIST_FILES:
-                (_cache_folder() / f"{file.name}.gz").unlink(missing_ok=True)
-        try:
-            return _read_mnist(Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets")
-        except DatasetError:
-            return None
+        keras_cache = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
+        for cache in (_cache_folder(), keras_cache):
+            with contextlib.suppress(DatasetError):
+                if found := _read_mnist(cache):
+                    return found
+        return None
 
-    def _download(self, progress: bool) -> tuple[list[NDArray[np.uint8]], Path]:
-        """Downloads the four files into the cache, each from the first mirror that has it undamaged."""
+    def _complete_cache(self, progress: bool) -> tuple[list[NDArray[np.uint8]], Path]:
+        """Downloads into the cache what is missing or damaged there. A file is replaced, never removed before."""
         cache = _cache_folder()
-        return [_download_verified(file, cache, self.mirrors, progress) for file in MNIST_FILES], cache
+        return [_read_or_download(file, cache, self.mirrors, progress) for file in MNIST_FILES], cache
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields a problem for a mirror that is no web address."""
+        if wrong := [mirror for mirror in self.mirrors if not mirror.startswith(("http://", "https://"))]:
+            yield "mirrors", f"expected addresses that begin with http:// or https://, got {wrong[0]!r}"
 
 
 def _ten_digits() -> tuple[str, ...]:
@@ -194,6 +195,15 @@ def _idx_path(folder: Path, file: IdxFile) -> Path | None:
     dotted = file.name.replace("-idx", ".idx")  # some unpackers write it so
     names = (f"{file.name}.gz", file.name, f"{dotted}.gz", dotted)
     return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _read_or_download(file: IdxFile, cache: Path, mirrors: list[str], progress: bool) -> NDArray[np.uint8]:
+    """Reads a file from the cache, or downloads it where it is missing or damaged there."""
+    path = cache / f"{file.name}.gz"
+    if path.is_file():
+        with contextlib.suppress(DatasetError):
+            return read_idx(path, file)
+    return _download_verified(file, cache, mirrors, progress)
 
 
 def _download_verified(file: IdxFile, cache: Path, mirrors: list[str], progress: bool) -> NDArray[np.uint8]:

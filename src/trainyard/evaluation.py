@@ -142,8 +142,6 @@ def score(probabilities: NDArray[np.float32], actual: NDArray[np.uint8], spec: D
         row = table[name]
         return ClassScores(name, row["precision"], row["recall"], row["f1-score"], int(row["support"]))
 
-    # With every class given a label the averages are over them all; scikit-learn calls accuracy "micro avg" when a
-    # class is missing from both sides, so accuracy is taken from its own function.
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
     return EvalResult(
         probabilities=probabilities,

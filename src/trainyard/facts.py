@@ -5,7 +5,6 @@ Before it: everything that a run is made of. After it: run, which logs them.
 
 from __future__ import annotations
 
-import getpass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
 def tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[str, str]:
     """Returns the tags that are known before anything was done."""
     tags = {
+        **config.tracking.tags,
         "trainyard.role": "run",
         "trainyard.version": version("trainyard"),
         "config_hash": hash_config(config),
         "seed": str(config.seed),
         "command": provenance.command_line(),
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": provenance.user_name(),
         "mlflow.source.name": "trainyard",
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": config.notes,
         **provenance.describe_process(),
-        **config.tracking.tags,
     }
     if config.sweep.name:
         tags["sweep_id"] = config.sweep.name
@@ -56,7 +55,8 @@ def tags_at_end(outcome: Outcome) -> dict[str, str]:
         f"**{outcome.evaluation.accuracy:.4f}** of {len(outcome.dataset.test):,} test images right. "
         f"{config.model.label} on {outcome.dataset.name}, "
         f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, "
-        f"{len(training.history)} epochs of batch {config.training.batch_size}, seed {config.seed}.\n\n{config.notes}"
+        f"epochs {len(training.history)}, batch size {config.training.batch_size}, seed {config.seed}."
+        f"\n\n{config.notes}"
     )
     return {
         "dataset_digest": outcome.dataset.digest,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from trainyard.errors import Terminated
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @contextlib.contextmanager
@@ -20,8 +20,8 @@ def signals_raise() -> Iterator[None]:
     """Makes SIGINT, SIGTERM and SIGHUP end the block: with `KeyboardInterrupt`, the others with `Terminated`.
 
     Only the first of them does. A second one, pressed out of impatience or sent by a supervisor, would otherwise
-    break off the closing of what is open, and leave a run that says RUNNING for ever. Outside the main thread, where
-    Python delivers no signals, nothing changes.
+    break off the closing of what is open, and leave a run that says RUNNING for ever. A signal that the process was
+    told to ignore (nohup) stays ignored. Outside the main thread, where Python delivers no signals, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -31,7 +31,8 @@ def signals_raise() -> Iterator[None]:
         ignore_signals()
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

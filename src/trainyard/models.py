@@ -97,8 +97,7 @@ def with_raw_pixels(model: keras.Model, spec: DataSpec) -> keras.Model:
         spec: What the model was trained on.
 
     Returns:
-        A model with a copy of the weights, and without an optimizer, that takes raw pixels, 0 to ``spec.pixel_max``,
-        of any numeric dtype.
+        A model with a copy of the weights, and without an optimizer, that takes raw pixels, 0 to ``spec.pixel_max``.
     """
     import keras
 

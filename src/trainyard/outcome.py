@@ -5,7 +5,7 @@ Before it: images, training, evaluation. After it: artifacts and facts, which wr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,12 @@ class Outcome:
         machine: What it ran on, from `provenance.describe_machine`.
     """
 
-    config: RunConfig
-    dataset: Dataset
-    model: keras.Model
-    training: TrainResult
-    evaluation: EvalResult
-    machine: dict[str, Any]
+    config: RunConfig = field(repr=False)
+    dataset: Dataset = field(repr=False)
+    model: keras.Model = field(repr=False)
+    training: TrainResult = field(repr=False)
+    evaluation: EvalResult = field(repr=False)
+    machine: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ Before it: nothing. After it: run, which writes it into the run's folder, and tr
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import importlib.metadata
 import os
@@ -40,6 +41,10 @@ REPORTED_PACKAGES = (
 """The packages that a result depends on first; versions.txt lists all."""
 
 _GIT_SECONDS = 10
+_OUR_OWN = tuple(
+    f":(exclude,top,glob)**/{name}" for name in ("outputs/**", "multirun/**", "mlartifacts/**", "mlflow.db*")
+)
+"""What runs write, wherever they are started, does not make a checkout dirty."""
 _LARGEST_DIFF = 5_000_000
 
 
@@ -83,7 +88,9 @@ def read_git_state(folder: Path) -> GitState | None:
             commit=git("rev-parse", "HEAD").strip(),
             branch=git("rev-parse", "--abbrev-ref", "HEAD").strip(),
             diff=git("diff", "HEAD", "--no-color", "--no-ext-diff"),
-            untracked=tuple(git("ls-files", "--others", "--exclude-standard").splitlines()),
+            untracked=tuple(
+                git("ls-files", "--others", "--exclude-standard", "--full-name", ":/", *_OUR_OWN).splitlines()
+            ),
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -128,6 +135,14 @@ def describe_process() -> dict[str, str]:
     """Returns host, pid and start (UTC) of this process: together they tell it from every other, past or present."""
     started = datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="milliseconds")
     return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": started}
+
+
+def user_name() -> str:
+    """Returns the name of the user, or the number of one without a name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def command_line() -> str:

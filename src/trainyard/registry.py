@@ -65,8 +65,8 @@ register_debug = _registrar("debug", DebugConfig)
 
 
 def components(group: str) -> dict[str, type[ComponentConfig]]:
-    """Returns the registered components of a group, by name."""
-    return dict(_components[group])
+    """Returns the registered components of a group, by name; none where it is no group of components."""
+    return dict(_components.get(group, {}))
 
 
 def look_up(group: str, name: str) -> type[ComponentConfig]:

@@ -12,11 +12,13 @@ import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hydra.errors import HydraException, MissingConfigException
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from trainyard.checks import describe_type
-from trainyard.conffiles import choices, groups
+from trainyard.conffiles import choices, conf_folders, groups
 from trainyard.errors import ConfigError
 from trainyard.registry import components, did_you_mean, unknown
 from trainyard.schema import COMPONENT_GROUPS, RunConfig, rule_of
@@ -35,9 +37,24 @@ def in_our_words(config_dir: Path | None = None) -> Iterator[None]:
         place = f" (in {where.group(1)}.yaml)" if where else ""
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             raise ConfigError(_rejected_key(cause) + place) from error
-        raise ConfigError(_without_advice(str(error))) from error
+        advice = ". Quote a value that holds signs: 'key=\"a=b\"'" if isinstance(error, OverrideParseException) else ""
+        raise ConfigError(_without_advice(str(error)) + advice) from error
     except OmegaConfBaseException as error:
         raise ConfigError(_rejected_key(error)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        file = _unreadable_file(config_dir)
+        raise ConfigError(f"{file}: expected YAML, and it can't be read: {_without_advice(str(error))}") from error
+
+
+def _unreadable_file(config_dir: Path | None) -> str:
+    """Returns the first config file that is no YAML."""
+    for folder in conf_folders(config_dir):
+        for path in sorted(folder.rglob("*.yaml")):
+            try:
+                yaml.load(path.read_text(), Loader=get_yaml_loader())  # noqa: S506 - OmegaConf's loader makes no objects
+            except (yaml.YAMLError, UnicodeDecodeError, OSError):
+                return str(path)
+    return "a config file"
 
 
 def _missing_config(error: MissingConfigException, config_dir: Path | None) -> str:
@@ -73,11 +90,21 @@ def unknown_key(path: str, names: Iterable[str]) -> str:
     section, _, key = path.rpartition(".")
     names = sorted(names)
     message = f"{path}: unknown key {key!r}."
+    owners = [name for name, component in components(section).items() if key in field_names(component)]
+    if path == "experiment":
+        return f"{message} A recipe begins with the line '# @package _global_'; this one seems to lack it"
+    if owners:
+        return f"{message} It belongs to {' and '.join(owners)}: add {section}={owners[0]}"
     if suggestion := did_you_mean(key, names):
         message += suggestion
     elif elsewhere := next((known for known in _known_paths() if known.endswith(f".{key}")), None):
         message += f" Did you mean {elsewhere!r}?"
     return f"{message} {'Keys of ' + section if section else 'Keys'}: {', '.join(names)}"
+
+
+def field_names(owner: type) -> list[str]:
+    """Returns the names of a dataclass's fields."""
+    return [spec.name for spec in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
 
 
 def _known_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str]:

@@ -28,7 +28,7 @@ from trainyard.training import train
 def run_experiment(
     config: RunConfig,
     *,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     progress: Progress | None = None,
     overrides: Sequence[str] = (),
 ) -> RunResult:
@@ -36,7 +36,7 @@ def run_experiment(
 
     Args:
         config: What to run, from `compose_config`; may have been changed since.
-        folder: Where the run's files go; None: a new folder under ``outputs/<name>/``.
+        folder: Where the run's files go, new or empty; None: a new folder under ``outputs/<name>/``.
         progress: Told of what goes on; None: silence.
         overrides: The overrides that the config was composed with, for the record.
 
@@ -58,7 +58,7 @@ def run_experiment(
     validate(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
     clock = StageClock(progress := progress or Progress())
-    folder = (folder or Path("outputs") / config.name / unique_name()).absolute()
+    folder = artifacts.make_folder(Path(folder) if folder else Path("outputs") / config.name / unique_name())
     git = provenance.read_git_state(Path.cwd())
     artifacts.write_origin(folder, config, overrides, git)
     tags, params = facts.tags_at_start(config, git), facts.config_params(config)

@@ -54,7 +54,7 @@ def configure_tensorflow(seed: int, threads: int | None) -> int:
 
     Args:
         seed: For initial weights and dropout; 0 to 2**32 - 1.
-        threads: Within and across operations, or None for as many as there are cores.
+        threads: Within and across operations; None: those in force where TensorFlow runs already, else one per core.
 
     Returns:
         The number of threads that is now in force.
@@ -65,24 +65,25 @@ def configure_tensorflow(seed: int, threads: int | None) -> int:
     import keras
     import tensorflow as tf
 
-    threads = threads or available_cores()
+    wanted = threads or available_cores()
     threading = tf.config.threading
     for read, write in (
         (threading.get_intra_op_parallelism_threads, threading.set_intra_op_parallelism_threads),
         (threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads),
     ):
         try:
-            write(threads)
+            write(wanted)
         except RuntimeError as error:  # TensorFlow runs already; 0 stands for its choice, all cores
             in_force = read() or available_cores()
-            if in_force != threads:
+            if threads is not None and in_force != threads:
                 raise TrainingError(
                     f"training.threads: expected {in_force}, with which TensorFlow runs already, got {threads}. "
                     "Start a new process, or leave training.threads out"
                 ) from error
+            wanted = in_force
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    return threads
+    return wanted
 
 
 @contextlib.contextmanager
@@ -94,7 +95,7 @@ def _stderr_held_back() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(saved, held.read())
             raise

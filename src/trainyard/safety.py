@@ -19,6 +19,9 @@ from trainyard.errors import ConfigError
 _RESOLVER = re.compile(r"\$\{[^}]*[:$]")
 """An interpolation that calls a resolver, or that is put together from others so that one can't tell."""
 
+_HARMLESS = re.compile(r"\$\{(now|hydra|trainyard\.unique):[^${}]*\}")
+"""The resolvers that Hydra's section may call: the time, Hydra's own values, a name for a folder."""
+
 _OWN_PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 _LOGGING_CLASSES = (
     "logging.StreamHandler",
@@ -63,8 +66,10 @@ def refuse_doors(hydra_section: DictConfig) -> None:
     ]
     for path, text in _texts(tree, "hydra"):
         key = path.rpartition(".")[2]
-        if "oc.env" in text:
-            problems.append(f"{path}: refused, a config must not read the environment, got {text!r}")
+        if _RESOLVER.search(_HARMLESS.sub("", text)):
+            problems.append(
+                f"{path}: refused, only the resolvers now, hydra and trainyard.unique may stand here, got {text!r}"
+            )
         elif key == "_target_" and not text.startswith(_OWN_PLUGINS):
             problems.append(f"{path}: refused, a config must not name code, got {text!r}")
         elif "logging." in path and key in ("()", "class") and text not in _LOGGING_CLASSES:

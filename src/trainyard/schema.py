@@ -4,7 +4,7 @@ This file knows no component by name. A component (a dataset, an architecture, a
 the bases here, declares its fields with `setting`, and is found through the registry. A default stands in exactly
 one place, beside its field; only *which* component is the default stands in ``conf/config.yaml``.
 
-Before it: errors, images. After it: registry, which names the components, and compose, which fills configs from YAML.
+Before it: images, uris. After it: registry, which names the components, and compose, which fills configs from YAML.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from omegaconf import MISSING
 
+from trainyard.uris import uri_problem, without_credentials
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from trainyard.images import Dataset, DataSpec
 
 MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
+RESERVED_TAGS = (
+    "config_hash", "dataset_digest", "weights_digest", "engine", "xla", "seed", "threads", "sweep_id", "best_run_id",
+    "host", "pid", "started", "command", "error",
+)  # fmt: skip
+"""Tags that Trainyard sets; beside them all that begin with ``trainyard.``, ``mlflow.`` and ``git.``."""
+
 _RULE = "trainyard.rule"
 
 
@@ -214,21 +222,27 @@ class TrackingConfig(ComponentConfig, ABC):
     """Whether the servable MLflow model is logged; model.h5 and model.keras are written either way."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem for a URI with a password, or of a kind that MLflow has no store for."""
-        if self.uri and re.search(r"://[^/@\s]*:[^/@\s]*@", self.uri):
+        """Yields a problem for a URI with credentials or of an unknown kind, an unfit name, a tag that is not free."""
+        if self.uri is not None and without_credentials(self.uri) != self.uri:
             yield (
                 "uri",
-                "a config is logged, so it must hold no password. Set MLFLOW_TRACKING_URI in the environment instead",
+                "a config is logged, so it must hold no credentials. Set MLFLOW_TRACKING_URI in the environment",
             )
-        elif self.uri is not None and not re.match(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://", self.uri):
-            yield (
-                "uri",
-                f"expected http://..., https://..., sqlite:///... or another database's URI, got {self.uri!r}",
-            )
+        elif self.uri is not None and (problem := uri_problem(self.uri)):
+            yield "uri", problem
+        if self.experiment is not None and (problem := _name_problem(self.experiment)):
+            yield "experiment", problem
+        for tag in self.tags:
+            if tag in RESERVED_TAGS or tag.startswith(("mlflow.", "trainyard.", "git.")):
+                yield f"tags.{tag}", "this tag is set by Trainyard or MLflow. Choose another name"
 
     @abstractmethod
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str | None:
-        """Returns the MLflow tracking URI that runs go to, or None where nothing is tracked."""
+        """Returns the MLflow tracking URI that runs go to, absolute, or None where nothing is tracked.
+
+        Raises:
+            ConfigError: If a URI is needed and there is none, or that of the environment is of an unknown kind.
+        """
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -312,8 +326,15 @@ class RunConfig:
             remedy = "Set dataset.validation_fraction=0.1, or watch loss/train"
             message = f"{stopping.monitor} needs validation images, and there are none. {remedy}"
             yield "training.early_stopping.monitor", message
-        if not re.fullmatch(r"[\w][\w .+-]*", self.name):
-            yield "name", f"expected letters, digits, spaces and . _ + - (it names a folder), got {self.name!r}"
+        if problem := _name_problem(self.name):
+            yield "name", problem
+
+
+def _name_problem(name: str) -> str | None:
+    """Returns what is wrong with a name that becomes a folder and an MLflow experiment, or None."""
+    if re.fullmatch(r"\w([\w .+-]*\w)?", name):
+        return None
+    return f"expected letters and digits, and within them spaces and . _ + - (it names a folder), got {name!r}"
 
 
 COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {

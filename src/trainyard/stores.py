@@ -1,11 +1,10 @@
 """Which MLflow store a config means. Answers without importing MLflow, so that errors and ``trainyard ui`` are quick.
 
-Before it: the registry. After it: tracking, which opens the store and logs to it.
+Before it: uris, the registry. After it: tracking, which opens the store and logs to it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from trainyard.errors import ConfigError
 from trainyard.registry import register_tracking
 from trainyard.schema import TrackingConfig
+from trainyard.uris import absolute_uri, sqlite_uri, uri_problem
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -24,7 +24,7 @@ class LocalStore(TrackingConfig):
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
         """Returns the first of the three that there is; see `TrackingConfig.resolve_uri`."""
-        return self.uri or environment.get(URI_VARIABLE) or sqlite_uri(working_directory / "mlflow.db")
+        return _named_uri(self.uri, environment, working_directory) or sqlite_uri(working_directory / "mlflow.db")
 
 
 @register_tracking("server")
@@ -32,13 +32,9 @@ class LocalStore(TrackingConfig):
 class ServerStore(TrackingConfig):
     """A tracking server or database: `uri`, else MLFLOW_TRACKING_URI, and an error where there is neither."""
 
-    def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:  # noqa: ARG002
-        """Returns the URI of the config, else that of the environment; see `TrackingConfig.resolve_uri`.
-
-        Raises:
-            ConfigError: If there is neither.
-        """
-        uri = self.uri or environment.get(URI_VARIABLE)
+    def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
+        """Returns the URI of the config, else that of the environment; see `TrackingConfig.resolve_uri`."""
+        uri = _named_uri(self.uri, environment, working_directory)
         if not uri:
             raise ConfigError(
                 f"tracking.uri: expected the address of a tracking server, got null, and {URI_VARIABLE} is not set. "
@@ -55,26 +51,17 @@ class NoStore(TrackingConfig):
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem for a store that nothing would be logged to."""
         if self.uri is not None:
-            yield (
-                "uri",
-                f"tracking is off, so nothing would go to {self.uri!r}. Use tracking=server, or leave the uri out",
-            )
+            message = f"tracking is off, so nothing would go to {self.uri!r}. Use tracking=server, or leave the uri out"
+            yield "uri", message
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> None:
         """Returns None."""
 
 
-def sqlite_uri(path: Path) -> str:
-    """Returns the MLflow URI of a sqlite file, absolute."""
-    return f"sqlite:///{path.absolute()}"
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """Returns the file behind a sqlite URI, or None for another kind of store."""
-    prefix = "sqlite:///"
-    return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
-
-
-def without_password(uri: str) -> str:
-    """Returns the URI with a password, if it has one, replaced by ``***``, fit to be shown."""
-    return re.sub(r"(://[^/:@\s]*):[^/@\s]*@", r"\1:***@", uri)
+def _named_uri(uri: str | None, environment: Mapping[str, str], working_directory: Path) -> str | None:
+    """Returns the absolute URI of the config, else that of the environment, else None."""
+    if uri is None:
+        uri = environment.get(URI_VARIABLE) or None
+        if uri and (problem := uri_problem(uri)):
+            raise ConfigError(f"{URI_VARIABLE}: {problem}")
+    return absolute_uri(uri, working_directory) if uri else None

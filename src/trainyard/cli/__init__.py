@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
 )
 
 
@@ -38,6 +39,11 @@ def _exit_codes() -> Iterator[None]:
     except TrainyardError as error:
         print_error(error)
         raise typer.Exit(error.exit_code) from error
+    except typer.Exit:
+        raise
+    except Exception as error:
+        print_error(TrainyardError(f"{type(error).__name__}: {error}"))
+        raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         ignore_signals()
         raise typer.Exit(error.exit_code if isinstance(error, Terminated) else 130) from error
@@ -75,7 +81,7 @@ def ui(
     ] = None,
     uri: Annotated[str | None, typer.Option(help="The store; else where runs go from this folder.")] = None,
     port: Annotated[
-        int, typer.Option(min=1, max=65435, help="The port to listen on; the next free one is taken.")
+        int, typer.Option(min=1, max=65435, help="The port to listen on, or one of the hundred after it.")
     ] = 5000,
 ) -> None:
     """Open the MLflow UI on the store that runs go to, on this machine only."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trainyard.outcome import RunResult
 
 STAGES = {
+    "open": "Opening the tracking store",
     "start": "Starting TensorFlow",
     "load": "Loading the data",
     "build": "Building the model",
@@ -41,6 +42,11 @@ def print_error(error: BaseException) -> None:
     console.print(Text("error ", style="bold red") + Text(lines[0]))
     for line in lines[1:]:
         console.print(Text("      " + line))
+
+
+def print_heading(text: str) -> None:
+    """Prints what comes next, after an empty line."""
+    Console(soft_wrap=True, highlight=False).print(Text(f"\n{text}", style="bold underline"))
 
 
 class ScreenProgress(Progress):
@@ -121,9 +127,10 @@ def print_result(result: RunResult) -> None:
 
 def _ui_command(result: RunResult) -> str:
     """Returns the command that opens the UI on the store the run went to, from where the user stands."""
-    from trainyard.stores import LocalStore, without_password
+    from trainyard.stores import LocalStore
+    from trainyard.uris import without_credentials
 
     default = LocalStore().resolve_uri(os.environ, Path.cwd())
     if result.tracking_uri in (None, default):
         return "trainyard ui"
-    return f"trainyard ui --uri {without_password(result.tracking_uri)}"
+    return f"trainyard ui --uri {without_credentials(result.tracking_uri)}"

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from trainyard.cli.help import print_train_help
-from trainyard.cli.screen import ScreenProgress, print_error, print_result
+from trainyard.cli.screen import ScreenProgress, print_error, print_heading, print_result
 from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, to_run_config
 from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError, TrainyardError
@@ -53,7 +54,9 @@ def train_command(arguments: Sequence[str]) -> int:
     if options.help:
         print_train_help(_config_dir(options))
         return 0
-    flags = [argument for argument in arguments if argument not in options.overrides]
+    flags = list(arguments)
+    for override in reversed(options.overrides):  # from the end: a flag's value may read the same
+        del flags[len(flags) - 1 - flags[::-1].index(override)]
     return _hand_over([*flags, *options.overrides], multirun=options.multirun)
 
 
@@ -73,12 +76,17 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
     if options.help or options.info or options.hydra_help or options.shell_completion:
         prepare_hydra(_config_dir(options))
         return options
+    threads = set()
     for overrides in expand_sweep(options.overrides) if options.multirun else [options.overrides]:
         tree, hydra_section = compose_trees(
             overrides, config_name=options.config_name or PRIMARY, config_dir=_config_dir(options)
         )
         refuse_doors(hydra_section)
-        to_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
+        config = to_run_config(tree)
+        config.tracking.resolve_uri(os.environ, Path.cwd())
+        threads.add(config.training.threads)
+    if len(threads) > 1:
+        raise ConfigError("training.threads: expected one value for all runs of a command, which share a process")
     return options
 
 
@@ -98,6 +106,10 @@ def _parse(arguments: Sequence[str]) -> Namespace:
         raise ConfigError(
             "--config-path: Trainyard's own configs are always found. Add yours by ./conf or --config-dir"
         )
+    if options.cfg and options.multirun:
+        raise ConfigError("--cfg: shows one config, and --multirun has several. Leave one of them out")
+    if options.resolve and not options.cfg:
+        raise ConfigError("--resolve: goes with --cfg job")
     if options.config_dir and not Path(options.config_dir).is_dir():
         raise ConfigError(f"--config-dir: expected a folder with configs, got {options.config_dir!r}, which is none")
     return options
@@ -126,10 +138,15 @@ def _run_job(tree: DictConfig, outcome: _Outcome) -> None:
     job = HydraConfig.get()
     overrides = list(job.overrides.task)
     folder = Path(job.runtime.output_dir)
+    if job.mode == RunMode.MULTIRUN:
+        print_heading(f"Run {job.job.num + 1}: {' '.join(overrides)}")
     try:
         with ScreenProgress() as progress:
             result = run_experiment(to_run_config(tree), folder=folder, progress=progress, overrides=overrides)
         print_result(result)
+    except KeyboardInterrupt:
+        print_error(TrainyardError(f"interrupted: the run is KILLED. Its files are in {os.path.relpath(folder)}"))
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it was is told, and recorded as FAILED with its traceback
         told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
         print_error(told)

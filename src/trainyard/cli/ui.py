@@ -7,10 +7,11 @@ from pathlib import Path
 
 import typer
 
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, TrackingError
 from trainyard.interrupts import signals_raise
-from trainyard.stores import LocalStore, sqlite_path, without_password
+from trainyard.stores import LocalStore
 from trainyard.tracking import server, training_view_url
+from trainyard.uris import absolute_uri, sqlite_path, uri_problem, without_credentials
 
 
 def ui_command(experiment: str | None, uri: str | None, port: int) -> None:
@@ -25,19 +26,22 @@ def ui_command(experiment: str | None, uri: str | None, port: int) -> None:
         ConfigError: If there is no store yet.
         TrackingError: If the store can't be reached or the server does not start.
     """
-    uri = uri or LocalStore().resolve_uri(os.environ, Path.cwd())
+    if uri is not None and (problem := uri_problem(uri)):
+        raise ConfigError(f"--uri: {problem}")
+    uri = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
     if (file := sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):
-        typer.echo(_link(uri, server.latest_experiment(uri, experiment)))
+        typer.echo(_link(without_credentials(uri), server.latest_experiment(uri, experiment)))
         return
     port = server.free_port(port)
     with signals_raise(), server.mlflow_server(uri, port) as running:
-        typer.echo(f"Starting the MLflow UI on {without_password(uri)} ...")
+        typer.echo(f"Starting the MLflow UI on {without_credentials(uri)} ...")
         experiment_id = server.latest_experiment(uri, experiment)
         server.wait_until_ready(running)
         typer.echo(f"{_link(f'http://{server.HOST}:{port}', experiment_id)}\nCtrl-C ends it.")
         running.process.wait()
+        raise TrackingError(f"the MLflow server ended by itself, with code {running.process.returncode}")
 
 
 def _link(address: str, experiment_id: str | None) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from trainyard.errors import TrackingError
+from trainyard.errors import ConfigError, TrackingError
 from trainyard.tracking.store import connect, tracking_errors
 
 HOST = "127.0.0.1"
@@ -120,7 +120,8 @@ def latest_experiment(uri: str, name: str | None) -> str | None:
     """Returns the id of the named experiment, or of that with the latest run; None where there is no run.
 
     Raises:
-        TrackingError: If the store can't be reached, or has no experiment of that name.
+        ConfigError: If the store has no experiment of that name.
+        TrackingError: If the store can't be reached.
     """
     with tracking_errors(uri):
         client = connect(uri)
@@ -128,7 +129,7 @@ def latest_experiment(uri: str, name: str | None) -> str | None:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 names = ", ".join(sorted(found.name for found in client.search_experiments()))
-                raise TrackingError(f"there is no experiment {name!r} in the store. Available: {names}")
+                raise ConfigError(f"--experiment: there is no experiment {name!r} in the store. Available: {names}")
             return str(experiment.experiment_id)
         ids = [experiment.experiment_id for experiment in client.search_experiments()]
         runs = client.search_runs(ids, order_by=["attributes.start_time DESC"], max_results=1)

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from trainyard.errors import TrackingError
-from trainyard.stores import sqlite_path, without_password
+from trainyard import provenance
+from trainyard.errors import TrackingError, TrainyardError
 from trainyard.tracking.view import SHARE_KEY, experiment_tags
+from trainyard.uris import sqlite_path, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,9 +46,6 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
     Raises:
         TrackingError: If the store can't be reached, or the experiment was deleted.
     """
-    if uri.startswith("http"):
-        for variable, value in _HTTP_DEFAULTS.items():
-            os.environ.setdefault(variable, value)
     with _first_contact(uri), tracking_errors(uri):
         client = connect(uri)
         found = client.get_experiment_by_name(experiment)
@@ -56,7 +54,7 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
             return client, client.create_experiment(experiment, location, experiment_tags(experiment, notes))
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"{without_password(uri)}: the experiment {experiment!r} was deleted there. Restore it "
+            f"{without_credentials(uri)}: the experiment {experiment!r} was deleted there. Restore it "
             f"(mlflow experiments restore --experiment-id {found.experiment_id}), or set tracking.experiment"
         )
     return client, found.experiment_id
@@ -68,6 +66,9 @@ def connect(uri: str) -> MlflowClient:
     MLflow's and Alembic's lines are kept off the screen (what fails is raised too), MLflow's usage reports at home.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    if uri.startswith("http"):
+        for variable, value in _HTTP_DEFAULTS.items():
+            os.environ.setdefault(variable, value)
 
     from mlflow import MlflowClient
 
@@ -81,13 +82,13 @@ def tracking_errors(uri: str) -> Iterator[None]:
     """Turns whatever MLflow raises while it talks to the store into a TrackingError that shows no password."""
     try:
         yield
-    except TrackingError:
+    except TrainyardError:
         raise
     except Exception as error:
         first_line = next(iter(str(error).splitlines()), "")
         raise TrackingError(
-            f"the tracking store {without_password(uri)} can't be used: "
-            f"{type(error).__name__}: {without_password(first_line)}"
+            f"the tracking store {without_credentials(uri)} can't be used: "
+            f"{type(error).__name__}: {without_credentials(first_line)}"
         ) from error
 
 
@@ -106,7 +107,11 @@ def training_view_url(address: str, experiment_id: str) -> str:
 def _first_contact(uri: str) -> Iterator[None]:
     file = sqlite_path(uri)
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir()) / f"trainyard-{os.getuid()}-{name}.lock"
+    lock = (
+        Path(f"{file}.lock")
+        if file
+        else Path(tempfile.gettempdir()) / f"trainyard-{provenance.user_name()}-{name}.lock"
+    )
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=LOCK_SECONDS):

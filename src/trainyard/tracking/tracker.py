@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 from trainyard.errors import TrackingError
 from trainyard.progress import Progress
 from trainyard.schema import RunConfig
-from trainyard.stores import URI_VARIABLE, without_password
+from trainyard.stores import URI_VARIABLE
 from trainyard.tracking.store import open_store, tracking_errors
+from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
     import keras
@@ -98,48 +99,40 @@ class Tracker:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Logs the flattened config; what MLflow can't hold is left to the artifact."""
-        from mlflow.entities import Param
 
-        written = {_key(key): value if isinstance(value, str) else json.dumps(value) for key, value in params.items()}
-        kept = [Param(key, value) for key, value in written.items() if len(value) <= _LONGEST_PARAM]
-        self._attempt(lambda client, run_id: client.log_batch(run_id, params=kept))
+        def log(client: MlflowClient, run_id: str) -> None:
+            from mlflow.entities import Param
+
+            written = {key: value if isinstance(value, str) else json.dumps(value) for key, value in params.items()}
+            kept = [Param(_key(key), value) for key, value in written.items() if len(value) <= _LONGEST_PARAM]
+            client.log_batch(run_id, params=kept)
+
+        self._attempt(log)
 
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
         """Logs metrics in one call, at an epoch counted from 1, or once for the whole run."""
-        from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        batch = [Metric(_key(key), float(value), now, epoch or 0) for key, value in metrics.items()]
-        self._attempt(lambda client, run_id: client.log_batch(run_id, metrics=batch))
+        def log(client: MlflowClient, run_id: str) -> None:
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            client.log_batch(run_id, [Metric(_key(key), float(metrics[key]), now, epoch or 0) for key in metrics])
+
+        self._attempt(log)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags, cut to the length that MLflow holds."""
-        from mlflow.entities import RunTag
 
-        batch = [RunTag(key, value) for key, value in _cut(tags).items()]
-        self._attempt(lambda client, run_id: client.log_batch(run_id, tags=batch))
+        def log(client: MlflowClient, run_id: str) -> None:
+            from mlflow.entities import RunTag
+
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in _cut(tags).items()])
+
+        self._attempt(log)
 
     def log_inputs(self, inputs: list[DatasetInput]) -> None:
         """Logs the splits of the data set that the run used."""
-        from mlflow.entities import Dataset, InputTag
-        from mlflow.entities import DatasetInput as Input
-
-        entities = [
-            Input(
-                Dataset(
-                    name=split.name,
-                    digest=split.digest[:36],
-                    source_type="local",
-                    source=json.dumps({"uri": split.source}),
-                    profile=json.dumps(
-                        {"images": split.images, "image_shape": split.image_shape, "classes": split.classes}
-                    ),
-                ),
-                [InputTag("mlflow.data.context", split.context)],
-            )
-            for split in inputs
-        ]
-        self._attempt(lambda client, run_id: client.log_inputs(run_id, entities))
+        self._attempt(lambda client, run_id: client.log_inputs(run_id, [_entity(split) for split in inputs]))
 
     def log_folder(self) -> None:
         """Uploads the run folder as the run's artifacts."""
@@ -158,8 +151,14 @@ class Tracker:
             self._attempt(lambda client, run_id: self._log_model(client, run_id, model, spec))
 
     def end(self, status: str) -> None:
-        """Closes the run with a status."""
+        """Closes the run with a status. After a failure of the store this is still tried, and the status is FAILED."""
+        failure, self.failure = self.failure, None
+        if failure:
+            self.set_tags({"error": str(failure)})
+            status = "FAILED" if status == "FINISHED" else status
+        self.failure = None
         self._attempt(lambda client, run_id: client.set_terminated(run_id, status))
+        self.failure = failure or self.failure
 
     def _log_model(self, client: MlflowClient, run_id: str, model: keras.Model, spec: DataSpec) -> None:
         import mlflow
@@ -233,19 +232,34 @@ def open_tracker(
     tracker = Tracker(config, folder, progress)
     try:
         if uri is not None:
+            progress.stage("open")
             tracker.start(uri, tags, params)
         yield tracker
         tracker.end("FINISHED")
     except BaseException as error:
-        (folder / "error.txt").write_text(without_password(traceback.format_exc()))
-        tracker.set_tags({"error": without_password(f"{type(error).__name__}: {error}")})
+        (folder / "error.txt").write_text(without_credentials(traceback.format_exc()))
+        tracker.set_tags({"error": without_credentials(f"{type(error).__name__}: {error}")})
         killed = isinstance(error, KeyboardInterrupt)
-        if not killed:
-            tracker.log_folder()
+        tracker.log_folder()
         tracker.end("KILLED" if killed else "FAILED")
         raise
     if tracker.failure:
         raise TrackingError(f"{tracker.failure}. Nothing is lost: {folder} holds the whole run")
+
+
+def _entity(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
+    """Returns MLflow's form of a split."""
+    from mlflow.entities import Dataset, InputTag
+    from mlflow.entities import DatasetInput as Entity
+
+    dataset = Dataset(
+        name=split.name,
+        digest=split.digest[:36],
+        source_type="local",
+        source=json.dumps({"uri": split.source}),
+        profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
+    )
+    return Entity(dataset, [InputTag("mlflow.data.context", split.context)])
 
 
 def _key(key: str) -> str:

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from trainyard import provenance
+
+
+def _git(*arguments: str) -> None:
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=trunk"]
+    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+
+def test_outside_a_checkout_there_is_no_commit():
+    assert provenance.read_git_state(Path.cwd()) is None
+
+
+def test_what_runs_write_makes_no_checkout_dirty():
+    _git("init", "-q")
+    Path("code.py").write_text("x\n")
+    _git("add", ".")
+    _git("commit", "-qm", "first")
+    for name in ("outputs/a/b", "multirun/a", "mlartifacts/a"):
+        Path(name).mkdir(parents=True)
+        Path(name, "file").write_text("x")
+    Path("mlflow.db").write_text("x")
+    assert not provenance.read_git_state(Path.cwd()).dirty
+    Path("sub").mkdir()
+    Path("new.py").write_text("x")
+    state = provenance.read_git_state(Path("sub"))
+    assert (state.dirty, state.untracked, state.branch) == (True, ("new.py",), "trunk")
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch):
+    def nameless():
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert provenance.user_name() == str(os.getuid())
+
+
+def test_the_process_and_its_command_are_told():
+    program = "from trainyard import provenance; print(provenance.describe_process(), provenance.command_line())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "'pid'" in done.stdout
+    assert "import provenance" in done.stdout
+
+
+def test_versions_are_those_installed():
+    import numpy as np
+
+    versions = provenance.installed_versions()
+    assert versions["numpy"] == np.__version__
+    assert set(provenance.REPORTED_PACKAGES) <= set(versions)

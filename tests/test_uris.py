@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainyard.errors import ConfigError
+from trainyard.stores import LocalStore, NoStore, ServerStore
+from trainyard.uris import absolute_uri, uri_problem, without_credentials
+
+HERE = Path("/here")
+
+
+@pytest.mark.parametrize(
+    ("shown", "uri"),
+    [
+        ("http://***@host:1/x", "http://ada:canary@host:1/x"),
+        ("http://***@host", "http://ada:p@canary@host"),
+        ("http://***@host", "http://canary@host"),
+        ("postgresql://***@host/db", "postgresql://ada:p/canary@host/db"),
+        ("postgresql://h/db?user=a&password=***", "postgresql://h/db?user=a&password=canary"),
+        ("error at http://***@h then http://plain", "error at http://a:canary@h then http://plain"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("http://host:5000", "http://host:5000"),
+    ],
+)
+def test_no_credential_is_shown(shown, uri):
+    assert without_credentials(uri) == shown
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://h:1", "https://h", "sqlite:////a.db", "postgresql+psycopg2://h/db", "mysql://h/d"]
+)
+def test_stores_that_mlflow_has_are_taken(uri):
+    assert uri_problem(uri) is None
+
+
+@pytest.mark.parametrize("uri", ["", "h", "./mlruns", "file:///x", "http://", "sqlite://x.db", "ftp://x"])
+def test_others_are_refused(uri):
+    assert uri_problem(uri).startswith("expected http://...")
+
+
+def test_a_sqlite_file_is_made_absolute():
+    assert absolute_uri("sqlite:///rel.db", HERE) == "sqlite:////here/rel.db"
+    assert absolute_uri("sqlite:////abs.db", HERE) == "sqlite:////abs.db"
+    assert absolute_uri("http://h", HERE) == "http://h"
+
+
+def test_the_store_is_the_first_that_is_named():
+    environment = {"MLFLOW_TRACKING_URI": "http://env"}
+    assert LocalStore(uri="http://config").resolve_uri(environment, HERE) == "http://config"
+    assert LocalStore().resolve_uri(environment, HERE) == "http://env"
+    assert LocalStore().resolve_uri({}, HERE) == "sqlite:////here/mlflow.db"
+    assert ServerStore().resolve_uri(environment, HERE) == "http://env"
+    assert NoStore().resolve_uri(environment, HERE) is None
+    with pytest.raises(ConfigError, match="expected the address of a tracking server"):
+        ServerStore().resolve_uri({}, HERE)
+    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI: expected http://..., .* got './mlruns'"):
+        LocalStore().resolve_uri({"MLFLOW_TRACKING_URI": "./mlruns"}, HERE)
