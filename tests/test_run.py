@@ -225,7 +225,7 @@ def test_without_tracking_mlflow_is_not_imported():
     program = (
         "import sys; from trainyard import compose_config, run_experiment\n"
         "run_experiment(compose_config(['tracking=off', 'dataset.limit=50', 'model.hidden_units=[4]', 'training.epochs=1']))\n"
-        "assert 'mlflow' not in sys.modules and 'pandas' not in sys.modules"
+        "assert 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
