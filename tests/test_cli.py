@@ -91,7 +91,7 @@ def test_failed_work_ends_with_1_and_points_to_the_traceback():
     done = trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
     assert done.returncode == 1
     assert "error training broke down in epoch 1" in done.stderr
-    assert "the traceback is in outputs/tiny/" in done.stderr
+    assert "the run is FAILED. Its files are in outputs/tiny/" in done.stderr
     assert "Traceback" not in done.stderr
     assert [run.info.status for run in runs()] == ["FAILED"]
 

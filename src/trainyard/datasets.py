@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.errors import DatasetError
+from trainyard.errors import DatasetError, in_one_line
 from trainyard.idx import IdxFile, read_idx, read_npz_member
 from trainyard.images import Dataset, DataSpec, Split, hold_out_validation, limit_dataset, stratified_sample
 from trainyard.registry import register_dataset
@@ -228,7 +228,7 @@ def _download_verified(file: IdxFile, cache: Path, mirrors: list[str], progress:
                 )
                 images = read_idx(path, file)
             except (requests.RequestException, OSError, ValueError, DatasetError) as error:
-                failures.append(f"  {url}: {_in_one_line(error, beside)}")
+                failures.append(f"  {url}: {in_one_line(error).replace(beside + os.sep, '')}")
                 continue
             path.replace(cache / path.name)
             return images
@@ -239,11 +239,3 @@ def _download_verified(file: IdxFile, cache: Path, mirrors: list[str], progress:
         f"{DATA_VARIABLE} to it; copy them into {cache}; name a mirror you can reach, dataset.mirrors=[https://...]; "
         "or use dataset=digits, which needs no download"
     )
-
-
-def _in_one_line(error: Exception, folder: str) -> str:
-    """Shortens an error of the network stack to its last cause, without the temporary folder it happened in."""
-    text = str(error).replace(f"{folder}{os.sep}", "")
-    if "Caused by" in text:
-        text = text.rsplit("Caused by", 1)[1].strip("() ")
-    return " ".join(text.split())[:200]

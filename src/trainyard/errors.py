@@ -57,3 +57,11 @@ class Terminated(KeyboardInterrupt):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
         self.exit_code = 128 + signal_number
+
+
+def in_one_line(error: BaseException) -> str:
+    """Returns what an error says in at most one line, one of the network stack by its last cause."""
+    text = str(error)
+    if "Caused by" in text:
+        text = text.rsplit("Caused by", 1)[1].strip().removesuffix(")")
+    return " ".join(text.split())[:300] or type(error).__name__

@@ -151,6 +151,7 @@ def _run_job(tree: DictConfig, outcome: _Outcome) -> None:
         told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
         print_error(told)
         if (folder / "error.txt").exists():
-            print_error(TrainyardError(f"the traceback is in {os.path.relpath(folder / 'error.txt')}"))
+            traceback = "" if told is error else ", the traceback in error.txt"
+            print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{traceback}"))
         outcome.exit_code = told.exit_code
         outcome.failed.append(" ".join(overrides) or "(no overrides)")

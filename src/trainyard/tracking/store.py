@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from trainyard import provenance
-from trainyard.errors import TrackingError, TrainyardError
+from trainyard.errors import TrackingError, TrainyardError, in_one_line
 from trainyard.tracking.view import SHARE_KEY, experiment_tags
 from trainyard.uris import sqlite_path, without_credentials
 
@@ -85,10 +85,9 @@ def tracking_errors(uri: str) -> Iterator[None]:
     except TrainyardError:
         raise
     except Exception as error:
-        first_line = next(iter(str(error).splitlines()), "")
         raise TrackingError(
-            f"the tracking store {without_credentials(uri)} can't be used: "
-            f"{type(error).__name__}: {without_credentials(first_line)}"
+            f"the tracking store {without_credentials(uri)} can't be used: {without_credentials(in_one_line(error))}. "
+            "Start it, name another (tracking.uri, MLFLOW_TRACKING_URI), or log nothing (tracking=off)"
         ) from error
 
 

@@ -197,7 +197,7 @@ class Tracker:
                 action(self._client, self.run_id)
         except TrackingError as error:
             self.failure = error
-            self._progress.detail(f"{error}. The run goes on; its folder {self.folder} will hold everything")
+            self._progress.detail(f"{error}. The run goes on, and its folder will hold everything: {self.folder}")
 
 
 @contextlib.contextmanager
