@@ -21,7 +21,7 @@ from trainyard.checks import describe_type
 from trainyard.conffiles import choices, conf_folders, groups
 from trainyard.errors import ConfigError
 from trainyard.registry import components, did_you_mean, unknown
-from trainyard.schema import COMPONENT_GROUPS, RunConfig, rule_of
+from trainyard.schema import RunConfig, rule_of
 
 
 @contextlib.contextmanager
@@ -60,7 +60,7 @@ def _unreadable_file(config_dir: Path | None) -> str:
 def _missing_config(error: MissingConfigException, config_dir: Path | None) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
-        return f"{_without_advice(str(error))}"
+        return _without_advice(str(error))
     if group not in groups(config_dir):
         return unknown(group, "unknown config group", group, groups(config_dir))
     return unknown(group, f"unknown {group}", name, choices(group, config_dir))
@@ -90,7 +90,7 @@ def unknown_key(path: str, names: Iterable[str]) -> str:
     section, _, key = path.rpartition(".")
     names = sorted(names)
     message = f"{path}: unknown key {key!r}."
-    owners = [name for name, component in components(section).items() if key in field_names(component)]
+    owners = [name for name, component in components(section).items() if key in _field_names(component)]
     if path == "experiment":
         return f"{message} A recipe begins with the line '# @package _global_'; this one seems to lack it"
     if owners:
@@ -102,7 +102,7 @@ def unknown_key(path: str, names: Iterable[str]) -> str:
     return f"{message} {'Keys of ' + section if section else 'Keys'}: {', '.join(names)}"
 
 
-def field_names(owner: type) -> list[str]:
+def _field_names(owner: type) -> list[str]:
     """Returns the names of a dataclass's fields."""
     return [spec.name for spec in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
 
@@ -113,7 +113,7 @@ def _known_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str]:
     for spec in dataclasses.fields(owner):
         path, kind = prefix + spec.name, hints[spec.name]
         yield path
-        for section in components(path).values() if path in COMPONENT_GROUPS else [kind]:
+        for section in components(path).values() or [kind]:
             if dataclasses.is_dataclass(section):
                 yield from _known_paths(section, f"{path}.")
 
