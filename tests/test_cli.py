@@ -67,6 +67,8 @@ def test_a_mistake_ends_with_2_and_creates_nothing():
         (["train", "--config-path", "x"], "--config-path: "),
         (["train", "--config-dir", "x"], "--config-dir: expected a folder with configs, got 'x'"),
         (["train", "+hydra.callbacks.x._target_=os.getcwd"], "hydra.callbacks: refused"),
+        (["train", "--info", "config", "hydra.searchpath=[pkg://json]"], "hydra.searchpath: refused"),
+        (["train", "--hydra-help", "+hydra.callbacks.x._target_=os.getcwd"], "hydra.callbacks: refused"),
         (["train", "-m", "seed=1,-1"], "seed: expected a whole number at least 0"),
         (["train", "tracking=server"], "tracking.uri: expected the address of a tracking server"),
         (["train", "--nonsense"], "unrecognized arguments: --nonsense"),

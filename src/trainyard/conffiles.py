@@ -33,8 +33,7 @@ def conf_folders(config_dir: Path | None = None) -> list[Path]:
 def choices(group: str, config_dir: Path | None = None) -> list[str]:
     """Returns what can be chosen in a group, sorted: YAML files and registered components."""
     files = {path.stem for folder in conf_folders(config_dir) for path in (folder / group).glob("*.yaml")}
-    registered = set(components(group)) if group in COMPONENT_GROUPS else set()
-    return sorted(files | registered)
+    return sorted(files | set(components(group)))
 
 
 def groups(config_dir: Path | None = None) -> list[str]:

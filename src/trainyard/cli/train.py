@@ -73,7 +73,7 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         ConfigError: If a flag is refused or a config is wrong.
     """
     options = _parse(arguments)
-    if options.help or options.info or options.hydra_help or options.shell_completion:
+    if options.help or options.shell_completion:  # --info and --hydra-help compose too, so they are checked
         prepare_hydra(_config_dir(options))
         return options
     threads = set()
