@@ -1,19 +1,17 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from trainyard import runtime
 from trainyard.datasets import load_dataset
+from trainyard.epochs import EpochPlan
 from trainyard.errors import TrainingError
+from trainyard.fitting import batches
 from trainyard.images import Split
 from trainyard.progress import Progress
 from trainyard.provenance import digest_weights
-from trainyard.training import batches, compile_model, epoch_permutation, steps_per_epoch, train
+from trainyard.training import compile_model, train
 
 
 class Listener(Progress):
@@ -35,7 +33,8 @@ def _train(config, progress=None, log_epoch=lambda epoch, metrics: None):
 
 
 def test_an_epoch_order_hangs_on_seed_and_epoch_alone():
-    orders = [tuple(epoch_permutation(seed, epoch, 50)) for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]]
+    plans = [EpochPlan(epochs=2, batch_size=8, seed=seed) for seed in (0, 1)]
+    orders = [tuple(plans[seed].order(epoch, 50)) for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]]
     assert orders[0] == orders[3]
     assert len(set(orders)) == 3
     assert all(sorted(order) == list(range(50)) for order in orders)
@@ -66,21 +65,21 @@ def test_training_reports_every_epoch_and_learns(keras, tiny):
     assert result.history[-1]["loss/train"] < result.history[0]["loss/train"]
     assert result.history == [metrics for _, metrics in logged] == [metrics for _, _, metrics in listener.epochs]
     assert listener.steps[-1] == (4, 8, 8)
-    assert (result.engine, result.best_epoch) == ("fit", None)
+    assert (result.engine, result.best_epoch) == ("compiled", None)
+    assert result.compile_seconds > 0
 
 
-def test_each_epoch_sees_its_own_order(keras, tiny, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        "trainyard.training.epoch_permutation", lambda *key: seen.append(key) or epoch_permutation(*key)
-    )
-    _train(tiny("training.epochs=3", "seed=5"))
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+def test_each_epoch_sees_its_own_order(keras, tiny, monkeypatch, engine):
+    seen, order = [], EpochPlan.order
+    monkeypatch.setattr(EpochPlan, "order", lambda plan, *key: seen.append((plan.seed, *key)) or order(plan, *key))
+    _train(tiny("training.epochs=3", "seed=5", f"training.engine={engine}"))
     assert seen == [(5, 0, 300), (5, 1, 300), (5, 2, 300)]
 
 
 def test_the_loss_of_a_step_is_that_of_plain_keras_on_the_same_order(keras, tiny):
     """The input pipeline and multi-step execution change nothing: weights equal those of train_on_batch."""
-    config = tiny("training.epochs=2", "optimizer=sgd")
+    config = tiny("training.epochs=2", "optimizer=sgd", "training.engine=fit")
     model, _ = _train(config)
     runtime.configure_tensorflow(config.seed, None)
     dataset = load_dataset(config.dataset, config.seed)
@@ -88,7 +87,7 @@ def test_the_loss_of_a_step_is_that_of_plain_keras_on_the_same_order(keras, tiny
     compile_model(plain, config, steps=1)
     plain.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
     for epoch in range(2):
-        order = epoch_permutation(config.seed, epoch, len(dataset.train))
+        order = EpochPlan(2, 32, config.seed).order(epoch, len(dataset.train))
         for start in range(0, len(order), 32):
             chosen = dataset.train.take(order[start : start + 32])
             plain.train_on_batch(chosen.images / np.float32(16), chosen.labels)
@@ -128,7 +127,7 @@ def test_broken_weights_are_found_under_a_finite_loss(keras, tiny):
                 weights[1][0] = np.nan
                 model.set_weights(weights)
 
-    config = tiny("training.epochs=3", "model.activation=relu")
+    config = tiny("training.epochs=3", "model.activation=relu", "training.engine=fit")
     runtime.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
@@ -136,33 +135,9 @@ def test_broken_weights_are_found_under_a_finite_loss(keras, tiny):
         train(model, dataset, config, Poison(), lambda epoch, metrics: None)
 
 
-def test_the_same_seed_gives_the_same_bits_in_two_processes(tiny):
-    """Another thread count changes nothing either, as long as XLA is off and oneDNN on."""
-    digests = [_digest_elsewhere(seed, threads) for seed, threads in [(3, 2), (3, 2), (3, 1), (4, 2)]]
-    assert digests[0] == digests[1] == digests[2] != digests[3]
-
-
-def _digest_elsewhere(seed: int, threads: int) -> str:
-    program = f"""
-import json
-from trainyard import compose_config, run_experiment, provenance
-config = compose_config(["dataset.limit=200", "model.dropout=0.2", "training.epochs=2", "tracking=off",
-                         "seed={seed}", "training.threads={threads}"])
-print(json.dumps(provenance.digest_weights(run_experiment(config).model)))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_threads_are_fixed_once_tensorflow_runs(keras, tiny):
-    _train(tiny())
-    with pytest.raises(TrainingError, match=r"training\.threads: expected \d+, with which TensorFlow runs already"):
-        runtime.configure_tensorflow(0, 64)
-
-
 def test_steps_count_the_short_batch(tiny):
     config = tiny()
-    assert steps_per_epoch(load_dataset(config.dataset, 0), config) == 10
+    assert EpochPlan(1, config.training.batch_size, 0).steps(len(load_dataset(config.dataset, 0).train)) == 10
 
 
 def test_the_digest_of_weights_depends_on_every_weight(keras, tiny):

@@ -26,7 +26,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from trainyard import augmentation, datasets, debug, models, optimizers, stores
 from trainyard.checks import validate
@@ -235,17 +235,34 @@ def hash_config(config: RunConfig) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
+def config_differences(before: RunConfig, after: RunConfig) -> list[str]:
+    """Returns a line per value that makes two configs compute different things: ``'seed: 1, was 0'``."""
+
+    def flat(config: RunConfig) -> dict[str, Any]:
+        sections = {section: _identity(getattr(config, section)) for section in HASHED_SECTIONS}
+        return {"seed": config.seed, **_flatten(sections)}
+
+    old, new = flat(before), flat(after)
+    return [
+        f"{path}: {new.get(path, 'absent')}, was {old.get(path, 'absent')}"
+        for path in {**new, **old}
+        if new.get(path, MISSING) != old.get(path, MISSING)
+    ]
+
+
 def flatten_config(config: RunConfig) -> dict[str, Any]:
     """Returns the config as one mapping of dotted paths to values, lists kept whole."""
+    return _flatten(to_tree(config))
 
-    def walk(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-        for key, value in tree.items():
-            if isinstance(value, dict) and value:
-                yield from walk(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value
 
-    return dict(walk(to_tree(config), ""))
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _identity(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dataclass

@@ -15,6 +15,7 @@ from trainyard.compose import flatten_config, hash_config
 from trainyard.images import Dataset
 from trainyard.outcome import Outcome
 from trainyard.report import ReportPage
+from trainyard.resume import FOLDER_TAG
 from trainyard.schema import RunConfig
 from trainyard.tracking import DatasetInput
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[str, str]:
+def tags_at_start(config: RunConfig, folder: Path, git: provenance.GitState | None) -> dict[str, str]:
     """Returns the tags that are known before anything was done."""
     tags = {
         **config.tracking.tags,
@@ -30,6 +31,8 @@ def tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[st
         "trainyard.version": version("trainyard"),
         "config_hash": hash_config(config),
         "seed": str(config.seed),
+        "determinism": config.training.determinism,
+        FOLDER_TAG: str(folder),
         "command": provenance.command_line(),
         "mlflow.user": provenance.user_name(),
         "mlflow.source.name": "trainyard",
@@ -37,6 +40,8 @@ def tags_at_start(config: RunConfig, git: provenance.GitState | None) -> dict[st
         "mlflow.note.content": config.notes,
         **provenance.describe_process(),
     }
+    if config.resume:
+        tags["resumed_from"] = config.resume
     if config.sweep.name:
         tags["sweep_id"] = config.sweep.name
     if git:
@@ -62,7 +67,7 @@ def tags_at_end(outcome: Outcome) -> dict[str, str]:
         "dataset_digest": outcome.dataset.digest,
         "weights_digest": provenance.digest_weights(outcome.model),
         "engine": f"{training.engine}: {training.engine_reason}",
-        "xla": "off: Keras's own loop runs without it",
+        "xla": str(training.xla),
         "threads": str(outcome.machine["threads"]),
         "mlflow.note.content": note.strip(),
         "mlflow.loggedArtifacts": f'[{{"path": "{artifacts.PER_CLASS_TABLE}", "type": "table"}}]',

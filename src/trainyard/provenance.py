@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from trainyard.runtime import available_cores
+from trainyard.runtime import available_cores, uses_onednn
 
 if TYPE_CHECKING:
     import keras
@@ -127,14 +127,27 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": gpus,
         "threads": threads,
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
+        "onednn": uses_onednn(),
     }
 
 
 def describe_process() -> dict[str, str]:
     """Returns host, pid and start (UTC) of this process: together they tell it from every other, past or present."""
-    started = datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="milliseconds")
-    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": started}
+    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _started(psutil.Process())}
+
+
+def is_alive(pid: str, started: str) -> bool:
+    """Tells whether a process of this host that `describe_process` described still runs.
+
+    Args:
+        pid: Its number, which another process may have by now.
+        started: When it started, which that one has not.
+    """
+    try:
+        process = psutil.Process(int(pid))
+        return _started(process) == started and process.status() != psutil.STATUS_ZOMBIE
+    except (ValueError, psutil.Error):
+        return False
 
 
 def user_name() -> str:
@@ -163,6 +176,10 @@ def digest_weights(model: keras.Model) -> str:
         sha.update(f"{weight.shape} {weight.dtype}".encode())
         sha.update(weight.tobytes())
     return sha.hexdigest()
+
+
+def _started(process: psutil.Process) -> str:
+    return datetime.fromtimestamp(process.create_time(), UTC).isoformat(timespec="milliseconds")
 
 
 def _cpu_model() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainyard import artifacts, facts, provenance, runtime
 from trainyard.checks import validate
@@ -20,9 +21,13 @@ from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome, RunResult
 from trainyard.progress import Progress
 from trainyard.report import write_report
+from trainyard.resume import load_earlier, plan_checkpoints
 from trainyard.schema import RunConfig
 from trainyard.tracking import open_tracker
 from trainyard.training import train
+
+if TYPE_CHECKING:
+    import keras
 
 
 def run_experiment(
@@ -31,6 +36,7 @@ def run_experiment(
     folder: Path | str | None = None,
     progress: Progress | None = None,
     overrides: Sequence[str] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> RunResult:
     """Trains and evaluates the model that a config describes, and logs all of it to MLflow.
 
@@ -39,6 +45,7 @@ def run_experiment(
         folder: Where the run's files go, new or empty; None: a new folder under ``outputs/<name>/``.
         progress: Told of what goes on; None: silence.
         overrides: The overrides that the config was composed with, for the record.
+        callbacks: Keras callbacks of your own. One that wants every batch makes Keras's own loop the engine.
 
     Returns:
         The trained model, its scores, and where everything is.
@@ -58,16 +65,21 @@ def run_experiment(
     validate(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
     clock = StageClock(progress := progress or Progress())
+    earlier = load_earlier(config, uri)
     folder = artifacts.make_folder(Path(folder) if folder else Path("outputs") / config.name / unique_name())
     git = provenance.read_git_state(Path.cwd())
     artifacts.write_origin(folder, config, overrides, git)
-    tags, params = facts.tags_at_start(config, git), facts.config_params(config)
+    tags, params = facts.tags_at_start(config, folder, git), facts.config_params(config)
 
     with signals_raise(), open_tracker(config, folder, progress, uri, tags=tags, params=params) as run:
         with clock.stage("start"):
-            runtime.import_tensorflow()
-            machine = provenance.describe_machine(runtime.configure_tensorflow(config.seed, config.training.threads))
+            threads, determinism = config.training.threads, config.training.determinism
+            runtime.import_tensorflow(threads)
+            seed = earlier.checkpoint.identity.seed if earlier else runtime.draw_seed(config.seed, determinism)
+            threads = runtime.configure_tensorflow(seed, threads, determinism)
+            machine = provenance.describe_machine(threads)
             artifacts.write_machine(folder, machine)
+            run.set_tags({"drawn_seed": str(seed), "threads": str(threads)})
 
         with clock.stage("load"):
             dataset = load_dataset(config.dataset, config.seed, progress=progress.downloads)
@@ -82,7 +94,21 @@ def run_experiment(
             run.log_params(facts.model_params(model))
 
         with clock.stage("train"):
-            training = train(model, dataset, config, progress, lambda epoch, metrics: run.log_metrics(metrics, epoch))
+            checkpoints = plan_checkpoints(config, dataset, folder, seed, earlier)
+            for line in earlier.describe() if earlier else ():
+                progress.detail(line)
+            for epoch, metrics in enumerate(checkpoints.history, start=1):
+                run.log_metrics(metrics, epoch)
+            training = train(
+                model,
+                dataset,
+                config,
+                progress,
+                lambda epoch, metrics: run.log_metrics(metrics, epoch),
+                seed=seed,
+                callbacks=callbacks,
+                checkpoints=checkpoints,
+            )
         clock.split("train", compile=training.compile_seconds, train=training.train_seconds)
 
         with clock.stage("evaluate"):

@@ -1,17 +1,20 @@
 """TensorFlow as a run wants it: imported quietly, with its threads and its seeds.
 
-Before it: errors. After it: training, run.
+Before it: errors, xla_cache. After it: training, run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import secrets
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from trainyard.errors import TrainingError
+from trainyard.xla_cache import prepare_cache
 
 
 def available_cores() -> int:
@@ -19,17 +22,21 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def import_tensorflow() -> None:
+def import_tensorflow(threads: int | None = None) -> None:
     """Imports TensorFlow and Keras, with what they say of themselves kept off the screen.
 
     The first lines of TensorFlow's C++ libraries go to the file descriptor whatever the log level is, so that is
     turned away for the time of the import. If the import fails they are shown.
+
+    Args:
+        threads: How many will be used; None: one per core. What XLA compiles is kept for each number apart.
 
     Raises:
         TrainingError: If TensorFlow can't be imported, or Keras runs on another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    prepare_cache(threads or available_cores())
     try:
         with _stderr_held_back():
             import absl.logging
@@ -42,6 +49,7 @@ def import_tensorflow() -> None:
             f"TensorFlow can't be imported: {error}. Install it again: pip install tensorflow"
         ) from error
     absl.logging.set_verbosity(absl.logging.ERROR)
+    tf.get_logger().setLevel(logging.ERROR)  # warns of retracing when several runs share a process
     if keras.backend.backend() != "tensorflow":
         raise TrainingError(
             f"expected Keras on TensorFlow, got the backend {keras.backend.backend()!r}. "
@@ -49,40 +57,66 @@ def import_tensorflow() -> None:
         )
 
 
-def configure_tensorflow(seed: int, threads: int | None) -> int:
+def uses_onednn() -> bool:
+    """Tells whether TensorFlow's operations come from oneDNN, as they do unless the environment says otherwise."""
+    return os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+
+
+def draw_seed(seed: int, determinism: str) -> int:
+    """Returns what initial weights, order and dropout are drawn from: the seed, or where nothing is fixed a new one."""
+    return secrets.randbits(32) if determinism == "off" else seed
+
+
+def configure_tensorflow(seed: int, threads: int | None, determinism: str = "seeded") -> int:
     """Sets the threads and all seeds (Python, NumPy, TensorFlow), and drops what an earlier run left in Keras.
 
     Args:
         seed: For initial weights and dropout; 0 to 2**32 - 1.
         threads: Within and across operations; None: those in force where TensorFlow runs already, else one per core.
+        determinism: ``training.determinism``; strict refuses operations that have no repeatable implementation, and
+            computes each operation with one thread: some sum up in another order with four than with two.
 
     Returns:
-        The number of threads that is now in force.
+        The number of threads within an operation that is now in force; results may depend on it.
 
     Raises:
-        TrainingError: If TensorFlow runs already, with another number of threads.
+        TrainingError: If TensorFlow runs already, with another number of threads, or strictness can't be had.
     """
     import keras
     import tensorflow as tf
 
-    wanted = threads or available_cores()
+    strict = determinism == "strict"
+    if strict:
+        if not uses_onednn():
+            raise TrainingError(
+                "training.determinism: strict computes with oneDNN, and TF_ENABLE_ONEDNN_OPTS=0 turns it off. Unset it"
+            )
+        tf.config.experimental.enable_op_determinism()
     threading = tf.config.threading
-    for read, write in (
-        (threading.get_intra_op_parallelism_threads, threading.set_intra_op_parallelism_threads),
-        (threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads),
-    ):
-        try:
-            write(wanted)
-        except RuntimeError as error:  # TensorFlow runs already; 0 stands for its choice, all cores
-            in_force = read() or available_cores()
-            if threads is not None and in_force != threads:
-                raise TrainingError(
-                    f"training.threads: expected {in_force}, with which TensorFlow runs already, got {threads}. "
-                    "Start a new process, or leave training.threads out"
-                ) from error
-            wanted = in_force
+    _pin(threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads, threads)
+    within = _pin(
+        threading.get_intra_op_parallelism_threads,
+        threading.set_intra_op_parallelism_threads,
+        1 if strict else threads,
+    )
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
+    return within
+
+
+def _pin(read: Callable[[], int], write: Callable[[int], None], threads: int | None) -> int:
+    """Sets a number of threads and returns it; where TensorFlow runs already, the one that is in force."""
+    wanted = threads or available_cores()
+    try:
+        write(wanted)
+    except RuntimeError as error:
+        in_force = read() or available_cores()  # 0 stands for TensorFlow's choice, all cores
+        if threads is not None and in_force != threads:
+            raise TrainingError(
+                f"training.threads: expected {in_force}, with which TensorFlow runs already, got {threads} (strict "
+                "determinism computes with 1). Start a new process, or leave training.threads out"
+            ) from error
+        return in_force
     return wanted
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
 RESERVED_TAGS = (
-    "config_hash", "dataset_digest", "weights_digest", "engine", "xla", "seed", "threads", "sweep_id", "best_run_id",
-    "host", "pid", "started", "command", "error",
+    "config_hash", "dataset_digest", "weights_digest", "engine", "xla", "seed", "drawn_seed", "threads", "determinism",
+    "resumed_from", "sweep_id", "best_run_id", "host", "pid", "started", "command", "error",
 )  # fmt: skip
 """Tags that Trainyard sets; beside them all that begin with ``trainyard.``, ``mlflow.`` and ``git.``."""
 
@@ -271,11 +271,23 @@ class TrainingConfig:
     """Passes over the training images."""
     batch_size: int = setting(32, ge=1)
     """Images per optimizer step; the last, shorter batch of an epoch is trained on too."""
-    engine: str = setting("auto", choices=("auto", "fit"))
-    """What runs the epochs: fit is Keras's own loop; auto takes the fastest that can do the job."""
+    engine: str = setting("auto", choices=("auto", "compiled", "fit"))
+    """What runs the epochs: one compiled program, or fit, Keras's own loop; auto: the program, where it can."""
+    xla: str = setting("auto", choices=("auto", "on", "off"))
+    """Whether XLA compiles the training; auto decides by the operations of the model and by the device."""
+    determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
+    """What the seed fixes: off, only the split; seeded, every draw; strict, the bits on any number of cores too."""
     threads: int | None = setting(None, ge=1, identity=False)
     """TensorFlow's threads within and across operations; null: as many as this process may use cores."""
+    checkpoint: bool = setting(False, identity=False)
+    """Whether each epoch leaves a checkpoint, from which ``resume=RUN_ID`` goes on; the last two are kept."""
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+
+    def __post_init__(self) -> None:
+        """Takes YAML's unquoted on and off, which arrive as truth values, for what they were meant to be."""
+        spelled = {"True": "on", "False": "off"}
+        self.xla = spelled.get(str(self.xla), self.xla)
+        self.determinism = spelled.get(str(self.determinism), self.determinism)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -306,6 +318,8 @@ class RunConfig:
     """Seeds the validation split, the initial weights, the shuffling and dropout."""
     notes: str = setting("", identity=False)
     """Free text (Markdown) shown on the run's page in MLflow."""
+    resume: str | None = setting(None, identity=False)
+    """The id of an interrupted run, or its folder, whose last checkpoint this run goes on from."""
 
     dataset: DatasetConfig = MISSING
     model: ModelConfig = MISSING
@@ -326,6 +340,11 @@ class RunConfig:
             remedy = "Set dataset.validation_fraction=0.1, or watch loss/train"
             message = f"{stopping.monitor} needs validation images, and there are none. {remedy}"
             yield "training.early_stopping.monitor", message
+        if self.training.determinism == "strict" and self.training.xla == "on":
+            message = (
+                "XLA rounds otherwise than TensorFlow's own operations, and training.determinism=strict wants theirs"
+            )
+            yield "training.xla", f"{message}. Leave one of them out"
         if problem := _name_problem(self.name):
             yield "name", problem
 

@@ -50,6 +50,7 @@ def train_command(arguments: Sequence[str]) -> int:
     Raises:
         ConfigError: If the config is wrong; nothing was run.
     """
+    arguments = repeat_interrupted(arguments)
     options = check_arguments(arguments)
     if options.help:
         print_train_help(_config_dir(options))
@@ -58,6 +59,33 @@ def train_command(arguments: Sequence[str]) -> int:
     for override in reversed(options.overrides):  # from the end: a flag's value may read the same
         del flags[len(flags) - 1 - flags[::-1].index(override)]
     return _hand_over([*flags, *options.overrides], multirun=options.multirun)
+
+
+def repeat_interrupted(arguments: Sequence[str]) -> list[str]:
+    """Adds to ``resume=RUN_ID`` the overrides of that run, except those that are given anew.
+
+    Raises:
+        ConfigError: If there is no such run here.
+    """
+    from trainyard.resume import find_folder, recorded_overrides
+
+    options = _parse(arguments)
+    given = {_key(override): override for override in options.overrides}
+    reference = given.get("resume", "").partition("=")[2].strip("'\"")
+    if not reference or reference == "null":
+        return list(arguments)
+    if options.multirun:
+        raise ConfigError("resume: goes on with one run, and --multirun has several. Leave one of them out")
+    others = [override for override in options.overrides if override != given["resume"]]
+    tree, _ = compose_trees(others, config_name=options.config_name or PRIMARY, config_dir=_config_dir(options))
+    uri = to_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
+    repeated = [override for override in recorded_overrides(find_folder(reference, uri)) if _key(override) not in given]
+    kept = [argument for argument in arguments if argument != given["resume"]]
+    return [*kept, *repeated, f"resume='{reference}'"]  # in quotes, or an id of digits would be taken for a number
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def check_arguments(arguments: Sequence[str]) -> Namespace:

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainyard.checkpoint import CHECKPOINTS
 from trainyard.errors import TrackingError
 from trainyard.progress import Progress
 from trainyard.schema import RunConfig
@@ -135,8 +136,16 @@ class Tracker:
         self._attempt(lambda client, run_id: client.log_inputs(run_id, [_entity(split) for split in inputs]))
 
     def log_folder(self) -> None:
-        """Uploads the run folder as the run's artifacts."""
-        self._attempt(lambda client, run_id: client.log_artifacts(run_id, str(self.folder)))
+        """Uploads the run folder as the run's artifacts, checkpoints apart: they serve only where they are."""
+
+        def log(client: MlflowClient, run_id: str) -> None:
+            for path in sorted(self.folder.iterdir()):
+                if path.is_file():
+                    client.log_artifact(run_id, str(path))
+                elif path.name != CHECKPOINTS:
+                    client.log_artifacts(run_id, str(path), path.name)
+
+        self._attempt(log)
 
     def log_model(self, model: keras.Model, spec: DataSpec) -> None:
         """Logs the servable model with signature and requirements, unless the config says not to.

@@ -1,0 +1,223 @@
+"""The compiled epoch: one TensorFlow program that trains a whole epoch without coming back to Python.
+
+The images lie on the device as they were stored, uint8. Inside the program a loop takes the next batch of the epoch's
+order, gathers its images, looks their pixels up in the table of scaled values, and hands them to the model's own
+`train_step`: forward, loss, gradient, optimizer, metrics, all of it plain Keras. With XLA the loop and everything in
+it is one compiled kernel, which spends hardly more time than its matrix products take.
+
+A program can't be interrupted, so it is called for spans of about a second: the bounds of its loop are arguments,
+one compilation serves all spans, and between two of them signals are heard, progress is told, and loss and weights are
+checked. Where an epoch ends on a short batch, that one step is a program of its own, without XLA, because
+compiling for one step an epoch does not pay.
+
+Before it: epochs. After it: training, which chooses between this engine and `fit`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainyard.epochs import EpochPlan, OnSteps, broke_down, broken_weights
+from trainyard.images import Dataset, Split
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+SPAN_SECONDS = 1.0
+"""About how long the program runs before it comes back to Python."""
+
+VALIDATION_BATCH = 1024
+"""The most images of a validation batch."""
+
+_FIRST_SPAN_STEPS = 4
+_SPAN_GROWTH = 8
+
+
+class CompiledEngine:
+    """Runs the epochs of a compiled Keras model through one program. Made once per training, which compiles it."""
+
+    name = "compiled"
+
+    def __init__(self, model: keras.Model, dataset: Dataset, batch_size: int, *, xla: bool) -> None:
+        """Places the data on the device, and traces and compiles the programs.
+
+        Args:
+            model: Compiled, with its optimizer built.
+            dataset: The images.
+            batch_size: Images per step.
+            xla: Whether XLA compiles the training program.
+
+        Raises:
+            tensorflow.errors.OpError: If XLA can't compile an operation of the model.
+            Exception: Whatever a layer raises that can't be traced.
+        """
+        began = time.perf_counter()
+        self._model = model
+        self._images = len(dataset.train)
+        self._batch_size = batch_size
+        data = _DeviceData(dataset.train, dataset.spec.scale_table())
+        self._train = _TrainProgram(model, data, batch_size, xla=xla)
+        short = self._images % batch_size
+        self._train_short = _TrainProgram(model, data, short, xla=False) if short else None
+        self._validate = None
+        if dataset.validation is not None:
+            validation = _DeviceData(dataset.validation, dataset.spec.scale_table())
+            self._validate = _ValidationProgram(model, validation, max(batch_size, VALIDATION_BATCH))
+        self.compile_seconds = time.perf_counter() - began
+
+    def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
+        """Trains the model in place; see `Engine.run`. The order of events is that of `keras.Model.fit`."""
+        import keras
+
+        model, steps = self._model, plan.steps(self._images)
+        told = keras.callbacks.CallbackList(
+            callbacks, add_history=True, model=model, epochs=plan.epochs, steps=steps, verbose=0
+        )
+        spans = _Spans()
+        logs: dict[str, float] = {}
+        model.stop_training = False
+        told.on_train_begin()
+        for epoch in range(plan.first, plan.epochs):
+            model.reset_metrics()
+            told.on_epoch_begin(epoch)
+            self._run_epoch(plan.order(epoch, self._images), epoch + 1, steps, spans, on_steps)
+            logs = _metrics(model)
+            if self._validate:
+                told.on_test_begin()
+                model.reset_metrics()
+                self._validate()
+                validation = _metrics(model)
+                told.on_test_end(validation)
+                logs |= {f"val_{name}": value for name, value in validation.items()}
+            told.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        told.on_train_end(logs)
+
+    def _run_epoch(self, order: NDArray[np.int32], epoch: int, steps: int, spans: _Spans, on_steps: OnSteps) -> None:
+        whole = self._images // self._batch_size
+        for first, last in spans.over(whole):
+            self._check(self._train(order, first, last), epoch, f"steps {first + 1} to {last}")
+            on_steps(epoch, last, steps)
+        if self._train_short:
+            rest = order[whole * self._batch_size :]
+            self._check(self._train_short(rest, 0, 1), epoch, f"step {steps}")
+            on_steps(epoch, steps, steps)
+
+    def _check(self, sound: bool, epoch: int, where: str) -> None:
+        """Raises TrainingError where the loss or a weight is no longer finite. Metrics keep a NaN once they saw it."""
+        loss = _metrics(self._model).get("loss", 0.0)
+        if not np.isfinite(loss):
+            raise broke_down(epoch, f"loss/train is {loss} after {where}")
+        if not sound:
+            paths = ", ".join(broken_weights(self._model))
+            raise broke_down(epoch, f"weight {paths} holds a NaN or an infinity after {where}")
+
+
+class _DeviceData:
+    """A split on the device, in the integers that it was stored in."""
+
+    def __init__(self, split: Split, scale_table: NDArray[np.float32]) -> None:
+        import tensorflow as tf
+
+        self.images = tf.constant(split.images)
+        self.labels = tf.constant(split.labels)
+        self._table = tf.constant(scale_table)
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def take(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns scaled images, float32 (b, *image_shape), and labels, uint8 (b,)."""
+        import tensorflow as tf
+
+        pixels = tf.cast(tf.gather(self.images, indices), tf.int32)
+        return tf.gather(self._table, pixels), tf.gather(self.labels, indices)
+
+
+class _TrainProgram:
+    """Trains on the batches of an order from one bound to another."""
+
+    def __init__(self, model: keras.Model, data: _DeviceData, batch_size: int, *, xla: bool) -> None:
+        import tensorflow as tf
+
+        def span(order: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+            def step(number: tf.Tensor) -> tuple[tf.Tensor]:
+                model.train_step(data.take(tf.slice(order, [number * batch_size], [batch_size])))
+                return (number + 1,)
+
+            tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
+            return _all_finite(model.weights)
+
+        bound = tf.TensorSpec((), tf.int32)
+        signature = [tf.TensorSpec((None,) if not xla else (len(data),), tf.int32), bound, bound]
+        self._span = tf.function(span, input_signature=signature, jit_compile=xla, autograph=False)
+        self(np.zeros(len(data), np.int32), 0, 0)  # no step: traces and compiles
+
+    def __call__(self, order: NDArray[np.int32], first: int, last: int) -> bool:
+        """Trains on the batches `first` to `last` - 1; returns whether all weights are finite."""
+        return bool(self._span(order, np.int32(first), np.int32(last)))
+
+
+class _ValidationProgram:
+    """Runs a split through the model's `test_step`, which leaves loss and metrics in the model."""
+
+    def __init__(self, model: keras.Model, data: _DeviceData, batch_size: int) -> None:
+        import tensorflow as tf
+
+        count = len(data)
+
+        def validate(last: tf.Tensor) -> tf.Tensor:
+            def step(start: tf.Tensor) -> tuple[tf.Tensor]:
+                end = tf.minimum(start + batch_size, last)
+                model.test_step(data.take(tf.range(start, end)))
+                return (end,)
+
+            return tf.while_loop(lambda start: start < last, step, [0], parallel_iterations=1)
+
+        self._validate = tf.function(
+            validate, input_signature=[tf.TensorSpec((), tf.int32)], jit_compile=False, autograph=False
+        )
+        self._count = count
+        self._validate(np.int32(0))  # no image: traces
+
+    def __call__(self) -> None:
+        self._validate(np.int32(self._count))
+
+
+class _Spans:
+    """Cuts epochs into spans of about `SPAN_SECONDS`, from the pace of the spans before."""
+
+    def __init__(self) -> None:
+        self._steps = _FIRST_SPAN_STEPS
+
+    def over(self, steps: int) -> Iterator[tuple[int, int]]:
+        """Yields (first, last) until the steps are done; the time that the caller takes over one sets the next."""
+        first = 0
+        while first < steps:
+            last = min(first + self._steps, steps)
+            began = time.perf_counter()
+            yield first, last
+            pace = (last - first) / max(time.perf_counter() - began, 1e-6)
+            self._steps = max(1, min(int(pace * SPAN_SECONDS), _SPAN_GROWTH * self._steps))
+            first = last
+
+
+def _all_finite(weights: Sequence[Any]) -> tf.Tensor:
+    """Returns whether every floating-point weight is finite, as a boolean scalar of the program."""
+    import tensorflow as tf
+
+    floating = [tf.convert_to_tensor(weight) for weight in weights if tf.as_dtype(weight.dtype).is_floating]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(weight)) for weight in floating])
+
+
+def _metrics(model: keras.Model) -> dict[str, float]:
+    """Returns the loss and the metrics so far, under Keras's names."""
+    return {name: float(value) for name, value in model.get_metrics_result().items()}

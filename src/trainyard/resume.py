@@ -1,0 +1,164 @@
+"""Going on from an interrupted run: find it, take its last good checkpoint, and make sure that it is the same training.
+
+Before it: checkpoint, compose, tracking. After it: run, which starts from what is found here, and the command line,
+which repeats the overrides that the interrupted run was started with.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from trainyard import provenance
+from trainyard.checkpoint import (
+    CHECKPOINTS,
+    Checkpoint,
+    CheckpointPlan,
+    Identity,
+    checkpoint_files,
+    read_checkpoint,
+)
+from trainyard.compose import config_differences, hash_config, load_config
+from trainyard.errors import ConfigError, DatasetError, TrackingError, TrainingError
+from trainyard.images import Dataset
+from trainyard.schema import RunConfig
+from trainyard.tracking import find_run, mark_killed
+
+FOLDER_TAG = "trainyard.folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The run that another goes on from.
+
+    Attributes:
+        reference: Its id, or its folder where it was named by that.
+        checkpoint: Its last good checkpoint.
+        file: Where that is.
+        damaged: What was wrong with later checkpoints, which were passed over.
+    """
+
+    reference: str
+    checkpoint: Checkpoint
+    file: Path
+    damaged: list[str]
+
+    def describe(self) -> list[str]:
+        """Returns what there is to say of it, in lines."""
+        return [*self.damaged, f"going on after epoch {self.checkpoint.epoch} of the run {self.reference}"]
+
+
+def find_folder(reference: str, uri: str | None) -> Path:
+    """Returns the folder of a run.
+
+    Args:
+        reference: The run's id in the store, or its folder.
+        uri: The tracking URI, or None where nothing is tracked.
+
+    Raises:
+        ConfigError: If there is no such run, its folder is elsewhere, or it still runs.
+        TrackingError: If the store can't be reached.
+    """
+    if (folder := Path(reference)).is_dir():
+        return folder.absolute()
+    if uri is None:
+        raise ConfigError(f"resume: expected the folder of a run, as nothing is tracked, got {reference!r}")
+    try:
+        run = find_run(uri, reference)
+    except TrackingError as error:
+        raise ConfigError(f"resume: {error}") from error
+    if run.status == "RUNNING" and run.tags.get("host") == socket.gethostname():
+        if provenance.is_alive(run.tags.get("pid", ""), run.tags.get("started", "")):
+            raise ConfigError(
+                f"resume: the run {reference} still runs, as process {run.tags['pid']}. Wait for it, or stop it"
+            )
+        mark_killed(uri, reference)  # its process could not do it
+    folder = Path(run.tags.get(FOLDER_TAG, ""))
+    if FOLDER_TAG not in run.tags or not folder.is_dir():
+        where = f"{folder} on the host {run.tags.get('host', 'that it ran on')}"
+        raise ConfigError(
+            f"resume: the folder of the run {reference} is not here; it was {where}. Name it: resume=FOLDER"
+        )
+    return folder
+
+
+def recorded_overrides(folder: Path) -> list[str]:
+    """Returns the overrides that a run was started with.
+
+    Raises:
+        ConfigError: If the folder is not that of a run.
+    """
+    path = folder / "environment" / "overrides.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"resume: expected the folder of a run, got {folder}: {error}") from error
+    if not isinstance(content, list) or not all(isinstance(item, str) for item in content):
+        raise ConfigError(f"resume: {path}: expected a list of overrides, got {content!r}")
+    return content
+
+
+def load_earlier(config: RunConfig, uri: str | None) -> Earlier | None:
+    """Returns what a run goes on from, or None where it begins at the beginning.
+
+    Args:
+        config: Of the run that is about to start; its ``resume`` names the earlier one.
+        uri: The tracking URI, or None where nothing is tracked.
+
+    Raises:
+        ConfigError: If that run can't be found, left no checkpoint, or trained something else.
+    """
+    if config.resume is None:
+        return None
+    folder = find_folder(config.resume, uri)
+    before = load_config(folder / "config.yaml")
+    if hash_config(before) != hash_config(config) or before.seed != config.seed:
+        told = "\n".join(f"  {line}" for line in config_differences(before, config))
+        raise ConfigError(
+            f"resume: the run {config.resume} trained something else:\n{told}\n"
+            f"  Leave these as they were (trainyard train resume={config.resume} repeats them), or start a new run"
+        )
+    damaged: list[str] = []
+    for file in checkpoint_files(folder / CHECKPOINTS):
+        try:
+            return Earlier(config.resume, read_checkpoint(file), file, damaged)
+        except TrainingError as error:
+            damaged.append(str(error))
+    raise ConfigError(
+        f"resume: the run {config.resume} left no checkpoint in {folder / CHECKPOINTS}. Only a run with "
+        "training.checkpoint=true that finished an epoch can be resumed; start it again"
+    )
+
+
+def plan_checkpoints(
+    config: RunConfig, dataset: Dataset, folder: Path, seed: int, earlier: Earlier | None
+) -> CheckpointPlan:
+    """Returns what a run's training writes and starts from.
+
+    The checkpoint that it starts from is put into its own folder too, so that it can be resumed before its first epoch.
+
+    Args:
+        config: Of the run.
+        dataset: The images, as they are trained on.
+        folder: Of the run.
+        seed: What weights, order and dropout are drawn from.
+        earlier: What it goes on from, or None.
+
+    Raises:
+        DatasetError: If the earlier run was trained on other images.
+    """
+    identity = Identity(config_hash=hash_config(config), seed=seed, dataset_digest=dataset.digest)
+    kept = folder / CHECKPOINTS if config.training.checkpoint else None
+    if earlier and earlier.checkpoint.identity != identity:
+        raise DatasetError(
+            f"resume: the run {earlier.reference} was trained on other images: their digest was "
+            f"{earlier.checkpoint.identity.dataset_digest}, and is {identity.dataset_digest}. Give it the same data"
+        )
+    if earlier and kept:
+        kept.mkdir(exist_ok=True)
+        shutil.copy2(earlier.file, kept)
+    return CheckpointPlan(kept, identity, earlier.checkpoint if earlier else None)

@@ -1,0 +1,54 @@
+"""Runs that are in a store already: found by their id, and closed where their process died without doing so.
+
+Before it: store. After it: resume, which goes on from an interrupted run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainyard.errors import TrackingError
+from trainyard.tracking.store import connect, tracking_errors
+from trainyard.uris import without_credentials
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRun:
+    """A run as the store knows it.
+
+    Attributes:
+        run_id: MLflow's id.
+        status: RUNNING, FINISHED, FAILED or KILLED.
+        tags: All its tags.
+    """
+
+    run_id: str
+    status: str
+    tags: dict[str, str]
+
+
+def find_run(uri: str, run_id: str) -> LoggedRun:
+    """Returns a run by its id.
+
+    Raises:
+        TrackingError: If the store has no such run, or can't be reached.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with tracking_errors(uri):
+        try:
+            run = connect(uri).get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise TrackingError(
+                f"{without_credentials(uri)} has no run {run_id!r}. Copy the id from the MLflow UI or from the end of "
+                "a run's output, or name the store with tracking.uri"
+            ) from error
+    return LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags))
+
+
+def mark_killed(uri: str, run_id: str) -> None:
+    """Closes a run whose process is gone, as KILLED."""
+    with tracking_errors(uri):
+        connect(uri).set_terminated(run_id, "KILLED")

@@ -1,0 +1,112 @@
+"""Runs that are really killed, at random moments, more than once, and gone on with: no bit is lost."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainyard.checkpoint import CHECKPOINTS, checkpoint_files, read_checkpoint
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 30
+RECIPE = [
+    "dataset.validation_fraction=0.1", "model.hidden_units=[256,128]", "model.dropout=0.3", "schedule=cosine",
+    f"training.epochs={EPOCHS}", "training.batch_size=8", "training.checkpoint=true", "training.threads=2",
+]  # fmt: skip
+
+
+def _start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [str(Path(sys.executable).with_name("trainyard")), "train", *overrides, f"hydra.run.dir={folder}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _finish(folder: Path, *overrides: str) -> str:
+    process = _start(folder, *overrides)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def _kill_in_the_middle(folder: Path, more: int, draw: random.Random, *overrides: str) -> None:
+    """Starts a run, lets it write `more` checkpoints or so, and kills it at a random moment after that."""
+    process = _start(folder, *overrides)
+    begun = {path.name for path in checkpoint_files(folder / CHECKPOINTS)}
+    seen: set[str] = set()
+    deadline = time.monotonic() + 120
+    while len(seen - begun) < more:
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < deadline
+        seen |= {path.name for path in checkpoint_files(folder / CHECKPOINTS)}
+        time.sleep(0.002)
+    time.sleep(draw.uniform(0, 0.15))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def _state(folder: Path) -> tuple[int, list[dict[str, float]], dict[str, np.ndarray]]:
+    last = read_checkpoint(checkpoint_files(folder / CHECKPOINTS)[0])
+    history = [{name: metrics[name] for name in metrics if not name.startswith("time/")} for metrics in last.history]
+    return last.epoch, history, last.variables
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_twice_and_resumed_equals_never_killed(seed):
+    """Weights, optimizer, seed generators and history; the last is resumed by id from a store, the others by folder."""
+    draw = random.Random(time.time_ns())
+    tracking = "local" if seed == 3 else "off"
+    recipe = [*RECIPE, f"seed={seed}", f"tracking={tracking}"]
+    whole, first, second, third = (Path(f"outputs/{name}") for name in ("whole", "first", "second", "third"))
+    _finish(whole, *recipe)
+    _kill_in_the_middle(first, draw.randint(1, 8), draw, *recipe)
+    assert read_checkpoint(checkpoint_files(first / CHECKPOINTS)[0]).epoch < EPOCHS
+    _kill_in_the_middle(second, draw.randint(2, 6), draw, f"resume={_reference(tracking, 'first', first)}")
+    output = _finish(third, f"resume={_reference(tracking, 'second', second)}")
+
+    assert "going on after epoch" in output
+    epoch, history, variables = _state(third)
+    expected_epoch, expected_history, expected = _state(whole)
+    assert epoch == expected_epoch == EPOCHS
+    assert history == expected_history
+    assert variables.keys() == expected.keys()
+    assert any("optimizer" in name for name in variables)
+    for name, array in variables.items():
+        assert array.tobytes() == expected[name].tobytes(), name
+    if tracking == "local":
+        _check_store()
+
+
+def _reference(tracking: str, name: str, folder: Path) -> str:
+    """Names a run as a user would: by its id in the store, or by its folder where nothing is tracked."""
+    if tracking == "off":
+        return str(folder)
+    (run,) = [run for run in _runs() if run.data.tags["trainyard.folder"].endswith(f"/{name}")]
+    assert re.fullmatch("[0-9a-f]{32}", run.info.run_id)
+    return run.info.run_id
+
+
+def _runs():
+    from trainyard.tracking.store import connect
+    from trainyard.uris import sqlite_uri
+
+    client = connect(sqlite_uri(Path("mlflow.db")))
+    found = [experiment.experiment_id for experiment in client.search_experiments() if experiment.name != "Default"]
+    return client.search_runs(found)
+
+
+def _check_store() -> None:
+    runs = {Path(run.data.tags["trainyard.folder"]).name: run for run in _runs()}
+    statuses = {name: run.info.status for name, run in runs.items()}
+    assert statuses == {"whole": "FINISHED", "first": "KILLED", "second": "KILLED", "third": "FINISHED"}
+    assert runs["third"].data.tags["resumed_from"] == runs["second"].info.run_id
+    assert runs["second"].data.tags["resumed_from"] == runs["first"].info.run_id
+    assert runs["third"].data.tags["weights_digest"] == runs["whole"].data.tags["weights_digest"]

@@ -1,0 +1,183 @@
+"""A checkpoint is whole or not there, and a training that goes on from one equals the one that nobody interrupted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainyard import runtime
+from trainyard.checkpoint import (
+    Checkpoint,
+    CheckpointPlan,
+    Identity,
+    checkpoint_files,
+    read_checkpoint,
+    save_checkpoint,
+)
+from trainyard.datasets import load_dataset
+from trainyard.errors import TrainingError
+from trainyard.progress import Progress
+from trainyard.provenance import digest_weights
+from trainyard.training import train
+
+IDENTITY = Identity(config_hash="abc", seed=3, dataset_digest="def")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "checkpoints"
+
+
+def _checkpoint(epoch: int = 1) -> Checkpoint:
+    return Checkpoint(
+        epoch=epoch,
+        stopped=False,
+        history=[{"loss/train": 0.1 + 0.2, "accuracy/train": 1 / 3}] * epoch,
+        identity=IDENTITY,
+        callbacks=[
+            ("EarlyStopping", {"wait": 2, "best": float("inf"), "best_weights": [np.eye(2, dtype=np.float32)]}),
+            ("Own", {"name": "x", "nested": {"values": [1, None, True, np.arange(3)]}}),
+        ],
+        variables={"model/0": np.linspace(0, 1, 7, dtype=np.float32), "optimizer/0": np.array(5, dtype=np.int64)},
+    )
+
+
+def test_a_checkpoint_reads_back_as_it_was(folder):
+    before = _checkpoint()
+    after = read_checkpoint(save_checkpoint(folder, before))
+    assert (after.epoch, after.stopped, after.history, after.identity) == (1, False, before.history, IDENTITY)
+    assert [name for name, _ in after.callbacks] == ["EarlyStopping", "Own"]
+    state = after.callbacks[0][1]
+    assert (state["wait"], state["best"]) == (2, float("inf"))
+    assert np.array_equal(state["best_weights"][0], np.eye(2))
+    assert after.callbacks[1][1]["nested"]["values"][:3] == [1, None, True]
+    assert after.callbacks[1][1]["nested"]["values"][3].tolist() == [0, 1, 2]
+    for name, array in before.variables.items():
+        assert np.array_equal(after.variables[name], array)
+        assert after.variables[name].dtype == array.dtype
+    assert after.variables.keys() == before.variables.keys()
+
+
+def test_the_last_two_are_kept_and_nothing_half_made(folder):
+    for epoch in range(1, 12):
+        save_checkpoint(folder, _checkpoint(epoch))
+    assert [path.name for path in checkpoint_files(folder)] == ["epoch_000011.npz", "epoch_000010.npz"]
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "pickle", "missing"])
+def test_a_damaged_checkpoint_is_refused(folder, damage):
+    path = save_checkpoint(folder, _checkpoint())
+    content = bytearray(path.read_bytes())
+    if damage == "truncated":
+        path.write_bytes(content[:-100])
+    elif damage == "flipped":
+        content[content.index(np.linspace(0, 1, 7, dtype=np.float32).tobytes()) + 9] ^= 1
+        path.write_bytes(content)
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("<html>not found</html>")
+    elif damage == "pickle":
+        np.savez(path, content=np.array([{"a": object}], dtype=object))
+    else:
+        path.unlink()
+    with pytest.raises(TrainingError, match="epoch_000001.npz: the checkpoint is damaged"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TrainingError, match="the checkpoint can't be written"):
+        save_checkpoint(tmp_path / "file", _checkpoint())
+
+
+def test_what_does_not_read_back_never_takes_the_place(folder, monkeypatch):
+    """A disk that loses bytes is noticed before the good checkpoint goes."""
+    save_checkpoint(folder, _checkpoint(1))
+    save_checkpoint(folder, _checkpoint(2))
+    before = {path: path.read_bytes() for path in checkpoint_files(folder)}
+    savez = np.savez
+
+    def lose_bytes(file, **arrays):
+        savez(file, **arrays)
+        file.truncate(200)
+
+    monkeypatch.setattr(np, "savez", lose_bytes)
+    with pytest.raises(TrainingError, match="damaged"):
+        save_checkpoint(folder, _checkpoint(3))
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Interrupted and resumed
+
+
+RECIPE = (
+    "training.epochs=6", "model.dropout=0.3", "model.batch_norm=true", "schedule=cosine",
+    "dataset.validation_fraction=0.2", "training.early_stopping.patience=5", "optimizer.learning_rate=0.01",
+)  # fmt: skip
+
+
+def _train(keras, config, folder, start=None, stop_in=None):
+    """Trains as a run does; `stop_in` breaks off in the middle of that epoch, after at least one step."""
+    runtime.configure_tensorflow(config.seed, config.training.threads)
+    dataset = load_dataset(config.dataset, config.seed)
+    model = config.model.build(dataset.spec)
+
+    class Interrupter(Progress):
+        def step(self, epoch, epochs, step, steps):
+            if epoch == stop_in:
+                raise KeyboardInterrupt
+
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", min_delta=0.05, patience=1)
+    own = [plateau] if config.schedule.name == "constant" else []
+    plan = CheckpointPlan(folder, IDENTITY, start)
+    result = train(model, dataset, config, Interrupter(), lambda epoch, metrics: None, callbacks=own, checkpoints=plan)
+    return digest_weights(model), [_timeless(metrics) for metrics in result.history], result
+
+
+def _timeless(metrics):
+    return {name: value for name, value in metrics.items() if not name.startswith("time/")}
+
+
+@pytest.mark.parametrize("engine", [("compiled", "on"), ("compiled", "off"), ("fit", "off")], ids=" xla=".join)
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_interrupted_and_resumed_equals_uninterrupted(keras, tiny, tmp_path, engine, schedule):
+    """Weights and history, with dropout, batch norm, a schedule or a plateau, and early stopping that waits."""
+    config = tiny(*RECIPE, f"schedule={schedule}", f"training.engine={engine[0]}", f"training.xla={engine[1]}")
+    weights, history, result = _train(keras, config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        _train(keras, config, tmp_path / "broken", stop_in=4)
+    (last, _) = checkpoint_files(tmp_path / "broken")
+    assert last.name == "epoch_000003.npz"
+    resumed = _train(keras, config, tmp_path / "broken", start=read_checkpoint(last))
+    assert resumed[:2] == (weights, history)
+    assert resumed[2].best_epoch == result.best_epoch
+    assert len(history) == 6
+
+
+def test_a_training_that_early_stopping_ended_is_not_gone_on_with(keras, tiny, tmp_path):
+    recipe = [
+        "training.epochs=30", "optimizer.learning_rate=0.1", "dataset.validation_fraction=0.3",
+        "training.early_stopping.patience=1",
+    ]  # fmt: skip
+    config = tiny(*recipe)
+    weights, history, result = _train(keras, config, tmp_path / "whole")
+    assert len(history) < 30
+    last = read_checkpoint(checkpoint_files(tmp_path / "whole")[0])
+    assert last.stopped
+    again = _train(keras, config, tmp_path / "again", start=last)
+    assert again[:2] == (weights, history)
+    assert again[2].best_epoch == result.best_epoch
+
+
+def test_another_model_or_other_callbacks_are_refused(keras, tiny, tmp_path):
+    _train(keras, tiny(), tmp_path / "checkpoints")
+    start = read_checkpoint(checkpoint_files(tmp_path / "checkpoints")[0])
+    with pytest.raises(TrainingError, match="holds other variables than the model"):
+        _train(keras, tiny("model.hidden_units=[17]"), None, start=start)
+    with pytest.raises(
+        TrainingError, match="written with the callbacks EpochWatch, ReduceLROnPlateau, got EpochWatch, Ear"
+    ):
+        _train(keras, tiny("dataset.validation_fraction=0.1", "training.early_stopping.patience=1"), None, start=start)
