@@ -15,11 +15,13 @@ SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
     "errors", "images", "uris", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
-    "rejections", "datasets", "models", "optimizers", "augmentation", "debug", "stores", "compose", "runtime",
-    "provenance", "training", "evaluation", "outcome", "plots.style", "plots.confusion",
-    "plots.curves", "plots.tiles", "plots", "report", "artifacts", "tracking.view", "tracking.store",
-    "tracking.tracker", "tracking.server", "tracking", "facts", "run", "cli.screen", "cli.help", "cli.train", "cli.ui",
-    "cli", "",
+    "rejections", "datasets", "models", "optimizers", "augmentation", "debug", "stores", "compose", "xla_cache", "runtime",
+    "provenance", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "training", "evaluation", "outcome",
+    "plots.style", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
+    "tracking.store", "tracking.runs", "tracking.tracker", "tracking.server", "tracking", "resume", "facts", "run",
+    "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
+    "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
+    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.ui", "cli.bench", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""
 

@@ -30,9 +30,9 @@ def _digest(*overrides: str, **environment: str) -> str:
 
 def test_seeded_gives_the_same_bits_in_two_processes_with_and_without_xla():
     """The first process compiles, the second takes what XLA has kept: the same program, the same bits."""
-    digests = [_digest("seed=3", "training.threads=2") for _ in range(2)]
+    digests = [_digest("seed=3", "training.threads=2", "training.xla=on") for _ in range(2)]
     assert digests[0] == digests[1]
-    assert _digest("seed=4", "training.threads=2") not in digests
+    assert _digest("seed=4", "training.threads=2", "training.xla=on") not in digests
     without = [_digest("seed=3", "training.threads=2", "training.xla=off") for _ in range(2)]
     assert without[0] == without[1] != digests[0]
 

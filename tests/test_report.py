@@ -14,6 +14,7 @@ from trainyard.evaluation import score
 from trainyard.images import Dataset, DataSpec, Split
 from trainyard.report import ReportPage, changed_values, show_seconds, show_value, write_report
 from trainyard.training import TrainResult
+from trainyard.xla import XlaChoice
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -87,6 +88,7 @@ def page(config, tmp_path):
         layers=3,
         parameters=1234567,
         training=TrainResult(
+            xla=XlaChoice(on=True, reason="a dense network"),
             history=[
                 {
                     "loss/train": 0.91234,

@@ -79,7 +79,7 @@ def run_experiment(
             threads = runtime.configure_tensorflow(seed, threads, determinism)
             machine = provenance.describe_machine(threads)
             artifacts.write_machine(folder, machine)
-            run.set_tags({"drawn_seed": str(seed), "threads": str(threads)})
+            run.set_tags({"threads": str(threads)} | ({"drawn_seed": str(seed)} if determinism == "off" else {}))
 
         with clock.stage("load"):
             dataset = load_dataset(config.dataset, config.seed, progress=progress.downloads)

@@ -1,8 +1,8 @@
 """Whether XLA compiles the training, and why.
 
-On the CPU XLA is the fastest there is for dense networks, and ruinous for convolutions and pooling, which it leaves to
-loops of its own; ``experiments/performance`` has the measurements. So the operations of the model decide, not the
-names of its layers: a layer of your own is judged by what it does.
+On the CPU XLA is the fastest there is for dense networks, and ruinous for convolutions, pooling and random numbers, so
+for dropout too; ``experiments/performance`` has the measurements. So the operations of the model decide, not the names
+of its layers: a layer of your own is judged by what it does.
 
 Before it: nothing. After it: training, which asks, and engine and fitting, which do as they are told.
 """
@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-SLOW_ON_CPU = ("Conv", "DepthwiseConv", "MaxPool", "AvgPool", "FractionalMaxPool", "FractionalAvgPool", "Dilation2D")
-"""How the TensorFlow operations begin that XLA runs many times slower than TensorFlow does, on a CPU."""
+SLOW_ON_CPU = (
+    "Conv", "DepthwiseConv", "MaxPool", "AvgPool", "FractionalMaxPool", "FractionalAvgPool", "Dilation2D",
+    "StatelessRandom", "RandomUniform", "RandomStandardNormal",
+)  # fmt: skip
+"""How the TensorFlow operations begin that XLA runs several times slower than TensorFlow does, on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def choose_xla(model: keras.Model, wish: str, determinism: str, image_shape: tup
     slow = sorted(name for name in operations(model, image_shape) if name.startswith(SLOW_ON_CPU))
     if slow:
         return XlaChoice(on=False, reason=f"on a CPU XLA is slow at {', '.join(slow)}")
-    return XlaChoice(on=True, reason="a network without convolution or pooling, on a CPU")
+    return XlaChoice(on=True, reason="a network without convolution, pooling or dropout, on a CPU")
 
 
 def operations(model: keras.Model, image_shape: tuple[int, ...]) -> set[str]:

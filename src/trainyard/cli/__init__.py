@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,3 +90,29 @@ def ui(
 
     with _exit_codes():
         ui_command(experiment, uri, port)
+
+
+@app.command()
+def bench(
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Of `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`; none: all.", metavar="PART"),
+    ] = None,
+    *,
+    mnist: Annotated[
+        Path | None, typer.Option(help="The folder with MNIST; else as `dataset=mnist` finds or downloads it.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where results go; results there of other parts stay. [experiments/performance]")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="For TensorFlow and NumPy; else one per core.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the part `run` repeats whole runs.")] = 3,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Tiny sizes of scikit-learn's digits, to see that it works.")
+    ] = False,
+) -> None:
+    """Measure Trainyard beside plain Keras, in turns: seconds per epoch, whole runs, memory, and the ratios."""
+    from trainyard.cli.bench import bench_command
+
+    with _exit_codes():
+        bench_command(parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, quick=quick)

@@ -1,0 +1,72 @@
+"""The pictures of a benchmark, from its raw numbers.
+
+Before it: sections, plots.benchmark, which draws. After it: session.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from trainyard.bench.measures import ratio
+from trainyard.bench.parts import FIT, FLOOR, TRAINYARD
+from trainyard.bench.sections import FIT_GOAL, FLOOR_GOAL, RUN_GOAL, STAGES, typical_stages
+from trainyard.bench.wholerun import EXISTING, FIRST, PLAIN
+from trainyard.plots.benchmark import GridLine, draw_choices, draw_epochs, draw_grid, draw_stages
+
+
+def draw_pictures(parts: dict[str, Any], folder: Path) -> None:
+    """Draws the pictures of the parts that have one."""
+    for name, draw in {"epoch": _draw_epoch, "grid": _draw_grid, "xla": _draw_xla, "run": _draw_run}.items():
+        if name in parts:
+            draw(parts[name], folder / f"{name}.png")
+
+
+def _draw_epoch(part: dict[str, Any], path: Path) -> None:
+    found = part["contestants"]
+    floor = found[FLOOR]["epoch_seconds"]
+    ratios = {
+        name: [own / least for own, least in zip(one["epoch_seconds"], floor, strict=True)]
+        for name, one in found.items()
+        if name != FLOOR
+    }
+    size = f"{part['images']:,} images, batch size {part['batch_size']}"
+    network = "-".join(map(str, part["hidden_units"]))
+    subtitle = f"Hidden units {network}, {size}; one dot per epoch"
+    draw_epochs(ratios, path, ours=TRAINYARD, floor=FLOOR, goal=FLOOR_GOAL, subtitle=subtitle)
+
+
+def _draw_grid(part: dict[str, Any], path: Path) -> None:
+    single = [cell for cell in part["cells"] if len(cell["hidden_units"]) == 1]
+    lines = []
+    for batch_size in sorted({cell["batch_size"] for cell in single}):
+        cells = [cell["contestants"] for cell in single if cell["batch_size"] == batch_size]
+        units = [cell["hidden_units"][0] for cell in single if cell["batch_size"] == batch_size]
+        to_fit = [_median_ratio(cell[FIT], cell[TRAINYARD]) for cell in cells]
+        to_floor = [_median_ratio(cell[TRAINYARD], cell[FLOOR]) for cell in cells]
+        lines.append(GridLine(batch_size, units, to_fit, to_floor))
+    draw_grid(lines, FIT_GOAL, FLOOR_GOAL, path)
+
+
+def _median_ratio(above: dict[str, Any], below: dict[str, Any]) -> float:
+    return ratio(above["epoch_seconds"], below["epoch_seconds"]).median
+
+
+def _draw_xla(part: dict[str, Any], path: Path) -> None:
+    groups = {
+        network: {name: statistics.median(one["epoch_seconds"]) for name, one in measured["contestants"].items()}
+        for network, measured in part["networks"].items()
+    }
+    chosen = {
+        network: "compiled with XLA" if measured["auto"].startswith("on") else "compiled without XLA"
+        for network, measured in part["networks"].items()
+    }
+    machine = part["about"]["machine"]
+    draw_choices(groups, chosen, ", ".join(machine["gpus"]) or f"{machine['cpu']}, {machine['threads']} threads", path)
+
+
+def _draw_run(part: dict[str, Any], path: Path) -> None:
+    stages = typical_stages(part)
+    bars = {name: stages[name] for name in (PLAIN, FIRST, EXISTING)}
+    draw_stages(bars, STAGES, RUN_GOAL, path)

@@ -1,0 +1,86 @@
+"""What a user would write instead: the published recipe as a plain Keras script, which tracks nothing.
+
+    python plain_keras.py MNIST_FOLDER EPOCHS SEED
+
+MNIST_FOLDER holds the four gzipped idx files. The last line printed is JSON: the wall-clock time at the first line and
+at the last, the seconds of each stage between them and of each epoch, and the accuracy on the test images.
+
+Before it: nothing of Trainyard, so that importing it costs this script nothing. After it: wholerun, which runs it.
+"""
+
+import time
+
+STARTED = time.time()
+
+import gzip  # noqa: E402 - the clock starts before the imports that it measures
+import json  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+
+def main(folder: Path, epochs: int, seed: int) -> None:
+    """Loads, builds, trains, evaluates, saves."""
+    import keras
+    import numpy as np
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    imported = time.time()
+    keras.utils.set_random_seed(seed)
+
+    def read_idx(name: str) -> np.ndarray:
+        content = gzip.decompress((folder / name).read_bytes())
+        dimensions = content[3]
+        shape = np.frombuffer(content, ">u4", dimensions, offset=4)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+    x_train = read_idx("train-images-idx3-ubyte.gz") / np.float32(255)
+    y_train = read_idx("train-labels-idx1-ubyte.gz")
+    x_test = read_idx("t10k-images-idx3-ubyte.gz") / np.float32(255)
+    y_test = read_idx("t10k-labels-idx1-ubyte.gz")
+    loaded = time.time()
+
+    model = keras.Sequential(
+        [
+            keras.layers.Input(x_train.shape[1:]),
+            keras.layers.Flatten(),
+            keras.layers.Dense(300, activation="relu"),
+            keras.layers.Dense(200, activation="relu"),
+            keras.layers.Dense(100, activation="relu"),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    built = time.time()
+
+    begins: list[float] = []
+    ends: list[float] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: begins.append(time.perf_counter()),
+        on_epoch_end=lambda *_: ends.append(time.perf_counter()),
+    )
+    model.fit(x_train, y_train, epochs=epochs, verbose=0, callbacks=[clock])
+    trained = time.time()
+
+    _, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    predicted = model.predict(x_test, verbose=0).argmax(1)
+    classification_report(y_test, predicted, zero_division=0)
+    confusion_matrix(y_test, predicted)
+    evaluated = time.time()
+
+    model.save("model.h5")
+    ended = time.time()
+    stages = {
+        "start": imported - STARTED,
+        "load": loaded - imported,
+        "build": built - loaded,
+        "train": trained - built,
+        "evaluate": evaluated - trained,
+        "log": ended - evaluated,
+    }
+    epoch_seconds = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    told = {"started": STARTED, "ended": ended, "stages": stages, "epoch_seconds": epoch_seconds}
+    print(json.dumps({**told, "test_accuracy": float(accuracy)}))  # noqa: T201 - a script prints
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

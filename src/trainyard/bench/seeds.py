@@ -1,0 +1,81 @@
+"""Whether the compiled engine trains as well as `fit`: the test accuracies of many seeds, and what they prove.
+
+Two engines that compute the same thing in another order of additions give other models, and no two of them the same
+accuracy. What can be shown is that their means do not differ by more than a margin: an equivalence test, passed where
+the whole 90 % confidence interval of the difference lies within it (two one-sided t-tests at 5 %; Schuirmann, 1987).
+
+Before it: contest, parts. After it: session.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainyard.bench.contest import child_environment
+from trainyard.bench.measures import Spread
+from trainyard.bench.parts import Setting
+from trainyard.errors import TrainingError
+
+SEEDS = range(100, 112)
+ENGINES = ("compiled", "fit")
+
+
+def measure_seeds(setting: Setting) -> dict[str, Any]:
+    """Trains the published recipe with twelve seeds through each engine; `fit` sees a fresh order each epoch too."""
+    seeds, epochs = (SEEDS[:2], 1) if setting.quick else (SEEDS, 10)
+    trials: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES}
+    for seed in seeds:  # in turns, so that what is left of a measurement that was broken off is whole
+        for engine in ENGINES:
+            trials[engine] += _train(setting, engine, epochs, [seed])
+        found = ", ".join(f"{engine} {trials[engine][-1]['accuracy']:.4f}" for engine in ENGINES)
+        setting.progress.detail(f"seed {seed}: {found}")
+    return {"epochs": epochs, "trials": trials}
+
+
+def _train(setting: Setting, engine: str, epochs: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Trains seeds through an engine in a process of its own, which shows its last words if it fails."""
+    command = [sys.executable, "-m", "trainyard.bench.trials", str(setting.folder), str(setting.threads), engine]
+    with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as cache:
+        done = subprocess.run(
+            [*command, str(epochs), *map(str, seeds)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=child_environment(setting.threads, Path(cache)),
+        )
+    if done.returncode:
+        raise TrainingError(f"the {engine} engine failed on the seeds {list(seeds)}:\n{done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def mean_difference(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.9) -> Spread:
+    """Returns the difference of two means with its confidence interval (Welch's t, unequal variances).
+
+    Args:
+        ours: At least two values.
+        theirs: At least two values.
+        confidence: The share of such intervals that hold the true difference.
+
+    Returns:
+        The difference ours - theirs, and the ends of the interval in the place of quartiles.
+    """
+    from scipy.stats import t
+
+    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
+    error = math.sqrt(sum(parts))
+    middle = statistics.mean(ours) - statistics.mean(theirs)
+    if error == 0:
+        return Spread(middle, middle, middle)
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs), strict=True)
+    )
+    half = float(t.ppf((1 + confidence) / 2, freedom)) * error
+    return Spread(middle, middle - half, middle + half)

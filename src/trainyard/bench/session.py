@@ -1,0 +1,132 @@
+"""One benchmark from beginning to end: the images, the parts that are asked for, results, page, pictures.
+
+Before it: the parts, results, page, pictures. After it: ``trainyard bench``.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trainyard import provenance, runtime
+from trainyard.bench.material import provide_digits, provide_mnist
+from trainyard.bench.page import write_page
+from trainyard.bench.parts import Setting, measure_epoch, measure_grid, measure_memory, measure_xla
+from trainyard.bench.pictures import draw_pictures
+from trainyard.bench.results import PARTS, load_results, save_results
+from trainyard.bench.sections import Section, build_sections
+from trainyard.bench.seeds import measure_seeds
+from trainyard.bench.wholerun import measure_run
+from trainyard.errors import ConfigError
+from trainyard.progress import Progress
+
+PAGE = "README.md"
+
+_MEASURES: dict[str, Callable[[Setting], dict[str, Any]]] = {
+    "epoch": measure_epoch,
+    "grid": measure_grid,
+    "xla": measure_xla,
+    "memory": measure_memory,
+    "seeds": measure_seeds,
+    "run": measure_run,
+}
+
+_HEADINGS = {
+    "epoch": "One epoch of the published network, in turns",
+    "grid": "The same over widths and batch sizes",
+    "xla": "With and without XLA",
+    "memory": "Memory",
+    "seeds": "The published recipe with many seeds, through both engines",
+    "run": "Whole runs, in turns with a plain script",
+}
+
+
+def run_benchmark(
+    parts: Sequence[str],
+    out: Path,
+    *,
+    mnist: Path | None = None,
+    threads: int | None = None,
+    rounds: int = 3,
+    quick: bool = False,
+    progress: Progress | None = None,
+) -> list[Section]:
+    """Measures parts and writes results, page and pictures; after each part, so that none is lost.
+
+    Args:
+        parts: Which, of `PARTS`; none: all.
+        out: The folder to write to. Its results of other parts are kept.
+        mnist: The folder with MNIST; None: as ``dataset=mnist`` finds it.
+        threads: For TensorFlow and NumPy; None: one per core.
+        rounds: How often whole runs are repeated.
+        quick: Whether to measure tiny sizes of scikit-learn's digits, to see that everything works.
+        progress: Told of what goes on; None: silence.
+
+    Returns:
+        The parts that were measured, as they are shown.
+
+    Raises:
+        ConfigError: If a part is unknown, or the folder holds something else's results.
+        DatasetError: If MNIST is absent or damaged.
+        TrainingError: If a child process fails; shows its last words.
+    """
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise ConfigError(f"bench: unknown part {unknown[0]!r}. Available: {', '.join(PARTS)}")
+    results = load_results(out)
+    wanted = [part for part in PARTS if part in (parts or PARTS)]
+    progress = progress or Progress()
+    out.mkdir(parents=True, exist_ok=True)
+    progress.stage("start")
+    runtime.import_tensorflow()
+    used = threads or runtime.available_cores()
+    with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as spare:
+        if quick:
+            folder = provide_digits(Path(spare))
+        else:
+            folder = provide_mnist(mnist, Path(spare), progress=progress.downloads)
+        setting = Setting(folder, used, 1 if quick else rounds, quick, progress, threads_asked=threads)
+        for part in wanted:
+            progress.stage(_HEADINGS[part])
+            began = time.monotonic()
+            measured = _MEASURES[part](setting)
+            command = repeat_command(part, mnist, threads, rounds, quick=quick)
+            about = {**_describe(used, command), "quick": quick, "seconds": time.monotonic() - began}
+            results[part] = {"about": about, **measured}
+            save_results(out, results)
+    write_report(out, load_results(out))
+    return [section for section in build_sections(load_results(out)) if section.name in wanted]
+
+
+def write_report(out: Path, parts: dict[str, Any]) -> None:
+    """Writes the page and the pictures of results."""
+    (out / PAGE).write_text(write_page(build_sections(parts)))
+    draw_pictures(parts, out)
+
+
+def repeat_command(part: str, mnist: Path | None, threads: int | None, rounds: int, *, quick: bool) -> str:
+    """Returns the command that measures a part again; where MNIST lies is left to whoever repeats it."""
+    command = ["trainyard", "bench", part]
+    command += ["--mnist", "FOLDER"] if mnist else []
+    command += ["--threads", str(threads)] if threads else []
+    command += ["--rounds", str(rounds)] if part == "run" and not quick else []
+    return shlex.join([*command, *(["--quick"] if quick else [])])
+
+
+def _describe(threads: int, command: str) -> dict[str, Any]:
+    """Returns when, on what and with what a part was measured; the machine without its name on the network."""
+    git = provenance.read_git_state(Path(__file__).parent)
+    machine = provenance.describe_machine(threads)
+    versions = provenance.installed_versions()
+    return {
+        "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        "command": command,
+        "commit": git.commit if git else None,
+        "dirty": git.dirty if git else False,
+        "machine": {name: value for name, value in machine.items() if name != "host"},
+        "versions": {name: versions[name] for name in provenance.REPORTED_PACKAGES if name in versions},
+    }

@@ -1,0 +1,43 @@
+"""The child process that trains the published recipe with several seeds through one engine.
+
+    python -m trainyard.bench.trials FOLDER THREADS ENGINE EPOCHS SEED...
+
+FOLDER has the images. Each line on stdout is a seed's test accuracy in JSON.
+
+Before it: material, training, evaluation. After it: seeds, which starts it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from trainyard.bench.material import read_dataset
+from trainyard.compose import compose_config
+from trainyard.evaluation import evaluate
+from trainyard.progress import Progress
+from trainyard.runtime import configure_tensorflow, import_tensorflow
+from trainyard.training import train
+
+
+def main() -> None:
+    """Trains and evaluates one model per seed."""
+    folder, threads, engine, epochs = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    import_tensorflow(threads)
+    dataset = read_dataset(folder)
+    for seed in map(int, sys.argv[5:]):
+        recipe = [f"training.engine={engine}", f"training.epochs={epochs}", f"seed={seed}"]
+        config = compose_config(["experiment=mnist_baseline", *recipe])
+        configure_tensorflow(seed, threads)
+        model = config.model.build(dataset.spec)
+        began = time.perf_counter()
+        train(model, dataset, config, Progress(), lambda *_: None)
+        seconds = time.perf_counter() - began
+        accuracy = evaluate(model, dataset.test, dataset.spec).accuracy
+        sys.stdout.write(json.dumps({"seed": seed, "accuracy": accuracy, "seconds": seconds}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainyard.bench import page, results, sections, session, wholerun
+from trainyard.bench.contest import Contestant, child_environment, compete, contestants
+from trainyard.bench.jobs import PRODUCTS, Job
+from trainyard.bench.material import provide_digits, provide_mnist, read_training_images
+from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
+from trainyard.bench.parts import FIT, FLOOR, LOOPS, NO_XLA, TRAINYARD, Setting
+from trainyard.bench.pictures import draw_pictures
+from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
+from trainyard.errors import ConfigError, DatasetError, TrainingError
+from trainyard.progress import Progress
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def digits(tmp_path):
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    return provide_digits(folder)
+
+
+def about(*, quick=False, gpus=()):
+    machine = {
+        "cpu": "A processor", "cores": 2, "memory_gib": 8.0, "gpus": list(gpus), "platform": "Linux", "threads": 2,
+        "python": "3.11.9",
+    }  # fmt: skip
+    return {
+        "date": "2026-03-01 12:00 UTC", "command": "trainyard bench", "commit": "abc", "dirty": False, "seconds": 9.0,
+        "quick": quick, "machine": machine, "versions": {"keras": "3.15.1"},
+    }  # fmt: skip
+
+
+def contest(*, fit=(6.0, 6.0, 9.0), ours=(1.0, 1.0, 1.8), floor=(1.0, 0.8, 1.5)):
+    compiled = {"engine": "compiled", "xla": "on: because", "compile_seconds": 2.5, "first_seconds": 1.5}
+    return {
+        FIT: {"first_seconds": 7.5, "epoch_seconds": list(fit)},
+        TRAINYARD: {**compiled, "epoch_seconds": list(ours)},
+        FLOOR: {"first_seconds": 1.0, "epoch_seconds": list(floor)},
+    }
+
+
+def made_up_parts(**told):
+    """Results of every part, as they are read from the file."""
+    own = {"about": about(**told)}
+    sizes = {"images": 60_000, "epochs": 4}
+    choices = {
+        f"{engine} {way}": {"first_seconds": 4.0, "epoch_seconds": [seconds], "engine": engine, "compile_seconds": 2.0}
+        for engine, way, seconds in (
+            ("compiled", "with XLA", 9.0), ("compiled", "without XLA", 1.5), ("fit", "with XLA", 8.0),
+            ("fit", "without XLA", 2.0),
+        )
+    }  # fmt: skip
+    cells = [
+        {"batch_size": batch, "hidden_units": units, "contestants": contest()}
+        for batch in (32, 512)
+        for units in ([64], [1024], [300, 200, 100])
+    ]
+    stages = {"before": 1.0, "start": 2.0, "train": 3.0, "after": 0.5}
+    walls = {PLAIN: 20.0, FIRST: 9.0, FRESH: 7.0, EXISTING: 6.5, UNTRACKED: 5.0}
+    rounds = [
+        {name: {"wall_seconds": wall * slow, "stages": stages, "test_accuracy": 0.98} for name, wall in walls.items()}
+        for slow in (1.0, 3.0)
+    ]
+    return {
+        "epoch": {**own, **sizes, "batch_size": 32, "hidden_units": [300, 200, 100], "contestants": contest()},
+        "grid": {**own, **sizes, "cells": cells},
+        "xla": {
+            **own,
+            "networks": {"cnn": {"images": 10, "batch_size": 5, "auto": "off: slow", "contestants": choices}},
+        },
+        "memory": {
+            **own,
+            "batch_size": 500,
+            "rows": [
+                {"contestant": TRAINYARD, "images": 60_000, "import_mib": 700.0, "peak_mib": 1000.0},
+                {"contestant": TRAINYARD, "images": 600_000, "import_mib": 700.0, "peak_mib": 2000.0},
+            ],
+            "skipped": ["fit on 600,000 images: too little memory"],
+        },
+        "run": {**own, "epochs": 10, "rounds": rounds},
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Numbers
+
+
+def test_a_spread_is_the_median_with_the_quartiles():
+    assert spread([4.0, 1.0, 3.0, 2.0, 5.0]) == Spread(median=3, low=2, high=4)
+    assert spread([7.0]) == Spread(7, 7, 7)
+    assert str(spread([1.0, 2.0, 3.0])) == "2.00 (1.50 to 2.50)"
+
+
+def test_ratios_are_taken_round_by_round_so_that_a_slow_round_cancels_out():
+    slow = [1.0, 10.0, 3.0]
+    assert ratio([5 * factor for factor in slow], slow) == Spread(5, 5, 5)
+    assert difference([factor + 2 for factor in slow], slow) == Spread(2, 2, 2)
+    with pytest.raises(ValueError, match="shorter"):
+        ratio([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("median", "at_least", "verdict"),
+    [(4.6, True, "met"), (4.4, True, "missed"), (4.6, False, "missed"), (4.5, False, "met")],
+)
+def test_a_goal_is_met_by_its_median(median, at_least, verdict):
+    goal = Goal("times", Spread(median, 0, 9), 4.5, at_least=at_least)
+    assert goal.verdict == verdict
+    assert goal.wanted == ("at least 4.5" if at_least else "at most 4.5")
+    assert Goal("times", Spread(9, 9, 9), 1, not_judged="tiny").verdict == "not judged: tiny"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Results, sections, page, pictures
+
+
+def test_parts_that_are_measured_again_replace_their_own_kind(tmp_path):
+    results.save_results(tmp_path, {"run": {"a": 1}, "epoch": {"b": 2}})
+    parts = results.load_results(tmp_path)
+    results.save_results(tmp_path, parts | {"epoch": {"b": 3}})
+    assert results.load_results(tmp_path) == {"epoch": {"b": 3}, "run": {"a": 1}}
+    assert list(json.loads((tmp_path / "results.json").read_text())["parts"]) == ["epoch", "run"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["results.json"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 1}', '{"format": 99, "parts": {}}'])
+def test_a_file_of_another_kind_is_not_overwritten(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"results.json: expected .* Move it away, or use --out"):
+        session.run_benchmark(["epoch"], tmp_path, quick=True)
+    assert (tmp_path / "results.json").read_text() == content
+
+
+def test_an_unknown_part_is_named_with_those_there_are(tmp_path):
+    with pytest.raises(ConfigError, match="bench: unknown part 'epochs'. Available: epoch, grid, xla, memory, run"):
+        session.run_benchmark(["epochs"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_goals_are_computed_from_the_raw_numbers_and_judged_as_they_are():
+    goals = [goal for section in sections.build_sections(made_up_parts()) for goal in section.goals]
+    assert [(round(goal.measured.median, 3), goal.verdict) for goal in goals] == [
+        (6.0, "met"), (1.2, "met"), (0.45, "missed"), (0.325, "met"), (4.0, "missed"), (3.0, "missed"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "why"), [({"quick": True}, "a smoke run of tiny sizes"), ({"gpus": ["H1"]}, "the goals are for a CPU")]
+)
+def test_what_proves_nothing_is_not_judged(told, why):
+    goals = [goal for section in sections.build_sections(made_up_parts(**told)) for goal in section.goals]
+    assert {goal.verdict for goal in goals} == {f"not judged: {why}"}
+
+
+@pytest.mark.parametrize(
+    ("found", "place", "why"),
+    [
+        (contest(floor=(4.0, 4.0, 4.0)), 1, "not judged: the floor was slower than what stands on it"),
+        (contest(fit=(6.0, 20.0, 9.0)), 0, "not judged: the rounds differ too much"),
+        (contest(fit=(4.0, 4.1, 7.2)), 0, "missed"),
+    ],
+)
+def test_a_disturbed_measurement_is_not_judged(found, place, why):
+    parts = made_up_parts()
+    parts["epoch"]["contestants"] = found
+    (section,) = sections.build_sections({"epoch": parts["epoch"]})
+    assert section.goals[place].verdict.startswith(why)
+
+
+def test_the_page_holds_every_part_with_its_figures_and_its_origin():
+    text = page.write_page(sections.build_sections(made_up_parts()))
+    assert "| epoch: times as fast as plain fit | 6.00 (5.50 to 6.00) | at least 4.5 | met |" in text
+    assert "| trainyard | 1.00 | 1.00 to 1.40 | 6.00 (5.50 to 6.00) | 1.20 (1.10 to 1.23) | 2.5 |" in text
+    assert "| fit | 6.00 | 6.00 to 7.50 | 1.00 (1.00 to 1.00) | 6.00 (6.00 to 6.75) | 1.5 |" in text
+    assert "| cnn: compiled without XLA | 1.500 | 1.00 | 2.0 |" in text
+    assert "takes 0.17 times the time of the other way" in text
+    assert "each image beyond 60,000 takes 1.90 KiB" in text
+    assert "Left out: fit on 600,000 images" in text
+    assert "| from the shell to the exit | 6.50 | 6.50 | 6.50 | 6.50 |" in text
+    assert text.count("Measured 2026-03-01 12:00 UTC in 9 s on A processor, 2 cores") == len(results.PARTS)
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("| network")}
+    assert widths == {5}
+    assert "smoke run" not in text
+
+
+def test_a_page_of_one_part_alone():
+    parts = {"memory": made_up_parts()["memory"]}
+    text = page.write_page(sections.build_sections(parts))
+    assert re.findall(r"^#+ .*", text, re.MULTILINE) == ["# Performance", "## Memory"]
+
+
+def test_every_part_with_a_picture_gets_it(tmp_path):
+    parts = made_up_parts()
+    draw_pictures(parts, tmp_path)
+    named = {section.picture for section in sections.build_sections(parts) if section.picture}
+    assert {path.name for path in tmp_path.glob("*.png")} == named
+    assert all((tmp_path / name).read_bytes().startswith(PNG) for name in named)
+
+
+def test_the_command_to_repeat_names_no_path_of_this_machine():
+    assert session.repeat_command("run", Path("/secret"), 2, 5, quick=False) == (
+        "trainyard bench run --mnist FOLDER --threads 2 --rounds 5"
+    )
+    assert session.repeat_command("epoch", None, None, 3, quick=True) == "trainyard bench epoch --quick"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Images and children
+
+
+def test_images_are_read_back_repeated(digits):
+    few = read_training_images(digits, 50, 1)
+    assert (few.images.shape, few.labels.shape) == ((50, 8, 8), (50,))
+    many = read_training_images(digits, 50, 3)
+    assert len(many) == 150
+    assert (many.images[100:] == few.images).all()
+
+
+def test_mnist_is_verified_and_unzipped_or_packed_otherwise_is_zipped_for_all(tiny_mnist, tmp_path):
+    assert provide_mnist(tiny_mnist, tmp_path, progress=False) == tiny_mnist.resolve()
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    assert provide_mnist(tiny_mnist.parent / "mnist.npz", spare, progress=False) == spare
+    assert (read_training_images(spare, 40, 1).images == read_training_images(tiny_mnist, 40, 1).images).all()
+    with pytest.raises(DatasetError, match="--mnist: expected .* to hold the four MNIST idx files"):
+        provide_mnist(tmp_path / "nowhere", spare, progress=False)
+
+
+def test_contestants_take_turns_and_the_first_epoch_is_kept_apart(digits):
+    told = []
+
+    class Listener(Progress):
+        def step(self, epoch, epochs, step, steps):
+            told.append((epoch, epochs, step, steps))
+
+    job = Job(PRODUCTS, 300, 3, hidden_units=(16,))
+    with contestants({"a": PRODUCTS, "b": PRODUCTS}, digits, 1) as those:
+        found = compete(those, dict.fromkeys(those, job), Listener())
+        again = compete(those, dict.fromkeys(those, job), Progress())  # the same processes take another job
+        assert all(one.peak_mib > 10 for one in those.values())
+        children = [child for child in psutil.Process().children() if "contestant" in " ".join(child.cmdline())]
+        assert len(children) == 2
+    assert told == [(epoch, 3, place, 2) for epoch in (1, 2, 3) for place in (1, 2)]
+    for one in (*found.values(), *again.values()):
+        assert len(one["epoch_seconds"]) == 2
+        assert 0 < one["first_seconds"] < 30
+    assert not any(child.is_running() for child in children)
+
+
+def test_a_job_survives_the_way_to_the_child():
+    job = Job("auto", 10, 2, batch_size=5, network="cnn", hidden_units=(1, 2), xla="off", repeat=3)
+    assert Job.from_line(job.to_line()) == job
+
+
+def test_a_child_that_fails_is_told_with_its_last_words(tmp_path):
+    with Contestant("the floor", PRODUCTS, tmp_path, 1) as contestant:
+        contestant.await_start()
+        with pytest.raises(TrainingError, match="the contestant 'the floor' ended with code 1") as failure:
+            contestant.prepare(Job(PRODUCTS, 10, 1))
+    assert "FileNotFoundError" in str(failure.value)
+
+
+def test_a_child_that_is_killed_is_told_with_advice(tmp_path):
+    with Contestant("the floor", PRODUCTS, tmp_path, 1) as contestant:
+        contestant.await_start()
+        os.kill(contestant._process.pid, signal.SIGKILL)
+        contestant._process.wait()
+        with pytest.raises(TrainingError, match="was ended by SIGKILL. Is there enough memory"):
+            contestant.prepare(Job(PRODUCTS, 10, 1))
+
+
+def test_a_child_logs_nowhere_else_and_compiles_for_itself(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere")
+    monkeypatch.setenv("TF_XLA_FLAGS", "--other --tf_xla_persistent_cache_directory=/x/trainyard/xla/1")
+    environment = child_environment(3, tmp_path)
+    assert "MLFLOW_TRACKING_URI" not in environment
+    assert environment["TF_XLA_FLAGS"] == "--other"
+    assert environment["XDG_CACHE_HOME"] == str(tmp_path)
+    assert environment["OPENBLAS_NUM_THREADS"] == "3"
+    assert "OPENBLAS_NUM_THREADS" not in child_environment(None, tmp_path).keys() - os.environ.keys()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The command
+
+
+def _command(*arguments):
+    return [sys.executable, "-c", "from trainyard.cli import main; main()", "bench", *arguments]
+
+
+def test_the_command_measures_an_epoch_and_keeps_the_other_parts():
+    out = Path("out")
+    out.mkdir()
+    kept = made_up_parts()["memory"]
+    results.save_results(out, {"memory": kept})
+    done = subprocess.run(
+        _command("epoch", "--quick", "--out", "out"), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    parts = results.load_results(out)
+    assert parts["memory"] == kept
+    found = parts["epoch"]["contestants"]
+    assert list(found) == list(LOOPS)
+    assert all(len(one["epoch_seconds"]) == parts["epoch"]["epochs"] - 1 for one in found.values())
+    assert (found[TRAINYARD]["xla"][:3], found[NO_XLA]["xla"][:4]) == ("on:", "off:")
+    own = parts["epoch"]["about"]
+    assert own["quick"]
+    assert own["command"] == "trainyard bench epoch --quick"
+    assert own["machine"]["threads"] == len(os.sched_getaffinity(0))
+    assert "host" not in own["machine"]
+
+    pairs = zip(found[FIT]["epoch_seconds"], found[TRAINYARD]["epoch_seconds"], strict=True)
+    times = statistics.median(fit / ours for fit, ours in pairs)
+    line = f"| epoch: times as fast as plain fit | {times:.2f} ("
+    text = (out / "README.md").read_text()
+    assert line in text
+    assert "## Memory" in text
+    assert f"{times:.2f} (" in done.stdout
+    assert (out / "epoch.png").read_bytes().startswith(PNG)
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "epoch.png", "results.json"]
+
+
+def test_whole_runs_are_measured_stage_by_stage_up_to_the_wall_time(digits, monkeypatch):
+    monkeypatch.setattr(wholerun, "RUNS", (PLAIN, FIRST))
+    (measured,) = wholerun.measure_run(Setting(digits, 2, 1, quick=True, progress=Progress()))["rounds"]
+    for name in (PLAIN, FIRST):
+        stages = measured[name]["stages"]
+        assert sum(stages.values()) == pytest.approx(measured[name]["wall_seconds"], abs=0.01)
+        assert min(stages.values()) >= -0.01
+        assert 0 < measured[name]["test_accuracy"] <= 1
+    assert next(iter(measured[FIRST]["stages"])) == "before"
+    assert set(measured[FIRST]["stages"]) == set(sections.STAGES)
+    assert set(measured[PLAIN]["stages"]) < set(sections.STAGES)
+
+
+def test_an_interrupt_ends_all_children():
+    process = subprocess.Popen(_command("epoch", "--quick", "--out", "out"), stdout=subprocess.DEVNULL)
+    parent = psutil.Process(process.pid)
+    deadline = time.monotonic() + 120
+    while len(children := parent.children(recursive=True)) < len(LOOPS):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+@pytest.mark.slow
+def test_the_other_parts_measure_what_they_say():
+    done = subprocess.run(
+        _command("grid", "xla", "memory", "--quick"), capture_output=True, text=True, timeout=900, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    out = Path("outputs/bench_quick")
+    parts = results.load_results(out)
+    assert {(cell["batch_size"], *cell["hidden_units"]) for cell in parts["grid"]["cells"]} == {
+        (32, 16), (32, 32), (64, 16), (64, 32),
+    }  # fmt: skip
+    networks = parts["xla"]["networks"]
+    assert [networks[name]["auto"].split(":")[0] for name in networks] == ["on", "on", "off"]
+    for network in networks.values():
+        for name, one in network["contestants"].items():
+            assert one["engine"] == name.split()[0]
+            assert one["xla"].startswith("off" if "without" in name else "on")
+    assert [row["images"] for row in parts["memory"]["rows"]] == [320, 320, 3200, 3200]
+    assert all(row["peak_mib"] > row["import_mib"] > 100 for row in parts["memory"]["rows"])
+    assert {path.name for path in out.iterdir()} == {"README.md", "grid.png", "results.json", "xla.png"}
