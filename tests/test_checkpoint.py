@@ -36,8 +36,9 @@ def _checkpoint(epoch: int = 1) -> Checkpoint:
         identity=IDENTITY,
         callbacks=[
             ("EarlyStopping", {"wait": 2, "best": float("inf"), "best_weights": [np.eye(2, dtype=np.float32)]}),
-            ("Own", {"name": "x", "nested": {"values": [1, None, True, np.arange(3)]}}),
+            ("Own", {"name": "x", "nested": {"values": (1, None, True, np.arange(3))}}),
         ],
+        circumstances={"threads": "2"},
         variables={"model/0": np.linspace(0, 1, 7, dtype=np.float32), "optimizer/0": np.array(5, dtype=np.int64)},
     )
 
@@ -50,7 +51,8 @@ def test_a_checkpoint_reads_back_as_it_was(folder):
     state = after.callbacks[0][1]
     assert (state["wait"], state["best"]) == (2, float("inf"))
     assert np.array_equal(state["best_weights"][0], np.eye(2))
-    assert after.callbacks[1][1]["nested"]["values"][:3] == [1, None, True]
+    assert after.callbacks[1][1]["nested"]["values"][:3] == (1, None, True)
+    assert after.circumstances == {"threads": "2"}
     assert after.callbacks[1][1]["nested"]["values"][3].tolist() == [0, 1, 2]
     for name, array in before.variables.items():
         assert np.array_equal(after.variables[name], array)
@@ -65,7 +67,9 @@ def test_the_last_two_are_kept_and_nothing_half_made(folder):
     assert len(list(folder.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "pickle", "missing"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "flipped", "empty", "text", "pickle", "missing", "marked as encrypted"]
+)
 def test_a_damaged_checkpoint_is_refused(folder, damage):
     path = save_checkpoint(folder, _checkpoint())
     content = bytearray(path.read_bytes())
@@ -80,6 +84,10 @@ def test_a_damaged_checkpoint_is_refused(folder, damage):
         path.write_text("<html>not found</html>")
     elif damage == "pickle":
         np.savez(path, content=np.array([{"a": object}], dtype=object))
+    elif damage == "marked as encrypted":
+        content[6] ^= 1
+        content[content.rindex(b"PK\x01\x02") + 8] ^= 1
+        path.write_bytes(content)
     else:
         path.unlink()
     with pytest.raises(TrainingError, match="epoch_000001.npz: the checkpoint is damaged"):
@@ -119,34 +127,58 @@ RECIPE = (
 )  # fmt: skip
 
 
-def _train(keras, config, folder, start=None, stop_in=None):
+def _train(keras, config, folder, *, start=None, stop_in=None, own=()):
     """Trains as a run does; `stop_in` breaks off in the middle of that epoch, after at least one step."""
     runtime.configure_tensorflow(config.seed, config.training.threads)
     dataset = load_dataset(config.dataset, config.seed)
     model = config.model.build(dataset.spec)
+    told = []
 
     class Interrupter(Progress):
         def step(self, epoch, epochs, step, steps):
             if epoch == stop_in:
                 raise KeyboardInterrupt
 
-    plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", min_delta=0.05, patience=1)
-    own = [plateau] if config.schedule.name == "constant" else []
+        def detail(self, text):
+            told.append(text)
+
     plan = CheckpointPlan(folder, IDENTITY, start)
     result = train(model, dataset, config, Interrupter(), lambda epoch, metrics: None, callbacks=own, checkpoints=plan)
-    return digest_weights(model), [_timeless(metrics) for metrics in result.history], result
+    return digest_weights(model), [_timeless(metrics) for metrics in result.history], result, told
 
 
 def _timeless(metrics):
     return {name: value for name, value in metrics.items() if not name.startswith("time/")}
 
 
+def _own_callbacks(keras, folder):
+    """Keras's and a user's callbacks, with state in public and in private attributes."""
+
+    class Decaying(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self._seen = [0]
+            self.open_file = object()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self._seen.append(self._seen[-1] + 1)
+            weights = self.model.get_weights()
+            self.model.set_weights([weight * (1 - 0.01 * self._seen[-1]) for weight in weights])
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        keras.callbacks.ReduceLROnPlateau(monitor="loss", min_delta=0.05, patience=1, cooldown=1),
+        keras.callbacks.ModelCheckpoint(folder / "epoch_{epoch}.weights.h5", save_weights_only=True),
+        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+        Decaying(),
+    ]
+
+
 @pytest.mark.parametrize("engine", [("compiled", "on"), ("compiled", "off"), ("fit", "off")], ids=" xla=".join)
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_interrupted_and_resumed_equals_uninterrupted(keras, tiny, tmp_path, engine, schedule):
-    """Weights and history, with dropout, batch norm, a schedule or a plateau, and early stopping that waits."""
-    config = tiny(*RECIPE, f"schedule={schedule}", f"training.engine={engine[0]}", f"training.xla={engine[1]}")
-    weights, history, result = _train(keras, config, tmp_path / "whole")
+def test_interrupted_and_resumed_equals_uninterrupted(keras, tiny, tmp_path, engine):
+    """Weights and history, with dropout, batch norm, a schedule, and early stopping that waits."""
+    config = tiny(*RECIPE, f"training.engine={engine[0]}", f"training.xla={engine[1]}")
+    weights, history, result, _ = _train(keras, config, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         _train(keras, config, tmp_path / "broken", stop_in=4)
     (last, _) = checkpoint_files(tmp_path / "broken")
@@ -157,13 +189,66 @@ def test_interrupted_and_resumed_equals_uninterrupted(keras, tiny, tmp_path, eng
     assert len(history) == 6
 
 
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+def test_the_state_of_callbacks_is_gone_on_with_and_their_settings_are_the_new_ones(
+    keras, tiny, tmp_path, monkeypatch, engine
+):
+    config = tiny("training.epochs=5", f"training.engine={engine}", "training.xla=off")
+    averaging = {"use_ema": True, "ema_momentum": 0.8}
+    monkeypatch.setattr(type(config.optimizer), "build", lambda _, rate: keras.optimizers.Adam(rate, **averaging))
+    whole = _train(keras, config, tmp_path / "whole", own=_own_callbacks(keras, tmp_path / "files/whole"))
+    with pytest.raises(KeyboardInterrupt):
+        _train(keras, config, tmp_path / "broken", stop_in=4, own=_own_callbacks(keras, tmp_path / "files/broken"))
+    start = read_checkpoint(checkpoint_files(tmp_path / "broken")[0])
+    own = _own_callbacks(keras, tmp_path / "files/resumed")
+    resumed = _train(keras, config, tmp_path / "broken", start=start, own=own)
+    assert resumed[:2] == whole[:2]
+    assert own[-1]._seen == [0, 1, 2, 3, 4, 5]
+    assert sorted(path.name[:7] for path in (tmp_path / "files/resumed").iterdir()) == ["epoch_4", "epoch_5"]
+    assert "checkpoint: Decaying.open_file is no number, text, array or list of these, and is not saved" in whole[3]
+
+
+def test_draws_from_the_global_generator_and_half_precision_go_on(keras, tiny, tmp_path, monkeypatch):
+    class Noise(keras.layers.Layer):
+        def call(self, images, training=False):
+            return images + 0.1 * keras.random.normal(keras.ops.shape(images)) if training else images
+
+    def build(self, spec):
+        layers = keras.layers
+        return keras.Sequential(
+            [
+                layers.Input(spec.image_shape),
+                layers.Flatten(),
+                Noise(),
+                layers.Dense(16, activation="relu", dtype="bfloat16"),
+                layers.Dense(10, activation="softmax"),
+            ]
+        )
+
+    config = tiny("training.epochs=3", "training.xla=off")
+    monkeypatch.setattr(type(config.model), "build", build)
+    whole = _train(keras, config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        _train(keras, config, tmp_path / "broken", stop_in=2)
+    start = read_checkpoint(checkpoint_files(tmp_path / "broken")[0])
+    assert _train(keras, config, tmp_path / "broken", start=start)[:2] == whole[:2]
+
+
+def test_other_circumstances_are_said(keras, tiny, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        _train(keras, tiny(), tmp_path / "broken", stop_in=2)
+    start = read_checkpoint(checkpoint_files(tmp_path / "broken")[0])
+    *_, told = _train(keras, tiny("training.xla=off"), None, start=start)
+    assert "XLA: off, and was on; the last bits may differ from those of one run" in told
+
+
 def test_a_training_that_early_stopping_ended_is_not_gone_on_with(keras, tiny, tmp_path):
     recipe = [
         "training.epochs=30", "optimizer.learning_rate=0.1", "dataset.validation_fraction=0.3",
         "training.early_stopping.patience=1",
     ]  # fmt: skip
     config = tiny(*recipe)
-    weights, history, result = _train(keras, config, tmp_path / "whole")
+    weights, history, result, _ = _train(keras, config, tmp_path / "whole")
     assert len(history) < 30
     last = read_checkpoint(checkpoint_files(tmp_path / "whole")[0])
     assert last.stopped
@@ -173,10 +258,11 @@ def test_a_training_that_early_stopping_ended_is_not_gone_on_with(keras, tiny, t
 
 
 def test_another_model_or_other_callbacks_are_refused(keras, tiny, tmp_path):
-    _train(keras, tiny(), tmp_path / "checkpoints")
+    own = [keras.callbacks.ReduceLROnPlateau(monitor="loss")]
+    _train(keras, tiny(), tmp_path / "checkpoints", own=own)
     start = read_checkpoint(checkpoint_files(tmp_path / "checkpoints")[0])
     with pytest.raises(TrainingError, match="holds other variables than the model"):
-        _train(keras, tiny("model.hidden_units=[17]"), None, start=start)
+        _train(keras, tiny("model.hidden_units=[17]"), None, start=start, own=own)
     with pytest.raises(
         TrainingError, match="written with the callbacks EpochWatch, ReduceLROnPlateau, got EpochWatch, Ear"
     ):

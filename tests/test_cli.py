@@ -75,7 +75,7 @@ def test_a_mistake_ends_with_2_and_creates_nothing():
         (["nonsense"], "No such command 'nonsense'"),
         (["train", "-m", "--cfg", "job", "seed=1,2"], "--cfg: shows one config"),
         (["train", "--resolve"], "--resolve: goes with --cfg job"),
-        (["train", "-m", "training.threads=1,2"], "training.threads: expected one value"),
+        (["train", "-m", "training.threads=1,2"], "training.threads: expected the same for all runs"),
         (["ui", "--uri", "nonsense"], "--uri: expected http://..."),
         (["ui"], "there are no runs here yet"),
     ],

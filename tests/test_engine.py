@@ -261,6 +261,16 @@ def test_an_epoch_is_cut_into_spans_that_change_nothing(keras, digits, monkeypat
         assert np.array_equal(mine, other)
 
 
+def test_a_batch_may_be_larger_than_the_data(keras, tiny):
+    """Then the one short batch is all there is, and nothing is there for XLA to compile."""
+    config = tiny("training.batch_size=512", "training.xla=on")
+    dataset = load_dataset(config.dataset, 0)
+    model = config.model.build(dataset.spec)
+    result = train(model, dataset, config, Progress(), lambda epoch, metrics: None)
+    assert (result.engine, len(result.history)) == ("compiled", 2)
+    assert int(model.optimizer.iterations.numpy()) == 2
+
+
 def test_a_signal_is_heard_within_two_seconds(keras, tiny):
     """An epoch of a minute is left soon after the signal, because the program comes back about every second."""
     generator = np.random.default_rng(0)
@@ -411,13 +421,13 @@ def test_what_the_program_cannot_do_goes_through_fit_aloud(keras, tiny):
         def detail(self, text):
             told.append(text)
 
-    config = tiny("training.epochs=1")
+    config = tiny("training.epochs=2")
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
     result = train(model, dataset, config, Listener(), lambda epoch, metrics: None, callbacks=[callback])
     assert result.engine == "fit"
     assert told[0] == "engine fit: Keras's own loop, because EveryBatch wants to be called for each batch"
-    assert callback.batches > 0
+    assert callback.batches == 2 * STEPS
     with pytest.raises(TrainingError, match=r"training\.engine: expected a training that can be compiled, but EveryBa"):
         _choice(keras, tiny("training.engine=compiled"), callbacks=[EveryBatch()])
 

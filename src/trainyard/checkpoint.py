@@ -11,12 +11,12 @@ Before it: epochs. After it: training, which writes one after each epoch, and re
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.errors import TrainingError
+from trainyard.errors import TrainingError, in_one_line
 
 if TYPE_CHECKING:
     import keras
@@ -37,6 +37,7 @@ KEPT = 2
 
 _FORMAT = 1
 _ARRAY = "__array__"
+_TUPLE = "__tuple__"
 _CONTENT = "content"
 
 
@@ -65,6 +66,7 @@ class Checkpoint:
         history: The metrics of every epoch so far.
         identity: What was trained.
         callbacks: Class name and state of each callback, in order.
+        circumstances: What the last bits depend on beside: engine, XLA, threads, versions.
         variables: The variables of model and optimizer by name, weights and seed generators among them.
     """
 
@@ -73,6 +75,7 @@ class Checkpoint:
     history: list[dict[str, float]]
     identity: Identity
     callbacks: list[tuple[str, dict[str, Any]]]
+    circumstances: dict[str, str]
     variables: dict[str, NDArray[Any]]
 
     def restore(self, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
@@ -82,45 +85,36 @@ class Checkpoint:
             TrainingError: If they are not.
         """
         variables = named_variables(model)
-        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-        if shapes != {name: array.shape for name, array in self.variables.items()}:
+        sizes = {name: _storable(variable.numpy()).shape for name, variable in variables.items()}
+        if sizes != {name: array.shape for name, array in self.variables.items()}:
             raise TrainingError("the checkpoint holds other variables than the model. Resume with the same packages")
         names = [type(callback).__name__ for callback in callbacks]
         if names != [name for name, _ in self.callbacks]:
             were = ", ".join(name for name, _ in self.callbacks)
-            raise TrainingError(f"the checkpoint was written with the callbacks {were}, got {', '.join(names)}")
+            raise TrainingError(
+                f"the checkpoint was written with the callbacks {were}, got {', '.join(names)}. Resume with the same"
+            )
         for name, variable in variables.items():
-            variable.assign(self.variables[name])
+            here = variable.numpy()
+            variable.assign(_as_dtype(self.variables[name], here.dtype).reshape(here.shape))
         for callback, (_, state) in zip(callbacks, self.callbacks, strict=True):
             for name, value in state.items():
                 setattr(callback, name, value)
         model.stop_training = self.stopped
 
 
-def capture(
-    model: keras.Model,
-    callbacks: Sequence[keras.callbacks.Callback],
-    epoch: int,
-    history: list[dict[str, float]],
-    identity: Identity,
-) -> Checkpoint:
-    """Returns the state of a training at the end of an epoch, counted from 1."""
-    return Checkpoint(
-        epoch=epoch,
-        stopped=bool(model.stop_training),
-        history=history,
-        identity=identity,
-        callbacks=[(type(callback).__name__, _plain_state(callback)) for callback in callbacks],
-        variables={name: variable.numpy() for name, variable in named_variables(model).items()},
-    )
-
-
 def named_variables(model: keras.Model) -> dict[str, Any]:
-    """Returns the variables that a training changes, metrics apart, by a name that depends on their place alone."""
+    """Returns the variables that a training changes, metrics apart, by a name that depends on their place alone.
+
+    Layers that draw without a generator of their own draw from Keras's global one, so that is among them.
+    """
+    from keras.src.random.seed_generator import global_seed_generator  # Keras's public names leave it out
+
     metrics = {id(variable) for variable in model.metrics_variables}
     kept = [variable for variable in model.variables if id(variable) not in metrics]
     found = {f"model/{number}": variable for number, variable in enumerate(kept)}
-    return found | {f"optimizer/{number}": variable for number, variable in enumerate(model.optimizer.variables)}
+    found |= {f"optimizer/{number}": variable for number, variable in enumerate(model.optimizer.variables)}
+    return found | {"global seed generator": global_seed_generator().state}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +144,11 @@ class CheckpointPlan:
 
 
 def build_checkpointer(
-    callbacks: Sequence[keras.callbacks.Callback], history: list[dict[str, float]], plan: CheckpointPlan
+    callbacks: Sequence[keras.callbacks.Callback],
+    history: list[dict[str, float]],
+    plan: CheckpointPlan,
+    circumstances: dict[str, str],
+    say: Callable[[str], None],
 ) -> keras.callbacks.Callback:
     """Builds the callback that restores a checkpoint when the training begins and writes one after each epoch.
 
@@ -160,19 +158,37 @@ def build_checkpointer(
         callbacks: The others, whose state is saved.
         history: The metrics of every epoch, kept up to date by another callback.
         plan: What to restore, and where to write.
+        circumstances: What the last bits depend on beside config, seed and data.
+        say: Told where they are others than before, and of what can't be saved.
     """
     import keras
 
-    others = list(callbacks)
+    before_it = list(callbacks)
+    others = [_CallbackState(callback) for callback in before_it]
 
     class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+            for other in others:
+                other.remember()
             if plan.start:
-                plan.start.restore(self.model, others)
+                for what, now in circumstances.items():
+                    if (before := plan.start.circumstances.get(what)) != now:
+                        say(f"{what}: {now}, and was {before}; the last bits may differ from those of one run")
+                plan.start.restore(self.model, before_it)
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            if plan.folder:
-                save_checkpoint(plan.folder, capture(self.model, others, epoch + 1, history, plan.identity))
+            if plan.folder is None:
+                return
+            checkpoint = Checkpoint(
+                epoch=epoch + 1,
+                stopped=bool(self.model.stop_training),
+                history=history,
+                identity=plan.identity,
+                callbacks=[other.capture(say) for other in others],
+                circumstances=circumstances,
+                variables={name: variable.numpy() for name, variable in named_variables(self.model).items()},
+            )
+            save_checkpoint(plan.folder, checkpoint)
 
     return Checkpointer()
 
@@ -197,7 +213,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """
     path = folder / f"epoch_{checkpoint.epoch:06}.npz"
     partial = path.with_suffix(".partial")
-    arrays: dict[str, NDArray[Any]] = dict(checkpoint.variables)
+    arrays = {name: _storable(array) for name, array in checkpoint.variables.items()}
     content = {
         "format": _FORMAT,
         "epoch": checkpoint.epoch,
@@ -205,6 +221,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "history": checkpoint.history,
         "identity": dataclasses.asdict(checkpoint.identity),
         "callbacks": [[name, _pack(state, arrays)] for name, state in checkpoint.callbacks],
+        "circumstances": checkpoint.circumstances,
         "sha256": {name: _digest(array) for name, array in arrays.items()},
     }
     arrays[_CONTENT] = np.frombuffer(json.dumps(content).encode(), np.uint8)
@@ -236,34 +253,45 @@ def read_checkpoint(path: Path) -> Checkpoint:
         TrainingError: If it is damaged, or not a checkpoint.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = {name: members[name] for name in members.files}
-        content = json.loads(arrays.pop(_CONTENT).tobytes())
-        if content["format"] != _FORMAT:
-            raise TrainingError(f"{path}: expected a checkpoint of format {_FORMAT}, got {content['format']}")
-        wrong = {
-            name
-            for name in arrays.keys() | content["sha256"].keys()
-            if name not in arrays or _digest(arrays[name]) != content["sha256"].get(name)
-        }
-        if wrong:
-            raise TrainingError(f"{path}: the checkpoint is damaged: {', '.join(sorted(wrong))}")
-        return Checkpoint(
-            epoch=content["epoch"],
-            stopped=content["stopped"],
-            history=content["history"],
-            identity=Identity(**content["identity"]),
-            callbacks=[(name, _unpack(state, arrays)) for name, state in content["callbacks"]],
-            variables={name: array for name, array in arrays.items() if not name.startswith(_ARRAY)},
-        )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise TrainingError(f"{path}: the checkpoint is damaged or none: {error}") from error
+        return _read(path)
+    except Exception as error:  # whatever zip, NumPy and JSON make of a flipped bit
+        raise TrainingError(f"{path}: the checkpoint is damaged or none: {in_one_line(error)}") from error
+
+
+def _read(path: Path) -> Checkpoint:
+    """Reads a checkpoint; raises anything where it is not what `save_checkpoint` wrote."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+        arrays = {name: members[name] for name in members.files}
+    content = json.loads(arrays.pop(_CONTENT).tobytes())
+    if content["format"] != _FORMAT:
+        raise ValueError(f"expected format {_FORMAT}, found {content['format']}")
+    if {name: _digest(array) for name, array in arrays.items()} != content["sha256"]:
+        raise ValueError("its arrays are not those that were written")
+    return Checkpoint(
+        epoch=content["epoch"],
+        stopped=content["stopped"],
+        history=content["history"],
+        identity=Identity(**content["identity"]),
+        callbacks=[(name, _unpack(state, arrays)) for name, state in content["callbacks"]],
+        circumstances=content["circumstances"],
+        variables={name: array for name, array in arrays.items() if not name.startswith(_ARRAY)},
+    )
 
 
 def _digest(array: NDArray[Any]) -> str:
     sha = hashlib.sha256(f"{array.shape} {array.dtype}".encode())
-    sha.update(np.ascontiguousarray(array).data)
+    sha.update(array.tobytes())
     return sha.hexdigest()
+
+
+def _storable(array: NDArray[Any]) -> NDArray[Any]:
+    """Returns an array as NumPy's files hold it: bfloat16, which they don't know, as its bytes."""
+    return array if array.dtype.kind in "biufc" else np.frombuffer(array.tobytes(), np.uint8)
+
+
+def _as_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Returns what `_storable` stored, in the dtype that it had; the shape is that of the variable."""
+    return array if array.dtype == dtype else np.frombuffer(array.tobytes(), dtype)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -279,13 +307,44 @@ def _sync_folder(folder: Path) -> None:
 # The state of callbacks
 
 
-def _plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Returns the public attributes of a callback that are plain data: numbers, text, arrays, and lists of these."""
-    return {
-        name: value
-        for name, value in vars(callback).items()
-        if not name.startswith("_") and name not in ("params", "model") and _is_plain(value)
-    }
+class _CallbackState:
+    """What of a callback changes while training: its state, which its settings are no part of."""
+
+    def __init__(self, callback: keras.callbacks.Callback) -> None:
+        self._callback = callback
+        self._settings: dict[str, Any] = {}
+        self._told: set[str] = set()
+
+    def remember(self) -> None:
+        """Takes what the callback holds when the training begins for its settings."""
+        self._settings = {name: copy.deepcopy(value) for name, value in self._attributes() if _is_plain(value)}
+
+    def capture(self, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
+        """Returns the name of the class and what has changed since; says once of each thing that can't be saved."""
+        kind = type(self._callback).__name__
+        state = {}
+        for name, value in self._attributes():
+            if callable(value):
+                continue
+            if not _is_plain(value):
+                if name not in self._told:
+                    self._told.add(name)
+                    say(f"checkpoint: {kind}.{name} is no number, text, array or list of these, and is not saved")
+            elif name not in self._settings or not _same(value, self._settings[name]):
+                state[name] = value
+        return kind, state
+
+    def _attributes(self) -> list[tuple[str, Any]]:
+        return [(name, value) for name, value in vars(self._callback).items() if name not in _KERAS_ATTRIBUTES]
+
+
+_KERAS_ATTRIBUTES = ("model", "_model", "params", "_params", "validation_data")
+"""What Keras itself puts into every callback."""
+
+
+def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - plain data
+    """Tells whether two pieces of plain data are equal; a NaN equals a NaN."""
+    return json.dumps(_pack(one, {}, inline=True)) == json.dumps(_pack(other, {}, inline=True))
 
 
 def _is_plain(value: Any) -> bool:  # noqa: ANN401 - any attribute
@@ -298,20 +357,27 @@ def _is_plain(value: Any) -> bool:  # noqa: ANN401 - any attribute
     return value is None or isinstance(value, (bool, int, float, str, np.number, np.bool_))
 
 
-def _pack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
-    """Returns the value as JSON holds it; arrays are put beside it."""
+def _pack(value: Any, arrays: dict[str, NDArray[Any]], *, inline: bool = False) -> Any:  # noqa: ANN401 - any plain data
+    """Returns the value as JSON holds it; arrays are put beside it, or only their digest into it."""
     if isinstance(value, np.ndarray):
-        name = f"{_ARRAY}{len(arrays)}"
+        name = _digest(value) if inline else f"{_ARRAY}{len(arrays)}"
         arrays[name] = value
         return {_ARRAY: name}
     if isinstance(value, dict):
-        return {key: _pack(item, arrays) for key, item in value.items()}
+        return {key: _pack(item, arrays, inline=inline) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_pack(item, arrays) for item in value]
+        items = [_pack(item, arrays, inline=inline) for item in value]
+        return {_TUPLE: items} if isinstance(value, tuple) else items
     return value.item() if isinstance(value, (np.number, np.bool_)) else value
 
 
 def _unpack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - what `_pack` made
-    if isinstance(value, dict):
-        return arrays[value[_ARRAY]] if _ARRAY in value else {key: _unpack(item, arrays) for key, item in value.items()}
-    return [_unpack(item, arrays) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_unpack(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if _ARRAY in value:
+        return arrays[value[_ARRAY]]
+    if _TUPLE in value:
+        return tuple(_unpack(item, arrays) for item in value[_TUPLE])
+    return {key: _unpack(item, arrays) for key, item in value.items()}

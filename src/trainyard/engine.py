@@ -15,6 +15,7 @@ Before it: epochs. After it: training, which chooses between this engine and `fi
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.epochs import EpochPlan, OnSteps, broke_down, broken_weights
+from trainyard.epochs import EpochPlan, OnSteps, broke_down, broken_weights, validation_batch
 from trainyard.images import Dataset, Split
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 SPAN_SECONDS = 1.0
 """About how long the program runs before it comes back to Python."""
-
-VALIDATION_BATCH = 1024
-"""The most images of a validation batch."""
 
 _FIRST_SPAN_STEPS = 4
 _SPAN_GROWTH = 8
@@ -62,13 +60,14 @@ class CompiledEngine:
         self._images = len(dataset.train)
         self._batch_size = batch_size
         data = _DeviceData(dataset.train, dataset.spec.scale_table())
-        self._train = _TrainProgram(model, data, batch_size, xla=xla)
+        whole = self._images >= batch_size
+        self._train = _TrainProgram(model, data, batch_size, xla=xla) if whole else None
         short = self._images % batch_size
         self._train_short = _TrainProgram(model, data, short, xla=False) if short else None
         self._validate = None
         if dataset.validation is not None:
             validation = _DeviceData(dataset.validation, dataset.spec.scale_table())
-            self._validate = _ValidationProgram(model, validation, max(batch_size, VALIDATION_BATCH))
+            self._validate = _ValidationProgram(model, validation, validation_batch(batch_size))
         self.compile_seconds = time.perf_counter() - began
 
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
@@ -79,7 +78,7 @@ class CompiledEngine:
         told = keras.callbacks.CallbackList(
             callbacks, add_history=True, model=model, epochs=plan.epochs, steps=steps, verbose=0
         )
-        spans = _Spans()
+        spans, validation_spans = _Spans(), _Spans()
         logs: dict[str, float] = {}
         model.stop_training = False
         told.on_train_begin()
@@ -91,7 +90,8 @@ class CompiledEngine:
             if self._validate:
                 told.on_test_begin()
                 model.reset_metrics()
-                self._validate()
+                for first, last in validation_spans.over(self._validate.batches):
+                    self._validate(first, last)
                 validation = _metrics(model)
                 told.on_test_end(validation)
                 logs |= {f"val_{name}": value for name, value in validation.items()}
@@ -103,9 +103,10 @@ class CompiledEngine:
 
     def _run_epoch(self, order: NDArray[np.int32], epoch: int, steps: int, spans: _Spans, on_steps: OnSteps) -> None:
         whole = self._images // self._batch_size
-        for first, last in spans.over(whole):
-            self._check(self._train(order, first, last), epoch, f"steps {first + 1} to {last}")
-            on_steps(epoch, last, steps)
+        if self._train:
+            for first, last in spans.over(whole):
+                self._check(self._train(order, first, last), epoch, f"steps {first + 1} to {last}")
+                on_steps(epoch, last, steps)
         if self._train_short:
             rest = order[whole * self._batch_size :]
             self._check(self._train_short(rest, 0, 1), epoch, f"step {steps}")
@@ -167,29 +168,29 @@ class _TrainProgram:
 
 
 class _ValidationProgram:
-    """Runs a split through the model's `test_step`, which leaves loss and metrics in the model."""
+    """Runs batches of a split through the model's `test_step`, which leaves loss and metrics in the model."""
 
     def __init__(self, model: keras.Model, data: _DeviceData, batch_size: int) -> None:
         import tensorflow as tf
 
         count = len(data)
+        self.batches = math.ceil(count / batch_size)
 
-        def validate(last: tf.Tensor) -> tf.Tensor:
-            def step(start: tf.Tensor) -> tuple[tf.Tensor]:
-                end = tf.minimum(start + batch_size, last)
-                model.test_step(data.take(tf.range(start, end)))
-                return (end,)
+        def span(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+            def step(number: tf.Tensor) -> tuple[tf.Tensor]:
+                start = number * batch_size
+                model.test_step(data.take(tf.range(start, tf.minimum(start + batch_size, count))))
+                return (number + 1,)
 
-            return tf.while_loop(lambda start: start < last, step, [0], parallel_iterations=1)
+            return tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
 
-        self._validate = tf.function(
-            validate, input_signature=[tf.TensorSpec((), tf.int32)], jit_compile=False, autograph=False
-        )
-        self._count = count
-        self._validate(np.int32(0))  # no image: traces
+        bound = tf.TensorSpec((), tf.int32)
+        self._span = tf.function(span, input_signature=[bound, bound], jit_compile=False, autograph=False)
+        self(0, 0)  # no batch: traces
 
-    def __call__(self) -> None:
-        self._validate(np.int32(self._count))
+    def __call__(self, first: int, last: int) -> None:
+        """Evaluates the batches `first` to `last` - 1."""
+        self._span(np.int32(first), np.int32(last))
 
 
 class _Spans:

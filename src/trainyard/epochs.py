@@ -22,6 +22,14 @@ OnSteps = Callable[[int, int, int], None]
 """Told while an epoch goes on: the epoch, from 1, the steps of it that are done, and the steps it has."""
 
 
+_LARGE_BATCH = 1024
+
+
+def validation_batch(batch_size: int) -> int:
+    """Returns how many images are validated at a time, more than are trained on: there is no gradient to hold."""
+    return max(batch_size, _LARGE_BATCH)
+
+
 @dataclass(frozen=True, slots=True)
 class EpochPlan:
     """The epochs of one training.

@@ -61,7 +61,7 @@ class Terminated(KeyboardInterrupt):
 
 def in_one_line(error: BaseException) -> str:
     """Returns what an error says in at most one line, one of the network stack by its last cause."""
-    text = str(error)
+    text = str(error).partition("Stack trace for op definition")[0]
     if "Caused by" in text:
         text = text.rsplit("Caused by", 1)[1].strip().removesuffix(")")
     return " ".join(text.split())[:300] or type(error).__name__

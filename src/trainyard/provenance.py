@@ -41,6 +41,8 @@ REPORTED_PACKAGES = (
 """The packages that a result depends on first; versions.txt lists all."""
 
 _GIT_SECONDS = 10
+_CLOCK_SECONDS = 10
+"""By how much the start of a process may seem to move when the clock is set; numbers are not reused that soon."""
 _OUR_OWN = tuple(
     f":(exclude,top,glob)**/{name}" for name in ("outputs/**", "multirun/**", "mlartifacts/**", "mlflow.db*")
 )
@@ -145,7 +147,8 @@ def is_alive(pid: str, started: str) -> bool:
     """
     try:
         process = psutil.Process(int(pid))
-        return _started(process) == started and process.status() != psutil.STATUS_ZOMBIE
+        then = datetime.fromisoformat(started).timestamp()
+        return abs(process.create_time() - then) < _CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE
     except (ValueError, psutil.Error):
         return False
 

@@ -26,7 +26,7 @@ from trainyard.compose import config_differences, hash_config, load_config
 from trainyard.errors import ConfigError, DatasetError, TrackingError, TrainingError
 from trainyard.images import Dataset
 from trainyard.schema import RunConfig
-from trainyard.tracking import find_run, mark_killed
+from trainyard.tracking import LoggedRun, find_run, mark_killed
 
 FOLDER_TAG = "trainyard.folder"
 
@@ -63,6 +63,8 @@ def find_folder(reference: str, uri: str | None) -> Path:
         ConfigError: If there is no such run, its folder is elsewhere, or it still runs.
         TrackingError: If the store can't be reached.
     """
+    if not reference:
+        raise ConfigError("resume: expected the id or the folder of a run, got nothing")
     if (folder := Path(reference)).is_dir():
         return folder.absolute()
     if uri is None:
@@ -71,12 +73,10 @@ def find_folder(reference: str, uri: str | None) -> Path:
         run = find_run(uri, reference)
     except TrackingError as error:
         raise ConfigError(f"resume: {error}") from error
-    if run.status == "RUNNING" and run.tags.get("host") == socket.gethostname():
-        if provenance.is_alive(run.tags.get("pid", ""), run.tags.get("started", "")):
-            raise ConfigError(
-                f"resume: the run {reference} still runs, as process {run.tags['pid']}. Wait for it, or stop it"
-            )
-        mark_killed(uri, reference)  # its process could not do it
+    if run.status == "RUNNING" and _is_here(run) and _is_alive(run):
+        raise ConfigError(
+            f"resume: the run {reference} still runs, as process {run.tags['pid']}. Wait for it, or stop it"
+        )
     folder = Path(run.tags.get(FOLDER_TAG, ""))
     if FOLDER_TAG not in run.tags or not folder.is_dir():
         where = f"{folder} on the host {run.tags.get('host', 'that it ran on')}"
@@ -84,6 +84,23 @@ def find_folder(reference: str, uri: str | None) -> Path:
             f"resume: the folder of the run {reference} is not here; it was {where}. Name it: resume=FOLDER"
         )
     return folder
+
+
+def close_orphan(reference: str, uri: str | None) -> None:
+    """Marks the run as KILLED if it says RUNNING and the process that it ran in, on this host, is gone."""
+    if uri is None or Path(reference).is_dir():
+        return
+    run = find_run(uri, reference)
+    if run.status == "RUNNING" and _is_here(run) and not _is_alive(run):
+        mark_killed(uri, reference)
+
+
+def _is_here(run: LoggedRun) -> bool:
+    return run.tags.get("host") == socket.gethostname()
+
+
+def _is_alive(run: LoggedRun) -> bool:
+    return provenance.is_alive(run.tags.get("pid", ""), run.tags.get("started", ""))
 
 
 def recorded_overrides(folder: Path) -> list[str]:
@@ -120,8 +137,9 @@ def load_earlier(config: RunConfig, uri: str | None) -> Earlier | None:
         told = "\n".join(f"  {line}" for line in config_differences(before, config))
         raise ConfigError(
             f"resume: the run {config.resume} trained something else:\n{told}\n"
-            f"  Leave these as they were (trainyard train resume={config.resume} repeats them), or start a new run"
+            "  Leave these as they were, or start a new run"
         )
+    close_orphan(config.resume, uri)
     damaged: list[str] = []
     for file in checkpoint_files(folder / CHECKPOINTS):
         try:
@@ -153,10 +171,16 @@ def plan_checkpoints(
     """
     identity = Identity(config_hash=hash_config(config), seed=seed, dataset_digest=dataset.digest)
     kept = folder / CHECKPOINTS if config.training.checkpoint else None
-    if earlier and earlier.checkpoint.identity != identity:
+    before = earlier.checkpoint.identity if earlier else identity
+    if earlier and before.config_hash != identity.config_hash:
+        raise ConfigError(
+            f"resume: the run {earlier.reference} was made by another version of Trainyard, whose configs say other "
+            "things. Resume it with that version, or start it again"
+        )
+    if earlier and before.dataset_digest != identity.dataset_digest:
         raise DatasetError(
             f"resume: the run {earlier.reference} was trained on other images: their digest was "
-            f"{earlier.checkpoint.identity.dataset_digest}, and is {identity.dataset_digest}. Give it the same data"
+            f"{before.dataset_digest}, and is {identity.dataset_digest}. Give it the same data"
         )
     if earlier and kept:
         kept.mkdir(exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import secrets
 import sys
 import tempfile
@@ -67,6 +68,22 @@ def draw_seed(seed: int, determinism: str) -> int:
     return secrets.randbits(32) if determinism == "off" else seed
 
 
+def describe_circumstances(engine: str, *, xla: bool) -> dict[str, str]:
+    """Returns what the last bit of a training depends on beside its config, seed and data."""
+    import keras
+    import tensorflow as tf
+
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
+    return {
+        "engine": engine,
+        "XLA": "on" if xla else "off",
+        "threads": str(threads),
+        "oneDNN": "on" if uses_onednn() else "off",
+        "TensorFlow": tf.__version__,
+        "Keras": keras.__version__,
+    }
+
+
 def configure_tensorflow(seed: int, threads: int | None, determinism: str = "seeded") -> int:
     """Sets the threads and all seeds (Python, NumPy, TensorFlow), and drops what an earlier run left in Keras.
 
@@ -84,14 +101,13 @@ def configure_tensorflow(seed: int, threads: int | None, determinism: str = "see
     """
     import keras
     import tensorflow as tf
+    from keras.src.random.seed_generator import global_seed_generator  # Keras's public names leave it out
 
     strict = determinism == "strict"
-    if strict:
-        if not uses_onednn():
-            raise TrainingError(
-                "training.determinism: strict computes with oneDNN, and TF_ENABLE_ONEDNN_OPTS=0 turns it off. Unset it"
-            )
-        tf.config.experimental.enable_op_determinism()
+    if strict and not uses_onednn():
+        raise TrainingError(
+            "training.determinism: strict computes with oneDNN, and TF_ENABLE_ONEDNN_OPTS=0 turns it off. Unset it"
+        )
     threading = tf.config.threading
     _pin(threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads, threads)
     within = _pin(
@@ -99,8 +115,13 @@ def configure_tensorflow(seed: int, threads: int | None, determinism: str = "see
         threading.set_intra_op_parallelism_threads,
         1 if strict else threads,
     )
+    if strict:
+        tf.config.experimental.enable_op_determinism()
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
+    state = random.getstate()
+    global_seed_generator()  # made now, so that it is the same one whether or not a checkpoint asks for it first
+    random.setstate(state)
     return within
 
 

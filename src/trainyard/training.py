@@ -5,6 +5,7 @@ Before it: models, optimizers, images, the two engines, checkpoints. After it: r
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +19,17 @@ from trainyard.errors import TrainingError, in_one_line
 from trainyard.fitting import EXECUTION_STEPS, FitEngine
 from trainyard.images import Dataset
 from trainyard.progress import Progress
+from trainyard.runtime import describe_circumstances
 from trainyard.schema import RunConfig
 from trainyard.xla import XlaChoice, choose_xla
 from trainyard.xla_cache import clear_cache, seal_cache
 
 if TYPE_CHECKING:
     import keras
+
+
+_NOT_OF_THE_CACHE = re.compile("unsupported operations|Stack trace for op definition")
+"""What XLA says where it is the model that it can't compile, and not a kept program that it can't read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,6 @@ def train(
     watch = build_epoch_watch(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)
     told = [watch, *([stopping] if stopping else []), *callbacks]
-    if checkpoints:
-        told.append(build_checkpointer(told, history, checkpoints))
 
     began = time.perf_counter()
     choice = choose_engine(model, dataset, config, callbacks)
@@ -108,6 +112,9 @@ def train(
     progress.detail(f"XLA {choice.xla}")
     if choice.engine.compile_seconds:
         progress.detail(f"compiled in {choice.engine.compile_seconds:.1f} s")
+    if checkpoints:
+        circumstances = describe_circumstances(choice.engine.name, xla=choice.xla.on)
+        told.append(build_checkpointer(told, history, checkpoints, circumstances, progress.detail))
     choice.engine.run(plan, told, lambda *steps: progress.step(steps[0], plan.epochs, *steps[1:]))
     seconds = time.perf_counter() - began
     return TrainResult(
@@ -157,12 +164,13 @@ def choose_engine(
         TrainingError: If the config asks for an engine or for XLA, and it can't train this model.
     """
     wish = config.training.engine
+    listeners = batch_listeners(callbacks)
+    if listeners:
+        model.steps_per_execution = 1  # Keras calls batch hooks once per execution
     if wish == "fit":
         return _fit(model, dataset, config, "asked for by training.engine")
-    if listeners := batch_listeners(callbacks):
+    if listeners:
         why = f"{', '.join(listeners)} wants to be called for each batch"
-    elif model.run_eagerly:
-        why = "the model was compiled with run_eagerly"
     else:
         try:
             return _compiled(model, dataset, config)
@@ -199,8 +207,8 @@ def _compile_with_xla(model: keras.Model, dataset: Dataset, batch_size: int) -> 
 
     try:
         engine = CompiledEngine(model, dataset, batch_size, xla=True)
-    except tf.errors.OpError:
-        if not clear_cache():
+    except tf.errors.OpError as error:
+        if _NOT_OF_THE_CACHE.search(str(error)) or not clear_cache():
             raise
         engine = CompiledEngine(model, dataset, batch_size, xla=True)
     seal_cache()

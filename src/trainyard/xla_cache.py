@@ -1,9 +1,9 @@
 """What XLA compiled, kept for the next run: a network that was trained before starts in a third of the time.
 
-TensorFlow writes and reads the files itself, one per program, but it neither writes them atomically nor notices a
-changed byte of machine code. So each file gets a digest beside it once it is complete, and a file without its digest
-is dropped before TensorFlow looks. What XLA compiles depends on the processor, the versions, the flags and the number
-of threads, of which TensorFlow's own key knows only a part; each combination has a folder of its own.
+TensorFlow writes and reads the files itself, one per program, but it does not notice a changed byte of machine code.
+So each file gets a digest beside it, and a file without its digest is dropped before TensorFlow looks. What XLA
+compiles depends on the processor, the versions, the flags and the number of threads, of which TensorFlow's own key
+knows only a part; each combination has a folder of its own.
 
 Before it: nothing. After it: runtime, which prepares it before TensorFlow is imported, and training, which seals it.
 """
@@ -16,14 +16,17 @@ import os
 import platform
 import re
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 KEPT_PROGRAMS = 200
-"""How many programs a folder keeps, the last used first; one takes about half a megabyte."""
+"""How many programs a folder keeps, the last made first; one takes about half a megabyte."""
 
 _VARIABLE = "TF_XLA_FLAGS"
 _FLAG = "--tf_xla_persistent_cache_directory="
+_OURS = re.compile(rf"{_FLAG}(\S*/trainyard/xla/[0-9a-f]{{16}})(?!\S)")
+_TRIAL_BYTES = 4_000_000
 
 
 def prepare_cache(threads: int) -> None:
@@ -31,13 +34,14 @@ def prepare_cache(threads: int) -> None:
 
     A cache that the user has set up is left alone. Where the folder can't be made there is simply no cache.
     """
-    others = re.sub(rf"{_FLAG}\S*{re.escape(os.sep)}trainyard{re.escape(os.sep)}\S*", "", os.environ.get(_VARIABLE, ""))
+    others = _OURS.sub("", os.environ.get(_VARIABLE, ""))
     folder = _folder(threads)
     if "tensorflow" in sys.modules or _FLAG in others or re.search(r"\s", str(folder)):
         return
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _drop_unfit(folder)
+        _try_to_write(folder)
     except OSError:
         return
     flags = [others.strip(), f"{_FLAG}{folder}", "--tf_xla_persistent_cache_device_types=CPU"]
@@ -57,8 +61,16 @@ def clear_cache() -> bool:
     programs = _programs(_active_folder())
     with contextlib.suppress(OSError):
         for program in programs:
+            _seal(program).unlink(missing_ok=True)
             program.unlink(missing_ok=True)
     return bool(programs)
+
+
+def _try_to_write(folder: Path) -> None:
+    """Raises OSError where a program could not be kept; TensorFlow would take that for a failure to compile."""
+    with tempfile.TemporaryFile(dir=folder) as trial:
+        trial.write(bytes(_TRIAL_BYTES))
+        trial.flush()
 
 
 def _folder(threads: int) -> Path:
@@ -79,8 +91,8 @@ def _processor() -> str:
 
 
 def _active_folder() -> Path | None:
-    found = re.search(rf"{_FLAG}(\S+)", os.environ.get(_VARIABLE, ""))
-    return Path(found[1]) if found and f"{os.sep}trainyard{os.sep}" in found[1] else None
+    found = _OURS.search(os.environ.get(_VARIABLE, ""))
+    return Path(found[1]) if found else None
 
 
 def _programs(folder: Path | None) -> list[Path]:

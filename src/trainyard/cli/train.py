@@ -71,13 +71,15 @@ def repeat_interrupted(arguments: Sequence[str]) -> list[str]:
 
     options = _parse(arguments)
     given = {_key(override): override for override in options.overrides}
-    reference = given.get("resume", "").partition("=")[2].strip("'\"")
-    if not reference or reference == "null":
+    if "resume" not in given:
+        return list(arguments)
+    reference = given["resume"].partition("=")[2].strip("'\"")
+    if reference.lower() == "null":
         return list(arguments)
     if options.multirun:
         raise ConfigError("resume: goes on with one run, and --multirun has several. Leave one of them out")
-    others = [override for override in options.overrides if override != given["resume"]]
-    tree, _ = compose_trees(others, config_name=options.config_name or PRIMARY, config_dir=_config_dir(options))
+    tracking = [override for override in options.overrides if _key(override).partition(".")[0] == "tracking"]
+    tree, _ = compose_trees(tracking, config_name=options.config_name or PRIMARY, config_dir=_config_dir(options))
     uri = to_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
     repeated = [override for override in recorded_overrides(find_folder(reference, uri)) if _key(override) not in given]
     kept = [argument for argument in arguments if argument != given["resume"]]
@@ -104,7 +106,7 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
     if options.help or options.shell_completion:  # --info and --hydra-help compose too, so they are checked
         prepare_hydra(_config_dir(options))
         return options
-    threads = set()
+    threads, strict = set(), set()
     for overrides in expand_sweep(options.overrides) if options.multirun else [options.overrides]:
         tree, hydra_section = compose_trees(
             overrides, config_name=options.config_name or PRIMARY, config_dir=_config_dir(options)
@@ -113,8 +115,10 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         config = to_run_config(tree)
         config.tracking.resolve_uri(os.environ, Path.cwd())
         threads.add(config.training.threads)
-    if len(threads) > 1:
-        raise ConfigError("training.threads: expected one value for all runs of a command, which share a process")
+        strict.add(config.training.determinism == "strict")
+    for path, values in (("training.threads", threads), ("training.determinism=strict", strict)):
+        if len(values) > 1:
+            raise ConfigError(f"{path}: expected the same for all runs of a command, which share a process")
     return options
 
 
