@@ -20,6 +20,7 @@ from trainyard.bench.material import provide_digits, provide_mnist, read_trainin
 from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
 from trainyard.bench.parts import FIT, FLOOR, LOOPS, NO_XLA, TRAINYARD, Setting
 from trainyard.bench.pictures import draw_pictures
+from trainyard.bench.seeds import mean_difference
 from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.progress import Progress
@@ -92,8 +93,17 @@ def made_up_parts(**told):
             ],
             "skipped": ["fit on 600,000 images: too little memory"],
         },
+        "seeds": {
+            **own,
+            "epochs": 10,
+            "trials": {"compiled": trials(0.978, 0.979, 0.980), "fit": trials(0.979, 0.979)},
+        },
         "run": {**own, "epochs": 10, "rounds": rounds},
     }
+
+
+def trials(*accuracies: float) -> list[dict[str, float]]:
+    return [{"seed": seed, "accuracy": value, "seconds": 9.0} for seed, value in enumerate(accuracies)]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -112,6 +122,18 @@ def test_ratios_are_taken_round_by_round_so_that_a_slow_round_cancels_out():
     assert difference([factor + 2 for factor in slow], slow) == Spread(2, 2, 2)
     with pytest.raises(ValueError, match="shorter"):
         ratio([1.0, 2.0], [1.0])
+
+
+def test_the_interval_of_a_difference_of_means_is_welchs():
+    """Against the figures of a worked example: Welch (1947) as scipy's own test gives it."""
+    from scipy.stats import ttest_ind
+
+    ours, theirs = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9], [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8]
+    found = mean_difference(ours, theirs)
+    expected = ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.9)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.median == pytest.approx(sum(ours) / 6 - sum(theirs) / 7)
+    assert mean_difference([1.0, 1.0], [1.0, 1.0]) == Spread(0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +169,9 @@ def test_a_file_of_another_kind_is_not_overwritten(tmp_path, content):
 
 
 def test_an_unknown_part_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(ConfigError, match="bench: unknown part 'epochs'. Available: epoch, grid, xla, memory, run"):
+    with pytest.raises(
+        ConfigError, match="bench: unknown part 'epochs'. Available: epoch, grid, xla, memory, seeds, run"
+    ):
         session.run_benchmark(["epochs"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -364,7 +388,7 @@ def test_an_interrupt_ends_all_children():
 @pytest.mark.slow
 def test_the_other_parts_measure_what_they_say():
     done = subprocess.run(
-        _command("grid", "xla", "memory", "--quick"), capture_output=True, text=True, timeout=900, check=False
+        _command("grid", "xla", "memory", "seeds", "--quick"), capture_output=True, text=True, timeout=900, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     out = Path("outputs/bench_quick")
@@ -373,11 +397,15 @@ def test_the_other_parts_measure_what_they_say():
         (32, 16), (32, 32), (64, 16), (64, 32),
     }  # fmt: skip
     networks = parts["xla"]["networks"]
-    assert [networks[name]["auto"].split(":")[0] for name in networks] == ["on", "on", "off"]
+    assert [networks[name]["auto"].split(":")[0] for name in networks] == ["on", "off", "off"]
     for network in networks.values():
         for name, one in network["contestants"].items():
             assert one["engine"] == name.split()[0]
             assert one["xla"].startswith("off" if "without" in name else "on")
+    assert {engine: [one["seed"] for one in found] for engine, found in parts["seeds"]["trials"].items()} == {
+        "compiled": [100, 101], "fit": [100, 101],
+    }  # fmt: skip
+    assert all(0.1 < one["accuracy"] <= 1 for found in parts["seeds"]["trials"].values() for one in found)
     assert [row["images"] for row in parts["memory"]["rows"]] == [320, 320, 3200, 3200]
     assert all(row["peak_mib"] > row["import_mib"] > 100 for row in parts["memory"]["rows"])
     assert {path.name for path in out.iterdir()} == {"README.md", "grid.png", "results.json", "xla.png"}

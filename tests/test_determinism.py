@@ -28,6 +28,7 @@ def _digest(*overrides: str, **environment: str) -> str:
     return json.loads(done.stdout.splitlines()[-1])[0]
 
 
+@pytest.mark.slow
 def test_seeded_gives_the_same_bits_in_two_processes_with_and_without_xla():
     """The first process compiles, the second takes what XLA has kept: the same program, the same bits."""
     digests = [_digest("seed=3", "training.threads=2", "training.xla=on") for _ in range(2)]
@@ -37,6 +38,7 @@ def test_seeded_gives_the_same_bits_in_two_processes_with_and_without_xla():
     assert without[0] == without[1] != digests[0]
 
 
+@pytest.mark.slow
 def test_strict_gives_the_same_bits_at_any_number_of_threads_and_in_both_engines():
     strict = ("seed=3", "training.determinism=strict")
     digests = {
@@ -46,6 +48,7 @@ def test_strict_gives_the_same_bits_at_any_number_of_threads_and_in_both_engines
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_off_draws_anew_each_time_and_says_what():
     digests = {_digest("seed=3", "training.threads=2", "training.determinism=off") for _ in range(2)}
     assert len(digests) == 2

@@ -1,9 +1,9 @@
 """The compiled epoch: one TensorFlow program that trains a whole epoch without coming back to Python.
 
-The images lie on the device as they were stored, uint8. Inside the program a loop takes the next batch of the epoch's
-order, gathers its images, looks their pixels up in the table of scaled values, and hands them to the model's own
-`train_step`: forward, loss, gradient, optimizer, metrics, all of it plain Keras. With XLA the loop and everything in
-it is one compiled kernel, which spends hardly more time than its matrix products take.
+The images lie where the program runs, as they were stored, uint8. Inside the program a loop takes the next batch of
+the epoch's order, gathers its images, looks their pixels up in the table of scaled values, and hands them to the model's
+own `train_step`: forward, loss, gradient, optimizer, metrics, all of it plain Keras. With XLA the loop and everything
+in it is one compiled kernel, and no step waits for Python, for TensorFlow's scheduler or for the data.
 
 A program can't be interrupted, so it is called for spans of about a second: the bounds of its loop are arguments,
 one compilation serves all spans, and between two of them signals are heard, progress is told, and loss and weights are
@@ -59,14 +59,18 @@ class CompiledEngine:
         self._model = model
         self._images = len(dataset.train)
         self._batch_size = batch_size
-        data = _DeviceData(dataset.train, dataset.spec.scale_table())
+        table = dataset.spec.scale_table()
+        data = _PlacedData(dataset.train, table, on_gpu=xla and _has_gpu())
         whole = self._images >= batch_size
         self._train = _TrainProgram(model, data, batch_size, xla=xla) if whole else None
         short = self._images % batch_size
-        self._train_short = _TrainProgram(model, data, short, xla=False) if short else None
+        self._train_short = None
+        if short:
+            at_host = _PlacedData(dataset.train, table, on_gpu=False) if data.on_gpu else data
+            self._train_short = _TrainProgram(model, at_host, short, xla=False)
         self._validate = None
         if dataset.validation is not None:
-            validation = _DeviceData(dataset.validation, dataset.spec.scale_table())
+            validation = _PlacedData(dataset.validation, table, on_gpu=False)
             self._validate = _ValidationProgram(model, validation, validation_batch(batch_size))
         self.compile_seconds = time.perf_counter() - began
 
@@ -122,15 +126,21 @@ class CompiledEngine:
             raise broke_down(epoch, f"weight {paths} holds a NaN or an infinity after {where}")
 
 
-class _DeviceData:
-    """A split on the device, in the integers that it was stored in."""
+class _PlacedData:
+    """A split where the program finds it, in the integers that it was stored in.
 
-    def __init__(self, split: Split, scale_table: NDArray[np.float32]) -> None:
+    On a GPU only XLA can gather bytes; TensorFlow's own operation would fetch all of them for each batch. So what runs
+    without XLA finds them at the host.
+    """
+
+    def __init__(self, split: Split, scale_table: NDArray[np.float32], *, on_gpu: bool) -> None:
         import tensorflow as tf
 
-        self.images = tf.constant(split.images)
-        self.labels = tf.constant(split.labels)
-        self._table = tf.constant(scale_table)
+        self.on_gpu = on_gpu
+        with tf.device("/GPU:0" if on_gpu else "/CPU:0"):
+            self.images = tf.constant(split.images)
+            self.labels = tf.constant(split.labels)
+            self._table = tf.constant(scale_table)
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
@@ -146,7 +156,7 @@ class _DeviceData:
 class _TrainProgram:
     """Trains on the batches of an order from one bound to another."""
 
-    def __init__(self, model: keras.Model, data: _DeviceData, batch_size: int, *, xla: bool) -> None:
+    def __init__(self, model: keras.Model, data: _PlacedData, batch_size: int, *, xla: bool) -> None:
         import tensorflow as tf
 
         def span(order: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
@@ -170,7 +180,7 @@ class _TrainProgram:
 class _ValidationProgram:
     """Runs batches of a split through the model's `test_step`, which leaves loss and metrics in the model."""
 
-    def __init__(self, model: keras.Model, data: _DeviceData, batch_size: int) -> None:
+    def __init__(self, model: keras.Model, data: _PlacedData, batch_size: int) -> None:
         import tensorflow as tf
 
         count = len(data)
@@ -209,6 +219,12 @@ class _Spans:
             pace = (last - first) / max(time.perf_counter() - began, 1e-6)
             self._steps = max(1, min(int(pace * SPAN_SECONDS), _SPAN_GROWTH * self._steps))
             first = last
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _all_finite(weights: Sequence[Any]) -> tf.Tensor:

@@ -89,7 +89,8 @@ def batches(
     """
     import tensorflow as tf
 
-    images, labels, table = tf.constant(split.images), tf.constant(split.labels), tf.constant(scale_table)
+    with tf.device("/CPU:0"):  # where tf.data works
+        images, labels, table = tf.constant(split.images), tf.constant(split.labels), tf.constant(scale_table)
     count = len(split)
 
     def draw(_: tf.Tensor) -> tf.data.Dataset:

@@ -40,6 +40,9 @@ REPORTED_PACKAGES = (
 )
 """The packages that a result depends on first; versions.txt lists all."""
 
+_VECTOR_SETS = ("avx", "fma", "amx")
+"""How the instruction sets begin that change the last bits of a sum; processors of one name have different ones."""
+
 _GIT_SECONDS = 10
 _CLOCK_SECONDS = 10
 """By how much the start of a process may seem to move when the clock is set; numbers are not reused that soon."""
@@ -124,7 +127,8 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "cpu": _cpu_model(),
+        "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
+        "instructions": [name for name in _cpu_field("flags").split() if name.startswith(_VECTOR_SETS)],
         "cores": available_cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": gpus,
@@ -185,10 +189,10 @@ def _started(process: psutil.Process) -> str:
     return datetime.fromtimestamp(process.create_time(), UTC).isoformat(timespec="milliseconds")
 
 
-def _cpu_model() -> str:
+def _cpu_field(name: str) -> str:
+    """Returns what Linux tells of the first processor under a name, or an empty text."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

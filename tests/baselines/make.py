@@ -49,7 +49,7 @@ def environment() -> dict[str, object]:
     machine = provenance.describe_machine(THREADS)
     versions = provenance.installed_versions()
     packages = {name: versions[name] for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
-    return {**packages, **{key: machine[key] for key in ("cpu", "gpus", "threads", "onednn")}}
+    return {**packages, **{key: machine[key] for key in ("cpu", "instructions", "gpus", "threads", "onednn")}}
 
 
 if __name__ == "__main__":

@@ -107,8 +107,10 @@ def test_tags_say_where_it_comes_from(baseline):
     assert tags["config_hash"] == hash_config(baseline.config)
     assert tags["dataset_digest"] == baseline.data.digest
     assert (tags["seed"], tags["threads"]) == ("0", str(len(os.sched_getaffinity(0))))
-    assert tags["engine"].startswith("fit: ")
-    assert tags["xla"].startswith("off: ")
+    assert tags["engine"].startswith("compiled: ")
+    assert tags["xla"].startswith("on: ")
+    assert tags["determinism"] == "seeded"
+    assert Path(tags["trainyard.folder"]).is_dir()
     assert "experiment=mnist_baseline" in tags["command"]
     assert "error" not in tags
 
