@@ -1,9 +1,9 @@
 """The compiled epoch: one TensorFlow program that trains a whole epoch without coming back to Python.
 
 The images lie where the program runs, as they were stored, uint8. Inside the program a loop takes the next batch of
-the epoch's order, gathers its images, looks their pixels up in the table of scaled values, and hands them to the model's
-own `train_step`: forward, loss, gradient, optimizer, metrics, all of it plain Keras. With XLA the loop and everything
-in it is one compiled kernel, and no step waits for Python, for TensorFlow's scheduler or for the data.
+the epoch's order, gathers its images, looks their pixels up in the table of scaled values, and hands them to the
+model's own `train_step`: forward, loss, gradient, optimizer, metrics, all of it plain Keras. With XLA the loop and all
+that is in it is one compiled kernel: no step waits for Python, for TensorFlow's scheduler or for the data.
 
 A program can't be interrupted, so it is called for spans of about a second: the bounds of its loop are arguments,
 one compilation serves all spans, and between two of them signals are heard, progress is told, and loss and weights are
