@@ -179,7 +179,7 @@ def test_an_unknown_part_is_named_with_those_there_are(tmp_path):
 def test_goals_are_computed_from_the_raw_numbers_and_judged_as_they_are():
     goals = [goal for section in sections.build_sections(made_up_parts()) for goal in section.goals]
     assert [(round(goal.measured.median, 3), goal.verdict) for goal in goals] == [
-        (6.0, "met"), (1.2, "met"), (0.45, "missed"), (0.325, "met"), (4.0, "missed"), (3.0, "missed"),
+        (6.0, "met"), (1.2, "met"), (0.169, "met"), (0.45, "missed"), (0.325, "met"), (4.0, "missed"), (3.0, "missed"),
     ]  # fmt: skip
 
 
@@ -187,7 +187,9 @@ def test_goals_are_computed_from_the_raw_numbers_and_judged_as_they_are():
     ("told", "why"), [({"quick": True}, "a smoke run of tiny sizes"), ({"gpus": ["H1"]}, "the goals are for a CPU")]
 )
 def test_what_proves_nothing_is_not_judged(told, why):
-    goals = [goal for section in sections.build_sections(made_up_parts(**told)) for goal in section.goals]
+    """Of speed, that is; whether the accuracies are equivalent can be judged on a GPU too."""
+    found = sections.build_sections(made_up_parts(**told))
+    goals = [goal for section in found if section.name != "seeds" for goal in section.goals]
     assert {goal.verdict for goal in goals} == {f"not judged: {why}"}
 
 
