@@ -49,7 +49,7 @@ def test_strict_gives_the_same_bits_at_any_number_of_threads_and_in_both_engines
 
 
 @pytest.mark.slow
-def test_off_draws_anew_each_time_and_says_what():
+def test_off_draws_anew_each_time():
     digests = {_digest("seed=3", "training.threads=2", "training.determinism=off") for _ in range(2)}
     assert len(digests) == 2
 
@@ -88,3 +88,16 @@ def test_threads_are_fixed_once_tensorflow_runs(keras, tiny):
     keras.ops.zeros(1)
     with pytest.raises(TrainingError, match=r"training\.threads: expected \d+, with which TensorFlow runs already"):
         runtime.configure_tensorflow(0, 64)
+
+
+def test_off_logs_what_it_drew(keras, tiny):
+    """Only then: otherwise the seed says it."""
+    from trainyard import run_experiment
+    from trainyard.tracking.store import connect
+
+    drawn = []
+    for determinism in ("off", "seeded"):
+        result = run_experiment(tiny(f"training.determinism={determinism}", "training.epochs=1"))
+        drawn.append(connect(result.tracking_uri).get_run(result.run_id).data.tags.get("drawn_seed"))
+    assert 0 <= int(drawn[0]) < 2**32
+    assert drawn[1] is None
