@@ -14,11 +14,12 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
-    "errors", "images", "uris", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
+    "errors", "collector", "images", "uris", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets", "models", "optimizers", "augmentation", "debug", "stores", "compose", "xla_cache", "runtime",
     "provenance", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "training", "evaluation", "outcome",
     "plots.style", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
-    "tracking.store", "tracking.runs", "tracking.tracker", "tracking.server", "tracking", "resume", "facts", "run",
+    "tracking.store", "tracking.runs", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
+    "tracking.tracker", "tracking.server", "tracking", "resume", "facts", "run",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
     "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.ui", "cli.bench", "cli", "",
@@ -50,7 +51,8 @@ def _imports(path: Path) -> list[tuple[str, bool]]:
             found += [(alias.name, id(node) not in lazy) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found += [(name, id(node) not in lazy) for name in [node.module, *names]]
+            modules = {name if name.removeprefix("trainyard.") in ORDER else node.module for name in names}
+            found += [(name, id(node) not in lazy) for name in sorted(modules)]
     return found
 
 

@@ -18,11 +18,14 @@ from trainyard import plots, provenance
 from trainyard.compose import dump_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import EvalResult
+from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
 from trainyard.schema import RunConfig
 
 if TYPE_CHECKING:
     import keras
+
+    from trainyard.images import DataSpec
 
 PER_CLASS_TABLE = "evaluation/per_class.json"
 
@@ -94,6 +97,13 @@ def save_models(folder: Path, model: keras.Model) -> None:
             cleanup.callback(partial.unlink, missing_ok=True)
             model.save(partial)
             partial.replace(folder / name)
+
+
+def save_servable(folder: Path, model: keras.Model, spec: DataSpec) -> Path:
+    """Saves the model that takes raw pixels, in a hidden file: it is on its way into the store, and moved there."""
+    file = folder / ".servable.keras"
+    with_raw_pixels(model, spec).save(file)
+    return file
 
 
 def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -> None:

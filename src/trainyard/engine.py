@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from trainyard.epochs import EpochPlan, OnSteps, broke_down, broken_weights, validation_batch
 from trainyard.images import Dataset, Split
+from trainyard.runtime import stderr_held_back
 
 if TYPE_CHECKING:
     import keras
@@ -170,7 +171,8 @@ class _TrainProgram:
         bound = tf.TensorSpec((), tf.int32)
         signature = [tf.TensorSpec((None,) if not xla else (len(data),), tf.int32), bound, bound]
         self._span = tf.function(span, input_signature=signature, jit_compile=xla, autograph=False)
-        self(np.zeros(len(data), np.int32), 0, 0)  # no step: traces and compiles
+        with stderr_held_back():  # a program from the cache is parsed as text before it is parsed as what it is
+            self(np.zeros(len(data), np.int32), 0, 0)  # no step: traces and compiles
 
     def __call__(self, order: NDArray[np.int32], first: int, last: int) -> bool:
         """Trains on the batches `first` to `last` - 1; returns whether all weights are finite."""

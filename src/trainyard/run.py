@@ -17,7 +17,6 @@ from trainyard.compose import unique_name
 from trainyard.datasets import load_dataset
 from trainyard.evaluation import evaluate
 from trainyard.interrupts import signals_raise
-from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome, RunResult
 from trainyard.progress import Progress
 from trainyard.report import write_report
@@ -80,6 +79,7 @@ def run_experiment(
             machine = provenance.describe_machine(threads)
             artifacts.write_machine(folder, machine)
             run.set_tags({"threads": str(threads)} | ({"drawn_seed": str(seed)} if determinism == "off" else {}))
+            run.confirm()
 
         with clock.stage("load"):
             dataset = load_dataset(config.dataset, config.seed, progress=progress.downloads)
@@ -121,12 +121,14 @@ def run_experiment(
             tags |= facts.tags_at_end(outcome)
             artifacts.save_models(folder, model)
             artifacts.write_evaluation(folder, evaluation, config.evaluation.first_predictions)
-            pictures = artifacts.draw_pictures(folder, outcome)
-            write_report(folder / "report.html", facts.report_page(outcome, clock.seconds, tags, pictures))
             run.set_tags(tags)
             run.log_metrics(evaluation.metrics())
-            run.log_model(with_raw_pixels(model, dataset.spec), dataset.spec)
+            if run.wants_model:
+                run.log_model(artifacts.save_servable(folder, model, dataset.spec), dataset.spec)
+            pictures = artifacts.draw_pictures(folder, outcome)
+            write_report(folder / "report.html", facts.report_page(outcome, clock.seconds, tags, pictures))
             run.log_folder()
+            run.settle()
         run.log_metrics(clock.metrics())
 
     return RunResult(

@@ -1,6 +1,6 @@
 """TensorFlow as a run wants it: imported quietly, with its threads and its seeds.
 
-Before it: errors, xla_cache. After it: training, run.
+Before it: collector, errors, xla_cache. After it: training, run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
+from trainyard.collector import collector_paused
 from trainyard.errors import TrainingError
 from trainyard.xla_cache import prepare_cache
 
@@ -39,7 +40,7 @@ def import_tensorflow(threads: int | None = None) -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     prepare_cache(threads or available_cores())
     try:
-        with _stderr_held_back():
+        with stderr_held_back(), collector_paused():
             import absl.logging
             import keras
             import tensorflow as tf
@@ -142,7 +143,7 @@ def _pin(read: Callable[[], int], write: Callable[[int], None], threads: int | N
 
 
 @contextlib.contextmanager
-def _stderr_held_back() -> Iterator[None]:
+def stderr_held_back() -> Iterator[None]:
     """Turns file descriptor 2 away; what was written to it is shown only if the block fails."""
     sys.stderr.flush()
     saved = os.dup(2)

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from trainyard.cli.screen import print_error
+from trainyard.collector import spare_the_last_collection
 from trainyard.errors import Terminated, TrainyardError
 from trainyard.interrupts import ignore_signals
 
@@ -29,7 +30,10 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs the command line and exits."""
-    app()
+    try:
+        app()
+    finally:
+        spare_the_last_collection()
 
 
 @contextlib.contextmanager

@@ -1,7 +1,16 @@
 """The only place that knows MLflow: the store, the experiment and its view, one run, its model."""
 
+from trainyard.tracking.operations import DatasetInput
 from trainyard.tracking.runs import LoggedRun, find_run, mark_killed
 from trainyard.tracking.store import training_view_url
-from trainyard.tracking.tracker import DatasetInput, Tracker, open_tracker
+from trainyard.tracking.tracker import Tracker, open_tracker
 
-__all__ = ["DatasetInput", "LoggedRun", "Tracker", "find_run", "mark_killed", "open_tracker", "training_view_url"]
+__all__ = [
+    "DatasetInput",
+    "LoggedRun",
+    "Tracker",
+    "find_run",
+    "mark_killed",
+    "open_tracker",
+    "training_view_url",
+]

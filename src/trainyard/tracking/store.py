@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from trainyard import provenance
+from trainyard.collector import collector_paused
 from trainyard.errors import TrackingError, TrainyardError, in_one_line
 from trainyard.tracking.view import SHARE_KEY, experiment_tags
 from trainyard.uris import sqlite_path, without_credentials
@@ -70,7 +71,8 @@ def connect(uri: str) -> MlflowClient:
         for variable, value in _HTTP_DEFAULTS.items():
             os.environ.setdefault(variable, value)
 
-    from mlflow import MlflowClient
+    with collector_paused():
+        from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):  # only now: importing MLflow sets the level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)

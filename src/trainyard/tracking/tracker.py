@@ -1,24 +1,20 @@
 """One run in MLflow: opened, logged to while it goes on, and closed with a status that is true.
 
-What is logged, by name, is the contract in the README. The tracker goes through MLflow's client and leaves its active
-run, its active experiment and MLFLOW_RUN_ID alone, so that it works inside a notebook that uses them.
+What is logged, by name, is the contract in the README. The tracker leaves MLflow's active run, its active experiment
+and MLFLOW_RUN_ID alone, so that it works inside a notebook that uses them.
 
 When the store fails in the middle, the run goes on to its end and fails then: the run folder holds everything.
 
-Before it: store. After it: run.
+Before it: writer, worker. After it: run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import re
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,187 +22,131 @@ from trainyard.checkpoint import CHECKPOINTS
 from trainyard.errors import TrackingError
 from trainyard.progress import Progress
 from trainyard.schema import RunConfig
-from trainyard.stores import URI_VARIABLE
-from trainyard.tracking.store import open_store, tracking_errors
+from trainyard.tracking import operations
+from trainyard.tracking.operations import DatasetInput
+from trainyard.tracking.servable import ServableModel
+from trainyard.tracking.worker import WorkerWriter
+from trainyard.tracking.writer import Operation, RunRequest, Standing, StoreWriter, Writer
 from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
-    import keras
-    from mlflow import MlflowClient
-
     from trainyard.images import DataSpec
-
-MODEL_NAME = "model"
-"""MLflow refuses dots and slashes in the names of models."""
-
-MODEL_PACKAGES = ("tensorflow", "keras", "numpy")
-"""What the logged model needs to be served; inferring this takes MLflow seconds."""
-
-_LONGEST_PARAM = 6000
-_LONGEST_TAG = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetInput:
-    """One split as MLflow shows it.
-
-    Attributes:
-        name: The data set's name.
-        context: ``train``, ``validation`` or ``test``.
-        digest: sha256 in hexadecimal; MLflow shows the first characters.
-        source: Where the data was found.
-        images: How many.
-        image_shape: The shape of one.
-        classes: How many.
-    """
-
-    name: str
-    context: str
-    digest: str
-    source: str
-    images: int
-    image_shape: tuple[int, ...]
-    classes: int
 
 
 class Tracker:
-    """Logs one run. One that was not started logs nothing."""
+    """Logs one run, in order and without waiting for the store. One that was not started logs nothing."""
 
     def __init__(self, config: RunConfig, folder: Path, progress: Progress) -> None:
         self.name = config.model.label
-        self.config = config
-        self.folder = folder
-        self.run_id: str | None = None
-        self.experiment_id: str | None = None
-        self.uri: str | None = None
-        self.failure: TrackingError | None = None
-        self._client: MlflowClient | None = None
+        self._config = config
+        self._folder = folder
         self._progress = progress
+        self._writer: Writer | None = None
+        self._told = False
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run; None before it is known, and where nothing is tracked."""
+        return self._writer.standing.run_id if self._writer else None
+
+    @property
+    def experiment_id(self) -> str | None:
+        """MLflow's id of the run's experiment; None likewise."""
+        return self._writer.standing.experiment_id if self._writer else None
 
     def start(self, uri: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
-        """Creates the run, RUNNING, and logs what it was started with: tags, params, what the folder holds by now.
+        """Has the run created, RUNNING, with what is known by now: tags, params, what the folder holds.
+
+        Where MLflow is imported already (in a notebook, in a sweep) that is done at once, else by another process.
+        """
+        experiment = self._config.tracking.experiment or self._config.name
+        self._writer = StoreWriter() if "mlflow" in sys.modules else WorkerWriter()
+        self._writer.create(RunRequest(uri, experiment, self._config.notes, self.name, tags))
+        self.log_params(params)
+        self.log_folder()
+
+    def confirm(self) -> None:
+        """Waits until the run is there, with what it was started with.
 
         Raises:
             TrackingError: If the store can't be reached: better now than after the training.
         """
-        self.uri = uri
-        experiment = self.config.tracking.experiment or self.config.name
-        self._client, self.experiment_id = open_store(uri, experiment, self.config.notes)
-        with tracking_errors(uri):
-            run = self._client.create_run(self.experiment_id, run_name=self.name, tags=_cut(tags))
-        self.run_id = run.info.run_id
-        self.log_params(params)
-        self.log_folder()
+        if self._writer and (failure := self._writer.settle().failure):
+            raise failure
+
+    def settle(self) -> None:
+        """Waits until everything that was logged has reached the store, or the store failed."""
+        if self._writer:
+            self._tell(self._writer.settle())
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Logs the flattened config; what MLflow can't hold is left to the artifact."""
-
-        def log(client: MlflowClient, run_id: str) -> None:
-            from mlflow.entities import Param
-
-            written = {key: value if isinstance(value, str) else json.dumps(value) for key, value in params.items()}
-            kept = [Param(_key(key), value) for key, value in written.items() if len(value) <= _LONGEST_PARAM]
-            client.log_batch(run_id, params=kept)
-
-        self._attempt(log)
+        self._perform(operations.log_params, dict(params))
 
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
         """Logs metrics in one call, at an epoch counted from 1, or once for the whole run."""
-
-        def log(client: MlflowClient, run_id: str) -> None:
-            from mlflow.entities import Metric
-
-            now = int(time.time() * 1000)
-            client.log_batch(run_id, [Metric(_key(key), float(metrics[key]), now, epoch or 0) for key in metrics])
-
-        self._attempt(log)
+        self._perform(operations.log_metrics, dict(metrics), epoch or 0, int(time.time() * 1000))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags, cut to the length that MLflow holds."""
+        self._perform(operations.set_tags, dict(tags))
 
-        def log(client: MlflowClient, run_id: str) -> None:
-            from mlflow.entities import RunTag
-
-            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in _cut(tags).items()])
-
-        self._attempt(log)
-
-    def log_inputs(self, inputs: list[DatasetInput]) -> None:
+    def log_inputs(self, inputs: Sequence[DatasetInput]) -> None:
         """Logs the splits of the data set that the run used."""
-        self._attempt(lambda client, run_id: client.log_inputs(run_id, [_entity(split) for split in inputs]))
+        self._perform(operations.log_inputs, list(inputs))
 
     def log_folder(self) -> None:
-        """Uploads the run folder as the run's artifacts, checkpoints apart: they serve only where they are."""
+        """Uploads what is in the run folder now; not what is hidden, nor checkpoints, which serve where they are."""
+        files = (path for path in sorted(self._folder.iterdir()) if not path.name.startswith("."))
+        self._perform(operations.log_files, [path for path in files if path.name != CHECKPOINTS])
 
-        def log(client: MlflowClient, run_id: str) -> None:
-            for path in sorted(self.folder.iterdir()):
-                if path.is_file():
-                    client.log_artifact(run_id, str(path))
-                elif path.name != CHECKPOINTS:
-                    client.log_artifacts(run_id, str(path), path.name)
+    @property
+    def wants_model(self) -> bool:
+        """Whether the config says that a servable model is logged."""
+        return self._writer is not None and self._config.tracking.model
 
-        self._attempt(log)
-
-    def log_model(self, model: keras.Model, spec: DataSpec) -> None:
-        """Logs the servable model with signature and requirements, unless the config says not to.
-
-        MLflow gives the model the metrics that the run has without a step by then: those of the test.
+    def log_model(self, file: Path, spec: DataSpec) -> None:
+        """Logs the servable model with signature and requirements.
 
         Args:
-            model: Takes raw pixels, returns probabilities.
+            file: A ``.keras`` file, moved away from where it is. Takes raw pixels, returns probabilities.
             spec: What an image looks like.
         """
-        if self.config.tracking.model:
-            self._attempt(lambda client, run_id: self._log_model(client, run_id, model, spec))
+        self._perform(operations.log_model, ServableModel(file, spec.image_shape, spec.classes))
 
-    def end(self, status: str) -> None:
-        """Closes the run with a status. After a failure of the store this is still tried, and the status is FAILED."""
-        failure, self.failure = self.failure, None
-        if failure:
-            self.set_tags({"error": str(failure)})
+    def end(self, status: str) -> TrackingError | None:
+        """Closes the run with a status; FAILED instead of FINISHED if the store failed, which is tried once more then.
+
+        Returns:
+            What the store failed with, if it did.
+        """
+        if self._writer is None:
+            return None
+        if failure := self._writer.settle().failure:
+            self._writer.perform(operations.set_tags, {"error": str(failure)}, although_failed=True)
             status = "FAILED" if status == "FINISHED" else status
-        self.failure = None
-        self._attempt(lambda client, run_id: client.set_terminated(run_id, status))
-        self.failure = failure or self.failure
+        self._writer.perform(operations.end, status, although_failed=True)
+        return self._writer.settle().failure
 
-    def _log_model(self, client: MlflowClient, run_id: str, model: keras.Model, spec: DataSpec) -> None:
-        import mlflow
-        import mlflow.keras
-        import numpy as np
-        from mlflow.models import Model, ModelSignature
-        from mlflow.types import Schema, TensorSpec
+    def close(self) -> None:
+        """Lets go of the store. Comes last."""
+        if self._writer:
+            self._writer.close()
 
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *spec.image_shape))]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, spec.classes))]),
-        )
-        logged = client.create_logged_model(self.experiment_id, MODEL_NAME, source_run_id=run_id)
-        before = os.environ.get(URI_VARIABLE)  # MLflow keeps what was set here too
-        mlflow.set_tracking_uri(self.uri)
-        try:
-            Model.log(
-                artifact_path=None,
-                name=MODEL_NAME,
-                flavor=mlflow.keras,
-                run_id=run_id,
-                model_id=logged.model_id,
-                model=model,
-                signature=signature,
-                pip_requirements=[f"{name}=={version(name)}" for name in MODEL_PACKAGES],
-            )
-        finally:
-            mlflow.set_tracking_uri(before)
-
-    def _attempt(self, action: Callable[[MlflowClient, str], Any]) -> None:
-        """Does something with the store; after its first failure nothing more is tried."""
-        if self._client is None or self.run_id is None or self.uri is None or self.failure:
+    def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
+        """Does something with the run, now or as soon as the store is ready for it."""
+        if self._writer is None:
             return
-        try:
-            with tracking_errors(self.uri):
-                action(self._client, self.run_id)
-        except TrackingError as error:
-            self.failure = error
-            self._progress.detail(f"{error}. The run goes on, and its folder will hold everything: {self.folder}")
+        self._writer.perform(operation, *arguments)
+        self._tell(self._writer.standing)
+
+    def _tell(self, standing: Standing) -> None:
+        """Tells of the store's first failure, once. If the run could not be created at all, that ends the run."""
+        if standing.failure and standing.run_id and not self._told:
+            self._told = True
+            self._progress.detail(
+                f"{standing.failure}. The run goes on, and its folder will hold everything: {self._folder}"
+            )
 
 
 @contextlib.contextmanager
@@ -236,45 +176,21 @@ def open_tracker(
         The tracker of the run.
 
     Raises:
-        TrackingError: If the store can't be reached at the start, or failed in the middle of a run that is else sound.
+        TrackingError: If the store failed in the middle of a run that is else sound.
     """
     tracker = Tracker(config, folder, progress)
-    try:
-        if uri is not None:
-            progress.stage("open")
-            tracker.start(uri, tags, params)
-        yield tracker
-        tracker.end("FINISHED")
-    except BaseException as error:
-        (folder / "error.txt").write_text(without_credentials(traceback.format_exc()))
-        tracker.set_tags({"error": without_credentials(f"{type(error).__name__}: {error}")})
-        killed = isinstance(error, KeyboardInterrupt)
-        tracker.log_folder()
-        tracker.end("KILLED" if killed else "FAILED")
-        raise
-    if tracker.failure:
-        raise TrackingError(f"{tracker.failure}. Nothing is lost: {folder} holds the whole run")
-
-
-def _entity(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
-    """Returns MLflow's form of a split."""
-    from mlflow.entities import Dataset, InputTag
-    from mlflow.entities import DatasetInput as Entity
-
-    dataset = Dataset(
-        name=split.name,
-        digest=split.digest[:36],
-        source_type="local",
-        source=json.dumps({"uri": split.source}),
-        profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
-    )
-    return Entity(dataset, [InputTag("mlflow.data.context", split.context)])
-
-
-def _key(key: str) -> str:
-    """Replaces what MLflow refuses in the names of params and metrics."""
-    return re.sub(r"[^\w\-. :/]|\.\.", "_", key)
-
-
-def _cut(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: str(value)[:_LONGEST_TAG] for key, value in tags.items()}
+    with contextlib.closing(tracker):
+        try:
+            if uri is not None:
+                progress.stage("open")
+                tracker.start(uri, tags, params)
+            yield tracker
+            failure = tracker.end("FINISHED")
+        except BaseException as error:
+            (folder / "error.txt").write_text(without_credentials(traceback.format_exc()))
+            tracker.set_tags({"error": without_credentials(f"{type(error).__name__}: {error}")})
+            tracker.log_folder()
+            tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+    if failure:
+        raise TrackingError(f"{failure}. Nothing is lost: {folder} holds the whole run")

@@ -1,0 +1,112 @@
+"""A trained model as MLflow serves it, made from a Keras file, without importing Keras.
+
+The folder is what ``mlflow.keras.save_model`` writes, file for file (a test compares them), so that MLflow's own
+loaders and ``mlflow models serve`` take it. That function wants the model itself, and Keras with it, whose import takes
+seconds that the process which logs need not spend.
+
+Before it: nothing. After it: operations, which logs the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+
+MODEL_PACKAGES = ("tensorflow", "keras", "numpy")
+"""What the model needs to be served; inferring this takes MLflow seconds."""
+
+_BUILD_PACKAGES = ("pip", "setuptools", "wheel")
+
+
+@dataclass(frozen=True, slots=True)
+class ServableModel:
+    """A model that takes raw pixels and returns probabilities.
+
+    Attributes:
+        file: The ``.keras`` file; it is moved away when the model is logged.
+        image_shape: The shape of one image.
+        classes: How many probabilities come out.
+    """
+
+    file: Path
+    image_shape: tuple[int, ...]
+    classes: int
+
+    def save_model(self, path: str, mlflow_model: Model) -> None:
+        """Writes the model's folder. MLflow calls this, by this name, when it logs a model.
+
+        Args:
+            path: The folder to make.
+            mlflow_model: MLflow's description of the model, which is completed and saved there.
+        """
+        from mlflow import pyfunc
+
+        folder = Path(path)
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "keras_module.txt").write_text("keras")
+        shutil.move(self.file, folder / "data" / "model.keras")
+        mlflow_model.signature = self._signature()
+        mlflow_model.add_flavor(
+            "keras",
+            data="data",
+            keras_version=version("keras"),
+            keras_backend="tensorflow",
+            save_exported_model=False,
+        )
+        pyfunc.add_to_model(
+            mlflow_model, loader_module="mlflow.keras", conda_env="conda.yaml", python_env="python_env.yaml"
+        )
+        mlflow_model.model_size_bytes = sum(file.stat().st_size for file in (folder / "data").iterdir())
+        mlflow_model.save(os.fspath(folder / "MLmodel"))
+        _write_requirements(folder)
+
+    def _signature(self) -> object:
+        import numpy as np
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        return ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *self.image_shape))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, self.classes))]),
+        )
+
+
+def _write_requirements(folder: Path) -> None:
+    """Writes what the model runs on, for pip, conda and virtualenv."""
+    python, build = platform.python_version(), _pinned(_BUILD_PACKAGES)
+    packages = _pinned(("mlflow", *MODEL_PACKAGES))
+    pip = build[0].replace("==", "<=")
+    environments = {
+        "conda.yaml": {
+            "channels": ["conda-forge"],
+            "dependencies": [f"python={python}", pip, {"pip": packages}],
+            "name": "mlflow-env",
+        },
+        "python_env.yaml": {"python": python, "build_dependencies": build, "dependencies": ["-r requirements.txt"]},
+    }
+    for name, content in environments.items():
+        (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
+    (folder / "requirements.txt").write_text("\n".join(packages))
+
+
+def _pinned(names: Sequence[str]) -> list[str]:
+    """Returns packages with their versions; without, where one is not installed (pip, in some environments)."""
+    pinned = []
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            pinned.append(f"{name}=={version(name)}")
+            continue
+        pinned.append(name)
+    return pinned

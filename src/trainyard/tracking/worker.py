@@ -1,0 +1,193 @@
+"""A writer in a process of its own, which imports MLflow and opens the store while the run imports TensorFlow.
+
+It also outlives the run: where that ends without a word, by SIGKILL or for lack of memory, the pipe between them
+closes, and the run is marked KILLED instead of staying RUNNING for ever.
+
+The run's process puts requests into a queue, from which a thread sends them as pickles; another thread receives how the
+worker stands. A signal, which Python raises in the main thread only, can so never cut a message in two.
+
+Before it: writer. After it: tracker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+from trainyard.collector import collector_paused
+from trainyard.errors import TrackingError
+from trainyard.interrupts import ignore_signals
+from trainyard.tracking import operations
+from trainyard.tracking.writer import Operation, RunRequest, Standing, StoreWriter
+from trainyard.uris import without_credentials
+
+DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
+"""The tag `error` of a run whose process was gone when its pipe closed."""
+
+_NEEDED_LATER = ("mlflow.models", "mlflow.pyfunc")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One call of a `StoreWriter`, by the name of its method."""
+
+    number: int
+    method: str
+    arguments: tuple[Any, ...] = ()
+    although_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The standing after a request."""
+
+    number: int
+    standing: Standing
+
+
+class WorkerWriter:
+    """Writes from another process: calls return at once, and `settle` waits for what was asked for."""
+
+    def __init__(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        program = f"import sys; sys.path[:] = {sys.path!r}; from trainyard.tracking.worker import serve; serve()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,  # Ctrl-C in a terminal goes to the run, which says here what it came to
+        )
+        self._standing = Standing()
+        self._asked = 0
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    @property
+    def standing(self) -> Standing:
+        """What the worker has said by now."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._hear(self._answers.get_nowait())
+        return self._standing
+
+    def create(self, request: RunRequest) -> None:
+        """Asks for the run to be created."""
+        self._ask("create", request)
+
+    def perform(self, operation: Operation, *arguments: Any, although_failed: bool = False) -> None:  # noqa: ANN401
+        """Asks for something to be done with the run. The arguments are copied now."""
+        self._ask("perform", operation, *arguments, although_failed=although_failed)
+
+    def settle(self) -> Standing:
+        """Waits until the worker has done everything, and returns how things stand. A signal breaks the wait."""
+        number = self._ask("settle")
+        while self._hear(self._answers.get()) not in (number, None):
+            pass
+        return self._standing
+
+    def close(self) -> None:
+        """Ends the worker, when it has done everything. Its standing remains."""
+        self._requests.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._answers = queue.SimpleQueue()
+        self._process.wait()
+        self._errors.close()
+
+    def _ask(self, method: str, *arguments: Any, although_failed: bool = False) -> int:  # noqa: ANN401
+        self._asked += 1
+        self._requests.put(pickle.dumps(_Request(self._asked, method, arguments, although_failed)))
+        return self._asked
+
+    def _hear(self, answer: _Answer | None) -> int | None:
+        """Takes in an answer and returns its number; None where there will be no more, for the worker is gone."""
+        if answer is None:
+            self._answers.put(None)  # for whoever asks next
+            if not self._standing.failure:
+                self._standing = replace(self._standing, failure=self._obituary())
+            return None
+        self._standing = answer.standing
+        return answer.number
+
+    def _obituary(self) -> TrackingError:
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        last = f": {without_credentials(said[-1])}" if said else ""
+        return TrackingError(f"the process that logs to MLflow ended by itself, code {self._process.wait()}{last}")
+
+    def _send(self) -> None:
+        """Sends what is in the queue, and closes the pipe when there will be no more. Runs in a thread."""
+        pipe: Any = self._process.stdin
+        with contextlib.suppress(OSError):  # the worker is gone, as the other thread notices
+            while request := self._requests.get():
+                pipe.write(request)
+                pipe.flush()
+        with contextlib.suppress(OSError):
+            pipe.close()
+
+    def _receive(self) -> None:
+        """Receives answers until there are no more. Runs in a thread."""
+        pipe: Any = self._process.stdout
+        with pipe, contextlib.suppress(EOFError, pickle.UnpicklingError):
+            while True:
+                self._answers.put(pickle.load(pipe))  # noqa: S301 - from a process that we started
+        self._answers.put(None)
+
+
+def serve() -> None:
+    """Does what the run's process asks for, until that closes the pipe or dies. The worker's whole life."""
+    ignore_signals()  # a supervisor may signal all processes at once, and the run has yet to say what it came to
+    requests, answers = _take_over_pipes()
+    writer, open_for_more = StoreWriter(), True
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the pipe was closed, or broke in the middle
+        while True:
+            request: _Request = pickle.load(requests)  # noqa: S301 - from the process that started this one
+            before = writer.standing
+            if request.method == "create":
+                with collector_paused():
+                    writer.create(*request.arguments)
+            elif request.method == "perform":
+                writer.perform(*request.arguments, although_failed=request.although_failed)
+                open_for_more &= request.arguments[0] is not operations.end
+            if request.method == "settle" or writer.standing != before:
+                with contextlib.suppress(OSError):
+                    pickle.dump(_Answer(request.number, writer.standing), answers)
+                    answers.flush()
+            if request.method == "create":
+                _import_ahead()
+    if open_for_more:
+        writer.perform(operations.set_tags, {"error": DIED}, although_failed=True)
+        writer.perform(operations.end, "KILLED", although_failed=True)
+    os._exit(0)  # taking the interpreter down takes a second, for which the run would wait
+
+
+def _take_over_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Returns where requests come from and answers go; whatever is printed goes to stderr from now on."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return sys.stdin.buffer, answers
+
+
+def _import_ahead() -> None:
+    """Imports what logging the model will need, now that nobody waits."""
+    with collector_paused(), contextlib.suppress(ImportError):
+        for name in _NEEDED_LATER:
+            importlib.import_module(name)
