@@ -19,7 +19,8 @@ class Spread:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+        around = "" if self.low == self.high else f" ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.median:.2f}{around}"
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -270,7 +270,7 @@ def _seeds(part: dict[str, Any]) -> Section:
         ],
         goals=[
             Goal(
-                "points: the end of the 90 % interval that is farther from no difference",
+                "points by which the mean accuracies differ at most (the farther end of the 90 % interval)",
                 Spread(farther, farther, farther),
                 EQUIVALENCE_GOAL,
                 not_judged="a smoke run of tiny sizes" if part["about"]["quick"] else "",
