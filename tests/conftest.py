@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trainyard import datasets
 from trainyard.compose import compose_config
+from trainyard.datasets import Mnist
 from trainyard.idx import IdxFile
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +59,19 @@ def tiny_mnist(tmp_path, monkeypatch):
     return write_tiny_mnist(tmp_path / "tiny_mnist", monkeypatch)
 
 
+@pytest.fixture
+def take_tiny_files_for(tiny_mnist, monkeypatch):
+    """Has another published set take the tiny files for its own; only the md5 of their gzipped form is known of it."""
+
+    def take(dataset):
+        sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in tiny_mnist.iterdir()}
+        files = [IdxFile(file.name, file.shape, gz_md5=sums[f"{file.name}.gz"]) for file in Mnist.files]
+        monkeypatch.setattr(dataset, "files", tuple(files))
+        return dataset
+
+    return take
+
+
 def write_tiny_mnist(folder: Path, monkeypatch) -> Path:
     folder.mkdir()
     generator = np.random.default_rng(0)
@@ -68,19 +82,17 @@ def write_tiny_mnist(folder: Path, monkeypatch) -> Path:
         "y_test": np.arange(20, dtype=np.uint8) % 10,
     }
     files = []
-    for file in datasets.MNIST_FILES:
+    for file in Mnist.files:
         array = arrays[file.npz_key]
-        content = IdxFile(file.name, file.npz_key, array.shape, "").header + array.tobytes()
+        content = IdxFile(file.name, array.shape).header + array.tobytes()
         (folder / f"{file.name}.gz").write_bytes(gzip.compress(content))
-        files.append(IdxFile(file.name, file.npz_key, array.shape, _sha256(content)))
+        files.append(IdxFile(file.name, array.shape, sha256=_sha256(content), npz_key=file.npz_key))
     np.savez(folder.parent / "mnist.npz", **arrays)
-    monkeypatch.setattr(datasets, "MNIST_FILES", tuple(files))
+    monkeypatch.setattr(Mnist, "files", tuple(files))
     return folder
 
 
 def _sha256(content: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(content).hexdigest()
 
 

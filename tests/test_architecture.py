@@ -14,10 +14,12 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
-    "errors", "collector", "images", "uris", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
-    "rejections", "datasets", "models", "optimizers", "augmentation", "debug", "stores", "compose", "xla_cache", "runtime",
-    "provenance", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "training", "evaluation", "outcome",
-    "plots.style", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
+    "errors", "collector", "fields", "images", "uris", "arrays", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
+    "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
+    "datasets.loading", "datasets", "models.parts", "models.layers", "models.mlp", "models.cnn",
+    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "debug", "stores", "compose", "xla_cache", "runtime",
+    "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "training", "calibration", "evaluation", "outcome",
+    "plots.style", "plots.calibration", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
     "tracking.tracker", "tracking.server", "tracking", "resume", "facts", "run",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",

@@ -55,7 +55,7 @@ def test_a_mistake_ends_with_2_and_creates_nothing():
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error optimizer: unknown optimizer 'adma'. Did you mean 'adam'? "
-        "Available: adam, adamw, rmsprop, sgd, sgd_momentum\n"
+        "Available: adadelta, adagrad, adam, adamax, adamw, ftrl, lamb, lion, muon, nadam, rmsprop, schedule_free_adamw, sgd, sgd_momentum\n"
     )
     assert not list(Path.cwd().iterdir())
 
@@ -110,7 +110,7 @@ def test_help_lists_groups_choices_and_fields():
     Path("mine/optimizer/fast.yaml").write_text("defaults: [base_sgd]\nlearning_rate: 0.5\n")
     done = trainyard("train", "--help", "--config-dir", "mine")
     assert done.returncode == 0
-    assert "optimizer:    adam, adamw, fast, rmsprop, sgd, sgd_momentum" in done.stdout
+    assert "adamw, fast, ftrl, lamb" in done.stdout
     assert "experiment:   mnist_baseline, quickstart" in done.stdout
     assert "validation_fraction: 0.0" in done.stdout
     assert "base_" not in done.stdout

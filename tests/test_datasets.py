@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainyard import datasets
-from trainyard.datasets import Digits, Mnist, load_dataset
+from trainyard.datasets import Digits, FashionMnist, Kmnist, Mnist, load_dataset
 from trainyard.errors import DatasetError
 
 IMAGES = "train-images-idx3-ubyte.gz"
@@ -122,9 +121,7 @@ def test_the_places_are_searched_in_order(tiny_mnist, tmp_path, monkeypatch, mir
 def test_mnist_is_downloaded_once_into_the_cache(mirror):
     config = Mnist(mirrors=[mirror.url])
     assert _shape(config.load(progress=False)) == (40, 20)
-    assert sorted(path.name for path in _cache().iterdir()) == sorted(
-        f"{file.name}.gz" for file in datasets.MNIST_FILES
-    )
+    assert sorted(path.name for path in _cache().iterdir()) == sorted(f"{file.name}.gz" for file in Mnist.files)
     assert _shape(config.load(progress=False)) == (40, 20)
     assert len(mirror.requests) == 4
 
@@ -232,7 +229,7 @@ def test_a_damaged_file_where_the_user_pointed_is_told_and_left_alone(damage, to
             r"expected x_train as uint8 \(40, 28, 28\), found float32",
         ),
         ({"x_train": np.zeros((3, 28, 28), np.uint8)}, r"found uint8 \(3, 28, 28\)"),
-        ({"y_train": np.array([{}] * 40, dtype=object)}, "found object"),
+        ({"y_train": np.array([{}] * 40, dtype=object)}, "got Python objects, which are never unpickled"),
         ({"y_train": np.zeros(40, np.uint8)}, "sha256"),
     ],
     ids=["dtype", "shape", "pickled objects", "content"],
@@ -261,3 +258,47 @@ def test_a_folder_without_mnist_is_told(tmp_path, tiny_mnist):
     (tiny_mnist / IMAGES).unlink()
     with pytest.raises(DatasetError, match="found 3; train-images-idx3-ubyte is missing"):
         Mnist(path=str(tiny_mnist)).load(progress=False)
+
+
+@pytest.fixture(params=[FashionMnist, Kmnist])
+def other_set(request, take_tiny_files_for):
+    return take_tiny_files_for(request.param)
+
+
+def test_the_other_sets_are_downloaded_and_verified_like_mnist(other_set, mirror, tiny_mnist):
+    config = other_set(mirrors=[mirror.url])
+    dataset = config.load(progress=False)
+    assert (_shape(dataset), dataset.name) == ((40, 20), other_set.registered_name)
+    assert len(dataset.spec.class_names) == 10
+    assert Path(dataset.source) == _cache().parent / other_set.registered_name
+    assert config.load(progress=False).digest == dataset.digest
+    assert len(mirror.requests) == 4
+    (Path(dataset.source) / IMAGES).write_bytes(b"broken")
+    assert config.load(progress=False).digest == dataset.digest
+    assert mirror.requests[4:] == [IMAGES]
+
+
+def test_the_other_sets_are_found_where_keras_and_torchvision_keep_them(other_set, tiny_mnist, tmp_path, monkeypatch):
+    for number, name in enumerate(other_set.folder_names):
+        shutil.copytree(tiny_mnist, tmp_path / str(number) / name)
+        monkeypatch.setenv("TRAINYARD_DATA_DIR", str(tmp_path / str(number)))
+        assert other_set().load(progress=False).source == str(tmp_path / str(number) / name)
+
+
+def test_files_of_mnist_are_not_taken_for_another_set(mirror, tiny_mnist, monkeypatch):
+    """The files of all these sets have the same names."""
+    monkeypatch.setenv("TRAINYARD_DATA_DIR", str(tiny_mnist))
+    assert Mnist().load(progress=False).source == str(tiny_mnist)
+    with pytest.raises(DatasetError, match=r"Fashion-MNIST is not on this machine, .*could not be downloaded"):
+        FashionMnist(mirrors=[mirror.url]).load(progress=False)
+    with pytest.raises(
+        DatasetError, match=r"expected train-images-idx3-ubyte\.gz with md5 8d4fb7e6c68d591d4c3dfef9ec88bf0d"
+    ):
+        FashionMnist(path=str(tiny_mnist)).load(progress=False)
+
+
+def test_what_cannot_be_verified_is_not_read(other_set, tiny_mnist):
+    (tiny_mnist / IMAGES).rename(tiny_mnist / "x.gz")
+    (tiny_mnist / IMAGES.removesuffix(".gz")).write_bytes(gzip.decompress((tiny_mnist / "x.gz").read_bytes()))
+    with pytest.raises(DatasetError, match="only of the gzipped file a digest was published"):
+        other_set(path=str(tiny_mnist)).load(progress=False)

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 import trainyard
 from trainyard.cli.train import check_arguments
@@ -51,13 +50,16 @@ def test_the_wrong_command_is_answered_as_shown(capfd):
     assert (done.returncode, done.stderr.strip()) == (2, answer)
 
 
-def test_the_recipe_that_is_shown_composes():
-    recipe = re.search(r"```yaml\n(.*?)```", README, re.DOTALL).group(1)
-    path = Path(re.search(r"# (conf/\S+yaml)", recipe).group(1))
-    path.parent.mkdir(parents=True)
-    path.write_text(recipe)
-    assert compose_config([f"experiment={path.stem}"]).model.hidden_units == [1024, 512]
-    assert yaml.safe_load(recipe)["name"] == path.stem
+def test_the_yaml_files_that_are_shown_compose():
+    shown = {}
+    for content in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL):
+        path, command = re.search(r"# (conf/\S+\.yaml): trainyard train (.*)", content).groups()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(content)
+        shown[Path(path).stem] = compose_config(command.split())
+    assert shown["wide"].name == "wide"
+    assert shown["wide"].model.hidden_units == [1024, 512]
+    assert [*shown["lenet"].model.layers[0]] == ["Conv2D"]
 
 
 def test_the_python_example_runs(keras):

@@ -13,6 +13,7 @@ import pytest
 
 from trainyard import engine as engine_module
 from trainyard import runtime
+from trainyard.batches import BatchMaker, plan_batches
 from trainyard.datasets import load_dataset
 from trainyard.engine import CompiledEngine
 from trainyard.epochs import EpochPlan
@@ -84,7 +85,10 @@ def _run(keras, make, dataset, optimizer, *, xla=None, epochs=1, callbacks=()):
         optimizer=optimizer(keras), loss="sparse_categorical_crossentropy", metrics=[trace], jit_compile=False
     )
     model.optimizer.build(model.trainable_variables)
-    engine = FitEngine(model, dataset) if xla is None else CompiledEngine(model, dataset, BATCH, xla=xla)
+    batches = BatchMaker(dataset.spec)
+    engine = (
+        FitEngine(model, dataset, batches) if xla is None else CompiledEngine(model, dataset, batches, BATCH, xla=xla)
+    )
     engine.run(EpochPlan(epochs=epochs, batch_size=BATCH, seed=1), list(callbacks), _silent)
     return model, trace.losses.numpy()
 
@@ -250,7 +254,7 @@ def test_an_epoch_is_cut_into_spans_that_change_nothing(keras, digits, monkeypat
         model = _network(keras)
         model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", jit_compile=False)
         model.optimizer.build(model.trainable_variables)
-        compiled = CompiledEngine(model, digits, BATCH, xla=True)
+        compiled = CompiledEngine(model, digits, BatchMaker(digits.spec), BATCH, xla=True)
         told.append([])
         compiled.run(EpochPlan(1, BATCH, 1), [], lambda *steps: told[-1].append(steps))
         weights.append(model.get_weights())
@@ -325,8 +329,8 @@ def test_a_nan_stops_the_run_in_its_span(keras, tiny, xla):
 def _choice(keras, config, model=None, callbacks=()):
     dataset = load_dataset(config.dataset, 0)
     model = model or config.model.build(dataset.spec)
-    compile_model(model, config, steps=10)
-    return choose_engine(model, dataset, config, callbacks)
+    compile_model(model, config, batches_per_epoch=10)
+    return choose_engine(model, dataset, plan_batches(config, dataset, 0), config, callbacks)
 
 
 def _convolutional(keras):

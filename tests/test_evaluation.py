@@ -35,7 +35,7 @@ def test_metrics_have_the_names_they_are_logged_by():
     metrics = score(PROBABILITIES, ACTUAL, SPEC).metrics()
     assert metrics["accuracy/test"] == 0.5
     assert metrics["recall_by_class/dog"] == 0.5
-    assert len(metrics) == 5 + 3 * 3
+    assert len(metrics) == 6 + 3 * 3
 
 
 def test_the_report_has_the_published_layout():

@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainyard.compose import compose_config
 from trainyard.errors import ConfigError
 from trainyard.images import DataSpec
-from trainyard.models import ACTIVATIONS, INITIALIZERS, Mlp, with_raw_pixels
+from trainyard.models import Cnn, Mlp, Sequential, with_raw_pixels
+from trainyard.models.layers import LAYERS, REQUIRED
+from trainyard.models.parts import ACTIVATIONS, INITIALIZERS
 from trainyard.registry import register_model
 from trainyard.schema import LossConfig
 
@@ -70,6 +73,128 @@ def test_a_served_model_takes_raw_pixels_and_carries_no_optimizer(keras, tmp_pat
     assert np.allclose(served.predict(raw, verbose=0), expected, atol=1e-6)
     assert served.count_params() == model.count_params()
     assert model.optimizer is not None
+
+
+def _kinds(model):
+    return [type(layer).__name__ for layer in model.layers]
+
+
+def test_a_cnn_takes_grey_and_colour_images(keras):
+    grey = Cnn(filters=[4, 8], kernel_size=[5, 3], dense_units=[16]).build(MNIST)
+    assert _kinds(grey) == ["Reshape", "Conv2D", "MaxPooling2D", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense"]
+    assert [layer.kernel_size for layer in grey.layers if hasattr(layer, "kernel_size")] == [(5, 5), (3, 3)]
+    assert grey.output_shape == (None, 10)
+    assert Cnn(filters=[4]).build(DataSpec((6, 4, 3), ("a", "b"), 255)).input_shape == (None, 6, 4, 3)
+
+
+def test_every_field_of_a_cnn_reaches_its_layer(keras):
+    model = Cnn(
+        filters=[4], convolutions=2, pooling="average", pool_size=3, global_pooling="max", padding="valid",
+        activation="tanh", batch_norm=True, dropout=0.1, dense_units=[8], dense_dropout=0.4, l2=0.5,
+        initializer="he_normal",
+    ).build(MNIST)  # fmt: skip
+    convolution = ["Conv2D", "BatchNormalization", "Activation"]
+    dense = ["Dense", "BatchNormalization", "Activation", "Dropout", "Dense"]
+    assert _kinds(model) == [
+        "Reshape", *convolution, *convolution, "AveragePooling2D", "Dropout", "GlobalMaxPooling2D", *dense,
+    ]  # fmt: skip
+    first = model.get_layer("conv_1_1")
+    assert (first.padding, first.use_bias, type(first.kernel_initializer).__name__) == ("valid", False, "HeNormal")
+    assert float(model.get_layer("dense_1").kernel_regularizer.l2) == 0.5
+    assert model.get_layer("dense_1_activation").activation.__name__ == "tanh"
+    assert (model.get_layer("dropout_1").rate, model.get_layer("dense_dropout_1").rate) == (0.1, 0.4)
+    assert model.get_layer("pool_1").pool_size == (3, 3)
+
+
+def test_images_too_small_for_a_cnn_are_told(keras):
+    with pytest.raises(
+        ConfigError,
+        match=r"model\.filters: images of 8 x 8 pixels are too small for block 2: Computed output size would",
+    ):
+        Cnn(filters=[4, 4, 4], padding="valid", dense_units=[]).build(DataSpec((8, 8), ("a", "b"), 16))
+
+
+def test_layers_are_written_out_and_the_output_is_added(keras):
+    model = Sequential(
+        layers=[
+            {"Conv2D": {"filters": 4, "kernel_size": [3, 3], "kernel_regularizer": {"l2": 0.1}}},
+            "ReLU",
+            {"MaxPooling2D": None},
+            {"ZeroPadding2D": {"padding": [[1, 0], [0, 1]]}},
+        ]
+    ).build(MNIST)
+    assert _kinds(model) == ["Reshape", "Conv2D", "ReLU", "MaxPooling2D", "ZeroPadding2D", "Flatten", "Dense"]
+    assert float(model.layers[1].kernel_regularizer.l2) == pytest.approx(0.1)
+    assert model.layers[-1].units == 10
+
+
+def test_recurrent_layers_read_an_image_row_by_row(keras):
+    model = Sequential(layers=[{"Reshape": {"target_shape": [28, 28]}}, {"GRU": {"units": 4}}]).build(MNIST)
+    assert _kinds(model) == ["Reshape", "Reshape", "GRU", "Dense"]
+
+
+def test_a_layer_that_does_not_fit_is_told_by_its_index(keras):
+    with pytest.raises(
+        ConfigError, match=r"model\.layers\[1\]: Conv2D can't take what comes before it, of shape \(784"
+    ):
+        Sequential(layers=["Flatten", {"Conv2D": {"filters": 4, "kernel_size": 3}}]).build(MNIST)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("[]", r"model\.layers: expected a list .*: it must not be empty"),
+        ("[Lambda]", r"model\.layers\[0\]: unknown layer 'Lambda'\. .*Available: Activation, "),
+        ("[Flatten,Dens]", r"model\.layers\[1\]: unknown layer 'Dens'\. Did you mean 'Dense'\?"),
+        ("[3]", r"model\.layers\[0\]: expected a layer, Flatten or"),
+        ("[{Dense:{units:3},Flatten:null}]", r"model\.layers\[0\]: expected a layer"),
+        ("[{Dense:[3]}]", r"model\.layers\[0\]: Dense: expected a mapping of its arguments, got \[3\]"),
+        ("[Dense]", r"model\.layers\[0\]: Dense: units is missing, a whole number of at least 1"),
+        ("[{Dense:{units:0}}]", r"model\.layers\[0\]: Dense\.units: expected a whole number of at least 1, got 0"),
+        ("[{Dense:{units:3,activaton:relu}}]", r"unknown argument 'activaton'\. Did you mean 'activation'\?"),
+        ("[{Flatten:{size:3}}]", r"Flatten: unknown argument 'size'\. It takes none"),
+        ("[{Dropout:{rate:1.0}}]", r"Dropout\.rate: expected a number of at least 0 and below 1, got 1\.0"),
+        ("[{Dense:{units:3,activation:{class_name:Lambda}}}]", r"Dense\.activation: expected one of celu, "),
+        ("[{Dense:{units:3,kernel_regularizer:{l3:1}}}]", r"Dense\.kernel_regularizer: expected a mapping such as"),
+        ("[Activation]", r"Activation: activation is missing"),
+    ],
+)
+def test_layers_are_checked_before_keras_is_there(layers, message):
+    with pytest.raises(ConfigError, match=message):
+        compose_config(["model=sequential", f"model.layers={layers}"])
+
+
+def test_the_allowlist_names_what_keras_has(keras):
+    import inspect
+
+    for name, arguments in LAYERS.items():
+        signature = inspect.signature(getattr(keras.layers, name).__init__).parameters
+        assert arguments.keys() <= signature.keys(), name
+        required = {each for each, parameter in signature.items() if parameter.default is inspect.Parameter.empty}
+        required -= {"self", "kwargs"}
+        ours = {each for each in arguments if each in REQUIRED or name == "Activation"}
+        assert required - {"pool_size"} == ours, name
+    assert "Lambda" not in LAYERS
+
+
+@pytest.mark.parametrize("model", ["cnn", "sequential"])
+def test_each_architecture_trains_and_loads_back(keras, tiny, model):
+    from trainyard import load_config, run_experiment
+
+    small = ["model.filters=[4]"] if model == "cnn" else ["model.layers=[Flatten,{Dense:{units:16,activation:relu}}]"]
+    base = [f"model={model}", "dataset.limit=300", "training.epochs=2", "tracking=off"]
+    result = run_experiment(compose_config([*base, *small]))
+    loaded = keras.models.load_model(result.folder / "model.h5")
+    assert np.allclose(loaded.predict_on_batch(result.dataset.spec.scale(result.dataset.test.images)),
+                       result.evaluation.probabilities, atol=1e-6)  # fmt: skip
+    assert load_config(result.folder / "config.yaml") == result.config
+
+
+def test_labels_of_the_others_tell_them_apart_too():
+    assert Cnn().label == "cnn 32x64 128"
+    assert Cnn(dense_units=[]).label == "cnn 32x64"
+    assert Sequential().label == "Flatten Dense128"
+    assert Sequential(layers=["Flatten"] * 5).label == "Flatten Flatten Flatten +2"
 
 
 def test_registering_checks_what_is_registered():

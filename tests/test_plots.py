@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from trainyard import plots
+from trainyard.calibration import calibrate
 from trainyard.evaluation import score
 from trainyard.images import DataSpec
 from trainyard.plots import curves, style, tiles
@@ -247,3 +248,12 @@ def take(result, spec, rows):
 def read_any_size(path):
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB")).shape
+
+
+def test_the_calibration_is_drawn_whatever_bins_are_empty(tmp_path):
+    _, result, _ = make_result("abc", images=200, wrong=20)
+    plots.draw_calibration(result.calibration, tmp_path / "usual.png")
+    assert share_of(VERMILLION, read(tmp_path / "usual.png")) > 0  # the gaps
+    certain = calibrate(np.ones(5, np.float32), np.ones(5, bool), 10)
+    plots.draw_calibration(certain, tmp_path / "certain.png")
+    assert read(tmp_path / "certain.png").size

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainyard import runtime
+from trainyard.batches import BatchMaker
 from trainyard.datasets import load_dataset
 from trainyard.epochs import EpochPlan
 from trainyard.errors import TrainingError
-from trainyard.fitting import batches
-from trainyard.images import Split
+from trainyard.fitting import stream_batches
+from trainyard.images import DataSpec, Split
 from trainyard.progress import Progress
 from trainyard.provenance import digest_weights
 from trainyard.training import compile_model, train
@@ -43,9 +44,9 @@ def test_an_epoch_order_hangs_on_seed_and_epoch_alone():
 def test_batches_are_scaled_exactly_and_the_last_is_short(keras):
     images = np.random.default_rng(0).integers(0, 256, (10, 3, 3), dtype=np.uint8)
     split = Split(images, np.arange(10, dtype=np.uint8))
-    table = np.arange(256, dtype=np.float32) / np.float32(255)
+    maker = BatchMaker(DataSpec(image_shape=(3, 3), class_names=tuple("0123456789"), pixel_max=255))
     orders = iter([np.arange(10, dtype=np.int32)[::-1], np.arange(10, dtype=np.int32)])
-    stream = batches(split, table, 4, lambda: next(orders))
+    stream = stream_batches(split, maker, 4, lambda: (0, next(orders)))
     first, second = ([(x.numpy(), y.numpy()) for x, y in stream] for _ in range(2))
     assert [len(labels) for _, labels in first] == [4, 4, 2]
     assert np.concatenate([labels for _, labels in first]).tolist() == list(range(10))[::-1]
@@ -84,7 +85,7 @@ def test_the_loss_of_a_step_is_that_of_plain_keras_on_the_same_order(keras, tiny
     runtime.configure_tensorflow(config.seed, None)
     dataset = load_dataset(config.dataset, config.seed)
     plain = config.model.build(dataset.spec)
-    compile_model(plain, config, steps=1)
+    compile_model(plain, config, batches_per_epoch=1)
     plain.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
     for epoch in range(2):
         order = EpochPlan(2, 32, config.seed).order(epoch, len(dataset.train))

@@ -157,11 +157,13 @@ def draw_pictures(folder: Path, outcome: Outcome) -> dict[str, Path]:
         "Confusion matrix": folder / "confusion_matrix.png",
         "First predictions": folder / "predictions.png",
         "Most confident mistakes": folder / "evaluation" / "mistakes.png",
+        "Calibration": folder / "evaluation" / "calibration.png",
     }
     plots.draw_learning_curves(outcome.training.history, pictures["Learning curves"], outcome.training.best_epoch)
     plots.draw_confusion_matrix(result, pictures["Confusion matrix"])
     plots.draw_predictions(images, result, spec, shown.first_predictions, pictures["First predictions"])
     plots.draw_mistakes(images, result, spec, shown.mistakes, pictures["Most confident mistakes"])
+    plots.draw_calibration(result.calibration, pictures["Calibration"])
     return pictures
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.epochs import broke_down, broken_weights
 from trainyard.progress import Progress
-from trainyard.schema import EarlyStoppingConfig
+from trainyard.schema import EarlyStoppingConfig, PlateauConfig
 
 if TYPE_CHECKING:
     import keras
@@ -33,14 +33,35 @@ def build_early_stopping(config: EarlyStoppingConfig) -> keras.callbacks.EarlySt
 
     if config.patience is None:
         return None
-    quantity, split = config.monitor.split("/")
     return keras.callbacks.EarlyStopping(
-        monitor=quantity if split == "train" else f"val_{quantity}",
-        mode="min" if quantity == "loss" else "max",
+        **_watched(config.monitor),
         patience=config.patience,
         min_delta=config.min_delta,
         restore_best_weights=config.restore_best,
     )
+
+
+def build_plateau(config: PlateauConfig) -> keras.callbacks.ReduceLROnPlateau | None:
+    """Builds Keras's lowering of the learning rate, or returns None where it is off."""
+    import keras
+
+    if config.patience is None:
+        return None
+    return keras.callbacks.ReduceLROnPlateau(
+        **_watched(config.monitor),
+        patience=config.patience,
+        factor=config.factor,
+        min_delta=config.min_delta,
+        cooldown=config.cooldown,
+        min_lr=config.min_learning_rate,
+    )
+
+
+def _watched(monitor: str) -> dict[str, str]:
+    """Returns what Keras calls a metric, and which way is better."""
+    quantity, split = monitor.split("/")
+    name = quantity if split == "train" else f"val_{quantity}"
+    return {"monitor": name, "mode": "min" if quantity == "loss" else "max"}
 
 
 def build_epoch_watch(

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainyard.errors import ConfigError
-from trainyard.registry import did_you_mean
-from trainyard.schema import ComponentConfig, Rule, RunConfig, rule_of
+from trainyard.fields import Rule, rule_of
+from trainyard.registry import did_you_mean, registered_metrics, unknown
+from trainyard.schema import ComponentConfig, RunConfig
 
 
 def validate(config: RunConfig) -> None:
@@ -34,6 +35,9 @@ def validate(config: RunConfig) -> None:
     problems = list(_section_problems(config, ""))
     if not problems:  # a contradiction between sections means something only where each section is sound
         problems = [f"{path}: {message}" for path, message in config.problems()]
+        known = registered_metrics()
+        strangers = [name for name in config.evaluation.metrics if name not in known]
+        problems += [unknown("evaluation.metrics", "unknown metric", name, known) for name in strangers]
     if problems:
         raise ConfigError(*problems)
 
@@ -134,4 +138,6 @@ def _matches(value: Any, kind: Any) -> bool:  # noqa: ANN401 - any value, any an
         )
     if kind in (int, float) and isinstance(value, bool):
         return False
+    if kind is Any:
+        return True
     return isinstance(value, (int, float) if kind is float else kind)

@@ -28,16 +28,17 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from trainyard import augmentation, datasets, debug, models, optimizers, stores
+from trainyard import augmentation, datasets, debug, losses, metrics, models, optimizers, schedules, stores
 from trainyard.checks import validate
 from trainyard.conffiles import choices, groups, prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError
-from trainyard.registry import BASE_PREFIX, look_up, unknown
+from trainyard.fields import rule_of
+from trainyard.registry import BASE_PREFIX, load_plugins, look_up, unknown
 from trainyard.rejections import in_our_words, unknown_key
 from trainyard.safety import refuse_resolvers
-from trainyard.schema import COMPONENT_GROUPS, RunConfig, rule_of
+from trainyard.schema import COMPONENT_GROUPS, RunConfig
 
-COMPONENT_MODULES = (augmentation, datasets, debug, models, optimizers, stores)
+COMPONENT_MODULES = (augmentation, datasets, debug, losses, metrics, models, optimizers, schedules, stores)
 """Importing them is what registers the components."""
 
 HASHED_SECTIONS = ("dataset", "model", "optimizer", "schedule", "loss", "augmentation", "training", "debug")
@@ -213,6 +214,7 @@ def load_config(path: Path | str) -> RunConfig:
     Raises:
         ConfigError: If the file is no resolved config; with a line per mistake.
     """
+    load_plugins()
     try:
         tree = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from trainyard.registry import components
+from trainyard.registry import components, load_plugins
 from trainyard.schema import COMPONENT_GROUPS, RunConfig
 
 
@@ -57,7 +57,12 @@ class _OwnFolders(SearchPathPlugin):
 
 
 def prepare_hydra(config_dir: Path | None = None) -> None:
-    """Makes the user's folders known to Hydra, and every component without a YAML file selectable by its own name."""
+    """Loads plugins, and makes the user's folders and every component without a YAML file known to Hydra.
+
+    Raises:
+        ConfigError: If a plugin can't be imported.
+    """
+    load_plugins()
     _OwnFolders.folders = [folder for folder in conf_folders(config_dir) if folder != shipped_conf()]
     Plugins.instance().register(_OwnFolders)
     store = ConfigStore.instance()

@@ -1,7 +1,7 @@
 """The compiled epoch: one TensorFlow program that trains a whole epoch without coming back to Python.
 
 The images lie where the program runs, as they were stored, uint8. Inside the program a loop takes the next batch of
-the epoch's order, gathers its images, looks their pixels up in the table of scaled values, and hands them to the
+the epoch's order, gathers its images, makes a batch of them, and hands it to the
 model's own `train_step`: forward, loss, gradient, optimizer, metrics, all of it plain Keras. With XLA the loop and all
 that is in it is one compiled kernel: no step waits for Python, for TensorFlow's scheduler or for the data.
 
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.batches import BatchMaker
 from trainyard.epochs import EpochPlan, OnSteps, broke_down, broken_weights, validation_batch
 from trainyard.images import Dataset, Split
 from trainyard.runtime import stderr_held_back
@@ -43,12 +44,15 @@ class CompiledEngine:
 
     name = "compiled"
 
-    def __init__(self, model: keras.Model, dataset: Dataset, batch_size: int, *, xla: bool) -> None:
+    def __init__(
+        self, model: keras.Model, dataset: Dataset, batches: BatchMaker, batch_size: int, *, xla: bool
+    ) -> None:
         """Places the data on the device, and traces and compiles the programs.
 
         Args:
             model: Compiled, with its optimizer built.
             dataset: The images.
+            batches: How they become batches.
             batch_size: Images per step.
             xla: Whether XLA compiles the training program.
 
@@ -60,18 +64,17 @@ class CompiledEngine:
         self._model = model
         self._images = len(dataset.train)
         self._batch_size = batch_size
-        table = dataset.spec.scale_table()
-        data = _PlacedData(dataset.train, table, on_gpu=xla and _has_gpu())
+        data = _PlacedData(dataset.train, batches, on_gpu=xla and _has_gpu())
         whole = self._images >= batch_size
-        self._train = _TrainProgram(model, data, batch_size, xla=xla) if whole else None
+        self._train = _TrainProgram(model, data, batch_size, batch_size, xla=xla) if whole else None
         short = self._images % batch_size
         self._train_short = None
         if short:
-            at_host = _PlacedData(dataset.train, table, on_gpu=False) if data.on_gpu else data
-            self._train_short = _TrainProgram(model, at_host, short, xla=False)
+            at_host = _PlacedData(dataset.train, batches, on_gpu=False) if data.on_gpu else data
+            self._train_short = _TrainProgram(model, at_host, batch_size, short, xla=False)
         self._validate = None
         if dataset.validation is not None:
-            validation = _PlacedData(dataset.validation, table, on_gpu=False)
+            validation = _PlacedData(dataset.validation, batches, on_gpu=False)
             self._validate = _ValidationProgram(model, validation, validation_batch(batch_size))
         self.compile_seconds = time.perf_counter() - began
 
@@ -90,7 +93,7 @@ class CompiledEngine:
         for epoch in range(plan.first, plan.epochs):
             model.reset_metrics()
             told.on_epoch_begin(epoch)
-            self._run_epoch(plan.order(epoch, self._images), epoch + 1, steps, spans, on_steps)
+            self._run_epoch(plan.order(epoch, self._images), epoch, steps, spans, on_steps)
             logs = _metrics(model)
             if self._validate:
                 told.on_test_begin()
@@ -107,15 +110,15 @@ class CompiledEngine:
         told.on_train_end(logs)
 
     def _run_epoch(self, order: NDArray[np.int32], epoch: int, steps: int, spans: _Spans, on_steps: OnSteps) -> None:
+        """Trains one epoch, counted from 0; what is told counts from 1."""
         whole = self._images // self._batch_size
         if self._train:
             for first, last in spans.over(whole):
-                self._check(self._train(order, first, last), epoch, f"steps {first + 1} to {last}")
-                on_steps(epoch, last, steps)
+                self._check(self._train(order, epoch, first, last), epoch + 1, f"steps {first + 1} to {last}")
+                on_steps(epoch + 1, last, steps)
         if self._train_short:
-            rest = order[whole * self._batch_size :]
-            self._check(self._train_short(rest, 0, 1), epoch, f"step {steps}")
-            on_steps(epoch, steps, steps)
+            self._check(self._train_short(order, epoch, whole, steps), epoch + 1, f"step {steps}")
+            on_steps(epoch + 1, steps, steps)
 
     def _check(self, sound: bool, epoch: int, where: str) -> None:
         """Raises TrainingError where the loss or a weight is no longer finite. Metrics keep a NaN once they saw it."""
@@ -134,49 +137,52 @@ class _PlacedData:
     without XLA finds them at the host.
     """
 
-    def __init__(self, split: Split, scale_table: NDArray[np.float32], *, on_gpu: bool) -> None:
+    def __init__(self, split: Split, batches: BatchMaker, *, on_gpu: bool) -> None:
         import tensorflow as tf
 
         self.on_gpu = on_gpu
+        self._batches = batches
         with tf.device("/GPU:0" if on_gpu else "/CPU:0"):
             self.images = tf.constant(split.images)
             self.labels = tf.constant(split.labels)
-            self._table = tf.constant(scale_table)
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
-    def take(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns scaled images, float32 (b, *image_shape), and labels, uint8 (b,)."""
+    def take(self, indices: tf.Tensor, place: tuple[tf.Tensor, tf.Tensor] | None = None) -> tuple[tf.Tensor, ...]:
+        """Returns the batch of these images; see `BatchMaker.make`."""
         import tensorflow as tf
 
-        pixels = tf.cast(tf.gather(self.images, indices), tf.int32)
-        return tf.gather(self._table, pixels), tf.gather(self.labels, indices)
+        return self._batches.make(tf.gather(self.images, indices), tf.gather(self.labels, indices), place)
 
 
 class _TrainProgram:
-    """Trains on the batches of an order from one bound to another."""
+    """Trains on batches of an order, from one bound to another.
 
-    def __init__(self, model: keras.Model, data: _PlacedData, batch_size: int, *, xla: bool) -> None:
+    A batch begins at its number times the size of a whole batch; `rows` is how many images it has, fewer in the last.
+    """
+
+    def __init__(self, model: keras.Model, data: _PlacedData, batch_size: int, rows: int, *, xla: bool) -> None:
         import tensorflow as tf
 
-        def span(order: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        def span(order: tf.Tensor, epoch: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
             def step(number: tf.Tensor) -> tuple[tf.Tensor]:
-                model.train_step(data.take(tf.slice(order, [number * batch_size], [batch_size])))
+                indices = tf.slice(order, [number * batch_size], [rows])
+                model.train_step(data.take(indices, (epoch, number)))
                 return (number + 1,)
 
             tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
             return _all_finite(model.weights)
 
-        bound = tf.TensorSpec((), tf.int32)
-        signature = [tf.TensorSpec((None,) if not xla else (len(data),), tf.int32), bound, bound]
+        number = tf.TensorSpec((), tf.int32)
+        signature = [tf.TensorSpec((len(data),), tf.int32), number, number, number]
         self._span = tf.function(span, input_signature=signature, jit_compile=xla, autograph=False)
         with stderr_held_back():  # a program from the cache is parsed as text before it is parsed as what it is
-            self(np.zeros(len(data), np.int32), 0, 0)  # no step: traces and compiles
+            self(np.zeros(len(data), np.int32), 0, 0, 0)  # no step: traces and compiles
 
-    def __call__(self, order: NDArray[np.int32], first: int, last: int) -> bool:
+    def __call__(self, order: NDArray[np.int32], epoch: int, first: int, last: int) -> bool:
         """Trains on the batches `first` to `last` - 1; returns whether all weights are finite."""
-        return bool(self._span(order, np.int32(first), np.int32(last)))
+        return bool(self._span(order, np.int32(epoch), np.int32(first), np.int32(last)))
 
 
 class _ValidationProgram:

@@ -3,7 +3,7 @@
 The metrics are scikit-learn's. The loss is the plain cross-entropy of the predicted probabilities, without the
 penalties (L2) that a training loss may hold.
 
-Before it: images. After it: plots and report, which draw it, and run, which logs it.
+Before it: images, calibration. After it: plots and report, which draw it, and run, which logs it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.calibration import Calibration, calibrate
+from trainyard.errors import TrainingError
 from trainyard.images import DataSpec, Split
+from trainyard.registry import registered_metrics
+from trainyard.schema import EvaluationConfig
 
 if TYPE_CHECKING:
     import keras
@@ -49,6 +53,12 @@ class EvalResult:
         weighted: The mean over classes, weighted by support.
         confusion: int (classes, classes); row: actual, column: predicted.
         report: scikit-learn's classification report with two decimals, as the baseline was published.
+        top_k: How many most probable classes were looked at; None where there are no more than that.
+        top_k_accuracy: The share of images whose label is among them.
+        roc_auc: The area under the ROC curve, each class against the rest, mean over classes; None where a class has no
+            image.
+        calibration: Confidence against accuracy.
+        further: The metrics that the config asked for, by name.
     """
 
     probabilities: NDArray[np.float32]
@@ -61,6 +71,11 @@ class EvalResult:
     weighted: ClassScores
     confusion: NDArray[np.int64]
     report: str
+    top_k: int | None
+    top_k_accuracy: float | None
+    roc_auc: float | None
+    calibration: Calibration
+    further: dict[str, float]
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -80,59 +95,76 @@ class EvalResult:
             "f1_macro/test": self.macro.f1,
             "precision_macro/test": self.macro.precision,
             "recall_macro/test": self.macro.recall,
+            "ece/test": self.calibration.error,
         }
+        if self.top_k_accuracy is not None:
+            metrics[f"accuracy_top{self.top_k}/test"] = self.top_k_accuracy
+        if self.roc_auc is not None:
+            metrics["roc_auc/test"] = self.roc_auc
+        metrics |= {f"{name}/test": value for name, value in self.further.items()}
         for scores in self.per_class:
             for quantity in ("f1", "precision", "recall"):
-                metrics[f"{quantity}_by_class/{scores.name}"] = getattr(scores, quantity)
+                name = scores.name.replace("/", "_")  # a slash would make a section of its own in MLflow
+                metrics[f"{quantity}_by_class/{name}"] = getattr(scores, quantity)
         return metrics
 
 
-def evaluate(model: keras.Model, split: Split, spec: DataSpec) -> EvalResult:
+def evaluate(model: keras.Model, split: Split, spec: DataSpec, config: EvaluationConfig | None = None) -> EvalResult:
     """Predicts the images and scores the predictions.
 
     Args:
-        model: Takes images scaled to 0..1, returns probabilities.
+        model: Takes images as `DataSpec.scale` returns them, returns probabilities.
         split: The images to predict; may lack a class, whose scores are 0 with support 0.
         spec: The classes, and how to scale.
+        config: How to score; None: by default.
 
     Returns:
         The predictions and their scores.
     """
-    return score(predict(model, split.images, spec), split.labels, spec)
+    return score(predict(model, split.images, spec), split.labels, spec, config)
 
 
 def predict(model: keras.Model, images: NDArray[np.uint8], spec: DataSpec) -> NDArray[np.float32]:
     """Predicts raw images.
 
     Args:
-        model: Takes images scaled to 0..1.
+        model: Takes images as `DataSpec.scale` returns them.
         images: uint8 (n, *image_shape), raw pixels.
         spec: How to scale.
 
     Returns:
         Probabilities, float32 (n, classes).
     """
-    table = spec.scale_table()
     parts = [
-        np.asarray(model.predict_on_batch(table[images[start : start + PREDICT_BATCH]]))
+        np.asarray(model.predict_on_batch(spec.scale(images[start : start + PREDICT_BATCH])))
         for start in range(0, len(images), PREDICT_BATCH)
     ]
     return np.concatenate(parts)
 
 
-def score(probabilities: NDArray[np.float32], actual: NDArray[np.uint8], spec: DataSpec) -> EvalResult:
+def score(
+    probabilities: NDArray[np.float32],
+    actual: NDArray[np.uint8],
+    spec: DataSpec,
+    config: EvaluationConfig | None = None,
+) -> EvalResult:
     """Scores predictions against labels.
 
     Args:
         probabilities: float32 (n, classes).
         actual: uint8 (n,), the labels.
         spec: The classes.
+        config: How to score; None: by default.
 
     Returns:
         The predictions and their scores.
+
+    Raises:
+        TrainingError: If a metric that the config names returns no finite number.
     """
     from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss
 
+    config = config or EvaluationConfig()
     labels = list(range(spec.classes))
     predicted = probabilities.argmax(axis=1).astype(np.uint8)
     arguments: dict[str, Any] = {"labels": labels, "target_names": spec.class_names, "zero_division": 0.0}
@@ -143,6 +175,7 @@ def score(probabilities: NDArray[np.float32], actual: NDArray[np.uint8], spec: D
         return ClassScores(name, row["precision"], row["recall"], row["f1-score"], int(row["support"]))
 
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
+    top_k = config.top_k if config.top_k < spec.classes else None
     return EvalResult(
         probabilities=probabilities,
         predicted=predicted,
@@ -154,4 +187,34 @@ def score(probabilities: NDArray[np.float32], actual: NDArray[np.uint8], spec: D
         weighted=scores("weighted avg"),
         confusion=confusion_matrix(actual, predicted, labels=labels),
         report=str(classification_report(actual, predicted, digits=2, **arguments)),
+        top_k=top_k,
+        top_k_accuracy=_top_k_accuracy(normalised, actual, top_k) if top_k else None,
+        roc_auc=_roc_auc(normalised, actual),
+        calibration=calibrate(probabilities.max(axis=1), predicted == actual, config.calibration_bins),
+        further={name: _measure(name, probabilities, actual) for name in config.metrics},
     )
+
+
+def _measure(name: str, probabilities: NDArray[np.float32], actual: NDArray[np.uint8]) -> float:
+    value = float(registered_metrics()[name](probabilities, actual))
+    if not np.isfinite(value):
+        raise TrainingError(f"evaluation.metrics: expected {name} to return a finite number, got {value}")
+    return value
+
+
+def _top_k_accuracy(probabilities: NDArray[np.float64], actual: NDArray[np.uint8], top_k: int) -> float:
+    from sklearn.metrics import top_k_accuracy_score
+
+    return float(top_k_accuracy_score(actual, probabilities, k=top_k, labels=np.arange(probabilities.shape[1])))
+
+
+def _roc_auc(probabilities: NDArray[np.float64], actual: NDArray[np.uint8]) -> float | None:
+    """Returns the macro mean of the one-against-the-rest areas, or None where a class has no image."""
+    from sklearn.metrics import roc_auc_score
+
+    classes = probabilities.shape[1]
+    if len(np.unique(actual)) < classes:
+        return None
+    if classes == 2:  # noqa: PLR2004 - of two classes one area says it all
+        return float(roc_auc_score(actual, probabilities[:, 1]))
+    return float(roc_auc_score(actual, probabilities, multi_class="ovr"))

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.batches import BatchMaker
 from trainyard.epochs import EpochPlan, OnSteps, broke_down, validation_batch
 from trainyard.images import Dataset, Split
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+DrawPass = Callable[[], tuple[int, NDArray[np.int32]]]
+"""Draws a pass over the training images: its epoch, counted from 0, and its order, int32 (n,)."""
 
 EXECUTION_STEPS = 100
 """Steps that Keras runs before it returns to Python: bit-identical to single steps, and much faster."""
@@ -32,8 +36,9 @@ class FitEngine:
 
     name = "fit"
 
-    def __init__(self, model: keras.Model, dataset: Dataset) -> None:
+    def __init__(self, model: keras.Model, dataset: Dataset, batches: BatchMaker) -> None:
         self.compile_seconds = 0.0
+        self._batches = batches
         self._model = model
         self._dataset = dataset
 
@@ -42,8 +47,7 @@ class FitEngine:
         import keras
 
         train, validation = self._dataset.train, self._dataset.validation
-        table, steps = self._dataset.spec.scale_table(), plan.steps(len(train))
-        size, epoch = validation_batch(plan.batch_size), plan.first
+        steps, size, epoch = plan.steps(len(train)), validation_batch(plan.batch_size), plan.first
         done = [time.perf_counter()]
 
         def begin(number: int, logs: Any = None) -> None:  # noqa: ANN401, ARG001 - Keras's signature
@@ -60,8 +64,8 @@ class FitEngine:
 
         watch = keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_train_batch_end=advance)
         self._model.fit(
-            batches(train, table, plan.batch_size, lambda: plan.order(epoch, len(train))),
-            validation_data=batches(validation, table, size) if validation is not None else None,
+            stream_batches(train, self._batches, plan.batch_size, lambda: (epoch, plan.order(epoch, len(train)))),
+            validation_data=None if validation is None else stream_batches(validation, self._batches, size),
             initial_epoch=plan.first,
             epochs=plan.epochs,
             callbacks=[watch, *callbacks],
@@ -70,38 +74,53 @@ class FitEngine:
         )
 
 
-def batches(
+def stream_batches(
     split: Split,
-    scale_table: NDArray[np.float32],
+    batches: BatchMaker,
     batch_size: int,
-    order: Callable[[], NDArray[np.int32]] | None = None,
+    draw_pass: DrawPass | None = None,
 ) -> tf.data.Dataset:
-    """Streams batches of scaled images with their labels; the images are held as uint8, once.
+    """Streams the batches of a split; the images are held as uint8, once.
 
     Args:
         split: The images and labels.
-        scale_table: float32 (256,), the scaled value of each raw pixel value.
+        batches: How they become batches.
         batch_size: Images per batch; the last may be shorter.
-        order: Called once for each pass with int32 (n,) as its result, the order of that pass; None: as they are.
+        draw_pass: Called for each pass that trains on the split. None: images come as they lie, to be evaluated.
 
     Returns:
-        Elements are (float32 (b, *image_shape) in 0..1, uint8 (b,)).
+        Elements are what `BatchMaker.make` returns.
     """
     import tensorflow as tf
 
     with tf.device("/CPU:0"):  # where tf.data works
-        images, labels, table = tf.constant(split.images), tf.constant(split.labels), tf.constant(scale_table)
-    count = len(split)
+        images, labels = tf.constant(split.images), tf.constant(split.labels)
 
-    def draw(_: tf.Tensor) -> tf.data.Dataset:
-        indices = tf.numpy_function(order, [], tf.int32) if order else tf.range(count)
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(indices, (count,))).batch(batch_size)
+    def make(epoch: tf.Tensor, number: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return batches.make(tf.gather(images, indices), tf.gather(labels, indices), (epoch, number))
 
-    def gather(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = tf.gather(images, indices)
-        return tf.gather(table, tf.cast(pixels, tf.int32)), tf.gather(labels, indices)
-
-    stream = tf.data.Dataset.from_tensors(0).flat_map(draw).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-    return stream.apply(tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))).prefetch(
+    if draw_pass is None:
+        stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size).map(batches.make)
+    else:
+        places = _draw_places(draw_pass, len(split), batch_size)
+        stream = places.map(make, num_parallel_calls=tf.data.AUTOTUNE)
+    return stream.apply(tf.data.experimental.assert_cardinality(math.ceil(len(split) / batch_size))).prefetch(
         tf.data.AUTOTUNE
     )
+
+
+def _draw_places(draw_pass: DrawPass, count: int, batch_size: int) -> tf.data.Dataset:
+    """Streams, for each batch, the epoch, the batch's number in it, int32 (), and its images' indices, int32 (b,)."""
+    import tensorflow as tf
+
+    def draw() -> tuple[np.int32, NDArray[np.int32]]:
+        epoch, order = draw_pass()
+        return np.int32(epoch), order
+
+    def begin_pass(_: tf.Tensor) -> tf.data.Dataset:
+        epoch, order = tf.numpy_function(draw, [], [tf.int32, tf.int32])
+        epoch, order = tf.ensure_shape(epoch, ()), tf.ensure_shape(order, (count,))
+        batched = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
+        return batched.map(lambda number, indices: (epoch, tf.cast(number, tf.int32), indices))
+
+    return tf.data.Dataset.from_tensors(0).flat_map(begin_pass)

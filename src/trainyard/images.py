@@ -24,6 +24,10 @@ class DataSpec:
     """One name per label, in label order."""
     pixel_max: int
     """The largest raw pixel value; raw pixels divided by it lie in 0..1."""
+    mean: tuple[float, ...] = ()
+    """Of each channel of the training images in 0..1, to be subtracted; empty: images are not standardised."""
+    std: tuple[float, ...] = ()
+    """The standard deviation of each channel, to be divided by."""
 
     @property
     def classes(self) -> int:
@@ -31,11 +35,28 @@ class DataSpec:
         return len(self.class_names)
 
     def scale_table(self) -> NDArray[np.float32]:
-        """Returns the scaled value of each raw pixel value: float32 (256,), ``value / pixel_max``.
+        """Returns the scaled value of each raw pixel value: float32 (256,), or (256, channels) of several channels.
 
-        Looking pixels up in it is exact; multiplying by the reciprocal, as compilers do, differs in the last bit.
+        It is ``value / pixel_max``, standardised where the spec says so. Looking pixels up in it is exact; multiplying
+        by the reciprocal, as compilers do, differs in the last bit.
         """
-        return np.arange(256, dtype=np.float32) / np.float32(self.pixel_max)
+        scaled = np.arange(256, dtype=np.float32) / np.float32(self.pixel_max)
+        if not self.mean:
+            return scaled
+        table = (scaled[:, None] - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(table if len(self.mean) > 1 else table[:, 0])
+
+    def scale(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Returns images as a model takes them.
+
+        Args:
+            images: uint8 (n, *image_shape), raw.
+
+        Returns:
+            float32, of the same shape; in 0..1, or standardised.
+        """
+        table = self.scale_table()
+        return table[images] if table.ndim == 1 else table[images, np.arange(table.shape[1])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,19 @@ class Dataset:
         """The sha256 over the digests of all splits, in hexadecimal."""
         splits = [split.digest for split in (self.train, self.validation, self.test) if split is not None]
         return hashlib.sha256("".join(splits).encode()).hexdigest()
+
+
+def standardise_dataset(dataset: Dataset) -> Dataset:
+    """Has the images standardised: mean 0 and standard deviation 1 over the training images, channel by channel."""
+    spec = dataset.spec
+    channels = spec.image_shape[2] if len(spec.image_shape) > 2 else 1  # noqa: PLR2004 - height, width, channels
+    values = np.arange(256) / spec.pixel_max
+    mean, std = [], []
+    for pixels in dataset.train.images.reshape(-1, channels).T:
+        share = np.bincount(pixels, minlength=256) / pixels.size
+        mean.append(float(values @ share))
+        std.append(float(np.sqrt(((values - mean[-1]) ** 2) @ share)) or 1.0)  # a constant channel stays as it is
+    return replace(dataset, spec=replace(spec, mean=tuple(mean), std=tuple(std)))
 
 
 def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:

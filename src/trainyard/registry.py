@@ -9,12 +9,17 @@ Before it: schema. After it: the modules that define components, which register 
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib
+import os
+import re
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, in_one_line
 from trainyard.schema import (
     COMPONENT_GROUPS,
     AugmentationConfig,
@@ -27,6 +32,10 @@ from trainyard.schema import (
     ScheduleConfig,
     TrackingConfig,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 C = TypeVar("C", bound=ComponentConfig)
 
@@ -64,6 +73,69 @@ register_tracking = _registrar("tracking", TrackingConfig)
 register_debug = _registrar("debug", DebugConfig)
 
 
+Metric = Callable[["NDArray[np.float32]", "NDArray[np.uint8]"], float]
+"""Scores probabilities, float32 (n, classes), against labels, uint8 (n,); returns a finite number."""
+
+_metrics: dict[str, Metric] = {}
+_TAKEN_METRICS = ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", "ece", "roc_auc")
+
+
+def register_metric(name: str) -> Callable[[Metric], Metric]:
+    """Registers a metric under a name, which ``evaluation.metrics`` may list and MLflow shows as ``<name>/test``."""
+
+    def decorate(metric: Metric) -> Metric:
+        if not re.fullmatch(r"[A-Za-z]\w*", name):
+            raise ConfigError(f"metric {name!r}: expected a name of letters, digits and underscores")
+        if name in _TAKEN_METRICS or name.startswith("accuracy_top"):
+            raise ConfigError(f"metric {name}: every run has one of that name. Choose another")
+        earlier = _metrics.get(name)
+        if earlier is not None and earlier.__qualname__ != metric.__qualname__:
+            raise ConfigError(f"metric {name}: registered twice, by {earlier.__module__} and {metric.__module__}")
+        _metrics[name] = metric
+        return metric
+
+    return decorate
+
+
+def registered_metrics() -> dict[str, Metric]:
+    """Returns the registered metrics, by name."""
+    return dict(_metrics)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Plugins: packages of a user's own, which register components when they are imported
+
+PLUGIN_GROUP = "trainyard.plugins"
+"""The group of entry points that name a module to import."""
+PLUGIN_VARIABLE = "TRAINYARD_PLUGINS"
+"""Names of further modules, with commas between them."""
+
+
+@functools.cache
+def load_plugins() -> None:
+    """Imports the modules that installed packages and the environment name, once per process.
+
+    A config can't name code; what is installed and what the environment says is up to the user.
+
+    Raises:
+        ConfigError: If one can't be imported; says which and who named it.
+    """
+    named = [(point.value, f"entry point of {point.dist.name if point.dist else 'a package'}")
+             for point in entry_points(group=PLUGIN_GROUP)]  # fmt: skip
+    listed = os.environ.get(PLUGIN_VARIABLE, "").split(",")
+    named += [(module.strip(), PLUGIN_VARIABLE) for module in listed if module.strip()]
+    for module, origin in dict(named).items():
+        try:
+            importlib.import_module(module.partition(":")[0])
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"plugin {module} ({origin}): it can't be imported: {type(error).__name__}: {in_one_line(error)}. "
+                "Mend it, uninstall it, or put it where Python finds it (PYTHONPATH)"
+            ) from error
+
+
 def components(group: str) -> dict[str, type[ComponentConfig]]:
     """Returns the registered components of a group, by name; none where it is no group of components."""
     return dict(_components.get(group, {}))
@@ -81,8 +153,12 @@ def look_up(group: str, name: str) -> type[ComponentConfig]:
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Returns ``" Did you mean 'adam'?"`` for the nearest option, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
+    """Returns ``" Did you mean 'adam'?"`` for the nearest option, or nothing where none is near.
+
+    Letters in the wrong order are the commonest slip, so an option with the same letters comes first.
+    """
+    near = difflib.get_close_matches(word, list(options), n=5, cutoff=0.6)
+    near.sort(key=lambda option: sorted(option) != sorted(word))
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -20,8 +20,9 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from trainyard.checks import describe_type
 from trainyard.conffiles import choices, conf_folders, groups
 from trainyard.errors import ConfigError
+from trainyard.fields import rule_of
 from trainyard.registry import components, did_you_mean, unknown
-from trainyard.schema import RunConfig, rule_of
+from trainyard.schema import RunConfig
 
 
 @contextlib.contextmanager
@@ -93,8 +94,10 @@ def unknown_key(path: str, names: Iterable[str]) -> str:
     owners = [name for name, component in components(section).items() if key in _field_names(component)]
     if path == "experiment":
         return f"{message} A recipe begins with the line '# @package _global_'; this one seems to lack it"
+    if len(owners) == 1:
+        return f"{message} It belongs to {owners[0]}: add {section}={owners[0]}"
     if owners:
-        return f"{message} It belongs to {' and '.join(owners)}: add {section}={owners[0]}"
+        return f"{message} It belongs to {', '.join(owners[:-1])} and {owners[-1]}: choose one, {section}={owners[0]}"
     if suggestion := did_you_mean(key, names):
         message += suggestion
     elif elsewhere := next((known for known in _known_paths() if known.endswith(f".{key}")), None):

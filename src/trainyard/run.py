@@ -75,7 +75,7 @@ def run_experiment(
             threads, determinism = config.training.threads, config.training.determinism
             runtime.import_tensorflow(threads)
             seed = earlier.checkpoint.identity.seed if earlier else runtime.draw_seed(config.seed, determinism)
-            threads = runtime.configure_tensorflow(seed, threads, determinism)
+            threads = runtime.configure_tensorflow(seed, threads, determinism, config.training.precision)
             machine = provenance.describe_machine(threads)
             artifacts.write_machine(folder, machine)
             run.set_tags({"threads": str(threads)} | ({"drawn_seed": str(seed)} if determinism == "off" else {}))
@@ -112,7 +112,7 @@ def run_experiment(
         clock.split("train", compile=training.compile_seconds, train=training.train_seconds)
 
         with clock.stage("evaluate"):
-            evaluation = evaluate(model, dataset.test, dataset.spec)
+            evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
 
         with clock.stage("log"):
             outcome = Outcome(

@@ -85,14 +85,17 @@ def describe_circumstances(engine: str, *, xla: bool) -> dict[str, str]:
     }
 
 
-def configure_tensorflow(seed: int, threads: int | None, determinism: str = "seeded") -> int:
-    """Sets the threads and all seeds (Python, NumPy, TensorFlow), and drops what an earlier run left in Keras.
+def configure_tensorflow(
+    seed: int, threads: int | None, determinism: str = "seeded", precision: str = "float32"
+) -> int:
+    """Sets threads, precision and all seeds (Python, NumPy, TensorFlow), and drops what an earlier run left in Keras.
 
     Args:
         seed: For initial weights and dropout; 0 to 2**32 - 1.
         threads: Within and across operations; None: those in force where TensorFlow runs already, else one per core.
         determinism: ``training.determinism``; strict refuses operations that have no repeatable implementation, and
             computes each operation with one thread: some sum up in another order with four than with two.
+        precision: ``training.precision``, Keras's policy for layers that say nothing themselves.
 
     Returns:
         The number of threads within an operation that is now in force; results may depend on it.
@@ -119,6 +122,7 @@ def configure_tensorflow(seed: int, threads: int | None, determinism: str = "see
     if strict:
         tf.config.experimental.enable_op_determinism()
     keras.backend.clear_session()
+    keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
     state = random.getstate()
     global_seed_generator()  # made now, so that it is the same one whether or not a checkpoint asks for it first

@@ -4,28 +4,32 @@ This file knows no component by name. A component (a dataset, an architecture, a
 the bases here, declares its fields with `setting`, and is found through the registry. A default stands in exactly
 one place, beside its field; only *which* component is the default stands in ``conf/config.yaml``.
 
-Before it: images, uris. After it: registry, which names the components, and compose, which fills configs from YAML.
+Before it: fields, images, uris. After it: registry, which names the components; compose, which fills configs.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
+from trainyard.fields import setting
 from trainyard.uris import uri_problem, without_credentials
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TypeAlias
 
     import keras
+    import tensorflow as tf
 
     from trainyard.images import Dataset, DataSpec
+
+    LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
 RESERVED_TAGS = (
@@ -33,64 +37,6 @@ RESERVED_TAGS = (
     "resumed_from", "sweep_id", "best_run_id", "host", "pid", "started", "command", "error",
 )  # fmt: skip
 """Tags that Trainyard sets; beside them all that begin with ``trainyard.``, ``mlflow.`` and ``git.``."""
-
-_RULE = "trainyard.rule"
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Fields and their rules
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a field accepts beyond its type. Bounds and choices hold for each element of a list."""
-
-    gt: float | None = None
-    ge: float | None = None
-    lt: float | None = None
-    le: float | None = None
-    choices: tuple[str, ...] = ()
-    accepts: tuple[Any, ...] = ()
-    """The types of a field annotated `Any`, because OmegaConf has no union of a scalar and a list."""
-    nonempty: bool = False
-    identity: bool = True
-    """Whether the field belongs to what is computed, and so to the config hash; a path or a thread count does not."""
-
-    def describe_bounds(self) -> str:
-        """Returns the bounds in words, ``'above 0, below 1'``, or an empty string."""
-        words = {"at least": self.ge, "above": self.gt, "at most": self.le, "below": self.lt}
-        return ", ".join(f"{word} {bound:.15g}" for word, bound in words.items() if bound is not None)
-
-    def admits(self, value: float) -> bool:
-        """Tells whether a number lies within the bounds."""
-        return (
-            (self.gt is None or value > self.gt)
-            and (self.ge is None or value >= self.ge)
-            and (self.lt is None or value < self.lt)
-            and (self.le is None or value <= self.le)
-        )
-
-
-def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - stands for a field of any type
-    """Declares a config field with its default and its rule.
-
-    Args:
-        default: The value when the config is silent. A list or dict is copied for each config.
-        **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `accepts`, `nonempty`, `identity`.
-
-    Returns:
-        A `dataclasses.field`.
-    """
-    metadata = {_RULE: Rule(**rule)}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def rule_of(spec: dataclasses.Field[Any]) -> Rule:
-    """Returns a field's rule; a field without one accepts all of its type."""
-    rule = spec.metadata.get(_RULE)
-    return rule if isinstance(rule, Rule) else Rule()
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -123,6 +69,8 @@ class DatasetConfig(ComponentConfig, ABC):
     """The share of the training images held out for validation, stratified by class and drawn by the seed; 0: none."""
     limit: int | None = setting(None, ge=1)
     """For a quick look: keep this many images of training and of test, stratified by class; null: all."""
+    standardise: bool = setting(False)
+    """Whether each channel is shifted and scaled to mean 0 and standard deviation 1 over the training images."""
 
     @abstractmethod
     def load(self, progress: bool) -> Dataset:
@@ -167,8 +115,13 @@ class OptimizerConfig(ComponentConfig, ABC):
     learning_rate: float = setting(0.001, gt=0)
     """The step size at the start; the schedule changes it from there."""
 
+    @property
+    def batches_per_step(self) -> int:
+        """Of how many batches the gradients are averaged into one step."""
+        return 1
+
     @abstractmethod
-    def build(self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.Optimizer:
+    def build(self, learning_rate: LearningRate) -> keras.Optimizer:
         """Builds the Keras optimizer with a learning rate or the schedule made of it."""
 
 
@@ -176,13 +129,21 @@ class OptimizerConfig(ComponentConfig, ABC):
 class ScheduleConfig(ComponentConfig, ABC):
     """How the learning rate changes while training."""
 
+    constant: ClassVar[bool] = False
+    """Whether it does not, so that something else may change it."""
+
+    def training_problems(self, epochs: int) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - for those that can't end
+        """Yields (field, message) for what does not go with a training of so many epochs."""
+        yield from ()
+
     @abstractmethod
-    def build(self, learning_rate: float, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:
         """Builds the schedule.
 
         Args:
             learning_rate: The optimizer's learning rate.
-            steps: The optimizer steps of the whole training: epochs times batches.
+            epochs: Of the whole training.
+            steps_per_epoch: Steps of the optimizer in one of them.
 
         Returns:
             The learning rate itself where it stays constant, else a Keras schedule over steps.
@@ -191,7 +152,12 @@ class ScheduleConfig(ComponentConfig, ABC):
 
 @dataclass(kw_only=True, slots=True)
 class LossConfig(ComponentConfig, ABC):
-    """A loss over probabilities and integer labels."""
+    """A loss over labels and probabilities."""
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether it takes labels as one-hot vectors, float32 (b, classes); else as integers, uint8 (b,)."""
+        return False
 
     @abstractmethod
     def build(self) -> keras.losses.Loss:
@@ -201,6 +167,21 @@ class LossConfig(ComponentConfig, ABC):
 @dataclass(kw_only=True, slots=True)
 class AugmentationConfig(ComponentConfig):
     """What is done to training images at random."""
+
+    changes_images: ClassVar[bool] = False
+    """Whether anything is done."""
+
+    def apply(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: ARG002 - the contract of those that do
+        """Changes a batch of images, in TensorFlow operations.
+
+        Args:
+            images: float32 (b, *image_shape), scaled so that 0 stands for the raw pixel 0.
+            seed: int64 (2,), from which everything random is drawn (``tf.random.stateless_...``).
+
+        Returns:
+            float32, of the same shape.
+        """
+        return images
 
 
 @dataclass(kw_only=True, slots=True)
@@ -264,6 +245,24 @@ class EarlyStoppingConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class PlateauConfig:
+    """When the learning rate is lowered, because nothing improves any more."""
+
+    patience: int | None = setting(None, ge=1)
+    """Epochs without improvement after which the learning rate is lowered; null: it is not."""
+    factor: float = setting(0.1, gt=0, lt=1)
+    """What it is multiplied by."""
+    monitor: str = setting("loss/val", choices=MONITORS)
+    """The metric watched: a loss must fall, an accuracy must rise."""
+    min_delta: float = setting(0.0001, ge=0)
+    """The smallest change that counts as an improvement."""
+    cooldown: int = setting(0, ge=0)
+    """Epochs after each lowering in which nothing is counted."""
+    min_learning_rate: float = setting(0.0, ge=0)
+    """It is not lowered below this."""
+
+
+@dataclass(kw_only=True, slots=True)
 class TrainingConfig:
     """How the model is trained."""
 
@@ -275,13 +274,20 @@ class TrainingConfig:
     """What runs the epochs: one compiled program, or fit, Keras's own loop; auto: the program, where it can."""
     xla: str = setting("auto", choices=("auto", "on", "off"))
     """Whether XLA compiles the training; auto decides by the operations of the model and by the device."""
+    precision: str = setting("float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    """What is computed in; the mixed ones keep weights, loss and probabilities in float32."""
     determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
     """What the seed fixes: off, only the split; seeded, every draw; strict, the bits on any number of cores too."""
     threads: int | None = setting(None, ge=1, identity=False)
     """TensorFlow's threads within and across operations; null: as many as this process may use cores."""
     checkpoint: bool = setting(False, identity=False)
     """Whether each epoch leaves a checkpoint, from which ``resume=RUN_ID`` goes on; the last two are kept."""
+    class_weights: list[float] | None = setting(None, ge=0, nonempty=True)
+    """How much an image of each class counts in the training loss, in label order; null: all alike."""
+    balance_classes: bool = setting(False)
+    """Whether an image counts the more the rarer its class is, so that all classes weigh alike in the training loss."""
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    plateau: PlateauConfig = field(default_factory=PlateauConfig)
 
     def __post_init__(self) -> None:
         """Takes YAML's unquoted on and off, which arrive as truth values, for what they were meant to be."""
@@ -298,6 +304,12 @@ class EvaluationConfig:
     """How many test images, from the first on, are drawn with predicted and actual label."""
     mistakes: int = setting(24, ge=1, le=200)
     """How many of the most confident mistakes are drawn."""
+    top_k: int = setting(5, ge=2)
+    """The label counts as found if it is among so many most probable classes; measured where there are more classes."""
+    calibration_bins: int = setting(15, ge=2, le=100)
+    """The bins of equal width that confidences are sorted into for the expected calibration error."""
+    metrics: list[str] = setting([])
+    """Further metrics of the test set, by their registered names."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -335,11 +347,19 @@ class RunConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (path, message) for each contradiction between sections."""
-        stopping = self.training.early_stopping
-        if stopping.patience is not None and stopping.monitor.endswith("/val") and not self.dataset.validation_fraction:
+        for name, watch in (("early_stopping", self.training.early_stopping), ("plateau", self.training.plateau)):
+            if watch.patience is None or not watch.monitor.endswith("/val") or self.dataset.validation_fraction:
+                continue
             remedy = "Set dataset.validation_fraction=0.1, or watch loss/train"
-            message = f"{stopping.monitor} needs validation images, and there are none. {remedy}"
-            yield "training.early_stopping.monitor", message
+            message = f"{watch.monitor} needs validation images, and there are none. {remedy}"
+            yield f"training.{name}.monitor", message
+        if self.training.plateau.patience is not None and not self.schedule.constant:
+            message = f"schedule={self.schedule.name} sets the learning rate at each step, and would undo it"
+            yield "training.plateau.patience", f"{message}. Leave one of them out"
+        if self.training.class_weights is not None and self.training.balance_classes:
+            yield "training.class_weights", "training.balance_classes computes them. Leave one of them out"
+        for name, message in self.schedule.training_problems(self.training.epochs):
+            yield f"schedule.{name}", message
         if self.training.determinism == "strict" and self.training.xla == "on":
             message = (
                 "XLA rounds otherwise than TensorFlow's own operations, and training.determinism=strict wants theirs"

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.callbacks import LogEpoch, batch_listeners, build_early_stopping, build_epoch_watch
+from trainyard.batches import BatchMaker, plan_batches
+from trainyard.callbacks import LogEpoch, batch_listeners, build_early_stopping, build_epoch_watch, build_plateau
 from trainyard.checkpoint import CheckpointPlan, build_checkpointer
 from trainyard.engine import CompiledEngine
 from trainyard.epochs import Engine, EpochPlan
@@ -100,14 +101,16 @@ def train(
         seed=config.seed if seed is None else seed,
         first=checkpoints.first_epoch(config.training.epochs) if checkpoints else 0,
     )
-    compile_model(model, config, steps=plan.epochs * plan.steps(len(dataset.train)))
+    batches = plan_batches(config, dataset, plan.seed)
+    compile_model(model, config, batches_per_epoch=plan.steps(len(dataset.train)))
     history = list(checkpoints.history) if checkpoints else []
     watch = build_epoch_watch(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)
-    told = [watch, *([stopping] if stopping else []), *callbacks]
+    plateau = build_plateau(config.training.plateau)
+    told = [watch, *(callback for callback in (stopping, plateau) if callback), *callbacks]
 
     began = time.perf_counter()
-    choice = choose_engine(model, dataset, config, callbacks)
+    choice = choose_engine(model, dataset, batches, config, callbacks)
     progress.detail(f"engine {choice.engine.name}: {choice.reason}")
     progress.detail(f"XLA {choice.xla}")
     if choice.engine.compile_seconds:
@@ -128,21 +131,23 @@ def train(
     )
 
 
-def compile_model(model: keras.Model, config: RunConfig, steps: int) -> None:
+def compile_model(model: keras.Model, config: RunConfig, batches_per_epoch: int) -> None:
     """Compiles the model with the config's optimizer, schedule and loss.
 
     Args:
         model: Built.
         config: The whole config.
-        steps: The optimizer steps of the whole training, for the schedule.
+        batches_per_epoch: From which the schedule knows what an epoch is.
     """
     import keras
 
-    learning_rate = config.schedule.build(config.optimizer.learning_rate, steps)
+    steps_per_epoch = max(1, batches_per_epoch // config.optimizer.batches_per_step)
+    learning_rate = config.schedule.build(config.optimizer.learning_rate, config.training.epochs, steps_per_epoch)
+    accuracy = keras.metrics.CategoricalAccuracy if config.loss.one_hot else keras.metrics.SparseCategoricalAccuracy
     model.compile(
         optimizer=config.optimizer.build(learning_rate),
         loss=config.loss.build(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        metrics=[accuracy(name="accuracy")],
         steps_per_execution=EXECUTION_STEPS,
         jit_compile=False,
     )
@@ -150,13 +155,18 @@ def compile_model(model: keras.Model, config: RunConfig, steps: int) -> None:
 
 
 def choose_engine(
-    model: keras.Model, dataset: Dataset, config: RunConfig, callbacks: Sequence[keras.callbacks.Callback] = ()
+    model: keras.Model,
+    dataset: Dataset,
+    batches: BatchMaker,
+    config: RunConfig,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> EngineChoice:
     """Returns an engine for this training, ready to run, and why it was taken.
 
     Args:
         model: Compiled.
         dataset: The images.
+        batches: How they become batches.
         config: The whole config: ``training.engine``, ``xla`` and ``determinism``.
         callbacks: Those of the user; one that listens to batches can be served by `fit` alone.
 
@@ -168,56 +178,58 @@ def choose_engine(
     if listeners:
         model.steps_per_execution = 1  # Keras calls batch hooks once per execution
     if wish == "fit":
-        return _fit(model, dataset, config, "asked for by training.engine")
+        return _fit(model, dataset, batches, config, "asked for by training.engine")
     if listeners:
         why = f"{', '.join(listeners)} wants to be called for each batch"
     else:
         try:
-            return _compiled(model, dataset, config)
+            return _compiled(model, dataset, batches, config)
         except TrainingError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a layer raises that can't be traced; fit may still do it
             why = f"the model can't be compiled into a program: {type(error).__name__}: {in_one_line(error)}"
     if wish == "compiled":
         raise TrainingError(f"training.engine: expected a training that can be compiled, but {why}. Leave it at auto")
-    return _fit(model, dataset, config, f"Keras's own loop, because {why}")
+    return _fit(model, dataset, batches, config, f"Keras's own loop, because {why}")
 
 
-def _compiled(model: keras.Model, dataset: Dataset, config: RunConfig) -> EngineChoice:
+def _compiled(model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig) -> EngineChoice:
     """Compiles the epoch, with XLA if that is the choice; where XLA fails it is done without, unless asked for."""
     import tensorflow as tf
 
     training = config.training
     reason = "asked for by training.engine" if training.engine == "compiled" else "the fastest that can do the job"
-    xla = choose_xla(model, training.xla, training.determinism, dataset.spec.image_shape)
+    xla = choose_xla(
+        model, training.xla, training.determinism, dataset.spec.image_shape, config.augmentation.changes_images
+    )
     if xla.on:
         try:
-            return EngineChoice(_compile_with_xla(model, dataset, training.batch_size), reason, xla)
+            return EngineChoice(_compile_with_xla(model, dataset, batches, training.batch_size), reason, xla)
         except tf.errors.OpError as error:
             why = f"XLA can't compile the model: {in_one_line(error)}"
             if training.xla == "on":
                 raise TrainingError(f"training.xla: {why}. Leave it at auto") from error
             xla = XlaChoice(on=False, reason=why)
-    return EngineChoice(CompiledEngine(model, dataset, training.batch_size, xla=False), reason, xla)
+    return EngineChoice(CompiledEngine(model, dataset, batches, training.batch_size, xla=False), reason, xla)
 
 
-def _compile_with_xla(model: keras.Model, dataset: Dataset, batch_size: int) -> CompiledEngine:
+def _compile_with_xla(model: keras.Model, dataset: Dataset, batches: BatchMaker, batch_size: int) -> CompiledEngine:
     """Compiles the epoch; what was kept of an earlier compilation and can't be read is removed, and it is done anew."""
     import tensorflow as tf
 
     try:
-        engine = CompiledEngine(model, dataset, batch_size, xla=True)
+        engine = CompiledEngine(model, dataset, batches, batch_size, xla=True)
     except tf.errors.OpError as error:
         if _NOT_OF_THE_CACHE.search(str(error)) or not clear_cache():
             raise
-        engine = CompiledEngine(model, dataset, batch_size, xla=True)
+        engine = CompiledEngine(model, dataset, batches, batch_size, xla=True)
     seal_cache()
     return engine
 
 
-def _fit(model: keras.Model, dataset: Dataset, config: RunConfig, reason: str) -> EngineChoice:
+def _fit(model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig, reason: str) -> EngineChoice:
     """Takes Keras's own loop, with XLA only where the config asks for it."""
     asked = config.training.xla == "on"
     model.jit_compile = asked
     why = "asked for by training.xla" if config.training.xla != "auto" else "Keras's own loop runs without it"
-    return EngineChoice(FitEngine(model, dataset), reason, XlaChoice(asked, why))
+    return EngineChoice(FitEngine(model, dataset, batches), reason, XlaChoice(asked, why))

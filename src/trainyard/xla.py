@@ -33,7 +33,9 @@ class XlaChoice:
         return f"{'on' if self.on else 'off'}: {self.reason}"
 
 
-def choose_xla(model: keras.Model, wish: str, determinism: str, image_shape: tuple[int, ...]) -> XlaChoice:
+def choose_xla(
+    model: keras.Model, wish: str, determinism: str, image_shape: tuple[int, ...], augmented: bool = False
+) -> XlaChoice:
     """Decides whether XLA compiles the training of a model on this machine.
 
     Args:
@@ -41,6 +43,7 @@ def choose_xla(model: keras.Model, wish: str, determinism: str, image_shape: tup
         wish: ``training.xla``: auto, on or off.
         determinism: ``training.determinism``; strict does without XLA.
         image_shape: The shape of one image.
+        augmented: Whether training images are moved about, for which XLA has no operation.
     """
     import tensorflow as tf
 
@@ -48,6 +51,8 @@ def choose_xla(model: keras.Model, wish: str, determinism: str, image_shape: tup
         return XlaChoice(wish == "on", "asked for by training.xla")
     if determinism == "strict":
         return XlaChoice(on=False, reason="determinism is strict, and XLA rounds otherwise than TensorFlow does")
+    if augmented:
+        return XlaChoice(on=False, reason="augmentation moves images about, and XLA has no operation for it")
     if tf.config.list_logical_devices("GPU"):
         return XlaChoice(on=True, reason="the model trains on a GPU")
     slow = sorted(name for name in operations(model, image_shape) if name.startswith(SLOW_ON_CPU))

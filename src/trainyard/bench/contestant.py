@@ -124,6 +124,7 @@ def _fit_plainly(job: Job, train: Split, channel: Channel) -> None:
 
 def _train(job: Job, train: Split, channel: Channel) -> None:
     """Trains through the engine that Trainyard takes."""
+    from trainyard.batches import plan_batches
     from trainyard.compose import compose_config
     from trainyard.epochs import EpochPlan
     from trainyard.training import choose_engine, compile_model
@@ -143,9 +144,9 @@ def _train(job: Job, train: Split, channel: Channel) -> None:
     dataset = as_dataset(train)
     plan = EpochPlan(epochs=job.epochs, batch_size=job.batch_size, seed=0)
     model = _build_cnn(dataset.spec) if job.network == CNN else config.model.build(dataset.spec)
-    compile_model(model, config, plan.epochs * plan.steps(len(train)))
+    compile_model(model, config, plan.steps(len(train)))
     callbacks = [Paces(channel).callback()]
-    choice = choose_engine(model, dataset, config, callbacks)
+    choice = choose_engine(model, dataset, plan_batches(config, dataset, plan.seed), config, callbacks)
     channel.answer(
         compile_seconds=choice.engine.compile_seconds,
         engine=choice.engine.name,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.datasets import MNIST_FILES, Digits, Mnist
+from trainyard.datasets import Digits, Mnist
 from trainyard.errors import DatasetError
 from trainyard.idx import IdxFile
 from trainyard.images import Dataset, DataSpec, Split
@@ -34,7 +34,7 @@ def provide_mnist(wanted: Path | None, spare: Path, *, progress: bool) -> Path:
     except DatasetError as error:
         raise DatasetError(str(error).replace("dataset.path", "--mnist")) from error
     found = Path(dataset.source)
-    if all((found / f"{file.name}.gz").is_file() for file in MNIST_FILES):
+    if all((found / f"{file.name}.gz").is_file() for file in Mnist.files):
         return found.resolve()
     return write_idx_files(dataset, spare)
 
@@ -47,8 +47,8 @@ def provide_digits(spare: Path) -> Path:
 def write_idx_files(dataset: Dataset, folder: Path) -> Path:
     """Writes training and test images in the four files that MNIST comes in, and returns the folder."""
     arrays = (dataset.train.images, dataset.train.labels, dataset.test.images, dataset.test.labels)
-    for file, array in zip(MNIST_FILES, arrays, strict=True):
-        header = IdxFile(file.name, file.npz_key, array.shape, "").header
+    for file, array in zip(Mnist.files, arrays, strict=True):
+        header = IdxFile(file.name, array.shape).header
         (folder / f"{file.name}.gz").write_bytes(gzip.compress(header + array.tobytes()))
     return folder
 
@@ -61,7 +61,7 @@ def read_training_images(folder: Path, images: int, repeat: int) -> Split:
         images: How many; all, where there are fewer.
         repeat: How many times over.
     """
-    pixels, labels = (_read_idx(folder / f"{file.name}.gz")[:images] for file in MNIST_FILES[:2])
+    pixels, labels = (_read_idx(folder / f"{file.name}.gz")[:images] for file in Mnist.files[:2])
     if repeat > 1:
         pixels, labels = np.concatenate([pixels] * repeat), np.concatenate([labels] * repeat)
     return Split(pixels, labels)
@@ -69,7 +69,7 @@ def read_training_images(folder: Path, images: int, repeat: int) -> Split:
 
 def read_dataset(folder: Path) -> Dataset:
     """Reads training and test images of ten classes; see `read_training_images`."""
-    x_train, y_train, x_test, y_test = (_read_idx(folder / f"{file.name}.gz") for file in MNIST_FILES)
+    x_train, y_train, x_test, y_test = (_read_idx(folder / f"{file.name}.gz") for file in Mnist.files)
     return replace(as_dataset(Split(x_train, y_train)), test=Split(x_test, y_test))
 
 

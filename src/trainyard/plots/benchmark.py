@@ -119,8 +119,9 @@ def draw_grid(lines: Sequence[GridLine], fit_goal: float, floor_goal: float, pat
         axes = figure.add_axes((0.06 + 0.5 * place, 0.15, 0.4, 0.66))
         axes.axhline(goal, **_GOAL_LINE)
         axes.annotate(
-            f"goal of the published network, {goal:g}", (0, goal), (3, 3), xycoords=("axes fraction", "data"),
-            textcoords="offset points", size=SMALL, color=SOFT, va="bottom",
+            f"goal of the published network, {goal:g}", (1, goal), (0, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", size=SMALL, color=SOFT, ha="right", va="bottom", zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         )  # fmt: skip
         for line, series, (colour, marker) in zip(lines, values, SERIES, strict=False):
             axes.plot(

@@ -1,7 +1,6 @@
-"""The built-in architectures: what their fields mean and how they become Keras models.
+"""The multilayer perceptron, which the published baseline is one of.
 
-Before them: the registry. After them: training, which compiles and fits what `build` returns. A model takes images
-scaled to 0..1 and returns probabilities; scaling raw pixels is not its business (see `with_raw_pixels`).
+Before it: the registry, parts. After it: training, which compiles and fits what `build` returns.
 """
 
 from __future__ import annotations
@@ -10,25 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainyard.fields import setting
+from trainyard.models.parts import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities
 from trainyard.registry import register_model
-from trainyard.schema import ModelConfig, setting
+from trainyard.schema import ModelConfig
 
 if TYPE_CHECKING:
     import keras
 
     from trainyard.images import DataSpec
-
-ACTIVATIONS = (
-    "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear",
-    "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh",
-)  # fmt: skip
-"""Keras's elementwise activations, listed so that a config can be checked without importing Keras."""
-
-INITIALIZERS = (
-    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "orthogonal",
-    "random_normal", "random_uniform", "truncated_normal",
-)  # fmt: skip
-"""Keras's initializers that break the symmetry between units."""
 
 
 @register_model("mlp")
@@ -73,8 +62,7 @@ class Mlp(ModelConfig):
 
         layers = [keras.layers.Input(spec.image_shape), keras.layers.Flatten(name="flatten")]
         for number, (units, activation) in enumerate(zip(self.hidden_units, self.activations, strict=True), start=1):
-            penalty = keras.regularizers.L2(self.l2) if self.l2 else None
-            dense = {"kernel_initializer": self.initializer, "kernel_regularizer": penalty}
+            dense = {"kernel_initializer": self.initializer, "kernel_regularizer": l2_penalty(self.l2)}
             if self.batch_norm:  # its own offset makes the layer's bias redundant
                 layers += [
                     keras.layers.Dense(units, use_bias=False, name=f"hidden_{number}", **dense),
@@ -85,24 +73,5 @@ class Mlp(ModelConfig):
                 layers.append(keras.layers.Dense(units, activation=activation, name=f"hidden_{number}", **dense))
             if self.dropout:
                 layers.append(keras.layers.Dropout(self.dropout, name=f"dropout_{number}"))
-        layers.append(keras.layers.Dense(spec.classes, activation="softmax", name="probabilities"))
+        layers.append(probabilities(spec))
         return keras.Sequential(layers, name=self.name)
-
-
-def with_raw_pixels(model: keras.Model, spec: DataSpec) -> keras.Model:
-    """Puts the scaling of raw pixels in front of a trained model, so that it can be served.
-
-    Args:
-        model: Takes images scaled to 0..1. It is left as it is.
-        spec: What the model was trained on.
-
-    Returns:
-        A model with a copy of the weights, and without an optimizer, that takes raw pixels, 0 to ``spec.pixel_max``.
-    """
-    import keras
-
-    trained = keras.models.clone_model(model)
-    trained.set_weights(model.get_weights())
-    pixels = keras.layers.Input(spec.image_shape, name="pixels")
-    scaled = keras.layers.Rescaling(1 / spec.pixel_max, name="scale")(pixels)
-    return keras.Model(pixels, trained(scaled), name=f"{model.name}_served")

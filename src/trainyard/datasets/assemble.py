@@ -1,0 +1,116 @@
+"""A data set from arrays that somebody else made: held against what the rest of a run expects of them.
+
+Before it: images. After it: the data sets that are a user's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainyard.errors import DatasetError
+from trainyard.images import Dataset, DataSpec, Split
+
+MOST_CLASSES = 256
+"""Labels are kept as uint8."""
+
+_GREY, _COLOUR = 3, 4
+"""The axes of grey images and of images with channels."""
+
+
+def assemble_dataset(
+    name: str,
+    arrays: dict[str, NDArray[Any]],
+    *,
+    source: str,
+    class_names: Sequence[str] | None = None,
+    pixel_max: int = 255,
+) -> Dataset:
+    """Makes a data set of four arrays.
+
+    Args:
+        name: Of the data set.
+        arrays: ``x_train`` and ``x_test``, whole numbers (n, height, width) or (n, height, width, channels), the raw
+            pixels; ``y_train`` and ``y_test``, whole numbers (n,) or (n, 1), labels from 0.
+        source: Where they come from, for messages and for the record.
+        class_names: One name per label; None: the labels themselves.
+        pixel_max: The largest raw pixel value.
+
+    Returns:
+        The data set, without validation images.
+
+    Raises:
+        DatasetError: If an array is not what is expected; says which, and what was found.
+    """
+    splits = {}
+    for part in ("train", "test"):
+        images = _images(arrays[f"x_{part}"], f"{source}: x_{part}", pixel_max)
+        labels = _labels(arrays[f"y_{part}"], f"{source}: y_{part}")
+        if len(images) != len(labels):
+            raise DatasetError(
+                f"{source}: expected as many images as labels, got {len(images)} in x_{part} and {len(labels)} in "
+                f"y_{part}"
+            )
+        splits[part] = Split(images, labels)
+    train, test = splits["train"], splits["test"]
+    if train.images.shape[1:] != test.images.shape[1:]:
+        shapes = " and ".join(" x ".join(map(str, split.images.shape[1:])) for split in (train, test))
+        raise DatasetError(f"{source}: expected training and test images of one size, got {shapes}")
+    names = _class_names(class_names, train, test, source)
+    return Dataset(
+        name=name,
+        spec=DataSpec(image_shape=train.images.shape[1:], class_names=names, pixel_max=pixel_max),
+        train=train,
+        test=test,
+        source=source,
+    )
+
+
+def _images(array: NDArray[Any], what: str, pixel_max: int) -> NDArray[np.uint8]:
+    expected = f"whole numbers from 0 to {pixel_max}, (n, height, width) or (n, height, width, channels)"
+    if array.ndim not in (_GREY, _COLOUR) or 0 in array.shape:
+        raise DatasetError(f"{what}: expected {expected}, got an array of shape {array.shape}")
+    if not np.issubdtype(array.dtype, np.integer):
+        advice = ". Multiply by 255, round, and save as uint8" if np.issubdtype(array.dtype, np.floating) else ""
+        raise DatasetError(f"{what}: expected {expected}, got {array.dtype}{advice}")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > pixel_max:
+        raise DatasetError(f"{what}: expected {expected}, got values from {low} to {high}")
+    grey = array[..., 0] if array.ndim == _COLOUR and array.shape[-1] == 1 else array
+    return np.ascontiguousarray(grey, dtype=np.uint8)
+
+
+def _labels(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
+    expected = f"whole numbers from 0 to {MOST_CLASSES - 1}, (n,)"
+    labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - a column
+    if labels.ndim != 1 or not len(labels):
+        raise DatasetError(f"{what}: expected {expected}, got an array of shape {array.shape}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DatasetError(f"{what}: expected {expected}, got {labels.dtype}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= MOST_CLASSES:
+        raise DatasetError(f"{what}: expected {expected}, got labels from {low} to {high}")
+    return np.ascontiguousarray(labels, dtype=np.uint8)
+
+
+def _class_names(given: Sequence[str] | None, train: Split, test: Split, source: str) -> tuple[str, ...]:
+    highest = max(int(train.labels.max()), int(test.labels.max()))
+    names = tuple(given) if given is not None else tuple(str(label) for label in range(highest + 1))
+    if highest >= len(names):
+        raise DatasetError(
+            f"{source}: expected labels below {len(names)}, as there are {len(names)} class names, got {highest}"
+        )
+    if len(set(names)) != len(names) or not all(names):
+        raise DatasetError(f"{source}: expected class names that differ and are not empty, got {list(names)}")
+    missing = sorted(set(range(len(names))) - set(train.labels.tolist()))
+    if missing:
+        raise DatasetError(
+            f"{source}: expected training images of every class, and there are none of {names[missing[0]]!r}. "
+            "Leave the class out, or number the labels anew"
+        )
+    if len(names) < 2:  # noqa: PLR2004 - there is nothing to tell apart
+        raise DatasetError(f"{source}: expected two classes or more, got only {names[0]!r}")
+    return names

@@ -1,0 +1,119 @@
+"""A folder of pictures: ``train/`` and ``test/``, in each a folder per class.
+
+Before it: the registry, assemble. After it: loading.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainyard.datasets.assemble import MOST_CLASSES, assemble_dataset
+from trainyard.datasets.own import OwnData
+from trainyard.errors import DatasetError, in_one_line
+from trainyard.fields import setting
+from trainyard.registry import register_dataset
+
+if TYPE_CHECKING:
+    from trainyard.images import Dataset
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_NOT_MEANT = ("Thumbs.db", "desktop.ini")
+"""What systems put into folders; hidden files are passed over too."""
+
+
+@register_dataset("image_folder")
+@dataclass(kw_only=True, slots=True)
+class ImageFolder(OwnData):
+    """Your own pictures, PNG or JPEG: PATH/train/CLASS/... and PATH/test/CLASS/..., resized to one size."""
+
+    height: int = setting(32, ge=1)
+    """Of all images, in pixels; pictures of another size are resized, without keeping their proportions."""
+    width: int = setting(32, ge=1)
+    """Of all images, in pixels."""
+    colour: bool = setting(True)
+    """Whether images have red, green and blue; else they are made grey."""
+
+    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - there is nothing to wait for
+        """Loads the pictures; see `DatasetConfig.load`. Classes are the folders of ``train/``, sorted by name."""
+        place = self.place()
+        classes = _classes(place / "train")
+        if strangers := set(_classes(place / "test")) - set(classes):
+            raise DatasetError(
+                f"{place / 'test'}: expected the classes of {place / 'train'}, and {min(strangers)!r} is none"
+            )
+        arrays: dict[str, NDArray[np.uint8]] = {}
+        for part in ("train", "test"):
+            found = [(path, label) for label, name in enumerate(classes) for path in _pictures(place / part / name)]
+            if not found:
+                raise DatasetError(f"{place / part}: expected pictures, found none")
+            arrays[f"x_{part}"] = self._read([path for path, _ in found])
+            arrays[f"y_{part}"] = np.array([label for _, label in found], np.uint8)
+        return assemble_dataset(place.name, arrays, source=str(place), class_names=classes)
+
+    def _read(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
+        """Reads pictures: uint8 (n, height, width, 3), or (n, height, width) of grey ones."""
+        shape = (len(paths), self.height, self.width, *((3,) if self.colour else ()))
+        images = np.empty(shape, np.uint8)
+
+        def read(index: int) -> None:
+            images[index] = read_picture(paths[index], self.height, self.width, colour=self.colour)
+
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
+            for _ in pool.map(read, range(len(paths))):
+                pass
+        return images
+
+
+def read_picture(path: Path, height: int, width: int, *, colour: bool) -> NDArray[np.uint8]:
+    """Reads a picture as it is meant to be seen, resized.
+
+    Args:
+        path: A PNG or JPEG file.
+        height: In pixels.
+        width: In pixels.
+        colour: Whether it has red, green and blue; else it is made grey.
+
+    Returns:
+        uint8 (height, width, 3), or (height, width) of a grey one.
+
+    Raises:
+        DatasetError: If it is no such file, damaged, or too large to be a picture.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            upright = ImageOps.exif_transpose(picture).convert("RGB" if colour else "L")
+            if upright.size != (width, height):
+                upright = upright.resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(upright, np.uint8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DatasetError(f"{path}: expected a PNG or JPEG picture; it can't be read: {in_one_line(error)}") from error
+
+
+def _classes(folder: Path) -> list[str]:
+    """Returns the names of the folders in a folder, sorted."""
+    if not folder.is_dir():
+        raise DatasetError(f"dataset.path: expected a folder {folder}, with a folder per class, and there is none")
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not 2 <= len(names) <= MOST_CLASSES:  # noqa: PLR2004 - two classes to tell apart
+        raise DatasetError(f"{folder}: expected 2 to {MOST_CLASSES} folders, one per class, found {len(names)}")
+    return names
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Yields the pictures of a class, sorted by name; a class that is not tested has none."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(".") or path.name in _NOT_MEANT:
+            continue
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            raise DatasetError(f"{path}: expected a picture, {', '.join(SUFFIXES)}. Put other things elsewhere")
+        yield path

@@ -1,0 +1,58 @@
+"""The reliability diagram.
+
+Before it: style, calibration. After it: artifacts, which has it drawn.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from trainyard.calibration import Calibration
+from trainyard.plots.style import BLUE, FAINT, INK, SMALL, SOFT, TEXT, VERMILLION, make_figure, save, write_headline
+
+
+def draw_calibration(calibration: Calibration, path: Path) -> None:
+    """Draws accuracy against confidence, and under it how many predictions there are of each confidence.
+
+    On the diagonal a model is as often right as it says. Points under it are too confident, points over it too modest.
+    A point's area tells how many predictions it stands for; a thin line joins it to where it would be if it were true.
+
+    Args:
+        calibration: By bins.
+        path: The PNG file to write.
+    """
+    figure = make_figure(4.6, 5.4)
+    upper = figure.add_axes((0.14, 0.36, 0.82, 0.5))
+    lower = figure.add_axes((0.14, 0.1, 0.82, 0.18))
+    held = calibration.counts > 0
+    confidence, accuracy = calibration.confidence[held], calibration.accuracy[held]
+    share = calibration.counts[held] / calibration.counts.sum()
+
+    upper.plot((0, 1), (0, 1), color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    upper.vlines(confidence, confidence, accuracy, color=VERMILLION, linewidth=1.2, zorder=2)
+    upper.scatter(
+        confidence, accuracy, s=16 + 240 * share, color=BLUE, edgecolor="white", linewidth=0.8, zorder=3, clip_on=False
+    )
+    start = max(0.0, np.floor(10 * min(confidence.min(), accuracy.min())) / 10)
+    upper.set(xlim=(start, 1), ylim=(start, 1))
+    upper.set_ylabel("Accuracy", size=TEXT, color=INK)
+    title = f"Expected calibration error {100 * calibration.error:.2f} %"
+    write_headline(upper, title, "Broken line: as often right as it says. Areas: share of the predictions")
+
+    width = calibration.edges[1] - calibration.edges[0]
+    lower.bar(calibration.edges[:-1][held], 100 * share, width=width, align="edge", color=BLUE, edgecolor="white")
+    lower.set(xlim=(start, 1), ylim=(0, 100 * float(share.max()) * 1.05))
+    lower.set_xlabel("Confidence", size=TEXT, color=INK)
+    lower.set_ylabel("Share", size=TEXT, color=INK)
+    lower.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    for axes in (upper, lower):
+        axes.grid(color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=SMALL, labelcolor=SOFT, color=FAINT, length=3)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["bottom", "left"]].set_color(FAINT)
+    upper.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
+    save(figure, path)

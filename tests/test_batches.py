@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from trainyard import run_experiment
+from trainyard.batches import BatchMaker, balanced_weights, plan_batches
+from trainyard.compose import compose_config
+from trainyard.datasets import load_dataset
+from trainyard.errors import ConfigError
+from trainyard.images import Dataset, DataSpec, Split, standardise_dataset
+
+NAMES = ("cat", "dog", "owl")
+
+
+def _colour_images(count=50):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, 4, 5, 3), dtype=np.uint8) // np.array([1, 2, 4], np.uint8)
+    split = Split(images, (np.arange(count) % 3).astype(np.uint8))
+    return Dataset(name="colours", spec=DataSpec((4, 5, 3), NAMES, 255), train=split, test=split, source="here")
+
+
+def test_standardised_channels_have_mean_0_and_deviation_1():
+    dataset = standardise_dataset(_colour_images())
+    scaled = dataset.spec.scale(dataset.train.images)
+    assert scaled.dtype == np.float32
+    assert scaled.mean(axis=(0, 1, 2)) == pytest.approx([0, 0, 0], abs=1e-5)
+    assert scaled.std(axis=(0, 1, 2)) == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+def test_a_constant_channel_is_shifted_and_not_divided_by_nothing():
+    dataset = _colour_images()
+    dataset.train.images[..., 1] = 7
+    spec = standardise_dataset(dataset).spec
+    assert spec.std[1] == 1.0
+    assert np.abs(spec.scale(dataset.train.images)[..., 1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("make", [_colour_images, lambda: load_dataset(compose_config().dataset, 0)])
+def test_batches_are_scaled_to_the_bit_as_numpy_does(keras, make, standardise):
+    dataset = standardise_dataset(make()) if standardise else make()
+    images, _ = BatchMaker(dataset.spec).make(dataset.test.images, dataset.test.labels)
+    assert np.array_equal(images.numpy(), dataset.spec.scale(dataset.test.images))
+
+
+def test_targets_are_labels_or_one_hot_and_weighted_only_in_training(keras):
+    dataset = _colour_images(4)
+    batches = BatchMaker(dataset.spec, one_hot=True, class_weights=np.array([1, 2, 4], np.float32))
+    _, targets, weights = batches.make(dataset.train.images, dataset.train.labels, (0, 0))
+    assert targets.numpy().tolist() == np.eye(3)[[0, 1, 2, 0]].tolist()
+    assert weights.numpy().tolist() == [1, 2, 4, 1]
+    assert len(batches.make(dataset.train.images, dataset.train.labels)) == 2
+
+
+def test_balanced_weights_make_classes_weigh_alike():
+    labels = np.array([0] * 6 + [1] * 3, np.uint8)
+    split = Split(np.zeros((9, 2, 2), np.uint8), labels)
+    assert balanced_weights(split, 3) == pytest.approx([0.75, 1.5, 0.0])
+
+
+@pytest.mark.parametrize("weights", ["[1,2]", f"{[0.0] * 10}"])
+def test_class_weights_must_fit_the_classes(weights):
+    config = compose_config([f"training.class_weights={weights}"])
+    with pytest.raises(ConfigError, match=r"training\.class_weights: expected 10 numbers, one per class of digits"):
+        plan_batches(config, load_dataset(config.dataset, 0), 0)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss.label_smoothing=0.1", "training.balance_classes=true"],
+        ["loss=focal", "dataset.standardise=true", "dataset.validation_fraction=0.2"],
+        [f"training.class_weights={[1.0] * 9 + [3.0]}", "optimizer.gradient_accumulation_steps=2", "schedule=cosine"],
+        ["training.precision=mixed_bfloat16", "optimizer.use_ema=true"],
+        ["training.precision=mixed_float16"],
+        ["training.plateau.patience=1", "training.plateau.monitor=loss/train", "training.plateau.min_delta=10"],
+    ],
+    ids=["smoothing", "focal", "weights", "bfloat16", "float16", "plateau"],
+)
+def test_both_engines_train_with_each(keras, engine, overrides):
+    base = [f"training.engine={engine}", "training.epochs=4", "model.hidden_units=[64]", "tracking=off"]
+    base.append("optimizer.learning_rate=0.01")
+    result = run_experiment(compose_config([*base, *overrides]))
+    assert result.training.engine == engine
+    lowered = "training.plateau.patience=1" in overrides  # so often that little is learnt
+    assert result.evaluation.accuracy > (0.5 if lowered else 0.85)
+    if "training.plateau.patience=1" in overrides:
+        rates = [epoch["learning_rate/value"] for epoch in result.training.history]
+        assert rates == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5])
+    if "training.precision=mixed_bfloat16" in overrides:
+        assert {layer.compute_dtype for layer in result.model.layers} == {"bfloat16", "float32"}
+        assert result.evaluation.probabilities.dtype == np.float32
+
+
+def test_the_engines_agree_on_weighted_smoothed_losses(keras):
+    def history(engine):
+        overrides = ["training.xla=off", "loss.label_smoothing=0.2", "training.epochs=1", "dataset.standardise=true"]
+        overrides += [f"training.class_weights={[0.5] * 5 + [2.0] * 5}", "model.hidden_units=[32]", "tracking=off"]
+        return run_experiment(compose_config([*overrides, f"training.engine={engine}"])).training.history[0]
+
+    ours, theirs = history("compiled"), history("fit")
+    assert ours["loss/train"] == pytest.approx(theirs["loss/train"], rel=2e-5)
+    assert ours["accuracy/train"] == theirs["accuracy/train"]
+
+
+def test_the_served_model_standardises_raw_pixels(keras):
+    from trainyard.models import with_raw_pixels
+
+    dataset = standardise_dataset(_colour_images())
+    flat = [keras.layers.Input((4, 5, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    model = keras.Sequential(flat)
+    served = with_raw_pixels(model, dataset.spec)
+    expected = model.predict_on_batch(dataset.spec.scale(dataset.test.images))
+    assert np.allclose(served.predict_on_batch(dataset.test.images), expected, atol=1e-6)
+
+
+def test_one_channel_is_scaled_as_before():
+    spec = DataSpec((2, 2), NAMES, 255)
+    assert np.array_equal(spec.scale_table(), np.arange(256, dtype=np.float32) / np.float32(255))
+    assert dataclasses.replace(spec, mean=(0.5,), std=(0.25,)).scale_table()[255] == pytest.approx(2.0)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainyard import registry
+from trainyard.compose import compose_config
+from trainyard.errors import ConfigError, TrainingError
+from trainyard.evaluation import score
+from trainyard.images import DataSpec
+
+SPEC = DataSpec((2, 2), ("a", "b", "c"), 255)
+PROBABILITIES = np.eye(3, dtype=np.float32)[[0, 1, 1, 2]] * 0.7 + 0.1
+LABELS = np.array([0, 1, 2, 2], np.uint8)
+
+
+def test_a_metric_is_measured_when_it_is_asked_for():
+    config = compose_config(["evaluation.metrics=[balanced_accuracy,cohen_kappa,matthews_corrcoef]"]).evaluation
+    metrics = score(PROBABILITIES, LABELS, SPEC, config).metrics()
+    assert metrics["balanced_accuracy/test"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert metrics["cohen_kappa/test"] == pytest.approx((0.75 - 0.3125) / (1 - 0.3125))
+    assert 0.6 < metrics["matthews_corrcoef/test"] < 0.75
+    assert "cohen_kappa/test" not in score(PROBABILITIES, LABELS, SPEC).metrics()
+
+
+def test_an_unknown_metric_is_answered():
+    with pytest.raises(
+        ConfigError, match=r"evaluation\.metrics: unknown metric 'kohen_kappa'\. Did you mean 'cohen_kap"
+    ):
+        compose_config(["evaluation.metrics=[kohen_kappa]"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("f1 weighted", "expected a name of letters"),
+        ("accuracy", "every run has one of that name"),
+        ("cohen_kappa", "registered twice, by trainyard.metrics and"),
+    ],
+)
+def test_names_of_metrics_are_checked(name, message):
+    with pytest.raises(ConfigError, match=message):
+        registry.register_metric(name)(lambda probabilities, labels: 1.0)
+
+
+def test_a_metric_that_is_no_number_ends_the_run(monkeypatch):
+    monkeypatch.setitem(registry._metrics, "broken", lambda probabilities, labels: float("nan"))
+    config = compose_config(["evaluation.metrics=[broken]"]).evaluation
+    with pytest.raises(TrainingError, match="expected broken to return a finite number, got nan"):
+        score(PROBABILITIES, LABELS, SPEC, config)

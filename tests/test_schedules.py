@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from trainyard.compose import compose_config
+from trainyard.errors import ConfigError
+from trainyard.schedules import Constant, Cosine, Exponential, Piecewise
+
+
+def _values(schedule, *steps):
+    return [float(schedule(step)) for step in steps]
+
+
+def test_a_constant_schedule_is_the_learning_rate():
+    assert Constant().build(0.1, epochs=10, steps_per_epoch=10) == 0.1
+
+
+def test_cosine_falls_to_its_final_fraction(keras):
+    schedule = Cosine(final_fraction=0.1).build(0.2, epochs=10, steps_per_epoch=10)
+    assert _values(schedule, 0, 50, 100, 150) == pytest.approx([0.2, 0.11, 0.02, 0.02])
+    assert isinstance(schedule, keras.optimizers.schedules.CosineDecay)
+
+
+def test_cosine_warms_up_in_epochs(keras):
+    schedule = Cosine(warmup_epochs=2).build(0.2, epochs=10, steps_per_epoch=10)
+    assert _values(schedule, 0, 10, 20, 60, 100) == pytest.approx([0, 0.1, 0.2, 0.1, 0], abs=1e-7)
+
+
+def test_exponential_falls_by_epochs(keras):
+    smooth, stairs = (
+        Exponential(decay_rate=0.5, decay_epochs=2, staircase=staircase).build(0.2, epochs=10, steps_per_epoch=10)
+        for staircase in (False, True)
+    )
+    assert _values(smooth, 0, 10, 20, 40) == pytest.approx([0.2, 0.2 * 0.5**0.5, 0.1, 0.05])
+    assert _values(stairs, 19, 20, 39, 40) == pytest.approx([0.2, 0.1, 0.1, 0.05])
+
+
+def test_piecewise_changes_with_the_first_step_of_an_epoch(keras):
+    schedule = Piecewise(at_epochs=[3.0, 5.0], factors=[0.1, 0.01]).build(0.2, epochs=10, steps_per_epoch=10)
+    assert _values(schedule, 0, 29, 30, 49, 50) == pytest.approx([0.2, 0.2, 0.02, 0.02, 0.002])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["schedule=piecewise", "schedule.factors=[0.1]"], r"schedule\.factors: expected one for each of at_epochs \(2\)"),
+        (["schedule=piecewise", "schedule.at_epochs=[8,6]"], r"schedule\.at_epochs: expected rising numbers"),
+        (["schedule=cosine", "schedule.warmup_epochs=10"], r"schedule\.warmup_epochs: expected less than training.epochs=10"),
+        (
+            ["schedule=cosine", "training.plateau.patience=2", "training.plateau.monitor=loss/train"],
+            r"training\.plateau\.patience: schedule=cosine sets the learning rate at each step",
+        ),
+    ],
+)  # fmt: skip
+def test_contradictions_are_told(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        compose_config(overrides)
