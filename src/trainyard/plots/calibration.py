@@ -35,7 +35,7 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
     upper.scatter(
         confidence, accuracy, s=16 + 240 * share, color=BLUE, edgecolor="white", linewidth=0.8, zorder=3, clip_on=False
     )
-    start = max(0.0, np.floor(10 * min(confidence.min(), accuracy.min())) / 10)
+    start = min(0.9, np.floor(10 * min(confidence.min(), accuracy.min())) / 10)
     upper.set(xlim=(start, 1), ylim=(start, 1))
     upper.set_ylabel("Accuracy", size=TEXT, color=INK)
     title = f"Expected calibration error {100 * calibration.error:.2f} %"
