@@ -21,7 +21,7 @@ ORDER = [
     "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "training", "calibration", "evaluation", "outcome",
     "plots.style", "plots.calibration", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
-    "tracking.tracker", "tracking.server", "tracking", "resume", "facts", "run",
+    "tracking.tracker", "tracking.server", "tracking", "resume", "startweights", "facts", "run",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
     "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.ui", "cli.bench", "cli", "",

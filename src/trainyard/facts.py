@@ -42,6 +42,8 @@ def tags_at_start(config: RunConfig, folder: Path, git: provenance.GitState | No
     }
     if config.resume:
         tags["resumed_from"] = config.resume
+    if config.training.start_from:
+        tags["started_from"] = config.training.start_from
     if config.sweep.name:
         tags["sweep_id"] = config.sweep.name
     if git:

@@ -52,36 +52,37 @@ class Earlier:
         return [*self.damaged, f"going on after epoch {self.checkpoint.epoch} of the run {self.reference}"]
 
 
-def find_folder(reference: str, uri: str | None) -> Path:
+def find_folder(reference: str, uri: str | None, setting: str = "resume") -> Path:
     """Returns the folder of a run.
 
     Args:
         reference: The run's id in the store, or its folder.
         uri: The tracking URI, or None where nothing is tracked.
+        setting: What names the run, for messages.
 
     Raises:
         ConfigError: If there is no such run, its folder is elsewhere, or it still runs.
         TrackingError: If the store can't be reached.
     """
     if not reference:
-        raise ConfigError("resume: expected the id or the folder of a run, got nothing")
+        raise ConfigError(f"{setting}: expected the id or the folder of a run, got nothing")
     if (folder := Path(reference)).is_dir():
         return folder.absolute()
     if uri is None:
-        raise ConfigError(f"resume: expected the folder of a run, as nothing is tracked, got {reference!r}")
+        raise ConfigError(f"{setting}: expected the folder of a run, as nothing is tracked, got {reference!r}")
     try:
         run = find_run(uri, reference)
     except TrackingError as error:
-        raise ConfigError(f"resume: {error}") from error
+        raise ConfigError(f"{setting}: {error}") from error
     if run.status == "RUNNING" and _is_here(run) and _is_alive(run):
         raise ConfigError(
-            f"resume: the run {reference} still runs, as process {run.tags['pid']}. Wait for it, or stop it"
+            f"{setting}: the run {reference} still runs, as process {run.tags['pid']}. Wait for it, or stop it"
         )
     folder = Path(run.tags.get(FOLDER_TAG, ""))
     if FOLDER_TAG not in run.tags or not folder.is_dir():
         where = f"{folder} on the host {run.tags.get('host', 'that it ran on')}"
         raise ConfigError(
-            f"resume: the folder of the run {reference} is not here; it was {where}. Name it: resume=FOLDER"
+            f"{setting}: the folder of the run {reference} is not here; it was {where}. Name it: {setting}=FOLDER"
         )
     return folder
 

@@ -22,11 +22,14 @@ from trainyard.progress import Progress
 from trainyard.report import write_report
 from trainyard.resume import load_earlier, plan_checkpoints
 from trainyard.schema import RunConfig
+from trainyard.startweights import find_start_model, take_weights
 from trainyard.tracking import open_tracker
 from trainyard.training import train
 
 if TYPE_CHECKING:
     import keras
+
+    from trainyard.images import DataSpec
 
 
 def run_experiment(
@@ -64,7 +67,7 @@ def run_experiment(
     validate(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
     clock = StageClock(progress := progress or Progress())
-    earlier = load_earlier(config, uri)
+    earlier, start = load_earlier(config, uri), find_start_model(config.training.start_from, uri)
     folder = artifacts.make_folder(Path(folder) if folder else Path("outputs") / config.name / unique_name())
     git = provenance.read_git_state(Path.cwd())
     artifacts.write_origin(folder, config, overrides, git)
@@ -87,9 +90,7 @@ def run_experiment(
             run.log_inputs(facts.dataset_inputs(dataset))
 
         with clock.stage("build"):
-            model = config.model.build(dataset.spec)
-            for line in facts.describe_model(config, model):
-                progress.detail(line)
+            model = _build_model(config, dataset.spec, start, progress)
             artifacts.write_summary(folder, model)
             run.log_params(facts.model_params(model))
 
@@ -145,3 +146,14 @@ def run_experiment(
         tracking_uri=uri,
         timings={**clock.seconds, "total": clock.total},
     )
+
+
+def _build_model(config: RunConfig, spec: DataSpec, start: Path | None, progress: Progress) -> keras.Model:
+    """Builds the model, with drawn weights or those of a file, and tells what it is."""
+    model = config.model.build(spec)
+    for line in facts.describe_model(config, model):
+        progress.detail(line)
+    if start:
+        take_weights(model, start)
+        progress.detail(f"starting from the weights of {start}")
+    return model

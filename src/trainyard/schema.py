@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
 RESERVED_TAGS = (
     "config_hash", "dataset_digest", "weights_digest", "engine", "xla", "seed", "drawn_seed", "threads", "determinism",
-    "resumed_from", "sweep_id", "best_run_id", "host", "pid", "started", "command", "error",
+    "resumed_from", "started_from", "sweep_id", "best_run_id", "host", "pid", "started", "command", "error",
 )  # fmt: skip
 """Tags that Trainyard sets; beside them all that begin with ``trainyard.``, ``mlflow.`` and ``git.``."""
 
@@ -280,6 +280,8 @@ class TrainingConfig:
     """What the seed fixes: off, only the split; seeded, every draw; strict, the bits on any number of cores too."""
     threads: int | None = setting(None, ge=1, identity=False)
     """TensorFlow's threads within and across operations; null: as many as this process may use cores."""
+    start_from: str | None = setting(None)
+    """Weights to start from: a .keras or .h5 file, or the id or the folder of a run; null: they are drawn."""
     checkpoint: bool = setting(False, identity=False)
     """Whether each epoch leaves a checkpoint, from which ``resume=RUN_ID`` goes on; the last two are kept."""
     class_weights: list[float] | None = setting(None, ge=0, nonempty=True)
