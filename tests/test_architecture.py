@@ -24,7 +24,7 @@ ORDER = [
     "tracking.tracker", "tracking.server", "tracking", "resume", "startweights", "facts", "run",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
-    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.ui", "cli.bench", "cli", "",
+    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.ui", "cli.bench", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""
 

@@ -120,3 +120,36 @@ def bench(
 
     with _exit_codes():
         bench_command(parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, quick=quick)
+
+
+data_app = typer.Typer(help="Data sets: which there are, where they lie, whether they are whole.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Names = Annotated[list[str] | None, typer.Argument(help="Published data sets; none: all.", metavar="NAME")]
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets, and where they lie on this machine."""
+    from trainyard.cli.data import list_data
+
+    with _exit_codes():
+        list_data()
+
+
+@data_app.command("fetch")
+def data_fetch(names: Names = None) -> None:
+    """Download published data sets that are not on this machine yet: `data fetch mnist`."""
+    from trainyard.cli.data import fetch_data
+
+    with _exit_codes():
+        fetch_data(names or [])
+
+
+@data_app.command("verify")
+def data_verify(names: Names = None) -> None:
+    """Hold published data sets against their digests: `data verify mnist`."""
+    from trainyard.cli.data import verify_data
+
+    with _exit_codes():
+        verify_data(names or [])
