@@ -9,7 +9,7 @@ from trainyard import run_experiment
 from trainyard.batches import BatchMaker, balanced_weights, plan_batches
 from trainyard.compose import compose_config
 from trainyard.datasets import load_dataset
-from trainyard.errors import ConfigError
+from trainyard.errors import TrainingError
 from trainyard.images import Dataset, DataSpec, Split, standardise_dataset
 
 NAMES = ("cat", "dog", "owl")
@@ -64,7 +64,7 @@ def test_balanced_weights_make_classes_weigh_alike():
 @pytest.mark.parametrize("weights", ["[1,2]", f"{[0.0] * 10}"])
 def test_class_weights_must_fit_the_classes(weights):
     config = compose_config([f"training.class_weights={weights}"])
-    with pytest.raises(ConfigError, match=r"training\.class_weights: expected 10 numbers, one per class of digits"):
+    with pytest.raises(TrainingError, match=r"training\.class_weights: expected 10 numbers, one per class of digits"):
         plan_batches(config, load_dataset(config.dataset, 0), 0)
 
 
@@ -90,7 +90,7 @@ def test_both_engines_train_with_each(keras, engine, overrides):
     assert result.evaluation.accuracy > (0.5 if lowered else 0.85)
     if "training.plateau.patience=1" in overrides:
         rates = [epoch["learning_rate/value"] for epoch in result.training.history]
-        assert rates == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5])
+        assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-4])  # the first epoch can only be the best so far
     if "training.precision=mixed_bfloat16" in overrides:
         assert {layer.compute_dtype for layer in result.model.layers} == {"bfloat16", "float32"}
         assert result.evaluation.probabilities.dtype == np.float32

@@ -52,3 +52,11 @@ def test_predicting_takes_raw_pixels_in_any_number(keras):
     assert np.allclose(predict(model, raw, SPEC), expected, atol=1e-6)
     result = evaluate(model, Split(raw, np.zeros(1500, np.uint8)), SPEC)
     assert result.predicted.tolist() == expected.argmax(1).tolist()
+
+
+def test_a_class_may_be_called_as_a_row_of_the_report():
+    spec = DataSpec((2, 2), ("accuracy", "macro avg"), 255)
+    result = score(np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 0], np.uint8), spec)
+    assert [scores.name for scores in result.per_class] == ["accuracy", "macro avg"]
+    assert result.per_class[0].recall == 0.5
+    assert result.accuracy == 0.5

@@ -48,3 +48,20 @@ def test_a_metric_that_is_no_number_ends_the_run(monkeypatch):
     config = compose_config(["evaluation.metrics=[broken]"]).evaluation
     with pytest.raises(TrainingError, match="expected broken to return a finite number, got nan"):
         score(PROBABILITIES, LABELS, SPEC, config)
+
+
+def test_a_metric_that_raises_is_named(monkeypatch):
+    monkeypatch.setitem(registry._metrics, "broken", lambda probabilities, labels: 1 / 0)
+    config = compose_config(["evaluation.metrics=[broken]"]).evaluation
+    with pytest.raises(TrainingError, match="broken failed: ZeroDivisionError: division by zero"):
+        score(PROBABILITIES, LABELS, SPEC, config)
+
+
+def test_a_component_of_another_module_does_not_take_the_place_of_one():
+    class Mlp(registry.ModelConfig):
+        def build(self, spec):
+            raise NotImplementedError
+
+    Mlp.__qualname__ = "Mlp"
+    with pytest.raises(ConfigError, match=r"model/mlp: registered twice, by trainyard\.models\.mlp and"):
+        registry.register_model("mlp")(Mlp)

@@ -61,7 +61,6 @@ def test_every_field_reaches_keras(keras, name):
     built = config.build(0.5).get_config()
     assert built["learning_rate"] == 0.5
     assert {field: built[field] for field in fields} == fields
-    assert config.batches_per_step == 4
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -233,3 +233,13 @@ def test_class_names_reach_report_and_tables(keras, pictures, model):
     result = run_experiment(compose_config(["dataset=image_folder", *overrides, *small, *sizes]))
     assert "gull" in (result.folder / "classification_report.txt").read_text()
     assert "f1_by_class/crow" in result.evaluation.metrics()
+
+
+def test_pictures_with_16_bits_are_refused_and_transparent_ones_lie_on_white(pictures):
+    folder = pictures / "test" / "crow"
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(folder / "clear.png")
+    dataset = _load("image_folder", pictures, "dataset.height=4", "dataset.width=4")
+    assert any((image == 255).all() for image in dataset.test.images)
+    Image.fromarray(np.full((4, 4), 60_000, np.uint16)).save(folder / "deep.png")
+    with pytest.raises(DatasetError, match=r"deep\.png: expected 8 bits per pixel, got mode I;16"):
+        _load("image_folder", pictures)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from trainyard import run_experiment
 from trainyard.compose import compose_config
 from trainyard.errors import ConfigError
 from trainyard.schedules import Constant, Cosine, Exponential, Piecewise
@@ -55,3 +57,16 @@ def test_piecewise_changes_with_the_first_step_of_an_epoch(keras):
 def test_contradictions_are_told(overrides, message):
     with pytest.raises(ConfigError, match=message):
         compose_config(overrides)
+
+
+def test_warm_up_to_the_last_step_can_be_built(keras):
+    schedule = Cosine(warmup_epochs=9.9).build(0.2, epochs=10, steps_per_epoch=1)
+    assert _values(schedule, 9) == pytest.approx([0.2])
+
+
+def test_a_schedule_ends_with_the_training_where_gradients_are_accumulated(keras):
+    """Keras counts batches, whatever becomes of their gradients."""
+    overrides = ["schedule=cosine", "optimizer.gradient_accumulation_steps=4", "model.hidden_units=[8]"]
+    result = run_experiment(compose_config([*overrides, "training.epochs=4", "dataset.limit=320", "tracking=off"]))
+    rates = [epoch["learning_rate/value"] for epoch in result.training.history]
+    assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)

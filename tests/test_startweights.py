@@ -8,7 +8,7 @@ import pytest
 
 from trainyard import run_experiment
 from trainyard.compose import hash_config
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, TrainingError
 from trainyard.startweights import find_start_model
 from trainyard.tracking.store import connect
 
@@ -37,13 +37,13 @@ def test_another_architecture_is_refused_with_the_weight(trained, tiny):
         ConfigError, match=r"its weight 0 is .*hidden_1/kernel 64x16, .*model's is .*kernel 64x8\. Describe"
     ):
         run_experiment(tiny(start, "model.hidden_units=[8]"))
-    with pytest.raises(ConfigError, match="was trained with another architecture: its weight 2 is"):
+    with pytest.raises(TrainingError, match="was trained with another architecture: its weight 2 is"):
         run_experiment(tiny(start, "model.hidden_units=[16,16]"))
 
 
 def test_what_is_no_model_is_told(keras, tiny):
     Path("text.keras").write_text("no")
-    with pytest.raises(ConfigError, match=r"training\.start_from: .*text\.keras can't be loaded as a Keras model"):
+    with pytest.raises(TrainingError, match=r"training\.start_from: .*text\.keras can't be loaded as a Keras model"):
         run_experiment(tiny("training.start_from=text.keras", "tracking=off"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -177,3 +178,62 @@ def test_the_servable_model_is_what_mlflow_itself_would_write(keras, tmp_path):
     assert not (tmp_path / "ours.keras").exists()
     images = np.zeros((2, 4, 4), np.uint8)
     assert mlflow.pyfunc.load_model(str(ours)).predict(images).shape == (2, 3)
+
+
+def test_what_is_printed_while_the_worker_starts_disturbs_nothing(request_, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("print('hello')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    writer = WorkerWriter()
+    writer.create(request_)
+    standing = writer.settle()
+    writer.perform(operations.end, "FINISHED")
+    writer.settle()
+    writer.close()
+    assert standing.run_id
+    assert standing.failure is None
+
+
+def test_a_run_whose_worker_dies_is_closed_all_the_same(client, tmp_path):
+    """In a process that has not imported MLflow, as the command line is."""
+    program = (
+        "import os, signal\n"
+        "from trainyard import Progress, compose_config, run_experiment\n"
+        "import psutil\n"
+        "class Kills(Progress):\n"
+        "    def epoch(self, epoch, epochs, metrics):\n"
+        "        for child in psutil.Process().children(): child.kill()\n"
+        "    def detail(self, text): print(text)\n"
+        "config = compose_config(['dataset.limit=50', 'model.hidden_units=[4]', 'training.epochs=1', 'name=tiny'])\n"
+        "config.tracking.uri = 'sqlite:///' + os.environ['STORE']\n"
+        "run_experiment(config, progress=Kills())\n"
+    )
+    store = tmp_path / "mlflow.db"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "STORE": str(store)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "the process that logs to MLflow ended by itself, code -9. Nothing is lost: " in done.stderr
+    run = _only_run(connect(sqlite_uri(store)))
+    assert run.info.status == "FAILED"
+    assert "the process that logs to MLflow ended by itself" in run.data.tags["error"]
+
+
+def test_ctrl_c_does_not_wait_for_a_store_that_does_not_answer(tmp_path):
+    """The store accepts the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", f"tracking.uri={uri}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout
+        while "Starting TensorFlow" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted: the run is KILLED" in errors
+    assert time.monotonic() - began < 30

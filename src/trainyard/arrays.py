@@ -34,14 +34,14 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            held = [Path(member).stem for member in archive.namelist() if member.endswith(".npy")]
+            held = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
             if missing := [name for name in names if name not in held]:
                 raise DatasetError(
                     f"{path}: expected an array {missing[0]}, and there is none. It holds {', '.join(held) or 'none'}"
                 )
             wanted = [*names, *(name for name in optional if name in held)]
             return {name: _read_member(archive, f"{name}.npy", path) for name in wanted}
-    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path}: expected an npz file; it can't be read: {error}") from error
 
 

@@ -64,8 +64,8 @@ class Affine(AugmentationConfig):
         draws = tf.random.stateless_uniform((6, count), seed, -1.0, 1.0)
         angle = draws[0] * math.radians(self.rotate)
         scale = 1.0 / (1.0 + draws[1] * self.zoom)
-        mirror_x = tf.sign(draws[4]) if self.flip_horizontal else tf.ones_like(angle)
-        mirror_y = tf.sign(draws[5]) if self.flip_vertical else tf.ones_like(angle)
+        mirror_x = tf.where(draws[4] < 0, -1.0, 1.0) if self.flip_horizontal else tf.ones_like(angle)
+        mirror_y = tf.where(draws[5] < 0, -1.0, 1.0) if self.flip_vertical else tf.ones_like(angle)
         # where a pixel of the result comes from: a turn and a scaling about the centre, then a shift
         x_by_x, x_by_y = mirror_x * scale * tf.cos(angle), -mirror_x * scale * tf.sin(angle)
         y_by_x, y_by_y = mirror_y * scale * tf.sin(angle), mirror_y * scale * tf.cos(angle)

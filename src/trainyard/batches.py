@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.errors import ConfigError
+from trainyard.errors import TrainingError
 from trainyard.images import Dataset, DataSpec, Split
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ def plan_batches(config: RunConfig, dataset: Dataset, seed: int) -> BatchMaker:
         seed: From which augmentation is drawn.
 
     Raises:
-        ConfigError: If there are not as many class weights as classes, or none is above 0.
+        TrainingError: If there are not as many class weights as classes, or none is above 0.
     """
     training, spec = config.training, dataset.spec
     weights = training.class_weights
     if weights is not None and (len(weights) != spec.classes or not any(weights)):
-        raise ConfigError(
+        raise TrainingError(
             f"training.class_weights: expected {spec.classes} numbers, one per class of {dataset.name} and one of them "
             f"above 0, got {weights}"
         )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.calibration import Calibration, calibrate
-from trainyard.errors import TrainingError
+from trainyard.errors import TrainingError, in_one_line
 from trainyard.images import DataSpec, Split
 from trainyard.registry import registered_metrics
 from trainyard.schema import EvaluationConfig
@@ -168,11 +168,12 @@ def score(
     labels = list(range(spec.classes))
     predicted = probabilities.argmax(axis=1).astype(np.uint8)
     arguments: dict[str, Any] = {"labels": labels, "target_names": spec.class_names, "zero_division": 0.0}
-    table = classification_report(actual, predicted, output_dict=True, **arguments)
+    numbered = arguments | {"target_names": [str(label) for label in labels]}  # a name may be that of another row
+    table = classification_report(actual, predicted, output_dict=True, **numbered)
 
-    def scores(name: str) -> ClassScores:
-        row = table[name]
-        return ClassScores(name, row["precision"], row["recall"], row["f1-score"], int(row["support"]))
+    def scores(name: str, row: str) -> ClassScores:
+        found = table[row]
+        return ClassScores(name, found["precision"], found["recall"], found["f1-score"], int(found["support"]))
 
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
     top_k = config.top_k if config.top_k < spec.classes else None
@@ -182,9 +183,9 @@ def score(
         actual=actual,
         loss=float(log_loss(actual, normalised, labels=labels)),
         accuracy=float(accuracy_score(actual, predicted)),
-        per_class=[scores(name) for name in spec.class_names],
-        macro=scores("macro avg"),
-        weighted=scores("weighted avg"),
+        per_class=[scores(name, str(label)) for label, name in enumerate(spec.class_names)],
+        macro=scores("macro avg", "macro avg"),
+        weighted=scores("weighted avg", "weighted avg"),
         confusion=confusion_matrix(actual, predicted, labels=labels),
         report=str(classification_report(actual, predicted, digits=2, **arguments)),
         top_k=top_k,
@@ -196,7 +197,12 @@ def score(
 
 
 def _measure(name: str, probabilities: NDArray[np.float32], actual: NDArray[np.uint8]) -> float:
-    value = float(registered_metrics()[name](probabilities, actual))
+    try:
+        value = float(registered_metrics()[name](probabilities, actual))
+    except Exception as error:
+        raise TrainingError(
+            f"evaluation.metrics: {name} failed: {type(error).__name__}: {in_one_line(error)}"
+        ) from error
     if not np.isfinite(value):
         raise TrainingError(f"evaluation.metrics: expected {name} to return a finite number, got {value}")
     return value

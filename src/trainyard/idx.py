@@ -129,7 +129,8 @@ def _read_content(path: Path, longest: int | None) -> bytes:
             return bytes(file.read() if longest is None else file.read(longest))
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(
-            f"{path}: expected {path.stem}, gzipped idx; it can't be read: {error or 'it is cut short'}"
+            f"{path}: expected an idx file{', gzipped' if opener is gzip.open else ''}; it can't be read: "
+            f"{error or 'it is cut short'}"
         ) from error
 
 

@@ -38,7 +38,7 @@ class KerasOptimizer(OptimizerConfig):
     weight_decay: float | None = setting(None, ge=0)
     """The share of each weight, times the learning rate, taken off at each step; null: none."""
     use_ema: bool = setting(False)
-    """Whether the weights that come out are a running mean over the steps (exponential moving average)."""
+    """Whether the weights that come out are a running mean over the steps; loss/val is of those that are trained."""
     ema_momentum: float = setting(0.99, ge=0, lt=1)
     """Decay of that mean, per step."""
     gradient_accumulation_steps: int | None = setting(None, ge=2)
@@ -46,11 +46,6 @@ class KerasOptimizer(OptimizerConfig):
 
     keras_class: ClassVar[str] = ""
     """The class in `keras.optimizers`."""
-
-    @property
-    def batches_per_step(self) -> int:
-        """See `gradient_accumulation_steps`."""
-        return self.gradient_accumulation_steps or 1
 
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
         """Builds the Keras optimizer."""
@@ -124,8 +119,8 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2017)."""
 
     keras_class: ClassVar[str] = "AdamW"
-    weight_decay: float | None = setting(0.004, ge=0)
-    """The share of each weight, times the learning rate, taken off at each step; null: none."""
+    weight_decay: float = setting(0.004, ge=0)
+    """The share of each weight, times the learning rate, taken off at each step."""
 
 
 @register_optimizer("adamax")

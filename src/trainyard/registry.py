@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
@@ -51,7 +51,7 @@ def _registrar(group: str, base: type[C]) -> Callable[[str], Callable[[type[C]],
             if not issubclass(cls, base):
                 raise ConfigError(f"{group}/{name}: expected a subclass of {base.__name__}, got {cls.__qualname__}")
             earlier = _components[group].get(name)
-            if earlier is not None and earlier.__qualname__ != cls.__qualname__:
+            if earlier is not None and _identity(earlier) != _identity(cls):
                 raise ConfigError(f"{group}/{name}: registered twice, by {earlier.__module__} and {cls.__module__}")
             cls.registered_name = name
             _components[group][name] = cls
@@ -89,7 +89,7 @@ def register_metric(name: str) -> Callable[[Metric], Metric]:
         if name in _TAKEN_METRICS or name.startswith("accuracy_top"):
             raise ConfigError(f"metric {name}: every run has one of that name. Choose another")
         earlier = _metrics.get(name)
-        if earlier is not None and earlier.__qualname__ != metric.__qualname__:
+        if earlier is not None and _identity(earlier) != _identity(metric):
             raise ConfigError(f"metric {name}: registered twice, by {earlier.__module__} and {metric.__module__}")
         _metrics[name] = metric
         return metric
@@ -150,6 +150,11 @@ def look_up(group: str, name: str) -> type[ComponentConfig]:
     if name not in _components[group]:
         raise ConfigError(unknown(group, f"unknown {group}", name, _components[group]))
     return _components[group][name]
+
+
+def _identity(registered: Any) -> tuple[str, str]:  # noqa: ANN401 - a class or a function
+    """Returns what stays the same when a module is imported anew, as a notebook does."""
+    return registered.__module__, registered.__qualname__
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:

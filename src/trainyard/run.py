@@ -88,9 +88,10 @@ def run_experiment(
             dataset = load_dataset(config.dataset, config.seed, progress=progress.downloads)
             progress.detail(facts.describe_data(dataset))
             run.log_inputs(facts.dataset_inputs(dataset))
+            artifacts.write_preprocessing(folder, dataset.spec)
 
         with clock.stage("build"):
-            model = _build_model(config, dataset.spec, start, progress)
+            model = _build_model(config, dataset.spec, None if earlier else start, progress)
             artifacts.write_summary(folder, model)
             run.log_params(facts.model_params(model))
 
@@ -113,6 +114,7 @@ def run_experiment(
         clock.split("train", compile=training.compile_seconds, train=training.train_seconds)
 
         with clock.stage("evaluate"):
+            artifacts.save_models(folder, model)  # first: whatever a metric may raise, the model is there
             evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
 
         with clock.stage("log"):
@@ -120,7 +122,6 @@ def run_experiment(
                 config=config, dataset=dataset, model=model, training=training, evaluation=evaluation, machine=machine
             )
             tags |= facts.tags_at_end(outcome)
-            artifacts.save_models(folder, model)
             artifacts.write_evaluation(folder, evaluation, config.evaluation.first_predictions)
             run.set_tags(tags)
             run.log_metrics(evaluation.metrics())

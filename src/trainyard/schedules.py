@@ -64,7 +64,8 @@ class Cosine(ScheduleConfig):
         """Builds `keras.optimizers.schedules.CosineDecay`, which ends with the training."""
         import keras
 
-        steps, rising = epochs * steps_per_epoch, round(self.warmup_epochs * steps_per_epoch)
+        steps = epochs * steps_per_epoch
+        rising = min(round(self.warmup_epochs * steps_per_epoch), steps - 1)
         decay = keras.optimizers.schedules.CosineDecay
         if not rising:
             return decay(learning_rate, decay_steps=steps, alpha=self.final_fraction)

@@ -98,7 +98,7 @@ class ModelConfig(ComponentConfig, ABC):
 
     @abstractmethod
     def build(self, spec: DataSpec) -> keras.Model:
-        """Builds the Keras model: images scaled to 0..1 in, float32 (n, classes) probabilities out.
+        """Builds the Keras model: images as `DataSpec.scale` returns them in, float32 (n, classes) probabilities out.
 
         Args:
             spec: The shape of an image and the classes.
@@ -114,11 +114,6 @@ class OptimizerConfig(ComponentConfig, ABC):
 
     learning_rate: float = setting(0.001, gt=0)
     """The step size at the start; the schedule changes it from there."""
-
-    @property
-    def batches_per_step(self) -> int:
-        """Of how many batches the gradients are averaged into one step."""
-        return 1
 
     @abstractmethod
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
@@ -143,7 +138,7 @@ class ScheduleConfig(ComponentConfig, ABC):
         Args:
             learning_rate: The optimizer's learning rate.
             epochs: Of the whole training.
-            steps_per_epoch: Steps of the optimizer in one of them.
+            steps_per_epoch: Batches in one of them; Keras counts each, also where gradients are accumulated.
 
         Returns:
             The learning rate itself where it stays constant, else a Keras schedule over steps.
@@ -358,6 +353,10 @@ class RunConfig:
         if self.training.plateau.patience is not None and not self.schedule.constant:
             message = f"schedule={self.schedule.name} sets the learning rate at each step, and would undo it"
             yield "training.plateau.patience", f"{message}. Leave one of them out"
+        stopping = self.training.early_stopping
+        if stopping.patience is not None and stopping.restore_best and getattr(self.optimizer, "use_ema", False):
+            message = "the weights of the best epoch are those before averaging, and optimizer.use_ema would be lost"
+            yield "training.early_stopping.restore_best", f"{message}. Set one of them to false"
         if self.training.class_weights is not None and self.training.balance_classes:
             yield "training.class_weights", "training.balance_classes computes them. Leave one of them out"
         for name, message in self.schedule.training_problems(self.training.epochs):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard.errors import ConfigError, in_one_line
+from trainyard.errors import ConfigError, TrainingError, in_one_line
 from trainyard.resume import find_folder
 
 if TYPE_CHECKING:
@@ -51,19 +51,19 @@ def take_weights(model: keras.Model, file: Path) -> None:
         file: ``.keras`` or ``.h5``.
 
     Raises:
-        ConfigError: If the file is no model, or one with other weights; names the first that differs.
+        TrainingError: If the file is no model, or one with other weights; names the first that differs.
     """
     import keras
 
     try:
         trained = keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
-        raise ConfigError(f"{SETTING}: {file} can't be loaded as a Keras model: {in_one_line(error)}") from error
+        raise TrainingError(f"{SETTING}: {file} can't be loaded as a Keras model: {in_one_line(error)}") from error
     ours, theirs = model.weights, trained.weights
     for number in range(max(len(ours), len(theirs))):
         wanted, found = (_describe(weights, number) for weights in (ours, theirs))
         if wanted[1] != found[1]:
-            raise ConfigError(
+            raise TrainingError(
                 f"{SETTING}: {file} was trained with another architecture: its weight {number} is {' '.join(found)}, "
                 f"and the model's is {' '.join(wanted)}. Describe the same architecture"
             )

@@ -141,8 +141,7 @@ def compile_model(model: keras.Model, config: RunConfig, batches_per_epoch: int)
     """
     import keras
 
-    steps_per_epoch = max(1, batches_per_epoch // config.optimizer.batches_per_step)
-    learning_rate = config.schedule.build(config.optimizer.learning_rate, config.training.epochs, steps_per_epoch)
+    learning_rate = config.schedule.build(config.optimizer.learning_rate, config.training.epochs, batches_per_epoch)
     accuracy = keras.metrics.CategoricalAccuracy if config.loss.one_hot else keras.metrics.SparseCategoricalAccuracy
     model.compile(
         optimizer=config.optimizer.build(learning_rate),

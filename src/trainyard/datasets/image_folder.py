@@ -22,6 +22,8 @@ from trainyard.fields import setting
 from trainyard.registry import register_dataset
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from trainyard.images import Dataset
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -44,8 +46,8 @@ class ImageFolder(OwnData):
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - there is nothing to wait for
         """Loads the pictures; see `DatasetConfig.load`. Classes are the folders of ``train/``, sorted by name."""
         place = self.place()
-        classes = _classes(place / "train")
-        if strangers := set(_classes(place / "test")) - set(classes):
+        classes = _classes(place / "train", least=2)
+        if strangers := set(_classes(place / "test", least=1)) - set(classes):
             raise DatasetError(
                 f"{place / 'test'}: expected the classes of {place / 'train'}, and {min(strangers)!r} is none"
             )
@@ -91,7 +93,9 @@ def read_picture(path: Path, height: int, width: int, *, colour: bool) -> NDArra
 
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("RGB" if colour else "L")
+            if picture.mode.startswith(("I", "F")):
+                raise DatasetError(f"{path}: expected 8 bits per pixel, got mode {picture.mode}. Convert it to 8 bits")
+            upright = _without_transparency(ImageOps.exif_transpose(picture)).convert("RGB" if colour else "L")
             if upright.size != (width, height):
                 upright = upright.resize((width, height), Image.Resampling.BILINEAR)
             return np.asarray(upright, np.uint8)
@@ -99,13 +103,23 @@ def read_picture(path: Path, height: int, width: int, *, colour: bool) -> NDArra
         raise DatasetError(f"{path}: expected a PNG or JPEG picture; it can't be read: {in_one_line(error)}") from error
 
 
-def _classes(folder: Path) -> list[str]:
+def _without_transparency(picture: Image.Image) -> Image.Image:
+    """Returns a picture as it looks on white paper, where it lets something through."""
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture
+    paper = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(paper, picture.convert("RGBA"))
+
+
+def _classes(folder: Path, least: int) -> list[str]:
     """Returns the names of the folders in a folder, sorted."""
     if not folder.is_dir():
         raise DatasetError(f"dataset.path: expected a folder {folder}, with a folder per class, and there is none")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not 2 <= len(names) <= MOST_CLASSES:  # noqa: PLR2004 - two classes to tell apart
-        raise DatasetError(f"{folder}: expected 2 to {MOST_CLASSES} folders, one per class, found {len(names)}")
+    if not least <= len(names) <= MOST_CLASSES:
+        raise DatasetError(f"{folder}: expected {least} to {MOST_CLASSES} folders, one per class, found {len(names)}")
     return names
 
 

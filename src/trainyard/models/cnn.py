@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainyard.errors import ConfigError
+from trainyard.errors import TrainingError
 from trainyard.fields import setting
 from trainyard.models.parts import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities, reason, with_channels
 from trainyard.registry import register_model
@@ -76,7 +76,7 @@ class Cnn(ModelConfig):
         """Builds the network; see `ModelConfig.build`.
 
         Raises:
-            ConfigError: If an image is too small for so many blocks.
+            TrainingError: If an image is too small for so many blocks.
         """
         import keras
 
@@ -86,7 +86,7 @@ class Cnn(ModelConfig):
                 for layer in self._block(block, filters, side):
                     model.add(layer)
             except ValueError as error:
-                raise ConfigError(
+                raise TrainingError(
                     f"model.filters: images of {spec.image_shape[0]} x {spec.image_shape[1]} pixels are too small for "
                     f"block {block}: {reason(error)}. Take fewer blocks, a smaller pool_size, or padding=same"
                 ) from error

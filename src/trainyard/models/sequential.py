@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainyard.errors import ConfigError
+from trainyard.errors import TrainingError
 from trainyard.fields import setting
 from trainyard.models.layers import layer_problems, read_layer
 from trainyard.models.parts import probabilities, reason, with_channels
@@ -50,7 +50,7 @@ class Sequential(ModelConfig):
         """Builds the network, with a Dense softmax at the end, flattened before where need be.
 
         Raises:
-            ConfigError: If a layer can't take what the layer before it returns; names its index.
+            TrainingError: If a layer can't take what the layer before it returns; names its index.
         """
         import keras
 
@@ -60,8 +60,8 @@ class Sequential(ModelConfig):
             taken = model.output_shape[1:]
             try:
                 model.add(_build_layer(name, arguments, f"{index}_{name.lower()}"))
-            except (ValueError, TypeError) as error:
-                raise ConfigError(
+            except (ValueError, TypeError, IndexError) as error:
+                raise TrainingError(
                     f"model.layers[{index}]: {name} can't take what comes before it, of shape {taken}: {reason(error)}"
                 ) from error
         if len(model.output_shape) > 2:  # noqa: PLR2004 - a batch of vectors

@@ -11,6 +11,7 @@ Before it: writer, worker. After it: run.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 import traceback
@@ -42,6 +43,7 @@ class Tracker:
         self._folder = folder
         self._progress = progress
         self._writer: Writer | None = None
+        self._uri = ""
         self._told = False
 
     @property
@@ -60,7 +62,9 @@ class Tracker:
         Where MLflow is imported already (in a notebook, in a sweep) that is done at once, else by another process.
         """
         experiment = self._config.tracking.experiment or self._config.name
-        self._writer = StoreWriter() if "mlflow" in sys.modules else WorkerWriter()
+        here = "mlflow" in sys.modules or os.name == "nt"  # Windows hands no pipes on by number
+        self._uri = uri
+        self._writer = StoreWriter() if here else WorkerWriter()
         self._writer.create(RunRequest(uri, experiment, self._config.notes, self.name, tags))
         self.log_params(params)
         self.log_folder()
@@ -123,15 +127,31 @@ class Tracker:
         if self._writer is None:
             return None
         if failure := self._writer.settle().failure:
+            if self._writer.lost:
+                self._writer = self._stand_in(self._writer)
             self._writer.perform(operations.set_tags, {"error": str(failure)}, although_failed=True)
             status = "FAILED" if status == "FINISHED" else status
         self._writer.perform(operations.end, status, although_failed=True)
         return self._writer.settle().failure
 
+    def break_off(self) -> None:
+        """Has the run closed as KILLED as soon as it is there, without waiting for a store that has yet to answer."""
+        if self._writer:
+            self._writer.perform(operations.end, "KILLED", although_failed=True)
+            self._writer.close(wait=False)
+            self._writer = None
+
     def close(self) -> None:
         """Lets go of the store. Comes last."""
         if self._writer:
             self._writer.close()
+
+    def _stand_in(self, lost: Writer) -> Writer:
+        """Returns a writer in the place of one that can do no more."""
+        stand_in = StoreWriter()
+        stand_in.take_over(self._uri, lost.standing)
+        lost.close()
+        return stand_in
 
     def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
         """Does something with the run, now or as soon as the store is ready for it."""
@@ -187,10 +207,16 @@ def open_tracker(
             yield tracker
             failure = tracker.end("FINISHED")
         except BaseException as error:
-            (folder / "error.txt").write_text(without_credentials(traceback.format_exc()))
+            killed = isinstance(error, KeyboardInterrupt)
+            with contextlib.suppress(OSError):  # a full disk must not keep the run from being closed
+                (folder / "error.txt").write_text(without_credentials(traceback.format_exc()))
             tracker.set_tags({"error": without_credentials(f"{type(error).__name__}: {error}")})
-            tracker.log_folder()
-            tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            with contextlib.suppress(OSError):
+                tracker.log_folder()
+            if killed and tracker.run_id is None:
+                tracker.break_off()
+            else:
+                tracker.end("KILLED" if killed else "FAILED")
             raise
     if failure:
         raise TrackingError(f"{failure}. Nothing is lost: {folder} holds the whole run")

@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, Any
 
 from trainyard.collector import collector_paused
@@ -34,6 +36,8 @@ DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
 """The tag `error` of a run whose process was gone when its pipe closed."""
 
 _NEEDED_LATER = ("mlflow.models", "mlflow.pyfunc")
+_SENDING_SECONDS = 2.0
+"""How long the last requests may take into the pipe, when nobody waits for what becomes of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +63,20 @@ class WorkerWriter:
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        program = f"import sys; sys.path[:] = {sys.path!r}; from trainyard.tracking.worker import serve; serve()"
+        received, sent = os.pipe()  # for answers alone: anything may print to stdout while Python starts
+        program = f"import sys; sys.path[:] = {sys.path!r}; from trainyard.tracking.worker import serve; serve({sent})"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._errors,
             stderr=self._errors,
+            pass_fds=[sent],
             start_new_session=True,  # Ctrl-C in a terminal goes to the run, which says here what it came to
         )
+        os.close(sent)
+        self._answered = os.fdopen(received, "rb")
         self._standing = Standing()
+        self._lost = False
         self._asked = 0
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
@@ -84,9 +93,14 @@ class WorkerWriter:
     def standing(self) -> Standing:
         """What the worker has said by now."""
         with contextlib.suppress(queue.Empty):
-            while True:
-                self._hear(self._answers.get_nowait())
+            while self._hear(self._answers.get_nowait()) is not None:
+                pass
         return self._standing
+
+    @property
+    def lost(self) -> bool:
+        """Whether the worker is known to be gone, with whatever was asked of it since."""
+        return self._lost
 
     def create(self, request: RunRequest) -> None:
         """Asks for the run to be created."""
@@ -103,11 +117,15 @@ class WorkerWriter:
             pass
         return self._standing
 
-    def close(self) -> None:
-        """Ends the worker, when it has done everything. Its standing remains."""
+    def close(self, *, wait: bool = True) -> None:
+        """Ends the worker when it has done everything; its standing remains. Without `wait` it is left to itself."""
         self._requests.put(None)
-        for thread in self._threads:
-            thread.join()
+        sender, receiver = self._threads
+        if not wait:
+            sender.join(timeout=_SENDING_SECONDS)
+            return
+        sender.join()
+        receiver.join()
         self._answers = queue.SimpleQueue()
         self._process.wait()
         self._errors.close()
@@ -121,6 +139,7 @@ class WorkerWriter:
         """Takes in an answer and returns its number; None where there will be no more, for the worker is gone."""
         if answer is None:
             self._answers.put(None)  # for whoever asks next
+            self._lost = True
             if not self._standing.failure:
                 self._standing = replace(self._standing, failure=self._obituary())
             return None
@@ -128,10 +147,12 @@ class WorkerWriter:
         return answer.number
 
     def _obituary(self) -> TrackingError:
+        self._process.kill()  # it may have lost only its voice
+        code = self._process.wait()
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         last = f": {without_credentials(said[-1])}" if said else ""
-        return TrackingError(f"the process that logs to MLflow ended by itself, code {self._process.wait()}{last}")
+        return TrackingError(f"the process that logs to MLflow ended by itself, code {code}{last}")
 
     def _send(self) -> None:
         """Sends what is in the queue, and closes the pipe when there will be no more. Runs in a thread."""
@@ -145,17 +166,31 @@ class WorkerWriter:
 
     def _receive(self) -> None:
         """Receives answers until there are no more. Runs in a thread."""
-        pipe: Any = self._process.stdout
-        with pipe, contextlib.suppress(EOFError, pickle.UnpicklingError):
-            while True:
-                self._answers.put(pickle.load(pipe))  # noqa: S301 - from a process that we started
-        self._answers.put(None)
+        try:
+            with self._answered as pipe:
+                while True:
+                    self._answers.put(pickle.load(pipe))  # noqa: S301 - from a process that we started
+        except Exception:  # noqa: BLE001 - the end of the pipe, or what is no answer: there will be no more
+            self._answers.put(None)
 
 
-def serve() -> None:
-    """Does what the run's process asks for, until that closes the pipe or dies. The worker's whole life."""
+def serve(answers_to: int) -> None:
+    """Does what the run's process asks for, until that closes the pipe or dies. The worker's whole life.
+
+    Args:
+        answers_to: The file descriptor that answers go to; requests come from stdin.
+    """
     ignore_signals()  # a supervisor may signal all processes at once, and the run has yet to say what it came to
-    requests, answers = _take_over_pipes()
+    try:
+        _serve(_take_over_stdin(), os.fdopen(answers_to, "wb"))
+    except BaseException:  # noqa: BLE001 - the run's process sees that this one is gone, and closes the run itself
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)  # taking the interpreter down takes a second, for which the run would wait
+
+
+def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     writer, open_for_more = StoreWriter(), True
     with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the pipe was closed, or broke in the middle
         while True:
@@ -176,14 +211,14 @@ def serve() -> None:
     if open_for_more:
         writer.perform(operations.set_tags, {"error": DIED}, although_failed=True)
         writer.perform(operations.end, "KILLED", although_failed=True)
-    os._exit(0)  # taking the interpreter down takes a second, for which the run would wait
 
 
-def _take_over_pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """Returns where requests come from and answers go; whatever is printed goes to stderr from now on."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return sys.stdin.buffer, answers
+def _take_over_stdin() -> IO[bytes]:
+    """Returns where requests come from, and leaves nothing to read to whatever else reads from stdin."""
+    requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    return requests
 
 
 def _import_ahead() -> None:

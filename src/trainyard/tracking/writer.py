@@ -5,13 +5,14 @@ Before it: store, operations. After it: worker, which is such a writer in anothe
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Protocol
 
 from trainyard.errors import TrackingError
 from trainyard.tracking.operations import OpenRun, cut_tags
-from trainyard.tracking.store import open_store, tracking_errors
+from trainyard.tracking.store import connect, open_store, tracking_errors
 
 Operation = Callable[Concatenate[OpenRun, ...], None]
 """A function of `operations`."""
@@ -58,6 +59,10 @@ class Writer(Protocol):
     def standing(self) -> Standing:
         """What is known by now."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether this writer can do no more, so that another has to."""
+
     def create(self, request: RunRequest) -> None:
         """Creates the run, in its experiment, in the store. Comes first."""
 
@@ -67,17 +72,26 @@ class Writer(Protocol):
     def settle(self) -> Standing:
         """Returns how things stand when all that was asked for is done."""
 
-    def close(self) -> None:
-        """Lets go of what the writer holds. Comes last."""
+    def close(self, *, wait: bool = True) -> None:
+        """Lets go of what the writer holds, when or before it has done everything. Comes last."""
 
 
 class StoreWriter:
     """Writes at once, in this process."""
 
+    lost = False
+
     def __init__(self) -> None:
         self.standing = Standing()
         self._run: OpenRun | None = None
         self._uri = ""
+
+    def take_over(self, uri: str, standing: Standing) -> None:
+        """Goes on with a run that another writer created and can't go on with."""
+        self.standing, self._uri = standing, uri
+        if standing.run_id and standing.experiment_id:
+            with contextlib.suppress(TrackingError), tracking_errors(uri):
+                self._run = OpenRun(connect(uri), uri, standing.experiment_id, standing.run_id)
 
     def create(self, request: RunRequest) -> None:
         """Creates the run, RUNNING; a failure is part of the standing."""
@@ -106,5 +120,5 @@ class StoreWriter:
         """Returns the standing: everything is done."""
         return self.standing
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
         """Holds nothing."""
