@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainyard.compose import compose_config
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, TrainingError
 from trainyard.images import DataSpec
 from trainyard.models import Cnn, Mlp, Sequential, with_raw_pixels
 from trainyard.models.layers import LAYERS, REQUIRED
@@ -108,7 +108,7 @@ def test_every_field_of_a_cnn_reaches_its_layer(keras):
 
 def test_images_too_small_for_a_cnn_are_told(keras):
     with pytest.raises(
-        ConfigError,
+        TrainingError,
         match=r"model\.filters: images of 8 x 8 pixels are too small for block 2: Computed output size would",
     ):
         Cnn(filters=[4, 4, 4], padding="valid", dense_units=[]).build(DataSpec((8, 8), ("a", "b"), 16))
@@ -135,7 +135,7 @@ def test_recurrent_layers_read_an_image_row_by_row(keras):
 
 def test_a_layer_that_does_not_fit_is_told_by_its_index(keras):
     with pytest.raises(
-        ConfigError, match=r"model\.layers\[1\]: Conv2D can't take what comes before it, of shape \(784"
+        TrainingError, match=r"model\.layers\[1\]: Conv2D can't take what comes before it, of shape \(784"
     ):
         Sequential(layers=["Flatten", {"Conv2D": {"filters": 4, "kernel_size": 3}}]).build(MNIST)
 

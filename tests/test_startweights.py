@@ -34,7 +34,7 @@ def test_a_training_starts_from_the_weights_of_another(trained, tiny, reference)
 def test_another_architecture_is_refused_with_the_weight(trained, tiny):
     start = f"training.start_from='{trained.folder}'"
     with pytest.raises(
-        ConfigError, match=r"its weight 0 is .*hidden_1/kernel 64x16, .*model's is .*kernel 64x8\. Describe"
+        TrainingError, match=r"its weight 0 is .*hidden_1/kernel 64x16, .*model's is .*kernel 64x8\. Describe"
     ):
         run_experiment(tiny(start, "model.hidden_units=[8]"))
     with pytest.raises(TrainingError, match="was trained with another architecture: its weight 2 is"):
