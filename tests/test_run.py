@@ -70,7 +70,8 @@ def test_without_tracking_the_folder_holds_everything(tiny, keras):
     assert not Path("mlflow.db").exists()
     assert {path.name for path in result.folder.iterdir()} == {
         "classification_report.txt", "config.yaml", "confusion_matrix.png", "environment", "evaluation",
-        "learning_curves.png", "model.h5", "model.keras", "model_summary.txt", "predictions.png", "report.html",
+        "learning_curves.png", "model.h5", "model.keras", "model_summary.txt", "predictions.png", "preprocessing.json",
+        "report.html",
     }  # fmt: skip
 
 
