@@ -103,7 +103,7 @@ def test_a_run_shows_its_scores_data_and_report(ui, browser):
     browser.switch_to.frame(frame)
     WebDriverWait(browser, 30).until(lambda driver: "Test accuracy" in driver.page_source)
     pictures = browser.find_elements("tag name", "img")
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert all(picture.get_property("naturalWidth") > 0 for picture in pictures)
     browser.switch_to.default_content()
 
