@@ -24,6 +24,7 @@ from trainyard.cli.screen import ScreenProgress, print_error, print_heading, pri
 from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, to_run_config
 from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.interrupts import signals_raise
 from trainyard.safety import refuse_doors
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ def _hand_over(arguments: Sequence[str], *, multirun: bool) -> int:
     return outcome.exit_code
 
 
+@signals_raise()
 def _run_job(tree: DictConfig, outcome: _Outcome) -> None:
     """Runs one job and keeps its failure from Hydra, which would end the others."""
     from trainyard.run import run_experiment
