@@ -14,12 +14,12 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
-    "errors", "collector", "fields", "images", "uris", "arrays", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
+    "errors", "collector", "fields", "images", "uris", "arrays", "idx", "progress", "interrupts", "clock", "sections", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
     "datasets.loading", "datasets", "models.parts", "models.layers", "models.mlp", "models.cnn",
-    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "debug", "stores", "compose", "xla_cache", "runtime",
-    "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "training", "calibration", "evaluation", "outcome",
-    "plots.style", "plots.calibration", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
+    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "profiling", "debug", "stores", "compose", "xla_cache", "runtime",
+    "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "modelfiles", "bestmodel", "training", "calibration", "evaluation", "outcome",
+    "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
     "tracking.tracker", "tracking.server", "tracking", "resume", "startweights", "facts", "run",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",

@@ -6,7 +6,7 @@ import pytest
 from trainyard.calibration import calibrate
 from trainyard.evaluation import score
 from trainyard.images import DataSpec
-from trainyard.schema import EvaluationConfig
+from trainyard.sections import EvaluationConfig
 
 
 def test_the_error_is_the_mean_gap_between_confidence_and_accuracy():

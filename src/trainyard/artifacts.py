@@ -5,7 +5,6 @@ Before it: evaluation, plots, report, provenance. After it: run, which says when
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import json
@@ -17,10 +16,13 @@ import numpy as np
 
 from trainyard import plots, provenance
 from trainyard.compose import dump_config
+from trainyard.debug import PROFILE
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import EvalResult
+from trainyard.modelfiles import save_model
 from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
+from trainyard.profiling import read_profile
 from trainyard.schema import RunConfig
 
 if TYPE_CHECKING:
@@ -96,16 +98,12 @@ def summarise(model: keras.Model) -> str:
 
 
 def save_models(folder: Path, model: keras.Model) -> None:
-    """Saves model.keras, whole, and model.h5, each put in place only when it is complete.
+    """Saves model.keras, whole, and model.h5.
 
     ``.keras`` comes first: saving ``.h5`` drops the optimizer from the model's compiled state.
     """
     for name in ("model.keras", "model.h5"):
-        partial = folder / f"partial.{name}"
-        with contextlib.ExitStack() as cleanup:
-            cleanup.callback(partial.unlink, missing_ok=True)
-            model.save(partial)
-            partial.replace(folder / name)
+        save_model(model, folder / name)
 
 
 def save_servable(folder: Path, model: keras.Model, spec: DataSpec) -> Path:
@@ -173,6 +171,9 @@ def draw_pictures(folder: Path, outcome: Outcome) -> dict[str, Path]:
     plots.draw_predictions(images, result, spec, shown.first_predictions, pictures["First predictions"])
     plots.draw_mistakes(images, result, spec, shown.mistakes, pictures["Most confident mistakes"])
     plots.draw_calibration(result.calibration, pictures["Calibration"])
+    if (folder / PROFILE).is_dir():
+        pictures["Where the time of a training step goes"] = folder / PROFILE / "profile.png"
+        plots.draw_profile(read_profile(folder / PROFILE), folder / PROFILE / "profile.png")
     return pictures
 
 

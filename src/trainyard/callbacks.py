@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.epochs import broke_down, broken_weights
 from trainyard.progress import Progress
-from trainyard.schema import EarlyStoppingConfig, PlateauConfig
+from trainyard.sections import EarlyStoppingConfig, PlateauConfig
 
 if TYPE_CHECKING:
     import keras

@@ -18,7 +18,7 @@ from trainyard.calibration import Calibration, calibrate
 from trainyard.errors import TrainingError, in_one_line
 from trainyard.images import DataSpec, Split
 from trainyard.registry import registered_metrics
-from trainyard.schema import EvaluationConfig
+from trainyard.sections import EvaluationConfig
 
 if TYPE_CHECKING:
     import keras

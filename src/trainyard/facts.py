@@ -55,6 +55,12 @@ def tags_at_start(config: RunConfig, folder: Path, git: provenance.GitState | No
     return tags
 
 
+def tags_of_start(config: RunConfig, seed: int, machine: dict[str, Any]) -> dict[str, str]:
+    """Returns the tags that are known when TensorFlow has started."""
+    drawn = {"drawn_seed": str(seed)} if config.training.determinism == "off" else {}
+    return {"threads": str(machine["threads"]), **drawn}
+
+
 def tags_at_end(outcome: Outcome) -> dict[str, str]:
     """Returns the tags that tell what came out, and how."""
     config, training = outcome.config, outcome.training
@@ -65,7 +71,9 @@ def tags_at_end(outcome: Outcome) -> dict[str, str]:
         f"epochs {len(training.history)}, batch size {config.training.batch_size}, seed {config.seed}."
         f"\n\n{config.notes}"
     )
+    best = {"best_epoch": outcome.best_model.describe(training.history)} if outcome.best_model else {}
     return {
+        **best,
         "dataset_digest": outcome.dataset.digest,
         "weights_digest": provenance.digest_weights(outcome.model),
         "engine": f"{training.engine}: {training.engine_reason}",
@@ -163,7 +171,7 @@ def report_page(
     }
     return ReportPage(
         title=config.model.label,
-        experiment=config.tracking.experiment or config.name,
+        experiment=config.experiment,
         finished=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         notes=config.notes,
         config=config,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainyard.bestmodel import BestModel
 from trainyard.evaluation import EvalResult
 from trainyard.images import Dataset
 from trainyard.schema import RunConfig
@@ -29,6 +30,7 @@ class Outcome:
         training: The history.
         evaluation: Predictions and scores on the test images.
         machine: What it ran on, from `provenance.describe_machine`.
+        best_model: Which epoch's model was kept beside the last one's; None: none was.
     """
 
     config: RunConfig = field(repr=False)
@@ -37,6 +39,7 @@ class Outcome:
     training: TrainResult = field(repr=False)
     evaluation: EvalResult = field(repr=False)
     machine: dict[str, Any] = field(repr=False)
+    best_model: BestModel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class RunResult(Outcome):
         experiment_id: MLflow's id of the experiment, or None.
         tracking_uri: The store that the run was logged to, or None.
         timings: Seconds by stage, and in all (``total``).
+        findings: What ``debug`` has to tell, in lines; empty where it has nothing.
     """
 
     name: str
@@ -58,3 +62,4 @@ class RunResult(Outcome):
     experiment_id: str | None
     tracking_uri: str | None
     timings: dict[str, float]
+    findings: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainyard import artifacts, facts, provenance, runtime
+from trainyard.bestmodel import BEST_MODEL, BestModel
 from trainyard.checks import validate
 from trainyard.clock import StageClock
 from trainyard.compose import unique_name
@@ -20,10 +21,11 @@ from trainyard.interrupts import signals_raise
 from trainyard.outcome import Outcome, RunResult
 from trainyard.progress import Progress
 from trainyard.report import write_report
-from trainyard.resume import load_earlier, plan_checkpoints
+from trainyard.resume import Earlier, load_earlier, plan_checkpoints
 from trainyard.schema import RunConfig
+from trainyard.sections import TrainingConfig
 from trainyard.startweights import find_start_model, take_weights
-from trainyard.tracking import open_tracker
+from trainyard.tracking import Tracker, open_tracker
 from trainyard.training import train
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def run_experiment(
         >>> print(result.evaluation.report)  # doctest: +SKIP
     """
     validate(config)
+    trained = config.debug.adjust(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
     clock = StageClock(progress := progress or Progress())
     earlier, start = load_earlier(config, uri), find_start_model(config.training.start_from, uri)
@@ -75,17 +78,14 @@ def run_experiment(
 
     with signals_raise(), open_tracker(config, folder, progress, uri, tags=tags, params=params) as run:
         with clock.stage("start"):
-            threads, determinism = config.training.threads, config.training.determinism
-            runtime.import_tensorflow(threads)
-            seed = earlier.checkpoint.identity.seed if earlier else runtime.draw_seed(config.seed, determinism)
-            threads = runtime.configure_tensorflow(seed, threads, determinism, config.training.precision)
-            machine = provenance.describe_machine(threads)
+            seed, machine = _start_tensorflow(config.training, config.seed, earlier)
             artifacts.write_machine(folder, machine)
-            run.set_tags({"threads": str(threads)} | ({"drawn_seed": str(seed)} if determinism == "off" else {}))
+            run.set_tags(facts.tags_of_start(config, seed, machine))
             run.confirm()
 
         with clock.stage("load"):
-            dataset = load_dataset(config.dataset, config.seed, progress=progress.downloads)
+            whole = load_dataset(config.dataset, config.seed, progress=progress.downloads)
+            dataset = config.debug.cut(whole, config.training.batch_size, config.seed)
             progress.detail(facts.describe_data(dataset))
             run.log_inputs(facts.dataset_inputs(dataset))
             artifacts.write_preprocessing(folder, dataset.spec)
@@ -97,19 +97,19 @@ def run_experiment(
 
         with clock.stage("train"):
             checkpoints = plan_checkpoints(config, dataset, folder, seed, earlier)
-            for line in earlier.describe() if earlier else ():
-                progress.detail(line)
-            for epoch, metrics in enumerate(checkpoints.history, start=1):
-                run.log_metrics(metrics, epoch)
+            best = _plan_best(config, folder, earlier)
+            if earlier:
+                _go_on(earlier, run, progress)
             training = train(
                 model,
                 dataset,
-                config,
+                trained,
                 progress,
                 lambda epoch, metrics: run.log_metrics(metrics, epoch),
                 seed=seed,
-                callbacks=callbacks,
+                callbacks=[*callbacks, *config.debug.callbacks(folder)],
                 checkpoints=checkpoints,
+                best=best,
             )
         clock.split("train", compile=training.compile_seconds, train=training.train_seconds)
 
@@ -119,7 +119,13 @@ def run_experiment(
 
         with clock.stage("log"):
             outcome = Outcome(
-                config=config, dataset=dataset, model=model, training=training, evaluation=evaluation, machine=machine
+                config=config,
+                dataset=dataset,
+                model=model,
+                training=training,
+                evaluation=evaluation,
+                machine=machine,
+                best_model=best,
             )
             tags |= facts.tags_at_end(outcome)
             artifacts.write_evaluation(folder, evaluation, config.evaluation.first_predictions)
@@ -132,6 +138,7 @@ def run_experiment(
             run.log_folder()
             run.settle()
         run.log_metrics(clock.metrics())
+        findings = config.debug.conclude(training.history, evaluation.accuracy, folder)
 
     return RunResult(
         config=config,
@@ -140,13 +147,43 @@ def run_experiment(
         training=training,
         evaluation=evaluation,
         machine=machine,
+        best_model=best,
         name=run.name,
         folder=folder,
         run_id=run.run_id,
         experiment_id=run.experiment_id,
         tracking_uri=uri,
         timings={**clock.seconds, "total": clock.total},
+        findings=findings,
     )
+
+
+def _start_tensorflow(training: TrainingConfig, seed: int, earlier: Earlier | None) -> tuple[int, dict[str, Any]]:
+    """Imports and configures TensorFlow.
+
+    Returns:
+        What everything is drawn from, and what it is computed on.
+    """
+    runtime.import_tensorflow(training.threads)
+    drawn_from = earlier.checkpoint.identity.seed if earlier else runtime.draw_seed(seed, training.determinism)
+    threads = runtime.configure_tensorflow(drawn_from, training.threads, training.determinism, training.precision)
+    return drawn_from, provenance.describe_machine(threads)
+
+
+def _go_on(earlier: Earlier, run: Tracker, progress: Progress) -> None:
+    """Tells where a resumed training goes on, and logs what was reached before."""
+    for line in earlier.describe():
+        progress.detail(line)
+    for epoch, metrics in enumerate(earlier.checkpoint.history, start=1):
+        run.log_metrics(metrics, epoch)
+
+
+def _plan_best(config: RunConfig, folder: Path, earlier: Earlier | None) -> BestModel | None:
+    """Returns which epoch's model is kept beside the last one's, and where, or None."""
+    if config.training.keep_best is None:
+        return None
+    before = earlier.file.parents[1] / BEST_MODEL if earlier else None
+    return BestModel(config.training.keep_best, folder / BEST_MODEL, before)
 
 
 def _build_model(config: RunConfig, spec: DataSpec, start: Path | None, progress: Progress) -> keras.Model:

@@ -4,20 +4,21 @@ This file knows no component by name. A component (a dataset, an architecture, a
 the bases here, declares its fields with `setting`, and is found through the registry. A default stands in exactly
 one place, beside its field; only *which* component is the default stands in ``conf/config.yaml``.
 
-Before it: fields, images, uris. After it: registry, which names the components; compose, which fills configs.
+Before it: fields, sections, images, uris. After it: registry, which names the components; compose, which fills configs.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
 from trainyard.fields import setting
+from trainyard.sections import EvaluationConfig, SweepConfig, TrainingConfig
 from trainyard.uris import uri_problem, without_credentials
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
     LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
-MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
 RESERVED_TAGS = (
     "config_hash", "dataset_digest", "weights_digest", "engine", "xla", "seed", "drawn_seed", "threads", "determinism",
-    "resumed_from", "started_from", "sweep_id", "best_run_id", "host", "pid", "started", "command", "error",
+    "resumed_from", "started_from", "best_epoch", "sweep_id", "best_run_id", "host", "pid", "started", "command",
+    "error",
 )  # fmt: skip
 """Tags that Trainyard sets; beside them all that begin with ``trainyard.``, ``mlflow.`` and ``git.``."""
 
@@ -181,7 +182,38 @@ class AugmentationConfig(ComponentConfig):
 
 @dataclass(kw_only=True, slots=True)
 class DebugConfig(ComponentConfig):
-    """A way of running that looks for mistakes rather than for accuracy."""
+    """A way of running that looks for mistakes rather than for a result."""
+
+    changes_result: ClassVar[bool] = True
+    """Whether what comes out is not what the config describes; such runs go to an MLflow experiment of their own."""
+
+    def adjust(self, config: RunConfig) -> RunConfig:
+        """Returns what is trained in the place of a config; the run is still logged as the config."""
+        return config
+
+    def cut(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:  # noqa: ARG002 - for those that cut
+        """Returns what is used of a data set."""
+        return dataset
+
+    def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:  # noqa: ARG002 - likewise
+        """Returns what listens to the training, and may write into the run's folder."""
+        return []
+
+    def conclude(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
+        """Judges a run that is through.
+
+        Args:
+            history: The metrics of each epoch.
+            accuracy: On the test images, in 0..1.
+            folder: Of the run.
+
+        Returns:
+            What there is to tell the user, in lines; nothing where there is nothing.
+
+        Raises:
+            TrainingError: If the mistake that was looked for is there.
+        """
+        return ""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -222,99 +254,7 @@ class TrackingConfig(ComponentConfig, ABC):
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Sections
-
-
-@dataclass(kw_only=True, slots=True)
-class EarlyStoppingConfig:
-    """When training ends before its last epoch."""
-
-    patience: int | None = setting(None, ge=0)
-    """Epochs without improvement after which training stops; null: early stopping is off."""
-    monitor: str = setting("loss/val", choices=MONITORS)
-    """The metric watched: a loss must fall, an accuracy must rise."""
-    min_delta: float = setting(0.0, ge=0)
-    """The smallest change that counts as an improvement."""
-    restore_best: bool = setting(True)
-    """Whether the weights of the best epoch are put back at the end."""
-
-
-@dataclass(kw_only=True, slots=True)
-class PlateauConfig:
-    """When the learning rate is lowered, because nothing improves any more."""
-
-    patience: int | None = setting(None, ge=1)
-    """Epochs without improvement after which the learning rate is lowered; null: it is not."""
-    factor: float = setting(0.1, gt=0, lt=1)
-    """What it is multiplied by."""
-    monitor: str = setting("loss/val", choices=MONITORS)
-    """The metric watched: a loss must fall, an accuracy must rise."""
-    min_delta: float = setting(0.0001, ge=0)
-    """The smallest change that counts as an improvement."""
-    cooldown: int = setting(0, ge=0)
-    """Epochs after each lowering in which nothing is counted."""
-    min_learning_rate: float = setting(0.0, ge=0)
-    """It is not lowered below this."""
-
-
-@dataclass(kw_only=True, slots=True)
-class TrainingConfig:
-    """How the model is trained."""
-
-    epochs: int = setting(10, ge=1)
-    """Passes over the training images."""
-    batch_size: int = setting(32, ge=1)
-    """Images per optimizer step; the last, shorter batch of an epoch is trained on too."""
-    engine: str = setting("auto", choices=("auto", "compiled", "fit"))
-    """What runs the epochs: one compiled program, or fit, Keras's own loop; auto: the program, where it can."""
-    xla: str = setting("auto", choices=("auto", "on", "off"))
-    """Whether XLA compiles the training; auto decides by the operations of the model and by the device."""
-    precision: str = setting("float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
-    """What is computed in; the mixed ones keep weights, loss and probabilities in float32."""
-    determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
-    """What the seed fixes: off, only the split; seeded, every draw; strict, the bits on any number of cores too."""
-    threads: int | None = setting(None, ge=1, identity=False)
-    """TensorFlow's threads within and across operations; null: as many as this process may use cores."""
-    start_from: str | None = setting(None)
-    """Weights to start from: a .keras or .h5 file, or the id or the folder of a run; null: they are drawn."""
-    checkpoint: bool = setting(False, identity=False)
-    """Whether each epoch leaves a checkpoint, from which ``resume=RUN_ID`` goes on; the last two are kept."""
-    class_weights: list[float] | None = setting(None, ge=0, nonempty=True)
-    """How much an image of each class counts in the training loss, in label order; null: all alike."""
-    balance_classes: bool = setting(False)
-    """Whether an image counts the more the rarer its class is, so that all classes weigh alike in the training loss."""
-    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
-    plateau: PlateauConfig = field(default_factory=PlateauConfig)
-
-    def __post_init__(self) -> None:
-        """Takes YAML's unquoted on and off, which arrive as truth values, for what they were meant to be."""
-        spelled = {"True": "on", "False": "off"}
-        self.xla = spelled.get(str(self.xla), self.xla)
-        self.determinism = spelled.get(str(self.determinism), self.determinism)
-
-
-@dataclass(kw_only=True, slots=True)
-class EvaluationConfig:
-    """What is looked at on the test set."""
-
-    first_predictions: int = setting(10, ge=1, le=100)
-    """How many test images, from the first on, are drawn with predicted and actual label."""
-    mistakes: int = setting(24, ge=1, le=200)
-    """How many of the most confident mistakes are drawn."""
-    top_k: int = setting(5, ge=2)
-    """The label counts as found if it is among so many most probable classes; measured where there are more classes."""
-    calibration_bins: int = setting(15, ge=2, le=100)
-    """The bins of equal width that confidences are sorted into for the expected calibration error."""
-    metrics: list[str] = setting([])
-    """Further metrics of the test set, by their registered names."""
-
-
-@dataclass(kw_only=True, slots=True)
-class SweepConfig:
-    """What several runs of one command have in common."""
-
-    name: str | None = setting(None)
-    """The name of the sweep that this run belongs to, logged as the tag `sweep_id`; null: none."""
+# The whole
 
 
 @dataclass(kw_only=True, slots=True)
@@ -342,14 +282,18 @@ class RunConfig:
     sweep: SweepConfig = field(default_factory=SweepConfig)
     debug: DebugConfig = MISSING
 
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment that the run goes to."""
+        own = f"{self.name} debug" if self.debug.changes_result else self.name
+        return self.tracking.experiment or own
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (path, message) for each contradiction between sections."""
-        for name, watch in (("early_stopping", self.training.early_stopping), ("plateau", self.training.plateau)):
-            if watch.patience is None or not watch.monitor.endswith("/val") or self.dataset.validation_fraction:
-                continue
-            remedy = "Set dataset.validation_fraction=0.1, or watch loss/train"
-            message = f"{watch.monitor} needs validation images, and there are none. {remedy}"
-            yield f"training.{name}.monitor", message
+        for path, monitor in self.training.watched():
+            if monitor.endswith("/val") and not self.dataset.validation_fraction:
+                remedy = "Set dataset.validation_fraction=0.1, or watch loss/train"
+                yield f"training.{path}", f"{monitor} needs validation images, and there are none. {remedy}"
         if self.training.plateau.patience is not None and not self.schedule.constant:
             message = f"schedule={self.schedule.name} sets the learning rate at each step, and would undo it"
             yield "training.plateau.patience", f"{message}. Leave one of them out"
@@ -357,6 +301,9 @@ class RunConfig:
         if stopping.patience is not None and stopping.restore_best and getattr(self.optimizer, "use_ema", False):
             message = "the weights of the best epoch are those before averaging, and optimizer.use_ema would be lost"
             yield "training.early_stopping.restore_best", f"{message}. Set one of them to false"
+        if self.training.keep_best is not None and getattr(self.optimizer, "use_ema", False):
+            message = "the best epoch's weights would be those before averaging, which optimizer.use_ema is about"
+            yield "training.keep_best", f"{message}. Leave one of them out"
         if self.training.class_weights is not None and self.training.balance_classes:
             yield "training.class_weights", "training.balance_classes computes them. Leave one of them out"
         for name, message in self.schedule.training_problems(self.training.epochs):

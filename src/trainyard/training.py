@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainyard.batches import BatchMaker, plan_batches
+from trainyard.bestmodel import BestModel, build_best_keeper
 from trainyard.callbacks import LogEpoch, batch_listeners, build_early_stopping, build_epoch_watch, build_plateau
 from trainyard.checkpoint import CheckpointPlan, build_checkpointer
 from trainyard.engine import CompiledEngine
@@ -75,6 +76,7 @@ def train(
     seed: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoints: CheckpointPlan | None = None,
+    best: BestModel | None = None,
 ) -> TrainResult:
     """Compiles the model and trains it in place.
 
@@ -87,6 +89,7 @@ def train(
         seed: Gives the order of the images; None: that of the config.
         callbacks: Keras callbacks of your own.
         checkpoints: Where to write them, and which one to start from; None: neither.
+        best: Which epoch's model is kept beside the last one's; None: none is.
 
     Returns:
         What happened; of a training that goes on from a checkpoint, the whole of it.
@@ -118,6 +121,8 @@ def train(
     if checkpoints:
         circumstances = describe_circumstances(choice.engine.name, xla=choice.xla.on)
         told.append(build_checkpointer(told, history, checkpoints, circumstances, progress.detail))
+    if best:
+        told.append(build_best_keeper(best, history, progress.detail))
     choice.engine.run(plan, told, lambda *steps: progress.step(steps[0], plan.epochs, *steps[1:]))
     seconds = time.perf_counter() - began
     return TrainResult(

@@ -113,9 +113,13 @@ def print_result(result: RunResult) -> None:
             Text(f"  {title:9} " + " ".join(f"{label:>{w}}" for label, w in zip(labels, widths, strict=True)))
         )
     console.print()
+    if result.findings:
+        console.print(Text(result.findings))
+        console.print()
     lines = {
         "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",
         "time": f"{result.timings['total']:.1f} s, of which training {result.timings['train']:.1f} s",
+        **({"best": f"epoch {result.best_model.describe(result.training.history)}"} if result.best_model else {}),
         "files": os.path.relpath(result.folder),
         "run": f"{result.name}, {result.run_id or 'not tracked'}",
     }

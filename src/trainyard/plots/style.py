@@ -20,7 +20,7 @@ POINTS = 72
 """Typographic points per inch."""
 
 INK, SOFT, FAINT, PAPER = "#1f1f1f", "#666666", "#d4d4d4", "#f5f5f5"
-BLUE, VERMILLION = "#0072b2", "#d55e00"
+BLUE, SKY, VERMILLION = "#0072b2", "#56b4e9", "#d55e00"
 TITLE, TEXT, SMALL, TINY = 11.0, 9.0, 8.0, 5.5
 """Font sizes in points; below the last a number is not worth drawing."""
 

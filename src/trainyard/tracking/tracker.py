@@ -61,11 +61,10 @@ class Tracker:
 
         Where MLflow is imported already (in a notebook, in a sweep) that is done at once, else by another process.
         """
-        experiment = self._config.tracking.experiment or self._config.name
         here = "mlflow" in sys.modules or os.name == "nt"  # Windows hands no pipes on by number
         self._uri = uri
         self._writer = StoreWriter() if here else WorkerWriter()
-        self._writer.create(RunRequest(uri, experiment, self._config.notes, self.name, tags))
+        self._writer.create(RunRequest(uri, self._config.experiment, self._config.notes, self.name, tags))
         self.log_params(params)
         self.log_folder()
 

@@ -1,0 +1,81 @@
+"""Where the time of a training step goes.
+
+Before it: style, profiling. After it: artifacts, which has it drawn.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainyard.plots.style import (
+    BLUE,
+    CHARACTER,
+    FAINT,
+    INK,
+    LONGEST_NAME,
+    POINTS,
+    SKY,
+    SMALL,
+    SOFT,
+    TEXT,
+    VERMILLION,
+    make_figure,
+    save,
+    shorten,
+    write_headline,
+)
+from trainyard.profiling import StepProfile
+
+_COLOURS = {"forward": SKY, "backward": BLUE, "update": VERMILLION, "other": SOFT}
+_MOST_PARTS = 16
+_ROW = 0.3
+"""Inches."""
+
+
+def draw_profile(profile: StepProfile, path: Path) -> None:
+    """Draws the time of each part of a training step, forward and backward apart, the longest first.
+
+    Args:
+        profile: What the steps of an epoch took.
+        path: The PNG file to write.
+    """
+    parts = profile.by_part()
+    shown = dict(list(parts.items())[:_MOST_PARTS])
+    names = [shorten(part, LONGEST_NAME) for part in shown]
+    label_inches = max(map(len, names)) * CHARACTER * TEXT / POINTS + 0.2
+    height = _ROW * len(shown)
+    figure = make_figure(label_inches + 4.6, height + 1.3)
+    axes = figure.add_axes(
+        (label_inches / (label_inches + 4.6), 0.5 / (height + 1.3), 3.8 / (label_inches + 4.6), height / (height + 1.3))
+    )
+    microseconds = 1e6 / profile.steps
+    used = [phase for phase in _COLOURS if any(phase in phases for phases in shown.values())]
+    for row, phases in enumerate(shown.values()):
+        left = 0.0
+        for phase in used:
+            width = phases.get(phase, 0.0) * microseconds
+            axes.barh(row, width, left=left, height=0.62, color=_COLOURS[phase], edgecolor="white", linewidth=0.6)
+            left += width
+        share = sum(phases.values()) / profile.busy_seconds
+        axes.annotate(
+            f"{100 * share:.1f} %", (left, row), (4, 0), textcoords="offset points", size=SMALL, color=SOFT, va="center"
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("Microseconds a step, on all threads together", size=TEXT, color=INK)
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="x", labelsize=SMALL, labelcolor=SOFT, color=FAINT, length=3)
+    axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    handles = [axes.barh(0, 0, color=_COLOURS[phase], label=phase) for phase in used]
+    axes.legend(handles=handles, loc="lower right", fontsize=SMALL, frameon=False, labelcolor=INK)
+    busy = profile.busy_seconds / profile.seconds
+    hidden = f", the {len(shown)} longest of {len(parts)} parts" if len(parts) > len(shown) else ""
+    write_headline(
+        axes,
+        "Where the time of a training step goes",
+        f"{profile.seconds * microseconds:,.0f} microseconds pass a step, with {busy:.1f} threads busy{hidden}",
+    )
+    save(figure, path)

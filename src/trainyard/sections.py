@@ -1,0 +1,115 @@
+"""The sections of a config that are the same whatever is chosen: training, evaluation, sweeps.
+
+Before it: fields. After it: schema, which puts them beside the components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from trainyard.fields import setting
+
+MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
+
+
+@dataclass(kw_only=True, slots=True)
+class EarlyStoppingConfig:
+    """When training ends before its last epoch."""
+
+    patience: int | None = setting(None, ge=0)
+    """Epochs without improvement after which training stops; null: early stopping is off."""
+    monitor: str = setting("loss/val", choices=MONITORS)
+    """The metric watched: a loss must fall, an accuracy must rise."""
+    min_delta: float = setting(0.0, ge=0)
+    """The smallest change that counts as an improvement."""
+    restore_best: bool = setting(True)
+    """Whether the weights of the best epoch are put back at the end."""
+
+
+@dataclass(kw_only=True, slots=True)
+class PlateauConfig:
+    """When the learning rate is lowered, because nothing improves any more."""
+
+    patience: int | None = setting(None, ge=1)
+    """Epochs without improvement after which the learning rate is lowered; null: it is not."""
+    factor: float = setting(0.1, gt=0, lt=1)
+    """What it is multiplied by."""
+    monitor: str = setting("loss/val", choices=MONITORS)
+    """The metric watched: a loss must fall, an accuracy must rise."""
+    min_delta: float = setting(0.0001, ge=0)
+    """The smallest change that counts as an improvement."""
+    cooldown: int = setting(0, ge=0)
+    """Epochs after each lowering in which nothing is counted."""
+    min_learning_rate: float = setting(0.0, ge=0)
+    """It is not lowered below this."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainingConfig:
+    """How the model is trained."""
+
+    epochs: int = setting(10, ge=1)
+    """Passes over the training images."""
+    batch_size: int = setting(32, ge=1)
+    """Images per optimizer step; the last, shorter batch of an epoch is trained on too."""
+    engine: str = setting("auto", choices=("auto", "compiled", "fit"))
+    """What runs the epochs: one compiled program, or fit, Keras's own loop; auto: the program, where it can."""
+    xla: str = setting("auto", choices=("auto", "on", "off"))
+    """Whether XLA compiles the training; auto decides by the operations of the model and by the device."""
+    precision: str = setting("float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    """What is computed in; the mixed ones keep weights, loss and probabilities in float32."""
+    determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
+    """What the seed fixes: off, only the split; seeded, every draw; strict, the bits on any number of cores too."""
+    threads: int | None = setting(None, ge=1, identity=False)
+    """TensorFlow's threads within and across operations; null: as many as this process may use cores."""
+    start_from: str | None = setting(None)
+    """Weights to start from: a .keras or .h5 file, or the id or the folder of a run; null: they are drawn."""
+    checkpoint: bool = setting(False, identity=False)
+    """Whether each epoch leaves a checkpoint, from which ``resume=RUN_ID`` goes on; the last two are kept."""
+    keep_best: str | None = setting(None, choices=MONITORS, identity=False)
+    """A metric whose best epoch's model is kept beside the last one's, as best.keras; null: none is."""
+    class_weights: list[float] | None = setting(None, ge=0, nonempty=True)
+    """How much an image of each class counts in the training loss, in label order; null: all alike."""
+    balance_classes: bool = setting(False)
+    """Whether an image counts the more the rarer its class is, so that all classes weigh alike in the training loss."""
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    plateau: PlateauConfig = field(default_factory=PlateauConfig)
+
+    def __post_init__(self) -> None:
+        """Takes YAML's unquoted on and off, which arrive as truth values, for what they were meant to be."""
+        spelled = {"True": "on", "False": "off"}
+        self.xla = spelled.get(str(self.xla), self.xla)
+        self.determinism = spelled.get(str(self.determinism), self.determinism)
+
+    def watched(self) -> Iterator[tuple[str, str]]:
+        """Yields the fields that name a metric to watch, each by its path within the section and with that metric."""
+        for name, watch in (("early_stopping", self.early_stopping), ("plateau", self.plateau)):
+            if watch.patience is not None:
+                yield f"{name}.monitor", watch.monitor
+        if self.keep_best is not None:
+            yield "keep_best", self.keep_best
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluationConfig:
+    """What is looked at on the test set."""
+
+    first_predictions: int = setting(10, ge=1, le=100)
+    """How many test images, from the first on, are drawn with predicted and actual label."""
+    mistakes: int = setting(24, ge=1, le=200)
+    """How many of the most confident mistakes are drawn."""
+    top_k: int = setting(5, ge=2)
+    """The label counts as found if it is among so many most probable classes; measured where there are more classes."""
+    calibration_bins: int = setting(15, ge=2, le=100)
+    """The bins of equal width that confidences are sorted into for the expected calibration error."""
+    metrics: list[str] = setting([])
+    """Further metrics of the test set, by their registered names."""
+
+
+@dataclass(kw_only=True, slots=True)
+class SweepConfig:
+    """What several runs of one command have in common."""
+
+    name: str | None = setting(None)
+    """The name of the sweep that this run belongs to, logged as the tag `sweep_id`; null: none."""

@@ -1,0 +1,101 @@
+"""Runs that look for mistakes: a batch through every stage, a few images by heart, the time of a step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainyard import TrainingError, run_experiment
+from trainyard.compose import compose_config, dump_config, hash_config, load_config
+from trainyard.debug import PROFILE
+from trainyard.images import stratified_sample
+
+
+def test_one_batch_goes_through_every_stage(keras, tiny):
+    config = tiny("debug=one_batch", "dataset.limit=null", "dataset.validation_fraction=0.2", "training.epochs=30",
+                  "schedule=cosine", "schedule.warmup_epochs=10", "training.batch_size=50")  # fmt: skip
+    result = run_experiment(config)
+    sizes = [len(split) for split in (result.dataset.train, result.dataset.validation, result.dataset.test)]
+    assert sizes == [50, 50, 50]
+    assert len(result.training.history) == 1
+    assert result.training.history[0]["learning_rate/value"] == 1e-4  # the first step of a warm-up of ten epochs
+    assert "every stage works" in result.findings
+    for file in ("model.h5", "report.html", "confusion_matrix.png", "evaluation/metrics.json"):
+        assert (result.folder / file).is_file()
+
+
+def test_a_debug_run_stays_out_of_the_experiment_of_real_ones(keras, tiny):
+    from trainyard.tracking.store import connect
+
+    assert tiny().experiment == "tiny"
+    assert tiny("debug=overfit", "tracking.experiment=mine").experiment == "mine"
+    assert hash_config(tiny("debug=one_batch")) != hash_config(tiny())
+    result = run_experiment(tiny("debug=one_batch"))
+    client = connect(result.tracking_uri)
+    assert client.get_experiment(result.experiment_id).name == "tiny debug"
+    run = client.get_run(result.run_id)
+    assert (run.info.status, run.data.params["debug.name"]) == ("FINISHED", "one_batch")
+
+
+def test_a_sound_model_knows_a_few_images_by_heart(keras, tiny):
+    config = tiny("debug=overfit", "debug.images=20", "augmentation=shift_rotate", "training.early_stopping.patience=0",
+                  "dataset.validation_fraction=0.1", "schedule=exponential", "tracking=off")  # fmt: skip
+    result = run_experiment(config)
+    assert len(result.dataset.train) == len(result.dataset.test) == 20
+    np.testing.assert_array_equal(result.dataset.train.images, result.dataset.test.images)
+    assert result.evaluation.accuracy == 1
+    assert 2 < len(result.training.history) < 200
+    assert result.training.history[-1]["accuracy/val"] == 1
+    assert f"by heart after {len(result.training.history)} epochs" in result.findings
+    rates = {metrics["learning_rate/value"] for metrics in result.training.history}
+    assert rates == {0.001}
+    assert load_config(result.folder / "config.yaml") == config  # logged as it was written
+
+
+def test_what_can_not_learn_by_heart_fails_with_all_its_files(keras, tiny):
+    from trainyard.tracking.store import connect
+
+    config = tiny("debug=overfit", "debug.epochs=3", "optimizer.learning_rate=1e-9")
+    with pytest.raises(TrainingError, match=r"expected all of 64 images .* after 3 epochs. Look at optimizer") as told:
+        run_experiment(config, folder="outputs/overfit")
+    client = connect("sqlite:///mlflow.db")
+    experiment = client.get_experiment_by_name("tiny debug")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == f"TrainingError: {told.value}"
+    assert {"learning_curves.png", "report.html"} <= {item.path for item in client.list_artifacts(run.info.run_id)}
+
+
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+def test_a_profile_tells_what_a_step_takes(keras, tiny, engine):
+    config = tiny("debug=profile", "debug.steps=4", f"training.engine={engine}", "tracking=off", "training.epochs=1",
+                  "dataset.validation_fraction=0.2")  # fmt: skip
+    result = run_experiment(config)
+    assert len(result.dataset.train) == 4 * 32
+    assert len(result.training.history) == 2
+    assert "hidden_1" in result.findings
+    assert "optimizer" in result.findings
+    names = {path.name for path in (result.folder / PROFILE).iterdir()}
+    assert names == {"operations.json", "trace.json.gz", "profile.png", "plugins"}
+    assert "Where the time of a training step goes" in (result.folder / "report.html").read_text()
+
+
+def test_a_profile_of_less_than_a_batch_takes_what_there_is():
+    config = compose_config(["debug=profile", "training.batch_size=64"])
+    from trainyard.datasets import load_dataset
+
+    dataset = load_dataset(config.dataset, 0, progress=False)
+    few = config.debug.cut(dataset, 5000, 0)
+    assert len(few.train) == len(dataset.train)
+    assert len(config.debug.cut(dataset, 64, 0).train) == len(dataset.train) // 64 * 64
+
+
+def test_the_same_seed_draws_the_same_images():
+    labels = np.repeat(np.arange(4, dtype=np.uint8), 25)
+    first, again, other = (stratified_sample(labels, 20, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_fields_of_a_debug_mode_are_in_the_config():
+    assert "images: 7" in dump_config(compose_config(["debug=overfit", "debug.images=7"]))
