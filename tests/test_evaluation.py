@@ -38,6 +38,12 @@ def test_metrics_have_the_names_they_are_logged_by():
     assert len(metrics) == 6 + 3 * 3
 
 
+def test_class_names_that_mlflow_would_make_one_stay_two():
+    metrics = score(PROBABILITIES, ACTUAL, DataSpec((2, 2), ("C+", "C#", "a/b"), 255)).metrics()
+    names = [name for name in metrics if name.startswith("f1_by_class/")]
+    assert names == ["f1_by_class/C_ 0", "f1_by_class/C_ 1", "f1_by_class/a_b"]
+
+
 def test_the_report_has_the_published_layout():
     lines = score(PROBABILITIES, ACTUAL, SPEC).report.splitlines()
     assert lines[0].split() == ["precision", "recall", "f1-score", "support"]

@@ -8,6 +8,8 @@ Before it: images, calibration. After it: plots and report, which draw it, and r
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,11 +104,20 @@ class EvalResult:
         if self.roc_auc is not None:
             metrics["roc_auc/test"] = self.roc_auc
         metrics |= {f"{name}/test": value for name, value in self.further.items()}
-        for scores in self.per_class:
+        names = _metric_names([scores.name for scores in self.per_class])
+        for name, scores in zip(names, self.per_class, strict=True):
             for quantity in ("f1", "precision", "recall"):
-                name = scores.name.replace("/", "_")  # a slash would make a section of its own in MLflow
                 metrics[f"{quantity}_by_class/{name}"] = getattr(scores, quantity)
         return metrics
+
+
+def _metric_names(class_names: Sequence[str]) -> list[str]:
+    """Returns class names as MLflow takes them in the names of metrics; where two become one, with their labels.
+
+    A slash would be taken, and would make a section of its own in MLflow.
+    """
+    names = [re.sub(r"[^\w\-. ]|\.\.", "_", name) for name in class_names]
+    return [f"{name} {label}" if names.count(name) > 1 else name for label, name in enumerate(names)]
 
 
 def evaluate(model: keras.Model, split: Split, spec: DataSpec, config: EvaluationConfig | None = None) -> EvalResult:

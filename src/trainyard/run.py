@@ -67,7 +67,6 @@ def run_experiment(
         >>> print(result.evaluation.report)  # doctest: +SKIP
     """
     validate(config)
-    trained = config.debug.adjust(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
     clock = StageClock(progress := progress or Progress())
     earlier, start = load_earlier(config, uri), find_start_model(config.training.start_from, uri)
@@ -94,6 +93,7 @@ def run_experiment(
             model = _build_model(config, dataset.spec, None if earlier else start, progress)
             artifacts.write_summary(folder, model)
             run.log_params(facts.model_params(model))
+            run.set_tags({"initial_weights_digest": provenance.digest_weights(model)})
 
         with clock.stage("train"):
             checkpoints = plan_checkpoints(config, dataset, folder, seed, earlier)
@@ -103,7 +103,7 @@ def run_experiment(
             training = train(
                 model,
                 dataset,
-                trained,
+                config.debug.adjust(config),
                 progress,
                 lambda epoch, metrics: run.log_metrics(metrics, epoch),
                 seed=seed,

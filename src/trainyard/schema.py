@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 RESERVED_TAGS = (
-    "config_hash", "dataset_digest", "weights_digest", "engine", "xla", "seed", "drawn_seed", "threads", "determinism",
-    "resumed_from", "started_from", "best_epoch", "sweep_id", "best_run_id", "host", "pid", "started", "command",
-    "error",
+    "config_hash", "dataset_digest", "initial_weights_digest", "weights_digest", "engine", "xla", "seed", "drawn_seed",
+    "threads", "determinism", "resumed_from", "started_from", "best_epoch", "sweep_id", "best_run_id", "host", "pid",
+    "started", "command", "error",
 )  # fmt: skip
 """Tags that Trainyard sets; beside them all that begin with ``trainyard.``, ``mlflow.`` and ``git.``."""
 
