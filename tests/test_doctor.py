@@ -103,7 +103,7 @@ def orphan_tags():
 
 
 def _running(client, tags, experiment="0"):
-    return client.create_run(experiment, tags=tags).info.run_id
+    return client.create_run(experiment, tags=tags | {"trainyard.version": "0.1.0"}).info.run_id
 
 
 def test_a_store_that_is_not_there_is_well_and_is_not_made(tmp_path):
@@ -118,11 +118,11 @@ def test_a_run_whose_process_was_killed_is_closed_on_demand_only(store, orphan_t
     orphan = _running(store, orphan_tags, store.create_experiment("another"))
     before = _listing(Path.cwd())
     finding = _wrong(check_store())
-    assert finding.found == f"1 say RUNNING, and the process is gone: {orphan} (pid {orphan_tags['pid']})"
+    assert finding.found == f"1 run left RUNNING by a process that is gone: {orphan} (pid {orphan_tags['pid']})"
     assert _listing(Path.cwd()) == before
     code, said = _run_doctor("--fix")
     assert f"fixed  run {orphan} is KILLED now" in said
-    assert "none says RUNNING" in said
+    assert "none is left RUNNING" in said
     assert code == 0, said
     run = store.get_run(orphan)
     assert (run.info.status, run.data.tags["error"]) == ("KILLED", DIED)
@@ -134,13 +134,13 @@ def test_live_runs_those_of_other_hosts_and_of_other_programs_are_left_alone(sto
         runs = [
             _running(store, live),
             _running(store, provenance.describe_process() | {"host": "elsewhere"}),
-            _running(store, {}),
+            store.create_run("0", tags=live | {"pid": "999999999"}).info.run_id,
         ]
         findings = list(check_store())
         assert _signs(findings) == [("ok", "store"), ("note", "runs"), ("note", "runs"), ("ok", "runs")]
         assert f"on another host: {runs[1]} (host elsewhere)" in findings[1].found
-        assert "1 say RUNNING that Trainyard did not start" in findings[2].found
-        assert findings[3].found == f"1 going on: {runs[0]} (pid {process.pid})"
+        assert "1 run RUNNING that Trainyard did not start" in findings[2].found
+        assert findings[3].found == f"1 run going on: {runs[0]} (pid {process.pid})"
         _run_doctor("--fix")
     finally:
         process.kill()
@@ -185,7 +185,7 @@ def test_the_store_is_counted(store):
     store.set_terminated(run)
     store.delete_run(_running(store, {}))
     found = next(iter(check_store())).found
-    assert found.startswith(f"{Path('mlflow.db').absolute()}: 1 runs in 1 experiments, ")
+    assert found.startswith(f"{Path('mlflow.db').absolute()}: 1 run in 1 experiment, ")
 
 
 def test_the_wanted_schema_is_the_one_that_mlflow_wants():
@@ -243,6 +243,30 @@ def test_a_damaged_store_is_told(store, damage):
     assert file.read_bytes() == content
 
 
+def test_a_write_that_was_broken_off_is_taken_back_and_then_orphans_are_found(store, orphan_tags):
+    orphan = _running(store, orphan_tags)
+    store._tracking_client.store.engine.dispose()
+    program = (
+        "import os, sqlite3\n"
+        "connection = sqlite3.connect('mlflow.db', isolation_level=None)\n"
+        "for line in ('PRAGMA cache_size=1', 'BEGIN', 'CREATE TABLE half (done)'):\n"
+        "    connection.execute(line)\n"
+        "for number in range(3000):\n"
+        "    connection.execute('INSERT INTO half VALUES (?)', ('text' * 100,))\n"
+        "os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=False)
+    before = _listing(Path.cwd())
+    assert Path("mlflow.db-journal").exists()
+    finding = _only(check_store())
+    assert (finding.sign, "a write was broken off" in finding.found) == (Sign.NOTE, True)
+    assert _listing(Path.cwd()) == before
+    code, said = _run_doctor("--fix")
+    assert [line[:6] for line in said.splitlines()[:2]] == ["fixed "] * 2
+    assert f"run {orphan} is KILLED now" in said
+    assert code == 0, said
+
+
 def test_an_empty_file_gets_its_tables_from_the_first_run():
     Path("mlflow.db").touch()
     assert "the first run makes them" in _only(check_store()).found
@@ -257,7 +281,7 @@ def test_a_dead_server_is_told_at_once_and_without_the_password(monkeypatch):
     start = time.monotonic()
     finding = _wrong(check_store())
     assert time.monotonic() - start < 5
-    assert f"http://***@127.0.0.1:{port} does not answer: " in finding.found
+    assert f"http://***@127.0.0.1:{port} can't be used: " in finding.found
     assert "refused" in finding.found
     assert "secret" not in finding.found + finding.remedy
 
@@ -266,10 +290,10 @@ def test_a_silent_server_is_waited_for_a_while_only(monkeypatch):
     monkeypatch.setattr("trainyard.tracking.health.ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert "does not answer: " in _wrong(check_store()).found
+        assert "can't be used: " in _wrong(check_store()).found
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://ann:secret@127.0.0.1:1/runs")
         finding = _wrong(check_store())
-    assert finding.found == "postgresql://***@127.0.0.1:1/runs does not answer: [Errno 111] Connection refused"
+    assert finding.found == "postgresql://***@127.0.0.1:1/runs can't be used: [Errno 111] Connection refused"
 
 
 def test_the_runs_of_a_server_are_found_page_by_page(monkeypatch, store, orphan_tags, mlflow_address):
@@ -458,7 +482,7 @@ def test_a_damaged_file_in_the_cache_is_removed_on_demand(cached_mnist, tmp_path
     assert code == 1
     assert "-> trainyard doctor --fix removes it" in said
     code, said = _run_doctor("--fix")
-    assert f"fixed  {labels} is removed" in said
+    assert f"fixed  removed: {labels}" in said
     assert code == 0
     assert {*before} - {*_listing(tmp_path)} == {labels}
 
@@ -493,8 +517,8 @@ def test_a_changed_program_is_removed_on_demand_and_an_unsealed_one_stays():
     assert _only(check_programs()).sign is Sign.OK
     (folder / "changed.pb").write_bytes(b"machine c0de")
     finding = _wrong(check_programs())
-    assert f"1 differ from their digests, as {folder / 'changed.pb'}" in finding.found
-    assert list(finding.mend()) == ["1 compiled programs are removed"]
+    assert f"1 compiled program changed on disk, as {folder / 'changed.pb'}" in finding.found
+    assert list(finding.mend()) == ["removed: 1 compiled program"]
     assert sorted(path.name for path in folder.iterdir()) == ["going_on.pb", "whole.pb", "whole.sha256"]
 
 

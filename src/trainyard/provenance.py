@@ -151,7 +151,7 @@ def is_alive(pid: str, started: str) -> bool:
         started: When it started; one with its number that took over from it started later.
 
     Returns:
-        False only where that is certain: a process that this user may not look at is taken for the one.
+        False where it is gone. A process that this user may not look at is taken for the one.
     """
     try:
         process = psutil.Process(int(pid))
@@ -173,9 +173,9 @@ def _is_hidden(pid: int) -> bool:
         os.kill(pid, 0)
     except PermissionError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
-    return False  # one of our own is seen, so it is a thread
+    return False  # a process that may be signalled would have been seen: this is a thread
 
 
 def user_name() -> str:

@@ -14,6 +14,9 @@ from trainyard.doctor.finding import FIX
 
 _STYLES = {Sign.WRONG: "bold red", Sign.NOTE: "yellow", Sign.OK: "green"}
 _SIGN_WIDTH, _CHECK_WIDTH = 7, 13
+_OUTCOMES = {"fixed": True, "not_fixed": False}
+_ROUNDS = 3
+"""How often to look again: what is mended first may bring more to light, as a store that can be read again."""
 
 
 def doctor_command(*, fix: bool, as_json: bool) -> int:
@@ -28,17 +31,20 @@ def doctor_command(*, fix: bool, as_json: bool) -> int:
     """
     console = Console(soft_wrap=True, highlight=False, quiet=as_json)
     findings = examine()
-    fixed: list[str] = []
-    not_fixed: list[str] = []
-    if fix and any(finding.mend for finding in findings):
-        for mended, line in mend(findings):
-            (fixed if mended else not_fixed).append(line)
-            sign = Text("fixed  ", style="bold green") if mended else Text("failed ", style="bold red")
-            console.print(sign + Text(line))
-        console.print()
+    done: dict[str, bool] = {}
+    for _ in range(_ROUNDS if fix else 0):
+        news = {line: mended for mended, line in mend(findings) if line not in done}
+        for line, mended in news.items():
+            console.print((Text("fixed  ", "bold green") if mended else Text("failed ", "bold red")) + Text(line))
+        done |= news
         findings = examine()
+        if not any(news.values()):
+            break
+    if done:
+        console.print()
     if as_json:
-        typer.echo(json.dumps(_as_data(findings) | {"fixed": fixed, "not_fixed": not_fixed}, indent=2))
+        told = {name: [line for line in done if done[line] is mended] for name, mended in _OUTCOMES.items()}
+        typer.echo(json.dumps(_as_data(findings) | told, indent=2))
     else:
         _print(console, findings)
     return int(_count(findings, Sign.WRONG) > 0)

@@ -19,7 +19,7 @@ from trainyard import xla_cache
 from trainyard.checkpoint import CHECKPOINTS
 from trainyard.datasets import PublishedSet
 from trainyard.datasets.published import DATA_VARIABLE
-from trainyard.doctor.finding import FIX, Finding, note, ok, wrong
+from trainyard.doctor.finding import FIX, Finding, count, note, ok, wrong
 from trainyard.errors import DatasetError
 from trainyard.registry import components
 
@@ -57,31 +57,28 @@ def check_data() -> Iterator[Finding]:
 
 
 def _check_cache(config: PublishedSet) -> Iterator[Finding]:
-    damaged = dict(config.damaged_in_cache())
-    if not damaged:
-        return
-    found = f"damaged in the cache: {'; '.join(map(str, damaged.values()))}"
-    if config.cache.is_symlink():  # what it points to may be a user's
-        yield wrong("data", found, f"replace or remove it: ls -l {config.cache}/")
-        return
-    again = f"a run or trainyard data fetch {config.name} then downloads it again"
-    yield wrong("data", found, f"{FIX} removes it; {again}", partial(_remove, list(damaged)))
+    for path, error in config.damaged_in_cache():
+        if config.cache.is_symlink():  # what it points to may be a user's
+            yield wrong("data", f"damaged: {error}", f"replace or remove it: ls -l {path}")
+        else:
+            again = f"a run or trainyard data fetch {config.name} then downloads it again"
+            yield wrong("data", f"damaged: {error}", f"{FIX} removes it; {again}", partial(_remove, [path]))
 
 
 def check_programs() -> Iterator[Finding]:
     """Holds the programs that XLA compiled against their digests."""
     programs = xla_cache.cached_programs()
     changed = [program for program in programs if xla_cache.is_changed(program)]
-    found = f"{len(programs)} compiled programs, {_megabytes(programs)}, in {xla_cache.cache_root()}"
     if changed:
         yield wrong(
             "programs",
-            f"{found}; {len(changed)} differ from their digests, as {changed[0]}",
-            f"{FIX} removes these; a run would leave them out too",
+            f"{count(len(changed), 'compiled program')} changed on disk, as {changed[0]}",
+            f"{FIX} removes what changed; a run would not use it either",
             partial(_drop, changed),
         )
     else:
-        yield ok("programs", found)
+        kept = f"{count(len(programs), 'compiled program')}, {_megabytes(programs)}"
+        yield ok("programs", f"{kept}, in {xla_cache.cache_root()}")
 
 
 def check_leftovers() -> Iterator[Finding]:
@@ -91,12 +88,10 @@ def check_leftovers() -> Iterator[Finding]:
     unfinished = [path for pattern in _UNFINISHED for path in Path.cwd().glob(pattern)]
     left = sorted(path for path in (*downloads, *unfinished) if _is_left(path))
     if left:
-        found = (
-            f"{len(left)} unfinished files of downloads and runs that were broken off, {_megabytes(left)}, as {left[0]}"
-        )
-        yield note("leftovers", found, f"{FIX} removes them", partial(_remove, left))
+        found = f"{count(len(left), 'unfinished file')} of what was broken off, {_megabytes(left)}, as {left[0]}"
+        yield note("leftovers", found, f"{FIX} removes what is a day old", partial(_remove, left))
     else:
-        yield ok("leftovers", "no unfinished files of downloads and runs that were broken off")
+        yield ok("leftovers", "no unfinished files of downloads and runs that were broken off a day ago")
 
 
 def _published_sets() -> list[PublishedSet]:
@@ -112,7 +107,10 @@ def _megabytes(paths: Sequence[Path]) -> str:
 
 
 def _is_left(path: Path) -> bool:
-    latest = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
+    try:
+        latest = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
+    except FileNotFoundError:  # it was finished just now
+        return False
     return time.time() - latest > LEFT_SECONDS
 
 
@@ -122,10 +120,10 @@ def _remove(paths: Sequence[Path]) -> Iterator[str]:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-        yield f"{path} is removed"
+        yield f"removed: {path}"
 
 
 def _drop(programs: Sequence[Path]) -> Iterator[str]:
     for program in programs:
         xla_cache.drop_program(program)
-    yield f"{len(programs)} compiled programs are removed"
+    yield f"removed: {count(len(programs), 'compiled program')}"

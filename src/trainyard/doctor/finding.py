@@ -54,3 +54,8 @@ def note(check: str, found: str, remedy: str = "", mend: Callable[[], Iterable[s
 def wrong(check: str, found: str, remedy: str, mend: Callable[[], Iterable[str]] | None = None) -> Finding:
     """Returns a finding that something does not work, or will not."""
     return Finding(Sign.WRONG, check, found, remedy, mend)
+
+
+def count(number: int, noun: str) -> str:
+    """Returns a number with its noun: ``'1 run'``, ``'2 runs'``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

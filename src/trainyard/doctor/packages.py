@@ -60,7 +60,7 @@ def check_plugins() -> Iterator[Finding]:
         load_plugins()
     except ConfigError as error:
         found, _, remedy = str(error).partition(" Mend it")
-        yield wrong("plugins", found, f"mend it{remedy}" if remedy else "choose another name in the plugin")
+        yield wrong("plugins", found.rstrip("."), f"mend it{remedy}" if remedy else "choose another name in the plugin")
         return
     registered: dict[str, object] = {}
     for group in COMPONENT_GROUPS:

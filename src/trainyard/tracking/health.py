@@ -31,13 +31,15 @@ ANSWER_SECONDS = 5
 """How long a store may take to answer at all."""
 CHECK_SECONDS = 2.0
 """How long a sqlite file is searched for damage; a file of some gigabytes would take minutes."""
+ORIGIN_TAGS = ("trainyard.version", "host", "pid", "started")
+"""The tags that tell that a run is one of Trainyard's, and which process it ran in."""
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _PAGE = 1000
 _STEPS = 10_000
 """After how many instructions sqlite asks whether to go on."""
 
-State = Literal["sound", "empty", "older", "newer", "damaged"]
+State = Literal["sound", "empty", "older", "newer", "interrupted", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,13 @@ class StoreHealth:
 
     Attributes:
         state: Of a database, "empty" where it has no tables yet, "older" or "newer" where the installed MLflow wants
-            others. Whatever is not "sound" has not been counted.
+            others; of a sqlite file, "interrupted" where a write was broken off that has yet to be taken back. Only
+            what is "sound" has been counted.
         damage: What sqlite found to be wrong with a damaged file.
         searched: False of a sqlite file that took too long to search for damage.
         experiments: How many there are.
         runs: How many there are; None of a server, which would have to list them all.
-        running: The runs that say RUNNING, with at least the tags that name their process.
+        running: The runs that say RUNNING, with at least their `ORIGIN_TAGS`.
     """
 
     state: State
@@ -106,9 +109,14 @@ def _all(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
 def _examine_database(uri: str) -> StoreHealth:
     import sqlalchemy as sa
 
-    file, searched = sqlite_path(uri), True
-    if file:
-        damage, searched = _search_for_damage(file)
+    searched = True
+    if file := sqlite_path(uri):
+        try:
+            damage, searched = _search_for_damage(file)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            return StoreHealth("interrupted")
         if damage:
             return StoreHealth("damaged", damage=damage)
     with contextlib.closing(_engine(uri).connect()) as connection:
@@ -127,6 +135,13 @@ def _examine_database(uri: str) -> StoreHealth:
         return StoreHealth(
             "sound", searched=searched, experiments=experiments or 0, runs=runs, running=_running_in(connection)
         )
+
+
+def take_back_interrupted_write(uri: str) -> None:
+    """Has sqlite restore a file to the state before a write that was broken off, as whoever writes next would."""
+    if file := sqlite_path(uri):
+        with contextlib.closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
 
 
 def _search_for_damage(file: Path) -> tuple[str, bool]:
@@ -150,7 +165,7 @@ def _read_only(file: Path) -> sqlite3.Connection:
 
 
 def _engine(uri: str) -> Engine:
-    """Returns an engine for a database; which of a sqlite file only reads, and for another something listens."""
+    """Returns an engine that only reads, of a sqlite file; of another database where something listens."""
     import sqlalchemy as sa
 
     if file := sqlite_path(uri):
@@ -181,18 +196,18 @@ def _schema_revisions() -> tuple[set[str], str]:
 
 
 def _running_in(connection: Connection) -> tuple[LoggedRun, ...]:
-    """Returns the runs of a database that say RUNNING, with the tags that name their process."""
+    """Returns the runs of a database that say RUNNING, with those of their `ORIGIN_TAGS` that they have."""
     import sqlalchemy as sa
 
     runs = sa.table("runs", *map(sa.column, ("run_uuid", "status", "lifecycle_stage")))
     tags = sa.table("tags", *map(sa.column, ("run_uuid", "key", "value")))
-    of_process = sa.and_(tags.c.run_uuid == runs.c.run_uuid, tags.c.key.in_(("host", "pid", "started")))
+    told = sa.and_(tags.c.run_uuid == runs.c.run_uuid, tags.c.key.in_(ORIGIN_TAGS))
     query = (
         sa.select(runs.c.run_uuid, tags.c.key, tags.c.value)
-        .select_from(runs.outerjoin(tags, of_process))
+        .select_from(runs.outerjoin(tags, told))
         .where(runs.c.status == "RUNNING", runs.c.lifecycle_stage == "active")
     )
     found: dict[str, dict[str, str]] = {}
     for run_id, key, value in connection.execute(query):
         found.setdefault(run_id, {}).update({key: value} if key else {})
-    return tuple(LoggedRun(run_id, "RUNNING", told) for run_id, told in found.items())
+    return tuple(LoggedRun(run_id, "RUNNING", of_run) for run_id, of_run in found.items())
