@@ -148,14 +148,34 @@ def is_alive(pid: str, started: str) -> bool:
 
     Args:
         pid: Its number, which another process may have by now.
-        started: When it started, which that one has not.
+        started: When it started; one with its number that took over from it started later.
+
+    Returns:
+        False where it is gone. A process that this user may not look at is taken for the one.
     """
     try:
         process = psutil.Process(int(pid))
         then = datetime.fromisoformat(started).timestamp()
-        return abs(process.create_time() - then) < _CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE
-    except (ValueError, psutil.Error):
+        return process.create_time() - then < _CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return _is_hidden(int(pid))
+    except ValueError:
         return False
+
+
+def _is_hidden(pid: int) -> bool:
+    """Tells whether there is a process that only its owner may see, as where /proc is mounted with hidepid."""
+    if os.name == "nt":  # where this would be the end of the process
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False  # a process that may be signalled would have been seen: this is a thread
 
 
 def user_name() -> str:

@@ -74,7 +74,7 @@ def find_folder(reference: str, uri: str | None, setting: str = "resume") -> Pat
         run = find_run(uri, reference)
     except TrackingError as error:
         raise ConfigError(f"{setting}: {error}") from error
-    if run.status == "RUNNING" and _is_here(run) and _is_alive(run):
+    if run.status == "RUNNING" and is_here(run) and _is_alive(run):
         raise ConfigError(
             f"{setting}: the run {reference} still runs, as process {run.tags['pid']}. Wait for it, or stop it"
         )
@@ -87,16 +87,21 @@ def find_folder(reference: str, uri: str | None, setting: str = "resume") -> Pat
     return folder
 
 
-def close_orphan(reference: str, uri: str | None) -> None:
-    """Marks the run as KILLED if it says RUNNING and the process that it ran in, on this host, is gone."""
-    if uri is None or Path(reference).is_dir():
-        return
-    run = find_run(uri, reference)
-    if run.status == "RUNNING" and _is_here(run) and not _is_alive(run):
-        mark_killed(uri, reference)
+def close_orphan(reference: str, uri: str | None) -> bool:
+    """Marks the run as KILLED if it is an orphan, and returns whether it was."""
+    if uri is None or Path(reference).is_dir() or not is_orphan(find_run(uri, reference)):
+        return False
+    mark_killed(uri, reference)
+    return True
 
 
-def _is_here(run: LoggedRun) -> bool:
+def is_orphan(run: LoggedRun) -> bool:
+    """Tells whether a run says RUNNING and the process that it ran in, on this host, is gone."""
+    return run.status == "RUNNING" and is_here(run) and not _is_alive(run)
+
+
+def is_here(run: LoggedRun) -> bool:
+    """Tells whether a run was started on this host, the only one whose processes can be looked at."""
     return run.tags.get("host") == socket.gethostname()
 
 

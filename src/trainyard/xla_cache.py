@@ -61,9 +61,32 @@ def clear_cache() -> bool:
     programs = _programs(_active_folder())
     with contextlib.suppress(OSError):
         for program in programs:
-            _seal(program).unlink(missing_ok=True)
-            program.unlink(missing_ok=True)
+            drop_program(program)
     return bool(programs)
+
+
+def cache_root() -> Path:
+    """Returns the folder of all that is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trainyard" / "xla"
+
+
+def cached_programs() -> list[Path]:
+    """Returns all programs that are kept, for whatever machine, versions and threads, in no order."""
+    return list(cache_root().glob("*/*.pb"))
+
+
+def is_changed(program: Path) -> bool:
+    """Tells whether a program differs from its digest. One without is of a run that goes on, or was broken off."""
+    try:
+        return _seal(program).read_text() != _digest(program)
+    except FileNotFoundError:
+        return False
+
+
+def drop_program(program: Path) -> None:
+    """Removes a program with its digest."""
+    program.unlink(missing_ok=True)
+    _seal(program).unlink(missing_ok=True)
 
 
 def _try_to_write(folder: Path) -> None:
@@ -74,9 +97,8 @@ def _try_to_write(folder: Path) -> None:
 
 
 def _folder(threads: int) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parts = (version("tensorflow"), platform.platform(), _processor(), os.environ.get("XLA_FLAGS", ""), str(threads))
-    return root / "trainyard" / "xla" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return cache_root() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _processor() -> str:
@@ -113,5 +135,4 @@ def _drop_unfit(folder: Path) -> None:
     for place, program in enumerate(programs):
         seal = _seal(program)
         if place >= KEPT_PROGRAMS or not seal.exists() or seal.read_text() != _digest(program):
-            program.unlink(missing_ok=True)
-            seal.unlink(missing_ok=True)
+            drop_program(program)

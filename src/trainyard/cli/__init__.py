@@ -153,3 +153,16 @@ def data_verify(names: Names = None) -> None:
 
     with _exit_codes():
         verify_data(names or [])
+
+
+@app.command()
+def doctor(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended; else nothing is changed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Look for what is wrong on this machine, in its caches and in the store, and say how to mend it."""
+    from trainyard.cli.doctor import doctor_command
+
+    with _exit_codes():
+        raise typer.Exit(doctor_command(fix=fix, as_json=as_json))

@@ -127,6 +127,16 @@ class PublishedSet(DatasetConfig):
         """
         return [self._read_or_download(file, progress) for file in self.files], self.cache
 
+    def damaged_in_cache(self) -> Iterator[tuple[Path, DatasetError]]:
+        """Yields each downloaded file that is no longer what was published, with what is wrong with it."""
+        for file in self.files:
+            path = self.cache / f"{file.name}.gz"
+            if path.is_file():
+                try:
+                    read_idx(path, file)
+                except DatasetError as error:
+                    yield path, error
+
     def _read(self, place: Path, *, itself: bool = True) -> tuple[Arrays, Path] | None:
         """Reads the set from a file, a folder (`itself`) or its folders in there, or returns None where it is not."""
         if place.is_file():

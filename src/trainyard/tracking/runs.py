@@ -1,6 +1,6 @@
 """Runs that are in a store already: found by their id, and closed where their process died without doing so.
 
-Before it: store. After it: resume, which goes on from an interrupted run.
+Before it: store. After it: worker; resume, which goes on from an interrupted run; health.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from trainyard.errors import TrackingError
 from trainyard.tracking.store import connect, tracking_errors
 from trainyard.uris import without_credentials
+
+DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
+"""The tag `error` of a run that says RUNNING when its process is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ def find_run(uri: str, run_id: str) -> LoggedRun:
 
 
 def mark_killed(uri: str, run_id: str) -> None:
-    """Closes a run whose process is gone, as KILLED."""
+    """Closes a run whose process is gone, as KILLED, with the reason in the tag `error`."""
     with tracking_errors(uri):
-        connect(uri).set_terminated(run_id, "KILLED")
+        client = connect(uri)
+        client.set_tag(run_id, "error", DIED)
+        client.set_terminated(run_id, "KILLED")

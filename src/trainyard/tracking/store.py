@@ -51,7 +51,7 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
         client = connect(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            location = None if uri.startswith("http") else _artifact_location(uri, experiment)
+            location = None if uri.startswith("http") else (artifact_folder(uri) / experiment).absolute().as_uri()
             return client, client.create_experiment(experiment, location, experiment_tags(experiment, notes))
     if found.lifecycle_stage != "active":
         raise TrackingError(
@@ -128,7 +128,7 @@ def _first_contact(uri: str) -> Iterator[None]:
         ) from error
 
 
-def _artifact_location(uri: str, experiment: str) -> str:
+def artifact_folder(uri: str) -> Path:
     """Returns where artifacts go when no server keeps them: beside the sqlite file, else in the working directory."""
     file = sqlite_path(uri)
-    return ((file.parent if file else Path.cwd()) / "mlartifacts" / experiment).absolute().as_uri()
+    return (file.parent if file else Path.cwd()) / "mlartifacts"

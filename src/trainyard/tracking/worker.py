@@ -6,7 +6,7 @@ closes, and the run is marked KILLED instead of staying RUNNING for ever.
 The run's process puts requests into a queue, from which a thread sends them as pickles; another thread receives how the
 worker stands. A signal, which Python raises in the main thread only, can so never cut a message in two.
 
-Before it: writer. After it: tracker.
+Before it: runs, writer. After it: tracker.
 """
 
 from __future__ import annotations
@@ -29,11 +29,9 @@ from trainyard.collector import collector_paused
 from trainyard.errors import TrackingError
 from trainyard.interrupts import ignore_signals
 from trainyard.tracking import operations
+from trainyard.tracking.runs import DIED
 from trainyard.tracking.writer import Operation, RunRequest, Standing, StoreWriter
 from trainyard.uris import without_credentials
-
-DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
-"""The tag `error` of a run whose process was gone when its pipe closed."""
 
 _NEEDED_LATER = ("mlflow.models", "mlflow.pyfunc")
 _SENDING_SECONDS = 2.0
