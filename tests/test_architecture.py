@@ -17,14 +17,15 @@ ORDER = [
     "errors", "collector", "fields", "images", "uris", "arrays", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
     "datasets.loading", "datasets", "models.parts", "models.layers", "models.mlp", "models.cnn",
-    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "debug", "stores", "compose", "xla_cache", "runtime",
+    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "debug", "stores", "compose", "reference", "reference_page", "reference_schema", "xla_cache", "runtime",
     "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "training", "calibration", "evaluation", "outcome",
     "plots.style", "plots.calibration", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
     "tracking.tracker", "tracking.server", "tracking", "resume", "startweights", "facts", "run",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
-    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.ui", "cli.bench", "cli", "",
+    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.ui", "cli.bench", "cli.config",
+    "cli.overrides", "cli.completion", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""
 
@@ -93,6 +94,8 @@ def test_only_one_place_knows_each_of_mlflow_and_matplotlib():
         ["train", "optimizer=adma"],
         ["train", "--cfg", "job"],
         ["train", "-m", "seed=1,-1"],
+        ["config", "schema"],
+        ["complete-words", "bash", "trainyard train model=cnn model.fi"],
     ],
     ids=" ".join,
 )
