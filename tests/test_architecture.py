@@ -17,7 +17,8 @@ ORDER = [
     "errors", "collector", "fields", "images", "uris", "arrays", "idx", "progress", "interrupts", "clock", "sections", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
     "datasets.loading", "datasets", "models.parts", "models.layers", "models.mlp", "models.cnn",
-    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "profiling", "debug", "stores", "compose", "xla_cache", "runtime",
+    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "profiling", "debug", "stores", "compose", "reference", "reference_page",
+    "reference_schema", "xla_cache", "runtime",
     "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "modelfiles", "bestmodel", "training", "calibration", "evaluation", "outcome",
     "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.health", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
@@ -25,7 +26,8 @@ ORDER = [
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
-    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.ui", "cli.bench", "cli.doctor", "cli", "",
+    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.ui", "cli.bench", "cli.doctor", "cli.config",
+    "cli.overrides", "cli.completion", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""
 
@@ -94,6 +96,8 @@ def test_only_one_place_knows_each_of_mlflow_and_matplotlib():
         ["train", "optimizer=adma"],
         ["train", "--cfg", "job"],
         ["train", "-m", "seed=1,-1"],
+        ["config", "schema"],
+        ["complete-words", "bash", "trainyard train model=cnn model.fi"],
     ],
     ids=" ".join,
 )

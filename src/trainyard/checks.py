@@ -45,14 +45,14 @@ def validate(config: RunConfig) -> None:
 def describe_type(kind: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 - any annotation
     """Returns what a field accepts, in words: ``'a number above 0, or null'``."""
     rule = rule or Rule()
-    options = _alternatives(kind, rule)
+    options = alternatives(kind, rule)
     takes_list = any(typing.get_origin(option) is list for option in options)
-    description = " or ".join(_describe(option) for option in options)
+    description = " or ".join(_describe(option, rule.holds or "texts") for option in options)
     if rule.choices:
         description = f"one of {', '.join(rule.choices)}" + (", or a list of them" if takes_list else "")
     if bounds := rule.describe_bounds():
         description += f", each {bounds}" if takes_list else f" {bounds}"
-    return description + (", or null" if _is_optional(kind) else "")
+    return description + (", or null" if is_optional(kind) else "")
 
 
 _TYPE_WORDS = {
@@ -64,10 +64,10 @@ _TYPE_WORDS = {
 }
 
 
-def _describe(kind: Any) -> str:  # noqa: ANN401 - any annotation
+def _describe(kind: Any, elements: str) -> str:  # noqa: ANN401 - any annotation
     if typing.get_origin(kind) is list:
         (item,) = typing.get_args(kind)
-        return {int: "a list of whole numbers", float: "a list of numbers"}.get(item, "a list of texts")
+        return {int: "a list of whole numbers", float: "a list of numbers"}.get(item, f"a list of {elements}")
     return _TYPE_WORDS.get(kind, "a section with fields of its own")
 
 
@@ -96,10 +96,10 @@ def _field_problems(value: Any, kind: Any, rule: Rule, path: str) -> Iterator[st
         else:
             yield f"{path}: expected {kind.__name__}, got {value!r}"
         return
-    if value is None and _is_optional(kind):
+    if value is None and is_optional(kind):
         return
     expected = f"{path}: expected {describe_type(kind, rule)}, got {value!r}"
-    if not any(_matches(value, option) for option in _alternatives(kind, rule)):
+    if not any(_matches(value, option) for option in alternatives(kind, rule)):
         yield expected
         return
     if rule.nonempty and not value:
@@ -116,7 +116,8 @@ def _field_problems(value: Any, kind: Any, rule: Rule, path: str) -> Iterator[st
         break
 
 
-def _alternatives(kind: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
+def alternatives(kind: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
+    """Returns the types that a field takes, null apart."""
     if rule.accepts:
         return rule.accepts
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -124,7 +125,8 @@ def _alternatives(kind: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - a
     return (kind,)
 
 
-def _is_optional(kind: Any) -> bool:  # noqa: ANN401 - any annotation
+def is_optional(kind: Any) -> bool:  # noqa: ANN401 - any annotation
+    """Tells whether a field may be null."""
     return type(None) in typing.get_args(kind)
 
 

@@ -242,7 +242,7 @@ def config_differences(before: RunConfig, after: RunConfig) -> list[str]:
 
     def flat(config: RunConfig) -> dict[str, Any]:
         sections = {section: _identity(getattr(config, section)) for section in HASHED_SECTIONS}
-        return {"seed": config.seed, **_flatten(sections)}
+        return {"seed": config.seed, **flatten_tree(sections)}
 
     old, new = flat(before), flat(after)
     return [
@@ -254,14 +254,15 @@ def config_differences(before: RunConfig, after: RunConfig) -> list[str]:
 
 def flatten_config(config: RunConfig) -> dict[str, Any]:
     """Returns the config as one mapping of dotted paths to values, lists kept whole."""
-    return _flatten(to_tree(config))
+    return flatten_tree(to_tree(config))
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_tree(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns a tree as one mapping of dotted paths to values, lists and empty mappings kept whole."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten_tree(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -24,6 +24,8 @@ class Rule:
     choices: tuple[str, ...] = ()
     accepts: tuple[Any, ...] = ()
     """The types of a field annotated `Any`, because OmegaConf has no union of a scalar and a list."""
+    holds: str = ""
+    """What the elements of a list are, where their type does not tell it: layers, metrics."""
     nonempty: bool = False
     identity: bool = True
     """Whether the field belongs to what is computed, and so to the config hash; a path or a thread count does not."""
@@ -48,7 +50,8 @@ def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - stands for a fi
 
     Args:
         default: The value when the config is silent. A list or dict is copied for each config.
-        **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `accepts`, `nonempty`, `identity`.
+        **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `accepts`, `holds`, `nonempty`,
+            `identity`.
 
     Returns:
         A `dataclasses.field`.

@@ -103,7 +103,7 @@ class EvaluationConfig:
     """The label counts as found if it is among so many most probable classes; measured where there are more classes."""
     calibration_bins: int = setting(15, ge=2, le=100)
     """The bins of equal width that confidences are sorted into for the expected calibration error."""
-    metrics: list[str] = setting([])
+    metrics: list[str] = setting([], holds="metrics")
     """Further metrics of the test set, by their registered names."""
 
 

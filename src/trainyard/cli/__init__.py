@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -96,18 +96,40 @@ def ui(
         ui_command(experiment, uri, port)
 
 
+def _paths(incomplete: str) -> list[str]:
+    from trainyard.cli.overrides import complete_path
+
+    return complete_path(incomplete)
+
+
+def _bench_parts(incomplete: str) -> list[str]:
+    from trainyard.bench.results import PARTS
+
+    return [part for part in PARTS if part.startswith(incomplete)]
+
+
 @app.command()
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="Of `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`; none: all.", metavar="PART"),
+        typer.Argument(
+            help="Of `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`; none: all.",
+            metavar="PART",
+            autocompletion=_bench_parts,
+        ),
     ] = None,
     *,
     mnist: Annotated[
-        Path | None, typer.Option(help="The folder with MNIST; else as `dataset=mnist` finds or downloads it.")
+        Path | None,
+        typer.Option(
+            help="The folder with MNIST; else as `dataset=mnist` finds or downloads it.", autocompletion=_paths
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where results go; results there of other parts stay. [experiments/performance]")
+        Path | None,
+        typer.Option(
+            help="Where results go; results there of other parts stay. [experiments/performance]", autocompletion=_paths
+        ),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="For TensorFlow and NumPy; else one per core.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often the part `run` repeats whole runs.")] = 3,
@@ -125,7 +147,17 @@ def bench(
 data_app = typer.Typer(help="Data sets: which there are, where they lie, whether they are whole.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Names = Annotated[list[str] | None, typer.Argument(help="Published data sets; none: all.", metavar="NAME")]
+
+def _published_sets(incomplete: str) -> list[str]:
+    from trainyard.cli.data import published_sets
+
+    return [name for name in published_sets() if name.startswith(incomplete)]
+
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Published data sets; none: all.", metavar="NAME", autocompletion=_published_sets),
+]
 
 
 @data_app.command("list")
@@ -166,3 +198,59 @@ def doctor(
 
     with _exit_codes():
         raise typer.Exit(doctor_command(fix=fix, as_json=as_json))
+
+
+config_app = typer.Typer(help="The fields of a config: what each takes and means.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+def _schema_targets(incomplete: str) -> list[str]:
+    from trainyard.cli.config import schema_targets
+
+    return [target for target in schema_targets() if target.startswith(incomplete)]
+
+
+@config_app.command("schema")
+def config_schema(
+    form: Annotated[
+        Literal["markdown", "json"], typer.Option("--format", help="A page to read, or a JSON Schema for editors.")
+    ] = "markdown",
+    target: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="What the JSON Schema is for: `recipe`, `config` (of a run), or the files of a group, `optimizer`.",
+            autocompletion=_schema_targets,
+        ),
+    ] = "recipe",
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; else it is printed.", autocompletion=_paths)
+    ] = None,
+) -> None:
+    """Tell every field of a config: path, type and range, default, meaning; plugins and your own files too."""
+    from trainyard.cli.config import show_schema
+
+    with _exit_codes():
+        show_schema(form, target, out)
+
+
+@app.command()
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell that you type in.")],
+) -> None:
+    """Print what makes a shell complete commands and overrides: `eval "$(trainyard completion bash)"`."""
+    from trainyard.cli.completion import SCRIPTS
+
+    typer.echo(SCRIPTS[shell].strip())
+
+
+@app.command("complete-words", hidden=True)
+def complete_words(
+    shell: Literal["bash", "zsh", "fish"], line: str, breaks: Annotated[str, typer.Argument()] = ""
+) -> None:
+    """Answer the script of `completion`: what the last word of a line may become."""
+    from trainyard.cli.completion import complete_line
+
+    with contextlib.suppress(Exception):  # half a line is no mistake, and nobody reads an error between two keys
+        for word in complete_line(typer.main.get_command(app), shell, line, breaks):
+            typer.echo(word)

@@ -71,10 +71,16 @@ def verify_data(names: list[str]) -> None:
             console.print(Text(f"{config.name}: not on this machine"))
 
 
-def _published(names: list[str]) -> list[PublishedSet]:
+def published_sets() -> list[str]:
+    """Returns the names of the published data sets, which can be downloaded and verified."""
     prepare_hydra()
+    return [name for name, kind in components("dataset").items() if issubclass(kind, PublishedSet)]
+
+
+def _published(names: list[str]) -> list[PublishedSet]:
+    available = published_sets()
     chosen = []
-    for name in names or [name for name, kind in components("dataset").items() if issubclass(kind, PublishedSet)]:
+    for name in names or available:
         config = look_up("dataset", name)()
         if not isinstance(config, PublishedSet):
             raise ConfigError(f"{name}: expected a published data set; this one is not downloaded, and has no digest")

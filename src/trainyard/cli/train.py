@@ -104,7 +104,7 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         ConfigError: If a flag is refused or a config is wrong.
     """
     options = _parse(arguments)
-    if options.help or options.shell_completion:  # --info and --hydra-help compose too, so they are checked
+    if options.help:  # --info and --hydra-help compose too, so they are checked
         prepare_hydra(_config_dir(options))
         return options
     threads, strict = set(), set()
@@ -131,6 +131,8 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     parser = get_args_parser()
     parser.prog = "trainyard train"
     options = parser.parse_intermixed_args(list(arguments))  # Hydra itself wants all flags in one place
+    if options.shell_completion:
+        raise ConfigError('--shell-completion: Trainyard has its own: eval "$(trainyard completion bash)"')
     if options.experimental_rerun:
         raise ConfigError(
             "--experimental-rerun: refused, it unpickles a file. Run the config again: trainyard train ..."

@@ -24,10 +24,12 @@ class Kind:
     Attributes:
         words: In words, after "expected".
         admits: Whether a value is one.
+        choices: What it may be, where it is one of a few names.
     """
 
     words: str
     admits: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
 
 
 def _is_count(value: Any) -> bool:  # noqa: ANN401 - any value
@@ -60,7 +62,7 @@ def _is_penalty(value: Any) -> bool:  # noqa: ANN401 - any value
 
 
 def _choice(*options: str) -> Kind:
-    return Kind(f"one of {', '.join(options)}", lambda value: isinstance(value, str) and value in options)
+    return Kind(f"one of {', '.join(options)}", lambda value: isinstance(value, str) and value in options, options)
 
 
 COUNT = Kind("a whole number of at least 1", _is_count)
@@ -150,6 +152,11 @@ REQUIRED = ("units", "filters", "kernel_size", "rate", "stddev", "dims", "target
 """Arguments without a default in Keras, where a layer has them; ``Activation`` wants its activation too."""
 
 
+def required_arguments(name: str) -> list[str]:
+    """Returns the arguments that a layer can't do without."""
+    return [argument for argument in LAYERS[name] if argument in REQUIRED or name == "Activation"]
+
+
 def read_layer(entry: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - whatever stands in the config
     """Returns the name and the arguments of an entry, ``Flatten`` or ``{Dense: {units: 64}}``, that was checked."""
     if isinstance(entry, str):
@@ -179,6 +186,5 @@ def layer_problems(entry: Any) -> Iterator[str]:  # noqa: ANN401 - whatever stan
             yield f"{name}: unknown argument {argument!r}.{did_you_mean(str(argument), known)} {taken}"
         elif not known[argument].admits(value):
             yield f"{name}.{argument}: expected {known[argument].words}, got {value!r}"
-    wanted = [argument for argument in known if argument in REQUIRED or name == "Activation"]
-    if missing := [argument for argument in wanted if argument not in (arguments or {})]:
+    if missing := [argument for argument in required_arguments(name) if argument not in (arguments or {})]:
         yield f"{name}: {missing[0]} is missing, {known[missing[0]].words}"

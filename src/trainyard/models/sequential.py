@@ -29,7 +29,9 @@ _SHOWN_LAYERS = 3
 class Sequential(ModelConfig):
     """Keras layers one after the other, from an image with its channels to the softmax over the classes."""
 
-    layers: list[Any] = setting(["Flatten", {"Dense": {"units": 128, "activation": "relu"}}], nonempty=True)
+    layers: list[Any] = setting(
+        ["Flatten", {"Dense": {"units": 128, "activation": "relu"}}], holds="layers", nonempty=True
+    )
     """Each a name of a Keras layer, or that with its arguments: ``[Flatten, {Dense: {units: 64}}]``; without output."""
 
     @property

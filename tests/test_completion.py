@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from trainyard.cli import app
+from trainyard.cli.completion import complete_command, split_line
+from trainyard.cli.train import check_arguments
+from trainyard.errors import ConfigError
+
+# A key that prints the line as it stands; the shell comes to it when the TAB before it is answered.
+SHOW = {
+    "bash": """bind 'set bell-style none'; bind -x '"\\C-t": printf "<%s>\\n" "$READLINE_LINE"'""",
+    "zsh": """show() { zle -I; print -r -- "<$BUFFER>" }; zle -N show; bindkey '^T' show; unsetopt BEEP""",
+    "fish": """bind \\ct 'printf "<%s>\\n" (commandline)'""",
+}
+START = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"], "fish": ["--no-config", "-i"]}
+SWITCH_ON = {
+    "bash": 'eval "$(trainyard completion bash)"',
+    "zsh": 'eval "$(trainyard completion zsh)"',
+    "fish": "trainyard completion fish | source",
+}
+
+
+@pytest.fixture(scope="module", params=["bash", "zsh", "fish"])
+def press_tab(request, tmp_path_factory):
+    """Types a line in a real shell, presses TAB, and returns the line that stands there then."""
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"{request.param} is not installed")
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "my folder").mkdir()
+    (folder / "c").touch()  # what a shell would take [cohen_kappa] for
+    command = folder / "bin" / "trainyard"
+    command.parent.mkdir()
+    command.write_text(f"#!{sys.executable}\nfrom trainyard.cli import main\nmain()\n")
+    command.chmod(0o755)
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("TRAINYARD_", "MLFLOW_"))}
+    settings |= {"PATH": f"{command.parent}:{os.environ['PATH']}", "HOME": str(folder), "INPUTRC": "/dev/null"}
+    child = pexpect.spawn(
+        shell, START[request.param], env=settings | {"TERM": "xterm"}, cwd=folder, timeout=30, dimensions=(40, 300)
+    )
+    child.sendline(SHOW[request.param])
+    child.sendline(SWITCH_ON[request.param])
+    child.sendline("echo rea''dy")
+    child.expect("ready\r\n")
+
+    def press(line: str) -> str:
+        child.send(f"{line}\t\x14")
+        child.expect(r"<(trainyard[^>]*)>\r?\n")
+        child.send("\x15")
+        return child.match.group(1).decode()
+
+    yield press
+    child.close(force=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("trainyard train optim", "trainyard train optimizer="),
+        ("trainyard train optimizer=rms", "trainyard train optimizer=rmsprop "),
+        ("trainyard train model=cnn model.fi", "trainyard train model=cnn model.filters="),
+        (
+            "trainyard train experiment=mnist_cnn model.dense_d",
+            "trainyard train experiment=mnist_cnn model.dense_dropout=",
+        ),
+        ("trainyard train +training.engine=co", "trainyard train +training.engine=compiled "),
+        ("trainyard train evalu", "trainyard train evaluation."),
+        ("trainyard train dataset.path=my", r"trainyard train dataset.path=my\ folder/"),
+        ("trainyard train optimizer=nonsense", "trainyard train optimizer=nonsense"),
+        ("trainyard data fet", "trainyard data fetch "),
+        ("trainyard data fetch fas", "trainyard data fetch fashion_mnist "),
+    ],
+)
+def test_tab_completes_in_a_real_shell(press_tab, typed, completed):
+    assert press_tab(typed) == completed
+
+
+def test_where_several_fit_what_they_share_is_completed(press_tab):
+    assert press_tab("trainyard train experiment=mn") == "trainyard train experiment=mnist_"
+
+
+@pytest.mark.parametrize("press_tab", ["bash"], indirect=True)  # the others want brackets in quotes
+def test_brackets_stay_brackets(press_tab):
+    assert press_tab("trainyard train evaluation.metrics=[coh") == "trainyard train evaluation.metrics=[cohen_kappa] "
+
+
+def test_within_quotes_too(press_tab):
+    assert press_tab("trainyard train 'model.hid").startswith("trainyard train 'model.hidden_units=")
+
+
+@pytest.fixture
+def complete():
+    """Returns what the last word of a line may become."""
+    root = typer.main.get_command(app)
+
+    def answer(line: str) -> list[str]:
+        words, word, _, _ = split_line(line)
+        return complete_command(root, words[1:], word)
+
+    return answer
+
+
+def test_commands_options_and_their_values(complete):
+    assert complete("trainyard tr") == ["train"]
+    assert "complete-words" not in complete("trainyard ")
+    assert complete("trainyard ui --") == ["--experiment", "--help", "--port", "--uri"]
+    assert complete("trainyard config schema --format ") == ["markdown", "json"]
+    assert complete("trainyard config schema --format=j") == ["--format=json"]
+    assert complete("trainyard config schema --for opt") == ["optimizer"]
+    assert complete("trainyard bench xla m") == ["memory"]
+    assert complete("trainyard data fetch mnist m") == []
+
+
+def test_groups_and_choices_of_ones_own_too(complete):
+    Path("mine/optimizer").mkdir(parents=True)
+    Path("mine/optimizer/fast.yaml").write_text("defaults: [base_sgd]\nlearning_rate: 0.5\n")
+    assert complete("trainyard train --config-dir mine optimizer=fa") == ["optimizer=fast"]
+    assert complete("trainyard train --config-dir mine optimizer=fast optimizer.nes") == ["optimizer.nesterov="]
+    assert complete("trainyard train --config-dir m") == ["mine/"]
+    assert complete("trainyard train optimizer=ada") == [
+        f"optimizer={name}" for name in ("adadelta", "adagrad", "adam", "adamax", "adamw")
+    ]
+    assert complete("trainyard train -m seed=1,2 optimizer=adam,sgd_") == ["optimizer=adam,sgd_momentum"]
+
+
+def test_fields_follow_what_was_chosen(complete):
+    assert complete("trainyard train model.hid") == ["model.hidden_units="]
+    assert complete("trainyard train model=cnn model.hid") == []
+    assert complete("trainyard train ++training.early_stopping.r") == ["++training.early_stopping.restore_best="]
+    assert complete("trainyard train training.early") == ["training.early_stopping."]
+    assert complete("trainyard train model.na") == []  # a component's name is not set, but chosen
+
+
+def test_values_where_they_are_few(complete):
+    assert complete("trainyard train training.engine=") == [
+        f"training.engine={name}" for name in ("auto", "compiled", "fit")
+    ]
+    assert complete("trainyard train training.checkpoint=") == ["training.checkpoint=true", "training.checkpoint=false"]
+    assert complete("trainyard train evaluation.metrics=[c") == ["evaluation.metrics=[cohen_kappa]"]
+    assert complete("trainyard train training.epochs=") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "trainyard", "trainyard nonsense ", "trainyard train model=[ 'model.hid", "trainyard train = . ..= x.y.z=",
+     "trainyard train model=cn seed=x model.", "trainyard train '", "trainyard train seed.x=", "trainyard ui --port= ", "\\"],
+)  # fmt: skip
+def test_half_a_line_is_no_mistake(line, complete):
+    complete(line)
+    done = CliRunner().invoke(app, ["complete-words", "bash", line])
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_a_plugin_that_is_broken_is_not_told_between_two_keys(monkeypatch):
+    def fail(config_dir):
+        raise ConfigError("plugin acme: it can't be imported")
+
+    monkeypatch.setattr("trainyard.cli.overrides.prepare_hydra", fail)
+    done = CliRunner().invoke(app, ["complete-words", "bash", "trainyard train model.hid"])
+    assert (done.exit_code, done.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "split"),
+    [
+        ("trainyard train a=b c", (["trainyard", "train", "a=b"], "c", 0, "")),
+        ("trainyard train model.l2=", (["trainyard", "train"], "model.l2=", 9, "")),
+        (r"trainyard x=my\ fo", (["trainyard"], "x=my fo", 2, "")),
+        ("trainyard 'x y' 'x=my fo", (["trainyard", "x y"], "x=my fo", 0, "'")),
+        ("trainyard x='my fo", (["trainyard"], "x=my fo", 2, "'")),
+        ("trainyard ", (["trainyard"], "", 0, "")),
+    ],
+)
+def test_a_line_is_split_as_bash_does(line, split):
+    assert split_line(line, breaks=" \"'=:") == split
+
+
+def test_hydras_own_completion_points_to_ours():
+    with pytest.raises(
+        ConfigError, match=r"--shell-completion: Trainyard has its own: eval .*trainyard completion bash"
+    ):
+        check_arguments(["--shell-completion"])

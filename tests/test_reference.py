@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.core.config_store import ConfigStore
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
+from trainyard import registry
+from trainyard.cli import app
+from trainyard.compose import compose_config, dump_config
+from trainyard.conffiles import shipped_conf
+from trainyard.models.layers import LAYERS, Kind
+from trainyard.reference import describe_config, describe_recipes
+from trainyard.reference_page import render_page
+from trainyard.reference_schema import build_schema
+from trainyard.registry import components
+from trainyard.schema import COMPONENT_GROUPS, RunConfig
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "config.md"
+
+
+def printed(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def fresh_validator(target: str = "recipe") -> Draft202012Validator:
+    schema = build_schema(describe_config(), target)
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(json.loads(json.dumps(schema)))
+
+
+validator = functools.cache(fresh_validator)
+"""For where nothing is registered or written that it would have to know."""
+
+
+def mistakes(text: str, target: str = "recipe", known: Draft202012Validator | None = None) -> list[str]:
+    return [error.message for error in (known or validator(target)).iter_errors(yaml.safe_load(text))]
+
+
+def test_what_is_committed_is_what_the_command_prints():
+    command = "trainyard config schema --out docs/config.md"
+    assert PAGE.read_text() == printed("config", "schema"), f"make it anew, in the checkout: {command}"
+
+
+def test_every_field_has_a_meaning_and_a_row():
+    page = printed("config", "schema")
+    classes = [(RunConfig, "")]
+    classes += [(cls, f"{group}.") for group in COMPONENT_GROUPS for cls in components(group).values()]
+    for cls, path in classes:
+        for spec in dataclasses.fields(cls):
+            if dataclasses.is_dataclass(spec.type) or (path and spec.name == "name"):
+                continue
+            if not path and spec.name in (*COMPONENT_GROUPS, "training", "evaluation", "sweep"):
+                assert f"\n## {spec.name}\n" in page
+            else:
+                assert re.search(rf"\| `{path}{spec.name}` \| \S.* \| \S.* \| \S.* \|", page), path + spec.name
+    fields = _all_fields(describe_config())
+    assert [doc.path for doc in fields if not doc.meaning] == []
+    assert {"training.epochs", "training.early_stopping.monitor"} <= {doc.path for doc in fields}
+
+
+def _all_fields(section):
+    inner = [doc for other in (*section.sections, *section.components) for doc in _all_fields(other)]
+    return [*section.fields, *inner]
+
+
+def test_links_of_the_page_lead_to_headings():
+    page = printed("config", "schema")
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    }
+    links = set(re.findall(r"\]\(#([^)]*)\)", page))
+    assert links
+    assert links <= anchors
+
+
+def test_what_all_components_have_is_told_once_and_what_differs_again():
+    page = printed("config", "schema")
+    assert page.count("| `optimizer.clipnorm` |") == 1
+    (sgd,) = re.findall(r"### optimizer=sgd\n(.*?)\n##", page, re.DOTALL)
+    assert "| `optimizer.learning_rate` | a number above 0 | `0.01` |" in sgd
+    assert "beta_1" not in sgd
+
+
+def test_rows_have_as_many_cells_as_their_table():
+    for table in re.findall(r"(?:^\|.*\n)+", printed("config", "schema"), re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+
+
+@pytest.mark.parametrize(
+    "path", sorted(shipped_conf().glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_shipped_file_is_accepted(path):
+    assert mistakes(path.read_text(), path.parent.name) == []
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(f"experiment={path.stem}" for path in sorted((shipped_conf() / "experiment").glob("*.yaml"))),
+        *(f"{group}={name}" for group in COMPONENT_GROUPS for name in sorted(components(group))),
+        "training=early_stopping dataset.validation_fraction=0.1",
+        "model.activation=[relu,tanh,relu] +tracking.tags.owner=ada name='${notes}' notes=x",
+    ],
+)
+def test_every_resolved_config_is_accepted(overrides):
+    needed = {
+        **dict.fromkeys(["dataset=npz", "dataset=idx", "dataset=image_folder"], "dataset.path=here"),
+        "tracking=server": "tracking.uri=http://127.0.0.1:5000",
+        "augmentation=affine": "augmentation.shift=0.1",
+    }
+    config = compose_config([*overrides.split(), *needed.get(overrides, "").split()])
+    assert mistakes(dump_config(config), "config") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "training: {epochs: '${seed}', xla: off, determinism: off}",
+        "model: {hidden_units: ['${seed}', 3]}",
+        "model: {activation: [relu, tanh]}",
+        "defaults: [mnist_cnn, {override /model: sequential}, _self_]\nmodel: {layers: [Flatten, {Dense: {units: 3}}]}",
+        "defaults: [{override /optimizer: sgd_momentum}]\noptimizer: {momentum: 0.5}",
+        "defaults: [{override /hydra/launcher: joblib}]\nhydra: {sweep: {dir: there}}",
+        "evaluation: {metrics: [cohen_kappa]}",
+        "optimizer: {clipnorm: null, epsilon: 1.0e-7}",
+        "tracking: {tags: {owner: ada}}",
+    ],
+)
+def test_what_is_right_in_a_recipe_is_accepted(text):
+    assert mistakes(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trainin: {epochs: 3}",
+        "training: {epoch: 3}",
+        "training: {epochs: ten}",
+        "training: {epochs: 0}",
+        "training: {epochs: true}",
+        "training: {epochs: null}",
+        "training: {engine: fast}",
+        "training: {early_stopping: {patience: -1}}",
+        "training: {engine: off}",
+        "seed: -1",
+        "name: ''",
+        "optimizer: {learning_rate: 0}",
+        "optimizer: {learning_rat: 0.1}",
+        "optimizer: {name: adma}",
+        "model: {hidden_units: []}",
+        "model: {hidden_units: [0]}",
+        "model: {hidden_units: 3}",
+        "model: {filters: [3], hidden_units: [3]}",
+        "model: {activation: [rleu]}",
+        "model: {layers: [Dens]}",
+        "model: {layers: [Dense]}",
+        "model: {layers: [Dense: {unit: 3}]}",
+        "model: {layers: [Dense: {units: 0}]}",
+        "model: {layers: [Lambda: {}]}",
+        "evaluation: {metrics: [kappa]}",
+        "tracking: {tags: {owner: 3}}",
+        "defaults: [{override /optimizer: adma}]",
+        "defaults: [{override /optimzer: adam}]",
+        "defaults: [{override /optimizer: adam}]\noptimizer: {momentum: 0.9}",
+        "defaults: [{override /optimizer: sgd_momentum}]\noptimizer: {beta_1: 0.9}",
+    ],
+)
+def test_mistakes_in_a_recipe_are_found(text):
+    assert mistakes(text)
+
+
+@pytest.mark.parametrize(
+    ("group", "text", "right"),
+    [
+        ("optimizer", "defaults: [base_sgd]\nmomentum: 0.9", True),
+        ("optimizer", "defaults: [sgd_momentum, _self_]\nmomentum: 0.8", True),
+        ("optimizer", "defaults: [base_adam]\nmomentum: 0.9", False),
+        ("optimizer", "defaults: [base_sdg]", False),
+        ("optimizer", "momentum: 0.9", False),
+        ("training", "epochs: 3", True),
+        ("training", "epoch: 3", False),
+        ("config", "model: {name: mlp, filters: [3]}", False),
+        ("config", "model: {dropout: 0.1}", False),
+        ("config", "defaults: []", False),
+    ],
+)
+def test_files_of_groups_and_runs(group, text, right):
+    assert (mistakes(text, group) == []) == right
+
+
+PROBES = [0, 1, 3, -1, 0.5, 1.5, True, None, "relu", "same", "nearest", "zeros", [], [1, 2], [0, 1], [[0, 1], [2, 3]], [[]],
+          [1, "x"], {}, {"l2": 0.1}, {"l1": -1}, {"l3": 1}, [True]]  # fmt: skip
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=repr)
+def test_arguments_of_layers_are_the_same_for_editors_as_for_the_check(probe):
+    schema = validator("config").schema
+    for layer, arguments in LAYERS.items():
+        (entries,) = [entry for entry in schema["$defs"]["layer"]["anyOf"] if "properties" in entry]
+        for name, kind in arguments.items():
+            assert isinstance(kind, Kind)
+            part = {**entries["properties"][layer]["properties"][name], "$defs": schema["$defs"]}
+            assert Draft202012Validator(part).is_valid(probe) == kind.admits(probe), (layer, name)
+
+
+def test_a_variation_of_ones_own_is_told_and_known():
+    Path("conf/optimizer").mkdir(parents=True)
+    Path("conf/optimizer/fast.yaml").write_text("# Fast.\ndefaults: [sgd_momentum]\nlearning_rate: 0.5\n")
+    Path("conf/experiment").mkdir()
+    recipe = "# @package _global_\n# yaml-language-server: $schema=x.json\n# Mine.\ndefaults: [{override /optimizer: fast}]\n"
+    Path("conf/experiment/mine.yaml").write_text(recipe)
+    page = render_page(describe_config(), describe_recipes())
+    assert "| `fast` | Fast. | `optimizer=sgd`, `optimizer.learning_rate=0.5` |" in page
+    assert "| `mine` | Mine. |" in page
+    known = fresh_validator()
+    assert mistakes(f"{recipe}optimizer: {{nesterov: false}}", known=known) == []
+    assert mistakes(f"{recipe}optimizer: {{beta_1: 0.9}}", known=known)
+    assert compose_config(["experiment=mine"]).optimizer.name == "sgd"
+
+
+def test_a_plugins_component_is_told_from_its_own_source(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "plugin_example" / "src"))
+    monkeypatch.setattr(registry, "_components", {group: dict(known) for group, known in registry._components.items()})
+    monkeypatch.setattr(registry, "_metrics", dict(registry._metrics))
+    store = ConfigStore.instance()
+    kept = {group: dict(known) if isinstance(known, dict) else known for group, known in store.repo.items()}
+    monkeypatch.setattr(store, "repo", kept)
+    monkeypatch.setenv(registry.PLUGIN_VARIABLE, "acme_vision")
+    registry.load_plugins.cache_clear()
+    try:
+        page = render_page(describe_config(), describe_recipes())
+        assert "| [`linear`](#modellinear) | Logistic regression. |" in page
+        assert "| `dataset.noise` | a number at least 0, at most 1 | `0.2` | The share of noise in a pixel. |" in page
+        assert "| `optimizer.momentum` | a number at least 0, below 1 | `0.95` |" in page
+        assert "`worst_recall`" in page
+        known = fresh_validator()
+        assert mistakes("defaults: [{override /dataset: stripes}]\ndataset: {noise: 0.3}", known=known) == []
+        assert mistakes("defaults: [{override /dataset: stripes}]\ndataset: {noise: 3}", known=known)
+    finally:
+        sys.modules.pop("acme_vision", None)
+        registry.load_plugins.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--format", "json", "--for", "optimzer"],
+            "--for: unknown kind of file 'optimzer'. Did you mean 'optimizer'?",
+        ),
+        (
+            ["--for", "optimizer"],
+            "--for optimizer: chooses a JSON Schema, and the page tells everything. Add --format json",
+        ),
+    ],
+)
+def test_wrong_options_end_with_2(arguments, message):
+    done = CliRunner().invoke(app, ["config", "schema", *arguments])
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_a_file_that_cannot_be_written_ends_with_1():
+    done = CliRunner().invoke(app, ["config", "schema", "--out", "nowhere/page.md"])
+    assert done.exit_code == 1
+    assert "error nowhere/page.md: can't be written: No such file or directory" in done.stderr
