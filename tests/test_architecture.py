@@ -14,17 +14,17 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
-    "errors", "collector", "fields", "images", "uris", "arrays", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
+    "errors", "collector", "fields", "images", "preprocessing", "uris", "arrays", "pictures", "idx", "progress", "interrupts", "clock", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
-    "datasets.loading", "datasets", "models.parts", "models.layers", "models.mlp", "models.cnn",
+    "datasets.loading", "datasets", "imagefiles", "models.parts", "models.layers", "models.mlp", "models.cnn",
     "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "debug", "stores", "compose", "xla_cache", "runtime",
     "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "training", "calibration", "evaluation", "outcome",
-    "plots.style", "plots.calibration", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
+    "plots.style", "plots.calibration", "plots.confusion", "plots.curves", "plots.tiles", "plots.probabilities", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
-    "tracking.tracker", "tracking.server", "tracking", "resume", "startweights", "facts", "run",
+    "tracking.tracker", "tracking.server", "tracking", "resume", "modelfiles", "startweights", "predict", "facts", "run",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
-    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.ui", "cli.bench", "cli", "",
+    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.predict", "cli.ui", "cli.bench", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""
 

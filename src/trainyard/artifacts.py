@@ -6,7 +6,6 @@ Before it: evaluation, plots, report, provenance. After it: run, which says when
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -73,14 +72,6 @@ def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git:
 def write_machine(folder: Path, machine: dict[str, Any]) -> None:
     """Writes environment/machine.json."""
     _write_json(folder / "environment" / "machine.json", machine)
-
-
-def write_preprocessing(folder: Path, spec: DataSpec) -> None:
-    """Writes preprocessing.json: what turns raw pixels into what model.keras and model.h5 take, and labels into names.
-
-    An image is divided by pixel_max; where there are a mean and a std per channel, it is then less mean, by std.
-    """
-    _write_json(folder / "preprocessing.json", dataclasses.asdict(spec))
 
 
 def write_summary(folder: Path, model: keras.Model) -> None:
