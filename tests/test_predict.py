@@ -82,8 +82,11 @@ def test_a_run_whose_folder_is_gone_is_downloaded_from_the_store_once(keras, tin
 def test_a_model_that_is_not_there_is_told_and_nothing_is_created():
     for reference, message in (
         ("nowhere.h5", r"MODEL: expected a model file, and there is none: nowhere\.h5"),
-        ("outputs/gone", r"MODEL: expected a run's id, its folder, or a model file .* There is no 'outputs/gone'$"),
-        ("0123", r"There is no '0123', and .*mlflow\.db with runs there is not either"),
+        (
+            "outputs/gone",
+            r"MODEL: expected a run's id, its folder, or a model file .*, and there is no 'outputs/gone'$",
+        ),
+        ("0123", r"there is no folder '0123', and no store .*mlflow\.db that could know a run of this id"),
     ):
         with pytest.raises(ConfigError, match=message):
             load_predictor(reference)

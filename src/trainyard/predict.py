@@ -83,14 +83,15 @@ def find_predicting_model(reference: str, uri: str | None = None) -> Path:
     if uri is not None and (problem := uri_problem(uri)):
         raise ConfigError(f"--uri: {problem}")
     uri = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
-    path = Path(reference).expanduser()
-    store = sqlite_path(uri)
-    if path.suffix not in SUFFIXES and not path.is_dir() and (len(path.parts) != 1 or (store and not store.exists())):
-        runs = f", and {store} with runs there is not either" if len(path.parts) == 1 else ""
-        raise ConfigError(
-            f"{SETTING}: expected a run's id, its folder, or a model file ({', '.join(SUFFIXES)}). There is no "
-            f"{reference!r}{runs}"
-        )
+    path, store = Path(reference).expanduser(), sqlite_path(uri)
+    if path.suffix not in SUFFIXES and not path.is_dir():
+        why = f"there is no {reference!r}" if len(path.parts) > 1 else None  # an id has no slash in it
+        if why is None and store and not store.exists():  # MLflow would make one
+            why = f"there is no folder {reference!r}, and no store {store} that could know a run of this id"
+        if why:
+            raise ConfigError(
+                f"{SETTING}: expected a run's id, its folder, or a model file ({', '.join(SUFFIXES)}), and {why}"
+            )
     return find_or_download_model(reference, uri, SETTING)
 
 
