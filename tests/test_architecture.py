@@ -14,20 +14,22 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
-    "errors", "collector", "fields", "images", "uris", "arrays", "idx", "progress", "interrupts", "clock", "sections", "schema", "registry", "checks", "safety", "conffiles",
+    "errors", "collector", "fields", "images", "preprocessing", "uris", "arrays", "pictures", "idx", "progress", "interrupts", "clock",
+    "wholefiles", "sections", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
-    "datasets.loading", "datasets", "models.parts", "models.layers", "models.mlp", "models.cnn",
-    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "profiling", "debug", "stores", "compose", "reference", "reference_page",
-    "reference_schema", "xla_cache", "runtime",
-    "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "modelfiles", "bestmodel", "training", "calibration", "evaluation", "outcome",
-    "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
+    "datasets.loading", "datasets", "imagefiles", "models.parts", "models.layers", "models.mlp", "models.cnn",
+    "models.sequential", "models", "optimizers", "schedules", "losses", "metrics", "augmentation", "profiling", "debug", "stores",
+    "compose", "reference", "reference_page", "reference_schema", "xla_cache", "runtime",
+    "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "bestmodel", "training", "calibration",
+    "evaluation", "outcome", "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles",
+    "plots.probabilities", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.health", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
-    "tracking.tracker", "tracking.server", "tracking", "resume", "startweights", "facts", "run",
+    "tracking.tracker", "tracking.server", "tracking", "resume", "modelfiles", "startweights", "predict", "facts", "run",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
-    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.ui", "cli.bench", "cli.doctor", "cli.config",
-    "cli.overrides", "cli.completion", "cli", "",
+    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.predict", "cli.ui", "cli.bench",
+    "cli.doctor", "cli.config", "cli.overrides", "cli.completion", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""
 

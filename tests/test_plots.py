@@ -11,10 +11,12 @@ from trainyard import plots
 from trainyard.calibration import calibrate
 from trainyard.evaluation import score
 from trainyard.images import DataSpec
-from trainyard.plots import curves, style, tiles
+from trainyard.plots import curves, probabilities, style, tiles
+from trainyard.plots.probabilities import Judged
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 VERMILLION = (0xD5, 0x5E, 0x00)
+BLUE = (0x00, 0x72, 0xB2)
 AWKWARD_NAMES = [f"a long name, $x_{number}$ & <b>, {number}" for number in range(40)]
 
 
@@ -41,11 +43,11 @@ def make_history(epochs, *, validation=True):
     return history
 
 
-def read(path):
+def read(path, *, most_kib=400):
     """Returns the picture as uint8 (height, width, 3), after a look at its file."""
     content = path.read_bytes()
     assert content.startswith(PNG_SIGNATURE)
-    assert len(content) < 400 * 1024
+    assert len(content) < most_kib * 1024
     with Image.open(path) as picture:
         assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
         pixels = np.asarray(picture.convert("RGB"))
@@ -216,10 +218,51 @@ def test_many_mistakes_take_more_columns(tmp_path):
     assert 15 < height / style.DPI < 20
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (32, 32, 3), (12, 30)])
+@pytest.mark.parametrize("names", [["cat", "dog"], AWKWARD_NAMES], ids=["2", "40 long"])
+@pytest.mark.parametrize("count", [1, 5, 30])
+def test_images_stand_beside_their_probabilities(tmp_path, shape, names, count):
+    images, result, spec = make_result(names, images=count, wrong=0, shape=shape)
+    caption = "a long name of a file, $x_1$ & <b>, from a camera.jpeg"
+    judged = [Judged(*pair, caption, None) for pair in zip(images, result.probabilities, strict=True)]
+    plots.draw_probabilities(judged, spec, tmp_path / "few.png", 2)
+    plots.draw_probabilities(judged, spec, tmp_path / "all.png", 100)
+    few = read(tmp_path / "few.png", most_kib=800)
+    assert share_of(BLUE, few) > 0
+    assert (read_any_size(tmp_path / "all.png")[0] > few.shape[0]) == (len(names) > 2)
+    columns = {1: 1, 5: 2, 30: 3 if len(names) == 2 else 2}[count]
+    assert 2.5 * columns < few.shape[1] / style.DPI < 6 * columns, "a caption does not widen the picture"
+
+
+def test_a_wrong_prediction_is_marked_where_the_label_is_known(tmp_path):
+    images, result, spec = make_result(["cat", "dog"], images=1, wrong=0)
+    predicted = int(result.predicted[0])
+    for name, actual in (("unknown", None), ("right", predicted), ("wrong", 1 - predicted)):
+        plots.draw_probabilities([Judged(images[0], result.probabilities[0], "x", actual)], spec, tmp_path / name, 2)
+    shares = {name: share_of(VERMILLION, read(tmp_path / name)) for name in ("unknown", "right", "wrong")}
+    assert shares["unknown"] == shares["right"] == 0
+    assert shares["wrong"] > 0.005
+
+
+def test_the_headline_counts_what_is_known():
+    image, shares = np.zeros((8, 8), np.uint8), np.array([0.7, 0.3], np.float32)
+    known = [Judged(image, shares, "x", actual) for actual in (0, 0, 1, None)]
+    assert probabilities._headline(known, 4, 2) == (
+        "Predictions of 4 images: 2 right, 1 wrong, 1 without a label",
+        "The 2 most probable classes of each",
+    )
+    assert (
+        probabilities._headline(known[:2], 1000, 1)[0] == "Predictions of the first 2 of 1,000 images: 2 right, 0 wrong"
+    )
+    assert probabilities._headline(known[3:], 1, 1) == ("Prediction of 1 image", "The most probable class")
+
+
 def test_confidence_is_not_rounded_up_to_certainty():
-    assert tiles._percent(0.99996) == "> 99.9 %"
-    assert tiles._percent(1.0) == "100.0 %"
-    assert tiles._percent(0.5) == "50.0 %"
+    assert tiles.percent(0.99996) == "> 99.9 %"
+    assert tiles.percent(0.0004) == "< 0.1 %"
+    assert tiles.percent(0.0) == "0.0 %"
+    assert tiles.percent(1.0) == "100.0 %"
+    assert tiles.percent(0.5) == "50.0 %"
 
 
 def test_long_names_lose_their_middle():

@@ -8,7 +8,7 @@ import pytest
 
 from trainyard import provenance, run_experiment
 from trainyard.compose import hash_config
-from trainyard.errors import ConfigError, TrainingError
+from trainyard.errors import ConfigError, ModelError, TrainingError
 from trainyard.startweights import find_start_model
 from trainyard.tracking.store import connect
 
@@ -44,7 +44,7 @@ def test_another_architecture_is_refused_with_the_weight(trained, tiny):
 
 def test_what_is_no_model_is_told(keras, tiny):
     Path("text.keras").write_text("no")
-    with pytest.raises(TrainingError, match=r"training\.start_from: .*text\.keras can't be loaded as a Keras model"):
+    with pytest.raises(ModelError, match=r"training\.start_from: .*text\.keras can't be loaded as a Keras model"):
         run_experiment(tiny("training.start_from=text.keras", "tracking=off"))
 
 

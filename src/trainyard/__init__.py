@@ -12,12 +12,14 @@ from trainyard.compose import compose_config, dump_config, load_config
 from trainyard.errors import (
     ConfigError,
     DatasetError,
+    ModelError,
     Terminated,
     TrackingError,
     TrainingError,
     TrainyardError,
 )
 from trainyard.outcome import RunResult
+from trainyard.predict import Predictor, load_predictor
 from trainyard.progress import Progress
 from trainyard.run import run_experiment
 from trainyard.schema import RunConfig
@@ -27,6 +29,8 @@ __version__ = version("trainyard")
 __all__ = [
     "ConfigError",
     "DatasetError",
+    "ModelError",
+    "Predictor",
     "Progress",
     "RunConfig",
     "RunResult",
@@ -37,5 +41,6 @@ __all__ = [
     "compose_config",
     "dump_config",
     "load_config",
+    "load_predictor",
     "run_experiment",
 ]

@@ -1,14 +1,15 @@
 """Reading arrays out of npz files, without unpickling anything and without believing a header.
 
-Before it: errors. After it: idx and datasets.
+Before it: errors. After it: idx, datasets, imagefiles.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,15 +33,37 @@ def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
     Raises:
         DatasetError: If the file is no npz file, lacks an array, or an array is not what its header says.
     """
+    with _opened(path) as archive:
+        held = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
+        if missing := [name for name in names if name not in held]:
+            raise DatasetError(
+                f"{path}: expected an array {missing[0]}, and there is none. It holds {', '.join(held) or 'none'}"
+            )
+        wanted = [*names, *(name for name in optional if name in held)]
+        return {name: _read_member(archive, f"{name}.npy", path) for name in wanted}
+
+
+def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Returns the shape and the type of each array of an npz file, as their headers tell them.
+
+    Raises:
+        DatasetError: If the file is no npz file.
+    """
+    found = {}
+    with _opened(path) as archive:
+        for member in archive.namelist():
+            if member.endswith(".npy"):
+                with archive.open(member) as file:
+                    shape, _, dtype = _read_header(file)
+                found[member.removesuffix(".npy")] = (shape, dtype)
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            held = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
-            if missing := [name for name in names if name not in held]:
-                raise DatasetError(
-                    f"{path}: expected an array {missing[0]}, and there is none. It holds {', '.join(held) or 'none'}"
-                )
-            wanted = [*names, *(name for name in optional if name in held)]
-            return {name: _read_member(archive, f"{name}.npy", path) for name in wanted}
+            yield archive
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path}: expected an npz file; it can't be read: {error}") from error
 

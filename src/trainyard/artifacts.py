@@ -5,7 +5,6 @@ Before it: evaluation, plots, report, provenance. After it: run, which says when
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -19,11 +18,11 @@ from trainyard.compose import dump_config
 from trainyard.debug import PROFILE
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import EvalResult
-from trainyard.modelfiles import save_model
 from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
 from trainyard.profiling import read_profile
 from trainyard.schema import RunConfig
+from trainyard.wholefiles import whole_file
 
 if TYPE_CHECKING:
     import keras
@@ -77,14 +76,6 @@ def write_machine(folder: Path, machine: dict[str, Any]) -> None:
     _write_json(folder / "environment" / "machine.json", machine)
 
 
-def write_preprocessing(folder: Path, spec: DataSpec) -> None:
-    """Writes preprocessing.json: what turns raw pixels into what model.keras and model.h5 take, and labels into names.
-
-    An image is divided by pixel_max; where there are a mean and a std per channel, it is then less mean, by std.
-    """
-    _write_json(folder / "preprocessing.json", dataclasses.asdict(spec))
-
-
 def write_summary(folder: Path, model: keras.Model) -> None:
     """Writes model_summary.txt."""
     (folder / "model_summary.txt").write_text(summarise(model))
@@ -103,7 +94,8 @@ def save_models(folder: Path, model: keras.Model) -> None:
     ``.keras`` comes first: saving ``.h5`` drops the optimizer from the model's compiled state.
     """
     for name in ("model.keras", "model.h5"):
-        save_model(model, folder / name)
+        with whole_file(folder / name) as partial:
+            model.save(partial)
 
 
 def save_servable(folder: Path, model: keras.Model, spec: DataSpec) -> Path:

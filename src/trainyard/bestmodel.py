@@ -2,7 +2,7 @@
 
 The history alone says which epoch is the best, so that a resumed training goes on with the same judgement.
 
-Before it: modelfiles, checkpoint. After it: training, which keeps it up to date, and run, which names its place.
+Before it: wholefiles, checkpoint. After it: training, which keeps it up to date, and run, which names its place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.modelfiles import save_model
+from trainyard.wholefiles import whole_file
 
 if TYPE_CHECKING:
     import keras
@@ -65,7 +65,7 @@ def build_best_keeper(
             if not history:
                 return
             if best.epoch(history) == len(history):
-                save_model(self.model, best.file)
+                self._save()
             elif best.earlier and best.earlier.is_file():
                 shutil.copy2(best.earlier, best.file)
             else:
@@ -73,6 +73,10 @@ def build_best_keeper(
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
             if best.epoch(history) == epoch + 1:
-                save_model(self.model, best.file)
+                self._save()
+
+        def _save(self) -> None:
+            with whole_file(best.file) as partial:
+                self.model.save(partial)
 
     return BestKeeper()

@@ -4,6 +4,7 @@
     └── TrainyardError              exit code 1: the work failed
         ├── ConfigError             exit code 2: the command or the config is wrong; also a ValueError
         ├── DatasetError            the data is absent, damaged or not what it claims to be
+        ├── ModelError              a saved model is damaged or not what is expected of it
         ├── TrainingError           the training could not start or broke down
         └── TrackingError           the tracking store is out of reach or refused what was logged
 
@@ -38,6 +39,10 @@ class ConfigError(TrainyardError, ValueError):
 
 class DatasetError(TrainyardError):
     """The data is absent, damaged or not what it claims to be."""
+
+
+class ModelError(TrainyardError):
+    """A saved model is damaged or not what is expected of it."""
 
 
 class TrainingError(TrainyardError):

@@ -1,27 +1,96 @@
-"""Model files: written whole or not at all.
+"""Trained models that somebody names: found by a run's id, its folder or their file, and loaded.
 
-Before it: errors. After it: bestmodel and artifacts, which say what is kept.
+Before it: resume, which finds the folder of a run. After it: startweights, predict.
 """
 
 from __future__ import annotations
 
-import contextlib
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from trainyard import preprocessing
+from trainyard.errors import ConfigError, ModelError, in_one_line
+from trainyard.resume import FolderElsewhereError, find_folder
+from trainyard.tracking import download_files
 
 if TYPE_CHECKING:
     import keras
 
+SUFFIXES = (".keras", ".h5")
+MODEL = "model.keras"
 
-def save_model(model: keras.Model, file: Path) -> None:
-    """Saves a model beside its place and moves it there when it is complete; what lay there stays until then.
+
+def find_model(reference: str, uri: str | None, setting: str) -> Path:
+    """Returns the file of a trained model.
 
     Args:
-        model: Built.
-        file: ``.keras``, with the optimizer, or ``.h5``. Saving ``.h5`` drops the optimizer from the model.
+        reference: A model file, the folder of a run, or its id.
+        uri: The tracking URI, or None where nothing is tracked.
+        setting: What names the model, for messages.
+
+    Raises:
+        ConfigError: If there is no such file or run, or the run left no model.
+        FolderElsewhereError: If the run's folder is not on this machine; also a ConfigError.
+        TrackingError: If the store can't be reached.
     """
-    partial = file.with_name(f"partial.{file.name}")
-    with contextlib.ExitStack() as cleanup:
-        cleanup.callback(partial.unlink, missing_ok=True)
-        model.save(partial)
-        partial.replace(file)
+    path = Path(reference).expanduser()
+    if path.suffix in SUFFIXES:
+        if not path.is_file():
+            raise ConfigError(f"{setting}: expected a model file, and there is none: {path}")
+        return path.absolute()
+    file = find_folder(reference, uri, setting) / MODEL
+    if not file.is_file():
+        raise ConfigError(f"{setting}: the run {reference} left no {MODEL} in {file.parent}. Take one that finished")
+    return file
+
+
+def find_or_download_model(reference: str, uri: str, setting: str) -> Path:
+    """Returns the file of a trained model, with its preprocessing.json beside it if it is that of a run.
+
+    Where the run's folder is not on this machine, the two are downloaded from the store into Trainyard's cache, once.
+
+    Args:
+        reference: A model file, the folder of a run, or its id.
+        uri: The tracking URI.
+        setting: What names the model, for messages.
+
+    Raises:
+        ConfigError: If there is no such file or run, or the run left no model.
+        TrackingError: If the store can't be reached, or does not have the files.
+    """
+    try:
+        return find_model(reference, uri, setting)
+    except FolderElsewhereError:
+        import pooch
+
+        folder = Path(pooch.os_cache("trainyard")) / "models" / reference
+        if not (folder / MODEL).is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as beside:
+                names = (preprocessing.FILE, MODEL)  # in this order: where the model is, the other is too
+                download_files(uri, reference, names, Path(beside))
+                for name in names:
+                    (Path(beside) / name).replace(folder / name)
+        return folder / MODEL
+
+
+def load_model(file: Path, setting: str) -> keras.Model:
+    """Loads a trained model, uncompiled. Code that the file holds is never run.
+
+    Args:
+        file: ``.keras`` or ``.h5``.
+        setting: What names the model, for messages.
+
+    Raises:
+        ModelError: If the file is no model, is damaged, or holds code.
+    """
+    import keras
+
+    try:
+        return keras.models.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:
+        why = in_one_line(error)
+        if "safe_mode" in str(error):  # Keras explains at length how to run the code all the same
+            why = "it holds Python code (a Lambda layer), which is never run. Save it without"
+        raise ModelError(f"{setting}: {file} can't be loaded as a Keras model: {why}") from error

@@ -1,7 +1,7 @@
 """Going on from an interrupted run: find it, take its last good checkpoint, and make sure that it is the same training.
 
 Before it: checkpoint, compose, tracking. After it: run, which starts from what is found here, and the command line,
-which repeats the overrides that the interrupted run was started with.
+which repeats the overrides that the interrupted run was started with; modelfiles.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ from trainyard.schema import RunConfig
 from trainyard.tracking import LoggedRun, find_run, mark_killed
 
 FOLDER_TAG = "trainyard.folder"
+
+
+class FolderElsewhereError(ConfigError):
+    """The run is in the store, and its folder is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ def find_folder(reference: str, uri: str | None, setting: str = "resume") -> Pat
         setting: What names the run, for messages.
 
     Raises:
-        ConfigError: If there is no such run, its folder is elsewhere, or it still runs.
+        ConfigError: If there is no such run, or it still runs.
+        FolderElsewhereError: If its folder is elsewhere; also a ConfigError.
         TrackingError: If the store can't be reached.
     """
     if not reference:
@@ -81,7 +86,7 @@ def find_folder(reference: str, uri: str | None, setting: str = "resume") -> Pat
     folder = Path(run.tags.get(FOLDER_TAG, ""))
     if FOLDER_TAG not in run.tags or not folder.is_dir():
         where = f"{folder} on the host {run.tags.get('host', 'that it ran on')}"
-        raise ConfigError(
+        raise FolderElsewhereError(
             f"{setting}: the folder of the run {reference} is not here; it was {where}. Name it: {setting}=FOLDER"
         )
     return folder

@@ -19,6 +19,7 @@ from trainyard.datasets import load_dataset
 from trainyard.evaluation import evaluate
 from trainyard.interrupts import signals_raise
 from trainyard.outcome import Outcome, RunResult
+from trainyard.preprocessing import write_preprocessing
 from trainyard.progress import Progress
 from trainyard.report import write_report
 from trainyard.resume import Earlier, load_earlier, plan_checkpoints
@@ -57,6 +58,7 @@ def run_experiment(
     Raises:
         ConfigError: If the config is wrong; no run was created.
         DatasetError: If the data is absent or damaged; the run is FAILED.
+        ModelError: If the model to start from can't be loaded; the run is FAILED.
         TrainingError: If the training broke down; the run is FAILED.
         TrackingError: If the store is out of reach. Found at the start, nothing was run; later, the folder has it all.
         KeyboardInterrupt: If a signal stopped the run; it is KILLED.
@@ -87,7 +89,7 @@ def run_experiment(
             dataset = config.debug.cut(whole, config.training.batch_size, config.seed)
             progress.detail(facts.describe_data(dataset))
             run.log_inputs(facts.dataset_inputs(dataset))
-            artifacts.write_preprocessing(folder, dataset.spec)
+            write_preprocessing(folder, dataset)
 
         with clock.stage("build"):
             model = _build_model(config, dataset.spec, None if earlier else start, progress)

@@ -1,6 +1,6 @@
 """Starting from weights that were trained before, in the place of drawn ones.
 
-Before it: resume, which finds the folder of a run. After it: run.
+Before it: modelfiles, which finds and loads the model. After it: run.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard.errors import ConfigError, TrainingError, in_one_line
-from trainyard.resume import find_folder
+from trainyard.errors import TrainingError
+from trainyard.modelfiles import find_model, load_model
 
 if TYPE_CHECKING:
     import keras
 
 SETTING = "training.start_from"
-SUFFIXES = (".keras", ".h5")
 
 
 def find_start_model(reference: str | None, uri: str | None) -> Path | None:
@@ -28,19 +27,7 @@ def find_start_model(reference: str | None, uri: str | None) -> Path | None:
     Raises:
         ConfigError: If there is no such file or run, or the run left no model.
     """
-    if reference is None:
-        return None
-    path = Path(reference).expanduser()
-    if path.suffix in SUFFIXES:
-        if not path.is_file():
-            raise ConfigError(f"{SETTING}: expected a model file, and there is none: {path}")
-        return path.absolute()
-    file = find_folder(reference, uri, SETTING) / "model.keras"
-    if not file.is_file():
-        raise ConfigError(
-            f"{SETTING}: the run {reference} left no model.keras in {file.parent}. Take one that finished"
-        )
-    return file
+    return None if reference is None else find_model(reference, uri, SETTING)
 
 
 def take_weights(model: keras.Model, file: Path) -> None:
@@ -51,14 +38,10 @@ def take_weights(model: keras.Model, file: Path) -> None:
         file: ``.keras`` or ``.h5``.
 
     Raises:
-        TrainingError: If the file is no model, or one with other weights; names the first that differs.
+        ModelError: If the file is no model.
+        TrainingError: If it is one with other weights; names the first that differs.
     """
-    import keras
-
-    try:
-        trained = keras.models.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:
-        raise TrainingError(f"{SETTING}: {file} can't be loaded as a Keras model: {in_one_line(error)}") from error
+    trained = load_model(file, SETTING)
     ours, theirs = model.weights, trained.weights
     for number in range(max(len(ours), len(theirs))):
         wanted, found = (_describe(weights, number) for weights in (ours, theirs))

@@ -188,6 +188,28 @@ def data_verify(names: Names = None) -> None:
 
 
 @app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A run's id, its folder, or a .keras or .h5 file.", metavar="MODEL")],
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG or npz files.", metavar="IMAGE")],
+    *,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to tell of each image.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the probabilities of all classes.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw images and probabilities into this PNG file.")] = None,
+    resize: Annotated[bool, typer.Option("--resize", help="Resize images of another size.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Make dark what is light, and light what is dark.")] = False,
+    as_is: Annotated[bool, typer.Option("--as-is", help="Predict images whatever their background is.")] = False,
+    uri: Annotated[str | None, typer.Option(help="The store of the run; else where runs go from this folder.")] = None,
+) -> None:
+    """Tell what a trained model says of images: `predict RUN_ID digit.png`."""
+    from trainyard.cli.predict import predict_command
+    from trainyard.imagefiles import Treatment
+
+    with _exit_codes():
+        treatment = Treatment(resize=resize, invert=invert, as_is=as_is)
+        predict_command(model, images, treatment=treatment, top=top, as_json=as_json, plot=plot, uri=uri)
+
+
+@app.command()
 def doctor(
     *,
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended; else nothing is changed.")] = False,

@@ -1,6 +1,6 @@
 """A data set from arrays that somebody else made: held against what the rest of a run expects of them.
 
-Before it: images. After it: the data sets that are a user's own.
+Before it: images. After it: the data sets that are a user's own, imagefiles.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def assemble_dataset(
     """
     splits = {}
     for part in ("train", "test"):
-        images = _images(arrays[f"x_{part}"], f"{source}: x_{part}", pixel_max)
-        labels = _labels(arrays[f"y_{part}"], f"{source}: y_{part}")
+        images = check_images(arrays[f"x_{part}"], f"{source}: x_{part}", pixel_max)
+        labels = check_labels(arrays[f"y_{part}"], f"{source}: y_{part}")
         if len(images) != len(labels):
             raise DatasetError(
                 f"{source}: expected as many images as labels, got {len(images)} in x_{part} and {len(labels)} in "
@@ -69,7 +69,20 @@ def assemble_dataset(
     )
 
 
-def _images(array: NDArray[Any], what: str, pixel_max: int) -> NDArray[np.uint8]:
+def check_images(array: NDArray[Any], what: str, pixel_max: int) -> NDArray[np.uint8]:
+    """Returns images as a data set holds them.
+
+    Args:
+        array: Whole numbers from 0 to `pixel_max`, (n, height, width) or (n, height, width, channels).
+        what: What the array is, for messages.
+        pixel_max: The largest raw pixel value.
+
+    Returns:
+        uint8, of the same shape, without the channel axis where there is one channel.
+
+    Raises:
+        DatasetError: If the array is something else.
+    """
     expected = f"whole numbers from 0 to {pixel_max}, (n, height, width) or (n, height, width, channels)"
     if array.ndim not in (_GREY, _COLOUR) or 0 in array.shape:
         raise DatasetError(f"{what}: expected {expected}, got an array of shape {array.shape}")
@@ -83,7 +96,19 @@ def _images(array: NDArray[Any], what: str, pixel_max: int) -> NDArray[np.uint8]
     return np.ascontiguousarray(grey, dtype=np.uint8)
 
 
-def _labels(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
+def check_labels(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
+    """Returns labels as a data set holds them.
+
+    Args:
+        array: Whole numbers from 0 to 255, (n,) or (n, 1).
+        what: What the array is, for messages.
+
+    Returns:
+        uint8 (n,).
+
+    Raises:
+        DatasetError: If the array is something else.
+    """
     expected = f"whole numbers from 0 to {MOST_CLASSES - 1}, (n,)"
     labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - a column
     if labels.ndim != 1 or not len(labels):

@@ -1,6 +1,6 @@
 """A folder of pictures: ``train/`` and ``test/``, in each a folder per class.
 
-Before it: the registry, assemble. After it: loading.
+Before it: the registry, pictures, assemble. After it: loading.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 
 from trainyard.datasets.assemble import MOST_CLASSES, assemble_dataset
 from trainyard.datasets.own import OwnData
-from trainyard.errors import DatasetError, in_one_line
+from trainyard.errors import DatasetError
 from trainyard.fields import setting
+from trainyard.pictures import SUFFIXES, read_picture
 from trainyard.registry import register_dataset
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from trainyard.images import Dataset
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 _NOT_MEANT = ("Thumbs.db", "desktop.ini")
 """What systems put into folders; hidden files are passed over too."""
 
@@ -66,51 +64,12 @@ class ImageFolder(OwnData):
         images = np.empty(shape, np.uint8)
 
         def read(index: int) -> None:
-            images[index] = read_picture(paths[index], self.height, self.width, colour=self.colour)
+            images[index] = read_picture(paths[index], colour=self.colour, size=(self.height, self.width))
 
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
             for _ in pool.map(read, range(len(paths))):
                 pass
         return images
-
-
-def read_picture(path: Path, height: int, width: int, *, colour: bool) -> NDArray[np.uint8]:
-    """Reads a picture as it is meant to be seen, resized.
-
-    Args:
-        path: A PNG or JPEG file.
-        height: In pixels.
-        width: In pixels.
-        colour: Whether it has red, green and blue; else it is made grey.
-
-    Returns:
-        uint8 (height, width, 3), or (height, width) of a grey one.
-
-    Raises:
-        DatasetError: If it is no such file, damaged, or too large to be a picture.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            if picture.mode.startswith(("I", "F")):
-                raise DatasetError(f"{path}: expected 8 bits per pixel, got mode {picture.mode}. Convert it to 8 bits")
-            upright = _without_transparency(ImageOps.exif_transpose(picture)).convert("RGB" if colour else "L")
-            if upright.size != (width, height):
-                upright = upright.resize((width, height), Image.Resampling.BILINEAR)
-            return np.asarray(upright, np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path}: expected a PNG or JPEG picture; it can't be read: {in_one_line(error)}") from error
-
-
-def _without_transparency(picture: Image.Image) -> Image.Image:
-    """Returns a picture as it looks on white paper, where it lets something through."""
-    from PIL import Image
-
-    if not picture.has_transparency_data:
-        return picture
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture.convert("RGBA"))
 
 
 def _classes(folder: Path, least: int) -> list[str]:

@@ -1,5 +1,7 @@
 """The pictures of a run as PNG files: learning curves, confusion matrix, calibration, predictions, mistakes, profile.
 
+And one of what a model says of images.
+
 The only place that knows matplotlib. It uses figures without pyplot, so that drawing needs no display, leaves nothing
 behind in the process, and can go on in several threads at once.
 """
@@ -7,6 +9,7 @@ behind in the process, and can go on in several threads at once.
 from trainyard.plots.calibration import draw_calibration
 from trainyard.plots.confusion import draw_confusion_matrix
 from trainyard.plots.curves import draw_learning_curves
+from trainyard.plots.probabilities import draw_probabilities
 from trainyard.plots.profile import draw_profile
 from trainyard.plots.tiles import draw_mistakes, draw_predictions
 
@@ -16,5 +19,6 @@ __all__ = [
     "draw_learning_curves",
     "draw_mistakes",
     "draw_predictions",
+    "draw_probabilities",
     "draw_profile",
 ]

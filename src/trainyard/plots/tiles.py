@@ -1,6 +1,6 @@
 """Images with what was predicted of them: the first of the test set, and the most confident mistakes.
 
-Before it: style, images, evaluation. After it: artifacts, which has them drawn.
+Before it: style, images, evaluation. After it: probabilities, artifacts, which has them drawn.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from trainyard.plots.style import (
     shorten,
     write_headline,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Tile(NamedTuple):
@@ -83,7 +86,7 @@ def draw_mistakes(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec,
     tiles = []
     for index, actual, predicted in captions:
         names = (f"{actual} → {predicted}",) if short else (shorten(actual, 18), f"→ {shorten(predicted, 16)}")
-        confidence = _percent(float(result.confidence[index]))
+        confidence = percent(float(result.confidence[index]))
         tiles.append(Tile(index, (*names, confidence), wrong=False))  # all are wrong: a mark on each would say nothing
     if not tiles:
         title, subtitle = "No mistakes", f"Every one of the {len(result.actual):,} test images was told right"
@@ -120,8 +123,6 @@ def _draw_tiles(
         columns: Images per row.
         headline: Title and subtitle.
     """
-    from matplotlib.patches import Rectangle
-
     lines = max((len(tile.lines) for tile in tiles), default=0)
     columns = max(min(columns, len(tiles)), 1)
     rows = math.ceil(len(tiles) / columns)
@@ -132,28 +133,7 @@ def _draw_tiles(
     for place, tile in enumerate(tiles):
         row, column = divmod(place, columns)
         left, top = column * step_x, row * step_y
-        pixels = images[tile.image].astype(np.float32) / spec.pixel_max
-        wide, high = _fit(pixels.shape)
-        edges = (
-            left + (TILE - wide) / 2,
-            left + (TILE + wide) / 2,
-            top + (TILE + high) / 2,
-            top + (TILE - high) / 2,
-        )
-        axes.imshow(np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1, extent=edges, interpolation="antialiased")
-        colour, line_width = (VERMILLION, 3.0) if tile.wrong else (FAINT, 0.6)
-        axes.add_patch(
-            Rectangle(
-                (edges[0], edges[3]),
-                wide,
-                high,
-                fill=False,
-                edgecolor=colour,
-                linewidth=line_width,
-                clip_on=False,
-                zorder=3,
-            )
-        )
+        draw_image(axes, images[tile.image], spec.pixel_max, (left, top), wrong=tile.wrong)
         for number, line in enumerate(tile.lines):
             axes.text(
                 left + TILE / 2, top + TILE + 0.14 + number * LINE, line, size=SMALL, parse_math=False,
@@ -166,12 +146,38 @@ def _draw_tiles(
     save(figure, path)
 
 
-def _fit(shape: tuple[int, ...]) -> tuple[float, float]:
-    """Returns width and height in inches of an image that fills a tile and keeps its proportions."""
-    height, width = shape[:2]
-    return TILE * min(1, width / height), TILE * min(1, height / width)
+def draw_image(
+    axes: Axes, image: NDArray[np.uint8], pixel_max: int, corner: tuple[float, float], *, wrong: bool
+) -> None:
+    """Draws an image into the middle of a tile, in a thin frame, or in a thick one where it was taken for another.
+
+    Args:
+        axes: Their unit is the inch, from the upper left corner.
+        image: uint8 (height, width) or (height, width, channels), raw.
+        pixel_max: The largest raw pixel value.
+        corner: The left and the upper edge of the tile.
+        wrong: Whether the prediction is wrong.
+    """
+    from matplotlib.patches import Rectangle
+
+    left, top = corner
+    height, width = image.shape[:2]
+    wide, high = TILE * min(1, width / height), TILE * min(1, height / width)
+    left, top = left + (TILE - wide) / 2, top + (TILE - high) / 2
+    pixels = np.clip(image.astype(np.float32) / pixel_max, 0, 1)
+    axes.imshow(
+        pixels, cmap="gray", vmin=0, vmax=1, extent=(left, left + wide, top + high, top), interpolation="antialiased"
+    )
+    colour, line_width = (VERMILLION, 3.0) if wrong else (FAINT, 0.6)
+    axes.add_patch(
+        Rectangle((left, top), wide, high, fill=False, edgecolor=colour, linewidth=line_width, clip_on=False, zorder=3)
+    )
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Returns a share as a percentage that claims no certainty by rounding."""
-    return "> 99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"  # noqa: PLR2004 - rounds to 100.0
+    if 0.9995 <= share < 1:  # noqa: PLR2004 - rounds to 100.0
+        return "> 99.9 %"
+    if 0 < share < 0.0005:  # noqa: PLR2004 - rounds to 0.0
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %"
