@@ -114,6 +114,15 @@ def test_help_and_errors_import_nothing_heavy(arguments):
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
+def test_importing_the_package_imports_no_other_module_of_it():
+    program = "import sys, trainyard; print([name for name in sys.modules if name.startswith('trainyard.')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        trainyard.nonsense  # noqa: B018 - the lookup is what is tested
+    assert set(trainyard.__all__) <= set(dir(trainyard))
+
+
 def test_the_public_names_are_what_all_says():
     for name in trainyard.__all__:
         assert getattr(trainyard, name).__doc__, name

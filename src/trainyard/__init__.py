@@ -3,26 +3,30 @@
     >>> from trainyard import compose_config, run_experiment
     >>> result = run_experiment(compose_config(["experiment=quickstart"]))  # doctest: +SKIP
 
-Importing this package imports none of TensorFlow, Keras and MLflow; running an experiment does.
+Importing this package imports next to nothing: each name below is looked up in its module when it is asked for, so that
+``trainyard --help`` need not wait for the rest. Running an experiment imports TensorFlow, Keras and MLflow.
 """
 
+import importlib
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from trainyard.compose import compose_config, dump_config, load_config
-from trainyard.errors import (
-    ConfigError,
-    DatasetError,
-    ModelError,
-    Terminated,
-    TrackingError,
-    TrainingError,
-    TrainyardError,
-)
-from trainyard.outcome import RunResult
-from trainyard.predict import Predictor, load_predictor
-from trainyard.progress import Progress
-from trainyard.run import run_experiment
-from trainyard.schema import RunConfig
+if TYPE_CHECKING:
+    from trainyard.compose import compose_config, dump_config, load_config
+    from trainyard.errors import (
+        ConfigError,
+        DatasetError,
+        ModelError,
+        Terminated,
+        TrackingError,
+        TrainingError,
+        TrainyardError,
+    )
+    from trainyard.outcome import RunResult
+    from trainyard.predict import Predictor, load_predictor
+    from trainyard.progress import Progress
+    from trainyard.run import run_experiment
+    from trainyard.schema import RunConfig
 
 __version__ = version("trainyard")
 
@@ -44,3 +48,27 @@ __all__ = [
     "load_predictor",
     "run_experiment",
 ]
+
+_MODULES = {
+    "compose": ("compose_config", "dump_config", "load_config"),
+    "errors": (
+        "ConfigError", "DatasetError", "ModelError", "Terminated", "TrackingError", "TrainingError", "TrainyardError",
+    ),
+    "outcome": ("RunResult",),
+    "predict": ("Predictor", "load_predictor"),
+    "progress": ("Progress",),
+    "run": ("run_experiment",),
+    "schema": ("RunConfig",),
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has the name
+    """Imports one of the public names from its module."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"trainyard.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
