@@ -25,10 +25,11 @@ ORDER = [
     "plots.probabilities", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.health", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
     "tracking.tracker", "tracking.server", "tracking", "resume", "modelfiles", "startweights", "predict", "facts", "run",
+    "sweep.places", "sweep.preloaded", "sweep.pool", "sweep.launcher", "sweep",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",
-    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.train", "cli.data", "cli.predict", "cli.ui", "cli.bench",
+    "bench.page", "bench.session", "bench", "cli.screen", "cli.help", "cli.jobs", "cli.train", "cli.data", "cli.predict", "cli.ui", "cli.bench",
     "cli.doctor", "cli.config", "cli.overrides", "cli.completion", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""

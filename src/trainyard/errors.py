@@ -6,6 +6,7 @@
         ├── DatasetError            the data is absent, damaged or not what it claims to be
         ├── ModelError              a saved model is damaged or not what is expected of it
         ├── TrainingError           the training could not start or broke down
+        ├── TrialError              a job of a sweep did not come to its end
         └── TrackingError           the tracking store is out of reach or refused what was logged
 
     KeyboardInterrupt               exit code 130 (SIGINT)
@@ -47,6 +48,10 @@ class ModelError(TrainyardError):
 
 class TrainingError(TrainyardError):
     """The training could not start or broke down."""
+
+
+class TrialError(TrainyardError):
+    """A job of a sweep did not come to its end: it exited, was killed or took too long."""
 
 
 class TrackingError(TrainyardError):

@@ -24,7 +24,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def import_tensorflow(threads: int | None = None) -> None:
+def import_tensorflow(threads: int | None = None, *, keep_programs: bool = True) -> None:
     """Imports TensorFlow and Keras, with what they say of themselves kept off the screen.
 
     The first lines of TensorFlow's C++ libraries go to the file descriptor whatever the log level is, so that is
@@ -32,13 +32,15 @@ def import_tensorflow(threads: int | None = None) -> None:
 
     Args:
         threads: How many will be used; None: one per core. What XLA compiles is kept for each number apart.
+        keep_programs: Whether to prepare for keeping it.
 
     Raises:
         TrainingError: If TensorFlow can't be imported, or Keras runs on another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    prepare_cache(threads or available_cores())
+    if keep_programs:
+        prepare_cache(threads or available_cores())
     try:
         with stderr_held_back(), collector_paused():
             import absl.logging

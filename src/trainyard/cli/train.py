@@ -9,34 +9,28 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
 
 from trainyard.cli.help import print_train_help
-from trainyard.cli.screen import ScreenProgress, print_error, print_heading, print_result
+from trainyard.cli.jobs import RunTask
+from trainyard.cli.screen import print_error
 from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, to_run_config
 from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.interrupts import signals_raise
+from trainyard.runtime import available_cores
 from trainyard.safety import refuse_doors
+from trainyard.sweep.places import share_out
+from trainyard.xla_cache import prepare_cache
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-
-@dataclass(slots=True)
-class _Outcome:
-    """What the jobs of one command came to."""
-
-    exit_code: int = 0
-    failed: list[str] = field(default_factory=list)
+FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -59,7 +53,7 @@ def train_command(arguments: Sequence[str]) -> int:
     flags = list(arguments)
     for override in reversed(options.overrides):  # from the end: a flag's value may read the same
         del flags[len(flags) - 1 - flags[::-1].index(override)]
-    return _hand_over([*flags, *options.overrides], multirun=options.multirun)
+    return _hand_over([*flags, *options.overrides, *options.added], multirun=options.multirun)
 
 
 def repeat_interrupted(arguments: Sequence[str]) -> list[str]:
@@ -98,7 +92,7 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         arguments: What stands after ``trainyard train``.
 
     Returns:
-        The arguments, parsed as Hydra does.
+        The arguments, parsed as Hydra does; ``added`` are overrides that go with them.
 
     Raises:
         ConfigError: If a flag is refused or a config is wrong.
@@ -107,6 +101,7 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
     if options.help:  # --info and --hydra-help compose too, so they are checked
         prepare_hydra(_config_dir(options))
         return options
+    options.added = []
     threads, strict = set(), set()
     for overrides in expand_sweep(options.overrides) if options.multirun else [options.overrides]:
         tree, hydra_section = compose_trees(
@@ -117,10 +112,32 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         config.tracking.resolve_uri(os.environ, Path.cwd())
         threads.add(config.training.threads)
         strict.add(config.training.determinism == "strict")
+    if options.multirun and hydra_section.launcher.get("_target_") == FORK_LAUNCHER:
+        options.added = _share_cores(threads, hydra_section.launcher.n_jobs)
+        return options
     for path, values in (("training.threads", threads), ("training.determinism=strict", strict)):
         if len(values) > 1:
             raise ConfigError(f"{path}: expected the same for all runs of a command, which share a process")
     return options
+
+
+def _share_cores(threads: set[int | None], n_jobs: int | None) -> list[str]:
+    """Prepares for jobs that run side by side, each in a process of its own, forked from one.
+
+    Where nothing was said of threads the cores are shared out. Where all jobs use as many, what XLA compiles is kept,
+    for which the place must be said before that one process imports TensorFlow.
+
+    Returns:
+        The overrides that say how many threads each has.
+    """
+    places = len(share_out(n_jobs, os.environ))
+    added = []
+    if threads == {None}:
+        threads = {max(1, available_cores() // places)}
+        added = [f"training.threads={number}" for number in threads]
+    if len(threads) == 1:
+        prepare_cache(*filter(None, threads))
+    return added
 
 
 def _config_dir(options: Namespace) -> Path | None:
@@ -152,42 +169,16 @@ def _parse(arguments: Sequence[str]) -> Namespace:
 
 def _hand_over(arguments: Sequence[str], *, multirun: bool) -> int:
     """Lets Hydra run the jobs, and returns the exit code that they came to."""
-    outcome = _Outcome()
-
-    def task(tree: DictConfig) -> None:
-        _run_job(tree, outcome)
-
+    task = RunTask()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes to us, not to the screen
     sys.argv = ["trainyard train", *arguments]
     main: Any = hydra.main(version_base=VERSION_BASE, config_path=str(shipped_conf()), config_name=PRIMARY)(task)
-    main()
-    if multirun and outcome.failed:
-        print_error(TrainyardError("\n".join([f"{len(outcome.failed)} of the runs failed:", *outcome.failed])))
-    return outcome.exit_code
-
-
-@signals_raise()
-def _run_job(tree: DictConfig, outcome: _Outcome) -> None:
-    """Runs one job and keeps its failure from Hydra, which would end the others."""
-    from trainyard.run import run_experiment
-
-    job = HydraConfig.get()
-    overrides = list(job.overrides.task)
-    folder = Path(job.runtime.output_dir)
-    if job.mode == RunMode.MULTIRUN:
-        print_heading(f"Run {job.job.num + 1}: {' '.join(overrides)}")
     try:
-        with ScreenProgress() as progress:
-            result = run_experiment(to_run_config(tree), folder=folder, progress=progress, overrides=overrides)
-        print_result(result)
-    except KeyboardInterrupt:
-        print_error(TrainyardError(f"interrupted: the run is KILLED. Its files are in {os.path.relpath(folder)}"))
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it was is told, and recorded as FAILED with its traceback
-        told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
-        print_error(told)
-        if (folder / "error.txt").exists():
-            traceback = "" if told is error else ", the traceback in error.txt"
-            print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{traceback}"))
-        outcome.exit_code = told.exit_code
-        outcome.failed.append(" ".join(overrides) or "(no overrides)")
+        with signals_raise():
+            main()
+    except Exception:
+        if not task.failed:  # else it is the first of the failures of jobs, which were all told
+            raise
+    if multirun and task.failed:
+        print_error(TrainyardError("\n".join([f"{len(task.failed)} of the runs failed:", *task.failed])))
+    return task.exit_code

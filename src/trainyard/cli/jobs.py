@@ -1,0 +1,93 @@
+"""What Hydra runs for ``trainyard train``: one run a job, in this process or, with ``hydra/launcher=fork``, its own.
+
+Before it: run, screen, sweep.pool. After it: train, which hands this to Hydra.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from trainyard.cli.screen import ScreenProgress, print_error, print_heading, print_result
+from trainyard.compose import to_run_config
+from trainyard.errors import TrainyardError
+from trainyard.interrupts import signals_raise
+from trainyard.sweep.pool import report
+
+
+class RunTask:
+    """A task function for Hydra, which keeps the failure of a job from Hydra: it would end the others.
+
+    Attributes:
+        exit_code: What the jobs so far came to.
+        failed: The overrides of those that failed.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        self.failed: list[str] = []
+        self._overrides: dict[int, str] = {}
+
+    @signals_raise()
+    def __call__(self, tree: DictConfig) -> None:
+        """Runs one job, and tells how it went. In a process of its own a failure is handed on, to be told there."""
+        from trainyard.run import run_experiment
+
+        job = HydraConfig.get()
+        overrides = list(job.overrides.task)
+        folder = Path(job.runtime.output_dir)
+        if job.mode == RunMode.MULTIRUN:
+            print_heading(f"Run {job.job.num + 1}: {' '.join(overrides)}")
+        try:
+            with ScreenProgress() as progress:
+                result = run_experiment(to_run_config(tree), folder=folder, progress=progress, overrides=overrides)
+            print_result(result)
+            evaluation = result.evaluation
+            report(
+                f"accuracy {evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images, "
+                f"{result.timings['total']:.1f} s, files in {os.path.relpath(folder)}"
+            )
+        except KeyboardInterrupt:
+            print_error(TrainyardError(f"interrupted: the run is KILLED. Its files are in {os.path.relpath(folder)}"))
+            raise
+        except Exception as error:
+            told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
+            print_error(told)
+            if (folder / "error.txt").exists():
+                traceback = "" if told is error else ", the traceback in error.txt"
+                print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{traceback}"))
+            if multiprocessing.parent_process():
+                raise
+            self._fail(" ".join(overrides), told.exit_code)
+
+    def job_began(self, number: int, overrides: Sequence[str]) -> None:
+        """Tells that a job begins in a process of its own."""
+        self._overrides[number] = " ".join(overrides)
+        _say(number, "began", self._overrides[number])
+
+    def job_reported(self, number: int, content: str) -> None:
+        """Tells what a job came to."""
+        _say(number, "done", content, "green")
+
+    def job_ended(self, number: int, failure: str) -> None:
+        """Tells how a job failed, where it did."""
+        if failure:
+            _say(number, "failed", failure, "bold red")
+            self._fail(self._overrides[number], 1)
+
+    def _fail(self, overrides: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        self.failed.append(overrides or "(no overrides)")
+
+
+def _say(number: int, what: str, text: str, style: str = "") -> None:
+    line = Text(f"run {number + 1:<3} ") + Text(f"{what:7}", style=style) + Text(text)
+    Console(soft_wrap=True, highlight=False).print(line)

@@ -1,0 +1,137 @@
+"""`hydra/launcher=fork`: for any Hydra program, and for runs of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainyard.errors import ConfigError
+from trainyard.sweep.places import find_gpus, share_out
+
+PROGRAM = """
+import os, signal, sys, time, json
+from dataclasses import dataclass
+from pathlib import Path
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+
+@dataclass
+class Conf:
+    x: int = 1
+    how: str = "well"
+
+ConfigStore.instance().store(name="config", node=Conf)
+
+def make():
+    begun = [40]
+
+    def task(cfg):
+        print("doing", cfg.x)
+        job = HydraConfig.get()
+        if cfg.x == 2 and cfg.how != "well":
+            {"raise": lambda: 1 / 0, "exit": lambda: sys.exit(0), "kill": lambda: os.kill(os.getpid(), 9),
+             "hang": lambda: time.sleep(600)}[cfg.how]()
+        Path(job.runtime.output_dir, "done.json").write_text(json.dumps([cfg.x, job.job.num, os.getpid()]))
+        return begun[0] + cfg.x
+
+    return task
+
+hydra.main(version_base="1.3", config_name="config", config_path=None)(make())()
+"""
+
+
+def _program(*arguments):
+    Path("program.py").write_text(PROGRAM)
+    command = [sys.executable, "program.py", "-m", "hydra/launcher=fork", "hydra.launcher.n_jobs=2",
+               "hydra.sweep.dir=swept", *arguments]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def _done():
+    return [json.loads(path.read_text()) for path in sorted(Path("swept").glob("*/done.json"))]
+
+
+def test_a_program_of_others_runs_each_job_in_a_process_of_its_own():
+    program = _program("x=1,2,3,4")
+    assert program.returncode == 0, program.stderr
+    done = _done()
+    assert [entry[:2] for entry in done] == [[1, 0], [2, 1], [3, 2], [4, 3]]
+    assert len({entry[2] for entry in done}) == 4
+    assert (Path("swept") / "logs" / "3.log").read_text() == "doing 4\n"
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("raise", "ZeroDivisionError: division by zero"),
+        ("exit", "its process exited with code 0 before it was done"),
+        ("kill", "its process was killed by SIGKILL"),
+        ("hang", "it took longer than 8 s"),
+    ],
+)
+def test_one_job_that_fails_is_named_and_the_others_are_done(how, told):
+    program = _program("x=1,2,3,4,5,6", f"how={how}", "hydra.launcher.time_limit_seconds=8")
+    assert program.returncode == 1
+    assert [entry[0] for entry in _done()] == [1, 3, 4, 5, 6]
+    assert f"#1 failed: {told}" in program.stdout
+
+
+def test_configs_are_those_of_the_start_whatever_is_edited_meanwhile():
+    """Jobs wait for a place; the file that they are composed from changes while they do."""
+    Path("conf").mkdir()
+    Path("conf/config.yaml").write_text("x: 1\ny: before\n")
+    program = PROGRAM.replace('config_name="config", config_path=None', 'config_name="config", config_path="conf"')
+    program = program.replace('ConfigStore.instance().store(name="config", node=Conf)', "")
+    program = program.replace("cfg.how", '"well"').replace(
+        'print("doing", cfg.x)', 'print(cfg.y); Path("conf/config.yaml").write_text("x: 1\\ny: after\\n")'
+    )
+    Path("program.py").write_text(program)
+    command = [sys.executable, "program.py", "-m", "hydra/launcher=fork", "hydra.launcher.n_jobs=1", "x=1,2,3",
+               "hydra.sweep.dir=swept"]  # fmt: skip
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    assert [path.read_text() for path in sorted(Path("swept/logs").glob("*.log"))] == ["before\n"] * 3
+
+
+@pytest.mark.slow
+def test_our_own_runs_go_side_by_side_and_one_that_fails_is_named():
+    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "-m", "hydra/launcher=fork",
+               "hydra.launcher.n_jobs=2", "dataset.limit=200", "model.hidden_units=[8]", "training.epochs=1",
+               "optimizer.learning_rate=0.01,1e30,0.001", "name=tiny", "hydra.sweep.dir=swept"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 1
+    assert done.stdout.count(" done ") == 2
+    assert "run 2   failed  TrainingError: training broke down in epoch 1" in done.stdout.replace(
+        "failed T", "failed  T"
+    )
+    assert "1 of the runs failed:" in done.stderr
+    assert "cudart" not in done.stderr
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').absolute()}")
+    runs = mlflow.search_runs(experiment_names=["tiny"], output_format="list")
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED", "FINISHED"]
+    assert len({run.data.tags["pid"] for run in runs}) == 3
+    assert {run.data.params["training.threads"] for run in runs} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
+
+
+def test_each_gpu_is_a_place():
+    assert share_out(None, {"CUDA_VISIBLE_DEVICES": "0, 3"}) == [
+        {"CUDA_VISIBLE_DEVICES": "0"},
+        {"CUDA_VISIBLE_DEVICES": "3"},
+    ]
+    assert share_out(1, {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}) == [{"CUDA_VISIBLE_DEVICES": "GPU-a"}]
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == find_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+    assert share_out(3, {"CUDA_VISIBLE_DEVICES": ""}) == [{}, {}, {}]
+
+
+def test_no_place_at_all_is_a_mistake():
+    with pytest.raises(
+        ConfigError, match=r"hydra.launcher.n_jobs: expected a whole number of at least 1, or null, got 0"
+    ):
+        share_out(0, {})
