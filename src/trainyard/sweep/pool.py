@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-PRELOADED = ("trainyard.sweep.preloaded",)
+PRELOADED = ("trainyard.sweep.preloaded", "mlflow", "matplotlib.figure", "sklearn.metrics", "trainyard.run")
 """What the server imports before the first job of Trainyard's own."""
 
 GRACE_SECONDS = 15.0
