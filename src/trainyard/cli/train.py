@@ -22,13 +22,16 @@ from omegaconf import DictConfig
 from trainyard.cli.help import print_train_help
 from trainyard.cli.screen import ScreenProgress, print_error, print_heading, print_result
 from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, to_run_config
-from trainyard.conffiles import prepare_hydra, shipped_conf
+from trainyard.conffiles import groups, prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.interrupts import signals_raise
+from trainyard.rejections import find_path
 from trainyard.safety import refuse_doors
 
 if TYPE_CHECKING:
     from argparse import Namespace
+
+    from trainyard.schema import RunConfig
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class _Outcome:
     """What the jobs of one command came to."""
 
     exit_code: int = 0
+    done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
 
@@ -115,12 +119,30 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         refuse_doors(hydra_section)
         config = to_run_config(tree)
         config.tracking.resolve_uri(os.environ, Path.cwd())
+        if not options.cfg and not options.info:
+            _look_for_data(config)
         threads.add(config.training.threads)
         strict.add(config.training.determinism == "strict")
     for path, values in (("training.threads", threads), ("training.determinism=strict", strict)):
         if len(values) > 1:
             raise ConfigError(f"{path}: expected the same for all runs of a command, which share a process")
     return options
+
+
+def _unknown_flag(flag: str, known_groups: Sequence[str]) -> str:
+    """Returns the message for a flag that is not there; most are fields, written as other programs want them."""
+    key = flag.partition("=")[0].lstrip("-").replace("-", "_")
+    message = f"{flag}: there is no such flag. Groups and fields are set without dashes"
+    if path := key if key in known_groups else find_path(key):
+        return f"{message}: {path}=..."
+    return f"{message}: training.epochs=5. All there are: trainyard train --help"
+
+
+def _look_for_data(config: RunConfig) -> None:
+    """Refuses a place of the data that is not there, before a run is begun."""
+    path = getattr(config.dataset, "path", None)
+    if path and not Path(path).expanduser().exists():
+        raise ConfigError(f"dataset.path: expected {path} to be there, and there is no such file or folder")
 
 
 def _config_dir(options: Namespace) -> Path | None:
@@ -130,7 +152,11 @@ def _config_dir(options: Namespace) -> Path | None:
 def _parse(arguments: Sequence[str]) -> Namespace:
     parser = get_args_parser()
     parser.prog = "trainyard train"
-    options = parser.parse_intermixed_args(list(arguments))  # Hydra itself wants all flags in one place
+    parser.allow_abbrev = False  # or --experiment would be --experimental-rerun
+    # intermixed, as Hydra itself wants all flags in one place
+    options, unknown = parser.parse_known_intermixed_args(list(arguments))
+    if unknown:
+        raise ConfigError(_unknown_flag(unknown[0], groups(_config_dir(options))))
     if options.shell_completion:
         raise ConfigError('--shell-completion: Trainyard has its own: eval "$(trainyard completion bash)"')
     if options.experimental_rerun:
@@ -161,6 +187,9 @@ def _hand_over(arguments: Sequence[str], *, multirun: bool) -> int:
     sys.argv = ["trainyard train", *arguments]
     main: Any = hydra.main(version_base=VERSION_BASE, config_path=str(shipped_conf()), config_name=PRIMARY)(task)
     main()
+    if multirun and outcome.done:
+        print_heading("Test accuracy, run by run")
+        sys.stdout.write("\n".join(outcome.done) + "\n")
     if multirun and outcome.failed:
         print_error(TrainyardError("\n".join([f"{len(outcome.failed)} of the runs failed:", *outcome.failed])))
     return outcome.exit_code
@@ -180,6 +209,7 @@ def _run_job(tree: DictConfig, outcome: _Outcome) -> None:
         with ScreenProgress() as progress:
             result = run_experiment(to_run_config(tree), folder=folder, progress=progress, overrides=overrides)
         print_result(result)
+        outcome.done.append(f"{result.evaluation.accuracy:.4f}  {' '.join(overrides)}")
     except KeyboardInterrupt:
         print_error(TrainyardError(f"interrupted: the run is KILLED. Its files are in {os.path.relpath(folder)}"))
         raise
