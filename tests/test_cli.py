@@ -71,8 +71,21 @@ def test_a_mistake_ends_with_2_and_creates_nothing():
         (["train", "--hydra-help", "+hydra.callbacks.x._target_=os.getcwd"], "hydra.callbacks: refused"),
         (["train", "-m", "seed=1,-1"], "seed: expected a whole number at least 0"),
         (["train", "tracking=server"], "tracking.uri: expected the address of a tracking server"),
-        (["train", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["train", "--nonsense"], "--nonsense: there is no such flag. Groups and fields are set without dashes"),
+        (
+            ["train", "--batch-size", "5"],
+            "--batch-size: there is no such flag. Groups and fields are set without dashes: training.batch_size=...",
+        ),
+        (["train", "--experiment=quickstart"], "set without dashes: experiment=..."),
+        (["train", "--config-name", "my.yaml"], "--config-name: there is no config 'my.yaml' in ./conf"),
+        (["train", "dataset=npz", "dataset.path=x.npz"], "dataset.path: expected x.npz to be there"),
+        (
+            ["train", "quickstart"],
+            "expected group=name or field=value, without spaces around the =. Did you mean 'experiment=quickstart'?",
+        ),
         (["nonsense"], "No such command 'nonsense'"),
+        (["seed=1"], "Did you mean 'trainyard train seed=1'?"),
+        (["predict", "seven.png", "model.keras"], "MODEL: expected a run's id, its folder, or a model file"),
         (["train", "-m", "--cfg", "job", "seed=1,2"], "--cfg: shows one config"),
         (["train", "--resolve"], "--resolve: goes with --cfg job"),
         (["train", "-m", "training.threads=1,2"], "training.threads: expected the same for all runs"),
@@ -135,6 +148,9 @@ def test_flags_may_stand_anywhere_and_one_bad_run_does_not_end_the_others():
     assert statuses == {("1e+30", "FAILED"), ("0.01", "FINISHED")}
     assert len(runs()) == 4
     assert "Run 2: " in done.stdout
+    compared = done.stdout.partition("\nTest accuracy, run by run\n")[2].splitlines()
+    assert ["optimizer.learning_rate=0.01" in line for line in compared] == [True, True]
+    assert [f"hidden_units=[{units}]" in line for units, line in zip((16, 8), compared, strict=True)] == [True, True]
     assert "2 of the runs failed:" in done.stderr
     assert len(list(Path("multirun").glob("tiny/*/*/config.yaml"))) == 4
 

@@ -76,7 +76,11 @@ MISTAKES = [
     ("hydra.searchpath=[pkg://json]", "hydra.searchpath: refused, it can import packages"),
     ("notes=a=b", "Quote a value that holds signs"),
     ("name=a.", "name: expected letters and digits"),
-    ("seed=1,2", "Ambiguous value for argument 'seed=1,2'"),
+    ("seed=1,2", "seed: expected one value, got several: seed=1,2. A list goes in brackets and quotes, 'seed=[1,2]'"),
+    ("seed", "'seed': expected group=name or field=value, without spaces around the =. Did you mean 'seed=...'?"),
+    ("my.yaml", "A recipe lies in conf/experiment and is chosen by experiment=my"),
+    ("words", "A value with spaces goes in quotes"),
+    ("model.hidden_units=[512,", "'model.hidden_units=[512,': a bracket is open. Where a value holds spaces"),
 ]  # fmt: skip
 
 

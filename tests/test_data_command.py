@@ -56,7 +56,7 @@ def test_fetch_downloads_what_is_missing(mnist_here, take_tiny_files_for, monkey
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("digits", "digits: expected a published data set; this one is not downloaded"),
+        ("digits", "digits: expected a published data set (fashion_mnist, kmnist, mnist); this one is not downloaded"),
         ("mnits", "dataset: unknown dataset 'mnits'. Did you mean 'mnist'?"),
     ],
 )

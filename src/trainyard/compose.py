@@ -139,9 +139,14 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
         key = override.key_or_group
         if key.startswith("hydra.searchpath"):
             raise ConfigError("hydra.searchpath: refused, it can import packages. Name a folder with --config-dir")
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"{key}: expected one value, got several: {override.input_line}. A list goes in brackets and quotes, "
+                f"'{key}=[1,2]'; a run for each value wants --multirun"
+            )
         if override.is_delete() and not key.startswith("tracking.tags."):
             raise ConfigError(f"{key}: a run can't do without it, got {override.input_line!r}. Set it to what you want")
-        if key not in groups(config_dir) or override.is_delete() or override.is_sweep_override():
+        if key not in groups(config_dir) or override.is_delete():
             continue
         value, options = override.value(), choices(key, config_dir)
         if override.is_add() and key in (*COMPONENT_GROUPS, "training", "experiment"):

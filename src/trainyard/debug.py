@@ -66,7 +66,7 @@ class Overfit(DebugConfig):
     images: int = setting(64, ge=1)
     """How many training images, stratified by class; they are validated and tested on too."""
     epochs: int = setting(200, ge=1)
-    """After so many it has failed."""
+    """The epochs it has for that; if some are still not known then, the run has failed."""
 
     def adjust(self, config: RunConfig) -> RunConfig:
         """Leaves out what makes knowing by heart harder or ends the training before: only the model is in question."""
@@ -105,7 +105,7 @@ class Profile(DebugConfig):
     """Where the time of a training step goes: two short epochs, the second of them traced, operation by operation."""
 
     steps: int = setting(100, ge=1)
-    """Batches in each."""
+    """The batches in each of the two epochs."""
 
     def adjust(self, config: RunConfig) -> RunConfig:
         """Sees to it that there are two epochs."""

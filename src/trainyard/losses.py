@@ -44,7 +44,7 @@ class Focal(LossConfig):
     """Cross-entropy that counts images the less the better they are told already (Lin et al., 2017)."""
 
     gamma: float = setting(2.0, ge=0)
-    """How much less; 0 is cross-entropy."""
+    """How much less such images count; 0: no less, which is cross-entropy."""
     label_smoothing: float = setting(0.0, ge=0, lt=1)
     """The share of each target that is spread evenly over all classes."""
 

@@ -41,6 +41,9 @@ def find_model(reference: str, uri: str | None, setting: str) -> Path:
         return path.absolute()
     file = find_folder(reference, uri, setting) / MODEL
     if not file.is_file():
+        if inner := sorted(file.parent.glob(f"*/{MODEL}")):
+            one = path / inner[-1].parent.name
+            raise ConfigError(f"{setting}: expected one run, got a folder of runs. Name one of them, such as {one}")
         raise ConfigError(f"{setting}: the run {reference} left no {MODEL} in {file.parent}. Take one that finished")
     return file
 

@@ -40,7 +40,7 @@ class KerasOptimizer(OptimizerConfig):
     use_ema: bool = setting(False)
     """Whether the weights that come out are a running mean over the steps; loss/val is of those that are trained."""
     ema_momentum: float = setting(0.99, ge=0, lt=1)
-    """Decay of that mean, per step."""
+    """The share of that running mean which is kept at each step."""
     gradient_accumulation_steps: int | None = setting(None, ge=2)
     """Batches whose gradients are averaged into one step; null: a step for each batch."""
 

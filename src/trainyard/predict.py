@@ -86,6 +86,8 @@ def find_predicting_model(reference: str, uri: str | None = None) -> Path:
     path, store = Path(reference).expanduser(), sqlite_path(uri)
     if path.suffix not in SUFFIXES and not path.is_dir():
         why = f"there is no {reference!r}" if len(path.parts) > 1 else None  # an id has no slash in it
+        if path.is_file():
+            why = f"{reference!r} is another file. The model stands before the images"
         if why is None and store and not store.exists():  # MLflow would make one
             why = f"there is no folder {reference!r}, and no store {store} that could know a run of this id"
         if why:

@@ -38,8 +38,9 @@ def in_our_words(config_dir: Path | None = None) -> Iterator[None]:
         place = f" (in {where.group(1)}.yaml)" if where else ""
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             raise ConfigError(_rejected_key(cause) + place) from error
-        advice = ". Quote a value that holds signs: 'key=\"a=b\"'" if isinstance(error, OverrideParseException) else ""
-        raise ConfigError(_without_advice(str(error)) + advice) from error
+        if isinstance(error, OverrideParseException):
+            raise ConfigError(_unparsable(error, config_dir)) from error
+        raise ConfigError(_without_advice(str(error))) from error
     except OmegaConfBaseException as error:
         raise ConfigError(_rejected_key(error)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -61,10 +62,27 @@ def _unreadable_file(config_dir: Path | None) -> str:
 def _missing_config(error: MissingConfigException, config_dir: Path | None) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
-        return _without_advice(str(error))
+        where = "./conf, in --config-dir and among Trainyard's own"
+        return f"--config-name: there is no config {name!r} in {where}. A recipe is chosen by experiment=NAME"
     if group not in groups(config_dir):
         return unknown(group, "unknown config group", group, groups(config_dir))
     return unknown(group, f"unknown {group}", name, choices(group, config_dir))
+
+
+def _unparsable(error: OverrideParseException, config_dir: Path | None) -> str:
+    """Returns the message for a word that is not in Hydra's grammar."""
+    word = error.override
+    if "=" not in word:
+        message = f"{word!r}: expected group=name or field=value, without spaces around the ="
+        if Path(word).suffix in (".yaml", ".yml"):
+            return f"{message}. A recipe lies in conf/experiment and is chosen by experiment={Path(word).stem}"
+        meant = [f"{group}={word}" for group in groups(config_dir) if word in choices(group, config_dir)]
+        if path := find_path(word):
+            meant.append(f"{path}=...")
+        return f"{message}. Did you mean {meant[-1]!r}?" if meant else f"{message}. A value with spaces goes in quotes"
+    if any(word.count(opening) != word.count(closing) for opening, closing in ("[]", "{}", "()")):
+        return f"{word!r}: a bracket is open. Where a value holds spaces, put all in quotes: 'key=[1, 2]'"
+    return f"{_without_advice(str(error))}. Quote a value that holds signs: 'key=\"a=b\"'"
 
 
 def _rejected_key(error: OmegaConfBaseException) -> str:
@@ -100,9 +118,14 @@ def unknown_key(path: str, names: Iterable[str]) -> str:
         return f"{message} It belongs to {', '.join(owners[:-1])} and {owners[-1]}: choose one, {section}={owners[0]}"
     if suggestion := did_you_mean(key, names):
         message += suggestion
-    elif elsewhere := next((known for known in _known_paths() if known.endswith(f".{key}")), None):
+    elif elsewhere := find_path(key):
         message += f" Did you mean {elsewhere!r}?"
     return f"{message} {'Keys of ' + section if section else 'Keys'}: {', '.join(names)}"
+
+
+def find_path(key: str) -> str | None:
+    """Returns the dotted path of a field that is named by its last part, or by all of it; the first there is."""
+    return next((known for known in _known_paths() if known == key or known.endswith(f".{key}")), None)
 
 
 def _field_names(owner: type) -> list[str]:

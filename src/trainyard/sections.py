@@ -34,7 +34,7 @@ class PlateauConfig:
     patience: int | None = setting(None, ge=1)
     """Epochs without improvement after which the learning rate is lowered; null: it is not."""
     factor: float = setting(0.1, gt=0, lt=1)
-    """What it is multiplied by."""
+    """What the learning rate is multiplied by."""
     monitor: str = setting("loss/val", choices=MONITORS)
     """The metric watched: a loss must fall, an accuracy must rise."""
     min_delta: float = setting(0.0001, ge=0)
@@ -42,7 +42,7 @@ class PlateauConfig:
     cooldown: int = setting(0, ge=0)
     """Epochs after each lowering in which nothing is counted."""
     min_learning_rate: float = setting(0.0, ge=0)
-    """It is not lowered below this."""
+    """The learning rate is not lowered below this."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -104,7 +104,7 @@ class EvaluationConfig:
     calibration_bins: int = setting(15, ge=2, le=100)
     """The bins of equal width that confidences are sorted into for the expected calibration error."""
     metrics: list[str] = setting([], holds="metrics")
-    """Further metrics of the test set, by their registered names."""
+    """Further metrics to measure on the test set, by name."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -6,21 +6,28 @@ Exit codes: 0 done, 1 the work failed, 2 the command or the config is wrong, 130
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from trainyard.cli.screen import print_error
 from trainyard.collector import spare_the_last_collection
-from trainyard.errors import Terminated, TrainyardError
+from trainyard.errors import ConfigError, Terminated, TrainyardError
 from trainyard.interrupts import ignore_signals
+
+_ELSE_HERE = "else the one that runs go to from this folder"
+_BEGIN = """Begin with `trainyard train experiment=quickstart`, which needs no download, and look at the run with
+`trainyard ui`. `trainyard train --help` lists all that can be chosen and changed."""
 
 app = typer.Typer(
     name="trainyard",
     help="Run, compare and believe Keras experiments that are described in YAML.",
+    epilog=_BEGIN,
+    context_settings={"help_option_names": ["--help", "-h"]},
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -30,10 +37,26 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs the command line and exits."""
+    for word in sys.argv[1:2]:
+        if "=" in word and not word.startswith("-"):
+            print_error(ConfigError(f"{word!r} is no command. Did you mean 'trainyard train {word}'?"))
+            raise SystemExit(ConfigError.exit_code)
+    command = typer.main.get_command(app)
+    _leave_out_bool(command, None)
     try:
-        app()
+        command()
     finally:
         spare_the_last_collection()
+
+
+def _leave_out_bool(command: Any, parent: typer.Context | None) -> None:  # noqa: ANN401 - a command of typer
+    """Takes the `<bool>` that Typer puts beside flags, which take nothing, out of the help of all commands."""
+    context = typer.Context(command, parent=parent, **command.context_settings)
+    for option in command.get_params(context):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        _leave_out_bool(inner, context)
 
 
 @contextlib.contextmanager
@@ -82,11 +105,11 @@ def train(context: typer.Context) -> None:
 @app.command()
 def ui(
     experiment: Annotated[
-        str | None, typer.Option(help="Open this experiment; else the one with the latest run.")
+        str | None, typer.Option(metavar="NAME", help="Open this experiment; else the one with the latest run.")
     ] = None,
-    uri: Annotated[str | None, typer.Option(help="The store; else where runs go from this folder.")] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store to look into; {_ELSE_HERE}.")] = None,
     port: Annotated[
-        int, typer.Option(min=1, max=65435, help="The port to listen on, or one of the hundred after it.")
+        int, typer.Option(min=1, max=65435, metavar="N", help="The port to listen on; if it is taken, the next free.")
     ] = 5000,
 ) -> None:
     """Open the MLflow UI on the store that runs go to, on this machine only."""
@@ -113,7 +136,7 @@ def bench(
     parts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Of `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`; none: all.",
+            help="What to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`; if none is named, all of it.",
             metavar="PART",
             autocompletion=_bench_parts,
         ),
@@ -122,19 +145,25 @@ def bench(
     mnist: Annotated[
         Path | None,
         typer.Option(
-            help="The folder with MNIST; else as `dataset=mnist` finds or downloads it.", autocompletion=_paths
+            metavar="FOLDER",
+            help="Where MNIST lies; else it is found or downloaded as by `dataset=mnist`.",
+            autocompletion=_paths,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where results go; results there of other parts stay. [experiments/performance]", autocompletion=_paths
+            metavar="FOLDER",
+            help="Where results go; those of other parts, from earlier, stay there. [default: experiments/performance]",
+            autocompletion=_paths,
         ),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="For TensorFlow and NumPy; else one per core.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often the part `run` repeats whole runs.")] = 3,
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads of TensorFlow and NumPy; else one per core.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How often the part `run` repeats whole runs.")] = 3,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Tiny sizes of scikit-learn's digits, to see that it works.")
+        bool, typer.Option("--quick", help="Only see that it works, in a minute or two, on small data.")
     ] = False,
 ) -> None:
     """Measure Trainyard beside plain Keras, in turns: seconds per epoch, whole runs, memory, and the ratios."""
@@ -144,7 +173,7 @@ def bench(
         bench_command(parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, quick=quick)
 
 
-data_app = typer.Typer(help="Data sets: which there are, where they lie, whether they are whole.", no_args_is_help=True)
+data_app = typer.Typer(help="List, download and verify data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -156,7 +185,11 @@ def _published_sets(incomplete: str) -> list[str]:
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Published data sets; none: all.", metavar="NAME", autocompletion=_published_sets),
+    typer.Argument(
+        help="Published data sets, such as `mnist`; if none is named, all.",
+        metavar="NAME",
+        autocompletion=_published_sets,
+    ),
 ]
 
 
@@ -180,7 +213,7 @@ def data_fetch(names: Names = None) -> None:
 
 @data_app.command("verify")
 def data_verify(names: Names = None) -> None:
-    """Hold published data sets against their digests: `data verify mnist`."""
+    """Check that downloaded data sets are what was published, digest by digest: `data verify mnist`."""
     from trainyard.cli.data import verify_data
 
     with _exit_codes():
@@ -189,16 +222,26 @@ def data_verify(names: Names = None) -> None:
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A run's id, its folder, or a .keras or .h5 file.", metavar="MODEL")],
-    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG or npz files.", metavar="IMAGE")],
+    model: Annotated[
+        str, typer.Argument(help="The trained model: a run's id, its folder, or a .keras or .h5 file.", metavar="MODEL")
+    ],
+    images: Annotated[list[Path], typer.Argument(help="Images to classify: PNG, JPEG or npz files.", metavar="IMAGE")],
     *,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to tell of each image.")] = 3,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Print this many classes of each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the probabilities of all classes.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw images and probabilities into this PNG file.")] = None,
-    resize: Annotated[bool, typer.Option("--resize", help="Resize images of another size.")] = False,
-    invert: Annotated[bool, typer.Option("--invert", help="Make dark what is light, and light what is dark.")] = False,
-    as_is: Annotated[bool, typer.Option("--as-is", help="Predict images whatever their background is.")] = False,
-    uri: Annotated[str | None, typer.Option(help="The store of the run; else where runs go from this folder.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw images and probabilities into this PNG file.")
+    ] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Resize images of another size than the model's; else they are refused.")
+    ] = False,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Swap light and dark: ink on paper, for a model of white on black.")
+    ] = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Don't refuse images whose background is not as light or dark as learnt.")
+    ] = False,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {_ELSE_HERE}.")] = None,
 ) -> None:
     """Tell what a trained model says of images: `predict RUN_ID digit.png`."""
     from trainyard.cli.predict import predict_command
@@ -212,7 +255,9 @@ def predict(
 @app.command()
 def doctor(
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended; else nothing is changed.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what can be mended; without this nothing is changed.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Look for what is wrong on this machine, in its caches and in the store, and say how to mend it."""
@@ -222,7 +267,9 @@ def doctor(
         raise typer.Exit(doctor_command(fix=fix, as_json=as_json))
 
 
-config_app = typer.Typer(help="The fields of a config: what each takes and means.", no_args_is_help=True)
+config_app = typer.Typer(
+    help="Explain every field of a config: what it takes, its default, what it means.", no_args_is_help=True
+)
 app.add_typer(config_app, name="config")
 
 
@@ -241,15 +288,16 @@ def config_schema(
         str,
         typer.Option(
             "--for",
-            help="What the JSON Schema is for: `recipe`, `config` (of a run), or the files of a group, `optimizer`.",
+            metavar="KIND",
+            help="What the JSON Schema checks: a `recipe`, the `config` of a run, or files of a group, as `optimizer`.",
             autocompletion=_schema_targets,
         ),
     ] = "recipe",
     out: Annotated[
-        Path | None, typer.Option(help="The file to write; else it is printed.", autocompletion=_paths)
+        Path | None, typer.Option(metavar="FILE", help="Write this file; else print.", autocompletion=_paths)
     ] = None,
 ) -> None:
-    """Tell every field of a config: path, type and range, default, meaning; plugins and your own files too."""
+    """Print a reference of every field, or a JSON Schema for editors; your plugins and `./conf` are in it too."""
     from trainyard.cli.config import show_schema
 
     with _exit_codes():
@@ -258,9 +306,11 @@ def config_schema(
 
 @app.command()
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell that you type in.")],
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"], typer.Argument(help="The shell that you type in.", metavar="SHELL")
+    ],
 ) -> None:
-    """Print what makes a shell complete commands and overrides: `eval "$(trainyard completion bash)"`."""
+    """Print a script that completes commands and overrides on Tab: `eval "$(trainyard completion bash)"`."""
     from trainyard.cli.completion import SCRIPTS
 
     typer.echo(SCRIPTS[shell].strip())

@@ -25,7 +25,7 @@ def list_data() -> None:
     for name, component in sorted(components("dataset").items()):
         purpose = (component.__doc__ or "").partition("\n")[0]
         if issubclass(component, OwnData):
-            place = "dataset.path"
+            place = "yours: dataset.path=..."
         elif issubclass(component, PublishedSet):
             place = _place(component())
         else:
@@ -83,7 +83,9 @@ def _published(names: list[str]) -> list[PublishedSet]:
     for name in names or available:
         config = look_up("dataset", name)()
         if not isinstance(config, PublishedSet):
-            raise ConfigError(f"{name}: expected a published data set; this one is not downloaded, and has no digest")
+            raise ConfigError(
+                f"{name}: expected a published data set ({', '.join(sorted(available))}); this one is not downloaded"
+            )
         chosen.append(config)
     return chosen
 

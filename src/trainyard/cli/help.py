@@ -14,6 +14,7 @@ _FLAGS = {
     "--cfg job": "Print the composed config and stop.",
     "--config-dir DIR": "Look for configs in DIR too; ./conf is looked at anyway.",
     "--multirun, -m": "Run every combination of the values: optimizer.learning_rate=1e-3,1e-4",
+    "--help": "Print this.",
     "--hydra-help": "The flags that Hydra adds to these.",
 }
 
@@ -40,9 +41,10 @@ def print_train_help(config_dir: Path | None) -> None:
     title("Groups (choose one of each: group=name)")
     for group in groups(config_dir):
         console.print(Text(f"  {group + ':':14}{', '.join(choices(group, config_dir))}"))
-    title("Fields, with what they are when nothing is said (change one: section.field=value)")
+    title("Fields, with what they are when nothing is said (change one by its path: training.epochs=5)")
     for line in dump_config(compose_config(config_dir=config_dir)).splitlines():
         console.print(Text(f"  {line}"))
+    console.print("\nWhat each field takes and means: trainyard config schema, or docs/config.md.")
     title("Flags")
     for flag, meaning in _FLAGS.items():
         console.print(Text(f"  {flag:18}{meaning}"))

@@ -28,11 +28,13 @@ class RunTask:
 
     Attributes:
         exit_code: What the jobs so far came to.
+        done: A line for each that came to its end: test accuracy and overrides.
         failed: The overrides of those that failed.
     """
 
     def __init__(self) -> None:
         self.exit_code = 0
+        self.done: list[str] = []
         self.failed: list[str] = []
         self._overrides: dict[int, str] = {}
 
@@ -50,11 +52,9 @@ class RunTask:
             with ScreenProgress() as progress:
                 result = run_experiment(to_run_config(tree), folder=folder, progress=progress, overrides=overrides)
             print_result(result)
-            evaluation = result.evaluation
-            report(
-                f"accuracy {evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images, "
-                f"{result.timings['total']:.1f} s, files in {os.path.relpath(folder)}"
-            )
+            accuracy, seconds = result.evaluation.accuracy, result.timings["total"]
+            self.done.append(f"{accuracy:.4f}  {' '.join(overrides)}")
+            report((accuracy, f"{seconds:.1f} s, files in {os.path.relpath(folder)}"))
         except KeyboardInterrupt:
             print_error(TrainyardError(f"interrupted: the run is KILLED. Its files are in {os.path.relpath(folder)}"))
             raise
@@ -73,9 +73,11 @@ class RunTask:
         self._overrides[number] = " ".join(overrides)
         _say(number, "began", self._overrides[number])
 
-    def job_reported(self, number: int, content: str) -> None:
-        """Tells what a job came to."""
-        _say(number, "done", content, "green")
+    def job_reported(self, number: int, content: tuple[float, str]) -> None:
+        """Tells what a job came to: its test accuracy, and where it is."""
+        accuracy, place = content
+        self.done.append(f"{accuracy:.4f}  {self._overrides[number]}")
+        _say(number, "done", f"accuracy {accuracy:.4f}, {place}", "green")
 
     def job_ended(self, number: int, failure: str) -> None:
         """Tells how a job failed, where it did."""

@@ -17,11 +17,12 @@ from hydra._internal.utils import get_args_parser
 
 from trainyard.cli.help import print_train_help
 from trainyard.cli.jobs import RunTask
-from trainyard.cli.screen import print_error
+from trainyard.cli.screen import print_error, print_heading
 from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, to_run_config
-from trainyard.conffiles import prepare_hydra, shipped_conf
+from trainyard.conffiles import groups, prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.interrupts import signals_raise
+from trainyard.rejections import find_path
 from trainyard.runtime import available_cores
 from trainyard.safety import refuse_doors
 from trainyard.sweep.places import share_out
@@ -29,6 +30,8 @@ from trainyard.xla_cache import prepare_cache
 
 if TYPE_CHECKING:
     from argparse import Namespace
+
+    from trainyard.schema import RunConfig
 
 FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
 
@@ -110,6 +113,8 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         refuse_doors(hydra_section)
         config = to_run_config(tree)
         config.tracking.resolve_uri(os.environ, Path.cwd())
+        if not options.cfg and not options.info:
+            _look_for_data(config)
         threads.add(config.training.threads)
         strict.add(config.training.determinism == "strict")
     if options.multirun and hydra_section.launcher.get("_target_") == FORK_LAUNCHER:
@@ -140,6 +145,22 @@ def _share_cores(threads: set[int | None], n_jobs: int | None) -> list[str]:
     return added
 
 
+def _unknown_flag(flag: str, known_groups: Sequence[str]) -> str:
+    """Returns the message for a flag that is not there; most are fields, written as other programs want them."""
+    key = flag.partition("=")[0].lstrip("-").replace("-", "_")
+    message = f"{flag}: there is no such flag. Groups and fields are set without dashes"
+    if path := key if key in known_groups else find_path(key):
+        return f"{message}: {path}=..."
+    return f"{message}: training.epochs=5. All there are: trainyard train --help"
+
+
+def _look_for_data(config: RunConfig) -> None:
+    """Refuses a place of the data that is not there, before a run is begun."""
+    path = getattr(config.dataset, "path", None)
+    if path and not Path(path).expanduser().exists():
+        raise ConfigError(f"dataset.path: expected {path} to be there, and there is no such file or folder")
+
+
 def _config_dir(options: Namespace) -> Path | None:
     return Path(options.config_dir) if options.config_dir else None
 
@@ -147,7 +168,11 @@ def _config_dir(options: Namespace) -> Path | None:
 def _parse(arguments: Sequence[str]) -> Namespace:
     parser = get_args_parser()
     parser.prog = "trainyard train"
-    options = parser.parse_intermixed_args(list(arguments))  # Hydra itself wants all flags in one place
+    parser.allow_abbrev = False  # or --experiment would be --experimental-rerun
+    # intermixed, as Hydra itself wants all flags in one place
+    options, unknown = parser.parse_known_intermixed_args(list(arguments))
+    if unknown:
+        raise ConfigError(_unknown_flag(unknown[0], groups(_config_dir(options))))
     if options.shell_completion:
         raise ConfigError('--shell-completion: Trainyard has its own: eval "$(trainyard completion bash)"')
     if options.experimental_rerun:
@@ -179,6 +204,9 @@ def _hand_over(arguments: Sequence[str], *, multirun: bool) -> int:
     except Exception:
         if not task.failed:  # else it is the first of the failures of jobs, which were all told
             raise
+    if multirun and task.done:
+        print_heading("Test accuracy, run by run")
+        sys.stdout.write("\n".join(task.done) + "\n")
     if multirun and task.failed:
         print_error(TrainyardError("\n".join([f"{len(task.failed)} of the runs failed:", *task.failed])))
     return task.exit_code

@@ -35,11 +35,11 @@ class ImageFolder(OwnData):
     """Your own pictures, PNG or JPEG: PATH/train/CLASS/... and PATH/test/CLASS/..., resized to one size."""
 
     height: int = setting(32, ge=1)
-    """Of all images, in pixels; pictures of another size are resized, without keeping their proportions."""
+    """The height in pixels that all images get; those of another size are resized, whatever their proportions."""
     width: int = setting(32, ge=1)
-    """Of all images, in pixels."""
+    """The width in pixels that all images get."""
     colour: bool = setting(True)
-    """Whether images have red, green and blue; else they are made grey."""
+    """Whether images keep red, green and blue; else they are made grey."""
 
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - there is nothing to wait for
         """Loads the pictures; see `DatasetConfig.load`. Classes are the folders of ``train/``, sorted by name."""

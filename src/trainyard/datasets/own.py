@@ -39,7 +39,7 @@ class OwnData(DatasetConfig):
     """Images that lie in a place of the user's."""
 
     path: str | None = setting(None, identity=False)
-    """Where they lie."""
+    """The folder or file with the images; it has to be named."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem where no path is given."""
