@@ -177,6 +177,13 @@ def test_a_run_that_the_store_does_not_know(keras):
         run_experiment(config)
 
 
+def test_of_a_finished_run_nothing_is_left(keras):
+    result = run_experiment(compose_config([*OVERRIDES, "training.epochs=1"]))
+    config = compose_config([*OVERRIDES, "training.epochs=1", f"resume='{result.run_id}'"])
+    with pytest.raises(ConfigError, match=f"resume: the run {result.run_id} is FINISHED, and nothing is left of it"):
+        run_experiment(config)
+
+
 def test_a_run_that_still_runs_is_left_alone(keras):
     from trainyard.tracking.store import connect
 

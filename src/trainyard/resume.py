@@ -138,7 +138,7 @@ def load_earlier(config: RunConfig, uri: str | None) -> Earlier | None:
         uri: The tracking URI, or None where nothing is tracked.
 
     Raises:
-        ConfigError: If that run can't be found, left no checkpoint, or trained something else.
+        ConfigError: If that run can't be found, is finished, left no checkpoint, or trained something else.
     """
     if config.resume is None:
         return None
@@ -150,6 +150,8 @@ def load_earlier(config: RunConfig, uri: str | None) -> Earlier | None:
             f"resume: the run {config.resume} trained something else:\n{told}\n"
             "  Leave these as they were, or start a new run"
         )
+    if uri and not Path(config.resume).is_dir() and find_run(uri, config.resume).status == "FINISHED":
+        raise ConfigError(f"resume: the run {config.resume} is FINISHED, and nothing is left of it. Start a new one")
     close_orphan(config.resume, uri)
     damaged: list[str] = []
     for file in checkpoint_files(folder / CHECKPOINTS):
