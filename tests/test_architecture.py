@@ -25,7 +25,7 @@ ORDER = [
     "plots.probabilities", "plots.benchmark", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.health", "tracking.servable", "tracking.operations", "tracking.writer", "tracking.worker",
     "tracking.tracker", "tracking.server", "tracking", "resume", "modelfiles", "startweights", "predict", "facts", "run",
-    "sweep.places", "sweep.preloaded", "sweep.pool", "sweep.launcher", "sweep",
+    "sweep.places", "sweep.server", "sweep.preloaded", "sweep.pool", "sweep.launcher", "sweep",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.results", "bench.plain_keras", "bench.gemm_floor", "bench.jobs", "bench.material",
     "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.seeds", "bench.sections", "bench.pictures",

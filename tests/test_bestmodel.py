@@ -82,6 +82,17 @@ def test_a_best_model_that_is_lost_is_said(keras):
     assert any("best.keras: the model of epoch" in line and "is lost" in line for line in told)
 
 
+def test_a_model_that_was_best_by_another_metric_is_not_taken(keras):
+    config = compose_config([*OVERRIDES, "training.checkpoint=true", "training.keep_best=accuracy/val"])
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(config, folder="outputs/interrupted", progress=StopIn(6))
+    config.resume, config.training.keep_best = "outputs/interrupted", "loss/val"
+    resumed = run_experiment(config)
+    losses = [metrics["loss/val"] for metrics in resumed.training.history]
+    assert np.argmin(losses) < 5  # before the interruption
+    assert not (resumed.folder / "best.keras").exists()
+
+
 def test_of_an_accuracy_the_highest_is_the_best():
     history = [{"accuracy/train": value} for value in (0.2, 0.9, 0.9, 0.5)]
     assert BestModel("accuracy/train", Path("best.keras")).epoch(history) == 2

@@ -52,6 +52,22 @@ def test_a_sound_model_knows_a_few_images_by_heart(keras, tiny):
     assert load_config(result.folder / "config.yaml") == config  # logged as it was written
 
 
+def test_averaged_weights_are_not_what_is_asked_for(keras, tiny):
+    config = tiny("debug=overfit", "debug.images=20", "optimizer.use_ema=true", "tracking=off")
+    assert run_experiment(config).evaluation.accuracy == 1
+    assert config.optimizer.use_ema
+
+
+def test_another_callback_may_end_it_earlier(keras, tiny):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    config = tiny("debug=overfit", "tracking=off")
+    with pytest.raises(TrainingError, match="after 1 epochs"):
+        run_experiment(config, callbacks=[Stop()])
+
+
 def test_what_can_not_learn_by_heart_fails_with_all_its_files(keras, tiny):
     from trainyard.tracking.store import connect
 

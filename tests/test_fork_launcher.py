@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from trainyard.cli.train import check_arguments
 from trainyard.errors import ConfigError
 from trainyard.sweep.places import find_gpus, share_out
 
@@ -118,6 +119,60 @@ def test_our_own_runs_go_side_by_side_and_one_that_fails_is_named():
     assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED", "FINISHED"]
     assert len({run.data.tags["pid"] for run in runs}) == 3
     assert {run.data.params["training.threads"] for run in runs} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
+
+
+@pytest.mark.slow
+def test_the_run_of_a_job_that_is_killed_is_killed_and_plugins_are_there():
+    Path("mine.py").write_text(
+        "import os\n"
+        "from trainyard.registry import register_metric\n\n\n"
+        "@register_metric('deadly')\n"
+        "def deadly(probabilities, labels):\n"
+        "    if os.environ.get('TRAINYARD_TEST_DEADLY') and len(labels) == 150:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return 0.5\n"
+    )
+    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "-m", "hydra/launcher=fork",
+               "dataset.limit=150,200", "model.hidden_units=[8]", "training.epochs=1", "evaluation.metrics=[deadly]",
+               "name=tiny", "hydra.sweep.dir=swept"]  # fmt: skip
+    environment = {**os.environ, "TRAINYARD_PLUGINS": "mine", "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:.",
+                   "TRAINYARD_TEST_DEADLY": "1"}  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
+    assert done.returncode == 1, done.stderr
+    assert "run 1   failed its process was killed by SIGKILL" in done.stdout
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').absolute()}")
+    runs = mlflow.search_runs(experiment_names=["tiny"], output_format="list")
+    status = {run.data.params["dataset.limit"]: run.info.status for run in runs}
+    assert status == {"150": "KILLED", "200": "FINISHED"}
+
+
+def test_cores_are_shared_out_among_as_many_as_run_side_by_side(monkeypatch):
+    monkeypatch.setattr("trainyard.cli.train.available_cores", lambda: 16)
+    monkeypatch.setattr("trainyard.sweep.places.available_cores", lambda: 16)
+    arguments = ["-m", "hydra/launcher=fork", "seed=1,2"]
+    assert check_arguments(arguments).added == ["training.threads=8"]
+    assert check_arguments([*arguments, "hydra.launcher.n_jobs=1"]).added == ["training.threads=16"]
+    assert check_arguments([*arguments, "training.threads=3"]).added == []
+    assert check_arguments(["-m", "hydra/launcher=fork", "training.threads=1,2"]).added == []
+
+
+def test_a_limit_that_is_none_is_a_mistake():
+    program = _program("x=1", "hydra.launcher.time_limit_seconds=-5")
+    assert "hydra.launcher.time_limit_seconds: expected a number above 0, got -5" in program.stderr
+    assert program.returncode == 1
+    assert not Path("swept/0").exists()
+
+
+def test_migs_are_no_gpus(monkeypatch, tmp_path):
+    (tmp_path / "nvidia-smi").write_text(
+        "#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho '  MIG 1g.5gb Device 0: (UUID: y)'\necho 'GPU 1: A (UUID: z)'\n"
+    )
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("pathlib.Path.exists", lambda path: True)
+    assert find_gpus({}) == ["0", "1"]
 
 
 def test_each_gpu_is_a_place():

@@ -131,36 +131,44 @@ def test_what_is_deaf_to_the_signal_is_killed(monkeypatch):
 
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
 import cloudpickle
 from pathlib import Path
+from trainyard.interrupts import signals_raise
 from trainyard.sweep.pool import Job, ProcessPool, report
 
 def work():
-    report(os.getpid())
-    try:
-        time.sleep(600)
-    finally:
-        Path("closed").touch()
+    with signals_raise():
+        try:
+            report(os.getpid())
+            time.sleep(600)
+        finally:
+            Path(f"{os.getpid()}.closed").touch()
 
-pool = ProcessPool(preload=())
-for number in range(2):
-    pool.submit(Job(number=number, work=cloudpickle.dumps(work), log=Path(f"{number}.log")))
-found = []
-while len(found) < 2:
-    found += [event.content for event in pool.poll()]
-print(*found, flush=True)
-while True:
-    pool.poll()
+with signals_raise(), ProcessPool(preload=()) as pool:
+    for number in range(2):
+        pool.submit(Job(number=number, work=cloudpickle.dumps(work), log=Path(f"{number}.log")))
+    found = []
+    while len(found) < 2:
+        found += [event.content for event in pool.poll()]
+    print(*found, flush=True)
+    while True:
+        pool.poll()
 """
 
 
-def test_jobs_end_with_the_process_that_started_them_even_if_it_is_killed():
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+def test_jobs_close_what_is_open_and_end_with_the_program_whatever_ends_it(number, group):
     """The program has no guard: the processes of its jobs must not begin it anew."""
     Path("program.py").write_text(PROGRAM)
-    with subprocess.Popen([sys.executable, "program.py"], stdout=subprocess.PIPE, text=True) as program:
+    command = [sys.executable, "program.py"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as program:
         jobs = [psutil.Process(int(pid)) for pid in program.stdout.readline().split()]
         assert len(jobs) == 2
-        program.kill()
+        (os.killpg if group else os.kill)(program.pid, number)
     _, alive = psutil.wait_procs(jobs, timeout=20)
     assert not [job for job in alive if job.status() != psutil.STATUS_ZOMBIE]
+    assert {path.name for path in Path().glob("*.closed")} == {f"{job.pid}.closed" for job in jobs}

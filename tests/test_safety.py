@@ -27,6 +27,8 @@ def test_resolvers_are_refused_and_not_resolved(text, monkeypatch):
         ("+hydra.job.env_set.A=b", "hydra.job.env_set: refused"),
         ("hydra.launcher._target_=os.getcwd", "hydra.launcher._target_: refused"),
         ("hydra.sweeper._target_=os.getcwd", "hydra.sweeper._target_: refused"),
+        ("hydra.launcher._target_=hydra_plugins.mine.os.getcwd", "hydra.launcher._target_: refused"),
+        ("+hydra.launcher.preload=[antigravity]", "hydra.launcher.preload: refused, a config must not name code"),
         ("+hydra.job_logging.handlers.x.class=os.PathLike", "handlers.x.class: expected one of"),
         ("hydra.run.dir=${oc.env:HOME}", "hydra.run.dir: refused, only the resolvers now, hydra"),
         ('hydra.run.dir="x/${oc.${name}:HOME}"', "hydra.run.dir: refused, only the resolvers now, hydra"),
@@ -56,6 +58,7 @@ def test_a_factory_in_a_logging_section_is_refused():
 
 def test_what_hydra_needs_passes():
     refuse_doors(compose_trees([])[1])
+    refuse_doors(compose_trees(["hydra/launcher=fork"])[1])
 
 
 @pytest.mark.parametrize("override", ["+model._target_=os.system", "++_target_=os.system", "+tracking._target_=x"])

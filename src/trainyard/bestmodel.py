@@ -67,7 +67,8 @@ def build_best_keeper(
             if best.epoch(history) == len(history):
                 self._save()
             elif best.earlier and best.earlier.is_file():
-                shutil.copy2(best.earlier, best.file)
+                with whole_file(best.file) as partial:
+                    shutil.copy2(best.earlier, partial)
             else:
                 say(f"{best.file.name}: the model of epoch {best.epoch(history)} was not kept, and is lost")
 

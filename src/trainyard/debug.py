@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainyard.augmentation import NoAugmentation
 from trainyard.errors import TrainingError
@@ -73,7 +73,12 @@ class Overfit(DebugConfig):
         training = replace(
             config.training, epochs=self.epochs, early_stopping=EarlyStoppingConfig(), plateau=PlateauConfig()
         )
-        return replace(config, training=training, schedule=Constant(), augmentation=NoAugmentation())
+        averaged = getattr(config.optimizer, "use_ema", False)
+        raw: dict[str, Any] = {"use_ema": False} if averaged else {}  # an average lags behind what a few steps learned
+        optimizer = replace(config.optimizer, **raw)
+        return replace(
+            config, training=training, optimizer=optimizer, schedule=Constant(), augmentation=NoAugmentation()
+        )
 
     def cut(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:  # noqa: ARG002
         """Keeps a few training images, in every split."""
@@ -136,7 +141,8 @@ def _build_stop(*, epochs: int | None = None, accuracy: float | None = None) -> 
     import keras
 
     def stop(epoch: int, logs: Mapping[str, float]) -> None:
-        callback.model.stop_training = epoch + 1 == epochs or logs.get("val_accuracy", 0.0) == accuracy
+        if epoch + 1 == epochs or logs.get("val_accuracy", 0.0) == accuracy:
+            callback.model.stop_training = True
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=stop)
     return callback

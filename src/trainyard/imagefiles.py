@@ -111,7 +111,8 @@ def _read_arrays(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     held = list_npz(path)
     name = _choose_images(path, held)
-    order = reversed(_LABELS) if name == "x_test" else _LABELS  # an archive may hold both pairs
+    both_pairs = name != "x_test" and "x_test" in held  # then y_test belongs to the other
+    order = _LABELS[::-1] if name == "x_test" else _LABELS[: 1 if both_pairs else 2]
     named_labels = [label for label in order if label in held][:1]
     arrays = read_npz(path, [name, *named_labels])
     images = _fit(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, treatment)

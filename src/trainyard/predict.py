@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trainyard import evaluation, runtime
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.images import DataSpec
-from trainyard.modelfiles import SUFFIXES, find_or_download_model, load_model
+from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
 from trainyard.registry import load_plugins
 from trainyard.stores import LocalStore
@@ -82,18 +82,20 @@ def find_predicting_model(reference: str, uri: str | None = None) -> Path:
     """Returns the file of the model to predict with; see `load_predictor`."""
     if uri is not None and (problem := uri_problem(uri)):
         raise ConfigError(f"--uri: {problem}")
+    path = Path(reference).expanduser()
+    if path.suffix in SUFFIXES or path.is_dir():
+        return find_model(reference, None, SETTING)  # no store need be asked
     uri = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
-    path, store = Path(reference).expanduser(), sqlite_path(uri)
-    if path.suffix not in SUFFIXES and not path.is_dir():
-        why = f"there is no {reference!r}" if len(path.parts) > 1 else None  # an id has no slash in it
-        if path.is_file():
-            why = f"{reference!r} is another file. The model stands before the images"
-        if why is None and store and not store.exists():  # MLflow would make one
-            why = f"there is no folder {reference!r}, and no store {store} that could know a run of this id"
-        if why:
-            raise ConfigError(
-                f"{SETTING}: expected a run's id, its folder, or a model file ({', '.join(SUFFIXES)}), and {why}"
-            )
+    store = sqlite_path(uri)
+    why = f"there is no {reference!r}" if len(path.parts) > 1 else None  # an id has no slash in it
+    if path.is_file():
+        why = f"{reference!r} is another file. The model stands before the images"
+    if why is None and store and not store.exists():  # MLflow would make one
+        why = f"there is no folder {reference!r}, and no store {store} that could know a run of this id"
+    if why:
+        raise ConfigError(
+            f"{SETTING}: expected a run's id, its folder, or a model file ({', '.join(SUFFIXES)}), and {why}"
+        )
     return find_or_download_model(reference, uri, SETTING)
 
 

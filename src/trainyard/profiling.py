@@ -4,6 +4,8 @@ TensorFlow's profiler writes down each operation on each thread. Outside XLA an 
 (``.../hidden_1_1/MatMul``); what XLA made of it carries the name of an instruction, whose path stands in the program
 that is written down beside it. From the path follow the layer and whether it was the forward or the backward pass.
 
+Only the CPU's threads are summed up. What runs on a GPU stands in the trace alone.
+
 Before it: errors. After it: debug, which records a trace, and plots, which draws what it came to.
 """
 
@@ -150,7 +152,7 @@ def write_profile(folder: Path, layers: Sequence[str], optimizer: str, steps: in
         seconds: That passed.
 
     Raises:
-        TrainingError: If TensorFlow left no trace.
+        TrainingError: If TensorFlow left no trace, or one without operations.
     """
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -161,6 +163,8 @@ def write_profile(folder: Path, layers: Sequence[str], optimizer: str, steps: in
     kinds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for path, operation, own_seconds in _operations(space):
         kinds[(*_place(path, layers, optimizer), operation)].append(own_seconds)
+    if not kinds:
+        raise TrainingError(f"{folder}: TensorFlow's profiler saw no operation on the CPU")
     operations = [OperationTime(*kind, len(times), sum(times)) for kind, times in kinds.items()]
     operations.sort(key=lambda operation: -operation.seconds)
     (folder / SUMMARY).write_text(json.dumps(asdict(StepProfile(steps, seconds, tuple(operations))), indent=1) + "\n")

@@ -27,6 +27,7 @@ from trainyard.errors import ConfigError, DatasetError, TrackingError, TrainingE
 from trainyard.images import Dataset
 from trainyard.schema import RunConfig
 from trainyard.tracking import LoggedRun, find_run, mark_killed
+from trainyard.tracking.health import ORIGIN_TAGS, examine_store
 
 FOLDER_TAG = "trainyard.folder"
 
@@ -44,12 +45,14 @@ class Earlier:
         checkpoint: Its last good checkpoint.
         file: Where that is.
         damaged: What was wrong with later checkpoints, which were passed over.
+        keep_best: The metric whose best epoch's model it kept, or None.
     """
 
     reference: str
     checkpoint: Checkpoint
     file: Path
     damaged: list[str]
+    keep_best: str | None
 
     def describe(self) -> list[str]:
         """Returns what there is to say of it, in lines."""
@@ -98,6 +101,19 @@ def close_orphan(reference: str, uri: str | None) -> bool:
         return False
     mark_killed(uri, reference)
     return True
+
+
+def close_orphans(uri: str) -> list[str]:
+    """Marks as KILLED every run of a store that says RUNNING and whose process, on this host, is gone.
+
+    Returns:
+        The ids of the runs.
+
+    Raises:
+        TrackingError: If the store can't be reached.
+    """
+    orphans = [run.run_id for run in examine_store(uri).running if run.tags.keys() >= {*ORIGIN_TAGS} and is_orphan(run)]
+    return [run_id for run_id in orphans if close_orphan(run_id, uri)]
 
 
 def is_orphan(run: LoggedRun) -> bool:
@@ -156,7 +172,7 @@ def load_earlier(config: RunConfig, uri: str | None) -> Earlier | None:
     damaged: list[str] = []
     for file in checkpoint_files(folder / CHECKPOINTS):
         try:
-            return Earlier(config.resume, read_checkpoint(file), file, damaged)
+            return Earlier(config.resume, read_checkpoint(file), file, damaged, before.training.keep_best)
         except TrainingError as error:
             damaged.append(str(error))
     raise ConfigError(

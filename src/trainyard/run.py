@@ -182,10 +182,11 @@ def _go_on(earlier: Earlier, run: Tracker, progress: Progress) -> None:
 
 def _plan_best(config: RunConfig, folder: Path, earlier: Earlier | None) -> BestModel | None:
     """Returns which epoch's model is kept beside the last one's, and where, or None."""
-    if config.training.keep_best is None:
+    monitor = config.training.keep_best
+    if monitor is None:
         return None
-    before = earlier.file.parents[1] / BEST_MODEL if earlier else None
-    return BestModel(config.training.keep_best, folder / BEST_MODEL, before)
+    same = earlier and earlier.keep_best == monitor and not earlier.damaged  # else that model is of another epoch
+    return BestModel(monitor, folder / BEST_MODEL, earlier.file.parents[1] / BEST_MODEL if earlier and same else None)
 
 
 def _build_model(config: RunConfig, spec: DataSpec, start: Path | None, progress: Progress) -> keras.Model:

@@ -24,7 +24,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def import_tensorflow(threads: int | None = None, *, keep_programs: bool = True) -> None:
+def import_tensorflow(threads: int | None = None, *, to_fork: bool = False) -> None:
     """Imports TensorFlow and Keras, with what they say of themselves kept off the screen.
 
     The first lines of TensorFlow's C++ libraries go to the file descriptor whatever the log level is, so that is
@@ -32,14 +32,15 @@ def import_tensorflow(threads: int | None = None, *, keep_programs: bool = True)
 
     Args:
         threads: How many will be used; None: one per core. What XLA compiles is kept for each number apart.
-        keep_programs: Whether to prepare for keeping it.
+        to_fork: Whether processes are forked from this one, for which nothing may be decided here: neither where
+            programs are kept, nor which GPUs are seen, as CUDA does not outlive a fork.
 
     Raises:
         TrainingError: If TensorFlow can't be imported, or Keras runs on another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if keep_programs:
+    if not to_fork:
         prepare_cache(threads or available_cores())
     try:
         with stderr_held_back(), collector_paused():
@@ -47,7 +48,8 @@ def import_tensorflow(threads: int | None = None, *, keep_programs: bool = True)
             import keras
             import tensorflow as tf
 
-            tf.config.list_physical_devices()  # looks for GPUs, and says so where there is none
+            if not to_fork:
+                tf.config.list_physical_devices()  # looks for GPUs, and says so where there is none
     except ImportError as error:
         raise TrainingError(
             f"TensorFlow can't be imported: {error}. Install it again: pip install tensorflow"

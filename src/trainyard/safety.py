@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from trainyard.errors import ConfigError
@@ -22,7 +23,6 @@ _RESOLVER = re.compile(r"\$\{[^}]*[:$]")
 _HARMLESS = re.compile(r"\$\{(now|hydra|trainyard\.unique):[^${}]*\}")
 """The resolvers that Hydra's section may call: the time, Hydra's own values, a name for a folder."""
 
-_OWN_PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 _LOGGING_CLASSES = (
     "logging.StreamHandler",
     "logging.FileHandler",
@@ -64,13 +64,15 @@ def refuse_doors(hydra_section: DictConfig) -> None:
         )
         if section
     ]
+    if tree["launcher"].get("preload"):
+        problems.append("hydra.launcher.preload: refused, a config must not name code. Leave it null")
     for path, text in _texts(tree, "hydra"):
         key = path.rpartition(".")[2]
         if _RESOLVER.search(_HARMLESS.sub("", text)):
             problems.append(
                 f"{path}: refused, only the resolvers now, hydra and trainyard.unique may stand here, got {text!r}"
             )
-        elif key == "_target_" and not text.startswith(_OWN_PLUGINS):
+        elif key == "_target_" and text not in Plugins.instance().class_name_to_class:
             problems.append(f"{path}: refused, a config must not name code, got {text!r}")
         elif "logging." in path and key in ("()", "class") and text not in _LOGGING_CLASSES:
             problems.append(f"{path}: expected one of {', '.join(_LOGGING_CLASSES)}, got {text!r}")

@@ -27,7 +27,7 @@ def doctor_command(*, fix: bool, as_json: bool) -> int:
         as_json: Whether to print one JSON object instead of lines.
 
     Returns:
-        The exit code: 1 where something is wrong, else 0.
+        The exit code: 1 where something is wrong or could not be mended, else 0.
     """
     console = Console(soft_wrap=True, highlight=False, quiet=as_json)
     findings = examine()
@@ -47,7 +47,7 @@ def doctor_command(*, fix: bool, as_json: bool) -> int:
         typer.echo(json.dumps(_as_data(findings) | told, indent=2))
     else:
         _print(console, findings)
-    return int(_count(findings, Sign.WRONG) > 0)
+    return int(_count(findings, Sign.WRONG) > 0 or not all(done.values()))
 
 
 def _print(console: Console, findings: Sequence[Finding]) -> None:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -18,8 +19,10 @@ from rich.text import Text
 
 from trainyard.cli.screen import ScreenProgress, print_error, print_heading, print_result
 from trainyard.compose import to_run_config
-from trainyard.errors import TrainyardError
+from trainyard.errors import TrackingError, TrainyardError
 from trainyard.interrupts import signals_raise
+from trainyard.registry import load_plugins
+from trainyard.resume import close_orphans
 from trainyard.sweep.pool import report
 
 
@@ -37,12 +40,14 @@ class RunTask:
         self.done: list[str] = []
         self.failed: list[str] = []
         self._overrides: dict[int, str] = {}
+        self._stores: dict[int, str | None] = {}
 
     @signals_raise()
     def __call__(self, tree: DictConfig) -> None:
         """Runs one job, and tells how it went. In a process of its own a failure is handed on, to be told there."""
         from trainyard.run import run_experiment
 
+        load_plugins()  # in a process of its own they are not yet
         job = HydraConfig.get()
         overrides = list(job.overrides.task)
         folder = Path(job.runtime.output_dir)
@@ -50,11 +55,13 @@ class RunTask:
             print_heading(f"Run {job.job.num + 1}: {' '.join(overrides)}")
         try:
             with ScreenProgress() as progress:
-                result = run_experiment(to_run_config(tree), folder=folder, progress=progress, overrides=overrides)
+                config = to_run_config(tree)
+                report(("store", config.tracking.resolve_uri(os.environ, Path.cwd())))
+                result = run_experiment(config, folder=folder, progress=progress, overrides=overrides)
             print_result(result)
             accuracy, seconds = result.evaluation.accuracy, result.timings["total"]
             self.done.append(f"{accuracy:.4f}  {' '.join(overrides)}")
-            report((accuracy, f"{seconds:.1f} s, files in {os.path.relpath(folder)}"))
+            report(("result", (accuracy, f"{seconds:.1f} s, files in {os.path.relpath(folder)}")))
         except KeyboardInterrupt:
             print_error(TrainyardError(f"interrupted: the run is KILLED. Its files are in {os.path.relpath(folder)}"))
             raise
@@ -73,17 +80,26 @@ class RunTask:
         self._overrides[number] = " ".join(overrides)
         _say(number, "began", self._overrides[number])
 
-    def job_reported(self, number: int, content: tuple[float, str]) -> None:
-        """Tells what a job came to: its test accuracy, and where it is."""
-        accuracy, place = content
+    def job_reported(self, number: int, content: tuple[str, Any]) -> None:
+        """Takes in where a job is logged, or tells what it came to: its test accuracy, and where its files are."""
+        kind, told = content
+        if kind == "store":
+            self._stores[number] = told
+            return
+        accuracy, place = told
         self.done.append(f"{accuracy:.4f}  {self._overrides[number]}")
         _say(number, "done", f"accuracy {accuracy:.4f}, {place}", "green")
 
     def job_ended(self, number: int, failure: str) -> None:
-        """Tells how a job failed, where it did."""
+        """Tells how a job failed, where it did; the run of one that was killed is marked so."""
         if failure:
             _say(number, "failed", failure, "bold red")
             self._fail(self._overrides[number], 1)
+            if store := self._stores.get(number):
+                try:
+                    close_orphans(store)
+                except TrackingError as error:
+                    print_error(error)
 
     def _fail(self, overrides: str, exit_code: int) -> None:
         self.exit_code = exit_code

@@ -106,7 +106,8 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         return options
     options.added = []
     threads, strict = set(), set()
-    for overrides in expand_sweep(options.overrides) if options.multirun else [options.overrides]:
+    jobs = expand_sweep(options.overrides) if options.multirun else [options.overrides]
+    for overrides in jobs:
         tree, hydra_section = compose_trees(
             overrides, config_name=options.config_name or PRIMARY, config_dir=_config_dir(options)
         )
@@ -118,7 +119,7 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
         threads.add(config.training.threads)
         strict.add(config.training.determinism == "strict")
     if options.multirun and hydra_section.launcher.get("_target_") == FORK_LAUNCHER:
-        options.added = _share_cores(threads, hydra_section.launcher.n_jobs)
+        options.added = _share_cores(threads, hydra_section.launcher.n_jobs, len(jobs))
         return options
     for path, values in (("training.threads", threads), ("training.determinism=strict", strict)):
         if len(values) > 1:
@@ -126,7 +127,7 @@ def check_arguments(arguments: Sequence[str]) -> Namespace:
     return options
 
 
-def _share_cores(threads: set[int | None], n_jobs: int | None) -> list[str]:
+def _share_cores(threads: set[int | None], n_jobs: int | None, jobs: int) -> list[str]:
     """Prepares for jobs that run side by side, each in a process of its own, forked from one.
 
     Where nothing was said of threads the cores are shared out. Where all jobs use as many, what XLA compiles is kept,
@@ -135,10 +136,10 @@ def _share_cores(threads: set[int | None], n_jobs: int | None) -> list[str]:
     Returns:
         The overrides that say how many threads each has.
     """
-    places = len(share_out(n_jobs, os.environ))
+    side_by_side = min(len(share_out(n_jobs, os.environ)), jobs)
     added = []
     if threads == {None}:
-        threads = {max(1, available_cores() // places)}
+        threads = {max(1, available_cores() // side_by_side)}
         added = [f"training.threads={number}" for number in threads]
     if len(threads) == 1:
         prepare_cache(*filter(None, threads))
@@ -198,12 +199,8 @@ def _hand_over(arguments: Sequence[str], *, multirun: bool) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes to us, not to the screen
     sys.argv = ["trainyard train", *arguments]
     main: Any = hydra.main(version_base=VERSION_BASE, config_path=str(shipped_conf()), config_name=PRIMARY)(task)
-    try:
-        with signals_raise():
-            main()
-    except Exception:
-        if not task.failed:  # else it is the first of the failures of jobs, which were all told
-            raise
+    with signals_raise():
+        main()
     if multirun and task.done:
         print_heading("Test accuracy, run by run")
         sys.stdout.write("\n".join(task.done) + "\n")

@@ -4,7 +4,8 @@ Any Hydra program can use it, ``python program.py -m hydra/launcher=fork ...``: 
 script needs no guard, and what it returns or raises comes back as Hydra's launchers are bound to hand it back. A job
 that exits, is killed or takes too long fails, and no other is lost with it.
 
-A task function that is an object with `job_began`, `job_reported` and `job_ended` is told of its jobs.
+A task function that is an object with `job_began`, `job_reported` and `job_ended` is told of its jobs, how they failed
+too; then it is not told again by the sweeper, which would end the sweep at the first batch with a failure.
 
 Before it: pool, places. After it: the plugin through which Hydra finds it.
 """
@@ -23,7 +24,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrid
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainyard.errors import TrialError
+from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.places import share_out
 from trainyard.sweep.pool import PRELOADED, End, Job, Message, ProcessPool
 
@@ -62,7 +63,12 @@ def launch_jobs(
     Returns:
         A `JobReturn` per job. That of a job which did not come to its end is FAILED, and raises a TrialError when it
         is asked for its return value.
+
+    Raises:
+        ConfigError: If a setting is out of range.
     """
+    if time_limit_seconds is not None and not time_limit_seconds > 0:
+        raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, got {time_limit_seconds}")
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     folder = Path(str(config.hydra.sweep.dir))
@@ -148,12 +154,17 @@ class _Batch:
             failure = f"{type(raised).__name__}: {raised}"
         if failure:
             _log.error("\t#%d failed: %s. Its output is in %s", number, failure, self._log_file(number))
-        self.tell("job_ended", number, failure)
+        told = self.tell("job_ended", number, failure)
+        if failure and told:
+            self.returns[number].status = JobStatus.COMPLETED
+            self.returns[number].return_value = None
 
-    def tell(self, what: str, number: int, content: object) -> None:
-        """Calls a method of the task function, where it has it."""
-        if listener := getattr(self._task_function, what, None):
+    def tell(self, what: str, number: int, content: object) -> bool:
+        """Calls a method of the task function; returns False where it has none."""
+        listener = getattr(self._task_function, what, None)
+        if listener:
             listener(number, content)
+        return listener is not None
 
     def _failed(self, number: int, failure: str) -> JobReturn:
         """Returns what Hydra is handed for a job that did not come to its end."""

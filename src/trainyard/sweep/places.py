@@ -47,4 +47,4 @@ def find_gpus(environment: Mapping[str, str]) -> list[str]:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    return [str(index) for index, line in enumerate(listing.splitlines()) if line.startswith("GPU ")]
+    return [str(index) for index, _ in enumerate(line for line in listing.splitlines() if line.startswith("GPU "))]

@@ -4,8 +4,6 @@ Every job is alone: what it raises, leaks, exits with or is killed by costs that
 pipe of its own, writes its output to a log file of its own, and ends when the process that started it ends, whatever
 ended that: it holds one end of a pipe (its lifeline) whose other end only that process holds.
 
-Where the system can't fork, each job starts in a fresh interpreter instead.
-
 Before it: errors. After it: the launcher, which runs Hydra's jobs here.
 """
 
@@ -27,8 +25,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from trainyard.errors import TrainyardError
+
 PRELOADED = ("trainyard.sweep.preloaded", "mlflow", "matplotlib.figure", "sklearn.metrics", "trainyard.run")
 """What the server imports before the first job of Trainyard's own."""
+
+SERVER = "trainyard.sweep.server"
+"""What it imports before all else."""
 
 GRACE_SECONDS = 15.0
 """From asking a job to end until it is killed: time to close its run."""
@@ -103,10 +106,10 @@ class ProcessPool:
         Args:
             preload: Modules that every job needs.
         """
-        forks = "forkserver" in multiprocessing.get_all_start_methods()
-        self._context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
-        if forks:
-            self._context.set_forkserver_preload(list(preload))
+        if "forkserver" not in multiprocessing.get_all_start_methods():
+            raise TrainyardError("hydra/launcher=fork: this system can't fork processes. Use another launcher")
+        self._context: Any = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([SERVER, *preload])
         self._running: dict[int, _Running] = {}
 
     def __enter__(self) -> Self:
@@ -288,6 +291,9 @@ def _work(start: _Start, reports: Connection, lifeline: Connection) -> None:
     """Does a job; the process ends with it."""
     import cloudpickle
 
+    from trainyard.sweep.server import take_signals_back  # there since before the fork
+
+    take_signals_back()
     with contextlib.suppress(OSError):  # it leads a group already
         os.setpgid(0, 0)  # a Ctrl-C in the terminal is for the process that started it, which then asks
     os.chdir(start.folder)

@@ -7,4 +7,4 @@ Before it: runtime. After it: nothing imports it; the pool names it.
 
 from trainyard.runtime import import_tensorflow
 
-import_tensorflow(keep_programs=False)
+import_tensorflow(to_fork=True)
