@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -115,3 +119,23 @@ def test_the_same_seed_draws_the_same_images():
 
 def test_the_fields_of_a_debug_mode_are_in_the_config():
     assert "images: 7" in dump_config(compose_config(["debug=overfit", "debug.images=7"]))
+
+
+def _trainyard(*arguments):
+    program = "from trainyard.cli import main; main()"
+    command = [sys.executable, "-c", program, "train", "dataset.limit=300", "model.hidden_units=[16]", "tracking=off"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_the_command_shows_the_profile_and_the_best_epoch():
+    done = _trainyard("debug=profile", "debug.steps=4", "training.keep_best=loss/train")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^hidden_1 +(forward|backward) +MatMul +[\d,]+ us +[\d.]+ %$", done.stdout, re.MULTILINE)
+    assert re.search(r"^best +epoch 2, by loss/train [\d.]+$", done.stdout, re.MULTILINE)
+
+
+def test_the_command_fails_where_nothing_is_learned_by_heart():
+    done = _trainyard("debug=overfit", "debug.epochs=2", "optimizer.learning_rate=1e-9")
+    assert done.returncode == 1
+    assert "error debug=overfit: expected all of 64 images to be known by heart" in done.stderr
+    assert "the run is FAILED. Its files are in outputs/" in done.stderr

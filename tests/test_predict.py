@@ -239,6 +239,8 @@ def test_arrays_are_found_with_their_labels():
         ({"images": x, "labels": y}, [1, 0]),
         ({"x_test": x, "y_test": y, "x_train": x[:1], "y_train": y[:1]}, [1, 0]),
         ({"x_test": x, "y_test": y, "labels": y[:1]}, [1, 0]),
+        ({"images": x, "y_test": y}, [1, 0]),
+        ({"images": x, "x_test": x, "y_test": y}, None),  # whose labels these are is not known
         ({"whatever": x, "weights": np.zeros((2, 8, 6))}, None),
     ):
         np.savez("x.npz", **arrays)

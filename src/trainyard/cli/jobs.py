@@ -22,7 +22,6 @@ from trainyard.compose import to_run_config
 from trainyard.errors import TrackingError, TrainyardError
 from trainyard.interrupts import signals_raise
 from trainyard.registry import load_plugins
-from trainyard.resume import close_orphans
 from trainyard.sweep.pool import report
 
 
@@ -92,6 +91,8 @@ class RunTask:
 
     def job_ended(self, number: int, failure: str) -> None:
         """Tells how a job failed, where it did; the run of one that was killed is marked so."""
+        from trainyard.resume import close_orphans
+
         if failure:
             _say(number, "failed", failure, "bold red")
             self._fail(self._overrides[number], 1)

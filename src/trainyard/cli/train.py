@@ -65,8 +65,6 @@ def repeat_interrupted(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: If there is no such run here.
     """
-    from trainyard.resume import find_folder, recorded_overrides
-
     options = _parse(arguments)
     given = {_key(override): override for override in options.overrides}
     if "resume" not in given:
@@ -74,6 +72,8 @@ def repeat_interrupted(arguments: Sequence[str]) -> list[str]:
     reference = given["resume"].partition("=")[2].strip("'\"")
     if reference.lower() == "null":
         return list(arguments)
+    from trainyard.resume import find_folder, recorded_overrides
+
     if options.multirun:
         raise ConfigError("resume: goes on with one run, and --multirun has several. Leave one of them out")
     tracking = [override for override in options.overrides if _key(override).partition(".")[0] == "tracking"]
