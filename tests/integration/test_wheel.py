@@ -29,6 +29,7 @@ def test_the_wheel_holds_every_config_and_template(wheel):
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"trainyard/conf/{path.relative_to(ROOT / 'conf')}" in names
     assert "trainyard/templates/report.html" in names
+    assert "hydra_plugins/trainyard_fork_launcher.py" in names
 
 
 def test_the_installed_wheel_runs_the_main_job_outside_the_checkout(wheel, tmp_path):
