@@ -37,32 +37,30 @@ def _run(works, places=3, **settings):
     return ends, messages
 
 
-def _raise():
-    raise ValueError("no luck")
+def _faults():
+    """What may go wrong in a job, with what is told of it; made within a function, so that cloudpickle takes it along."""
+
+    def fail():
+        raise ValueError("no luck")
+
+    def run_out_of_memory():
+        resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+        return len(bytearray(2**33))
+
+    killed = "its process was killed by SIGKILL, as when the system runs out of memory"
+    return {
+        "raises": (fail, "ValueError: no luck"),
+        "exits": (lambda: sys.exit(3), "its process exited with code 3 before it was done"),
+        "exits as if nothing were": (lambda: sys.exit(0), "its process exited with code 0 before it was done"),
+        "exits at once": (lambda: os._exit(4), "its process exited with code 4 before it was done"),
+        "is killed": (lambda: os.kill(os.getpid(), signal.SIGKILL), killed),
+        "is stopped": (lambda: os.kill(os.getpid(), signal.SIGSEGV), "its process was killed by SIGSEGV"),
+        "runs out of memory": (run_out_of_memory, "MemoryError: "),
+        "hangs": (lambda: time.sleep(600), "it took longer than 15 s"),
+    }
 
 
-def _run_out_of_memory():
-    resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
-    return len(bytearray(2**33))
-
-
-def _hang():
-    time.sleep(600)
-
-
-FAULTS = {
-    "raises": (_raise, "ValueError: no luck"),
-    "exits": (lambda: sys.exit(3), "its process exited with code 3 before it was done"),
-    "exits as if nothing were": (lambda: sys.exit(0), "its process exited with code 0 before it was done"),
-    "exits at once": (lambda: os._exit(4), "its process exited with code 4 before it was done"),
-    "is killed": (
-        lambda: os.kill(os.getpid(), signal.SIGKILL),
-        "its process was killed by SIGKILL, as when the system runs out of memory",
-    ),
-    "is stopped": (lambda: os.kill(os.getpid(), signal.SIGSEGV), "its process was killed by SIGSEGV"),
-    "runs out of memory": (_run_out_of_memory, "MemoryError: "),
-    "hangs": (_hang, "it took longer than 15 s"),
-}
+FAULTS = _faults()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
