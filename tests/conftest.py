@@ -5,15 +5,21 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - it looks for who refers to what, and has to do so before all that is exempt from collection
 import numpy as np
 import pytest
 
+from trainyard.collector import process_is_ours
 from trainyard.compose import compose_config
 from trainyard.datasets import Mnist
 from trainyard.idx import IdxFile
+from trainyard.sweep.trials import Trial, TrialResult
+from trainyard.tracking.store import _create_store as make_store
 
+process_is_ours()
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "mnist"
 
@@ -30,6 +36,27 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
+
+
+@pytest.fixture(scope="session")
+def _made_store(tmp_path_factory):
+    """A store as MLflow makes it."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    make_store(file)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def _stores_are_copied(request, monkeypatch):
+    """A test's new store is a copy of the one that MLflow made for the session, which takes it two seconds each time.
+
+    In this process alone; commands that tests start make theirs.
+    """
+
+    def copy(file: Path) -> None:
+        shutil.copyfile(request.getfixturevalue("_made_store"), file)
+
+    monkeypatch.setattr("trainyard.tracking.store._create_store", copy)
 
 
 @pytest.fixture
@@ -105,3 +132,40 @@ def keras():
     import keras
 
     return keras
+
+
+@pytest.fixture
+def sweep_of():
+    """Makes the trials of a sweep with what they came to, from the objective under each seed, by the point's label."""
+
+    def make(points, *, varied=None, epochs=3, objective="accuracy/val"):
+        """The seeds of a point are 0, 1, ...; None is one that failed. `varied`: the settings of each point, by label."""
+        trials = []
+        for point, (label, values) in enumerate(points.items(), 1):
+            for seed, value in enumerate(values):
+                if value is not None:
+                    number = len(trials) + 1
+                    settings = {**(varied or {}).get(label, {"name": label}), "seed": seed}
+                    trials.append(
+                        (
+                            Trial(
+                                number=number, point=point, label=f"{label} seed{seed}", varied=settings, seed=seed,
+                                overrides=(), config={},
+                            ),
+                            make_result(value, epochs, objective, f"run{number}", parameters=1000 * point),
+                        )
+                    )  # fmt: skip
+        return trials
+
+    def make_result(value, epochs, objective, run_id, parameters):
+        history = tuple(
+            {"loss/train": 1 / epoch, (objective or "accuracy/val"): value * epoch / epochs}
+            for epoch in range(1, epochs + 1)
+        )
+        metrics = {"accuracy/test": value - 0.01, "loss/test": 1 - value, "f1_macro/test": value - 0.02}
+        return TrialResult(
+            objective=value if objective else None, metrics=metrics, epochs=epochs, history=history, seconds=2.0,
+            run_id=run_id, folder=run_id, parameters=parameters,
+        )  # fmt: skip
+
+    return make

@@ -11,31 +11,25 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
-import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, in_one_line
-from trainyard.tracking.runs import LoggedRun
-from trainyard.tracking.store import connect
+from trainyard.tracking.runs import PAGE, LoggedRun, all_pages
+from trainyard.tracking.store import ANSWER_SECONDS, connect, knock
 from trainyard.uris import sqlite_path, without_credentials
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-ANSWER_SECONDS = 5
-"""How long a store may take to answer at all."""
 CHECK_SECONDS = 2.0
 """How long a sqlite file is searched for damage; a file of some gigabytes would take minutes."""
 ORIGIN_TAGS = ("trainyard.version", "host", "pid", "started")
 """The tags that tell that a run is one of Trainyard's, and which process it ran in."""
 
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_PAGE = 1000
 _STEPS = 10_000
 """After how many instructions sqlite asks whether to go on."""
 
@@ -82,28 +76,15 @@ def examine_store(uri: str) -> StoreHealth:
 
 
 def _examine_server(uri: str) -> StoreHealth:
-    import requests
-
-    requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS)  # MLflow itself would try for longer
+    knock(uri)
     client = connect(uri)
-    experiments = [experiment.experiment_id for experiment in _all(client.search_experiments)]
+    experiments = [experiment.experiment_id for experiment in all_pages(client.search_experiments)]
     running: list[LoggedRun] = []
-    for start in range(0, len(experiments), _PAGE):
-        some = experiments[start : start + _PAGE]
-        found = _all(client.search_runs, some, "attributes.status = 'RUNNING'")
+    for start in range(0, len(experiments), PAGE):
+        some = experiments[start : start + PAGE]
+        found = all_pages(client.search_runs, some, "attributes.status = 'RUNNING'")
         running += [LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags)) for run in found]
     return StoreHealth("sound", experiments=len(experiments), running=tuple(running))
-
-
-def _all(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
-    """Yields what one of MLflow's searches finds, page by page."""
-    token: str | None = None
-    while True:
-        page = search(*arguments, max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _examine_database(uri: str) -> StoreHealth:
@@ -170,11 +151,8 @@ def _engine(uri: str) -> Engine:
 
     if file := sqlite_path(uri):
         return sa.create_engine("sqlite://", creator=lambda: _read_only(file), poolclass=sa.NullPool)
-    address = sa.make_url(uri)
-    if address.host:  # a driver may wait for minutes
-        port = address.port or _PORTS[address.get_backend_name()]
-        socket.create_connection((address.host, port), timeout=ANSWER_SECONDS).close()
-    return sa.create_engine(address, poolclass=sa.NullPool)
+    knock(uri)
+    return sa.create_engine(uri, poolclass=sa.NullPool)
 
 
 def _schema_revisions() -> tuple[set[str], str]:

@@ -1,17 +1,18 @@
 """What can be done to an open run: plain functions of plain data, so that another process can be told to do them.
 
-Before it: servable. After it: writer, which does them one after the other.
+Before it: servable. After it: writer, which does them one after the other; journal, upload.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trainyard.stores import URI_VARIABLE
 from trainyard.tracking.servable import ServableModel
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 MODEL_NAME = "model"
 """MLflow refuses dots and slashes in the names of models."""
 
+Measured: TypeAlias = tuple[Mapping[str, float], int, int]
+"""Values by the names of metrics, with their step and when they were measured, in milliseconds since 1970."""
+
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 5000
+_MOST_METRICS = 1000
+"""In one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +81,28 @@ def log_params(run: OpenRun, params: Mapping[str, Any]) -> None:
     run.client.log_batch(run.run_id, params=kept)
 
 
+def complete_params(run: OpenRun, params: Mapping[str, Any]) -> None:
+    """Logs the params that a reopened run does not have: those that it has can't be changed."""
+    held = run.client.get_run(run.run_id).data.params
+    log_params(run, {key: value for key, value in params.items() if _key(key) not in held})
+
+
 def log_metrics(run: OpenRun, metrics: Mapping[str, float], step: int, milliseconds: int) -> None:
     """Logs metrics in one call, as measured at a time since 1970."""
+    log_history(run, [(metrics, step, milliseconds)])
+
+
+def log_history(run: OpenRun, history: Sequence[Measured]) -> None:
+    """Logs metrics of many steps in few calls. One that the run has already, of that step and time, stays one."""
     from mlflow.entities import Metric
 
-    batch = [Metric(_key(name), float(value), milliseconds, step) for name, value in metrics.items()]
-    run.client.log_batch(run.run_id, batch)
+    batch = [
+        Metric(_key(name), float(value), milliseconds, step)
+        for metrics, step, milliseconds in history
+        for name, value in metrics.items()
+    ]
+    for start in range(0, len(batch), _MOST_METRICS):
+        run.client.log_batch(run.run_id, batch[start : start + _MOST_METRICS])
 
 
 def set_tags(run: OpenRun, tags: Mapping[str, str]) -> None:
@@ -95,13 +117,13 @@ def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
     run.client.log_inputs(run.run_id, [_entity(split) for split in inputs])
 
 
-def log_files(run: OpenRun, paths: Sequence[Path]) -> None:
-    """Uploads files, and folders with what is in them, to the root of the run's artifacts."""
+def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
+    """Uploads files, and folders with what is in them, to the root of the run's artifacts or to a subfolder."""
     for path in paths:
         if path.is_dir():
-            run.client.log_artifacts(run.run_id, str(path), path.name)
+            run.client.log_artifacts(run.run_id, str(path), str(PurePosixPath(subfolder, path.name)))
         else:
-            run.client.log_artifact(run.run_id, str(path))
+            run.client.log_artifact(run.run_id, str(path), subfolder or None)
 
 
 def log_model(run: OpenRun, servable: ServableModel) -> None:
@@ -118,9 +140,35 @@ def log_model(run: OpenRun, servable: ServableModel) -> None:
         mlflow.set_tracking_uri(before)
 
 
-def end(run: OpenRun, status: str) -> None:
-    """Closes the run: FINISHED, FAILED or KILLED."""
-    run.client.set_terminated(run.run_id, status)
+def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
+    """Tags the run's experiment with a view. Whoever may not do that does without."""
+    from mlflow.exceptions import MlflowException
+
+    with contextlib.suppress(MlflowException):
+        for key, value in tags.items():
+            run.client.set_experiment_tag(run.experiment_id, key, value)
+
+
+def has_model(run: OpenRun) -> bool:
+    """Tells whether the servable model was logged as a whole; what there is of a broken-off one is removed."""
+    whole = False
+    for model in run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
+        if model.status.name == "READY":
+            whole = True
+        else:
+            run.client.delete_logged_model(model.model_id)
+    return whole
+
+
+def clear_error(run: OpenRun) -> None:
+    """Takes the tag `error` away, if there is one."""
+    if "error" in run.client.get_run(run.run_id).data.tags:
+        run.client.delete_tag(run.run_id, "error")
+
+
+def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
+    """Closes the run, FINISHED, FAILED or KILLED, at a time since 1970: now if none is named."""
+    run.client.set_terminated(run.run_id, status, milliseconds)
 
 
 def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -1,22 +1,33 @@
 """Runs that are in a store already: found by their id, and closed where their process died without doing so.
 
-Before it: store. After it: worker; resume, which goes on from an interrupted run; modelfiles, which wants its model;
-health.
+Before it: store. After it: children, the trials of a sweep; worker; resume, which goes on from an interrupted run;
+modelfiles, which wants its model; health.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from trainyard import provenance
 from trainyard.errors import TrackingError
 from trainyard.tracking.store import connect, tracking_errors
 from trainyard.uris import without_credentials
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
 """The tag `error` of a run that says RUNNING when its process is gone."""
+PARENT_TAG = "mlflow.parentRunId"
+"""The tag of a run that names the one that it belongs to."""
+PAGE = 1000
+"""How many runs or experiments MLflow is asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,32 @@ def find_run(uri: str, run_id: str) -> LoggedRun:
     return LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags))
 
 
+def reopen_run(client: MlflowClient, experiment_id: str, run_id: str, tags: Mapping[str, str]) -> bool:
+    """Has an earlier run say RUNNING again, with new tags, without an end and without an error.
+
+    Returns:
+        False where the experiment has no such run, or it was deleted.
+    """
+    from mlflow.entities import RunStatus, RunTag
+    from mlflow.exceptions import MlflowException
+
+    try:
+        earlier = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    if earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != experiment_id:
+        return False
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    if "error" in earlier.data.tags:
+        client.delete_tag(run_id, "error")
+    client.update_run(run_id, status="RUNNING")
+    with contextlib.suppress(AttributeError, MlflowException):  # the client itself can't take the end time away
+        client._tracking_client.store.update_run_info(run_id, RunStatus.RUNNING, 0, None)  # noqa: SLF001
+    return True
+
+
 def download_files(uri: str, run_id: str, names: Sequence[str], folder: Path) -> None:
     """Downloads files that a run logged.
 
@@ -83,3 +120,29 @@ def mark_killed(uri: str, run_id: str) -> None:
         client = connect(uri)
         client.set_tag(run_id, "error", DIED)
         client.set_terminated(run_id, "KILLED")
+
+
+def is_orphan(run: LoggedRun) -> bool:
+    """Tells whether a run says RUNNING and the process that it ran in, on this host, is gone."""
+    return run.status == "RUNNING" and is_here(run) and not is_alive(run)
+
+
+def is_here(run: LoggedRun) -> bool:
+    """Tells whether a run was started on this host, the only one whose processes can be looked at."""
+    return run.tags.get("host") == socket.gethostname()
+
+
+def is_alive(run: LoggedRun) -> bool:
+    """Tells whether the process that a run of this host was started in still runs."""
+    return provenance.is_alive(run.tags.get("pid", ""), run.tags.get("started", ""))
+
+
+def all_pages(search: Callable[..., Any], *arguments: object, **settings: object) -> Iterator[Any]:
+    """Yields what one of MLflow's searches finds, page by page."""
+    token: str | None = None
+    while True:
+        page = search(*arguments, max_results=PAGE, page_token=token, **settings)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -1,6 +1,7 @@
 """First contact with a tracking store: reach it, create the experiment, give it its view, all under a lock.
 
-Several processes that meet on a store that does not exist yet can leave it broken, so only one at a time gets here.
+Several processes that meet on a store that does not exist yet can leave it broken, so only one at a time gets here; a
+process that is killed while it makes one can too, so it is made beside its place.
 
 Before it: stores, which says where the store is. After it: tracker, which logs a run to it.
 """
@@ -11,6 +12,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +21,11 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from trainyard import provenance
-from trainyard.collector import collector_paused
+from trainyard.collector import importing
 from trainyard.errors import TrackingError, TrainyardError, in_one_line
 from trainyard.tracking.view import SHARE_KEY, experiment_tags
-from trainyard.uris import sqlite_path, without_credentials
+from trainyard.uris import sqlite_path, sqlite_uri, without_credentials
+from trainyard.wholefiles import PARTIAL, whole_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 120
 """How long first contact waits for another process; a new sqlite store takes a second or two."""
 
+ANSWER_SECONDS = 4.0
+"""How long a server may take to answer at all; it is asked twice."""
+
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
@@ -47,7 +54,11 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
     Raises:
         TrackingError: If the store can't be reached, or the experiment was deleted.
     """
+    file = sqlite_path(uri)
     with _first_contact(uri), tracking_errors(uri):
+        knock(uri)
+        if file and (not file.exists() or file.stat().st_size == 0):
+            _create_store(file)
         client = connect(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -61,17 +72,57 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
     return client, found.experiment_id
 
 
+def _create_store(file: Path) -> None:
+    """Makes a sqlite store that is there with all its tables or not at all.
+
+    MLflow makes them one after the other, and can't open a store again whose making was broken off.
+    """
+    for rest in ("", "-journal", "-wal", "-shm"):  # of a making that was
+        file.with_name(f"{PARTIAL}{file.name}{rest}").unlink(missing_ok=True)
+    with whole_file(file) as partial:
+        connect(sqlite_uri(partial)).search_experiments(max_results=1)
+
+
+def knock(uri: str) -> None:
+    """Returns as soon as a server answers, whatever it says, or something listens where a database should be.
+
+    Raises:
+        Exception: What the network raises, within ten seconds. MLflow and drivers would try for minutes.
+    """
+    if uri.startswith("http"):
+        import requests
+
+        for last in (False, True):
+            try:
+                requests.head(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS, allow_redirects=False)
+            except requests.exceptions.SSLError:
+                return  # MLflow may have been told to trust its certificate
+            except requests.exceptions.ReadTimeout:
+                if last:
+                    raise
+            else:
+                return
+    elif sqlite_path(uri) is None:
+        import sqlalchemy as sa
+
+        address = sa.make_url(uri)
+        if address.host:
+            port = address.port or _PORTS[address.get_backend_name()]
+            socket.create_connection((address.host, port), timeout=ANSWER_SECONDS).close()
+
+
 def connect(uri: str) -> MlflowClient:
     """Returns a client of the store. A database that has no tables yet gets them now, so be alone with a fresh one.
 
     MLflow's and Alembic's lines are kept off the screen (what fails is raised too), MLflow's usage reports at home.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with the password in it
     if uri.startswith("http"):
         for variable, value in _HTTP_DEFAULTS.items():
             os.environ.setdefault(variable, value)
 
-    with collector_paused():
+    with importing("mlflow"):
         from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):  # only now: importing MLflow sets the level of its own
@@ -93,14 +144,15 @@ def tracking_errors(uri: str) -> Iterator[None]:
         ) from error
 
 
-def training_view_url(address: str, experiment_id: str) -> str:
-    """Returns the link that opens an experiment with its runs as a table, in the view that Trainyard shares.
+def training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) -> str:
+    """Returns the link that opens an experiment with its runs as a table, in a view that Trainyard shares.
 
     Args:
         address: Where the MLflow UI answers, ``http://127.0.0.1:5000``.
         experiment_id: MLflow's id of the experiment.
+        key: Of the view: the experiment's own, or that of a sweep, `view.sweep_view_key`.
     """
-    view = f"workflowType=machine_learning&viewStateShareKey={SHARE_KEY}"
+    view = f"workflowType=machine_learning&viewStateShareKey={key}"
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?{view}"
 
 

@@ -6,7 +6,7 @@ closes, and the run is marked KILLED instead of staying RUNNING for ever.
 The run's process puts requests into a queue, from which a thread sends them as pickles; another thread receives how the
 worker stands. A signal, which Python raises in the main thread only, can so never cut a message in two.
 
-Before it: runs, writer. After it: tracker.
+Before it: runs, writer. After it: tracker and parent, which start it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from trainyard.collector import collector_paused
+from trainyard.collector import importing, process_is_ours
 from trainyard.errors import TrackingError
 from trainyard.interrupts import ignore_signals
 from trainyard.tracking import operations
 from trainyard.tracking.runs import DIED
-from trainyard.tracking.writer import Operation, RunRequest, Standing, StoreWriter
+from trainyard.tracking.writer import Operation, Question, RunRequest, Standing, StoreWriter, T
 from trainyard.uris import without_credentials
 
 _NEEDED_LATER = ("mlflow.models", "mlflow.pyfunc")
@@ -50,10 +50,11 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The standing after a request."""
+    """The standing after a request, and what a question was answered with: also a TrackingError."""
 
     number: int
     standing: Standing
+    reply: Any = None
 
 
 class WorkerWriter:
@@ -108,11 +109,21 @@ class WorkerWriter:
         """Asks for something to be done with the run. The arguments are copied now."""
         self._ask("perform", operation, *arguments, although_failed=although_failed)
 
+    def query(self, question: Question[T], *arguments: Any) -> T:  # noqa: ANN401
+        """Waits until the worker has done everything and answered. A signal breaks the wait.
+
+        Raises:
+            TrackingError: If the store fails now, or the worker is gone.
+        """
+        answer = self._wait_for(self._ask("query", question, *arguments))
+        reply: Any = answer.reply if answer else self._standing.failure
+        if isinstance(reply, TrackingError):
+            raise reply
+        return reply  # type: ignore[no-any-return]
+
     def settle(self) -> Standing:
         """Waits until the worker has done everything, and returns how things stand. A signal breaks the wait."""
-        number = self._ask("settle")
-        while self._hear(self._answers.get()) not in (number, None):
-            pass
+        self._wait_for(self._ask("settle"))
         return self._standing
 
     def close(self, *, wait: bool = True) -> None:
@@ -133,8 +144,14 @@ class WorkerWriter:
         self._requests.put(pickle.dumps(_Request(self._asked, method, arguments, although_failed)))
         return self._asked
 
-    def _hear(self, answer: _Answer | None) -> int | None:
-        """Takes in an answer and returns its number; None where there will be no more, for the worker is gone."""
+    def _wait_for(self, number: int) -> _Answer | None:
+        """Waits for the answer to a request; None where there will be none."""
+        while (answer := self._hear(self._answers.get())) and answer.number != number:
+            pass
+        return answer
+
+    def _hear(self, answer: _Answer | None) -> _Answer | None:
+        """Takes in an answer and returns it; None where there will be no more, for the worker is gone."""
         if answer is None:
             self._answers.put(None)  # for whoever asks next
             self._lost = True
@@ -142,7 +159,7 @@ class WorkerWriter:
                 self._standing = replace(self._standing, failure=self._obituary())
             return None
         self._standing = answer.standing
-        return answer.number
+        return answer
 
     def _obituary(self) -> TrackingError:
         self._process.kill()  # it may have lost only its voice
@@ -178,6 +195,7 @@ def serve(answers_to: int) -> None:
     Args:
         answers_to: The file descriptor that answers go to; requests come from stdin.
     """
+    process_is_ours()
     ignore_signals()  # a supervisor may signal all processes at once, and the run has yet to say what it came to
     try:
         _serve(_take_over_stdin(), os.fdopen(answers_to, "wb"))
@@ -193,22 +211,31 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the pipe was closed, or broke in the middle
         while True:
             request: _Request = pickle.load(requests)  # noqa: S301 - from the process that started this one
-            before = writer.standing
+            before, reply = writer.standing, None
             if request.method == "create":
-                with collector_paused():
+                with importing("mlflow"):
                     writer.create(*request.arguments)
             elif request.method == "perform":
                 writer.perform(*request.arguments, although_failed=request.although_failed)
                 open_for_more &= request.arguments[0] is not operations.end
-            if request.method == "settle" or writer.standing != before:
+            elif request.method == "query":
+                reply = _reply(writer, *request.arguments)
+            if request.method in ("settle", "query") or writer.standing != before:
                 with contextlib.suppress(OSError):
-                    pickle.dump(_Answer(request.number, writer.standing), answers)
+                    pickle.dump(_Answer(request.number, writer.standing, reply), answers)
                     answers.flush()
-            if request.method == "create":
+            if request.method == "create" and request.arguments[0].logs_model:
                 _import_ahead()
     if open_for_more:
         writer.perform(operations.set_tags, {"error": DIED}, although_failed=True)
         writer.perform(operations.end, "KILLED", although_failed=True)
+
+
+def _reply(writer: StoreWriter, question: Question[T], *arguments: Any) -> T | TrackingError:  # noqa: ANN401
+    try:
+        return writer.query(question, *arguments)
+    except TrackingError as error:
+        return error
 
 
 def _take_over_stdin() -> IO[bytes]:
@@ -221,6 +248,6 @@ def _take_over_stdin() -> IO[bytes]:
 
 def _import_ahead() -> None:
     """Imports what logging the model will need, now that nobody waits."""
-    with collector_paused(), contextlib.suppress(ImportError):
+    with importing("mlflow.pyfunc"), contextlib.suppress(ImportError):
         for name in _NEEDED_LATER:
             importlib.import_module(name)

@@ -1,6 +1,6 @@
-"""Who writes to the store: creates one run, and does one operation after the other on it until the store fails.
+"""Who writes to the store: opens one run, and does one operation after the other on it until the store fails.
 
-Before it: store, operations. After it: worker, which is such a writer in another process; tracker.
+Before it: store, runs, operations. After it: worker, which is such a writer in another process; tracked.
 """
 
 from __future__ import annotations
@@ -8,14 +8,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, Protocol
+from typing import Any, Concatenate, Protocol, TypeVar
 
 from trainyard.errors import TrackingError
 from trainyard.tracking.operations import OpenRun, cut_tags
+from trainyard.tracking.runs import reopen_run
 from trainyard.tracking.store import connect, open_store, tracking_errors
 
 Operation = Callable[Concatenate[OpenRun, ...], None]
-"""A function of `operations`."""
+"""A function of `operations`, or another that does something with a run."""
+
+T = TypeVar("T")
+Question = Callable[Concatenate[OpenRun, ...], T]
+"""A function that tells something about a run, as plain data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class RunRequest:
         notes: What the experiment is about, used when it is created.
         name: The run's name.
         tags: Its first tags.
+        earlier_run_id: A run of the experiment that is reopened instead, if it is there and was not deleted.
+        logs_model: Whether a model will be logged to it, for which much is imported ahead.
     """
 
     uri: str
@@ -35,6 +42,8 @@ class RunRequest:
     notes: str
     name: str
     tags: Mapping[str, str]
+    earlier_run_id: str | None = None
+    logs_model: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +54,13 @@ class Standing:
         run_id: MLflow's id of the run, once it is created.
         experiment_id: MLflow's id of its experiment.
         failure: The first failure of the store, if there was one.
+        reopened: Whether the run is the earlier one that was asked for, not a new one.
     """
 
     run_id: str | None = None
     experiment_id: str | None = None
     failure: TrackingError | None = None
+    reopened: bool = False
 
 
 class Writer(Protocol):
@@ -64,10 +75,17 @@ class Writer(Protocol):
         """Whether this writer can do no more, so that another has to."""
 
     def create(self, request: RunRequest) -> None:
-        """Creates the run, in its experiment, in the store. Comes first."""
+        """Creates the run, in its experiment, in the store, or reopens it. Comes first."""
 
     def perform(self, operation: Operation, *arguments: Any, although_failed: bool = False) -> None:  # noqa: ANN401
         """Does something with the run, unless the store failed before; with `although_failed`, tries in any case."""
+
+    def query(self, question: Question[T], *arguments: Any) -> T:  # noqa: ANN401
+        """Returns what a question is answered with when all before it is done; asked although the store failed before.
+
+        Raises:
+            TrackingError: If the store fails now. That is no part of the standing.
+        """
 
     def settle(self) -> Standing:
         """Returns how things stand when all that was asked for is done."""
@@ -94,17 +112,20 @@ class StoreWriter:
                 self._run = OpenRun(connect(uri), uri, standing.experiment_id, standing.run_id)
 
     def create(self, request: RunRequest) -> None:
-        """Creates the run, RUNNING; a failure is part of the standing."""
+        """Creates the run or reopens it, RUNNING; a failure is part of the standing."""
         self._uri = request.uri
+        tags, run_id = cut_tags(request.tags), request.earlier_run_id
         try:
             client, experiment_id = open_store(request.uri, request.experiment, request.notes)
             with tracking_errors(request.uri):
-                created = client.create_run(experiment_id, run_name=request.name, tags=cut_tags(request.tags))
+                reopened = run_id is not None and reopen_run(client, experiment_id, run_id, tags)
+                if run_id is None or not reopened:
+                    run_id = str(client.create_run(experiment_id, run_name=request.name, tags=tags).info.run_id)
         except TrackingError as error:
             self.standing = Standing(failure=error)
             return
-        self._run = OpenRun(client, request.uri, experiment_id, created.info.run_id)
-        self.standing = Standing(created.info.run_id, experiment_id)
+        self._run = OpenRun(client, request.uri, experiment_id, run_id)
+        self.standing = Standing(run_id, experiment_id, reopened=reopened)
 
     def perform(self, operation: Operation, *arguments: Any, although_failed: bool = False) -> None:  # noqa: ANN401
         """Does something with the run; the first failure is kept, and after it nothing more is tried."""
@@ -115,6 +136,13 @@ class StoreWriter:
                 operation(self._run, *arguments)
         except TrackingError as error:
             self.standing = replace(self.standing, failure=self.standing.failure or error)
+
+    def query(self, question: Question[T], *arguments: Any) -> T:  # noqa: ANN401
+        """Returns what a question is answered with; a failure is raised."""
+        if self._run is None:
+            raise self.standing.failure or TrackingError("there is no run to ask about")
+        with tracking_errors(self._uri):
+            return question(self._run, *arguments)
 
     def settle(self) -> Standing:
         """Returns the standing: everything is done."""
