@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.cli.train import check_arguments
+from trainyard.cli.sweep import _share_cores
 from trainyard.errors import ConfigError
 from trainyard.sweep.places import find_gpus, share_out
+from trainyard.sweep.plan import make_plan
 
 PROGRAM = """
 import os, signal, sys, time, json
@@ -67,6 +68,7 @@ def test_a_program_of_others_runs_each_job_in_a_process_of_its_own():
     assert (Path("swept") / "logs" / "3.log").read_text() == "doing 4\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "told"),
     [
@@ -100,63 +102,13 @@ def test_configs_are_those_of_the_start_whatever_is_edited_meanwhile():
     assert [path.read_text() for path in sorted(Path("swept/logs").glob("*.log"))] == ["before\n"] * 3
 
 
-@pytest.mark.slow
-def test_our_own_runs_go_side_by_side_and_one_that_fails_is_named():
-    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "-m", "hydra/launcher=fork",
-               "hydra.launcher.n_jobs=2", "dataset.limit=200", "model.hidden_units=[8]", "training.epochs=1",
-               "optimizer.learning_rate=0.01,1e30,0.001", "name=tiny", "hydra.sweep.dir=swept"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 1
-    assert done.stdout.count(" done ") == 2
-    assert "run 2   failed  TrainingError: training broke down in epoch 1" in done.stdout.replace(
-        "failed T", "failed  T"
-    )
-    assert "1 of the runs failed:" in done.stderr
-    assert "cudart" not in done.stderr
-    import mlflow
-
-    mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').absolute()}")
-    runs = mlflow.search_runs(experiment_names=["tiny"], output_format="list")
-    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED", "FINISHED"]
-    assert len({run.data.tags["pid"] for run in runs}) == 3
-    assert {run.data.params["training.threads"] for run in runs} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
-
-
-@pytest.mark.slow
-def test_the_run_of_a_job_that_is_killed_is_killed_and_plugins_are_there():
-    Path("mine.py").write_text(
-        "import os\n"
-        "from trainyard.registry import register_metric\n\n\n"
-        "@register_metric('deadly')\n"
-        "def deadly(probabilities, labels):\n"
-        "    if os.environ.get('TRAINYARD_TEST_DEADLY') and len(labels) == 150:\n"
-        "        os.kill(os.getpid(), 9)\n"
-        "    return 0.5\n"
-    )
-    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "-m", "hydra/launcher=fork",
-               "dataset.limit=150,200", "model.hidden_units=[8]", "training.epochs=1", "evaluation.metrics=[deadly]",
-               "name=tiny", "hydra.sweep.dir=swept"]  # fmt: skip
-    environment = {**os.environ, "TRAINYARD_PLUGINS": "mine", "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:.",
-                   "TRAINYARD_TEST_DEADLY": "1"}  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
-    assert done.returncode == 1, done.stderr
-    assert "run 1   failed its process was killed by SIGKILL" in done.stdout
-    import mlflow
-
-    mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').absolute()}")
-    runs = mlflow.search_runs(experiment_names=["tiny"], output_format="list")
-    status = {run.data.params["dataset.limit"]: run.info.status for run in runs}
-    assert status == {"150": "KILLED", "200": "FINISHED"}
-
-
 def test_cores_are_shared_out_among_as_many_as_run_side_by_side(monkeypatch):
-    monkeypatch.setattr("trainyard.cli.train.available_cores", lambda: 16)
+    monkeypatch.setattr("trainyard.cli.sweep.available_cores", lambda: 16)
     monkeypatch.setattr("trainyard.sweep.places.available_cores", lambda: 16)
-    arguments = ["-m", "hydra/launcher=fork", "seed=1,2"]
-    assert check_arguments(arguments).added == ["training.threads=8"]
-    assert check_arguments([*arguments, "hydra.launcher.n_jobs=1"]).added == ["training.threads=16"]
-    assert check_arguments([*arguments, "training.threads=3"]).added == []
-    assert check_arguments(["-m", "hydra/launcher=fork", "training.threads=1,2"]).added == []
+    arguments = ["sweep.objective=off", "seed=1,2"]
+    assert _share_cores(make_plan(arguments)) == (2, 8)
+    assert _share_cores(make_plan([*arguments, "hydra.launcher.n_jobs=1"])) == (1, 16)
+    assert _share_cores(make_plan([*arguments, "hydra/launcher=basic"])) == (1, None)
 
 
 def test_a_limit_that_is_none_is_a_mistake():

@@ -139,7 +139,8 @@ def work():
     with signals_raise():
         try:
             report(os.getpid())
-            time.sleep(600)
+            while True:
+                time.sleep(0.05)  # a signal just before one long sleep would be heard after it
         finally:
             Path(f"{os.getpid()}.closed").touch()
 

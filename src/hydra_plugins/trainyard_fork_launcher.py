@@ -4,14 +4,19 @@ Every Hydra program in the environment imports it, so it imports nothing of Trai
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import List, Optional  # noqa: UP035 - what OmegaConf reads
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, List, Optional  # noqa: UP035 - what OmegaConf reads
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from trainyard.sweep.launcher import Jobs
 
 
 @dataclass
@@ -33,30 +38,21 @@ ConfigStore.instance().store(group="hydra/launcher", name="fork", node=ForkLaunc
 class ForkLauncher(Launcher):
     """Runs each job in a process of its own."""
 
-    def __init__(
-        self, n_jobs: int | None = None, time_limit_seconds: float | None = None, preload: Sequence[str] | None = None
-    ) -> None:
-        self._n_jobs = n_jobs
-        self._time_limit_seconds = time_limit_seconds
-        self._preload = preload
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of ForkLauncherConf
+        self._settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra hands over."""
-        self._hydra_context = hydra_context
-        self._task_function = task_function
-        self._config = config
+        self._given = (hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs a batch of jobs; see `trainyard.sweep.launcher.launch_jobs`."""
-        from trainyard.sweep.launcher import launch_jobs
+        from trainyard.sweep.launcher import ForkSettings, Multirun, launch_jobs
 
-        return launch_jobs(
-            self._hydra_context,
-            self._task_function,
-            self._config,
-            job_overrides,
-            initial_job_idx,
-            n_jobs=self._n_jobs,
-            time_limit_seconds=self._time_limit_seconds,
-            preload=self._preload,
-        )
+        return launch_jobs(Multirun(*self._given), ForkSettings(**self._settings), job_overrides, initial_job_idx)
+
+    def open(self, held: Path) -> "AbstractContextManager[Jobs]":
+        """Returns what takes one job at a time; see `trainyard.sweep.launcher.open_jobs`."""
+        from trainyard.sweep.launcher import ForkSettings, Multirun, open_jobs
+
+        return open_jobs(Multirun(*self._given), ForkSettings(**self._settings), held)

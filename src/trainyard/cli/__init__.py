@@ -15,13 +15,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from trainyard.cli.screen import print_error
-from trainyard.collector import spare_the_last_collection
+from trainyard.collector import process_is_ours, spare_the_last_collection
 from trainyard.errors import ConfigError, Terminated, TrainyardError
 from trainyard.interrupts import ignore_signals
 
 _ELSE_HERE = "else the one that runs go to from this folder"
 _BEGIN = """Begin with `trainyard train experiment=quickstart`, which needs no download, and look at the run with
 `trainyard ui`. `trainyard train --help` lists all that can be chosen and changed."""
+
+_HYDRA_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+"""How a command hands on whatever stands behind it."""
 
 app = typer.Typer(
     name="trainyard",
@@ -37,6 +40,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs the command line and exits."""
+    process_is_ours()
     for word in sys.argv[1:2]:
         if "=" in word and not word.startswith("-"):
             print_error(ConfigError(f"{word!r} is no command. Did you mean 'trainyard train {word}'?"))
@@ -86,14 +90,7 @@ def _version(
         raise typer.Exit
 
 
-@app.command(
-    add_help_option=False,
-    context_settings={
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        "allow_interspersed_args": False,
-    },
-)
+@app.command(add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
 def train(context: typer.Context) -> None:
     """Train one model from a config, evaluate it, and log everything to MLflow: `train experiment=quickstart`."""
     from trainyard.cli.train import train_command
@@ -102,10 +99,33 @@ def train(context: typer.Context) -> None:
         raise typer.Exit(train_command(context.args))
 
 
+@app.command(add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
+def sweep(context: typer.Context) -> None:
+    """Train every combination of several values, side by side, and go on where it was ended."""
+    from trainyard.cli.sweep import sweep_command
+
+    with _exit_codes():
+        raise typer.Exit(sweep_command(context.args))
+
+
+def _sweeps(incomplete: str) -> list[str]:
+    from trainyard.cli.overrides import complete_sweep
+
+    return complete_sweep(incomplete)
+
+
 @app.command()
 def ui(
     experiment: Annotated[
         str | None, typer.Option(metavar="NAME", help="Open this experiment; else the one with the latest run.")
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Open this sweep of this folder, its trials with the best first.",
+            autocompletion=_sweeps,
+        ),
     ] = None,
     uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store to look into; {_ELSE_HERE}.")] = None,
     port: Annotated[
@@ -116,7 +136,7 @@ def ui(
     from trainyard.cli.ui import ui_command
 
     with _exit_codes():
-        ui_command(experiment, uri, port)
+        ui_command(experiment, sweep, uri, port)
 
 
 def _paths(incomplete: str) -> list[str]:
@@ -136,7 +156,7 @@ def bench(
     parts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="What to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`; if none is named, all of it.",
+            help="What to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`, `sweep`; if none is named, all.",
             metavar="PART",
             autocompletion=_bench_parts,
         ),
@@ -161,12 +181,14 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Threads of TensorFlow and NumPy; else one per core.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How often the part `run` repeats whole runs.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How often `run` and `sweep` repeat whole commands.")
+    ] = 3,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Only see that it works, in a minute or two, on small data.")
+        bool, typer.Option("--quick", help="Only see that it works, in a few minutes, on small data.")
     ] = False,
 ) -> None:
-    """Measure Trainyard beside plain Keras, in turns: seconds per epoch, whole runs, memory, and the ratios."""
+    """Measure Trainyard beside plain Keras, in turns: epochs, whole runs and sweeps, memory, and the ratios."""
     from trainyard.cli.bench import bench_command
 
     with _exit_codes():
@@ -250,6 +272,23 @@ def predict(
     with _exit_codes():
         treatment = Treatment(resize=resize, invert=invert, as_is=as_is)
         predict_command(model, images, treatment=treatment, top=top, as_json=as_json, plot=plot, uri=uri)
+
+
+@app.command()
+def sync(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, or folders with such folders in them.", metavar="RUN_FOLDER")
+    ],
+    *,
+    to: Annotated[
+        str | None, typer.Option(metavar="URI", help="The tracking store; else the one that each run was meant for.")
+    ] = None,
+) -> None:
+    """Upload runs that the tracking store lacks, or lost the middle of, from their folders: `sync outputs`."""
+    from trainyard.cli.sync import sync_command
+
+    with _exit_codes():
+        raise typer.Exit(sync_command(folders, to))
 
 
 @app.command()

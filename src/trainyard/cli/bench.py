@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from trainyard.bench.sections import Section
+from trainyard.bench.layout import Section
 from trainyard.bench.session import PAGE, run_benchmark
 from trainyard.cli.screen import ScreenProgress, print_heading
 from trainyard.interrupts import signals_raise

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from trainyard.cli.overrides import complete_train
+from trainyard.cli.overrides import SWEEP_FLAGS, TRAIN_FLAGS, complete_overrides
 
 SCRIPTS = {
     "bash": r"""
@@ -118,8 +118,8 @@ def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]: 
     command, rest = root, list(before)
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest.pop(0)]
-    if command.name == "train":
-        return complete_train(rest, word)
+    if command.name in ("train", "sweep"):
+        return complete_overrides(rest, word, TRAIN_FLAGS if command.name == "train" else SWEEP_FLAGS)
     options = {
         spelling: parameter
         for parameter in command.params

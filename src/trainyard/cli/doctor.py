@@ -53,7 +53,7 @@ def doctor_command(*, fix: bool, as_json: bool) -> int:
 def _print(console: Console, findings: Sequence[Finding]) -> None:
     for finding in findings:
         sign = Text(f"{finding.sign:{_SIGN_WIDTH}}", style=_STYLES[finding.sign])
-        console.print(sign + Text(f"{finding.check:{_CHECK_WIDTH}}", style="bold") + Text(finding.found))
+        console.print(Text.assemble(sign, (f"{finding.check:{_CHECK_WIDTH}}", "bold"), finding.found))
         if finding.remedy:
             console.print(Text(" " * (_SIGN_WIDTH + _CHECK_WIDTH) + "-> " + finding.remedy, style="cyan"))
     wrong, notes = _count(findings, Sign.WRONG), _count(findings, Sign.NOTE)

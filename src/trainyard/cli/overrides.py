@@ -1,4 +1,4 @@
-"""What may come next after ``trainyard train``: groups, their choices, fields of what was chosen, their values, flags.
+"""What may come next after ``trainyard train`` or ``sweep``: groups and their choices, fields and values, flags.
 
 Before it: compose, which tells what the words typed so far come to. After it: completion, which asks for every command.
 """
@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import os
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,24 @@ from trainyard.errors import ConfigError
 from trainyard.fields import rule_of
 from trainyard.registry import components, registered_metrics
 from trainyard.schema import COMPONENT_GROUPS, ComponentConfig, RunConfig
+from trainyard.sweep.folder import sweep_folders
 
-_FLAGS: dict[str, tuple[str, ...] | None] = {
+Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]
+"""Flags, with what may follow each: some words, or what a function finds for the beginning of one."""
+
+
+def _folders(beginning: str) -> list[str]:
+    return complete_path(beginning, folders_only=True)
+
+
+def complete_sweep(beginning: str) -> list[str]:
+    """Returns the sweeps of this folder whose name begins so."""
+    return [folder.path.name for folder in sweep_folders() if folder.path.name.startswith(beginning)]
+
+
+TRAIN_FLAGS: Flags = {
     "--cfg": ("all", "hydra", "job"),
-    "--config-dir": None,
+    "--config-dir": _folders,
     "--config-name": (),
     "--help": (),
     "--hydra-help": (),
@@ -34,18 +48,27 @@ _FLAGS: dict[str, tuple[str, ...] | None] = {
     "--package": (),
     "--resolve": (),
 }
-"""Hydra's flags that Trainyard takes, with what may follow each; None: a folder."""
+
+SWEEP_FLAGS: Flags = {
+    "--config-dir": _folders,
+    "--config-name": (),
+    "--fresh": (),
+    "--help": (),
+    "--plan": (),
+    "--status": complete_sweep,
+}
 
 _PATHS = ("resume", "training.start_from", "dataset.path")
 """The fields that take a place in the file system."""
 
 
-def complete_train(before: Sequence[str], word: str) -> list[str]:
-    """Returns what a word after ``trainyard train`` may become.
+def complete_overrides(before: Sequence[str], word: str, flags: Flags) -> list[str]:
+    """Returns what a word after ``trainyard train`` or ``sweep`` may become.
 
     Args:
         before: The words between, as the shell hands them on.
         word: What is typed of this one.
+        flags: Those of the command.
 
     Returns:
         Whole words, each beginning with what is typed; one that ends in ``=``, ``.`` or ``/`` wants more.
@@ -53,13 +76,13 @@ def complete_train(before: Sequence[str], word: str) -> list[str]:
     Raises:
         ConfigError: If a plugin can't be imported.
     """
-    following = _FLAGS.get(before[-1], ()) if before else ()
-    if following is None:
-        return complete_path(word, folders_only=True)
+    following = flags.get(before[-1], ()) if before else ()
+    if callable(following):
+        return following(word)
     if following:
         return [value for value in following if value.startswith(word)]
     if word.startswith("-"):
-        return [flag for flag in _FLAGS if flag.startswith(word)]
+        return [flag for flag in flags if flag.startswith(word)]
     config_dir = next((Path(after) for flag, after in itertools.pairwise(before) if flag == "--config-dir"), None)
     prepare_hydra(config_dir)
     signs = word[: len(word) - len(word.lstrip("+"))]

@@ -158,4 +158,4 @@ def _draw(path: Path, rows: Sequence[_Row], predictor: Predictor, top: int) -> N
 
 def _note(text: str) -> None:
     """Prints a line to stderr, so that stdout holds the predictions alone."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text("note ", style="bold") + Text(text))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("note ", "bold"), text))

@@ -39,7 +39,7 @@ def print_error(error: BaseException) -> None:
     """Prints an error to stderr, one line per problem, without markup and unbroken."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     lines = str(error).splitlines() or [type(error).__name__]
-    console.print(Text("error ", style="bold red") + Text(lines[0]))
+    console.print(Text.assemble(("error ", "bold red"), lines[0]))
     for line in lines[1:]:
         console.print(Text("      " + line))
 
@@ -124,17 +124,17 @@ def print_result(result: RunResult) -> None:
         "run": f"{result.name}, {result.run_id or 'not tracked'}",
     }
     if result.run_id:
-        lines["see it"] = _ui_command(result)
+        lines["see it"] = command_to_see(result.tracking_uri)
     for title, text in lines.items():
-        console.print(Text(f"{title:9} ", style="dim") + Text(text, style="bold" if title == "accuracy" else ""))
+        console.print(Text.assemble((f"{title:9} ", "dim"), (text, "bold" if title == "accuracy" else "")))
 
 
-def _ui_command(result: RunResult) -> str:
-    """Returns the command that opens the UI on the store the run went to, from where the user stands."""
+def command_to_see(uri: str | None, sweep: str | None = None) -> str:
+    """Returns the command that opens the UI on a store, from where the user stands; on a sweep, where one is named."""
     from trainyard.stores import LocalStore
     from trainyard.uris import without_credentials
 
-    default = LocalStore().resolve_uri(os.environ, Path.cwd())
-    if result.tracking_uri in (None, default):
-        return "trainyard ui"
-    return f"trainyard ui --uri {without_credentials(result.tracking_uri)}"
+    command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
+    if uri in (None, LocalStore().resolve_uri(os.environ, Path.cwd())):
+        return command
+    return f"{command} --uri {without_credentials(uri)}"

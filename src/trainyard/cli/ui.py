@@ -10,39 +10,49 @@ import typer
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.interrupts import signals_raise
 from trainyard.stores import LocalStore
-from trainyard.tracking import server, training_view_url
+from trainyard.sweep.folder import find_sweep
+from trainyard.tracking import server, sweep_view_key, training_view_url
+from trainyard.tracking.view import SHARE_KEY
 from trainyard.uris import absolute_uri, sqlite_path, uri_problem, without_credentials
 
 
-def ui_command(experiment: str | None, uri: str | None, port: int) -> None:
+def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:
     """Serves the UI until it is interrupted, or names the link where a server runs already.
 
     Args:
         experiment: The experiment to open, or None for that of the latest run.
+        sweep: The sweep to open, by its name or its folder, or None.
         uri: The store, or None for the one that runs go to by default.
         port: The first port to try.
 
     Raises:
-        ConfigError: If there is no store yet.
+        ConfigError: If there is no store yet, or no such sweep.
         TrackingError: If the store can't be reached or the server does not start.
     """
+    if sweep and experiment:
+        raise ConfigError("--sweep: names the experiment too. Leave --experiment out")
+    view = None
+    if sweep:
+        experiment, view = find_sweep(sweep, "--sweep").read_header()["experiment"], sweep_view_key(Path(sweep).name)
     if uri is not None and (problem := uri_problem(uri)):
         raise ConfigError(f"--uri: {problem}")
     uri = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
     if (file := sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):
-        typer.echo(_link(without_credentials(uri), server.latest_experiment(uri, experiment)))
+        typer.echo(_link(without_credentials(uri), server.latest_experiment(uri, experiment), view))
         return
     port = server.free_port(port)
     with signals_raise(), server.mlflow_server(uri, port) as running:
         typer.echo(f"Starting the MLflow UI on {without_credentials(uri)} ...")
         experiment_id = server.latest_experiment(uri, experiment)
         server.wait_until_ready(running)
-        typer.echo(f"{_link(f'http://{server.HOST}:{port}', experiment_id)}\nCtrl-C ends it.")
+        typer.echo(f"{_link(f'http://{server.HOST}:{port}', experiment_id, view)}\nCtrl-C ends it.")
         running.process.wait()
         raise TrackingError(f"the MLflow server ended by itself, with code {running.process.returncode}")
 
 
-def _link(address: str, experiment_id: str | None) -> str:
-    return training_view_url(address, experiment_id) if experiment_id else f"{address} (no runs yet)"
+def _link(address: str, experiment_id: str | None, view: str | None) -> str:
+    if not experiment_id:
+        return f"{address} (no runs yet)"
+    return training_view_url(address, experiment_id, view or SHARE_KEY)

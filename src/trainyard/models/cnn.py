@@ -1,6 +1,6 @@
 """The convolutional network: blocks of convolutions and pooling, then dense layers.
 
-Before it: the registry, parts. After it: training, which compiles and fits what `build` returns.
+Before it: the registry, parts, sizes. After it: training, which compiles and fits what `build` returns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.errors import TrainingError
 from trainyard.fields import setting
 from trainyard.models.parts import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities, reason, with_channels
+from trainyard.models.sizes import Sized, count_parameters, sized_hidden
 from trainyard.registry import register_model
 from trainyard.schema import ModelConfig
 
@@ -28,7 +29,7 @@ class Cnn(ModelConfig):
 
     filters: list[int] = setting([32, 64], ge=1, nonempty=True)
     """The filters of each block, first to last."""
-    convolutions: int = setting(1, ge=1)
+    convolutions: int = setting(1, ge=1, le=100)
     """How many convolutions a block has before it is pooled."""
     kernel_size: Any = setting(3, ge=1, accepts=(int, list[int]))
     """The side of all kernels in pixels, or a list with one per block."""
@@ -71,6 +72,18 @@ class Cnn(ModelConfig):
         if len(self.kernel_sizes) != len(self.filters):
             blocks, given = len(self.filters), len(self.kernel_sizes)
             yield "kernel_size", f"expected one number, or one per block ({blocks}), got {given}: {self.kernel_size}"
+
+    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
+        """Counts all parameters; None where an image is too small. See `ModelConfig.count_parameters`."""
+        layers: list[Sized] = []
+        for filters, side in zip(self.filters, self.kernel_sizes, strict=True):
+            shape = {"filters": filters, "kernel_size": side, "padding": self.padding}
+            layers += sized_hidden("Conv2D", self.batch_norm, **shape) * self.convolutions
+            layers.append(("MaxPooling2D", {"pool_size": self.pool_size}))  # averages are of the same shape
+        layers.append(("Flatten" if self.global_pooling == "none" else "GlobalMaxPooling2D", {}))
+        for units in self.dense_units:
+            layers += sized_hidden("Dense", self.batch_norm, units=units)
+        return count_parameters(image_shape, classes, layers)
 
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`.

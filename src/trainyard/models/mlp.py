@@ -1,6 +1,6 @@
 """The multilayer perceptron, which the published baseline is one of.
 
-Before it: the registry, parts. After it: training, which compiles and fits what `build` returns.
+Before it: the registry, parts, sizes. After it: training, which compiles and fits what `build` returns.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.fields import setting
 from trainyard.models.parts import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities
+from trainyard.models.sizes import count_parameters, sized_hidden
 from trainyard.registry import register_model
 from trainyard.schema import ModelConfig
 
@@ -55,6 +56,11 @@ class Mlp(ModelConfig):
             layers, given = len(self.hidden_units), len(self.activations)
             message = f"expected one name, or one per hidden layer ({layers}), got {given}: {self.activation}"
             yield "activation", message
+
+    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
+        """Counts all parameters; see `ModelConfig.count_parameters`."""
+        hidden = [layer for units in self.hidden_units for layer in sized_hidden("Dense", self.batch_norm, units=units)]
+        return count_parameters(image_shape, classes, [("Flatten", {}), *hidden])
 
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`."""

@@ -31,13 +31,18 @@ _GREY = 2
 """The axes of an image without channels."""
 
 
+def shape_with_channels(image_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape of an image with a channel axis, which grey images come without."""
+    return (*image_shape, 1) if len(image_shape) == _GREY else image_shape
+
+
 def with_channels(spec: DataSpec) -> list[keras.Layer]:
-    """Returns the input of a model that wants a channel axis, which grey images come without."""
+    """Returns the input of a model that wants a channel axis."""
     import keras
 
-    inputs = [keras.layers.Input(spec.image_shape)]
-    if len(spec.image_shape) == _GREY:
-        inputs.append(keras.layers.Reshape((*spec.image_shape, 1), name="channel"))
+    inputs, shape = [keras.layers.Input(spec.image_shape)], shape_with_channels(spec.image_shape)
+    if shape != spec.image_shape:
+        inputs.append(keras.layers.Reshape(shape, name="channel"))
     return inputs
 
 

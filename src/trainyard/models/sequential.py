@@ -1,6 +1,6 @@
 """An architecture written out layer by layer in the config.
 
-Before it: the registry, layers. After it: training, which compiles and fits what `build` returns.
+Before it: the registry, layers, sizes. After it: training, which compiles and fits what `build` returns.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from trainyard.errors import TrainingError
 from trainyard.fields import setting
 from trainyard.models.layers import layer_problems, read_layer
 from trainyard.models.parts import probabilities, reason, with_channels
+from trainyard.models.sizes import count_parameters
 from trainyard.registry import register_model
 from trainyard.schema import ModelConfig
 
@@ -48,6 +49,10 @@ class Sequential(ModelConfig):
         for index, entry in enumerate(self.layers):
             yield from ((f"layers[{index}]", problem) for problem in layer_problems(entry))
 
+    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
+        """Counts all parameters, where `models.sizes` knows all layers; see `ModelConfig.count_parameters`."""
+        return count_parameters(image_shape, classes, map(read_layer, self.layers))
+
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network, with a Dense softmax at the end, flattened before where need be.
 
@@ -59,7 +64,7 @@ class Sequential(ModelConfig):
         model = keras.Sequential(with_channels(spec), name=self.name)
         for index, entry in enumerate(self.layers):
             name, arguments = read_layer(entry)
-            taken = model.output_shape[1:]
+            taken = model.output_shape[1:] if model.layers else spec.image_shape  # Keras has none of an input alone
             try:
                 model.add(_build_layer(name, arguments, f"{index}_{name.lower()}"))
             except (ValueError, TypeError, IndexError) as error:
@@ -79,4 +84,6 @@ def _build_layer(name: str, arguments: dict[str, Any], called: str) -> keras.Lay
         argument: keras.regularizers.L1L2(**value) if argument.endswith("_regularizer") else value
         for argument, value in arguments.items()
     }
+    if name.startswith("AveragePooling"):
+        built.setdefault("pool_size", 2)  # as MaxPooling has it by itself
     return getattr(keras.layers, name)(**built, name=called)

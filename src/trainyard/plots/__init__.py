@@ -1,6 +1,6 @@
 """The pictures of a run as PNG files: learning curves, confusion matrix, calibration, predictions, mistakes, profile.
 
-And one of what a model says of images.
+Those of a sweep: learning curves, ranking, settings. And one of what a model says of images.
 
 The only place that knows matplotlib. It uses figures without pyplot, so that drawing needs no display, leaves nothing
 behind in the process, and can go on in several threads at once.
@@ -11,14 +11,19 @@ from trainyard.plots.confusion import draw_confusion_matrix
 from trainyard.plots.curves import draw_learning_curves
 from trainyard.plots.probabilities import draw_probabilities
 from trainyard.plots.profile import draw_profile
+from trainyard.plots.settings import draw_grid
+from trainyard.plots.sweep import draw_curves, draw_ranking
 from trainyard.plots.tiles import draw_mistakes, draw_predictions
 
 __all__ = [
     "draw_calibration",
     "draw_confusion_matrix",
+    "draw_curves",
+    "draw_grid",
     "draw_learning_curves",
     "draw_mistakes",
     "draw_predictions",
     "draw_probabilities",
     "draw_profile",
+    "draw_ranking",
 ]

@@ -1,4 +1,4 @@
-"""The pictures of the benchmark: epochs against their floor, the grid, the choices of XLA, where a run's seconds go.
+"""The pictures of the benchmark: epochs against their floor, the grid, XLA, a run's seconds, a sweep's throughput.
 
 Before it: style. After it: bench.pictures, which has them drawn.
 """
@@ -8,28 +8,26 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from trainyard.plots.style import (
     BLUE,
     FAINT,
+    GREEN,
     INK,
+    ORANGE,
+    PURPLE,
+    SERIES,
+    SKY,
     SMALL,
     SOFT,
     TEXT,
-    VERMILLION,
+    YELLOW,
     make_figure,
     save,
+    tidy,
     write_headline,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-GREEN, ORANGE, SKY, PURPLE, YELLOW = "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#f0e442"
-
-SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"))
-"""Colour and marker of each line of a plot, in order."""
 
 STAGE_COLOURS = {
     "before": "#8c8c8c",
@@ -95,7 +93,7 @@ def draw_epochs(
     axes.set_yticks(range(len(ratios) + 1), [*ratios, floor])
     axes.set(xlim=(0, 1.12 * max(max(values) for values in ratios.values())), ylim=(len(ratios) + 0.5, -0.5))
     axes.set_xlabel("Time of an epoch, in times of its matrix products", size=TEXT, color=INK)
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
     write_headline(axes, "An epoch, against its floor", subtitle)
     save(figure, path)
@@ -134,7 +132,7 @@ def draw_grid(lines: Sequence[GridLine], fit_goal: float, floor_goal: float, pat
         axes.minorticks_off()
         axes.set_ylim(0, 1.1 * max(goal, *(max(series) for series in values)))
         axes.set_xlabel("Hidden units, one layer", size=TEXT, color=INK)
-        _tidy(axes, grid="y")
+        tidy(axes, grid="y")
         write_headline(axes, title, subtitle)
         if place == len(panels) - 1:
             legend = axes.legend(
@@ -184,7 +182,7 @@ def draw_choices(groups: Mapping[str, Mapping[str, float]], chosen: Mapping[str,
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("Seconds per epoch, logarithmic", size=TEXT, color=INK)
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
     legend = [
         Line2D([], [], linestyle="", marker=marker, color=colour, markersize=7, markerfacecolor="white", label=choice)
@@ -231,7 +229,7 @@ def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, st
     axes.set_yticks(range(len(bars)), list(bars))
     axes.set(xlim=(0, 1.1 * widest), ylim=(len(bars) - 0.5, -0.5))
     axes.set_xlabel("Seconds from the shell to the exit", size=TEXT, color=INK)
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
     used = [stage for stage in stages if any(seconds.get(stage, 0) > 0 for seconds in bars.values())]
     patches = [Patch(facecolor=STAGE_COLOURS[stage], edgecolor="white", label=stages[stage]) for stage in used]
@@ -244,11 +242,42 @@ def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, st
     save(figure, path)
 
 
-def _tidy(axes: Axes, grid: Literal["x", "y"]) -> None:
-    """Gives axes our look: a light grid in one direction, no frame."""
-    axes.grid(axis=grid, which="major", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
-    axes.tick_params(labelsize=SMALL, labelcolor=SOFT, color=SOFT, length=3)
-    axes.tick_params(axis="y", length=0)
+def draw_throughputs(
+    speeds: Mapping[str, Sequence[float]], goals: Mapping[str, float], path: Path, *, ours: str, subtitle: str
+) -> None:
+    """Draws how many trials are done in a minute: a bar per way to do them, with a dot per round.
+
+    Args:
+        speeds: Trials per minute of each round, by way, from the top down.
+        goals: By way, how many times its speed ours has to reach.
+        path: The PNG file to write.
+        ours: The way that stands out.
+        subtitle: What was trained.
+    """
+    figure = make_figure(7.6, 1.5 + 0.5 * len(speeds))
+    axes = figure.add_axes((0.2, 0.2, 0.75, 0.55))
+    places = {name: place for place, name in enumerate(speeds)}
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    widest = max(*(max(values) for values in speeds.values()), *(goals[name] * medians[name] for name in goals))
+    for name, values in speeds.items():
+        axes.barh(places[name], medians[name], 0.5, color=BLUE if name == ours else SOFT, alpha=0.85)
+        axes.plot(values, [places[name]] * len(values), "o", color=INK, markersize=3.5, zorder=3)
+        axes.annotate(
+            f"{medians[name]:.2f}", (max(values), places[name]), (8, 0), textcoords="offset points", size=TEXT,
+            color=BLUE if name == ours else INK, weight="bold" if name == ours else "normal", va="center",
+        )  # fmt: skip
+    for name, times in goals.items():
+        goal = times * medians[name]
+        axes.plot([goal] * 2, [places[name], places[ours] + 0.42], **_GOAL_LINE)
+        axes.annotate(
+            f"goal: {times:g} times", (goal, places[name]), (-5, 0), textcoords="offset points", size=SMALL,
+            color=SOFT, ha="right", va="center", zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
+        )  # fmt: skip
+    axes.set_yticks(list(places.values()), list(places))
+    axes.set(xlim=(0, 1.12 * widest), ylim=(len(speeds) - 0.5, -0.5))
+    axes.set_xlabel("Trials per minute", size=TEXT, color=INK)
+    tidy(axes, grid="x")
+    axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
+    write_headline(axes, "How fast a sweep gets through its trials", subtitle)
+    save(figure, path)

@@ -5,8 +5,9 @@ Before it: style. After it: artifacts, which has them drawn.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from trainyard.plots.style import (
     BLUE,
@@ -24,6 +25,8 @@ from trainyard.plots.style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Label = TypeVar("Label")
 
 
 class Curve(NamedTuple):
@@ -85,12 +88,12 @@ def _draw_curves(axes: Axes, history: list[dict[str, float]], quantity: str, bes
         )  # fmt: skip
         ends[split] = (values[-1] - low) / (high - low)
     gap = 12 / (axes.get_window_extent().height / axes.figure.dpi * POINTS)
-    for split, place in _keep_apart(ends, gap).items():
+    for split, place in keep_apart(ends, gap).items():
         curve = CURVES[split]
         offset = 1.025 if last > 1 else 0.56
         axes.text(offset, place, curve.label, transform=axes.transAxes, size=TEXT, color=curve.colour, va="center")
 
-    axes.set_xticks(_epoch_ticks(last))
+    axes.set_xticks(epoch_ticks(last))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     if quantity == "accuracy":
         axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
@@ -102,7 +105,7 @@ def _draw_curves(axes: Axes, history: list[dict[str, float]], quantity: str, bes
     axes.tick_params(axis="y", length=0)
 
 
-def _epoch_ticks(last: int) -> list[int]:
+def epoch_ticks(last: int) -> list[int]:
     """Returns the epochs to write on the axis: all of them, or the first and round ones."""
     if last <= EPOCHS_WRITTEN:
         return list(range(1, last + 1))
@@ -120,10 +123,16 @@ def _value_range(quantity: str, values: list[float]) -> tuple[float, float]:
     return max(low - margin, 0.0), min(high + margin / 2, 1.0)
 
 
-def _keep_apart(places: dict[str, float], gap: float) -> dict[str, float]:
-    """Moves two labels that would touch away from each other, in the order they have; one alone stays."""
-    if len(places) < len(CURVES):
-        return places
-    (lower, low), (upper, high) = sorted(places.items(), key=lambda item: item[1])
-    push = max(gap - (high - low), 0.0) / 2
-    return {lower: low - push, upper: high + push}
+def keep_apart(places: Mapping[Label, float], gap: float) -> dict[Label, float]:
+    """Moves labels that would touch away from each other, in the order they have, and no further than it takes."""
+    groups: list[list[tuple[Label, float]]] = []
+    for label in sorted(places.items(), key=lambda item: item[1]):
+        groups.append([label])
+        while len(groups) > 1 and _lowest(groups[-1], gap) - _lowest(groups[-2], gap) < gap * len(groups[-2]):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return {label: _lowest(group, gap) + gap * number for group in groups for number, (label, _) in enumerate(group)}
+
+
+def _lowest(group: Sequence[tuple[object, float]], gap: float) -> float:
+    """Returns where the lowest of labels that touch stands: all together are as high as they were."""
+    return sum(place for _, place in group) / len(group) - gap * (len(group) - 1) / 2

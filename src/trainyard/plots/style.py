@@ -7,20 +7,26 @@ Before it: nothing. After it: the pictures.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 150
+PALETTE = 128
+"""Colours of a picture that is saved small, those of smoothed edges among them."""
 POINTS = 72
 """Typographic points per inch."""
 
 INK, SOFT, FAINT, PAPER = "#1f1f1f", "#666666", "#d4d4d4", "#f5f5f5"
 BLUE, SKY, VERMILLION = "#0072b2", "#56b4e9", "#d55e00"
+GREEN, ORANGE, PURPLE, YELLOW = "#009e73", "#e69f00", "#cc79a7", "#f0e442"
+SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"))
+"""Colour and marker of each line of a plot, in order."""
 TITLE, TEXT, SMALL, TINY = 11.0, 9.0, 8.0, 5.5
 """Font sizes in points; below the last a number is not worth drawing."""
 
@@ -59,6 +65,27 @@ def write_headline(axes: Axes, title: str, subtitle: str) -> None:
         )  # fmt: skip
 
 
-def save(figure: Figure, path: Path) -> None:
+def tidy(axes: Axes, grid: Literal["x", "y"]) -> None:
+    """Gives axes our look: a light grid in one direction, no frame."""
+    axes.grid(axis=grid, which="major", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(SOFT)
+    axes.tick_params(labelsize=SMALL, labelcolor=SOFT, color=SOFT, length=3)
+    axes.tick_params(axis="y", length=0)
+
+
+def save(figure: Figure, path: Path | BinaryIO) -> None:
     """Writes the figure with a margin around all that it holds, so that nothing is cut off."""
     figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.15)
+
+
+def save_small(figure: Figure, path: Path) -> None:
+    """Writes a figure of lines and letters in a third of the bytes: with a palette of its colours."""
+    from PIL import Image
+
+    whole = io.BytesIO()
+    save(figure, whole)
+    with Image.open(whole) as picture:
+        small = picture.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+    small.save(path, format="PNG", dpi=(DPI, DPI), optimize=True)

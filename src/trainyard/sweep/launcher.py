@@ -4,17 +4,19 @@ Any Hydra program can use it, ``python program.py -m hydra/launcher=fork ...``: 
 script needs no guard, and what it returns or raises comes back as Hydra's launchers are bound to hand it back. A job
 that exits, is killed or takes too long fails, and no other is lost with it.
 
-A task function that is an object with `job_began`, `job_reported` and `job_ended` is told of its jobs, how they failed
-too; then it is not told again by the sweeper, which would end the sweep at the first batch with a failure.
+`launch_jobs` keeps Hydra's contract, a batch of jobs in, all that came of them out. `open_jobs` is for a sweeper that
+hands in one job at a time and wants to hear of each as soon as it ends.
 
-Before it: pool, places. After it: the plugin through which Hydra finds it.
+Before it: pool, places. After it: the plugin through which Hydra finds it; conduct.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cloudpickle
@@ -29,7 +31,7 @@ from trainyard.sweep.places import share_out
 from trainyard.sweep.pool import PRELOADED, End, Job, Message, ProcessPool
 
 LOGS = "logs"
-"""The folder within that of the sweep where each job's output goes, as ``<number>.log``."""
+"""The folder within that of the sweep where each job's output goes, as ``<hydra.job.id>.log``."""
 
 _STRIPPED = ("MLFLOW_RUN_ID",)
 """Variables that mean one run, and that jobs must not share."""
@@ -37,28 +39,61 @@ _STRIPPED = ("MLFLOW_RUN_ID",)
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How a job ended.
+
+    Attributes:
+        number: As Hydra counts jobs, from 0.
+        job: What Hydra's launchers return of it.
+        failure: What went wrong, in a line; empty where nothing did.
+    """
+
+    number: int
+    job: JobReturn
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Multirun:
+    """What Hydra hands its launchers.
+
+    Attributes:
+        hydra_context: With the loader that composes jobs, and the callbacks.
+        task_function: Run in each job's process.
+        config: Of the whole multirun.
+    """
+
+    hydra_context: HydraContext
+    task_function: TaskFunction
+    config: DictConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkSettings:
+    """The fields of ``hydra.launcher``.
+
+    Attributes:
+        n_jobs: How many run side by side; None: one per GPU, or per core where there is none.
+        time_limit_seconds: How long one may take; None: as long as it likes.
+        preload: Modules that are imported once, before the first; None: Trainyard's, for a task of its own.
+    """
+
+    n_jobs: int | None = None
+    time_limit_seconds: float | None = None
+    preload: Sequence[str] | None = None
+
+
 def launch_jobs(
-    hydra_context: HydraContext,
-    task_function: TaskFunction,
-    config: DictConfig,
-    job_overrides: Sequence[Sequence[str]],
-    initial_job_idx: int,
-    *,
-    n_jobs: int | None = None,
-    time_limit_seconds: float | None = None,
-    preload: Sequence[str] | None = None,
+    multirun: Multirun, settings: ForkSettings, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
 ) -> list[JobReturn]:
     """Runs a batch of jobs, and returns what came of each, in the order of the batch.
 
     Args:
-        hydra_context: As Hydra hands it to launchers.
-        task_function: Run in each job's process.
-        config: Of the whole multirun.
+        multirun: What they are jobs of.
+        settings: Of the launcher.
         job_overrides: The overrides of each job.
         initial_job_idx: The number of the first.
-        n_jobs: How many run side by side; None: one per GPU, or per core where there is none.
-        time_limit_seconds: How long one may take; None: as long as it likes.
-        preload: Modules that are imported once, before the first; None: Trainyard's, for a task of its own.
 
     Returns:
         A `JobReturn` per job. That of a job which did not come to its end is FAILED, and raises a TrialError when it
@@ -67,120 +102,143 @@ def launch_jobs(
     Raises:
         ConfigError: If a setting is out of range.
     """
-    if time_limit_seconds is not None and not time_limit_seconds > 0:
-        raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, got {time_limit_seconds}")
+    numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
+    returns: dict[int, JobReturn] = {}
+    with open_jobs(multirun, settings) as jobs:
+        _log.info("Launching %d jobs, %d at a time, each in a process of its own", len(numbers), jobs.places)
+        composed = [jobs.compose(number, job) for number, job in zip(numbers, job_overrides, strict=True)]
+        composed.reverse()
+        while composed or len(jobs):
+            while composed and jobs.free:
+                jobs.submit(composed.pop())
+            for event in jobs.poll():
+                if isinstance(event, JobEnd):
+                    returns[event.number] = event.job
+    return [returns[number] for number in numbers]
+
+
+@contextlib.contextmanager
+def open_jobs(multirun: Multirun, settings: ForkSettings, held: Path | None = None) -> Iterator[Jobs]:
+    """Yields what runs jobs side by side; at the end of the block none is left.
+
+    Args:
+        multirun: What they are jobs of.
+        settings: Of the launcher.
+        held: A file that each job's process holds a shared lock on for as long as it lives.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+    limit = settings.time_limit_seconds
+    if limit is not None and not limit > 0:
+        raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, got {limit}")
     setup_globals()
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    folder = Path(str(config.hydra.sweep.dir))
-    folder.mkdir(parents=True, exist_ok=True)
+    hydra_section = multirun.config.hydra
+    configure_log(hydra_section.hydra_logging, hydra_section.verbose)
+    preload = settings.preload
     if preload is None:
-        preload = PRELOADED if str(getattr(task_function, "__module__", "")).startswith("trainyard.") else ()
-    places = share_out(n_jobs, os.environ)
-    _log.info("Launching %d jobs, %d at a time, each in a process of its own", len(job_overrides), len(places))
-    batch = _Batch(hydra_context, task_function, config, folder, time_limit_seconds)
-    todo = [batch.compose(number, overrides) for number, overrides in enumerate(job_overrides, start=initial_job_idx)]
-    todo.reverse()
-    taken: dict[int, dict[str, str]] = {}
+        preload = PRELOADED if type(multirun.task_function).__module__.startswith("trainyard.") else ()
+    places = share_out(settings.n_jobs, os.environ)
     with ProcessPool(preload=preload) as pool:
-        while todo or len(pool):
-            while todo and places:
-                number = todo.pop()
-                taken[number] = places.pop(0)
-                pool.submit(batch.begin(number, taken[number]))
-            for event in pool.poll():
-                if isinstance(event, Message):
-                    batch.tell("job_reported", event.number, event.content)
-                else:
-                    places.append(taken.pop(event.number))
-                    batch.end(event)
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    return [batch.returns[number] for number in range(initial_job_idx, initial_job_idx + len(job_overrides))]
+        yield Jobs(multirun, pool, places, limit_seconds=limit, held=held)
+    configure_log(hydra_section.hydra_logging, hydra_section.verbose)
 
 
-class _Batch:
-    """The jobs of one call: what each is, and what came of it."""
+class Jobs:
+    """Jobs that run side by side, as many as there are places."""
 
     def __init__(
         self,
-        hydra_context: HydraContext,
-        task_function: TaskFunction,
-        config: DictConfig,
-        folder: Path,
-        time_limit_seconds: float | None,
+        multirun: Multirun,
+        pool: ProcessPool,
+        places: list[dict[str, str]],
+        *,
+        limit_seconds: float | None,
+        held: Path | None,
     ) -> None:
-        self.returns: dict[int, JobReturn] = {}
-        self._hydra_context = hydra_context
-        self._task_function = task_function
-        self._config = config
-        self._folder = folder
-        self._time_limit_seconds = time_limit_seconds
+        """Takes what `open_jobs` prepares."""
+        self.places = len(places)
+        self._multirun = multirun
+        self._pool = pool
+        self._free = list(places)
+        self._taken: dict[int, dict[str, str]] = {}
+        self._limit_seconds = limit_seconds
+        self._held = held
+        self._logs = Path(str(multirun.config.hydra.sweep.dir)) / LOGS
         self._configs: dict[int, DictConfig] = {}
-        self._shared = cloudpickle.dumps((hydra_context, task_function, Singleton.get_state()))
+        self._shared = cloudpickle.dumps((multirun.hydra_context, multirun.task_function, Singleton.get_state()))
 
-    def compose(self, number: int, overrides: Sequence[str]) -> int:
-        """Composes a job's config before the first job begins: what is edited while it waits changes nothing."""
-        config = self._hydra_context.config_loader.load_sweep_config(self._config, list(overrides))
+    def __len__(self) -> int:
+        """How many are running."""
+        return len(self._taken)
+
+    @property
+    def free(self) -> bool:
+        """Whether a job could begin at once."""
+        return bool(self._free)
+
+    def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+        """Returns a job's config: what is edited while it waits changes nothing."""
+        loader = self._multirun.hydra_context.config_loader
+        config = loader.load_sweep_config(self._multirun.config, list(overrides))
         with open_dict(config):
-            config.hydra.job.id = f"{number}"
             config.hydra.job.num = number
-        self._configs[number] = config
-        return number
+            if OmegaConf.is_missing(config.hydra.job, "id"):
+                config.hydra.job.id = f"{number}"
+        return config
 
-    def begin(self, number: int, environment: dict[str, str]) -> Job:
-        """Returns a job, ready to start, and tells of it."""
-        config = self._configs[number]
+    def submit(self, config: DictConfig) -> None:
+        """Starts a job, in a place that is free."""
+        number = int(config.hydra.job.num)
         _log.info("\t#%d : %s", number, " ".join(filter_overrides(config.hydra.overrides.task)))
-        self.tell("job_began", number, list(config.hydra.overrides.task))
-        return Job(
-            number=number,
-            work=cloudpickle.dumps(_Work(self._shared, config)),
-            log=self._log_file(number),
-            limit_seconds=self._time_limit_seconds,
-            environment=environment,
+        self._configs[number] = config
+        self._taken[number] = self._free.pop(0)
+        self._pool.submit(
+            Job(
+                number=number,
+                work=cloudpickle.dumps(_Work(self._shared, config)),
+                log=self._log_file(config),
+                limit_seconds=self._limit_seconds,
+                environment=self._taken[number],
+                held=self._held,
+            )
         )
 
-    def end(self, event: End) -> None:
-        """Takes in how a job ended, and tells of it."""
-        number, failure = event.number, event.failure
+    def poll(self) -> list[Message | JobEnd]:
+        """Waits until something happens, and returns all that has: what jobs reported, and how they ended."""
+        return [event if isinstance(event, Message) else self._end(event) for event in self._pool.poll()]
+
+    def _end(self, event: End) -> JobEnd:
+        self._free.append(self._taken.pop(event.number))
+        config = self._configs.pop(event.number)
+        failure = event.failure
         job: JobReturn | None = None
         if event.returned:
             try:
                 job = cloudpickle.loads(event.value)
             except Exception as error:  # noqa: BLE001 - whatever a class raises that can't be made anew here
                 failure = f"what it returned can't be read here: {type(error).__name__}: {error}"
-        self.returns[number] = job or self._failed(number, failure)
         if job and job.status == JobStatus.FAILED:
             raised = job._return_value  # noqa: SLF001 - return_value would raise it
             failure = f"{type(raised).__name__}: {raised}"
         if failure:
-            _log.error("\t#%d failed: %s. Its output is in %s", number, failure, self._log_file(number))
-        told = self.tell("job_ended", number, failure)
-        if failure and told:
-            self.returns[number].status = JobStatus.COMPLETED
-            self.returns[number].return_value = None
+            _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, self._log_file(config))
+        return JobEnd(event.number, job or self._failed(event.number, config, failure), failure)
 
-    def tell(self, what: str, number: int, content: object) -> bool:
-        """Calls a method of the task function; returns False where it has none."""
-        listener = getattr(self._task_function, what, None)
-        if listener:
-            listener(number, content)
-        return listener is not None
-
-    def _failed(self, number: int, failure: str) -> JobReturn:
+    def _failed(self, number: int, config: DictConfig, failure: str) -> JobReturn:
         """Returns what Hydra is handed for a job that did not come to its end."""
-        config = self._configs[number]
         task_config, hydra_config = config.copy(), OmegaConf.create({"hydra": config.hydra})
         with open_dict(task_config):
             del task_config["hydra"]
         overrides = list(config.hydra.overrides.task)
-        told = f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {self._log_file(number)}"
+        told = f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {self._log_file(config)}"
         job = JobReturn(overrides=overrides, cfg=task_config, hydra_cfg=hydra_config, status=JobStatus.FAILED)
         job.working_dir, job.task_name = str(Path.cwd()), config.hydra.job.name
         job.return_value = TrialError(told)
         return job
 
-    def _log_file(self, number: int) -> Path:
-        return self._folder / LOGS / f"{number}.log"
+    def _log_file(self, config: DictConfig) -> Path:
+        return self._logs / f"{config.hydra.job.id}.log"
 
 
 class _Work:
@@ -206,13 +264,22 @@ class _Work:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        try:
-            return cloudpickle.dumps(job)  # type: ignore[no-any-return]
-        except Exception as error:  # noqa: BLE001 - whatever can't be pickled: the job was done all the same
-            if job.status == JobStatus.FAILED:
-                raised = job._return_value  # noqa: SLF001 - return_value would raise it
-                job.return_value = TrialError(f"{type(raised).__name__}: {raised}")
-            else:
-                _log.warning("what the task returned can't be pickled, and is dropped: %s", error)
-                job.return_value = None
-            return cloudpickle.dumps(job)  # type: ignore[no-any-return]
+        return _pickle(job)
+
+
+def _pickle(job: JobReturn) -> bytes:
+    """Returns a job so that it can be read again: without a value that can't, with the text of such an exception."""
+    failed = job.status == JobStatus.FAILED
+    try:
+        pickled: bytes = cloudpickle.dumps(job)
+        if failed:
+            cloudpickle.loads(pickled)  # an exception may be of a class that can't be made anew
+    except Exception as error:  # noqa: BLE001 - whatever its classes raise: the job was done all the same
+        if failed:
+            raised = job._return_value  # noqa: SLF001 - return_value would raise it
+            job.return_value = TrialError(f"{type(raised).__name__}: {raised}")
+        else:
+            _log.warning("what the task returned can't be pickled, and is dropped: %s", error)
+            job.return_value = None
+        pickled = cloudpickle.dumps(job)
+    return pickled

@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -53,6 +54,7 @@ class Job:
         log: The file that its output is appended to.
         limit_seconds: After which it is ended; None: it may take as long as it likes.
         environment: Variables set for it alone.
+        held: A file that its process holds a shared lock on until it is gone, whoever else may be gone by then.
     """
 
     number: int
@@ -60,6 +62,7 @@ class Job:
     log: Path
     limit_seconds: float | None = None
     environment: Mapping[str, str] | None = None
+    held: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,22 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What a job's process begins with: the work, where its output goes, its environment and its working directory."""
+    """What a job's process begins with: the work, where its output goes, and what it shares with its starter."""
 
+    command: list[str]
     work: bytes
     log: Path
     environment: Mapping[str, str]
     folder: Path
+    held: Path | None
+
+
+def start_server(preload: Sequence[str] = PRELOADED) -> None:
+    """Starts the server without waiting until it has imported what jobs need; without it, the first job does."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context: Any = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([SERVER, *preload])
+        forkserver.ensure_running()
 
 
 class ProcessPool:
@@ -129,7 +142,7 @@ class ProcessPool:
         job_lifeline, lifeline = self._context.Pipe(duplex=False)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **(job.environment or {})}
-        start = _Start(job.work, job.log.absolute(), environment, Path.cwd())
+        start = _Start(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), job.held)
         process = self._context.Process(target=_work, args=(start, job_reports, job_lifeline), name=f"job {job.number}")
         with _main_hidden():
             process.start()
@@ -296,10 +309,13 @@ def _work(start: _Start, reports: Connection, lifeline: Connection) -> None:
     take_signals_back()
     with contextlib.suppress(OSError):  # it leads a group already
         os.setpgid(0, 0)  # a Ctrl-C in the terminal is for the process that started it, which then asks
+    sys.orig_argv[:] = start.command  # what was typed, and not what the server was started with
     os.chdir(start.folder)
     os.environ.clear()
     os.environ.update(start.environment)
     _write_to(start.log)
+    if start.held:
+        _hold(start.held, lifeline)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     _reports.append(reports)
     try:
@@ -325,6 +341,19 @@ def _write_to(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+def _hold(file: Path, lifeline: Connection) -> None:
+    """Locks a file until this process is gone; ends it at once where the one that started it is gone already.
+
+    Whoever then finds the lock free knows that no such process is left, and that none will begin.
+    """
+    import fcntl  # which Windows lacks
+
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    if lifeline.poll():
+        os._exit(1)
 
 
 def _end_with(lifeline: Connection) -> None:

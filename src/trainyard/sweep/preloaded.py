@@ -5,6 +5,8 @@ TensorFlow reads where compiled programs are kept when it is imported; whoever s
 Before it: runtime. After it: nothing imports it; the pool names it.
 """
 
+from trainyard.collector import process_is_ours
 from trainyard.runtime import import_tensorflow
 
+process_is_ours()
 import_tensorflow(to_fork=True)

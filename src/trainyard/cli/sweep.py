@@ -1,0 +1,143 @@
+"""``trainyard sweep``: plan all trials, then have Hydra run them through our sweeper; go on where it was ended.
+
+Before it: arguments, jobs, sweep. After it: train, which does the same where ``--multirun`` is given.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+
+from trainyard.cli.arguments import SWEEPER, config_dir, key_of, parse_arguments, wants_our_sweeper
+from trainyard.collector import collector_paused
+from trainyard.compose import PRIMARY, VERSION_BASE
+from trainyard.conffiles import prepare_hydra, shipped_conf
+from trainyard.errors import ConfigError
+from trainyard.interrupts import signals_raise
+from trainyard.runtime import available_cores
+from trainyard.sweep.folder import (
+    SWEEPS,
+    SweepFolder,
+    refuse_other_definition,
+    refuse_strange_folder,
+    set_aside,
+    take_over,
+)
+from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.places import share_out
+from trainyard.sweep.plan import Plan, make_plan
+from trainyard.xla_cache import prepare_cache
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+def sweep_command(arguments: Sequence[str]) -> int:
+    """Runs ``trainyard sweep``; see `train.train_command`."""
+    options = parse_arguments(["--multirun", *arguments])
+    if options.help:
+        from trainyard.cli.help import print_sweep_help
+
+        prepare_hydra(config_dir(options))
+        print_sweep_help(config_dir(options))
+        return 0
+    if not wants_our_sweeper(options):
+        raise ConfigError(f"{SWEEPER}: trainyard sweep is that of Trainyard. For another: trainyard train --multirun")
+    return run_sweep(options)
+
+
+def run_sweep(options: Namespace) -> int:
+    """Plans a sweep, and runs what of it is not done yet.
+
+    Args:
+        options: What stands after the command, parsed.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigError: If a trial is wrong, or the sweep runs already; nothing was run.
+    """
+    if options.status is not None:
+        if options.overrides:
+            raise ConfigError(f"--status: expected the name of a sweep alone, got {options.overrides[0]!r} beside it")
+        from trainyard.cli.sweepstatus import show_status
+
+        show_status(options.status)
+        return 0
+    with collector_paused():  # composing makes many objects, which all are needed
+        plan = make_plan(options.overrides, options.config_name, config_dir(options))
+    places, threads = _share_cores(plan)
+    folder = SweepFolder(_folder_of(options.overrides, plan))
+    refuse_strange_folder(folder)
+    if options.plan:
+        from trainyard.cli.sweeptables import print_plan
+
+        print_plan(plan.trials, plan.duplicates, plan.name, places, threads)
+        return 0
+    from trainyard.cli.sweeping import carry_out
+
+    with signals_raise(), take_over(folder, print):
+        if options.fresh and (aside := set_aside(folder)):
+            print(f"what was there of this sweep is kept in {os.path.relpath(aside)}")  # noqa: T201 - no screen yet
+        ledger = Ledger(folder.ledger)
+        if folder.plan.exists() and ledger.has_begun:
+            refuse_other_definition(folder, plan)
+        else:
+            folder.write_plan(plan, threads)
+        plan = folder.restore(plan)
+        match [*{threads_of or folder.threads for threads_of in plan.threads}]:
+            case [int(number)]:  # what XLA compiles depends on it; its place is said before TensorFlow is imported
+                prepare_cache(number)
+        return carry_out(plan, folder, ledger, places, lambda sweep: _hand_over(options, folder, sweep))
+
+
+def _folder_of(overrides: Sequence[str], plan: Plan) -> Path:
+    """Returns the folder of a sweep: the one that is named, or its own among all sweeps."""
+    named = any(key_of(override) == "hydra.sweep.dir" for override in overrides)
+    return Path(str(plan.hydra_section.sweep.dir)) if named else SWEEPS / plan.name
+
+
+def _share_cores(plan: Plan) -> tuple[int, int | None]:
+    """Returns how many trials run side by side, and how many threads those have that don't say so themselves."""
+    launcher = plan.hydra_section.launcher
+    for path, value in (
+        ("launcher.time_limit_seconds", launcher.get("time_limit_seconds")),
+        ("sweeper.max_batch_size", plan.hydra_section.sweeper.get("max_batch_size")),
+    ):
+        if value is not None and not value > 0:
+            raise ConfigError(f"hydra.{path}: expected a number above 0, or null, got {value}")
+    if plan.hydra_section.job.chdir:
+        raise ConfigError("hydra.job.chdir: expected false, as trials work where the sweep was started, got true")
+    if launcher._target_ == FORK_LAUNCHER:
+        places = min(len(share_out(launcher.n_jobs, os.environ)), len(plan.trials))
+        return places, max(1, available_cores() // places)
+    if launcher._target_ == BASIC_LAUNCHER:
+        strict = {trial.config["training"]["determinism"] == "strict" for trial in plan.trials}
+        for path, values in (("training.threads", plan.threads), ("training.determinism=strict", strict)):
+            if len(values) > 1:
+                raise ConfigError(f"{path}: expected the same for all trials, which share a process: hydra/launcher")
+    return 1, None
+
+
+def _hand_over(options: Namespace, folder: SweepFolder, task: Any) -> None:  # noqa: ANN401 - a task function
+    """Lets Hydra run the trials, through our sweeper."""
+    flags = ["--multirun"]
+    for flag in ("config_name", "config_dir"):
+        if value := getattr(options, flag):
+            flags += [f"--{flag.replace('_', '-')}", value]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes to us, not to the screen
+    escaped = str(folder.path).replace("'", "\\'")
+    ours = [f"{SWEEPER}=trainyard", f"hydra.sweep.dir='{escaped}'"]
+    given = [override for override in options.overrides if key_of(override) not in (SWEEPER, "hydra.sweep.dir")]
+    sys.argv = ["trainyard sweep", *flags, *given, *ours]
+    main: Any = hydra.main(version_base=VERSION_BASE, config_path=str(shipped_conf()), config_name=PRIMARY)(task)
+    main()

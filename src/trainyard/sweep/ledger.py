@@ -1,0 +1,183 @@
+"""The sweep's own account of its trials: what began, what was done, what failed. It survives whatever ends the sweep.
+
+A file of JSON lines, only ever added to, each on the disk before anything else happens. A last line that was cut in two
+counts as not written.
+
+Before it: trials. After it: folder, which keeps it beside the plan; conduct, which writes it; the status of a sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from trainyard.errors import TrainyardError
+from trainyard.sweep.trials import TrialResult
+
+State = Literal["todo", "running", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the ledger knows of a trial.
+
+    Attributes:
+        state: Of a trial that was running when its sweep was ended, "running" too.
+        attempts: How often it began.
+        folder: Of the last attempt, or empty.
+        began: When that began, in ISO 8601.
+        result: What it came to, without its history, where it is done.
+        reason: Why it failed, where it did.
+    """
+
+    state: State = "todo"
+    attempts: int = 0
+    folder: str = ""
+    began: str = ""
+    result: TrialResult | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One time that the sweep was started.
+
+    Attributes:
+        pid: Of the process.
+        started: When that process started, in ISO 8601.
+        host: Where.
+        time: When it took the sweep up.
+        places: How many trials it runs at a time.
+        status: How it ended: "FINISHED", "FAILED" or "KILLED"; empty where it goes on or ended without a word.
+    """
+
+    pid: str
+    started: str
+    host: str
+    time: str
+    places: int
+    status: str = ""
+
+
+class Ledger:
+    """Reads the account of a sweep, and adds to it."""
+
+    def __init__(self, file: Path) -> None:
+        """Reads what there is; nothing is an empty account.
+
+        Raises:
+            TrainyardError: If the file is no ledger.
+        """
+        self._file = file
+        self._accounts: dict[int, Account] = {}
+        self.sessions: list[Session] = []
+        self.parent: str | None = None
+        """MLflow's id of the sweep's own run."""
+        self.tried: set[str] = set()
+        """The architectures that were found to work."""
+        self.changed = ""
+        """When the last entry was made, in ISO 8601."""
+        for entry in self._entries():
+            self._take_in(entry)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the sweep was carried through to its last line, all its trials done."""
+        return bool(self.sessions) and self.sessions[-1].status == "FINISHED"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any trial ever began."""
+        return bool(self._accounts)
+
+    def account(self, number: int) -> Account:
+        """Returns what is known of a trial."""
+        return self._accounts.get(number, Account())
+
+    def repair(self) -> None:
+        """Cuts off a last line that was not written whole. Whoever writes calls it first, alone."""
+        if self._file.exists():
+            content = self._file.read_bytes()
+            if not content.endswith(b"\n"):
+                os.truncate(self._file, content.rfind(b"\n") + 1)
+
+    def opened(self, process: Mapping[str, str], places: int) -> None:
+        """A process, told by its host, pid and start, takes the sweep up, with so many trials at a time."""
+        self._add("opened", **{key: process[key] for key in ("host", "pid", "started")}, places=places)
+
+    def closed(self, status: str) -> None:
+        """It has come to an end."""
+        self._add("closed", status=status)
+
+    def has_parent(self, run_id: str) -> None:
+        """The sweep has a run of its own."""
+        self._add("parent", run_id=run_id)
+
+    def works(self, architecture: str) -> None:
+        """An architecture was tried on one batch."""
+        self._add("works", architecture=architecture)
+
+    def began(self, number: int, folder: str) -> None:
+        """A trial begins, in a folder of its own."""
+        self._add("began", trial=number, folder=folder)
+
+    def done(self, number: int, result: TrialResult) -> None:
+        """A trial came to its end."""
+        self._add("done", trial=number, result=asdict(replace(result, history=())))
+
+    def failed(self, number: int, reason: str) -> None:
+        """A trial failed."""
+        self._add("failed", trial=number, reason=reason)
+
+    def _add(self, what: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
+        entry = {"what": what, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
+        with self._file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._take_in(entry)
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        if not self._file.exists():
+            return
+        lines = self._file.read_text().split("\n")[:-1]  # what follows the last end of a line was cut off
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise TrainyardError(
+                    f"{self._file}: line {number} is no entry of a ledger: {line[:80]!r}. "
+                    "Remove that line, or begin anew with --fresh"
+                ) from error
+
+    def _take_in(self, entry: Mapping[str, Any]) -> None:
+        self.changed = entry["time"]
+        match entry["what"]:
+            case "opened":
+                self.sessions.append(
+                    Session(entry["pid"], entry["started"], entry["host"], entry["time"], entry["places"])
+                )
+            case "closed":
+                self.sessions[-1] = replace(self.sessions[-1], status=entry["status"])
+            case "parent":
+                self.parent = entry["run_id"]
+            case "works":
+                self.tried.add(entry["architecture"])
+            case what:
+                self._take_in_trial(what, entry)
+
+    def _take_in_trial(self, what: str, entry: Mapping[str, Any]) -> None:
+        number = entry["trial"]
+        before = self.account(number)
+        if what == "began":
+            after = Account("running", before.attempts + 1, entry["folder"], entry["time"])
+        elif what == "done":
+            after = replace(before, state="done", result=TrialResult(**{**entry["result"], "history": ()}))
+        else:
+            after = replace(before, state="failed", reason=entry["reason"])
+        self._accounts[number] = after

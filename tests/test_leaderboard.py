@@ -1,0 +1,187 @@
+"""The leaderboard's table has every figure, its page escapes what is hostile, and both are written whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import json
+import re
+
+import pytest
+
+from trainyard.sweep.leaderboard import markdown_table, write_leaderboard
+from trainyard.sweep.ranking import rank
+
+POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
+VARIED = {
+    "wide": {"model.hidden_units": [512, 256], "optimizer.learning_rate": 0.001},
+    "narrow": {"model.hidden_units": [8], "optimizer.learning_rate": 0.01},
+    "deep": {"model.hidden_units": [64, 64, 64], "optimizer.learning_rate": 0.001},
+}
+
+
+class Page(html.parser.HTMLParser):
+    """Reads a page: its elements with their attributes, its text, and its tables as rows of cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.rows, self.text, self.cell = [], [], "", None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.cell = ""
+
+    def handle_endtag(self, tag):
+        if tag in {"td", "th"}:
+            self.rows[-1].append(self.cell)
+            self.cell = None
+
+    def handle_data(self, data):
+        self.text += data
+        if self.cell is not None:
+            self.cell += data
+
+
+@pytest.fixture
+def ranking(sweep_of):
+    return rank(sweep_of(POINTS, varied=VARIED), "accuracy/val")
+
+
+def write(folder, ranking, **more):
+    write_leaderboard(folder, "lr & <width>", ranking, **more)
+    return json.loads((folder / "leaderboard.json").read_text()), (folder / "leaderboard.html").read_text()
+
+
+def test_the_table_has_a_row_for_each_point_in_the_form_that_mlflow_shows(ranking, tmp_path):
+    table, _ = write(tmp_path, ranking)
+    assert list(table) == ["columns", "data"]
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [row["trial"] for row in rows] == ["deep", "wide", "narrow"]
+    assert rows[1] == {
+        "rank": 2,
+        "trial": "wide",
+        "model.hidden_units": "[512, 256]",
+        "optimizer.learning_rate": 0.001,
+        "accuracy/val": 0.981,
+        "std": 0.001,
+        "n": 3,
+        "low": 0.978516,
+        "high": 0.983484,
+        "accuracy/test": 0.971,
+        "loss/test": 0.019,
+        "parameters": 1000,
+        "seconds": 2.0,
+        "runs": "run1 run2 run3",
+    }
+
+
+def test_without_an_objective_the_table_has_no_column_of_it(sweep_of, tmp_path):
+    table, page = write(tmp_path, rank(sweep_of({"a": [0.1], "b": [0.2]}, objective=None), None))
+    assert table["columns"] == [
+        "rank", "trial", "name", "n", "accuracy/test", "loss/test", "parameters", "seconds", "runs",
+    ]  # fmt: skip
+    assert [row[:4] for row in table["data"]] == [[1, "a", "a", 1], [2, "b", "b", 1]]
+    assert "In the order of the plan." in page
+
+
+def test_the_page_tells_the_verdict_and_every_figure(ranking, tmp_path):
+    page = Page(write(tmp_path, ranking)[1])
+    assert ranking.verdict() in page.text
+    assert page.rows[0] == [
+        "#", "trial", "hidden_units", "learning_rate", "accuracy/val", "n", "95 % interval", "accuracy/test", "loss/test",
+        "parameters", "time",
+    ]  # fmt: skip
+    assert page.rows[2] == [
+        "2 ≈", "wide", "[512, 256]", "0.001", "0.9810 ± 0.0010", "3", "0.9785 to 0.9835", "0.9710", "0.0190", "1,000",
+        "2.00 s",
+    ]  # fmt: skip
+    assert page.rows[3][:2] == ["3", "narrow"]
+
+
+def test_the_page_shows_what_failed_and_counts_what_was_not_finished(ranking, sweep_of, tmp_path):
+    failed = [(sweep_of({"odd": [0.0]})[0][0], "TrainingError: the loss is <nan> & so on")]
+    text = write(tmp_path, ranking, failed=failed, unfinished=1234)[1]
+    page = Page(text)
+    assert ["1: odd seed0", "TrainingError: the loss is <nan> & so on"] in page.rows
+    assert "<nan>" not in text
+    assert "1,234" in page.text
+
+
+def test_hostile_names_stay_text(sweep_of, tmp_path):
+    hostile = "<script>alert(1)</script>"
+    ranking = rank(sweep_of({hostile: [0.9], "b": [0.8]}, varied={hostile: {"name": hostile}}), "accuracy/val")
+    text = write(tmp_path, ranking)[1]
+    assert hostile not in text
+    assert hostile in Page(text).text
+    assert "lr & <width>" in Page(text).text
+
+
+def test_the_page_asks_nothing_of_the_network_and_runs_no_script_but_its_own(ranking, tmp_path):
+    text = write(tmp_path, ranking)[1]
+    elements = Page(text).elements
+    pictures = [attributes["src"] for tag, attributes in elements if tag == "img"]
+    assert len(pictures) == 2, "settings that are lists have no picture"
+    assert all(source.startswith("data:image/png;base64,") for source in pictures)
+    assert not [tag for tag, _ in elements if tag in {"link", "iframe", "object"}]
+    assert "://" not in re.sub(r"base64,[^\"]*", "", text)
+    (script,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = [attributes["content"] for _, attributes in elements if "http-equiv" in attributes]
+    assert policy.endswith(f"script-src 'sha256-{digest}'")
+
+
+def test_of_thousands_the_page_shows_the_first_five_hundred(sweep_of, tmp_path):
+    points = {f"point {number}": [0.9 + number / 1e5] for number in range(2000)}
+    failed = [(sweep_of({"odd": [0.0]})[0][0], "x" * 300)] * 150
+    table, text = write(tmp_path, rank(sweep_of(points), "accuracy/val"), failed=failed)
+    assert len(table["data"]) == 2000
+    assert len(text) < 600 * 1024
+    page = Page(text)
+    assert len(page.rows) == (1 + 500) + (1 + 100)
+    assert "1,500 more are left out here; leaderboard.json has them all." in page.text
+    assert "50 more are left out here." in page.text
+
+
+def test_pictures_that_do_not_apply_are_not_there_any_more(ranking, sweep_of, tmp_path):
+    rates = {name: {"lr": number} for number, name in enumerate(POINTS)}
+    first = write_leaderboard(tmp_path, "lr", rank(sweep_of(POINTS, varied=rates), "accuracy/val"))
+    assert {file.name for file in first} == {path.name for path in tmp_path.iterdir()} - {"work"}
+    assert tmp_path / "settings.png" in first
+    then = write_leaderboard(tmp_path, "lr", ranking)
+    assert {file.name for file in then} == {file.name for file in first} - {"settings.png"}
+    assert not (tmp_path / "settings.png").exists()
+
+
+def test_a_page_that_can_not_be_made_leaves_the_former_one(ranking, tmp_path, monkeypatch):
+    _, former = write(tmp_path, ranking)
+    monkeypatch.setattr("trainyard.sweep.leaderboard.TEMPLATE", "nowhere.html")
+    with pytest.raises(Exception, match="nowhere"):
+        write_leaderboard(tmp_path, "another", ranking)
+    assert (tmp_path / "leaderboard.html").read_text() == former
+    assert not list(tmp_path.glob("partial*"))
+
+
+def test_nothing_finished_is_a_page_that_says_so(tmp_path):
+    table, text = write(tmp_path, rank([], "accuracy/val"), unfinished=3)
+    assert table["data"] == []
+    assert "No trial came to its end." in text
+    assert "<table" not in text
+
+
+def test_markdown(ranking, sweep_of):
+    assert markdown_table(ranking, 2).splitlines() == [
+        "|  | trial | accuracy/val | n | accuracy/test | parameters | time |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| 1 | deep | 0.9812 ± 0.0008 | 3 | 0.9712 | 3,000 | 2.00 s |",
+        "| 2 | wide | 0.9810 ± 0.0010 | 3 | 0.9710 | 1,000 | 2.00 s |",
+        "",
+        "… and 1 more.",
+    ]
+    (row,) = markdown_table(rank(sweep_of({"a|b*c": [0.9]}, objective=None), None)).splitlines()[2:]
+    assert row == "| 1 | a\\|b\\*c | 0.8900 | 1,000 | 2.00 s |"

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import itertools
+import random
+import subprocess
+import sys
+
+import pytest
+
+from trainyard.compose import compose_config
+from trainyard.datasets import Digits, FashionMnist, ImageFolder, Kmnist, Mnist, Npz
+from trainyard.errors import TrainingError
+from trainyard.images import DataSpec
+from trainyard.models import Cnn, Mlp, Sequential
+from trainyard.models.layers import LAYERS
+
+GREY = DataSpec((28, 28), tuple("0123456789"), 255)
+COLOUR = DataSpec((32, 32, 3), ("cat", "dog", "bird"), 255)
+OBLONG = DataSpec((30, 21), ("a", "b"), 255)
+
+ROWS = {"Reshape": {"target_shape": [28, 28]}}
+
+UNKNOWN = {
+    "Conv2DTranspose", "Cropping2D", "GroupNormalization", "PReLU", "Permute", "RMSNormalization", "ZeroPadding2D",
+}  # fmt: skip
+"""The layers that are not counted yet."""
+
+
+def _combinations(number, **options):
+    """Returns some of all combinations, drawn at random but always the same; each value of each option is in some."""
+    combinations = [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+    drawn = random.Random(0).sample(combinations, number)
+    for option, values in options.items():
+        assert all(any(each[option] == value for each in drawn) for value in values), option
+    return drawn
+
+
+def _counted(model, spec):
+    return model.count_parameters(spec.image_shape, spec.classes)
+
+
+def _built(model, spec):
+    """Returns how many parameters Keras counts, None where the model can't be built."""
+    try:
+        return model.build(spec).count_params()
+    except TrainingError:
+        return None
+
+
+def test_the_published_baseline_is_counted():
+    assert Mlp().count_parameters((28, 28), 10) == 316_810
+
+
+@pytest.mark.parametrize("spec", [GREY, COLOUR, OBLONG], ids=["grey", "colour", "oblong"])
+def test_an_mlp_is_counted_as_keras_counts_it(keras, spec):
+    for units, norm, dropout in itertools.product([[1], [300, 200, 100]], [False, True], [0.0, 0.5]):
+        model = Mlp(hidden_units=units, batch_norm=norm, dropout=dropout)
+        assert _counted(model, spec) == model.build(spec).count_params(), model
+
+
+@pytest.mark.parametrize("spec", [GREY, COLOUR, OBLONG], ids=["grey", "colour", "oblong"])
+def test_a_cnn_is_counted_as_keras_counts_it(keras, spec):
+    for fields in _combinations(
+        16,
+        filters=[[4], [8, 6]],
+        kernel_size=[1, 2, 3],
+        padding=["same", "valid"],
+        convolutions=[1, 2],
+        pooling=["max", "average"],
+        pool_size=[1, 2, 3],
+        global_pooling=["none", "max", "average"],
+        dense_units=[[], [16], [12, 7]],
+        batch_norm=[False, True],
+    ):
+        model = Cnn(**fields, dropout=0.1, dense_dropout=0.1)
+        assert _counted(model, spec) == _built(model, spec), model
+    model = Cnn(filters=[4, 8], kernel_size=[5, 3], padding="valid")
+    assert _counted(model, spec) == model.build(spec).count_params()
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_cnn_has_parameters_exactly_where_it_can_be_built(keras, padding):
+    counts = []
+    for side, blocks, pool in itertools.product([1, 2, 4, 7, 8], [1, 2], [1, 2]):
+        model, spec = Cnn(filters=[2] * blocks, padding=padding, pool_size=pool), DataSpec((side, 9), ("a", "b"), 1)
+        counts.append(_built(model, spec))
+        assert _counted(model, spec) == counts[-1], (side, blocks, pool)
+    assert None in counts
+    assert any(counts)
+
+
+STACKS = [
+    ["Flatten", {"Dense": {"units": 16}}],
+    [{"Dense": {"units": 16, "use_bias": False}}],
+    [{"Conv2D": {"filters": 6, "kernel_size": 5, "strides": 2}}],
+    [{"Conv2D": {"filters": 6, "kernel_size": [5, 2], "strides": [3, 2], "padding": "same"}}],
+    [{"Conv2D": {"filters": 6, "kernel_size": 3, "dilation_rate": [2, 4], "use_bias": False}}],
+    [{"Conv2D": {"filters": 6, "kernel_size": 3}}, {"Conv2D": {"filters": 4, "kernel_size": 3, "groups": 2}}],
+    [{"MaxPooling2D": {"pool_size": 3, "strides": 2}}],
+    [{"AveragePooling2D": {"pool_size": [2, 3], "padding": "same"}}, "MaxPooling2D"],
+    [{"DepthwiseConv2D": {"kernel_size": 3, "depth_multiplier": 5, "strides": 2}}],
+    [{"DepthwiseConv2D": {"kernel_size": [2, 3], "use_bias": False}}],
+    [{"SeparableConv2D": {"filters": 7, "kernel_size": 3, "depth_multiplier": 2}}],
+    [{"SeparableConv2D": {"filters": 7, "kernel_size": 3, "padding": "same", "use_bias": False}}],
+    [{"GlobalAveragePooling2D": {"keepdims": True}}, {"Dense": {"units": 3}}],
+    [{"Conv2D": {"filters": 6, "kernel_size": 3}}, "GlobalMaxPooling2D"],
+    [{"Conv2D": {"filters": 6, "kernel_size": 3}}, {"BatchNormalization": {"scale": False}}],
+    [{"BatchNormalization": {"axis": -1, "center": False}}, {"LayerNormalization": {"center": False}}],
+    [{"UpSampling2D": {"size": [1, 2]}}, "UpSampling2D"],
+    [{"Reshape": {"target_shape": [-1, 8]}}, {"Conv1D": {"filters": 4, "kernel_size": 5, "strides": 2}}],
+    [{"Reshape": {"target_shape": [4, -1]}}, {"MaxPooling1D": {"pool_size": 3}}, "GlobalMaxPooling1D"],
+    [{"Reshape": {"target_shape": [16, -1]}}, {"LSTM": {"units": 5, "return_sequences": True}}],
+    [{"Reshape": {"target_shape": [16, -1]}}, {"GRU": {"units": 5, "use_bias": False}}],
+    [{"Reshape": {"target_shape": [16, -1]}}, {"GRU": {"units": 5, "reset_after": False}}],
+    [{"Reshape": {"target_shape": [16, -1]}}, {"SimpleRNN": {"units": 5, "use_bias": False}}],
+]
+
+
+@pytest.mark.parametrize("layers", STACKS, ids=str)
+def test_layers_are_counted_as_keras_counts_them(keras, layers):
+    model = Sequential(layers=layers)
+    for spec in (GREY, COLOUR):
+        expected = model.build(spec).count_params()
+        assert _counted(model, spec) == expected
+
+
+ARGUMENTS = {
+    "units": 5, "filters": 4, "kernel_size": 3, "rate": 0.5, "stddev": 0.1, "target_shape": [7, 112], "pool_size": 2, "activation": "relu",
+    "dims": [2, 1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_each_layer_that_a_config_may_name_is_counted_or_not_known(keras, name):
+    required = {each: ARGUMENTS[each] for each in LAYERS[name] if each in ARGUMENTS}
+    of_rows = name.endswith("1D") or name in ("GRU", "LSTM", "SimpleRNN", "Permute")
+    model = Sequential(layers=[*([ROWS] if of_rows else []), {name: required}])
+    if name == "GroupNormalization":
+        model.layers.insert(0, {"Dense": {"units": 32}})
+    expected = model.build(GREY).count_params()
+    assert _counted(model, GREY) == (None if name in UNKNOWN else expected)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["Flatten", {"Conv2D": {"filters": 4, "kernel_size": 3}}],
+        [{"GRU": {"units": 4}}],
+        [{"Conv2D": {"filters": 4, "kernel_size": 29}}],
+        [{"Conv2D": {"filters": 4, "kernel_size": 15, "dilation_rate": 2}}],
+        [{"Conv2D": {"filters": 4, "kernel_size": [3]}}],
+        [{"Conv2D": {"filters": 4, "kernel_size": 3, "groups": 2}}],
+        [{"Conv2D": {"filters": 4, "kernel_size": 3, "strides": 2, "dilation_rate": 2}}],
+        [{"MaxPooling2D": {"pool_size": [2, 2, 2]}}],
+        [{"AveragePooling2D": {"pool_size": 29}}],
+        [{"Reshape": {"target_shape": [5, -1]}}],
+        [{"Reshape": {"target_shape": [0, -1]}}],
+        [{"Reshape": {"target_shape": [28, 27]}}],
+    ],
+    ids=str,
+)
+def test_layers_that_do_not_fit_have_no_count(keras, layers):
+    model = Sequential(layers=layers)
+    assert _counted(model, GREY) is None
+    with pytest.raises(TrainingError, match=r"model\.layers\["):
+        model.build(GREY)
+
+
+def test_a_norm_along_another_axis_is_not_known():
+    assert Sequential(layers=[{"BatchNormalization": {"axis": 1}}]).count_parameters((28, 28), 10) is None
+
+
+def test_the_shape_of_the_digits_is_known():
+    spec = Digits().load(progress=False).spec
+    assert Digits().known_shape == (spec.image_shape, spec.classes) == ((8, 8), 10)
+
+
+@pytest.mark.parametrize("published", [Mnist, FashionMnist, Kmnist])
+def test_the_shapes_of_published_sets_are_known(published):
+    assert published().known_shape == ((28, 28), 10)
+
+
+def test_what_is_published_is_what_is_known(tiny_mnist):
+    spec = Mnist(path=str(tiny_mnist)).load(progress=False).spec
+    assert Mnist().known_shape == (spec.image_shape, spec.classes)
+
+
+@pytest.mark.parametrize("own", [Npz, ImageFolder])
+def test_the_shape_of_ones_own_images_is_not_known_before_they_are_loaded(own):
+    assert own(path="birds").known_shape is None
+
+
+def test_a_model_that_says_nothing_has_no_count():
+    class Silent(Mlp):
+        count_parameters = Mlp.__base__.count_parameters
+
+    assert Silent().count_parameters((28, 28), 10) is None
+
+
+def test_counting_imports_no_tensorflow():
+    program = """
+import sys
+from trainyard.compose import compose_config
+for model in ("mlp", "cnn", "sequential"):
+    config = compose_config(["dataset=mnist", f"model={model}"])
+    print(config.model.count_parameters(*config.dataset.known_shape))
+print([name for name in ("tensorflow", "keras", "sklearn") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["316810", "421642", "101770", "[]"]
+
+
+def test_a_composed_config_is_counted(keras):
+    overrides = [
+        "model=sequential",
+        "model.layers=[{Conv2D:{filters:4,kernel_size:[3,3]}},{MaxPooling2D:null},Flatten]",
+    ]
+    config = compose_config(overrides)
+    spec = Digits().load(progress=False).spec
+    assert config.model.count_parameters(*config.dataset.known_shape) == config.model.build(spec).count_params()
