@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainyard.bench import page, results, sections, session, wholerun
+from trainyard.bench import page, results, sections, session, wholerun, wholesweep
 from trainyard.bench.contest import Contestant, child_environment, compete, contestants
 from trainyard.bench.jobs import PRODUCTS, Job
 from trainyard.bench.material import provide_digits, provide_mnist, read_training_images
@@ -22,8 +23,11 @@ from trainyard.bench.parts import FIT, FLOOR, LOOPS, NO_XLA, TRAINYARD, Setting
 from trainyard.bench.pictures import draw_pictures
 from trainyard.bench.seeds import mean_difference
 from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
+from trainyard.bench.wholesweep import LEARNING_RATES, LOOP, LOOP_RATES, ONE_BY_ONE, SWEEP
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.progress import Progress
+from trainyard.tracking.store import connect
+from trainyard.uris import sqlite_uri
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -99,6 +103,15 @@ def made_up_parts(**told):
             "trials": {"compiled": trials(0.978, 0.979, 0.980), "fit": trials(0.979, 0.979)},
         },
         "run": {**own, "epochs": 10, "rounds": rounds},
+        "sweep": {**own, "epochs": 10, "rounds": [sweep_round(1.0), sweep_round(3.0)]},
+    }
+
+
+def sweep_round(slow: float) -> dict[str, list[dict[str, object]]]:
+    return {
+        LOOP: [{"wall_seconds": 50.0 * slow, "accuracies": {rate: 0.97}} for rate in LOOP_RATES],
+        SWEEP: [{"wall_seconds": 96.0 * slow, "accuracies": dict.fromkeys(LEARNING_RATES, 0.98)}],
+        ONE_BY_ONE: [{"wall_seconds": 160.0 * slow, "accuracies": dict.fromkeys(LEARNING_RATES, 0.98)}],
     }
 
 
@@ -170,7 +183,7 @@ def test_a_file_of_another_kind_is_not_overwritten(tmp_path, content):
 
 def test_an_unknown_part_is_named_with_those_there_are(tmp_path):
     with pytest.raises(
-        ConfigError, match="bench: unknown part 'epochs'. Available: epoch, grid, xla, memory, seeds, run"
+        ConfigError, match="bench: unknown part 'epochs'. Available: epoch, grid, xla, memory, seeds, run, sweep"
     ):
         session.run_benchmark(["epochs"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -180,6 +193,7 @@ def test_goals_are_computed_from_the_raw_numbers_and_judged_as_they_are():
     goals = [goal for section in sections.build_sections(made_up_parts()) for goal in section.goals]
     assert [(round(goal.measured.median, 3), goal.verdict) for goal in goals] == [
         (6.0, "met"), (1.2, "met"), (0.169, "met"), (0.45, "missed"), (0.325, "met"), (4.0, "missed"), (3.0, "missed"),
+        (8.333, "met"), (1.667, "missed"),
     ]  # fmt: skip
 
 
@@ -191,6 +205,13 @@ def test_what_proves_nothing_is_not_judged(told, why):
     found = sections.build_sections(made_up_parts(**told))
     goals = [goal for section in found if section.name != "seeds" for goal in section.goals]
     assert {goal.verdict for goal in goals} == {f"not judged: {why}"}
+
+
+def test_a_sweep_is_judged_on_the_cores_that_its_goals_are_for():
+    part = made_up_parts()["sweep"]
+    part["about"]["machine"]["threads"] = 8
+    (section,) = sections.build_sections({"sweep": part})
+    assert {goal.verdict for goal in section.goals} == {"not judged: the goals are for 2 cores; see --threads"}
 
 
 @pytest.mark.parametrize(
@@ -218,6 +239,8 @@ def test_the_page_holds_every_part_with_its_figures_and_its_origin():
     assert "each image beyond 60,000 takes 1.90 KiB" in text
     assert "Left out: fit on 600,000 images" in text
     assert "| from the shell to the exit | 6.50 | 6.50 | 6.50 | 6.50 |" in text
+    assert "| trainyard sweep | 6.67 | 5.00 to 8.33 | 8.33 | 1.67 | 192.0 |" in text
+    assert "at the learning rate 0.000501: loop 0.9700, sweep 0.9800." in text
     assert text.count("Measured 2026-03-01 12:00 UTC in 9 s on A processor, 2 cores") == len(results.PARTS)
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| network")}
     assert widths == {5}
@@ -242,6 +265,7 @@ def test_the_command_to_repeat_names_no_path_of_this_machine():
     assert session.repeat_command("run", Path("/secret"), 2, 5, quick=False) == (
         "trainyard bench run --mnist FOLDER --threads 2 --rounds 5"
     )
+    assert session.repeat_command("sweep", None, None, 5, quick=False) == "trainyard bench sweep --rounds 5"
     assert session.repeat_command("epoch", None, None, 3, quick=True) == "trainyard bench epoch --quick"
 
 
@@ -322,6 +346,145 @@ def test_a_child_logs_nowhere_else_and_compiles_for_itself(monkeypatch, tmp_path
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# Whole sweeps
+
+STAND_IN = """
+import json, os, shutil, sys
+from pathlib import Path
+
+home = Path(os.environ["STAND_IN"])
+told = {"words": sys.argv[1:], "folder": os.getcwd(), "held": os.listdir(), "cache": os.environ["XDG_CACHE_HOME"]}
+with (home / "calls").open("a") as calls:
+    calls.write(json.dumps(told) + chr(10))
+if sys.argv[1] == "sweep":
+    shutil.copy(home / "store.db", "mlflow.db")
+else:
+    Path("mlflow.db").touch()
+    print(json.dumps({"test_accuracy": 0.97}))
+"""
+"""In the place of the sweep and of the loop's script: takes no time, and says how it was called."""
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """A store without runs, made once: it is making one that takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    connect(sqlite_uri(path))
+    return path
+
+
+@pytest.fixture
+def stand_in(empty_store, tmp_path, monkeypatch):
+    """Puts a script in the place of both commands; returns its folder, with the store that it takes for the sweep's."""
+    folder = tmp_path / "stand_in"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "store.db")
+    script = folder / "script.py"
+    script.write_text(STAND_IN)
+    monkeypatch.setenv("STAND_IN", str(folder))
+    monkeypatch.setattr(wholesweep, "SCRIPT", script)
+    monkeypatch.setattr(wholesweep, "console_command", lambda: [sys.executable, str(script)])
+    return folder
+
+
+def log_trials(folder: Path, statuses: dict[str, str]) -> None:
+    """Logs a run of each learning rate to the store of a stand-in, and the run of the sweep itself, which has none."""
+    client = connect(sqlite_uri(folder / "store.db"))
+    experiment = client.create_experiment("mnist_baseline")
+    client.set_terminated(client.create_run(experiment).info.run_id)
+    for rate, status in statuses.items():
+        run_id = client.create_run(experiment).info.run_id
+        client.log_param(run_id, "optimizer.learning_rate", float(rate))
+        client.log_metric(run_id, "accuracy/test", float(rate) * 100)
+        client.set_terminated(run_id, status)
+
+
+def test_sweeps_begin_from_nothing_and_the_loop_does_not(stand_in, digits):
+    log_trials(stand_in, dict.fromkeys(LEARNING_RATES, "FINISHED"))
+    measured = wholesweep.measure_sweep(Setting(digits, 2, 2, quick=False, progress=Progress()))
+    warm_up, *calls = [json.loads(line) for line in (stand_in / "calls").read_text().splitlines()]
+    assert warm_up["words"] == [str(digits), "300,200,100", LEARNING_RATES[0], "1"]
+    assert [call["words"][0] == "sweep" for call in calls] == [False, True, False, True, False] * 2
+
+    loop = [call for call in calls if call["words"][0] != "sweep"]
+    assert [call["words"][1:] for call in loop] == [["300,200,100", rate, "10"] for rate in LOOP_RATES] * 2
+    assert {call["folder"] for call in loop} == {warm_up["folder"]}
+    assert all(call["held"] == ["mlflow.db"] for call in loop)
+
+    sweeps = [call for call in calls if call["words"][0] == "sweep"]
+    assert len({call["cache"] for call in calls}) == 1 + len(sweeps)
+    assert all(call["held"] == [] for call in sweeps)
+    same = [
+        "sweep", "experiment=mnist_baseline", "dataset=mnist", f"dataset.path='{digits}'", "training.epochs=10",
+        f"optimizer.learning_rate={','.join(LEARNING_RATES)}", "sweep.objective=off", "sweep.name=bench",
+    ]  # fmt: skip
+    one_by_one = [*same, "hydra.launcher.n_jobs=1", "training.threads=1"]
+    assert [call["words"] for call in sweeps] == [same, one_by_one] * 2
+
+    for one in measured["rounds"]:
+        assert [len(one[name]) for name in (LOOP, SWEEP, ONE_BY_ONE)] == [3, 1, 1]
+        assert [*one[SWEEP][0]["accuracies"]] == list(LEARNING_RATES)
+        assert one[SWEEP][0]["accuracies"]["0.00158"] == pytest.approx(0.158)
+        assert 0 < one[SWEEP][0]["wall_seconds"] < 30
+
+
+def test_asked_for_threads_a_sweep_runs_as_many_trials_on_one_each(stand_in, digits):
+    log_trials(stand_in, dict.fromkeys(LEARNING_RATES[:2], "FINISHED"))
+    wholesweep.measure_sweep(Setting(digits, 3, 1, quick=True, progress=Progress(), threads_asked=3))
+    words = [json.loads(line)["words"] for line in (stand_in / "calls").read_text().splitlines()]
+    assert [call[-2:] for call in words if call[0] == "sweep"] == [
+        ["hydra.launcher.n_jobs=3", "training.threads=1"], ["hydra.launcher.n_jobs=1", "training.threads=1"],
+    ]  # fmt: skip
+
+
+def test_a_trial_that_was_not_done_is_not_counted(stand_in, digits):
+    first, second, *_ = LEARNING_RATES
+    log_trials(stand_in, {first: "FINISHED", second: "FAILED"})
+    with pytest.raises(TrainingError, match=f"1 of 2 trials have no finished run .* learning rate {second}"):
+        wholesweep.measure_sweep(Setting(digits, 2, 1, quick=True, progress=Progress()))
+
+
+def test_trials_per_minute_count_what_was_done_over_the_time_it_took():
+    turns = [{"wall_seconds": 20.0, "accuracies": {"0.1": 0.9}}, {"wall_seconds": 40.0, "accuracies": {"0.2": 0.9}}]
+    sweep = [{"wall_seconds": 30.0, "accuracies": {"0.1": 0.9, "0.2": 0.9}}]
+    part = {"rounds": [{LOOP: turns, SWEEP: sweep, ONE_BY_ONE: turns[:1]}]}
+    assert wholesweep.throughputs(part) == {LOOP: [2], ONE_BY_ONE: [3], SWEEP: [4]}
+
+
+def test_what_the_loop_needs_is_looked_for_before_anything_is_measured(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ConfigError, match="bench sweep: expected the package tensorboard.*pip install tensorboard"):
+        session.run_benchmark([], Path("out"), quick=True)
+    assert not Path("out").exists()
+
+
+@pytest.mark.slow
+def test_the_script_of_the_loop_trains_and_is_logged(digits):
+    command = [sys.executable, "-P", str(wholesweep.SCRIPT), str(digits), "16", "0.01", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    client = connect(sqlite_uri(Path("mlflow.db").absolute()))
+    (run,) = client.search_runs([client.get_experiment_by_name("plain").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["epochs"], float(run.data.params["opt_learning_rate"])) == ("2", pytest.approx(0.01))
+    assert len(client.get_metric_history(run.info.run_id, "accuracy")) == 2
+    assert run.data.metrics["test_accuracy"] == json.loads(done.stdout.splitlines()[-1])["test_accuracy"] > 0.5
+    assert run.outputs.model_outputs
+
+
+@pytest.mark.slow
+def test_the_command_measures_a_sweep_beside_the_loop():
+    done = subprocess.run(_command("sweep", "--quick"), capture_output=True, text=True, timeout=900, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    out = Path("outputs/bench_quick")
+    (measured,) = results.load_results(out)["sweep"]["rounds"]
+    done_by = {name: [[*one["accuracies"]] for one in turns] for name, turns in measured.items()}
+    both = list(LEARNING_RATES[:2])
+    assert done_by == {SWEEP: [both], LOOP: [both[:1]], ONE_BY_ONE: [both]}
+    assert all(0.1 < value <= 1 for turns in measured.values() for one in turns for value in one["accuracies"].values())
+    assert {path.name for path in out.iterdir()} == {"README.md", "results.json", "sweep.png"}
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # The command
 
 
@@ -329,6 +492,7 @@ def _command(*arguments):
     return [sys.executable, "-c", "from trainyard.cli import main; main()", "bench", *arguments]
 
 
+@pytest.mark.slow
 def test_the_command_measures_an_epoch_and_keeps_the_other_parts():
     out = Path("out")
     out.mkdir()
@@ -361,6 +525,7 @@ def test_the_command_measures_an_epoch_and_keeps_the_other_parts():
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "epoch.png", "results.json"]
 
 
+@pytest.mark.slow
 def test_whole_runs_are_measured_stage_by_stage_up_to_the_wall_time(digits, monkeypatch):
     monkeypatch.setattr(wholerun, "RUNS", (PLAIN, FIRST))
     (measured,) = wholerun.measure_run(Setting(digits, 2, 1, quick=True, progress=Progress()))["rounds"]

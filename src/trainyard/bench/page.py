@@ -1,13 +1,13 @@
 """The page of a benchmark: a README in Markdown beside its results, generated from them.
 
-Before it: sections. After it: session, which writes it.
+Before it: layout. After it: session, which writes it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from trainyard.bench.sections import Section, Table
+from trainyard.bench.layout import Section, Table
 
 _OPENING = """\
 # Performance

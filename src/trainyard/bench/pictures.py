@@ -6,19 +6,29 @@ Before it: sections, plots.benchmark, which draws. After it: session.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from trainyard.bench.measures import ratio
 from trainyard.bench.parts import FIT, FLOOR, TRAINYARD
-from trainyard.bench.sections import FIT_GOAL, FLOOR_GOAL, RUN_GOAL, STAGES, typical_stages
+from trainyard.bench.sections import (
+    FIT_GOAL,
+    FLOOR_GOAL,
+    LOOP_GOAL,
+    ONE_BY_ONE_GOAL,
+    RUN_GOAL,
+    STAGES,
+    typical_stages,
+)
 from trainyard.bench.wholerun import EXISTING, FIRST, PLAIN
-from trainyard.plots.benchmark import GridLine, draw_choices, draw_epochs, draw_grid, draw_stages
+from trainyard.bench.wholesweep import LOOP, ONE_BY_ONE, SWEEP, throughputs
+from trainyard.plots.benchmark import GridLine, draw_choices, draw_epochs, draw_grid, draw_stages, draw_throughputs
 
 
 def draw_pictures(parts: dict[str, Any], folder: Path) -> None:
     """Draws the pictures of the parts that have one."""
-    for name, draw in {"epoch": _draw_epoch, "grid": _draw_grid, "xla": _draw_xla, "run": _draw_run}.items():
+    for name, draw in _PICTURES.items():
         if name in parts:
             draw(parts[name], folder / f"{name}.png")
 
@@ -70,3 +80,15 @@ def _draw_run(part: dict[str, Any], path: Path) -> None:
     stages = typical_stages(part)
     bars = {name: stages[name] for name in (PLAIN, FIRST, EXISTING)}
     draw_stages(bars, STAGES, RUN_GOAL, path)
+
+
+def _draw_sweep(part: dict[str, Any], path: Path) -> None:
+    (swept,) = part["rounds"][-1][SWEEP]
+    subtitle = f"{len(swept['accuracies'])} trials of {part['epochs']} epochs; one dot per round"
+    goals = {LOOP: LOOP_GOAL, ONE_BY_ONE: ONE_BY_ONE_GOAL}
+    draw_throughputs(throughputs(part), goals, path, ours=SWEEP, subtitle=subtitle)
+
+
+_PICTURES: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "epoch": _draw_epoch, "grid": _draw_grid, "xla": _draw_xla, "run": _draw_run, "sweep": _draw_sweep,
+}  # fmt: skip

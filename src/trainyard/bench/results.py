@@ -17,7 +17,7 @@ FILE = "results.json"
 FORMAT = 1
 """Raised when the file's shape changes; an older file is refused rather than misread."""
 
-PARTS = ("epoch", "grid", "xla", "memory", "seeds", "run")
+PARTS = ("epoch", "grid", "xla", "memory", "seeds", "run", "sweep")
 """In the order in which they are measured and shown."""
 
 

@@ -2,29 +2,30 @@
 
 Everything here is computed from the raw numbers in the results; screen and page show the same sections.
 
-Before it: measures, results. After it: page, and the command line.
+Before it: measures, layout, results. After it: page, and the command line.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from trainyard.bench.layout import Section, Table, disturbed, not_judged
 from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
 from trainyard.bench.parts import FIT, FLOOR, TRAINYARD
 from trainyard.bench.seeds import mean_difference
 from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
+from trainyard.bench.wholesweep import LOOP, ONE_BY_ONE, SWEEP, SWEEP_THREADS, throughputs
 
 FIT_GOAL, FLOOR_GOAL, RUN_GOAL, TRACKING_GOAL = 4.5, 1.25, 0.4, 2.0
 """At least so many times as fast as plain fit; at most so many times the floor, the plain script, and seconds."""
 
+LOOP_GOAL, ONE_BY_ONE_GOAL = 8.0, 1.7
+"""At least so many times the throughput of the loop, and of the same sweep one trial at a time."""
+
 EQUIVALENCE_GOAL = 0.3
 """Within so many percent points of accuracy two engines count as equivalent."""
-
-_TOLERANCE, _WIDEST = 0.05, 1.5
-"""How far below the floor is an accident; by what factor the quartiles of a ratio may lie apart."""
 
 STAGES = {
     "before": "interpreter, first imports",
@@ -41,65 +42,16 @@ STAGES = {
 """The stages of a whole run in their order, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table; the first column is text, the others are figures."""
-
-    columns: list[str]
-    rows: list[list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One part as it is shown.
-
-    Attributes:
-        name: The part.
-        title: Its heading.
-        how: What was measured, and how.
-        tables: The figures.
-        goals: What they are held against.
-        notes: What else there is to say.
-        about: Where and when it was measured.
-        picture: The name of its picture, or empty.
-    """
-
-    name: str
-    title: str
-    how: str
-    tables: list[Table]
-    goals: list[Goal]
-    notes: list[str]
-    about: dict[str, Any]
-    picture: str = ""
-
-
 def build_sections(parts: dict[str, Any]) -> list[Section]:
     """Returns a section per part that there are results of."""
     return [_BUILDERS[name](part) for name, part in parts.items()]
-
-
-def _not_judged(about: dict[str, Any]) -> str:
-    """Returns why a measurement proves nothing about the goals, which are for real sizes on a CPU."""
-    if about["quick"]:
-        return "a smoke run of tiny sizes"
-    return "the goals are for a CPU" if about["machine"]["gpus"] else ""
-
-
-def _disturbed(measured: Spread, floor: float = 0) -> str:
-    """Returns why a ratio can't be believed, or nothing: its rounds differ too much, or it is below what can be."""
-    if measured.median < floor * (1 - _TOLERANCE):
-        return "the floor was slower than what stands on it, so other programs disturbed it"
-    if measured.high > _WIDEST * measured.low:
-        return "the rounds differ too much, so other programs disturbed them"
-    return ""
 
 
 def _epoch(part: dict[str, Any]) -> Section:
     found = part["contestants"]
     ours, fit, floor = (found[name]["epoch_seconds"] for name in (TRAINYARD, FIT, FLOOR))
     to_fit, to_floor = ratio(fit, ours), ratio(ours, floor)
-    why = _not_judged(part["about"])
+    why = not_judged(part["about"])
     return Section(
         name="epoch",
         title="One epoch of the published network",
@@ -129,9 +81,9 @@ def _epoch(part: dict[str, Any]) -> Section:
             )
         ],
         goals=[
-            Goal("times as fast as plain fit", to_fit, FIT_GOAL, at_least=True, not_judged=why or _disturbed(to_fit)),
+            Goal("times as fast as plain fit", to_fit, FIT_GOAL, at_least=True, not_judged=why or disturbed(to_fit)),
             Goal(
-                "times the time of the matrix products", to_floor, FLOOR_GOAL, not_judged=why or _disturbed(to_floor, 1)
+                "times the time of the matrix products", to_floor, FLOOR_GOAL, not_judged=why or disturbed(to_floor, 1)
             ),
         ],
         notes=[f"XLA {found[TRAINYARD]['xla']}."],
@@ -285,7 +237,7 @@ def _seeds(part: dict[str, Any]) -> Section:
 
 def _run(part: dict[str, Any]) -> Section:
     walls = {name: [one[name]["wall_seconds"] for one in part["rounds"]] for name in part["rounds"][0]}
-    why = _not_judged(part["about"])
+    why = not_judged(part["about"])
     shown = typical_stages(part)
     stages = Table(
         ["stage, s", *shown],
@@ -351,6 +303,64 @@ def typical_stages(part: dict[str, Any]) -> dict[str, dict[str, float]]:
     return found
 
 
+def _sweep(part: dict[str, Any]) -> Section:
+    speeds = throughputs(part)
+    to_loop, to_one = ratio(speeds[SWEEP], speeds[LOOP]), ratio(speeds[SWEEP], speeds[ONE_BY_ONE])
+    last = part["rounds"][-1]
+    (swept,) = last[SWEEP]
+    turns = {rate: accuracy for turn in last[LOOP] for rate, accuracy in turn["accuracies"].items()}
+    why = not_judged(part["about"])
+    if not why and part["about"]["machine"]["threads"] != SWEEP_THREADS:
+        why = f"the goals are for {SWEEP_THREADS} cores; see --threads"
+    return Section(
+        name="sweep",
+        title="A whole sweep, from the shell to the exit",
+        how=(
+            "`trainyard sweep experiment=mnist_baseline optimizer.learning_rate=...` with "
+            f"{len(swept['accuracies'])} learning rates, {part['epochs']} epochs each, tracked, in turns with a shell "
+            "loop over a plain Keras script that trains the same network, evaluates it and is logged by "
+            "`mlflow.autolog`, and with the same sweep one trial at a time on one thread. Every command is timed from "
+            "the shell to its exit. A sweep is timed whole, all its trials, and is a user's first: it finds neither a "
+            "store nor anything in a cache. Of the loop, each round has the processes of the learning rates "
+            f"{', '.join(turns)}, around the sweeps; a process before the first round made its store and is not "
+            "counted, which favours the loop. Trials per minute are trials over the seconds of their commands; rounds: "
+            f"{len(part['rounds'])}."
+        ),
+        tables=[
+            Table(
+                ["what", "trials per minute", "quartiles", "it / loop", "it / one at a time", "s per command"],
+                [
+                    [
+                        name,
+                        *_seconds(values),
+                        str(ratio(values, speeds[LOOP])),
+                        str(ratio(values, speeds[ONE_BY_ONE])),
+                        f"{_median_wall(part, name):.1f}",
+                    ]
+                    for name, values in speeds.items()
+                ],
+            )
+        ],
+        goals=[
+            Goal("times the throughput of the loop", to_loop, LOOP_GOAL, at_least=True,
+                 not_judged=why or disturbed(to_loop)),
+            Goal("times the throughput of one trial at a time", to_one, ONE_BY_ONE_GOAL, at_least=True,
+                 not_judged=why or disturbed(to_one)),
+        ],
+        notes=[
+            f"Accuracy on the test images at the learning rate {rate}: loop {accuracy:.4f}, sweep "
+            f"{swept['accuracies'][rate]:.4f}."
+            for rate, accuracy in turns.items()
+        ],
+        about=part["about"],
+        picture="sweep.png",
+    )  # fmt: skip
+
+
+def _median_wall(part: dict[str, Any], name: str) -> float:
+    return statistics.median(float(command["wall_seconds"]) for one in part["rounds"] for command in one[name])
+
+
 def compile_seconds(contestant: dict[str, Any]) -> float:
     """Returns what compiling took: measured by the engine, or what the first epoch of `fit` took beyond the others."""
     if contestant.get("engine") == "compiled":
@@ -369,5 +379,5 @@ def _network(part: dict[str, Any]) -> str:
 
 
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Section]] = {
-    "epoch": _epoch, "grid": _grid, "xla": _xla, "memory": _memory, "seeds": _seeds, "run": _run,
+    "epoch": _epoch, "grid": _grid, "xla": _xla, "memory": _memory, "seeds": _seeds, "run": _run, "sweep": _sweep,
 }  # fmt: skip

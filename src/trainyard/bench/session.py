@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from trainyard import provenance, runtime
+from trainyard.bench.layout import Section
 from trainyard.bench.material import provide_digits, provide_mnist
 from trainyard.bench.page import write_page
 from trainyard.bench.parts import Setting, measure_epoch, measure_grid, measure_memory, measure_xla
 from trainyard.bench.pictures import draw_pictures
 from trainyard.bench.results import PARTS, load_results, save_results
-from trainyard.bench.sections import Section, build_sections
+from trainyard.bench.sections import build_sections
 from trainyard.bench.seeds import measure_seeds
 from trainyard.bench.wholerun import measure_run
+from trainyard.bench.wholesweep import measure_sweep, require_peer
 from trainyard.errors import ConfigError
 from trainyard.progress import Progress
 
@@ -34,6 +36,7 @@ _MEASURES: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "memory": measure_memory,
     "seeds": measure_seeds,
     "run": measure_run,
+    "sweep": measure_sweep,
 }
 
 _HEADINGS = {
@@ -43,6 +46,7 @@ _HEADINGS = {
     "memory": "Memory",
     "seeds": "The published recipe with many seeds, through both engines",
     "run": "Whole runs, in turns with a plain script",
+    "sweep": "Whole sweeps, in turns with a shell loop over a plain script",
 }
 
 
@@ -63,7 +67,7 @@ def run_benchmark(
         out: The folder to write to. Its results of other parts are kept.
         mnist: The folder with MNIST; None: as ``dataset=mnist`` finds it.
         threads: For TensorFlow and NumPy; None: one per core.
-        rounds: How often whole runs are repeated.
+        rounds: How often whole runs and whole sweeps are repeated.
         quick: Whether to measure tiny sizes of scikit-learn's digits, to see that everything works.
         progress: Told of what goes on; None: silence.
 
@@ -71,7 +75,7 @@ def run_benchmark(
         The parts that were measured, as they are shown.
 
     Raises:
-        ConfigError: If a part is unknown, or the folder holds something else's results.
+        ConfigError: If a part is unknown or lacks a package, or the folder holds something else's results.
         DatasetError: If MNIST is absent or damaged.
         TrainingError: If a child process fails; shows its last words.
     """
@@ -79,6 +83,8 @@ def run_benchmark(
         raise ConfigError(f"bench: unknown part {unknown[0]!r}. Available: {', '.join(PARTS)}")
     results = load_results(out)
     wanted = [part for part in PARTS if part in (parts or PARTS)]
+    if "sweep" in wanted:
+        require_peer()
     progress = progress or Progress()
     out.mkdir(parents=True, exist_ok=True)
     progress.stage("start")
@@ -113,7 +119,7 @@ def repeat_command(part: str, mnist: Path | None, threads: int | None, rounds: i
     command = ["trainyard", "bench", part]
     command += ["--mnist", "FOLDER"] if mnist else []
     command += ["--threads", str(threads)] if threads else []
-    command += ["--rounds", str(rounds)] if part == "run" and not quick else []
+    command += ["--rounds", str(rounds)] if part in ("run", "sweep") and not quick else []
     return shlex.join([*command, *(["--quick"] if quick else [])])
 
 

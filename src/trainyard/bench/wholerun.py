@@ -3,7 +3,7 @@
 ``trainyard train`` takes turns with ``plain_keras.py``, which computes the same and records nothing. A run's own
 stages are read from its metrics; what lies before and after them is the difference to what the shell sees.
 
-Before it: contest, tracking. After it: session.
+Before it: contest, tracking. After it: wholesweep, sections, session.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _run_plain(setting: Setting, folder: Path) -> dict[str, Any]:
     """Runs the plain script, which prints its own stages."""
     command = [sys.executable, "-P", str(SCRIPT), str(setting.folder), str(_epochs(setting)), "0"]
     environment = child_environment(setting.threads_asked, folder / "cache")
-    began, ended, output = _run("the plain script", command, folder, environment)
+    began, ended, output = time_command("the plain script", command, folder, environment)
     told = json.loads(output.splitlines()[-1])
     stages = {"before": told["started"] - began, **told["stages"], "after": ended - told["ended"]}
     return {"wall_seconds": ended - began, "stages": stages, "test_accuracy": told["test_accuracy"]}
@@ -70,10 +70,10 @@ def _run_ours(setting: Setting, folder: Path, name: str) -> dict[str, Any]:
         *([f"training.threads={setting.threads_asked}"] if setting.threads_asked else []),
         *(["tracking=off"] if name == UNTRACKED else []),
     ]
-    command = [*_console_command(), "train", *overrides]
+    command = [*console_command(), "train", *overrides]
     place = folder / ("first" if name == FIRST else "second")
     environment = child_environment(setting.threads_asked, folder / "cache")
-    began, ended, _ = _run(f"the run ({name})", command, place, environment)
+    began, ended, _ = time_command(f"the run ({name})", command, place, environment)
     measured: dict[str, Any] = {"wall_seconds": ended - began}
     if name != UNTRACKED:
         measured |= _read_stages(place, began, ended)
@@ -105,13 +105,13 @@ def _read_stages(folder: Path, began: float, ended: float) -> dict[str, Any]:
     return {"stages": stages, "test_accuracy": run.data.metrics["accuracy/test"]}
 
 
-def _console_command() -> list[str]:
+def console_command() -> list[str]:
     """Returns what a user types: the console script beside this Python, where it is there."""
     script = Path(sys.executable).with_name("trainyard")
     return [str(script)] if script.exists() else [sys.executable, "-c", "from trainyard.cli import main; main()"]
 
 
-def _run(what: str, command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, float, str]:
+def time_command(what: str, command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, float, str]:
     """Runs a command to its end; returns the wall-clock time before and after, and what it printed.
 
     Raises:
