@@ -91,6 +91,7 @@ def test_a_batch_hangs_on_seed_epoch_and_number(keras):
     assert batch(1) not in drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 def test_both_engines_see_the_same_augmented_images(keras, model):
     def losses(engine):

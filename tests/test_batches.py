@@ -68,6 +68,7 @@ def test_class_weights_must_fit_the_classes(weights):
         plan_batches(config, load_dataset(config.dataset, 0), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["compiled", "fit"])
 @pytest.mark.parametrize(
     "overrides",

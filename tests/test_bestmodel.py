@@ -54,6 +54,7 @@ def test_in_the_store_a_tag_names_the_epoch_and_the_model_is_there(keras):
     assert "best.keras" in {item.path for item in client.list_artifacts(result.run_id)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 4, 6])  # before the best, right after it, later
 def test_a_resumed_training_keeps_the_same(keras, stop):
     config = compose_config([*OVERRIDES, "training.checkpoint=true"])

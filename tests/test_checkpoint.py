@@ -174,6 +174,7 @@ def _own_callbacks(keras, folder):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [("compiled", "on"), ("compiled", "off"), ("fit", "off")], ids=" xla=".join)
 def test_interrupted_and_resumed_equals_uninterrupted(keras, tiny, tmp_path, engine):
     """Weights and history, with dropout, batch norm, a schedule, and early stopping that waits."""
@@ -189,6 +190,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(keras, tiny, tmp_path, eng
     assert len(history) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["compiled", "fit"])
 def test_the_state_of_callbacks_is_gone_on_with_and_their_settings_are_the_new_ones(
     keras, tiny, tmp_path, monkeypatch, engine

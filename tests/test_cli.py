@@ -88,9 +88,34 @@ def test_a_mistake_ends_with_2_and_creates_nothing():
         (["predict", "seven.png", "model.keras"], "MODEL: expected a run's id, its folder, or a model file"),
         (["train", "-m", "--cfg", "job", "seed=1,2"], "--cfg: shows one config"),
         (["train", "--resolve"], "--resolve: goes with --cfg job"),
-        (["train", "-m", "training.threads=1,2"], "training.threads: expected the same for all runs"),
+        (["sweep", "--cfg", "job", "seed=1,2"], "--cfg: shows one config"),
+        (["train", "--plan", "seed=1"], "--plan: goes with a sweep: trainyard sweep --plan"),
+        (
+            ["sweep", "hydra/launcher=basic", "sweep.objective=off", "training.threads=1,2"],
+            "training.threads: expected the same for all trials, which share a process",
+        ),
+        (["sweep", "hydra/sweeper=basic", "seed=1,2"], "hydra/sweeper: trainyard sweep is that of Trainyard"),
+        (["sweep", "seed=1,2"], "sweep.objective: accuracy/val needs validation images"),
+        (["sweep", "--status"], "there are no sweeps here yet. Start one: trainyard sweep sweep=widths"),
+        (["sweep", "--status", "none"], "--status: there is no sweep 'none'. There are none here"),
+        (["sweep", "--info", "config", "seed=1,2"], "--info: is about one run, and a sweep has several"),
+        (["sweep", "seed=1,2", "--status"], "--status: expected the name of a sweep alone, got 'seed=1,2'"),
+        (["sweep", "--pln"], "All there are: trainyard sweep --help"),
+        (["sweep", "sweep.objective=off", "seed=1,2", "hydra.job.chdir=true"], "hydra.job.chdir: expected false"),
+        (
+            ["sweep", "sweep.objective=off", "seed=1,2", "hydra.sweep.dir=."],
+            "hydra.sweep.dir: expected a folder of its own",
+        ),
+        (
+            ["sweep", "sweep.objective=off", "seed=1,2", "hydra.launcher.time_limit_seconds=-1"],
+            "hydra.launcher.time_limit_seconds: expected a number above 0, or null, got -1",
+        ),
+        (["sweep", "sweep.objective=off", "seed=1,2", f"sweep.name={'x' * 151}"], "sweep.name: expected at most 150"),
+        (["sweep", "hydra/launcher=forks", "seed=1,2"], "hydra/launcher: there is no 'forks' here"),
+        (["ui", "--sweep", "none"], "--sweep: there is no sweep 'none'"),
         (["ui", "--uri", "nonsense"], "--uri: expected http://..."),
         (["ui"], "there are no runs here yet"),
+        (["ui", "--host", "0.0.0.0"], "No such option"),  # it listens on this machine alone
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -129,6 +154,7 @@ def test_help_lists_groups_choices_and_fields():
     assert "base_" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_config_of_ones_own_is_trained_from_the_command_line():
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/mine.yaml").write_text(
@@ -140,19 +166,28 @@ def test_a_config_of_ones_own_is_trained_from_the_command_line():
     assert (run.info.run_name, run.data.params["name"]) == ("8 relu", "mine")
 
 
-def test_flags_may_stand_anywhere_and_one_bad_run_does_not_end_the_others():
-    rates = "optimizer.learning_rate=1e30,0.01"
-    done = trainyard("train", *SMALL, "optimizer=sgd", "-m", rates, "model.hidden_units=[16],[8]")
+@pytest.mark.slow
+def test_flags_may_stand_anywhere_and_one_bad_trial_does_not_end_the_others_in_one_process_either():
+    swept = ["optimizer.learning_rate=1e30,0.01", "model.hidden_units=[16],[8]"]
+    fixed = ["optimizer=sgd", "sweep.objective=off", "hydra/launcher=basic", "hydra.sweeper.max_batch_size=3"]
+    done = trainyard("train", *SMALL, *fixed, "-m", *swept)
     assert done.returncode == 1
-    statuses = {(run.data.params["optimizer.learning_rate"], run.info.status) for run in runs()}
+    trials = [run for run in runs() if run.data.tags["trainyard.role"] == "trial"]
+    statuses = {(run.data.params["optimizer.learning_rate"], run.info.status) for run in trials}
     assert statuses == {("1e+30", "FAILED"), ("0.01", "FINISHED")}
-    assert len(runs()) == 4
-    assert "Run 2: " in done.stdout
-    compared = done.stdout.partition("\nTest accuracy, run by run\n")[2].splitlines()
-    assert ["optimizer.learning_rate=0.01" in line for line in compared] == [True, True]
-    assert [f"hidden_units=[{units}]" in line for units, line in zip((16, 8), compared, strict=True)] == [True, True]
-    assert "2 of the runs failed:" in done.stderr
-    assert len(list(Path("multirun").glob("tiny/*/*/config.yaml"))) == 4
+    assert len(trials) == 4
+    assert {run.info.run_name for run in trials} == {"16 lr1e+30", "8 lr1e+30", "16 lr0.01", "8 lr0.01"}
+    assert [line.split(",")[0] for line in done.stdout.splitlines()[-2:]] == ["failed    trial 1", "failed    trial 3"]
+    assert len(list(Path("sweeps").glob("tiny-*/trials/*/config.yaml"))) == 4
+
+
+@pytest.mark.slow
+def test_a_sweeper_of_others_runs_our_jobs_too():
+    Path("conf/model").mkdir(parents=True)
+    done = trainyard("train", *SMALL, "-m", "hydra/sweeper=basic", "hydra/launcher=basic", "seed=1,2")
+    assert done.returncode == 0, done.stderr
+    assert [run.info.status for run in runs()] == ["FINISHED"] * 2
+    assert {run.data.tags["trainyard.role"] for run in runs()} == {"run"}
 
 
 def test_a_password_is_shown_nowhere():
@@ -163,6 +198,7 @@ def test_a_password_is_shown_nowhere():
     assert "canary" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
 )
@@ -185,6 +221,7 @@ def test_a_signal_kills_the_run_and_the_status_says_so(number, code):
     assert run.data.params["training.epochs"] == "10000"
 
 
+@pytest.mark.slow
 def test_a_signal_that_is_ignored_stays_ignored():
     """As under nohup: SIGHUP does nothing."""
     command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *_command("train", *SMALL, "training.epochs=300")]
@@ -216,6 +253,7 @@ def test_a_folder_in_the_way_is_told():
     assert "outputs" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar():
     command = _command("train", *SMALL, "training.epochs=200")
     child = pexpect.spawn(command[0], command[1:], timeout=120, encoding="utf-8", dimensions=(40, 120))
@@ -230,6 +268,7 @@ def test_the_version_is_told():
     assert trainyard("--version").stdout.startswith("trainyard 0.")
 
 
+@pytest.mark.slow
 def test_first_contact_of_many_with_one_fresh_store_is_safe():
     """Four processes at once on a store that does not exist yet: all work, none breaks it."""
     program = (

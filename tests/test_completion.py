@@ -11,9 +11,11 @@ import typer
 from typer.testing import CliRunner
 
 from trainyard.cli import app
+from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.completion import complete_command, split_line
-from trainyard.cli.train import check_arguments
 from trainyard.errors import ConfigError
+from trainyard.sweep.folder import SweepFolder
+from trainyard.sweep.plan import make_plan
 
 # A key that prints the line as it stands; the shell comes to it when the TAB before it is answered.
 SHOW = {
@@ -62,6 +64,7 @@ def press_tab(request, tmp_path_factory):
     child.close(force=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [
@@ -112,7 +115,7 @@ def complete():
 def test_commands_options_and_their_values(complete):
     assert complete("trainyard tr") == ["train"]
     assert "complete-words" not in complete("trainyard ")
-    assert complete("trainyard ui --") == ["--experiment", "--help", "--port", "--uri"]
+    assert complete("trainyard ui --") == ["--experiment", "--help", "--port", "--sweep", "--uri"]
     assert complete("trainyard config schema --format ") == ["markdown", "json"]
     assert complete("trainyard config schema --format=j") == ["--format=json"]
     assert complete("trainyard config schema --for opt") == ["optimizer"]
@@ -130,6 +133,22 @@ def test_groups_and_choices_of_ones_own_too(complete):
         f"optimizer={name}" for name in ("adadelta", "adagrad", "adam", "adamax", "adamw")
     ]
     assert complete("trainyard train -m seed=1,2 optimizer=adam,sgd_") == ["optimizer=adam,sgd_momentum"]
+
+
+def test_sweeps_have_flags_of_their_own_and_names(complete):
+    SweepFolder(Path("sweeps/mine")).write_plan(make_plan(["sweep.objective=off", "seed=1,2"]), threads=1)
+    assert complete("trainyard sweep --") == [
+        "--config-dir",
+        "--config-name",
+        "--fresh",
+        "--help",
+        "--plan",
+        "--status",
+    ]
+    assert complete("trainyard sweep sweep=wi") == ["sweep=widths"]
+    assert complete("trainyard sweep optimizer=adam,sgd_") == ["optimizer=adam,sgd_momentum"]
+    assert complete("trainyard sweep --status ") == ["mine"]
+    assert complete("trainyard ui --sweep m") == ["mine"]
 
 
 def test_fields_follow_what_was_chosen(complete):
@@ -188,4 +207,4 @@ def test_hydras_own_completion_points_to_ours():
     with pytest.raises(
         ConfigError, match=r"--shell-completion: Trainyard has its own: eval .*trainyard completion bash"
     ):
-        check_arguments(["--shell-completion"])
+        parse_arguments(["--shell-completion"])

@@ -54,6 +54,7 @@ MISTAKES = [
     ("model.hidden_units=[]", "model.hidden_units: expected a list of whole numbers, each at least 1, got []: it must not be empty"),
     ("model.hidden_units=[300,-5]", "model.hidden_units: expected a list of whole numbers, each at least 1, got [300, -5]"),
     ("model.hidden_units=[true]", "model.hidden_units[0]: expected a whole number, got True"),
+    ("model.hidden_units=[1000000,1000000]", "model: expected weights that fit into this machine's memory of "),
     ("model.activation=rleu", "got 'rleu'. Did you mean 'relu'?"),
     ("model.activation=[relu,tanh]", "model.activation: expected one name, or one per hidden layer (3), got 2"),
     ("model.activation=3", "model.activation: expected one of celu"),
@@ -146,6 +147,7 @@ NEEDED["affine"] = ["augmentation.flip_horizontal=true"]
 """What some components can't do without."""
 
 
+@pytest.mark.slow
 def test_every_component_is_selectable_with_and_without_a_yaml_of_its_own():
     for group in COMPONENT_GROUPS:
         assert components(group), group

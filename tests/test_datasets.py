@@ -29,6 +29,9 @@ def mirror(tiny_mnist):
             if isinstance(content, int):
                 self.send_error(content)
                 return
+            if content == "hangs":
+                server.closing.wait(20)
+                return
             self.send_response(200)
             self.send_header("Content-Length", str(len(served[name])))
             self.end_headers()
@@ -38,11 +41,12 @@ def mirror(tiny_mnist):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.requests, server.broken = [], {}
+    server.requests, server.broken, server.closing = [], {}, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/mnist/"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
+    server.closing.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -138,10 +142,12 @@ def test_a_progress_bar_is_drawn_where_it_is_asked_for(mirror, capsys):
         (404, "404 Client Error"),
         (b"<!DOCTYPE html><html>come in</html>", "IncompleteRead"),
         (b"cut", "IncompleteRead"),
+        ("hangs", "Read timed out"),
     ],
-    ids=["500", "404", "web page", "closed half-way"],
+    ids=["500", "404", "web page", "closed half-way", "hangs"],
 )
-def test_a_mirror_that_fails_is_passed_over(broken, told, mirror):
+def test_a_mirror_that_fails_is_passed_over(broken, told, mirror, monkeypatch):
+    monkeypatch.setattr("trainyard.datasets.published.PATIENCE_SECONDS", (5.0, 0.5))
     mirror.broken[IMAGES] = broken
     with pytest.raises(DatasetError) as caught:
         Mnist(mirrors=[mirror.url]).load(progress=False)

@@ -86,6 +86,7 @@ def test_what_can_not_learn_by_heart_fails_with_all_its_files(keras, tiny):
     assert {"learning_curves.png", "report.html"} <= {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["compiled", "fit"])
 def test_a_profile_tells_what_a_step_takes(keras, tiny, engine):
     config = tiny("debug=profile", "debug.steps=4", f"training.engine={engine}", "tracking=off", "training.epochs=1",
@@ -134,6 +135,7 @@ def test_the_command_shows_the_profile_and_the_best_epoch():
     assert re.search(r"^best +epoch 2, by loss/train [\d.]+$", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_command_fails_where_nothing_is_learned_by_heart():
     done = _trainyard("debug=overfit", "debug.epochs=2", "optimizer.learning_rate=1e-9")
     assert done.returncode == 1

@@ -90,6 +90,7 @@ def test_threads_are_fixed_once_tensorflow_runs(keras, tiny):
         runtime.configure_tensorflow(0, 64)
 
 
+@pytest.mark.slow
 def test_off_logs_what_it_drew(keras, tiny):
     """Only then: otherwise the seed says it."""
     from trainyard import run_experiment

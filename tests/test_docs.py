@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import trainyard
+from trainyard.cli.arguments import parse_arguments
+from trainyard.cli.sweep import sweep_command
 from trainyard.cli.train import check_arguments
 from trainyard.compose import compose_config
 from trainyard.registry import components
@@ -39,7 +41,14 @@ def test_ci_runs_the_two_commands_as_they_stand_here():
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("trainyard train")])
 def test_every_train_command_is_right(command):
     Path("birds").mkdir()  # the folder of one's own that the README names
-    check_arguments(shlex.split(command, comments=True)[2:])
+    check_arguments(parse_arguments(shlex.split(command, comments=True)[2:]))
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("trainyard sweep")])
+def test_every_sweep_command_is_right(command):
+    arguments = shlex.split(command, comments=True)[2:]
+    if "--status" not in arguments:
+        assert sweep_command([*arguments, "--plan"]) == 0
 
 
 def test_the_wrong_command_is_answered_as_shown(capfd):
@@ -83,6 +92,16 @@ def test_every_source_file_is_named():
             assert f"`{path.name}`" in table, path.name
         elif path.is_dir() and (path / "__init__.py").exists():
             assert f"`{path.name}/`" in table, path.name
+
+
+def test_every_promise_names_a_test_that_is_there():
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
+    for row in rows:
+        named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
 def test_nothing_is_pinned_by_address():

@@ -287,7 +287,7 @@ def test_a_dead_server_is_told_at_once_and_without_the_password(monkeypatch):
 
 
 def test_a_silent_server_is_waited_for_a_while_only(monkeypatch):
-    monkeypatch.setattr("trainyard.tracking.health.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("trainyard.tracking.store.ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "can't be used: " in _wrong(check_store()).found
@@ -297,7 +297,8 @@ def test_a_silent_server_is_waited_for_a_while_only(monkeypatch):
 
 
 def test_the_runs_of_a_server_are_found_page_by_page(monkeypatch, store, orphan_tags, mlflow_address):
-    monkeypatch.setattr("trainyard.tracking.health._PAGE", 2)
+    for module in ("runs", "health"):
+        monkeypatch.setattr(f"trainyard.tracking.{module}.PAGE", 2)
     other = store.create_experiment("other")
     store.create_experiment("empty")
     orphans = {_running(store, orphan_tags, experiment) for experiment in ("0", "0", "0", other)}

@@ -125,6 +125,7 @@ XLA_STEPS, XLA_TOLERANCE = 5, 2e-4
 """Under XLA sums run in another order; the losses of the first steps still agree to this."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_without_xla_every_step_is_that_of_fit(keras, digits, case):
     network, optimizer = CASES[case]
@@ -138,6 +139,7 @@ def test_without_xla_every_step_is_that_of_fit(keras, digits, case):
         assert np.allclose(mine, other, atol=2e-2 if case in HALF else 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case not in ("dropout", *HALF)])
 def test_with_xla_the_first_steps_are_those_of_fit(keras, digits, case):
     """Dropout draws other numbers under XLA, and half precision rounds too coarsely to compare."""
@@ -149,6 +151,7 @@ def test_with_xla_the_first_steps_are_those_of_fit(keras, digits, case):
     assert losses[-1] == pytest.approx(expected[-1], rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["dropout", *HALF])
 def test_with_xla_dropout_and_half_precision_learn_as_well(keras, digits, case):
     network, optimizer = CASES[case]

@@ -128,6 +128,12 @@ def test_layers_are_written_out_and_the_output_is_added(keras):
     assert model.layers[-1].units == 10
 
 
+def test_layers_take_colour_images_as_they_are(keras):
+    model = Sequential(layers=[{"Conv2D": {"filters": 4, "kernel_size": 3}}]).build(DataSpec((6, 4, 3), ("a", "b"), 1))
+    assert _kinds(model) == ["Conv2D", "Flatten", "Dense"]
+    assert model.input_shape == (None, 6, 4, 3)
+
+
 def test_recurrent_layers_read_an_image_row_by_row(keras):
     model = Sequential(layers=[{"Reshape": {"target_shape": [28, 28]}}, {"GRU": {"units": 4}}]).build(MNIST)
     assert _kinds(model) == ["Reshape", "Reshape", "GRU", "Dense"]
@@ -173,8 +179,15 @@ def test_the_allowlist_names_what_keras_has(keras):
         required = {each for each, parameter in signature.items() if parameter.default is inspect.Parameter.empty}
         required -= {"self", "kwargs"}
         ours = {each for each in arguments if each in REQUIRED or name == "Activation"}
-        assert required - {"pool_size"} == ours, name
+        required -= {"pool_size"} if name.startswith("AveragePooling") else set()
+        assert required == ours, name
     assert "Lambda" not in LAYERS
+
+
+def test_pooling_has_a_size_by_itself(keras):
+    for name in ("MaxPooling2D", "AveragePooling2D"):
+        model = compose_config(["model=sequential", f"model.layers=[{name},Flatten]"]).model.build(MNIST)
+        assert model.layers[1].pool_size == (2, 2), name
 
 
 @pytest.mark.parametrize("model", ["cnn", "sequential"])

@@ -63,6 +63,7 @@ def test_every_field_reaches_keras(keras, name):
     assert {field: built[field] for field in fields} == fields
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_learns_the_digits(keras, name):
     overrides = ["dataset.validation_fraction=0.1", "training.epochs=8", "model.hidden_units=[64]", "tracking=off"]

@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from PIL import Image
 
 from trainyard import run_experiment
 from trainyard.compose import compose_config
-from trainyard.datasets import load_dataset
+from trainyard.datasets import Digits, load_dataset
 from trainyard.errors import ConfigError, DatasetError
+from trainyard.images import Dataset, DataSpec, Split
 
 
 def _arrays(shape=(6, 5, 3), train=12, test=6):
@@ -98,6 +100,14 @@ def test_a_header_that_claims_a_terabyte_is_not_believed(npz, tmp_path):
         archive.writestr("x_train.npy", header.getvalue() + b"1234")
     with pytest.raises(DatasetError, match=r"x_train\.npy: its header announces uint8 .* bytes, and 4 follow"):
         _load("npz", tmp_path / "birds.npz")
+
+
+def test_nothing_is_unpacked_so_that_no_name_climbs_out_of_an_archive(npz, tmp_path):
+    with zipfile.ZipFile(npz(), "a") as archive:
+        archive.writestr("../../climbed.npy", b"x")
+    before = set(tmp_path.parent.rglob("*"))
+    assert len(_load("npz", tmp_path / "birds.npz").train) == 12
+    assert set(tmp_path.parent.rglob("*")) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04 cut short"])
@@ -243,3 +253,48 @@ def test_pictures_with_16_bits_are_refused_and_transparent_ones_lie_on_white(pic
     Image.fromarray(np.full((4, 4), 60_000, np.uint16)).save(folder / "deep.png")
     with pytest.raises(DatasetError, match=r"deep\.png: expected 8 bits per pixel, got mode I;16"):
         _load("image_folder", pictures)
+
+
+def _spoilt(**changes):
+    """What a data set of somebody else's making may return: six 4x4 images of two classes, with changes."""
+    images = np.zeros((6, 4, 4), np.uint8)
+    arrays = {"images": images, "labels": np.arange(6, dtype=np.uint8) % 2, "shape": (4, 4), "pixel_max": 255} | changes
+    spec = DataSpec(image_shape=arrays["shape"], class_names=("a", "b"), pixel_max=arrays["pixel_max"])
+    good = Split(images, np.arange(6, dtype=np.uint8) % 2)
+    return Dataset(name="acme", spec=spec, train=Split(arrays["images"], arrays["labels"]), test=good, source="acme")
+
+
+def _one_nan():
+    images = np.zeros((6, 4, 4), np.float32)
+    images[3, 2, 1] = np.nan
+    return images
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "expected its load to return a trainyard Dataset, got NoneType"),
+        (_spoilt(images=_one_nan()), "train: images: expected whole numbers from 0 to 255, .*got float32"),
+        (_spoilt(images=np.full((6, 4, 4), 9, np.uint8), pixel_max=8), "train: images: .*got values from 9 to 9"),
+        (
+            _spoilt(labels=np.full(6, 2, np.uint8)),
+            "train: expected labels below 2, as there are that many class names, got 2",
+        ),
+        (_spoilt(labels=np.zeros(5, np.uint8)), r"of shape \(5, 4, 4\), as there are 5 labels .* got \(6, 4, 4\)"),
+        (_spoilt(shape=(4, 5)), r"of shape \(6, 4, 5\), .*the spec says \(4, 5\), got \(6, 4, 4\)"),
+    ],
+    ids=["nothing", "a NaN pixel", "a pixel above the largest", "a label without a name", "lengths", "another shape"],
+)
+def test_what_a_data_set_of_others_loads_is_checked(returned, message, monkeypatch):
+    monkeypatch.setattr(Digits, "load", lambda self, progress: returned)
+    with pytest.raises(DatasetError, match=f"dataset digits: .*{message}"):
+        load_dataset(compose_config([]).dataset, 0)
+
+
+def test_whole_numbers_of_any_type_become_bytes_and_one_channel_may_stay(monkeypatch):
+    loaded = _spoilt(images=np.full((6, 4, 4, 1), 7), labels=np.arange(6) % 2, shape=(4, 4, 1))
+    loaded = replace(loaded, test=loaded.train)
+    monkeypatch.setattr(Digits, "load", lambda self, progress: loaded)
+    dataset = load_dataset(compose_config([]).dataset, 0)
+    assert (dataset.train.images.dtype, dataset.train.labels.dtype) == (np.uint8, np.uint8)
+    assert np.array_equal(dataset.train.images, loaded.train.images)

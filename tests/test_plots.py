@@ -11,8 +11,9 @@ from trainyard import plots
 from trainyard.calibration import calibrate
 from trainyard.evaluation import score
 from trainyard.images import DataSpec
-from trainyard.plots import curves, probabilities, style, tiles
+from trainyard.plots import curves, probabilities, settings, style, sweep, tiles
 from trainyard.plots.probabilities import Judged
+from trainyard.sweep.ranking import rank
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 VERMILLION = (0xD5, 0x5E, 0x00)
@@ -150,13 +151,15 @@ def test_learning_curves_of_constant_metrics(tmp_path):
     ],
 )
 def test_epoch_ticks_are_whole_and_begin_at_one(last, ticks):
-    assert curves._epoch_ticks(last) == ticks
+    assert curves.epoch_ticks(last) == ticks
 
 
 def test_labels_of_touching_curves_are_moved_apart_and_keep_their_order():
-    moved = curves._keep_apart({"train": 0.50, "val": 0.49}, gap=0.1)
+    moved = curves.keep_apart({"train": 0.50, "val": 0.49}, gap=0.1)
     assert moved["train"] - moved["val"] == pytest.approx(0.1)
-    assert curves._keep_apart({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
+    assert curves.keep_apart({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
+    many = curves.keep_apart({"a": 0.50, "b": 0.51, "c": 0.9, "d": 0.52, "e": 0.66}, gap=0.1)
+    assert many == pytest.approx({"a": 0.3975, "b": 0.4975, "d": 0.5975, "e": 0.6975, "c": 0.9})
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -218,6 +221,7 @@ def test_many_mistakes_take_more_columns(tmp_path):
     assert 15 < height / style.DPI < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(28, 28), (32, 32, 3), (12, 30)])
 @pytest.mark.parametrize("names", [["cat", "dog"], AWKWARD_NAMES], ids=["2", "40 long"])
 @pytest.mark.parametrize("count", [1, 5, 30])
@@ -300,3 +304,127 @@ def test_the_calibration_is_drawn_whatever_bins_are_empty(tmp_path):
     certain = calibrate(np.ones(5, np.float32), np.ones(5, bool), 10)
     plots.draw_calibration(certain, tmp_path / "certain.png")
     assert read(tmp_path / "certain.png").size
+
+
+# ------------------------------------------------------------------------------------------------------------
+# A sweep
+
+
+def make_points(points, seeds, *, mean=0.9, std=0.01):
+    """Returns the objective under each seed by the label of a point."""
+    values = np.random.default_rng(points).normal(mean, std, (points, seeds))
+    return {f"a point with $n_{number}$ & <b>": row for number, row in enumerate(values.tolist())}
+
+
+@pytest.mark.parametrize("size", [(1, 1, 12), (1, 3, 1), (2, 1, 1), (7, 5, 12), (400, 1, 12)])
+@pytest.mark.parametrize("objective", ["accuracy/val", "loss/val", None])
+def test_the_curves_of_a_sweep(sweep_of, tmp_path, size, objective):
+    points, seeds, epochs = size
+    trials = sweep_of(make_points(points, seeds), objective=objective, epochs=epochs)
+    assert plots.draw_curves(rank(trials, objective).places, objective, tmp_path / "curves.png")
+    pixels = read(tmp_path / "curves.png", most_kib=150)
+    assert share_of(BLUE, pixels) > 0
+    assert (share_of(VERMILLION, pixels) > 0) == (points > 1)
+    grey = tuple(int(sweep.GREY[place : place + 2], 16) for place in (1, 3, 5))
+    assert points < 400 or share_of(grey, pixels) > 0
+
+
+def test_curves_end_where_not_all_seeds_went_on(sweep_of):
+    long, short = sweep_of({"a": [0.9, 0.8]}, epochs=6), sweep_of({"a": [0.9, 0.8]}, epochs=4)
+    (place,) = rank([long[0], short[1]], "accuracy/val").places
+    course = sweep._course(place, "accuracy/val")
+    assert course.mean == pytest.approx([1 - (0.9 * epoch / 6 + 0.8 * epoch / 4) / 2 for epoch in range(1, 5)])
+    assert course.low[-1] == pytest.approx(1 - 0.8)
+    assert course.high[-1] == pytest.approx(1 - 0.6)
+
+
+def test_no_curves_where_no_epoch_tells_of_the_objective(sweep_of, tmp_path):
+    ranking = rank(sweep_of({"a": [0.9]}), "accuracy/val")
+    assert not plots.draw_curves(ranking.places, "loss/val", tmp_path / "curves.png")
+    assert not plots.draw_curves([], "accuracy/val", tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_perfect_points_have_curves_too(sweep_of, tmp_path):
+    ranking = rank(sweep_of({"a": [1.0, 1.0], "b": [1.0, 1.0]}), "accuracy/val")
+    assert plots.draw_curves(ranking.places, "accuracy/val", tmp_path / "curves.png")
+    assert plots.draw_ranking(ranking, tmp_path / "ranking.png")
+    read(tmp_path / "curves.png")
+    read(tmp_path / "ranking.png")
+
+
+@pytest.mark.parametrize("size", [(2, 1), (3, 5), (60, 2)])
+@pytest.mark.parametrize("objective", ["accuracy/val", "loss/val"])
+def test_the_ranking_has_a_row_for_each_of_the_first_places(sweep_of, tmp_path, size, objective):
+    points, seeds = size
+    ranking = rank(sweep_of(make_points(points, seeds), objective=objective), objective)
+    assert plots.draw_ranking(ranking, tmp_path / "ranking.png")
+    pixels = read(tmp_path / "ranking.png", most_kib=100)
+    rows = min(points, 20) + (seeds > 1)
+    assert pixels.shape[0] / style.DPI == pytest.approx(0.27 * rows + 1.2, abs=0.2)
+
+
+def test_what_is_told_apart_from_the_best_is_not_filled(sweep_of, tmp_path):
+    clear = {"a": [0.950, 0.952, 0.954], "b": [0.900, 0.902, 0.905]}
+    for name, points in {"clear": clear, "tied": {**clear, "b": [0.900, 0.952, 0.955]}}.items():
+        plots.draw_ranking(rank(sweep_of(points), "accuracy/val"), tmp_path / f"{name}.png")
+    shares = [share_of(BLUE, read(tmp_path / f"{name}.png")) for name in ("tied", "clear")]
+    assert shares[0] > 1.5 * shares[1] > 0
+
+
+def test_nothing_is_ranked_without_an_objective_or_a_second_point(sweep_of, tmp_path):
+    assert not plots.draw_ranking(rank(sweep_of({"a": [0.9], "b": [0.8]}, objective=None), None), tmp_path / "x.png")
+    assert not plots.draw_ranking(rank(sweep_of({"a": [0.9]}), "accuracy/val"), tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_one_bad_point_does_not_press_the_others_together(sweep_of):
+    points = {"a": [0.98], "b": [0.978], "c": [0.975], "d": [0.11]}
+    low, high = sweep.value_range(rank(sweep_of(points), "accuracy/val").places, "accuracy/val")
+    assert 0.97 < low < 0.975
+    assert 0.98 < high <= 1
+
+
+def sweep_over(sweep_of, settings):
+    """Returns the ranking of a sweep over these settings, with two seeds."""
+    varied = {f"point {number}": setting for number, setting in enumerate(settings)}
+    values = make_points(len(settings), 2).values()
+    return rank(sweep_of(dict(zip(varied, values, strict=True)), varied=varied), "accuracy/val")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [{"lr": rate} for rate in (0.1, 0.01, 0.001)],
+        [{"lr": rate, "model": "mlp"} for rate in (0.1, 0.2)],
+        [{"lr": rate, "width": [width]} for rate in (0.1, 0.01, 0.001) for width in (64, 128)],
+        [{"width": [width], "lr": rate} for rate in (0.0, 0.5) for width in range(1, 30)],
+    ],
+    ids=["one", "one, and a constant", "two, one in a list", "many values"],
+)
+def test_numeric_settings_are_drawn(sweep_of, tmp_path, settings):
+    assert plots.draw_grid(sweep_over(sweep_of, settings), tmp_path / "grid.png")
+    read(tmp_path / "grid.png", most_kib=100)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [{"model": "mlp"}, {"model": "cnn"}],
+        [{"wide": True}, {"wide": False}],
+        [{"units": [64, 32]}, {"units": [64]}],
+        [{"lr": 0.1}, {"lr": 0.2, "width": 3}],
+        [{"lr": rate, "width": width} for rate, width in ((0.1, 1), (0.2, 2), (0.3, 3))],
+        [{"lr": a, "width": b, "epochs": c} for a in (1, 2) for b in (1, 2) for c in (1, 2)],
+        [{"lr": rate, "width": width} for rate in range(8) for width in range(8)],
+    ],
+    ids=["words", "yes or no", "lists", "not everywhere", "no lines", "three", "too many lines"],
+)
+def test_other_settings_are_not(sweep_of, tmp_path, settings):
+    assert not plots.draw_grid(sweep_over(sweep_of, settings), tmp_path / "grid.png")
+    assert not (tmp_path / "grid.png").exists()
+
+
+def test_the_setting_with_more_values_lies_along_the_axis(sweep_of):
+    points = [{"width": width, "lr": rate} for rate in (0.1, 0.01, 0.001) for width in (64, 128)]
+    assert settings._numeric_settings(sweep_over(sweep_of, points).places) == ["lr", "width"]

@@ -54,6 +54,7 @@ def _saved(keras, layers, name="model.keras"):
 # The model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", ["id", "folder", "model.keras", "model.h5"])
 def test_every_way_to_name_a_model_predicts_as_the_run_did(trained, reference):
     named = {"id": trained.run_id, "folder": trained.folder}
@@ -65,6 +66,7 @@ def test_every_way_to_name_a_model_predicts_as_the_run_did(trained, reference):
         assert np.allclose(probabilities.max(axis=1), before["probability"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_is_gone_is_downloaded_from_the_store_once(keras, tiny):
     result = run_experiment(tiny("training.epochs=1", "tracking.model=false"))
     expected = load_predictor(result.folder).predict(result.dataset.test.images)
@@ -111,6 +113,19 @@ def test_what_is_no_model_and_what_is_damaged_is_told(trained, name):
     Path(name).write_bytes((trained.folder / name).read_bytes()[:5000])
     with pytest.raises(ModelError, match=rf"MODEL: .*{name} can't be loaded as a Keras model"):
         load_predictor(name)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_a_model_with_one_flipped_bit_is_refused(trained, name):
+    """Keras itself loads such an .h5 without a word."""
+    folder = Path(shutil.copytree(trained.folder, "copy"))
+    content = bytearray((folder / name).read_bytes())
+    content[-2000] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"MODEL: .*{name} can't be trusted: it was changed since it was saved"):
+        load_predictor(folder / name)
+    checked = subprocess.run(["sha256sum", "-c", "checksums.txt"], cwd=folder, capture_output=True, check=False)
+    assert checked.stdout.decode().count("OK") == 1
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])

@@ -13,6 +13,7 @@ import pytest
 
 from trainyard import ConfigError, DatasetError, provenance, run_experiment
 from trainyard.checkpoint import CHECKPOINTS, checkpoint_files
+from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.train import check_arguments, repeat_interrupted
 from trainyard.compose import compose_config, config_differences
 from trainyard.progress import Progress
@@ -92,6 +93,7 @@ def test_a_chain_of_interruptions_can_be_resumed(keras, interrupted):
     assert len(run_experiment(config).training.history) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -214,7 +216,7 @@ def test_resume_alone_repeats_the_command(interrupted):
     assert repeat_interrupted([f"resume={folder}"]) == [*OVERRIDES, "tracking=off", f"resume='{folder}'"]
     again = repeat_interrupted(["training.threads=1", f"resume={folder}", "tracking=local"])
     assert again == ["training.threads=1", "tracking=local", *OVERRIDES, f"resume='{folder}'"]
-    check_arguments(again)
+    check_arguments(parse_arguments(again))
     assert repeat_interrupted(["model=mlp"]) == ["model=mlp"]
     with pytest.raises(ConfigError, match="resume: goes on with one run, and --multirun has several"):
         repeat_interrupted(["-m", f"resume={folder}", "seed=1,2"])

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +72,7 @@ def test_without_tracking_the_folder_holds_everything(tiny, keras):
     assert result.run_id is None
     assert not Path("mlflow.db").exists()
     assert {path.name for path in result.folder.iterdir()} == {
-        "classification_report.txt", "config.yaml", "confusion_matrix.png", "environment", "evaluation",
+        ".tracking.jsonl", ".tracking.lock", "checksums.txt", "classification_report.txt", "config.yaml", "confusion_matrix.png", "environment", "evaluation",
         "learning_curves.png", "model.h5", "model.keras", "model_summary.txt", "predictions.png", "preprocessing.json",
         "report.html",
     }  # fmt: skip
@@ -124,6 +127,36 @@ def test_the_status_is_honest(client, tiny, error, status):
     assert "Traceback" in error_file.read_text()
 
 
+class Swallowing(Progress):
+    """A library that a signal comes into in the second epoch: it makes nothing of it, or an error of its own."""
+
+    def __init__(self, error: Exception | None):
+        self.error, self.epochs = error, 0
+
+    def epoch(self, epoch, epochs, metrics):
+        self.epochs = epoch
+        if epoch == 2:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.05)
+            except KeyboardInterrupt:
+                if self.error:
+                    raise self.error from None
+
+
+@pytest.mark.parametrize("error", [None, ImportError("initialization failed")], ids=["nothing", "an error"])
+def test_a_signal_ends_the_run_whatever_a_library_makes_of_it(client, tiny, error):
+    library = Swallowing(error)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tiny("training.epochs=5"), progress=library)
+    run = _only_run(client)
+    assert (run.info.status, run.data.tags["error"]) == ("KILLED", "KeyboardInterrupt: ")
+    assert library.epochs == 2
+    (error_file,) = Path("outputs/tiny").glob("*/error.txt")
+    assert ("initialization failed" in error_file.read_text()) == bool(error)
+
+
+@pytest.mark.slow
 def test_a_run_is_known_by_commit_and_changes(client, tiny):
     _git("init", "-q", "-b", "trunk")
     Path(".gitignore").write_text("/outputs\n/mlartifacts\nmlflow.db*\n")
@@ -144,6 +177,7 @@ def test_a_run_is_known_by_commit_and_changes(client, tiny):
     assert "# untracked: more.py" in diff
 
 
+@pytest.mark.slow
 def test_the_same_config_gives_the_same_weights_and_another_seed_others(client, tiny):
     tags = [client.get_run(run_experiment(tiny(f"seed={seed}")).run_id).data.tags for seed in (1, 1, 2)]
     assert tags[0]["weights_digest"] == tags[1]["weights_digest"] != tags[2]["weights_digest"]
@@ -155,6 +189,16 @@ def test_an_unreachable_server_is_told_before_anything_is_trained(tiny, monkeypa
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"the tracking store http://127.0.0.1:9 can't be used"):
         run_experiment(tiny("tracking.uri=http://127.0.0.1:9"))
+
+
+def test_a_silent_server_is_told_before_anything_is_trained(tiny):
+    """Something listens, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(TrackingError, match=rf"the tracking store {uri} can't be used: .*[Tt]imed out"):
+            run_experiment(tiny(f"tracking.uri={uri}"))
+    assert time.monotonic() - started < 60  # MLflow alone waits for four minutes
 
 
 def test_a_password_in_the_environment_is_shown_nowhere(tiny, monkeypatch):
@@ -189,8 +233,8 @@ def test_when_the_store_fails_in_the_middle_the_folder_holds_everything(tiny, ke
     assert json.loads((folder / "evaluation" / "metrics.json").read_text())["accuracy/test"] > 0
 
 
-def test_a_run_that_lost_a_call_to_the_store_is_failed_not_running(client, tiny, monkeypatch):
-    """The store refuses one call and works again: the run is not left RUNNING for ever."""
+def test_a_run_that_lost_a_call_to_the_store_makes_up_for_it(client, tiny, monkeypatch):
+    """The store refuses one call and works again."""
     from mlflow import MlflowClient
 
     log_inputs = MlflowClient.log_inputs
@@ -200,7 +244,21 @@ def test_a_run_that_lost_a_call_to_the_store_is_failed_not_running(client, tiny,
         raise OSError("database is locked")
 
     monkeypatch.setattr(MlflowClient, "log_inputs", locked)
-    with pytest.raises(TrackingError, match="Nothing is lost"):
+    run_experiment(tiny())
+    run = _only_run(client)
+    assert run.info.status == "FINISHED"
+    assert "error" not in run.data.tags
+    assert {entry.tags[0].value for entry in run.inputs.dataset_inputs} == {"train", "test"}
+
+
+def test_a_run_that_keeps_losing_calls_is_failed_not_running(client, tiny, monkeypatch):
+    from mlflow import MlflowClient
+
+    def locked(self, *arguments, **named):
+        raise OSError("database is locked")
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", locked)
+    with pytest.raises(TrackingError, match="database is locked.* Nothing is lost"):
         run_experiment(tiny())
     run = _only_run(client)
     assert run.info.status == "FAILED"
@@ -222,6 +280,7 @@ def test_a_folder_that_cannot_be_made_is_told(tiny):
         run_experiment(tiny())
 
 
+@pytest.mark.slow
 def test_without_tracking_mlflow_is_not_imported():
     program = (
         "import sys; from trainyard import compose_config, run_experiment\n"
@@ -238,6 +297,7 @@ def test_a_deleted_experiment_is_told(client, tiny):
         run_experiment(tiny())
 
 
+@pytest.mark.slow
 def test_runs_of_one_process_follow_the_folder_they_are_started_in(tiny, keras, monkeypatch):
     for name in ("one", "two"):
         Path(name).mkdir()
@@ -259,6 +319,20 @@ def test_mlflow_of_the_caller_is_left_alone(tiny, keras, monkeypatch):
             assert os.environ["MLFLOW_RUN_ID"] == "0" * 32
     finally:
         mlflow.set_tracking_uri(None)
+
+
+def test_a_batch_larger_than_the_data_is_warned_of(tiny, keras):
+    class Listening(Progress):
+        def __init__(self):
+            self.details = []
+
+        def detail(self, text):
+            self.details.append(text)
+
+    progress = Listening()
+    run_experiment(tiny("training.batch_size=301", "tracking=off"), progress=progress)
+    warning = "warning: training.batch_size=301 is more than the 300 training images: each epoch is one step"
+    assert warning in progress.details
 
 
 def test_models_load_back_with_the_same_predictions(tiny, keras):

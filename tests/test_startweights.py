@@ -18,6 +18,7 @@ def trained(keras, tiny):
     return run_experiment(tiny("training.epochs=1"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", ["id", "folder", "model.keras", "model.h5"])
 def test_a_training_starts_from_the_weights_of_another(trained, tiny, reference):
     named = {"id": trained.run_id, "folder": os.path.relpath(trained.folder)}
@@ -32,6 +33,7 @@ def test_a_training_starts_from_the_weights_of_another(trained, tiny, reference)
     assert hash_config(config) != hash_config(tiny("training.epochs=1", "optimizer.learning_rate=1e-12"))
 
 
+@pytest.mark.slow
 def test_another_architecture_is_refused_with_the_weight(trained, tiny):
     start = f"training.start_from='{trained.folder}'"
     with pytest.raises(

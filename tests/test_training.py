@@ -120,6 +120,21 @@ def test_a_diverging_training_is_stopped_and_told(keras, tiny, activation):
         _train(config)
 
 
+@pytest.mark.parametrize("how", ["training.xla=on", "training.xla=off", "training.engine=fit"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_one_pixel_that_is_nan_stops_the_run(keras, tiny, monkeypatch, activation, how):
+    """Pixels are bytes, so one that is NaN can come of the scaling alone: here, of the only 99 there is."""
+    config = tiny("training.epochs=3", f"model.activation={activation}", how)
+    runtime.configure_tensorflow(0, None)
+    dataset = load_dataset(config.dataset, 0)
+    dataset.train.images[7, 3, 3] = 99
+    table = dataset.spec.scale_table()
+    table[99] = np.nan
+    monkeypatch.setattr(DataSpec, "scale_table", lambda spec: table)
+    with pytest.raises(TrainingError, match="training broke down in epoch 1: "):
+        train(config.model.build(dataset.spec), dataset, config, Progress(), lambda epoch, metrics: None)
+
+
 def test_broken_weights_are_found_under_a_finite_loss(keras, tiny):
     class Poison(Progress):
         def step(self, epoch, epochs, step, steps):

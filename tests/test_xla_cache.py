@@ -88,6 +88,7 @@ def test_a_folder_that_cannot_be_made_is_done_without(fresh, monkeypatch, tmp_pa
     assert os.environ["TF_XLA_FLAGS"] == ""
 
 
+@pytest.mark.slow
 def test_a_second_process_takes_what_the_first_compiled_and_a_poisoned_cache_does_no_harm():
     def run() -> tuple[str, float]:
         done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)

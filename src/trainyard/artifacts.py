@@ -22,13 +22,14 @@ from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
 from trainyard.profiling import read_profile
 from trainyard.schema import RunConfig
-from trainyard.wholefiles import whole_file
+from trainyard.wholefiles import whole_file, write_checksums
 
 if TYPE_CHECKING:
     import keras
 
     from trainyard.images import DataSpec
 
+SERVABLE = ".servable.keras"
 PER_CLASS_TABLE = "evaluation/per_class.json"
 
 
@@ -89,19 +90,22 @@ def summarise(model: keras.Model) -> str:
 
 
 def save_models(folder: Path, model: keras.Model) -> None:
-    """Saves model.keras, whole, and model.h5.
+    """Saves model.keras and model.h5, each whole, and checksums.txt, by which damage to them is found.
 
     ``.keras`` comes first: saving ``.h5`` drops the optimizer from the model's compiled state.
     """
-    for name in ("model.keras", "model.h5"):
+    names = ("model.keras", "model.h5")
+    for name in names:
         with whole_file(folder / name) as partial:
             model.save(partial)
+    write_checksums(folder, names)
 
 
 def save_servable(folder: Path, model: keras.Model, spec: DataSpec) -> Path:
     """Saves the model that takes raw pixels, in a hidden file: it is on its way into the store, and moved there."""
-    file = folder / ".servable.keras"
-    with_raw_pixels(model, spec).save(file)
+    file = folder / SERVABLE
+    with whole_file(file) as partial:
+        with_raw_pixels(model, spec).save(partial)
     return file
 
 

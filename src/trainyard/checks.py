@@ -9,16 +9,24 @@ Before it: schema, registry. After it: compose, which checks what it composed, a
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from trainyard.errors import ConfigError
 from trainyard.fields import Rule, rule_of
 from trainyard.registry import did_you_mean, registered_metrics, unknown
 from trainyard.schema import ComponentConfig, RunConfig
+
+_LARGEST = 2**63 - 1
+"""What the libraries beneath can hold."""
+_WEIGHT_BYTES = 4
+"""Of one parameter; it is kept in single precision in half precision training too."""
 
 
 def validate(config: RunConfig) -> None:
@@ -32,14 +40,44 @@ def validate(config: RunConfig) -> None:
     """
     if not isinstance(config, RunConfig):
         raise ConfigError(f"expected a RunConfig, from compose_config or load_config, got {config!r}")
-    problems = list(_section_problems(config, ""))
+    problems = list(section_problems(config, ""))
     if not problems:  # a contradiction between sections means something only where each section is sound
         problems = [f"{path}: {message}" for path, message in config.problems()]
         known = registered_metrics()
         strangers = [name for name in config.evaluation.metrics if name not in known]
         problems += [unknown("evaluation.metrics", "unknown metric", name, known) for name in strangers]
+    if not problems and (shape := config.dataset.known_shape):
+        problems = [f"model: {told}" for told in size_problems(config.model.count_parameters(*shape))]
     if problems:
         raise ConfigError(*problems)
+
+
+def size_problems(parameters: int | None) -> Iterator[str]:
+    """Yields a problem if a model's weights alone are more than the memory of this machine."""
+    held, weights = _memory_bytes(), _WEIGHT_BYTES * (parameters or 0)
+    if weights > held:
+        yield (
+            f"expected weights that fit into this machine's memory of {held // 10**9:,} GB, got {parameters:,} "
+            f"parameters, which take {weights // 10**9:,} GB before anything is trained. Make the layers smaller"
+        )
+
+
+@functools.cache
+def _memory_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def require_data(config: RunConfig) -> None:
+    """Checks that the place of the data is there, where the config names one.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    path = getattr(config.dataset, "path", None)
+    if path and not Path(path).expanduser().exists():
+        raise ConfigError(f"dataset.path: expected {path} to be there, and there is no such file or folder")
 
 
 def describe_type(kind: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 - any annotation
@@ -61,6 +99,7 @@ _TYPE_WORDS = {
     str: "text",
     bool: "true or false",
     dict[str, str]: "a mapping of text to text",
+    dict[str, Any]: "a mapping of paths to values",
 }
 
 
@@ -71,8 +110,9 @@ def _describe(kind: Any, elements: str) -> str:  # noqa: ANN401 - any annotation
     return _TYPE_WORDS.get(kind, "a section with fields of its own")
 
 
-def _section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
-    hints = typing.get_type_hints(type(section))
+def section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
+    """Yields what is wrong with a section, each problem with its path; contradictions between sections apart."""
+    hints = _hints(type(section))  # type: ignore[arg-type]  # a class is hashable
     found_any = False
     for spec in dataclasses.fields(section):
         dotted = f"{path}.{spec.name}" if path else spec.name
@@ -89,31 +129,45 @@ def _section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401
             yield from (f"{path}.{name}: {message}" for name, message in section.problems())
 
 
+@functools.cache
+def _hints(section: type) -> dict[str, Any]:
+    """Returns the types of a section's fields; a sweep asks for them ten thousand times."""
+    return typing.get_type_hints(section)
+
+
 def _field_problems(value: Any, kind: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if isinstance(value, kind):
-            yield from _section_problems(value, path)
+            yield from section_problems(value, path)
         else:
             yield f"{path}: expected {kind.__name__}, got {value!r}"
         return
     if value is None and is_optional(kind):
         return
-    expected = f"{path}: expected {describe_type(kind, rule)}, got {value!r}"
+
+    def expected() -> str:
+        return f"{path}: expected {describe_type(kind, rule)}, got {value!r}"
+
     if not any(_matches(value, option) for option in alternatives(kind, rule)):
-        yield expected
+        yield expected()
         return
     if rule.nonempty and not value:
-        yield f"{expected}: it must not be empty"
+        yield f"{expected()}: it must not be empty"
+    yield from itertools.islice(_item_problems(value, rule, path, expected), 1)
+
+
+def _item_problems(value: Any, rule: Rule, path: str, expected: Callable[[], str]) -> Iterator[str]:  # noqa: ANN401
+    """Yields a problem for each element of a list, or for a value alone, that its rule does not admit."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, float) and not math.isfinite(item):
             yield f"{path}: expected a finite number, got {value!r}"
+        elif isinstance(item, int) and abs(item) > _LARGEST:
+            yield f"{path}: expected a number below {_LARGEST:,}, got one of {len(str(abs(item)))} digits"
         elif isinstance(item, (int, float)) and not isinstance(item, bool) and not rule.admits(item):
-            yield expected
+            yield expected()
         elif rule.choices and isinstance(item, str) and item not in rule.choices:
-            yield f"{expected}.{did_you_mean(item, rule.choices)}"
-        else:
-            continue
-        break
+            reason = rule.refuses.get(item)
+            yield f"{expected()}. {reason}" if reason else f"{expected()}.{did_you_mean(item, rule.choices)}"
 
 
 def alternatives(kind: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation

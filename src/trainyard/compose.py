@@ -15,7 +15,7 @@ import json
 import secrets
 import threading
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,13 @@ def to_run_config(tree: DictConfig) -> RunConfig:
     Raises:
         ConfigError: With a line per mistake.
     """
+    config = read_tree(tree)
+    validate(config)
+    return config
+
+
+def read_tree(tree: DictConfig) -> RunConfig:
+    """Turns a composed tree into a RunConfig that is yet to be validated; see `to_run_config`."""
     if OmegaConf.get_type(tree) is not RunConfig:
         raise ConfigError(
             "the primary config does not extend Trainyard's schema. Begin its defaults list with base_run"
@@ -177,7 +184,6 @@ def to_run_config(tree: DictConfig) -> RunConfig:
         config = OmegaConf.to_object(tree)
     if not isinstance(config, RunConfig):
         raise ConfigError(f"expected a RunConfig, got {type(config).__name__}")
-    validate(config)
     return config
 
 
@@ -226,14 +232,27 @@ def load_config(path: Path | str) -> RunConfig:
         raise ConfigError(f"{path}: expected a resolved config, as YAML; it can't be read: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected a resolved config, got {type(tree).__name__}")
+    return to_run_config(from_tree(tree, str(path)))
+
+
+def from_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
+    """Returns what `to_tree` returned as the tree of a composed config.
+
+    Args:
+        tree: Plain dicts, lists and scalars.
+        source: Where they are from, for messages.
+
+    Raises:
+        ConfigError: If a component is not named, or unknown, or a value is not of its field's type.
+    """
     with in_our_words():
         node = OmegaConf.structured(RunConfig)
         for group in COMPONENT_GROUPS:
             section = tree.get(group)
             if not isinstance(section, dict) or "name" not in section:
-                raise ConfigError(f"{path}: {group}.name: expected the name of a component, got {section!r}")
+                raise ConfigError(f"{source}: {group}.name: expected the name of a component, got {section!r}")
             node[group] = look_up(group, section["name"])()
-        return to_run_config(typing.cast("DictConfig", OmegaConf.merge(node, OmegaConf.create(_literal(tree)))))
+        return typing.cast("DictConfig", OmegaConf.merge(node, OmegaConf.create(literal(tree))))
 
 
 def hash_config(config: RunConfig) -> str:
@@ -283,10 +302,10 @@ def _identity(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dat
     }
 
 
-def _literal(node: Any) -> Any:  # noqa: ANN401 - any part of a config
+def literal(node: Any) -> Any:  # noqa: ANN401 - any part of a config
     """Returns a tree in which no text is an interpolation: a resolved config says what it says."""
-    if isinstance(node, dict):
-        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, Mapping):
+        return {key: literal(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_literal(value) for value in node]
+        return [literal(value) for value in node]
     return node.replace("${", "\\${") if isinstance(node, str) else node

@@ -5,6 +5,8 @@ Before it: everything that a run is made of. After it: run, which logs them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard import artifacts, provenance
 from trainyard.compose import flatten_config, hash_config
 from trainyard.images import Dataset
-from trainyard.outcome import Outcome
+from trainyard.outcome import Outcome, RunResult
 from trainyard.report import ReportPage
 from trainyard.resume import FOLDER_TAG
 from trainyard.schema import RunConfig
@@ -23,22 +25,43 @@ if TYPE_CHECKING:
     import keras
 
 
-def tags_at_start(config: RunConfig, folder: Path, git: provenance.GitState | None) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class TrialOf:
+    """What a run that is a trial says of its sweep.
+
+    Attributes:
+        sweep_id: The sweep's name.
+        parent_run_id: MLflow's id of the sweep's own run; None where nothing is tracked.
+        number: The trial's number in the sweep's plan.
+        name: What distinguishes it from the others, the name of its run.
+        keep: Called with what the run came to, when all is logged and before it is FINISHED.
+    """
+
+    sweep_id: str
+    parent_run_id: str | None
+    number: int
+    name: str
+    keep: Callable[[RunResult], None]
+
+    def tags(self) -> dict[str, str]:
+        """Returns the tags that make a run a trial."""
+        parent = {"mlflow.parentRunId": self.parent_run_id} if self.parent_run_id else {}
+        return {"trainyard.role": "trial", "trainyard.trial": f"{self.number}", "sweep_id": self.sweep_id, **parent}
+
+
+def tags_at_start(
+    config: RunConfig, folder: Path, git: provenance.GitState | None, trial: TrialOf | None
+) -> dict[str, str]:
     """Returns the tags that are known before anything was done."""
     tags = {
         **config.tracking.tags,
+        **origin_tags(git),
         "trainyard.role": "run",
-        "trainyard.version": version("trainyard"),
         "config_hash": hash_config(config),
         "seed": str(config.seed),
         "determinism": config.training.determinism,
         FOLDER_TAG: str(folder),
-        "command": provenance.command_line(),
-        "mlflow.user": provenance.user_name(),
-        "mlflow.source.name": "trainyard",
-        "mlflow.source.type": "LOCAL",
         "mlflow.note.content": config.notes,
-        **provenance.describe_process(),
     }
     if config.resume:
         tags["resumed_from"] = config.resume
@@ -46,13 +69,27 @@ def tags_at_start(config: RunConfig, folder: Path, git: provenance.GitState | No
         tags["started_from"] = config.training.start_from
     if config.sweep.name:
         tags["sweep_id"] = config.sweep.name
-    if git:
-        tags |= {
-            "mlflow.source.git.commit": git.commit,
-            "mlflow.source.git.branch": git.branch,
-            "git.dirty": str(git.dirty).lower(),
-        }
+    if trial:
+        tags |= trial.tags()
     return tags
+
+
+def origin_tags(git: provenance.GitState | None) -> dict[str, str]:
+    """Returns the tags that tell where a run, or a sweep, comes from: the command, the process, the code."""
+    of_code = {
+        "mlflow.source.git.commit": git.commit,
+        "mlflow.source.git.branch": git.branch,
+        "git.dirty": str(git.dirty).lower(),
+    } if git else {}  # fmt: skip
+    return {
+        "trainyard.version": version("trainyard"),
+        "command": provenance.command_line(),
+        "mlflow.user": provenance.user_name(),
+        "mlflow.source.name": "trainyard",
+        "mlflow.source.type": "LOCAL",
+        **provenance.describe_process(),
+        **of_code,
+    }
 
 
 def tags_of_start(config: RunConfig, seed: int, machine: dict[str, Any]) -> dict[str, str]:
@@ -138,6 +175,14 @@ def describe_data(dataset: Dataset) -> str:
         f"{dataset.name}: {len(dataset.train):,} images to train{validation}, {len(dataset.test):,} to test, "
         f"from {dataset.source}"
     )
+
+
+def batch_warning(dataset: Dataset, config: RunConfig) -> str | None:
+    """Returns a warning where a batch is larger than the data."""
+    size, images = config.training.batch_size, len(dataset.train)
+    if size <= images:
+        return None
+    return f"warning: training.batch_size={size} is more than the {images} training images: each epoch is one step"
 
 
 def report_page(

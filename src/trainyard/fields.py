@@ -7,6 +7,7 @@ values against rules.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,8 @@ class Rule:
     lt: float | None = None
     le: float | None = None
     choices: tuple[str, ...] = ()
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    """What one might expect among the choices, each with the reason why it is not."""
     accepts: tuple[Any, ...] = ()
     """The types of a field annotated `Any`, because OmegaConf has no union of a scalar and a list."""
     holds: str = ""
@@ -50,8 +53,8 @@ def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - stands for a fi
 
     Args:
         default: The value when the config is silent. A list or dict is copied for each config.
-        **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `accepts`, `holds`, `nonempty`,
-            `identity`.
+        **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `refuses`, `accepts`, `holds`,
+            `nonempty`, `identity`.
 
     Returns:
         A `dataclasses.field`.

@@ -1,6 +1,6 @@
 """Signals that ask a process to stop, made into exceptions so that what is open gets closed.
 
-Before it: errors. After it: run and the command line.
+Before it: errors. After it: tracker, run and the command line.
 """
 
 from __future__ import annotations
@@ -32,24 +32,60 @@ def signals_raise() -> Iterator[None]:
     stop = _Stop()
     heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, stop) for number in heard}
+    _Stop.blocks.append(stop)
     try:
-        yield
+        with stop_wins():
+            yield
     finally:
-        if not (stop.was_called and any(isinstance(handler, _Stop) for handler in before.values())):
+        _Stop.blocks.remove(stop)
+        if not (stop.number and any(isinstance(handler, _Stop) for handler in before.values())):
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def stop_wins() -> Iterator[None]:
+    """Ends the block with the stop that a signal asked for, whatever error a library has made of it.
+
+    A C extension whose initialisation it comes into says that it can't be imported, for one.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            raise_if_stopped()
+        except KeyboardInterrupt as stop:
+            raise stop from error
+        raise
+
+
+def raise_if_stopped() -> None:
+    """Raises the stop that a signal asked for and that somebody has swallowed: what `__del__` raises goes nowhere.
+
+    Raises:
+        KeyboardInterrupt: If a signal came since the outermost `signals_raise` began.
+    """
+    for stop in _Stop.blocks:
+        stop.raise_if_heard()
 
 
 class _Stop:
     """A handler that ends a block at the first signal."""
 
+    blocks: list[_Stop] = []  # noqa: RUF012 - of the process, as its signals are
+    """The blocks that are being run, the outermost first."""
+
     def __init__(self) -> None:
-        self.was_called = False
+        self.number: int | None = None
 
     def __call__(self, number: int, _frame: object) -> None:
-        self.was_called = True
+        self.number = number
         ignore_signals()
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        self.raise_if_heard()
+
+    def raise_if_heard(self) -> None:
+        if self.number is not None:
+            raise KeyboardInterrupt if self.number == signal.SIGINT else Terminated(self.number)
 
 
 def ignore_signals() -> None:

@@ -13,6 +13,7 @@ from trainyard import preprocessing
 from trainyard.errors import ConfigError, ModelError, in_one_line
 from trainyard.resume import FolderElsewhereError, find_folder
 from trainyard.tracking import download_files
+from trainyard.wholefiles import checksum_problem
 
 if TYPE_CHECKING:
     import keras
@@ -90,6 +91,8 @@ def load_model(file: Path, setting: str) -> keras.Model:
     """
     import keras
 
+    if problem := checksum_problem(file):
+        raise ModelError(f"{setting}: {file} can't be trusted: {problem}")
     try:
         return keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:

@@ -5,9 +5,9 @@ Before it: images, training, evaluation. After it: artifacts and facts, which wr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from trainyard.bestmodel import BestModel
 from trainyard.evaluation import EvalResult
@@ -63,3 +63,8 @@ class RunResult(Outcome):
     tracking_uri: str | None
     timings: dict[str, float]
     findings: str
+
+    @classmethod
+    def of(cls, outcome: Outcome, **place: Any) -> Self:  # noqa: ANN401 - its own fields
+        """Returns an outcome with where it was put."""
+        return cls(**{spec.name: getattr(outcome, spec.name) for spec in fields(outcome)}, **place)

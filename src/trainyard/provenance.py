@@ -50,7 +50,8 @@ _GIT_SECONDS = 10
 _CLOCK_SECONDS = 10
 """By how much the start of a process may seem to move when the clock is set; numbers are not reused that soon."""
 _OUR_OWN = tuple(
-    f":(exclude,top,glob)**/{name}" for name in ("outputs/**", "multirun/**", "mlartifacts/**", "mlflow.db*")
+    f":(exclude,top,glob)**/{name}"
+    for name in ("outputs/**", "multirun/**", "sweeps/**", "mlartifacts/**", "mlflow.db*")
 )
 """What runs write, wherever they are started, does not make a checkout dirty."""
 _LARGEST_DIFF = 5_000_000

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import operator
 import textwrap
 import typing
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class VariationDoc:
         name: What it is chosen by.
         purpose: The first paragraph of its comment.
         component: The component that it varies; None where it is not one that a component stands behind.
-        values: What it says, by dotted path.
+        values: What it says, by dotted path from the root of the config.
     """
 
     name: str
@@ -210,8 +211,8 @@ def _plain(text: str) -> str:
 
 def _chosen(group: str) -> str | None:
     """Returns what the primary config chooses in a group; None where it is no group."""
-    tree, _ = _read_yaml(f"{PRIMARY}.yaml")
-    chosen = [entry[group] for entry in _defaults(tree) if isinstance(entry, dict) and group in entry]
+    entries = _defaults(_read_yaml(f"{PRIMARY}.yaml").tree)
+    chosen = [entry[group] for entry in entries if isinstance(entry, dict) and entry.get(group)]
     return str(chosen[0]) if chosen else None
 
 
@@ -220,17 +221,19 @@ def _variations(group: str) -> tuple[VariationDoc, ...]:
     registered = components(group)
     found = []
     for name in choices(group) if group else []:
-        tree, comment = _read_yaml(f"{group}/{name}.yaml")
-        values = flatten_tree({key: value for key, value in tree.items() if key != "defaults"})
+        file = _read_yaml(f"{group}/{name}.yaml")
+        values = flatten_tree(
+            {key: value for key, value in file.tree.items() if key != "defaults"}, file.package(group)
+        )
         if name not in registered or values:
-            found.append(VariationDoc(name, comment, _component_behind(group, name), values))
+            found.append(VariationDoc(name, file.comment, _component_behind(group, name), values))
     return tuple(found)
 
 
 def _component_behind(group: str, name: str, seen: tuple[str, ...] = ()) -> str | None:
     """Returns the component that a choice of a group ends at, by the first of each defaults list."""
-    tree, _ = _read_yaml(f"{group}/{name}.yaml")
-    extended = [entry for entry in _defaults(tree) if isinstance(entry, str) and entry != "_self_"]
+    entries = _defaults(_read_yaml(f"{group}/{name}.yaml").tree)
+    extended = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
     if name in components(group) and not extended:
         return name
     if not extended or name in seen:
@@ -245,11 +248,24 @@ def _defaults(tree: dict[str, Any]) -> list[Any]:
     return entries if isinstance(entries, list) else []
 
 
-def _read_yaml(name: str) -> tuple[dict[str, Any], str]:
-    """Returns what the first file of that name says, and the first paragraph of its comment; of none, nothing."""
+@dataclass(frozen=True, slots=True)
+class _YamlFile:
+    """A YAML file of a group: what it says, the first paragraph of its comment, all its lines of comment."""
+
+    tree: dict[str, Any]
+    comment: str
+    remarks: tuple[str, ...] = ()
+
+    def package(self, group: str) -> str:
+        """Returns what is put before its paths: nothing where it speaks of the whole config, else its group's."""
+        return "" if "@package _global_" in self.remarks else f"{group}."
+
+
+def _read_yaml(name: str) -> _YamlFile:
+    """Returns the first file of that name; of none, an empty one."""
     path = next((folder / name for folder in conf_folders() if (folder / name).is_file()), None)
     if path is None:
-        return {}, ""
+        return _YamlFile({}, "")
     try:
         text = path.read_text(encoding="utf-8")
         tree = yaml.safe_load(text) or {}
@@ -257,11 +273,9 @@ def _read_yaml(name: str) -> tuple[dict[str, Any], str]:
         raise ConfigError(f"{path}: expected YAML; it can't be read: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected a mapping of fields to values, got {type(tree).__name__}")
-    paragraph: list[str] = []
-    for line in text.splitlines():
-        words = line.removeprefix("#").strip()
-        if not line.startswith("#") or (paragraph and not words):
-            break
-        if words and not words.startswith(("@package", "yaml-language-server:")):
-            paragraph.append(words)
-    return tree, " ".join(paragraph)
+    remarks = [
+        line.removeprefix("#").strip() for line in itertools.takewhile(lambda line: line[:1] == "#", text.splitlines())
+    ]
+    prose = (words for words in remarks if not words.startswith(("@package", "yaml-language-server:")))
+    paragraph = itertools.takewhile(bool, itertools.dropwhile(operator.not_, prose))
+    return _YamlFile(tree, " ".join(paragraph), tuple(remarks))

@@ -125,7 +125,7 @@ def _variations(section: SectionDoc) -> Iterator[str]:
     """Says which YAML files may be chosen too, and what they set."""
     rows = []
     for variation in section.variations:
-        values = [f"{section.path}.{path}={_value(value)}" for path, value in variation.values.items()]
+        values = [f"{path}={_value(value)}" for path, value in variation.values.items()]
         what = f"`{section.path}={variation.component}`" if variation.component else ""
         settings = ", ".join(filter(None, [what, _code(values)])) or "the defaults"
         rows.append([f"`{variation.name}`", variation.purpose, settings])

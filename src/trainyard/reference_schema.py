@@ -60,6 +60,10 @@ _ARGUMENTS: dict[Kind, Schema] = {
 """What `Kind.admits` answers, as schemas; a kind of `choices` is told by those."""
 
 
+_AS_RECIPES = (RECIPES, "sweep")
+"""The folders whose files speak of the whole config."""
+
+
 def build_schema(config: SectionDoc, target: str = RECIPE) -> Schema:
     """Returns a JSON Schema, draft 2020-12.
 
@@ -71,7 +75,7 @@ def build_schema(config: SectionDoc, target: str = RECIPE) -> Schema:
         ConfigError: If it is none of these.
     """
     groups = {section.path: section for section in config.sections if section.chosen}
-    target = RECIPE if target == RECIPES else target
+    target = RECIPE if target in _AS_RECIPES else target
     if target not in targets(config):
         raise ConfigError(unknown("--for", "unknown kind of file", target, targets(config)))
     writer = _Writer(literal=target == RESOLVED, file_of=target if target in groups else "")
@@ -151,7 +155,7 @@ class _Writer:
                 schema |= {"minItems": 1} if rule.nonempty else {}
             elif arguments:  # a mapping
                 schema["type"].append("object")
-                schema["additionalProperties"] = self.value([arguments[1]], Rule())
+                schema["additionalProperties"] = self.element(arguments[1], Rule())
             else:
                 schema["type"].append(_TYPES[kind])
                 schema |= {"minLength": 1} if rule.nonempty and kind is str else {}

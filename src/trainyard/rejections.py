@@ -64,6 +64,8 @@ def _missing_config(error: MissingConfigException, config_dir: Path | None) -> s
     if not group:
         where = "./conf, in --config-dir and among Trainyard's own"
         return f"--config-name: there is no config {name!r} in {where}. A recipe is chosen by experiment=NAME"
+    if group.startswith("hydra/"):
+        return f"{group}: there is no {name!r} here. It is Hydra's own, or that of a plugin that is not installed"
     if group not in groups(config_dir):
         return unknown(group, "unknown config group", group, groups(config_dir))
     return unknown(group, f"unknown {group}", name, choices(group, config_dir))

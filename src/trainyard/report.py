@@ -3,7 +3,7 @@
 The page is a single HTML file that holds its pictures and needs neither scripts nor the network, so it can be
 mailed, opened from a disk or shown in a frame.
 
-Before it: compose, evaluation, training, plots. After it: run, which has the page written and logs it.
+Before it: compose, evaluation, training, plots. After it: run, which has the page written; sweep.leaderboard.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def write_report(path: Path, page: ReportPage) -> None:
     Raises:
         FileNotFoundError: If a picture is not there.
     """
-    template = _templates().get_template(TEMPLATE)
+    template = page_templates().get_template(TEMPLATE)
     beside_training = {caption: file for caption, file in page.pictures.items() if file.name == CURVES_FILE}
     after_scores = {caption: file for caption, file in page.pictures.items() if caption not in beside_training}
     html = template.render(
@@ -113,8 +113,8 @@ def write_report(path: Path, page: ReportPage) -> None:
         changes=list(changed_values(page.config)),
         config_text=dump_config(page.config),
         epoch_columns=list(dict.fromkeys(name for epoch in page.training.history for name in epoch)),
-        curves=[_embed(caption, file) for caption, file in beside_training.items()],
-        pictures=[_embed(caption, file) for caption, file in after_scores.items()],
+        curves=[embed(caption, file) for caption, file in beside_training.items()],
+        pictures=[embed(caption, file) for caption, file in after_scores.items()],
     )
     path.write_text(html, encoding="utf-8")
 
@@ -160,7 +160,7 @@ def _headline(page: ReportPage) -> dict[str, tuple[str, str]]:
     }
 
 
-def _embed(caption: str, file: Path) -> Picture:
+def embed(caption: str, file: Path) -> Picture:
     """Reads a PNG file; its width, in a page, gives all pictures letters of one size."""
     content = file.read_bytes()
     pixels = int.from_bytes(content[PNG_WIDTH])
@@ -202,8 +202,8 @@ def show_metric(name: str, value: float | None) -> str:
     return f"{value:.4g}" if name.startswith("learning_rate/") else f"{value:.4f}"
 
 
-def _templates() -> jinja2.Environment:
-    """Returns the environment of the page, which escapes whatever is put into it."""
+def page_templates() -> jinja2.Environment:
+    """Returns the environment of our pages, which escapes whatever is put into it."""
     import jinja2
 
     environment = jinja2.Environment(

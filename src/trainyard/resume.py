@@ -7,13 +7,11 @@ which repeats the overrides that the interrupted run was started with; modelfile
 from __future__ import annotations
 
 import shutil
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from trainyard import provenance
 from trainyard.checkpoint import (
     CHECKPOINTS,
     Checkpoint,
@@ -26,8 +24,9 @@ from trainyard.compose import config_differences, hash_config, load_config
 from trainyard.errors import ConfigError, DatasetError, TrackingError, TrainingError
 from trainyard.images import Dataset
 from trainyard.schema import RunConfig
-from trainyard.tracking import LoggedRun, find_run, mark_killed
+from trainyard.tracking import find_run, mark_killed
 from trainyard.tracking.health import ORIGIN_TAGS, examine_store
+from trainyard.tracking.runs import is_alive, is_here, is_orphan
 
 FOLDER_TAG = "trainyard.folder"
 
@@ -82,7 +81,7 @@ def find_folder(reference: str, uri: str | None, setting: str = "resume") -> Pat
         run = find_run(uri, reference)
     except TrackingError as error:
         raise ConfigError(f"{setting}: {error}") from error
-    if run.status == "RUNNING" and is_here(run) and _is_alive(run):
+    if run.status == "RUNNING" and is_here(run) and is_alive(run):
         raise ConfigError(
             f"{setting}: the run {reference} still runs, as process {run.tags['pid']}. Wait for it, or stop it"
         )
@@ -114,20 +113,6 @@ def close_orphans(uri: str) -> list[str]:
     """
     orphans = [run.run_id for run in examine_store(uri).running if run.tags.keys() >= {*ORIGIN_TAGS} and is_orphan(run)]
     return [run_id for run_id in orphans if close_orphan(run_id, uri)]
-
-
-def is_orphan(run: LoggedRun) -> bool:
-    """Tells whether a run says RUNNING and the process that it ran in, on this host, is gone."""
-    return run.status == "RUNNING" and is_here(run) and not _is_alive(run)
-
-
-def is_here(run: LoggedRun) -> bool:
-    """Tells whether a run was started on this host, the only one whose processes can be looked at."""
-    return run.tags.get("host") == socket.gethostname()
-
-
-def _is_alive(run: LoggedRun) -> bool:
-    return provenance.is_alive(run.tags.get("pid", ""), run.tags.get("started", ""))
 
 
 def recorded_overrides(folder: Path) -> list[str]:

@@ -6,18 +6,19 @@ Before it: everything that a run is made of. After it: the command line, and who
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard import artifacts, facts, provenance, runtime
 from trainyard.bestmodel import BEST_MODEL, BestModel
-from trainyard.checks import validate
+from trainyard.checks import size_problems, validate
 from trainyard.clock import StageClock
 from trainyard.compose import unique_name
 from trainyard.datasets import load_dataset
+from trainyard.errors import TrainingError
 from trainyard.evaluation import evaluate
-from trainyard.interrupts import signals_raise
+from trainyard.interrupts import raise_if_stopped, signals_raise
 from trainyard.outcome import Outcome, RunResult
 from trainyard.preprocessing import write_preprocessing
 from trainyard.progress import Progress
@@ -26,13 +27,15 @@ from trainyard.resume import Earlier, load_earlier, plan_checkpoints
 from trainyard.schema import RunConfig
 from trainyard.sections import TrainingConfig
 from trainyard.startweights import find_start_model, take_weights
+from trainyard.sync import complete_in_store
 from trainyard.tracking import Tracker, open_tracker
 from trainyard.training import train
+from trainyard.wholefiles import full_disk_told
 
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.images import DataSpec
+    from trainyard.images import Dataset, DataSpec
 
 
 def run_experiment(
@@ -42,6 +45,7 @@ def run_experiment(
     progress: Progress | None = None,
     overrides: Sequence[str] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    trial: facts.TrialOf | None = None,
 ) -> RunResult:
     """Trains and evaluates the model that a config describes, and logs all of it to MLflow.
 
@@ -51,6 +55,7 @@ def run_experiment(
         progress: Told of what goes on; None: silence.
         overrides: The overrides that the config was composed with, for the record.
         callbacks: Keras callbacks of your own. One that wants every batch makes Keras's own loop the engine.
+        trial: Of which sweep the run is a trial; None: of none.
 
     Returns:
         The trained model, its scores, and where everything is.
@@ -75,9 +80,22 @@ def run_experiment(
     folder = artifacts.make_folder(Path(folder) if folder else Path("outputs") / config.name / unique_name())
     git = provenance.read_git_state(Path.cwd())
     artifacts.write_origin(folder, config, overrides, git)
-    tags, params = facts.tags_at_start(config, folder, git), facts.config_params(config)
+    tags, params = facts.tags_at_start(config, folder, git, trial), facts.config_params(config)
 
-    with signals_raise(), open_tracker(config, folder, progress, uri, tags=tags, params=params) as run:
+    with (
+        signals_raise(),
+        open_tracker(
+            config,
+            folder,
+            progress,
+            uri,
+            tags=tags,
+            params=params,
+            catch_up=lambda: complete_in_store(folder, uri or ""),
+            name=trial.name if trial else None,
+        ) as run,
+        full_disk_told(folder),
+    ):
         with clock.stage("start"):
             seed, machine = _start_tensorflow(config.training, config.seed, earlier)
             artifacts.write_machine(folder, machine)
@@ -85,9 +103,7 @@ def run_experiment(
             run.confirm()
 
         with clock.stage("load"):
-            whole = load_dataset(config.dataset, config.seed, progress=progress.downloads)
-            dataset = config.debug.cut(whole, config.training.batch_size, config.seed)
-            progress.detail(facts.describe_data(dataset))
+            dataset = _load_data(config, progress)
             run.log_inputs(facts.dataset_inputs(dataset))
             write_preprocessing(folder, dataset)
 
@@ -98,7 +114,6 @@ def run_experiment(
             run.set_tags({"initial_weights_digest": provenance.digest_weights(model)})
 
         with clock.stage("train"):
-            checkpoints = plan_checkpoints(config, dataset, folder, seed, earlier)
             best = _plan_best(config, folder, earlier)
             if earlier:
                 _go_on(earlier, run, progress)
@@ -107,17 +122,18 @@ def run_experiment(
                 dataset,
                 config.debug.adjust(config),
                 progress,
-                lambda epoch, metrics: run.log_metrics(metrics, epoch),
+                lambda epoch, metrics: _end_epoch(run, epoch, metrics),
                 seed=seed,
                 callbacks=[*callbacks, *config.debug.callbacks(folder)],
-                checkpoints=checkpoints,
+                checkpoints=plan_checkpoints(config, dataset, folder, seed, earlier),
                 best=best,
             )
         clock.split("train", compile=training.compile_seconds, train=training.train_seconds)
 
         with clock.stage("evaluate"):
             artifacts.save_models(folder, model)  # first: whatever a metric may raise, the model is there
-            evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
+            with runtime.lack_of_memory_told(lambda: "evaluating"):
+                evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
 
         with clock.stage("log"):
             outcome = Outcome(
@@ -135,29 +151,27 @@ def run_experiment(
             run.log_metrics(evaluation.metrics())
             if run.wants_model:
                 run.log_model(artifacts.save_servable(folder, model, dataset.spec), dataset.spec)
-            pictures = artifacts.draw_pictures(folder, outcome)
-            write_report(folder / "report.html", facts.report_page(outcome, clock.seconds, tags, pictures))
+            write_report(
+                folder / "report.html",
+                facts.report_page(outcome, clock.seconds, tags, artifacts.draw_pictures(folder, outcome)),
+            )
             run.log_folder()
             run.settle()
         run.log_metrics(clock.metrics())
         findings = config.debug.conclude(training.history, evaluation.accuracy, folder)
-
-    return RunResult(
-        config=config,
-        dataset=dataset,
-        model=model,
-        training=training,
-        evaluation=evaluation,
-        machine=machine,
-        best_model=best,
-        name=run.name,
-        folder=folder,
-        run_id=run.run_id,
-        experiment_id=run.experiment_id,
-        tracking_uri=uri,
-        timings={**clock.seconds, "total": clock.total},
-        findings=findings,
-    )
+        result = RunResult.of(
+            outcome,
+            name=run.name,
+            folder=folder,
+            run_id=run.run_id,
+            experiment_id=run.experiment_id,
+            tracking_uri=uri,
+            timings={**clock.seconds, "total": clock.total},
+            findings=findings,
+        )
+        if trial:
+            trial.keep(result)  # before the run is FINISHED: a sweep that is killed goes on from what was kept
+    return result
 
 
 def _start_tensorflow(training: TrainingConfig, seed: int, earlier: Earlier | None) -> tuple[int, dict[str, Any]]:
@@ -172,12 +186,27 @@ def _start_tensorflow(training: TrainingConfig, seed: int, earlier: Earlier | No
     return drawn_from, provenance.describe_machine(threads)
 
 
+def _load_data(config: RunConfig, progress: Progress) -> Dataset:
+    """Loads the data, and tells what it is."""
+    whole = load_dataset(config.dataset, config.seed, progress=progress.downloads)
+    if warning := facts.batch_warning(whole, config):
+        progress.detail(warning)
+    dataset = config.debug.cut(whole, config.training.batch_size, config.seed)
+    progress.detail(facts.describe_data(dataset))
+    return dataset
+
+
 def _go_on(earlier: Earlier, run: Tracker, progress: Progress) -> None:
     """Tells where a resumed training goes on, and logs what was reached before."""
     for line in earlier.describe():
         progress.detail(line)
     for epoch, metrics in enumerate(earlier.checkpoint.history, start=1):
         run.log_metrics(metrics, epoch)
+
+
+def _end_epoch(run: Tracker, epoch: int, metrics: Mapping[str, float]) -> None:
+    run.log_metrics(metrics, epoch)
+    raise_if_stopped()
 
 
 def _plan_best(config: RunConfig, folder: Path, earlier: Earlier | None) -> BestModel | None:
@@ -191,7 +220,10 @@ def _plan_best(config: RunConfig, folder: Path, earlier: Earlier | None) -> Best
 
 def _build_model(config: RunConfig, spec: DataSpec, start: Path | None, progress: Progress) -> keras.Model:
     """Builds the model, with drawn weights or those of a file, and tells what it is."""
-    model = config.model.build(spec)
+    for problem in size_problems(config.model.count_parameters(spec.image_shape, spec.classes)):
+        raise TrainingError(f"model: {problem}")
+    with runtime.lack_of_memory_told(lambda: "building the model"):
+        model = config.model.build(spec)
     for line in facts.describe_model(config, model):
         progress.detail(line)
     if start:

@@ -14,14 +14,34 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
-from trainyard.collector import collector_paused
-from trainyard.errors import TrainingError
+from trainyard.collector import importing
+from trainyard.errors import TrainingError, in_one_line
+from trainyard.interrupts import stop_wins
 from trainyard.xla_cache import prepare_cache
 
 
 def available_cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def lack_of_memory_told(doing: Callable[[], str]) -> Iterator[None]:
+    """Turns a lack of memory, of this process or of a device, into a TrainingError that says what it was in.
+
+    Args:
+        doing: Says what was done when it came to that.
+    """
+    try:
+        yield
+    except Exception as error:
+        # TensorFlow's own, by its name, as it may not be imported here
+        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+            raise
+        raise TrainingError(
+            f"the memory was used up while {doing()}: {in_one_line(error)}. "
+            "Try a smaller training.batch_size or a smaller model, or end other programs"
+        ) from error
 
 
 def import_tensorflow(threads: int | None = None, *, to_fork: bool = False) -> None:
@@ -43,7 +63,7 @@ def import_tensorflow(threads: int | None = None, *, to_fork: bool = False) -> N
     if not to_fork:
         prepare_cache(threads or available_cores())
     try:
-        with stderr_held_back(), collector_paused():
+        with stderr_held_back(), stop_wins(), importing("keras"):
             import absl.logging
             import keras
             import tensorflow as tf

@@ -73,6 +73,11 @@ class DatasetConfig(ComponentConfig, ABC):
     standardise: bool = setting(False)
     """Whether each channel is shifted and scaled to mean 0 and standard deviation 1 over the training images."""
 
+    @property
+    def known_shape(self) -> tuple[tuple[int, ...], int] | None:
+        """The shape of an image and the number of classes, where both are known without loading; else None."""
+        return None
+
     @abstractmethod
     def load(self, progress: bool) -> Dataset:
         """Loads and verifies the data, before limit and validation split.
@@ -96,6 +101,19 @@ class ModelConfig(ComponentConfig, ABC):
     def label(self) -> str:
         """What distinguishes this architecture, in a few characters, for the names of runs."""
         return self.name
+
+    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:  # noqa: ARG002 - for those that can
+        """Counts the parameters of what `build` returns, without TensorFlow, where arithmetic gives them.
+
+        Args:
+            image_shape: Height and width, and channels where there are several.
+            classes: The number of classes.
+
+        Returns:
+            All parameters, trainable or not, as Keras's ``count_params()`` gives them; None where they are not known
+            before the model is built, or where it can't be.
+        """
+        return None
 
     @abstractmethod
     def build(self, spec: DataSpec) -> keras.Model:
@@ -313,12 +331,17 @@ class RunConfig:
                 "XLA rounds otherwise than TensorFlow's own operations, and training.determinism=strict wants theirs"
             )
             yield "training.xla", f"{message}. Leave one of them out"
-        if problem := _name_problem(self.name):
-            yield "name", problem
+        names = {"name": self.name, "sweep.name": self.sweep.name or self.name}
+        yield from ((path, problem) for path, name in names.items() if (problem := _name_problem(name)))
+
+
+_LONGEST_NAME = 150
 
 
 def _name_problem(name: str) -> str | None:
     """Returns what is wrong with a name that becomes a folder and an MLflow experiment, or None."""
+    if len(name) > _LONGEST_NAME:
+        return f"expected at most {_LONGEST_NAME} characters (it names a folder), got {len(name)}"
     if re.fullmatch(r"\w([\w .+-]*\w)?", name):
         return None
     return f"expected letters and digits, and within them spaces and . _ + - (it names a folder), got {name!r}"

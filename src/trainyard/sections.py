@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from trainyard.fields import setting
 
 MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
+
+_NO_TEST_METRIC = (
+    "Refused, the test images would choose the winner, and its test figure would then say too much of it. Compare by "
+    "accuracy/val with dataset.validation_fraction=0.1; the winner's test figure is logged all the same"
+)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -109,7 +115,27 @@ class EvaluationConfig:
 
 @dataclass(kw_only=True, slots=True)
 class SweepConfig:
-    """What several runs of one command have in common."""
+    """What the trials of a sweep have in common. Of a single run only the name means something."""
 
-    name: str | None = setting(None)
-    """The name of the sweep that this run belongs to, logged as the tag `sweep_id`; null: none."""
+    name: str | None = setting(None, nonempty=True)
+    """The sweep's name, its folder in sweeps/ and the tag `sweep_id`; null: the recipe's, and a hash of the command."""
+    objective: str = setting(
+        "accuracy/val",
+        choices=("accuracy/val", "loss/val", "off"),
+        refuses=dict.fromkeys(("accuracy/test", "loss/test", "f1_macro/test"), _NO_TEST_METRIC),
+    )
+    """What trials are compared by, of the model that each ends with; off: they are not compared, nobody wins."""
+    params: dict[str, Any] = setting({})
+    """What is swept: dotted paths or groups to lists of values, or to a sweep in Hydra's grammar as text."""
+    seeds: int | None = setting(None, ge=1)
+    """How many seeds each point is repeated with, counted up from `seed`; null: each runs once."""
+    on_error: str = setting("continue", choices=("continue", "stop"))
+    """What a failed trial means for those that wait: continue, they start; stop, they don't."""
+    retries: int = setting(0, ge=0)
+    """How often a trial that failed is tried again, after all others."""
+    max_failures: int | None = setting(None, ge=1)
+    """After so many failed trials no other starts; null: however many fail."""
+
+    def __post_init__(self) -> None:
+        """Takes YAML's unquoted off, which arrives as a truth value, for what it was meant to be."""
+        self.objective = "off" if str(self.objective) == "False" else self.objective

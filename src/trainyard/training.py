@@ -21,7 +21,7 @@ from trainyard.errors import TrainingError, in_one_line
 from trainyard.fitting import EXECUTION_STEPS, FitEngine
 from trainyard.images import Dataset
 from trainyard.progress import Progress
-from trainyard.runtime import describe_circumstances
+from trainyard.runtime import describe_circumstances, lack_of_memory_told
 from trainyard.schema import RunConfig
 from trainyard.xla import XlaChoice, choose_xla
 from trainyard.xla_cache import clear_cache, seal_cache
@@ -95,8 +95,8 @@ def train(
         What happened; of a training that goes on from a checkpoint, the whole of it.
 
     Raises:
-        TrainingError: If the loss or a weight is no longer finite; names the epoch. Or if what the config asks for
-            can't be done: an engine or XLA that can't train this model.
+        TrainingError: If the loss or a weight is no longer finite, or the memory is used up; names the epoch. Or if
+            what the config asks for can't be done: an engine or XLA that can't train this model.
     """
     plan = EpochPlan(
         epochs=config.training.epochs,
@@ -105,7 +105,8 @@ def train(
         first=checkpoints.first_epoch(config.training.epochs) if checkpoints else 0,
     )
     batches = plan_batches(config, dataset, plan.seed)
-    compile_model(model, config, batches_per_epoch=plan.steps(len(dataset.train)))
+    with lack_of_memory_told(lambda: "preparing the training"):
+        compile_model(model, config, batches_per_epoch=plan.steps(len(dataset.train)))
     history = list(checkpoints.history) if checkpoints else []
     watch = build_epoch_watch(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)
@@ -113,7 +114,8 @@ def train(
     told = [watch, *(callback for callback in (stopping, plateau) if callback), *callbacks]
 
     began = time.perf_counter()
-    choice = choose_engine(model, dataset, batches, config, callbacks)
+    with lack_of_memory_told(lambda: "preparing the training"):
+        choice = choose_engine(model, dataset, batches, config, callbacks)
     progress.detail(f"engine {choice.engine.name}: {choice.reason}")
     progress.detail(f"XLA {choice.xla}")
     if choice.engine.compile_seconds:
@@ -123,7 +125,8 @@ def train(
         told.append(build_checkpointer(told, history, checkpoints, circumstances, progress.detail))
     if best:
         told.append(build_best_keeper(best, history, progress.detail))
-    choice.engine.run(plan, told, lambda *steps: progress.step(steps[0], plan.epochs, *steps[1:]))
+    with lack_of_memory_told(lambda: f"training, in epoch {len(history) + 1}"):
+        choice.engine.run(plan, told, lambda *steps: progress.step(steps[0], plan.epochs, *steps[1:]))
     seconds = time.perf_counter() - began
     return TrainResult(
         history=history,
@@ -188,7 +191,7 @@ def choose_engine(
     else:
         try:
             return _compiled(model, dataset, batches, config)
-        except TrainingError:
+        except (TrainingError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a layer raises that can't be traced; fit may still do it
             why = f"the model can't be compiled into a program: {type(error).__name__}: {in_one_line(error)}"

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 SUPPORTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 ARTIFACTS = {
-    "config.yaml", "model.h5", "model.keras", "model_summary.txt", "classification_report.txt", "confusion_matrix.png",
+    "config.yaml", "model.h5", "model.keras", "checksums.txt", "model_summary.txt", "classification_report.txt", "confusion_matrix.png",
     "learning_curves.png", "predictions.png", "preprocessing.json", "report.html",
     "evaluation/metrics.json", "evaluation/per_class.json", "evaluation/confusion_matrix.json",
     "evaluation/first_predictions.json", "evaluation/mistakes.png", "evaluation/calibration.png", "evaluation/test_predictions.npz",

@@ -33,6 +33,7 @@ def _trainyard(*arguments, **environment):
     )
 
 
+@pytest.mark.slow
 def test_its_components_train_and_are_listed(installed):
     Path("conf/dataset").mkdir(parents=True)
     Path("conf/dataset/noisy_stripes.yaml").write_text("defaults: [base_stripes]\nnoise: 0.6\n")

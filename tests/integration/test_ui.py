@@ -16,6 +16,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from trainyard.tracking.store import open_store, training_view_url
+from trainyard.tracking.view import sweep_view, sweep_view_key
+from trainyard.uris import sqlite_uri
+
 pytestmark = pytest.mark.slow
 
 BROWSER_FLAGS = (
@@ -91,6 +95,45 @@ def test_charts_are_grouped_in_our_sections(ui, browser):
     _open(browser, f"{ui.link}&compareRunsMode=CHART", "Learning curves", "Test metrics")
 
 
+@pytest.fixture(scope="module")
+def swept(ui):
+    """The run of a sweep with those of its three trials, in an experiment of its own: the links of two views of it."""
+    client, experiment_id = open_store(sqlite_uri(ui.folder / "mlflow.db"), "swept", "")
+    tags = {"sweep_id": "my rates", "trainyard.role": "sweep"}
+    parent = client.create_run(experiment_id, run_name="the parent", tags=tags).info.run_id
+    tags |= {"trainyard.role": "trial", "mlflow.parentRunId": parent}
+    for start, (rate, accuracy) in enumerate((("0.1", 0.5), ("0.001", 0.75), ("0.0001", 0.625)), start=10**12):
+        run_id = client.create_run(experiment_id, start, tags, run_name=f"lr{rate}").info.run_id
+        client.log_param(run_id, "optimizer.learning_rate", rate)
+        client.log_param(run_id, "model.hidden_units", "[64]" if rate == "0.1" else "[128, 64]")
+        for epoch in (1, 2):
+            client.log_metric(run_id, "accuracy/val", accuracy * epoch / 2, step=epoch)
+        client.set_terminated(run_id)
+    key = sweep_view_key("my rates")
+    for view_key, objective in ((key, "accuracy/val"), ("unranked", None)):
+        (view,) = sweep_view("my rates", objective, ["optimizer.learning_rate", "model.hidden_units"]).values()
+        client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{view_key}", view)
+    return SimpleNamespace(
+        best_first=training_view_url(ui.address, experiment_id, key),
+        unranked=training_view_url(ui.address, experiment_id, "unranked"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("view", "order"), [("best_first", ["0.001", "0.0001", "0.1"]), ("unranked", ["0.1", "0.001", "0.0001"])]
+)
+def test_a_sweep_opens_with_its_trials_in_order(swept, browser, view, order):
+    text = _open(browser, getattr(swept, view), "3 matching runs", "optimizer.learning_rate", "lr0.001")
+    places = [text.index(f"\nlr{rate}\n") for rate in order]
+    assert places == sorted(places)
+    assert "the parent" not in text
+
+
+def test_what_varies_in_a_sweep_is_drawn_against_its_objective(swept, browser):
+    _open(browser, f"{swept.best_first}&compareRunsMode=CHART", "What varies", "optimizer.learning_rate vs. accuracy/val",
+          "model.hidden_units vs. accuracy/val", "Parallel Coordinates")  # fmt: skip
+
+
 def test_a_run_shows_its_scores_data_and_report(ui, browser):
     (artifacts,) = (ui.folder / "mlartifacts").iterdir()
     run_id = next(path.name for path in artifacts.iterdir() if path.name != "models")
@@ -114,6 +157,28 @@ def test_a_stranger_is_sent_away(ui):
     )
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request)
+
+
+def test_a_page_of_others_cannot_write(ui):
+    request = urllib.request.Request(
+        f"{ui.address}/api/2.0/mlflow/experiments/create",
+        data=b'{"name": "owned"}',
+        headers={"Origin": "http://evil.example.org", "Content-Type": "application/json"},
+    )
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request)
+
+
+def test_the_server_listens_here_alone_and_reports_to_nobody(ui):
+    servers = psutil.Process(ui.process.pid).children(recursive=True)
+    listening = {
+        connection.laddr.ip
+        for server in servers
+        for connection in server.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+    assert {server.environ()["MLFLOW_DISABLE_TELEMETRY"] for server in servers} == {"true"}
 
 
 def test_ctrl_c_ends_the_server_and_all_its_workers(ui):

@@ -6,6 +6,7 @@ Before it: images. After it: the data sets that are a user's own, imagefiles.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,46 @@ def assemble_dataset(
         test=test,
         source=source,
     )
+
+
+def check_dataset(dataset: object, source: str) -> Dataset:
+    """Holds what a data set of anybody's making loaded against what the rest of a run expects.
+
+    Args:
+        dataset: What came.
+        source: Where it comes from, for messages.
+
+    Returns:
+        The data set, its arrays as uint8.
+
+    Raises:
+        DatasetError: If it is no data set, or an array of it is not what its `DataSpec` says, a pixel that is NaN for
+            one; says which, and what was found.
+    """
+    if not isinstance(dataset, Dataset):
+        raise DatasetError(f"{source}: expected its load to return a trainyard Dataset, got {type(dataset).__name__}")
+    train, validation, test = (
+        _check_split(split, dataset.spec, f"{source}: {part}") if split is not None else None
+        for part, split in (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
+    )
+    if train is None or test is None:
+        raise DatasetError(f"{source}: expected images to train and images to test, got none of one of them")
+    return replace(dataset, train=train, validation=validation, test=test)
+
+
+def _check_split(split: Split, spec: DataSpec, what: str) -> Split:
+    images = check_images(split.images, f"{what}: images", spec.pixel_max).reshape(split.images.shape)
+    labels = check_labels(split.labels, f"{what}: labels")
+    if images.shape != (len(labels), *spec.image_shape):
+        raise DatasetError(
+            f"{what}: expected images of shape {(len(labels), *spec.image_shape)}, as there are {len(labels)} labels "
+            f"and the spec says {spec.image_shape}, got {images.shape}"
+        )
+    if (highest := int(labels.max())) >= spec.classes:
+        raise DatasetError(
+            f"{what}: expected labels below {spec.classes}, as there are that many class names, got {highest}"
+        )
+    return Split(images, labels)
 
 
 def check_images(array: NDArray[Any], what: str, pixel_max: int) -> NDArray[np.uint8]:

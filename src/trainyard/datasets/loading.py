@@ -5,6 +5,7 @@ Before it: images. After it: run.
 
 from __future__ import annotations
 
+from trainyard.datasets.assemble import check_dataset
 from trainyard.errors import DatasetError
 from trainyard.images import Dataset, hold_out_validation, limit_dataset, standardise_dataset
 from trainyard.schema import DatasetConfig
@@ -24,7 +25,7 @@ def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) ->
     Raises:
         DatasetError: If the data is absent, damaged or not what it claims to be.
     """
-    dataset = config.load(progress=progress)
+    dataset = check_dataset(config.load(progress=progress), f"dataset {config.registered_name}")
     if config.limit is not None:
         dataset = limit_dataset(dataset, config.limit, seed)
     if config.validation_fraction:

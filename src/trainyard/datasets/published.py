@@ -23,6 +23,9 @@ from trainyard.images import Dataset, DataSpec, Split
 from trainyard.registry import register_dataset
 from trainyard.schema import DatasetConfig
 
+PATIENCE_SECONDS = (5.0, 30.0)
+"""How long a mirror may take to be reached, and then to send anything more."""
+
 DATA_VARIABLE = "TRAINYARD_DATA_DIR"
 """A folder with data sets, or with a folder for each."""
 
@@ -62,6 +65,11 @@ class PublishedSet(DatasetConfig):
     """The file that Keras keeps it in, where it does."""
     without_folder: ClassVar[bool] = False
     """Whether it may lie in $TRAINYARD_DATA_DIR itself: the files of all these sets have the same names."""
+
+    @property
+    def known_shape(self) -> tuple[tuple[int, ...], int]:
+        """That of the published training images, and the number of names of classes."""
+        return self.files[0].shape[1:], len(self.class_names)
 
     def load(self, progress: bool) -> Dataset:
         """Loads the set from where it lies, else downloads it; see `DatasetConfig.load`."""
@@ -172,7 +180,7 @@ class PublishedSet(DatasetConfig):
         pooch.get_logger().setLevel("WARNING")
         failures, cache = [], self.cache
         cache.mkdir(parents=True, exist_ok=True)
-        download: Callable[..., str] = pooch.HTTPDownloader(progressbar=progress, timeout=(5, 30))
+        download: Callable[..., str] = pooch.HTTPDownloader(progressbar=progress, timeout=PATIENCE_SECONDS)
         for mirror in self.mirrors:
             url = f"{mirror.rstrip('/')}/{file.name}.gz"
             with tempfile.TemporaryDirectory(dir=cache) as beside:

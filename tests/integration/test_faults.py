@@ -1,0 +1,192 @@
+"""Faults that are real: processes killed at random moments, disks that are full, memory that is used up."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainyard.tracking.store import connect
+from trainyard.uris import sqlite_uri
+
+pytestmark = pytest.mark.slow
+
+TRAIN = [sys.executable, "-c", "from trainyard.cli import main; main()", "train"]
+SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300"]
+
+STAGES = (
+    "Opening the tracking store",
+    "Starting TensorFlow",
+    "epoch 3/",
+    "Evaluating on the test",
+    "Writing and logging",
+)
+"""What a run says when it comes to where it is killed; the models are saved while it evaluates."""
+
+
+def _runs():
+    client = connect(sqlite_uri(Path("mlflow.db")))
+    return client.search_runs([found.experiment_id for found in client.search_experiments()])
+
+
+def _wait_for_children(process):
+    """Waits until what the run has started is gone too: the process that tells the store how it ended."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not [child for child in process if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"still there: {process}")
+
+
+@pytest.mark.parametrize(
+    ("number", "stage"),
+    [
+        *((signal.SIGKILL, stage) for stage in STAGES),
+        (signal.SIGINT, STAGES[1]),
+        (signal.SIGTERM, STAGES[3]),
+        (signal.SIGHUP, STAGES[4]),
+    ],
+)
+def test_a_run_that_is_killed_at_any_moment_says_so(number, stage):
+    connect(sqlite_uri(Path("mlflow.db"))).search_experiments()  # the store is there: what is killed is the run
+    with subprocess.Popen([*TRAIN, *SMALL, "training.epochs=6"], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if stage in line:
+                break
+        else:
+            pytest.fail(f"the run never said {stage!r}")
+        time.sleep(random.uniform(0, 0.5))
+        children = psutil.Process(process.pid).children() if process.poll() is None else []
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    _wait_for_children(children)
+    statuses = [run.info.status for run in _runs()]
+    if process.returncode == 0:  # it was through
+        assert statuses == ["FINISHED"]
+    elif number == signal.SIGKILL and stage == STAGES[0]:
+        assert statuses in ([], ["KILLED"])  # it may not have been created yet
+    else:
+        assert statuses == ["KILLED"]
+        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Disks
+
+
+def _train_on_small_disk(folder: str, size: str, *overrides: str, read_only: bool = False):
+    """Trains with a folder on a small disk of its own, and copies what is there then to a folder `kept`."""
+    if shutil.which("unshare") is None:
+        pytest.fail("expected the command unshare, of util-linux")
+    Path(folder).mkdir(parents=True)
+    ro = f"mount -o remount,ro {folder}" if read_only else ":"
+    script = f'mount -t tmpfs -o size={size} none {folder} && {ro} && "$@"; code=$?; cp -r {folder} kept; exit $code'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", *TRAIN, *SMALL]
+    return subprocess.run([*command, "training.epochs=2", *overrides], capture_output=True, text=True, check=False)
+
+
+def _only_run():
+    (run,) = _runs()
+    return run
+
+
+def test_a_disk_that_is_full_when_the_model_is_saved_is_named():
+    done = _train_on_small_disk("outputs", "1500k", "model.hidden_units=[600,300]", "training.keep_best=loss/train")
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    run = _only_run()
+    assert run.info.status == "FAILED"
+    assert "the disk is full" in run.data.tags["error"]
+    assert not list(Path("kept").rglob("partial.*"))
+
+
+def test_a_full_disk_spares_the_checkpoints_that_are_good():
+    done = _train_on_small_disk(
+        "outputs", "1000k", "model.hidden_units=[300]", "training.checkpoint=true", "training.epochs=3"
+    )
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr
+    assert _only_run().info.status == "FAILED"
+    from trainyard.checkpoint import CHECKPOINTS, checkpoint_files, read_checkpoint
+
+    (folder,) = Path("kept").rglob(CHECKPOINTS)
+    assert read_checkpoint(checkpoint_files(folder)[0]).epoch >= 1
+
+
+def test_a_store_whose_disk_is_full_costs_nothing_but_the_upload():
+    done = _train_on_small_disk("mlartifacts", "200k")
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Nothing is lost" in done.stderr
+    assert _only_run().info.status == "FAILED"
+    command = done.stderr.split("trainyard ")[-1].split()
+    assert command[0] == "sync"
+    Path("mlartifacts").mkdir(exist_ok=True)  # the disk was in a place of its own; here is another, with room
+    synced = subprocess.run([*TRAIN[:-1], *command], capture_output=True, text=True, check=False)
+    assert synced.returncode == 0, synced.stderr
+    assert _only_run().info.status == "FINISHED"
+
+
+def test_a_folder_that_can_only_be_read_is_named_before_anything_is_trained():
+    done = _train_on_small_disk("outputs", "1m", read_only=True)
+    assert done.returncode == 1
+    assert "the run's folder can't be made" in done.stderr
+    assert "Read-only file system" in done.stderr
+    assert not Path("mlflow.db").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Memory
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from trainyard import compose_config, run_experiment, TrainingError
+from trainyard.progress import Progress
+
+class Tightening(Progress):
+    def stage(self, name):
+        if name == "train":
+            held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (held + 300_000_000, resource.RLIM_INFINITY))
+
+small = ["dataset.limit=300", "model.hidden_units=[12000,12000]", "optimizer=sgd", "name=tiny", "training.epochs=1"]
+try:
+    run_experiment(compose_config([*small, f"training.xla={sys.argv[1]}"]), progress=Tightening())
+except TrainingError as error:
+    print(error)
+"""
+
+
+def _train_with_little_memory(xla):
+    command = [sys.executable, "-c", LITTLE_MEMORY, xla]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_training_without_memory_fails_and_says_so():
+    done = _train_with_little_memory("off")
+    assert "the memory was used up while training, in epoch 1" in done.stdout, done.stderr[-3000:]
+    run = _only_run()
+    assert run.info.status == "FAILED"
+    assert "the memory was used up" in run.data.tags["error"]
+
+
+def test_a_process_that_is_ended_for_lack_of_memory_leaves_no_run_that_says_it_goes_on():
+    """XLA ends the process where it gets no memory, as the system does with one that takes too much."""
+    assert _train_with_little_memory("on").returncode == -signal.SIGABRT
+    deadline = time.monotonic() + 30
+    while (run := _only_run()).info.status == "RUNNING" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert run.info.status == "KILLED"
+    assert "lack of memory" in run.data.tags["error"]

@@ -1,0 +1,107 @@
+"""Configs that mean harm, given to the real command: refused before Hydra runs, or inert, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EVIL = (
+    "import pathlib; pathlib.Path('owned').touch()\ndef run(*arguments, **named):\n    pathlib.Path('owned').touch()\n"
+)
+"""A module that shows that it was imported, or called."""
+
+RECIPE = "# @package _global_\ndefaults:\n  - override /dataset: digits\n"
+
+RECIPES = {
+    "a target in the config": ("model: {_target_: evil.run}", "model._target_: unknown key"),
+    "a target at the top": ("_target_: evil.run", "_target_: unknown key"),
+    "a target behind an alias": (
+        "optimizer: &harm {_target_: evil.run}\nmodel: *harm",
+        "error optimizer._target_: unknown key '_target_'",
+    ),
+    "a target among tags": (
+        "tracking: {tags: {_target_: {x: evil.run}}}",
+        "tracking.tags: expected a mapping of text to text",
+    ),
+    "a callback": ("hydra: {callbacks: {x: {_target_: evil.run}}}", "hydra.callbacks: refused"),
+    "a launcher": ("hydra: {launcher: {_target_: evil.run}}", "hydra.launcher._target_: refused"),
+    "a factory of log lines": (
+        "hydra: {job_logging: {formatters: {simple: {'()': evil.run}}}}",
+        "formatters.simple.(): expected one of",
+    ),
+    "a class of log lines": (
+        "hydra: {hydra_logging: {handlers: {console: {class: evil.run}}}}",
+        "handlers.console.class: expected one of",
+    ),
+    "a variable of the environment": ("hydra: {job: {env_set: {PATH: x}}}", "hydra.job.env_set: refused"),
+    "a secret in a name": ("notes: ${oc.env:CANARY}", "notes: resolvers are refused"),
+    "a secret read in two steps": ("name: oc.env\nnotes: '${${name}:CANARY}'", "notes: resolvers are refused"),
+    "another search path": ("hydra: {searchpath: [pkg://evil]}", "hydra.searchpath"),
+    "an object of Python": ("notes: !!python/object/apply:evil.run []", "expected YAML, and it can't be read"),
+}
+
+
+def _trainyard(*arguments):
+    command = [sys.executable, "-c", "from trainyard.cli import main; main()", *arguments]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), "."]),
+        "CANARY": "canary7",
+    }
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+@pytest.mark.parametrize(("content", "message"), RECIPES.values(), ids=list(RECIPES))
+def test_a_recipe_that_means_harm_is_refused(content, message, command):
+    Path("evil.py").write_text(EVIL)
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/harm.yaml").write_text(f"{RECIPE}{content}\n")
+    before = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
+    several = ["sweep.objective=off", "seed=1,2"] if command == "sweep" else []
+    done = _trainyard(command, "experiment=harm", *several)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "canary7" not in done.stdout + done.stderr
+    assert {path for path in Path().rglob("*") if "__pycache__" not in path.parts} == before
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "message"),
+    [
+        (
+            {"conf/hydra/launcher/harm.yaml": "_target_: evil.run\n"},
+            ["hydra/launcher=harm"],
+            "hydra.launcher._target_: refused",
+        ),
+        (
+            {"more/mine.yaml": "defaults: [config, _self_]\nhydra: {callbacks: {x: {_target_: evil.run}}}\n"},
+            ["--config-dir", "more", "--config-name", "mine"],
+            "hydra.callbacks: refused",
+        ),
+        (
+            {"more/mine.yaml": "defaults: [config, _self_]\nhydra: {run: {dir: '${oc.env:CANARY}'}}\n"},
+            ["--config-dir", "more", "--config-name", "mine"],
+            "hydra.run.dir: refused, only the resolvers",
+        ),
+        ({}, ["model=sequential", "model.layers=[{_target_: evil.run}]"], "model.layers"),
+        ({"run.pickle": "cevil\nrun\n(tR."}, ["--experimental-rerun", "run.pickle"], "it unpickles a file"),
+    ],
+    ids=["a launcher of one's own", "a callback of one's own", "a secret as a folder", "a layer", "a pickled run"],
+)
+def test_other_ways_in_are_closed_too(files, arguments, message):
+    Path("evil.py").write_text(EVIL)
+    for name, content in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(content)
+    done = _trainyard("train", *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "canary7" not in done.stdout + done.stderr
+    assert not Path("owned").exists()
+    assert not Path("outputs").exists()

@@ -1,0 +1,60 @@
+"""A canary in the environment and in the tracking URI, looked for wherever a run, good or bad, leaves anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainyard.tracking import server
+from trainyard.tracking.store import connect
+from trainyard.uris import sqlite_uri
+
+pytestmark = pytest.mark.slow
+
+CANARY = "canary7f3a"
+SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.epochs=1"]
+
+
+def test_a_password_and_the_environment_are_nowhere(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    port = server.free_port(5680)
+    secrets = {"MLFLOW_TRACKING_URI": f"http://ada:{CANARY}@127.0.0.1:{port}", "MY_TOKEN": CANARY}
+
+    def trainyard(*arguments):
+        command = [sys.executable, "-c", "from trainyard.cli import main; main()", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | secrets, check=False)
+        assert CANARY not in done.stdout + done.stderr
+        return done
+
+    with server.mlflow_server(sqlite_uri(store / "mlflow.db"), port) as running:
+        server.wait_until_ready(running)
+        assert trainyard("train", *SMALL).returncode == 0
+        failed = trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
+        assert failed.returncode == 1
+        for refused in (
+            f"tracking.uri=http://ada:{CANARY}@127.0.0.1:{port}",
+            "notes='${oc.env:MY_TOKEN}'",
+            "hydra.run.dir='${oc.env:MY_TOKEN}'",
+        ):
+            assert trainyard("train", *SMALL, refused).returncode == 2
+        sweep = trainyard("sweep", *SMALL, "optimizer.learning_rate=0.001,1e30", "optimizer=sgd")
+        assert "1 of 2 done" in sweep.stdout
+        assert sweep.returncode == 1
+        (folder,) = [path.parent for path in Path("outputs").rglob("model.h5")]
+        assert trainyard("sync", str(folder)).returncode == 0
+    away = trainyard("train", *SMALL)  # nobody listens any more
+    assert "http://***@127.0.0.1" in away.stderr
+    assert trainyard("sync", "outputs").returncode == 1
+    assert trainyard("doctor").returncode == 1
+
+    runs = connect(sqlite_uri(store / "mlflow.db")).search_runs(["1", "2", "3"])
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FAILED", "FAILED", "FINISHED", "FINISHED"]
+    for path in tmp_path.rglob("*"):
+        assert CANARY not in str(path)
+        assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
+    assert Path("outputs").is_dir()
