@@ -79,6 +79,18 @@ def test_a_mistake_ends_with_2_and_creates_nothing():
         (["train", "--experiment=quickstart"], "set without dashes: experiment=..."),
         (["train", "--config-name", "my.yaml"], "--config-name: there is no config 'my.yaml' in ./conf"),
         (["train", "dataset=npz", "dataset.path=x.npz"], "dataset.path: expected x.npz to be there"),
+        (["train", "training.start_from=no.keras"], "training.start_from: expected the model file no.keras, and there"),
+        (
+            ["sweep", "sweep.objective=off", "training.start_from=null,no.h5"],
+            "trial 2, training.start_from=no.h5: training.start_from: expected the model file no.h5",
+        ),
+        (["sweep", "optimizer.learning_rate=1,"], "expected another value after the comma, got none"),
+        (["sweep", "~seed=1,2"], "seed: a run can't do without it, got '~seed=1'"),
+        (["sweep", "hydra.sweeper.params={a: b}"], "hydra.sweeper.params.a: unknown key 'a'. To add it, put a +"),
+        (
+            ["train", "-m", "hydra/sweeper=basic", "hydra.sweeper.params={a: b}"],
+            "hydra.sweeper.params: Hydra can't compose this: 'NoneType' object has no attribute 'get'",
+        ),
         (
             ["train", "quickstart"],
             "expected group=name or field=value, without spaces around the =. Did you mean 'experiment=quickstart'?",

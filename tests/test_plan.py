@@ -310,6 +310,9 @@ def test_a_name_is_the_same_for_the_same_command_and_another_for_another():
     assert name.startswith("tiny-")
     assert make_plan(["name=tiny", "seed=1,2", OFF, "hydra.launcher.n_jobs=1", "sweep.retries=2"]).name == name
     assert make_plan([OFF, "seed=1,3", "name=tiny"]).name != name
+    params = [make_plan([OFF, f"+hydra.sweeper.params.seed='{seeds}'"]) for seeds in ("1,2", "1,3")]
+    assert [[trial.seed for trial in plan.trials] for plan in params] == [[1, 2], [1, 3]]
+    assert params[0].name != params[1].name
     assert make_plan([OFF, "seed=1,2", "sweep.name=mine"]).name == "mine"
     with pytest.raises(ConfigError, match=r"sweep.name: expected letters and digits"):
         make_plan([OFF, "seed=1,2", "sweep.name=../up"])

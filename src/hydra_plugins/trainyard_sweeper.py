@@ -4,7 +4,7 @@ Every Hydra program in the environment imports it, so it imports nothing of Trai
 is not Trainyard's own it is Hydra's grid, with its `params` and `max_batch_size`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional  # noqa: UP035 - what OmegaConf reads
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -20,7 +20,7 @@ class TrainyardSweeperConf:
     _target_: str = "hydra_plugins.trainyard_sweeper.TrainyardSweeper"
     max_batch_size: Optional[int] = None  # noqa: UP045
     """How many jobs a launcher is handed at once that takes batches; null: all."""
-    params: Optional[Dict[str, str]] = None  # noqa: UP006, UP045
+    params: Optional[Dict[str, str]] = field(default_factory=dict)  # noqa: UP006, UP045 - null could not be merged into
     """What is swept, where overrides don't say it: keys to what stands behind their ``=``."""
 
 

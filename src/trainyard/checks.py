@@ -69,15 +69,18 @@ def _memory_bytes() -> int:
     return int(psutil.virtual_memory().total)
 
 
-def require_data(config: RunConfig) -> None:
-    """Checks that the place of the data is there, where the config names one.
+def require_files(config: RunConfig) -> None:
+    """Checks that the data and the model to start from are there, where the config says by a path where they are.
 
     Raises:
-        ConfigError: If it is not.
+        ConfigError: If they are not.
     """
     path = getattr(config.dataset, "path", None)
     if path and not Path(path).expanduser().exists():
         raise ConfigError(f"dataset.path: expected {path} to be there, and there is no such file or folder")
+    start = Path(config.training.start_from or "").expanduser()
+    if start.suffix in (".keras", ".h5") and not start.is_file():
+        raise ConfigError(f"training.start_from: expected the model file {start}, and there is no such file")
 
 
 def describe_type(kind: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 - any annotation

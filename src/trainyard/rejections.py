@@ -46,6 +46,12 @@ def in_our_words(config_dir: Path | None = None) -> Iterator[None]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         file = _unreadable_file(config_dir)
         raise ConfigError(f"{file}: expected YAML, and it can't be read: {_without_advice(str(error))}") from error
+    except ConfigError:
+        raise
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:  # what they did not foresee
+        key = re.search(r"full_key: (\S+)", str(error))
+        place = f"{key.group(1)}: " if key else ""
+        raise ConfigError(f"{place}Hydra can't compose this: {_without_advice(str(error))}") from error
 
 
 def _unreadable_file(config_dir: Path | None) -> str:
@@ -84,6 +90,8 @@ def _unparsable(error: OverrideParseException, config_dir: Path | None) -> str:
         return f"{message}. Did you mean {meant[-1]!r}?" if meant else f"{message}. A value with spaces goes in quotes"
     if any(word.count(opening) != word.count(closing) for opening, closing in ("[]", "{}", "()")):
         return f"{word!r}: a bracket is open. Where a value holds spaces, put all in quotes: 'key=[1, 2]'"
+    if word.endswith(","):
+        return f"{word!r}: expected another value after the comma, got none. Values to sweep over stand as a,b"
     return f"{_without_advice(str(error))}. Quote a value that holds signs: 'key=\"a=b\"'"
 
 

@@ -25,6 +25,7 @@ from trainyard.sweep.folder import trial_number
 from trainyard.sweep.pool import report
 from trainyard.sweep.results import write_result
 from trainyard.sweep.trials import TrialResult
+from trainyard.tracking.journal import JOURNAL
 
 if TYPE_CHECKING:
     from trainyard.outcome import RunResult
@@ -108,7 +109,9 @@ def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialOf | None = Non
             result = run_experiment(config, folder=folder, progress=progress, overrides=overrides, trial=trial)
         print_result(result)
     except KeyboardInterrupt:
-        print_error(TrainyardError(f"interrupted: the run is KILLED. Its files are in {os.path.relpath(folder)}"))
+        began = (folder / JOURNAL).exists()
+        what = f"the run is KILLED. Its files are in {os.path.relpath(folder)}" if began else "no run had begun"
+        print_error(TrainyardError(f"interrupted: {what}"))
         raise
     except Exception as error:
         told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.checks import require_data
+from trainyard.checks import require_files
 from trainyard.cli.arguments import config_dir, key_of, parse_arguments, wants_our_sweeper
 from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, to_run_config
 from trainyard.conffiles import prepare_hydra, shipped_conf
@@ -101,7 +101,7 @@ def check_arguments(options: Namespace) -> None:
         config = to_run_config(tree)
         config.tracking.resolve_uri(os.environ, Path.cwd())
         if not options.cfg and not options.info:
-            require_data(config)
+            require_files(config)
 
 
 def _hand_over(arguments: Sequence[str], options: Namespace) -> int:

@@ -148,7 +148,8 @@ def _items(override: Override, config_dir: Path | None) -> Iterator[tuple[Any, s
 def _setting(override: Override, value: Any, text: str, known: set[str]) -> Setting:  # noqa: ANN401 - any value
     key = override.get_key_element()
     plain = override.key_or_group not in known and override.package is None
-    structural = not plain or override.is_add() or override.is_force_add() or override.is_hydra_override()
+    changes_keys = override.is_add() or override.is_force_add() or override.is_delete()
+    structural = not plain or changes_keys or override.is_hydra_override()
     return Setting(key, f"{key}={text}", value, structural)
 
 

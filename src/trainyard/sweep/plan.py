@@ -17,7 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainyard.checks import require_data, section_problems, validate
+from trainyard.checks import require_files, section_problems, validate
 from trainyard.compose import to_tree
 from trainyard.errors import ConfigError
 from trainyard.schema import RunConfig
@@ -155,7 +155,7 @@ def _compose_all(axes: Sequence[Axis], swept: Sequence[str], composer: Composer)
             config = composer.make(point)
             validate(config)
             _check_objective(config)
-            require_data(config)
+            require_files(config)
         except ConfigError as error:
             wrong.append((count, point, error))
             continue
@@ -210,6 +210,8 @@ def _default_name(configs: Sequence[RunConfig], overrides: Sequence[str], config
 
 def _is_about_running(override: str) -> bool:
     key = override.partition("=")[0].lstrip("+~")
+    if key.startswith("hydra.sweeper.params"):
+        return False
     return key.startswith(("hydra.", "hydra/")) or key in {f"sweep.{name}" for name in _POLICY}
 
 
