@@ -233,6 +233,21 @@ def test_a_signal_kills_the_run_and_the_status_says_so(number, code):
     assert run.data.params["training.epochs"] == "10000"
 
 
+def test_a_run_that_had_not_begun_is_not_said_to_be_killed():
+    program = """
+import os, signal
+import trainyard.run
+
+trainyard.run.run_experiment = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
+from trainyard.cli import main
+
+main()
+"""
+    command = [sys.executable, "-c", program, "train", *SMALL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error interrupted: no run had begun\n")
+
+
 @pytest.mark.slow
 def test_a_signal_that_is_ignored_stays_ignored():
     """As under nohup: SIGHUP does nothing."""
