@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import hypothesis  # noqa: F401 - it looks for who refers to what, and has to do so before all that is exempt from collection
@@ -20,6 +21,9 @@ from trainyard.sweep.trials import Trial, TrialResult
 from trainyard.tracking.store import _create_store as make_store
 
 process_is_ours()
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # under nohup, or in the background: what tests start must hear them
+        signal.signal(_number, lambda *_: None)
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "mnist"
 
