@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis  # noqa: F401 - it looks for who refers to what, and has to do so before all that is exempt from collection
 import numpy as np
 import pytest
+from PIL import Image
 
 from trainyard.collector import process_is_ours
 from trainyard.compose import compose_config
@@ -61,6 +62,20 @@ def _stores_are_copied(request, monkeypatch):
         shutil.copyfile(request.getfixturevalue("_made_store"), file)
 
     monkeypatch.setattr("trainyard.tracking.store._create_store", copy)
+
+
+@pytest.fixture(autouse=True)
+def _pictures_are_blank(request, monkeypatch):
+    """Runs of this process leave blank pictures, which spares each a second; tests marked `pictures` see real ones.
+
+    In this process alone; commands that tests start draw theirs.
+    """
+
+    def write_blank(_figure, file, **_settings):
+        Image.new("RGB", (400, 300), "white").save(file, "PNG", dpi=(100, 100))
+
+    if not request.node.get_closest_marker("pictures"):
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", write_blank)
 
 
 @pytest.fixture

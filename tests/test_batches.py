@@ -97,6 +97,7 @@ def test_both_engines_train_with_each(keras, engine, overrides):
         assert result.evaluation.probabilities.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_the_engines_agree_on_weighted_smoothed_losses(keras):
     def history(engine):
         overrides = ["training.xla=off", "loss.label_smoothing=0.2", "training.epochs=1", "dataset.standardise=true"]

@@ -539,6 +539,7 @@ def test_whole_runs_are_measured_stage_by_stage_up_to_the_wall_time(digits, monk
     assert set(measured[PLAIN]["stages"]) < set(sections.STAGES)
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_children():
     process = subprocess.Popen(_command("epoch", "--quick", "--out", "out"), stdout=subprocess.DEVNULL)
     parent = psutil.Process(process.pid)

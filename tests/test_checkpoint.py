@@ -259,6 +259,7 @@ def test_a_training_that_early_stopping_ended_is_not_gone_on_with(keras, tiny, t
     assert again[2].best_epoch == result.best_epoch
 
 
+@pytest.mark.slow
 def test_another_model_or_other_callbacks_are_refused(keras, tiny, tmp_path):
     own = [keras.callbacks.ReduceLROnPlateau(monitor="loss")]
     _train(keras, tiny(), tmp_path / "checkpoints", own=own)

@@ -128,6 +128,7 @@ def _trainyard(*arguments):
     return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
+@pytest.mark.slow
 def test_the_command_shows_the_profile_and_the_best_epoch():
     done = _trainyard("debug=profile", "debug.steps=4", "training.keep_best=loss/train")
     assert done.returncode == 0, done.stderr

@@ -54,6 +54,7 @@ def test_off_draws_anew_each_time():
     assert len(digests) == 2
 
 
+@pytest.mark.slow
 def test_strict_cannot_be_had_without_onednn():
     program = (
         "from trainyard import compose_config, run_experiment\n"

@@ -296,6 +296,7 @@ def test_a_silent_server_is_waited_for_a_while_only(monkeypatch):
     assert finding.found == "postgresql://***@127.0.0.1:1/runs can't be used: [Errno 111] Connection refused"
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_server_are_found_page_by_page(monkeypatch, store, orphan_tags, mlflow_address):
     for module in ("runs", "health"):
         monkeypatch.setattr(f"trainyard.tracking.{module}.PAGE", 2)

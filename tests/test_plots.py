@@ -15,6 +15,8 @@ from trainyard.plots import curves, probabilities, settings, style, sweep, tiles
 from trainyard.plots.probabilities import Judged
 from trainyard.sweep.ranking import rank
 
+pytestmark = pytest.mark.pictures
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 VERMILLION = (0xD5, 0x5E, 0x00)
 BLUE = (0x00, 0x72, 0xB2)

@@ -399,6 +399,7 @@ def test_wrong_usage_ends_with_2_and_an_unreadable_image_with_1(trained):
     assert (done.stdout, "--invert" in done.stderr) == ("", True)
 
 
+@pytest.mark.slow
 def test_only_json_reaches_the_screen(trained):
     program = "from trainyard.cli import main; main()"
     paths = [str(trained.folder.parent / name) for name in ("first.png", "test.npz")]

@@ -100,6 +100,7 @@ def _problems(config):
     return ()
 
 
+@pytest.mark.slow
 @given(changed_configs())
 @settings(max_examples=40, **UNHURRIED)
 def test_a_config_is_sound_or_told_what_is_wrong_with_it(case):

@@ -16,6 +16,8 @@ from trainyard.report import ReportPage, changed_values, show_seconds, show_valu
 from trainyard.training import TrainResult
 from trainyard.xla import XlaChoice
 
+pytestmark = pytest.mark.pictures
+
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )

@@ -110,6 +110,7 @@ def _forget(folder):
     folder.joinpath(JOURNAL).write_text("".join(f"{line}\n" for line in lines))
 
 
+@pytest.mark.slow
 def test_a_store_that_lost_a_run_gets_it_again(store, tiny):
     folder = run_experiment(tiny()).folder
     connect(store).delete_run(_runs(store)[0].info.run_id)
@@ -308,6 +309,7 @@ def test_a_run_that_still_goes_on_is_left_alone(tiny, capsys):
     assert not Path("mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_another_host_is_synced_there(tiny):
     folder = run_experiment(tiny("tracking=off")).folder
     lines = folder.joinpath(JOURNAL).read_text().splitlines()
