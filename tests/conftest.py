@@ -22,8 +22,8 @@ from trainyard.sweep.trials import Trial, TrialResult
 from trainyard.tracking.store import _create_store as make_store
 
 process_is_ours()
-for _number in (signal.SIGHUP, signal.SIGINT):
-    if signal.getsignal(_number) is signal.SIG_IGN:  # under nohup, or in the background: what tests start must hear them
+for _number in (signal.SIGHUP, signal.SIGINT):  # ignored under nohup; what tests start has to hear them all the same
+    if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "mnist"
