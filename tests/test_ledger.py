@@ -76,6 +76,24 @@ def test_an_entry_that_was_cut_in_two_counts_for_nothing_and_does_not_spoil_the_
         assert [Ledger(cut).account(number).state for number in (1, 2)] == ["running", "running"]
 
 
+def test_a_disk_that_takes_half_a_line_leaves_none_of_it(tmp_path):
+    resource = pytest.importorskip("resource")
+    file = tmp_path / "ledger.jsonl"
+    ledger = Ledger(file)
+    ledger.opened(provenance.describe_process(), 2)
+    ledger.began(1, "trials/1")
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            ledger.failed(1, "x" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_bytes() == before
+    ledger.closed("FAILED")
+    assert Ledger(file).sessions[0].status == "FAILED"
+
+
 def test_a_ledger_that_is_none_is_named(tmp_path):
     (tmp_path / "ledger.jsonl").write_text('{"what": "closed"\n')
     with pytest.raises(TrainyardError, match=r"ledger.jsonl: line 1 is no entry of a ledger"):
@@ -155,6 +173,16 @@ def test_only_a_folder_of_its_own_becomes_that_of_a_sweep(path):
         refuse_strange_folder(SweepFolder(Path(path)))
     assert set_aside(SweepFolder(Path("other"))) is None
     refuse_strange_folder(SweepFolder(Path("new")))
+
+
+def test_a_plan_whose_writing_was_broken_off_is_written_anew():
+    folder = SweepFolder(Path("sweeps/mine"))
+    folder.write_plan(_plan(), threads=1)
+    folder.plan.rename(folder.path / "partial.plan.jsonl")
+    refuse_strange_folder(folder)
+    assert set_aside(folder) is None
+    folder.write_plan(_plan(), threads=1)
+    assert folder.read_trials() == _plan().trials
 
 
 def test_what_is_set_aside_is_kept():

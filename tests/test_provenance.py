@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from trainyard import provenance
+from trainyard.artifacts import write_origin
+from trainyard.schema import RunConfig
 
 
 def _git(*arguments: str) -> None:
@@ -55,3 +57,11 @@ def test_versions_are_those_installed():
     versions = provenance.installed_versions()
     assert versions["numpy"] == np.__version__
     assert set(provenance.REPORTED_PACKAGES) <= set(versions)
+
+
+def test_a_password_in_an_address_is_left_out_of_the_command_and_of_the_changes(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "orig_argv", ["python", "program.py", "--store", "http://ada:canary@host"])
+    assert provenance.command_line() == "python program.py --store http://***@host"
+    changed = provenance.GitState("0" * 40, "main", '+STORE = "http://ada:canary@host"\n', ())
+    write_origin(tmp_path, RunConfig(), [], changed)
+    assert (tmp_path / "environment" / "git.diff").read_text() == '+STORE = "http://***@host"\n'

@@ -23,6 +23,7 @@ from trainyard import (
 )
 from trainyard.progress import Progress
 from trainyard.schema import RunConfig
+from trainyard.tracking import Tracker
 
 
 @pytest.fixture
@@ -125,6 +126,35 @@ def test_the_status_is_honest(client, tiny, error, status):
     assert run.info.end_time
     (error_file,) = Path("outputs/tiny").glob("*/error.txt")
     assert "Traceback" in error_file.read_text()
+
+
+def test_a_run_that_fails_says_so_although_a_signal_comes_while_it_is_closed(client, tiny, monkeypatch):
+    class Impatient(Interrupting):
+        def epoch(self, epoch, epochs, metrics):
+            monkeypatch.setattr(Tracker, "log_folder", lambda _: os.kill(os.getpid(), signal.SIGINT))
+            super().epoch(epoch, epochs, metrics)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run_experiment(tiny(), progress=Impatient(RuntimeError("boom")))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    run = _only_run(client)
+    assert (run.info.status, run.data.tags["error"]) == ("FAILED", "RuntimeError: boom")
+
+
+def test_a_file_name_that_is_no_text_does_not_hide_what_is_wrong(client, tiny):
+    for part in ("train", "test"):
+        for name in ("crow", "gull"):
+            folder = Path("birds", part, name)
+            folder.mkdir(parents=True)
+            (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"no picture")
+    config = tiny("dataset=image_folder", "dataset.path=birds", "dataset.height=8", "dataset.width=8", "dataset.limit=null")
+    with pytest.raises(DatasetError, match="expected a PNG or JPEG picture"):
+        run_experiment(config)
+    run = _only_run(client)
+    assert run.info.status == "FAILED"
+    assert r"caf\udce9.png" in run.data.tags["error"]
+    (error_file,) = Path("outputs/tiny").glob("*/error.txt")
+    assert r"caf\udce9.png" in error_file.read_text()
 
 
 class Swallowing(Progress):

@@ -18,8 +18,8 @@ from trainyard import ConfigError, TrackingError, run_experiment
 from trainyard.cli.sync import sync_command
 from trainyard.progress import Progress
 from trainyard.sync import LiveRunError, sync_run
-from trainyard.tracking import server
-from trainyard.tracking.journal import JOURNAL, KEY_TAG, note_stored, read_account
+from trainyard.tracking import operations, server
+from trainyard.tracking.journal import JOURNAL, KEY_TAG, Journal, note_stored, read_account
 from trainyard.tracking.store import connect
 from trainyard.uris import sqlite_uri
 
@@ -374,6 +374,41 @@ def test_a_journal_that_cannot_be_written_is_told_and_the_run_goes_on(tiny, caps
     assert read_account(folder).has_gap
     assert sync_command([folder], None) == 0
     assert "some of it is missing" in capsys.readouterr().out
+
+
+def test_a_journal_whose_first_line_had_no_room_gets_it_before_all_others(tmp_path):
+    told = []
+    journal = Journal(tmp_path / "run", told.append)
+    journal.begin(None, "tiny", "", "16 relu", {"seed": "0"}, model=True)
+    journal.perform(operations.log_params, {"seed": 0})
+    (tmp_path / "run").mkdir()
+    journal.end("FINISHED")
+    assert len(told) == 1
+    account = read_account(tmp_path / "run")
+    assert (account.key, account.status, account.params, account.has_gap) == (journal.key, "FINISHED", {}, True)
+
+
+def test_what_a_signal_kept_from_the_store_is_uploaded(store, tiny, monkeypatch):
+    log_metrics, broken_off = operations.log_metrics, []
+
+    def interrupted(run, values, step, *rest):
+        if step == 1 and not broken_off:
+            broken_off.append(step)
+            raise KeyboardInterrupt
+        log_metrics(run, values, step, *rest)
+
+    connect(store)  # with MLflow imported the run is told by this process
+    monkeypatch.setattr(operations, "log_metrics", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(tiny())
+    monkeypatch.setattr(operations, "log_metrics", log_metrics)
+    (run,) = _runs(store)
+    assert (run.info.status, "loss/train" in run.data.metrics) == ("KILLED", False)
+    (folder,) = Path("outputs/tiny").iterdir()
+    assert read_account(folder).stores == {}
+    sync_run(folder, None, os.environ)
+    (run,) = _runs(store)
+    assert (run.info.status, "loss/train" in run.data.metrics) == ("KILLED", True)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import numpy as np
 import pytest
 import yaml
 
+from trainyard import TrackingError
 from trainyard.tracking import operations
 from trainyard.tracking.servable import MODEL_PACKAGES, ServableModel
-from trainyard.tracking.store import connect, open_store
+from trainyard.tracking.store import connect, open_store, tracking_errors
 from trainyard.tracking.worker import DIED, WorkerWriter
 from trainyard.tracking.writer import RunRequest, StoreWriter
 from trainyard.uris import sqlite_uri
@@ -252,6 +254,17 @@ print("go", flush=True)
 open_store(sqlite_uri(Path("mlflow.db").absolute()), "tiny", "")
 print("made", flush=True)
 """
+
+
+@pytest.mark.parametrize("text", ["http://ada:canary@host/api failed", f"parse http://oauth2:{'canary' * 99}@host"])
+def test_what_mlflow_says_of_a_password_is_told_without_it(text):
+    uri = "http://ada:canary@host"
+    with pytest.raises(TrackingError) as caught, tracking_errors(uri):
+        raise RuntimeError(text)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(TrackingError) as caught, tracking_errors("http://host"):
+        raise RuntimeError("no")
+    assert isinstance(caught.value.__cause__, RuntimeError)  # where nothing is to be hidden, for whoever looks for it
 
 
 @pytest.mark.slow

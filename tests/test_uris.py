@@ -21,6 +21,10 @@ HERE = Path("/here")
         ("postgresql://h/db?user=a&password=***", "postgresql://h/db?user=a&password=canary"),
         ("error at http://***@h then http://plain", "error at http://a:canary@h then http://plain"),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("sqlite:////home/me@work/b.db", "sqlite:////home/me@work/b.db"),
+        ("sqlite:///me@work/b.db", "sqlite:///me@work/b.db"),
+        ("sqlite:////a/b.db,http://***@h", "sqlite:////a/b.db,http://ada:canary@h"),
+        ("postgresql://***@host/db", "postgresql://ada:p@can/ary@host/db"),
         ("http://host:5000", "http://host:5000"),
     ],
 )

@@ -49,5 +49,6 @@ class TrainyardSweeper(BasicSweeper):
     def sweep(self, arguments: List[str]) -> Any:  # noqa: ANN401, UP006 - as Hydra declares it
         """Runs all jobs."""
         if self._planned is not None:
-            return self._planned.conduct(self.launcher, self.max_batch_size)
+            self._planned.conduct(self.launcher, self.max_batch_size)
+            return []
         return super().sweep(arguments)

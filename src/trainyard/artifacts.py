@@ -22,6 +22,7 @@ from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
 from trainyard.profiling import read_profile
 from trainyard.schema import RunConfig
+from trainyard.uris import without_credentials
 from trainyard.wholefiles import whole_file, write_checksums
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git:
     versions = provenance.installed_versions()
     (environment / "versions.txt").write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
     if git and git.dirty:
-        (environment / "git.diff").write_text(git.describe_changes())
+        (environment / "git.diff").write_text(without_credentials(git.describe_changes()))
 
 
 def write_machine(folder: Path, machine: dict[str, Any]) -> None:

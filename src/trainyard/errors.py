@@ -16,6 +16,7 @@ A message says where (the dotted path or the file), what was expected, what was 
 """
 
 import signal
+from collections.abc import Callable
 
 
 class TrainyardError(Exception):
@@ -69,9 +70,14 @@ class Terminated(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
-def in_one_line(error: BaseException) -> str:
-    """Returns what an error says in at most one line, one of the network stack by its last cause."""
-    text = str(error).partition("Stack trace for op definition")[0]
+def in_one_line(error: BaseException, hide: Callable[[str], str] = str) -> str:
+    """Returns what an error says in at most one line, one of the network stack by its last cause.
+
+    Args:
+        error: Whatever was raised.
+        hide: Takes out of the whole text what must not be shown.
+    """
+    text = hide(str(error)).partition("Stack trace for op definition")[0]
     if "Caused by" in text:
         text = text.rsplit("Caused by", 1)[1].strip().removesuffix(")")
     return " ".join(text.split())[:300] or type(error).__name__

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from trainyard.runtime import available_cores, uses_onednn
+from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
     import keras
@@ -188,11 +189,11 @@ def user_name() -> str:
 
 
 def command_line() -> str:
-    """Returns the command that started this process, as it could be typed again."""
+    """Returns the command that started this process, as it could be typed again, but for passwords in addresses."""
     program, *arguments = sys.orig_argv
     if arguments and Path(arguments[0]).stem == "trainyard":  # the console script, which Python was started with
         program, *arguments = arguments
-    return shlex.join([Path(program).stem, *arguments])
+    return without_credentials(shlex.join([Path(program).stem, *arguments]))
 
 
 def digest_weights(model: keras.Model) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_USER = re.compile(r"(?<=//)[^\s/?]*@|(?<=//)\S*@")
+_USER = re.compile(r"(?<=//)(?<!sqlite://)(?<!sqlite:///)(?<!sqlite:////)\S*@")
+"""Up to the last @, as a password may hold one; a sqlite file may lie in a folder with one, and has no password."""
 _SECRET = re.compile(r"([?&;][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&;\s]+", re.IGNORECASE)
 _KINDS = re.compile(r"(https?://[^/]|sqlite:///|(postgresql|mysql|mssql)(\+\w+)?://)")
 

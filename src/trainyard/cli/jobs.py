@@ -6,6 +6,7 @@ Before it: run, screen, sweep. After it: train and sweep, which hand these to Hy
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 
 from trainyard.cli.screen import ScreenProgress, print_error, print_result
 from trainyard.compose import to_run_config
-from trainyard.errors import TrainyardError
+from trainyard.errors import ConfigError, TrainyardError
 from trainyard.facts import TrialOf
 from trainyard.interrupts import signals_raise
 from trainyard.registry import load_plugins
@@ -25,7 +26,8 @@ from trainyard.sweep.folder import trial_number
 from trainyard.sweep.pool import report
 from trainyard.sweep.results import write_result
 from trainyard.sweep.trials import TrialResult
-from trainyard.tracking.journal import JOURNAL
+from trainyard.tracking import read_account
+from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
     from trainyard.outcome import RunResult
@@ -83,7 +85,7 @@ class TrialTask:
             _run(tree, TrialProgress(), trial)
             return kept[0].objective
         except Exception:
-            traceback.print_exc()
+            sys.stderr.write(without_credentials(traceback.format_exc()))
             raise
 
 
@@ -109,9 +111,11 @@ def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialOf | None = Non
             result = run_experiment(config, folder=folder, progress=progress, overrides=overrides, trial=trial)
         print_result(result)
     except KeyboardInterrupt:
-        began = (folder / JOURNAL).exists()
-        what = f"the run is KILLED. Its files are in {os.path.relpath(folder)}" if began else "no run had begun"
-        print_error(TrainyardError(f"interrupted: {what}"))
+        try:
+            status = read_account(folder).status or "KILLED"  # FAILED, where the signal came when it had already
+            print_error(TrainyardError(f"interrupted: the run is {status}. Its files are in {os.path.relpath(folder)}"))
+        except ConfigError:
+            print_error(TrainyardError("interrupted: no run had begun"))
         raise
     except Exception as error:
         told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")

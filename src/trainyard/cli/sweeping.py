@@ -46,7 +46,7 @@ def carry_out(
     work = TrialTask(plan.name, plan.objective)
     sweep = PlannedSweep(plan.trials, plan.policy, folder, ledger, work)
     run = SweepRun(plan, sweep.tally, sweep.note)
-    sweep.is_finished = run.is_finished
+    sweep.is_finished, sweep.bring_in = run.is_finished, run.bring_in
     sweep.take_up()
     if ledger.is_closed and not sweep.tally.waiting:
         _tell(plan, folder, sweep, conclude(folder, plan.objective, sweep.trials, sweep.tally))

@@ -10,23 +10,25 @@ Before it: folder, results, tryout, trials, tracking. After it: the sweeper, whi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
+from trainyard.errors import TrackingError
 from trainyard.sections import SweepConfig
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.frozen import FrozenLoader
 from trainyard.sweep.launcher import JobEnd
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.pool import Message
-from trainyard.sweep.results import read_result
+from trainyard.sweep.results import has_finished, read_result
 from trainyard.sweep.trials import SweepListener, Trial, TrialResult
 
 
@@ -63,6 +65,7 @@ class PlannedSweep:
         listeners: Told what happens.
         prepare: Called when Hydra is ready, before the first trial starts.
         is_finished: Tells whether the run of a trial that left its result is FINISHED; where nothing is tracked, it is.
+        bring_in: Tells the store a run that finished while the store was away, by its folder; returns its id there.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class PlannedSweep:
         self.listeners: list[SweepListener] = []
         self.prepare: Callable[[], None] = lambda: None
         self.is_finished: Callable[[TrialResult], bool] = lambda _: True
+        self.bring_in: Callable[[Path], str | None] = lambda _: None
         self._trials = {trial.number: trial for trial in trials}
         self._policy = policy
         self._ledger = ledger
@@ -111,12 +115,18 @@ class PlannedSweep:
         self._count_waiting()
 
     def recover(self) -> None:
-        """Takes in what trials did that had left their results when the sweep was ended, unknown to the ledger."""
+        """Takes in what trials did that had left their results when the sweep was ended, unknown to the ledger.
+
+        Of those that finished while the store was away the store is told now.
+        """
         for number in self.tally.waiting:
             account = self._ledger.account(number)
-            result = read_result(Path(account.folder)) if account.folder else None
+            folder = Path(account.folder)
+            result = read_result(folder) if account.folder else None
             if result and self.is_finished(result):
                 self._done(self._trials[number], result)
+            elif result and has_finished(folder):
+                self._done(self._trials[number], replace(result, run_id=self.bring_in(folder)))
         self._count_waiting()
 
     def _count_waiting(self) -> None:
@@ -127,23 +137,21 @@ class PlannedSweep:
         for listener in self.listeners:
             listener.note(text)
 
-    def conduct(self, launcher: Launcher, batch_size: int | None) -> list[list[JobReturn]]:
+    def conduct(self, launcher: Launcher, batch_size: int | None) -> None:
         """Runs every trial that is not done yet. Hydra's sweeper calls this.
 
-        Returns:
-            What the launcher returned, batch by batch.
+        What the launcher returns is not kept: the configs of ten thousand trials would take a gigabyte.
         """
         self.prepare()
         queue = deque(self._trials[number] for number in self.tally.waiting)
         if hasattr(launcher, "open"):
-            returns = [list(self._stream(launcher, queue))]
+            self._stream(launcher, queue)
         else:
-            returns = [list(batch) for batch in self._batches(launcher, queue, batch_size)]
+            self._run_batches(launcher, queue, 1 if isinstance(launcher, BasicLauncher) else batch_size)
         self.tally.waiting = sorted(trial.number for trial in queue)
-        return returns
 
-    def _stream(self, launcher: Any, queue: deque[Trial]) -> Iterator[JobReturn]:  # noqa: ANN401 - a launcher of ours
-        """Starts a trial whenever a place is free, and yields what comes of each as it ends."""
+    def _stream(self, launcher: Any, queue: deque[Trial]) -> None:  # noqa: ANN401 - a launcher of ours
+        """Starts a trial whenever a place is free, and takes in what comes of each as it ends."""
         with launcher.open(self.folder.held) as jobs:
             while (queue and not self._stopped()) or len(jobs):
                 while queue and jobs.free and not self._stopped():
@@ -155,14 +163,15 @@ class PlannedSweep:
                     trial = self._trials[event.number + 1]
                     if isinstance(event, JobEnd):
                         self._end(trial, event.failure, queue)
-                        yield event.job
                     else:
                         self._hear(trial, event)
 
-    def _batches(
-        self, launcher: Launcher, queue: deque[Trial], batch_size: int | None
-    ) -> Iterator[Sequence[JobReturn]]:
-        """Hands a launcher that takes batches one after the other, and yields what comes of each."""
+    def _run_batches(self, launcher: Launcher, queue: deque[Trial], batch_size: int | None) -> None:
+        """Hands a launcher that takes batches one after the other.
+
+        Between them it is asked whether enough have failed. Hydra's own launcher, which runs one job after the other
+        anyway, gets one at a time.
+        """
         while queue and not self._stopped():
             batch = [queue.popleft() for _ in range(min(batch_size or len(queue), len(queue)))]
             for trial in batch:
@@ -171,7 +180,6 @@ class PlannedSweep:
             for trial, job in zip(batch, returns, strict=True):
                 raised = job._return_value if job.status == JobStatus.FAILED else None  # noqa: SLF001 - it would raise
                 self._end(trial, f"{type(raised).__name__}: {raised}" if raised else "", queue)
-            yield returns
 
     def _stopped(self) -> bool:
         failures = len(self.tally.failed)
@@ -189,13 +197,18 @@ class PlannedSweep:
             listener.epoch(trial, *message.content)
 
     def _end(self, trial: Trial, failure: str, queue: deque[Trial]) -> None:
-        """Takes in how a trial ended. One whose run is FINISHED is done, whatever its process came to after that."""
-        result = read_result(Path(self._ledger.account(trial.number).folder))
-        if result and (not failure or self.is_finished(result)):
+        """Takes in how a trial ended. One whose run is FINISHED is done, whatever its process came to after that.
+
+        One that finished, but could not tell the store, has failed; it is not tried again, as the next start of the
+        sweep has only to tell the store.
+        """
+        folder = Path(self._ledger.account(trial.number).folder)
+        result = read_result(folder)
+        if result and (not failure or self._is_finished_now(result)):
             self._done(trial, result)
             return
         reason = failure or "it ended without a result"
-        again = self._attempts[trial.number] <= self._policy.retries
+        again = self._attempts[trial.number] <= self._policy.retries and not (result and has_finished(folder))
         self._ledger.failed(trial.number, reason)
         if again:
             queue.append(trial)
@@ -203,6 +216,13 @@ class PlannedSweep:
             self.tally.failed[trial.number] = reason
         for listener in self.listeners:
             listener.failed(trial, reason, again=again)
+
+    def _is_finished_now(self, result: TrialResult) -> bool:
+        """Tells whether a run is FINISHED, as far as the store can be asked: it may be what the trial failed by."""
+        try:
+            return self.is_finished(result)
+        except TrackingError:
+            return False
 
     def _done(self, trial: Trial, result: TrialResult) -> None:
         self._ledger.done(trial.number, result)

@@ -32,6 +32,7 @@ class EpochFile(SweepListener):
     """Keeps the file up to date."""
 
     def __init__(self, file: Path) -> None:
+        file.unlink(missing_ok=True)  # of an earlier start
         self._file = file
         self._epochs: dict[int, Epoch] = {}
         self._written = 0.0

@@ -31,7 +31,7 @@ from trainyard.registry import did_you_mean
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import Plan, canonical
 from trainyard.sweep.trials import Trial
-from trainyard.wholefiles import whole_file
+from trainyard.wholefiles import PARTIAL, whole_file
 
 SWEEPS = Path("sweeps")
 """Where the folders of sweeps are, in the working directory."""
@@ -54,6 +54,12 @@ class SweepFolder:
         self.lock = self.path.parent / f".{self.path.name}.lock"
         self.held = self.path.parent / f".{self.path.name}.trials"
         """A file that each of its trials' processes holds a lock on, for as long as it is alive."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is there, or no more than a plan whose writing was broken off."""
+        begun = {name for plan in (self.plan, self.overview) for name in (plan.name, f"{PARTIAL}{plan.name}")}
+        return not self.plan.exists() and {path.name for path in self.path.iterdir()} <= begun
 
     @property
     def threads(self) -> int | None:
@@ -252,7 +258,7 @@ def refuse_strange_folder(folder: SweepFolder) -> None:
             f"hydra.sweep.dir: expected a folder of its own for the sweep, got {folder.path}, the working directory or "
             "one around it"
         )
-    if folder.path.exists() and not folder.plan.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+    if folder.path.exists() and not folder.plan.exists() and not (folder.path.is_dir() and folder.is_new):
         raise ConfigError(f"hydra.sweep.dir: expected a new or empty folder, or that of a sweep, got {folder.path}")
 
 

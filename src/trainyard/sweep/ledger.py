@@ -136,10 +136,16 @@ class Ledger:
 
     def _add(self, what: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
         entry = {"what": what, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
-        with self._file.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        line = f"{json.dumps(entry)}\n".encode()
+        with self._file.open("ab", buffering=0) as file:  # unbuffered: closing would try to write the rest once more
+            size = file.seek(0, os.SEEK_END)
+            try:
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except OSError:  # the disk is full: half a line would spoil what is written after it
+                file.truncate(size)
+                raise
         self._take_in(entry)
 
     def _entries(self) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from trainyard.sweep.leaderboard import TABLE, markdown_table
 from trainyard.sweep.plan import Plan
 from trainyard.sweep.ranking import higher_is_better
 from trainyard.sweep.trials import SweepListener, Trial, TrialResult
+from trainyard.sync import sync_run
 from trainyard.tracking import ParentRun
 from trainyard.tracking.parent import SUBFOLDER
 from trainyard.uris import without_credentials
@@ -91,11 +93,22 @@ class SweepRun(SweepListener):
         return run_id
 
     def is_finished(self, result: TrialResult) -> bool:
-        """Tells whether the run that a trial left its result of is FINISHED; one that was not tracked is."""
+        """Tells whether the run that a trial left its result of is FINISHED; one that was not tracked is.
+
+        Raises:
+            TrackingError: If the store can't be asked now.
+        """
         if result.run_id is None:
             return True
-        self._run.confirm()
         return result.run_id in {trial.run_id for trial in self._run.find_finished().values()}
+
+    def bring_in(self, folder: Path) -> str:
+        """Tells the store a run that it was away for, each thing once, and returns its id there.
+
+        Raises:
+            TrackingError: If the store fails.
+        """
+        return sync_run(folder, self._plan.uri, os.environ).run_id
 
     def done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002 - the tally has it already
         """Logs how many are done, and the best so far."""

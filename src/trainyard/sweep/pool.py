@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from trainyard.errors import TrainyardError
+from trainyard.uris import without_credentials
 
 PRELOADED = ("trainyard.sweep.preloaded", "mlflow", "matplotlib.figure", "sklearn.metrics", "trainyard.run")
 """What the server imports before the first job of Trainyard's own."""
@@ -321,7 +322,7 @@ def _work(start: _Start, reports: Connection, lifeline: Connection) -> None:
     try:
         end = (True, cloudpickle.loads(start.work)(), "")
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-        traceback.print_exc()
+        sys.stderr.write(without_credentials(traceback.format_exc()))
         end = (False, error, f"{type(error).__name__}: {error}")
     except KeyboardInterrupt as error:
         end = (False, None, f"{type(error).__name__}: {error}".rstrip(": "))

@@ -10,7 +10,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainyard.errors import ConfigError
 from trainyard.sweep.trials import TrialResult
+from trainyard.tracking import read_account
 from trainyard.wholefiles import whole_file
 
 if TYPE_CHECKING:
@@ -41,6 +43,14 @@ def write_result(run: RunResult, objective: str | None) -> TrialResult:
     with whole_file(run.folder / RESULT) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(result)))
     return result
+
+
+def has_finished(folder: Path) -> bool:
+    """Tells whether the run in a folder finished, whatever the store may know of it."""
+    try:
+        return read_account(folder).status == "FINISHED"
+    except ConfigError:
+        return False
 
 
 def read_result(folder: Path) -> TrialResult | None:

@@ -70,9 +70,9 @@ def examine_store(uri: str) -> StoreHealth:
     """
     try:
         return _examine_server(uri) if uri.startswith("http") else _examine_database(uri)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever MLflow and drivers raise
         cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps what the driver raised
-        raise TrackingError(without_credentials(in_one_line(cause))) from error
+        raise TrackingError(in_one_line(cause, without_credentials)) from None  # whose text may hold a password
 
 
 def _examine_server(uri: str) -> StoreHealth:

@@ -52,7 +52,7 @@ class Journal:
         """
         self.key = uuid.uuid4().hex
         self.has_gap = False
-        self._gap_is_noted = False
+        self._owed: list[tuple[str, dict[str, Any]]] = []
         self._file = folder / JOURNAL
         self._tell = tell
 
@@ -90,14 +90,17 @@ class Journal:
 
     def _write(self, what: str, **content: Any) -> None:  # noqa: ANN401 - what JSON can hold
         try:
-            if self.has_gap and not self._gap_is_noted:
-                _append(self._file, "gap", {})
-                self._gap_is_noted = True
+            while self._owed:  # without its first line nothing of a journal can be read
+                _append(self._file, *self._owed[0])
+                self._owed.pop(0)
             _append(self._file, what, content)
         except OSError as error:
             if not self.has_gap:
                 self._tell(f"{self._file} can't be written: {error}. trainyard sync will lack what comes now")
             self.has_gap = True
+            lost = (what, content) if what == "run" else ("gap", {})
+            if lost not in self._owed:
+                self._owed.append(lost)
 
 
 @dataclass(slots=True)

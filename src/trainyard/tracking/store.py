@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,11 +138,12 @@ def tracking_errors(uri: str) -> Iterator[None]:
         yield
     except TrainyardError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever MLflow and drivers raise
+        whole = "".join(traceback.format_exception(error))
         raise TrackingError(
-            f"the tracking store {without_credentials(uri)} can't be used: {without_credentials(in_one_line(error))}. "
+            f"the tracking store {without_credentials(uri)} can't be used: {in_one_line(error, without_credentials)}. "
             "Start it, name another (tracking.uri, MLFLOW_TRACKING_URI), or log nothing (tracking=off)"
-        ) from error
+        ) from (error if whole == without_credentials(whole) else None)
 
 
 def training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) -> str:

@@ -48,6 +48,7 @@ class Tracker(TrackedRun):
         self._config = config
         self._folder = folder
         self._journal = Journal(folder, progress.detail)
+        self._in_hand = 0
 
     def start(self, uri: str | None, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """Has the run created, RUNNING, with what is known by now: tags, params, what the folder holds.
@@ -105,7 +106,7 @@ class Tracker(TrackedRun):
         """Closes the run; see `TrackedRun.end`."""
         self._journal.end(status)
         failure = super().end(status)
-        if not failure and self.run_id:
+        if not failure and self.run_id and not self._in_hand:
             self._journal.stored(self._uri, self.run_id)
         return failure
 
@@ -116,7 +117,9 @@ class Tracker(TrackedRun):
 
     def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
         self._journal.perform(operation, *arguments)
+        self._in_hand += 1  # and stays so where a signal breaks it off: then the store lacks something
         super()._perform(operation, *arguments)
+        self._in_hand -= 1
 
 
 @contextlib.contextmanager
@@ -166,22 +169,47 @@ def open_tracker(
                 if failure is None:
                     progress.detail("the tracking store works again, and has the whole run now")
         except BaseException as error:
-            killed = isinstance(error, KeyboardInterrupt)
-            with contextlib.suppress(OSError):  # a full disk must not keep the run from being closed
-                (folder / "error.txt").write_text(without_credentials(traceback.format_exc()))
-            tracker.set_tags({"error": without_credentials(f"{type(error).__name__}: {error}")})
-            with contextlib.suppress(OSError):
-                tracker.log_folder()
-            if killed and tracker.run_id is None:
-                tracker.break_off()
-            elif lost := tracker.end("KILLED" if killed else "FAILED"):
+            try:
+                lost = _close_broken(tracker, folder, error)
+            except KeyboardInterrupt:  # the first signal; whatever comes after it is not heard until all is closed
+                lost = _close(tracker, error)
+            if lost:
                 progress.detail(f"{lost}. When the store works again, tell it of this run: {_sync_command(folder)}")
             raise
     if failure:
+        held = "Nothing is lost: {} holds the whole run"
+        if not tracker.can_be_told_again:
+            held = "{} holds the run but for what could not be written there"
         raise TrackingError(
-            f"{failure}. Nothing is lost: {folder} holds the whole run. When the store works again, upload it: "
-            f"{_sync_command(folder)}"
+            f"{failure}. {held.format(folder)}. When the store works again, upload it: {_sync_command(folder)}"
         )
+
+
+def _close_broken(tracker: Tracker, folder: Path, error: BaseException) -> TrackingError | None:
+    """Closes a run that an exception ended, and leaves it in ``error.txt`` and the tag `error`.
+
+    Returns:
+        What the store failed with, if it did.
+    """
+    with contextlib.suppress(OSError):  # a full disk must not keep the run from being closed
+        (folder / "error.txt").write_text(_writable("".join(traceback.format_exception(error))), encoding="utf-8")
+    tracker.set_tags({"error": _writable(f"{type(error).__name__}: {error}")})
+    with contextlib.suppress(OSError):
+        tracker.log_folder()
+    return _close(tracker, error)
+
+
+def _close(tracker: Tracker, error: BaseException) -> TrackingError | None:
+    killed = isinstance(error, KeyboardInterrupt)
+    if killed and tracker.run_id is None:
+        tracker.break_off()
+        return None
+    return tracker.end("KILLED" if killed else "FAILED")
+
+
+def _writable(text: str) -> str:
+    """Returns a text without passwords, and without the bytes of file names that are no letters."""
+    return without_credentials(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _retry(catch_up: Callable[[], object]) -> TrackingError | None:
