@@ -45,11 +45,12 @@ RECIPES = {
 }
 
 
-def _trainyard(*arguments):
+def _trainyard(*arguments, **variables):
     command = [sys.executable, "-c", "from trainyard.cli import main; main()", *arguments]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), "."]),
         "CANARY": "canary7",
+        **variables,
     }
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
@@ -103,5 +104,20 @@ def test_other_ways_in_are_closed_too(files, arguments, message):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "canary7" not in done.stdout + done.stderr
+    assert not Path("owned").exists()
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"HYDRA_FULL_ERROR": "1"}, {"HYDRA_MAIN_MODULE": "evil"}, {"HYDRA_DEPRECATION_WARNINGS_AS_ERRORS": "1"}],
+    ids=" ".join,
+)
+def test_variables_of_hydra_open_no_door(variables):
+    Path("evil.py").write_text(EVIL)
+    done = _trainyard("train", "+hydra.callbacks.x._target_=evil.run", **variables)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error hydra.callbacks: refused")
+    assert "Traceback" not in done.stderr
     assert not Path("owned").exists()
     assert not Path("outputs").exists()

@@ -147,7 +147,9 @@ def test_a_file_name_that_is_no_text_does_not_hide_what_is_wrong(client, tiny):
             folder = Path("birds", part, name)
             folder.mkdir(parents=True)
             (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"no picture")
-    config = tiny("dataset=image_folder", "dataset.path=birds", "dataset.height=8", "dataset.width=8", "dataset.limit=null")
+    config = tiny(
+        "dataset=image_folder", "dataset.path=birds", "dataset.height=8", "dataset.width=8", "dataset.limit=null"
+    )
     with pytest.raises(DatasetError, match="expected a PNG or JPEG picture"):
         run_experiment(config)
     run = _only_run(client)

@@ -178,7 +178,8 @@ class GoesAway(Progress):
         self.start()
 
     def start(self):
-        server.wait_until_ready(self.servers.enter_context(server.mlflow_server(self.uri, self.port)))
+        self.server = self.servers.enter_context(server.mlflow_server(self.uri, self.port))
+        server.wait_until_ready(self.server)
 
     def epoch(self, epoch, epochs, metrics):
         if epoch == 1:
@@ -204,6 +205,36 @@ def test_a_server_that_was_away_for_a_while_is_told_all_of_it_at_the_end(store, 
     history = connect(store).get_metric_history(run.info.run_id, "accuracy/train")
     assert [value.step for value in history] == [1, 2]
     assert run.data.metrics["accuracy/test"] == result.evaluation.accuracy
+
+
+class Hangs(GoesAway):
+    """Stops a server at the first epoch: it takes what is sent and answers nothing, until the run says that it fails."""
+
+    def epoch(self, epoch, epochs, metrics):
+        if epoch == 1:
+            os.killpg(self.server.process.pid, signal.SIGSTOP)
+
+    def detail(self, text):
+        super().detail(text)
+        if "The run goes on" in text:
+            os.killpg(self.server.process.pid, signal.SIGCONT)
+
+    def stage(self, name):
+        pass
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_for_a_while_is_told_all_of_it_at_the_end(store, tiny, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    progress = Hangs(store, comes_back=True)
+    with progress.servers:
+        result = run_experiment(tiny(f"tracking.uri={progress.address}"), progress=progress)
+    assert progress.details[-1] == "the tracking store works again, and has the whole run now"
+    (run,) = _runs(store)
+    assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
+    for name in ("accuracy/train", "loss/train"):
+        history = connect(store).get_metric_history(run.info.run_id, name)
+        assert {value.step for value in history} == {1, 2}
 
 
 @pytest.mark.slow
