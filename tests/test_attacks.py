@@ -121,3 +121,14 @@ def test_variables_of_hydra_open_no_door(variables):
     assert "Traceback" not in done.stderr
     assert not Path("owned").exists()
     assert not Path("outputs").exists()
+
+
+def test_what_somebody_wrote_into_the_folder_of_a_run_opens_no_door_when_it_is_gone_on_with():
+    Path("evil.py").write_text(EVIL)
+    Path("old/environment").mkdir(parents=True)
+    Path("old/environment/overrides.yaml").write_text("- +hydra.callbacks.x._target_=evil.run\n")
+    done = _trainyard("train", "resume=old")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error hydra.callbacks: refused")
+    assert not Path("owned").exists()
+    assert not Path("outputs").exists()

@@ -163,6 +163,19 @@ def test_two_syncs_at_once_make_one_run(store, tiny):
     assert len(_runs(store)) == 1
 
 
+@pytest.mark.slow
+def test_a_store_that_is_locked_at_the_start_is_told_before_anything_is_trained(store, tiny):
+    connect(store)  # makes it
+    holder = sqlite3.connect("mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with contextlib.closing(holder), pytest.raises(TrackingError, match="database is locked"):
+        run_experiment(tiny())
+    (folder,) = Path("outputs/tiny").iterdir()
+    assert not (folder / "model_summary.txt").exists()
+    assert sync_command([folder], None) == 0
+    assert [run.info.status for run in _runs(store)] == ["FAILED"]
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # A real server that goes away in the middle
 
