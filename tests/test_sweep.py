@@ -19,6 +19,8 @@ import yaml
 from trainyard.compose import load_config
 from trainyard.sweep.folder import SweepFolder, sweep_folders
 from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.results import has_finished
+from trainyard.tracking import server
 
 COMMAND = [sys.executable, "-c", "from trainyard.cli import main; main()", "sweep"]
 SMALL = ["dataset.limit=200", "dataset.validation_fraction=0.2", "model.hidden_units=[8]", "name=tiny"]
@@ -153,6 +155,38 @@ def test_whatever_becomes_of_a_trial_the_others_are_done_and_it_is_named():
 
 
 @pytest.mark.slow
+def test_a_sweep_whose_server_goes_away_trains_on_and_the_next_start_tells_the_store():
+    port = server.free_port(5690)
+    uri, address = f"sqlite:///{Path('mlflow.db').absolute()}", f"http://127.0.0.1:{port}"
+    arguments = ["seed=1,2", "training.epochs=400", "hydra.launcher.n_jobs=1", "sweep.name=away"]
+    with server.mlflow_server(uri, port) as running:
+        server.wait_until_ready(running)
+        process = _start(*arguments, MLFLOW_TRACKING_URI=address)
+        while not Path("sweeps/away/epochs.json").exists() and process.poll() is None:  # the first trial is at work
+            time.sleep(0.05)
+    process.communicate(timeout=600)
+    assert process.returncode == 1
+    before = Ledger(Path("sweeps/away/ledger.jsonl")).account(1)
+    assert (before.state, has_finished(Path(before.folder))) == ("failed", True)
+
+    with server.mlflow_server(uri, port) as running:
+        server.wait_until_ready(running)
+        done = _sweep(*arguments, MLFLOW_TRACKING_URI=address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    began = [entry["trial"] for entry in _entries(Path("sweeps/away/ledger.jsonl")) if entry["what"] == "began"]
+    assert Counter(began)[1] == 1
+    runs = _runs()
+    finished = [run for run in _of_role(runs, "trial") if run.info.status == "FINISHED"]
+    assert Counter(run.data.tags["trainyard.trial"] for run in finished) == {"1": 1, "2": 1}
+    assert "RUNNING" not in {run.info.status for run in runs}
+    assert all("accuracy/test" in run.data.metrics for run in finished)
+
+
+def _entries(ledger: Path):
+    return [json.loads(line) for line in ledger.read_text().splitlines()]
+
+
+@pytest.mark.slow
 def test_a_sweep_that_is_ended_at_any_moment_goes_on_and_no_trial_is_done_twice():
     """It is ended three times, at moments drawn from those at which something goes on, and then left alone."""
     generator = random.Random()
@@ -175,10 +209,9 @@ def test_a_sweep_that_is_ended_at_any_moment_goes_on_and_no_trial_is_done_twice(
 
     (folder,) = sweep_folders()
     ledger = Ledger(folder.ledger)
-    entries = [json.loads(line) for line in folder.ledger.read_text().splitlines()]
-    assert Counter(entry["trial"] for entry in entries if entry["what"] == "done") == dict.fromkeys(range(1, 7), 1), (
-        moments
-    )
+    assert Counter(entry["trial"] for entry in _entries(folder.ledger) if entry["what"] == "done") == dict.fromkeys(
+        range(1, 7), 1
+    ), moments
     assert {ledger.account(trial).state for trial in range(1, 7)} == {"done"}
     runs = _runs()
     finished = [run for run in _of_role(runs, "trial") if run.info.status == "FINISHED"]
