@@ -253,6 +253,7 @@ def test_a_page_of_one_part_alone():
     assert re.findall(r"^#+ .*", text, re.MULTILINE) == ["# Performance", "## Memory"]
 
 
+@pytest.mark.pictures
 def test_every_part_with_a_picture_gets_it(tmp_path):
     parts = made_up_parts()
     draw_pictures(parts, tmp_path)

@@ -376,6 +376,7 @@ def test_the_table_of_one_class_has_no_runners_up(trained):
     assert done.stdout.count("%") == 1
 
 
+@pytest.mark.pictures
 def test_a_picture_is_drawn_and_what_it_leaves_out_is_said(trained):
     done = _predict(trained.folder, trained.folder.parent / "test.npz", "--json", "--plot", "x.png")
     assert done.stderr == "note x.png shows the first 24 of 300 images\n"

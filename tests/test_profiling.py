@@ -91,6 +91,7 @@ def test_no_trace_is_said(keras, tmp_path):
         write_profile(tmp_path, LAYERS, "adam", steps=10, seconds=0.001)
 
 
+@pytest.mark.pictures
 def test_many_parts_with_long_names_are_drawn(tmp_path):
     operations = [
         OperationTime(f"a_layer_with_quite_a_long_name_{part}", phase, "MatMul", 3, 1e-3 / (part + 1))
