@@ -29,8 +29,19 @@ from typing import Any, Self
 from trainyard.errors import TrainyardError
 from trainyard.uris import without_credentials
 
-PRELOADED = ("trainyard.sweep.preloaded", "mlflow", "matplotlib.figure", "sklearn.metrics", "trainyard.run")
-"""What the server imports before the first job of Trainyard's own."""
+PRELOADED = (
+    "trainyard.sweep.preloaded",
+    "trainyard.run",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "alembic.command",
+    "alembic.autogenerate",
+    "sklearn.metrics",
+    "matplotlib.backends.backend_agg",
+    "jinja2",
+)
+"""What the server imports before the first job of Trainyard's own: all that takes a run long. Of a module that is not
+there, as the inner ones of MLflow may not always be, the server says nothing, and a job imports what it needs."""
 
 SERVER = "trainyard.sweep.server"
 """What it imports before all else."""
