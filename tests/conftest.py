@@ -12,7 +12,7 @@ from pathlib import Path
 import hypothesis  # noqa: F401 - it looks for who refers to what, and has to do so before all that is exempt from collection
 import numpy as np
 import pytest
-from PIL import Image
+from blank_pictures import write_blank
 
 from trainyard.collector import process_is_ours
 from trainyard.compose import compose_config
@@ -27,6 +27,8 @@ for _number in (signal.SIGHUP, signal.SIGINT):  # ignored under nohup; what test
         signal.signal(_number, lambda *_: None)
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "mnist"
+CHILDREN = Path(__file__).with_name("children")
+"""What is imported by the processes that tests start, as `PYTHONPATH` tells them."""
 
 
 @pytest.fixture(autouse=True)
@@ -66,16 +68,13 @@ def _stores_are_copied(request, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _pictures_are_blank(request, monkeypatch):
-    """Runs of this process leave blank pictures, which spares each a second; tests marked `pictures` see real ones.
+    """Runs of a test leave blank pictures, which spares each some seconds; tests marked `pictures` see real ones.
 
-    In this process alone; commands that tests start draw theirs.
+    So do runs of the commands that it starts, which find `children/sitecustomize.py`.
     """
-
-    def write_blank(_figure, file, **_settings):
-        Image.new("RGB", (400, 300), "white").save(file, "PNG", dpi=(100, 100))
-
     if not request.node.get_closest_marker("pictures"):
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", write_blank)
+        monkeypatch.setenv("PYTHONPATH", str(CHILDREN), prepend=os.pathsep)
 
 
 @pytest.fixture

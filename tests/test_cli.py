@@ -251,10 +251,10 @@ main()
 @pytest.mark.slow
 def test_a_signal_that_is_ignored_stays_ignored():
     """As under nohup: SIGHUP does nothing."""
-    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *_command("train", *SMALL, "training.epochs=300")]
+    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *_command("train", *SMALL, "training.epochs=50")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
-        if "epoch   2/300" in line:
+        if "epoch  2/50" in line:
             process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 0
     assert [run.info.status for run in runs()] == ["FINISHED"]
@@ -282,7 +282,7 @@ def test_a_folder_in_the_way_is_told():
 
 @pytest.mark.slow
 def test_a_terminal_shows_a_bar():
-    command = _command("train", *SMALL, "training.epochs=200")
+    command = _command("train", *SMALL, "training.epochs=50")
     child = pexpect.spawn(command[0], command[1:], timeout=120, encoding="utf-8", dimensions=(40, 120))
     child.expect("epoch")
     child.expect("━")

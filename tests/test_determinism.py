@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -21,37 +23,42 @@ print(json.dumps([provenance.digest_weights(result.model), result.training.engin
 """
 
 
-def _digest(*overrides: str, **environment: str) -> str:
+def _digest(*overrides: str) -> str:
     command = [sys.executable, "-c", PROGRAM, *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])[0]
+
+
+def _digests(runs: Iterable[tuple[str, ...]]) -> list[str]:
+    """Returns the digest of each run's weights; two run side by side."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda overrides: _digest(*overrides), runs))
 
 
 @pytest.mark.slow
 def test_seeded_gives_the_same_bits_in_two_processes_with_and_without_xla():
     """The first process compiles, the second takes what XLA has kept: the same program, the same bits."""
-    digests = [_digest("seed=3", "training.threads=2", "training.xla=on") for _ in range(2)]
-    assert digests[0] == digests[1]
-    assert _digest("seed=4", "training.threads=2", "training.xla=on") not in digests
-    without = [_digest("seed=3", "training.threads=2", "training.xla=off") for _ in range(2)]
-    assert without[0] == without[1] != digests[0]
+    both = [("seed=3", "training.threads=2", f"training.xla={xla}") for xla in ("on", "off")]
+    (first, without), (again, without_again) = _digests(both), _digests(both)
+    assert first == again != without == without_again
+    assert _digest("seed=4", "training.threads=2", "training.xla=on") not in (first, without)
 
 
 @pytest.mark.slow
 def test_strict_gives_the_same_bits_at_any_number_of_threads_and_in_both_engines():
     strict = ("seed=3", "training.determinism=strict")
-    digests = {
-        _digest(*strict, f"training.threads={threads}", f"training.engine={engine}")
-        for threads, engine in [(1, "compiled"), (2, "compiled"), (4, "compiled"), (1, "fit"), (2, "fit")]
-    }
-    assert len(digests) == 1
+    ways = [(1, "compiled"), (2, "compiled"), (4, "compiled"), (1, "fit"), (2, "fit")]
+    digests = _digests(
+        (*strict, f"training.threads={threads}", f"training.engine={engine}") for threads, engine in ways
+    )
+    assert len(set(digests)) == 1
 
 
 @pytest.mark.slow
 def test_off_draws_anew_each_time():
-    digests = {_digest("seed=3", "training.threads=2", "training.determinism=off") for _ in range(2)}
-    assert len(digests) == 2
+    digests = _digests([("seed=3", "training.threads=2", "training.determinism=off")] * 2)
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.slow
