@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from operator import truediv
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -247,6 +248,9 @@ def draw_throughputs(
 ) -> None:
     """Draws how many trials are done in a minute: a bar per way to do them, with a dot per round.
 
+    A goal stands where the bar of ours would end if it just reached it, judged as a goal is: by the median of the
+    rounds' ratios.
+
     Args:
         speeds: Trials per minute of each round, by way, from the top down.
         goals: By way, how many times its speed ours has to reach.
@@ -258,7 +262,9 @@ def draw_throughputs(
     axes = figure.add_axes((0.2, 0.2, 0.75, 0.55))
     places = {name: place for place, name in enumerate(speeds)}
     medians = {name: statistics.median(values) for name, values in speeds.items()}
-    widest = max(*(max(values) for values in speeds.values()), *(goals[name] * medians[name] for name in goals))
+    ratios = {name: statistics.median(map(truediv, speeds[ours], speeds[name])) for name in goals}
+    ends = {name: medians[ours] * times / ratios[name] for name, times in goals.items()}
+    widest = max(*(max(values) for values in speeds.values()), *ends.values())
     for name, values in speeds.items():
         axes.barh(places[name], medians[name], 0.5, color=BLUE if name == ours else SOFT, alpha=0.85)
         axes.plot(values, [places[name]] * len(values), "o", color=INK, markersize=3.5, zorder=3)
@@ -267,10 +273,9 @@ def draw_throughputs(
             color=BLUE if name == ours else INK, weight="bold" if name == ours else "normal", va="center",
         )  # fmt: skip
     for name, times in goals.items():
-        goal = times * medians[name]
-        axes.plot([goal] * 2, [places[name], places[ours] + 0.42], **_GOAL_LINE)
+        axes.plot([ends[name]] * 2, [places[name], places[ours] + 0.42], **_GOAL_LINE)
         axes.annotate(
-            f"goal: {times:g} times", (goal, places[name]), (-5, 0), textcoords="offset points", size=SMALL,
+            f"goal: {times:g} times", (ends[name], places[name]), (-5, 0), textcoords="offset points", size=SMALL,
             color=SOFT, ha="right", va="center", zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         )  # fmt: skip
