@@ -253,9 +253,12 @@ def test_a_signal_that_is_ignored_stays_ignored():
     """As under nohup: SIGHUP does nothing."""
     command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *_command("train", *SMALL, "training.epochs=50")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    sent = False
     for line in process.stdout:
         if "epoch  2/50" in line:
             process.send_signal(signal.SIGHUP)
+            sent = True
+    assert sent
     assert process.wait(timeout=60) == 0
     assert [run.info.status for run in runs()] == ["FINISHED"]
     process.stdout.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from trainyard.sweep import pool as pools
-from trainyard.sweep.pool import End, Job, Message, ProcessPool, report
+from trainyard.sweep.pool import PRELOADED, End, Job, Message, ProcessPool, report
 
 
 def _job(number, work, **settings):
@@ -169,3 +170,9 @@ def test_jobs_close_what_is_open_and_end_with_the_program_whatever_ends_it(numbe
     _, alive = psutil.wait_procs(jobs, timeout=20)
     assert not [job for job in alive if job.status() != psutil.STATUS_ZOMBIE]
     assert {path.name for path in Path().glob("*.closed")} == {f"{job.pid}.closed" for job in jobs}
+
+
+@pytest.mark.parametrize("module", PRELOADED)
+def test_what_the_server_is_to_import_is_there(module):
+    """It would say nothing of one that is not, and every job would import it."""
+    assert importlib.util.find_spec(module)

@@ -65,12 +65,12 @@ def test_killed_twice_and_resumed_equals_never_killed(seed):
     tracking = "local" if seed == 3 else "off"
     recipe = [*RECIPE, f"seed={seed}", f"tracking={tracking}"]
     whole, first, second, third = (Path(f"outputs/{name}") for name in ("whole", "first", "second", "third"))
-    never_killed = _start(whole, *recipe)  # while the others go on
-    _kill_in_the_middle(first, draw.randint(1, 8), draw, *recipe)
-    assert read_checkpoint(checkpoint_files(first / CHECKPOINTS)[0]).epoch < EPOCHS
-    _kill_in_the_middle(second, draw.randint(2, 6), draw, f"resume={_reference(tracking, 'first', first)}")
-    output = _finish(_start(third, f"resume={_reference(tracking, 'second', second)}"))
-    _finish(never_killed)
+    with _start(whole, *recipe) as never_killed:  # while the others go on
+        _kill_in_the_middle(first, draw.randint(1, 8), draw, *recipe)
+        assert read_checkpoint(checkpoint_files(first / CHECKPOINTS)[0]).epoch < EPOCHS
+        _kill_in_the_middle(second, draw.randint(2, 6), draw, f"resume={_reference(tracking, 'first', first)}")
+        output = _finish(_start(third, f"resume={_reference(tracking, 'second', second)}"))
+        _finish(never_killed)
 
     assert "going on after epoch" in output
     epoch, history, variables = _state(third)
