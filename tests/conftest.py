@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import os
-import shutil
 import signal
 from pathlib import Path
 
 import hypothesis  # noqa: F401 - it looks for who refers to what, and has to do so before all that is exempt from collection
 import numpy as np
 import pytest
-from blank_pictures import write_blank
+from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, copying, write_blank
 
 from trainyard.collector import process_is_ours
 from trainyard.compose import compose_config
@@ -20,13 +20,16 @@ from trainyard.datasets import Mnist
 from trainyard.idx import IdxFile
 from trainyard.sweep.trials import Trial, TrialResult
 from trainyard.tracking.store import _create_store as make_store
+from trainyard.tracking.store import connect
+from trainyard.uris import sqlite_uri
 
 process_is_ours()
 for _number in (signal.SIGHUP, signal.SIGINT):  # ignored under nohup; what tests start has to hear them all the same
     if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, lambda *_: None)
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else lambda *_: None)
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "mnist"
+MANY_OBJECTS = 150_000
 CHILDREN = Path(__file__).with_name("children")
 """What is imported by the processes that tests start, as `PYTHONPATH` tells them."""
 
@@ -40,41 +43,61 @@ def _own_folder(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "TRAINYARD_", "HYDRA_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("PYTHONPATH", str(CHILDREN), prepend=os.pathsep)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
 
 
 @pytest.fixture(scope="session")
-def _made_store(tmp_path_factory):
-    """A store as MLflow makes it."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    make_store(file)
-    return file
+def _kept_store(tmp_path_factory):
+    """Where a store lies as MLflow makes it, once one was made."""
+    return tmp_path_factory.mktemp("store") / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)
-def _stores_are_copied(request, monkeypatch):
-    """A test's new store is a copy of the one that MLflow made for the session, which takes it two seconds each time.
+def _stores_are_copied(request, monkeypatch, _kept_store):
+    """A test's new store is a copy of the first that MLflow made, which takes it two seconds each time.
 
-    In this process alone; commands that tests start make theirs.
+    So is that of a command that a test starts, which finds `children/sitecustomize.py`, but for tests marked `stores`.
     """
+    monkeypatch.setattr("trainyard.tracking.store._create_store", copying(make_store, _kept_store))
+    if not request.node.get_closest_marker("stores"):
+        monkeypatch.setenv(STORE_VARIABLE, str(_kept_store))
 
-    def copy(file: Path) -> None:
-        shutil.copyfile(request.getfixturevalue("_made_store"), file)
 
-    monkeypatch.setattr("trainyard.tracking.store._create_store", copy)
+@pytest.fixture
+def new_store(_kept_store):
+    """Puts a new store in a place, and returns a client of it."""
+
+    def put(file: Path):
+        copying(make_store, _kept_store)(file)
+        return connect(sqlite_uri(file))
+
+    return put
 
 
 @pytest.fixture(autouse=True)
 def _pictures_are_blank(request, monkeypatch):
     """Runs of a test leave blank pictures, which spares each some seconds; tests marked `pictures` see real ones.
 
-    So do runs of the commands that it starts, which find `children/sitecustomize.py`.
+    So do runs of the commands that it starts, as with stores.
     """
     if not request.node.get_closest_marker("pictures"):
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", write_blank)
-        monkeypatch.setenv("PYTHONPATH", str(CHILDREN), prepend=os.pathsep)
+        monkeypatch.setenv(BLANK_VARIABLE, "true")
+
+
+@pytest.fixture(autouse=True)
+def _little_to_look_through():
+    """What a test leaves for good (MLflow keeps each store that it ever opened) is exempt from garbage collection.
+
+    Keras asks for one before each run: after fifty tests it would take a second.
+    """
+    yield
+    if len(gc.get_objects()) > MANY_OBJECTS:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture

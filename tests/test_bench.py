@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -366,20 +365,12 @@ else:
 """In the place of the sweep and of the loop's script: takes no time, and says how it was called."""
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """A store without runs, made once: it is making one that takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(sqlite_uri(path))
-    return path
-
-
 @pytest.fixture
-def stand_in(empty_store, tmp_path, monkeypatch):
+def stand_in(new_store, tmp_path, monkeypatch):
     """Puts a script in the place of both commands; returns its folder, with the store that it takes for the sweep's."""
     folder = tmp_path / "stand_in"
     folder.mkdir()
-    shutil.copy(empty_store, folder / "store.db")
+    new_store(folder / "store.db")
     script = folder / "script.py"
     script.write_text(STAND_IN)
     monkeypatch.setenv("STAND_IN", str(folder))

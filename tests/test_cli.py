@@ -299,6 +299,7 @@ def test_the_version_is_told():
 
 
 @pytest.mark.slow
+@pytest.mark.stores
 def test_first_contact_of_many_with_one_fresh_store_is_safe():
     """Four processes at once on a store that does not exist yet: all work, none breaks it."""
     program = (

@@ -30,7 +30,6 @@ from trainyard.doctor.places import check_disk, check_git
 from trainyard.doctor.store import check_store
 from trainyard.tracking.health import _schema_revisions
 from trainyard.tracking.runs import DIED
-from trainyard.tracking.store import connect
 from trainyard.uris import sqlite_uri
 
 
@@ -65,19 +64,10 @@ def _listing(*folders: Path):
 # The store
 
 
-@pytest.fixture(scope="session")
-def new_store(tmp_path_factory):
-    """A store as MLflow makes it; making one takes seconds."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(sqlite_uri(file)).search_experiments()
-    return file
-
-
 @pytest.fixture
 def store(new_store):
     """A client of a store of the test's own, where runs go to from here."""
-    shutil.copy(new_store, "mlflow.db")
-    return connect(sqlite_uri(Path("mlflow.db")))
+    return new_store(Path("mlflow.db"))
 
 
 def _process():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,17 +21,10 @@ from trainyard.uris import sqlite_uri
 GONE = {**provenance.describe_process(), "started": "2001-01-01T00:00:00.000+00:00"}
 
 
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """A store with its tables and nothing in them; to make them takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(sqlite_uri(path)).search_experiments()
-    return path
-
-
 @pytest.fixture
-def uri(tmp_path, tables):
-    return sqlite_uri(shutil.copy(tables, tmp_path / "mlflow.db"))
+def uri(tmp_path, new_store):
+    new_store(tmp_path / "mlflow.db")
+    return sqlite_uri(tmp_path / "mlflow.db")
 
 
 @pytest.fixture
@@ -264,6 +256,7 @@ def test_the_run_of_a_sweep_that_is_killed_says_so(uri):
 
 
 @pytest.mark.slow
+@pytest.mark.stores
 def test_eight_processes_meet_on_a_fresh_store(opened, tmp_path):
     sweeps = [opened(store=sqlite_uri(tmp_path / "fresh.db")) for _ in range(8)]
     ids = [sweep.confirm() for sweep in sweeps]

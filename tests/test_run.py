@@ -27,12 +27,9 @@ from trainyard.tracking import Tracker
 
 
 @pytest.fixture
-def client(keras):
+def client(keras, new_store):
     """A client of the store that runs of this test go to."""
-    from trainyard.tracking.store import connect
-    from trainyard.uris import sqlite_uri
-
-    return connect(sqlite_uri(Path("mlflow.db")))
+    return new_store(Path("mlflow.db"))
 
 
 class Interrupting(Progress):

@@ -268,6 +268,7 @@ def test_what_mlflow_says_of_a_password_is_told_without_it(text):
 
 
 @pytest.mark.slow
+@pytest.mark.stores
 def test_a_store_whose_making_is_killed_at_any_moment_is_made_by_the_next():
     """The tables take half a second; MLflow refuses a file that has some of them."""
     cut, wait = 0, 0.05

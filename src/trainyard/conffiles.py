@@ -13,6 +13,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
 
 from trainyard.registry import components, load_plugins
 from trainyard.schema import COMPONENT_GROUPS, RunConfig
@@ -69,7 +70,8 @@ def prepare_hydra(config_dir: Path | None = None) -> None:
     for group in COMPONENT_GROUPS:
         files = {path.stem for folder in conf_folders(config_dir) for path in (folder / group).glob("*.yaml")}
         for name, component in components(group).items():
+            stored = store.repo.get(group, {}).get(f"{name}.yaml")
             if name in files:  # stored under the same name as a YAML file, it would be taken for that file's schema
                 store.repo[group].pop(f"{name}.yaml", None)
-            else:
+            elif stored is None or OmegaConf.get_type(stored.node) is not component:
                 store.store(group=group, name=name, node=component(), provider="trainyard")

@@ -57,8 +57,8 @@ def _wait_for_children(process):
         (signal.SIGHUP, STAGES[4]),
     ],
 )
-def test_a_run_that_is_killed_at_any_moment_says_so(number, stage):
-    connect(sqlite_uri(Path("mlflow.db"))).search_experiments()  # the store is there: what is killed is the run
+def test_a_run_that_is_killed_at_any_moment_says_so(number, stage, new_store):
+    new_store(Path("mlflow.db"))  # what is killed is the run
     with subprocess.Popen([*TRAIN, *SMALL, "training.epochs=6"], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if stage in line:
