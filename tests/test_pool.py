@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from trainyard.sweep import pool as pools
-from trainyard.sweep.pool import PRELOADED, End, Job, Message, ProcessPool, report
+from trainyard.sweep.job import report
+from trainyard.sweep.pool import PRELOADED, End, Job, Message, ProcessPool
 
 
 def _job(number, work, **settings):
@@ -132,7 +133,8 @@ import os, signal, sys, time
 import cloudpickle
 from pathlib import Path
 from trainyard.interrupts import signals_raise
-from trainyard.sweep.pool import Job, ProcessPool, report
+from trainyard.sweep.job import report
+from trainyard.sweep.pool import Job, ProcessPool
 
 def work():
     with signals_raise():

@@ -271,6 +271,41 @@ def test_the_winner_is_a_recipe_that_trains_the_same_model_again():
 
 
 @pytest.mark.slow
+def test_a_search_that_is_killed_goes_on_and_draws_and_prunes_as_one_that_is_not():
+    """One trial at a time, so that the draws and the ends of trials have one order."""
+    arguments = [
+        "sweep.sampler=tpe", "sweep.points=7", "sweep.pruner=median", "training.epochs=4", "hydra.launcher.n_jobs=1",
+        "optimizer.learning_rate=tag(log, interval(1e-6, 1e-1))", "model.hidden_units=choice([8],[16])",
+    ]  # fmt: skip
+    process = _start(*arguments, "sweep.name=killed")
+    for line in process.stdout:
+        if "trial 3 " in line and " began " in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=120)
+    for name in ("killed", "whole"):
+        done = _sweep(*arguments, f"sweep.name={name}")
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+    killed, whole = (SweepFolder(Path("sweeps") / name) for name in ("killed", "whole"))
+    assert [trial.varied for trial in killed.read_trials()] == [trial.varied for trial in whole.read_trials()]
+    states = [[Ledger(folder.ledger).account(number).state for number in range(1, 8)] for folder in (killed, whole)]
+    assert states[0] == states[1]
+    assert set(states[0]) == {"done", "pruned"}
+
+    of_whole = [run for run in _of_role(_runs(), "trial") if run.data.tags["sweep_id"] == "whole"]
+    pruned = [run for run in of_whole if "pruned" in run.data.tags]
+    assert len(of_whole) == 7
+    assert len(pruned) == states[1].count("pruned")
+    assert {run.info.status for run in pruned} == {"KILLED"}
+    assert all("accuracy/val" in run.data.metrics and "error" not in run.data.tags for run in pruned)
+    parents = {run.data.tags["sweep_id"]: run for run in _of_role(_runs(), "sweep")}
+    assert parents["whole"].info.status == "FINISHED"
+    assert parents["whole"].data.metrics["trials/pruned"] == len(pruned)
+    assert parents["whole"].data.params["sweep.params.optimizer.learning_rate"] == "interval(1e-06, 0.1), log"
+
+
+@pytest.mark.slow
 def test_two_sweeps_of_the_same_second_do_not_touch_each_other_and_the_same_one_is_refused():
     first, second = (
         _start("training.epochs=1", f"seed={seeds}", "hydra.launcher.n_jobs=1") for seeds in ("1,2", "3,4")

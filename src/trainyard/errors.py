@@ -7,6 +7,7 @@
         ├── ModelError              a saved model is damaged or not what is expected of it
         ├── TrainingError           the training could not start or broke down
         ├── TrialError              a job of a sweep did not come to its end
+        ├── TrialPruned             a trial was not worth going on with
         └── TrackingError           the tracking store is out of reach or refused what was logged
 
     KeyboardInterrupt               exit code 130 (SIGINT)
@@ -53,6 +54,10 @@ class TrainingError(TrainyardError):
 
 class TrialError(TrainyardError):
     """A job of a sweep did not come to its end: it exited, was killed or took too long."""
+
+
+class TrialPruned(TrainyardError):  # noqa: N818 - it is none
+    """A trial of a sweep is ended before its time, as it is not worth going on with. Its run is KILLED, and says so."""
 
 
 class TrackingError(TrainyardError):

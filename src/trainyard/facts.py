@@ -35,6 +35,7 @@ class TrialOf:
         number: The trial's number in the sweep's plan.
         name: What distinguishes it from the others, the name of its run.
         keep: Called with what the run came to, when all is logged and before it is FINISHED.
+        pruned: Returns why the run is not worth going on with, or nothing; asked after each epoch.
     """
 
     sweep_id: str
@@ -42,6 +43,7 @@ class TrialOf:
     number: int
     name: str
     keep: Callable[[RunResult], None]
+    pruned: Callable[[], str] = str
 
     def tags(self) -> dict[str, str]:
         """Returns the tags that make a run a trial."""

@@ -16,7 +16,7 @@ from trainyard.checks import size_problems, validate
 from trainyard.clock import StageClock
 from trainyard.compose import unique_name
 from trainyard.datasets import load_dataset
-from trainyard.errors import TrainingError
+from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation import evaluate
 from trainyard.interrupts import raise_if_stopped, signals_raise
 from trainyard.outcome import Outcome, RunResult
@@ -65,6 +65,7 @@ def run_experiment(
         DatasetError: If the data is absent or damaged; the run is FAILED.
         ModelError: If the model to start from can't be loaded; the run is FAILED.
         TrainingError: If the training broke down; the run is FAILED.
+        TrialPruned: If the sweep that it is a trial of ended it; the run is KILLED, and has the tag `pruned`.
         TrackingError: If the store is out of reach. Found at the start, nothing was run; later, the folder has it all.
         KeyboardInterrupt: If a signal stopped the run; it is KILLED.
 
@@ -122,7 +123,7 @@ def run_experiment(
                 dataset,
                 config.debug.adjust(config),
                 progress,
-                lambda epoch, metrics: _end_epoch(run, epoch, metrics),
+                lambda epoch, metrics: _end_epoch(run, trial, epoch, metrics),
                 seed=seed,
                 callbacks=[*callbacks, *config.debug.callbacks(folder)],
                 checkpoints=plan_checkpoints(config, dataset, folder, seed, earlier),
@@ -204,9 +205,11 @@ def _go_on(earlier: Earlier, run: Tracker, progress: Progress) -> None:
         run.log_metrics(metrics, epoch)
 
 
-def _end_epoch(run: Tracker, epoch: int, metrics: Mapping[str, float]) -> None:
+def _end_epoch(run: Tracker, trial: facts.TrialOf | None, epoch: int, metrics: Mapping[str, float]) -> None:
     run.log_metrics(metrics, epoch)
     raise_if_stopped()
+    if trial and (reason := trial.pruned()):
+        raise TrialPruned(reason)
 
 
 def _plan_best(config: RunConfig, folder: Path, earlier: Earlier | None) -> BestModel | None:

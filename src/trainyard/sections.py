@@ -129,6 +129,14 @@ class SweepConfig:
     """What is swept: dotted paths or groups to lists of values, or to a sweep in Hydra's grammar as text."""
     seeds: int | None = setting(None, ge=1)
     """How many seeds each point is repeated with, counted up from `seed`; null: each runs once."""
+    sampler: str = setting("grid", choices=("grid", "random", "tpe", "gp", "cmaes", "qmc"))
+    """What chooses the points: grid, all combinations; else Optuna's sampler of that name, which draws `points`."""
+    points: int = setting(20, ge=1)
+    """How many points a sampler draws; of a sweep that goes on, more may be asked for. A grid has those it has."""
+    sampler_seed: int = setting(0, ge=0, le=2**32 - 1)
+    """What a sampler draws by: with one trial at a time, the same seed draws the same points."""
+    pruner: str = setting("off", choices=("off", "median", "halving", "hyperband"))
+    """Ends trials that fall behind by the objective, epoch by epoch: Optuna's pruner of that name; off: none is."""
     on_error: str = setting("continue", choices=("continue", "stop"))
     """What a failed trial means for those that wait: continue, they start; stop, they don't."""
     retries: int = setting(0, ge=0)
@@ -139,3 +147,4 @@ class SweepConfig:
     def __post_init__(self) -> None:
         """Takes YAML's unquoted off, which arrives as a truth value, for what it was meant to be."""
         self.objective = "off" if str(self.objective) == "False" else self.objective
+        self.pruner = "off" if str(self.pruner) == "False" else self.pruner

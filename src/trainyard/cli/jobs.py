@@ -18,12 +18,12 @@ from omegaconf import DictConfig
 
 from trainyard.cli.screen import ScreenProgress, print_error, print_result
 from trainyard.compose import to_run_config
-from trainyard.errors import ConfigError, TrainyardError
+from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.facts import TrialOf
 from trainyard.interrupts import signals_raise
 from trainyard.registry import load_plugins
 from trainyard.sweep.folder import trial_number
-from trainyard.sweep.pool import report
+from trainyard.sweep.job import ask, report
 from trainyard.sweep.results import write_result
 from trainyard.sweep.trials import TrialResult
 from trainyard.tracking import read_account
@@ -63,8 +63,10 @@ class TrialTask:
         parent_run_id: MLflow's id of the sweep's own run, None where nothing is tracked; known before the first trial.
     """
 
-    def __init__(self, sweep_id: str, objective: str | None) -> None:
+    def __init__(self, sweep_id: str, objective: str | None, *, prunes: bool = False) -> None:
+        """Takes the sweep's name, what it compares, and whether it may end a trial before its time."""
         self.parent_run_id: str | None = None
+        self._prunes = prunes
         self._sweep_id = sweep_id
         self._objective = objective
 
@@ -74,28 +76,48 @@ class TrialTask:
         job = HydraConfig.get()
         number = trial_number(Path(job.runtime.output_dir))
         kept: list[TrialResult] = []
+        progress = TrialProgress(prunes=self._prunes)
         trial = TrialOf(
             self._sweep_id,
             self.parent_run_id,
             number,
             job.job.name,
             keep=lambda result: kept.append(write_result(result, self._objective)),
+            pruned=lambda: progress.pruned,
         )
         try:
-            _run(tree, TrialProgress(), trial)
+            _run(tree, progress, trial)
             return kept[0].objective
+        except TrialPruned:
+            return None
         except Exception:
             sys.stderr.write(without_credentials(traceback.format_exc()))
             raise
 
 
 class TrialProgress(ScreenProgress):
-    """Prints a run, and tells the sweep of each epoch."""
+    """Prints a run, and tells the sweep of each epoch.
+
+    Attributes:
+        pruned: Why the sweep wants the trial ended; empty where it does not.
+    """
+
+    def __init__(self, *, prunes: bool = False) -> None:
+        """Takes whether the sweep is asked after each epoch if the trial is to go on."""
+        super().__init__()
+        self.pruned = ""
+        self._prunes = prunes
 
     def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Prints and reports the epoch's metrics."""
         super().epoch(epoch, epochs, metrics)
-        report((epoch, epochs, dict(metrics)))
+        told = (epoch, epochs, dict(metrics))
+        if not self._prunes:
+            report(told)
+        elif epoch < epochs:
+            self.pruned = ask(told) or ""
+        else:
+            ask(told)  # there is nothing left to be spared
 
 
 def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialOf | None = None) -> RunResult:
@@ -116,6 +138,9 @@ def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialOf | None = Non
             print_error(TrainyardError(f"interrupted: the run is {status}. Its files are in {os.path.relpath(folder)}"))
         except ConfigError:
             print_error(TrainyardError("interrupted: no run had begun"))
+        raise
+    except TrialPruned as error:
+        print_error(TrainyardError(f"pruned {error}. The run's files are in {os.path.relpath(folder)}"))
         raise
     except Exception as error:
         told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")

@@ -93,6 +93,7 @@ def run_sweep(options: Namespace) -> int:
             refuse_other_definition(folder, plan)
         else:
             folder.write_plan(plan, threads)
+        folder.repair()
         plan = folder.restore(plan)
         match [*{threads_of or folder.threads for threads_of in plan.threads}]:
             case [int(number)]:  # what XLA compiles depends on it; its place is said before TensorFlow is imported
@@ -117,6 +118,8 @@ def _share_cores(plan: Plan) -> tuple[int, int | None]:
             raise ConfigError(f"hydra.{path}: expected a number above 0, or null, got {value}")
     if plan.hydra_section.job.chdir:
         raise ConfigError("hydra.job.chdir: expected false, as trials work where the sweep was started, got true")
+    if launcher._target_ != FORK_LAUNCHER and plan.policy.pruner != "off":
+        raise ConfigError("sweep.pruner: hears of a trial's epochs under hydra/launcher=fork alone. Leave one out")
     if launcher._target_ == FORK_LAUNCHER:
         places = min(len(share_out(launcher.n_jobs, os.environ)), len(plan.trials))
         return places, max(1, available_cores() // places)

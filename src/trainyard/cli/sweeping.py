@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from trainyard import provenance
@@ -23,6 +24,8 @@ from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.parent import SweepRun
 from trainyard.sweep.plan import Plan
 from trainyard.sweep.pool import start_server
+from trainyard.sweep.pruning import OFF, Pruning
+from trainyard.sweep.search import Search
 from trainyard.sweep.standing import State, status_of
 from trainyard.sweep.trials import Trial
 from trainyard.sweep.tryout import architecture_of, try_architectures
@@ -43,11 +46,16 @@ def carry_out(
     Returns:
         The exit code: 1 if any trial failed, or was not started because others did.
     """
-    work = TrialTask(plan.name, plan.objective)
+    work = TrialTask(plan.name, plan.objective, prunes=plan.policy.pruner != OFF)
     sweep = PlannedSweep(plan.trials, plan.policy, folder, ledger, work)
     run = SweepRun(plan, sweep.tally, sweep.note)
     sweep.is_finished, sweep.bring_in = run.is_finished, run.bring_in
     sweep.take_up()
+    if plan.search and plan.objective:
+        sweep.make_queue = partial(Search, plan.search, plan.objective, folder, ledger)
+    if plan.policy.pruner != OFF and plan.objective:
+        epochs = max(trial.config["training"]["epochs"] for trial in plan.trials)
+        sweep.make_pruning = partial(Pruning, plan.policy.pruner, plan.objective, epochs, ledger)
     if ledger.is_closed and not sweep.tally.waiting:
         _tell(plan, folder, sweep, conclude(folder, plan.objective, sweep.trials, sweep.tally))
         return 0
@@ -56,10 +64,14 @@ def carry_out(
     with _session(ledger, sweep.tally, places), run.opened(ledger.parent):
         sweep.recover()
         if sweep.tally.waiting:
-            with SweepScreen(sweep.trials, plan.objective, places=places, done=sweep.tally.done) as screen:
+            with SweepScreen(
+                sweep.trials, plan.objective, places=places, done=sweep.tally.done, pruned=sweep.tally.pruned
+            ) as screen:
                 sweep.listeners += [screen, run, EpochFile(folder.epochs)]
                 sweep.prepare = lambda: _prepare(sweep, run, work, ledger, places)
                 hand_over(sweep)
+        if plan.search:
+            folder.write_overview(folder.read_header(), sweep.trials)
         conclusion = conclude(folder, plan.objective, sweep.trials, sweep.tally)
         run.conclude(conclusion)
     _tell(plan, folder, sweep, conclusion)

@@ -52,6 +52,7 @@ class SweepScreen(SweepListener):
         *,
         places: int,
         done: Mapping[int, TrialResult] | None = None,
+        pruned: Mapping[int, str] | None = None,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,11 +63,15 @@ class SweepScreen(SweepListener):
             objective: What it compares; None: nothing.
             places: How many run at a time.
             done: What trials came to, by number, that were done by an earlier start of the sweep.
+            pruned: Why trials were pruned, by number, that were by an earlier start.
             console: Where to print; else to stdout.
             clock: Seconds that never go back.
         """
-        earlier = done or {}
+        earlier, given_up = done or {}, pruned or {}
         statuses = [status_of(trial, objective, earlier.get(trial.number)) for trial in trials]
+        for status in statuses:
+            if reason := given_up.get(status.trial.number):
+                status.state, status.reason = State.PRUNED, reason
         self._console = console or Console(highlight=False)
         self._standing = Standing(statuses, objective, places=places, clock=clock)
         self._columns = TrialColumns(trials, self._standing)
@@ -106,6 +111,8 @@ class SweepScreen(SweepListener):
     def began(self, trial: Trial, attempt: int) -> None:
         """Shows that a trial runs."""
         with self._lock:
+            if self._standing.take_in(trial):
+                self._columns = TrialColumns(self._standing.trials, self._standing)
             self._standing.began(trial.number, attempt)
         if not self._live:
             again = f", attempt {attempt}" if attempt > 1 else ""
@@ -128,6 +135,13 @@ class SweepScreen(SweepListener):
         so_far = self._standing.counts + (f", best {show_metric(best.value)}: {best.label}" if best else "")
         told.append(f"{show_seconds(result.seconds)}  ({so_far})")
         self._tell(trial, "done", ", ".join(told), STYLES[State.DONE])
+
+    def pruned(self, trial: Trial, reason: str) -> None:
+        """Shows that a trial was ended before its time."""
+        with self._lock:
+            self._standing.pruned_for(trial.number, reason)
+        if not self._live:
+            self._tell(trial, "pruned", f"{reason}  ({self._standing.counts})", STYLES[State.PRUNED])
 
     def failed(self, trial: Trial, reason: str, *, again: bool) -> None:
         """Tells why a trial failed, in a line that stays."""

@@ -57,13 +57,14 @@ def _read(folder: SweepFolder) -> tuple[SweepStatus, list[TrialStatus], int]:
     places = session.places if session else 1
     best = Standing(trials, objective, places=places).best
     counts = {state: sum(status.state == state for status in trials) for state in State}
-    left = len(trials) - counts[State.DONE]
+    left = len(trials) - counts[State.DONE] - counts[State.PRUNED]
     changed = datetime.fromisoformat(ledger.changed) if ledger.changed else datetime.now().astimezone()
     status = SweepStatus(
         name=folder.path.name,
         state="running" if runs else _state(left, session),
         pid=int(session.pid) if runs and session else None,
         done=counts[State.DONE],
+        pruned=counts[State.PRUNED],
         failed=counts[State.FAILED],
         todo=left - counts[State.FAILED],
         objective=objective,
@@ -96,6 +97,10 @@ def _status(
     status.attempt = account.attempts
     if account.state == "failed":
         status.state, status.reason = State.FAILED, account.reason
+    elif account.state == "pruned":
+        status.state, status.reason = State.PRUNED, account.reason
+        if last := ledger.last_epoch(trial.number):
+            status.epoch, status.value = last.epoch, last.value
     elif account.state == "running":
         status.state = State.RUNNING if runs else State.STOPPED
         status.began = datetime.fromisoformat(account.began).timestamp()

@@ -66,6 +66,7 @@ class SweepStatus:
         state: ``running``, ``interrupted``, ``failed`` or ``done``.
         pid: Of the process that runs it.
         done: How many trials are done.
+        pruned: How many were pruned.
         failed: How many failed.
         todo: How many are left.
         objective: What it compares; None: nothing.
@@ -78,6 +79,7 @@ class SweepStatus:
     state: str
     pid: int | None = None
     done: int
+    pruned: int = 0
     failed: int
     todo: int
     objective: str | None
@@ -163,6 +165,7 @@ def print_status(rows: Sequence[SweepStatus], *, console: Console | None = None)
         column("sweep", lambda row: row.name, rows),
         column("state", _state, rows),
         column("done", lambda row: f"{row.done:,}", rows),
+        *([column("pruned", lambda row: f"{row.pruned:,}", rows)] if any(row.pruned for row in rows) else []),
         column("failed", lambda row: f"{row.failed:,}", rows),
         column("to do", lambda row: f"{row.todo:,}", rows),
         column("last change", lambda row: f"{row.changed:%Y-%m-%d %H:%M}", rows),

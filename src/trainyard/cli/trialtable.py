@@ -27,6 +27,7 @@ STYLES: Mapping[State, str] = {
     State.RUNNING: "cyan",
     State.DONE: "green",
     State.FAILED: "bold red",
+    State.PRUNED: "dim green",
     State.AGAIN: "yellow",
     State.STOPPED: "yellow",
 }

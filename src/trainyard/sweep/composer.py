@@ -39,6 +39,10 @@ class Composer:
         """Returns Hydra's section of the config that a point is made from."""
         return self._base(point).hydra_section
 
+    def has(self, point: Point, path: str) -> bool:
+        """Tells whether there is a field or a section at a path in the config that a point is made from."""
+        return self._base(point).has(path)
+
     def make(self, point: Point) -> RunConfig:
         """Returns the config of a point.
 
@@ -72,6 +76,15 @@ class _Base:
         if not _holds_interpolations(tree):
             with contextlib.suppress(ConfigError):  # a field without a default, which the points may set
                 self._config = read_tree(tree)
+
+    def has(self, path: str) -> bool:
+        """Tells whether there is something at a path, be it without a value."""
+        node: Any = self._tree
+        for name in path.split("."):
+            if not isinstance(node, DictConfig) or name not in node.keys():  # noqa: SIM118 - `in` wants a value
+                return False
+            node = node._get_node(name)  # noqa: SLF001 - without resolving it
+        return True
 
     def make(self, settings: Sequence[Setting]) -> RunConfig:
         """Returns the config with some fields set."""

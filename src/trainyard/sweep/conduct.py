@@ -28,7 +28,9 @@ from trainyard.sweep.frozen import FrozenLoader
 from trainyard.sweep.launcher import JobEnd
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.pool import Message
+from trainyard.sweep.pruning import Pruning
 from trainyard.sweep.results import has_finished, read_result
+from trainyard.sweep.space import NOT_DRAWN
 from trainyard.sweep.trials import SweepListener, Trial, TrialResult
 
 
@@ -39,6 +41,42 @@ class Launcher(Protocol):
         """Runs a batch of jobs."""
 
 
+class Queue(Protocol):
+    """Where the trials come from. It is true as long as there may be more."""
+
+    def __bool__(self) -> bool: ...
+
+    def put(self, trial: Trial) -> None:
+        """Has a trial wait its turn."""
+
+    def take(self) -> Trial | None:
+        """Returns the next, or None where there is none after all."""
+
+    def ended(self, trial: Trial, value: float | None) -> None:
+        """Takes in how a trial ended for good: with the value of the objective, or without."""
+
+
+class PlainQueue:
+    """Trials that were all known when the sweep was planned."""
+
+    def __init__(self) -> None:
+        self._trials: deque[Trial] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._trials)
+
+    def put(self, trial: Trial) -> None:
+        """Has a trial wait its turn."""
+        self._trials.append(trial)
+
+    def take(self) -> Trial | None:
+        """Returns the next."""
+        return self._trials.popleft() if self._trials else None
+
+    def ended(self, trial: Trial, value: float | None) -> None:
+        """Takes in how a trial ended: it is all the same to the others."""
+
+
 @dataclass(slots=True)
 class Tally:
     """What became of the trials, each by its number.
@@ -46,11 +84,13 @@ class Tally:
     Attributes:
         done: What those came to that are done, whenever that was.
         failed: Why those failed that failed this time for good.
+        pruned: Why those were pruned that were, whenever that was.
         waiting: Those that were not tried, because the sweep was stopped.
     """
 
     done: dict[int, TrialResult] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
+    pruned: dict[int, str] = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
 
 
@@ -58,12 +98,13 @@ class PlannedSweep:
     """A sweep as Hydra is handed it, in the place of a task function.
 
     Attributes:
-        trials: All of them.
         folder: Of the sweep.
         work: What a trial's process does.
         tally: What became of the trials so far.
         listeners: Told what happens.
         prepare: Called when Hydra is ready, before the first trial starts.
+        make_pruning: Returns what tells which trials are not worth going on with; None: nothing does.
+        make_queue: Returns an empty queue, or one that draws further trials as they are wanted.
         is_finished: Tells whether the run of a trial that left its result is FINISHED; where nothing is tracked, it is.
         bring_in: Tells the store a run that finished while the store was away, by its folder; returns its id there.
     """
@@ -85,18 +126,26 @@ class PlannedSweep:
             ledger: Of the sweep.
             work: What a trial's process does.
         """
-        self.trials = tuple(trials)
         self.folder = folder
         self.work = work
         self.tally = Tally()
         self.listeners: list[SweepListener] = []
         self.prepare: Callable[[], None] = lambda: None
+        self.make_queue: Callable[[], Queue] = PlainQueue
+        self.make_pruning: Callable[[], Pruning | None] = lambda: None
         self.is_finished: Callable[[TrialResult], bool] = lambda _: True
         self.bring_in: Callable[[Path], str | None] = lambda _: None
         self._trials = {trial.number: trial for trial in trials}
         self._policy = policy
         self._ledger = ledger
         self._attempts: dict[int, int] = {}
+        self._pruning: Pruning | None = None
+        self._asked_to_end: dict[int, str] = {}
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All of them, as they are known by now."""
+        return tuple(self._trials.values())
 
     def __call__(self, _: DictConfig) -> None:
         """Hydra wants something that can be called; the sweeper hands `work` to the launcher instead."""
@@ -109,9 +158,11 @@ class PlannedSweep:
     def take_up(self) -> None:
         """Takes in what the ledger knows of an earlier start of the sweep."""
         for number in self._trials:
-            result = self._ledger.account(number).result
-            if result:
-                self.tally.done[number] = result
+            account = self._ledger.account(number)
+            if account.result:
+                self.tally.done[number] = account.result
+            elif account.state == "pruned":
+                self.tally.pruned[number] = account.reason
         self._count_waiting()
 
     def recover(self) -> None:
@@ -130,7 +181,8 @@ class PlannedSweep:
         self._count_waiting()
 
     def _count_waiting(self) -> None:
-        self.tally.waiting = [number for number in self._trials if number not in self.tally.done]
+        known = self.tally.done.keys() | self.tally.failed.keys() | self.tally.pruned.keys()
+        self.tally.waiting = [number for number in self._trials if number not in known]
 
     def note(self, text: str) -> None:
         """Tells the listeners something worth a line."""
@@ -143,19 +195,36 @@ class PlannedSweep:
         What the launcher returns is not kept: the configs of ten thousand trials would take a gigabyte.
         """
         self.prepare()
-        queue = deque(self._trials[number] for number in self.tally.waiting)
+        queue, self._pruning = self.make_queue(), self.make_pruning()
+        for number in self.tally.waiting:
+            if self._trials[number].label != NOT_DRAWN:
+                queue.put(self._trials[number])
         if hasattr(launcher, "open"):
             self._stream(launcher, queue)
         else:
             self._run_batches(launcher, queue, 1 if isinstance(launcher, BasicLauncher) else batch_size)
-        self.tally.waiting = sorted(trial.number for trial in queue)
+        self._drop_undrawn(queue)
+        self._count_waiting()
 
-    def _stream(self, launcher: Any, queue: deque[Trial]) -> None:  # noqa: ANN401 - a launcher of ours
+    def _drop_undrawn(self, queue: Queue) -> None:
+        """Forgets the trials that can't be drawn, as there is nothing left in the space that was not tried."""
+        if not queue and (missing := [trial.number for trial in self.trials if trial.label == NOT_DRAWN]):
+            for number in missing:
+                del self._trials[number]
+            self.note(f"{len(missing)} trials are left out: there is nothing more to be drawn that was not tried")
+
+    def _next(self, queue: Queue) -> Trial | None:
+        """Takes a trial from the queue; what was drawn for it is known from now on."""
+        trial = queue.take()
+        if trial:
+            self._trials[trial.number] = trial
+        return trial
+
+    def _stream(self, launcher: Any, queue: Queue) -> None:  # noqa: ANN401 - a launcher of ours
         """Starts a trial whenever a place is free, and takes in what comes of each as it ends."""
         with launcher.open(self.folder.held) as jobs:
             while (queue and not self._stopped()) or len(jobs):
-                while queue and jobs.free and not self._stopped():
-                    trial = queue.popleft()
+                while jobs.free and not self._stopped() and (trial := self._next(queue)):
                     config = jobs.compose(trial.number - 1, trial.overrides)
                     self._begin(trial, config.hydra.sweep.subdir)
                     jobs.submit(config)
@@ -164,16 +233,20 @@ class PlannedSweep:
                     if isinstance(event, JobEnd):
                         self._end(trial, event.failure, queue)
                     else:
-                        self._hear(trial, event)
+                        self._hear(trial, event, jobs)
 
-    def _run_batches(self, launcher: Launcher, queue: deque[Trial], batch_size: int | None) -> None:
+    def _run_batches(self, launcher: Launcher, queue: Queue, batch_size: int | None) -> None:
         """Hands a launcher that takes batches one after the other.
 
         Between them it is asked whether enough have failed. Hydra's own launcher, which runs one job after the other
         anyway, gets one at a time.
         """
         while queue and not self._stopped():
-            batch = [queue.popleft() for _ in range(min(batch_size or len(queue), len(queue)))]
+            batch: list[Trial] = []
+            while len(batch) != batch_size and (trial := self._next(queue)):
+                batch.append(trial)
+            if not batch:
+                break
             for trial in batch:
                 self._begin(trial, str(self.folder.next_attempt(trial.number).relative_to(self.folder.path)))
             returns = launcher.launch([trial.overrides for trial in batch], initial_job_idx=batch[0].number - 1)
@@ -192,11 +265,20 @@ class PlannedSweep:
         for listener in self.listeners:
             listener.began(trial, self._ledger.account(trial.number).attempts)
 
-    def _hear(self, trial: Trial, message: Message) -> None:
+    def _hear(self, trial: Trial, message: Message, jobs: Any) -> None:  # noqa: ANN401 - of a launcher of ours
+        """Takes in what a trial came to after an epoch, and answers whether it is worth going on with."""
+        epoch, _, metrics = message.content
         for listener in self.listeners:
             listener.epoch(trial, *message.content)
+        if self._pruning:
+            value = metrics[self._pruning.objective]
+            self._ledger.reached(trial.number, epoch, value)
+            reason = self._pruning.reached(trial.number, epoch, value)
+            if reason:
+                self._asked_to_end[trial.number] = reason
+            jobs.answer(trial.number - 1, reason)
 
-    def _end(self, trial: Trial, failure: str, queue: deque[Trial]) -> None:
+    def _end(self, trial: Trial, failure: str, queue: Queue) -> None:
         """Takes in how a trial ended. One whose run is FINISHED is done, whatever its process came to after that.
 
         One that finished, but could not tell the store, has failed; it is not tried again, as the next start of the
@@ -206,16 +288,31 @@ class PlannedSweep:
         result = read_result(folder)
         if result and (not failure or self._is_finished_now(result)):
             self._done(trial, result)
+            self._tell_ended(trial, result.objective, queue)
+            return
+        pruned = self._asked_to_end.pop(trial.number, "")
+        if pruned and not failure:
+            self._ledger.pruned(trial.number, pruned)
+            self.tally.pruned[trial.number] = pruned
+            for listener in self.listeners:
+                listener.pruned(trial, pruned)
+            self._tell_ended(trial, None, queue)
             return
         reason = failure or "it ended without a result"
         again = self._attempts[trial.number] <= self._policy.retries and not (result and has_finished(folder))
         self._ledger.failed(trial.number, reason)
         if again:
-            queue.append(trial)
+            queue.put(trial)
         else:
             self.tally.failed[trial.number] = reason
+            queue.ended(trial, None)
         for listener in self.listeners:
             listener.failed(trial, reason, again=again)
+
+    def _tell_ended(self, trial: Trial, value: float | None, queue: Queue) -> None:
+        if self._pruning:
+            self._pruning.ended(trial.number, value)
+        queue.ended(trial, value)
 
     def _is_finished_now(self, result: TrialResult) -> bool:
         """Tells whether a run is FINISHED, as far as the store can be asked: it may be what the trial failed by."""

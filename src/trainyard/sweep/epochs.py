@@ -49,6 +49,10 @@ class EpochFile(SweepListener):
         """Forgets a trial, as it has ended."""
         self._epochs.pop(trial.number, None)
 
+    def pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002
+        """Forgets a trial, as it has ended."""
+        self._epochs.pop(trial.number, None)
+
     def failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002
         """Forgets a trial, as it has ended."""
         self._epochs.pop(trial.number, None)

@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,8 @@ from trainyard.errors import ConfigError, TrainyardError
 from trainyard.provenance import is_alive
 from trainyard.registry import did_you_mean
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import Plan, canonical
+from trainyard.sweep.plan import Plan, SearchPlan, canonical
+from trainyard.sweep.space import NOT_DRAWN
 from trainyard.sweep.trials import Trial
 from trainyard.wholefiles import PARTIAL, whole_file
 
@@ -81,6 +82,7 @@ class SweepFolder:
         """Writes what the sweep is, whole or not at all."""
         header = {
             "name": plan.name,
+            "search": plan.search.definition if plan.search else None,
             "experiment": plan.experiment,
             "objective": plan.objective,
             "swept": plan.swept,
@@ -89,12 +91,30 @@ class SweepFolder:
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         }
         self.path.mkdir(parents=True, exist_ok=True)
-        shown = [{key: value for key, value in asdict(trial).items() if key != "config"} for trial in plan.trials]
-        with whole_file(self.overview) as partial:
-            partial.write_text(json.dumps({**header, "trials": shown}, indent=1))
+        self.write_overview(header, plan.trials)
         with whole_file(self.plan) as partial:  # the last: it is what makes the folder that of a sweep
             lines = (json.dumps(part) for part in (header, *map(asdict, plan.trials)))
             partial.write_text("".join(f"{line}\n" for line in lines))
+
+    def write_overview(self, header: Mapping[str, Any], trials: Sequence[Trial]) -> None:
+        """Writes the plan without the configs."""
+        shown = [{key: value for key, value in asdict(trial).items() if key != "config"} for trial in trials]
+        with whole_file(self.overview) as partial:
+            partial.write_text(json.dumps({**header, "trials": shown}, indent=1))
+
+    def add_trials(self, trials: Sequence[Trial]) -> None:
+        """Adds trials to the plan; each takes the place of an earlier one of its number."""
+        lines = "".join(f"{json.dumps(asdict(trial))}\n" for trial in trials)
+        with self.plan.open("a") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def repair(self) -> None:
+        """Cuts off a last line of the plan that was not written whole. Whoever adds to it calls it first, alone."""
+        content = self.plan.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(self.plan, content.rfind(b"\n") + 1)
 
     def read_header(self) -> dict[str, Any]:
         """Returns what was written of the sweep as a whole.
@@ -111,7 +131,11 @@ class SweepFolder:
         """Returns the plan as it was written first: with the same trials, told apart in the same way."""
         header = self.read_header()
         swept, overrides = tuple(header["swept"]), tuple(header["overrides"])
-        return replace(plan, swept=swept, overrides=overrides, trials=self.read_trials())
+        trials = self.read_trials()
+        if plan.search:  # which may go on to more points, or stop at fewer
+            self.add_trials(more := plan.trials[len(trials) :])
+            trials = (*(t for t in trials if t.label != NOT_DRAWN or t.number <= len(plan.trials)), *more)
+        return replace(plan, swept=swept, overrides=overrides, trials=trials)
 
     def read_trials(self) -> tuple[Trial, ...]:
         """Returns the trials as they were planned.
@@ -121,13 +145,15 @@ class SweepFolder:
         """
         lines = self._lines()
         next(lines)
-        return tuple(Trial(**{**line, "overrides": tuple(line["overrides"])}) for line in lines)
+        trials = (Trial(**{**line, "overrides": tuple(line["overrides"])}) for line in lines)
+        return tuple({trial.number: trial for trial in trials}.values())
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
             with self.plan.open() as file:
                 for line in file:
-                    yield json.loads(line)
+                    if line.endswith("\n"):  # else it is being written, or was cut off
+                        yield json.loads(line)
         except (OSError, ValueError) as error:
             raise TrainyardError(f"{self.plan}: the plan of the sweep can't be read: {error}") from error
 
@@ -268,18 +294,12 @@ def refuse_other_definition(folder: SweepFolder, plan: Plan) -> None:
     Raises:
         ConfigError: If it is another; shows the difference.
     """
-    before, now = folder.read_header()["objective"], plan.objective
+    header = folder.read_header()
+    before, now = header["objective"], plan.objective
     lines = [] if before == now else [f"sweep.objective is {now or 'off'}, was {before or 'off'}"]
-    planned = {canonical(trial.config): trial for trial in folder.read_trials()}
-    wanted = {canonical(trial.config): trial for trial in plan.trials}
-    gone = [trial for text, trial in planned.items() if text not in wanted]
-    new = [trial for text, trial in wanted.items() if text not in planned]
-    by_overrides = {trial.overrides: trial for trial in gone}
-    for trial in new:
-        earlier = by_overrides.pop(trial.overrides, None)
-        differences = ", ".join(_differences(earlier, trial)) if earlier else "it was not there"
-        lines.append(f"trial {trial.label}: {differences}")
-    lines += [f"trial {trial.label}: it was there, and is gone" for trial in by_overrides.values()]
+    lines += (
+        _changed_trials(folder, plan) if plan.search is None else _changed_search(header.get("search"), plan.search)
+    )
     if not lines:
         return
     more = [f"and {len(lines) - _SHOWN_DIFFERENCES} more"] if len(lines) > _SHOWN_DIFFERENCES else []
@@ -291,8 +311,30 @@ def refuse_other_definition(folder: SweepFolder, plan: Plan) -> None:
     )
 
 
-def _differences(before: Trial, after: Trial) -> Iterator[str]:
-    old, new = flatten_tree(dict(before.config)), flatten_tree(dict(after.config))
+def _changed_trials(folder: SweepFolder, plan: Plan) -> list[str]:
+    """Returns how the trials of a grid differ from those that were planned."""
+    lines = []
+    planned = {canonical(trial.config): trial for trial in folder.read_trials()}
+    wanted = {canonical(trial.config): trial for trial in plan.trials}
+    gone = [trial for text, trial in planned.items() if text not in wanted]
+    new = [trial for text, trial in wanted.items() if text not in planned]
+    by_overrides = {trial.overrides: trial for trial in gone}
+    for trial in new:
+        earlier = by_overrides.pop(trial.overrides, None)
+        differences = ", ".join(_differences(earlier.config, trial.config)) if earlier else "it was not there"
+        lines.append(f"trial {trial.label}: {differences}")
+    return [*lines, *(f"trial {trial.label}: it was there, and is gone" for trial in by_overrides.values())]
+
+
+def _changed_search(before: dict[str, Any] | None, search: SearchPlan) -> list[str]:
+    """Returns how what is drawn from differs from what was planned."""
+    if before is None:
+        return ["it draws its points, and was a grid"]
+    return list(_differences(before, json.loads(json.dumps(search.definition))))
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    old, new = flatten_tree(dict(before)), flatten_tree(dict(after))
     for path in {**new, **old}:
         if old.get(path) != new.get(path):
             yield f"{path} is {new.get(path, 'absent')}, was {old.get(path, 'absent')}"

@@ -35,7 +35,7 @@ class FrozenLoader(ConfigLoader):
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Returns the config of a trial, with Hydra's section beside it."""
         load_plugins()
-        if not self._trials:
+        if tuple(sweep_overrides) not in self._trials:  # at first, and when further points were drawn
             self._trials = {trial.overrides: trial for trial in self._folder.read_trials()}
         trial = self._trials[tuple(sweep_overrides)]
         tree = from_tree(trial.config, f"trial {trial.number}")

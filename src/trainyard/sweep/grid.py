@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString
+from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString, RangeSweep
 
 from trainyard.conffiles import choices, groups
 from trainyard.errors import ConfigError
@@ -47,12 +47,54 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """Numbers that an axis holds, both ends included.
+
+    Attributes:
+        low: The least.
+        high: The greatest.
+        log: Whether what counts is their ratio: half of them lie below the geometric mean.
+        step: From one to the next; None: any number between the ends.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of them are whole numbers."""
+        return isinstance(self.low, int)
+
+
+@dataclass(frozen=True, slots=True)
 class Axis:
-    """The settings of one key; more than one, or a sweep of one, where it is swept."""
+    """The settings of one key; more than one, or a sweep of one, where it is swept.
+
+    Attributes:
+        key: As on the command line, with its ``+`` or ``~``.
+        settings: In the order that they were given in; of an interval its ends.
+        swept: Whether there are several, or may be.
+        interval: Where the settings are numbers in even steps, or no more than the ends of an interval; else None.
+        listed: Whether the settings are all there are; of an interval they are not.
+    """
 
     key: str
     settings: tuple[Setting, ...]
     swept: bool
+    interval: Interval | None = None
+    listed: bool = True
+
+    def describe(self) -> str:
+        """Returns what there is to choose from: ``[0.1, 0.01]``, ``interval(0.0001, 0.1), log``."""
+        if self.listed or self.interval is None:
+            return f"[{', '.join(setting.text.partition('=')[2] for setting in self.settings)}]"
+        return f"interval({self.interval.low}, {self.interval.high}){', log' if self.interval.log else ''}"
+
+    def setting(self, value: Any) -> Setting:  # noqa: ANN401 - a number
+        """Returns the setting of a number of the interval."""
+        return replace(self.settings[0], text=f"{self.key}={value!r}", value=value)
 
 
 Point = tuple[Setting, ...]
@@ -81,7 +123,17 @@ def read_axes(
 
 
 def combine(axes: Sequence[Axis]) -> Iterator[Point]:
-    """Yields every combination of the axes' settings; the last axis varies fastest."""
+    """Yields every combination of the axes' settings; the last axis varies fastest.
+
+    Raises:
+        ConfigError: If one is an interval, which has no end of settings.
+    """
+    for axis in axes:
+        if not axis.listed:
+            raise ConfigError(
+                f"{axis.key}: a grid wants values, got an interval. Take choice(...) or range(...), or have it drawn "
+                "from by a sampler: sweep.sampler=tpe"
+            )
     return itertools.product(*(axis.settings for axis in axes))
 
 
@@ -118,7 +170,7 @@ def _axis_of_param(key: str, value: Any, known: set[str], config_dir: Path | Non
         for item in value:
             (override,) = map(_plainly, _parse([f"{key}={_text(item)}"], config_dir))
             settings.append(_setting(override, override.value(), override.get_value_element_as_str(), known))
-        return _checked(key, settings, swept=True)
+        return _checked(Axis(key, tuple(settings), swept=True))
     except ConfigError as error:
         raise ConfigError(*(f"sweep.params: {problem}" for problem in error.problems)) from error
 
@@ -126,14 +178,37 @@ def _axis_of_param(key: str, value: Any, known: set[str], config_dir: Path | Non
 def _axis_of_override(override: Override, known: set[str], config_dir: Path | None) -> Axis:
     key = override.get_key_element()
     if override.is_interval_sweep():
-        raise ConfigError(f"{key}: a grid wants values, got {override.input_line!r}. Take choice(...) or range(...)")
+        interval = _interval(override)
+        ends = [_setting(override, end, repr(end), known) for end in (interval.low, interval.high)]
+        return _checked(Axis(key, tuple(ends), swept=True, interval=interval, listed=False))
     if not override.is_sweep_override():
         if override.is_delete():
             return Axis(key, (Setting(key, str(override.input_line), None, structural=True),), swept=False)
         setting = _setting(override, override.value(), override.get_value_element_as_str(), known)
         return Axis(key, (setting,), swept=False)
-    items = list(_items(override, config_dir))
-    return _checked(key, [_setting(override, value, text, known) for value, text in items], swept=True)
+    settings = tuple(_setting(override, value, text, known) for value, text in _items(override, config_dir))
+    return _checked(Axis(key, settings, swept=True, interval=_steps(override)))
+
+
+def _interval(override: Override) -> Interval:
+    """Returns what ``interval(a, b)`` says; ``tag(log, ...)`` has it drawn on a logarithmic scale."""
+    sweep: Any = override.value()
+    low, high, log = sweep.start, sweep.end, "log" in sweep.tags
+    if low is None or high is None or not low < high or (log and low <= 0):
+        wanted = "numbers above 0, the lesser first" if log else "two numbers, the lesser first"
+        raise ConfigError(f"{override.get_key_element()}: expected {wanted}, got {override.input_line!r}")
+    return Interval(low, high, log, step=1 if isinstance(low, int) and isinstance(high, int) else None)
+
+
+def _steps(override: Override) -> Interval | None:
+    """Returns the numbers of ``range(a, b)`` as an interval; of any other sweep None."""
+    sweep = override._value  # noqa: SLF001 - Hydra has no other way to ask
+    if not isinstance(sweep, RangeSweep):
+        return None
+    numbers = sorted(sweep.range())
+    if len(numbers) < 2 or isinstance(numbers[0], float):  # noqa: PLR2004 - floats are not in even steps to the last bit
+        return None
+    return Interval(numbers[0], numbers[-1], "log" in sweep.tags, step=abs(sweep.step))
 
 
 def _items(override: Override, config_dir: Path | None) -> Iterator[tuple[Any, str]]:
@@ -153,11 +228,11 @@ def _setting(override: Override, value: Any, text: str, known: set[str]) -> Sett
     return Setting(key, f"{key}={text}", value, structural)
 
 
-def _checked(key: str, settings: list[Setting], *, swept: bool) -> Axis:
-    _refuse_fixed(key)
-    if not settings:
-        raise ConfigError(f"{key.lstrip('+~')}: expected values to sweep over, got none")
-    return Axis(key, tuple(settings), swept)
+def _checked(axis: Axis) -> Axis:
+    _refuse_fixed(axis.key)
+    if not axis.settings:
+        raise ConfigError(f"{axis.key.lstrip('+~')}: expected values to sweep over, got none")
+    return axis
 
 
 def _refuse_fixed(key: str) -> None:

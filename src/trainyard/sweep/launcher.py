@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
@@ -203,6 +204,10 @@ class Jobs:
                 held=self._held,
             )
         )
+
+    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
+        """Answers a job, by its number from 0; see `pool.ask`."""
+        self._pool.answer(number, content)
 
     def poll(self) -> list[Message | JobEnd]:
         """Waits until something happens, and returns all that has: what jobs reported, and how they ended."""

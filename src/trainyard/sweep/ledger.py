@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from trainyard.errors import TrainyardError
 from trainyard.sweep.trials import TrialResult
 
-State = Literal["todo", "running", "done", "failed"]
+State = Literal["todo", "running", "done", "failed", "pruned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Account:
         folder: Of the last attempt, or empty.
         began: When that began, in ISO 8601.
         result: What it came to, without its history, where it is done.
-        reason: Why it failed, where it did.
+        reason: Why it failed, or was pruned, where it did.
     """
 
     state: State = "todo"
@@ -64,6 +64,32 @@ class Session:
     status: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What a sampler drew.
+
+    Attributes:
+        drawn: By the keys of what is swept.
+        point: The number of the point that it became; None where it came to nothing.
+        why: Why it came to nothing, in one line.
+        same: The point that it would have been once more, where it is that.
+    """
+
+    drawn: Mapping[str, Any]
+    point: int | None
+    why: str = ""
+    same: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What a trial reported after an epoch, counted from 1: the value of the objective."""
+
+    trial: int
+    epoch: int
+    value: float
+
+
 class Ledger:
     """Reads the account of a sweep, and adds to it."""
 
@@ -75,6 +101,9 @@ class Ledger:
         """
         self._file = file
         self._accounts: dict[int, Account] = {}
+        self.sequence: list[Draw | Epoch | int] = []
+        """What was drawn, what trials reported, and the numbers of those that ended, done or pruned, as it happened."""
+        self._reached: dict[int, Epoch] = {}
         self.sessions: list[Session] = []
         self.parent: str | None = None
         """MLflow's id of the sweep's own run."""
@@ -121,6 +150,27 @@ class Ledger:
     def works(self, architecture: str) -> None:
         """An architecture was tried on one batch."""
         self._add("works", architecture=architecture)
+
+    def drew(self, drawn: Mapping[str, Any], point: int | None, why: str = "", same: int | None = None) -> None:
+        """A sampler drew a point, or what came to nothing; see `Draw`."""
+        self._add("drew", drawn=dict(drawn), point=point, why=why, same=same)
+
+    def objective_of(self, number: int) -> float | None:
+        """Returns what is compared of a trial that is done."""
+        result = self.account(number).result
+        return None if result is None else result.objective
+
+    def reached(self, number: int, epoch: int, value: float) -> None:
+        """A trial reported what it came to after an epoch."""
+        self._add("epoch", trial=number, epoch=epoch, value=value)
+
+    def last_epoch(self, number: int) -> Epoch | None:
+        """Returns what a trial reported last."""
+        return self._reached.get(number)
+
+    def pruned(self, number: int, reason: str) -> None:
+        """A trial was ended, as it was not worth going on with."""
+        self._add("pruned", trial=number, reason=reason)
 
     def began(self, number: int, folder: str) -> None:
         """A trial begins, in a folder of its own."""
@@ -174,6 +224,12 @@ class Ledger:
                 self.parent = entry["run_id"]
             case "works":
                 self.tried.add(entry["architecture"])
+            case "drew":
+                self.sequence.append(Draw(entry["drawn"], entry["point"], entry["why"], entry["same"]))
+            case "epoch":
+                epoch = Epoch(entry["trial"], entry["epoch"], entry["value"])
+                self._reached[epoch.trial] = epoch
+                self.sequence.append(epoch)
             case what:
                 self._take_in_trial(what, entry)
 
@@ -184,6 +240,9 @@ class Ledger:
             after = Account("running", before.attempts + 1, entry["folder"], entry["time"])
         elif what == "done":
             after = replace(before, state="done", result=TrialResult(**{**entry["result"], "history": ()}))
+            self.sequence.append(number)
         else:
-            after = replace(before, state="failed", reason=entry["reason"])
+            after = replace(before, state=cast("State", what), reason=entry["reason"])
+            if what == "pruned":
+                self.sequence.append(number)
         self._accounts[number] = after

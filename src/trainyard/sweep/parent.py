@@ -42,6 +42,7 @@ class SweepRun(SweepListener):
         self._tally = tally
         self._run = ParentRun(tell)
         self._tell = tell
+        self._trials = {trial.number: trial for trial in plan.trials}
 
     @contextlib.contextmanager
     def opened(self, earlier_run_id: str | None) -> Iterator[None]:
@@ -110,6 +111,10 @@ class SweepRun(SweepListener):
         """
         return sync_run(folder, self._plan.uri, os.environ).run_id
 
+    def began(self, trial: Trial, attempt: int) -> None:  # noqa: ARG002 - as the listener has it
+        """Takes in what a trial is, which may have been drawn just now."""
+        self._trials[trial.number] = trial
+
     def done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002 - the tally has it already
         """Logs how many are done, and the best so far."""
         metrics = {"trials/finished": float(len(self._tally.done))}
@@ -117,6 +122,10 @@ class SweepRun(SweepListener):
             values = [found.objective for found in self._tally.done.values() if found.objective is not None]
             metrics[f"best/{objective}"] = (max if higher_is_better(objective) else min)(values)
         self._run.log_metrics(metrics)
+
+    def pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002 - the tally has it already
+        """Logs how many were pruned."""
+        self._run.log_metrics({"trials/pruned": float(len(self._tally.pruned))})
 
     def failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002 - as the listener has it
         """Logs how many failed; the run of one that was killed is closed."""
@@ -127,9 +136,8 @@ class SweepRun(SweepListener):
         """Logs what came out."""
         ranking, winner = conclusion.ranking, conclusion.winner
         failed = "".join(
-            f"\n- trial {trial.number}, {trial.label}: {self._tally.failed[trial.number]}"
-            for trial in self._plan.trials
-            if trial.number in self._tally.failed
+            f"\n- trial {number}, {self._trials[number].label}: {reason}"
+            for number, reason in sorted(self._tally.failed.items())
         )
         note = f"{ranking.verdict()}\n\n{markdown_table(ranking)}" + (f"\n\nFailed:\n{failed}" if failed else "")
         table = [{"path": f"{SUBFOLDER}/{TABLE}", "type": "table"}]
@@ -150,14 +158,18 @@ class SweepRun(SweepListener):
         return {**origin, "trainyard.role": "sweep", "sweep_id": self._plan.name}
 
     def _params(self) -> dict[str, Any]:
-        swept = {
-            key: list(dict.fromkeys(json.dumps(trial.varied[key]) for trial in self._plan.trials))
-            for key in self._plan.swept
-        }
+        plan = self._plan
+        if plan.search:
+            swept = {axis.key: axis.describe() for axis in plan.search.space.axes if axis.swept}
+        else:
+            values = {key: dict.fromkeys(json.dumps(trial.varied[key]) for trial in plan.trials) for key in plan.swept}
+            swept = {key: f"[{', '.join(each)}]" for key, each in values.items()}
+        drawn = {"sweep.sampler": plan.search.sampler, "sweep.sampler_seed": plan.search.seed} if plan.search else {}
         return {
             "sweep.name": self._plan.name,
             "sweep.objective": self._plan.objective or "off",
             "sweep.trials": len(self._plan.trials),
             "sweep.points": self._plan.trials[-1].point,
-            **{f"sweep.params.{key}": f"[{', '.join(values)}]" for key, values in swept.items()},
+            **drawn,
+            **{f"sweep.params.{key}": told for key, told in swept.items()},
         }

@@ -10,8 +10,9 @@ import itertools
 import json
 import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,33 @@ from trainyard.sections import SweepConfig
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, combine, read_axes, seed_axis
 from trainyard.sweep.labels import name_trial, short_keys
+from trainyard.sweep.sampler import GRID, require_sampler
+from trainyard.sweep.space import Space
 from trainyard.sweep.trials import Trial
 
 _SHOWN_PROBLEMS = 50
 _SHOWN_NAMES = 3
-_POLICY = ("on_error", "retries", "max_failures")
-"""How failures are taken is no part of what a sweep is: another policy goes on with the same sweep."""
+_POLICY = ("on_error", "retries", "max_failures", "points", "pruner")
+"""How failures are taken, and how many points are drawn, is no part of what a sweep is: it goes on with others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """How the points of a sweep are drawn.
+
+    Attributes:
+        space: What they are drawn from.
+        sampler: By what, one of `sampler.SAMPLERS`.
+        seed: Of the sampler.
+        points: How many.
+        definition: What makes the search this one and no other, as JSON holds it.
+    """
+
+    space: Space
+    sampler: str
+    seed: int
+    points: int
+    definition: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +71,7 @@ class Plan:
         trials: In the order that they start in.
         duplicates: How many combinations came to the config of another.
         hydra_section: Of Hydra's config.
+        search: How points are drawn; None: the trials are a grid, all of them known.
     """
 
     name: str
@@ -62,6 +85,7 @@ class Plan:
     trials: tuple[Trial, ...]
     duplicates: int
     hydra_section: DictConfig
+    search: SearchPlan | None = None
 
     @property
     def threads(self) -> set[int | None]:
@@ -87,18 +111,20 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         axes = read_axes(overrides, params, config_dir)
         shared, hydra_section = _read_shared(axes, composer)
     sweep = shared.sweep
-    if sweep.seeds is not None:
+    space = None if sweep.sampler == GRID else _space(axes, shared, composer)
+    if space is None and sweep.seeds is not None:
         axes = _with_seeds(axes, shared.seed, sweep.seeds)
     swept = tuple(axis.key for axis in axes if axis.swept and axis.key != "seed")
 
-    drafts = list(_compose_all(axes, swept, composer))
+    drafts = list(_compose_all(space.probes() if space else combine(axes), swept, composer))
     configs = [draft.config for draft in drafts]
     _check_alike(configs)
     name = sweep.name or _default_name(configs, overrides, config_name)
     experiments = list(dict.fromkeys(config.experiment for config in configs))
     experiment = experiments[0] if len(experiments) == 1 else name
-    frozen = [_freeze(config, name, experiment if len(experiments) > 1 else None) for config in configs]
-    trials = _tell_apart(drafts, frozen, swept)
+    freeze = partial(_freeze, name=name, experiment=experiment if len(experiments) > 1 else None)
+    search = _plan_search(replace(space, freeze=freeze), sweep) if space else None
+    trials = _blank_trials(search) if search else _tell_apart(drafts, [freeze(config) for config in configs], swept)
     return Plan(
         name=name,
         policy=sweep,
@@ -109,9 +135,67 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         swept=swept,
         overrides=tuple(overrides),
         trials=trials,
-        duplicates=len(drafts) - len(trials),
+        duplicates=0 if search else len(drafts) - len(trials),
         hydra_section=hydra_section,
+        search=search,
     )
+
+
+def _space(axes: Sequence[Axis], shared: RunConfig, composer: Composer) -> Space:
+    """Returns what points are drawn from; see `SearchPlan`.
+
+    Raises:
+        ConfigError: If there is nothing to draw, or nothing to draw it by.
+    """
+    sweep = shared.sweep
+    require_sampler(sweep.sampler)
+    if sweep.objective == "off":
+        raise ConfigError(f"sweep.sampler: {sweep.sampler} draws by what came out, and sweep.objective is off")
+    swept = [axis for axis in axes if axis.swept]
+    if any(axis.key == "seed" for axis in swept):
+        raise ConfigError("seed: can't be drawn by a sampler. Repeat each point with sweep.seeds")
+    if not swept:
+        raise ConfigError(
+            f"sweep.sampler: {sweep.sampler} has nothing to draw. Give it some: optimizer.learning_rate="
+            "'tag(log, interval(1e-4, 1e-1))' model.hidden_units='choice([300,100],[512])'"
+        )
+    seeds = tuple(range(shared.seed, shared.seed + (sweep.seeds or 1)))
+    kept = tuple(axis for axis in axes if axis.key != "seed")
+    space = Space(axes=kept, seeds=seeds, composer=composer, check=_check, freeze=to_tree)
+    if unknown := space.unknown():
+        raise ConfigError(*(f"{key}: no choice of what is swept has such a field" for key in unknown))
+    return space
+
+
+def _plan_search(space: Space, sweep: SweepConfig) -> SearchPlan:
+    axes = {
+        axis.key: {
+            "settings": [setting.text for setting in axis.settings],
+            "interval": asdict(axis.interval) if axis.interval else None,
+        }
+        for axis in space.axes
+        if axis.swept
+    }
+    bases = {f"{number}": space.freeze(space.make(base)) for number, base in enumerate(space.bases(), start=1)}
+    drawn_by = {"sampler": sweep.sampler, "sampler_seed": sweep.sampler_seed, "seeds": list(space.seeds)}
+    return SearchPlan(
+        space=space,
+        sampler=sweep.sampler,
+        seed=sweep.sampler_seed,
+        points=sweep.points,
+        definition={**drawn_by, "axes": axes, "bases": bases},
+    )
+
+
+def _blank_trials(search: SearchPlan) -> tuple[Trial, ...]:
+    """Returns the trials of points that are yet to be drawn; what they share they have of each base in turn."""
+    bases = itertools.cycle(search.definition["bases"].values())
+    each = len(search.space.seeds)
+    blank = (
+        search.space.blank(number, (number - 1) * each + 1, base)
+        for number, base in zip(range(1, search.points + 1), bases, strict=False)
+    )
+    return tuple(itertools.chain.from_iterable(blank))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +226,18 @@ def _with_seeds(axes: list[Axis], first: int, count: int) -> list[Axis]:
     return [*others, seed_axis(first, count)]
 
 
-def _compose_all(axes: Sequence[Axis], swept: Sequence[str], composer: Composer) -> Iterator[_Draft]:
-    """Yields every combination, composed and validated.
+def _compose_all(points: Iterable[Point], swept: Sequence[str], composer: Composer) -> Iterator[_Draft]:
+    """Yields all points, composed and checked.
 
     Raises:
-        ConfigError: When all have been looked at, with a line per combination that is wrong.
+        ConfigError: When all have been looked at, with a line per point that is wrong.
     """
     wrong: list[tuple[int, Point, ConfigError]] = []
     count = 0
-    for count, point in enumerate(combine(axes), start=1):
+    for count, point in enumerate(points, start=1):
         try:
             config = composer.make(point)
-            validate(config)
-            _check_objective(config)
-            require_files(config)
+            _check(config)
         except ConfigError as error:
             wrong.append((count, point, error))
             continue
@@ -165,7 +247,12 @@ def _compose_all(axes: Sequence[Axis], swept: Sequence[str], composer: Composer)
         raise _report(wrong, count, [*swept, "seed"])
 
 
-def _check_objective(config: RunConfig) -> None:
+def _check(config: RunConfig) -> None:
+    """Checks that a trial can be run, as far as its config tells."""
+    validate(config)
+    require_files(config)
+    if config.sweep.objective == "off" and config.sweep.pruner != "off":
+        raise ConfigError(f"sweep.pruner: {config.sweep.pruner} goes by sweep.objective, which is off")
     if config.sweep.objective != "off" and not config.dataset.validation_fraction:
         raise ConfigError(
             f"sweep.objective: {config.sweep.objective} needs validation images, and there are none. Set "

@@ -4,7 +4,7 @@ Every job is alone: what it raises, leaks, exits with or is killed by costs that
 pipe of its own, writes its output to a log file of its own, and ends when the process that started it ends, whatever
 ended that: it holds one end of a pipe (its lifeline) whose other end only that process holds.
 
-Before it: errors. After it: the launcher, which runs Hydra's jobs here.
+Before it: errors, job. After it: the launcher, which runs Hydra's jobs here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -27,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from trainyard.errors import TrainyardError
-from trainyard.uris import without_credentials
+from trainyard.sweep.job import GRACE_SECONDS, Start, do_work
 
 PRELOADED = (
     "trainyard.sweep.preloaded",
@@ -46,14 +44,8 @@ there, as the inner ones of MLflow may not always be, the server says nothing, a
 SERVER = "trainyard.sweep.server"
 """What it imports before all else."""
 
-GRACE_SECONDS = 15.0
-"""From asking a job to end until it is killed: time to close its run."""
-
 Work = Callable[[], Any]
 """What a job does: it returns a result that can be pickled, and may `report` what can be pickled while it goes on."""
-
-_reports: list[Connection] = []
-"""In a job's process, the pipe that it reports over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +94,6 @@ class End:
     failure: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What a job's process begins with: the work, where its output goes, and what it shares with its starter."""
-
-    command: list[str]
-    work: bytes
-    log: Path
-    environment: Mapping[str, str]
-    folder: Path
-    held: Path | None
-
-
 def start_server(preload: Sequence[str] = PRELOADED) -> None:
     """Starts the server without waiting until it has imported what jobs need; without it, the first job does."""
     if "forkserver" in multiprocessing.get_all_start_methods():
@@ -154,13 +134,19 @@ class ProcessPool:
         job_lifeline, lifeline = self._context.Pipe(duplex=False)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **(job.environment or {})}
-        start = _Start(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), job.held)
-        process = self._context.Process(target=_work, args=(start, job_reports, job_lifeline), name=f"job {job.number}")
+        start = Start(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), job.held)
+        pipes = (job_reports, job_lifeline)
+        process = self._context.Process(target=do_work, args=(start, *pipes), name=f"job {job.number}")
         with _main_hidden():
             process.start()
         job_reports.close()
         job_lifeline.close()
         self._running[job.number] = _Running(job, process, reports, lifeline)
+
+    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
+        """Answers a job that waits in `ask`; one that has ended meanwhile does not hear it."""
+        if number in self._running:
+            self._running[number].answer(content)
 
     def poll(self, timeout_seconds: float | None = None) -> list[Message | End]:
         """Waits until something happens, and returns all that has.
@@ -209,6 +195,10 @@ class _Running:
         self._asked: float | None = None
         self._why = ""
         self._last: tuple[bool, Any, str] | None = None
+
+    def answer(self, content: Any) -> None:  # noqa: ANN401 - what can be pickled
+        with contextlib.suppress(OSError):
+            self._lifeline.send(content)
 
     def waited_for(self) -> Iterator[Any]:
         yield self.process.sentinel
@@ -300,78 +290,3 @@ def _main_hidden() -> Iterator[None]:
         yield
     finally:
         main.update(hidden)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# In the job's process
-
-
-def report(content: Any) -> None:  # noqa: ANN401 - any message
-    """Sends a message from a job to the process that started it; elsewhere nothing happens."""
-    for reports in _reports:
-        reports.send(("message", content))
-
-
-def _work(start: _Start, reports: Connection, lifeline: Connection) -> None:
-    """Does a job; the process ends with it."""
-    import cloudpickle
-
-    from trainyard.sweep.server import take_signals_back  # there since before the fork
-
-    take_signals_back()
-    with contextlib.suppress(OSError):  # it leads a group already
-        os.setpgid(0, 0)  # a Ctrl-C in the terminal is for the process that started it, which then asks
-    sys.orig_argv[:] = start.command  # what was typed, and not what the server was started with
-    os.chdir(start.folder)
-    os.environ.clear()
-    os.environ.update(start.environment)
-    _write_to(start.log)
-    if start.held:
-        _hold(start.held, lifeline)
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-    _reports.append(reports)
-    try:
-        end = (True, cloudpickle.loads(start.work)(), "")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-        sys.stderr.write(without_credentials(traceback.format_exc()))
-        end = (False, error, f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt as error:
-        end = (False, None, f"{type(error).__name__}: {error}".rstrip(": "))
-    try:
-        reports.send(("end", end))
-    except Exception as error:  # noqa: BLE001 - an exception, or a result, that can't be pickled
-        reports.send(("end", (end[0], None, end[2] or f"its result can't be sent: {error}")))
-    sys.stdout.flush()
-    sys.stderr.flush()
-
-
-def _write_to(log: Path) -> None:
-    """Has all output of this process, that of libraries too, appended to a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-
-
-def _hold(file: Path, lifeline: Connection) -> None:
-    """Locks a file until this process is gone; ends it at once where the one that started it is gone already.
-
-    Whoever then finds the lock free knows that no such process is left, and that none will begin.
-    """
-    import fcntl  # which Windows lacks
-
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    if lifeline.poll():
-        os._exit(1)
-
-
-def _end_with(lifeline: Connection) -> None:
-    """Ends this process when the one that started it is gone: as a signal would, so that what is open gets closed."""
-    with contextlib.suppress(EOFError, OSError):
-        lifeline.recv_bytes()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_SECONDS)
-    os.killpg(0, signal.SIGKILL)

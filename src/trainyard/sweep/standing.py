@@ -31,6 +31,7 @@ class State(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    PRUNED = "pruned"  # ended, as it was not worth going on with
     AGAIN = "again"  # failed, and will be tried again
     STOPPED = "stopped"  # interrupted
 
@@ -112,6 +113,7 @@ class Standing:
         running: Those that run, by number, in the order they began.
         stopped: Those that were interrupted, by number.
         failed: Those that failed for good, in the order they failed.
+        pruned: Those that were pruned, in the order they were.
         ranked: Those that are done, the best first; the latest first where nothing is compared.
         best: The best so far, or None.
     """
@@ -136,6 +138,7 @@ class Standing:
         self.running: dict[int, TrialStatus] = {}
         self.stopped: dict[int, TrialStatus] = {}
         self.failed: list[TrialStatus] = []
+        self.pruned: list[TrialStatus] = []
         self.ranked: list[TrialStatus] = []
         self.best: Best | None = None
         self._objective = objective
@@ -158,6 +161,8 @@ class Standing:
                 self.running[status.trial.number] = status
             elif status.state is State.FAILED:
                 self.failed.append(status)
+            elif status.state is State.PRUNED:
+                self.pruned.append(status)
             else:
                 self._epochs_waiting += status.epochs
             if status.state is State.STOPPED:
@@ -165,21 +170,35 @@ class Standing:
 
     @property
     def ended(self) -> int:
-        """How many trials are done or failed for good."""
-        return len(self.ranked) + len(self.failed)
+        """How many trials are done, pruned or failed for good."""
+        return len(self.ranked) + len(self.failed) + len(self.pruned)
 
     @property
     def counts(self) -> str:
-        """How many are done, failed or stopped: ``'12 of 16 done, 1 failed'``."""
+        """How many are done, pruned, failed or stopped: ``'12 of 16 done, 1 failed'``."""
+        pruned = f", {len(self.pruned):,} pruned" if self.pruned else ""
         failed = f", {len(self.failed):,} failed" if self.failed else ""
         stopped = f", {len(self.stopped):,} stopped" if self.stopped else ""
-        return f"{len(self.ranked):,} of {self.total:,} done{failed}{stopped}"
+        return f"{len(self.ranked):,} of {self.total:,} done{pruned}{failed}{stopped}"
 
     @property
     def fraction(self) -> float:
         """How much of the sweep is done, from 0 to 1; a running trial counts by its epochs."""
         begun = sum(status.epoch / status.epochs for status in self.running.values() if status.epochs)
         return (self.ended + begun) / self.total if self.total else 1.0
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All of them, in the order of the plan."""
+        return [status.trial for status in self._statuses.values()]
+
+    def take_in(self, trial: Trial) -> bool:
+        """Takes in what a trial is; tells whether that is news, as where its settings were drawn just now."""
+        status = self._statuses[trial.number]
+        news, status.trial = trial is not status.trial, trial
+        before, status.epochs = status.epochs, trial.config["training"]["epochs"]
+        self._epochs_waiting += status.epochs - before
+        return news
 
     def began(self, number: int, attempt: int) -> None:
         """Takes in that a trial begins."""
@@ -216,6 +235,15 @@ class Standing:
         else:
             status.state = State.FAILED
             self.failed.append(status)
+
+    def pruned_for(self, number: int, reason: str) -> TrialStatus:
+        """Takes in that a trial was pruned."""
+        status = self._leave(number)
+        if status.state is State.RUNNING:
+            status.seconds = self._clock() - status.began
+        status.state, status.reason = State.PRUNED, reason
+        self.pruned.append(status)
+        return status
 
     def stop(self) -> None:
         """Takes in that nothing runs any more: what did was interrupted."""
@@ -263,12 +291,14 @@ class Standing:
         failures = min(len(self.failed), max(room // 3, room - len(self.ranked)))
         rows += self.ranked[: room - failures]
         rows += self.failed[len(self.failed) - failures :]
+        rows += self.pruned[-(limit - len(rows)) :] if limit > len(rows) else []
         counts = {
             State.RUNNING: len(self.running),
             State.STOPPED: len(self.stopped),
             State.WAITING: self.total - self.ended - len(self.running) - len(self.stopped),
             State.DONE: len(self.ranked),
             State.FAILED: len(self.failed),
+            State.PRUNED: len(self.pruned),
         }
         shown = Counter(status.state for status in rows)
         return rows, {state.value: n - shown[state] for state, n in counts.items() if n > shown[state]}

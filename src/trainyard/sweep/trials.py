@@ -75,5 +75,8 @@ class SweepListener:
     def done(self, trial: Trial, result: TrialResult) -> None:
         """A trial came to its end."""
 
+    def pruned(self, trial: Trial, reason: str) -> None:
+        """A trial was ended before its time, as it was not worth going on with, for a reason in one line."""
+
     def failed(self, trial: Trial, reason: str, *, again: bool) -> None:
         """A trial failed, for a reason in one line; `again`: it will be tried again."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from trainyard.errors import TrackingError, TrainyardError
+from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.interrupts import stop_wins
 from trainyard.progress import Progress
 from trainyard.schema import RunConfig
@@ -188,9 +188,15 @@ def open_tracker(
 def _close_broken(tracker: Tracker, folder: Path, error: BaseException) -> TrackingError | None:
     """Closes a run that an exception ended, and leaves it in ``error.txt`` and the tag `error`.
 
+    One that was pruned has no error, but the tag `pruned`.
+
     Returns:
         What the store failed with, if it did.
     """
+    if isinstance(error, TrialPruned):
+        tracker.set_tags({"pruned": str(error)})
+        tracker.log_folder()
+        return _close(tracker, error)
     with contextlib.suppress(OSError):  # a full disk must not keep the run from being closed
         (folder / "error.txt").write_text(_writable("".join(traceback.format_exception(error))), encoding="utf-8")
     tracker.set_tags({"error": _writable(f"{type(error).__name__}: {error}")})
@@ -200,7 +206,7 @@ def _close_broken(tracker: Tracker, folder: Path, error: BaseException) -> Track
 
 
 def _close(tracker: Tracker, error: BaseException) -> TrackingError | None:
-    killed = isinstance(error, KeyboardInterrupt)
+    killed = isinstance(error, (KeyboardInterrupt, TrialPruned))
     if killed and tracker.run_id is None:
         tracker.break_off()
         return None

@@ -1,0 +1,150 @@
+"""The queue of a sweep whose points are drawn: the next is drawn the moment a place is free for it.
+
+Each draw is in the plan and in the ledger before its first trial begins. What a sampler knows is rebuilt from the
+ledger, so that a sweep that was ended goes on as if it had not been.
+
+Before it: folder, ledger, sampler, space. After it: conduct, which takes trials from it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from trainyard.errors import ConfigError
+from trainyard.schema import RunConfig
+from trainyard.sweep.folder import SweepFolder
+from trainyard.sweep.ledger import Epoch, Ledger
+from trainyard.sweep.plan import SearchPlan, canonical
+from trainyard.sweep.ranking import higher_is_better
+from trainyard.sweep.sampler import Sampler
+from trainyard.sweep.trials import Trial
+
+_MOST_IN_VAIN = 100
+"""So many draws in a row that came to nothing new end the search: there is little left that was not tried."""
+
+
+class Search:
+    """Trials that wait, and points that are yet to be drawn."""
+
+    def __init__(self, plan: SearchPlan, objective: str, folder: SweepFolder, ledger: Ledger) -> None:
+        """Takes in what was drawn and done before.
+
+        Args:
+            plan: How points are drawn.
+            objective: What trials are compared by.
+            folder: Of the sweep.
+            ledger: Of the sweep.
+        """
+        self._space = plan.space
+        self._points = plan.points
+        self._sampler = Sampler(plan.sampler, plan.seed, plan.space.axes, maximize=higher_is_better(objective))
+        self._folder = folder
+        self._ledger = ledger
+        self._ready: deque[Trial] = deque()
+        self._values: dict[int, dict[int, float | None]] = {}
+        self._turns: dict[int, int] = {}
+        self._seen: dict[str, int] = {}
+        self._told: dict[int, float | None] = {}
+        self._turn = 0
+        self._in_vain = 0
+        self._replay()
+
+    def __bool__(self) -> bool:
+        """Whether there may be something left to start."""
+        return bool(self._ready) or (len(self._turns) < self._points and self._in_vain < _MOST_IN_VAIN)
+
+    def put(self, trial: Trial) -> None:
+        """Has a trial wait that was drawn before."""
+        self._ready.append(trial)
+
+    def take(self) -> Trial | None:
+        """Returns the next trial, or None where nothing is left that was not tried."""
+        while not self._ready and self:
+            self._draw()
+        return self._ready.popleft() if self._ready else None
+
+    def ended(self, trial: Trial, value: float | None) -> None:
+        """Takes in how a trial ended for good; when all of its point have, the sampler is told their mean."""
+        values = self._values[trial.point]
+        values[trial.number] = value
+        if len(values) == len(self._space.seeds):
+            self._tell(trial.point)
+
+    @property
+    def missing(self) -> range:
+        """The numbers of the trials that are not drawn."""
+        seeds = len(self._space.seeds)
+        return range(len(self._turns) * seeds + 1, self._points * seeds + 1)
+
+    def _draw(self) -> None:
+        point, drawn = self._sampler.draw(self._space.applies)
+        number = len(self._turns) + 1
+        try:
+            config = self._space.make(point)
+        except ConfigError as error:
+            self._refuse(drawn, f"it is wrong: {error.problems[0]}", None)
+            return
+        if same := self._seen.get(self._name(config)):
+            self._refuse(drawn, f"it is point {same} again", same)
+            return
+        trials = self._space.trials(number, (number - 1) * len(self._space.seeds) + 1, point, config)
+        self._folder.add_trials(trials)
+        self._ledger.drew(drawn, number)
+        self._take_in(number, self._name(config))
+        self._ready.extend(trials)
+
+    def _take_in(self, number: int, name: str) -> None:
+        self._turns[number] = self._turn
+        self._seen[name] = number
+        self._values[number] = {}
+        self._turn += 1
+        self._in_vain = 0
+
+    def _refuse(self, drawn: Mapping[str, Any], why: str, same: int | None) -> None:
+        """Has a draw come to nothing; where it is one that is known, the sampler is told what that came to."""
+        self._ledger.drew(drawn, None, why, same)
+        self._tell_again(same)
+        self._turn += 1
+        self._in_vain += 1
+
+    def _tell(self, point: int) -> None:
+        """Tells the sampler the mean of a point's trials that are done, or else how far those came that were pruned."""
+        values = self._values[point]
+        known = [value for value in values.values() if value is not None]
+        self._told[point] = statistics.fmean(known) if known else None
+        last = [self._ledger.last_epoch(n) for n in values if self._ledger.account(n).state == "pruned"]
+        reported = [epoch for epoch in last if epoch]
+        if reported and not known:
+            value = statistics.fmean(epoch.value for epoch in reported)
+            self._sampler.tell_pruned(self._turns[point], min(epoch.epoch for epoch in reported), value)
+        else:
+            self._sampler.tell(self._turns[point], self._told[point])
+
+    def _tell_again(self, same: int | None) -> None:
+        value = self._told.get(same) if same else None
+        self._sampler.tell(self._turn, value)
+
+    def _replay(self) -> None:
+        """Draws again what was drawn, and tells again what was told, in the same order."""
+        trials = {trial.number: trial for trial in self._folder.read_trials()}
+        for event in self._ledger.sequence:
+            if isinstance(event, Epoch):
+                continue
+            if isinstance(event, int):
+                self.ended(trials[event], self._ledger.objective_of(event))
+                continue
+            self._sampler.draw(self._space.applies, event.drawn)
+            if event.point is None:
+                self._tell_again(event.same)
+                self._turn += 1
+                self._in_vain += 1
+            else:
+                first = trials[(event.point - 1) * len(self._space.seeds) + 1]
+                self._take_in(event.point, canonical(dict(first.config) | {"seed": None}))
+
+    def _name(self, config: RunConfig) -> str:
+        """Returns what is the same for all trials of a point, and for no other point's."""
+        return canonical(self._space.freeze(config) | {"seed": None})
