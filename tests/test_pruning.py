@@ -21,9 +21,9 @@ def curve(number):
     return [best * (1 - 0.5**epoch) for epoch in range(1, EPOCHS + 1)]
 
 
-def go(ledger, name, numbers):
+def go(ledger, name, numbers, min_epochs=1):
     """Has trials run one after the other; returns the epochs after which those were pruned that were."""
-    pruning = Pruning(name, "accuracy/val", EPOCHS, ledger)
+    pruning = Pruning(name, "accuracy/val", EPOCHS, ledger, min_epochs)
     pruned = {}
     for number in numbers:
         ledger.began(number, f"trials/{number}")
@@ -86,3 +86,11 @@ def test_a_trial_that_begins_again_is_judged_as_it_was():
 def test_pruning_goes_by_an_objective():
     with pytest.raises(ConfigError, match="sweep.pruner: median goes by sweep.objective, which is off"):
         make_plan(["sweep.pruner=median", "sweep.objective=off", "seed=1,2"])
+
+
+@pytest.mark.parametrize("name", PRUNERS[1:])
+def test_each_trial_is_given_the_epochs_that_are_asked_for(name):
+    pruned = go(Ledger(Path("ledger.jsonl")), name, range(1, 21), min_epochs=4)
+    assert pruned
+    assert min(pruned.values()) >= 4
+    assert min(go(Ledger(Path("other.jsonl")), name, range(1, 21)).values()) < 4

@@ -135,8 +135,12 @@ class SweepConfig:
     """How many points a sampler draws; of a sweep that goes on, more may be asked for. A grid has those it has."""
     sampler_seed: int = setting(0, ge=0, le=2**32 - 1)
     """What a sampler draws by: with one trial at a time, the same seed draws the same points."""
+    warm_start: list[str] = setting([])
+    """Earlier sweeps, by name or folder, whose points the sampler knows before it draws; tpe, gp and cmaes learn."""
     pruner: str = setting("off", choices=("off", "median", "halving", "hyperband"))
     """Ends trials that fall behind by the objective, epoch by epoch: Optuna's pruner of that name; off: none is."""
+    min_epochs: int = setting(1, ge=1)
+    """So many epochs each trial is given before the pruner ends it."""
     on_error: str = setting("continue", choices=("continue", "stop"))
     """What a failed trial means for those that wait: continue, they start; stop, they don't."""
     retries: int = setting(0, ge=0)

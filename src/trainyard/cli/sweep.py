@@ -20,6 +20,7 @@ from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError
 from trainyard.interrupts import signals_raise
 from trainyard.runtime import available_cores
+from trainyard.sweep.experience import Experience, read_experience
 from trainyard.sweep.folder import (
     SWEEPS,
     SweepFolder,
@@ -82,14 +83,18 @@ def run_sweep(options: Namespace) -> int:
         from trainyard.cli.sweeptables import print_plan
 
         print_plan(plan.trials, plan.duplicates, plan.name, places, threads)
+        for earlier in _read_experience(plan):
+            print(earlier.describe())  # noqa: T201 - as the plan is
         return 0
     from trainyard.cli.sweeping import carry_out
 
     with signals_raise(), take_over(folder, print):
+        goes_on = not options.fresh and folder.plan.exists() and Ledger(folder.ledger).has_begun
+        experience = [] if goes_on else _read_experience(plan)
         if options.fresh and (aside := set_aside(folder)):
             print(f"what was there of this sweep is kept in {os.path.relpath(aside)}")  # noqa: T201 - no screen yet
         ledger = Ledger(folder.ledger)
-        if folder.plan.exists() and ledger.has_begun:
+        if goes_on:
             refuse_other_definition(folder, plan)
         else:
             folder.write_plan(plan, threads)
@@ -98,7 +103,16 @@ def run_sweep(options: Namespace) -> int:
         match [*{threads_of or folder.threads for threads_of in plan.threads}]:
             case [int(number)]:  # what XLA compiles depends on it; its place is said before TensorFlow is imported
                 prepare_cache(number)
-        return carry_out(plan, folder, ledger, places, lambda sweep: _hand_over(options, folder, sweep))
+        return carry_out(
+            plan, folder, ledger, places, lambda sweep: _hand_over(options, folder, sweep), experience=experience
+        )
+
+
+def _read_experience(plan: Plan) -> list[Experience]:
+    """Returns what the sampler knows from earlier sweeps."""
+    if plan.search is None or plan.objective is None:
+        return []
+    return read_experience(plan.policy.warm_start, plan.objective, plan.search.space.axes)
 
 
 def _folder_of(overrides: Sequence[str], plan: Plan) -> Path:

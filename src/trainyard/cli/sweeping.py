@@ -6,7 +6,7 @@ Before it: jobs, sweepscreen, sweeptables, sweep. After it: the command, which p
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from trainyard.cli.sweeptables import SweepSummary, print_summary, ranking_table
 from trainyard.sweep.conclusion import Conclusion, conclude
 from trainyard.sweep.conduct import PlannedSweep, Tally
 from trainyard.sweep.epochs import EpochFile
+from trainyard.sweep.experience import Experience
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.parent import SweepRun
@@ -32,7 +33,13 @@ from trainyard.sweep.tryout import architecture_of, try_architectures
 
 
 def carry_out(
-    plan: Plan, folder: SweepFolder, ledger: Ledger, places: int, hand_over: Callable[[PlannedSweep], None]
+    plan: Plan,
+    folder: SweepFolder,
+    ledger: Ledger,
+    places: int,
+    hand_over: Callable[[PlannedSweep], None],
+    *,
+    experience: Sequence[Experience] = (),
 ) -> int:
     """Runs what of a sweep is not done yet, and tells what came out.
 
@@ -42,6 +49,7 @@ def carry_out(
         ledger: Of the sweep.
         places: How many trials run side by side.
         hand_over: Has Hydra run the sweep.
+        experience: What its sampler knows from earlier sweeps.
 
     Returns:
         The exit code: 1 if any trial failed, or was not started because others did.
@@ -52,10 +60,12 @@ def carry_out(
     sweep.is_finished, sweep.bring_in = run.is_finished, run.bring_in
     sweep.take_up()
     if plan.search and plan.objective:
-        sweep.make_queue = partial(Search, plan.search, plan.objective, folder, ledger)
+        sweep.make_queue = partial(Search, plan.search, plan.objective, folder, ledger, experience)
     if plan.policy.pruner != OFF and plan.objective:
         epochs = max(trial.config["training"]["epochs"] for trial in plan.trials)
-        sweep.make_pruning = partial(Pruning, plan.policy.pruner, plan.objective, epochs, ledger)
+        sweep.make_pruning = partial(
+            Pruning, plan.policy.pruner, plan.objective, epochs, ledger, plan.policy.min_epochs
+        )
     if ledger.is_closed and not sweep.tally.waiting:
         _tell(plan, folder, sweep, conclude(folder, plan.objective, sweep.trials, sweep.tally))
         return 0

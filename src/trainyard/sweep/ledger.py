@@ -82,6 +82,15 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What a sampler was told of an earlier sweep: what a point of it came to."""
+
+    drawn: Mapping[str, Any]
+    value: float
+    sweep: str
+
+
+@dataclass(frozen=True, slots=True)
 class Epoch:
     """What a trial reported after an epoch, counted from 1: the value of the objective."""
 
@@ -101,8 +110,8 @@ class Ledger:
         """
         self._file = file
         self._accounts: dict[int, Account] = {}
-        self.sequence: list[Draw | Epoch | int] = []
-        """What was drawn, what trials reported, and the numbers of those that ended, done or pruned, as it happened."""
+        self.sequence: list[Known | Draw | Epoch | int] = []
+        """All that samplers and pruners know, as it happened. A number: that trial ended, done or pruned."""
         self._reached: dict[int, Epoch] = {}
         self.sessions: list[Session] = []
         self.parent: str | None = None
@@ -150,6 +159,10 @@ class Ledger:
     def works(self, architecture: str) -> None:
         """An architecture was tried on one batch."""
         self._add("works", architecture=architecture)
+
+    def knew(self, known: Known) -> None:
+        """A sampler was told of an earlier sweep."""
+        self._add("knew", drawn=dict(known.drawn), value=known.value, sweep=known.sweep)
 
     def drew(self, drawn: Mapping[str, Any], point: int | None, why: str = "", same: int | None = None) -> None:
         """A sampler drew a point, or what came to nothing; see `Draw`."""
@@ -224,6 +237,8 @@ class Ledger:
                 self.parent = entry["run_id"]
             case "works":
                 self.tried.add(entry["architecture"])
+            case "knew":
+                self.sequence.append(Known(entry["drawn"], entry["value"], entry["sweep"]))
             case "drew":
                 self.sequence.append(Draw(entry["drawn"], entry["point"], entry["why"], entry["same"]))
             case "epoch":

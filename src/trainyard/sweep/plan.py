@@ -26,13 +26,13 @@ from trainyard.sections import SweepConfig
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, combine, read_axes, seed_axis
 from trainyard.sweep.labels import name_trial, short_keys
-from trainyard.sweep.sampler import GRID, require_sampler
+from trainyard.sweep.sampler import GRID, LEARNING, require_sampler
 from trainyard.sweep.space import Space
 from trainyard.sweep.trials import Trial
 
 _SHOWN_PROBLEMS = 50
 _SHOWN_NAMES = 3
-_POLICY = ("on_error", "retries", "max_failures", "points", "pruner")
+_POLICY = ("on_error", "retries", "max_failures", "points", "pruner", "min_epochs")
 """How failures are taken, and how many points are drawn, is no part of what a sweep is: it goes on with others."""
 
 
@@ -111,6 +111,11 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         axes = read_axes(overrides, params, config_dir)
         shared, hydra_section = _read_shared(axes, composer)
     sweep = shared.sweep
+    if sweep.warm_start and sweep.sampler not in LEARNING:
+        raise ConfigError(
+            f"sweep.warm_start: {sweep.sampler} does not learn from what came out. Take one of {', '.join(LEARNING)} "
+            "as sweep.sampler, or leave it out"
+        )
     space = None if sweep.sampler == GRID else _space(axes, shared, composer)
     if space is None and sweep.seeds is not None:
         axes = _with_seeds(axes, shared.seed, sweep.seeds)
@@ -177,7 +182,10 @@ def _plan_search(space: Space, sweep: SweepConfig) -> SearchPlan:
         if axis.swept
     }
     bases = {f"{number}": space.freeze(space.make(base)) for number, base in enumerate(space.bases(), start=1)}
-    drawn_by = {"sampler": sweep.sampler, "sampler_seed": sweep.sampler_seed, "seeds": list(space.seeds)}
+    drawn_by = {
+        "sampler": sweep.sampler, "sampler_seed": sweep.sampler_seed, "seeds": list(space.seeds),
+        "warm_start": list(sweep.warm_start),
+    }  # fmt: skip
     return SearchPlan(
         space=space,
         sampler=sweep.sampler,

@@ -27,7 +27,7 @@ _STARTUP_TRIALS = 4
 class Pruning:
     """An Optuna study in memory, of the trials of a sweep as they go on."""
 
-    def __init__(self, name: str, objective: str, epochs: int, ledger: Ledger) -> None:
+    def __init__(self, name: str, objective: str, epochs: int, ledger: Ledger, min_epochs: int = 1) -> None:
         """Takes in what is known of an earlier start.
 
         Args:
@@ -35,6 +35,7 @@ class Pruning:
             objective: What is compared.
             epochs: The most that a trial trains.
             ledger: Of the sweep.
+            min_epochs: What each trial is given.
         """
         import optuna
 
@@ -45,7 +46,7 @@ class Pruning:
         self._study = optuna.create_study(
             study_name="sweep",  # by which Hyperband shares trials out among its brackets
             sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=_make(name, epochs),
+            pruner=_make(name, min_epochs, epochs),
             direction="maximize" if higher_is_better(objective) else "minimize",
         )
         self._trials: dict[int, optuna.Trial] = {}
@@ -84,15 +85,15 @@ class Pruning:
                 self._study.tell(trial, value)
 
 
-def _make(name: str, epochs: int) -> Any:  # noqa: ANN401 - of Optuna's
+def _make(name: str, least: int, most: int) -> Any:  # noqa: ANN401 - of Optuna's
     from optuna import pruners
 
     match name:
         case "median":
-            return pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS)
+            return pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=least)
         case "halving":
-            return pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=_REDUCTION)
+            return pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=_REDUCTION)
         case "hyperband":
-            return pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=_REDUCTION)
+            return pruners.HyperbandPruner(min_resource=least, max_resource=most, reduction_factor=_REDUCTION)
         case _:
             raise ValueError(f"expected one of {PRUNERS[1:]}, got {name!r}")

@@ -28,6 +28,9 @@ GRID = "grid"
 SAMPLERS = (GRID, "random", "tpe", "gp", "cmaes", "qmc")
 """What `sweep.sampler` may be; a grid is all points, in order."""
 
+LEARNING = ("tpe", "gp", "cmaes")
+"""Those whose draws depend on what came of earlier ones."""
+
 _REMEMBERING = ("cmaes", "qmc")
 """Samplers with a state of their own, which comes back when they draw again what they drew before."""
 _DIGITS = 4
@@ -98,13 +101,23 @@ class Sampler:
         trial.report(value, epoch)
         self._study.tell(trial, state=_states().PRUNED)
 
-    def know(self, drawn: Mapping[str, Any], value: float) -> None:
-        """Says what came of a point that was not asked for: of an earlier sweep."""
+    def know(self, known: Sequence[tuple[Mapping[str, Any], float]]) -> None:
+        """Says what points came to that were not asked for, of earlier sweeps. Comes before the first draw."""
         import optuna
 
-        spaces = {axis.key: _distribution(axis) for axis in self._axes if axis.key in drawn}
-        trial = optuna.trial.create_trial(params=dict(drawn), distributions=spaces, value=value)
-        self._study.add_trial(trial)
+        spaces = {axis.key: _distribution(axis) for axis in self._axes if axis.swept}
+        make = optuna.trial.create_trial
+        trials = [
+            make(params=dict(drawn), distributions={key: spaces[key] for key in drawn}, value=value)
+            for drawn, value in known
+        ]
+        if self._name == "cmaes":  # it heeds only trials of its own, and these as where to begin
+            with _quietly():
+                self._study.sampler = optuna.samplers.CmaEsSampler(
+                    seed=self._seed, warn_independent_sampling=False, source_trials=trials
+                )
+        else:
+            self._study.add_trials(trials)
 
     def _ask(self, applies: Applies, known: Mapping[str, Any] | None) -> tuple[Point, dict[str, Any]]:
         if known is not None:

@@ -3,20 +3,22 @@
 Each draw is in the plan and in the ledger before its first trial begins. What a sampler knows is rebuilt from the
 ledger, so that a sweep that was ended goes on as if it had not been.
 
-Before it: folder, ledger, sampler, space. After it: conduct, which takes trials from it.
+Before it: experience, folder, ledger, sampler, space. After it: conduct, which takes trials from it.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainyard.errors import ConfigError
 from trainyard.schema import RunConfig
+from trainyard.sweep.experience import Experience
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import Epoch, Ledger
+from trainyard.sweep.ledger import Draw, Epoch, Known, Ledger
 from trainyard.sweep.plan import SearchPlan, canonical
 from trainyard.sweep.ranking import higher_is_better
 from trainyard.sweep.sampler import Sampler
@@ -29,7 +31,14 @@ _MOST_IN_VAIN = 100
 class Search:
     """Trials that wait, and points that are yet to be drawn."""
 
-    def __init__(self, plan: SearchPlan, objective: str, folder: SweepFolder, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        plan: SearchPlan,
+        objective: str,
+        folder: SweepFolder,
+        ledger: Ledger,
+        experience: Sequence[Experience] = (),
+    ) -> None:
         """Takes in what was drawn and done before.
 
         Args:
@@ -37,6 +46,7 @@ class Search:
             objective: What trials are compared by.
             folder: Of the sweep.
             ledger: Of the sweep.
+            experience: Earlier sweeps; of a sweep that goes on, the ledger has what it was told when it began.
         """
         self._space = plan.space
         self._points = plan.points
@@ -50,6 +60,9 @@ class Search:
         self._told: dict[int, float | None] = {}
         self._turn = 0
         self._in_vain = 0
+        if not any(isinstance(event, Known | Draw) for event in ledger.sequence):
+            for known in itertools.chain.from_iterable(earlier.known for earlier in experience):
+                ledger.knew(known)
         self._replay()
 
     def __bool__(self) -> bool:
@@ -129,9 +142,11 @@ class Search:
 
     def _replay(self) -> None:
         """Draws again what was drawn, and tells again what was told, in the same order."""
+        if known := [event for event in self._ledger.sequence if isinstance(event, Known)]:
+            self._sampler.know([(event.drawn, event.value) for event in known])
         trials = {trial.number: trial for trial in self._folder.read_trials()}
         for event in self._ledger.sequence:
-            if isinstance(event, Epoch):
+            if isinstance(event, Known | Epoch):
                 continue
             if isinstance(event, int):
                 self.ended(trials[event], self._ledger.objective_of(event))
