@@ -14,7 +14,7 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
-    "errors", "collector", "fields", "images", "preprocessing", "uris", "arrays", "pictures", "idx", "progress", "interrupts", "clock",
+    "errors", "shown", "collector", "fields", "images", "preprocessing", "uris", "arrays", "pictures", "idx", "progress", "interrupts", "clock",
     "wholefiles", "sections", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
     "datasets.loading", "datasets", "imagefiles", "models.parts", "models.layers", "models.sizes", "models.mlp", "models.cnn",
@@ -23,13 +23,13 @@ ORDER = [
     "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "bestmodel", "training", "calibration",
     "evaluation", "outcome", "sweep.trials", "sweep.ranking",
     "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles",
-    "plots.probabilities", "plots.benchmark", "plots.sweep", "plots.settings", "plots", "report", "artifacts", "tracking.view",
+    "plots.probabilities", "plots.benchmark", "plots.sweep", "plots.settings", "plots.effects", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.health", "tracking.servable", "tracking.operations", "tracking.children",
     "tracking.journal", "tracking.upload", "tracking.writer", "tracking.worker", "tracking.tracked", "tracking.tracker", "tracking.parent", "tracking.server", "tracking",
     "resume", "modelfiles", "startweights", "sync", "predict", "facts", "run",
     "sweep.standing", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruning", "sweep.epochs",
     "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.launcher", "sweep.results", "sweep.tryout",
-    "sweep.conduct", "sweep.recipe", "sweep.leaderboard", "sweep.conclusion", "sweep.parent", "sweep",
+    "sweep.conduct", "sweep.recipe", "sweep.leaderboard", "sweep.importance", "sweep.card", "sweep.conclusion", "sweep.parent", "sweep",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.layout", "bench.results", "bench.plain_keras", "bench.plain_keras_autolog", "bench.gemm_floor", "bench.jobs",
     "bench.material", "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.wholesweep", "bench.seeds",

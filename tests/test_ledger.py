@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -52,12 +54,31 @@ def test_what_was_written_is_read_again(tmp_path):
         field: getattr(RESULT, field)
         for field in ("objective", "metrics", "epochs", "seconds", "run_id", "folder", "parameters")
     }
-    assert again.account(1) == Account("done", 1, "trials/1", again.account(1).began, TrialResult(**kept, history=()))
+    done = Account("done", 1, "trials/1", result=TrialResult(**kept, history=()))
+    assert dataclasses.replace(again.account(1), began="", seconds=0.0) == done
     assert (again.account(2).state, again.account(2).attempts, again.account(2).folder) == ("running", 2, "trials/2-2")
     assert again.account(3) == Account()
     assert again.parent == "parent"
     assert again.tried == {"mlp"}
     assert [(session.pid, session.status) for session in again.sessions] == [(str(os.getpid()), "KILLED")]
+
+
+def test_it_counts_what_trials_and_starts_took(tmp_path):
+    """An attempt that was broken off is not known to have ended, and a start that was killed ended with its last entry."""
+    process = {"host": "here", "pid": "1", "started": "", "places": 1}
+    entries = [
+        ("opened", 0, process), ("began", 10, {"trial": 1, "folder": ""}), ("failed", 15, {"trial": 1, "reason": "no"}),
+        ("began", 20, {"trial": 2, "folder": ""}),
+        ("opened", 40, process), ("began", 41, {"trial": 2, "folder": ""}), ("pruned", 43, {"trial": 2, "reason": "late"}),
+        ("began", 44, {"trial": 1, "folder": ""}), ("failed", 48, {"trial": 1, "reason": "no"}),
+        ("closed", 50, {"status": "FAILED"}),
+    ]  # fmt: skip
+    file = tmp_path / "ledger.jsonl"
+    lines = [{"what": what, "time": f"2026-01-01T00:00:{at:02}.000+00:00", **content} for what, at, content in entries]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    ledger = Ledger(file)
+    assert [ledger.account(number).seconds for number in (1, 2, 3)] == [9, 2, 0]
+    assert [session.seconds for session in ledger.sessions] == [20, 10]
 
 
 def test_an_entry_that_was_cut_in_two_counts_for_nothing_and_does_not_spoil_the_next(tmp_path):

@@ -71,6 +71,13 @@ def test_the_reason_says_when_and_by_what():
     assert all(" by sweep.pruner=median" in reason and "with accuracy/val 0." in reason for reason in reasons)
 
 
+def test_the_curves_of_those_that_were_pruned_are_kept():
+    ledger = Ledger(Path("ledger.jsonl"))
+    pruned = go(ledger, "median", range(1, 12))
+    curves = Ledger(Path("ledger.jsonl")).reported()
+    assert {number: curves[number] for number in pruned} == {n: curve(n)[:epoch] for n, epoch in pruned.items()}
+
+
 def test_a_trial_that_begins_again_is_judged_as_it_was():
     pruning = Pruning("median", "loss/val", EPOCHS, Ledger(Path("ledger.jsonl")))
     for number in range(1, 6):

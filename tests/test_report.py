@@ -12,7 +12,8 @@ import pytest
 from trainyard.compose import compose_config, dump_config
 from trainyard.evaluation import score
 from trainyard.images import Dataset, DataSpec, Split
-from trainyard.report import ReportPage, changed_values, show_seconds, show_value, write_report
+from trainyard.report import ReportPage, changed_values, write_report
+from trainyard.shown import show_seconds, show_value
 from trainyard.training import TrainResult
 from trainyard.xla import XlaChoice
 

@@ -265,8 +265,7 @@ def test_the_winner_is_a_recipe_that_trains_the_same_model_again():
 
     files = {file.path for file in mlflow.MlflowClient().list_artifacts(parent.info.run_id, "sweep")}
     assert files >= {
-        f"sweep/{name}"
-        for name in ("plan.json", "leaderboard.json", "leaderboard.html", "winner.yaml", "learning_curves.png")
+        f"sweep/{name}" for name in ("plan.json", "leaderboard.json", "card.html", "winner.yaml", "learning_curves.png")
     }
 
 

@@ -20,7 +20,7 @@ from trainyard.cli.sweeptables import (
     print_sweep_status,
 )
 from trainyard.cli.trialtable import TrialColumns, short_titles, table_width
-from trainyard.sweep.conclusion import Winner
+from trainyard.sweep.recipe import Winner
 from trainyard.sweep.standing import Standing, State, status_of
 from trainyard.sweep.trials import Trial, TrialResult
 

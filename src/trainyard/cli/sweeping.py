@@ -67,7 +67,7 @@ def carry_out(
             Pruning, plan.policy.pruner, plan.objective, epochs, ledger, plan.policy.min_epochs
         )
     if ledger.is_closed and not sweep.tally.waiting:
-        _tell(plan, folder, sweep, conclude(folder, plan.objective, sweep.trials, sweep.tally))
+        _tell(plan, folder, sweep, conclude(folder, ledger, plan.objective, sweep.trials, sweep.tally))
         return 0
     if sweep.tally.waiting:
         start_server()  # it imports TensorFlow while the store is opened
@@ -82,7 +82,7 @@ def carry_out(
                 hand_over(sweep)
         if plan.search:
             folder.write_overview(folder.read_header(), sweep.trials)
-        conclusion = conclude(folder, plan.objective, sweep.trials, sweep.tally)
+        conclusion = conclude(folder, ledger, plan.objective, sweep.trials, sweep.tally)
         run.conclude(conclusion)
     _tell(plan, folder, sweep, conclusion)
     return 1 if sweep.tally.failed or sweep.tally.waiting else 0

@@ -24,7 +24,7 @@ from trainyard.cli.trialtable import (
     build_table,
     show_metric,
 )
-from trainyard.report import show_seconds
+from trainyard.shown import show_seconds
 from trainyard.sweep.standing import NO_OBJECTIVE, Standing, State, status_of
 from trainyard.sweep.trials import SweepListener, Trial, TrialResult
 

@@ -34,14 +34,14 @@ from trainyard.cli.trialtable import (
     whole_columns,
 )
 from trainyard.registry import look_up
-from trainyard.report import show_seconds
+from trainyard.shown import show_seconds
 from trainyard.sweep.ranking import Ranking
 from trainyard.sweep.standing import Standing, TrialStatus
 from trainyard.sweep.trials import Trial
 
 if TYPE_CHECKING:
     from trainyard.schema import ModelConfig
-    from trainyard.sweep.conclusion import Winner
+    from trainyard.sweep.recipe import Winner
 
 _FIRST, _LAST = 50, 5
 """How many trials of a plan a terminal is given."""

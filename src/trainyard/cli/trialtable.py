@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trainyard.report import show_value
+from trainyard.shown import show_value
 from trainyard.sweep.standing import Standing, State, TrialStatus
 from trainyard.sweep.trials import Trial
 

@@ -1,6 +1,6 @@
 """The pictures of a run as PNG files: learning curves, confusion matrix, calibration, predictions, mistakes, profile.
 
-Those of a sweep: learning curves, ranking, settings. And one of what a model says of images.
+Those of a sweep: learning curves, ranking, settings one by one and together. And one of what a model says of images.
 
 The only place that knows matplotlib. It uses figures without pyplot, so that drawing needs no display, leaves nothing
 behind in the process, and can go on in several threads at once.
@@ -9,6 +9,7 @@ behind in the process, and can go on in several threads at once.
 from trainyard.plots.calibration import draw_calibration
 from trainyard.plots.confusion import draw_confusion_matrix
 from trainyard.plots.curves import draw_learning_curves
+from trainyard.plots.effects import draw_effects, draw_parallel
 from trainyard.plots.probabilities import draw_probabilities
 from trainyard.plots.profile import draw_profile
 from trainyard.plots.settings import draw_grid
@@ -19,9 +20,11 @@ __all__ = [
     "draw_calibration",
     "draw_confusion_matrix",
     "draw_curves",
+    "draw_effects",
     "draw_grid",
     "draw_learning_curves",
     "draw_mistakes",
+    "draw_parallel",
     "draw_predictions",
     "draw_probabilities",
     "draw_profile",

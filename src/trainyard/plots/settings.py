@@ -1,6 +1,6 @@
 """The objective of a sweep against the one or two settings that vary.
 
-Before it: style, sweep. After it: sweep.leaderboard, which has it drawn.
+Before it: style, sweep. After it: effects; sweep.card, which has it drawn.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def draw_grid(ranking: Ranking, path: Path) -> bool:
     first, second = settings[0], (settings[1] if len(settings) > 1 else None)
     lines: dict[float | None, list[tuple[float, Place]]] = {}
     for place in ranking.places:
-        value = None if second is None else _number(place.varied[second])
-        lines.setdefault(value, []).append((_number(place.varied[first]) or 0.0, place))
+        value = None if second is None else as_number(place.varied[second])
+        lines.setdefault(value, []).append((as_number(place.varied[first]) or 0.0, place))
     if len(lines) > MOST_LINES or min(map(len, lines.values())) < 2:  # noqa: PLR2004 - a point is no line
         return False
     figure = make_figure(6.8, 3.8)
@@ -108,12 +108,12 @@ def _numeric_settings(places: Sequence[Place]) -> list[str] | None:
     varying = [path for path in paths if len(values[path]) > 1]
     if not 1 <= len(varying) <= 2:  # noqa: PLR2004 - a picture has two dimensions, and shades
         return None
-    if any(_number(place.varied.get(path)) is None for place in places for path in varying):
+    if any(as_number(place.varied.get(path)) is None for place in places for path in varying):
         return None
     return sorted(varying, key=lambda path: -len(values[path]))
 
 
-def _number(value: Any) -> float | None:  # noqa: ANN401 - any value of a config
+def as_number(value: Any) -> float | None:  # noqa: ANN401 - any value of a config
     """Returns the number that a setting is."""
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]

@@ -1,6 +1,6 @@
 """The pictures of a sweep: its learning curves and its ranking.
 
-Before it: style, curves, sweep.ranking. After it: settings; sweep.leaderboard, which has them drawn.
+Before it: style, curves, sweep.ranking. After it: settings; sweep.card, which has them drawn.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Course(NamedTuple):
 # Learning curves
 
 
-def draw_curves(places: Sequence[Place], objective: str | None, path: Path) -> bool:
+def draw_curves(
+    places: Sequence[Place], objective: str | None, path: Path, pruned: Sequence[Sequence[float]] = ()
+) -> bool:
     """Draws the objective over the epochs, a line per point: the best few in colour and labelled, the others in grey.
 
     A point with several seeds is the line of their mean, as far as all of them went; if it is one of the best, in a
@@ -83,6 +85,7 @@ def draw_curves(places: Sequence[Place], objective: str | None, path: Path) -> b
         places: The best first.
         objective: What is drawn; None: the loss on the training images, with those that end lowest in colour.
         path: The PNG file to write.
+        pruned: The objective of each trial that was pruned, epoch by epoch; drawn in grey, with a cross where it ended.
 
     Returns:
         Whether it was drawn: not where no epoch tells of it.
@@ -100,6 +103,7 @@ def draw_curves(places: Sequence[Place], objective: str | None, path: Path) -> b
     axes.set_xlim((1 - 0.02 * (last - 1), last) if last > 1 else (0.5, 1.5))
     _set_fallen_axis(axes, metric, *_curve_range(best, others))
     _draw_others(axes, others)
+    _draw_pruned(axes, [_fallen(np.array(values), metric) for values in pruned if values])
     ends = {}
     for number, course in reversed(list(enumerate(best))):  # the best on top
         colour, marker = SERIES[number]
@@ -116,7 +120,7 @@ def draw_curves(places: Sequence[Place], objective: str | None, path: Path) -> b
     axes.set_xlabel("Epoch", size=TEXT, color=INK)
     tidy(axes, grid="y")
     hidden = sum(course.mean[-1] > max(axes.get_ylim()) for course in others)
-    write_headline(axes, in_words(metric), _curves_subtitle(best, len(others), hidden, objective))
+    write_headline(axes, in_words(metric), _curves_subtitle(best, len(others), hidden, objective, len(pruned)))
     save_small(figure, path)
     return True
 
@@ -128,9 +132,15 @@ def _course(place: Place, metric: str) -> Course | None:
     if not epochs:
         return None
     values = np.array([row[:epochs] for row in rows])
-    values = np.maximum(1 - values if higher_is_better(metric) else values, LEAST_FALLEN)
+    values = _fallen(values, metric)
     label = shorten(place.label, LONGEST_LABEL)
     return Course(label, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(rows))
+
+
+def _fallen(values: np.ndarray, metric: str) -> np.ndarray:
+    """Returns losses, or the shares of errors of accuracies, above 0."""
+    fallen: np.ndarray = np.maximum(1 - values if higher_is_better(metric) else values, LEAST_FALLEN)
+    return fallen
 
 
 def _curve_range(best: Sequence[Course], others: Sequence[Course]) -> tuple[float, float]:
@@ -170,6 +180,16 @@ def _draw_others(axes: Axes, others: Sequence[Course]) -> None:
     axes.plot([1] * len(alone), alone, "o", color=GREY, markersize=4, zorder=1)
 
 
+def _draw_pruned(axes: Axes, courses: Sequence[np.ndarray]) -> None:
+    """Draws how far the trials came that were pruned, at most so many as can be seen."""
+    low, high = sorted(axes.get_ylim())
+    for course in courses[:: -(-len(courses) // MOST_GREY) or 1]:
+        epochs = np.arange(1, len(course) + 1)
+        axes.plot(epochs, course, color=GREY, linewidth=0.7, alpha=0.7, zorder=1)
+        if low <= course[-1] <= high:
+            axes.plot(epochs[-1], course[-1], "x", color=SOFT, markersize=4.5, markeredgewidth=1, zorder=1.5)
+
+
 def label_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float, float]]]) -> float:
     """Writes labels to the right of the axes, apart from one another, each joined to the end of its line.
 
@@ -189,7 +209,7 @@ def label_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float, flo
         (across, _) = to_fraction.transform((right, 1.0))
         axes.annotate(
             text, (across, min(max(ends[key], 0.0), 1.0)), (1.045, heights[key] + shift), xycoords="axes fraction",
-            size=TEXT, color=colour, va="center", annotation_clip=False,
+            size=TEXT, color=colour, va="center", annotation_clip=False, parse_math=False,
             arrowprops={
                 "arrowstyle": "-", "color": colour, "linewidth": 0.7, "alpha": 0.7, "shrinkA": 1, "shrinkB": 2,
                 "relpos": (0, 0.5),
@@ -203,13 +223,14 @@ def letters_high(axes: Axes) -> float:
     return LETTERS_HIGH / (axes.get_window_extent().height / axes.figure.dpi * POINTS)
 
 
-def _curves_subtitle(best: Sequence[Course], others: int, hidden: int, objective: str | None) -> str:
+def _curves_subtitle(best: Sequence[Course], others: int, hidden: int, objective: str | None, pruned: int) -> str:
     """Returns what the lines are."""
     seeds = sorted({course.seeds for course in best})
     lines = f"Mean of {span(seeds)} seeds, band: least to most" if seeds[-1] > 1 else "Each line is a trial"
     which = "the best" if objective else "those that end lowest"
     told = f". In colour {which}, in grey {others:,} more" if others else ""
-    return f"{lines}{told}" + (f", {hidden:,} out of sight" if hidden else "")
+    told += f", {hidden:,} out of sight" if hidden else ""
+    return f"{lines}{told}" + (f". Crosses: where {pruned:,} were pruned" if pruned else "")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -248,7 +269,7 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
             "mean ± std", (1, -0.8), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", size=SMALL,
             va="center", color=SOFT,
         )  # fmt: skip
-    axes.set_yticks(range(len(shown)), labels)
+    axes.set_yticks(range(len(shown)), labels=labels, parse_math=False)
     write_values(axes, ranking.objective, "x")
     axes.set_xlabel(in_words(ranking.objective), size=TEXT, color=INK)
     tidy(axes, grid="x")

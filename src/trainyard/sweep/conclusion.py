@@ -1,40 +1,28 @@
-"""What a sweep came to, written into its folder: the ranking, the leaderboard with its pictures, the winner's recipe.
+"""What a sweep came to, written into its folder: the leaderboard, the card with its pictures, the winner's recipe.
 
-Before it: ranking, leaderboard, recipe, results. After it: the command line.
+Before it: ranking, leaderboard, card, recipe, results. After it: the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from trainyard.sweep.card import CardPage, Cost, write_card
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.leaderboard import write_leaderboard
+from trainyard.sweep.leaderboard import write_table
+from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.ranking import Place, Ranking, rank
-from trainyard.sweep.recipe import write_recipe
+from trainyard.sweep.recipe import Winner, write_recipe
 from trainyard.sweep.results import read_result
 from trainyard.sweep.trials import Trial, TrialResult
 
 WINNER = "winner"
-
-
-@dataclass(frozen=True, slots=True)
-class Winner:
-    """The best trial of the best point, by its recipe.
-
-    Attributes:
-        label: What distinguishes it.
-        run_id: MLflow's id of its run, or None.
-        recipe: The file.
-        command: What trains it.
-    """
-
-    label: str
-    run_id: str | None
-    recipe: Path
-    command: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +40,14 @@ class Conclusion:
     files: list[Path]
 
 
-def conclude(folder: SweepFolder, objective: str | None, trials: Sequence[Trial], tally: Tally) -> Conclusion:
+def conclude(
+    folder: SweepFolder, ledger: Ledger, objective: str | None, trials: Sequence[Trial], tally: Tally
+) -> Conclusion:
     """Ranks the trials that are done, and writes what is to be kept of it.
 
     Args:
         folder: Of the sweep.
+        ledger: Of the sweep.
         objective: What it compares, or None.
         trials: All of them.
         tally: What became of them.
@@ -65,10 +56,63 @@ def conclude(folder: SweepFolder, objective: str | None, trials: Sequence[Trial]
         (trial, _with_history(tally.done[trial.number], objective)) for trial in trials if trial.number in tally.done
     ]
     ranking = rank(done, objective)
-    failed = [(trial, tally.failed[trial.number]) for trial in trials if trial.number in tally.failed]
-    files = write_leaderboard(folder.path, folder.path.name, ranking, failed, len(tally.waiting))
     winner = _save_winner(folder, ranking.places[0], objective) if objective and ranking.places else None
+    header = folder.read_header()
+    page = CardPage(
+        name=folder.path.name,
+        command=shlex.join(["trainyard", "sweep", *header["overrides"]]),
+        chosen_by=_describe_choice(header),
+        swept=describe_swept(header, trials),
+        ranking=ranking,
+        winner=winner,
+        failed=[(trial, tally.failed[trial.number]) for trial in trials if trial.number in tally.failed],
+        pruned=[(trial, tally.pruned[trial.number]) for trial in trials if trial.number in tally.pruned],
+        pruned_curves=[curve for number, curve in ledger.reported().items() if number in tally.pruned],
+        unfinished=len(tally.waiting),
+        cost=_count_cost(ledger, trials, tally),
+    )
+    files = [write_table(folder.path, ranking), *write_card(folder.path, page)]
     return Conclusion(ranking, winner, [folder.overview, *files, *([winner.recipe] if winner else [])])
+
+
+def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, str]:
+    """Returns what each swept setting could be, by its path: ``[0.1, 0.01]``, ``interval(0.0001, 0.1), log``.
+
+    Args:
+        header: What the plan says of the sweep as a whole.
+        trials: All of them; of a grid they have the values.
+    """
+    if header.get("search"):
+        return {key: axis["told"] for key, axis in header["search"]["axes"].items()}
+    values = {
+        key: dict.fromkeys(json.dumps(trial.varied[key]) for trial in trials if key in trial.varied)
+        for key in header["swept"]
+    }
+    return {key: f"[{', '.join(each)}]" for key, each in values.items()}
+
+
+def _describe_choice(header: Mapping[str, Any]) -> str:
+    """Returns what chose the points, in words."""
+    search = header.get("search")
+    if search is None:
+        return "a grid: every combination"
+    learnt = f", with what {' and '.join(search['warm_start'])} came to" if search["warm_start"] else ""
+    return f"{search['sampler']}, drawn with the seed {search['sampler_seed']}{learnt}"
+
+
+def _count_cost(ledger: Ledger, trials: Sequence[Trial], tally: Tally) -> Cost:
+    """Returns what the sweep took, as its ledger has it."""
+    spent = {trial.number: ledger.account(trial.number).seconds for trial in trials}
+    last = {number: epoch.epoch for number in tally.pruned if (epoch := ledger.last_epoch(number))}
+    wanted = {trial.number: trial.config["training"]["epochs"] for trial in trials if trial.number in last}
+    return Cost(
+        wall_seconds=sum(session.seconds for session in ledger.sessions),
+        done_seconds=sum(spent[number] for number in tally.done if number in spent),
+        pruned_seconds=sum(spent[number] for number in tally.pruned if number in spent),
+        failed_seconds=sum(spent[number] for number in tally.failed if number in spent),
+        epochs=sum(result.epochs for result in tally.done.values()) + sum(last.values()),
+        spared=sum(wanted[number] - last[number] for number in wanted),
+    )
 
 
 def _with_history(result: TrialResult, objective: str | None) -> TrialResult:

@@ -1,39 +1,27 @@
-"""The leaderboard of a sweep: a table that MLflow shows, and a page that tells a colleague what came out.
+"""The leaderboard of a sweep: its points, the best first, as a table for MLflow, in Markdown, and for the sweep card.
 
-The page is a single HTML file that holds its pictures and needs no network. Its few lines of script sort the table;
-where scripts are off the rows stand as they are ranked.
-
-Before it: ranking, plots, report, wholefiles. After it: conduct, which has them written and logged.
+Before it: ranking, shown, wholefiles. After it: card; parent, which has it logged.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from trainyard import plots
-from trainyard.report import embed, page_templates, show_seconds, show_value
+from trainyard.shown import show_seconds, show_value
 from trainyard.sweep.ranking import CONFIDENCE, LEVEL, TEST_METRICS, Place, Ranking, decimals
-from trainyard.sweep.trials import Trial
 from trainyard.wholefiles import whole_file
 
-if TYPE_CHECKING:
-    from trainyard.report import Picture
-
-TABLE, PAGE = "leaderboard.json", "leaderboard.html"
-TEMPLATE, SCRIPT = "leaderboard.html", "leaderboard.js"
-MOST_ROWS, MOST_FAILED = 500, 100
-"""What the page shows of the points and of the failed trials; more would make it heavy and nobody reads them."""
+TABLE = "leaderboard.json"
+MOST_ROWS = 500
+"""What the card shows of the points; more would make it heavy and nobody reads them."""
 SHOWN_TEST_METRICS = TEST_METRICS[:2]
 
 
 class Cell(NamedTuple):
-    """A cell of the page's table: its text, and what it is sorted by where that is not the text."""
+    """A cell of the card's table: its text, and what it is sorted by where that is not the text."""
 
     text: str
     value: float | None = None
@@ -42,34 +30,23 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of the page's table."""
+    """A row of the card's table."""
 
     cells: list[Cell]
     tied: bool
 
 
-def write_leaderboard(
-    folder: Path, name: str, ranking: Ranking, failed: Sequence[tuple[Trial, str]] = (), unfinished: int = 0
-) -> list[Path]:
-    """Writes the table, the pictures and the page, each whole or not at all.
+def write_table(folder: Path, ranking: Ranking) -> Path:
+    """Writes the table that MLflow shows, whole or not at all, and returns its file.
 
     Args:
-        folder: Where they are written; it is there.
-        name: Of the sweep.
+        folder: Where it is written; it is there.
         ranking: Of the trials that came to their end.
-        failed: Those that did not, each with its reason in one line.
-        unfinished: How many trials were not begun, or were broken off.
-
-    Returns:
-        The files: leaderboard.json, leaderboard.html, and the pictures that apply.
     """
-    with whole_file(folder / TABLE) as partial:
+    file = folder / TABLE
+    with whole_file(file) as partial:
         partial.write_text(json.dumps(_table(ranking), indent=1) + "\n", encoding="utf-8")
-    drawn = _draw_pictures(folder, ranking)
-    pictures = [embed(caption, file) for caption, file in drawn.items()]
-    with whole_file(folder / PAGE) as partial:
-        partial.write_text(_render(name, ranking, failed, unfinished, pictures), encoding="utf-8")
-    return [folder / TABLE, folder / PAGE, *drawn.values()]
+    return file
 
 
 def markdown_table(ranking: Ranking, n: int = 10) -> str:
@@ -146,74 +123,23 @@ def _rounded(value: float | None) -> float | None:
 
 
 # ------------------------------------------------------------------------------------------------------------
-# The page
+# For the card
 
 
-def _draw_pictures(folder: Path, ranking: Ranking) -> dict[str, Path]:
-    """Draws the pictures that apply to this sweep, and removes earlier ones that don't any more.
-
-    Returns:
-        Their files, by caption.
-    """
-    drawings: dict[str, tuple[str, Callable[[Path], bool]]] = {
-        "The first places": ("ranking.png", lambda path: plots.draw_ranking(ranking, path)),
-        "What the settings do": ("settings.png", lambda path: plots.draw_grid(ranking, path)),
-        "Learning curves": (
-            "learning_curves.png",
-            lambda path: plots.draw_curves(ranking.places, ranking.objective, path),
-        ),
-    }
-    drawn = {}
-    with tempfile.TemporaryDirectory(dir=folder, prefix="partial.") as drafts:
-        for caption, (name, draw) in drawings.items():
-            if draw(Path(drafts, name)):
-                drawn[caption] = Path(drafts, name).replace(folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
-    return drawn
+def card_columns(ranking: Ranking) -> list[str]:
+    """Returns the heads of the card's table, in the order of the cells of a row."""
+    objective = [ranking.objective, "n", f"{100 * CONFIDENCE:g} % interval"] if ranking.objective else ["n"]
+    settings = [path.rpartition(".")[2] for path in _varied(ranking)]
+    return ["#", "trial", *settings, *objective, *SHOWN_TEST_METRICS, "parameters", "time"]
 
 
-def _render(
-    name: str, ranking: Ranking, failed: Sequence[tuple[Trial, str]], unfinished: int, pictures: Sequence[Picture]
-) -> str:
-    """Returns the page."""
-    templates, varied = page_templates(), _varied(ranking)
-    script = templates.get_template(SCRIPT).render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return templates.get_template(TEMPLATE).render(
-        name=name,
-        ranking=ranking,
-        headline=_headline(ranking, len(failed), unfinished),
-        explanation=_explain(ranking),
-        columns=_columns(ranking, varied),
-        rows=[_row(number, place, varied, ranking) for number, place in enumerate(ranking.places[:MOST_ROWS], 1)],
-        left_out=max(len(ranking.places) - MOST_ROWS, 0),
-        pictures=pictures,
-        failed=failed[:MOST_FAILED],
-        failed_left_out=max(len(failed) - MOST_FAILED, 0),
-        script_digest=f"sha256-{digest}",
-    )
+def card_rows(ranking: Ranking) -> list[Row]:
+    """Returns the first places as rows of the card's table."""
+    varied = _varied(ranking)
+    return [_row(number, place, varied, ranking) for number, place in enumerate(ranking.places[:MOST_ROWS], 1)]
 
 
-def _headline(ranking: Ranking, failed: int, unfinished: int) -> dict[str, tuple[str, str]]:
-    """Returns the figures that a reader wants first, each with a few words on it."""
-    figures = {}
-    if ranking.objective and ranking.places:
-        best = ranking.places[0]
-        mean, _, std = best.describe().partition(" ± ")
-        figures[f"Best {ranking.objective}"] = (mean, f"± {std} over {best.n} seeds" if std else "one seed")
-    finished = sum(place.n for place in ranking.places)
-    seconds = sum(place.seconds * place.n for place in ranking.places)
-    return {
-        **figures,
-        "Points": (f"{len(ranking.places):,}", "settings compared"),
-        "Finished": (f"{finished:,}", f"trials, {show_seconds(seconds)} of work"),
-        "Failed": (f"{failed:,}", "trials; their reasons are below" if failed else "trials"),
-        "Not finished": (f"{unfinished:,}", "trials, not begun or broken off" if unfinished else "trials"),
-    }
-
-
-def _explain(ranking: Ranking) -> str:
+def explain(ranking: Ranking) -> str:
     """Returns what stands above the table."""
     if ranking.objective is None:
         return "In the order of the plan."
@@ -224,20 +150,6 @@ def _explain(ranking: Ranking) -> str:
         "shared, corrected for their number (Holm). ± is the standard deviation over the seeds; the interval holds the "
         f"true mean {100 * CONFIDENCE:g} times in 100 (Student's t)."
     )
-
-
-def _columns(ranking: Ranking, varied: Sequence[str]) -> list[str]:
-    """Returns the heads of the page's table, in the order of the cells of a row."""
-    objective = [ranking.objective, "n", f"{100 * CONFIDENCE:g} % interval"] if ranking.objective else ["n"]
-    return [
-        "#",
-        "trial",
-        *(path.rpartition(".")[2] for path in varied),
-        *objective,
-        *SHOWN_TEST_METRICS,
-        "parameters",
-        "time",
-    ]
 
 
 def _row(number: int, place: Place, varied: Sequence[str], ranking: Ranking) -> Row:

@@ -33,6 +33,7 @@ class Account:
         began: When that began, in ISO 8601.
         result: What it came to, without its history, where it is done.
         reason: Why it failed, or was pruned, where it did.
+        seconds: From the beginnings to the ends of its attempts, as the sweep saw them.
     """
 
     state: State = "todo"
@@ -41,6 +42,7 @@ class Account:
     began: str = ""
     result: TrialResult | None = None
     reason: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Session:
         time: When it took the sweep up.
         places: How many trials it runs at a time.
         status: How it ended: "FINISHED", "FAILED" or "KILLED"; empty where it goes on or ended without a word.
+        last: When the last entry of that time was made.
     """
 
     pid: str
@@ -62,6 +65,12 @@ class Session:
     time: str
     places: int
     status: str = ""
+    last: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it went on, as far as is known."""
+        return _seconds_between(self.time, self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +190,14 @@ class Ledger:
         """Returns what a trial reported last."""
         return self._reached.get(number)
 
+    def reported(self) -> dict[int, list[float]]:
+        """Returns what each trial reported, epoch by epoch, by its number; of one that began again, the last time."""
+        told: dict[int, dict[int, float]] = {}
+        for event in self.sequence:
+            if isinstance(event, Epoch):
+                told.setdefault(event.trial, {})[event.epoch] = event.value
+        return {number: list(values.values()) for number, values in told.items()}
+
     def pruned(self, number: int, reason: str) -> None:
         """A trial was ended, as it was not worth going on with."""
         self._add("pruned", trial=number, reason=reason)
@@ -226,11 +243,12 @@ class Ledger:
 
     def _take_in(self, entry: Mapping[str, Any]) -> None:
         self.changed = entry["time"]
+        if self.sessions and entry["what"] != "opened":
+            self.sessions[-1] = replace(self.sessions[-1], last=self.changed)
         match entry["what"]:
             case "opened":
-                self.sessions.append(
-                    Session(entry["pid"], entry["started"], entry["host"], entry["time"], entry["places"])
-                )
+                known = {name: entry[name] for name in ("pid", "started", "host", "time", "places")}
+                self.sessions.append(Session(**known, last=entry["time"]))
             case "closed":
                 self.sessions[-1] = replace(self.sessions[-1], status=entry["status"])
             case "parent":
@@ -252,7 +270,14 @@ class Ledger:
         number = entry["trial"]
         before = self.account(number)
         if what == "began":
-            after = Account("running", before.attempts + 1, entry["folder"], entry["time"])
+            after = replace(
+                before,
+                state="running",
+                attempts=before.attempts + 1,
+                folder=entry["folder"],
+                began=entry["time"],
+                reason="",
+            )
         elif what == "done":
             after = replace(before, state="done", result=TrialResult(**{**entry["result"], "history": ()}))
             self.sequence.append(number)
@@ -260,4 +285,10 @@ class Ledger:
             after = replace(before, state=cast("State", what), reason=entry["reason"])
             if what == "pruned":
                 self.sequence.append(number)
+        if what != "began" and before.state == "running":
+            after = replace(after, seconds=before.seconds + _seconds_between(before.began, entry["time"]))
         self._accounts[number] = after
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

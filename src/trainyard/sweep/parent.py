@@ -15,7 +15,7 @@ from typing import Any
 from trainyard import provenance
 from trainyard.errors import TrackingError
 from trainyard.facts import origin_tags
-from trainyard.sweep.conclusion import Conclusion
+from trainyard.sweep.conclusion import Conclusion, describe_swept
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.leaderboard import TABLE, markdown_table
 from trainyard.sweep.plan import Plan
@@ -159,11 +159,8 @@ class SweepRun(SweepListener):
 
     def _params(self) -> dict[str, Any]:
         plan = self._plan
-        if plan.search:
-            swept = {axis.key: axis.describe() for axis in plan.search.space.axes if axis.swept}
-        else:
-            values = {key: dict.fromkeys(json.dumps(trial.varied[key]) for trial in plan.trials) for key in plan.swept}
-            swept = {key: f"[{', '.join(each)}]" for key, each in values.items()}
+        definition = plan.search.definition if plan.search else None
+        swept = describe_swept({"search": definition, "swept": plan.swept}, plan.trials)
         drawn = {"sweep.sampler": plan.search.sampler, "sweep.sampler_seed": plan.search.seed} if plan.search else {}
         return {
             "sweep.name": self._plan.name,

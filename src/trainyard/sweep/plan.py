@@ -177,6 +177,7 @@ def _plan_search(space: Space, sweep: SweepConfig) -> SearchPlan:
         axis.key: {
             "settings": [setting.text for setting in axis.settings],
             "interval": asdict(axis.interval) if axis.interval else None,
+            "told": axis.describe(),
         }
         for axis in space.axes
         if axis.swept

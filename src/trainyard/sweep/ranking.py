@@ -275,6 +275,12 @@ def compare(one: Place, other: Place, step: float = 0.0) -> Comparison:
     return _two_sided(difference, math.sqrt(sum(parts)), freedom)
 
 
+def lead(ranking: Ranking) -> Comparison:
+    """Returns the comparison of the first two places of a ranking with an objective; see `compare`."""
+    values = [value for place in ranking.places for value in place.values]
+    return compare(ranking.places[0], ranking.places[1], _resolution(values))
+
+
 def _two_sided(difference: float, error: float, freedom: float) -> Comparison:
     """Returns a difference with its p-value, from its standard error."""
     from scipy.special import stdtr

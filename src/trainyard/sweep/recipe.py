@@ -1,4 +1,4 @@
-"""A trial as a recipe: a YAML file that states every value, so that it can be trained again under its own name.
+"""The winner of a sweep as a recipe: a YAML file that states every value, so that it can be trained again by name.
 
 Before it: compose, trials. After it: conclusion, which saves the winner.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,23 @@ from trainyard.wholefiles import whole_file
 
 _LEFT_OUT = ("tracking", "sweep", "resume")
 """Sections that say where a run is logged and what it belongs to, and not what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The best trial of the best point, by its recipe.
+
+    Attributes:
+        label: What distinguishes it.
+        run_id: MLflow's id of its run, or None.
+        recipe: The file.
+        command: What trains it.
+    """
+
+    label: str
+    run_id: str | None
+    recipe: Path
+    command: str
 
 
 def write_recipe(trial: Trial, file: Path, told: str, threads: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The leaderboard's table has every figure, its page escapes what is hostile, and both are written whole."""
+"""The card of a sweep tells what came of it, escapes what is hostile, and is written whole; the table has every figure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import hashlib
 import html.parser
 import json
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from trainyard.sweep.leaderboard import markdown_table, write_leaderboard
+from trainyard.sweep.card import CardPage, Cost, write_card
+from trainyard.sweep.importance import importances
+from trainyard.sweep.leaderboard import markdown_table, write_table
 from trainyard.sweep.ranking import rank
+from trainyard.sweep.recipe import Winner
 
 POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
 VARIED = {
@@ -53,9 +58,16 @@ def ranking(sweep_of):
     return rank(sweep_of(POINTS, varied=VARIED), "accuracy/val")
 
 
+def make_card(folder, ranking, **more):
+    """Writes the card, and returns its files."""
+    page = CardPage(**{"name": "lr & <width>", "swept": {}, "ranking": ranking, "cost": Cost(), **more})
+    return write_card(folder, page)
+
+
 def write(folder, ranking, **more):
-    write_leaderboard(folder, "lr & <width>", ranking, **more)
-    return json.loads((folder / "leaderboard.json").read_text()), (folder / "leaderboard.html").read_text()
+    """Returns the table of MLflow and the page."""
+    table = json.loads(write_table(folder, ranking).read_text())
+    return table, make_card(folder, ranking, **more)[0].read_text()
 
 
 def test_the_table_has_a_row_for_each_point_in_the_form_that_mlflow_shows(ranking, tmp_path):
@@ -150,20 +162,20 @@ def test_of_thousands_the_page_shows_the_first_five_hundred(sweep_of, tmp_path):
 
 def test_pictures_that_do_not_apply_are_not_there_any_more(ranking, sweep_of, tmp_path):
     rates = {name: {"lr": number} for number, name in enumerate(POINTS)}
-    first = write_leaderboard(tmp_path, "lr", rank(sweep_of(POINTS, varied=rates), "accuracy/val"))
+    first = make_card(tmp_path, rank(sweep_of(POINTS, varied=rates), "accuracy/val"))
     assert {file.name for file in first} == {path.name for path in tmp_path.iterdir()} - {"work"}
     assert tmp_path / "settings.png" in first
-    then = write_leaderboard(tmp_path, "lr", ranking)
+    then = make_card(tmp_path, ranking)
     assert {file.name for file in then} == {file.name for file in first} - {"settings.png"}
     assert not (tmp_path / "settings.png").exists()
 
 
 def test_a_page_that_can_not_be_made_leaves_the_former_one(ranking, tmp_path, monkeypatch):
     _, former = write(tmp_path, ranking)
-    monkeypatch.setattr("trainyard.sweep.leaderboard.TEMPLATE", "nowhere.html")
+    monkeypatch.setattr("trainyard.sweep.card.TEMPLATE", "nowhere.html")
     with pytest.raises(Exception, match="nowhere"):
-        write_leaderboard(tmp_path, "another", ranking)
-    assert (tmp_path / "leaderboard.html").read_text() == former
+        make_card(tmp_path, ranking, name="another")
+    assert (tmp_path / "card.html").read_text() == former
     assert not list(tmp_path.glob("partial*"))
 
 
@@ -172,6 +184,92 @@ def test_nothing_finished_is_a_page_that_says_so(tmp_path):
     assert table["data"] == []
     assert "No trial came to its end." in text
     assert "<table" not in text
+    assert "The winner" not in text
+
+
+def winner_of(ranking):
+    return Winner(ranking.places[0].label, "abc123", Path("winner.yaml"), "trainyard train experiment=winner")
+
+
+def test_the_page_tells_who_won_by_how_much_and_how_to_train_it_again(ranking, sweep_of, tmp_path):
+    text = Page(write(tmp_path, ranking, winner=winner_of(ranking))[1]).text
+    assert "model.hidden_units [64, 64, 64], optimizer.learning_rate 0.001" in text
+    assert "by 0.0002 of wide; p = 0.81 by a t-test of the two alone. Among all points, that may be chance" in text
+    assert "accuracy/test 0.9712" in text
+    assert "trainyard train experiment=winner" in text
+    assert "abc123" in text
+    clear = rank(sweep_of({"good": [0.9, 0.91, 0.9], "bad": [0.5, 0.51, 0.49]}), "accuracy/val")
+    assert "Among all points, that is more than chance" in write(tmp_path, clear, winner=winner_of(clear))[1]
+    once = rank(sweep_of({"good": [0.9], "bad": [0.5]}), "accuracy/val")
+    assert (
+        "by 0.4000 of bad; with one seed each, that may be chance" in write(tmp_path, once, winner=winner_of(once))[1]
+    )
+
+
+def test_the_page_tells_what_was_asked_for_what_was_pruned_and_what_it_took(ranking, sweep_of, tmp_path):
+    pruned = [(sweep_of({"late": [0.1]})[0][0], "after epoch 3, with accuracy/val 0.1, by sweep.pruner=median")]
+    cost = Cost(wall_seconds=100, done_seconds=150, pruned_seconds=12, epochs=93, spared=7)
+    swept = {"optimizer.learning_rate": "interval(0.0001, 0.1), log"}
+    page = Page(
+        write(
+            tmp_path, ranking, pruned=pruned, cost=cost, swept=swept, command="trainyard sweep x=1", chosen_by="tpe, seed 3"
+        )[1]
+    )  # fmt: skip
+    assert ["optimizer.learning_rate", "interval(0.0001, 0.1), log"] in page.rows
+    assert ["1: late seed0", "after epoch 3, with accuracy/val 0.1, by sweep.pruner=median"] in page.rows
+    for told in ("trainyard sweep x=1", "tpe, seed 3", "1 min 40 s", "93; pruning spared 7 more"):
+        assert told in page.text
+    assert "2 min 42 s: 2 min 30 s in 9 finished, 12.0 s in 1 pruned" in page.text
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What matters
+
+
+def searched(sweep_of, count, *, alike=False):
+    """A sweep of which the learning rate matters much, the width a little, the batch size not at all."""
+    generator = np.random.default_rng(0)
+    points, varied = {}, {}
+    for number in range(count):
+        rate, width, batch = (
+            10 ** generator.uniform(-4, -1),
+            [[8], [64, 32]][number % 2],
+            int(generator.integers(16, 99)),
+        )
+        points[f"p{number}"] = [0.5 if alike else 0.95 - 0.05 * abs(np.log10(rate) + 2.5) + 0.04 * (width == [64, 32])]
+        varied[f"p{number}"] = {
+            "optimizer.learning_rate": rate, "model.hidden_units": width, "training.batch_size": batch,
+        }  # fmt: skip
+    return rank(sweep_of(points, varied=varied), "accuracy/val")
+
+
+def test_settings_are_important_by_what_they_do(sweep_of):
+    shares = importances(searched(sweep_of, 60))
+    assert list(shares) == ["optimizer.learning_rate", "model.hidden_units", "training.batch_size"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["training.batch_size"] < 0.1
+    assert shares == importances(searched(sweep_of, 60))
+
+
+def test_what_tells_nothing_of_importance_is_not_made_to(sweep_of):
+    assert importances(searched(sweep_of, 7)) == {}
+    assert importances(searched(sweep_of, 20, alike=True)) == {}
+    assert importances(rank([], "accuracy/val")) == {}
+    rates = {f"p{number}": {"lr": number} for number in range(20)}
+    assert (
+        importances(
+            rank(sweep_of({name: [0.9 + 0.001 * n] for n, name in enumerate(rates)}, varied=rates), "accuracy/val")
+        )
+        == {}
+    )
+
+
+@pytest.mark.pictures
+def test_a_search_has_its_settings_drawn_by_importance_and_all_together(sweep_of, tmp_path):
+    files = {file.name for file in make_card(tmp_path, searched(sweep_of, 40))}
+    assert files == {"card.html", "ranking.png", "settings.png", "parallel.png", "learning_curves.png"}
+    text = (tmp_path / "card.html").read_text()
+    assert len(text) < 600 * 1024
 
 
 def test_markdown(ranking, sweep_of):
