@@ -13,10 +13,16 @@ import numpy as np
 import pytest
 
 from trainyard.sweep.card import CardPage, Cost, write_card
+from trainyard.sweep.conclusion import conclude
+from trainyard.sweep.conduct import Tally
+from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import importances
 from trainyard.sweep.leaderboard import markdown_table, write_table
+from trainyard.sweep.ledger import Epoch, Ledger
+from trainyard.sweep.plan import make_plan
 from trainyard.sweep.ranking import rank
 from trainyard.sweep.recipe import Winner
+from trainyard.sweep.trials import TrialResult
 
 POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
 VARIED = {
@@ -222,6 +228,35 @@ def test_the_page_tells_what_was_asked_for_what_was_pruned_and_what_it_took(rank
     assert "2 min 42 s: 2 min 30 s in 9 finished, 12.0 s in 1 pruned" in page.text
 
 
+def test_a_point_with_a_pruned_seed_is_not_ranked_by_its_lucky_ones():
+    """Two points of three seeds: of the first one seed is pruned, and the others came far."""
+    plan = make_plan(
+        ["dataset.validation_fraction=0.2", "sweep.seeds=3", "sweep.name=mine", "optimizer.learning_rate=0.1,0.2"]
+    )
+    folder = SweepFolder(Path("sweeps/mine"))
+    folder.write_plan(plan, None)
+    ledger, tally = Ledger(folder.ledger), Tally()
+    ledger.opened({"host": "here", "pid": "1", "started": ""}, 1)
+    for trial in plan.trials:
+        ledger.began(trial.number, "")
+        if trial.number == 2:
+            ledger.reached(Epoch(2, 1, 10, 0.1))
+            ledger.pruned(2, "after epoch 1")
+            tally.pruned[2] = "after epoch 1"
+            continue
+        value = 0.99 if trial.point == 1 else 0.9
+        tally.done[trial.number] = TrialResult(
+            objective=value, metrics={"accuracy/val": value}, epochs=10, history=(), seconds=1.0, run_id=None, folder="",
+            parameters=1,
+        )  # fmt: skip
+        ledger.done(trial.number, tally.done[trial.number])
+    conclusion = conclude(folder, ledger, "accuracy/val", plan.trials, tally)
+    assert [place.label for place in conclusion.ranking.places] == ["lr0.2"]
+    text = Page((folder.path / "card.html").read_text()).text
+    assert "nor do the other seeds of their points" in text
+    assert "51; pruning spared 9 more" in text
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # What matters
 
@@ -246,7 +281,7 @@ def searched(sweep_of, count, *, alike=False):
 def test_settings_are_important_by_what_they_do(sweep_of):
     shares = importances(searched(sweep_of, 60))
     assert list(shares) == ["optimizer.learning_rate", "model.hidden_units", "training.batch_size"]
-    assert sum(shares.values()) == pytest.approx(1)
+    assert 0.5 < sum(shares.values()) < 1.01
     assert shares["training.batch_size"] < 0.1
     assert shares == importances(searched(sweep_of, 60))
 
@@ -262,6 +297,13 @@ def test_what_tells_nothing_of_importance_is_not_made_to(sweep_of):
         )
         == {}
     )
+
+
+def test_a_sweep_of_thousands_does_not_take_long(sweep_of):
+    """A forest is fitted to some of the points; fitted to all of them it would take half an hour."""
+    points = {f"p{number}": [0.5 + number / 4000] for number in range(1000)}
+    varied = {name: {"lr": number + 1, "width": number % 7} for number, name in enumerate(points)}
+    assert next(iter(importances(rank(sweep_of(points, varied=varied), "accuracy/val")))) == "lr"
 
 
 @pytest.mark.pictures

@@ -17,6 +17,7 @@ KINDS = {
     "words and lists": [{"act": "relu" if n % 2 else "tanh", "units": [64] * (n % 3 + 1)} for n in range(12)],
     "yes or no, and none": [{"norm": bool(n % 2), "clip": None if n % 3 else 1.0} for n in range(12)],
     "not everywhere": [{"model": "cnn", "filters": n} if n % 2 else {"model": "mlp"} for n in range(12)],
+    "a number, and a list of it": [{"units": [64] if n % 2 else 64, "lr": n} for n in range(6)],
     "awkward names": [{"a.long.path.of.a.setting": f"$x_{n}$ <b> & a long value", "b": n} for n in range(6)],
     "many": [{f"s{k}": (n * (k + 3)) % 7 for k in range(14)} for n in range(20)],
 }

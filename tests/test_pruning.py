@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainyard.errors import ConfigError
-from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.ledger import Epoch, Ledger
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.pruning import PRUNERS, Pruning
 from trainyard.sweep.trials import TrialResult
@@ -28,8 +28,9 @@ def go(ledger, name, numbers, min_epochs=1):
     for number in numbers:
         ledger.began(number, f"trials/{number}")
         for epoch, value in enumerate(curve(number), start=1):
-            ledger.reached(number, epoch, value)
-            if reason := pruning.reached(number, epoch, value):
+            came = Epoch(number, epoch, EPOCHS, value)
+            ledger.reached(came)
+            if reason := pruning.reached(came):
                 ledger.pruned(number, reason)
                 pruning.ended(number, None)
                 pruned[number] = epoch
@@ -78,16 +79,42 @@ def test_the_curves_of_those_that_were_pruned_are_kept():
     assert {number: curves[number] for number in pruned} == {n: curve(n)[:epoch] for n, epoch in pruned.items()}
 
 
-def test_a_trial_that_begins_again_is_judged_as_it_was():
-    pruning = Pruning("median", "loss/val", EPOCHS, Ledger(Path("ledger.jsonl")))
+def warmed_up(objective="loss/val"):
+    """A pruner that knows five trials which came to 0.1 after each epoch."""
+    pruning = Pruning("median", objective, EPOCHS, Ledger(Path("ledger.jsonl")))
     for number in range(1, 6):
         for epoch in range(1, EPOCHS + 1):
-            assert pruning.reached(number, epoch, 0.1) == ""
+            assert pruning.reached(Epoch(number, epoch, EPOCHS, 0.1)) == ""
         pruning.ended(number, 0.1)
-    assert pruning.reached(6, 1, 9.0).startswith("after epoch 1, with loss/val")
-    assert pruning.reached(6, 1, 9.0).startswith("after epoch 1, with loss/val")
-    assert pruning.reached(6, 2, 9.0).startswith("after epoch 2, with loss/val")
-    assert pruning.reached(7, 1, float("nan")) == ""
+    return pruning
+
+
+def test_a_trial_that_begins_again_is_judged_as_it_was():
+    pruning = warmed_up()
+    assert pruning.reached(Epoch(6, 1, EPOCHS, 9.0)).startswith("after epoch 1, with loss/val")
+    assert pruning.reached(Epoch(6, 1, EPOCHS, 9.0)).startswith("after epoch 1, with loss/val")
+    assert pruning.reached(Epoch(6, 2, EPOCHS, 9.0)).startswith("after epoch 2, with loss/val")
+    assert pruning.reached(Epoch(7, 1, EPOCHS, float("nan"))) == ""
+
+
+def test_a_trial_that_failed_is_judged_anew_when_it_is_tried_again():
+    pruning = warmed_up()
+    assert pruning.reached(Epoch(6, 2, EPOCHS, 9.0))
+    pruning.ended(6, None)
+    assert pruning.reached(Epoch(6, 1, EPOCHS, 9.0)).startswith("after epoch 1")
+
+
+def test_a_trial_is_not_ended_at_its_own_last_epoch_whatever_others_have():
+    pruning = warmed_up()
+    assert pruning.reached(Epoch(6, 3, 3, 9.0)) == ""
+    assert pruning.reached(Epoch(7, 3, 4, 9.0))
+
+
+def test_of_epochs_that_are_drawn_the_most_is_what_a_trial_may_have():
+    plan = make_plan(
+        ["dataset.validation_fraction=0.2", "sweep.sampler=random", "training.epochs=int(interval(2, 50))"]
+    )
+    assert plan.epochs == 50
 
 
 def test_pruning_goes_by_an_objective():

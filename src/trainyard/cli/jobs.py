@@ -115,9 +115,9 @@ class TrialProgress(ScreenProgress):
         if not self._prunes:
             report(told)
         elif epoch < epochs:
-            self.pruned = ask(told) or ""
+            self.pruned = ask(told, epoch) or ""
         else:
-            ask(told)  # there is nothing left to be spared
+            ask(told, epoch)  # there is nothing left to be spared
 
 
 def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialOf | None = None) -> RunResult:

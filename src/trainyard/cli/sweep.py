@@ -112,7 +112,7 @@ def _read_experience(plan: Plan) -> list[Experience]:
     """Returns what the sampler knows from earlier sweeps."""
     if plan.search is None or plan.objective is None:
         return []
-    return read_experience(plan.policy.warm_start, plan.objective, plan.search.space.axes)
+    return read_experience(plan.policy.warm_start, plan.objective, plan.search.space.axes, plan.search.sampler)
 
 
 def _folder_of(overrides: Sequence[str], plan: Plan) -> Path:

@@ -62,9 +62,8 @@ def carry_out(
     if plan.search and plan.objective:
         sweep.make_queue = partial(Search, plan.search, plan.objective, folder, ledger, experience)
     if plan.policy.pruner != OFF and plan.objective:
-        epochs = max(trial.config["training"]["epochs"] for trial in plan.trials)
         sweep.make_pruning = partial(
-            Pruning, plan.policy.pruner, plan.objective, epochs, ledger, plan.policy.min_epochs
+            Pruning, plan.policy.pruner, plan.objective, plan.epochs, ledger, plan.policy.min_epochs
         )
     if ledger.is_closed and not sweep.tally.waiting:
         _tell(plan, folder, sweep, conclude(folder, ledger, plan.objective, sweep.trials, sweep.tally))
@@ -105,7 +104,9 @@ def _prepare(sweep: PlannedSweep, run: SweepRun, work: TrialTask, ledger: Ledger
     """Has the store ready, and tries the architectures, before the first trial starts."""
     untried: dict[str, Trial] = {}
     for trial in sweep.trials:
-        if trial.number in sweep.tally.waiting and (architecture := architecture_of(trial)) not in ledger.tried:
+        if trial.number not in sweep.tally.waiting or ledger.account(trial.number).attempts:
+            continue  # it is done, or has shown what it does
+        if (architecture := architecture_of(trial)) not in ledger.tried:
             untried.setdefault(architecture, trial)
 
     def confirm() -> None:

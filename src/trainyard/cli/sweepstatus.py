@@ -16,6 +16,7 @@ from trainyard.provenance import is_alive
 from trainyard.sweep.epochs import Epoch, read_epochs
 from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, is_held, sweep_folders
 from trainyard.sweep.ledger import Ledger, Session
+from trainyard.sweep.space import NOT_DRAWN
 from trainyard.sweep.standing import Standing, State, TrialStatus, status_of
 from trainyard.sweep.trials import Trial
 
@@ -51,8 +52,11 @@ def _read(folder: SweepFolder) -> tuple[SweepStatus, list[TrialStatus], int]:
     session = ledger.sessions[-1] if ledger.sessions else None
     runs = session is not None and not session.status and _runs(session, folder)
     epochs = read_epochs(folder.epochs) if runs else {}
+    closed = ledger.is_exhausted or ledger.is_closed  # then nothing more is drawn
     trials = [
-        _status(trial, objective, ledger, folder, epochs.get(trial.number), runs=runs) for trial in folder.read_trials()
+        _status(trial, objective, ledger, folder, epochs.get(trial.number), runs=runs)
+        for trial in folder.read_trials()
+        if not (closed and trial.label == NOT_DRAWN)
     ]
     places = session.places if session else 1
     best = Standing(trials, objective, places=places).best

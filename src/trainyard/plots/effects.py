@@ -260,8 +260,9 @@ def _shares(places: Sequence[Place], setting: str) -> tuple[np.ndarray, dict[str
     if scale.logarithmic:
         positions, ticks = np.log(positions), {name: float(np.log(at)) for name, at in ticks.items()}
         least, most = float(np.log(least)), float(np.log(most))
-    heights = {name: (at - least) / (most - least) for name, at in ticks.items()}
-    shares = np.where(missing, MISSING, (positions - least) / (most - least))
+    spread = (most - least) or 1.0  # [64] and 64 are two values, and one number
+    heights = {name: (at - least) / spread for name, at in ticks.items()}
+    shares = np.where(missing, MISSING, (positions - least) / spread)
     return shares, heights | ({"none": MISSING} if missing.any() else {})
 
 

@@ -208,8 +208,8 @@ def _describe_lead(ranking: Ranking) -> str:
         return ""
     second, comparison = ranking.places[1], lead(ranking)
     far = f"by {abs(comparison.difference):.4f} of {second.label}"
-    if not ranking.repeated:
-        return f"{far}; with one seed each, that may be chance"
+    if min(ranking.places[0].n, second.n) < 2:  # noqa: PLR2004 - nothing to tell by
+        return f"{far}; with one seed {'of one of them' if ranking.repeated else 'each'}, that may be chance"
     more = "may be chance" if second.tied else "is more than chance"
     return f"{far}; p = {comparison.chance:.2g} by a t-test of the two alone. Among all points, that {more}"
 

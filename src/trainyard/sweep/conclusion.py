@@ -6,12 +6,12 @@ Before it: ranking, leaderboard, card, recipe, results. After it: the command li
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trainyard import provenance
 from trainyard.sweep.card import CardPage, Cost, write_card
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.folder import SweepFolder
@@ -52,15 +52,18 @@ def conclude(
         trials: All of them.
         tally: What became of them.
     """
+    left_out = {trial.point for trial in trials if trial.number in tally.pruned}  # else the lucky seeds would count
     done = [
-        (trial, _with_history(tally.done[trial.number], objective)) for trial in trials if trial.number in tally.done
+        (trial, _with_history(tally.done[trial.number], objective))
+        for trial in trials
+        if trial.number in tally.done and trial.point not in left_out
     ]
     ranking = rank(done, objective)
     winner = _save_winner(folder, ranking.places[0], objective) if objective and ranking.places else None
     header = folder.read_header()
     page = CardPage(
         name=folder.path.name,
-        command=shlex.join(["trainyard", "sweep", *header["overrides"]]),
+        command=provenance.command_line(),
         chosen_by=_describe_choice(header),
         swept=describe_swept(header, trials),
         ranking=ranking,

@@ -26,7 +26,7 @@ from trainyard.sections import SweepConfig
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.frozen import FrozenLoader
 from trainyard.sweep.launcher import JobEnd
-from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.ledger import Epoch, Ledger
 from trainyard.sweep.pool import Message
 from trainyard.sweep.pruning import Pruning
 from trainyard.sweep.results import has_finished, read_result
@@ -46,8 +46,15 @@ class Queue(Protocol):
 
     def __bool__(self) -> bool: ...
 
+    @property
+    def missing(self) -> Sequence[int]:
+        """The numbers of the trials that are yet to be drawn."""
+
     def put(self, trial: Trial) -> None:
         """Has a trial wait its turn."""
+
+    def put_last(self, trial: Trial) -> None:
+        """Has a trial wait until all others have begun."""
 
     def take(self) -> Trial | None:
         """Returns the next, or None where there is none after all."""
@@ -59,6 +66,8 @@ class Queue(Protocol):
 class PlainQueue:
     """Trials that were all known when the sweep was planned."""
 
+    missing = ()
+
     def __init__(self) -> None:
         self._trials: deque[Trial] = deque()
 
@@ -69,12 +78,18 @@ class PlainQueue:
         """Has a trial wait its turn."""
         self._trials.append(trial)
 
+    put_last = put
+
     def take(self) -> Trial | None:
         """Returns the next."""
         return self._trials.popleft() if self._trials else None
 
     def ended(self, trial: Trial, value: float | None) -> None:
         """Takes in how a trial ended: it is all the same to the others."""
+
+
+_BATCH_OF_DRAWN = 8
+"""So many points are drawn at once for a launcher that takes batches, where nothing is said of their size."""
 
 
 @dataclass(slots=True)
@@ -140,6 +155,7 @@ class PlannedSweep:
         self._ledger = ledger
         self._attempts: dict[int, int] = {}
         self._pruning: Pruning | None = None
+        self._frozen: FrozenLoader | None = None
         self._asked_to_end: dict[int, str] = {}
 
     @property
@@ -153,10 +169,13 @@ class PlannedSweep:
 
     def freeze(self, loader: ConfigLoader) -> FrozenLoader:
         """Returns what loads the planned configs in the place of Hydra's loader."""
-        return FrozenLoader(loader, self.folder)
+        self._frozen = FrozenLoader(loader, self.folder)
+        return self._frozen
 
     def take_up(self) -> None:
         """Takes in what the ledger knows of an earlier start of the sweep."""
+        if self._ledger.is_exhausted:
+            self._trials = {number: trial for number, trial in self._trials.items() if trial.label != NOT_DRAWN}
         for number in self._trials:
             account = self._ledger.account(number)
             if account.result:
@@ -208,9 +227,10 @@ class PlannedSweep:
 
     def _drop_undrawn(self, queue: Queue) -> None:
         """Forgets the trials that can't be drawn, as there is nothing left in the space that was not tried."""
-        if not queue and (missing := [trial.number for trial in self.trials if trial.label == NOT_DRAWN]):
+        if not queue and (missing := [number for number in queue.missing if number in self._trials]):
             for number in missing:
                 del self._trials[number]
+            self._ledger.exhausted()
             self.note(f"{len(missing)} trials are left out: there is nothing more to be drawn that was not tried")
 
     def _next(self, queue: Queue) -> Trial | None:
@@ -218,6 +238,8 @@ class PlannedSweep:
         trial = queue.take()
         if trial:
             self._trials[trial.number] = trial
+            if self._frozen:
+                self._frozen.take_in(trial)
         return trial
 
     def _stream(self, launcher: Any, queue: Queue) -> None:  # noqa: ANN401 - a launcher of ours
@@ -243,7 +265,9 @@ class PlannedSweep:
         """
         while queue and not self._stopped():
             batch: list[Trial] = []
-            while len(batch) != batch_size and (trial := self._next(queue)):
+            while len(batch) != (batch_size or (len(queue.missing) and _BATCH_OF_DRAWN)) and (
+                trial := self._next(queue)
+            ):
                 batch.append(trial)
             if not batch:
                 break
@@ -267,16 +291,17 @@ class PlannedSweep:
 
     def _hear(self, trial: Trial, message: Message, jobs: Any) -> None:  # noqa: ANN401 - of a launcher of ours
         """Takes in what a trial came to after an epoch, and answers whether it is worth going on with."""
-        epoch, _, metrics = message.content
+        epoch, epochs, metrics = message.content
         for listener in self.listeners:
             listener.epoch(trial, *message.content)
         if self._pruning:
             value = metrics[self._pruning.objective]
-            self._ledger.reached(trial.number, epoch, value)
-            reason = self._pruning.reached(trial.number, epoch, value)
+            came = Epoch(trial.number, epoch, epochs, value)
+            self._ledger.reached(came)
+            reason = self._pruning.reached(came)
             if reason:
                 self._asked_to_end[trial.number] = reason
-            jobs.answer(trial.number - 1, reason)
+            jobs.answer(trial.number - 1, (epoch, reason))
 
     def _end(self, trial: Trial, failure: str, queue: Queue) -> None:
         """Takes in how a trial ended. One whose run is FINISHED is done, whatever its process came to after that.
@@ -300,12 +325,12 @@ class PlannedSweep:
             return
         reason = failure or "it ended without a result"
         again = self._attempts[trial.number] <= self._policy.retries and not (result and has_finished(folder))
-        self._ledger.failed(trial.number, reason)
+        self._ledger.failed(trial.number, reason, again=again)
         if again:
-            queue.put(trial)
+            queue.put_last(trial)
         else:
             self.tally.failed[trial.number] = reason
-            queue.ended(trial, None)
+            self._tell_ended(trial, None, queue)
         for listener in self.listeners:
             listener.failed(trial, reason, again=again)
 

@@ -16,7 +16,7 @@ from trainyard.errors import ConfigError
 from trainyard.sweep.folder import find_sweep
 from trainyard.sweep.grid import Axis
 from trainyard.sweep.ledger import Known, Ledger
-from trainyard.sweep.sampler import read_drawn
+from trainyard.sweep.sampler import LEAST_FOR_CMAES, read_drawn
 from trainyard.sweep.trials import Trial
 
 
@@ -40,18 +40,28 @@ class Experience:
         return f"{len(self.known)} points of the sweep {self.sweep} are known to the sampler{elsewhere}"
 
 
-def read_experience(names: Sequence[str], objective: str, axes: Sequence[Axis]) -> list[Experience]:
-    """Reads earlier sweeps; nothing is written there.
+def read_experience(
+    names: Sequence[str], objective: str, axes: Sequence[Axis], sampler: str = "tpe"
+) -> list[Experience]:
+    """Reads earlier sweeps; nothing is written there. What their trials had in common may differ from what it is now.
 
     Args:
         names: Of the sweeps, or the paths of their folders.
         objective: What the new sweep compares.
         axes: What it draws from.
+        sampler: By what.
 
     Raises:
-        ConfigError: If there is no such sweep, it compares something else, or knows nothing that is of use.
+        ConfigError: If there is no such sweep, it compares something else, or knows too little to be of use.
     """
-    return [_read_one(name, objective, [axis for axis in axes if axis.swept]) for name in names]
+    found = [_read_one(name, objective, [axis for axis in axes if axis.swept]) for name in names]
+    count = sum(len(earlier.known) for earlier in found)
+    if names and sampler == "cmaes" and count < LEAST_FOR_CMAES:
+        raise ConfigError(
+            f"sweep.warm_start: cmaes begins from the best tenth of what it knows, and needs {LEAST_FOR_CMAES} points; "
+            f"{count} of {' and '.join(names)} lie in what is drawn from. Take tpe as sweep.sampler, or leave it out"
+        )
+    return found
 
 
 def _read_one(name: str, objective: str, axes: Sequence[Axis]) -> Experience:

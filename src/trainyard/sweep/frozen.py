@@ -32,10 +32,14 @@ class FrozenLoader(ConfigLoader):
         """Travels without the trials, which are read where they are asked for."""
         return {**self.__dict__, "_trials": {}}
 
+    def take_in(self, trial: Trial) -> None:
+        """Takes in a trial that was drawn just now."""
+        self._trials[trial.overrides] = trial
+
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Returns the config of a trial, with Hydra's section beside it."""
         load_plugins()
-        if tuple(sweep_overrides) not in self._trials:  # at first, and when further points were drawn
+        if tuple(sweep_overrides) not in self._trials:
             self._trials = {trial.overrides: trial for trial in self._folder.read_trials()}
         trial = self._trials[tuple(sweep_overrides)]
         tree = from_tree(trial.config, f"trial {trial.number}")

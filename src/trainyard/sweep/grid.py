@@ -62,6 +62,12 @@ class Interval:
     log: bool = False
     step: float | None = None
 
+    def has(self, value: Any) -> bool:  # noqa: ANN401 - any value of a config
+        """Tells whether a value is one of the numbers."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            return False
+        return not self.whole or (value == int(value) and (int(value) - int(self.low)) % int(self.step or 1) == 0)
+
     @property
     def whole(self) -> bool:
         """Whether all of them are whole numbers."""
@@ -205,10 +211,12 @@ def _steps(override: Override) -> Interval | None:
     sweep = override._value  # noqa: SLF001 - Hydra has no other way to ask
     if not isinstance(sweep, RangeSweep):
         return None
-    numbers = sorted(sweep.range())
+    numbers, log = sorted(sweep.range()), "log" in sweep.tags
     if len(numbers) < 2 or isinstance(numbers[0], float):  # noqa: PLR2004 - floats are not in even steps to the last bit
         return None
-    return Interval(numbers[0], numbers[-1], "log" in sweep.tags, step=abs(sweep.step))
+    if log and (abs(sweep.step) != 1 or numbers[0] < 1):  # which Optuna has not; they are drawn as choices
+        return None
+    return Interval(numbers[0], numbers[-1], log, step=abs(sweep.step))
 
 
 def _items(override: Override, config_dir: Path | None) -> Iterator[tuple[Any, str]]:

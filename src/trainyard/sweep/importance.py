@@ -13,18 +13,19 @@ from typing import Any
 
 from trainyard.shown import show_value
 from trainyard.sweep.ranking import Place, Ranking
+from trainyard.sweep.sampler import quietly
 
-LEAST_POINTS = 8
-"""A forest that is fitted to fewer says nothing."""
+LEAST_POINTS, MOST_POINTS = 8, 200
+"""A forest that is fitted to fewer says nothing; of more, as many are taken, from the best to the worst."""
 
 
 def importances(ranking: Ranking) -> dict[str, float]:
-    """Returns the share of each setting, the largest first; they sum up to 1.
+    """Returns the share of each setting by itself, the largest first; the rest they do together, or chance does.
 
     A setting that not all points have is left out, as one that does not vary. Nothing where there are few points, only
     one setting varies, or all points came to the same.
     """
-    places = ranking.places
+    places = ranking.places[:: -(-len(ranking.places) // MOST_POINTS) or 1]
     values = [statistics.fmean(place.values) for place in places if place.values]
     paths = [path for path in (places[0].varied if places else {}) if all(path in place.varied for place in places)]
     varying = [path for path in paths if len({show_value(place.varied[path]) for place in places}) > 1]
@@ -42,9 +43,9 @@ def _fanova(places: list[Place], values: list[float], paths: list[str]) -> dict[
     for place, value in zip(places, values, strict=True):
         params = {path: _param(place.varied[path], spaces[path]) for path in paths}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=spaces, value=value))
-    shares = optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
-    )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    with quietly():
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
     return {path: float(share) for path, share in shares.items()}
 
 

@@ -52,15 +52,23 @@ def report(content: Any) -> None:  # noqa: ANN401 - any message
         reports.send(("message", content))
 
 
-def ask(content: Any) -> Any:  # noqa: ANN401 - any message, any answer
-    """Sends a message and returns what the starter answers; None where nobody does, or not in time."""
+def ask(content: Any, key: Any) -> Any:  # noqa: ANN401 - any message, any answer
+    """Sends a message and returns what the starter answers; None where nobody does, or not in time.
+
+    Args:
+        content: The message.
+        key: With which the answer comes, so that one that comes too late is not taken for the next.
+    """
     if not _reports:
         return None
     report(content)
-    try:
-        return _answers.get(timeout=ANSWER_SECONDS)
-    except queue.Empty:
-        return None
+    deadline = time.monotonic() + ANSWER_SECONDS
+    with contextlib.suppress(queue.Empty):
+        while True:
+            answered, answer = _answers.get(timeout=max(deadline - time.monotonic(), 0))
+            if answered == key:
+                return answer
+    return None
 
 
 def do_work(start: Start, reports: Connection, lifeline: Connection) -> None:

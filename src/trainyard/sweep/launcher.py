@@ -206,7 +206,7 @@ class Jobs:
         )
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Answers a job, by its number from 0; see `pool.ask`."""
+        """Answers a job, by its number from 0, with the key of what it asked and the answer; see `job.ask`."""
         self._pool.answer(number, content)
 
     def poll(self) -> list[Message | JobEnd]:

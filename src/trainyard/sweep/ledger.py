@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,10 +101,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What a trial reported after an epoch, counted from 1: the value of the objective."""
+    """What a trial reported after an epoch, counted from 1, of how many: the value of the objective."""
 
     trial: int
     epoch: int
+    epochs: int
     value: float
 
 
@@ -120,7 +121,9 @@ class Ledger:
         self._file = file
         self._accounts: dict[int, Account] = {}
         self.sequence: list[Known | Draw | Epoch | int] = []
-        """All that samplers and pruners know, as it happened. A number: that trial ended, done or pruned."""
+        """All that samplers and pruners know, as it happened. A number: that trial ended, if not for ever."""
+        self.is_exhausted = False
+        """Whether all that could be drawn was tried."""
         self._reached: dict[int, Epoch] = {}
         self.sessions: list[Session] = []
         self.parent: str | None = None
@@ -139,8 +142,8 @@ class Ledger:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any trial ever began."""
-        return bool(self._accounts)
+        """Whether any trial ever began, or was drawn."""
+        return bool(self._accounts or self.sequence)
 
     def account(self, number: int) -> Account:
         """Returns what is known of a trial."""
@@ -169,9 +172,9 @@ class Ledger:
         """An architecture was tried on one batch."""
         self._add("works", architecture=architecture)
 
-    def knew(self, known: Known) -> None:
-        """A sampler was told of an earlier sweep."""
-        self._add("knew", drawn=dict(known.drawn), value=known.value, sweep=known.sweep)
+    def knew(self, known: Sequence[Known]) -> None:
+        """A sampler was told of earlier sweeps."""
+        self._add("knew", points=[asdict(point) for point in known])
 
     def drew(self, drawn: Mapping[str, Any], point: int | None, why: str = "", same: int | None = None) -> None:
         """A sampler drew a point, or what came to nothing; see `Draw`."""
@@ -182,9 +185,13 @@ class Ledger:
         result = self.account(number).result
         return None if result is None else result.objective
 
-    def reached(self, number: int, epoch: int, value: float) -> None:
+    def reached(self, epoch: Epoch) -> None:
         """A trial reported what it came to after an epoch."""
-        self._add("epoch", trial=number, epoch=epoch, value=value)
+        self._add("epoch", **asdict(epoch))
+
+    def exhausted(self) -> None:
+        """There is nothing left to be drawn that was not tried."""
+        self._add("exhausted")
 
     def last_epoch(self, number: int) -> Epoch | None:
         """Returns what a trial reported last."""
@@ -210,9 +217,9 @@ class Ledger:
         """A trial came to its end."""
         self._add("done", trial=number, result=asdict(replace(result, history=())))
 
-    def failed(self, number: int, reason: str) -> None:
-        """A trial failed."""
-        self._add("failed", trial=number, reason=reason)
+    def failed(self, number: int, reason: str, *, again: bool = False) -> None:
+        """A trial failed; `again`: it is tried once more before the sweep ends."""
+        self._add("failed", trial=number, reason=reason, again=again)
 
     def _add(self, what: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
         entry = {"what": what, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
@@ -256,13 +263,15 @@ class Ledger:
             case "works":
                 self.tried.add(entry["architecture"])
             case "knew":
-                self.sequence.append(Known(entry["drawn"], entry["value"], entry["sweep"]))
+                self.sequence += [Known(**point) for point in entry["points"]]
             case "drew":
                 self.sequence.append(Draw(entry["drawn"], entry["point"], entry["why"], entry["same"]))
             case "epoch":
-                epoch = Epoch(entry["trial"], entry["epoch"], entry["value"])
+                epoch = Epoch(*(entry[name] for name in ("trial", "epoch", "epochs", "value")))
                 self._reached[epoch.trial] = epoch
                 self.sequence.append(epoch)
+            case "exhausted":
+                self.is_exhausted = True
             case what:
                 self._take_in_trial(what, entry)
 
@@ -283,7 +292,7 @@ class Ledger:
             self.sequence.append(number)
         else:
             after = replace(before, state=cast("State", what), reason=entry["reason"])
-            if what == "pruned":
+            if what == "pruned" or not entry.get("again"):
                 self.sequence.append(number)
         if what != "began" and before.state == "running":
             after = replace(after, seconds=before.seconds + _seconds_between(before.began, entry["time"]))

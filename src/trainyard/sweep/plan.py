@@ -88,6 +88,14 @@ class Plan:
     search: SearchPlan | None = None
 
     @property
+    def epochs(self) -> int:
+        """The most that a trial trains."""
+        axes = self.search.space.axes if self.search else ()
+        drawn = [setting.value for axis in axes if axis.key == "training.epochs" for setting in axis.settings]
+        epochs: list[int] = [*(trial.config["training"]["epochs"] for trial in self.trials), *drawn]
+        return max(epochs)
+
+    @property
     def threads(self) -> set[int | None]:
         """What the configs say of threads."""
         return {trial.config["training"]["threads"] for trial in self.trials}
@@ -155,7 +163,7 @@ def _space(axes: Sequence[Axis], shared: RunConfig, composer: Composer) -> Space
     sweep = shared.sweep
     require_sampler(sweep.sampler)
     if sweep.objective == "off":
-        raise ConfigError(f"sweep.sampler: {sweep.sampler} draws by what came out, and sweep.objective is off")
+        raise ConfigError(f"sweep.sampler: {sweep.sampler} wants something to be told, and sweep.objective is off")
     swept = [axis for axis in axes if axis.swept]
     if any(axis.key == "seed" for axis in swept):
         raise ConfigError("seed: can't be drawn by a sampler. Repeat each point with sweep.seeds")

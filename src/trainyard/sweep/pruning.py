@@ -42,7 +42,6 @@ class Pruning:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.objective = objective
         self._name = name
-        self._epochs = epochs
         self._study = optuna.create_study(
             study_name="sweep",  # by which Hyperband shares trials out among its brackets
             sampler=optuna.samplers.RandomSampler(seed=0),
@@ -53,12 +52,13 @@ class Pruning:
         self._reached: dict[int, tuple[int, str]] = {}
         for event in ledger.sequence:
             if isinstance(event, Epoch):
-                self.reached(event.trial, event.epoch, event.value)
+                self.reached(event)
             elif isinstance(event, int):
                 self.ended(event, ledger.objective_of(event))
 
-    def reached(self, number: int, epoch: int, value: float) -> str:
-        """Takes in what a trial came to after an epoch, counted from 1; returns why it is to be ended, or nothing."""
+    def reached(self, came: Epoch) -> str:
+        """Takes in what a trial came to after an epoch; returns why it is to be ended, or nothing."""
+        number, epoch, value = came.trial, came.epoch, came.value
         last, reason = self._reached.get(number, (0, ""))
         if epoch <= last:  # it had to begin again
             return reason if epoch == last else ""
@@ -70,15 +70,16 @@ class Pruning:
         trial.report(value, epoch)
         told = f"after epoch {epoch}, with {self.objective} {value:.4f}, by sweep.pruner={self._name}"
         behind = trial.should_prune()  # asked for at the last epoch too, as pruners remember that they were
-        reason = told if behind and epoch < self._epochs else ""
+        reason = told if behind and epoch < came.epochs else ""
         self._reached[number] = epoch, reason
         return reason
 
     def ended(self, number: int, value: float | None) -> None:
-        """Takes in that a trial came to its end: with a value, or pruned, without one."""
+        """Takes in that a trial came to its end: with a value; pruned or failed, without one. It may begin anew."""
         from optuna.trial import TrialState
 
-        if trial := self._trials.get(number):
+        self._reached.pop(number, None)
+        if trial := self._trials.pop(number, None):
             if value is None or math.isnan(value):
                 self._study.tell(trial, state=TrialState.PRUNED)
             else:

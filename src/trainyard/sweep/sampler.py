@@ -33,6 +33,8 @@ LEARNING = ("tpe", "gp", "cmaes")
 
 _REMEMBERING = ("cmaes", "qmc")
 """Samplers with a state of their own, which comes back when they draw again what they drew before."""
+LEAST_FOR_CMAES = 10
+"""It begins from the best tenth of what it knows."""
 _DIGITS = 4
 """Of a number that is drawn: a learning rate of 0.001234 is as good as one of 0.0012341234."""
 
@@ -73,6 +75,7 @@ class Sampler:
         self._axes = axes
         self._study = optuna.create_study(sampler=_make(name, seed), direction="maximize" if maximize else "minimize")
         self._asked: list[optuna.Trial] = []
+        self._told: set[int] = set()
 
     def draw(self, applies: Applies, known: Mapping[str, Any] | None = None) -> tuple[Point, dict[str, Any]]:
         """Returns a point, and what was drawn, by the keys of the axes.
@@ -88,44 +91,48 @@ class Sampler:
         return drawn
 
     def tell(self, turn: int, value: float | None) -> None:
-        """Says what came of the point of a turn, counted from 0; None or NaN: nothing, it failed."""
+        """Says what came of the point of a turn, counted from 0; None or NaN: nothing, it failed.
+
+        Of one that had failed, and was tried again, it is told as of a point of its own.
+        """
         trial = self._asked[turn]
-        if value is None or math.isnan(value):
-            self._study.tell(trial, state=_states().FAIL)
-        else:
-            self._study.tell(trial, value)
+        failed = value is None or math.isnan(value)
+        if turn not in self._told:
+            self._study.tell(trial, None if failed else value, state=_states().FAIL if failed else None)
+        elif not failed and self._name not in _REMEMBERING:
+            self._study.add_trial(_complete(trial.params, trial.distributions, value))
+        self._told.add(turn)
 
     def tell_pruned(self, turn: int, epoch: int, value: float) -> None:
         """Says that the point of a turn was given up after an epoch, and what it had come to by then."""
-        trial = self._asked[turn]
-        trial.report(value, epoch)
-        self._study.tell(trial, state=_states().PRUNED)
+        if turn not in self._told:
+            self._asked[turn].report(value, epoch)
+            self._study.tell(self._asked[turn], state=_states().PRUNED)
+        self._told.add(turn)
 
     def know(self, known: Sequence[tuple[Mapping[str, Any], float]]) -> None:
         """Says what points came to that were not asked for, of earlier sweeps. Comes before the first draw."""
-        import optuna
-
         spaces = {axis.key: _distribution(axis) for axis in self._axes if axis.swept}
-        make = optuna.trial.create_trial
+        if self._name == "cmaes":  # it knows numbers alone, heeds only trials of its own, and these as where to begin
+            spaces = {key: space for key, space in spaces.items() if not hasattr(space, "choices")}
         trials = [
-            make(params=dict(drawn), distributions={key: spaces[key] for key in drawn}, value=value)
-            for drawn, value in known
+            _complete({key: drawn[key] for key in drawn if key in spaces}, spaces, value) for drawn, value in known
         ]
-        if self._name == "cmaes":  # it heeds only trials of its own, and these as where to begin
-            with _quietly():
-                self._study.sampler = optuna.samplers.CmaEsSampler(
-                    seed=self._seed, warn_independent_sampling=False, source_trials=trials
-                )
+        if self._name == "cmaes":
+            with quietly():
+                self._study.sampler = _make(self._name, self._seed, trials)
         else:
             self._study.add_trials(trials)
 
     def _ask(self, applies: Applies, known: Mapping[str, Any] | None) -> tuple[Point, dict[str, Any]]:
         if known is not None:
             self._study.enqueue_trial(dict(known))
-        if self._name not in _REMEMBERING:
+        if known is not None and self._name not in _REMEMBERING:
+            self._study.sampler = _make("random", 0)  # all is said: nothing is to be fitted
+        elif self._name not in _REMEMBERING:
             seeds = np.random.SeedSequence([self._seed, len(self._asked)])
             self._study.sampler = _make(self._name, int(seeds.generate_state(1)[0]))
-        with _quietly():
+        with quietly():
             trial = self._study.ask()
             self._asked.append(trial)
             groups = [_suggest(trial, axis) for axis in self._axes if axis.settings[0].structural]
@@ -140,8 +147,7 @@ class Sampler:
 def read_drawn(axis: Axis, value: Any) -> Any:  # noqa: ANN401 - any value
     """Returns how a setting's value stands among what is drawn, or None where the axis does not have it."""
     if axis.interval:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return value if number and axis.interval.low <= value <= axis.interval.high else None
+        return value if axis.interval.has(value) else None
     return next((setting.text for setting in axis.settings if setting.value == value), None)
 
 
@@ -157,8 +163,17 @@ def _suggest(trial: optuna.Trial, axis: Axis) -> Setting:
         low, high = int(interval.low), int(interval.high)
         return axis.setting(trial.suggest_int(axis.key, low, high, log=interval.log, step=_step(interval)))
     value = trial.suggest_float(axis.key, interval.low, interval.high, log=interval.log)
-    rounded = float(f"{value:.{_DIGITS}g}")
-    return axis.setting(min(max(rounded, interval.low), interval.high))
+    return axis.setting(min(max(_round(value, interval), interval.low), interval.high))
+
+
+def _round(value: float, interval: Interval) -> float:
+    """Returns a number with the digits that matter in itself, and in an interval that is narrow beside it."""
+    least = min(_exponent(value), _exponent(interval.high - interval.low))
+    return round(value, _DIGITS - 1 - least)
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(abs(value))) if value else 0
 
 
 def _step(interval: Interval) -> int:
@@ -177,10 +192,18 @@ def _distribution(axis: Axis) -> Any:  # noqa: ANN401 - of Optuna's
     return FloatDistribution(interval.low, interval.high, log=interval.log)
 
 
-def _make(name: str, seed: int) -> Any:  # noqa: ANN401 - of Optuna's
+def _complete(params: Mapping[str, Any], spaces: Mapping[str, Any], value: float | None) -> Any:  # noqa: ANN401 - of Optuna's
+    """Returns a trial that nobody asked for."""
+    import optuna
+
+    spaces = {key: spaces[key] for key in params}
+    return optuna.trial.create_trial(params=dict(params), distributions=spaces, value=value)
+
+
+def _make(name: str, seed: int, known: Sequence[Any] | None = None) -> Any:  # noqa: ANN401 - of Optuna's
     from optuna import samplers
 
-    with _quietly():
+    with quietly():
         match name:
             case "random":
                 return samplers.RandomSampler(seed=seed)
@@ -189,7 +212,9 @@ def _make(name: str, seed: int) -> Any:  # noqa: ANN401 - of Optuna's
             case "gp":
                 return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
             case "cmaes":
-                return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+                return samplers.CmaEsSampler(
+                    seed=seed, warn_independent_sampling=False, source_trials=list(known) if known else None
+                )
             case "qmc":
                 return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
             case _:
@@ -203,7 +228,7 @@ def _states() -> Any:  # noqa: ANN401 - of Optuna's
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keeps to itself what Optuna says of parts that may change in its later versions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -54,30 +54,41 @@ class Search:
         self._folder = folder
         self._ledger = ledger
         self._ready: deque[Trial] = deque()
+        self._later: deque[Trial] = deque()
         self._values: dict[int, dict[int, float | None]] = {}
         self._turns: dict[int, int] = {}
         self._seen: dict[str, int] = {}
         self._told: dict[int, float | None] = {}
         self._turn = 0
         self._in_vain = 0
-        if not any(isinstance(event, Known | Draw) for event in ledger.sequence):
-            for known in itertools.chain.from_iterable(earlier.known for earlier in experience):
-                ledger.knew(known)
+        known = list(itertools.chain.from_iterable(earlier.known for earlier in experience))
+        if known and not any(isinstance(event, Known | Draw) for event in ledger.sequence):
+            ledger.knew(known)
         self._replay()
 
     def __bool__(self) -> bool:
         """Whether there may be something left to start."""
-        return bool(self._ready) or (len(self._turns) < self._points and self._in_vain < _MOST_IN_VAIN)
+        return bool(self._ready or self._later) or self._may_draw
+
+    @property
+    def _may_draw(self) -> bool:
+        return len(self._turns) < self._points and self._in_vain < _MOST_IN_VAIN
 
     def put(self, trial: Trial) -> None:
-        """Has a trial wait that was drawn before."""
-        self._ready.append(trial)
+        """Has a trial wait that was drawn before; one whose drawing was broken off is drawn anew."""
+        if trial.point in self._turns:
+            self._ready.append(trial)
+
+    def put_last(self, trial: Trial) -> None:
+        """Has a trial wait until all others have begun."""
+        self._later.append(trial)
 
     def take(self) -> Trial | None:
         """Returns the next trial, or None where nothing is left that was not tried."""
-        while not self._ready and self:
+        while not self._ready and self._may_draw:
             self._draw()
-        return self._ready.popleft() if self._ready else None
+        waiting = self._ready or self._later
+        return waiting.popleft() if waiting else None
 
     def ended(self, trial: Trial, value: float | None) -> None:
         """Takes in how a trial ended for good; when all of its point have, the sampler is told their mean."""
@@ -124,13 +135,16 @@ class Search:
         self._in_vain += 1
 
     def _tell(self, point: int) -> None:
-        """Tells the sampler the mean of a point's trials that are done, or else how far those came that were pruned."""
+        """Tells the sampler the mean of a point's trials that are done, or else how far those came that were pruned.
+
+        Of a point with pruned trials those that are done would tell the luck of the best seeds.
+        """
         values = self._values[point]
-        known = [value for value in values.values() if value is not None]
-        self._told[point] = statistics.fmean(known) if known else None
         last = [self._ledger.last_epoch(n) for n in values if self._ledger.account(n).state == "pruned"]
         reported = [epoch for epoch in last if epoch]
-        if reported and not known:
+        known = [value for value in values.values() if value is not None and not reported]
+        self._told[point] = statistics.fmean(known) if known else None
+        if reported:
             value = statistics.fmean(epoch.value for epoch in reported)
             self._sampler.tell_pruned(self._turns[point], min(epoch.epoch for epoch in reported), value)
         else:
