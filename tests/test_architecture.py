@@ -28,7 +28,7 @@ ORDER = [
     "tracking.journal", "tracking.upload", "tracking.writer", "tracking.worker", "tracking.tracked", "tracking.tracker", "tracking.parent", "tracking.server", "tracking",
     "resume", "modelfiles", "startweights", "sync", "predict", "facts", "run",
     "sweep.standing", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruning", "sweep.epochs",
-    "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.launcher", "sweep.results", "sweep.tryout",
+    "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.raypool", "sweep.launcher", "sweep.results", "sweep.tryout",
     "sweep.conduct", "sweep.recipe", "sweep.leaderboard", "sweep.importance", "sweep.card", "sweep.conclusion", "sweep.parent", "sweep",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.layout", "bench.results", "bench.plain_keras", "bench.plain_keras_autolog", "bench.gemm_floor", "bench.jobs",

@@ -46,12 +46,12 @@ class ForkLauncher(Launcher):
         self._given = (hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch of jobs; see `trainyard.sweep.launcher.launch_jobs`."""
-        from trainyard.sweep.launcher import ForkSettings, Multirun, launch_jobs
+        """Runs a batch of jobs; see `trainyard.sweep.launcher.run_batch`."""
+        from trainyard.sweep.launcher import run_batch
 
-        return launch_jobs(Multirun(*self._given), ForkSettings(**self._settings), job_overrides, initial_job_idx)
+        return run_batch(self.open(), job_overrides, initial_job_idx)
 
-    def open(self, held: Path) -> "AbstractContextManager[Jobs]":
+    def open(self, held: Path | None = None) -> "AbstractContextManager[Jobs]":
         """Returns what takes one job at a time; see `trainyard.sweep.launcher.open_jobs`."""
         from trainyard.sweep.launcher import ForkSettings, Multirun, open_jobs
 

@@ -30,15 +30,13 @@ from trainyard.sweep.folder import (
     take_over,
 )
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.places import share_out
+from trainyard.sweep.places import BASIC_LAUNCHER, FORK_LAUNCHER, RAY_LAUNCHER, SLURM_LAUNCHER, share_out
 from trainyard.sweep.plan import Plan, make_plan
+from trainyard.uris import sqlite_path
 from trainyard.xla_cache import prepare_cache
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
-BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 def sweep_command(arguments: Sequence[str]) -> int:
@@ -77,6 +75,7 @@ def run_sweep(options: Namespace) -> int:
     with collector_paused():  # composing makes many objects, which all are needed
         plan = make_plan(options.overrides, options.config_name, config_dir(options))
     places, threads = _share_cores(plan)
+    _refuse_file_for_many_machines(plan)
     folder = SweepFolder(_folder_of(options.overrides, plan))
     refuse_strange_folder(folder)
     if options.plan:
@@ -137,12 +136,26 @@ def _share_cores(plan: Plan) -> tuple[int, int | None]:
     if launcher._target_ == FORK_LAUNCHER:
         places = min(len(share_out(launcher.n_jobs, os.environ)), len(plan.trials))
         return places, max(1, available_cores() // places)
+    if launcher._target_ == RAY_LAUNCHER:
+        return launcher.n_jobs or 1, max(1, int(launcher.num_cpus))  # how many there is room for the cluster tells
     if launcher._target_ == BASIC_LAUNCHER:
         strict = {trial.config["training"]["determinism"] == "strict" for trial in plan.trials}
         for path, values in (("training.threads", plan.threads), ("training.determinism=strict", strict)):
             if len(values) > 1:
                 raise ConfigError(f"{path}: expected the same for all trials, which share a process: hydra/launcher")
     return 1, None
+
+
+def _refuse_file_for_many_machines(plan: Plan) -> None:
+    """Checks that the store is a server where the trials run on several machines."""
+    launcher = plan.hydra_section.launcher
+    cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
+    if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.uri and sqlite_path(plan.uri):
+        raise ConfigError(
+            f"tracking.uri: expected that of a server, got the file {sqlite_path(plan.uri)}: trials run on several "
+            "machines, and a sqlite file takes writers from one. Start a server (mlflow server --backend-store-uri "
+            "... --host ...), and give its address: tracking=server tracking.uri=http://HOST:PORT"
+        )
 
 
 def _hand_over(options: Namespace, folder: SweepFolder, task: Any) -> None:  # noqa: ANN401 - a task function

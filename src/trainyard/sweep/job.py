@@ -84,7 +84,7 @@ def do_work(start: Start, reports: Connection, lifeline: Connection) -> None:
     os.chdir(start.folder)
     os.environ.clear()
     os.environ.update(start.environment)
-    _write_to(start.log)
+    write_to(start.log)
     if start.held:
         _hold(start.held, lifeline)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
@@ -104,7 +104,7 @@ def do_work(start: Start, reports: Connection, lifeline: Connection) -> None:
     sys.stderr.flush()
 
 
-def _write_to(log: Path) -> None:
+def write_to(log: Path) -> None:
     """Has all output of this process, that of libraries too, appended to a file."""
     sys.stdout.flush()
     sys.stderr.flush()

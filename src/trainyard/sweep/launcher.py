@@ -4,10 +4,10 @@ Any Hydra program can use it, ``python program.py -m hydra/launcher=fork ...``: 
 script needs no guard, and what it returns or raises comes back as Hydra's launchers are bound to hand it back. A job
 that exits, is killed or takes too long fails, and no other is lost with it.
 
-`launch_jobs` keeps Hydra's contract, a batch of jobs in, all that came of them out. `open_jobs` is for a sweeper that
-hands in one job at a time and wants to hear of each as soon as it ends.
+`run_batch` keeps Hydra's contract, a batch of jobs in, all that came of them out. `open_jobs`, and `open_ray_jobs` on a
+cluster, are for a sweeper that hands in one job at a time and wants to hear of each as soon as it ends.
 
-Before it: pool, places. After it: the plugin through which Hydra finds it; conduct.
+Before it: pool, raypool, places. After it: the plugins through which Hydra finds them; conduct.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
@@ -30,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.places import share_out
 from trainyard.sweep.pool import PRELOADED, End, Job, Message, ProcessPool
+from trainyard.sweep.raypool import RaySettings, open_pool
 
 LOGS = "logs"
 """The folder within that of the sweep where each job's output goes, as ``<hydra.job.id>.log``."""
@@ -85,14 +87,13 @@ class ForkSettings:
     preload: Sequence[str] | None = None
 
 
-def launch_jobs(
-    multirun: Multirun, settings: ForkSettings, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+def run_batch(
+    opened: AbstractContextManager[Jobs], job_overrides: Sequence[Sequence[str]], initial_job_idx: int
 ) -> list[JobReturn]:
     """Runs a batch of jobs, and returns what came of each, in the order of the batch.
 
     Args:
-        multirun: What they are jobs of.
-        settings: Of the launcher.
+        opened: What runs them, by `open_jobs` or `open_ray_jobs`.
         job_overrides: The overrides of each job.
         initial_job_idx: The number of the first.
 
@@ -105,7 +106,7 @@ def launch_jobs(
     """
     numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
     returns: dict[int, JobReturn] = {}
-    with open_jobs(multirun, settings) as jobs:
+    with opened as jobs:
         _log.info("Launching %d jobs, %d at a time, each in a process of its own", len(numbers), jobs.places)
         composed = [jobs.compose(number, job) for number, job in zip(numbers, job_overrides, strict=True)]
         composed.reverse()
@@ -120,7 +121,7 @@ def launch_jobs(
 
 @contextlib.contextmanager
 def open_jobs(multirun: Multirun, settings: ForkSettings, held: Path | None = None) -> Iterator[Jobs]:
-    """Yields what runs jobs side by side; at the end of the block none is left.
+    """Yields what runs jobs side by side on this machine; at the end of the block none is left.
 
     Args:
         multirun: What they are jobs of.
@@ -130,19 +131,44 @@ def open_jobs(multirun: Multirun, settings: ForkSettings, held: Path | None = No
     Raises:
         ConfigError: If a setting is out of range.
     """
-    limit = settings.time_limit_seconds
-    if limit is not None and not limit > 0:
-        raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, got {limit}")
-    setup_globals()
-    hydra_section = multirun.config.hydra
-    configure_log(hydra_section.hydra_logging, hydra_section.verbose)
     preload = settings.preload
     if preload is None:
         preload = PRELOADED if type(multirun.task_function).__module__.startswith("trainyard.") else ()
     places = share_out(settings.n_jobs, os.environ)
-    with ProcessPool(preload=preload) as pool:
-        yield Jobs(multirun, pool, places, limit_seconds=limit, held=held)
+    with _with_logging(multirun, settings.time_limit_seconds), ProcessPool(preload=preload) as pool:
+        yield Jobs(multirun, pool, places, limit_seconds=settings.time_limit_seconds, held=held)
+
+
+@contextlib.contextmanager
+def open_ray_jobs(multirun: Multirun, settings: RaySettings, held: Path | None = None) -> Iterator[Jobs]:
+    """Yields what runs jobs on a Ray cluster; see `open_jobs`, and `raypool.open_pool` for further errors."""
+    with _with_logging(multirun, settings.time_limit_seconds), open_pool(settings) as pool:
+        yield Jobs(multirun, pool, [{}] * pool.places, limit_seconds=settings.time_limit_seconds, held=held)
+
+
+@contextlib.contextmanager
+def _with_logging(multirun: Multirun, limit_seconds: float | None) -> Iterator[None]:
+    """Has Hydra's log lines go where the config says, before and after what jobs do to logging."""
+    if limit_seconds is not None and not limit_seconds > 0:
+        raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, got {limit_seconds}")
+    setup_globals()
+    hydra_section = multirun.config.hydra
     configure_log(hydra_section.hydra_logging, hydra_section.verbose)
+    yield
+    configure_log(hydra_section.hydra_logging, hydra_section.verbose)
+
+
+class Pool(Protocol):
+    """What runs jobs."""
+
+    def submit(self, job: Job) -> None:
+        """Starts a job."""
+
+    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
+        """Answers a job that waits for it."""
+
+    def poll(self) -> list[Message | End]:
+        """Waits until something happens, and returns all that has."""
 
 
 class Jobs:
@@ -151,7 +177,7 @@ class Jobs:
     def __init__(
         self,
         multirun: Multirun,
-        pool: ProcessPool,
+        pool: Pool,
         places: list[dict[str, str]],
         *,
         limit_seconds: float | None,

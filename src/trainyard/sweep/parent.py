@@ -18,6 +18,7 @@ from trainyard.facts import origin_tags
 from trainyard.sweep.conclusion import Conclusion, describe_swept
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.leaderboard import TABLE, markdown_table
+from trainyard.sweep.places import RAY_LAUNCHER
 from trainyard.sweep.plan import Plan
 from trainyard.sweep.ranking import higher_is_better
 from trainyard.sweep.trials import SweepListener, Trial, TrialResult
@@ -43,6 +44,8 @@ class SweepRun(SweepListener):
         self._run = ParentRun(tell)
         self._tell = tell
         self._trials = {trial.number: trial for trial in plan.trials}
+        on_ray = plan.hydra_section.launcher._target_ == RAY_LAUNCHER
+        self._elsewhere: tuple[()] | None = None if on_ray else ()  # Ray leaves no task to itself
 
     @contextlib.contextmanager
     def opened(self, earlier_run_id: str | None) -> Iterator[None]:
@@ -74,7 +77,7 @@ class SweepRun(SweepListener):
                 if killed and self._run.run_id is None:
                     self._run.break_off()
                 else:
-                    self._run.close_orphans()
+                    self._run.close_orphans(elsewhere=self._elsewhere)
                     self._run.end("KILLED" if killed else "FAILED")
                 raise
         if failure:
@@ -90,7 +93,7 @@ class SweepRun(SweepListener):
             return None
         run_id, _ = self._run.confirm()
         self._run.share_view(self._plan.name, self._plan.objective, self._plan.swept)
-        self._run.close_orphans()
+        self._run.close_orphans(elsewhere=self._elsewhere)
         return run_id
 
     def is_finished(self, result: TrialResult) -> bool:
@@ -129,7 +132,8 @@ class SweepRun(SweepListener):
 
     def failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002 - as the listener has it
         """Logs how many failed; the run of one that was killed is closed."""
-        self._run.close_orphans({f"{trial.number}": reason})
+        number = f"{trial.number}"
+        self._run.close_orphans({number: reason}, elsewhere=[number])
         self._run.log_metrics({"trials/failed": float(len(self._tally.failed))})
 
     def conclude(self, conclusion: Conclusion) -> None:

@@ -267,12 +267,13 @@ class Standing:
         now, running = self._clock(), list(self.running.values())
         epochs = self._epochs_done + sum(_epochs_here(status) for status in running)
         unfinished = self.total - self.ended
-        if not running or epochs < _EPOCHS_TO_JUDGE_BY * min(self._places, self.total):
+        places = max(self._places, len(running))  # a cluster has as many as it has
+        if not running or epochs < _EPOCHS_TO_JUDGE_BY * min(places, self.total):
             return None
         pace = (self._seconds_spent + sum(now - status.began for status in running)) / epochs
         rests = [(status.epochs - status.epoch, _pace(status, now) or pace) for status in running]
         left = self._epochs_waiting + sum(rest for rest, _ in rests)
-        return max([left * pace / min(self._places, unfinished), *(rest * own for rest, own in rests)])
+        return max([left * pace / min(places, unfinished), *(rest * own for rest, own in rests)])
 
     def rows(self, limit: int) -> tuple[list[TrialStatus], dict[str, int]]:
         """Chooses the trials that matter most: those that run or did, the best that are done, the latest that failed.

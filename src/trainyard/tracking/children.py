@@ -7,13 +7,13 @@ Before it: runs, operations. After it: parent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trainyard.tracking import operations
 from trainyard.tracking.operations import OpenRun
-from trainyard.tracking.runs import DIED, LoggedRun, all_pages, find_run, is_orphan
+from trainyard.tracking.runs import DIED, LoggedRun, all_pages, find_run, is_here, is_orphan
 
 TRIAL_TAG = "trainyard.trial"
 
@@ -40,19 +40,23 @@ def find_finished(parent: OpenRun) -> dict[str, FinishedTrial]:
     }
 
 
-def close_orphans(parent: OpenRun, errors: Mapping[str, str]) -> None:
+def close_orphans(parent: OpenRun, errors: Mapping[str, str], elsewhere: Collection[str] | None = ()) -> None:
     """Marks as KILLED every child that says RUNNING and whose process, on this host, is gone.
 
     Args:
         parent: The run of the sweep.
         errors: What became of a trial, for the tag `error`, by its number as text. Of others it is said that their
             process died.
+        elsewhere: The trials, by their number as text, of which no attempt on another host is alive, as their launcher
+            says; None: that is so of all.
     """
     for found in _children(parent, "RUNNING"):
         child = LoggedRun(found.info.run_id, found.info.status, dict(found.data.tags))
-        if is_orphan(child) and is_orphan(find_run(parent.uri, child.run_id)):  # it may have ended by itself since
+        number = child.tags.get(TRIAL_TAG, "")
+        lost = not is_here(child) and (elsewhere is None or number in elsewhere)
+        if (lost or is_orphan(child)) and find_run(parent.uri, child.run_id).status == "RUNNING":  # has not ended since
             opened = replace(parent, run_id=child.run_id)
-            operations.set_tags(opened, {"error": errors.get(child.tags.get(TRIAL_TAG, ""), DIED)})
+            operations.set_tags(opened, {"error": errors.get(number, DIED)})
             operations.end(opened, "KILLED")
 
 

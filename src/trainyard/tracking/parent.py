@@ -8,7 +8,7 @@ Before it: tracked, worker, children, view. After it: the sweep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,11 @@ class ParentRun(TrackedRun):
         """
         return self._writer.query(children.find_finished) if self._writer else {}
 
-    def close_orphans(self, errors: Mapping[str, str] | None = None) -> None:
+    def close_orphans(self, errors: Mapping[str, str] | None = None, *, elsewhere: Collection[str] | None = ()) -> None:
         """Has every trial's run that says RUNNING, and whose process on this host is gone, marked as KILLED.
 
         Args:
             errors: What became of a trial, for the tag `error`, by its number; of others it is said that they died.
+            elsewhere: See `children.close_orphans`.
         """
-        self._perform(children.close_orphans, dict(errors or {}))
+        self._perform(children.close_orphans, dict(errors or {}), elsewhere)
