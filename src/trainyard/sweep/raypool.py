@@ -112,13 +112,13 @@ class RayPool:
 
         self._ray = ray
         self._settings = settings
-        self._task = ray.remote(_do_work).options(
-            num_cpus=settings.num_cpus,
-            num_gpus=settings.num_gpus,
-            resources=dict(settings.resources),
-            max_retries=0,  # what is lost is told, and tried again by the policy of the sweep
-            max_calls=1,  # a process for each
-        )
+        self._task = ray.remote(max_calls=1)(_do_work)  # a process for each
+        self._needs = {
+            "num_cpus": settings.num_cpus,
+            "num_gpus": settings.num_gpus,
+            "resources": dict(settings.resources),
+            "max_retries": 0,  # what is lost is told, and tried again by the policy of the sweep
+        }
         self._running: dict[Any, _Running] = {}
         if not self.places:
             wanted = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
@@ -144,7 +144,7 @@ class RayPool:
         """Hands a job to the cluster, which starts it as soon as a node has room."""
         job.log.parent.mkdir(parents=True, exist_ok=True)
         start = (sys.orig_argv, str(Path.cwd()), str(job.log.absolute()), job.held and str(job.held))
-        reference = self._task.options(name=f"job {job.number}").remote(job.work, *start)
+        reference = self._task.options(name=f"job {job.number}", **self._needs).remote(job.work, *start)
         self._running[reference] = _Running(job)
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - as the pool of one machine has it
