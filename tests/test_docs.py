@@ -20,7 +20,10 @@ from trainyard.schema import COMPONENT_GROUPS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+DOCS = [README, *(file.read_text() for file in sorted((ROOT / "docs").glob("*.md")))]
+COMMANDS = [
+    line for text in DOCS for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
+]
 
 
 def _command_of(name: str) -> str:

@@ -23,7 +23,9 @@ from trainyard.sweep.results import has_finished
 from trainyard.tracking import server
 
 COMMAND = [sys.executable, "-c", "from trainyard.cli import main; main()", "sweep"]
-SMALL = ["dataset.limit=200", "dataset.validation_fraction=0.2", "model.hidden_units=[8]", "name=tiny"]
+SMALL = [
+    "dataset.limit=200", "dataset.validation_fraction=0.2", "model.hidden_units=[8]", "name=tiny", "training.xla=off",
+]  # fmt: skip
 
 
 def _start(*arguments: str, **environment: str) -> subprocess.Popen:
@@ -236,7 +238,9 @@ def test_a_sweep_that_is_ended_at_any_moment_goes_on_and_no_trial_is_done_twice(
 @pytest.mark.slow
 def test_the_winner_is_a_recipe_that_trains_the_same_model_again():
     """With threads that the sweep shared out, a resumed sweep and another number of places."""
-    arguments = ["training.epochs=2", "optimizer.learning_rate=0.1,0.0001", "sweep.seeds=2", "sweep.name=best"]
+    arguments = [
+        "training.xla=auto", "training.epochs=2", "optimizer.learning_rate=0.1,0.0001", "sweep.seeds=2", "sweep.name=best",
+    ]  # fmt: skip
     stopped = _sweep(
         *arguments, "hydra.launcher.time_limit_seconds=0.05", "sweep.on_error=stop", "hydra.launcher.n_jobs=1"
     )

@@ -20,7 +20,7 @@ from trainyard.uris import sqlite_uri
 pytestmark = pytest.mark.slow
 
 TRAIN = [sys.executable, "-c", "from trainyard.cli import main; main()", "train"]
-SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300"]
+SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.xla=off"]
 
 STAGES = (
     "Opening the tracking store",

@@ -1,0 +1,124 @@
+"""Sweeps on a real Ray cluster of two nodes, one of which dies in the middle, against a real `mlflow server`."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from trainyard.sweep.ledger import Ledger
+from trainyard.tracking import server
+from trainyard.tracking.store import connect
+from trainyard.uris import sqlite_uri
+
+pytestmark = pytest.mark.slow
+
+COMMAND = [sys.executable, "-c", "from trainyard.cli import main; main()", "sweep"]
+RATES = ("0.1", "0.01", "0.001")
+SWEEP = [
+    "dataset.limit=200", "dataset.validation_fraction=0.2", "model.hidden_units=[8]", "name=tiny", "sweep.name=far",
+    f"optimizer.learning_rate={','.join(RATES)}", "hydra/launcher=ray",
+]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _node(*arguments: str):
+    """A node with one core; all that it started dies with it."""
+    ray = Path(sys.executable).with_name("ray")
+    command = [str(ray), "start", "--num-cpus=1", "--disable-usage-stats", "--block", *arguments]
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        _kill_all(process)
+
+
+def _kill_all(process: psutil.Popen) -> None:
+    """Ends a process and all that it started at once, as when its machine loses power."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        everything = [*process.children(recursive=True), process]
+        for one in everything:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGKILL)
+        psutil.wait_procs(everything, timeout=10)
+
+
+@pytest.fixture
+def cluster():
+    """Two nodes; their address, and the second, to be killed."""
+    folder = tempfile.mkdtemp(prefix="ray")  # the names of its sockets have to be short
+    port = server.free_port(6400)
+    address = f"127.0.0.1:{port}"
+    head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
+    with _node(*head), _node(f"--address={address}") as second:
+        yield SimpleNamespace(address=address, second=second)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def store(new_store):
+    """The URI of a server."""
+    new_store(Path("server.db"))
+    port = server.free_port(5660)
+    with server.mlflow_server(sqlite_uri(Path("server.db").absolute()), port) as running:
+        server.wait_until_ready(running)
+        yield f"http://{server.HOST}:{port}"
+
+
+def _wait_for(what, process):
+    deadline = time.monotonic() + 120
+    while not what():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _trains(number: int) -> bool:
+    log = Path(f"sweeps/far/logs/{number}.log")
+    return log.exists() and "epoch" in log.read_text()
+
+
+def test_a_node_that_dies_costs_its_trials_and_a_resume_completes_the_sweep(cluster, store):
+    command = [
+        *COMMAND, *SWEEP, f"hydra.launcher.address={cluster.address}", "tracking=server", f"tracking.uri={store}",
+        "training.epochs=400",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        _wait_for(lambda: _trains(1) and _trains(2), process)  # side by side, on two nodes
+        _kill_all(cluster.second)
+        output, errors = process.communicate(timeout=300)
+    assert process.returncode == 1, output + errors
+    assert "its process was lost" in output
+    ledger = Ledger(Path("sweeps/far/ledger.jsonl"))
+    states = [ledger.account(number).state for number in (1, 2, 3)]
+    assert sorted(states) == ["done", "done", "failed"]
+    assert collections.Counter(_statuses(store)) == {"FINISHED": 2, "KILLED": 1, "FAILED": 1}  # the last is the sweep's
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ledger = Ledger(Path("sweeps/far/ledger.jsonl"))
+    assert [ledger.account(number).state for number in (1, 2, 3)] == ["done"] * 3
+    assert sorted(ledger.account(number).attempts for number in (1, 2, 3)) == [1, 1, 2]
+    assert collections.Counter(_statuses(store)) == {"FINISHED": 4, "KILLED": 1}
+    rates = [run.data.params.get("optimizer.learning_rate") for run in _runs(store) if run.info.status == "FINISHED"]
+    assert sorted(rate for rate in rates if rate) == sorted(RATES)
+
+
+def _runs(uri):
+    client = connect(uri)
+    experiment = client.get_experiment_by_name("tiny")
+    return client.search_runs([experiment.experiment_id])
+
+
+def _statuses(uri):
+    return [run.info.status for run in _runs(uri)]
