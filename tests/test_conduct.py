@@ -127,6 +127,24 @@ def test_the_policy_holds_where_one_trial_after_the_other_is_run_too(policy, beg
     assert len(sweep.tally.waiting) == 3 - begun
 
 
+@pytest.mark.parametrize(("size", "batches"), [(None, [3]), (2, [2, 1])])
+def test_a_launcher_that_takes_batches_gets_all_or_as_many_as_it_is_to_have(size, batches):
+    given = []
+
+    class Batches:
+        def launch(self, job_overrides, initial_job_idx):
+            given.append(len(job_overrides))
+            for overrides in job_overrides:
+                number = next(trial.number for trial in sweep.trials if trial.overrides == tuple(overrides))
+                _leave_result(sweep.folder.next_attempt(number), status="FINISHED")
+            return [JobReturn(status=JobStatus.COMPLETED) for _ in job_overrides]
+
+    sweep = _sweep()
+    sweep.conduct(Batches(), size)
+    assert given == batches
+    assert sorted(sweep.tally.done) == [1, 2, 3]
+
+
 def test_epochs_of_an_earlier_start_are_forgotten(tmp_path):
     file = tmp_path / "epochs.json"
     trial = _sweep().trials[0]

@@ -265,9 +265,8 @@ class PlannedSweep:
         """
         while queue and not self._stopped():
             batch: list[Trial] = []
-            while len(batch) != (batch_size or (len(queue.missing) and _BATCH_OF_DRAWN)) and (
-                trial := self._next(queue)
-            ):
+            most = batch_size or (_BATCH_OF_DRAWN if queue.missing else None)
+            while len(batch) != most and (trial := self._next(queue)):
                 batch.append(trial)
             if not batch:
                 break
