@@ -19,6 +19,7 @@ MENDED = {
     "keras": ("3.15.1", "loaders of models that ran code in spite of safe_mode, up to 3.14"),
     "mlflow": ("3.10.0", "CVE-2025-14279, CVE-2026-2393, CVE-2026-2652: DNS rebinding, forged requests, no authentication"),
     "pillow": ("12.2.0", "CVE-2026-25990, CVE-2026-42308: writes out of bounds"),
+    "ray": ("2.52.0", "CVE-2023-48022: whoever reaches its ports runs code; there are tokens since"),
     "requests": ("2.32.4", "CVE-2024-47081: credentials of .netrc for another host"),
     "scikit-learn": ("1.5.0", "CVE-2024-5206: training data kept in a vectorizer"),
     "tqdm": ("4.66.3", "CVE-2024-34062: code in the arguments of its command"),
@@ -28,7 +29,7 @@ MENDED = {
 
 def _floors() -> dict[str, Version]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needs = [Requirement(text) for text in project["dependencies"]]
+    needs = [Requirement(text) for text in [*project["dependencies"], *project["optional-dependencies"]["ray"]]]
     return {need.name: Version(bound.version) for need in needs for bound in need.specifier if bound.operator == ">="}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import secrets
 import shutil
 import signal
 import subprocess
@@ -54,8 +55,10 @@ def _kill_all(process: psutil.Popen) -> None:
 
 
 @pytest.fixture
-def cluster():
-    """Two nodes; their address, and the second, to be killed."""
+def cluster(monkeypatch):
+    """Two nodes that ask for a token; their address, and the second, to be killed."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     folder = tempfile.mkdtemp(prefix="ray")  # the names of its sockets have to be short
     port = server.free_port(6400)
     address = f"127.0.0.1:{port}"

@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -93,6 +95,7 @@ def _check(settings: RaySettings) -> None:
 
 def _join(ray: Any, address: str | None) -> None:  # noqa: ANN401 - a module
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, include_dashboard=False)
     except Exception as error:
@@ -101,6 +104,10 @@ def _join(ray: Any, address: str | None) -> None:  # noqa: ANN401 - a module
             f"hydra.launcher.address: the Ray cluster {where} can't be reached: {in_one_line(error)}. "
             "Is it up (ray status), with the same versions of Ray and Python?"
         ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # Ray has its own, which know nothing of runs to be closed
+                signal.signal(number, handler)
 
 
 class RayPool:
