@@ -74,6 +74,7 @@ class Launcher:
         self.ended.append(JobEnd(config.number, JobReturn(), "TrackingError: the store is away" if first else ""))
 
     def poll(self):
+        assert self.ended, "a launcher waits for what will never come"
         ended, self.ended = self.ended, []
         return ended
 

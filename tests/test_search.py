@@ -83,6 +83,7 @@ class Launcher:
         self.ended.append(JobEnd(number - 1, JobReturn(), ""))
 
     def poll(self):
+        assert self.ended, "a launcher waits for what will never come"
         ended, self.ended = self.ended, []
         return ended
 

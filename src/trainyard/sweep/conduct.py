@@ -250,7 +250,7 @@ class PlannedSweep:
                     config = jobs.compose(trial.number - 1, trial.overrides)
                     self._begin(trial, config.hydra.sweep.subdir)
                     jobs.submit(config)
-                for event in jobs.poll():
+                for event in jobs.poll() if len(jobs) else ():  # else there was nothing more to be drawn
                     trial = self._trials[event.number + 1]
                     if isinstance(event, JobEnd):
                         self._end(trial, event.failure, queue)
