@@ -56,6 +56,39 @@ def test_a_factory_in_a_logging_section_is_refused():
         refuse_doors(compose_trees(["experiment=mine"])[1])
 
 
+@pytest.mark.parametrize(
+    ("launcher", "setting"),
+    [
+        ("ray", "address: evil:6379"),
+        ("ray", "resources: {big: 1}"),
+        ("submitit_slurm", "setup: [touch owned]"),
+        ("submitit_slurm", "additional_parameters: {wrap: touch owned}"),
+        ("submitit_local", "submitit_folder: elsewhere"),
+    ],
+)
+def test_a_recipe_says_nothing_to_a_cluster(launcher, setting):
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text(f"# @package _global_\nhydra: {{launcher: {{{setting}}}}}\n")
+    overrides = ["experiment=mine", f"hydra/launcher={launcher}"]
+    name = setting.partition(":")[0]
+    with pytest.raises(ConfigError, match=rf"hydra\.launcher\.{name}: refused in a recipe.*Type it"):
+        refuse_doors(compose_trees(overrides)[1], overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["hydra/launcher=ray", "hydra.launcher.address=head:6379", "+hydra.launcher.resources={big: 1}"],
+        ["hydra/launcher=ray", "++hydra.launcher.resources.big=1"],
+        ["hydra/launcher=submitit_slurm", "hydra.launcher.setup=[module load python]"],
+    ],
+)
+def test_what_is_typed_does(overrides):
+    refuse_doors(compose_trees(overrides)[1], overrides)
+    with pytest.raises(ConfigError, match="refused in a recipe"):
+        refuse_doors(compose_trees(overrides)[1])
+
+
 def test_what_hydra_needs_passes():
     refuse_doors(compose_trees([])[1])
     refuse_doors(compose_trees(["hydra/launcher=fork"])[1])

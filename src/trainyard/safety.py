@@ -9,9 +9,10 @@ Before it: errors. After it: compose, which looks for resolvers, and the command
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,6 +23,11 @@ _RESOLVER = re.compile(r"\$\{[^}]*[:$]")
 
 _HARMLESS = re.compile(r"\$\{(now|hydra|trainyard\.unique):[^${}]*\}")
 """The resolvers that Hydra's section may call: the time, Hydra's own values, a name for a folder."""
+
+_LAUNCHERS_OF_THIS_MACHINE = (
+    "hydra_plugins.trainyard_fork_launcher.ForkLauncher",
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+)
 
 _LOGGING_CLASSES = (
     "logging.StreamHandler",
@@ -46,11 +52,12 @@ def refuse_resolvers(tree: DictConfig) -> None:
         raise ConfigError(*found)
 
 
-def refuse_doors(hydra_section: DictConfig) -> None:
+def refuse_doors(hydra_section: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Refuses what in Hydra's own section would execute code, change the environment or read it.
 
     Args:
         hydra_section: The ``hydra`` node of a composed config.
+        overrides: What it was composed with: what is typed may say more than what a recipe says.
 
     Raises:
         ConfigError: Names each place.
@@ -66,6 +73,7 @@ def refuse_doors(hydra_section: DictConfig) -> None:
     ]
     if tree["launcher"].get("preload"):
         problems.append("hydra.launcher.preload: refused, a config must not name code. Leave it null")
+    problems += _set_by_a_recipe(tree["launcher"], {override.partition("=")[0].lstrip("+~") for override in overrides})
     for path, text in _texts(tree, "hydra"):
         key = path.rpartition(".")[2]
         if _RESOLVER.search(_HARMLESS.sub("", text)):
@@ -78,6 +86,23 @@ def refuse_doors(hydra_section: DictConfig) -> None:
             problems.append(f"{path}: expected one of {', '.join(_LOGGING_CLASSES)}, got {text!r}")
     if problems:
         raise ConfigError(*problems)
+
+
+def _set_by_a_recipe(launcher: dict[str, Any], typed: set[str]) -> list[str]:
+    """Returns a line for each setting of a cluster's launcher that was not typed.
+
+    Slurm runs commands that it is given, and whoever runs a Ray cluster runs code in those who join it.
+    """
+    if launcher.get("_target_") in _LAUNCHERS_OF_THIS_MACHINE:
+        return []
+    nodes = (entry.node for entry in ConfigStore.instance().repo["hydra"]["launcher"].values())
+    known: list[Any] = [OmegaConf.to_container(node, resolve=False) for node in nodes]
+    defaults: dict[str, Any] = next((one for one in known if one.get("_target_") == launcher.get("_target_")), {})
+    return [
+        f"hydra.launcher.{name}: refused in a recipe, as a cluster runs code. Type it: hydra.launcher.{name}=..."
+        for name, value in launcher.items()
+        if value != defaults.get(name) and not any(f"{key}.".startswith(f"hydra.launcher.{name}.") for key in typed)
+    ]
 
 
 def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any part of a config

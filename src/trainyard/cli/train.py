@@ -97,7 +97,7 @@ def check_arguments(options: Namespace) -> None:
         return
     for overrides in expand_sweep(options.overrides) if options.multirun else [options.overrides]:
         tree, hydra_section = compose_trees(overrides, config_name=options.config_name or PRIMARY, config_dir=folder)
-        refuse_doors(hydra_section)
+        refuse_doors(hydra_section, overrides)
         config = to_run_config(tree)
         config.tracking.resolve_uri(os.environ, Path.cwd())
         if not options.cfg and not options.info:

@@ -60,7 +60,7 @@ class Composer:
 
     def _compose(self, overrides: Sequence[str]) -> _Base:
         tree, hydra_section = compose_trees(overrides, config_name=self._config_name, config_dir=self._config_dir)
-        refuse_doors(hydra_section)
+        refuse_doors(hydra_section, overrides)
         return _Base(tree, hydra_section)
 
 

@@ -42,7 +42,7 @@ class RaySettings:
             variable RAY_ADDRESS, or a cluster of this machine alone for the time of the sweep.
         num_cpus: Cores that each job takes, and threads that a training has.
         num_gpus: GPUs that each job takes; a share of one is fine.
-        resources: What else each job takes, as nodes were started with.
+        resources: What else each job takes, as nodes were started with: ``{"big": 1}``.
         n_jobs: How many run side by side at most; None: as many as the nodes have room for.
         time_limit_seconds: How long one may take; None: as long as it likes.
     """
