@@ -24,10 +24,9 @@ _RESOLVER = re.compile(r"\$\{[^}]*[:$]")
 _HARMLESS = re.compile(r"\$\{(now|hydra|trainyard\.unique):[^${}]*\}")
 """The resolvers that Hydra's section may call: the time, Hydra's own values, a name for a folder."""
 
-_LAUNCHERS_OF_THIS_MACHINE = (
-    "hydra_plugins.trainyard_fork_launcher.ForkLauncher",
-    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-)
+FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+"""The launchers of this machine, by what Hydra makes them of."""
 
 _LOGGING_CLASSES = (
     "logging.StreamHandler",
@@ -93,7 +92,7 @@ def _set_by_a_recipe(launcher: dict[str, Any], typed: set[str]) -> list[str]:
 
     Slurm runs commands that it is given, and whoever runs a Ray cluster runs code in those who join it.
     """
-    if launcher.get("_target_") in _LAUNCHERS_OF_THIS_MACHINE:
+    if launcher.get("_target_") in (FORK_LAUNCHER, BASIC_LAUNCHER):
         return []
     nodes = (entry.node for entry in ConfigStore.instance().repo["hydra"]["launcher"].values())
     known: list[Any] = [OmegaConf.to_container(node, resolve=False) for node in nodes]

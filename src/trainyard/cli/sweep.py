@@ -20,6 +20,7 @@ from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError
 from trainyard.interrupts import signals_raise
 from trainyard.runtime import available_cores
+from trainyard.safety import BASIC_LAUNCHER, FORK_LAUNCHER
 from trainyard.sweep.experience import Experience, read_experience
 from trainyard.sweep.folder import (
     SWEEPS,
@@ -30,7 +31,7 @@ from trainyard.sweep.folder import (
     take_over,
 )
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.places import BASIC_LAUNCHER, FORK_LAUNCHER, RAY_LAUNCHER, SLURM_LAUNCHER, share_out
+from trainyard.sweep.places import RAY_LAUNCHER, SLURM_LAUNCHER, share_out
 from trainyard.sweep.plan import Plan, make_plan
 from trainyard.uris import sqlite_path
 from trainyard.xla_cache import prepare_cache

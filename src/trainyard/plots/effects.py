@@ -42,6 +42,8 @@ MOST_PANELS, MOST_AXES = 9, 10
 MOST_TICKS = 8
 """Values that are named on an axis; where there are more, numbers get round ones."""
 LONGEST_TICK = 16
+PANEL_TITLE = 14.0
+"""Typographic points that the title of a panel takes above it."""
 LEAST_POINTS = 5
 """Fewer points show nothing of several settings."""
 BINS = 6
@@ -137,15 +139,8 @@ def draw_effects(ranking: Ranking, importance: Mapping[str, float], path: Path) 
     hidden = sum(not low <= statistics.fmean(place.values) <= high for place in places)
     told = f"Each dot is a point; in red the best {BEST}, in blue the medians"
     told += "; per cent: share in the variance" if importance else ""
-    anchor = figure.axes[0]
-    anchor.annotate(
-        f"{in_words(ranking.objective)}, by setting", (0, 1), (0, 34), xycoords="axes fraction",
-        textcoords="offset points", size=11, color=INK, weight="bold", annotation_clip=False,
-    )  # fmt: skip
-    anchor.annotate(
-        told + (f". Out of sight: {hidden:,}" if hidden else ""), (0, 1), (0, 22), xycoords="axes fraction",
-        textcoords="offset points", size=SMALL, color=SOFT, annotation_clip=False,
-    )  # fmt: skip
+    told += f". Out of sight: {hidden:,}" if hidden else ""
+    write_headline(figure.axes[0], f"{in_words(ranking.objective)}, by setting", told, over=PANEL_TITLE)
     save_small(figure, path)
     return True
 

@@ -52,15 +52,22 @@ def make_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def write_headline(axes: Axes, title: str, subtitle: str) -> None:
-    """Writes a title, and a smaller line under it, above the axes and from their left edge."""
+def write_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) -> None:
+    """Writes a title, and a smaller line under it, above the axes and from their left edge.
+
+    Args:
+        axes: What they are the headline of.
+        title: The title.
+        subtitle: The line under it; empty where there is none.
+        over: Typographic points that something else takes between it and the axes.
+    """
     above: Iterable[tuple[str, float, float, str, str]] = (
         (title, 22 if subtitle else 8, TITLE, INK, "bold"),
         (subtitle, 8, SMALL, SOFT, "normal"),
     )
     for text, points, size, colour, weight in above:
         axes.annotate(
-            text, (0, 1), (0, points), xycoords="axes fraction", textcoords="offset points",
+            text, (0, 1), (0, points + over), xycoords="axes fraction", textcoords="offset points",
             size=size, color=colour, weight=weight, va="bottom", annotation_clip=False,
         )  # fmt: skip
 

@@ -12,11 +12,9 @@ from pathlib import Path
 from trainyard.errors import ConfigError
 from trainyard.runtime import available_cores
 
-FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
 RAY_LAUNCHER = "hydra_plugins.trainyard_ray_launcher.RayLauncher"
-BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
-"""Launchers, by what Hydra makes them of."""
+"""Launchers of clusters, by what Hydra makes them of."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _LISTING_SECONDS = 20
