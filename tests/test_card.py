@@ -206,6 +206,8 @@ def test_the_page_tells_who_won_by_how_much_and_how_to_train_it_again(ranking, s
     assert "abc123" in text
     clear = rank(sweep_of({"good": [0.9, 0.91, 0.9], "bad": [0.5, 0.51, 0.49]}), "accuracy/val")
     assert "Among all points, that is more than chance" in write(tmp_path, clear, winner=winner_of(clear))[1]
+    level = rank(sweep_of({"one": [0.9], "other": [0.9]}), "accuracy/val")
+    assert "not of other, which came to the same" in write(tmp_path, level, winner=winner_of(level))[1]
     once = rank(sweep_of({"good": [0.9], "bad": [0.5]}), "accuracy/val")
     assert (
         "by 0.4000 of bad; with one seed each, that may be chance" in write(tmp_path, once, winner=winner_of(once))[1]

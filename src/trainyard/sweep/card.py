@@ -207,6 +207,8 @@ def _describe_lead(ranking: Ranking) -> str:
     if len(ranking.places) < 2:  # noqa: PLR2004 - there is nobody to be ahead of
         return ""
     second, comparison = ranking.places[1], lead(ranking)
+    if not comparison.difference:
+        return f"not of {second.label}, which came to the same"
     far = f"by {abs(comparison.difference):.4f} of {second.label}"
     if min(ranking.places[0].n, second.n) < 2:  # noqa: PLR2004 - nothing to tell by
         return f"{far}; with one seed {'of one of them' if ranking.repeated else 'each'}, that may be chance"
