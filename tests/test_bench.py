@@ -13,15 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainyard.bench import page, results, sections, session, wholerun, wholesweep
+from trainyard.bench import page, results, sections, session, wholerun, wholesearch, wholesweep
 from trainyard.bench.contest import Contestant, child_environment, compete, contestants
 from trainyard.bench.jobs import PRODUCTS, Job
 from trainyard.bench.material import provide_digits, provide_mnist, read_training_images
 from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
 from trainyard.bench.parts import FIT, FLOOR, LOOPS, NO_XLA, TRAINYARD, Setting
 from trainyard.bench.pictures import draw_pictures
-from trainyard.bench.seeds import mean_difference
 from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
+from trainyard.bench.wholesearch import CLEVER, RANDOM, Found, course, equal_budget
 from trainyard.bench.wholesweep import LEARNING_RATES, LOOP, LOOP_RATES, ONE_BY_ONE, SWEEP
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.progress import Progress
@@ -103,7 +103,18 @@ def made_up_parts(**told):
         },
         "run": {**own, "epochs": 10, "rounds": rounds},
         "sweep": {**own, "epochs": 10, "rounds": [sweep_round(1.0), sweep_round(3.0)]},
+        "search": {**own, "epochs": 10, "rounds": [search_round(0.0), search_round(0.001)]},
     }
+
+
+def search_round(better: float) -> dict[str, dict[str, object]]:
+    def trial(seconds, validation):
+        test = None if validation is None else validation - 0.01
+        return {"seconds": seconds, "epochs": 10, "validation": validation and validation + better, "test": test}
+
+    blind = [trial(10.0, 0.96), trial(20.0, 0.95), trial(10.0, 0.97)]
+    clever = [trial(10.0, 0.95), trial(2.0, None), trial(10.0, 0.98), trial(30.0, 0.99)]
+    return {RANDOM: {"wall_seconds": 25.0, "trials": blind}, CLEVER: {"wall_seconds": 30.0, "trials": clever}}
 
 
 def sweep_round(slow: float) -> dict[str, list[dict[str, object]]]:
@@ -134,18 +145,6 @@ def test_ratios_are_taken_round_by_round_so_that_a_slow_round_cancels_out():
     assert difference([factor + 2 for factor in slow], slow) == Spread(2, 2, 2)
     with pytest.raises(ValueError, match="shorter"):
         ratio([1.0, 2.0], [1.0])
-
-
-def test_the_interval_of_a_difference_of_means_is_welchs():
-    """Against the figures of a worked example: Welch (1947) as scipy's own test gives it."""
-    from scipy.stats import ttest_ind
-
-    ours, theirs = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9], [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8]
-    found = mean_difference(ours, theirs)
-    expected = ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.9)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert found.median == pytest.approx(sum(ours) / 6 - sum(theirs) / 7)
-    assert mean_difference([1.0, 1.0], [1.0, 1.0]) == Spread(0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +243,31 @@ def test_the_page_holds_every_part_with_its_figures_and_its_origin():
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| network")}
     assert widths == {5}
     assert "smoke run" not in text
+
+
+def test_searches_are_compared_at_what_the_cheapest_of_them_spent():
+    part = made_up_parts()["search"]
+    assert equal_budget(part) == 40.0
+    (section,) = sections.build_sections({"search": part})
+    on_validation, on_test = section.tables
+    assert on_validation.rows[0][:3] == ["validation, after 10.0 s", "96.050 ± 0.071", "95.050 ± 0.071"]
+    assert on_validation.rows[2][:3] == ["validation, after 40.0 s", "97.050 ± 0.071", "98.050 ± 0.071"]
+    assert on_validation.rows[2][3].startswith("+1.000 (")
+    assert on_test.rows[2][1:3] == ["96.000 ± 0.000", "97.000 ± 0.000"]
+    matched = (
+        "TPE with pruning had found as good a point as random search of its seed had at the end in 2 of 2 searches"
+    )
+    assert section.notes == [
+        "Trials of a search: random 3, TPE 4, of which 1 were pruned.",
+        f"{matched}; there after 55 % of the time (median).",
+    ]
+
+
+def test_what_a_search_has_found_is_its_best_on_validation_so_far_and_all_it_spent_counts():
+    trials = search_round(0.0)[CLEVER]["trials"]
+    assert course(trials) == [Found(10.0, 0.95, 0.94), Found(22.0, 0.98, 0.97), Found(52.0, 0.99, 0.98)]
+    assert course(trials, 30.0) == course(trials)[:2]
+    assert course(trials, 5.0) == []
 
 
 def test_a_page_of_one_part_alone():
@@ -576,3 +600,15 @@ def test_the_other_parts_measure_what_they_say():
     assert all(row["peak_mib"] > row["import_mib"] > 100 for row in one["memory"]["rows"])
     assert {path.name for path in Path("one").iterdir()} == {"README.md", "grid.png", "results.json"}
     assert {path.name for path in Path("two").iterdir()} == {"README.md", "results.json", "xla.png"}
+
+
+@pytest.mark.slow
+def test_searches_are_measured_by_their_ledgers(digits, monkeypatch):
+    monkeypatch.setattr(wholesearch, "_QUICK_POINTS", {RANDOM: 1, CLEVER: 2})
+    part = wholesearch.measure_search(Setting(digits, 1, 1, quick=True, progress=Progress()))
+    (found,) = part["rounds"]
+    assert [len(found[name]["trials"]) for name in (RANDOM, CLEVER)] == [1, 2]
+    for one in found.values():
+        assert all(trial["epochs"] == 3 and trial["seconds"] > 0 for trial in one["trials"])
+        assert all(0 < trial["validation"] < 1 and 0 < trial["test"] < 1 for trial in one["trials"])
+        assert sum(trial["seconds"] for trial in one["trials"]) < 2 * one["wall_seconds"]

@@ -9,17 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainyard.bench.measures import Goal, Spread
+from trainyard.markdown import Table
 
 _TOLERANCE, _WIDEST = 0.05, 1.5
 """How far below the floor is an accident; by what factor the quartiles of a ratio may lie apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table; the first column is text, the others are figures."""
-
-    columns: list[str]
-    rows: list[list[str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """The page of a benchmark: a README in Markdown beside its results, generated from them.
 
-Before it: layout. After it: session, which writes it.
+Before it: layout, origin. After it: session, which writes it.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from trainyard.bench.layout import Section, Table
+from trainyard.bench.layout import Section
+from trainyard.markdown import Table
+from trainyard.origin import origin_in_words
 
 _OPENING = """\
 # Performance
@@ -33,35 +33,14 @@ def _goals(sections: list[Section]) -> str:
         for section in sections
         for goal in section.goals
     ]
-    return table_in_markdown(Table(["what", "measured", "goal", "verdict"], rows)) if rows else ""
+    return Table(["what", "measured", "goal", "verdict"], rows).to_markdown() if rows else ""
 
 
 def _section(section: Section) -> str:
     picture = [f"![{section.title}]({section.picture})"] if section.picture else []
     notes = ["\n".join(f"- {note}" for note in section.notes)] if section.notes else []
-    tables = [table_in_markdown(table) for table in section.tables]
+    tables = [table.to_markdown() for table in section.tables]
     smoke = ["**A smoke run of tiny sizes: these figures say nothing about speed.**"] if section.about["quick"] else []
     return "\n\n".join(
-        [f"## {section.title}", *smoke, section.how, *tables, *notes, *picture, origin(section.about)]
+        [f"## {section.title}", *smoke, section.how, *tables, *notes, *picture, origin_in_words(section.about)]
     ) + "\n"  # fmt: skip
-
-
-def origin(about: dict[str, Any]) -> str:
-    """Returns where and when a part was measured, in a paragraph."""
-    machine, versions = about["machine"], about["versions"]
-    gpus = ", ".join(machine["gpus"]) or "no GPU"
-    packages = ", ".join(f"{name} {version}" for name, version in versions.items())
-    commit = about["commit"] or "not in a git checkout"
-    changes = ", with local changes" if about["dirty"] else ""
-    return (
-        f"Measured {about['date']} in {about['seconds']:.0f} s on {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gib']} GiB, {gpus}, {machine['platform']}, {machine['threads']} threads. "
-        f"Python {machine['python']}, {packages}. Commit {commit}{changes}. Again: `{about['command']}`"
-    )
-
-
-def table_in_markdown(table: Table) -> str:
-    """Returns a table in Markdown, figures aligned to the right."""
-    rule = ["---", *["---:"] * (len(table.columns) - 1)]
-    lines = [table.columns, rule, *table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

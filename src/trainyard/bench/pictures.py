@@ -22,8 +22,10 @@ from trainyard.bench.sections import (
     typical_stages,
 )
 from trainyard.bench.wholerun import EXISTING, FIRST, PLAIN
+from trainyard.bench.wholesearch import POINTS, course, equal_budget
 from trainyard.bench.wholesweep import LOOP, ONE_BY_ONE, SWEEP, throughputs
 from trainyard.plots.benchmark import GridLine, draw_choices, draw_epochs, draw_grid, draw_stages, draw_throughputs
+from trainyard.plots.searches import draw_searches
 
 
 def draw_pictures(parts: dict[str, Any], folder: Path) -> None:
@@ -89,6 +91,17 @@ def _draw_sweep(part: dict[str, Any], path: Path) -> None:
     draw_throughputs(throughputs(part), goals, path, ours=SWEEP, subtitle=subtitle)
 
 
+def _draw_search(part: dict[str, Any], path: Path) -> None:
+    budget = equal_budget(part)
+    searches = {
+        name: [[(found.spent, found.validation) for found in course(one[name]["trials"])] for one in part["rounds"]]
+        for name in POINTS
+    }
+    subtitle = f"MLPs on MNIST, {part['epochs']} epochs a trial; a thin line per seed, their mean in bold"
+    draw_searches(searches, budget, subtitle, path)
+
+
 _PICTURES: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "epoch": _draw_epoch, "grid": _draw_grid, "xla": _draw_xla, "run": _draw_run, "sweep": _draw_sweep,
+    "search": _draw_search,
 }  # fmt: skip

@@ -11,12 +11,14 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainyard.bench.layout import Section, Table, disturbed, not_judged
+from trainyard.bench.layout import Section, disturbed, not_judged
 from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
 from trainyard.bench.parts import FIT, FLOOR, TRAINYARD
-from trainyard.bench.seeds import mean_difference
+from trainyard.bench.searchsection import search_section
 from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
 from trainyard.bench.wholesweep import LOOP, ONE_BY_ONE, SWEEP, SWEEP_THREADS, throughputs
+from trainyard.markdown import Table
+from trainyard.records.intervals import estimate_difference
 
 FIT_GOAL, FLOOR_GOAL, RUN_GOAL, TRACKING_GOAL = 4.5, 1.25, 0.4, 2.0
 """At least so many times as fast as plain fit; at most so many times the floor, the plain script, and seconds."""
@@ -194,7 +196,7 @@ def _growth(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def _seeds(part: dict[str, Any]) -> Section:
     percent = {engine: [100 * trial["accuracy"] for trial in trials] for engine, trials in part["trials"].items()}
-    found = mean_difference(percent["compiled"], percent["fit"])
+    found = estimate_difference(percent["compiled"], percent["fit"], confidence=0.9)
     farther = max(abs(found.low), abs(found.high))
     rows = [
         [
@@ -228,9 +230,7 @@ def _seeds(part: dict[str, Any]) -> Section:
                 not_judged="a smoke run of tiny sizes" if part["about"]["quick"] else "",
             )
         ],
-        notes=[
-            f"Mean accuracy, compiled less fit: {found.median:+.3f} points ({found.low:+.3f} to {found.high:+.3f})."
-        ],
+        notes=[f"Mean accuracy, compiled less fit: {found.value:+.3f} points ({found.low:+.3f} to {found.high:+.3f})."],
         about=part["about"],
     )
 
@@ -380,4 +380,5 @@ def _network(part: dict[str, Any]) -> str:
 
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Section]] = {
     "epoch": _epoch, "grid": _grid, "xla": _xla, "memory": _memory, "seeds": _seeds, "run": _run, "sweep": _sweep,
+    "search": search_section,
 }  # fmt: skip

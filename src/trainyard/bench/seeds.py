@@ -10,8 +10,6 @@ Before it: contest, parts. After it: session.
 from __future__ import annotations
 
 import json
-import math
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.bench.contest import child_environment
-from trainyard.bench.measures import Spread
 from trainyard.bench.parts import Setting
 from trainyard.errors import TrainingError
 
@@ -54,28 +51,3 @@ def _train(setting: Setting, engine: str, epochs: int, seeds: Sequence[int]) -> 
     if done.returncode:
         raise TrainingError(f"the {engine} engine failed on the seeds {list(seeds)}:\n{done.stderr[-2000:]}")
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def mean_difference(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.9) -> Spread:
-    """Returns the difference of two means with its confidence interval (Welch's t, unequal variances).
-
-    Args:
-        ours: At least two values.
-        theirs: At least two values.
-        confidence: The share of such intervals that hold the true difference.
-
-    Returns:
-        The difference ours - theirs, and the ends of the interval in the place of quartiles.
-    """
-    from scipy.stats import t
-
-    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
-    error = math.sqrt(sum(parts))
-    middle = statistics.mean(ours) - statistics.mean(theirs)
-    if error == 0:
-        return Spread(middle, middle, middle)
-    freedom = sum(parts) ** 2 / sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs), strict=True)
-    )
-    half = float(t.ppf((1 + confidence) / 2, freedom)) * error
-    return Spread(middle, middle - half, middle + half)

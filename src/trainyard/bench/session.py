@@ -9,11 +9,10 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard import provenance, runtime
+from trainyard import runtime
 from trainyard.bench.layout import Section
 from trainyard.bench.material import provide_digits, provide_mnist
 from trainyard.bench.page import write_page
@@ -23,8 +22,10 @@ from trainyard.bench.results import PARTS, load_results, save_results
 from trainyard.bench.sections import build_sections
 from trainyard.bench.seeds import measure_seeds
 from trainyard.bench.wholerun import measure_run
+from trainyard.bench.wholesearch import measure_search
 from trainyard.bench.wholesweep import measure_sweep, require_peer
 from trainyard.errors import ConfigError
+from trainyard.origin import describe_origin
 from trainyard.progress import Progress
 
 PAGE = "README.md"
@@ -37,6 +38,7 @@ _MEASURES: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "seeds": measure_seeds,
     "run": measure_run,
     "sweep": measure_sweep,
+    "search": measure_search,
 }
 
 _HEADINGS = {
@@ -47,7 +49,12 @@ _HEADINGS = {
     "seeds": "The published recipe with many seeds, through both engines",
     "run": "Whole runs, in turns with a plain script",
     "sweep": "Whole sweeps, in turns with a shell loop over a plain script",
+    "search": "Searches: TPE with pruning, in turns with random search",
 }
+
+
+_REPEATED = ("run", "sweep", "search")
+"""The parts that are measured in rounds of whole commands."""
 
 
 def run_benchmark(
@@ -67,7 +74,7 @@ def run_benchmark(
         out: The folder to write to. Its results of other parts are kept.
         mnist: The folder with MNIST; None: as ``dataset=mnist`` finds it.
         threads: For TensorFlow and NumPy; None: one per core.
-        rounds: How often whole runs and whole sweeps are repeated.
+        rounds: How often whole runs, sweeps and searches are repeated.
         quick: Whether to measure tiny sizes of scikit-learn's digits, to see that everything works.
         progress: Told of what goes on; None: silence.
 
@@ -101,7 +108,7 @@ def run_benchmark(
             began = time.monotonic()
             measured = _MEASURES[part](setting)
             command = repeat_command(part, mnist, threads, rounds, quick=quick)
-            about = {**_describe(used, command), "quick": quick, "seconds": time.monotonic() - began}
+            about = {**describe_origin(used, command), "quick": quick, "seconds": time.monotonic() - began}
             results[part] = {"about": about, **measured}
             save_results(out, results)
     write_report(out, load_results(out))
@@ -119,20 +126,5 @@ def repeat_command(part: str, mnist: Path | None, threads: int | None, rounds: i
     command = ["trainyard", "bench", part]
     command += ["--mnist", "FOLDER"] if mnist else []
     command += ["--threads", str(threads)] if threads else []
-    command += ["--rounds", str(rounds)] if part in ("run", "sweep") and not quick else []
+    command += ["--rounds", str(rounds)] if part in _REPEATED and not quick else []
     return shlex.join([*command, *(["--quick"] if quick else [])])
-
-
-def _describe(threads: int, command: str) -> dict[str, Any]:
-    """Returns when, on what and with what a part was measured; the machine without its name on the network."""
-    git = provenance.read_git_state(Path(__file__).parent)
-    machine = provenance.describe_machine(threads)
-    versions = provenance.installed_versions()
-    return {
-        "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
-        "command": command,
-        "commit": git.commit if git else None,
-        "dirty": git.dirty if git else False,
-        "machine": {name: value for name, value in machine.items() if name != "host"},
-        "versions": {name: versions[name] for name in provenance.REPORTED_PACKAGES if name in versions},
-    }

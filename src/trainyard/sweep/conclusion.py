@@ -52,19 +52,13 @@ def conclude(
         trials: All of them.
         tally: What became of them.
     """
-    left_out = {trial.point for trial in trials if trial.number in tally.pruned}  # else the lucky seeds would count
-    done = [
-        (trial, _with_history(tally.done[trial.number], objective))
-        for trial in trials
-        if trial.number in tally.done and trial.point not in left_out
-    ]
-    ranking = rank(done, objective)
+    ranking = rank_trials(trials, tally, objective)
     winner = _save_winner(folder, ranking.places[0], objective) if objective and ranking.places else None
     header = folder.read_header()
     page = CardPage(
         name=folder.path.name,
         command=provenance.command_line(),
-        chosen_by=_describe_choice(header),
+        chosen_by=describe_choice(header),
         swept=describe_swept(header, trials),
         ranking=ranking,
         winner=winner,
@@ -72,10 +66,27 @@ def conclude(
         pruned=[(trial, tally.pruned[trial.number]) for trial in trials if trial.number in tally.pruned],
         pruned_curves=[curve for number, curve in ledger.reported().items() if number in tally.pruned],
         unfinished=len(tally.waiting),
-        cost=_count_cost(ledger, trials, tally),
+        cost=count_cost(ledger, trials, tally),
     )
     files = [write_table(folder.path, ranking), *write_card(folder.path, page)]
     return Conclusion(ranking, winner, [folder.overview, *files, *([winner.recipe] if winner else [])])
+
+
+def rank_trials(trials: Sequence[Trial], tally: Tally, objective: str | None) -> Ranking:
+    """Ranks the points of a sweep of which no seed was pruned: else the lucky ones would count.
+
+    Args:
+        trials: All of them.
+        tally: What became of them.
+        objective: What is compared, or None.
+    """
+    left_out = {trial.point for trial in trials if trial.number in tally.pruned}
+    done = [
+        (trial, _with_history(tally.done[trial.number], objective))
+        for trial in trials
+        if trial.number in tally.done and trial.point not in left_out
+    ]
+    return rank(done, objective)
 
 
 def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, str]:
@@ -94,7 +105,7 @@ def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[s
     return {key: f"[{', '.join(each)}]" for key, each in values.items()}
 
 
-def _describe_choice(header: Mapping[str, Any]) -> str:
+def describe_choice(header: Mapping[str, Any]) -> str:
     """Returns what chose the points, in words."""
     search = header.get("search")
     if search is None:
@@ -103,7 +114,7 @@ def _describe_choice(header: Mapping[str, Any]) -> str:
     return f"{search['sampler']}, drawn with the seed {search['sampler_seed']}{learnt}"
 
 
-def _count_cost(ledger: Ledger, trials: Sequence[Trial], tally: Tally) -> Cost:
+def count_cost(ledger: Ledger, trials: Sequence[Trial], tally: Tally) -> Cost:
     """Returns what the sweep took, as its ledger has it."""
     spent = {trial.number: ledger.account(trial.number).seconds for trial in trials}
     last = {number: epoch.epoch for number in tally.pruned if (epoch := ledger.last_epoch(number))}

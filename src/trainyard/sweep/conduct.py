@@ -108,6 +108,17 @@ class Tally:
     pruned: dict[int, str] = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
 
+    def take_in(self, ledger: Ledger, numbers: Sequence[int]) -> None:
+        """Takes in what a ledger knows of trials; those that failed wait for another try."""
+        for number in numbers:
+            account = ledger.account(number)
+            if account.result:
+                self.done[number] = account.result
+            elif account.state == "pruned":
+                self.pruned[number] = account.reason
+            else:
+                self.waiting.append(number)
+
 
 class PlannedSweep:
     """A sweep as Hydra is handed it, in the place of a task function.
@@ -176,13 +187,7 @@ class PlannedSweep:
         """Takes in what the ledger knows of an earlier start of the sweep."""
         if self._ledger.is_exhausted:
             self._trials = {number: trial for number, trial in self._trials.items() if trial.label != NOT_DRAWN}
-        for number in self._trials:
-            account = self._ledger.account(number)
-            if account.result:
-                self.tally.done[number] = account.result
-            elif account.state == "pruned":
-                self.tally.pruned[number] = account.reason
-        self._count_waiting()
+        self.tally.take_in(self._ledger, list(self._trials))
 
     def recover(self) -> None:
         """Takes in what trials did that had left their results when the sweep was ended, unknown to the ledger.

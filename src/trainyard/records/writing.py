@@ -1,0 +1,44 @@
+"""A record's files: results, page, picture, and the card of the sweep that chose its recipe.
+
+Before it: results, page, plots. After it: ``trainyard reproduce``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from trainyard import plots
+from trainyard.records.intervals import estimate_mean
+from trainyard.records.page import PICTURE, write_page
+from trainyard.records.results import FILE as RESULTS
+from trainyard.records.results import Results, load_results, save_results
+from trainyard.wholefiles import whole_file
+
+PAGE = "README.md"
+
+
+def write_record(out: Path, results: Results, card: Path | None = None) -> None:
+    """Writes all files of a record.
+
+    Args:
+        out: The folder; it is made.
+        results: What they are made of. Without a search those of an earlier record there keep theirs.
+        card: Of the sweep that chose the recipe, to be copied; None: what is there stays.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if results.search is None and (out / RESULTS).exists():
+        results = replace(results, search=load_results(out).search)
+    save_results(out, results)
+    if card and results.search:
+        shutil.copyfile(card, out / results.search["card"])
+    with whole_file(out / PAGE) as partial:
+        partial.write_text(write_page(results))
+    found = {arm.name: estimate_mean(arm.accuracies) for arm in results.arms}
+    plots.draw_arms(
+        {arm.name: arm.accuracies for arm in results.arms},
+        {name: (mean.value, mean.low, mean.high) for name, mean in found.items()},
+        results.target.goal,
+        out / PICTURE,
+    )
