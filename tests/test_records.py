@@ -5,24 +5,30 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from scipy.special import stdtrit
 
+from trainyard.artifacts import PER_CLASS_TABLE
 from trainyard.cli.reproduce import reproduce_command
 from trainyard.errors import ConfigError
-from trainyard.records import chosen, page, results, target, writing
+from trainyard.records import aims, chosen, claimpage, results, targetpage, verdicts, writing
+from trainyard.records.aims import Claim, Scores, Target
 from trainyard.records.intervals import Estimate, estimate_difference, estimate_mean
+from trainyard.records.judging import LEVEL, Cell, Verdict, judge, prediction_interval
+from trainyard.records.power import normal, share_contradicted
 from trainyard.records.results import Arm, Results, SeedResult
-from trainyard.records.target import Target
 
 ROOT = Path(__file__).parents[1]
-RECORDS = sorted(file.parent for file in ROOT.glob("experiments/*/target.yaml"))
+RECORDS = sorted(file.parent for kind in ("target", "claim") for file in ROOT.glob(f"experiments/*/{kind}.yaml"))
 
 TARGET = {
     "title": "Wide or deep", "about": "Which is better?", "goal": 0.9, "seeds": 3, "first_seed": 7,
@@ -32,7 +38,7 @@ TARGET = {
 
 def arm(name, accuracies, parameters=100):
     runs = [
-        SeedResult(seed=7 + place, accuracy=accuracy, loss=0.1, seconds=2.0, run_id=f"run{place}")
+        SeedResult(seed=7 + place, accuracy=accuracy, loss=0.1, seconds=2.0, run_id=f"run{place}", report={})
         for place, accuracy in enumerate(accuracies)
     ]
     return Arm(
@@ -71,7 +77,7 @@ def search():
 
 def made(ours=(0.94, 0.95, 0.96), theirs=(0.90, 0.91, 0.92), *, parameters=100, most=None, found=None):
     aim = Target.model_validate({**TARGET, "most_parameters": most})
-    return Results(target=aim, arms=(arm("wide", ours, parameters), arm("deep", theirs)), about=about(), search=found)
+    return Results(aim=aim, arms=(arm("wide", ours, parameters), arm("deep", theirs)), about=about(), search=found)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -114,7 +120,7 @@ def test_values_that_do_not_vary_have_no_interval():
 def test_a_target_is_read(tmp_path):
     file = tmp_path / "target.yaml"
     file.write_text(yaml.safe_dump(TARGET, sort_keys=False))
-    found = target.read_target(file)
+    found = aims.read_aim(file)
     assert (found.ours, found.arms["deep"], found.first_seed) == ("wide", ("model.hidden_units=[8,8]",), 7)
     assert (found.search, found.most_parameters) == (None, None)
 
@@ -135,33 +141,34 @@ def test_a_target_that_is_wrong_is_told_field_by_field(tmp_path, change, told):
     file = tmp_path / "target.yaml"
     file.write_text(yaml.safe_dump({**TARGET, **change}))
     with pytest.raises(ConfigError) as caught:
-        target.read_target(file)
+        aims.read_aim(file)
     assert str(caught.value).startswith(f"{file}: {told}")
 
 
 def test_what_is_missing_is_told_and_so_is_what_is_no_yaml(tmp_path):
     file = tmp_path / "target.yaml"
-    file.write_text("title: It\nabout: What?\n")
+    file.write_text("title: It\nabout: What?\ngoal: 0.9\n")
     with pytest.raises(ConfigError) as caught:
-        target.read_target(file)
-    assert caught.value.problems == tuple(f"{file}: {name}: is missing" for name in ("goal", "arms", "seeds"))
+        aims.read_aim(file)
+    assert caught.value.problems == tuple(f"{file}: {name}: is missing" for name in ("seeds", "arms"))
     for text in ("{", "- 3"):
         file.write_text(text)
         with pytest.raises(ConfigError, match=str(file)):
-            target.read_target(file)
+            aims.read_aim(file)
 
 
 def test_an_experiment_is_found_by_its_name_or_its_file():
     with pytest.raises(
-        ConfigError, match="no experiment 'it': experiments/it/target.yaml is not there. There are none in experiments"
+        ConfigError,
+        match="no experiment 'it': experiments/it/claim.yaml nor experiments/it/target.yaml is not there. There are none in experiments",
     ):
-        target.find_target("it")
+        aims.find_aim("it")
     file = Path("experiments/wide/target.yaml")
     file.parent.mkdir(parents=True)
     file.touch()
-    assert target.find_target("wide") == target.find_target(str(file)) == file
+    assert aims.find_aim("wide") == aims.find_aim(str(file)) == file
     with pytest.raises(ConfigError, match="Did you mean 'wide'"):
-        target.find_target("wid")
+        aims.find_aim("wid")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -191,20 +198,20 @@ def test_results_of_something_else_are_refused(tmp_path, content):
     ],
 )  # fmt: skip
 def test_the_verdict_says_what_came_out(given, met, told):
-    assert page.is_met(given) is met
+    assert targetpage.is_met(given) is met
     for words in told:
-        assert words in " ".join(page.verdict(given))
+        assert words in " ".join(targetpage.describe_verdict(given))
 
 
 def test_the_page_has_every_run_and_how_the_recipe_was_chosen():
-    text = page.write_page(made(found=search()))
+    text = verdicts.write_page(made(found=search()))
     assert "| wide | 3 | 95.00 | 1.000 | 92.52 to 97.48 | 94.00 to 96.00 | 0.1000 | 100 | 3 | 2.0 |" in text
     assert "| deep | 8 | 0.9100 | 0.1000 | 2.0 | `run1` |" in text
     assert "`trainyard sweep sweep=it 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-1))'`" in text
     assert "20 trials came to their end, 30 were pruned: 300 epochs; pruning spared 200 more" in text
     assert "| `optimizer.learning_rate` | interval(0.0001, 0.1), log | 0.003 |" in text
     assert "Measured 2026-03-01 12:00 UTC in 9 s on A processor, 2 cores, 8.0 GiB, no GPU, Linux, 1 thread." in text
-    assert "How the recipe was chosen" not in page.write_page(made())
+    assert "How the recipe was chosen" not in verdicts.write_page(made())
 
 
 @pytest.mark.pictures
@@ -227,11 +234,200 @@ def test_a_record_is_written_whole_and_keeps_how_its_recipe_was_chosen(tmp_path)
 @pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
 def test_the_committed_pages_are_what_their_results_say(folder):
     kept = results.load_results(folder)
-    assert (folder / writing.PAGE).read_text() == page.write_page(kept)
-    assert kept.target == target.read_target(folder / target.FILE)
-    assert min(len(one.runs) for one in kept.arms) >= kept.target.seeds
+    aim = aims.read_aim(aims.find_aim(str(next(folder.glob("[tc]*.yaml")))))
+    assert (folder / writing.PAGE).read_text() == verdicts.write_page(kept)
+    assert kept.aim == aim
+    assert min(len(one.runs) for one in kept.arms) >= aim.seeds
     if kept.search:
-        chosen.refuse_other_recipe(kept.search, kept.target.arms[kept.target.ours])
+        chosen.refuse_other_recipe(kept.search, aim.arms[aim.ours])
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Claims: against what ten seeds of the published recipe came to, and against wrong claims
+
+PUBLISHED = yaml.safe_load((ROOT / "experiments/mnist_baseline/claim.yaml").read_text())
+
+
+def judged(change=None, accuracies=None, seeds=10, scores=None):
+    """Judges the published claim, changed, by runs like those of its recipe: published figures with some spread."""
+    aim = Claim.model_validate(merge(PUBLISHED, change or {}))
+    true = Claim.model_validate(PUBLISHED).classification_report
+    generator = np.random.default_rng(0)
+
+    def shaken(row, scores):
+        spread = 0.0016 if "avg" in row else 0.006
+        values = np.clip(np.array(scores[:3]) + generator.normal(0, spread, 3), 0, 1)
+        return Scores(*map(float, values), scores.support)
+
+    runs = tuple(
+        SeedResult(
+            seed=seed, loss=0.08, seconds=9.0, run_id=None,
+            accuracy=float(accuracies[seed] if accuracies else 0.9792 + generator.normal(0, 0.0018)),
+            report={row: shaken(row, scores or published) for row, published in true.items()},
+        )
+        for seed in range(seeds)
+    )  # fmt: skip
+    ours = dataclasses.replace(arm("recipe", [0.9]), runs=runs)
+    return Results(aim=aim, arms=(ours,), about=about())
+
+
+def merge(content, change):
+    return {
+        **content,
+        **{key: merge(content[key], value) if isinstance(value, dict) else value for key, value in change.items()},
+    }
+
+
+def test_a_true_claim_is_supported_figure_by_figure():
+    found = judged()
+    assert claimpage.verdict_of(found) == "supported"
+    told = claimpage.describe_verdict(found)
+    assert told[0] == "**The claim is supported.** Of 37 figures 37 supported, 0 contradicted, 0 undecided."
+    assert len(told) == 2
+    judgements = judge(claimpage.cells_of(found))
+    assert judgements[0].cell.name == "accuracy"
+    assert {one.verdict for one in judgements} == {Verdict.SUPPORTED}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"accuracy": 0.96}, "accuracy: published 0.96, and one more run would lie in 0.9"),
+        ({"accuracy": 1.0}, "accuracy: published 1.00, and one more run would lie in 0.9"),
+        ({"classification_report": {"3": [0.97, 0.98, 0.90, 1010]}}, "3 f1: published 0.90, and one more run would lie in 0.9"),
+        ({"classification_report": {"3": [0.97, 0.98, 0.97, 1011]}}, "3: 1,011 images were published, and there are 1,010"),
+    ],
+)  # fmt: skip
+def test_a_wrong_claim_is_contradicted_for_the_stated_reason(change, told):
+    found = judged(change)
+    assert claimpage.verdict_of(found) == "contradicted"
+    (_, _, *reasons) = claimpage.describe_verdict(found)
+    assert len(reasons) == 1
+    assert reasons[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (judged(seeds=9), "Fewer than 10 seeds decide nothing: --seeds 10."),
+        (
+            judged(accuracies=[0.93, 0.99] * 5),
+            "accuracy: one more run would lie in 0.8850 to 1.0350, which is too wide to tell.",
+        ),
+    ],
+)
+def test_too_little_decides_nothing(found, told):
+    assert claimpage.verdict_of(found) == "undecided"
+    assert claimpage.describe_verdict(found)[-1] == told
+
+
+def test_a_contradiction_needs_no_tenth_seed():
+    assert claimpage.verdict_of(judged({"accuracy": 0.9}, seeds=5)) == "contradicted"
+
+
+def test_seeds_that_all_agree_are_taken_to_vary_by_their_rounding():
+    low, high = prediction_interval([0.98] * 10, 0.05, step=1 / 100)
+    assert high - low == pytest.approx(2 * 2.262 * 0.01 / 12**0.5 * 1.1**0.5, rel=1e-3)
+
+
+def test_the_other_cells_share_one_level():
+    cell = Cell(name="a", published=0.9, decimals=2, values=tuple(np.linspace(0.89, 0.91, 10)), step=0.001)
+    alone, shared = judge([cell]), judge([cell] * 36)
+    assert shared[0].high - shared[0].low > 1.5 * (alone[0].high - alone[0].low)
+    low, high = prediction_interval(cell.values, 0.05 / 36, 0.001)
+    assert (shared[0].low, shared[0].high) == (low, high)
+
+
+@pytest.mark.parametrize("seeds", [10, 20])
+def test_a_true_accuracy_is_contradicted_no_more_often_than_promised(seeds):
+    """Unrounded the interval is exact: 5 %. Rounding is on the side of the claim."""
+    draw = normal(0.979, 0.0025)
+    assert share_contradicted(draw, seeds, decimals=12) == pytest.approx(0.05, abs=0.005)
+    assert share_contradicted(draw, seeds) < 0.03
+    heavy = lambda generator, shape: 0.979 + 0.0018 * generator.standard_t(4, shape)  # noqa: E731 - values with far outliers
+    assert share_contradicted(heavy, seeds) < 0.05
+
+
+def test_true_cells_that_share_a_level_are_contradicted_together_no_more_often_than_promised():
+    """36 cells, half of their variance in common, as the figures of one run have much in common."""
+    generator, repeats, cells, seeds = np.random.default_rng(1), 4_000, 36, 10
+    common = generator.normal(size=(repeats, seeds + 1, 1))
+    values = 0.98 + 0.006 * (common + generator.normal(size=(repeats, seeds + 1, cells))) / 2**0.5
+    ours, told = values[:, :seeds], values[:, seeds]
+    half = stdtrit(seeds - 1, 1 - LEVEL / cells / 2) * ours.std(axis=1, ddof=1) * (1 + 1 / seeds) ** 0.5
+    wrong = np.abs(told - ours.mean(axis=1)) > half
+    assert 0.01 < wrong.any(axis=1).mean() <= LEVEL
+
+
+def test_the_power_against_other_figures_is_what_the_docs_say():
+    draw = normal(0.979, 0.0025)
+    found = {figure: share_contradicted(draw, 10, published=figure) for figure in (0.96, 0.97, 0.98, 0.99, 1.0)}
+    assert found[0.96] > 0.99
+    assert found[1.0] > 0.99
+    assert found[0.98] < 0.01
+    assert 0.05 < found[0.97] < 0.3
+    assert 0.3 < found[0.99] < 0.8
+
+
+def test_a_claim_that_is_wrong_is_told_field_by_field(tmp_path):
+    file = tmp_path / "claim.yaml"
+    file.write_text(
+        yaml.safe_dump(merge(PUBLISHED, {"decimals": 0, "classification_report": {"3": [0.9, 0.9, 1.2, 0]}}))
+    )
+    with pytest.raises(ConfigError) as caught:
+        aims.read_aim(file)
+    assert caught.value.problems == (
+        f"{file}: decimals: Input should be greater than or equal to 1, got 0",
+        f"{file}: classification_report.3.f1: Input should be less than or equal to 1, got 1.2",
+        f"{file}: classification_report.3.support: Input should be greater than or equal to 1, got 0",
+    )
+
+
+def test_a_report_is_read_unrounded_and_its_means_are_those_of_scikit_learn(tmp_path):
+    from sklearn.metrics import classification_report
+
+    generator = np.random.default_rng(0)
+    actual, predicted = generator.integers(0, 3, 200), generator.integers(0, 3, 200)
+    expected = classification_report(actual, predicted, output_dict=True)
+    rows = [
+        [
+            str(row),
+            expected[str(row)]["f1-score"],
+            expected[str(row)]["precision"],
+            expected[str(row)]["recall"],
+            int(expected[str(row)]["support"]),
+        ]
+        for row in range(3)
+    ]
+    file = tmp_path / PER_CLASS_TABLE
+    file.parent.mkdir()
+    file.write_text(json.dumps({"columns": ["class", "f1", "precision", "recall", "support"], "data": rows}))
+    found = results._read_report(tmp_path)
+    for row in ("0", "2", "macro avg", "weighted avg"):
+        assert found[row] == pytest.approx(tuple(expected[row].values()))
+
+
+def test_the_page_of_a_claim_has_every_figure():
+    text = verdicts.write_page(judged({"accuracy": 0.96}))
+    assert "**The claim is contradicted.** Of 37 figures 36 supported, 1 contradicted, 0 undecided." in text
+    assert re.search(r"\| accuracy \| 0.96 \| 0.97\d\d \| 0.00\d\d \| .* \| 0 % \| \*\*contradicted\*\* \|", text)
+    assert re.search(r"\| 9 recall \| 0.96 \| 0.9\d\d\d \| .* \| supported \|", text)
+    assert "| 1.00 | 100.0 % |" in text
+    assert "the other 36 cells share another 0.05 (Bonferroni)" in text
+
+
+@pytest.mark.pictures
+def test_the_picture_of_a_claim_has_a_band_for_every_figure(tmp_path):
+    writing.write_record(tmp_path, judged({"accuracy": 0.96}))
+    with Image.open(tmp_path / claimpage.PICTURE) as picture:
+        assert picture.height > 1000
+    assert results.load_results(tmp_path) == judged({"accuracy": 0.96})
+    told = verdicts.summarise(judged({"accuracy": 0.96}))
+    assert (told["verdict"], told["cells"][0]["verdict"], told["cells"][0]["published"]) == (
+        "contradicted",
+        "contradicted",
+        0.96,
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -252,9 +448,9 @@ def test_a_recipe_that_is_not_what_its_sweep_chose_is_refused():
 @pytest.mark.parametrize(
     ("overrides", "seeds", "told"),
     [
-        (["training.epochs=1"], None, "training.epochs=1: a record is what the target says, and nothing else"),
-        (["tracking=off", "~model.dropout"], None, "~model.dropout: a record is"),
-        ([], 2, "--seeds: expected at least the 3 of the target"),
+        (["training.epochs=1"], None, "training.epochs=1: a record is of what the experiment says, and of nothing else"),
+        (["tracking=off", "~model.dropout"], None, "~model.dropout: a record is of"),
+        ([], 2, "--seeds: expected at least the 3 of the experiment"),
     ],
 )  # fmt: skip
 def test_a_record_is_what_its_target_says(overrides, seeds, told):
@@ -262,7 +458,7 @@ def test_a_record_is_what_its_target_says(overrides, seeds, told):
     file.parent.mkdir(parents=True)
     file.write_text(yaml.safe_dump(TARGET))
     with pytest.raises(ConfigError, match=told):
-        reproduce_command("wide", overrides, seeds=seeds, record=True, fresh=False)
+        reproduce_command("wide", overrides, seeds=seeds, record=True, fresh=False, as_json=False)
     assert not Path("sweeps").exists()
 
 
@@ -294,7 +490,7 @@ def test_an_experiment_is_reproduced_gone_on_with_and_recorded():
     assert [one.seed for one in kept.ours.runs] == [7, 8]
     assert kept.search["winner"]["varied"] == {"model.hidden_units": widths}
     assert (file.parent / "card.html").read_text() == Path("sweeps/it/card.html").read_text()
-    assert (file.parent / "README.md").read_text() == page.write_page(kept)
+    assert (file.parent / "README.md").read_text() == verdicts.write_page(kept)
     file.write_text(yaml.safe_dump({**TARGET, **aims, "goal": 0.0}))
     met = run("reproduce", "wide", "tracking.model=false")  # nothing is trained again
     assert met.returncode == 0

@@ -66,7 +66,7 @@ def ui(
 
 
 def _experiments(incomplete: str) -> list[str]:
-    from trainyard.records.target import experiments
+    from trainyard.records.aims import experiments
 
     return [name for name in experiments() if name.startswith(incomplete)]
 
@@ -76,7 +76,7 @@ def reproduce(
     experiment: Annotated[
         str,
         typer.Argument(
-            help="The name of an experiment in `experiments/`, or the path of its target.",
+            help="The name of an experiment in `experiments/`, or the path of its claim or target.",
             metavar="EXPERIMENT",
             autocompletion=_experiments,
         ),
@@ -86,18 +86,21 @@ def reproduce(
     ] = None,
     *,
     seeds: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Runs of each arm; else as many as the target says.")
+        int | None, typer.Option(min=2, metavar="N", help="Runs of each recipe; else as many as the experiment says.")
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Write beside the target; else into `outputs/reproduce`.")
+        bool, typer.Option("--record", help="Write beside the claim or target; else into `outputs/reproduce`.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; else it goes on where it was ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every figure and its verdict.")] = False,
 ) -> None:
-    """Train what an experiment is about with many seeds, and set its target beside what came out."""
+    """Train a recipe with many seeds, and set what was published, or is aimed at, beside what came out."""
     from trainyard.cli.reproduce import reproduce_command
 
     with exit_codes():
-        raise typer.Exit(reproduce_command(experiment, overrides or [], seeds=seeds, record=record, fresh=fresh))
+        raise typer.Exit(
+            reproduce_command(experiment, overrides or [], seeds=seeds, record=record, fresh=fresh, as_json=as_json)
+        )
 
 
 @app.command()

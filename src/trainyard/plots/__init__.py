@@ -1,7 +1,7 @@
 """The pictures of a run as PNG files: learning curves, confusion matrix, calibration, predictions, mistakes, profile.
 
 Those of a sweep: learning curves, ranking, settings one by one and together. One of what a model says of images,
-and one of a record.
+and those of records.
 
 The only place that knows matplotlib. It uses figures without pyplot, so that drawing needs no display, leaves nothing
 behind in the process, and can go on in several threads at once.
@@ -13,13 +13,15 @@ from trainyard.plots.curves import draw_learning_curves
 from trainyard.plots.effects import draw_effects, draw_parallel
 from trainyard.plots.probabilities import draw_probabilities
 from trainyard.plots.profile import draw_profile
-from trainyard.plots.records import draw_arms
+from trainyard.plots.records import Band, draw_arms, draw_bands
 from trainyard.plots.settings import draw_grid
 from trainyard.plots.sweep import draw_curves, draw_ranking
 from trainyard.plots.tiles import draw_mistakes, draw_predictions
 
 __all__ = [
+    "Band",
     "draw_arms",
+    "draw_bands",
     "draw_calibration",
     "draw_confusion_matrix",
     "draw_curves",

@@ -1,4 +1,4 @@
-"""The picture of a record: what every seed of every arm came to.
+"""The pictures of records: what every seed of every arm came to; published figures beside ours.
 
 Before it: style. After it: ``trainyard reproduce``.
 """
@@ -7,12 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from trainyard.plots.style import BLUE, INK, SMALL, SOFT, TEXT, make_figure, save_small, tidy, write_headline
+from trainyard.plots.style import (
+    BLUE,
+    INK,
+    SMALL,
+    SOFT,
+    TEXT,
+    VERMILLION,
+    make_figure,
+    save_small,
+    tidy,
+    write_headline,
+)
 
 _GREY = "#8c8c8c"
+_BAND = "#dcdcdc"
+_LINE, _GAP = 0.21, 0.6
+"""Inches that a figure takes; lines between groups of them."""
 _ROW, _SPREAD = 0.62, 0.16
 """Inches that an arm takes; how far its dots lie off its line at most."""
 
@@ -68,3 +83,72 @@ def _beside(values: Sequence[float]) -> np.ndarray:
         number = seen[value] = seen.get(value, -1) + 1
         shifts.append((-1 if number % 2 else 1) * (number + 1) // 2 * _SPREAD / 2)
     return np.asarray(shifts)
+
+
+class Band(NamedTuple):
+    """A published figure as it is drawn.
+
+    Attributes:
+        name: At the axis.
+        rounding: The ends of what rounds to the published figure.
+        predicted: The ends of the prediction interval of one more run.
+        values: Ours, one per seed.
+        holds: Whether the two intervals have something in common.
+    """
+
+    name: str
+    rounding: tuple[float, float]
+    predicted: tuple[float, float]
+    values: Sequence[float]
+    holds: bool
+
+
+def draw_bands(groups: Sequence[Sequence[Band]], title: str, subtitle: str, path: Path) -> None:
+    """Draws published figures as grey bands, and over them what our seeds came to and where one more run would lie.
+
+    Args:
+        groups: Of figures that belong together, from the top down, with a gap after each.
+        title: The headline.
+        subtitle: The line under it.
+        path: The PNG file to write.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch, Rectangle
+
+    rows = sum(map(len, groups)) + _GAP * (len(groups) - 1)
+    height = 1.55 + _LINE * rows
+    figure = make_figure(7.6, height)
+    axes = figure.add_axes((0.2, 0.62 / height, 0.76, 1 - 1.55 / height))
+    place, places, names = 0.0, [], []
+    for group in groups:
+        for band in group:
+            colour = BLUE if band.holds else VERMILLION
+            low, high = (100 * end for end in band.rounding)
+            axes.add_patch(Rectangle((low, place - 0.4), high - low, 0.8, facecolor=_BAND, edgecolor="none", zorder=1))
+            axes.plot([100 * end for end in band.predicted], [place, place], color=colour, linewidth=1.6, zorder=3)
+            axes.plot(
+                100 * np.asarray(band.values), [place] * len(band.values), "o", color=colour, alpha=0.55,
+                markersize=3.6, markeredgewidth=0, zorder=4,
+            )  # fmt: skip
+            places.append(place)
+            names.append(band.name)
+            place += 1
+        place += _GAP
+    axes.set_yticks(places, names)
+    axes.set_ylim(places[-1] + 0.7, -0.7)
+    axes.margins(x=0.03)
+    axes.set_xlabel("%", size=TEXT, color=INK)
+    tidy(axes, grid="x")
+    axes.tick_params(axis="y", labelsize=SMALL, labelcolor=INK, length=0)
+    keys = [
+        Patch(facecolor=_BAND, label="rounds to what was published"),
+        Line2D([], [], color=BLUE, linewidth=1.6, marker="o", markersize=3.6, label="one more run; our seeds"),
+    ]
+    if not all(band.holds for group in groups for band in group):
+        keys.append(Line2D([], [], color=VERMILLION, linewidth=1.6, marker="o", markersize=3.6, label="contradicted"))
+    axes.legend(
+        handles=keys, fontsize=SMALL, frameon=False, labelcolor=INK, ncols=len(keys), loc="lower left",
+        bbox_to_anchor=(0, 1), borderaxespad=0.2, handlelength=1.6, columnspacing=1.4,
+    )  # fmt: skip
+    write_headline(axes, title, subtitle, over=18)
+    save_small(figure, path)

@@ -1,6 +1,6 @@
 """What the runs of an experiment gave: ``results.json``, from which its page and pictures are made.
 
-Before it: target, sweeps. After it: page, and ``trainyard reproduce``.
+Before it: aims, sweeps. After it: the pages, and ``trainyard reproduce``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from trainyard.artifacts import PER_CLASS_TABLE
 from trainyard.errors import ConfigError
-from trainyard.records.target import Target
+from trainyard.records.aims import SCORED, Claim, Scores, Target
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.wholefiles import whole_file
@@ -33,6 +36,8 @@ class SeedResult:
         loss: On the test images.
         seconds: From the run's beginning to its end.
         run_id: MLflow's, or None where nothing is tracked.
+        report: Precision, recall, f1 and support of each class, and their means, by row of the classification report;
+            empty where nothing is claimed of them.
     """
 
     seed: int
@@ -40,6 +45,7 @@ class SeedResult:
     loss: float
     seconds: float
     run_id: str | None
+    report: dict[str, Scores]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +79,13 @@ class Results:
     """All that the page of a record is made of.
 
     Attributes:
-        target: What is aimed at.
+        aim: What the runs are held against.
         arms: The first is the one that the goal is for.
         about: Where it was measured; see `origin`.
         search: How the first arm's recipe was chosen, as `chosen.describe_search` tells; None: by no sweep.
     """
 
-    target: Target
+    aim: Target | Claim
     arms: tuple[Arm, ...]
     about: dict[str, Any]
     search: dict[str, Any] | None = None
@@ -90,13 +96,14 @@ class Results:
         return self.arms[0]
 
 
-def read_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder) -> Arm:
+def read_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with_report: bool = False) -> Arm:
     """Returns what the trials of a finished sweep over seeds came to.
 
     Args:
         name: Of the arm.
         overrides: What it was trained with.
         folder: Of its sweep, in which all trials differ by their seed alone and are done.
+        with_report: Whether each run's classification report is read from its folder.
     """
     ledger = Ledger(folder.ledger)
     trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)
@@ -108,6 +115,7 @@ def read_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder) -> Arm:
             loss=result.metrics[LOSS],
             seconds=round(result.seconds, 2),
             run_id=result.run_id,
+            report=_read_report(Path(result.folder)) if with_report else {},
         )
         for trial, result in zip(trials, results, strict=True)
         if result
@@ -123,11 +131,24 @@ def read_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder) -> Arm:
     )
 
 
+def _read_report(folder: Path) -> dict[str, Scores]:
+    """Returns the classification report of a run, unrounded, from its folder: its classes, and the means over them."""
+    table = json.loads((folder / PER_CLASS_TABLE).read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    report = {row["class"]: Scores(*(row[name] for name in (*SCORED, "support"))) for row in rows}
+    scores = np.array([[row[name] for name in SCORED] for row in rows])
+    support = np.array([row["support"] for row in rows])
+    for name, weights in (("macro avg", None), ("weighted avg", support)):
+        precision, recall, f1 = (float(mean) for mean in np.average(scores, axis=0, weights=weights))
+        report[name] = Scores(precision, recall, f1, int(support.sum()))
+    return report
+
+
 def save_results(folder: Path, results: Results) -> None:
     """Writes the results into a folder that is there, whole or not at all."""
     content = {
         "format": FORMAT,
-        "target": results.target.model_dump(mode="json", exclude_none=True),
+        "claim" if isinstance(results.aim, Claim) else "target": results.aim.model_dump(mode="json", exclude_none=True),
         "about": results.about,
         "search": results.search,
         "arms": [asdict(arm) for arm in results.arms],
@@ -147,8 +168,9 @@ def load_results(folder: Path) -> Results:
         content = json.loads(path.read_text())
         if content["format"] != FORMAT:
             raise ConfigError(f"{path}: expected format {FORMAT}, found {content['format']}. Make the record again")
+        is_claim = "claim" in content
         return Results(
-            target=Target.model_validate(content["target"]),
+            aim=Claim.model_validate(content["claim"]) if is_claim else Target.model_validate(content["target"]),
             arms=tuple(_to_arm(arm) for arm in content["arms"]),
             about=content["about"],
             search=content["search"],
@@ -160,5 +182,8 @@ def load_results(folder: Path) -> Results:
 
 
 def _to_arm(content: dict[str, Any]) -> Arm:
-    runs = tuple(SeedResult(**run) for run in content["runs"])
+    runs = tuple(
+        SeedResult(**{**run, "report": {row: Scores(*scores) for row, scores in run["report"].items()}})
+        for run in content["runs"]
+    )
     return Arm(**{**content, "overrides": tuple(content["overrides"]), "runs": runs})

@@ -1,19 +1,23 @@
 """A record's files: results, page, picture, and the card of the sweep that chose its recipe.
 
-Before it: results, page, plots. After it: ``trainyard reproduce``.
+Before it: results, verdicts, plots. After it: ``trainyard reproduce``.
 """
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 from trainyard import plots
+from trainyard.records import claimpage, targetpage
+from trainyard.records.aims import Claim
 from trainyard.records.intervals import estimate_mean
-from trainyard.records.page import PICTURE, write_page
+from trainyard.records.judging import Judgement, Verdict, judge
 from trainyard.records.results import FILE as RESULTS
 from trainyard.records.results import Results, load_results, save_results
+from trainyard.records.verdicts import write_page
 from trainyard.wholefiles import whole_file
 
 PAGE = "README.md"
@@ -35,10 +39,32 @@ def write_record(out: Path, results: Results, card: Path | None = None) -> None:
         shutil.copyfile(card, out / results.search["card"])
     with whole_file(out / PAGE) as partial:
         partial.write_text(write_page(results))
+    draw_picture(results, out)
+
+
+def draw_picture(results: Results, out: Path) -> None:
+    """Draws the picture of a record."""
+    if isinstance(results.aim, Claim):
+        judgements = judge(claimpage.cells_of(results))
+        rows = groupby(judgements, lambda judgement: judgement.cell.name.rpartition(" ")[0])
+        groups = [[_band(judgement) for judgement in row] for _, row in rows]
+        subtitle = f"{len(judgements)} figures; {len(results.ours.runs)} seeds of ours each"
+        plots.draw_bands(groups, results.aim.title, subtitle, out / claimpage.PICTURE)
+        return
     found = {arm.name: estimate_mean(arm.accuracies) for arm in results.arms}
     plots.draw_arms(
         {arm.name: arm.accuracies for arm in results.arms},
         {name: (mean.value, mean.low, mean.high) for name, mean in found.items()},
-        results.target.goal,
-        out / PICTURE,
+        results.aim.goal,
+        out / targetpage.PICTURE,
+    )
+
+
+def _band(judgement: Judgement) -> plots.Band:
+    return plots.Band(
+        judgement.cell.name,
+        (judgement.rounding_low, judgement.rounding_high),
+        (judgement.low, judgement.high),
+        judgement.cell.values,
+        judgement.verdict is not Verdict.CONTRADICTED,
     )

@@ -1,6 +1,6 @@
-"""The page of a record: a README in Markdown, generated from its results and never written by hand.
+"""The page of a target: a README in Markdown, generated from its results and never written by hand.
 
-Before it: results, intervals, markdown, origin. After it: ``trainyard reproduce``, which writes it.
+Before it: results, intervals, markdown, origin. After it: writing.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import shlex
 import statistics
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from trainyard.markdown import Table
 from trainyard.origin import origin_in_words
+from trainyard.records.aims import Target
 from trainyard.records.intervals import estimate_difference, estimate_mean
 from trainyard.records.results import FILE, Arm, Results
 from trainyard.shown import show_seconds, show_value
@@ -19,15 +20,15 @@ from trainyard.shown import show_seconds, show_value
 PICTURE = "accuracies.png"
 
 
-def write_page(results: Results) -> str:
+def write_target_page(results: Results) -> str:
     """Returns the page."""
-    target = results.target
+    target = target_of(results)
     blocks = [
         f"# {target.title}",
         f"Written by `trainyard reproduce` from `{FILE}`; nothing here was typed by hand.",
         target.about,
         "## What came out",
-        "\n".join(verdict(results)),
+        "\n".join(describe_verdict(results)),
         _arms(results),
         f"![Accuracies on the test images]({PICTURE})",
         *_differences(results),
@@ -39,16 +40,22 @@ def write_page(results: Results) -> str:
     return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
+def target_of(results: Results) -> Target:
+    """Returns the target that results are held against."""
+    return cast("Target", results.aim)
+
+
 def is_met(results: Results) -> bool:
     """Whether the first arm's mean reaches the goal, with no more parameters than it may have."""
-    most = results.target.most_parameters
+    target = target_of(results)
+    most = target.most_parameters
     small = most is None or results.ours.parameters <= most
-    return small and statistics.mean(results.ours.accuracies) >= results.target.goal
+    return small and statistics.mean(results.ours.accuracies) >= target.goal
 
 
-def verdict(results: Results) -> list[str]:
+def describe_verdict(results: Results) -> list[str]:
     """Returns in a few lines whether the target is met, and what the first arm is ahead of the others."""
-    ours, target = results.ours, results.target
+    ours, target = results.ours, target_of(results)
     found = estimate_mean(ours.accuracies)
     met = "met" if is_met(results) else "missed"
     interval = f"{_percent(found.low)} to {_percent(found.high)}"
