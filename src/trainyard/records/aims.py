@@ -169,8 +169,7 @@ def read_aim(file: Path) -> Target | Claim:
 
 def _in_words(file: Path, kind: type[Aim], problem: ErrorDetails) -> str:
     """Returns a line on what pydantic found: the dotted path, what is wrong, what came."""
-    places = [Scores._fields[place] if isinstance(place, int) and kind is Claim else place for place in problem["loc"]]
-    path = ".".join(map(str, places)) or "the file"
+    path = ".".join(map(str, _named(problem["loc"]))) or "the file"
     known = list(kind.model_fields)
     match problem["type"]:
         case "extra_forbidden":
@@ -179,3 +178,9 @@ def _in_words(file: Path, kind: type[Aim], problem: ErrorDetails) -> str:
             return f"{file}: {path}: is missing"
         case _:
             return f"{file}: {path}: {problem['msg']}, got {problem['input']!r}"
+
+
+def _named(place: tuple[int | str, ...]) -> list[int | str]:
+    """Returns a place with the names of the scores of a report's row, which are a list in the file."""
+    in_report = place[:1] == ("classification_report",)
+    return [Scores._fields[part] if in_report and isinstance(part, int) else part for part in place]
