@@ -582,9 +582,7 @@ def test_the_other_parts_measure_what_they_say():
     told = [process.communicate(timeout=900)[1] for process in processes]
     assert ([process.returncode for process in processes], told) == ([0, 0], ["", ""])
     one, two = (results.load_results(Path(out)) for out in commands)
-    assert {(cell["batch_size"], *cell["hidden_units"]) for cell in one["grid"]["cells"]} == {
-        (32, 16), (32, 32), (64, 16), (64, 32),
-    }  # fmt: skip
+    assert [(cell["batch_size"], *cell["hidden_units"]) for cell in one["grid"]["cells"]] == [(32, 16), (64, 32)]
     networks = two["xla"]["networks"]
     assert [networks[name]["auto"].split(":")[0] for name in networks] == ["on", "off", "off"]
     for network in networks.values():

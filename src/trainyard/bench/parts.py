@@ -77,7 +77,7 @@ def measure_grid(setting: Setting) -> dict[str, Any]:
     """Measures three contestants over batch sizes and widths of one hidden layer, on a part of the images."""
     cells: list[tuple[int, tuple[int, ...]]]
     if setting.quick:
-        images, epochs, cells = 320, 3, list(itertools.product((32, 64), ((16,), (32,))))
+        images, epochs, cells = 320, 3, [(32, (16,)), (64, (32,))]
     else:
         widths = [(units,) for units in (64, 256, 1024, 2048)]
         cells = [*itertools.product((32, 128, 512), widths), (128, PUBLISHED_UNITS), (512, PUBLISHED_UNITS)]

@@ -23,7 +23,7 @@ from trainyard.sweep.ledger import Ledger
 
 RANDOM, CLEVER = "random search", "TPE with pruning"
 
-POINTS = {RANDOM: 24, CLEVER: 72}
+POINTS = {RANDOM: 16, CLEVER: 48}
 """The second prunes most of its trials, so that it takes more to spend as much; what is spent beyond does not count."""
 
 _QUICK_POINTS = {RANDOM: 2, CLEVER: 3}
