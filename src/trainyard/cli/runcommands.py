@@ -65,6 +65,26 @@ def ui(
         ui_command(experiment, sweep, uri, port)
 
 
+@app.command()
+def rerun(
+    run: Annotated[str, typer.Argument(help="The run: its id, or its folder.", metavar="RUN")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="What is to be otherwise, as `train` takes it.", metavar="OVERRIDE")
+    ] = None,
+    *,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Exit with 3 if the weights are not the same, to the last bit.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+) -> None:
+    """Train a logged run once more, and say how the two compare: `rerun RUN_ID --verify`."""
+    from trainyard.cli.rerun import rerun_command
+
+    with exit_codes():
+        raise typer.Exit(rerun_command(run, overrides or [], verify=verify, as_json=as_json, uri=uri))
+
+
 def _experiments(incomplete: str) -> list[str]:
     from trainyard.records.aims import experiments
 
