@@ -15,6 +15,7 @@ from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.sweep import sweep_command
 from trainyard.cli.train import check_arguments
 from trainyard.compose import compose_config
+from trainyard.records.aims import find_aim, read_aim
 from trainyard.registry import components
 from trainyard.schema import COMPONENT_GROUPS
 
@@ -52,6 +53,14 @@ def test_every_sweep_command_is_right(command):
     arguments = shlex.split(command, comments=True)[2:]
     if "--status" not in arguments:
         assert sweep_command([*arguments, "--plan"]) == 0
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("trainyard reproduce")])
+def test_every_experiment_that_is_named_is_there(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    aim = read_aim(find_aim(shlex.split(command)[2]))
+    for overrides in aim.arms.values():
+        compose_config(overrides)
 
 
 def test_the_wrong_command_is_answered_as_shown(capfd):

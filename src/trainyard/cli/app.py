@@ -1,7 +1,7 @@
 """The application that the commands are registered with, and what an error of theirs becomes: a line and an exit code.
 
-Exit codes: 0 done, 1 the work failed, 2 the command or the config is wrong, 3 a target is missed, 130 and 143
-interrupted.
+Exit codes: 0 done, 1 the work failed, 2 the command or the config is wrong, 3 a claim is contradicted, a target missed
+or a rerun not confirmed, 4 a claim is undecided, 130 and 143 interrupted.
 
 Before it: screen. After it: the commands.
 """
