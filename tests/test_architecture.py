@@ -30,7 +30,7 @@ ORDER = [
     "sweep.standing", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruning", "sweep.epochs",
     "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.raypool", "sweep.launcher", "sweep.results", "sweep.tryout",
     "sweep.conduct", "sweep.recipe", "sweep.leaderboard", "sweep.importance", "sweep.card", "sweep.conclusion", "sweep.parent", "sweep",
-    "records.aims", "records.results", "records.intervals", "records.judging", "records.power", "records.chosen", "records.targetpage", "records.claimpage", "records.verdicts",
+    "records.aims", "records.results", "records.origins", "records.intervals", "records.judging", "records.power", "records.chosen", "records.targetpage", "records.claimpage", "records.verdicts",
     "records.writing", "records",
     "rerun.original", "rerun.comparison", "rerun",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",

@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 
 from trainyard.artifacts import PER_CLASS_TABLE
 from trainyard.cli.reproduce import reproduce_command
+from trainyard.compose import HASHED_SECTIONS, compose_config, to_tree
 from trainyard.errors import ConfigError
 from trainyard.records import aims, chosen, claimpage, results, targetpage, verdicts, writing
 from trainyard.records.aims import Claim, Scores, Target
@@ -63,20 +64,26 @@ def about():
     }  # fmt: skip
 
 
+CHOSEN = ("optimizer=adam", "optimizer.learning_rate=0.003", "dataset.validation_fraction=0.2")
+
+
 def search():
     return {
         "name": "it", "overrides": ["sweep=it", "optimizer.learning_rate=tag(log, interval(1e-4, 1e-1))"],
-        "objective": "accuracy/val", "chosen_by": "tpe, drawn with the seed 0",
+        "objective": "accuracy/val",
+        "chosen_by": "tpe, drawn with the seed 0",
         "swept": {"optimizer": "[adam, sgd]", "optimizer.learning_rate": "interval(0.0001, 0.1), log"},
         "trials": {"finished": 20, "pruned": 30},
         "cost": {"wall_seconds": 100.0, "done_seconds": 150.0, "pruned_seconds": 40.0, "failed_seconds": 0.0, "epochs": 300, "spared": 200},
-        "winner": {"label": "adam", "varied": {"optimizer": "adam", "optimizer.learning_rate": 0.003}, "value": 0.95, "seeds": 1},
+        "winner": {"label": "adam", "varied": {"optimizer": "adam", "optimizer.learning_rate": 0.003}, "value": 0.95, "seeds": 1,
+                   "config": {key: value for key, value in to_tree(compose_config(CHOSEN)).items() if key in HASHED_SECTIONS}},
         "card": "card.html",
     }  # fmt: skip
 
 
 def made(ours=(0.94, 0.95, 0.96), theirs=(0.90, 0.91, 0.92), *, parameters=100, most=None, found=None):
-    aim = Target.model_validate({**TARGET, "most_parameters": most})
+    arms = {"wide": CHOSEN[:2], "deep": ("model.hidden_units=[8,8]",)}
+    aim = Target.model_validate({**TARGET, "most_parameters": most, "search": "it", "arms": arms})
     return Results(aim=aim, arms=(arm("wide", ours, parameters), arm("deep", theirs)), about=about(), search=found)
 
 
@@ -160,7 +167,7 @@ def test_what_is_missing_is_told_and_so_is_what_is_no_yaml(tmp_path):
 def test_an_experiment_is_found_by_its_name_or_its_file():
     with pytest.raises(
         ConfigError,
-        match="no experiment 'it': experiments/it/claim.yaml nor experiments/it/target.yaml is not there. There are none in experiments",
+        match="there is neither experiments/it/claim.yaml nor experiments/it/target.yaml. There are none in experiments",
     ):
         aims.find_aim("it")
     file = Path("experiments/wide/target.yaml")
@@ -191,8 +198,8 @@ def test_results_of_something_else_are_refused(tmp_path, content):
 @pytest.mark.parametrize(
     ("given", "met", "told"),
     [
-        (made(), True, ["the target, 90.00 %, is met.", "It is 4.000 points ahead of deep, standard error 0.816: more than chance."]),
-        (made(ours=(0.88, 0.89, 0.90)), False, ["the target, 90.00 %, is missed.", "It is 2.000 points behind deep", "which may be chance."]),
+        (made(), True, ["the target, 90 %, is met.", "It is 4.000 points ahead of deep, standard error 0.816: more than chance."]),
+        (made(ours=(0.88, 0.89, 0.90)), False, ["the target, 90 %, is missed.", "It is 2.000 points behind deep", "which may be chance."]),
         (made(parameters=101, most=100), False, ["is missed.", "Its model has 101 parameters, more than the 100."]),
         (made(parameters=100, most=100), True, ["is met.", "Its model has 100 parameters, of at most 100."]),
     ],
@@ -205,7 +212,7 @@ def test_the_verdict_says_what_came_out(given, met, told):
 
 def test_the_page_has_every_run_and_how_the_recipe_was_chosen():
     text = verdicts.write_page(made(found=search()))
-    assert "| wide | 3 | 95.00 | 1.000 | 92.52 to 97.48 | 94.00 to 96.00 | 0.1000 | 100 | 3 | 2.0 |" in text
+    assert "| wide | 3 | 95.000 | 1.000 | 92.516 to 97.484 | 94.00 to 96.00 | 0.1000 | 100 | 3 | 2.0 |" in text
     assert "| deep | 8 | 0.9100 | 0.1000 | 2.0 | `run1` |" in text
     assert "`trainyard sweep sweep=it 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-1))'`" in text
     assert "20 trials came to their end, 30 were pruned: 300 epochs; pruning spared 200 more" in text
@@ -228,7 +235,16 @@ def test_a_record_is_written_whole_and_keeps_how_its_recipe_was_chosen(tmp_path)
     with Image.open(tmp_path / "out" / "accuracies.png") as picture:
         assert picture.width > 800
     writing.write_record(tmp_path / "out", made())  # as where the sweep is not on this machine
-    assert "The [sweep card](card.html) shows all of it." in (tmp_path / "out" / "README.md").read_text()
+    told = "The [sweep card](card.html) shows all of it."
+    assert told in (tmp_path / "out" / "README.md").read_text()
+    other = made()
+    writing.write_record(
+        tmp_path / "out", dataclasses.replace(other, aim=other.aim.model_copy(update={"search": "that"}))
+    )
+    assert told not in (tmp_path / "out" / "README.md").read_text()
+    (tmp_path / "out" / "results.json").write_text("{")  # by a crash, or another version
+    writing.write_record(tmp_path / "out", made())
+    assert results.load_results(tmp_path / "out") == made()
 
 
 @pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
@@ -309,7 +325,7 @@ def test_a_wrong_claim_is_contradicted_for_the_stated_reason(change, told):
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (judged(seeds=9), "Fewer than 10 seeds decide nothing: --seeds 10."),
+        (judged(seeds=9), "Fewer than 10 seeds can contradict a figure, and support none: --seeds 10."),
         (
             judged(accuracies=[0.93, 0.99] * 5),
             "accuracy: one more run would lie in 0.8850 to 1.0350, which is too wide to tell.",
@@ -383,6 +399,36 @@ def test_a_claim_that_is_wrong_is_told_field_by_field(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"accuracy": 0.9795}, "accuracy: expected at most 2 decimals, as it was rounded, got 0.9795"),
+        ({"recipe": []}, "recipe: Tuple should have at least 1 item"),
+    ],
+)
+def test_figures_of_a_claim_are_as_they_were_rounded(tmp_path, change, told):
+    file = tmp_path / "claim.yaml"
+    file.write_text(yaml.safe_dump({**PUBLISHED, **change}))
+    with pytest.raises(ConfigError, match=re.escape(f"{file}: {told}")):
+        aims.read_aim(file)
+
+
+def test_digits_that_name_classes_need_no_quotes(tmp_path):
+    file = tmp_path / "claim.yaml"
+    rows = {3: [0.97, 0.98, 0.97, 1010]}
+    file.write_text(yaml.safe_dump({**PUBLISHED, "classification_report": rows}))
+    assert aims.read_aim(file).classification_report["3"].support == 1010
+    file.write_text(yaml.safe_dump({**PUBLISHED, "classification_report": {3: [0.97, 0.98, 1.97, 1010]}}))
+    with pytest.raises(ConfigError, match="classification_report.3.f1: "):
+        aims.read_aim(file)
+
+
+def test_a_row_that_the_data_lacks_is_told():
+    found = judged({"classification_report": {"Trouser": [0.9, 0.9, 0.9, 10]}})
+    with pytest.raises(ConfigError, match="classification_report.Trouser: there is no such class. There are: 0, 1"):
+        verdicts.refuse_other_rows(found)
+
+
 def test_a_report_is_read_unrounded_and_its_means_are_those_of_scikit_learn(tmp_path):
     from sklearn.metrics import classification_report
 
@@ -436,13 +482,13 @@ def test_the_picture_of_a_claim_has_a_band_for_every_figure(tmp_path):
 
 def test_a_recipe_that_is_not_what_its_sweep_chose_is_refused():
     found = search()
-    chosen.refuse_other_recipe(found, ("optimizer=adam", "optimizer.learning_rate=0.003"))
+    chosen.refuse_other_recipe(found, CHOSEN[:2])  # without the images that were kept back
     with pytest.raises(ConfigError) as caught:
         chosen.refuse_other_recipe(found, ("optimizer=sgd", "optimizer.learning_rate=0.01"))
-    assert caught.value.problems[:2] == (
-        "optimizer: the sweep it chose 'adam', and the recipe has 'sgd'",
-        "optimizer.learning_rate: the sweep it chose 0.003, and the recipe has 0.01",
-    )
+    assert "optimizer.name: the sweep it chose otherwise: sgd, was adam" in caught.value.problems
+    assert "optimizer.learning_rate: the sweep it chose otherwise: 0.01, was 0.003" in caught.value.problems
+    with pytest.raises(ConfigError, match="training.epochs: the sweep it chose otherwise: 20, was 10"):
+        chosen.refuse_other_recipe(found, (*CHOSEN, "training.epochs=20"))
 
 
 @pytest.mark.parametrize(
@@ -450,6 +496,7 @@ def test_a_recipe_that_is_not_what_its_sweep_chose_is_refused():
     [
         (["training.epochs=1"], None, "training.epochs=1: a record is of what the experiment says, and of nothing else"),
         (["tracking=off", "~model.dropout"], None, "~model.dropout: a record is of"),
+        (["dataset.path=x", "seed=5"], None, "seed=5: a record is of"),
         ([], 2, "--seeds: expected at least the 3 of the experiment"),
     ],
 )  # fmt: skip
@@ -459,6 +506,25 @@ def test_a_record_is_what_its_target_says(overrides, seeds, told):
     file.write_text(yaml.safe_dump(TARGET))
     with pytest.raises(ConfigError, match=told):
         reproduce_command("wide", overrides, seeds=seeds, record=True, fresh=False, as_json=False)
+    assert not Path("sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["seed=5"], "seed=5: reproduce chooses seeds and sweeps itself"),
+        (["sweep.seeds=3"], "sweep.seeds=3: reproduce chooses"),
+        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x: reproduce chooses"),
+        (["training.epochs=5,10"], "expected one recipe, got 2"),
+        (["sweep=widths"], "sweep=widths: reproduce chooses"),
+    ],
+)
+def test_what_is_reproduced_is_one_recipe(overrides, told):
+    file = Path("experiments/wide/target.yaml")
+    file.parent.mkdir(parents=True)
+    file.write_text(yaml.safe_dump(TARGET))
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        reproduce_command("wide", overrides, seeds=None, record=False, fresh=False, as_json=False)
     assert not Path("sweeps").exists()
 
 
@@ -477,7 +543,7 @@ def test_an_experiment_is_reproduced_gone_on_with_and_recorded():
     file.parent.mkdir(parents=True)
     aims = {"search": "it", "seeds": 2, "goal": 1.0, "arms": {"wide": [*small, "model.hidden_units=[5]"]}}
     file.write_text(yaml.safe_dump({**TARGET, **aims}))
-    other = run("reproduce", "wide")
+    other = run("reproduce", "wide", "--record")
     assert other.returncode == 2
     assert "error model.hidden_units: the sweep it chose" in other.stderr
     (widths,) = [width for width in ([4], [32]) if str(width) in str(best) or str(width[0]) in str(best[1])]
@@ -485,7 +551,7 @@ def test_an_experiment_is_reproduced_gone_on_with_and_recorded():
     file.write_text(yaml.safe_dump({**TARGET, **aims}))
     missed = run("reproduce", "wide", "--record", "tracking.model=false")
     assert (missed.returncode, missed.stderr) == (3, "")
-    assert "the target, 100.00 %, is missed." in missed.stdout
+    assert "the target, 100 %, is missed." in missed.stdout
     kept = results.load_results(file.parent)
     assert [one.seed for one in kept.ours.runs] == [7, 8]
     assert kept.search["winner"]["varied"] == {"model.hidden_units": widths}

@@ -19,4 +19,5 @@ class Table:
     def to_markdown(self) -> str:
         """Returns the table in Markdown, figures aligned to the right."""
         rule = ["---", *["---:"] * (len(self.columns) - 1)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in (self.columns, rule, *self.rows))
+        lines = ([cell.replace("|", "\\|") for cell in line] for line in (self.columns, rule, *self.rows))
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)

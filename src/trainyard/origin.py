@@ -40,8 +40,10 @@ def origin_in_words(about: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     commit = about["commit"] or "not in a git checkout"
     changes = ", with local changes" if about["dirty"] else ""
+    mixed = "; ".join(about.get("mixed", ()))
+    not_all = f" Not the same for all runs: {mixed}." if mixed else ""
     return (
         f"Measured {about['date']} in {about['seconds']:.0f} s on {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, {gpus}, {machine['platform']}, {threads}. "
-        f"Python {machine['python']}, {packages}. Commit {commit}{changes}. Again: `{about['command']}`"
+        f"Python {machine['python']}, {packages}. Commit {commit}{changes}.{not_all} Again: `{about['command']}`"
     )

@@ -25,17 +25,17 @@ from rich.text import Text
 from trainyard.cli.arguments import key_of
 from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep import sweep_command
+from trainyard.compose import compose_config, expand_sweep
 from trainyard.errors import ConfigError, TrialError
-from trainyard.origin import describe_origin
-from trainyard.records.aims import Claim, Target, find_aim, read_aim
+from trainyard.records.aims import CLAIM, TARGET, Claim, Target, find_aim, read_aim
 from trainyard.records.chosen import describe_search, refuse_other_recipe
+from trainyard.records.origins import describe_runs
 from trainyard.records.results import Results, read_arm
-from trainyard.records.verdicts import describe_verdict, summarise, verdict_of
+from trainyard.records.verdicts import describe_verdict, refuse_other_rows, summarise, verdict_of
 from trainyard.records.writing import PAGE, write_record
-from trainyard.runtime import available_cores, import_tensorflow
 from trainyard.sweep.card import PAGE as CARD
 from trainyard.sweep.folder import SWEEPS, SweepFolder
-from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.plan import is_about_running
 
 OUT = Path("outputs/reproduce")
 _EXIT_CODES = {"met": 0, "missed": 3, "supported": 0, "contradicted": 3, "undecided": 4}
@@ -43,6 +43,10 @@ _EXIT_CODES = {"met": 0, "missed": 3, "supported": 0, "contradicted": 3, "undeci
 
 _HARMLESS = ("hydra", "tracking", "dataset.path", "dataset.mirrors", "training.threads")
 """What may be said beside a record: where and how its runs are made, and not what they are."""
+_OURS = ("seed", "sweep", "hydra.sweep", "hydra.sweeper.params")
+"""What is ours to say."""
+_POLICIES = ("sweep.on_error", "sweep.retries", "sweep.max_failures")
+"""But for these."""
 
 
 def reproduce_command(
@@ -68,21 +72,26 @@ def reproduce_command(
     """
     file = find_aim(name)
     aim, folder = read_aim(file), file.absolute().parent
-    _refuse_changed_record(aim, overrides, seeds, record=record)
     count = seeds or aim.seeds
-    search, card = _search_behind(aim)
+    if record:
+        _refuse_changed_record(aim, overrides, seeds)
+    for told in aim.arms.values():
+        _refuse_what_is_ours(told, overrides)
+    search, card = _search_behind(aim) if record else (None, None)
+    experiment = _plain(folder.name if file.name in (TARGET, CLAIM) else file.stem)
+    seeds_wanted = range(aim.first_seed, aim.first_seed + count)
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         folders = {}
-        for arm, told in aim.arms.items():
+        for number, (arm, told) in enumerate(aim.arms.items(), start=1):
             print_heading(f"{arm}: {' '.join(told)}, {count} seeds from {aim.first_seed}")
-            folders[arm] = _train(
-                folder.name, arm, told, overrides, range(aim.first_seed, aim.first_seed + count), fresh=fresh
-            )
+            sweep = f"{experiment}-{number}_{_plain(arm)}-{count}{_fingerprint(overrides)}"
+            folders[arm] = _train(sweep, [*told, *overrides], seeds_wanted, fresh=fresh)
     with_report = isinstance(aim, Claim)
     arms = [read_arm(arm, (*told, *overrides), folders[arm], with_report=with_report) for arm, told in aim.arms.items()]
-    command = _command(name, overrides, seeds, record=record)
-    results = Results(aim=aim, arms=tuple(arms), about=_describe(command, folders), search=search)
-    out = folder if record else OUT / folder.name
+    about = describe_runs(list(folders.values()), _command(name, overrides, seeds, record=record))
+    results = Results(aim=aim, arms=tuple(arms), about=about, search=search)
+    refuse_other_rows(results)
+    out = folder if record else OUT / experiment
     write_record(out, results, card)
     if as_json:
         sys.stdout.write(json.dumps(summarise(results), indent=2) + "\n")
@@ -95,9 +104,26 @@ def reproduce_command(
     return _EXIT_CODES[verdict_of(results)]
 
 
-def _refuse_changed_record(aim: Target | Claim, overrides: Sequence[str], seeds: int | None, *, record: bool) -> None:
-    if not record:
-        return
+def _refuse_what_is_ours(told: Sequence[str], overrides: Sequence[str]) -> None:
+    """Checks that an arm is one recipe, whose seeds are ours to choose."""
+    for override in overrides:
+        key = key_of(override)
+        if any(f"{key}.".startswith(f"{path}.") for path in _OURS) and key not in _POLICIES:
+            raise ConfigError(
+                f"{override}: reproduce chooses seeds and sweeps itself. Leave it out; for more seeds: --seeds"
+            )
+    jobs = expand_sweep([*told, *overrides])
+    if len(jobs) > 1:
+        raise ConfigError(
+            f"reproduce: expected one recipe, got {len(jobs)}: {' '.join([*told, *overrides])}. Name one value of each"
+        )
+    if (config := compose_config([one for one in jobs[0] if not one.startswith("hydra")])).sweep.params:
+        raise ConfigError(
+            f"reproduce: expected one recipe, got a sweep over {', '.join(config.sweep.params)}. Leave sweep=... out"
+        )
+
+
+def _refuse_changed_record(aim: Target | Claim, overrides: Sequence[str], seeds: int | None) -> None:
     for override in overrides:
         key = key_of(override)
         if not any(f"{key}.".startswith(f"{path}.") or key.startswith(f"{path}/") for path in _HARMLESS):
@@ -118,32 +144,32 @@ def _search_behind(aim: Target | Claim) -> tuple[dict[str, Any] | None, Path | N
         return None, None
     search = describe_search(folder)
     refuse_other_recipe(search, aim.arms[aim.ours])
-    return search, folder.path / CARD
+    return search, folder.path / CARD if search["card"] else None
 
 
-def _train(
-    experiment: str, arm: str, told: Sequence[str], overrides: Sequence[str], seeds: range, *, fresh: bool
-) -> SweepFolder:
+def _train(name: str, overrides: Sequence[str], seeds: range, *, fresh: bool) -> SweepFolder:
     """Trains an arm with all seeds, side by side; what is done of an earlier start is not done again."""
-    changed = f"-{hashlib.sha256(repr(overrides).encode()).hexdigest()[:6]}" if overrides else ""
-    name = f"{experiment}-{re.sub(r'[^A-Za-z0-9]+', '_', arm).strip('_')}-{len(seeds)}{changed}"
     further = [f"seed={seeds.start}", f"sweep.seeds={len(seeds)}", "sweep.objective=off", f"sweep.name={name}"]
-    if sweep_command([*(["--fresh"] if fresh else []), *told, *overrides, *further]):
+    if sweep_command([*(["--fresh"] if fresh else []), *overrides, *further]):
+        again = ", without --fresh," if fresh else ""
         raise TrialError(
-            f"{arm}: not all of its {len(seeds)} runs came to their end. See above; the same command goes on"
+            f"not all of the {len(seeds)} runs came to their end. See above; the same command{again} goes on"
         )
     return SweepFolder(SWEEPS / name)
+
+
+def _plain(name: str) -> str:
+    """Returns a name as the name of a folder that needs no quotes."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "it"
+
+
+def _fingerprint(overrides: Sequence[str]) -> str:
+    """Returns what tells apart runs that were changed in other ways; nothing where they were not changed."""
+    changes = [override for override in overrides if not is_about_running(override)]
+    return f"-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:6]}" if changes else ""
 
 
 def _command(name: str, overrides: Sequence[str], seeds: int | None, *, record: bool) -> str:
     """Returns what does it again."""
     options = [*(["--seeds", str(seeds)] if seeds else []), *(["--record"] if record else [])]
     return shlex.join(["trainyard", "reproduce", name, *options, *overrides])
-
-
-def _describe(command: str, folders: dict[str, SweepFolder]) -> dict[str, Any]:
-    """Returns where all of it was measured."""
-    threads = next(iter(folders.values())).threads or available_cores()
-    import_tensorflow(threads)
-    seconds = sum(session.seconds for folder in folders.values() for session in Ledger(folder.ledger).sessions)
-    return {**describe_origin(threads, command), "seconds": seconds}

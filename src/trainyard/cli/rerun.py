@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from trainyard.checks import require_files
 from trainyard.cli.screen import ScreenProgress, print_heading, print_result
 from trainyard.compose import compose_trees, config_differences
 from trainyard.errors import ConfigError, TrackingError
@@ -58,6 +59,7 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
     original = read_original(reference, store)
     config, overrides = restore(original, tuple(changes))
     refuse_doors(compose_trees(overrides)[1], overrides)
+    require_files(config)
     changed = config_differences(restore(original)[0], config) if changes else []
     if verify:
         _refuse_other_run(original, changed)
@@ -69,7 +71,7 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
             result = run_experiment(config, progress=progress, overrides=overrides)
         print_result(result)
     again = read_original(str(result.folder), None)
-    comparison = compare(original, again, _siblings(original, store), changed)
+    comparison = compare(original, again, _siblings(original, store, result.run_id), changed)
     if as_json:
         told = dataclasses.asdict(comparison) | {
             "original": reference,
@@ -128,6 +130,10 @@ def _refuse_other_run(original: Original, differences: Sequence[str]) -> None:
     if differences:
         told = "; ".join(differences)
         raise ConfigError(f"--verify: expected the run as it was, got {told}. Leave that, or --verify, out")
+    if original.config.training.determinism == "off":
+        raise ConfigError(
+            "--verify: expected a run whose seed fixes its draws, got training.determinism=off. Leave it out"
+        )
     if original.account.status != "FINISHED":
         raise ConfigError(
             f"--verify: expected a run that is FINISHED, got {original.reference}, which is {original.account.status}: "
@@ -135,12 +141,11 @@ def _refuse_other_run(original: Original, differences: Sequence[str]) -> None:
         )
 
 
-def _siblings(original: Original, uri: str | None) -> list[float]:
-    """Returns what runs of the same config with other seeds came to, where a store knows."""
-    store = next(iter(original.account.stores), uri)
-    if store is None:
+def _siblings(original: Original, uri: str | None, again: str | None) -> list[float]:
+    """Returns what runs of the same config with other seeds came to, where a store knows; not what came out now."""
+    if uri is None:
         return []
     try:
-        return list(accuracies_of_siblings(store, original.account).values())
+        return list(accuracies_of_siblings(uri, original.account, without=again).values())
     except TrackingError:  # the comparison is no reason to fail after all that
         return []

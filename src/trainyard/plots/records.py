@@ -81,8 +81,9 @@ def _beside(values: Sequence[float]) -> np.ndarray:
     shifts = []
     for value in values:
         number = seen[value] = seen.get(value, -1) + 1
-        shifts.append((-1 if number % 2 else 1) * (number + 1) // 2 * _SPREAD / 2)
-    return np.asarray(shifts)
+        shifts.append((-1 if number % 2 else 1) * ((number + 1) // 2))
+    most = max(map(abs, shifts))
+    return np.asarray(shifts) * _SPREAD / max(most, 2)
 
 
 class Band(NamedTuple):

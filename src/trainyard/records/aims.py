@@ -33,10 +33,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from trainyard.errors import ConfigError
@@ -62,6 +70,8 @@ class Scores(NamedTuple):
 
 
 SCORED = ("precision", "recall", "f1")
+_COLUMN = 2
+"""Where the place of a wrong score names its column."""
 
 
 class Aim(BaseModel):
@@ -121,6 +131,25 @@ class Claim(Aim):
     accuracy: Share
     classification_report: dict[Text, Scores] = Field(default_factory=dict)
 
+    @field_validator("classification_report", mode="before")
+    @classmethod
+    def _named_by_text(cls, report: object) -> object:
+        """Takes digits that name classes for their names, as YAML takes them for numbers."""
+        return {str(row): scores for row, scores in report.items()} if isinstance(report, dict) else report
+
+    @model_validator(mode="after")
+    def _as_rounded(self) -> Self:
+        """Checks that figures have no more digits than they were rounded to."""
+        figures = {"accuracy": self.accuracy}
+        for row, scores in self.classification_report.items():
+            figures |= {f"classification_report.{row}.{name}": getattr(scores, name) for name in SCORED}
+        for path, figure in figures.items():
+            if abs(figure - round(figure, self.decimals)) > 1e-12:  # noqa: PLR2004 - an error of floating point
+                raise ValueError(
+                    f"{path}: expected at most {self.decimals} decimals, as it was rounded, got {figure!r}"
+                )
+        return self
+
     @property
     def arms(self) -> Mapping[str, tuple[str, ...]]:
         """The one that is trained."""
@@ -146,12 +175,12 @@ def find_aim(name: str) -> Path:
     there = (
         f"{did_you_mean(name, known)} There are: {', '.join(known)}" if known else f" There are none in {EXPERIMENTS}"
     )
-    missing = " nor ".join(map(str, files))
-    raise ConfigError(f"reproduce: there is no experiment {name!r}: {missing} is not there.{there}")
+    missing = f"there is no {files[0]}" if given else f"there is neither {files[0]} nor {files[1]}"
+    raise ConfigError(f"reproduce: there is no experiment {name!r}: {missing}.{there}")
 
 
 def read_aim(file: Path) -> Target | Claim:
-    """Reads what an experiment is held against: a target where the file has a goal, else a claim.
+    """Reads what an experiment is held against: a target where the file has a goal or arms, else a claim.
 
     Raises:
         ConfigError: If the file can't be read or says something else; names every field that is wrong.
@@ -160,7 +189,7 @@ def read_aim(file: Path) -> Target | Claim:
         content = yaml.safe_load(file.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{file}: expected YAML that says what is aimed at; it can't be read: {error}") from error
-    kind = Target if isinstance(content, dict) and "goal" in content else Claim
+    kind = Target if isinstance(content, dict) and content.keys() & {"goal", "arms"} else Claim
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -176,6 +205,8 @@ def _in_words(file: Path, kind: type[Aim], problem: ErrorDetails) -> str:
             return f"{file}: {path}: there is no such field.{did_you_mean(path, known)} There are: {', '.join(known)}"
         case "missing":
             return f"{file}: {path}: is missing"
+        case "value_error":  # of ours, which names its place
+            return f"{file}: {problem['ctx']['error']}"
         case _:
             return f"{file}: {path}: {problem['msg']}, got {problem['input']!r}"
 
@@ -183,4 +214,7 @@ def _in_words(file: Path, kind: type[Aim], problem: ErrorDetails) -> str:
 def _named(place: tuple[int | str, ...]) -> list[int | str]:
     """Returns a place with the names of the scores of a report's row, which are a list in the file."""
     in_report = place[:1] == ("classification_report",)
-    return [Scores._fields[part] if in_report and isinstance(part, int) else part for part in place]
+    return [
+        Scores._fields[part] if in_report and number == _COLUMN and isinstance(part, int) else part
+        for number, part in enumerate(place)
+    ]

@@ -5,10 +5,18 @@ Before it: results, sweep.conclusion. After it: ``trainyard reproduce``; page, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from trainyard.compose import compose_config, flatten_tree, to_tree
+from trainyard.compose import (
+    HASHED_SECTIONS,
+    compose_config,
+    config_differences,
+    from_tree,
+    to_run_config,
+    to_tree,
+)
 from trainyard.errors import ConfigError
 from trainyard.sweep.card import PAGE
 from trainyard.sweep.conclusion import count_cost, describe_choice, describe_swept, rank_trials
@@ -27,13 +35,18 @@ def describe_search(folder: SweepFolder) -> dict[str, Any]:
     header, ledger = folder.read_header(), Ledger(folder.ledger)
     trials, tally = [trial for trial in folder.read_trials() if trial.label != NOT_DRAWN], Tally()
     tally.take_in(ledger, [trial.number for trial in trials])
-    if not ledger.is_closed or tally.waiting or header["objective"] is None:
+    if header["objective"] is None:
+        raise ConfigError(f"search: expected a sweep that compares trials; {folder.path.name} does not")
+    if not ledger.is_closed or tally.waiting:
         raise ConfigError(
-            f"search: expected a sweep that compares its trials and came to its end, got {folder.path.name} with "
-            f"{len(tally.waiting)} trials that are not done. Go on with it first"
+            f"search: the sweep {folder.path.name} has not come to its end: {len(tally.waiting)} trials are not done. "
+            "Go on with it first"
         )
     ranking = rank_trials(trials, tally, header["objective"])
+    if not ranking.places:
+        raise ConfigError(f"search: no trial of the sweep {folder.path.name} came to its end, so it chose nothing")
     best = ranking.places[0]
+    config = {key: value for key, value in best.trials[0][0].config.items() if key in HASHED_SECTIONS}
     return {
         "name": folder.path.name,
         "overrides": header["overrides"],
@@ -42,13 +55,19 @@ def describe_search(folder: SweepFolder) -> dict[str, Any]:
         "swept": describe_swept(header, trials),
         "trials": {"finished": len(tally.done), "pruned": len(tally.pruned)},
         "cost": asdict(count_cost(ledger, trials, tally)),
-        "winner": {"label": best.label, "varied": dict(best.varied), "value": best.mean, "seeds": best.n},
+        "winner": {
+            "label": best.label,
+            "varied": dict(best.varied),
+            "value": best.mean,
+            "seeds": best.n,
+            "config": config,
+        },
         "card": PAGE if (folder.path / PAGE).exists() else None,
     }
 
 
-def refuse_other_recipe(search: dict[str, Any], overrides: tuple[str, ...]) -> None:
-    """Checks that a recipe is what a sweep chose: the value of every setting that was swept.
+def refuse_other_recipe(search: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Checks that a recipe is what a sweep chose, but for the images that the sweep kept back.
 
     Args:
         search: What `describe_search` tells.
@@ -57,13 +76,12 @@ def refuse_other_recipe(search: dict[str, Any], overrides: tuple[str, ...]) -> N
     Raises:
         ConfigError: If it is not; names each setting.
     """
-    config = to_tree(compose_config(overrides))
-    values = flatten_tree(config)
-    problems = []
-    for path, chosen in search["winner"]["varied"].items():
-        section = config.get(path)
-        has = section["name"] if isinstance(section, dict) else values.get(path, section)
-        if has != chosen:
-            problems.append(f"{path}: the sweep {search['name']} chose {chosen!r}, and the recipe has {has!r}")
+    recipe = compose_config(overrides)
+    whole = {**to_tree(recipe), **search["winner"]["config"]}
+    problems = [
+        f"{path.partition(':')[0]}: the sweep {search['name']} chose otherwise: {path.partition(': ')[2]}"
+        for path in config_differences(to_run_config(from_tree(whole, search["name"])), recipe)
+        if not path.startswith(("seed:", "dataset.validation_fraction:"))
+    ]
     if problems:
         raise ConfigError(*problems, f"A record shows what was chosen: put it into the recipe of {' '.join(overrides)}")

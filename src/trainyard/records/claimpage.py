@@ -79,7 +79,7 @@ def cells_of(results: Results) -> list[Cell]:
             published=claim.accuracy,
             decimals=claim.decimals,
             values=accuracies,
-            step=1 / images,
+            step=1 / max(images, 1),
             is_primary=True,
         )
     ]
@@ -89,7 +89,7 @@ def cells_of(results: Results) -> list[Cell]:
             published=getattr(scores, column),
             decimals=claim.decimals,
             values=tuple(getattr(run.report[row], column) for run in runs),
-            step=1 / runs[0].report[row].support,
+            step=1 / max(runs[0].report[row].support, 1),
         )
         for row, scores in claim.classification_report.items()
         for column in SCORED
@@ -126,7 +126,8 @@ def describe_verdict(results: Results) -> list[str]:
     lines += [f"{line}." for line in counts]
     lines += [f"{one.cell.name}: {_why(one)}." for one in judgements if one.verdict is Verdict.CONTRADICTED]
     if len(results.ours.runs) < LEAST_SEEDS:
-        lines.append(f"Fewer than {LEAST_SEEDS} seeds decide nothing: --seeds {max(LEAST_SEEDS, claim.seeds)}.")
+        more = f"--seeds {max(LEAST_SEEDS, claim.seeds)}"
+        lines.append(f"Fewer than {LEAST_SEEDS} seeds can contradict a figure, and support none: {more}.")
     else:
         lines += [f"{one.cell.name}: {_why(one)}." for one in judgements if one.verdict is Verdict.UNDECIDED]
     return lines

@@ -56,7 +56,7 @@ class Arm:
         name: In tables and pictures.
         overrides: What it was trained with.
         parameters: The size of its model.
-        epochs: How many were trained.
+        epochs: How many were trained, at most.
         validation_fraction: Of the training images that were kept back; 0: none.
         runs: By seed, rising.
     """
@@ -125,7 +125,7 @@ def read_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
         name=name,
         overrides=overrides,
         parameters=first.parameters,
-        epochs=first.epochs,
+        epochs=max(result.epochs for result in results if result),
         validation_fraction=trials[0].config["dataset"]["validation_fraction"],
         runs=tuple(runs),
     )

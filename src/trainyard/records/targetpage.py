@@ -61,7 +61,7 @@ def describe_verdict(results: Results) -> list[str]:
     interval = f"{_percent(found.low)} to {_percent(found.high)}"
     first = (
         f"**{ours.name}: {_percent(found.value)} % of the test images right, on average over {len(ours.runs)} seeds.** "
-        f"The 95 % interval of the mean is {interval}; the target, {_percent(target.goal)} %, is {met}."
+        f"The 95 % interval of the mean is {interval}; the target, {100 * target.goal:g} %, is {met}."
     )
     lines = [first]
     if target.most_parameters is not None:
@@ -69,9 +69,9 @@ def describe_verdict(results: Results) -> list[str]:
         lines.append(f"Its model has {ours.parameters:,} parameters, {more} {target.most_parameters:,}.")
     for other in results.arms[1:]:
         found = estimate_difference(ours.accuracies, other.accuracies)
-        word = "ahead of" if found.value >= 0 else "behind"
+        word = "ahead of" if found.value > 0 else "behind"
         sure = "more than chance" if found.low > 0 or found.high < 0 else "which may be chance"
-        far = f"{_points(abs(found.value))} points {word} {other.name}"
+        far = f"{_points(abs(found.value))} points {word} {other.name}" if found.value else f"level with {other.name}"
         lines.append(f"It is {far}, standard error {_points(found.error)}: {sure}.")
     return lines
 
@@ -87,7 +87,7 @@ def _arms(results: Results) -> str:
                 _percent(found.value),
                 _points(statistics.stdev(values)),
                 f"{_percent(found.low)} to {_percent(found.high)}",
-                f"{_percent(min(values))} to {_percent(max(values))}",
+                f"{100 * min(values):.2f} to {100 * max(values):.2f}",
                 f"{statistics.mean(run.loss for run in arm.runs):.4f}",
                 f"{arm.parameters:,}",
                 f"{arm.epochs}",
@@ -174,7 +174,7 @@ def _runs(results: Results) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"
+    return f"{100 * share:.3f}"
 
 
 def _points(share: float) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from trainyard.errors import ConfigError
 from trainyard.records import claimpage, targetpage
 from trainyard.records.aims import Claim
 from trainyard.records.judging import judge
 from trainyard.records.results import Results
+from trainyard.registry import did_you_mean
 
 
 def verdict_of(results: Results) -> str:
@@ -26,6 +28,24 @@ def describe_verdict(results: Results) -> list[str]:
     if isinstance(results.aim, Claim):
         return claimpage.describe_verdict(results)
     return targetpage.describe_verdict(results)
+
+
+def refuse_other_rows(results: Results) -> None:
+    """Checks that our runs have every row that was published.
+
+    Raises:
+        ConfigError: If one is missing; names those that there are.
+    """
+    if not isinstance(results.aim, Claim):
+        return
+    rows = list(results.ours.runs[0].report)
+    problems = [
+        f"classification_report.{row}: there is no such class.{did_you_mean(row, rows)} There are: {', '.join(rows)}"
+        for row in results.aim.classification_report
+        if row not in rows
+    ]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def write_page(results: Results) -> str:

@@ -9,13 +9,15 @@ import shutil
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from trainyard import plots
+from trainyard.errors import ConfigError
 from trainyard.records import claimpage, targetpage
 from trainyard.records.aims import Claim
+from trainyard.records.chosen import refuse_other_recipe
 from trainyard.records.intervals import estimate_mean
 from trainyard.records.judging import Judgement, Verdict, judge
-from trainyard.records.results import FILE as RESULTS
 from trainyard.records.results import Results, load_results, save_results
 from trainyard.records.verdicts import write_page
 from trainyard.wholefiles import whole_file
@@ -32,14 +34,28 @@ def write_record(out: Path, results: Results, card: Path | None = None) -> None:
         card: Of the sweep that chose the recipe, to be copied; None: what is there stays.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if results.search is None and (out / RESULTS).exists():
-        results = replace(results, search=load_results(out).search)
+    if results.search is None:
+        results = replace(results, search=_kept_search(out, results))
     save_results(out, results)
-    if card and results.search:
+    if card and results.search and results.search["card"]:
         shutil.copyfile(card, out / results.search["card"])
     with whole_file(out / PAGE) as partial:
         partial.write_text(write_page(results))
     draw_picture(results, out)
+
+
+def _kept_search(out: Path, results: Results) -> dict[str, Any] | None:
+    """Returns how an earlier record's recipe was chosen, where that is still the sweep and the recipe."""
+    if isinstance(results.aim, Claim) or results.aim.search is None:
+        return None
+    try:
+        search = load_results(out).search
+        if search and search["name"] == results.aim.search:
+            refuse_other_recipe(search, results.aim.arms[results.aim.ours])
+            return search
+    except ConfigError:  # there is none, it is of an older format, or the recipe is another by now
+        pass
+    return None
 
 
 def draw_picture(results: Results, out: Path) -> None:

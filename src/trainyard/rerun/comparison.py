@@ -5,8 +5,9 @@
     within spread the accuracies differ by no more than seeds differ, or than the choice of test images would
     drifted       by more
 
-The spread is the half-width of the 95 % prediction interval of one more run, from runs of the same config with other
-seeds, where the store has five; else 1.96 standard errors of a share of so many images.
+The spread is that of the difference of two runs, 95 % of which lie within it: by Student's t from runs of the same
+config with other seeds, where the store has five; else 1.96 standard errors of the difference of two shares of so many
+images.
 
 Before it: original, records.judging. After it: ``trainyard rerun``.
 """
@@ -14,11 +15,12 @@ Before it: original, records.judging. After it: ``trainyard rerun``.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainyard.records.judging import LEVEL, prediction_interval
+from trainyard.records.judging import LEVEL
 from trainyard.rerun.original import Original
 from trainyard.tracking import Account
 
@@ -126,17 +128,20 @@ def _likeness(first: Account, second: Account, spread: float) -> Likeness | None
     if first.tags.get("weights_digest") == second.tags["weights_digest"]:
         return Likeness.BITWISE
     tested = {name for name in {**before, **now} if any(part in name for part in _TEST)}
-    if all(before.get(name) == now.get(name) for name in tested):
+    if all(_same(before.get(name), now.get(name)) for name in tested):
         return Likeness.METRICS
     return Likeness.SPREAD if abs(before[_ACCURACY] - now[_ACCURACY]) <= spread else Likeness.DRIFTED
 
 
 def _spread(accuracy: float, siblings: Sequence[float], images: int) -> tuple[float, str]:
+    from scipy.special import stdtrit
+
     if len(siblings) >= LEAST_SIBLINGS:
-        low, high = prediction_interval(siblings, LEVEL)
-        return (high - low) / 2, f"what {len(siblings)} other seeds of this config say of one more"
-    error = math.sqrt(accuracy * (1 - accuracy) / images) if images else 0.0
-    return 1.96 * error, f"what the choice of {images:,} test images would make"
+        std = math.sqrt(max(statistics.variance(siblings), (1 / images) ** 2 / 12 if images else 0.0))
+        half = float(stdtrit(len(siblings) - 1, 1 - LEVEL / 2)) * std * math.sqrt(2)
+        return half, f"within which two runs of {len(siblings)} other seeds of this config lie"
+    error = math.sqrt(2 * accuracy * (1 - accuracy) / images) if images else 0.0
+    return 1.96 * error, f"within which two shares of {images:,} test images lie"
 
 
 def _first_difference(first: Account, second: Account) -> int | None:
@@ -146,9 +151,14 @@ def _first_difference(first: Account, second: Account) -> int | None:
         return 0
     before, now = _by_epoch(first), _by_epoch(second)
     for epoch in sorted(before.keys() & now.keys()):
-        if any(before[epoch][name] != now[epoch][name] for name in before[epoch].keys() & now[epoch].keys()):
+        if not all(_same(before[epoch][name], now[epoch][name]) for name in before[epoch].keys() & now[epoch].keys()):
             return epoch
     return None
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    """Tells whether two figures are the same; what is no number is the same as what is none."""
+    return one == other or (one is not None and other is not None and math.isnan(one) and math.isnan(other))
 
 
 def _by_epoch(account: Account) -> dict[int, dict[str, float]]:

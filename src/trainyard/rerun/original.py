@@ -6,13 +6,14 @@ Before it: compose, resume, tracking. After it: comparison, ``trainyard rerun``.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainyard.compose import compose_config, load_config, to_tree
+from trainyard.compose import compose_config, expand_sweep, literal, load_config, to_tree
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.tracking import Account, download_files, find_run, read_account
@@ -21,8 +22,6 @@ from trainyard.tracking.stored import stored_account
 SETTING = "rerun"
 CONFIG, ENVIRONMENT = "config.yaml", "environment"
 RERUN_TAG = "rerun_of"
-_FIXED = {"threads": "threads", "engine": "engine", "xla": "xla"}
-"""Fields of the training that may have been chosen by themselves, and the tags that tell what came of it."""
 _NOT_REPEATED = ("tracking", "sweep", "resume")
 """Sections that say where a run was logged and what it belonged to, and not what it was."""
 
@@ -75,36 +74,44 @@ def read_original(reference: str, uri: str | None) -> Original:
 def restore(original: Original, changes: tuple[str, ...] = ()) -> tuple[RunConfig, list[str]]:
     """Returns the config that has a run again, and the overrides that it is composed with, every value among them.
 
-    What was chosen by itself is fixed as it was: threads, engine, XLA, and a seed that was drawn.
+    Threads are as many as there were. Where nothing is changed, engine and XLA are what they came to, too; else what
+    can do the job is for them to find out.
 
     Args:
         original: The run.
-        changes: Overrides, as ``trainyard train`` takes them.
+        changes: Overrides, as ``trainyard train`` takes them. One that chooses a component takes the place of the
+            run's own with all its fields.
 
     Raises:
         ConfigError: If a change is wrong.
     """
     tree, tags = to_tree(original.config), original.account.tags
-    tree["seed"] = int(tags.get("drawn_seed", original.config.seed))
-    for name, tag in _FIXED.items():
-        if tag in tags:
-            tree["training"][name] = int(tags[tag]) if name == "threads" else tags[tag].partition(":")[0]
+    for name in ("threads", *(() if changes else ("engine", "xla"))):
+        if name in tags:
+            tree["training"][name] = int(tags[name]) if name == "threads" else tags[name].partition(":")[0]
     dataset = tree["dataset"]
     if "mirrors" in dataset and dataset["path"] and not Path(dataset["path"]).exists():
         dataset["path"] = None  # it lay there on another machine; published sets are found, and known by their digests
-    overrides = [*_to_overrides(tree), *changes]
+    keys = {change.partition("=")[0].lstrip("+~") for change in changes}
+    if "experiment" in keys:
+        raise ConfigError("experiment: a rerun is of the recipe that the run had. For another: trainyard train")
+    if len(expand_sweep(changes)) > 1:
+        raise ConfigError(f"{SETTING}: expected one value of each field, got several: {' '.join(changes)}")
+    overrides = [*_to_overrides(tree, keys), *changes]
     config = compose_config(overrides)
-    config.tracking.tags[RERUN_TAG] = original.reference
+    config.tracking.tags[RERUN_TAG] = next(iter(original.account.stores.values()), original.reference)
     return config, overrides
 
 
-def _to_overrides(tree: dict[str, Any]) -> list[str]:
-    """Returns the tree of a config as overrides that compose it: every component, every value."""
-    groups = [group for group in COMPONENT_GROUPS if group not in _NOT_REPEATED]
-    chosen = [f"{group}={tree[group]['name']}" for group in groups]
-    kept = {key: value for key, value in tree.items() if key not in _NOT_REPEATED}
-    for group in groups:
-        kept[group] = {key: value for key, value in kept[group].items() if key != "name"}
+def _to_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str]:
+    """Returns the tree of a config as overrides that compose it: every component, every value.
+
+    Args:
+        tree: Of the config.
+        without: Groups that are left out, as something else is chosen.
+    """
+    kept = {key: value for key, value in literal(tree).items() if key not in (*_NOT_REPEATED, *without)}
+    chosen = [f"{group}={kept[group].pop('name')}" for group in COMPONENT_GROUPS if group in kept]
     return [*chosen, *(f"{path}={_written(value)}" for path, value in _leaves(kept))]
 
 
@@ -113,7 +120,10 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            yield (
+                f"++{prefix}{key}" if prefix else key,
+                value,
+            )  # a field that holds names of its own has yet to get them
 
 
 def _written(value: Any) -> str:  # noqa: ANN401 - any value of a config
@@ -126,7 +136,8 @@ def _written(value: Any) -> str:  # noqa: ANN401 - any value of a config
         case dict():
             return f"{{{','.join(f'{key}:{_written(inner)}' for key, inner in value.items())}}}"
         case str():
-            return "'" + value.replace("\\'", "\\\\\\'").replace("'", "\\'") + "'"
+            doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # Hydra takes one before a quote for that quote's own
+            return "'" + doubled.replace("'", "\\'") + "'"
         case _:
             return repr(value)
 

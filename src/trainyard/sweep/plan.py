@@ -307,12 +307,13 @@ def _default_name(configs: Sequence[RunConfig], overrides: Sequence[str], config
     """Returns a name that the same command comes to again: the recipes', and a hash of what was asked for."""
     names = list(dict.fromkeys(config.name for config in configs))
     shown = "+".join(names[:_SHOWN_NAMES]) + ("+more" if len(names) > _SHOWN_NAMES else "")
-    asked = [text for text in overrides if not _is_about_running(text)]
+    asked = [text for text in overrides if not is_about_running(text)]
     text = json.dumps([config_name, sorted(asked)])
     return f"{shown}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _is_about_running(override: str) -> bool:
+def is_about_running(override: str) -> bool:
+    """Tells whether an override says how a sweep is run, and not what it is: the launcher, what failures mean."""
     key = override.partition("=")[0].lstrip("+~")
     if key.startswith("hydra.sweeper.params"):
         return False

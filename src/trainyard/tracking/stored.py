@@ -43,12 +43,13 @@ def stored_account(uri: str, run_id: str) -> Account:
     )
 
 
-def accuracies_of_siblings(uri: str, account: Account) -> dict[str, float]:
+def accuracies_of_siblings(uri: str, account: Account, without: str | None = None) -> dict[str, float]:
     """Returns the accuracy on the test images of finished runs that computed the same with other seeds, by seed.
 
     Args:
         uri: Of the store.
         account: Of a run in it.
+        without: The id of a run that does not count.
 
     Raises:
         TrackingError: If the store can't be reached.
@@ -63,6 +64,7 @@ def accuracies_of_siblings(uri: str, account: Account) -> dict[str, float]:
     return {
         run.data.tags["seed"]: run.data.metrics["accuracy/test"]
         for run in runs
-        if "accuracy/test" in run.data.metrics
+        if run.info.run_id != without
+        and "accuracy/test" in run.data.metrics
         and run.data.tags.get("seed", account.tags["seed"]) != account.tags["seed"]
     }
