@@ -27,6 +27,7 @@ from trainyard.records.intervals import Estimate, estimate_difference, estimate_
 from trainyard.records.judging import LEVEL, Cell, Verdict, judge, prediction_interval
 from trainyard.records.power import normal, share_contradicted
 from trainyard.records.results import Arm, Results, SeedResult
+from trainyard.sweep.folder import SweepFolder
 
 ROOT = Path(__file__).parents[1]
 RECORDS = sorted(file.parent for kind in ("target", "claim") for file in ROOT.glob(f"experiments/*/{kind}.yaml"))
@@ -528,36 +529,65 @@ def test_what_is_reproduced_is_one_recipe(overrides, told):
     assert not Path("sweeps").exists()
 
 
+SMALL = ["name=it", "dataset.limit=300", "training.epochs=2", "training.xla=off"]
+
+
+def run(*words):
+    command = [sys.executable, "-c", "from trainyard.cli import main; main()", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
+
+
+def write_aim(kind, **content):
+    file = Path("experiments/wide", kind)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
 @pytest.mark.slow
 def test_an_experiment_is_reproduced_gone_on_with_and_recorded():
-    small = ["name=it", "dataset.limit=300", "training.epochs=2", "training.xla=off"]
-
-    def run(*words):
-        command = [sys.executable, "-c", "from trainyard.cli import main; main()", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
-
-    chose = run("sweep", *small, "sweep.name=it", "model.hidden_units=[4],[32]", "dataset.validation_fraction=0.2")
+    chose = run("sweep", *SMALL, "sweep.name=it", "model.hidden_units=[4],[32]", "dataset.validation_fraction=0.2")
     assert chose.returncode == 0, chose.stderr
-    best = json.loads(Path("sweeps/it/leaderboard.json").read_text())["data"][0]
-    file = Path("experiments/wide/target.yaml")
-    file.parent.mkdir(parents=True)
-    aims = {"search": "it", "seeds": 2, "goal": 1.0, "arms": {"wide": [*small, "model.hidden_units=[5]"]}}
-    file.write_text(yaml.safe_dump({**TARGET, **aims}))
+    aims_at = {**TARGET, "search": "it", "seeds": 2, "goal": 1.0}
+    write_aim("target.yaml", **aims_at, arms={"wide": [*SMALL, "model.hidden_units=[5]"]})
     other = run("reproduce", "wide", "--record")
     assert other.returncode == 2
-    assert "error model.hidden_units: the sweep it chose" in other.stderr
-    (widths,) = [width for width in ([4], [32]) if str(width) in str(best) or str(width[0]) in str(best[1])]
-    aims["arms"] = {"wide": [*small, f"model.hidden_units={widths}"]}
-    file.write_text(yaml.safe_dump({**TARGET, **aims}))
+    assert "error model.hidden_units: the sweep it chose otherwise: [5], was [" in other.stderr
+    widths = chosen.describe_search(SweepFolder(Path("sweeps/it")))["winner"]["varied"]["model.hidden_units"]
+    arms = {"wide": [*SMALL, f"model.hidden_units={widths}"], "deep": [*SMALL, "model.hidden_units=[8,8]"]}
+    file = write_aim("target.yaml", **aims_at, arms=arms)
     missed = run("reproduce", "wide", "--record", "tracking.model=false")
     assert (missed.returncode, missed.stderr) == (3, "")
     assert "the target, 100 %, is missed." in missed.stdout
     kept = results.load_results(file.parent)
-    assert [one.seed for one in kept.ours.runs] == [7, 8]
+    assert {one.name: [run.seed for run in one.runs] for one in kept.arms} == {"wide": [7, 8], "deep": [7, 8]}
+    assert kept.ours.accuracies != kept.arms[1].accuracies
     assert kept.search["winner"]["varied"] == {"model.hidden_units": widths}
+    assert kept.about["mixed"] == []
     assert (file.parent / "card.html").read_text() == Path("sweeps/it/card.html").read_text()
     assert (file.parent / "README.md").read_text() == verdicts.write_page(kept)
-    file.write_text(yaml.safe_dump({**TARGET, **aims, "goal": 0.0}))
-    met = run("reproduce", "wide", "tracking.model=false")  # nothing is trained again
-    assert met.returncode == 0
-    assert results.load_results(Path("outputs/reproduce/wide")).arms == dataclasses.replace(kept).arms
+    write_aim("target.yaml", **{**aims_at, "goal": 0.0}, arms=arms)
+    met = run("reproduce", "wide", "tracking.model=false", "hydra.launcher.n_jobs=1")  # nothing is trained again
+    assert met.returncode == 0, met.stderr
+    assert results.load_results(Path("outputs/reproduce/wide")).arms[0].runs == kept.ours.runs
+
+
+@pytest.mark.slow
+def test_a_claim_is_judged_without_a_store_and_told_as_json():
+    recipe = [*SMALL, "model.hidden_units=[8]", "tracking=off"]
+    row = {"0": [0.9, 0.9, 0.9, 30]}
+    write_aim(
+        "claim.yaml", title="It", about="What?", source="Us", recipe=recipe, seeds=2, decimals=1, accuracy=0.9,
+        classification_report=row,
+    )  # fmt: skip
+    done = run("reproduce", "wide", "--json")
+    told = json.loads(done.stdout)
+    supports = {one["report"]["0"][3] for one in told["arms"][0]["runs"]}
+    assert (len(told["cells"]), len(supports)) == (4, 1)
+    if supports == {30}:
+        assert (done.returncode, told["verdict"]) == (4, "undecided")  # two seeds decide nothing
+    else:
+        assert (done.returncode, told["verdict"]) == (3, "contradicted")
+        assert told["wrong_counts"] == [f"0: 30 images were published, and there are {supports.pop()}"]
+    assert {one["run_id"] for one in told["arms"][0]["runs"]} == {None}
+    assert not Path("mlflow.db").exists()

@@ -93,7 +93,7 @@ def _time_to_match(part: dict[str, Any], budget: float) -> list[str]:
     """Says when the clever search had found what the blind one had at its end, seed by seed."""
     times = []
     for one in part["rounds"]:
-        wanted = course(one[RANDOM]["trials"], budget)[-1].validation
+        wanted = max((found.validation for found in course(one[RANDOM]["trials"], budget)), default=0.0)
         times.append(next((f.spent for f in course(one[CLEVER]["trials"], budget) if f.validation >= wanted), None))
     reached = [time for time in times if time is not None]
     if not reached:

@@ -32,6 +32,8 @@ _CHOICES = {
     CLEVER: ("sweep.sampler=tpe", "sweep.pruner=hyperband"),
 }
 _NAME = "bench"
+_ROUNDING = 1e-6
+"""Seconds by which the same sum may differ when it is added up another way."""
 
 
 class Found(NamedTuple):
@@ -77,7 +79,7 @@ def course(trials: Sequence[dict[str, Any]], budget: float | None = None) -> lis
     spent = 0.0
     for trial in trials:
         spent += trial["seconds"]
-        if budget is not None and spent > budget:
+        if budget is not None and spent > budget + _ROUNDING:
             break
         if trial["validation"] is not None:
             best = max([Found(spent, trial["validation"], trial["test"]), *found[-1:]], key=lambda one: one.validation)
