@@ -329,7 +329,7 @@ def test_a_wrong_claim_is_contradicted_for_the_stated_reason(change, told):
         (judged(seeds=9), "Fewer than 10 seeds can contradict a figure, and support none: --seeds 10."),
         (
             judged(accuracies=[0.93, 0.99] * 5),
-            "accuracy: one more run would lie in 0.8850 to 1.0350, which is too wide to tell.",
+            "accuracy: one more run would lie in 0.8850 to 1.0000, which is too wide to tell.",
         ),
     ],
 )
@@ -352,7 +352,7 @@ def test_the_other_cells_share_one_level():
     alone, shared = judge([cell]), judge([cell] * 36)
     assert shared[0].high - shared[0].low > 1.5 * (alone[0].high - alone[0].low)
     low, high = prediction_interval(cell.values, 0.05 / 36, 0.001)
-    assert (shared[0].low, shared[0].high) == (low, high)
+    assert (shared[0].low, shared[0].high) == (low, min(high, 1.0))
 
 
 @pytest.mark.parametrize("seeds", [10, 20])

@@ -22,7 +22,7 @@ def test_the_true_claim_is_contradicted_by_a_sabotaged_recipe(mnist_folder):
     assert done.returncode == 3, done.stderr
     told = json.loads(done.stdout)
     assert told["verdict"] == "contradicted"
-    verdicts = {cell["cell"]["name"] if "cell" in cell else cell["name"]: cell for cell in told["cells"]}
+    verdicts = {cell["name"]: cell for cell in told["cells"]}
     accuracy = verdicts["accuracy"]
     assert (accuracy["verdict"], accuracy["published"], len(accuracy["values"])) == ("contradicted", 0.98, 10)
     assert accuracy["high"] < 0.975

@@ -44,7 +44,7 @@ def write_claim_page(results: Results) -> str:
         claim.about,
         f"Source: {claim.source}",
         "## Does it hold?",
-        "\n".join(describe_verdict(results)),
+        "\n\n".join(describe_verdict(results)),
         f"![Published figures and prediction intervals]({PICTURE})",
         "## Cell by cell",
         _criterion(results, judgements),

@@ -146,8 +146,8 @@ def _judge(cell: Cell, level: float) -> Judgement:
         cell=cell,
         mean=statistics.fmean(cell.values),
         std=statistics.stdev(cell.values),
-        low=low,
-        high=high,
+        low=max(low, 0.0),  # figures lie between 0 and 1, whatever a normal distribution would allow
+        high=min(high, 1.0),
         rounding_low=rounds_low,
         rounding_high=rounds_high,
         share=sum(within) / len(within),
