@@ -22,6 +22,8 @@ from trainyard.tracking.stored import stored_account
 SETTING = "rerun"
 CONFIG, ENVIRONMENT = "config.yaml", "environment"
 RERUN_TAG = "rerun_of"
+_PRESETS = {"experiment", "training"}
+"""Groups that say what stands in sections, and not of what kind those are."""
 _NOT_REPEATED = ("tracking", "sweep", "resume")
 """Sections that say where a run was logged and what it belonged to, and not what it was."""
 
@@ -93,8 +95,10 @@ def restore(original: Original, changes: tuple[str, ...] = ()) -> tuple[RunConfi
     if "mirrors" in dataset and dataset["path"] and not Path(dataset["path"]).exists():
         dataset["path"] = None  # it lay there on another machine; published sets are found, and known by their digests
     keys = {change.partition("=")[0].lstrip("+~") for change in changes}
-    if "experiment" in keys:
-        raise ConfigError("experiment: a rerun is of the recipe that the run had. For another: trainyard train")
+    for group in _PRESETS & keys:
+        raise ConfigError(
+            f"{group}: a rerun has every value of the run, which a choice would not change. Set the fields"
+        )
     if len(expand_sweep(changes)) > 1:
         raise ConfigError(f"{SETTING}: expected one value of each field, got several: {' '.join(changes)}")
     overrides = [*_to_overrides(tree, keys), *changes]
@@ -120,10 +124,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield (
-                f"++{prefix}{key}" if prefix else key,
-                value,
-            )  # a field that holds names of its own has yet to get them
+            yield (f"++{prefix}{key}" if prefix else key), value  # ++: a field may hold names of its own
 
 
 def _written(value: Any) -> str:  # noqa: ANN401 - any value of a config
