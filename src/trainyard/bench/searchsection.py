@@ -32,7 +32,7 @@ def search_section(part: dict[str, Any]) -> Section:
         title="TPE with pruning and random search, at equal compute",
         how=(
             f"`trainyard sweep sweep=mnist_mlp`, {part['epochs']} epochs a trial, in turns by `sweep.sampler=random` "
-            "without pruning and by `sweep.sampler=tpe` with `sweep.pruner=hyperband`, each with "
+            "without pruning and by `sweep.sampler=tpe` with `sweep.pruner=median`, each with "
             f"{len(rounds)} seeds, of points, split, weights and batches. What a search has spent is the time of its "
             f"trials, pruned ones among them; all are compared at what the cheapest of all spent, "
             f"{show_seconds(budget)}, and at parts of that. What it has found is the trial that is best on the "
