@@ -75,13 +75,22 @@ def test_the_wrong_command_is_answered_as_shown(capfd):
 def test_the_yaml_files_that_are_shown_compose():
     shown = {}
     for content in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL):
-        path, command = re.search(r"# (conf/\S+\.yaml): trainyard train (.*)", content).groups()
+        if (named := re.search(r"# (conf/\S+\.yaml): trainyard train (.*)", content)) is None:
+            continue
+        path, command = named.groups()
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(content)
         shown[Path(path).stem] = compose_config(command.split())
     assert shown["wide"].name == "wide"
     assert shown["wide"].model.hidden_units == [1024, 512]
     assert [*shown["lenet"].model.layers[0]] == ["Conv2D"]
+
+
+def test_the_target_that_is_shown_is_one():
+    (shown,) = [content for content in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "goal:" in content]
+    Path("target.yaml").write_text(shown)
+    aim = read_aim(Path("target.yaml"))
+    assert aim.arms == read_aim(ROOT / "experiments/mnist_mlp_tuned/target.yaml").arms | aim.arms
 
 
 def test_the_python_example_runs(keras):
