@@ -52,7 +52,7 @@ class Found(NamedTuple):
 
 def measure_search(setting: Setting) -> dict[str, Any]:
     """Measures searches of both kinds, in turns, a seed per round; it draws points, split, weights and batches."""
-    epochs = 3 if setting.quick else 8
+    epochs = 3 if setting.quick else 6
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as place:
         for seed in range(1, setting.rounds + 1):
