@@ -258,7 +258,7 @@ def test_searches_are_compared_at_what_the_cheapest_of_them_spent():
         "TPE with pruning had found as good a point as random search of its seed had at the end in 2 of 2 searches"
     )
     assert section.notes == [
-        "Trials of a search: random 3, TPE 4, of which 1 were pruned.",
+        "Trials of a search: random 3, TPE 4, of which 1 were pruned. TPE's first ten points are drawn at random, by the seed that random search has, too.",
         f"{matched}; there after 55 % of the time (median).",
     ]
 

@@ -25,7 +25,7 @@ def search_section(part: dict[str, Any]) -> Section:
     pruned = [sum(trial["validation"] is None for trial in one[CLEVER]["trials"]) for one in rounds]
     counts = (
         f"Trials of a search: random {_range(trials[RANDOM])}, TPE {_range(trials[CLEVER])}, of which {_range(pruned)} "
-        "were pruned."
+        "were pruned. TPE's first ten points are drawn at random, by the seed that random search has, too."
     )
     return Section(
         name="search",
