@@ -162,7 +162,7 @@ def test_help_lists_groups_choices_and_fields():
     done = trainyard("train", "--help", "--config-dir", "mine")
     assert done.returncode == 0
     assert "adamw, fast, ftrl, lamb" in done.stdout
-    assert "experiment:   fashion_mnist, kmnist, mnist_baseline, mnist_cnn, quickstart" in done.stdout
+    assert "experiment:   fashion_mnist, kmnist, mnist_baseline, mnist_cnn, mnist_mlp_tuned, quickstart" in done.stdout
     assert "validation_fraction: 0.0" in done.stdout
     assert "base_" not in done.stdout
 
