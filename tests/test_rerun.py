@@ -198,10 +198,19 @@ def test_a_change_is_told_and_no_verification(tiny, capsys):
     assert "They part before the first epoch: their initial weights differ" in text
 
 
-def test_other_bits_fail_a_verification_and_the_cause_is_named(tiny, capsys):
+def test_another_engine_is_named_as_the_cause_of_other_bits(tiny, capsys):
     first = run_experiment(tiny("training.xla=on"))
-    assert rerun(first.folder, "training.engine=fit", "training.xla=off", verify=False) == 0
+    assert rerun(first.folder, "training.engine=fit", "training.xla=off") == 0
     assert "may be why  engine: fit, was compiled" in capsys.readouterr().out
+
+
+def test_other_bits_fail_a_verification(tiny, capsys):
+    first = run_experiment(tiny())
+    journal = first.folder / ".tracking.jsonl"
+    digest = read_account(first.folder).tags["weights_digest"]
+    journal.write_text(journal.read_text().replace(digest, "0" * 64))
+    assert rerun(first.folder, verify=True) == 3
+    assert "same metrics: the weights differ, and no figure on the test images does" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

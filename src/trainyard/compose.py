@@ -119,6 +119,11 @@ def _hydra_to_ourselves() -> Iterator[None]:
         GlobalHydra.instance().hydra = callers
 
 
+def key_of(override: str) -> str:
+    """Returns what an override sets, without its ``+`` or ``~``."""
+    return override.partition("=")[0].lstrip("+~")
+
+
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """Returns the overrides of each job of a multirun, every combination of the swept values.
 

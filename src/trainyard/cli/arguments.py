@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hydra._internal.utils import get_args_parser
 
+from trainyard.compose import key_of
 from trainyard.conffiles import groups
 from trainyard.errors import ConfigError
 from trainyard.rejections import find_path
@@ -72,11 +73,6 @@ def wants_our_sweeper(options: Namespace) -> bool:
     """Tells whether the arguments are of a sweep that is ours, and not of another sweeper."""
     sweepers = [override for override in options.overrides if key_of(override) == SWEEPER]
     return options.multirun and not options.help and sweepers[-1:] in ([], [f"{SWEEPER}=trainyard"])
-
-
-def key_of(override: str) -> str:
-    """Returns what an override sets, without its ``+`` or ``~``."""
-    return override.partition("=")[0].lstrip("+~")
 
 
 def _unknown_flag(flag: str, known_groups: Sequence[str], sweep: bool) -> str:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.cli.arguments import SWEEPER, config_dir, key_of, parse_arguments, wants_our_sweeper
+from trainyard.cli.arguments import SWEEPER, config_dir, parse_arguments, wants_our_sweeper
 from trainyard.collector import collector_paused
-from trainyard.compose import PRIMARY, VERSION_BASE
+from trainyard.compose import PRIMARY, VERSION_BASE, key_of
 from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError
 from trainyard.interrupts import signals_raise

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from trainyard.checks import require_files
-from trainyard.cli.arguments import config_dir, key_of, parse_arguments, wants_our_sweeper
-from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, to_run_config
+from trainyard.cli.arguments import config_dir, parse_arguments, wants_our_sweeper
+from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, key_of, to_run_config
 from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.interrupts import signals_raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainyard.compose import compose_config, expand_sweep, literal, load_config, to_tree
+from trainyard.compose import compose_config, expand_sweep, key_of, literal, load_config, to_tree
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.tracking import Account, download_files, find_run, read_account
@@ -94,7 +94,7 @@ def restore(original: Original, changes: tuple[str, ...] = ()) -> tuple[RunConfi
     dataset = tree["dataset"]
     if "mirrors" in dataset and dataset["path"] and not Path(dataset["path"]).exists():
         dataset["path"] = None  # it lay there on another machine; published sets are found, and known by their digests
-    keys = {change.partition("=")[0].lstrip("+~") for change in changes}
+    keys = {key_of(change) for change in changes}
     for group in _PRESETS & keys:
         raise ConfigError(
             f"{group}: a rerun has every value of the run, which a choice would not change. Set the fields"

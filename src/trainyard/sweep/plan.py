@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from trainyard.checks import require_files, section_problems, validate
-from trainyard.compose import to_tree
+from trainyard.compose import key_of, to_tree
 from trainyard.errors import ConfigError
 from trainyard.schema import RunConfig
 from trainyard.sections import SweepConfig
@@ -314,7 +314,7 @@ def _default_name(configs: Sequence[RunConfig], overrides: Sequence[str], config
 
 def is_about_running(override: str) -> bool:
     """Tells whether an override says how a sweep is run, and not what it is: the launcher, what failures mean."""
-    key = override.partition("=")[0].lstrip("+~")
+    key = key_of(override)
     if key.startswith("hydra.sweeper.params"):
         return False
     return key.startswith(("hydra.", "hydra/")) or key in {f"sweep.{name}" for name in _POLICY}
