@@ -31,7 +31,7 @@ ORDER = [
     "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.raypool", "sweep.launcher", "sweep.results", "sweep.tryout",
     "sweep.conduct", "sweep.recipe", "sweep.leaderboard", "sweep.importance", "sweep.card", "sweep.conclusion", "sweep.parent", "sweep",
     "records.aims", "records.results", "records.origins", "records.intervals", "records.judging", "records.power", "records.chosen", "records.targetpage", "records.claimpage", "records.verdicts",
-    "records.writing", "records",
+    "records.writing", "records.index", "records",
     "rerun.original", "rerun.comparison", "rerun",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.layout", "bench.results", "bench.plain_keras", "bench.plain_keras_autolog", "bench.gemm_floor", "bench.jobs",

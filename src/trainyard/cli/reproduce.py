@@ -26,8 +26,9 @@ from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep import sweep_command
 from trainyard.compose import compose_config, expand_sweep, key_of
 from trainyard.errors import ConfigError, TrialError
-from trainyard.records.aims import CLAIM, TARGET, Claim, Target, find_aim, read_aim
+from trainyard.records.aims import CLAIM, EXPERIMENTS, TARGET, Claim, Target, find_aim, read_aim
 from trainyard.records.chosen import describe_search, refuse_other_recipe
+from trainyard.records.index import write_index
 from trainyard.records.origins import describe_runs
 from trainyard.records.results import Results, read_arm
 from trainyard.records.verdicts import describe_verdict, refuse_other_rows, summarise, verdict_of
@@ -92,6 +93,8 @@ def reproduce_command(
     refuse_other_rows(results)
     out = folder if record else OUT / experiment
     write_record(out, results, card)
+    if record and folder.parent == EXPERIMENTS.absolute():
+        write_index(EXPERIMENTS)
     if as_json:
         sys.stdout.write(json.dumps(summarise(results), indent=2) + "\n")
     else:

@@ -57,10 +57,10 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
         raise ConfigError(f"--uri: {problem}")
     store = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
     original = read_original(reference, store)
-    config, overrides = restore(original, tuple(changes))
+    config, overrides = restore(original, tuple(changes), store)
     refuse_doors(compose_trees(overrides)[1], overrides)
     require_files(config)
-    changed = config_differences(restore(original)[0], config) if changes else []
+    changed = config_differences(restore(original, uri=store)[0], config) if changes else []
     if verify:
         _refuse_other_run(original, changed)
     from trainyard.run import run_experiment
