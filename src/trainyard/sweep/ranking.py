@@ -108,8 +108,12 @@ class Ranking:
         """Whether any point was tried with several seeds, so that there is something to tell by."""
         return any(place.n > 1 for place in self.places)
 
-    def verdict(self) -> str:
-        """Returns what the ranking comes to, in a few plain sentences."""
+    def verdict(self, advice: str = "Add sweep.seeds=5 to tell.") -> str:
+        """Returns what the ranking comes to, in a few plain sentences.
+
+        Args:
+            advice: What to do where one seed each tells nothing.
+        """
         count = len(self.places)
         if not count:
             return "No trial came to its end."
@@ -122,7 +126,7 @@ class Ranking:
         if not self.repeated:
             return (
                 f"{best.label} comes first: {self.objective} {best.describe()}. "
-                "One seed each: differences of this size may be chance. Add sweep.seeds=5 to tell."
+                f"One seed each: differences of this size may be chance. {advice}"
             )
         further = [number for number, place in enumerate(self.places, 1) if place.tied and number > self.tied]
         if self.tied == 1:
@@ -144,7 +148,7 @@ def rank(trials: Sequence[tuple[Trial, TrialResult]], objective: str | None) -> 
 
     Args:
         trials: Those that came to their end, with what they came to; in any order.
-        objective: What is compared: of ``accuracy/...`` more is better, of anything else less. None: nothing is.
+        objective: What is compared; `higher_is_better` says which way. None: nothing is.
 
     Raises:
         ValueError: If there is an objective and a trial has no value of it.
@@ -168,9 +172,9 @@ def rank(trials: Sequence[tuple[Trial, TrialResult]], objective: str | None) -> 
     return Ranking(objective=objective, places=ranked, tied=tied)
 
 
-def higher_is_better(objective: str) -> bool:
-    """Returns whether more of it is better: of an accuracy, not of a loss."""
-    return objective.startswith("accuracy/")
+def higher_is_better(metric: str) -> bool:
+    """Returns whether more of it is better: of an accuracy or an F1, not of a loss, an error or a time."""
+    return not metric.startswith(("loss/", "ece/", "time/"))
 
 
 def decimals(value: float) -> int:
