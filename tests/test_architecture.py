@@ -26,7 +26,7 @@ ORDER = [
     "plots.probabilities", "plots.benchmark", "plots.searches", "plots.sweep", "plots.settings", "plots.effects", "plots.records", "plots.compared", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.health", "tracking.servable", "tracking.operations", "tracking.children",
     "tracking.journal", "tracking.stored", "tracking.search", "tracking.upload", "tracking.writer", "tracking.worker", "tracking.tracked", "tracking.tracker", "tracking.parent", "tracking.server", "tracking",
-    "resume", "modelfiles", "startweights", "sync", "predict", "facts", "run",
+    "resume", "modelfiles", "startweights", "sync", "predict", "export", "promote", "facts", "run",
     "sweep.standing", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruning", "sweep.epochs",
     "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.raypool", "sweep.launcher", "sweep.results", "sweep.tryout",
     "sweep.conduct", "sweep.recipe", "sweep.leaderboard", "sweep.importance", "sweep.card", "sweep.conclusion", "sweep.parent", "sweep",
@@ -39,7 +39,7 @@ ORDER = [
     "bench.material", "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.wholesweep", "bench.wholesearch", "bench.seeds",
     "bench.searchsection", "bench.sections", "bench.pictures", "bench.page", "bench.session", "bench",
     "cli.screen", "cli.help", "cli.arguments", "cli.jobs", "cli.trialtable", "cli.sweepscreen", "cli.sweeptables", "cli.sweepstatus",
-    "cli.sweeping", "cli.sweep", "cli.train", "cli.reproduce", "cli.rerun", "cli.compare", "cli.data", "cli.predict", "cli.sync", "cli.ui", "cli.bench", "cli.doctor", "cli.config",
+    "cli.sweeping", "cli.sweep", "cli.train", "cli.reproduce", "cli.rerun", "cli.compare", "cli.handover", "cli.data", "cli.predict", "cli.sync", "cli.ui", "cli.bench", "cli.doctor", "cli.config",
     "cli.overrides", "cli.completion", "cli.app", "cli.runcommands", "cli.toolcommands", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import trainyard
+from trainyard.cli import app
 from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.sweep import sweep_command
 from trainyard.cli.train import check_arguments
@@ -61,6 +63,13 @@ def test_every_experiment_that_is_named_is_there(command, monkeypatch):
     aim = read_aim(find_aim(shlex.split(command)[2]))
     for overrides in aim.arms.values():
         compose_config(overrides)
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("trainyard compare")])
+def test_every_compare_command_asks_for_what_there_may_be(command):
+    told = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert told.exit_code == 2
+    assert re.match(r"error (--experiment|--sweep): .* has no |error compare: ", told.stderr), told.stderr
 
 
 def test_the_wrong_command_is_answered_as_shown(capfd):

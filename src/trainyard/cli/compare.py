@@ -27,10 +27,9 @@ from trainyard.compare.standing import Standing, stand
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.provenance import command_line
 from trainyard.shown import show_seconds, show_value
-from trainyard.stores import LocalStore
+from trainyard.stores import store_of_command
 from trainyard.sweep.leaderboard import SHOWN_TEST_METRICS
 from trainyard.sweep.ranking import Place
-from trainyard.uris import absolute_uri, uri_problem
 
 Form = Literal["table", "json", "csv"]
 _PAIR = 2
@@ -60,9 +59,7 @@ def compare_command(
         )
     if html is not None and (html.suffix.lower() not in (".html", ".htm") or not html.parent.is_dir()):
         raise ConfigError(f"--html: expected a file that ends in .html, in a folder that is there, got {html}")
-    if uri is not None and (problem := uri_problem(uri)):
-        raise ConfigError(f"--uri: {problem}")
-    store = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
+    store = store_of_command(uri)
     selected = select_runs(selection, store)
     standing = _stand(selected, by, best, draw=html is not None)
     pair, lacking = _pair(selected, standing, images=html is not None)

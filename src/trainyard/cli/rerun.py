@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -24,9 +22,8 @@ from trainyard.interrupts import signals_raise
 from trainyard.rerun.comparison import Comparison, Likeness, compare
 from trainyard.rerun.original import Original, read_original, restore
 from trainyard.safety import refuse_doors
-from trainyard.stores import LocalStore
+from trainyard.stores import store_of_command
 from trainyard.tracking.stored import accuracies_of_siblings
-from trainyard.uris import absolute_uri, uri_problem
 
 NOT_CONFIRMED = 3
 """The exit code where a verification asked for the same bits and got others."""
@@ -53,9 +50,7 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
         ConfigError: If there is no such run, or what is asked of it makes no sense; nothing was run.
         TrainyardError: If the new run failed.
     """
-    if uri is not None and (problem := uri_problem(uri)):
-        raise ConfigError(f"--uri: {problem}")
-    store = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
+    store = store_of_command(uri)
     original = read_original(reference, store)
     config, overrides = restore(original, tuple(changes), store)
     refuse_doors(compose_trees(overrides)[1], overrides)

@@ -179,6 +179,35 @@ def compare(
 
 
 @app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="The run's id, or its folder.", metavar="RUN")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make; new or empty.", metavar="DIR")],
+    *,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+) -> None:
+    """Write a run's model, scores and page into a folder that stands alone, with a README that says how to load it."""
+    from trainyard.cli.handover import export_command
+
+    with exit_codes():
+        export_command(run, folder, uri)
+
+
+@app.command()
+def promote(
+    run: Annotated[str, typer.Argument(help="The run's id.", metavar="RUN_ID")],
+    name: Annotated[str, typer.Argument(help="Of the registered model.", metavar="NAME")],
+    *,
+    alias: Annotated[str | None, typer.Option(metavar="ALIAS", help="To point to this version: `champion`.")] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+) -> None:
+    """Register a run's model in MLflow's registry, once its weights are shown to be those that the run trained."""
+    from trainyard.cli.handover import promote_command
+
+    with exit_codes():
+        promote_command(run, name, alias, uri)
+
+
+@app.command()
 def predict(
     model: Annotated[
         str, typer.Argument(help="The trained model: a run's id, its folder, or a .keras or .h5 file.", metavar="MODEL")

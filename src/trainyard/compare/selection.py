@@ -123,7 +123,7 @@ def _trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
     if len(parents) > 1:
         raise ConfigError(
             f"--sweep: expected one sweep of the name {sweep!r}, found {len(parents)}. Name its run: "
-            f"--filter \"tags.`{PARENT_TAG}` = '{parents[0]}'\". There are: {', '.join(parents)}"
+            f"--filter 'tags.`{PARENT_TAG}` = \"{parents[0]}\"'. There are: {', '.join(parents)}"
         )
     latest: dict[str, ComparedRun] = {}
     for run in sorted(runs, key=lambda run: (run.status == "FINISHED", run.started)):

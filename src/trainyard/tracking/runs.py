@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard import provenance
 from trainyard.errors import TrackingError
-from trainyard.tracking.store import connect, tracking_errors
+from trainyard.tracking.store import connect, connect_to_existing, tracking_errors
 from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def find_run(uri: str, run_id: str) -> LoggedRun:
 
     with tracking_errors(uri):
         try:
-            run = connect(uri).get_run(run_id)
+            run = connect_to_existing(uri).get_run(run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

@@ -6,14 +6,15 @@ Before it: runs. After it: compare.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainyard.collector import collector_paused
 from trainyard.errors import ConfigError
 from trainyard.registry import did_you_mean
 from trainyard.tracking.runs import all_pages, find_run
-from trainyard.tracking.store import connect, tracking_errors
+from trainyard.tracking.store import connect, connect_to_existing, tracking_errors
 from trainyard.uris import without_credentials
 
 
@@ -44,8 +45,8 @@ class StoredRun:
     test_digest: str | None
 
 
-def search_runs(uri: str, experiment: str | None, wanted: str) -> Iterator[StoredRun]:
-    """Yields runs that were not deleted, the latest first.
+def search_runs(uri: str, experiment: str | None, wanted: str) -> list[StoredRun]:
+    """Returns runs that were not deleted, the latest first.
 
     Args:
         uri: Of the store.
@@ -59,7 +60,7 @@ def search_runs(uri: str, experiment: str | None, wanted: str) -> Iterator[Store
     from mlflow.exceptions import MlflowException
 
     with tracking_errors(uri):
-        client = connect(uri)
+        client = connect_to_existing(uri)
         names = {found.experiment_id: found.name for found in all_pages(client.search_experiments)}
         ids = [key for key, name in names.items() if experiment in (None, name)]
         if not ids:
@@ -69,13 +70,14 @@ def search_runs(uri: str, experiment: str | None, wanted: str) -> Iterator[Store
                 f"{did_you_mean(experiment or '', known)} There are: {', '.join(known)}"
             )
         try:
-            for run in all_pages(client.search_runs, ids, wanted, order_by=["attributes.start_time DESC"]):
-                yield _stored(run, names[run.info.experiment_id])
+            with collector_paused():  # MLflow makes some hundred objects a run, and Python would look through them all
+                found = all_pages(client.search_runs, ids, wanted, order_by=["attributes.start_time DESC"])
+                return [_stored(run, names[run.info.experiment_id]) for run in found]
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             raise ConfigError(
-                f"--filter: expected a filter as MLflow takes them, such as \"params.`optimizer.name` = 'adam'\", "
+                "--filter: expected a filter as MLflow takes them, such as 'params.`optimizer.name` = \"adam\"', "
                 f"got {wanted!r}: {error.message}"
             ) from error
 
