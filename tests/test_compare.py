@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from trainyard.compare import page
 from trainyard.compare.examples import Predictions, find_change, load_test_images, read_predictions
 from trainyard.compare.runs import ComparedRun, from_folder
 from trainyard.compare.selection import Selection, select_runs
-from trainyard.compare.standing import stand
+from trainyard.compare.standing import chosen_metric, stand
 from trainyard.compose import compose_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.facts import config_params
@@ -28,6 +30,7 @@ from trainyard.sweep.ranking import higher_is_better
 from trainyard.uris import sqlite_uri
 
 STORE = Path("mlflow.db")
+ACCURACY = "accuracy/test"
 
 
 def made(*overrides, accuracy=0.9, started=0, reference=None, name=None, **metrics):
@@ -57,7 +60,7 @@ def test_runs_that_compute_the_same_are_a_row_and_only_what_differs_is_told():
         made("model.hidden_units=[8]", "seed=1", accuracy=0.92),
         made("model.hidden_units=[64]", "optimizer.learning_rate=0.01", "training.threads=1", accuracy=0.95),
     ]
-    standing = stand(runs, None)
+    standing = stand(runs, ACCURACY)
     assert standing.varied == ["model.hidden_units", "optimizer.learning_rate"]
     first, second = standing.ranking.places
     assert (first.label, first.n, second.label, second.n) == ("64 relu", 1, "8 relu", 2)
@@ -75,21 +78,36 @@ def test_of_a_seed_that_was_run_again_the_latest_counts():
     assert sorted(place.values) == [0.7, 0.9]
 
 
-def test_of_one_config_the_seeds_are_what_differs():
-    standing = stand([made("seed=3", accuracy=0.5), made("seed=5", accuracy=0.7)], None)
-    assert standing.varied == ["seed"]
+def test_of_one_config_seeds_are_one_row_or_what_differs():
+    runs = [made("seed=3", accuracy=0.5), made("seed=5", accuracy=0.7)]
+    (place,) = stand(runs, ACCURACY).ranking.places
+    assert (place.n, place.describe()) == (2, "0.6000 ± 0.1414")
+    standing = stand(runs, ACCURACY, apart=True)
+    assert standing.varied == standing.best(1).varied == ["seed"]
     assert [place.label for place in standing.ranking.places] == ["seed 5", "seed 3"]
 
 
+def test_rows_that_nothing_tells_apart_are_still_told_apart():
+    twice = [made("seed=3", reference=f"outputs/a/{name}", started=at) for at, name in enumerate("xy")]
+    standing = stand([*twice, made("seed=4", started=2)], ACCURACY, apart=True)
+    assert {place.label for place in standing.ranking.places} == {"seed 3 x", "seed 3 y", "seed 4"}
+    arms = [made(f"model.hidden_units=[{units}]", name=f"seed{units}", started=units) for units in (8, 9)]
+    assert {place.label for place in stand(arms, ACCURACY).ranking.places} == {"8", "9"}
+    foreign = [
+        dataclasses.replace(run, tags={}, params={}, name="run", reference=f"{at}/same") for at, run in enumerate(arms)
+    ]
+    assert {place.label for place in stand(foreign, ACCURACY).ranking.places} == {"run same (1)", "run same (2)"}
+
+
 def test_another_kind_of_a_component_is_told_and_not_all_the_fields_that_only_it_has():
-    standing = stand([made("model=cnn"), made("model.hidden_units=[8]"), made("model.hidden_units=[9]")], None)
+    standing = stand([made("model=cnn"), made("model.hidden_units=[8]"), made("model.hidden_units=[9]")], ACCURACY)
     assert standing.varied == ["model.name", "model.hidden_units"]
     assert [place.varied["model"] for place in standing.ranking.places] == ["cnn", "mlp", "mlp"]
 
 
 def test_rows_of_the_same_name_are_named_by_what_differs():
     rates = [made(f"optimizer.learning_rate={rate}", started=number) for number, rate in enumerate((0.1, 0.01))]
-    assert [place.label for place in stand(rates, None).ranking.places] == ["lr0.1", "lr0.01"]
+    assert [place.label for place in stand(rates, ACCURACY).ranking.places] == ["lr0.1", "lr0.01"]
 
 
 def test_less_is_better_of_a_loss_and_more_of_a_score():
@@ -103,12 +121,22 @@ def test_less_is_better_of_a_loss_and_more_of_a_score():
 
 def test_it_is_compared_by_validation_where_all_have_it():
     with_val = [made("seed=0", **{"accuracy/val": 0.5}), made("seed=1", **{"accuracy/val": 0.6})]
-    assert stand(with_val, None).by == "accuracy/val"
-    standing = stand([*with_val, made("seed=2")], None)
-    assert standing.by == "accuracy/test"
-    assert stand([*with_val, made("seed=2")], "accuracy/val").lacking == 1
+    assert chosen_metric(with_val) == "accuracy/val"
+    assert chosen_metric([*with_val, made("seed=2")]) == ACCURACY
     with pytest.raises(ConfigError, match=r"--by: no run has the metric 'acuracy/val'. Did you mean 'accuracy/val'\?"):
         stand(with_val, "acuracy/val")
+
+
+def test_runs_without_a_place_are_counted_by_the_reason():
+    runs = [
+        made("seed=0", started=1, accuracy=0.4),
+        made("seed=0", started=2),
+        made("seed=1", accuracy=math.nan),
+        dataclasses.replace(made("seed=2"), metrics={}),
+    ]
+    standing = stand(runs, ACCURACY)
+    assert standing.left_out == {"without accuracy/test": 2, "run again later with the same seed": 1}
+    assert [run.started for run in standing.runs_of(standing.ranking.places[0])] == [2]
 
 
 def test_the_best_are_shown_with_what_differs_among_them():
@@ -117,8 +145,9 @@ def test_the_best_are_shown_with_what_differs_among_them():
         made("model.hidden_units=[9]", "training.epochs=3", accuracy=0.94),
         made("model.hidden_units=[9]", "training.epochs=4", accuracy=0.1),
     ]
-    best = stand(runs, None).best(2)
+    best = stand(runs, ACCURACY).best(2)
     assert best.varied == ["model.hidden_units"]
+    assert best.verdict == stand(runs, ACCURACY).verdict  # of all of them
     assert [place.varied for place in best.ranking.places] == [{"model.hidden_units": [8]}, {"model.hidden_units": [9]}]
 
 
@@ -252,10 +281,38 @@ def test_runs_on_other_test_images_are_refused_with_both_digests(store):
     one, other = log(client, mine, digest="d1"), log(client, mine, digest="e2")
     with pytest.raises(ConfigError, match=f"got 2 sets of them. d1: {one}; e2: {other}. Choose one: --test-data"):
         select(references=(one, other))
-    assert [run.reference for run in select(experiment="mine", test_data="e").runs] == [other]
+    found = select(experiment="mine", test_data="e2")
+    assert ([run.reference for run in found.runs], found.left_out) == ([other], {"on other test images": 1})
     unknown = log(client, mine, digest=None)
     with pytest.raises(ConfigError, match=f"d1: {one}; not known: {unknown}"):
         select(references=(one, unknown))
+
+
+def test_test_images_that_the_seed_draws_are_the_same_where_every_config_has_all_of_them(store):
+    client, mine = store
+    logged = [
+        (config, seed, log(client, mine, digest=f"d{seed}", seed=str(seed))) for config in "ab" for seed in (0, 1)
+    ]
+    for config, _, key in logged:
+        client.set_tag(key, "config_hash", config)
+    assert len(select(experiment="mine").runs) == 4
+    client.delete_run(logged[-1][2])
+    with pytest.raises(ConfigError, match="got 2 sets of them"):
+        select(experiment="mine")
+
+
+def test_a_run_counts_once_however_it_is_named(tiny):
+    result = run_experiment(tiny())
+    for references in ((result.run_id, result.run_id), (str(result.folder), result.run_id)):
+        assert len(select(references=references, experiment="tiny").runs) == 1
+
+
+def test_a_sweep_that_is_narrowed_to_nothing_says_so(store):
+    client, mine = store
+    log(client, mine, sweep_id="it", **{"trainyard.role": "sweep"})
+    log(client, mine, sweep_id="it", **{"trainyard.role": "trial", "mlflow.parentRunId": "p"})
+    with pytest.raises(ConfigError, match="--sweep: no trial of 'it' is of that experiment, or matches that filter"):
+        select(sweep="it", wanted="metrics.`accuracy/test` > 2")
 
 
 def test_a_sweep_is_no_run(store):
@@ -345,17 +402,46 @@ def test_two_runs_are_compared_in_the_terminal_as_data_and_on_a_page(tiny):
     assert ([config["config"] for config in best["configs"]], "pair" in best) == (["64 relu"], False)
 
 
+def test_what_early_stopping_restored_is_what_is_compared(tiny):
+    result = run_experiment(
+        tiny("dataset.validation_fraction=0.3", "training.epochs=30", "training.early_stopping.patience=1",
+             "optimizer.learning_rate=0.3", "tracking=off")
+    )  # fmt: skip
+    best = result.training.best_epoch
+    assert best < len(result.training.history)
+    found = from_folder(result.folder)
+    assert found.metrics["loss/val"] == result.training.history[-1]["loss/val"]
+    assert found.as_restored("loss/val").metrics["loss/val"] == result.training.history[best - 1]["loss/val"]
+    assert found.as_restored("loss/test") is found
+
+
+def test_names_that_matplotlib_would_read_are_drawn_as_they_are():
+    runs = [
+        made(f"model.hidden_units=[{units}]", name=name, accuracy=units / 10, **{f"f1_by_class/{c}": 0.5 for c in "ab"})
+        for units, name in enumerate(("_hidden", "$\\foo$", "plain"), 1)
+    ]
+    page.write_page(Path("out.html"), stand(runs, ACCURACY), None, "trainyard compare", [])
+    assert "<h3>F1 by class</h3>" in Path("out.html").read_text()
+
+
 def test_images_that_are_others_by_now_are_not_drawn(tiny):
     result = run_experiment(tiny("tracking=off"))
     found = from_folder(result.folder)
-    images, spec = load_test_images(found)
+    labels = result.evaluation.actual
+    images, spec = load_test_images(found, labels)
     np.testing.assert_array_equal(images, result.dataset.test.images)
     assert spec.class_names == result.dataset.spec.class_names
     assert read_predictions(found).actual.tolist() == result.evaluation.actual.tolist()
     config = result.folder / "config.yaml"
     config.write_text(config.read_text().replace("limit: 300", "limit: 200"))
     with pytest.raises(TrainyardError, match="expected test images with the digest"):
-        load_test_images(found)
+        load_test_images(found, labels)
+    config.write_text(config.read_text().replace("limit: 200", "limit: 300"))
+    with pytest.raises(TrainyardError, match="found others: their labels differ"):
+        load_test_images(found, labels[::-1])
+    (result.folder / "evaluation" / "test_predictions.npz").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match="its predictions of the test images can't be read"):
+        read_predictions(found)
 
 
 @pytest.mark.parametrize(
@@ -375,8 +461,8 @@ def test_what_makes_no_sense_is_refused(words, told):
 def test_of_many_rows_the_page_says_what_it_leaves_out(monkeypatch):
     monkeypatch.setattr(page, "MOST_LISTED", 2)
     runs = [made(f"model.hidden_units=[{units}]", accuracy=units / 10) for units in (1, 2, 3)]
-    page.write_page(Path("out.html"), stand(runs, None), None, "trainyard compare", "Left out: 1 FAILED.")
+    page.write_page(Path("out.html"), stand(runs, ACCURACY), None, "trainyard compare", ["Left out: 1 FAILED."])
     html = Path("out.html").read_text()
-    assert "1 more are left out here" in html
+    assert html.count("1 more are left out here") == 2  # of the rows, and of the runs
     assert "Left out: 1 FAILED." in html
     assert "<h1>3 runs, 3 configs</h1>" in html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -31,17 +32,18 @@ def run(*words, code=0):
     return done.stdout if code == 0 else done.stderr
 
 
-def read_me(folder):
-    """Runs the Python that a README shows, and returns what it printed last and its variables."""
+def follow_readme(folder, images):
+    """Runs the Python that a README shows on some images, where there is no Trainyard, and returns the predicted names."""
     (program,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    scope = {}
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        exec(compile(program, "README.md", "exec"), scope)
-    finally:
-        os.chdir(before)
-    return scope
+    np.save(folder / "mine.npy", images)
+    program = re.sub(r"images = .*", "images = np.load('mine.npy')", program)
+    before = "import sys\nsys.modules['trainyard'] = None  # whoever imports it fails\n"
+    done = subprocess.run(
+        [sys.executable, "-c", before + program], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "mine.npy").unlink()
+    return ast.literal_eval(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.mark.parametrize("standardise", ["false", "true"])
@@ -49,16 +51,12 @@ def test_an_exported_run_is_loaded_as_its_readme_says(keras, tiny, standardise):
     result = run_experiment(tiny(f"dataset.standardise={standardise}", "dataset=digits"))
     text = run("export", result.folder, "model")
     assert "model/README.md: it says how to load the model" in text
-    scope = read_me(Path("model"))
-    raw = result.dataset.test.images
-    scaled = raw.astype("float32") / scope["known"]["pixel_max"]
-    if standardise == "true":
-        scaled = (scaled - scope["known"]["mean"]) / scope["known"]["std"]
     assert ("scaled - known" in (Path("model") / "README.md").read_text()) == (standardise == "true")
-    predicted = scope["model"].predict(scaled, verbose=0).argmax(axis=1)
-    np.testing.assert_array_equal(predicted, result.evaluation.predicted)
+    names = result.dataset.spec.class_names
+    predicted = [names[label] for label in result.evaluation.predicted]
+    assert follow_readme(Path("model"), result.dataset.test.images) == predicted
     older = keras.models.load_model("model/model.h5", compile=False)
-    np.testing.assert_array_equal(older.predict(scaled, verbose=0).argmax(axis=1), predicted)
+    assert older.count_params() == result.model.count_params()
     kept = json.loads(Path("model/metrics.json").read_text())
     assert kept["accuracy/test"] == result.evaluation.accuracy
     assert {path.name for path in Path("model").iterdir()} == {
@@ -96,11 +94,30 @@ def test_what_can_not_be_trusted_is_not_handed_on(tiny, monkeypatch):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("name", ["report.html", "model.h5", "checksums.txt", "evaluation/metrics.json"])
+def test_a_run_that_lacks_a_file_is_not_exported(tiny, name):
+    result = run_experiment(tiny("tracking=off"))
+    (result.folder / name).unlink()
+    assert f"lacks {name}" in run("export", result.folder, "out", code=2)
+
+
+def test_an_empty_folder_may_be_where_one_stands(tiny, monkeypatch):
+    result = run_experiment(tiny("tracking=off"))
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    run("export", result.folder, "../there")
+    assert Path("../there/README.md").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["export", "nope", "out"], "mlflow.db: there are no runs here yet"),
         (["promote", "nope", "name"], "mlflow.db: there are no runs here yet"),
+        (
+            ["promote", "nope", "name", "--alias", "v1"],
+            "--alias: expected letters, digits, _ and -, and neither latest",
+        ),
         (["promote", "nope", "a/b"], "promote: expected a name without / and :, got 'a/b'"),
         (["compare", "nope"], "mlflow.db: there are no runs here yet"),
         (["compare", "--experiment", "nope"], "mlflow.db: there are no runs here yet"),
@@ -126,6 +143,7 @@ def test_a_run_is_registered_once_and_the_alias_moves(tiny):
     champion = client.get_model_version_by_alias("digits", "champion")
     assert (champion.version, champion.run_id) == (2, second.run_id)
     assert champion.tags["weights_digest"] == client.get_run(second.run_id).data.tags["weights_digest"]
+    assert "-m 'models:/Ann'\"'\"'s digits/1'" in run("promote", second.run_id, "Ann's digits")
     bare = run_experiment(tiny("tracking.model=false"))
     assert "logged no servable model, as with tracking.model=false" in run("promote", bare.run_id, "digits", code=2)
 

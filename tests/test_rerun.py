@@ -275,4 +275,8 @@ def test_a_run_on_a_server_of_another_machine_is_had_again():
         done = run("here", "rerun", logged.info.run_id, "--verify", "--uri", address)
     assert done.returncode == 0, done.stderr
     assert "bitwise" in done.stdout
+    here = connect(sqlite_uri(Path("here", STORE).absolute()))
+    (again,) = here.search_runs([one.experiment_id for one in here.search_experiments()])
+    assert again.data.tags["started_from"] == first.info.run_id
+    assert again.data.params["training.start_from"] == first.info.run_id
     assert Path("here", STORE).exists()  # the new run goes where runs go to from here

@@ -16,8 +16,8 @@ from pathlib import Path
 from trainyard.errors import ConfigError, ModelError, TrackingError, TrainyardError
 from trainyard.preprocessing import FILE as PREPROCESSING
 from trainyard.preprocessing import read_preprocessing
-from trainyard.tracking import Account, download_files, find_run, read_account
-from trainyard.tracking.stored import stored_account
+from trainyard.tracking import download_files, read_account
+from trainyard.tracking.search import stored_run
 from trainyard.wholefiles import CHECKSUMS, PARTIAL, checksum_problem
 
 MODELS = ("model.keras", "model.h5")
@@ -40,88 +40,105 @@ class _Source:
     """A run's files, and what it told."""
 
     folder: Path
-    account: Account
+    reference: str
+    name: str
+    experiment: str
+    status: str
+    tags: Mapping[str, str]
 
 
-def export_run(reference: str, uri: str | None, out: Path) -> Path:
+def export_run(reference: str, uri: str, out: Path) -> Path:
     """Writes a run's model, config, scores and page into a folder, with a README that says how to load it.
 
     Args:
         reference: The run's id in the store, or its folder.
-        uri: Of the store that knows it, or None where nothing is tracked.
+        uri: Of the store that knows it.
         out: The folder to make; new or empty.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there is no such run, it is not FINISHED, or the folder holds something.
+        ConfigError: If there is no such run, it is not FINISHED, it lacks files, or the folder holds something.
         ModelError: If a model was changed since it was saved.
         TrackingError: If the store can't be reached, or lacks the files.
         TrainyardError: If the folder can't be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    place = out.resolve()
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(f"{out}: expected a new or empty folder to export to, and it holds something already")
     with _source(reference, uri) as source:
-        if source.account.status != "FINISHED":
-            raise ConfigError(f"export: expected a run that is FINISHED, got {reference}: {source.account.status}")
+        for name in (*map(_path_in_run, _FILES), _VERSIONS):
+            if not (source.folder / name).is_file():
+                raise ConfigError(f"export: the run {reference} lacks {name}")
         for name in MODELS:
             if problem := checksum_problem(source.folder / name):
                 raise ModelError(f"export: {name} of {reference} can't be trusted: {problem}")
         try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=out.parent, prefix=PARTIAL) as place:
-                made = Path(place) / "made"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place.parent, prefix=PARTIAL) as beside:
+                made = Path(beside) / "made"
                 made.mkdir()
-                _fill(made, source, reference)
-                if out.exists():
-                    out.rmdir()
-                made.rename(out)
+                _fill(made, source)
+                if place.exists():
+                    place.rmdir()
+                made.rename(place)
         except OSError as error:
             raise TrainyardError(f"{out}: it can't be written: {error}") from error
     return out
 
 
 @contextmanager
-def _source(reference: str, uri: str | None) -> Iterator[_Source]:
-    """Gives a run's files, from its folder or from the store."""
+def _source(reference: str, uri: str) -> Iterator[_Source]:
+    """Gives the files of a run that is FINISHED, from its folder or from the store."""
     if (folder := Path(reference)).is_dir():
-        yield _Source(folder, read_account(folder))
+        account = read_account(folder)
+        told = next(iter(account.stores.values()), reference)
+        source = _Source(folder, told, account.name, account.experiment, account.status or "RUNNING", account.tags)
+        _refuse_unfinished(source)
+        yield source
         return
-    if uri is None:
-        raise ConfigError(f"export: expected the folder of a run, as nothing is tracked, got {reference!r}")
     try:
-        find_run(uri, reference)
+        run = stored_run(uri, reference)
     except TrackingError as error:
         raise ConfigError(f"export: {error}") from error
-    account = stored_account(uri, reference)
     with tempfile.TemporaryDirectory(prefix="trainyard-export-") as place:
-        if account.status == "FINISHED":
-            names = [name for name in _FILES if name != "metrics.json"]
-            download_files(uri, reference, [*names, "evaluation", "environment"], Path(place))
-        yield _Source(Path(place), account)
+        source = _Source(Path(place), reference, run.name, run.experiment, run.status, run.tags)
+        _refuse_unfinished(source)
+        names = [name for name in _FILES if _path_in_run(name) == name]
+        download_files(uri, reference, [*names, "evaluation", "environment"], Path(place))
+        yield source
 
 
-def _fill(made: Path, source: _Source, reference: str) -> None:
+def _refuse_unfinished(source: _Source) -> None:
+    if source.status != "FINISHED":
+        raise ConfigError(f"export: expected a run that is FINISHED, got {source.reference}, which is {source.status}")
+
+
+def _path_in_run(name: str) -> str:
+    return _METRICS if name == "metrics.json" else name
+
+
+def _fill(made: Path, source: _Source) -> None:
     for name in _FILES:
-        shutil.copyfile(source.folder / (_METRICS if name == "metrics.json" else name), made / name)
-    (made / "README.md").write_text(_write_readme(made, source, reference))
+        shutil.copyfile(source.folder / _path_in_run(name), made / name)
+    (made / "README.md").write_text(_write_readme(made, source))
 
 
-def _write_readme(made: Path, source: _Source, reference: str) -> str:
+def _write_readme(made: Path, source: _Source) -> str:
     """Returns the README: what the model is, how to load it, what is in the folder, and where it is from."""
-    account, spec = source.account, read_preprocessing(made / PREPROCESSING).spec
+    spec = read_preprocessing(made / PREPROCESSING).spec
     metrics = json.loads((made / "metrics.json").read_text())
     versions = dict(line.split("==", 1) for line in (source.folder / _VERSIONS).read_text().splitlines())
     packages = " ".join(f"{name}=={versions[name]}" for name in _PACKAGES if name in versions)
     shape = ", ".join(map(str, spec.image_shape))
     standardised = '\nscaled = (scaled - known["mean"]) / known["std"]' if spec.mean else ""
     files = "\n".join(f"| `{name}` | {what} |" for name, what in _FILES.items())
-    origin = "\n".join(f"| {what} | {told} |" for what, told in _origin(account, reference).items())
-    return f"""# {account.name}
+    origin = "\n".join(f"| {what} | {told} |" for what, told in _origin(source).items())
+    return f"""# {source.name}
 
 {metrics["accuracy/test"]:.4f} of the test images right (loss {metrics["loss/test"]:.4f}), {spec.classes} classes.
-Trained by Trainyard in the experiment {account.experiment}; `report.html` tells all about it.
+Trained by Trainyard in the experiment {source.experiment}; `report.html` tells all about it.
 
 ## Load it
 
@@ -161,11 +178,11 @@ With Trainyard: `trainyard predict model.keras digit.png`.
 """
 
 
-def _origin(account: Account, reference: str) -> Mapping[str, str]:
-    tags = account.tags
+def _origin(source: _Source) -> Mapping[str, str]:
+    tags = source.tags
     changes = ", with local changes" if tags.get("git.dirty") == "true" else ""
     told = {
-        "run": f"`{next(iter(account.stores.values()), reference)}`",
+        "run": f"`{source.reference}`",
         "command": f"`{tags['command']}`" if "command" in tags else "",
         "commit": f"{tags['mlflow.source.git.commit']}{changes}" if "mlflow.source.git.commit" in tags else "",
         "seed": tags.get("seed", ""),

@@ -64,6 +64,10 @@ def promote_run(run_id: str, name: str, alias: str | None, uri: str) -> Register
 
     if not name or re.search("[/:]", name):
         raise ConfigError(f"{SETTING}: expected a name without / and :, got {name!r}")
+    if alias is not None and (not re.fullmatch(r"[\w-]+", alias) or re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE)):
+        raise ConfigError(
+            f"--alias: expected letters, digits, _ and -, and neither latest nor v1, v2 and so on, got {alias!r}"
+        )
     try:
         run = find_run(uri, run_id)
     except TrackingError as error:
@@ -118,10 +122,17 @@ def _refuse_other_weights(uri: str, model: Any, run: LoggedRun) -> None:  # noqa
 
 def _register(client: Any, name: str, run: LoggedRun, model: Any) -> tuple[int, bool]:  # noqa: ANN401
     """Returns the version of a run's model under a name, and whether it is new."""
-    if not client.search_registered_models(f"name = '{name}'", max_results=1):
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         client.create_registered_model(name)
-    for version in client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'"):
-        return int(version.version), False
+    for version in client.search_model_versions(f"run_id = '{run.run_id}'"):
+        if version.name == name and version.model_id == model.model_id and version.status == "READY":
+            return int(version.version), False
     tags = {key: run.tags[key] for key in ("weights_digest", "config_hash", "dataset_digest") if key in run.tags}
     made = client.create_model_version(
         name, model.artifact_location, run_id=run.run_id, tags=tags, model_id=model.model_id

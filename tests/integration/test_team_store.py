@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 CANARY, ADMIN = "canary-9f3b17", "admin-5ad0c2e8"
 """Passwords that are to be nowhere afterwards: of the user who sweeps, of whoever keeps the server."""
 DATABASE = "database-71c2f"
-EPOCHS = 12
+EPOCHS = 60
 
 
 def _postgres(name: str) -> str:
@@ -93,7 +93,7 @@ def serving(database, folder: Path, port: int):
     """Runs the server as docs/team.md starts it."""
     settings = folder / "auth.ini"
     settings.write_text(
-        "[mlflow]\ndefault_permission = READ\nauthorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "[mlflow]\ndefault_permission = EDIT\nauthorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         f"database_uri = {database.address}/users\n"
     )
     settings.chmod(0o600)
@@ -160,7 +160,10 @@ def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tm
                 assert sweep.poll() is None, (work / "screen.txt").read_text()
                 assert time.monotonic() < until, "no trial came to its end"
                 time.sleep(0.3)
+            going_on = [run for run in runs("RUNNING") if run.data.tags["trainyard.role"] == "trial"]
         time.sleep(3)  # nobody answers
+        assert going_on
+        assert sweep.poll() is None
         with serving(database, kept, port):
             sweep.wait(300)
             if sweep.returncode:  # trials that began while nobody answered failed, and are told
@@ -188,6 +191,25 @@ def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tm
         assert not any(secret in dump.stdout for dump in dumps)
         for file in (path for folder in (work, kept / "artifacts") for path in folder.rglob("*") if path.is_file()):
             assert secret.encode() not in file.read_bytes(), file
+
+
+def test_two_of_a_team_log_to_the_same_experiment(database, tmp_path, monkeypatch):
+    kept = tmp_path / "server"
+    kept.mkdir()
+    port = server.free_port(5790)
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "experiment=quickstart",
+               "name=shared", "training.epochs=1", "tracking=server", f"tracking.uri={address}"]  # fmt: skip
+    with serving(database, kept, port):
+        for user in ("cleo", "dan"):
+            _create_user(address, user, f"{user}-has-a-password")
+            monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+            monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", f"{user}-has-a-password")
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+            assert done.returncode == 0, done.stderr
+        client = connect(address)
+        found = client.search_runs([client.get_experiment_by_name("shared").experiment_id])
+    assert [run.info.status for run in found] == ["FINISHED"] * 2
 
 
 def test_a_wrong_password_is_told_and_not_shown(database, tmp_path, monkeypatch):

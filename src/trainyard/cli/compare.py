@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import sys
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from trainyard.cli.trialtable import short_titles, show_metric
 from trainyard.compare.examples import find_change, load_test_images, read_predictions
 from trainyard.compare.page import CURVES, MOST_DRAWN, Images, Pair, write_page
 from trainyard.compare.selection import Selected, Selection, select_runs
-from trainyard.compare.standing import Standing, stand
+from trainyard.compare.standing import Standing, chosen_metric, stand
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.provenance import command_line
 from trainyard.shown import show_seconds, show_value
@@ -61,27 +62,38 @@ def compare_command(
         raise ConfigError(f"--html: expected a file that ends in .html, in a folder that is there, got {html}")
     store = store_of_command(uri)
     selected = select_runs(selection, store)
-    standing = _stand(selected, by, best, draw=html is not None)
+    standing = _stand(selected, by, best, apart=not selection.searches, draw=html is not None)
     pair, lacking = _pair(selected, standing, images=html is not None)
-    left_out = _left_out(selected, standing)
+    notes = [line for line in (lacking, _other_validation(standing), _left_out(selected, standing)) if line]
     if html is not None:
-        write_page(html, standing, pair, command_line(), left_out)
+        write_page(html, standing, pair, command_line(), notes)
     if form == "json":
-        sys.stdout.write(json.dumps(_record(standing, pair, selected), indent=1) + "\n")
+        sys.stdout.write(json.dumps(_record(standing, pair, selected, notes), indent=1) + "\n")
     elif form == "csv":
         sys.stdout.write(_to_csv(standing))
+        for note in notes:
+            Console(soft_wrap=True, highlight=False, stderr=True).print(Text(note))
     else:
-        _print(standing, pair, [line for line in (lacking, left_out) if line], html)
+        _print(standing, pair, notes, html)
 
 
-def _stand(selected: Selected, by: str | None, best: int | None, *, draw: bool) -> Standing:
+def _stand(selected: Selected, by: str | None, best: int | None, *, apart: bool, draw: bool) -> Standing:
     """Returns how the runs stand; with the learning curves of the first places, where they are drawn."""
-    standing = stand(selected.runs, by)
+    metric = by or chosen_metric(selected.runs)
+    runs = [run.as_restored(metric) for run in selected.runs]
+    standing = stand(runs, metric, apart=apart)
     if draw:
         drawn = [run for place in standing.ranking.places[:MOST_DRAWN] for run in standing.runs_of(place)]
         histories = {run.reference: run.history(CURVES) for run in drawn}
-        standing = stand(selected.runs, by, histories)
+        standing = stand(runs, metric, histories, apart=apart)
     return standing if best is None else standing.best(best)
+
+
+def _other_validation(standing: Standing) -> str:
+    """Returns a note where what is compared was measured on different images for different configs."""
+    if standing.by.endswith("/val") and "dataset.validation_fraction" in standing.varied:
+        return f"The configs keep back different shares to validate on: {standing.by} is not of the same images."
+    return ""
 
 
 def _pair(selected: Selected, standing: Standing, *, images: bool) -> tuple[Pair | None, str]:
@@ -99,16 +111,15 @@ def _pair(selected: Selected, standing: Standing, *, images: bool) -> tuple[Pair
     if not images:
         return Pair(before=before, now=now, change=change), ""
     try:
-        return Pair(before=before, now=now, change=change, images=Images(*load_test_images(second))), ""
+        images_of_both = Images(*load_test_images(second, change.now.actual))
+        return Pair(before=before, now=now, change=change, images=images_of_both), ""
     except TrainyardError as error:
         return Pair(before=before, now=now, change=change, lacking=str(error)), ""
 
 
 def _left_out(selected: Selected, standing: Standing) -> str:
     """Returns in words which runs that were found have no place."""
-    counts = dict(selected.left_out)
-    if standing.lacking:
-        counts[f"without {standing.by}"] = standing.lacking
+    counts = {**selected.left_out, **standing.left_out}
     return f"Left out: {', '.join(f'{count:,} {why}' for why, count in counts.items())}." if counts else ""
 
 
@@ -116,7 +127,7 @@ def _print(standing: Standing, pair: Pair | None, notes: list[str], html: Path |
     columns, rows = _table(standing)
     print_ranking(rows, columns)
     console = Console(soft_wrap=True, highlight=False)
-    console.print(Text(f"\n{standing.ranking.verdict('Train more seeds to tell.')}"))
+    console.print(Text(f"\n{standing.verdict}"))
     if pair:
         print_heading(f"Image by image: {pair.before} → {pair.now}")
         console.print(Text(pair.verdict()))
@@ -149,8 +160,8 @@ def _table(standing: Standing) -> tuple[list[str], list[list[str]]]:
                 place.describe(),
                 *([str(place.n), interval] if repeated else []),
                 *(show_metric(place.metrics.get(name)) for name in tests),
-                f"{place.parameters:,}",
-                show_seconds(place.seconds),
+                f"{place.parameters:,}" if place.parameters else "",
+                show_seconds(place.seconds) if place.seconds else "",
                 runs[0].run_id or runs[0].reference if len(runs) == 1 else f"{len(runs)} runs",
             ]
         )
@@ -178,15 +189,16 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a config
     return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else show_value(value)
 
 
-def _record(standing: Standing, pair: Pair | None, selected: Selected) -> dict[str, Any]:
+def _record(standing: Standing, pair: Pair | None, selected: Selected, notes: list[str]) -> dict[str, Any]:
     """Returns all of it, as JSON holds it."""
     told: dict[str, Any] = {
         "by": standing.by,
         "test_data": selected.runs[0].test_digest,
-        "verdict": standing.ranking.verdict("Train more seeds to tell."),
+        "verdict": standing.verdict,
         "varied": list(standing.varied),
         "configs": [_place_record(number, place, standing) for number, place in enumerate(standing.ranking.places, 1)],
-        "left_out": {**selected.left_out, **({f"without {standing.by}": standing.lacking} if standing.lacking else {})},
+        "left_out": {**selected.left_out, **standing.left_out},
+        "notes": notes,
     }
     if pair:
         told["pair"] = {
@@ -202,6 +214,11 @@ def _record(standing: Standing, pair: Pair | None, selected: Selected) -> dict[s
     return told
 
 
+def _finite(value: float | None) -> float | None:
+    """Returns a figure as JSON holds it, which knows no NaN."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _place_record(number: int, place: Place, standing: Standing) -> dict[str, Any]:
     runs = standing.runs_of(place)
     return {
@@ -211,7 +228,9 @@ def _place_record(number: int, place: Place, standing: Standing) -> dict[str, An
         "settings": {path: runs[0].params.get(path) for path in standing.varied},
         "parameters": place.parameters or None,
         "seeds": place.n,
-        "metrics": {name: {"mean": it.mean, "std": it.std} for name, it in standing.metrics(place).items()},
+        "metrics": {
+            name: {"mean": _finite(it.mean), "std": _finite(it.std)} for name, it in standing.metrics(place).items()
+        },
         "runs": [
             {
                 "run": run.run_id or run.reference,

@@ -6,6 +6,7 @@ Before it: export, promote. After it: the command line.
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -53,5 +54,5 @@ def promote_command(run: str, name: str, alias: str | None, uri: str | None) -> 
     pointed = f", which {alias} points to" if alias else ""
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text(f"{done} {name} version {registered.version}{pointed}"))
-    serve = f"mlflow models serve --env-manager local -m {registered.uri}"
-    console.print(Text(f"serve it  MLFLOW_TRACKING_URI={without_credentials(store)} {serve}"))
+    serve = f"mlflow models serve --env-manager local -m {shlex.quote(registered.uri)}"
+    console.print(Text(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(without_credentials(store))} {serve}"))

@@ -93,8 +93,6 @@ def reproduce_command(
     refuse_other_rows(results)
     out = folder if record else OUT / experiment
     write_record(out, results, card)
-    if record and folder.parent == EXPERIMENTS.absolute():
-        write_index(EXPERIMENTS)
     if as_json:
         sys.stdout.write(json.dumps(summarise(results), indent=2) + "\n")
     else:
@@ -103,6 +101,8 @@ def reproduce_command(
         for line in describe_verdict(results):
             console.print(Text(line.replace("**", "")))
         console.print(Text(f"\nfiles  {os.path.relpath(out / PAGE)}"))
+    if record and folder.parent == EXPERIMENTS.absolute() and not write_index(EXPERIMENTS):
+        Console(soft_wrap=True, stderr=True).print(Text(f"{EXPERIMENTS / PAGE} is not ours, and was left as it is"))
     return _EXIT_CODES[verdict_of(results)]
 
 

@@ -22,6 +22,7 @@ from trainyard.interrupts import signals_raise
 from trainyard.rerun.comparison import Comparison, Likeness, compare
 from trainyard.rerun.original import Original, read_original, restore
 from trainyard.safety import refuse_doors
+from trainyard.startweights import find_start_model
 from trainyard.stores import store_of_command
 from trainyard.tracking.stored import accuracies_of_siblings
 
@@ -52,10 +53,12 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
     """
     store = store_of_command(uri)
     original = read_original(reference, store)
-    config, overrides = restore(original, tuple(changes), store)
+    config, overrides = restore(original, tuple(changes))
     refuse_doors(compose_trees(overrides)[1], overrides)
     require_files(config)
-    changed = config_differences(restore(original, uri=store)[0], config) if changes else []
+    start, same_start = config.training.start_from, config.training.start_from == original.config.training.start_from
+    start_model = find_start_model(start, store) if same_start else None  # where runs go to it may not be known
+    changed = config_differences(restore(original)[0], config) if changes else []
     if verify:
         _refuse_other_run(original, changed)
     from trainyard.run import run_experiment
@@ -63,7 +66,7 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         print_heading(f"Again: {original.account.name}, {reference}")
         with signals_raise(), ScreenProgress() as progress:
-            result = run_experiment(config, progress=progress, overrides=overrides)
+            result = run_experiment(config, progress=progress, overrides=overrides, start_model=start_model)
         print_result(result)
     again = read_original(str(result.folder), None)
     comparison = compare(original, again, _siblings(original, store, result.run_id), changed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +160,7 @@ def read_predictions(run: ComparedRun) -> Predictions:
                     predicted=arrays["predicted"],
                     probability=arrays["probability"],
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ConfigError(f"{run.reference}: its predictions of the test images can't be read: {error}") from error
 
 
@@ -185,8 +186,12 @@ def find_change(before: Predictions, now: Predictions) -> Change:
     )
 
 
-def load_test_images(run: ComparedRun) -> tuple[NDArray[np.uint8], DataSpec]:
+def load_test_images(run: ComparedRun, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DataSpec]:
     """Loads the raw pixels of the images that a run was tested on, as its config names them.
+
+    Args:
+        run: Any.
+        labels: Of its test images, as it logged them: uint8 (n,).
 
     Returns:
         The images, uint8 (n, height, width) or (n, height, width, 3), and what is known of them.
@@ -203,4 +208,6 @@ def load_test_images(run: ComparedRun) -> tuple[NDArray[np.uint8], DataSpec]:
     test = config.debug.cut(whole, config.training.batch_size, config.seed).test
     if run.test_digest and not test.digest.startswith(run.test_digest):
         raise TrainyardError(f"expected test images with the digest {run.test_digest}, found {test.digest}")
+    if not np.array_equal(test.labels, labels):
+        raise TrainyardError("expected the test images that the run tells of, found others: their labels differ")
     return test.images, whole.spec

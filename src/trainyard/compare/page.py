@@ -19,6 +19,7 @@ from trainyard.compare.examples import Change
 from trainyard.compare.standing import Standing
 from trainyard.plots import Flip
 from trainyard.plots.compared import MOST_ROWS
+from trainyard.plots.style import LONGEST_NAME, shorten
 from trainyard.report import embed, render_sortable
 from trainyard.sweep.leaderboard import MOST_ROWS as MOST_LISTED
 from trainyard.sweep.leaderboard import card_columns, card_rows, explain
@@ -85,7 +86,7 @@ class RunRow(NamedTuple):
     reference: str
 
 
-def write_page(path: Path, standing: Standing, pair: Pair | None, command: str, left_out: str) -> None:
+def write_page(path: Path, standing: Standing, pair: Pair | None, command: str, notes: Sequence[str]) -> None:
     """Writes the page, whole or not at all.
 
     Args:
@@ -93,18 +94,18 @@ def write_page(path: Path, standing: Standing, pair: Pair | None, command: str, 
         standing: What it shows.
         pair: The two runs image by image, where there are two.
         command: What makes the page again.
-        left_out: In words, which runs that were found have no place.
+        notes: What else there is to know, a line each: which runs have no place, and why two were not compared.
     """
     ranking = standing.ranking
     with tempfile.TemporaryDirectory(prefix="trainyard-compare-") as place:
         of_all = [embed(caption, file) for caption, file in _draw(standing, Path(place)).items()]
         of_pair = [embed(caption, file) for caption, file in _draw_pair(pair, Path(place)).items()] if pair else []
+    runs = _runs(standing)
     html = render_sortable(
         TEMPLATE,
         title=f"{pair.before} → {pair.now}" if pair else _counts(standing),
         standing=standing,
         ranking=ranking,
-        verdict=ranking.verdict("Train more seeds to tell."),
         headline=_headline(standing, pair),
         columns=["#", "config", *card_columns(ranking)[2:]],
         rows=card_rows(ranking),
@@ -114,9 +115,10 @@ def write_page(path: Path, standing: Standing, pair: Pair | None, command: str, 
         pair=pair,
         classes=_class_rows(pair) if pair else [],
         pair_pictures=of_pair,
-        runs=list(_runs(standing))[:MOST_LISTED],
+        runs=runs[:MOST_LISTED],
+        runs_left_out=max(len(runs) - MOST_LISTED, 0),
         command=command,
-        left_out=left_out,
+        notes=notes,
     )
     with whole_file(path) as partial:
         partial.write_text(html, encoding="utf-8")
@@ -124,7 +126,7 @@ def write_page(path: Path, standing: Standing, pair: Pair | None, command: str, 
 
 def _counts(standing: Standing) -> str:
     places = len(standing.ranking.places)
-    runs = sum(len(each) for each in standing.runs.values())
+    runs = sum(place.n for place in standing.ranking.places)
     return f"{runs:,} run{'s' if runs > 1 else ''}, {places:,} config{'s' if places > 1 else ''}"
 
 
@@ -203,8 +205,8 @@ def _draw_pair(pair: Pair, folder: Path) -> dict[str, Path]:
     if pair.images is None:
         return drawn
     for name, which, indices in (
-        ("Became right", f"only {pair.now} tells right", change.improved),
-        ("Became wrong", f"only {pair.before} tells right", change.worsened),
+        ("Became right", f"only {shorten(pair.now, LONGEST_NAME)} tells right", change.improved),
+        ("Became wrong", f"only {shorten(pair.before, LONGEST_NAME)} tells right", change.worsened),
     ):
         if not len(indices):
             continue

@@ -9,14 +9,16 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainyard.tracking import download_files, read_account
+from trainyard.tracking.runs import RESTORED_TAG
 from trainyard.tracking.search import StoredRun, stored_history
 
+_OF_EPOCHS = ("/val", "/train")
 DIGEST = 36
 """Characters of a digest that MLflow holds."""
 
@@ -57,6 +59,28 @@ class ComparedRun:
     def config(self) -> str:
         """What is the same for runs that compute the same with other seeds; its own where nothing tells."""
         return self.tags.get("config_hash", self.reference)
+
+    @property
+    def identity(self) -> str:
+        """What it is told by, whether it was named by its id or by its folder."""
+        return self.run_id or self.reference
+
+    @property
+    def short(self) -> str:
+        """A few characters that tell it from others."""
+        return self.run_id[:8] if self.run_id else Path(self.reference).name
+
+    def as_restored(self, name: str) -> ComparedRun:
+        """Returns the run with a metric of an epoch as it was in the epoch whose weights the model has.
+
+        Raises:
+            TrackingError: If its store can't be reached.
+        """
+        epoch = self.tags.get(RESTORED_TAG)
+        if epoch is None or not name.endswith(_OF_EPOCHS):
+            return self
+        found = [measured[name] for measured in self.history([name])[: int(epoch)] if name in measured]
+        return replace(self, metrics={**self.metrics, name: found[-1]}) if found else self
 
     @property
     def seed(self) -> int:

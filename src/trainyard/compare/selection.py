@@ -7,12 +7,12 @@ Before it: runs. After it: standing, ``trainyard compare``.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainyard.compare.runs import ComparedRun, from_folder, from_store
+from trainyard.compare.runs import DIGEST, ComparedRun, from_folder, from_store
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.registry import did_you_mean
 from trainyard.tracking.children import TRIAL_TAG
@@ -40,6 +40,11 @@ class Selection:
     wanted: str | None = None
     test_data: str | None = None
 
+    @property
+    def searches(self) -> bool:
+        """Whether runs are to be found, beside those that are named."""
+        return bool(self.experiment or self.sweep or self.wanted)
+
 
 @dataclass(frozen=True, slots=True)
 class Selected:
@@ -54,44 +59,40 @@ class Selected:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def select_runs(selection: Selection, uri: str | None) -> Selected:
+def select_runs(selection: Selection, uri: str) -> Selected:
     """Finds the runs.
 
     Args:
         selection: Which.
-        uri: Of the store that knows them; None where nothing is tracked, so that only folders can be named.
+        uri: Of the store that knows them.
 
     Raises:
         ConfigError: If there is no such run, experiment or sweep, or they were tested on different images.
         TrackingError: If the store can't be reached.
     """
-    found = [_by_reference(reference, uri) for reference in selection.references]
+    found = {run.identity: run for run in (_by_reference(reference, uri) for reference in selection.references)}
     left_out: Counter[str] = Counter()
-    if selection.experiment or selection.sweep or selection.wanted:
-        if uri is None:
-            raise ConfigError("compare: expected the folders of runs, as nothing is tracked. Name a store: --uri")
+    if selection.searches:
         for run in sorted(_search(selection, uri), key=lambda run: run.started):
-            if run.tags.get("trainyard.role") == "sweep" or any(run.reference == other.reference for other in found):
+            if run.tags.get("trainyard.role") == "sweep" or run.identity in found:
                 continue
             if run.status == "FINISHED":
-                found.append(run)
+                found[run.identity] = run
             else:
                 left_out["pruned" if "pruned" in run.tags else run.status] += 1
     if not found:
         besides = f" There are {_counted(left_out)}." if left_out else ""
         raise ConfigError(f"compare: expected runs that came to their end, found none.{besides} Ask for others")
-    return Selected(_on_same_images(found, selection.test_data), left_out)
+    return Selected(_on_same_images(list(found.values()), selection.test_data, left_out), left_out)
 
 
 def _counted(left_out: Counter[str]) -> str:
     return ", ".join(f"{count:,} {why}" for why, count in left_out.items())
 
 
-def _by_reference(reference: str, uri: str | None) -> ComparedRun:
+def _by_reference(reference: str, uri: str) -> ComparedRun:
     if Path(reference).is_dir():
         return from_folder(Path(reference))
-    if uri is None:
-        raise ConfigError(f"compare: expected the folder of a run, as nothing is tracked, got {reference!r}")
     try:
         run = from_store(stored_run(uri, reference), uri)
     except TrackingError as error:
@@ -117,6 +118,8 @@ def _trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
     """Returns the trials of a sweep, of each its latest run."""
     if not runs:
         known = {run.tags["sweep_id"] for run in search_runs(uri, None, "tags.`trainyard.role` = 'sweep'")}
+        if sweep in known:
+            raise ConfigError(f"--sweep: no trial of {sweep!r} is of that experiment, or matches that filter")
         told = f" There are: {', '.join(sorted(known))}" if known else " There are none"
         raise ConfigError(f"--sweep: the store has no sweep {sweep!r}.{did_you_mean(sweep, sorted(known))}{told}")
     parents = sorted({run.tags.get(PARENT_TAG, "") for run in runs})
@@ -131,14 +134,22 @@ def _trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
     return list(latest.values())
 
 
-def _on_same_images(runs: list[ComparedRun], wanted: str | None) -> list[ComparedRun]:
-    """Returns the runs that were tested on the images that are asked for, and checks that these are the same."""
-    kept = [run for run in runs if wanted is None or (run.test_digest or "").startswith(wanted)]
-    digests = Counter(run.test_digest or _UNKNOWN for run in kept)
+def _on_same_images(runs: list[ComparedRun], wanted: str | None, left_out: Counter[str]) -> list[ComparedRun]:
+    """Returns the runs that were tested on the images that are asked for, and checks that these are the same.
+
+    Where a limit has the seed draw the test images, every config has to have been tested on all of the sets.
+    """
+    kept = [run for run in runs if wanted is None or (run.test_digest or "").startswith(wanted[:DIGEST])]
+    if len(runs) > len(kept) > 0:
+        left_out["on other test images"] = len(runs) - len(kept)
+    by_config: dict[str, set[str]] = defaultdict(set)
+    for run in kept:
+        by_config[run.config].add(run.test_digest or _UNKNOWN)
+    digests = {digest for those in by_config.values() for digest in those}
     if not kept:
         there = _digests_in_words(runs)
         raise ConfigError(f"--test-data: no run was tested on images whose digest begins with {wanted!r}. {there}")
-    if len(digests) > 1:
+    if any(those != digests for those in by_config.values()) or (len(digests) > 1 and len(by_config) == 1):
         raise ConfigError(
             f"compare: expected runs that were tested on the same images, got {len(digests)} sets of them. "
             f"{_digests_in_words(kept)}. Choose one: --test-data DIGEST"

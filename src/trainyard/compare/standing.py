@@ -8,6 +8,8 @@ Before it: selection, sweep.ranking, sweep.labels. After it: page, ``trainyard c
 from __future__ import annotations
 
 import json
+import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -30,6 +32,7 @@ PARAMETERS = "model.parameters"
 _SIZES = (PARAMETERS, "model.layers")
 """What follows from the settings and is none."""
 _SECONDS = "time/total_seconds"
+ADVICE = "Train more seeds to tell."
 _MOST_WORDS = 4
 """Settings that name a row at most."""
 
@@ -50,13 +53,15 @@ class Standing:
         ranking: A place per config; its `varied` holds the settings in which the configs differ.
         runs: By the place's number (`Place.point`), one per seed: the latest where one was run more than once.
         varied: The dotted paths of the settings in which the configs differ.
-        lacking: How many runs have no value of what is compared, and so no place.
+        verdict: What the ranking comes to, in a few sentences.
+        left_out: How many more runs there are, by why they have no place.
     """
 
     ranking: Ranking
     runs: Mapping[int, Sequence[ComparedRun]]
     varied: Sequence[str]
-    lacking: int
+    verdict: str
+    left_out: Mapping[str, int]
 
     @property
     def by(self) -> str:
@@ -74,13 +79,14 @@ class Standing:
         return {name: _spread([run.metrics[name] for run in runs]) for name in names}
 
     def best(self, count: int) -> Standing:
-        """Returns the first places alone; which can't be told from the best was found among all."""
+        """Returns the first places alone; the verdict, and which can't be told from the best, stay those of all."""
         places = self.ranking.places[:count]
+        seeds = [path for path in self.varied if path == "seed"]
         shown = [path for path in self.varied if len({_shown(place, path) for place in places}) > 1]
         keys = [_key(path) for path in shown]
         kept = [replace(it, varied={key: it.varied[key] for key in keys if key in it.varied}) for it in places]
         ranking = Ranking(objective=self.by, places=kept, tied=min(self.ranking.tied, count))
-        return replace(self, ranking=ranking, varied=shown)
+        return replace(self, ranking=ranking, varied=seeds or shown)
 
 
 def _shown(place: Place, path: str) -> str:
@@ -88,48 +94,65 @@ def _shown(place: Place, path: str) -> str:
 
 
 def stand(
-    runs: Sequence[ComparedRun], by: str | None, histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None
+    runs: Sequence[ComparedRun],
+    by: str,
+    histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
+    *,
+    apart: bool = False,
 ) -> Standing:
     """Compares runs.
 
     Args:
         runs: Tested on the same images.
-        by: The metric that they are compared by; None: the first of `CHOSEN_BY` that all have.
+        by: The metric that they are compared by.
         histories: Metrics epoch by epoch, by the reference of a run, where somebody draws them.
+        apart: Whether runs of one config, where there is no other, are a row each.
 
     Raises:
         ConfigError: If no run has the metric.
     """
-    by = by or _chosen_by(runs)
-    comparable = [run for run in runs if by in run.metrics]
+    comparable = [run for run in runs if math.isfinite(run.metrics.get(by, math.nan))]
     if not comparable:
         known = sorted({name for run in runs for name in run.metrics if "_by_class/" not in name})
         raise ConfigError(
             f"--by: no run has the metric {by!r}.{did_you_mean(by, known)} There are: {', '.join(known) or 'none'}"
         )
-    rows = _rows(comparable)
-    varied = _varied(rows)
+    found = _rows(comparable, apart=apart)
+    varied = _varied(found)
+    rows = [_latest_by_seed(row) for row in found]
     labels = _labels(rows, varied)
-    places = {point: _latest_by_seed(row) for point, row in enumerate(rows, 1)}
-    numbered = enumerate(((point, run) for point, row in places.items() for run in row), 1)
+    numbered = enumerate(((point, run) for point, row in enumerate(rows, 1) for run in row), 1)
     courses = histories or {}
     pairs = [
         (_trial(number, point, labels[point - 1], varied, run), _result(run, by, courses.get(run.reference, ())))
         for number, (point, run) in numbered
     ]
-    return Standing(ranking=rank(pairs, by), runs=places, varied=varied, lacking=len(runs) - len(comparable))
+    ranking = rank(pairs, by)
+    ranking = replace(ranking, places=[replace(place, label=labels[place.point - 1]) for place in ranking.places])
+    left_out = {
+        f"without {by}": len(runs) - len(comparable),
+        "run again later with the same seed": sum(map(len, found)) - sum(map(len, rows)),
+    }
+    return Standing(
+        ranking=ranking,
+        runs=dict(enumerate(rows, 1)),
+        varied=varied,
+        verdict=ranking.verdict(ADVICE),
+        left_out={why: count for why, count in left_out.items() if count},
+    )
 
 
-def _chosen_by(runs: Sequence[ComparedRun]) -> str:
+def chosen_metric(runs: Sequence[ComparedRun]) -> str:
+    """Returns what runs are compared by where nobody says."""
     return next((name for name in CHOSEN_BY if all(name in run.metrics for run in runs)), CHOSEN_BY[1])
 
 
-def _rows(runs: Iterable[ComparedRun]) -> list[list[ComparedRun]]:
-    """Returns the runs by config; each by itself where all have the same, as then the seeds are what differs."""
+def _rows(runs: Iterable[ComparedRun], *, apart: bool) -> list[list[ComparedRun]]:
+    """Returns the runs by config; where there is one, and they are to stand apart, each by itself."""
     rows: dict[str, list[ComparedRun]] = {}
     for run in runs:
         rows.setdefault(run.config, []).append(run)
-    if len(rows) == 1:
+    if len(rows) == 1 and apart:
         return [[run] for row in rows.values() for run in row]
     return list(rows.values())
 
@@ -174,11 +197,11 @@ def _is_computed_with(path: str, run: ComparedRun) -> bool:
 
 
 def _labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) -> list[str]:
-    """Returns what distinguishes each row: the name of its runs where that does, else its settings."""
+    """Returns what distinguishes each row: the name of its runs where that does, else its settings; all different."""
     if list(varied) == ["seed"]:
-        return [f"seed {row[0].seed}" for row in rows]
+        return _told_apart([f"seed {row[0].seed}" for row in rows], rows)
     names = [{run.name for run in row} for row in rows]
-    plain = [next(iter(one)) for one in names if len(one) == 1]
+    plain = [name for name, *others in names if not others and not re.fullmatch(r"seed=?\d+", name)]
     if len(set(plain)) == len(rows):
         return plain
     shown = list(varied)[:_MOST_WORDS]
@@ -186,10 +209,16 @@ def _labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) -> lis
     told = [
         name_trial({_key(path): row[0].params[path] for path in shown if path in row[0].params}, short) for row in rows
     ]
-    return [
-        text if text and told.count(text) == 1 else f"{text or row[0].name} {row[0].reference[:8]}"
-        for text, row in zip(told, rows, strict=True)
+    return _told_apart([text or row[0].name for text, row in zip(told, rows, strict=True)], rows)
+
+
+def _told_apart(labels: Sequence[str], rows: Sequence[Sequence[ComparedRun]]) -> list[str]:
+    """Returns labels that are all different: where several are not, each with what its first run is told by."""
+    longer = [
+        label if labels.count(label) == 1 else f"{label} {row[0].short}"
+        for label, row in zip(labels, rows, strict=True)
     ]
+    return [label if longer.count(label) == 1 else f"{label} ({number})" for number, label in enumerate(longer, 1)]
 
 
 def _key(path: str) -> str:

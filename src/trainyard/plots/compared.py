@@ -64,10 +64,11 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     for row, at in enumerate(shown):
         axes.plot([table[:, at].min(), table[:, at].max()], [row, row], color=FAINT, linewidth=2.4, zorder=1)
     beside = np.linspace(-_BESIDE, _BESIDE, len(table)) if len(table) > 1 else [0.0]
-    for label, values, shift, (colour, marker) in zip(scores, table, beside, SERIES, strict=False):
-        axes.plot(
+    marks = []
+    for values, shift, (colour, marker) in zip(table, beside, SERIES, strict=False):
+        marks += axes.plot(
             values[shown], np.arange(len(shown)) + shift, marker, color=colour, markersize=6, markeredgecolor="white",
-            markeredgewidth=0.7, linestyle="none", label=shorten(label, LONGEST_NAME), zorder=3,
+            markeredgewidth=0.7, linestyle="none", zorder=3,
         )  # fmt: skip
     axes.set_yticks(range(len(shown)), names, parse_math=False)
     axes.set_ylim(len(shown) - 0.5, -0.5)
@@ -75,10 +76,13 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     axes.set_xlabel("F1, %", size=TEXT, color=INK)
     tidy(axes, grid="x")
     axes.tick_params(axis="y", labelsize=SMALL, labelcolor=INK, length=0)
-    axes.legend(
-        fontsize=SMALL, frameon=False, labelcolor=INK, ncols=min(len(scores), 3), loc="lower left",
-        bbox_to_anchor=(0, 1), borderaxespad=0.2, handletextpad=0.2, columnspacing=1.4,
+    legend = axes.legend(
+        marks, [shorten(label, LONGEST_NAME) for label in scores], fontsize=SMALL, frameon=False, labelcolor=INK,
+        ncols=min(len(scores), 3), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, handletextpad=0.2,
+        columnspacing=1.4,
     )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     few = f"The {len(shown)} of {len(class_names):,} classes that differ most" if len(shown) < len(class_names) else ""
     write_headline(axes, "F1 by class", few, over=18 + 13 * ((len(scores) - 1) // 3))
     save_small(figure, path)

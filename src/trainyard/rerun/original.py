@@ -1,6 +1,6 @@
 """A run that is to be had again: what it left, and the config that has it again.
 
-Before it: compose, startweights, tracking. After it: comparison, ``trainyard rerun``.
+Before it: compose, resume, tracking. After it: comparison, ``trainyard rerun``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from typing import Any
 
 from trainyard.compose import compose_config, expand_sweep, key_of, literal, load_config, to_tree
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.modelfiles import find_or_download_model
 from trainyard.schema import COMPONENT_GROUPS, RunConfig
-from trainyard.startweights import SETTING as START
 from trainyard.tracking import Account, download_files, find_run, read_account
 from trainyard.tracking.stored import stored_account
 
@@ -75,7 +73,7 @@ def read_original(reference: str, uri: str | None) -> Original:
         return Original(reference, config, stored_account(uri, reference), *_read_environment(Path(place)))
 
 
-def restore(original: Original, changes: tuple[str, ...] = (), uri: str | None = None) -> tuple[RunConfig, list[str]]:
+def restore(original: Original, changes: tuple[str, ...] = ()) -> tuple[RunConfig, list[str]]:
     """Returns the config that has a run again, and the overrides that it is composed with, every value among them.
 
     Threads are as many as there were. Where nothing is changed, engine and XLA are what they came to, too; else what
@@ -85,11 +83,9 @@ def restore(original: Original, changes: tuple[str, ...] = (), uri: str | None =
         original: The run.
         changes: Overrides, as ``trainyard train`` takes them. One that chooses a component takes the place of the
             run's own with all its fields.
-        uri: Of the store that knows the run, and so the run whose weights it started from; None: there is none.
 
     Raises:
         ConfigError: If a change is wrong.
-        TrackingError: If the model that it started from can't be had from the store.
     """
     tree, tags = to_tree(original.config), original.account.tags
     for name in ("threads", *(() if changes else ("engine", "xla"))):
@@ -99,8 +95,6 @@ def restore(original: Original, changes: tuple[str, ...] = (), uri: str | None =
     if "mirrors" in dataset and dataset["path"] and not Path(dataset["path"]).exists():
         dataset["path"] = None  # it lay there on another machine; published sets are found, and known by their digests
     keys = {key_of(change) for change in changes}
-    if (start := tree["training"]["start_from"]) and START not in keys and uri is not None:
-        tree["training"]["start_from"] = str(find_or_download_model(start, uri, START))
     for group in _PRESETS & keys:
         raise ConfigError(
             f"{group}: a rerun has every value of the run, which a choice would not change. Set the fields"

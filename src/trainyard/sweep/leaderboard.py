@@ -171,8 +171,8 @@ def _row(number: int, place: Place, varied: Sequence[str], ranking: Ranking) -> 
             *(_cell_of_setting(place.varied.get(path)) for path in varied),
             *figures,
             *(_metric(place, name) for name in _shown_metrics(ranking)),
-            Cell(f"{place.parameters:,}", place.parameters),
-            Cell(show_seconds(place.seconds), round(place.seconds, 2)),
+            Cell(f"{place.parameters:,}" if place.parameters else "", place.parameters),
+            Cell(show_seconds(place.seconds) if place.seconds else "", round(place.seconds, 2)),
         ],
         marked,
     )

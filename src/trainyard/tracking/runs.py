@@ -26,6 +26,8 @@ DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
 """The tag `error` of a run that says RUNNING when its process is gone."""
 PARENT_TAG = "mlflow.parentRunId"
 """The tag of a run that names the one that it belongs to."""
+RESTORED_TAG = "restored_epoch"
+"""The tag of a run whose model has the weights of this epoch, which early stopping restored, and not of the last."""
 PAGE = 1000
 """How many runs or experiments MLflow is asked for at once."""
 

@@ -63,12 +63,14 @@ def search_runs(uri: str, experiment: str | None, wanted: str) -> list[StoredRun
         client = connect_to_existing(uri)
         names = {found.experiment_id: found.name for found in all_pages(client.search_experiments)}
         ids = [key for key, name in names.items() if experiment in (None, name)]
-        if not ids:
+        if experiment is not None and not ids:
             known = sorted(names.values())
             raise ConfigError(
                 f"--experiment: {without_credentials(uri)} has no experiment {experiment!r}."
-                f"{did_you_mean(experiment or '', known)} There are: {', '.join(known)}"
+                f"{did_you_mean(experiment, known)} There are: {', '.join(known)}"
             )
+        if not ids:  # none that this user may read
+            return []
         try:
             with collector_paused():  # MLflow makes some hundred objects a run, and Python would look through them all
                 found = all_pages(client.search_runs, ids, wanted, order_by=["attributes.start_time DESC"])
