@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trainyard.sweep.ranking import adjust_by_holm, compare, decimals, rank
+from trainyard.sweep.ranking import adjust_by_holm, compare, decimals, higher_is_better, rank
 
 CLEAR = {
     "wide": [0.981, 0.982, 0.980, 0.983, 0.982],
@@ -204,3 +204,26 @@ def test_with_one_seed_each_nothing_is_told_apart(sweep_of):
 
 def test_small_values_show_as_many_digits():
     assert [decimals(value) for value in (0.98, 2.3, 0.0, 0.0813, 0.00012)] == [4, 4, 4, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"),
+    [("accuracy/val", True), ("f1_macro/test", True), ("cohen_kappa/test", True), ("val_accuracy", True),
+     ("loss/val", False), ("val_loss", False), ("ece/test", False), ("time/total_seconds", False), ("test_mae", False)],
+)  # fmt: skip
+def test_the_name_of_a_metric_tells_which_way_is_better(metric, higher):
+    assert higher_is_better(metric) is higher
+
+
+def test_intervals_end_where_the_metric_does(sweep_of):
+    def place(metric, *values):
+        return rank(sweep_of({"a": values}, objective=metric), metric).places[0]
+
+    share, percent, kappa = (
+        place("accuracy/val", 0.99, 1.0),
+        place("val_accuracy", 97.0, 98.0),
+        place("kappa/test", -0.2, 0.1),
+    )
+    assert share.high == 1.0
+    assert percent.high > 98
+    assert kappa.low < -0.2

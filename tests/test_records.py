@@ -21,7 +21,7 @@ from trainyard.artifacts import PER_CLASS_TABLE
 from trainyard.cli.reproduce import reproduce_command
 from trainyard.compose import HASHED_SECTIONS, compose_config, to_tree
 from trainyard.errors import ConfigError
-from trainyard.records import aims, chosen, claimpage, results, targetpage, verdicts, writing
+from trainyard.records import aims, chosen, claimpage, index, results, targetpage, verdicts, writing
 from trainyard.records.aims import Claim, Scores, Target
 from trainyard.records.intervals import Estimate, estimate_difference, estimate_mean
 from trainyard.records.judging import LEVEL, Cell, Verdict, judge, prediction_interval
@@ -82,9 +82,9 @@ def search():
     }  # fmt: skip
 
 
-def made(ours=(0.94, 0.95, 0.96), theirs=(0.90, 0.91, 0.92), *, parameters=100, most=None, found=None):
+def made(ours=(0.94, 0.95, 0.96), theirs=(0.90, 0.91, 0.92), *, parameters=100, found=None, **limits):
     arms = {"wide": CHOSEN[:2], "deep": ("model.hidden_units=[8,8]",)}
-    aim = Target.model_validate({**TARGET, "most_parameters": most, "search": "it", "arms": arms})
+    aim = Target.model_validate({**TARGET, **limits, "search": "it", "arms": arms})
     return Results(aim=aim, arms=(arm("wide", ours, parameters), arm("deep", theirs)), about=about(), search=found)
 
 
@@ -201,8 +201,10 @@ def test_results_of_something_else_are_refused(tmp_path, content):
     [
         (made(), True, ["the target, 90 %, is met.", "It is 4.000 points ahead of deep, standard error 0.816: more than chance."]),
         (made(ours=(0.88, 0.89, 0.90)), False, ["the target, 90 %, is missed.", "It is 2.000 points behind deep", "which may be chance."]),
-        (made(parameters=101, most=100), False, ["is missed.", "Its model has 101 parameters, more than the 100."]),
-        (made(parameters=100, most=100), True, ["is met.", "Its model has 100 parameters, of at most 100."]),
+        (made(parameters=101, most_parameters=100), False, ["is missed.", "Its model has 101 parameters, more than the 100."]),
+        (made(parameters=100, most_parameters=100), True, ["is met.", "Its model has 100 parameters, of at most 100."]),
+        (made(most_minutes=0.15), True, ["is met.", "All runs together took 9.00 s by the clock, of at most 9.00 s."]),
+        (made(most_minutes=0.1), False, ["is missed.", "All runs together took 9.00 s by the clock, more than the 6.00 s."]),
     ],
 )  # fmt: skip
 def test_the_verdict_says_what_came_out(given, met, told):
@@ -257,6 +259,39 @@ def test_the_committed_pages_are_what_their_results_say(folder):
     assert min(len(one.runs) for one in kept.arms) >= aim.seeds
     if kept.search:
         chosen.refuse_other_recipe(kept.search, aim.arms[aim.ours])
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The table across experiments
+
+
+def test_the_committed_table_is_what_the_records_say():
+    assert (ROOT / "experiments" / writing.PAGE).read_text() == index.write_index_page(ROOT / "experiments")
+
+
+def test_the_table_has_a_row_per_record_and_names_what_else_is_there():
+    folder = Path("experiments")
+    writing.write_record(folder / "wide", made())
+    for name in ("wide", "later"):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "target.yaml").write_text(yaml.safe_dump({**TARGET, "title": f"As {name}"}))
+    (folder / "notes").mkdir()
+    (folder / "notes" / "README.md").write_text("# What we saw\n\n# And more\n")
+    assert index.write_index(folder)
+    page = (folder / "README.md").read_text()
+    row = "| [`wide`](wide/README.md) | 90 or more | 95.000 ± 1.000 | met | 3 | 100 | 3 | 9.00 s | 2026-03-01 |"
+    assert row in page
+    assert "\n## wide: Wide or deep\n\n- wide: 95.000 % of the test images right" in page
+    assert "\n## Not measured yet\n\n- `later`: As later\n" in page
+    assert "\n## Beside them\n\n- [`notes/`](notes/README.md): What we saw\n" in page
+
+
+def test_a_page_that_somebody_wrote_is_left_alone():
+    folder = Path("experiments")
+    folder.mkdir()
+    (folder / "README.md").write_text("Ours\n")
+    assert not index.write_index(folder)
+    assert (folder / "README.md").read_text() == "Ours\n"
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -566,6 +601,7 @@ def test_an_experiment_is_reproduced_gone_on_with_and_recorded():
     assert kept.about["mixed"] == []
     assert (file.parent / "card.html").read_text() == Path("sweeps/it/card.html").read_text()
     assert (file.parent / "README.md").read_text() == verdicts.write_page(kept)
+    assert "| [`wide`](wide/README.md) | 100 or more |" in Path("experiments/README.md").read_text()
     write_aim("target.yaml", **{**aims_at, "goal": 0.0}, arms=arms)
     met = run("reproduce", "wide", "tracking.model=false", "hydra.launcher.n_jobs=1")  # nothing is trained again
     assert met.returncode == 0, met.stderr

@@ -264,10 +264,19 @@ def test_a_run_on_a_server_of_another_machine_is_had_again():
         address = f"http://127.0.0.1:{port}"
         small = ["dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "training.threads=1"]
         assert run("there", "train", *small, MLFLOW_TRACKING_URI=address).returncode == 0
-        shutil.rmtree("there")  # what is left of it is on the server
         client = connect(address)
-        (logged,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
+        experiments = [one.experiment_id for one in client.search_experiments()]
+        (first,) = client.search_runs(experiments)
+        start = f"training.start_from={first.info.run_id}"
+        assert run("there", "train", *small, "seed=3", start, MLFLOW_TRACKING_URI=address).returncode == 0
+        shutil.rmtree("there")  # what is left of them is on the server
+        logged, _ = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
+        assert logged.data.tags["initial_weights_digest"] == first.data.tags["weights_digest"]
         done = run("here", "rerun", logged.info.run_id, "--verify", "--uri", address)
     assert done.returncode == 0, done.stderr
     assert "bitwise" in done.stdout
+    here = connect(sqlite_uri(Path("here", STORE).absolute()))
+    (again,) = here.search_runs([one.experiment_id for one in here.search_experiments()])
+    assert again.data.tags["started_from"] == first.info.run_id
+    assert again.data.params["training.start_from"] == first.info.run_id
     assert Path("here", STORE).exists()  # the new run goes where runs go to from here

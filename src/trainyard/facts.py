@@ -20,6 +20,7 @@ from trainyard.report import ReportPage
 from trainyard.resume import FOLDER_TAG
 from trainyard.schema import RunConfig
 from trainyard.tracking import DatasetInput
+from trainyard.tracking.runs import RESTORED_TAG
 
 if TYPE_CHECKING:
     import keras
@@ -110,9 +111,11 @@ def tags_at_end(outcome: Outcome) -> dict[str, str]:
         f"epochs {len(training.history)}, batch size {config.training.batch_size}, seed {config.seed}."
         f"\n\n{config.notes}"
     )
+    restored = {} if training.best_epoch is None else {RESTORED_TAG: str(training.best_epoch)}
     best = {"best_epoch": outcome.best_model.describe(training.history)} if outcome.best_model else {}
     return {
         **best,
+        **restored,
         "dataset_digest": outcome.dataset.digest,
         "weights_digest": provenance.digest_weights(outcome.model),
         "engine": f"{training.engine}: {training.engine_reason}",

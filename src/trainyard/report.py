@@ -3,13 +3,14 @@
 The page is a single HTML file that holds its pictures and needs neither scripts nor the network, so it can be
 mailed, opened from a disk or shown in a frame.
 
-Before it: compose, evaluation, training, plots. After it: run, which has the page written; sweep.card.
+Before it: compose, evaluation, training, plots. After it: run, which has the page written; sweep.card; compare.page.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from trainyard.training import TrainResult
 
 TEMPLATE = "report.html"
+SORTING = "ranking.js"
 CURVES_FILE = "learning_curves.png"
 """The picture of this name stands with the training; all others follow the scores."""
 PNG_WIDTH = slice(16, 20)
@@ -167,6 +169,19 @@ def embed(caption: str, file: Path) -> Picture:
     pixels = int.from_bytes(content[PNG_WIDTH])
     address = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
     return Picture(caption, address, round(pixels / PIXELS_PER_PIXEL))
+
+
+def render_sortable(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
+    """Returns a page whose tables a reader may sort: with our script, and a policy that allows no other.
+
+    Args:
+        template: Its name; it includes the script, and names `script_digest` in its policy.
+        values: What it shows.
+    """
+    templates = page_templates()
+    script = templates.get_template(SORTING).render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return templates.get_template(template).render(**values, script_digest=f"sha256-{digest}")
 
 
 def page_templates() -> jinja2.Environment:

@@ -46,6 +46,7 @@ def run_experiment(
     overrides: Sequence[str] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
     trial: facts.TrialOf | None = None,
+    start_model: Path | None = None,
 ) -> RunResult:
     """Trains and evaluates the model that a config describes, and logs all of it to MLflow.
 
@@ -56,6 +57,7 @@ def run_experiment(
         overrides: The overrides that the config was composed with, for the record.
         callbacks: Keras callbacks of your own. One that wants every batch makes Keras's own loop the engine.
         trial: Of which sweep the run is a trial; None: of none.
+        start_model: The file of the model that ``training.start_from`` names, where it was found already.
 
     Returns:
         The trained model, its scores, and where everything is.
@@ -77,7 +79,7 @@ def run_experiment(
     validate(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
     clock = StageClock(progress := progress or Progress())
-    earlier, start = load_earlier(config, uri), find_start_model(config.training.start_from, uri)
+    earlier, start = load_earlier(config, uri), start_model or find_start_model(config.training.start_from, uri)
     folder = artifacts.make_folder(Path(folder) if folder else Path("outputs") / config.name / unique_name())
     git = provenance.read_git_state(Path.cwd())
     artifacts.write_origin(folder, config, overrides, git)

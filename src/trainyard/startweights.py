@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.errors import TrainingError
-from trainyard.modelfiles import find_model, load_model
+from trainyard.modelfiles import find_model, find_or_download_model, load_model
 
 if TYPE_CHECKING:
     import keras
@@ -20,14 +20,19 @@ SETTING = "training.start_from"
 def find_start_model(reference: str | None, uri: str | None) -> Path | None:
     """Returns the model file that a training starts from, or None where it starts from drawn weights.
 
+    That of a run whose folder is not on this machine is downloaded from the store.
+
     Args:
         reference: ``training.start_from``: a model file, the folder of a run, or its id.
         uri: The tracking URI, or None where nothing is tracked.
 
     Raises:
         ConfigError: If there is no such file or run, or the run left no model.
+        TrackingError: If the store can't be reached, or does not have the model.
     """
-    return None if reference is None else find_model(reference, uri, SETTING)
+    if reference is None:
+        return None
+    return find_model(reference, None, SETTING) if uri is None else find_or_download_model(reference, uri, SETTING)
 
 
 def take_weights(model: keras.Model, file: Path) -> None:

@@ -5,6 +5,7 @@ Before it: uris, the registry. After it: tracking, which opens the store and log
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,22 @@ class NoStore(TrackingConfig):
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> None:
         """Returns None."""
+
+
+def store_of_command(uri: str | None) -> str:
+    """Returns the store that a command is to look into.
+
+    Args:
+        uri: The value of ``--uri``; None: the store that runs go to from the working directory.
+
+    Raises:
+        ConfigError: If it is no address of a store.
+    """
+    if uri is None:
+        return LocalStore().resolve_uri(os.environ, Path.cwd())
+    if problem := uri_problem(uri):
+        raise ConfigError(f"--uri: {problem}")
+    return absolute_uri(uri, Path.cwd())
 
 
 def _named_uri(uri: str | None, environment: Mapping[str, str], working_directory: Path) -> str | None:

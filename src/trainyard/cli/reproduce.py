@@ -26,8 +26,9 @@ from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep import sweep_command
 from trainyard.compose import compose_config, expand_sweep, key_of
 from trainyard.errors import ConfigError, TrialError
-from trainyard.records.aims import CLAIM, TARGET, Claim, Target, find_aim, read_aim
+from trainyard.records.aims import CLAIM, EXPERIMENTS, TARGET, Claim, Target, find_aim, read_aim
 from trainyard.records.chosen import describe_search, refuse_other_recipe
+from trainyard.records.index import write_index
 from trainyard.records.origins import describe_runs
 from trainyard.records.results import Results, read_arm
 from trainyard.records.verdicts import describe_verdict, refuse_other_rows, summarise, verdict_of
@@ -100,6 +101,8 @@ def reproduce_command(
         for line in describe_verdict(results):
             console.print(Text(line.replace("**", "")))
         console.print(Text(f"\nfiles  {os.path.relpath(out / PAGE)}"))
+    if record and folder.parent == EXPERIMENTS.absolute() and not write_index(EXPERIMENTS):
+        Console(soft_wrap=True, stderr=True).print(Text(f"{EXPERIMENTS / PAGE} is not ours, and was left as it is"))
     return _EXIT_CODES[verdict_of(results)]
 
 

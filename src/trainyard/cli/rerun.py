@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -24,9 +22,9 @@ from trainyard.interrupts import signals_raise
 from trainyard.rerun.comparison import Comparison, Likeness, compare
 from trainyard.rerun.original import Original, read_original, restore
 from trainyard.safety import refuse_doors
-from trainyard.stores import LocalStore
+from trainyard.startweights import find_start_model
+from trainyard.stores import store_of_command
 from trainyard.tracking.stored import accuracies_of_siblings
-from trainyard.uris import absolute_uri, uri_problem
 
 NOT_CONFIRMED = 3
 """The exit code where a verification asked for the same bits and got others."""
@@ -53,13 +51,13 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
         ConfigError: If there is no such run, or what is asked of it makes no sense; nothing was run.
         TrainyardError: If the new run failed.
     """
-    if uri is not None and (problem := uri_problem(uri)):
-        raise ConfigError(f"--uri: {problem}")
-    store = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
+    store = store_of_command(uri)
     original = read_original(reference, store)
     config, overrides = restore(original, tuple(changes))
     refuse_doors(compose_trees(overrides)[1], overrides)
     require_files(config)
+    start, same_start = config.training.start_from, config.training.start_from == original.config.training.start_from
+    start_model = find_start_model(start, store) if same_start else None  # where runs go to it may not be known
     changed = config_differences(restore(original)[0], config) if changes else []
     if verify:
         _refuse_other_run(original, changed)
@@ -68,7 +66,7 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         print_heading(f"Again: {original.account.name}, {reference}")
         with signals_raise(), ScreenProgress() as progress:
-            result = run_experiment(config, progress=progress, overrides=overrides)
+            result = run_experiment(config, progress=progress, overrides=overrides, start_model=start_model)
         print_result(result)
     again = read_original(str(result.folder), None)
     comparison = compare(original, again, _siblings(original, store, result.run_id), changed)

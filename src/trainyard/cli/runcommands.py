@@ -124,6 +124,90 @@ def reproduce(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs, by their ids or their folders.", metavar="RUN")
+    ] = None,
+    *,
+    experiment: Annotated[str | None, typer.Option(metavar="NAME", help="All runs of this experiment.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option(metavar="NAME", help="All trials of this sweep.", autocompletion=_sweeps)
+    ] = None,
+    wanted: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="FILTER", help="All runs that match, in MLflow's language; narrows the others."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC", help="Compare by this metric; else by `accuracy/val`, or `accuracy/test`."),
+    ] = None,
+    best: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show only the best configs.")] = None,
+    test_data: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="Only runs that were tested on the images of this digest.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every metric.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line per config.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with curves, scores by class, and the images that changed."),
+    ] = None,
+    uri: Annotated[
+        str | None, typer.Option(metavar="URI", help=f"The store that knows the runs; {STORE_HERE}.")
+    ] = None,
+) -> None:
+    """Set runs side by side: what differs, what came out, and whether that is more than chance."""
+    from trainyard.cli.compare import compare_command
+    from trainyard.compare.selection import Selection
+    from trainyard.errors import ConfigError
+
+    with exit_codes():
+        if as_json and as_csv:
+            raise ConfigError("--json: expected it or --csv, got both. Leave one out")
+        selection = Selection(
+            references=tuple(runs or ()), experiment=experiment, sweep=sweep, wanted=wanted, test_data=test_data
+        )
+        compare_command(
+            selection,
+            by=by,
+            best=best,
+            form="json" if as_json else "csv" if as_csv else "table",
+            html=html,
+            uri=uri,
+        )
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="The run's id, or its folder.", metavar="RUN")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make; new or empty.", metavar="DIR")],
+    *,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+) -> None:
+    """Write a run's model, scores and page into a folder that stands alone, with a README that says how to load it."""
+    from trainyard.cli.handover import export_command
+
+    with exit_codes():
+        export_command(run, folder, uri)
+
+
+@app.command()
+def promote(
+    run: Annotated[str, typer.Argument(help="The run's id.", metavar="RUN_ID")],
+    name: Annotated[str, typer.Argument(help="Of the registered model.", metavar="NAME")],
+    *,
+    alias: Annotated[str | None, typer.Option(metavar="ALIAS", help="To point to this version: `champion`.")] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+) -> None:
+    """Register a run's model in MLflow's registry, once its weights are shown to be those that the run trained."""
+    from trainyard.cli.handover import promote_command
+
+    with exit_codes():
+        promote_command(run, name, alias, uri)
+
+
+@app.command()
 def predict(
     model: Annotated[
         str, typer.Argument(help="The trained model: a run's id, its folder, or a .keras or .h5 file.", metavar="MODEL")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import typer
 
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.interrupts import signals_raise
-from trainyard.stores import LocalStore
+from trainyard.stores import store_of_command
 from trainyard.sweep.folder import find_sweep
 from trainyard.tracking import server, sweep_view_key, training_view_url
 from trainyard.tracking.view import SHARE_KEY
-from trainyard.uris import absolute_uri, sqlite_path, uri_problem, without_credentials
+from trainyard.uris import sqlite_path, without_credentials
 
 
 def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:
@@ -34,9 +33,7 @@ def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port:
     view = None
     if sweep:
         experiment, view = find_sweep(sweep, "--sweep").read_header()["experiment"], sweep_view_key(Path(sweep).name)
-    if uri is not None and (problem := uri_problem(uri)):
-        raise ConfigError(f"--uri: {problem}")
-    uri = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
+    uri = store_of_command(uri)
     if (file := sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):

@@ -1,13 +1,14 @@
 """The pictures of a run as PNG files: learning curves, confusion matrix, calibration, predictions, mistakes, profile.
 
 Those of a sweep: learning curves, ranking, settings one by one and together. One of what a model says of images,
-and those of records.
+those of records, and those of a comparison: scores by class, what changed, the images that did.
 
 The only place that knows matplotlib. It uses figures without pyplot, so that drawing needs no display, leaves nothing
 behind in the process, and can go on in several threads at once.
 """
 
 from trainyard.plots.calibration import draw_calibration
+from trainyard.plots.compared import Flip, draw_class_scores, draw_confusion_difference, draw_flips
 from trainyard.plots.confusion import draw_confusion_matrix
 from trainyard.plots.curves import draw_learning_curves
 from trainyard.plots.effects import draw_effects, draw_parallel
@@ -20,12 +21,16 @@ from trainyard.plots.tiles import draw_mistakes, draw_predictions
 
 __all__ = [
     "Band",
+    "Flip",
     "draw_arms",
     "draw_bands",
     "draw_calibration",
+    "draw_class_scores",
+    "draw_confusion_difference",
     "draw_confusion_matrix",
     "draw_curves",
     "draw_effects",
+    "draw_flips",
     "draw_grid",
     "draw_learning_curves",
     "draw_mistakes",

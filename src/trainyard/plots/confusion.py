@@ -1,6 +1,6 @@
 """The confusion matrix.
 
-Before it: style, evaluation. After it: artifacts, which has it drawn.
+Before it: style, evaluation. After it: compared; artifacts, which has it drawn.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
     """
     counts = result.confusion
     classes = len(counts)
-    side = _matrix_side(classes)
+    side = matrix_side(classes)
     cell = side * POINTS / classes
     figure = make_figure(side, side)
     axes = figure.add_axes((0, 0, 1, 1))
     colours = _shade(figure, counts, side)
     axes.imshow(colours, interpolation="nearest")
-    _name_classes(axes, [scores.name for scores in result.per_class], cell)
+    name_classes(axes, [scores.name for scores in result.per_class], cell)
     if cell >= TEXT:
         axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
@@ -73,7 +73,7 @@ def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
     save(figure, path)
 
 
-def _matrix_side(classes: int) -> float:
+def matrix_side(classes: int) -> float:
     """Returns the side of the matrix in inches: half an inch per class, until that is too much."""
     return max(2.6, min(0.5 * classes, 9.0), min(0.11 * classes, 14.0))
 
@@ -126,7 +126,7 @@ def _root_ticks(largest: float) -> list[float]:
     return [0.0, *(max(number for number in rounds if number <= limit) for limit in (largest / 4, largest))]
 
 
-def _name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
+def name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
     """Writes the class names on both axes, upright or slanted as there is room; `cell` is in points."""
     size = min(TEXT, max(TINY, cell * 0.8))
     every = math.ceil(size * 1.1 / cell)

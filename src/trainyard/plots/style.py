@@ -68,7 +68,7 @@ def write_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) 
     for text, points, size, colour, weight in above:
         axes.annotate(
             text, (0, 1), (0, points + over), xycoords="axes fraction", textcoords="offset points",
-            size=size, color=colour, weight=weight, va="bottom", annotation_clip=False,
+            size=size, color=colour, weight=weight, va="bottom", annotation_clip=False, parse_math=False,
         )  # fmt: skip
 
 

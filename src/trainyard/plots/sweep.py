@@ -28,7 +28,7 @@ from trainyard.plots.style import (
     tidy,
     write_headline,
 )
-from trainyard.sweep.ranking import Place, Ranking, higher_is_better
+from trainyard.sweep.ranking import Place, Ranking, is_share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,7 +139,7 @@ def _course(place: Place, metric: str) -> Course | None:
 
 def _fallen(values: np.ndarray, metric: str) -> np.ndarray:
     """Returns losses, or the shares of errors of accuracies, above 0."""
-    fallen: np.ndarray = np.maximum(1 - values if higher_is_better(metric) else values, LEAST_FALLEN)
+    fallen: np.ndarray = np.maximum(1 - values if is_share(metric) else values, LEAST_FALLEN)
     return fallen
 
 
@@ -156,7 +156,7 @@ def _set_fallen_axis(axes: Axes, metric: str, low: float, high: float) -> None:
     """Sets a logarithmic axis of losses, or of accuracies by their errors, which then go up."""
     from matplotlib.ticker import MaxNLocator
 
-    accuracy = higher_is_better(metric)
+    accuracy = is_share(metric)
     axes.set_yscale("log")
     axes.set_ylim(*((high, low) if accuracy else (low, high)))
     ticks = [step * 10.0**power for power in range(-5, 6) for step in (1, 2, 5)]
@@ -306,7 +306,7 @@ def value_range(places: Sequence[Place], objective: str) -> tuple[float, float]:
     values = [value for place in inside for value in place.values]
     margin = 0.06 * (max(values) - min(values)) or 1e-3
     low, high = min(values) - margin, max(values) + margin
-    return low, min(high, 1.0 + margin / 4) if higher_is_better(objective) else high
+    return low, min(high, 1.0 + margin / 4) if is_share(objective) and max(values) <= 1 else high
 
 
 def _ranking_subtitle(ranking: Ranking) -> str:
@@ -336,7 +336,7 @@ def _show(mean: float | None, std: float | None, metric: str) -> str:
     """Returns a mean with its standard deviation, an accuracy in per cent."""
     if mean is None:
         return ""
-    factor, unit, digits = (100, " %", 2) if higher_is_better(metric) else (1, "", 4)
+    factor, unit, digits = (100, " %", 2) if is_share(metric) else (1, "", 4)
     return f"{factor * mean:.{digits}f}" + ("" if std is None else f" ± {factor * std:.{digits}f}") + unit
 
 
@@ -346,5 +346,5 @@ def write_values(axes: Axes, metric: str, which: str) -> None:
 
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    if higher_is_better(metric):
+    if is_share(metric):
         axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")

@@ -1,6 +1,6 @@
 """Images with what was predicted of them: the first of the test set, and the most confident mistakes.
 
-Before it: style, images, evaluation. After it: probabilities, artifacts, which has them drawn.
+Before it: style, images, evaluation. After it: probabilities, compared; artifacts, which has them drawn.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def draw_predictions(images: NDArray[np.uint8], result: EvalResult, spec: DataSp
         tiles.append(Tile(index, (f"{'✗ ' if wrong else ''}predicted {predicted}", f"actual {actual}"), wrong))
     wrong_count = sum(tile.wrong for tile in tiles)
     title = f"The first {count} test images: {count - wrong_count} right, {wrong_count} wrong"
-    _draw_tiles(images, tiles, spec, path, columns=PREDICTION_COLUMNS, headline=(title, ""))
+    draw_tiles(images, tiles, spec, path, columns=PREDICTION_COLUMNS, headline=(title, ""))
 
 
 def draw_mistakes(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec, count: int, path: Path) -> None:
@@ -99,10 +99,10 @@ def draw_mistakes(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec,
         title = f"The {len(tiles)} most confident of {total:,} mistakes"
         subtitle = "Actual → predicted, and the confidence in the prediction"
     columns = MISTAKE_COLUMNS if len(tiles) <= MANY else MANY_COLUMNS
-    _draw_tiles(images, tiles, spec, path, columns=columns, headline=(title, subtitle))
+    draw_tiles(images, tiles, spec, path, columns=columns, headline=(title, subtitle))
 
 
-def _draw_tiles(
+def draw_tiles(
     images: NDArray[np.uint8],
     tiles: Sequence[Tile],
     spec: DataSpec,

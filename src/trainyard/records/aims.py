@@ -8,6 +8,7 @@
     seeds: 10
     first_seed: 1000
     most_parameters: 316810      # of the first arm's model; left out: any
+    most_minutes: 60             # that all runs together may take, by the clock; left out: any
     search: mnist_mlp            # the sweep that chose the first arm's recipe; left out: none did
     arms:                        # by name, what each is trained with, as on the command line
       tuned: [experiment=mnist_mlp_tuned]
@@ -99,12 +100,14 @@ class Target(Aim):
         goal: What the mean of the first arm's accuracy is to reach.
         arms: By name, what each is trained with; the first is the one that the goal is for.
         most_parameters: That the model of the first arm may have, or None.
+        most_minutes: That all runs together may take by the clock, side by side as they are trained, or None.
         search: The sweep that chose the first arm's recipe, or None.
     """
 
     goal: Share
     arms: dict[Text, Overrides] = Field(min_length=1)
     most_parameters: int | None = Field(None, ge=1)
+    most_minutes: float | None = Field(None, gt=0)
     search: Text | None = None
 
     @property

@@ -46,11 +46,11 @@ def target_of(results: Results) -> Target:
 
 
 def is_met(results: Results) -> bool:
-    """Whether the first arm's mean reaches the goal, with no more parameters than it may have."""
+    """Whether the first arm's mean reaches the goal, with no more parameters and in no more time than it may have."""
     target = target_of(results)
-    most = target.most_parameters
-    small = most is None or results.ours.parameters <= most
-    return small and statistics.mean(results.ours.accuracies) >= target.goal
+    small = target.most_parameters is None or results.ours.parameters <= target.most_parameters
+    quick = target.most_minutes is None or results.about["seconds"] <= 60 * target.most_minutes
+    return small and quick and statistics.mean(results.ours.accuracies) >= target.goal
 
 
 def describe_verdict(results: Results) -> list[str]:
@@ -67,6 +67,10 @@ def describe_verdict(results: Results) -> list[str]:
     if target.most_parameters is not None:
         more = "more than the" if ours.parameters > target.most_parameters else "of at most"
         lines.append(f"Its model has {ours.parameters:,} parameters, {more} {target.most_parameters:,}.")
+    if target.most_minutes is not None:
+        more = "more than the" if results.about["seconds"] > 60 * target.most_minutes else "of at most"
+        took = show_seconds(results.about["seconds"])
+        lines.append(f"All runs together took {took} by the clock, {more} {show_seconds(60 * target.most_minutes)}.")
     for other in results.arms[1:]:
         found = estimate_difference(ours.accuracies, other.accuracies)
         word = "ahead of" if found.value > 0 else "behind"

@@ -8,8 +8,6 @@ Before it: leaderboard, importance, recipe, plots, report. After it: conclusion,
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainyard import plots
-from trainyard.report import embed, page_templates
+from trainyard.report import embed, render_sortable
 from trainyard.shown import show_seconds, show_value
 from trainyard.sweep.importance import importances
 from trainyard.sweep.leaderboard import MOST_ROWS, card_columns, card_rows, explain
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from trainyard.report import Picture
 
 PAGE = "card.html"
-TEMPLATE, SCRIPT = "card.html", "card.js"
+TEMPLATE = "card.html"
 MOST_ENDED = 100
 """What the page shows of the failed trials, and of the pruned ones."""
 
@@ -144,11 +142,9 @@ def _draw_pictures(folder: Path, page: CardPage, shares: Mapping[str, float]) ->
 
 def _render(page: CardPage, shares: Mapping[str, float], pictures: Sequence[Picture]) -> str:
     """Returns the page."""
-    templates = page_templates()
-    script = templates.get_template(SCRIPT).render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     swept = [Swept(path, values, shares.get(path)) for path, values in page.swept.items()]
-    return templates.get_template(TEMPLATE).render(
+    return render_sortable(
+        TEMPLATE,
         page=page,
         ranking=page.ranking,
         headline=_headline(page),
@@ -162,7 +158,6 @@ def _render(page: CardPage, shares: Mapping[str, float], pictures: Sequence[Pict
         left_out=max(len(page.ranking.places) - MOST_ROWS, 0),
         pictures=pictures,
         most_ended=MOST_ENDED,
-        script_digest=f"sha256-{digest}",
     )
 
 

@@ -130,13 +130,18 @@ def card_columns(ranking: Ranking) -> list[str]:
     """Returns the heads of the card's table, in the order of the cells of a row."""
     objective = [ranking.objective, "n", f"{100 * CONFIDENCE:g} % interval"] if ranking.objective else ["n"]
     settings = [path.rpartition(".")[2] for path in _varied(ranking)]
-    return ["#", "trial", *settings, *objective, *SHOWN_TEST_METRICS, "parameters", "time"]
+    return ["#", "trial", *settings, *objective, *_shown_metrics(ranking), "parameters", "time"]
 
 
 def card_rows(ranking: Ranking) -> list[Row]:
     """Returns the first places as rows of the card's table."""
     varied = _varied(ranking)
     return [_row(number, place, varied, ranking) for number, place in enumerate(ranking.places[:MOST_ROWS], 1)]
+
+
+def _shown_metrics(ranking: Ranking) -> list[str]:
+    """Returns the test metrics of the card's table; what is compared has a column already."""
+    return [name for name in SHOWN_TEST_METRICS if name != ranking.objective]
 
 
 def explain(ranking: Ranking) -> str:
@@ -165,9 +170,9 @@ def _row(number: int, place: Place, varied: Sequence[str], ranking: Ranking) -> 
             Cell(place.label, heading=True),
             *(_cell_of_setting(place.varied.get(path)) for path in varied),
             *figures,
-            *(_metric(place, name) for name in SHOWN_TEST_METRICS),
-            Cell(f"{place.parameters:,}", place.parameters),
-            Cell(show_seconds(place.seconds), round(place.seconds, 2)),
+            *(_metric(place, name) for name in _shown_metrics(ranking)),
+            Cell(f"{place.parameters:,}" if place.parameters else "", place.parameters),
+            Cell(show_seconds(place.seconds) if place.seconds else "", round(place.seconds, 2)),
         ],
         marked,
     )

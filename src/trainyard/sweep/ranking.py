@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ LEVEL = 0.05
 CONFIDENCE = 0.95
 """The share of intervals that hold the true mean."""
 TEST_METRICS = ("accuracy/test", "loss/test", "f1_macro/test")
+_LESS_IS_BETTER = {"loss", "error", "errors", "ece", "mae", "mse", "rmse", "nll", "perplexity", "time", "seconds"}
+_SHARES = ("accuracy", "f1", "precision", "recall", "roc_auc", "balanced_accuracy")
 SHOWN_TIED = 3
 """So many of the places that can't be told apart are named in the verdict."""
 
@@ -108,8 +111,12 @@ class Ranking:
         """Whether any point was tried with several seeds, so that there is something to tell by."""
         return any(place.n > 1 for place in self.places)
 
-    def verdict(self) -> str:
-        """Returns what the ranking comes to, in a few plain sentences."""
+    def verdict(self, advice: str = "Add sweep.seeds=5 to tell.") -> str:
+        """Returns what the ranking comes to, in a few plain sentences.
+
+        Args:
+            advice: What to do where one seed each tells nothing.
+        """
         count = len(self.places)
         if not count:
             return "No trial came to its end."
@@ -122,7 +129,7 @@ class Ranking:
         if not self.repeated:
             return (
                 f"{best.label} comes first: {self.objective} {best.describe()}. "
-                "One seed each: differences of this size may be chance. Add sweep.seeds=5 to tell."
+                f"One seed each: differences of this size may be chance. {advice}"
             )
         further = [number for number, place in enumerate(self.places, 1) if place.tied and number > self.tied]
         if self.tied == 1:
@@ -144,7 +151,7 @@ def rank(trials: Sequence[tuple[Trial, TrialResult]], objective: str | None) -> 
 
     Args:
         trials: Those that came to their end, with what they came to; in any order.
-        objective: What is compared: of ``accuracy/...`` more is better, of anything else less. None: nothing is.
+        objective: What is compared; `higher_is_better` says which way. None: nothing is.
 
     Raises:
         ValueError: If there is an objective and a trial has no value of it.
@@ -168,9 +175,14 @@ def rank(trials: Sequence[tuple[Trial, TrialResult]], objective: str | None) -> 
     return Ranking(objective=objective, places=ranked, tied=tied)
 
 
-def higher_is_better(objective: str) -> bool:
-    """Returns whether more of it is better: of an accuracy, not of a loss."""
-    return objective.startswith("accuracy/")
+def higher_is_better(metric: str) -> bool:
+    """Returns whether more of it is better: of an accuracy or an F1, not of a loss, an error or a time, by its name."""
+    return not _LESS_IS_BETTER & set(re.split(r"[^a-z]+", metric.lower()))
+
+
+def is_share(metric: str) -> bool:
+    """Returns whether it is a share, from 0 to 1, by its name: an accuracy, an F1, a precision, a recall."""
+    return metric.startswith(_SHARES)
 
 
 def decimals(value: float) -> int:
@@ -192,8 +204,9 @@ def _make_place(pairs: Sequence[tuple[Trial, TrialResult]], objective: str | Non
         raise ValueError(f"expected a value of {objective} from every trial, and there is none from {missing}")
     mean, std, low, high = _spread(known)
     if low is not None and high is not None:
-        low = max(low, 0.0)  # few seeds give wide intervals, but there is no accuracy above 1, and no loss below 0
-        high = min(high, 1.0) if objective and higher_is_better(objective) else high
+        # few seeds give wide intervals, but there is no accuracy above 1, and no loss below 0
+        low = max(low, 0.0) if min(known) >= 0 else low
+        high = min(high, 1.0) if objective and is_share(objective) and max(known) <= 1 else high
     return Place(
         point=trials[0].point,
         label=_common_label(trials),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard import provenance
 from trainyard.errors import TrackingError
-from trainyard.tracking.store import connect, tracking_errors
+from trainyard.tracking.store import connect, connect_to_existing, tracking_errors
 from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
 """The tag `error` of a run that says RUNNING when its process is gone."""
 PARENT_TAG = "mlflow.parentRunId"
 """The tag of a run that names the one that it belongs to."""
+RESTORED_TAG = "restored_epoch"
+"""The tag of a run whose model has the weights of this epoch, which early stopping restored, and not of the last."""
 PAGE = 1000
 """How many runs or experiments MLflow is asked for at once."""
 
@@ -55,7 +57,7 @@ def find_run(uri: str, run_id: str) -> LoggedRun:
 
     with tracking_errors(uri):
         try:
-            run = connect(uri).get_run(run_id)
+            run = connect_to_existing(uri).get_run(run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

@@ -131,6 +131,17 @@ def connect(uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
+def connect_to_existing(uri: str) -> MlflowClient:
+    """Returns a client of a store that somebody wants to read; a sqlite file that is not there is not made.
+
+    Raises:
+        TrackingError: If there is no such file.
+    """
+    if (file := sqlite_path(uri)) and not file.exists():
+        raise TrackingError(f"{file}: there are no runs here yet. Go to where they are, or name their store")
+    return connect(uri)
+
+
 @contextlib.contextmanager
 def tracking_errors(uri: str) -> Iterator[None]:
     """Turns whatever MLflow raises while it talks to the store into a TrackingError that shows no password."""

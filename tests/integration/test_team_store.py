@@ -1,0 +1,233 @@
+"""A store for a team: a real PostgreSQL, `mlflow server` with users in front of it, a sweep whose server goes away."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from trainyard.tracking import server
+from trainyard.tracking.store import connect
+
+pytestmark = pytest.mark.slow
+
+CANARY, ADMIN = "canary-9f3b17", "admin-5ad0c2e8"
+"""Passwords that are to be nowhere afterwards: of the user who sweeps, of whoever keeps the server."""
+DATABASE = "database-71c2f"
+EPOCHS = 60
+
+
+def _postgres(name: str) -> str:
+    """Returns a program of PostgreSQL; Debian keeps the server's beside no path."""
+    beside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    found = shutil.which(name) or (str(beside[-1]) if beside else None)
+    if not found:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("PostgreSQL is not installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def database():
+    """A PostgreSQL of the test's own, with two empty databases: the folder that it lies in, and its address."""
+    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="trainyard-postgres-", dir="/tmp"))
+    if user:
+        shutil.chown(folder, user)
+    (folder / "password").write_text(DATABASE)
+    (folder / "password").chmod(0o644)
+    port = server.free_port(5440)
+    as_user = {"user": user, "cwd": folder}
+    initialise = [
+        _postgres("initdb"),
+        "-D",
+        folder / "data",
+        "-U",
+        "mlflow",
+        "-A",
+        "scram-sha-256",
+        "--pwfile",
+        folder / "password",
+    ]
+    subprocess.run(initialise, check=True, capture_output=True, **as_user)
+    settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    process = subprocess.Popen(
+        [_postgres("postgres"), "-D", folder / "data", "-p", str(port), "-k", folder, *settings],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_user,
+    )  # fmt: skip
+    environment = {**os.environ, "PGPASSWORD": DATABASE, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "mlflow"}
+
+    def psql(*words, name="postgres", program="psql"):
+        return subprocess.run(
+            [_postgres(program), *words, name], env=environment, capture_output=True, text=True, check=False
+        )
+
+    try:
+        until = time.monotonic() + 60
+        while psql("-c", "select 1").returncode:
+            assert time.monotonic() < until, "PostgreSQL does not answer"
+            time.sleep(0.2)
+        for name in ("runs", "users"):
+            assert psql("-c", f"create database {name}").returncode == 0
+        yield SimpleNamespace(address=f"postgresql://mlflow:{DATABASE}@127.0.0.1:{port}", run=psql)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def serving(database, folder: Path, port: int):
+    """Runs the server as docs/team.md starts it."""
+    settings = folder / "auth.ini"
+    settings.write_text(
+        "[mlflow]\ndefault_permission = EDIT\nauthorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        f"database_uri = {database.address}/users\n"
+    )
+    settings.chmod(0o600)
+    environment = {
+        **os.environ, "MLFLOW_BACKEND_STORE_URI": f"{database.address}/runs", "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLFLOW_AUTH_ADMIN_USERNAME": "admin", "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "only-for-forms", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--app-name",
+        "basic-auth",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    command += ["--workers", "1", "--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            server.wait_until_ready(server.Server(process, port, log))
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+def _create_user(address: str, name: str, password: str) -> None:
+    token = base64.b64encode(f"admin:{ADMIN}".encode()).decode()
+    body = json.dumps({"username": name, "password": password}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
+    request = urllib.request.Request(f"{address}/api/2.0/mlflow/users/create", body, headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+
+
+def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tmp_path, monkeypatch):
+    kept, work = tmp_path / "server", tmp_path / "work"
+    kept.mkdir()
+    work.mkdir(exist_ok=True)
+    port = server.free_port(5790)
+    address = f"http://127.0.0.1:{port}"
+    for name, value in {"URI": address, "USERNAME": "ann", "PASSWORD": CANARY}.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+    swept = ["experiment=quickstart", "model.hidden_units=[8],[16],[32],[64]", "seed=0,1", f"training.epochs={EPOCHS}"]
+    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "sweep", *swept, "sweep.name=team",
+               "hydra.launcher.n_jobs=4", "tracking=server"]  # fmt: skip
+
+    def runs(*statuses):
+        client = connect(address)
+        experiments = [one.experiment_id for one in client.search_experiments()]
+        return [run for run in client.search_runs(experiments) if not statuses or run.info.status in statuses]
+
+    with (work / "screen.txt").open("ab") as screen:
+        with serving(database, kept, port):
+            _create_user(address, "ann", CANARY)
+            sweep = subprocess.Popen(command, cwd=work, stdout=screen, stderr=screen)
+            until = time.monotonic() + 240
+            while not any(run.data.tags.get("trainyard.role") == "trial" for run in runs("FINISHED")):
+                assert sweep.poll() is None, (work / "screen.txt").read_text()
+                assert time.monotonic() < until, "no trial came to its end"
+                time.sleep(0.3)
+            going_on = [run for run in runs("RUNNING") if run.data.tags["trainyard.role"] == "trial"]
+        time.sleep(3)  # nobody answers
+        assert going_on
+        assert sweep.poll() is None
+        with serving(database, kept, port):
+            sweep.wait(300)
+            if sweep.returncode:  # trials that began while nobody answered failed, and are told
+                again = subprocess.run(command, cwd=work, stdout=screen, stderr=screen, timeout=300, check=False)
+                assert again.returncode == 0, (work / "screen.txt").read_text()
+            found = runs()
+            assert {run.info.status for run in found} <= {"FINISHED", "FAILED", "KILLED"}
+            finished = [run for run in found if run.info.status == "FINISHED"]
+            roles = Counter(run.data.tags["trainyard.role"] for run in finished)
+            assert roles == {"sweep": 1, "trial": 8}
+            trials = [run for run in finished if run.data.tags["trainyard.role"] == "trial"]
+            assert {run.data.tags["trainyard.trial"] for run in trials} == {str(number) for number in range(1, 9)}
+            client = connect(address)
+            for run in trials:
+                history = client.get_metric_history(run.info.run_id, "loss/train")
+                assert sorted(metric.step for metric in history) == list(range(1, EPOCHS + 1))
+                files = {item.path for item in client.list_artifacts(run.info.run_id)}
+                assert {"config.yaml", "model.h5", "report.html", "confusion_matrix.png"} <= files
+                (model,) = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+                assert model.status.name == "READY"
+        dumps = [database.run(name=name, program="pg_dump") for name in ("runs", "users")]
+    assert [dump.returncode for dump in dumps] == [0, 0]
+    assert "accuracy/test" in dumps[0].stdout
+    for secret in (CANARY, ADMIN, DATABASE):
+        assert not any(secret in dump.stdout for dump in dumps)
+        for file in (path for folder in (work, kept / "artifacts") for path in folder.rglob("*") if path.is_file()):
+            assert secret.encode() not in file.read_bytes(), file
+
+
+def test_two_of_a_team_log_to_the_same_experiment(database, tmp_path, monkeypatch):
+    kept = tmp_path / "server"
+    kept.mkdir()
+    port = server.free_port(5790)
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "experiment=quickstart",
+               "name=shared", "training.epochs=1", "tracking=server", f"tracking.uri={address}"]  # fmt: skip
+    with serving(database, kept, port):
+        for user in ("cleo", "dan"):
+            _create_user(address, user, f"{user}-has-a-password")
+            monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+            monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", f"{user}-has-a-password")
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+            assert done.returncode == 0, done.stderr
+        client = connect(address)
+        found = client.search_runs([client.get_experiment_by_name("shared").experiment_id])
+    assert [run.info.status for run in found] == ["FINISHED"] * 2
+
+
+def test_a_wrong_password_is_told_and_not_shown(database, tmp_path, monkeypatch):
+    kept = tmp_path / "server"
+    kept.mkdir()
+    port = server.free_port(5790)
+    for name, value in {"URI": f"http://127.0.0.1:{port}", "USERNAME": "ann", "PASSWORD": "wrong-4e1"}.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+    with serving(database, kept, port):
+        command = [
+            sys.executable,
+            "-c",
+            "from trainyard.cli import main; main()",
+            "train",
+            "experiment=quickstart",
+            "tracking=server",
+        ]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "MLFLOW_TRACKING_USERNAME" in done.stderr
+    assert "wrong-4e1" not in done.stderr + done.stdout
