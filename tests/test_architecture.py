@@ -23,7 +23,7 @@ ORDER = [
     "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "bestmodel", "training", "calibration",
     "evaluation", "outcome", "markdown", "origin", "sweep.trials", "sweep.ranking",
     "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles",
-    "plots.probabilities", "plots.benchmark", "plots.searches", "plots.sweep", "plots.settings", "plots.effects", "plots.records", "plots.compared", "plots", "report", "artifacts", "tracking.view",
+    "plots.probabilities", "plots.benchmark", "plots.sweep", "plots.searches", "plots.settings", "plots.effects", "plots.records", "plots.compared", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.health", "tracking.servable", "tracking.operations", "tracking.children",
     "tracking.journal", "tracking.stored", "tracking.search", "tracking.upload", "tracking.writer", "tracking.worker", "tracking.tracked", "tracking.tracker", "tracking.parent", "tracking.server", "tracking",
     "resume", "modelfiles", "startweights", "sync", "predict", "export", "promote", "facts", "run",

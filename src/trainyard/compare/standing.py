@@ -204,12 +204,17 @@ def _labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) -> lis
     plain = [name for name, *others in names if not others and not re.fullmatch(r"seed=?\d+", name)]
     if len(set(plain)) == len(rows):
         return plain
-    shown = list(varied)[:_MOST_WORDS]
-    short = short_keys([_key(path) for path in shown])
-    told = [
-        name_trial({_key(path): row[0].params[path] for path in shown if path in row[0].params}, short) for row in rows
-    ]
-    return _told_apart([text or row[0].name for text, row in zip(told, rows, strict=True)], rows)
+    told = [row[0].name if len(row) == 1 else row[0].experiment for row in rows]
+    for count in range(1, min(len(varied), _MOST_WORDS) + 1):
+        shown = varied[:count]
+        short = short_keys([_key(path) for path in shown])
+        told = [
+            name_trial({_key(path): row[0].params[path] for path in shown if path in row[0].params}, short) or old
+            for row, old in zip(rows, told, strict=True)
+        ]
+        if len(set(told)) == len(rows):
+            break
+    return _told_apart(told, rows)
 
 
 def _told_apart(labels: Sequence[str], rows: Sequence[Sequence[ComparedRun]]) -> list[str]:

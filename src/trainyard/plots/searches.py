@@ -1,6 +1,6 @@
 """The picture of searches side by side: the best that each had found by then.
 
-Before it: style. After it: bench.pictures.
+Before it: style, sweep. After it: bench.pictures.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainyard.plots.style import INK, SERIES, SMALL, SOFT, TEXT, make_figure, save_small, tidy, write_headline
+from trainyard.plots.sweep import label_ends
 
 _STEPS = 400
 _SHOWN = 0.004
@@ -28,9 +29,10 @@ def draw_searches(
         path: The PNG file to write.
     """
     figure = make_figure(7.6, 4.2)
-    axes = figure.add_axes((0.09, 0.13, 0.87, 0.7))
+    axes = figure.add_axes((0.09, 0.13, 0.62, 0.7))
     moments = [budget * step / _STEPS for step in range(_STEPS + 1)]
     lowest, highest = 1.0, 0.0
+    labels: dict[str, tuple[str, str, tuple[float, float]]] = {}
     for (name, courses), (colour, _) in zip(searches.items(), SERIES, strict=False):
         lines = [_stairs(course, moments) for course in courses]
         for line in lines:
@@ -39,13 +41,11 @@ def draw_searches(
         means = [None if None in column else statistics.mean(filter(None, column)) for column in columns]
         axes.plot(moments, [_percent(value) for value in means], color=colour, linewidth=2.6, zorder=3)
         if (last := means[-1]) is not None:
-            axes.annotate(
-                f"{name} {100 * last:.2f}", (budget, 100 * last), (-6, -14 if highest else 6), ha="right",
-                textcoords="offset points", size=TEXT, color=colour, weight="bold", zorder=4,
-            )  # fmt: skip
+            labels[name] = (f"{name} {100 * last:.2f}", colour, (budget, 100 * last))
         ends = [line[-1] for line in lines if line[-1] is not None]
         lowest, highest = min([lowest, *ends]), max([highest, *ends])
     axes.set(xlim=(0, budget), ylim=(100 * (lowest - _SHOWN), 100 * (highest + _SHOWN / 3)))
+    label_ends(axes, labels)
     axes.set_xlabel("Seconds spent on trials", size=TEXT, color=INK)
     tidy(axes, grid="y")
     axes.tick_params(labelsize=SMALL, labelcolor=SOFT)
