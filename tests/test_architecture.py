@@ -25,7 +25,7 @@ ORDER = [
     "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles",
     "plots.probabilities", "plots.benchmark", "plots.sweep", "plots.searches", "plots.settings", "plots.effects", "plots.records", "plots.compared", "plots", "report", "artifacts", "tracking.view",
     "tracking.store", "tracking.runs", "tracking.health", "tracking.servable", "tracking.operations", "tracking.children",
-    "tracking.journal", "tracking.stored", "tracking.search", "tracking.upload", "tracking.writer", "tracking.worker", "tracking.tracked", "tracking.tracker", "tracking.parent", "tracking.server", "tracking",
+    "tracking.journal", "tracking.stored", "tracking.search", "tracking.registered", "tracking.upload", "tracking.writer", "tracking.worker", "tracking.tracked", "tracking.tracker", "tracking.parent", "tracking.server", "tracking",
     "resume", "modelfiles", "startweights", "sync", "predict", "export", "promote", "facts", "run",
     "sweep.standing", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruning", "sweep.epochs",
     "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.raypool", "sweep.launcher", "sweep.results", "sweep.tryout",

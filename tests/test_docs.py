@@ -160,7 +160,7 @@ def test_every_link_leads_somewhere():
             assert leads_to.exists(), f"{name}: {target}"
             if anchor:
                 headings = re.findall(r"(?m)^#+ (.*)$", leads_to.read_text())
-                assert anchor in {re.sub(r"[^a-z0-9 -]", "", head.lower()).replace(" ", "-") for head in headings}, (
+                assert anchor in {re.sub(r"[^a-z0-9_ -]", "", head.lower()).replace(" ", "-") for head in headings}, (
                     target
                 )
 
