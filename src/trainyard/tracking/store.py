@@ -37,6 +37,8 @@ LOCK_SECONDS = 120
 ANSWER_SECONDS = 4.0
 """How long a server may take to answer at all; it is asked twice."""
 
+_UNAUTHENTICATED = "failed with error code 401"
+"""In what MLflow says where a server does not know the user."""
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
@@ -150,6 +152,11 @@ def tracking_errors(uri: str) -> Iterator[None]:
     except TrainyardError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever MLflow and drivers raise
+        if _UNAUTHENTICATED in str(error):
+            raise TrackingError(
+                f"the tracking store {without_credentials(uri)} wants a user and a password, and refuses those it was "
+                "given. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            ) from None
         whole = "".join(traceback.format_exception(error))
         raise TrackingError(
             f"the tracking store {without_credentials(uri)} can't be used: {in_one_line(error, without_credentials)}. "
