@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,9 @@ def test_what_was_chosen_by_itself_is_fixed_as_it_was():
     assert config.tracking.tags["rerun_of"] == "run"
     changed, _ = restore(original(told), ("training.determinism=strict",))
     assert (changed.training.engine, changed.training.xla, changed.training.threads) == ("auto", "auto", 3)
+    for change in ("training.threads=2", "tracking.model=false", "seed=4", "training.epochs=3", "notes=x"):
+        kept, _ = restore(original(told), (change,))
+        assert (kept.training.engine, kept.training.xla) == ("fit", "off"), change
 
 
 def test_another_component_takes_the_place_of_the_first_with_all_its_fields():
@@ -149,12 +153,14 @@ def test_what_was_different_around_them_is_told_and_what_may_be_the_cause():
         "package keras: 3.15, was 3.14",
     ]
     assert [one.what for one in found.causes] == ["threads", "cpu", "package keras"]
+    others = compare(before, dataclasses.replace(now, versions={"keras": "3.14", "rich": "2"}), [])
+    assert [one.what for one in others.causes] == ["threads", "cpu"]  # whose version changes no bits is no cause
 
 
 def test_a_comparison_is_printed(capsys):
     told = Comparison(
         likeness=Likeness.SPREAD, before=0.98, now=0.981, spread=(0.003, "what 9 other seeds say"), parted=3, changed=["seed: 1, was 0"],
-        environment=[Difference("threads", "2", "1"), *(Difference(f"package p{n}", "1", "2") for n in range(20))],
+        environment=[Difference("threads", "2", "1"), *(Difference("package keras", "1", f"{n}") for n in range(20))],
     )  # fmt: skip
     print_comparison(told)
     text = capsys.readouterr().out
@@ -186,6 +192,27 @@ def test_a_run_is_had_again_to_the_bit_by_its_folder_and_from_the_store_alone(ti
         read_account(Path(told["folder"])).tags["weights_digest"]
         == read_original(first.run_id, sqlite_uri(Path(STORE))).account.tags["weights_digest"]
     )
+
+
+def test_a_change_that_computes_nothing_else_may_be_verified(tiny, capsys):
+    first = run_experiment(tiny("tracking=off"))
+    assert rerun(first.folder, "tracking=off", "notes=again", verify=True) == 0
+    assert "changed" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_other_threads_are_told_apart_and_named_as_the_cause():
+    def run(*words):
+        command = [sys.executable, "-c", "from trainyard.cli import main; main()", *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("train", "name=it", "tracking=off", "training.epochs=3", "training.threads=1", "training.xla=off")
+    (first,) = Path("outputs/it").iterdir()
+    text = run("rerun", str(first), "training.threads=2", "tracking=off").partition("The two runs")[2]
+    assert "changed" not in text  # engine and XLA stay what they were
+    assert re.search("(may be why|around it) +threads: 2, was 1", text)
 
 
 def test_a_change_is_told_and_no_verification(tiny, capsys):

@@ -20,7 +20,7 @@ from trainyard.compose import compose_trees, config_differences
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.interrupts import signals_raise
 from trainyard.rerun.comparison import Comparison, Likeness, compare
-from trainyard.rerun.original import Original, read_original, restore
+from trainyard.rerun.original import Original, keeps_engine, read_original, restore
 from trainyard.safety import refuse_doors
 from trainyard.startweights import find_start_model
 from trainyard.stores import store_of_command
@@ -58,7 +58,8 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
     require_files(config)
     start, same_start = config.training.start_from, config.training.start_from == original.config.training.start_from
     start_model = find_start_model(start, store) if same_start else None  # where runs go to it may not be known
-    changed = config_differences(restore(original)[0], config) if changes else []
+    as_it_was = restore(original, keep_engine=keeps_engine(changes))[0]
+    changed = config_differences(as_it_was, config)
     if verify:
         _refuse_other_run(original, changed)
     from trainyard.run import run_experiment

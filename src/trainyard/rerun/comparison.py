@@ -36,9 +36,11 @@ _TAGS = {
     "dataset_digest": "digest of the data", "initial_weights_digest": "digest of the initial weights",
 }  # fmt: skip
 _MACHINE = ("host", "cpu", "instructions", "gpus", "onednn", "platform", "python")
-_CAUSES = ("commit", "uncommitted changes", "threads", "engine", "xla", "determinism", "digest of the data", "cpu",
-           "instructions", "gpus", "onednn", "python")  # fmt: skip
-"""Of what may differ, what may change bits; beside the versions of packages."""
+_PACKAGES = ("tensorflow", "keras", "numpy", "ml_dtypes", "ml-dtypes", "scikit-learn", "pillow", "h5py", "trainyard")
+"""Those that data and weights go through."""
+_CAUSES = ("threads", "engine", "xla", "determinism", "digest of the data", "cpu", "instructions", "gpus", "onednn",
+           *(f"package {name}" for name in _PACKAGES), "python", "commit", "uncommitted changes")  # fmt: skip
+"""Of what may differ, what may change bits, what is likelier to have done so first."""
 
 
 class Likeness(StrEnum):
@@ -88,8 +90,7 @@ class Comparison:
     @property
     def causes(self) -> list[Difference]:
         """What may have made the bits differ."""
-        packages = [one for one in self.environment if one.what.startswith("package ")]
-        return [*(one for one in self.environment if one.what in _CAUSES), *packages]
+        return sorted((one for one in self.environment if one.what in _CAUSES), key=lambda one: _CAUSES.index(one.what))
 
 
 def compare(original: Original, again: Original, siblings: Sequence[float], changed: Sequence[str] = ()) -> Comparison:

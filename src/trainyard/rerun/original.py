@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ CONFIG, ENVIRONMENT = "config.yaml", "environment"
 RERUN_TAG = "rerun_of"
 _PRESETS = {"experiment", "training"}
 """Groups that say what stands in sections, and not of what kind those are."""
+_ENGINE_DEPENDS_ON = (
+    "dataset", "model", "optimizer", "schedule", "loss", "augmentation", "debug",
+    "training.engine", "training.xla", "training.precision", "training.determinism", "training.class_weights",
+    "training.balance_classes",
+)  # fmt: skip
 _NOT_REPEATED = ("tracking", "sweep", "resume")
 """Sections that say where a run was logged and what it belonged to, and not what it was."""
 
@@ -73,22 +78,26 @@ def read_original(reference: str, uri: str | None) -> Original:
         return Original(reference, config, stored_account(uri, reference), *_read_environment(Path(place)))
 
 
-def restore(original: Original, changes: tuple[str, ...] = ()) -> tuple[RunConfig, list[str]]:
+def restore(
+    original: Original, changes: tuple[str, ...] = (), *, keep_engine: bool | None = None
+) -> tuple[RunConfig, list[str]]:
     """Returns the config that has a run again, and the overrides that it is composed with, every value among them.
 
-    Threads are as many as there were. Where nothing is changed, engine and XLA are what they came to, too; else what
-    can do the job is for them to find out.
+    Threads are as many as there were. Engine and XLA are what they came to, too, unless something is changed that they
+    depend on: then what can do the job is for them to find out.
 
     Args:
         original: The run.
         changes: Overrides, as ``trainyard train`` takes them. One that chooses a component takes the place of the
             run's own with all its fields.
+        keep_engine: Whether engine and XLA are what they came to; None: as the changes are.
 
     Raises:
         ConfigError: If a change is wrong.
     """
     tree, tags = to_tree(original.config), original.account.tags
-    for name in ("threads", *(() if changes else ("engine", "xla"))):
+    kept = keeps_engine(changes) if keep_engine is None else keep_engine
+    for name in ("threads", *(("engine", "xla") if kept else ())):
         if name in tags:
             tree["training"][name] = int(tags[name]) if name == "threads" else tags[name].partition(":")[0]
     dataset = tree["dataset"]
@@ -105,6 +114,12 @@ def restore(original: Original, changes: tuple[str, ...] = ()) -> tuple[RunConfi
     config = compose_config(overrides)
     config.tracking.tags[RERUN_TAG] = next(iter(original.account.stores.values()), original.reference)
     return config, overrides
+
+
+def keeps_engine(changes: Iterable[str]) -> bool:
+    """Tells whether changes leave engine and XLA as they came to be."""
+    keys = [key_of(change).replace("/", ".") for change in changes]
+    return not any(f"{key}.".startswith(f"{path}.") for key in keys for path in _ENGINE_DEPENDS_ON)
 
 
 def _to_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str]:
