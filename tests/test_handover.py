@@ -149,13 +149,14 @@ def test_a_run_is_registered_once_and_the_alias_moves(tiny):
 
 
 @pytest.mark.slow
-def test_a_promoted_model_is_served_and_answers_raw_images_over_http(tiny):
-    """A real MLflow server, a real scoring server, real requests."""
+def test_a_promoted_model_is_served_and_answers_raw_images_over_http(tiny, tiny_mnist):
+    """A real MLflow server, a real scoring server, a real request with images of 28x28 bytes."""
     ports = server.free_port(5770), server.free_port(5870)
     address = f"http://127.0.0.1:{ports[0]}"
     with server.mlflow_server(f"sqlite:///{Path('server.db').absolute()}", ports[0]) as running:
         server.wait_until_ready(running)
-        result = run_experiment(tiny("tracking=server", f"tracking.uri={address}"))
+        data = ("dataset=mnist", f"dataset.path={tiny_mnist}", "dataset.limit=null")
+        result = run_experiment(tiny(*data, "tracking=server", f"tracking.uri={address}"))
         text = run("promote", result.run_id, "digits", "--alias", "champion", "--uri", address)
         command = re.search(r"serve it  MLFLOW_TRACKING_URI=(\S+) mlflow (.*)", text)
         assert command[1] == address
@@ -171,7 +172,7 @@ def test_a_promoted_model_is_served_and_answers_raw_images_over_http(tiny):
         finally:
             os.killpg(serving.pid, 15)
             serving.wait(30)
-    assert answer.shape == (20, 10)
+    assert (images.shape, images.dtype, answer.shape) == ((20, 28, 28), np.uint8, (20, 10))
     np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-4)
     np.testing.assert_array_equal(answer.argmax(axis=1), result.evaluation.predicted[:20])
 
