@@ -183,8 +183,12 @@ def test_a_training_without_memory_fails_and_says_so():
 
 
 def test_a_process_that_is_ended_for_lack_of_memory_leaves_no_run_that_says_it_goes_on():
-    """XLA ends the process where it gets no memory, as the system does with one that takes too much."""
-    assert _train_with_little_memory("on").returncode == -signal.SIGABRT
+    """XLA ends the process where it gets no memory, as the system does with one that takes too much.
+
+    How is chance: by SIGABRT, by SIGSEGV, or with 127 by the loader, where a library is wanted just then. Never in words.
+    """
+    done = _train_with_little_memory("on")
+    assert (done.returncode in (0, 1, 2), done.stdout) == (False, "")
     deadline = time.monotonic() + 30
     while (run := _only_run()).info.status == "RUNNING" and time.monotonic() < deadline:
         time.sleep(0.1)
