@@ -5,7 +5,6 @@ Before it: modelfiles, preprocessing, evaluation, stores. After it: the command 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,8 @@ from trainyard.images import DataSpec
 from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
 from trainyard.registry import load_plugins
-from trainyard.stores import LocalStore
-from trainyard.uris import absolute_uri, sqlite_path, uri_problem
+from trainyard.stores import store_of_command
+from trainyard.uris import sqlite_path, uri_problem
 
 if TYPE_CHECKING:
     import keras
@@ -85,7 +84,7 @@ def find_predicting_model(reference: str, uri: str | None = None) -> Path:
     path = Path(reference).expanduser()
     if path.suffix in SUFFIXES or path.is_dir():
         return find_model(reference, None, SETTING)  # no store need be asked
-    uri = absolute_uri(uri, Path.cwd()) if uri else LocalStore().resolve_uri(os.environ, Path.cwd())
+    uri = store_of_command(uri)
     store = sqlite_path(uri)
     why = f"there is no {reference!r}" if len(path.parts) > 1 else None  # an id has no slash in it
     if path.is_file():
