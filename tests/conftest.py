@@ -34,6 +34,11 @@ CHILDREN = Path(__file__).with_name("children")
 """What is imported by the processes that tests start, as `PYTHONPATH` tells them."""
 
 
+def pytest_addoption(parser):
+    """Adds where tests leave pictures of the pages that they read."""
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep pictures of the MLflow UI's pages in FOLDER")
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
     """Each test works in an empty folder, with caches of its own and without the user's settings."""

@@ -84,8 +84,8 @@ def test_the_table_has_a_row_for_each_point_in_the_form_that_mlflow_shows(rankin
     assert rows[1] == {
         "rank": 2,
         "trial": "wide",
-        "model.hidden_units": "[512, 256]",
-        "optimizer.learning_rate": 0.001,
+        "model/hidden_units": "[512, 256]",
+        "optimizer/learning_rate": 0.001,
         "accuracy/val": 0.981,
         "std": 0.001,
         "n": 3,

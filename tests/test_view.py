@@ -10,9 +10,14 @@ from trainyard.tracking.store import training_view_url
 from trainyard.tracking.view import SHARE_KEY, experiment_tags, sweep_view, sweep_view_key
 
 
+def _states(tags):
+    views = [value for key, value in tags.items() if key.startswith("mlflow.sharedViewState.")]
+    return [json.loads(json.loads(view)["state"]) for view in views]
+
+
 def _state(tags):
-    (content,) = [value for key, value in tags.items() if key.startswith("mlflow.sharedViewState.")]
-    return json.loads(json.loads(content)["state"])
+    (state,) = _states(tags)
+    return state
 
 
 def _charts(state, kind):
@@ -59,11 +64,22 @@ def test_each_setting_is_drawn_against_the_objective_and_two_together(varied, co
 
 @pytest.mark.parametrize("tags", [experiment_tags("tiny", ""), sweep_view("widths", "loss/val", ["model", "seed"])])
 def test_every_chart_has_a_place_and_a_name_of_its_own(tags):
-    state = _state(tags)
-    sections = {section["uuid"] for section in state["compareRunSections"]}
-    charts = state["compareRunCharts"]
-    assert {chart["metricSectionId"] for chart in charts} == sections
-    assert len({chart["uuid"] for chart in charts}) == len(charts)
+    for state in _states(tags):
+        sections = {section["uuid"] for section in state["compareRunSections"]}
+        charts = state["compareRunCharts"]
+        assert {chart["metricSectionId"] for chart in charts} == sections
+        assert len({chart["uuid"] for chart in charts}) == len(charts)
+
+
+def test_an_experiment_has_a_view_that_folds_and_one_that_ranks():
+    latest, best = _states(experiment_tags("tiny", ""))
+    assert (latest["orderByKey"], latest["orderByAsc"], latest["searchFilter"]) == ("attributes.start_time", False, "")
+    assert (best["orderByKey"], best["orderByAsc"]) == ("metrics.`accuracy/test`", False)
+    assert best["searchFilter"] == "tags.`trainyard.role` != 'sweep'"
+    assert {column for column in latest["selectedColumns"] if column not in best["selectedColumns"]} == {
+        "metrics.`best/accuracy/val`",
+        "metrics.`trials/finished`",
+    }
 
 
 def test_mlflow_holds_a_view_whatever_varies():

@@ -84,10 +84,14 @@ def _escape(text: str) -> str:
 
 
 def _table(ranking: Ranking) -> dict[str, list[Any]]:
-    """Returns the table in the form that MLflow shows: the columns' names, and the rows."""
+    """Returns the table in the form that MLflow shows: the columns' names, and the rows.
+
+    A setting's column is its path with slashes: MLflow's page leaves a column empty that has a dot in its name.
+    """
     varied = _varied(ranking)
     objective = [ranking.objective, "std", "n", "low", "high"] if ranking.objective else ["n"]
-    columns = ["rank", "trial", *varied, *objective, *SHOWN_TEST_METRICS, "parameters", "seconds", "runs"]
+    settings = [path.replace(".", "/") for path in varied]
+    columns = ["rank", "trial", *settings, *objective, *SHOWN_TEST_METRICS, "parameters", "seconds", "runs"]
     rows = []
     for number, place in enumerate(ranking.places, 1):
         figures = [place.mean, place.std, place.n, place.low, place.high] if ranking.objective else [place.n]

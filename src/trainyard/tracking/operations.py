@@ -127,11 +127,12 @@ def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
 
 
 def log_model(run: OpenRun, servable: ServableModel) -> None:
-    """Logs the servable model. MLflow gives it the metrics that the run has without a step by now: the test's."""
+    """Logs the servable model with the run's params. MLflow adds the metrics without a step: the test's, by now."""
     import mlflow
     from mlflow.models import Model
 
-    logged = run.client.create_logged_model(run.experiment_id, MODEL_NAME, source_run_id=run.run_id)
+    params = run.client.get_run(run.run_id).data.params
+    logged = run.client.create_logged_model(run.experiment_id, MODEL_NAME, source_run_id=run.run_id, params=params)
     before = os.environ.get(URI_VARIABLE)  # MLflow keeps what was set here too
     mlflow.set_tracking_uri(run.uri)
     try:

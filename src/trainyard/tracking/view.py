@@ -19,13 +19,19 @@ from typing import Any
 from trainyard.schema import COMPONENT_GROUPS
 
 SHARE_KEY = "trainyard"
+"""Of the view that an experiment opens with: the latest runs first, trials folded under the run of their sweep."""
+BEST_KEY = "trainyard-best"
+"""Of the view that ranks all runs, trials among them. MLflow's page has one beside the other, under "Saved views"."""
+
+_SWEEP_COLUMNS = ("metrics.`best/accuracy/val`", "metrics.`trials/finished`")
+"""Of the run of a sweep. The page leaves out the columns of metrics that no run has."""
 
 _COLUMNS = (
-    "attributes.`Duration`",
     "metrics.`accuracy/test`",
     "metrics.`loss/test`",
     "metrics.`f1_macro/test`",
     "metrics.`accuracy/val`",
+    *_SWEEP_COLUMNS,
     "params.`model.hidden_units`",
     "params.`model.parameters`",
     "params.`optimizer.name`",
@@ -33,8 +39,8 @@ _COLUMNS = (
     "params.`training.epochs`",
     "params.`training.batch_size`",
     "params.`seed`",
+    "attributes.`Duration`",
 )
-
 _PARALLEL_PARAMS = ("model.layers", "model.parameters", "optimizer.learning_rate", "training.batch_size")
 
 _TEST_METRICS = ("accuracy/test", "loss/test", "f1_macro/test")
@@ -44,7 +50,8 @@ _MOST_COLUMNS = 20
 _MOST_AXES = 8
 """Of what varies, in parallel coordinates: more can't be read."""
 _START = "attributes.`start_time`"
-"""With these backticks: by ``attributes.start_time`` the UI would fold the trials away under the run of their sweep."""
+_START_FOLDED = "attributes.start_time"
+"""Without the backticks, and by no other order, the UI folds trials under the run of their sweep."""
 _MOST_SCATTERS = 4
 _PAIR = 2
 _ALL_RUNS = 100
@@ -63,11 +70,19 @@ def experiment_tags(experiment: str, notes: str) -> dict[str, str]:
         "Test metrics": [_bar(metric) for metric in _TEST_METRICS],
         "Hyperparameters": [_parallel(_PARALLEL_PARAMS, ["accuracy/test"])],
     }
-    view = _shared_view("Trainyard", columns=_COLUMNS, order_by="metrics.`accuracy/test`", charts=charts)
+    latest = _shared_view("Latest", columns=_COLUMNS, order_by=_START_FOLDED, charts=charts)
+    best = _shared_view(
+        "Best first",
+        search_filter="tags.`trainyard.role` != 'sweep'",
+        columns=[column for column in _COLUMNS if column not in _SWEEP_COLUMNS],
+        order_by="metrics.`accuracy/test`",
+        charts=charts,
+    )
     return {
         "mlflow.note.content": note,
         "mlflow.experimentKind": "custom_model_development",
-        f"mlflow.sharedViewState.{SHARE_KEY}": view,
+        f"mlflow.sharedViewState.{SHARE_KEY}": latest,
+        f"mlflow.sharedViewState.{BEST_KEY}": best,
     }
 
 

@@ -1,0 +1,263 @@
+"""The pages of MLflow's UI, read in a browser as whoever compares runs reads them."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from trainyard.tracking.store import connect, open_store, training_view_url
+from trainyard.tracking.view import BEST_KEY, sweep_view, sweep_view_key
+from trainyard.uris import sqlite_uri
+
+pytestmark = pytest.mark.slow
+
+READ_AS_TEXT = {".txt", ".yaml", ".json"}
+DOWNLOADED = {".h5", ".keras", ".npz"}
+
+
+@pytest.fixture(scope="session")
+def store(ui):
+    """The store that the pages show: a client, and its runs by their names."""
+    client = connect(sqlite_uri(ui.folder / "mlflow.db"))
+    experiment = client.get_experiment_by_name("quickstart").experiment_id
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    return SimpleNamespace(client=client, experiment=experiment, runs=runs)
+
+
+@pytest.fixture(scope="session")
+def link(ui, store):
+    """Returns the link of a run's page, or of one of its files."""
+
+    def of(name: str, file: str = "") -> str:
+        run = f"{ui.address}/#/experiments/{store.experiment}/runs/{store.runs[name].info.run_id}"
+        return f"{run}/artifacts/{file}" if file else run
+
+    return of
+
+
+def files(client, run_id: str, folder: str | None = None):
+    """Yields the paths of a run's files."""
+    for item in client.list_artifacts(run_id, folder):
+        if item.is_dir:
+            yield from files(client, run_id, item.path)
+        else:
+            yield item.path
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The table of runs
+
+
+def test_the_link_opens_the_training_view_with_our_columns(ui, page):
+    assert "viewStateShareKey=trainyard" in ui.link
+    text = page.open(ui.link, "32 relu", "64 relu", "sweep rates", "7 matching runs")
+    for words in ("Model training", "quickstart", "Latest"):
+        assert words in text
+    heads = [head.text for head in page.find("[role=columnheader]")]
+    for column in (
+        "Run Name",
+        "accuracy/test",
+        "f1_macro/test",
+        "accuracy/val",
+        "best/accuracy/val",
+        "model.hidden_units",
+    ):
+        assert column in heads
+    page.picture("mlflow_latest")
+
+
+def test_trials_are_folded_under_the_run_of_their_sweep(ui, page):
+    text = page.open(ui.link, "sweep rates")
+    assert "lr0.01" not in text
+    page.click(lambda: page.row("sweep rates").find_element("css selector", "button"), "the mark that unfolds")
+    trials = {"128 lr0.01", "128 lr0.001", "16 lr0.01", "16 lr0.001"}
+    page.shows(*trials)
+    names = page.names()
+    assert (names[0], set(names[1:5]), names[5:]) == ("sweep rates", trials, ["64 relu", "32 relu"])
+    page.picture("mlflow_unfolded")
+
+
+def test_another_saved_view_ranks_runs_and_trials(ui, store, page):
+    text = page.open(
+        training_view_url(ui.address, store.experiment, BEST_KEY), "6 matching runs", "Best first", "16 lr0.01"
+    )
+    assert "sweep rates" not in text
+    assert "best/accuracy/val" not in text
+    accuracies = [store.runs[name].data.metrics["accuracy/test"] for name in page.names()]
+    assert len(accuracies) == 6
+    assert accuracies == sorted(accuracies, reverse=True)
+
+
+def test_a_column_that_no_run_has_is_left_out(ui, page):
+    client, experiment = open_store(sqlite_uri(ui.folder / "mlflow.db"), "alone", "")
+    run_id = client.create_run(experiment, run_name="a run", tags={"trainyard.role": "run"}).info.run_id
+    client.log_metric(run_id, "accuracy/test", 0.5)
+    text = page.open(training_view_url(ui.address, experiment), "a run", "accuracy/test")
+    assert "best/accuracy/val" not in text
+
+
+def test_charts_are_grouped_in_our_sections(ui, store, page):
+    best = training_view_url(ui.address, store.experiment, BEST_KEY)
+    text = page.open(
+        f"{best}&compareRunsMode=CHART",
+        "Learning curves",
+        "Test metrics",
+        "loss/train vs loss/val",
+        "64 relu (loss/val)",
+    )
+    assert text.index("Learning curves") < text.index("Test metrics")
+    page.picture("mlflow_charts")
+
+
+# ------------------------------------------------------------------------------------------------------------
+# A sweep
+
+
+@pytest.fixture(scope="session")
+def swept(ui):
+    """The run of a sweep with those of its three trials, in an experiment of its own: the links of two views of it."""
+    client, experiment_id = open_store(sqlite_uri(ui.folder / "mlflow.db"), "swept", "")
+    tags = {"sweep_id": "my rates", "trainyard.role": "sweep"}
+    parent = client.create_run(experiment_id, run_name="the parent", tags=tags).info.run_id
+    tags |= {"trainyard.role": "trial", "mlflow.parentRunId": parent}
+    for start, (rate, accuracy) in enumerate((("0.1", 0.5), ("0.001", 0.75), ("0.0001", 0.625)), start=10**12):
+        run_id = client.create_run(experiment_id, start, tags, run_name=f"lr{rate}").info.run_id
+        client.log_param(run_id, "optimizer.learning_rate", rate)
+        client.log_param(run_id, "model.hidden_units", "[64]" if rate == "0.1" else "[128, 64]")
+        for epoch in (1, 2):
+            client.log_metric(run_id, "accuracy/val", accuracy * epoch / 2, step=epoch)
+        client.set_terminated(run_id)
+    key = sweep_view_key("my rates")
+    for view_key, objective in ((key, "accuracy/val"), ("unranked", None)):
+        (view,) = sweep_view("my rates", objective, ["optimizer.learning_rate", "model.hidden_units"]).values()
+        client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{view_key}", view)
+    return SimpleNamespace(
+        best_first=training_view_url(ui.address, experiment_id, key),
+        unranked=training_view_url(ui.address, experiment_id, "unranked"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("view", "order"), [("best_first", ["0.001", "0.0001", "0.1"]), ("unranked", ["0.1", "0.001", "0.0001"])]
+)
+def test_a_sweep_opens_with_its_trials_in_order(swept, page, view, order):
+    text = page.open(getattr(swept, view), "3 matching runs", "optimizer.learning_rate", "lr0.001")
+    assert page.names() == [f"lr{rate}" for rate in order]
+    assert "the parent" not in text
+
+
+def test_what_varies_in_a_sweep_is_drawn_against_its_objective(ui, store, page):
+    view = training_view_url(ui.address, store.experiment, sweep_view_key("rates"))
+    page.open(f"{view}&compareRunsMode=CHART", "4 matching runs", "What varies", "optimizer.learning_rate vs. accuracy/val",
+              "model.hidden_units vs. accuracy/val", "Parallel Coordinates")  # fmt: skip
+    page.picture("mlflow_sweep")
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Two runs
+
+
+def test_two_runs_that_are_selected_are_compared_by_what_differs(ui, page):
+    page.open(ui.link, "32 relu", "64 relu")
+    for name in ("32 relu", "64 relu"):
+        page.click(lambda name=name: page.row(name).find_element("css selector", "input[type=checkbox]"), name)
+    page.click_button("Compare")
+    page.shows("Comparing 2 Runs from 1 Experiment", "Parallel Coordinates Plot", "optimizer.learning_rate")
+    axes = page.wait(
+        lambda: [axis.text for axis in page.browser.find_elements("css selector", ".parcoords .axis-title")],
+        "no parallel coordinates on the page",
+    )
+    assert axes[:3] == ["model.hidden_units", "model.parameters", "seed"]
+    assert len(axes) > 3
+    page.picture("mlflow_compare")
+    page.click(
+        lambda: page.browser.find_element("css selector", "[aria-label='Parameters - Show diff only']"), "the switch"
+    )
+    page.wait(lambda: "optimizer.learning_rate" not in page.text, "what is equal is still there")
+    shown = page.text.partition("Show diff only")[2].partition("Metrics")[0]
+    for words in ("model.hidden_units", "model.parameters", "seed"):
+        assert words in shown
+
+
+# ------------------------------------------------------------------------------------------------------------
+# One run
+
+
+def test_a_run_shows_its_scores_and_what_it_is(page, link):
+    page.open(link("64 relu"), "accuracy/test", "Finished", "test images right", "weights_digest")
+    page.picture("mlflow_run")
+
+
+def test_a_run_shows_its_three_splits(page, link):
+    page.open(link("64 relu"), "Datasets")
+    page.click(
+        lambda: page.browser.find_element(
+            "xpath", "//*[@role='button' and starts-with(normalize-space(), 'digits (')]"
+        ),
+        "the data set",
+    )
+    text = page.shows("3 datasets used", "Digest:", "Validation", "Test", "image shape")
+    assert "scikit-learn" in text
+
+
+def test_the_logged_model_shows_its_scores_and_params(ui, store, page):
+    run_id = store.runs["64 relu"].info.run_id
+    (model,) = store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")
+    text = page.open(f"{ui.address}/#/experiments/{store.experiment}/models/{model.model_id}", "accuracy/test", "Ready")
+    assert model.params["model.hidden_units"] == "[64]"
+    for words in ("model.hidden_units", "64 relu"):
+        assert words in text
+
+
+@pytest.mark.parametrize("name", ["64 relu", "sweep rates"])
+def test_every_file_opens_in_the_viewer(ui, store, page, link, name):
+    run = store.runs[name]
+    folder = next((ui.folder / "mlartifacts").rglob(run.info.run_id)) / "artifacts"
+    tables = {table["path"] for table in json.loads(run.data.tags["mlflow.loggedArtifacts"])}
+    seen = set()
+    for file in files(store.client, run.info.run_id):
+        kind = (folder / file).suffix
+        seen.add(kind)
+        page.open(link(name, file), f"/artifacts/{file}")
+        if file in tables:
+            see_table(page, json.loads((folder / file).read_text()))
+        elif kind == ".png":
+            see_picture(page)
+        elif kind == ".html":
+            see_page(page, (folder / file).read_text())
+        elif kind in READ_AS_TEXT:
+            words = next(line for line in (folder / file).read_text().splitlines() if any(map(str.isalnum, line)))
+            page.shows(" ".join(words.split()[:1]))
+        else:
+            assert kind in DOWNLOADED, file
+    assert {".png", ".html", ".yaml", ".json"} <= seen
+    assert tables
+
+
+def see_table(page, table) -> None:
+    """Holds that each cell of a table is on the page."""
+    text = page.shows("View as table", *map(str, table["columns"][:3]))
+    shown = text.partition("View as table")[2].split("\n")
+    for row in table["data"]:
+        for cell in row:
+            whole = isinstance(cell, float) and cell.is_integer()  # of which JavaScript shows no decimals
+            assert ("null" if cell is None else str(int(cell) if whole else cell)) in shown, (cell, shown)
+
+
+def see_picture(page) -> None:
+    """Holds that a picture is drawn."""
+    page.wait(lambda: [image for image in page.find("img") if image.get_property("naturalWidth") > 300], "no picture")
+
+
+def see_page(page, source: str) -> None:
+    """Holds that a page of ours is shown, with all of its pictures."""
+    page.browser.switch_to.frame(page.find("iframe")[0])
+    try:
+        page.wait(lambda: page.browser.find_elements("css selector", "h2"), "the page is empty")
+        pictures = page.browser.find_elements("css selector", "img")
+        assert len(pictures) == source.count("<img")
+        page.wait(lambda: all(one.get_property("naturalWidth") > 0 for one in pictures), "a picture is missing")
+    finally:
+        page.browser.switch_to.default_content()
