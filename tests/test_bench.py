@@ -13,13 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainyard.bench import page, results, sections, session, wholerun, wholesearch, wholesweep
+from trainyard.bench import page, results, sections, session, wholecompare, wholerun, wholesearch, wholesweep
 from trainyard.bench.contest import Contestant, child_environment, compete, contestants
 from trainyard.bench.jobs import PRODUCTS, Job
 from trainyard.bench.material import provide_digits, provide_mnist, read_training_images
 from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
 from trainyard.bench.parts import FIT, FLOOR, LOOPS, NO_XLA, TRAINYARD, Setting
 from trainyard.bench.pictures import draw_pictures
+from trainyard.bench.wholecompare import OURS, SIZES
+from trainyard.bench.wholecompare import PLAIN as MLFLOW
 from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
 from trainyard.bench.wholesearch import CLEVER, RANDOM, Found, course, equal_budget
 from trainyard.bench.wholesweep import LEARNING_RATES, LOOP, LOOP_RATES, ONE_BY_ONE, SWEEP
@@ -104,6 +106,7 @@ def made_up_parts(**told):
         "run": {**own, "epochs": 10, "rounds": rounds},
         "sweep": {**own, "epochs": 10, "rounds": [sweep_round(1.0), sweep_round(3.0)]},
         "search": {**own, "epochs": 10, "rounds": [search_round(0.0), search_round(0.001)]},
+        "compare": {**own, "params": 79, "metric_values": 166, "seeds": 5, "sizes": compare_sizes()},
     }
 
 
@@ -115,6 +118,16 @@ def search_round(better: float) -> dict[str, dict[str, object]]:
     blind = [trial(10.0, 0.96), trial(20.0, 0.95), trial(10.0, 0.97)]
     clever = [trial(10.0, 0.95), trial(2.0, None), trial(10.0, 0.98), trial(30.0, 0.99)]
     return {RANDOM: {"wall_seconds": 25.0, "trials": blind}, CLEVER: {"wall_seconds": 30.0, "trials": clever}}
+
+
+def compare_sizes() -> list[dict[str, object]]:
+    return [
+        {
+            "runs": runs,
+            "rounds": [{OURS: 0.008 * runs, MLFLOW: 0.004 * runs}, {OURS: 0.01 * runs, MLFLOW: 0.008 * runs}],
+        }
+        for runs in SIZES
+    ]
 
 
 def sweep_round(slow: float) -> dict[str, list[dict[str, object]]]:
@@ -261,6 +274,17 @@ def test_searches_are_compared_at_what_the_cheapest_of_them_spent():
         "Trials of a search: random 3, TPE 4, of which 1 were pruned. TPE's first ten points are drawn at random, by the seed that random search has, too.",
         f"{matched}; there after 55 % of the time (median).",
     ]
+
+
+def test_comparing_is_held_against_its_goal_among_a_thousand_runs():
+    (section,) = sections.build_sections({"compare": made_up_parts()["compare"]})
+    (table,) = section.tables
+    assert [row[:2] for row in table.rows][:2] == [
+        ["1,000 runs, trainyard compare", "9.0"], ["1,000 runs, mlflow.search_runs", "6.0"],
+    ]  # fmt: skip
+    assert table.rows[2][3] == "1.62 (1.44 to 1.81)"
+    (goal,) = section.goals
+    assert (goal.what, goal.measured.median, goal.verdict) == ("seconds among 1,000 runs", 9.0, "met")
 
 
 def test_what_a_search_has_found_is_its_best_on_validation_so_far_and_all_it_spent_counts():
@@ -598,6 +622,18 @@ def test_the_other_parts_measure_what_they_say():
     assert all(row["peak_mib"] > row["import_mib"] > 100 for row in one["memory"]["rows"])
     assert {path.name for path in Path("one").iterdir()} == {"README.md", "grid.png", "results.json"}
     assert {path.name for path in Path("two").iterdir()} == {"README.md", "results.json", "xla.png"}
+
+
+@pytest.mark.slow
+def test_comparing_is_measured_on_a_store_that_grows(digits):
+    part = wholecompare.measure_compare(Setting(digits, 1, 1, quick=True, progress=Progress()))
+    assert [measured["runs"] for measured in part["sizes"]] == [5, 10]
+    assert part["params"] > 70
+    assert part["metric_values"] > 100
+    for measured in part["sizes"]:
+        (took,) = measured["rounds"]
+        assert set(took) == {OURS, MLFLOW}
+        assert all(seconds > 0 for seconds in took.values())
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ FILE = "results.json"
 FORMAT = 1
 """Raised when the file's shape changes; an older file is refused rather than misread."""
 
-PARTS = ("epoch", "grid", "xla", "memory", "seeds", "run", "sweep", "search")
+PARTS = ("epoch", "grid", "xla", "memory", "seeds", "run", "sweep", "search", "compare")
 """In the order in which they are measured and shown."""
 
 

@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from trainyard.bench.comparesection import compare_section
 from trainyard.bench.layout import Section, disturbed, not_judged
 from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
 from trainyard.bench.parts import FIT, FLOOR, TRAINYARD
@@ -380,5 +381,5 @@ def _network(part: dict[str, Any]) -> str:
 
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Section]] = {
     "epoch": _epoch, "grid": _grid, "xla": _xla, "memory": _memory, "seeds": _seeds, "run": _run, "sweep": _sweep,
-    "search": search_section,
+    "search": search_section, "compare": compare_section,
 }  # fmt: skip

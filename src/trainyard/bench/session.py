@@ -21,6 +21,7 @@ from trainyard.bench.pictures import draw_pictures
 from trainyard.bench.results import PARTS, load_results, save_results
 from trainyard.bench.sections import build_sections
 from trainyard.bench.seeds import measure_seeds
+from trainyard.bench.wholecompare import measure_compare
 from trainyard.bench.wholerun import measure_run
 from trainyard.bench.wholesearch import measure_search
 from trainyard.bench.wholesweep import measure_sweep, require_peer
@@ -39,6 +40,7 @@ _MEASURES: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "run": measure_run,
     "sweep": measure_sweep,
     "search": measure_search,
+    "compare": measure_compare,
 }
 
 _HEADINGS = {
@@ -50,10 +52,11 @@ _HEADINGS = {
     "run": "Whole runs, in turns with a plain script",
     "sweep": "Whole sweeps, in turns with a shell loop over a plain script",
     "search": "Searches: TPE with pruning, in turns with random search",
+    "compare": "Comparing the runs of a large store, in turns with MLflow's own search",
 }
 
 
-_REPEATED = ("run", "sweep", "search")
+_REPEATED = ("run", "sweep", "search", "compare")
 """The parts that are measured in rounds of whole commands."""
 
 
