@@ -69,6 +69,20 @@ def test_only_sealed_programs_are_kept(fresh):
     assert sorted(path.name for path in folder.iterdir()) == ["whole.pb", "whole.sha256"]
 
 
+def test_a_program_that_two_processes_compiled_is_sealed_by_the_second(fresh):
+    xla_cache.prepare_cache(2)
+    program, older = (_folder() / f"{name}.pb" for name in ("twice", "older"))
+    program.write_bytes(b"as the first compiled it")
+    older.write_bytes(b"of last year")
+    xla_cache.seal_cache()
+    program.write_bytes(b"as the second did")
+    older.write_bytes(b"of last year, damaged")
+    os.utime(older, (1e9, 1e9))
+    xla_cache.seal_cache()
+    assert not xla_cache.is_changed(program)
+    assert xla_cache.is_changed(older)
+
+
 def test_the_cache_does_not_grow_without_end(fresh, monkeypatch):
     monkeypatch.setattr(xla_cache, "KEPT_PROGRAMS", 2)
     xla_cache.prepare_cache(2)

@@ -20,6 +20,8 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 KEPT_PROGRAMS = 200
 """How many programs a folder keeps, the last made first; one takes about half a megabyte."""
 
@@ -49,10 +51,14 @@ def prepare_cache(threads: int) -> None:
 
 
 def seal_cache() -> None:
-    """Gives the programs that were compiled since the start their digests, which make them fit for use."""
+    """Gives the programs that were compiled since this process began their digests, which make them fit for use.
+
+    Of two processes that compile the same at the same time, the second replaces the program that the first has sealed.
+    """
+    began = psutil.Process().create_time()
     with contextlib.suppress(OSError):
         for program in _programs(_active_folder()):
-            if not _seal(program).exists():
+            if not _seal(program).exists() or (program.stat().st_mtime >= began and is_changed(program)):
                 _seal(program).write_text(_digest(program))
 
 

@@ -21,6 +21,7 @@ from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
 """The tag `error` of a run that says RUNNING when its process is gone."""
@@ -53,19 +54,28 @@ def find_run(uri: str, run_id: str) -> LoggedRun:
     Raises:
         TrackingError: If the store has no such run, or can't be reached.
     """
+    with tracking_errors(uri):
+        run = get_run(connect_to_existing(uri), uri, run_id)
+    return LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags))
+
+
+def get_run(client: MlflowClient, uri: str, run_id: str) -> Run:
+    """Returns a run as MLflow gives it.
+
+    Raises:
+        TrackingError: If the store has no such run.
+    """
     from mlflow.exceptions import MlflowException
 
-    with tracking_errors(uri):
-        try:
-            run = connect_to_existing(uri).get_run(run_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            raise TrackingError(
-                f"{without_credentials(uri)} has no run {run_id!r}. Copy the id from the MLflow UI or from the end of "
-                "a run's output, or name its store (tracking.uri, of a command --uri)"
-            ) from error
-    return LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags))
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise TrackingError(
+            f"{without_credentials(uri)} has no run {run_id!r}. Copy the id from the MLflow UI or from the end of "
+            "a run's output, or name its store (tracking.uri, of a command --uri)"
+        ) from error
 
 
 def reopen_run(client: MlflowClient, experiment_id: str, run_id: str, tags: Mapping[str, str]) -> bool:

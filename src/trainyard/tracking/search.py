@@ -13,7 +13,7 @@ from typing import Any
 from trainyard.collector import collector_paused
 from trainyard.errors import ConfigError
 from trainyard.registry import did_you_mean
-from trainyard.tracking.runs import all_pages, find_run
+from trainyard.tracking.runs import all_pages, get_run
 from trainyard.tracking.store import connect, connect_to_existing, tracking_errors
 from trainyard.uris import without_credentials
 
@@ -90,10 +90,9 @@ def stored_run(uri: str, run_id: str) -> StoredRun:
     Raises:
         TrackingError: If the store has no such run, or can't be reached.
     """
-    find_run(uri, run_id)
     with tracking_errors(uri):
-        client = connect(uri)
-        run = client.get_run(run_id)
+        client = connect_to_existing(uri)
+        run = get_run(client, uri, run_id)
         return _stored(run, client.get_experiment(run.info.experiment_id).name)
 
 

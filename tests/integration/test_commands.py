@@ -1,0 +1,166 @@
+"""Every command of the README and the pages is run, as a shell takes it; only its epochs, images and trials are fewer."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainyard.tracking import server
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = list(
+    dict.fromkeys(
+        re.sub(r"\s+# .*", "", line)
+        for page in PAGES
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+        for line in block.splitlines()
+    )
+)
+FEWER = " training.epochs=1 dataset.limit=200"
+SHORTENED = {
+    "train": FEWER,
+    "sweep": FEWER,
+    "reproduce": f" --seeds 2{FEWER} tracking=off",
+}
+"""What is added to a command, by its kind."""
+
+NOT_REACHED = 3
+"""The exit code of `reproduce` where so little was trained."""
+
+ELSEWHERE = {
+    r"python3 -m venv|\.venv/bin/pip|\. \.venv/bin/activate": ".ci/run",
+    r"trainyard ui$": "tests/integration/test_ui.py::test_the_server_listens_here_alone_and_reports_to_nobody",
+    r"trainyard bench$": "tests/test_bench.py::test_the_command_measures_an_epoch_and_keeps_the_other_parts",
+    r"mlflow server --host|export RAY|ray |trainyard sweep .*launcher=ray": "tests/integration/test_cluster.py::test_a_node_that_dies_costs_its_trials_and_a_resume_completes_the_sweep",
+    r"trainyard sweep .*launcher=submitit_slurm": "tests/test_cluster_launchers.py::test_a_sweep_goes_through_submitit",
+    r"sudo |export MLFLOW_|mlflow server --app-name|trainyard train .* tracking=server|trainyard sync outputs$": (
+        "tests/integration/test_team_store.py::test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing"
+    ),
+}
+"""What is run by a test of its own, with other addresses."""
+
+TOUR = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "tour.md").read_text(), re.DOTALL)
+    for line in block.splitlines()
+]
+"""What `test_tour.py` runs."""
+
+
+def elsewhere(command: str) -> bool:
+    return command in TOUR or any(re.match(pattern, command) for pattern in ELSEWHERE)
+
+
+def shell(command: str, code: int = 0) -> str:
+    """Runs a line in a shell that finds ``trainyard``, and returns what it printed."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def run_id(printed: str) -> str:
+    (found,) = re.findall(r"^run +.*, ([0-9a-f]{32})$", printed, re.MULTILINE)
+    return found
+
+
+@pytest.fixture
+def place(monkeypatch, mnist_folder):
+    """The folder that commands are run in, with MNIST where they find it, and what else the pages name."""
+    monkeypatch.setenv("TRAINYARD_DATA_DIR", str(mnist_folder.parent))
+    Path("experiments").symlink_to(ROOT / "experiments")
+    pixels = np.random.default_rng(0)
+    for part, kind in (("train", "jay"), ("train", "wren"), ("test", "jay"), ("test", "wren")):
+        folder = Path("birds", part, kind)
+        folder.mkdir(parents=True)
+        for number in range(40):
+            Image.fromarray(pixels.integers(0, 256, (64, 64), np.uint8)).save(folder / f"{number}.png")
+
+
+RUN_HERE = [command for command in COMMANDS if not elsewhere(command)]
+BY_KIND = {kind: [line for line in RUN_HERE if line.startswith(f"trainyard {kind} ")] for kind in SHORTENED}
+TRAINED = [line for line in BY_KIND["train"] if "resume=" not in line and "checkpoint" not in line]
+
+
+@pytest.mark.parametrize("command", TRAINED)
+def test_runs_are_trained(command, place):
+    printed = shell(command if "debug=" in command else command + SHORTENED["train"])
+    assert run_id(printed) or "debug=" in command
+
+
+@pytest.mark.parametrize("command", [line for line in BY_KIND["sweep"] if "--status" not in line])
+def test_sweeps_are_run(command, place):
+    fewer = SHORTENED["sweep"]
+    fewer += " sweep.points=2" if "sampler=" in command else ""
+    fewer += " sweep.seeds=1" if "seeds=" in command else ""
+    printed = shell(command + fewer)
+    if "--plan" in command:
+        assert "trials" in printed
+        return
+    assert "winner" in printed
+    (row,) = shell("trainyard sweep --status").splitlines()[1:]
+    assert row.split()[1] == "done"
+
+
+@pytest.mark.parametrize("command", BY_KIND["reproduce"])
+def test_experiments_are_reproduced(command, place):
+    printed = shell(command + SHORTENED["reproduce"], code=NOT_REACHED)
+    name = command.split()[2]
+    assert f"files  outputs/reproduce/{name}/README.md" in printed
+    assert Path("outputs", "reproduce", name, "results.json").is_file()
+
+
+def test_a_run_is_looked_at_handed_over_and_uploaded(place, monkeypatch, new_store):
+    """One after the other, as each needs what was before."""
+    first, second = (
+        run_id(shell(f"trainyard train experiment=quickstart training.epochs=2 seed={seed}")) for seed in (1, 2)
+    )
+    shell("trainyard sweep sweep=widths experiment=quickstart sweep.name=widths training.epochs=1")
+    Path("photos").mkdir()
+    for name in ("seven.png", "photos/one.jpg", "photos/two.jpg"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(name)
+    done = []
+    for command in RUN_HERE:
+        if re.match(r"trainyard (compare|predict|export|promote|rerun|doctor|data|config)|eval", command):
+            line = command.replace("RUN_ID", first).replace("OTHER_ID", second).replace("> 0.98", "> 0.1")
+            shell(line)
+            done.append(command)
+    assert Path("compared.html").is_file()
+    assert Path("digits", "model.h5").is_file()
+    assert Path("recipe.schema.json").is_file()
+    folder = next(path for path in Path("outputs/quickstart").iterdir() if path.is_dir())
+    new_store(Path("elsewhere.db").absolute())
+    port = server.free_port(5680)
+    with server.mlflow_server(f"sqlite:///{Path('elsewhere.db').absolute()}", port) as running:
+        server.wait_until_ready(running)
+        for command in (line for line in RUN_HERE if line.startswith("trainyard sync")):
+            line = command.replace("quickstart/RUN", f"quickstart/{folder.name}")
+            shell(line.replace("http://host:5000", f"http://127.0.0.1:{port}"))
+            done.append(command)
+    kinds = tuple(f"trainyard {kind} " for kind in SHORTENED)
+    assert set(done) == {line for line in RUN_HERE if not line.startswith(kinds)}
+
+
+def test_a_run_goes_on(place):
+    (checkpointed,) = [line for line in BY_KIND["train"] if "checkpoint" in line]
+    (resumed,) = [line for line in BY_KIND["train"] if "resume=" in line]
+    first = run_id(shell(checkpointed + " training.epochs=2 dataset.limit=200"))
+    shell(resumed.replace("RUN_ID", first), code=2)  # it came to its end
+
+
+def test_what_is_run_elsewhere_is():
+    for pattern, where in ELSEWHERE.items():
+        assert any(re.match(pattern, command) for command in COMMANDS), pattern
+        file, _, test = where.partition("::")
+        assert (ROOT / file).is_file()
+        assert not test or f"def {test}(" in (ROOT / file).read_text(), where
