@@ -625,7 +625,15 @@ def test_the_other_parts_measure_what_they_say():
 
 
 @pytest.mark.slow
-def test_comparing_is_measured_on_a_store_that_grows(digits):
+def test_comparing_is_measured_on_a_store_that_grows(digits, monkeypatch):
+    printed = []
+
+    def keeping(*arguments):
+        found = wholerun.time_command(*arguments)
+        printed.append(found[-1])
+        return found
+
+    monkeypatch.setattr(wholecompare, "time_command", keeping)
     part = wholecompare.measure_compare(Setting(digits, 1, 1, quick=True, progress=Progress()))
     assert [measured["runs"] for measured in part["sizes"]] == [5, 10]
     assert part["params"] > 70
@@ -634,6 +642,9 @@ def test_comparing_is_measured_on_a_store_that_grows(digits):
         (took,) = measured["rounds"]
         assert set(took) == {OURS, MLFLOW}
         assert all(seconds > 0 for seconds in took.values())
+    _, few, three_of_few, many, three_of_many = printed
+    assert [len(re.findall(r"(?m)^\d .* 5 runs$", one)) for one in (few, many)] == [1, 2]
+    assert [len(re.findall(r"(?m)^\d ", one)) for one in (three_of_few, three_of_many)] == [3, 3]
 
 
 @pytest.mark.slow

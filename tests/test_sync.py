@@ -58,6 +58,8 @@ def _all_of(client, run):
     params = {key: value for key, value in run.data.params.items() if not key.startswith("tracking.")}
     inputs = [(found.dataset.name, found.dataset.digest, found.tags[0].value) for found in run.inputs.dataset_inputs]
     models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    for model in models:
+        assert dict(model.params) == dict(run.data.params)
     return {
         "status": run.info.status,
         "name": run.info.run_name,

@@ -64,7 +64,9 @@ def test_each_setting_is_drawn_against_the_objective_and_two_together(varied, co
 
 @pytest.mark.parametrize("tags", [experiment_tags("tiny", ""), sweep_view("widths", "loss/val", ["model", "seed"])])
 def test_every_chart_has_a_place_and_a_name_of_its_own(tags):
-    for state in _states(tags):
+    states = _states(tags)
+    assert states
+    for state in states:
         sections = {section["uuid"] for section in state["compareRunSections"]}
         charts = state["compareRunCharts"]
         assert {chart["metricSectionId"] for chart in charts} == sections
@@ -78,6 +80,7 @@ def test_an_experiment_has_a_view_that_folds_and_one_that_ranks():
     assert best["searchFilter"] == "tags.`trainyard.role` != 'sweep'"
     assert {column for column in latest["selectedColumns"] if column not in best["selectedColumns"]} == {
         "metrics.`best/accuracy/val`",
+        "metrics.`best/loss/val`",
         "metrics.`trials/finished`",
     }
 

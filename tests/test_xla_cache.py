@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from trainyard import compose_config, provenance, run_experiment
 result = run_experiment(compose_config(["dataset.limit=200", "training.epochs=1", "tracking=off", "training.threads=2"]))
 print(json.dumps([provenance.digest_weights(result.model), result.training.compile_seconds]))
 """
+
+
+YESTERDAY = time.time() - 86_400
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_only_sealed_programs_are_kept(fresh):
     for name in ("whole", "changed", "unfinished"):
         (folder / f"{name}.pb").write_bytes(b"machine code")
     (folder / "unfinished.pb").rename(folder / "later.pb")
-    xla_cache.seal_cache()
+    xla_cache.seal_cache(YESTERDAY)
     (folder / "later.sha256").unlink()
     (folder / "changed.pb").write_bytes(b"machine c0de")
     xla_cache.prepare_cache(2)
@@ -73,12 +77,13 @@ def test_a_program_that_two_processes_compiled_is_sealed_by_the_second(fresh):
     xla_cache.prepare_cache(2)
     program, older = (_folder() / f"{name}.pb" for name in ("twice", "older"))
     program.write_bytes(b"as the first compiled it")
-    older.write_bytes(b"of last year")
-    xla_cache.seal_cache()
+    older.write_bytes(b"of yesterday")
+    xla_cache.seal_cache(YESTERDAY)
+    older.write_bytes(b"of yesterday, damaged")
+    os.utime(older, (YESTERDAY, YESTERDAY))
+    began = YESTERDAY + 3600
     program.write_bytes(b"as the second did")
-    older.write_bytes(b"of last year, damaged")
-    os.utime(older, (1e9, 1e9))
-    xla_cache.seal_cache()
+    xla_cache.seal_cache(began)
     assert not xla_cache.is_changed(program)
     assert xla_cache.is_changed(older)
 
@@ -90,7 +95,7 @@ def test_the_cache_does_not_grow_without_end(fresh, monkeypatch):
         path = _folder() / f"{name}.pb"
         path.write_bytes(name.encode())
         os.utime(path, (1e9 - age, 1e9 - age))
-    xla_cache.seal_cache()
+    xla_cache.seal_cache(YESTERDAY)
     xla_cache.prepare_cache(2)
     assert sorted(path.stem for path in _folder().glob("*.pb")) == ["middle", "new"]
 

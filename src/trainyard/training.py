@@ -224,13 +224,14 @@ def _compile_with_xla(model: keras.Model, dataset: Dataset, batches: BatchMaker,
     """Compiles the epoch; what was kept of an earlier compilation and can't be read is removed, and it is done anew."""
     import tensorflow as tf
 
+    began = time.time()
     try:
         engine = CompiledEngine(model, dataset, batches, batch_size, xla=True)
     except tf.errors.OpError as error:
         if _NOT_OF_THE_CACHE.search(str(error)) or not clear_cache():
             raise
         engine = CompiledEngine(model, dataset, batches, batch_size, xla=True)
-    seal_cache()
+    seal_cache(began)
     return engine
 
 

@@ -20,8 +20,6 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-import psutil
-
 KEPT_PROGRAMS = 200
 """How many programs a folder keeps, the last made first; one takes about half a megabyte."""
 
@@ -50,12 +48,15 @@ def prepare_cache(threads: int) -> None:
     os.environ[_VARIABLE] = " ".join(filter(None, flags))
 
 
-def seal_cache() -> None:
-    """Gives the programs that were compiled since this process began their digests, which make them fit for use.
+def seal_cache(began: float) -> None:
+    """Gives programs that have none their digests, which make them fit for use.
 
-    Of two processes that compile the same at the same time, the second replaces the program that the first has sealed.
+    So are those that were written since a compilation began: of two processes that compile the same at the same time,
+    the second replaces the program that the first has sealed.
+
+    Args:
+        began: When the compilation began, in seconds since 1970.
     """
-    began = psutil.Process().create_time()
     with contextlib.suppress(OSError):
         for program in _programs(_active_folder()):
             if not _seal(program).exists() or (program.stat().st_mtime >= began and is_changed(program)):

@@ -13,11 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ports import ephemeral_port
 
 BROWSER_FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1000",
 )  # fmt: skip
+OF_THE_USER = ("MLFLOW_", "TRAINYARD_", "HYDRA_")
+"""How variables begin that would change where runs go."""
 PATIENCE = 60
 """Seconds until a page has to show what is expected."""
 
@@ -27,17 +30,17 @@ def _command(*arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, port: int):
+def serving(folder: Path, environment: dict[str, str] | None = None):
     """Runs ``trainyard ui`` in a folder: its link, the server's address, and the process."""
-    with subprocess.Popen(
-        _command("ui", "--port", str(port)), cwd=folder, stdout=subprocess.PIPE, text=True
-    ) as process:
-        link = ""
-        for line in process.stdout:
-            link = link or next(iter(re.findall(r"http://\S+", line)), "")
-            if "Ctrl-C" in line:
-                break
+    command = _command("ui", "--port", str(ephemeral_port()))
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
+            link = ""
+            for line in process.stdout:
+                link = link or next(iter(re.findall(r"http://\S+", line)), "")
+                if "Ctrl-C" in line:
+                    break
+            assert link, "the server told no link"
             yield SimpleNamespace(link=link, address=link.partition("/#")[0], process=process)
         finally:
             if process.poll() is None:
@@ -51,24 +54,22 @@ def serve_ui():
 
 
 @pytest.fixture(scope="session")
-def runs_folder(tmp_path_factory):
-    """A folder in which two runs were trained, and a sweep of four trials: its store is read, and not written to."""
+def ui(tmp_path_factory):
+    """``trainyard ui`` where two runs were trained, and a sweep of four trials."""
     folder = tmp_path_factory.mktemp("ui")
-    quick = ("experiment=quickstart", "training.epochs=3")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_USER)}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "XDG_CACHE_HOME": str(folder / "cache")}
+
+    def run(*arguments: str) -> None:
+        quick = ("experiment=quickstart", "training.epochs=3", *arguments[1:])
+        subprocess.run(_command(arguments[0], *quick), cwd=folder, env=environment, check=True, capture_output=True)
+
     for seed, units in (("1", "32"), ("2", "64")):
-        command = _command("train", *quick, f"seed={seed}", f"model.hidden_units=[{units}]")
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        run("train", f"seed={seed}", f"model.hidden_units=[{units}]")
     swept = ("dataset.validation_fraction=0.2", "model.hidden_units=[16],[128]", "optimizer.learning_rate=0.01,0.001")
-    command = _command("sweep", *quick, "sweep.name=rates", *swept)
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def ui(runs_folder):
-    """``trainyard ui`` in the folder of the runs."""
-    with serving(runs_folder, 5620) as running:
-        yield SimpleNamespace(folder=runs_folder, **vars(running))
+    run("sweep", "sweep.name=rates", *swept)
+    with serving(folder, environment) as running:
+        yield SimpleNamespace(folder=folder, **vars(running))
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +92,7 @@ def _browser(tmp_path_factory):
 @pytest.fixture
 def page(_browser, request, tmp_path):
     """The one page of the browser. Pictures of it go to ``--screenshots FOLDER``."""
-    folder = Path(request.config.getoption("--screenshots") or tmp_path)
+    folder = request.config.invocation_params.dir / (request.config.getoption("--screenshots") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return Page(_browser, folder)
 
@@ -140,6 +141,10 @@ class Page:
         """Returns the row of the table in which a run stands."""
         return self.browser.find_element("xpath", f"//*[text()='{name}']/ancestor::*[@role='row']")
 
+    def heads(self) -> list[str]:
+        """Returns the heads of the columns."""
+        return [head.text for head in self.find("[role=columnheader]")]
+
     def names(self) -> list[str]:
         """Returns the names of the runs in the table, from top to bottom."""
 
@@ -151,10 +156,10 @@ class Page:
 
     def click(self, find, what: str = "it") -> None:
         """Clicks what a function finds, as soon as it can be clicked."""
-        from selenium.common.exceptions import ElementNotInteractableException
+        from selenium.common.exceptions import ElementClickInterceptedException, ElementNotInteractableException
 
         def clicked():
-            with contextlib.suppress(ElementNotInteractableException):
+            with contextlib.suppress(ElementNotInteractableException, ElementClickInterceptedException):
                 find().click()
                 return True
 

@@ -143,7 +143,11 @@ def _ended(process: subprocess.Popen):
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(60)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
+        process.wait()
 
 
 def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tmp_path, monkeypatch):
@@ -167,12 +171,12 @@ def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tm
             _create_user(address, "ann", CANARY)
             sweep = stack.enter_context(_ended(subprocess.Popen(command, cwd=work, stdout=screen, stderr=screen)))
             until = time.monotonic() + 240
-            trials = set()
-            while not {"FINISHED", "RUNNING"} <= trials:  # one is done, and another goes on
+            stand = set()
+            while not {"FINISHED", "RUNNING"} <= stand:  # one is done, and another goes on
                 assert sweep.poll() is None, (work / "screen.txt").read_text()
                 assert time.monotonic() < until, "there is no moment to stop the server at"
                 time.sleep(0.3)
-                trials = {run.info.status for run in runs() if run.data.tags.get("trainyard.role") == "trial"}
+                stand = {run.info.status for run in runs() if run.data.tags.get("trainyard.role") == "trial"}
         time.sleep(3)  # nobody answers
         with serving(database, kept, port):
             sweep.wait(300)

@@ -45,7 +45,7 @@ def test_the_server_listens_here_alone_and_reports_to_nobody(ui):
 
 def test_ctrl_c_ends_the_server_and_all_its_workers(serve_ui, new_store):
     new_store(Path("mlflow.db").absolute())
-    with serve_ui(Path.cwd(), 5660) as running:
+    with serve_ui(Path.cwd()) as running:
         children = psutil.Process(running.process.pid).children(recursive=True)
         assert children
         running.process.send_signal(signal.SIGINT)

@@ -36,8 +36,8 @@ def compare_section(part: dict[str, Any]) -> Section:
             "`trainyard compare --experiment compared --best 3 --by accuracy/test` on a sqlite store, in turns with a "
             "script that has `mlflow.search_runs` fetch the same runs, the best first, and prints three. The runs are "
             f"what a real run of the quickstart left, {part['params']} params and {part['metric_values']} values of "
-            f"metrics each, in configs of {part['seeds']} seeds; ours groups them, tells the spread, and which can't "
-            "be told from the best. Whole commands, from the shell to the exit; rounds: "
+            f"metrics each, the values drawn anew, in configs of {part['seeds']} seeds; ours groups them, tells the "
+            "spread, and which can't be told from the best. Whole commands, from the shell to the exit; rounds: "
             f"{len(part['sizes'][0]['rounds'])}."
         ),
         tables=[Table(["what", "s", "quartiles", "it / the script"], rows)],

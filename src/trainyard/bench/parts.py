@@ -44,7 +44,7 @@ class Setting:
     Attributes:
         folder: The images, as four gzipped idx files.
         threads: For TensorFlow and NumPy.
-        rounds: How often whole runs, sweeps and searches are repeated.
+        rounds: How often whole commands are repeated.
         quick: Whether everything is as small as it can be, to see that it works.
         progress: Told of what goes on.
         threads_asked: The threads if they were asked for, else None: whole runs are started as a user would.

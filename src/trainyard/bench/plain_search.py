@@ -11,7 +11,12 @@ import sys
 
 
 def main(store: str, experiment: str) -> None:
-    """Reads all runs of an experiment and prints the best."""
+    """Reads all runs of an experiment and prints the best.
+
+    Args:
+        store: Its URI.
+        experiment: Its name.
+    """
     import mlflow
 
     mlflow.set_tracking_uri(store)

@@ -59,6 +59,9 @@ _HEADINGS = {
 _REPEATED = ("run", "sweep", "search", "compare")
 """The parts that are measured in rounds of whole commands."""
 
+_WITHOUT_IMAGES = ("compare",)
+"""The parts that train on none of the images."""
+
 
 def run_benchmark(
     parts: Sequence[str],
@@ -77,7 +80,7 @@ def run_benchmark(
         out: The folder to write to. Its results of other parts are kept.
         mnist: The folder with MNIST; None: as ``dataset=mnist`` finds it.
         threads: For TensorFlow and NumPy; None: one per core.
-        rounds: How often whole runs, sweeps and searches are repeated.
+        rounds: How often whole commands are repeated.
         quick: Whether to measure tiny sizes of scikit-learn's digits, to see that everything works.
         progress: Told of what goes on; None: silence.
 
@@ -86,7 +89,7 @@ def run_benchmark(
 
     Raises:
         ConfigError: If a part is unknown or lacks a package, or the folder holds something else's results.
-        DatasetError: If MNIST is absent or damaged.
+        DatasetError: If a part wants MNIST, and it is absent or damaged.
         TrainingError: If a child process fails; shows its last words.
     """
     if unknown := [part for part in parts if part not in PARTS]:
@@ -101,7 +104,9 @@ def run_benchmark(
     runtime.import_tensorflow()
     used = threads or runtime.available_cores()
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as spare:
-        if quick:
+        if all(part in _WITHOUT_IMAGES for part in wanted):
+            folder = Path(spare)
+        elif quick:
             folder = provide_digits(Path(spare))
         else:
             folder = provide_mnist(mnist, Path(spare), progress=progress.downloads)

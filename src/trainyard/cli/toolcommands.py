@@ -27,7 +27,8 @@ def bench(
     parts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="What to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`, `sweep`, `search`; else all.",
+            help="What to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`, `sweep`, `search`, `compare`; "
+            "else all.",
             metavar="PART",
             autocompletion=_bench_parts,
         ),
@@ -53,7 +54,10 @@ def bench(
         int | None, typer.Option(min=1, metavar="N", help="Threads of TensorFlow and NumPy; else one per core.")
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How often `run`, `sweep` and `search` repeat whole commands.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="How often `run`, `sweep`, `search` and `compare` repeat whole commands."
+        ),
     ] = 3,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only see that it works, in a few minutes, on small data.")

@@ -62,6 +62,11 @@ def find_run(uri: str, run_id: str) -> LoggedRun:
 def get_run(client: MlflowClient, uri: str, run_id: str) -> Run:
     """Returns a run as MLflow gives it.
 
+    Args:
+        client: Of the store.
+        uri: Of the store, for what is said where it lacks the run.
+        run_id: MLflow's id.
+
     Raises:
         TrackingError: If the store has no such run.
     """

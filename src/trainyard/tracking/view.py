@@ -23,8 +23,8 @@ SHARE_KEY = "trainyard"
 BEST_KEY = "trainyard-best"
 """Of the view that ranks all runs, trials among them. MLflow's page has one beside the other, under "Saved views"."""
 
-_SWEEP_COLUMNS = ("metrics.`best/accuracy/val`", "metrics.`trials/finished`")
-"""Of the run of a sweep. The page leaves out the columns of metrics that no run has."""
+_SWEEP_COLUMNS = ("metrics.`best/accuracy/val`", "metrics.`best/loss/val`", "metrics.`trials/finished`")
+"""Of the run of a sweep, by what most are compared by. The page leaves out columns of metrics that no run has."""
 
 _COLUMNS = (
     "metrics.`accuracy/test`",
@@ -41,6 +41,7 @@ _COLUMNS = (
     "params.`seed`",
     "attributes.`Duration`",
 )
+
 _PARALLEL_PARAMS = ("model.layers", "model.parameters", "optimizer.learning_rate", "training.batch_size")
 
 _TEST_METRICS = ("accuracy/test", "loss/test", "f1_macro/test")
@@ -49,9 +50,8 @@ _MOST_COLUMNS = 20
 """Of what varies. MLflow holds 20,000 characters of a view."""
 _MOST_AXES = 8
 """Of what varies, in parallel coordinates: more can't be read."""
-_START = "attributes.`start_time`"
-_START_FOLDED = "attributes.start_time"
-"""Without the backticks, and by no other order, the UI folds trials under the run of their sweep."""
+_START, _START_FOLDED = "attributes.`start_time`", "attributes.start_time"
+"""By the second, without backticks, and by no other order the UI folds trials under the run of their sweep."""
 _MOST_SCATTERS = 4
 _PAIR = 2
 _ALL_RUNS = 100
