@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pages import shown_commands
 from typer.testing import CliRunner
 
 import trainyard
@@ -29,9 +30,7 @@ PAGES = {
 }
 DOCS = list(PAGES.values())
 WHOLE = "\n".join(DOCS)
-COMMANDS = [
-    line for text in DOCS for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
-]
+COMMANDS = [line for text in DOCS for line in shown_commands(text)]
 
 
 TOLD_WRONG = (

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import shown_commands
 from PIL import Image
 from ports import ephemeral_port
 
@@ -28,12 +29,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = list(
-    dict.fromkeys(
-        re.sub(r"\s+# .*", "", line)
-        for page in PAGES
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
-        for line in block.splitlines()
-    )
+    dict.fromkeys(re.sub(r"\s+# .*", "", line) for page in PAGES for line in shown_commands(page.read_text()))
 )
 FEWER = " training.epochs=1 dataset.limit=200"
 SHORTENED = {
@@ -65,11 +61,7 @@ ELSEWHERE = {
 }
 """Commands, and the test that runs each with other addresses, smaller sizes, or on this machine alone."""
 
-TOUR = [
-    line
-    for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "tour.md").read_text(), re.DOTALL)
-    for line in block.splitlines()
-]
+TOUR = shown_commands((ROOT / "docs" / "tour.md").read_text())
 """What `test_tour.py` runs."""
 
 

@@ -10,25 +10,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from pages import shown_commands
 
 pytestmark = pytest.mark.slow
 
 TOUR = Path(__file__).parents[2] / "docs" / "tour.md"
-COMMANDS = [
-    line
-    for block in re.findall(r"```sh\n(.*?)```", TOUR.read_text(), re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("trainyard ")
-]
+LINES = shown_commands(TOUR.read_text())
+COMMANDS = [line for line in LINES if line.startswith("trainyard ")]
 INSTALLING = 3
 """Lines that make the environment, which the tests have."""
 
 
 def test_the_tour_leads_where_it_says():
-    lines = [
-        line for block in re.findall(r"```sh\n(.*?)```", TOUR.read_text(), re.DOTALL) for line in block.splitlines()
-    ]
-    assert len(lines) == len(COMMANDS) + INSTALLING
+    assert len(LINES) == len(COMMANDS) + INSTALLING
     run_id, told = "", {}
     for command in COMMANDS:
         words = shlex.split(command.replace("RUN_ID", run_id))[1:]

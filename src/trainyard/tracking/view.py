@@ -24,7 +24,7 @@ BEST_KEY = "trainyard-best"
 """Of the view that ranks all runs, trials among them. MLflow's page has one beside the other, under "Saved views"."""
 
 _SWEEP_COLUMNS = ("metrics.`best/accuracy/val`", "metrics.`best/loss/val`", "metrics.`trials/finished`")
-"""Of the run of a sweep, by what most are compared by. The page leaves out columns of metrics that no run has."""
+"""Of the run of a sweep, with the best by either usual objective. The page leaves out columns that no run has."""
 
 _COLUMNS = (
     "metrics.`accuracy/test`",
