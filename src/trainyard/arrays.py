@@ -1,7 +1,4 @@
-"""Reading arrays out of npz files, without unpickling anything and without believing a header.
-
-Before it: errors. After it: idx, datasets, imagefiles.
-"""
+"""Reading arrays out of npz files, without unpickling anything and without believing a header."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The files that a run leaves in its folder, and which are then logged from there.
-
-Before it: evaluation, plots, report, provenance. After it: run, which says when each is written.
-"""
+"""The files that a run leaves in its folder, and which are then logged from there."""
 
 from __future__ import annotations
 

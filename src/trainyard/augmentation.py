@@ -2,8 +2,6 @@
 
 What happens to an image hangs on the seed, the epoch and the batch alone, so that a training can be repeated, and gone
 on with, to the bit.
-
-Before it: the registry. After it: batches, which applies it to scaled images.
 """
 
 from __future__ import annotations

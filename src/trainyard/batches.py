@@ -1,8 +1,6 @@
 """From images as they are stored to what a model trains on: scaled pixels, targets, weights.
 
 Both engines make their batches here, inside their programs, so that they train on the same numbers.
-
-Before it: images. After it: the engines.
 """
 
 from __future__ import annotations

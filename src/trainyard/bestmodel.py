@@ -1,8 +1,6 @@
 """The model of the best epoch, kept beside that of the last.
 
 The history alone says which epoch is the best, so that a resumed training goes on with the same judgement.
-
-Before it: wholefiles, checkpoint. After it: training, which keeps it up to date, and run, which names its place.
 """
 
 from __future__ import annotations

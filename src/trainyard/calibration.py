@@ -2,8 +2,6 @@
 
 The expected calibration error is that of Naeini et al. (2015) as Guo et al. (2017) use it: predictions are sorted into
 bins of equal width by their confidence, and the gap between mean confidence and accuracy is averaged over all images.
-
-Before it: nothing. After it: evaluation, which measures it; plots, which draw it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """The Keras callbacks of a run: what is watched, told and checked at the end of each epoch.
 
 Keras is imported only when a training begins, so the classes that derive from its Callback are made then.
-
-Before it: epochs, progress, schema. After it: training, which hands them to an engine.
 """
 
 from __future__ import annotations

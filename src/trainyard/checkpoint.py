@@ -4,8 +4,6 @@ A checkpoint holds the weights, the optimizer's variables, the state of the seed
 very next draw), the state of the callbacks (how long early stopping has waited), the history, and the hash of the
 config. It is written beside its place, synced, read back and only then moved there, and the one before it is kept, so
 that a good one is there at any moment, whatever happens. Nothing in it is ever unpickled.
-
-Before it: epochs. After it: training, which writes one after each epoch, and resume, which finds one to go on from.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Every field is held against its type and its `Rule`, then sections and the whole are asked for contradictions. All
 mistakes are reported at once, each with its dotted path, what was expected and what was received.
-
-Before it: schema, registry. After it: compose, which checks what it composed, and run, which checks what it is handed.
 """
 
 from __future__ import annotations

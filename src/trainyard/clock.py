@@ -1,7 +1,4 @@
-"""How long each stage of a run takes.
-
-Before it: progress, which is told of each stage. After it: run.
-"""
+"""How long each stage of a run takes."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 TensorFlow, Keras and MLflow make a million objects that live as long as the process. While they are imported the
 collector looks through them again and again, a sixth of the time, and once more when the process ends, a second or two.
-
-Before it: nothing. After it: runtime and tracking, which import them; the command line, whose process it is.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 After this module nothing sees a DictConfig. What Hydra and OmegaConf raise is answered here in our own words: the
 dotted path, what was expected, what was received, what to do.
-
-Before it: the components, which register themselves when imported here. After it: run, which takes a RunConfig.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Where configs are found: ./conf of the working directory, the configs that Trainyard ships, and --config-dir.
-
-Before it: the registry. After it: compose, and the command line, which lists what can be chosen.
-"""
+"""Where configs are found: ./conf of the working directory, the configs that Trainyard ships, and --config-dir."""
 
 from __future__ import annotations
 

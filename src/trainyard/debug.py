@@ -1,7 +1,4 @@
-"""Ways of running that look for mistakes rather than for a result.
-
-Before it: the registry, images, profiling, schedules. After it: compose, and run, which asks them at each stage.
-"""
+"""Ways of running that look for mistakes rather than for a result."""
 
 from __future__ import annotations
 

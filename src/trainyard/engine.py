@@ -9,8 +9,6 @@ A program can't be interrupted, so it is called for spans of about a second: the
 one compilation serves all spans, and between two of them signals are heard, progress is told, and loss and weights are
 checked. Where an epoch ends on a short batch, that one step is a program of its own, without XLA, because
 compiling for one step an epoch does not pay.
-
-Before it: epochs. After it: training, which chooses between this engine and `fit`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What every engine agrees on: which epochs are run, in which order each visits the images, and when it breaks down.
-
-Before it: images. After it: fitting and engine, the two engines, and training, which chooses between them.
-"""
+"""What every engine agrees on: which epochs are run, in which order each visits the images, and when it breaks down."""
 
 from __future__ import annotations
 

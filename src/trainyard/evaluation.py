@@ -2,8 +2,6 @@
 
 The metrics are scikit-learn's. The loss is the plain cross-entropy of the predicted probabilities, without the
 penalties (L2) that a training loss may hold.
-
-Before it: images, calibration. After it: plots and report, which draw it, and run, which logs it.
 """
 
 from __future__ import annotations

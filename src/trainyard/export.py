@@ -1,7 +1,4 @@
-"""A trained model in a folder that stands alone: for whoever has neither Trainyard nor the store.
-
-Before it: tracking, modelfiles, preprocessing. After it: ``trainyard export``.
-"""
+"""A trained model in a folder that stands alone: for whoever has neither Trainyard nor the store."""
 
 from __future__ import annotations
 

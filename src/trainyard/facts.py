@@ -1,7 +1,4 @@
-"""What is said about a run, in words and numbers: its tags, its params, its data, the facts on its page.
-
-Before it: everything that a run is made of. After it: run, which logs them.
-"""
+"""What is said about a run, in words and numbers: its tags, its params, its data, the facts on its page."""
 
 from __future__ import annotations
 

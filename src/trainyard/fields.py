@@ -1,8 +1,4 @@
-"""The fields of a config: each with its default and the rule that its values keep.
-
-Before it: nothing. After it: schema and the components, which declare their fields with `setting`; checks, which holds
-values against rules.
-"""
+"""The fields of a config: each with its default and the rule that its values keep."""
 
 from __future__ import annotations
 

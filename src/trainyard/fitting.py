@@ -1,7 +1,4 @@
-"""The engine for whatever Keras can train: `keras.Model.fit` over uint8 images, shuffled, gathered, scaled by batch.
-
-Before it: epochs. After it: training, which takes it where the compiled program can't do the job.
-"""
+"""The engine for whatever Keras can train: `keras.Model.fit` over uint8 images, shuffled, gathered, scaled by batch."""
 
 from __future__ import annotations
 

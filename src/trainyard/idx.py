@@ -6,8 +6,6 @@ hashing. Where only the digest of the gzipped file is known, that file is wanted
 than its content may be long.
 
 Format: http://yann.lecun.com/exdb/mnist (Yann LeCun, Corinna Cortes, Christopher Burges).
-
-Before it: errors, arrays. After it: datasets.
 """
 
 from __future__ import annotations

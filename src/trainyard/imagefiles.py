@@ -1,7 +1,4 @@
-"""The images that somebody wants predicted: pictures and npz files, held against what the model takes.
-
-Before it: pictures, arrays, preprocessing, datasets.assemble. After it: the command line.
-"""
+"""The images that somebody wants predicted: pictures and npz files, held against what the model takes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Labelled images in memory: what a data set hands to the rest of a run.
 
 Images stay the integers they were stored as; scaling to 0..1 happens where they are used.
-
-Before it: nothing. After it: datasets, which loads them, and everything that trains on or evaluates with them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Signals that ask a process to stop, made into exceptions so that what is open gets closed.
-
-Before it: errors. After it: tracker, run and the command line.
-"""
+"""Signals that ask a process to stop, made into exceptions so that what is open gets closed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Tables, and how they are written in Markdown: for the pages that are generated from results.
-
-Before it: nothing. After it: origin; the pages of benchmarks and of records.
-"""
+"""Tables, and how they are written in Markdown: for the pages that are generated from results."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Further scores that a config may ask for by name, ``evaluation.metrics=[cohen_kappa]``.
 
 Those that every run has stand in evaluation.
-
-Before it: the registry. After it: evaluation, which computes what was asked for.
 """
 
 from __future__ import annotations

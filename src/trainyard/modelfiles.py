@@ -1,7 +1,4 @@
-"""Trained models that somebody names: found by a run's id, its folder or their file, and loaded.
-
-Before it: resume, which finds the folder of a run. After it: startweights, predict.
-"""
+"""Trained models that somebody names: found by a run's id, its folder or their file, and loaded."""
 
 from __future__ import annotations
 

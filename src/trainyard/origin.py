@@ -1,7 +1,4 @@
-"""Where a measurement comes from: when, on what machine, with which versions and code. For pages made from results.
-
-Before it: provenance. After it: the benchmark, and the records of experiments.
-"""
+"""Where a measurement comes from: when, on what machine, with which versions and code. For pages made from results."""
 
 from __future__ import annotations
 

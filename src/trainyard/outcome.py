@@ -1,7 +1,4 @@
-"""What a run comes to.
-
-Before it: images, training, evaluation. After it: artifacts and facts, which write it down, and run, which returns it.
-"""
+"""What a run comes to."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Pictures, PNG or JPEG: read as they are meant to be seen, and brought to the size and the colours that are wanted.
-
-Before it: errors. After it: datasets.image_folder, imagefiles.
-"""
+"""Pictures, PNG or JPEG: read as they are meant to be seen, and brought to the size and the colours that are wanted."""
 
 from __future__ import annotations
 

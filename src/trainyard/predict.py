@@ -1,7 +1,4 @@
-"""What a trained model says of images.
-
-Before it: modelfiles, preprocessing, evaluation, stores. After it: the command line, and callers of `load_predictor`.
-"""
+"""What a trained model says of images."""
 
 from __future__ import annotations
 

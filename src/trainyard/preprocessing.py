@@ -1,8 +1,6 @@
 """preprocessing.json: what turns raw pixels into what a trained model takes, labels into names, and how images look.
 
 It stands beside the model in the folder of a run, so that whoever has the two can predict.
-
-Before it: images. After it: run, which writes it; predict and imagefiles, which go by it.
 """
 
 from __future__ import annotations

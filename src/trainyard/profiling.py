@@ -5,8 +5,6 @@ TensorFlow's profiler writes down each operation on each thread. Outside XLA an 
 that is written down beside it. From the path follow the layer and whether it was the forward or the backward pass.
 
 Only the CPU's threads are summed up. What runs on a GPU stands in the trace alone.
-
-Before it: errors. After it: debug, which records a trace, and plots, which draws what it came to.
 """
 
 from __future__ import annotations

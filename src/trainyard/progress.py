@@ -1,7 +1,4 @@
-"""What a run tells while it goes on. The command line draws it; a notebook or a test may listen, or not.
-
-Before it: nothing. After it: training and run, which tell; cli, which shows.
-"""
+"""What a run tells while it goes on. The command line draws it; a notebook or a test may listen, or not."""
 
 from __future__ import annotations
 

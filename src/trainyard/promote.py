@@ -1,7 +1,4 @@
-"""A run's model, registered under a name in MLflow's registry, once it is shown to be what the run trained.
-
-Before it: tracking, modelfiles, provenance. After it: ``trainyard promote``.
-"""
+"""A run's model, registered under a name in MLflow's registry, once it is shown to be what the run trained."""
 
 from __future__ import annotations
 

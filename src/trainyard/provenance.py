@@ -1,8 +1,6 @@
 """Where a result comes from: code, versions, machine, process, weights.
 
 Nothing here is a condition for a run: outside a git checkout, or without git, there is simply no commit to tell.
-
-Before it: nothing. After it: run, which writes it into the run's folder, and tracking, which makes tags of it.
 """
 
 from __future__ import annotations

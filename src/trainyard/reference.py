@@ -2,9 +2,6 @@
 
 The meaning is the string under the field in the source, so it is written once. Components of plugins are told from
 their own source.
-
-Before it: compose, by which every component is registered. After it: reference_page and reference_schema, which write
-it for people and for editors; the command line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The reference of the config as a page for people, in Markdown.
-
-Before it: reference. After it: the command line.
-"""
+"""The reference of the config as a page for people, in Markdown."""
 
 from __future__ import annotations
 

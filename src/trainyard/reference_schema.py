@@ -1,7 +1,4 @@
-"""The reference of the config as a JSON Schema, which tells an editor what may stand in a YAML file.
-
-Before it: reference. After it: the command line.
-"""
+"""The reference of the config as a JSON Schema, which tells an editor what may stand in a YAML file."""
 
 from __future__ import annotations
 

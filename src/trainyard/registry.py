@@ -2,8 +2,6 @@
 
 Registering a component stores it in Hydra's ConfigStore as ``model/base_mlp``, which ``conf/model/mlp.yaml`` extends.
 A component without a YAML file of its own is selectable by its name all the same (compose sees to that).
-
-Before it: schema. After it: the modules that define components, which register them when they are imported.
 """
 
 from __future__ import annotations

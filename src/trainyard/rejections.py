@@ -1,7 +1,4 @@
-"""What Hydra and OmegaConf raise over a config, in our words: the path, what was expected, what was received.
-
-Before it: conffiles and checks. After it: compose.
-"""
+"""What Hydra and OmegaConf raise over a config, in our words: the path, what was expected, what was received."""
 
 from __future__ import annotations
 

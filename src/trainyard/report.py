@@ -2,8 +2,6 @@
 
 The page is a single HTML file that holds its pictures and needs neither scripts nor the network, so it can be
 mailed, opened from a disk or shown in a frame.
-
-Before it: compose, evaluation, training, plots. After it: run, which has the page written; sweep.card; compare.page.
 """
 
 from __future__ import annotations

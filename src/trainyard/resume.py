@@ -1,8 +1,4 @@
-"""Going on from an interrupted run: find it, take its last good checkpoint, and make sure that it is the same training.
-
-Before it: checkpoint, compose, tracking. After it: run, which starts from what is found here, and the command line,
-which repeats the overrides that the interrupted run was started with; modelfiles.
-"""
+"""Going on from an interrupted run: find it, take its last good checkpoint, and make sure that it is the same training."""
 
 from __future__ import annotations
 

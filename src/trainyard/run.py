@@ -1,7 +1,4 @@
-"""One run from beginning to end: load, build, train, evaluate, log.
-
-Before it: everything that a run is made of. After it: the command line, and whoever calls `run_experiment`.
-"""
+"""One run from beginning to end: load, build, train, evaluate, log."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""TensorFlow as a run wants it: imported quietly, with its threads and its seeds.
-
-Before it: collector, errors, xla_cache. After it: training, run.
-"""
+"""TensorFlow as a run wants it: imported quietly, with its threads and its seeds."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 Hydra itself offers several doors by which a config names code (callbacks, ``_target_``, logging classes) or reaches
 out (search path, environment). They are closed here, before Hydra runs anything.
-
-Before it: errors. After it: compose, which looks for resolvers, and the command line, which looks at Hydra's section.
 """
 
 from __future__ import annotations

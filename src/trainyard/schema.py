@@ -3,8 +3,6 @@
 This file knows no component by name. A component (a dataset, an architecture, an optimizer) derives from one of
 the bases here, declares its fields with `setting`, and is found through the registry. A default stands in exactly
 one place, beside its field; only *which* component is the default stands in ``conf/config.yaml``.
-
-Before it: fields, sections, images, uris. After it: registry, which names the components; compose, which fills configs.
 """
 
 from __future__ import annotations

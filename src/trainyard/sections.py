@@ -1,7 +1,4 @@
-"""The sections of a config that are the same whatever is chosen: training, evaluation, sweeps.
-
-Before it: fields. After it: schema, which puts them beside the components.
-"""
+"""The sections of a config that are the same whatever is chosen: training, evaluation, sweeps."""
 
 from __future__ import annotations
 

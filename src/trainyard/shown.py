@@ -1,7 +1,4 @@
-"""How values look to a reader, on pages, in pictures and in the terminal: settings, metrics, times.
-
-Before it: nothing. After it: plots, report, and what shows sweeps.
-"""
+"""How values look to a reader, on pages, in pictures and in the terminal: settings, metrics, times."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Starting from weights that were trained before, in the place of drawn ones.
-
-Before it: modelfiles, which finds and loads the model. After it: run.
-"""
+"""Starting from weights that were trained before, in the place of drawn ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which MLflow store a config means. Answers without importing MLflow, so that errors and ``trainyard ui`` are quick.
-
-Before it: uris, the registry. After it: tracking, which opens the store and logs to it.
-"""
+"""Which MLflow store a config means. Answers without importing MLflow, so that errors and ``trainyard ui`` are quick."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Brings runs into a tracking store from their folders: those that it lost the middle of, and those never tracked.
-
-Before it: tracking, modelfiles. After it: run, which tries once more at its end; ``trainyard sync``.
-"""
+"""Brings runs into a tracking store from their folders: those that it lost the middle of, and those never tracked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Training: compile the model as the config says, choose an engine, run the epochs, return what happened.
-
-Before it: models, optimizers, images, the two engines, checkpoints. After it: run, which evaluates the trained model.
-"""
+"""Training: compile the model as the config says, choose an engine, run the epochs, return what happened."""
 
 from __future__ import annotations
 

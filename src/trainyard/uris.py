@@ -1,7 +1,4 @@
-"""Addresses of tracking stores: what kind they are, whether they hold a secret, and how to show one.
-
-Before it: nothing. After it: schema, which checks the address in a config, stores and tracking.
-"""
+"""Addresses of tracking stores: what kind they are, whether they hold a secret, and how to show one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Files that are written whole or not at all, and known again by their checksums; disks that are full.
-
-Before it: errors. After it: bestmodel and artifacts, which save models; modelfiles, which loads them; run;
-sweep.leaderboard.
-"""
+"""Files that are written whole or not at all, and known again by their checksums; disks that are full."""
 
 from __future__ import annotations
 

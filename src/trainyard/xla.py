@@ -3,8 +3,6 @@
 On the CPU XLA is the fastest there is for dense networks, and ruinous for convolutions, pooling and random numbers, so
 for dropout too; ``experiments/performance`` has the measurements. So the operations of the model decide, not the names
 of its layers: a layer of your own is judged by what it does.
-
-Before it: nothing. After it: training, which asks, and engine and fitting, which do as they are told.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ TensorFlow writes and reads the files itself, one per program, but it does not n
 So each file gets a digest beside it, and a file without its digest is dropped before TensorFlow looks. What XLA
 compiles depends on the processor, the versions, the flags and the number of threads, of which TensorFlow's own key
 knows only a part; each combination has a folder of its own.
-
-Before it: nothing. After it: runtime, which prepares it before TensorFlow is imported, and training, which seals it.
 """
 
 from __future__ import annotations

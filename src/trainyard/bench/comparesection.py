@@ -1,7 +1,4 @@
-"""What comparing many runs took, in words and tables.
-
-Before it: layout, wholecompare. After it: sections.
-"""
+"""What comparing many runs took, in words and tables."""
 
 from __future__ import annotations
 

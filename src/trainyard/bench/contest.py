@@ -1,7 +1,4 @@
-"""Contestants that take turns: each a child process of its own, which trains one epoch at its turn and then waits.
-
-Before it: jobs, contestant. After it: parts, which say who meets whom.
-"""
+"""Contestants that take turns: each a child process of its own, which trains one epoch at its turn and then waits."""
 
 from __future__ import annotations
 

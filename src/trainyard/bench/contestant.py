@@ -5,8 +5,6 @@
 FOLDER has the images. Each line on stdin is a job (see `Job`), or ``epoch``; each line on stdout is an answer in
 JSON. Because the epochs of a job are one call of `fit` or one run of an engine, it is the callback at an epoch's begin
 that waits for the word. The clock runs from there to the epoch's end. LOOP tells whether TensorFlow is needed.
-
-Before it: jobs, material, training. After it: contest, which starts it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 No loss, no activations, no optimizer, no data gathering: nothing that trains this network on this processor with dense
 float32 products can be much faster.
-
-Before it: nothing. After it: contestant, which runs it in turns with the others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a contestant is told to train, as it goes from the benchmark to the child process.
-
-Before it: nothing. After it: contestant, the child; contest, its parent.
-"""
+"""What a contestant is told to train, as it goes from the benchmark to the child process."""
 
 from __future__ import annotations
 

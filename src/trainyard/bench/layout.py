@@ -1,7 +1,4 @@
-"""What a part of the benchmark is shown as, and when what it measured proves nothing about a goal.
-
-Before it: measures. After it: sections, which fill it in; page and the command line, which show it.
-"""
+"""What a part of the benchmark is shown as, and when what it measured proves nothing about a goal."""
 
 from __future__ import annotations
 

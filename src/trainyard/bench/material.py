@@ -1,7 +1,4 @@
-"""The images of a benchmark: a folder with four gzipped idx files, which every contestant and every script can read.
-
-Before it: datasets. After it: contestant, which trains on them, and the parts, which hand the folder on.
-"""
+"""The images of a benchmark: a folder with four gzipped idx files, which every contestant and every script can read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Medians, quartiles and ratios of what was measured, and the goals they are held against.
-
-Before it: nothing. After it: sections, which put them into words and tables.
-"""
+"""Medians, quartiles and ratios of what was measured, and the goals they are held against."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The page of a benchmark: a README in Markdown beside its results, generated from them.
-
-Before it: layout, origin. After it: session, which writes it.
-"""
+"""The page of a benchmark: a README in Markdown beside its results, generated from them."""
 
 from __future__ import annotations
 

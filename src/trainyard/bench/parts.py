@@ -1,7 +1,4 @@
-"""The parts of the benchmark that train in turns: what is measured, of which networks, by whom.
-
-Before it: contest. After it: session, which runs the parts that are asked for.
-"""
+"""The parts of the benchmark that train in turns: what is measured, of which networks, by whom."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The pictures of a benchmark, from its raw numbers.
-
-Before it: sections, plots.benchmark, which draws. After it: session.
-"""
+"""The pictures of a benchmark, from its raw numbers."""
 
 from __future__ import annotations
 

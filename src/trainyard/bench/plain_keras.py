@@ -4,8 +4,6 @@
 
 MNIST_FOLDER holds the four gzipped idx files. The last line printed is JSON: the wall-clock time at the first line and
 at the last, the seconds of each stage between them and of each epoch, and the accuracy on the test images.
-
-Before it: nothing of Trainyard, so that importing it costs this script nothing. After it: wholerun, which runs it.
 """
 
 import time

@@ -4,8 +4,6 @@
 
 MNIST_FOLDER holds the four gzipped idx files; HIDDEN_UNITS are numbers with commas between, ``300,200,100``. The run
 goes to ``mlflow.db`` in the working directory. The last line printed is JSON: the accuracy on the test images.
-
-Before it: nothing of Trainyard, so that importing it costs this script nothing. After it: wholesweep, which runs it.
 """
 
 import gzip

@@ -3,8 +3,6 @@
     python plain_search.py STORE EXPERIMENT
 
 It prints the three runs with the highest accuracy on the test images.
-
-Before it: nothing of Trainyard, so that importing it costs this script nothing. After it: wholecompare, which runs it.
 """
 
 import sys

@@ -1,8 +1,6 @@
 """What was measured, as one JSON file: every part with its raw numbers, and where and when they come from.
 
 A part that is measured again takes the place of what was there; the others stay as they are.
-
-Before it: errors. After it: session, which writes it; sections, which read it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What searches found, in words and tables.
-
-Before it: layout, wholesearch. After it: sections, pictures.
-"""
+"""What searches found, in words and tables."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Results in words and tables: what each part measured, medians and ratios, and whether each goal is met.
 
 Everything here is computed from the raw numbers in the results; screen and page show the same sections.
-
-Before it: measures, layout, results. After it: page, and the command line.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Two engines that compute the same thing in another order of additions give other models, and no two of them the same
 accuracy. What can be shown is that their means do not differ by more than a margin: an equivalence test, passed where
 the whole 90 % confidence interval of the difference lies within it (two one-sided t-tests at 5 %; Schuirmann, 1987).
-
-Before it: contest, parts. After it: session.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""One benchmark from beginning to end: the images, the parts that are asked for, results, page, pictures.
-
-Before it: the parts, results, page, pictures. After it: ``trainyard bench``.
-"""
+"""One benchmark from beginning to end: the images, the parts that are asked for, results, page, pictures."""
 
 from __future__ import annotations
 

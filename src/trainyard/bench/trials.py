@@ -3,8 +3,6 @@
     python -m trainyard.bench.trials FOLDER THREADS ENGINE EPOCHS SEED...
 
 FOLDER has the images. Each line on stdout is a seed's test accuracy in JSON.
-
-Before it: material, training, evaluation. After it: seeds, which starts it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 The store is filled with runs that differ in width, learning rate and seed, and are otherwise as a real run left them:
 all its params, tags, data sets and metrics, whose values are drawn a little below its own. The command takes turns with
 ``plain_search.py``, a script that has MLflow search the same runs and groups nothing.
-
-Before it: wholerun, tracking. After it: comparesection, session.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 ``trainyard train`` takes turns with ``plain_keras.py``, which computes the same and records nothing. A run's own
 stages are read from its metrics; what lies before and after them is the difference to what the shell sees.
-
-Before it: contest, tracking. After it: wholesweep, sections, session.
 """
 
 from __future__ import annotations

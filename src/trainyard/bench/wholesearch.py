@@ -4,8 +4,6 @@ TPE with the median pruner meets random search without pruning, over the space o
 as a user would start it, in turns, with several seeds. What a search has spent is the time of its trials, from the
 ledger: those that were pruned count as well. What it has found is the trial that is best on the validation images; how
 that does on the test images is looked at, and decides nothing.
-
-Before it: wholerun, sweep.folder, sweep.ledger. After it: searchsection, session.
 """
 
 from __future__ import annotations

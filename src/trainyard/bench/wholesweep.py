@@ -3,8 +3,6 @@
 ``trainyard sweep`` over learning rates meets what it replaces, a shell loop over ``plain_keras_autolog.py``, and
 itself, one trial at a time on one thread. The whole loop would take longer than all else, so only some of its processes
 are run, around the sweeps; all of them do the same work.
-
-Before it: wholerun, tracking. After it: sections, session.
 """
 
 from __future__ import annotations

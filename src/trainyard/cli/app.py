@@ -2,8 +2,6 @@
 
 Exit codes: 0 done, 1 the work failed, 2 the command or the config is wrong, 3 a claim is contradicted, a target missed
 or a rerun not confirmed, 4 a claim is undecided, 130 and 143 interrupted.
-
-Before it: screen. After it: the commands.
 """
 
 from __future__ import annotations

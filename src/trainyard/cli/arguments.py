@@ -1,7 +1,4 @@
-"""The arguments of ``train`` and ``sweep``: Hydra's flags and overrides, those refused that have no place here.
-
-Before it: conffiles, rejections. After it: the two commands.
-"""
+"""The arguments of ``train`` and ``sweep``: Hydra's flags and overrides, those refused that have no place here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``trainyard bench``: the benchmark, told as it goes on, and its tables.
-
-Before it: bench.session, screen. After it: the command line.
-"""
+"""``trainyard bench``: the benchmark, told as it goes on, and its tables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``trainyard compare``: runs beside one another, as a table, as JSON, as CSV, and on a page.
-
-Before it: compare, sweeptables. After it: the command line.
-"""
+"""``trainyard compare``: runs beside one another, as a table, as JSON, as CSV, and on a page."""
 
 from __future__ import annotations
 

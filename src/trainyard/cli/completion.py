@@ -1,8 +1,6 @@
 """Completion in a shell: ``trainyard completion bash`` prints a script, which asks ``trainyard complete-words``.
 
 The script hands on the line up to the cursor, and words are told apart here: bash would split one at ``=``.
-
-Before it: overrides. After it: the command line.
 """
 
 from __future__ import annotations

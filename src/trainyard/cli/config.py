@@ -1,7 +1,4 @@
-"""``trainyard config schema``: every field of a config, for people and for editors.
-
-Before it: reference and what writes it. After it: the command line.
-"""
+"""``trainyard config schema``: every field of a config, for people and for editors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``trainyard export`` and ``trainyard promote``: a trained model, handed to others.
-
-Before it: export, promote. After it: the command line.
-"""
+"""``trainyard export`` and ``trainyard promote``: a trained model, handed to others."""
 
 from __future__ import annotations
 

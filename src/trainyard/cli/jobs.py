@@ -1,7 +1,4 @@
-"""What Hydra runs: one run a job, for ``trainyard train`` in this process, for a trial of a sweep in one of its own.
-
-Before it: run, screen, sweep. After it: train and sweep, which hand these to Hydra.
-"""
+"""What Hydra runs: one run a job, for ``trainyard train`` in this process, for a trial of a sweep in one of its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What may come next after ``trainyard train`` or ``sweep``: groups and their choices, fields and values, flags.
-
-Before it: compose, which tells what the words typed so far come to. After it: completion, which asks for every command.
-"""
+"""What may come next after ``trainyard train`` or ``sweep``: groups and their choices, fields and values, flags."""
 
 from __future__ import annotations
 

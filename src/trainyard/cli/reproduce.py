@@ -2,8 +2,6 @@
 
 Each arm of the experiment is a sweep over seeds, with all that sweeps have: side by side, and gone on with where it was
 ended.
-
-Before it: sweep, records. After it: the command line.
 """
 
 from __future__ import annotations

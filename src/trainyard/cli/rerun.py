@@ -1,7 +1,4 @@
-"""``trainyard rerun``: have a logged run again, and say how the two compare.
-
-Before it: rerun, run, screen. After it: the command line.
-"""
+"""``trainyard rerun``: have a logged run again, and say how the two compare."""
 
 from __future__ import annotations
 

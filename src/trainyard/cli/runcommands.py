@@ -1,7 +1,4 @@
-"""The commands that make runs, or do something with them: their arguments. What they do stands in modules of their own.
-
-Before it: app. After it: the command line.
-"""
+"""The commands that make runs, or do something with them: their arguments. What they do stands in modules of their own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a person sees: the progress of a run, its result, and errors. Lines of plain text where there is no terminal.
-
-Before it: run. After it: the commands.
-"""
+"""What a person sees: the progress of a run, its result, and errors. Lines of plain text where there is no terminal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``trainyard sweep``: plan all trials, then have Hydra run them through our sweeper; go on where it was ended.
-
-Before it: arguments, jobs, sweep. After it: train, which does the same where ``--multirun`` is given.
-"""
+"""``trainyard sweep``: plan all trials, then have Hydra run them through our sweeper; go on where it was ended."""
 
 from __future__ import annotations
 

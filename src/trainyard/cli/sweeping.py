@@ -1,7 +1,4 @@
-"""A sweep from the moment its folder is ours to its last line: what is done already, what is left, what came out.
-
-Before it: jobs, sweepscreen, sweeptables, sweep. After it: the command, which plans and hands over to Hydra.
-"""
+"""A sweep from the moment its folder is ours to its last line: what is done already, what is left, what came out."""
 
 from __future__ import annotations
 

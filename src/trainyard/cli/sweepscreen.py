@@ -1,7 +1,4 @@
-"""What a person sees of a sweep that runs: a live table in a terminal, lines of plain text elsewhere.
-
-Before it: standing, trialtable. After it: the command, which hands the screen to the sweep.
-"""
+"""What a person sees of a sweep that runs: a live table in a terminal, lines of plain text elsewhere."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``trainyard sweep --status``: how the sweeps of this folder stand, read from their ledgers while they go on.
-
-Before it: sweeptables, sweep. After it: the command.
-"""
+"""``trainyard sweep --status``: how the sweeps of this folder stand, read from their ledgers while they go on."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """What is printed about a sweep that does not run: what it would do, how it stands, and what it came to.
 
 In a terminal long tables are cut to what can be read; elsewhere they are whole, one line per row, for `grep` and files.
-
-Before it: trialtable, sweepscreen. After it: the command.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """The commands beside runs: benchmark, data sets, doctor, reference, completion. Their arguments.
 
 What they do stands in modules of their own.
-
-Before it: app. After it: the command line.
 """
 
 from __future__ import annotations

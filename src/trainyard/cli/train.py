@@ -2,8 +2,6 @@
 
 Hydra keeps its conventions (override grammar, ``--cfg``, ``--config-dir``, ``--multirun``, run folders), but answers a
 mistake with exit code 1, and only after it has begun. So everything is composed and checked here first.
-
-Before it: arguments, jobs, sweep, which takes over where ``--multirun`` is given.
 """
 
 from __future__ import annotations

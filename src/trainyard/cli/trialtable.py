@@ -1,7 +1,4 @@
-"""Tables of trials: a column per swept setting where there is room, else what distinguishes a trial in one.
-
-Before it: standing. After it: the screen of a sweep, its plan, its status.
-"""
+"""Tables of trials: a column per swept setting where there is room, else what distinguishes a trial in one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Two runs on the same test images, image by image: which of them one told right and the other did not.
-
-Before it: runs. After it: page, ``trainyard compare``.
-"""
+"""Two runs on the same test images, image by image: which of them one told right and the other did not."""
 
 from __future__ import annotations
 

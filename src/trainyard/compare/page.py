@@ -1,7 +1,4 @@
-"""The page of a comparison: a single HTML file that holds its pictures and needs no network.
-
-Before it: standing, examples, plots, report, sweep.leaderboard. After it: ``trainyard compare``.
-"""
+"""The page of a comparison: a single HTML file that holds its pictures and needs no network."""
 
 from __future__ import annotations
 

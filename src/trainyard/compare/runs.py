@@ -1,7 +1,4 @@
-"""A run as it is compared, wherever it was found: in a store, or in its folder.
-
-Before it: tracking. After it: selection, which finds them.
-"""
+"""A run as it is compared, wherever it was found: in a store, or in its folder."""
 
 from __future__ import annotations
 

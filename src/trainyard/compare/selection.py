@@ -1,8 +1,6 @@
 """Which runs are compared: those that are named, those of an experiment, of a sweep, or that a filter finds.
 
 Of runs that are not named one by one, only those that are FINISHED count, and a sweep's own run does not.
-
-Before it: runs. After it: standing, ``trainyard compare``.
 """
 
 from __future__ import annotations

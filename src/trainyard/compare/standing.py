@@ -1,8 +1,6 @@
 """How runs stand: those that compute the same are one row, with the mean and the spread over their seeds, best first.
 
 What is compared is a ranking, as a sweep has one, with the same statistics: see `sweep.ranking`.
-
-Before it: selection, sweep.ranking, sweep.labels. After it: page, ``trainyard compare``.
 """
 
 from __future__ import annotations

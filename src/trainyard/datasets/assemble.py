@@ -1,7 +1,4 @@
-"""A data set from arrays that somebody else made: held against what the rest of a run expects of them.
-
-Before it: images. After it: the data sets that are a user's own, imagefiles.
-"""
+"""A data set from arrays that somebody else made: held against what the rest of a run expects of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The digits that are always there.
-
-Before it: the registry, images. After it: loading.
-"""
+"""The digits that are always there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A folder of pictures: ``train/`` and ``test/``, in each a folder per class.
-
-Before it: the registry, pictures, assemble. After it: loading.
-"""
+"""A folder of pictures: ``train/`` and ``test/``, in each a folder per class."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A data set as a run uses it.
-
-Before it: images. After it: run.
-"""
+"""A data set as a run uses it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A user's own images: an npz file, or a folder of idx files.
-
-Before it: the registry, arrays, idx, assemble. After it: loading.
-"""
+"""A user's own images: an npz file, or a folder of idx files."""
 
 from __future__ import annotations
 

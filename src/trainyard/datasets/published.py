@@ -1,7 +1,4 @@
-"""Published data sets of four idx files: found where they lie, else downloaded, and verified at every load.
-
-Before it: the registry, images, idx. After it: loading.
-"""
+"""Published data sets of four idx files: found where they lie, else downloaded, and verified at every load."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is wrong on this machine, and how to mend it. Looking changes nothing.
-
-Before it: the checks. After it: ``trainyard doctor``.
-"""
+"""What is wrong on this machine, and how to mend it. Looking changes nothing."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """What Trainyard keeps of its own accord: downloaded data, compiled programs, and what broken-off runs left.
 
 Only files in Trainyard's own caches and in its runs' folders are ever removed, none of a user's or of Keras's.
-
-Before it: finding, datasets, xla_cache. After it: the doctor, which asks all checks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a check found: a sign, what is the matter, how it is mended.
-
-Before it: nothing. After it: the checks, which yield findings.
-"""
+"""What a check found: a sign, what is the matter, how it is mended."""
 
 from __future__ import annotations
 

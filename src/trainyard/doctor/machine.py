@@ -1,7 +1,4 @@
-"""What of the machine slows a training down or changes it: cores, memory, load, environment variables, GPUs.
-
-Before it: finding, runtime. After it: the doctor, which asks all checks.
-"""
+"""What of the machine slows a training down or changes it: cores, memory, load, environment variables, GPUs."""
 
 from __future__ import annotations
 

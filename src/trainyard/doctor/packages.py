@@ -1,7 +1,4 @@
-"""Whether what Trainyard stands on is installed: Python, the packages, plugins.
-
-Before it: finding. After it: the doctor, which asks all checks.
-"""
+"""Whether what Trainyard stands on is installed: Python, the packages, plugins."""
 
 from __future__ import annotations
 

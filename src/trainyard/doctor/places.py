@@ -1,7 +1,4 @@
-"""Where things are written: space and permission for runs, the store and the caches; whether git sees the code.
-
-Before it: finding, provenance. After it: the doctor, which asks all checks.
-"""
+"""Where things are written: space and permission for runs, the store and the caches; whether git sees the code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The tracking store that runs from here go to, and the runs in it that nobody will ever close.
-
-Before it: finding, stores, tracking, resume. After it: the doctor, which asks all checks.
-"""
+"""The tracking store that runs from here go to, and the runs in it that nobody will ever close."""
 
 from __future__ import annotations
 

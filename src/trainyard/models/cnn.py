@@ -1,7 +1,4 @@
-"""The convolutional network: blocks of convolutions and pooling, then dense layers.
-
-Before it: the registry, parts, sizes. After it: training, which compiles and fits what `build` returns.
-"""
+"""The convolutional network: blocks of convolutions and pooling, then dense layers."""
 
 from __future__ import annotations
 

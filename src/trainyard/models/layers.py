@@ -2,8 +2,6 @@
 
 An allowlist: what does not stand here is not built, so a config stays data. It is written out, and not read from Keras,
 so that a config is checked without importing Keras; a test holds the names against Keras.
-
-Before it: the registry, parts. After it: sequential, which builds what was checked here.
 """
 
 from __future__ import annotations

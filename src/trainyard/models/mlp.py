@@ -1,7 +1,4 @@
-"""The multilayer perceptron, which the published baseline is one of.
-
-Before it: the registry, parts, sizes. After it: training, which compiles and fits what `build` returns.
-"""
+"""The multilayer perceptron, which the published baseline is one of."""
 
 from __future__ import annotations
 

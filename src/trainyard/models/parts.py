@@ -1,7 +1,4 @@
-"""What the architectures share: names that a config may say, and the layers at both ends.
-
-Before it: images. After it: the architectures.
-"""
+"""What the architectures share: names that a config may say, and the layers at both ends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""An architecture written out layer by layer in the config.
-
-Before it: the registry, layers, sizes. After it: training, which compiles and fits what `build` returns.
-"""
+"""An architecture written out layer by layer in the config."""
 
 from __future__ import annotations
 

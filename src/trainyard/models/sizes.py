@@ -2,8 +2,6 @@
 
 Each layer takes a shape, without the batch, and gives a shape and a number of parameters; what is left out of its
 arguments is as Keras has it. Tests hold the numbers against Keras.
-
-Before it: parts. After it: the architectures, which say what layers they are made of.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The pictures of the benchmark: epochs against their floor, the grid, XLA, a run's seconds, a sweep's throughput.
-
-Before it: style. After it: bench.pictures, which has them drawn.
-"""
+"""The pictures of the benchmark: epochs against their floor, the grid, XLA, a run's seconds, a sweep's throughput."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The reliability diagram.
-
-Before it: style, calibration. After it: artifacts, which has it drawn.
-"""
+"""The reliability diagram."""
 
 from __future__ import annotations
 

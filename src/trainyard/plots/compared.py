@@ -1,7 +1,4 @@
-"""The pictures of a comparison: scores by class side by side, and what changed from one run to another.
-
-Before it: style, confusion, tiles. After it: compare.page, which has them drawn.
-"""
+"""The pictures of a comparison: scores by class side by side, and what changed from one run to another."""
 
 from __future__ import annotations
 

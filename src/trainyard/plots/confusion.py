@@ -1,7 +1,4 @@
-"""The confusion matrix.
-
-Before it: style, evaluation. After it: compared; artifacts, which has it drawn.
-"""
+"""The confusion matrix."""
 
 from __future__ import annotations
 

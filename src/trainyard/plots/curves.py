@@ -1,7 +1,4 @@
-"""The learning curves.
-
-Before it: style. After it: artifacts, which has them drawn.
-"""
+"""The learning curves."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What each setting of a sweep does to the objective, a panel for each; and all settings together, a line per point.
-
-Before it: style, sweep, settings. After it: sweep.card, which has them drawn.
-"""
+"""What each setting of a sweep does to the objective, a panel for each; and all settings together, a line per point."""
 
 from __future__ import annotations
 

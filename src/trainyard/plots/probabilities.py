@@ -1,7 +1,4 @@
-"""Images, each beside the probabilities of its most probable classes.
-
-Before it: style, tiles. After it: the command line, which has it drawn.
-"""
+"""Images, each beside the probabilities of its most probable classes."""
 
 from __future__ import annotations
 

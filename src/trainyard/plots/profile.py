@@ -1,7 +1,4 @@
-"""Where the time of a training step goes.
-
-Before it: style, profiling. After it: artifacts, which has it drawn.
-"""
+"""Where the time of a training step goes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The pictures of records: what every seed of every arm came to; published figures beside ours.
-
-Before it: style. After it: ``trainyard reproduce``.
-"""
+"""The pictures of records: what every seed of every arm came to; published figures beside ours."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The picture of searches side by side: the best that each had found by then.
-
-Before it: style, sweep. After it: bench.pictures.
-"""
+"""The picture of searches side by side: the best that each had found by then."""
 
 from __future__ import annotations
 

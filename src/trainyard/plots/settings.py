@@ -1,7 +1,4 @@
-"""The objective of a sweep against the one or two settings that vary.
-
-Before it: style, sweep. After it: effects; sweep.card, which has it drawn.
-"""
+"""The objective of a sweep against the one or two settings that vary."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """How our pictures look: sizes, colours, figures without pyplot.
 
 The colours are Okabe and Ito's, made for the colour-blind, and nothing is told by colour alone.
-
-Before it: nothing. After it: the pictures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The pictures of a sweep: its learning curves and its ranking.
-
-Before it: style, curves, sweep.ranking. After it: settings; sweep.card, which has them drawn.
-"""
+"""The pictures of a sweep: its learning curves and its ranking."""
 
 from __future__ import annotations
 

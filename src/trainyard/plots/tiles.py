@@ -1,7 +1,4 @@
-"""Images with what was predicted of them: the first of the test set, and the most confident mistakes.
-
-Before it: style, images, evaluation. After it: probabilities, compared; artifacts, which has them drawn.
-"""
+"""Images with what was predicted of them: the first of the test set, and the most confident mistakes."""
 
 from __future__ import annotations
 

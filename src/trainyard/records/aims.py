@@ -26,8 +26,6 @@
     classification_report:       # by row: precision, recall, f1, support
       "0": [0.99, 0.99, 0.99, 980]
       macro avg: [0.98, 0.98, 0.98, 10000]
-
-Before it: errors, registry. After it: results, the pages, and ``trainyard reproduce``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How a recipe was chosen: the sweep behind it, and whether the recipe is what that sweep chose.
-
-Before it: results, sweep.conclusion. After it: ``trainyard reproduce``; page, which tells it.
-"""
+"""How a recipe was chosen: the sweep behind it, and whether the recipe is what that sweep chose."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """The page of a claim: every published figure beside what our seeds came to, and what is to be said of it.
 
 Generated from the results, and never written by hand.
-
-Before it: results, judging, markdown, origin. After it: writing.
 """
 
 from __future__ import annotations

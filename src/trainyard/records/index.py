@@ -1,7 +1,4 @@
-"""The table across experiments: ``experiments/README.md``, made of all records and never written by hand.
-
-Before it: verdicts, writing. After it: ``trainyard reproduce``.
-"""
+"""The table across experiments: ``experiments/README.md``, made of all records and never written by hand."""
 
 from __future__ import annotations
 

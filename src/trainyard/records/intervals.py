@@ -1,7 +1,4 @@
-"""What a few seeds say of a mean, and of the difference of two: intervals by Student's t.
-
-Before it: nothing. After it: the pages of records; bench.seeds.
-"""
+"""What a few seeds say of a mean, and of the difference of two: intervals by Student's t."""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ is compared exactly.
 *Contradicted*: the two intervals have nothing in common. *Undecided*: fewer than ten seeds, or an interval so wide that
 it would contradict nothing. Else *supported*: which says that one run of this recipe may well come to the figure, and
 not that the figure is the recipe's mean.
-
-Before it: intervals. After it: the page of a claim, and ``trainyard reproduce``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Where the runs of a record were made: read from what each run left, not from who writes the page.
-
-Before it: origin, sweep.ledger, tracking. After it: ``trainyard reproduce``.
-"""
+"""Where the runs of a record were made: read from what each run left, not from who writes the page."""
 
 from __future__ import annotations
 

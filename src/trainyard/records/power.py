@@ -1,7 +1,4 @@
-"""What the criterion can see: how often it contradicts a figure, by simulation.
-
-Before it: judging. After it: the page of a claim.
-"""
+"""What the criterion can see: how often it contradicts a figure, by simulation."""
 
 from __future__ import annotations
 

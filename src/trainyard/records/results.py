@@ -1,7 +1,4 @@
-"""What the runs of an experiment gave: ``results.json``, from which its page and pictures are made.
-
-Before it: aims, sweeps. After it: the pages, and ``trainyard reproduce``.
-"""
+"""What the runs of an experiment gave: ``results.json``, from which its page and pictures are made."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The page of a target: a README in Markdown, generated from its results and never written by hand.
-
-Before it: results, intervals, markdown, origin. After it: writing.
-"""
+"""The page of a target: a README in Markdown, generated from its results and never written by hand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is to be said of an experiment, whichever it is held against: in a word, in lines, and as data.
-
-Before it: the pages. After it: writing, and ``trainyard reproduce``.
-"""
+"""What is to be said of an experiment, whichever it is held against: in a word, in lines, and as data."""
 
 from __future__ import annotations
 

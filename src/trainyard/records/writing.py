@@ -1,7 +1,4 @@
-"""A record's files: results, page, picture, and the card of the sweep that chose its recipe.
-
-Before it: results, verdicts, plots. After it: ``trainyard reproduce``.
-"""
+"""A record's files: results, page, picture, and the card of the sweep that chose its recipe."""
 
 from __future__ import annotations
 

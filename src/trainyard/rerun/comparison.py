@@ -8,8 +8,6 @@
 The spread is that of the difference of two runs, 95 % of which lie within it: by Student's t from runs of the same
 config with other seeds, where the store has five; else 1.96 standard errors of the difference of two shares of so many
 images.
-
-Before it: original, records.judging. After it: ``trainyard rerun``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A run that is to be had again: what it left, and the config that has it again.
-
-Before it: compose, resume, tracking. After it: comparison, ``trainyard rerun``.
-"""
+"""A run that is to be had again: what it left, and the config that has it again."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 A single HTML file that holds its pictures and needs no network. Its few lines of script sort the table; where scripts
 are off the rows stand as they are ranked.
-
-Before it: leaderboard, importance, recipe, plots, report. After it: conclusion, which has it written.
 """
 
 from __future__ import annotations

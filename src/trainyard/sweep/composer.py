@@ -2,8 +2,6 @@
 
 Hydra takes 45 ms to compose a config, and a sweep may have ten thousand. What only sets fields is checked against
 their types by OmegaConf, once for each value, and then put into copies of the config that was composed.
-
-Before it: compose, grid. After it: plan.
 """
 
 from __future__ import annotations

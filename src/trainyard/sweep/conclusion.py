@@ -1,7 +1,4 @@
-"""What a sweep came to, written into its folder: the leaderboard, the card with its pictures, the winner's recipe.
-
-Before it: ranking, leaderboard, card, recipe, results. After it: the command line.
-"""
+"""What a sweep came to, written into its folder: the leaderboard, the card with its pictures, the winner's recipe."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 What became of a trial is in the ledger before anything else happens. A trial leaves its result just before its run is
 FINISHED; a trial whose process ended between the two, or whose sweep was killed before it could write it down, is done
 if the store has its run as FINISHED.
-
-Before it: folder, results, tryout, trials, tracking. After it: the sweeper, which Hydra calls; the command line.
 """
 
 from __future__ import annotations

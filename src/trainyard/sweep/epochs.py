@@ -1,8 +1,6 @@
 """How far the trials of a sweep are that run now, in a file that another terminal can read.
 
 It is of the moment and worth nothing later, so it is not kept as the ledger is; it is written once a second at most.
-
-Before it: trials. After it: the status of a sweep.
 """
 
 from __future__ import annotations

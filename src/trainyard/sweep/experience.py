@@ -1,7 +1,4 @@
-"""What earlier sweeps came to, as a sampler is told of it before it draws.
-
-Before it: folder, grid, ledger. After it: search, which tells the sampler.
-"""
+"""What earlier sweeps came to, as a sampler is told of it before it draws."""
 
 from __future__ import annotations
 

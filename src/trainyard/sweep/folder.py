@@ -6,8 +6,6 @@
                   epochs.json     how far those are that run
                   trials/<n>/     the folder of a trial's run; <n>-2 where it had to begin again
                   logs/<n>.log    what a trial printed
-
-Before it: plan, ledger. After it: frozen, which hands out the planned configs; conduct; the status of sweeps.
 """
 
 from __future__ import annotations

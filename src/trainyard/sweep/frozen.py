@@ -2,8 +2,6 @@
 
 Hydra's launchers ask a loader for the config of each job, by its overrides, some of them in another process. This is
 such a loader: what it knows of a sweep's trials it reads from the plan in the sweep's folder.
-
-Before it: compose, folder. After it: the sweeper, which puts it in the place of Hydra's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a sweep varies: Hydra's override grammar and the lists of a file, as axes of settings.
-
-Before it: conffiles, rejections. After it: composer, which makes a config of each combination; plan.
-"""
+"""What a sweep varies: Hydra's override grammar and the lists of a file, as axes of settings."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 F. Hutter, H. Hoos, K. Leyton-Brown, An efficient approach for assessing hyperparameter importance, ICML 2014: a forest
 is fitted to the points, and its variance taken apart.
-
-Before it: ranking. After it: card, which shows it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What happens in a job's process: it does its work, tells its starter how it goes, and ends when that is gone.
-
-Before it: uris; the server that it was forked from. After it: the pool, which starts it; a trial, which reports.
-"""
+"""What happens in a job's process: it does its work, tells its starter how it goes, and ends when that is gone."""
 
 from __future__ import annotations
 

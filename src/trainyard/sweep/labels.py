@@ -1,7 +1,4 @@
-"""Names for trials: what distinguishes each from the others, in a few characters, ``lr0.003 512x256``.
-
-Before it: nothing. After it: plan.
-"""
+"""Names for trials: what distinguishes each from the others, in a few characters, ``lr0.003 512x256``."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ that exits, is killed or takes too long fails, and no other is lost with it.
 
 `run_batch` keeps Hydra's contract, a batch of jobs in, all that came of them out. `open_jobs`, and `open_ray_jobs` on a
 cluster, are for a sweeper that hands in one job at a time and wants to hear of each as soon as it ends.
-
-Before it: pool, raypool, places. After it: the plugins through which Hydra finds them; conduct.
 """
 
 from __future__ import annotations

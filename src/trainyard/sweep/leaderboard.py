@@ -1,7 +1,4 @@
-"""The leaderboard of a sweep: its points, the best first, as a table for MLflow, in Markdown, and for the sweep card.
-
-Before it: ranking, shown, wholefiles. After it: card; parent, which has it logged.
-"""
+"""The leaderboard of a sweep: its points, the best first, as a table for MLflow, in Markdown, and for the sweep card."""
 
 from __future__ import annotations
 

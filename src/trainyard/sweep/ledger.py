@@ -2,8 +2,6 @@
 
 A file of JSON lines, only ever added to, each on the disk before anything else happens. A last line that was cut in two
 counts as not written.
-
-Before it: trials. After it: folder, which keeps it beside the plan; conduct, which writes it; the status of a sweep.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The sweep's own run in MLflow: what its trials came to so far, and at the end the table of them.
-
-Before it: tracking, plan, ledger, ranking. After it: the command line.
-"""
+"""The sweep's own run in MLflow: what its trials came to so far, and at the end the table of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Places where jobs run side by side: one per GPU where there are GPUs, else as many as there are cores.
-
-Before it: errors, runtime. After it: the launcher, and the command line, which shares the cores out among places.
-"""
+"""Places where jobs run side by side: one per GPU where there are GPUs, else as many as there are cores."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The plan of a sweep: every trial, composed, checked and told apart from the others, before the first one starts.
-
-Before it: composer, grid, labels, trials. After it: folder, which keeps it; conduct, which carries it out.
-"""
+"""The plan of a sweep: every trial, composed, checked and told apart from the others, before the first one starts."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 Every job is alone: what it raises, leaks, exits with or is killed by costs that job and no other. A job reports over a
 pipe of its own, writes its output to a log file of its own, and ends when the process that started it ends, whatever
 ended that: it holds one end of a pipe (its lifeline) whose other end only that process holds.
-
-Before it: errors, job. After it: the launcher, which runs Hydra's jobs here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Imported by the server that trials are forked from, before all else: TensorFlow, in silence.
 
 TensorFlow reads where compiled programs are kept when it is imported; whoever starts the server has said so by then.
-
-Before it: runtime. After it: nothing imports it; the pool names it.
 """
 
 from trainyard.collector import process_is_ours

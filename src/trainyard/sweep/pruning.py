@@ -2,8 +2,6 @@
 
 What a pruner knows is a function of what it was told, in that order; one that is told again what stands in a ledger
 goes on as if nothing had been.
-
-Before it: ledger, ranking. After it: conduct, which asks.
 """
 
 from __future__ import annotations

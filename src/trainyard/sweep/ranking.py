@@ -11,8 +11,6 @@ What that promises: a point that is as good as any other is set apart from the b
 would have to lose clearly against one of k - 1 others, each of which may, by its luck, be the one that came first. It
 does not promise that no such point at all is set apart: of 16 equal points with 5 seeds one or another is, in about 13
 of 100 sweeps. Those that can't be told from the best are the ones to keep; the first may be first among them by luck.
-
-Before it: trials. After it: the pictures of a sweep, leaderboard, and the screen.
 """
 
 from __future__ import annotations

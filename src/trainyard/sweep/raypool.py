@@ -3,8 +3,6 @@
 Nodes share a file system: a job works in the folder that the sweep was started in, and leaves there what it would leave
 under the launcher of one machine. What a node knows by its environment, as the password of a tracking server, it is not
 told by us.
-
-Before it: errors, job, pool. After it: the launcher, which runs Hydra's jobs here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The winner of a sweep as a recipe: a YAML file that states every value, so that it can be trained again by name.
-
-Before it: compose, trials. After it: conclusion, which saves the winner.
-"""
+"""The winner of a sweep as a recipe: a YAML file that states every value, so that it can be trained again by name."""
 
 from __future__ import annotations
 

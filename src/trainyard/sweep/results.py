@@ -1,7 +1,4 @@
-"""What a trial leaves in its folder just before its run is FINISHED, from which its sweep learns what it came to.
-
-Before it: trials, outcome. After it: the task of a trial, which writes it; conduct, which reads it.
-"""
+"""What a trial leaves in its folder just before its run is FINISHED, from which its sweep learns what it came to."""
 
 from __future__ import annotations
 

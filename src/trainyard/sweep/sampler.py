@@ -3,8 +3,6 @@
 A sampler is a function of its seed and of what it was asked and told, in that order, so that one that is told again
 what stands in a ledger goes on as if nothing had been. Those that need no memory of their own are seeded anew for each
 point; the others draw what they drew before.
-
-Before it: grid. After it: search, which asks and tells.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Each draw is in the plan and in the ledger before its first trial begins. What a sampler knows is rebuilt from the
 ledger, so that a sweep that was ended goes on as if it had not been.
-
-Before it: experience, folder, ledger, sampler, space. After it: conduct, which takes trials from it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 A signal to the group of the program, as `timeout` and a closing terminal send it, would end the server too, and nobody
 could tell any more how the jobs ended. It ends by itself when the program does.
-
-Before it: nothing. After it: the pool, whose jobs take the signals back.
 """
 
 import os

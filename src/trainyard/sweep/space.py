@@ -1,8 +1,6 @@
 """The space that a sampler draws from: which settings there are, what they mean together, what a point's trials are.
 
 A setting that only some choices of a group know, as `model.filters` of the cnn, is drawn where one of these is chosen.
-
-Before it: composer, grid, labels, trials. After it: plan, which looks whether the space is sound; search, which draws.
 """
 
 from __future__ import annotations

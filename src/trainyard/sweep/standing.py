@@ -1,8 +1,6 @@
 """How a sweep stands: the state of each trial, which is the best so far, and how long the rest will take.
 
 What happens keeps counts and order up to date, so that a look costs as much with ten thousand trials as with ten.
-
-Before it: trials. After it: the screen, which shows it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The words of a sweep: a trial, what it came to, and who is told of it.
-
-Before it: nothing. After it: plan, which makes trials; conduct, which runs them; ranking and screen, which show them.
-"""
+"""The words of a sweep: a trial, what it came to, and who is told of it."""
 
 from __future__ import annotations
 

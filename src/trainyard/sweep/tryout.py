@@ -1,8 +1,6 @@
 """Each distinct architecture of a sweep, tried on one batch in a process of its own before the first trial starts.
 
 A network that does not fit its images, or not into memory, is so found out within seconds, and not in the night.
-
-Before it: run and all that it is made of, pool, plan. After it: conduct.
 """
 
 from __future__ import annotations

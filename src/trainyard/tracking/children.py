@@ -1,8 +1,6 @@
 """The trials of a sweep as the store knows them: the child runs of its parent run.
 
 A child is tagged ``mlflow.parentRunId``, and ``trainyard.trial`` with its number in the sweep.
-
-Before it: runs, operations. After it: parent.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 MLflow brings a database that lacks a table up to date as soon as it opens it, without a copy and without a word. So
 databases are read in its place here, a sqlite file in a way that can't write; only a server is asked through MLflow.
-
-Before it: store, runs. After it: doctor.
 """
 
 from __future__ import annotations

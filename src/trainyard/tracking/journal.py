@@ -2,8 +2,6 @@
 
 A line is a JSON object. A process that was killed leaves at most its last line torn. Files are not in it: they lie in
 the folder. Users and passwords of addresses are not in it either.
-
-Before it: operations. After it: upload, which tells a store; tracker, which writes it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What can be done to an open run: plain functions of plain data, so that another process can be told to do them.
-
-Before it: servable. After it: writer, which does them one after the other; journal, upload.
-"""
+"""What can be done to an open run: plain functions of plain data, so that another process can be told to do them."""
 
 from __future__ import annotations
 

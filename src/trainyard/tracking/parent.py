@@ -2,8 +2,6 @@
 
 Another process writes it, so that the sweep's own need not import MLflow, and so that it is marked KILLED when the
 sweep's process dies without a word. When the store fails in the middle, the sweep goes on: its folder is its account.
-
-Before it: tracked, worker, children, view. After it: the sweep.
 """
 
 from __future__ import annotations

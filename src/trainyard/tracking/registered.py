@@ -1,7 +1,4 @@
-"""Models under a name: those that runs logged, and their versions in MLflow's registry.
-
-Before it: runs. After it: promote.
-"""
+"""Models under a name: those that runs logged, and their versions in MLflow's registry."""
 
 from __future__ import annotations
 

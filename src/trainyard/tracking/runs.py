@@ -1,8 +1,4 @@
-"""Runs that are in a store already: found by their id, and closed where their process died without doing so.
-
-Before it: store. After it: children, the trials of a sweep; worker; resume, which goes on from an interrupted run;
-modelfiles, which wants its model; health.
-"""
+"""Runs that are in a store already: found by their id, and closed where their process died without doing so."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Runs of a store, found by what they are: for whoever compares them.
-
-Before it: runs. After it: compare.
-"""
+"""Runs of a store, found by what they are: for whoever compares them."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 The folder is what ``mlflow.keras.save_model`` writes, file for file (a test compares them), so that MLflow's own
 loaders and ``mlflow models serve`` take it. That function wants the model itself, and Keras with it, whose import takes
 seconds that the process which logs need not spend.
-
-Before it: nothing. After it: operations, which logs the folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The MLflow UI on a store: an `mlflow server` of our own on this machine, and what it should open at.
-
-Before it: store. After it: ``trainyard ui``.
-"""
+"""The MLflow UI on a store: an `mlflow server` of our own on this machine, and what it should open at."""
 
 from __future__ import annotations
 

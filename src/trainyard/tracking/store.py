@@ -2,8 +2,6 @@
 
 Several processes that meet on a store that does not exist yet can leave it broken, so only one at a time gets here; a
 process that is killed while it makes one can too, so it is made beside its place.
-
-Before it: stores, which says where the store is. After it: tracker, which logs a run to it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a store knows of a run, as its own account: for whoever has no more of it than its id.
-
-Before it: journal, runs. After it: rerun.
-"""
+"""What a store knows of a run, as its own account: for whoever has no more of it than its id."""
 
 from __future__ import annotations
 

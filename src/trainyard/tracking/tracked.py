@@ -1,7 +1,4 @@
-"""A run that is written to: in order, without waiting for the store, and closed with a status whatever the store does.
-
-Before it: writer, worker. After it: tracker, which logs one training; parent, which logs a sweep.
-"""
+"""A run that is written to: in order, without waiting for the store, and closed with a status whatever the store does."""
 
 from __future__ import annotations
 

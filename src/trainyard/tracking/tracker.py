@@ -5,8 +5,6 @@ and MLFLOW_RUN_ID alone, so that it works inside a notebook that uses them.
 
 When the store fails in the middle, the run goes on to its end. If the store works again by then, it is told all of it;
 if not, the run fails, and its folder holds everything: the journal there has what the store was to be told.
-
-Before it: tracked, journal, writer, worker. After it: run.
 """
 
 from __future__ import annotations

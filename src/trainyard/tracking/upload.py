@@ -1,7 +1,4 @@
-"""A run that a store lacks, in whole or in part, told to it from the run's folder: each thing once, however often.
-
-Before it: journal, operations, runs, store. After it: sync, which says when.
-"""
+"""A run that a store lacks, in whole or in part, told to it from the run's folder: each thing once, however often."""
 
 from __future__ import annotations
 

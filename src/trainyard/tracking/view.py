@@ -2,9 +2,6 @@
 
 That is which runs, in which order, with which columns and charts. The format of a shared view is MLflow's own and
 undocumented, so it may stop to have an effect with any release; a run never depends on it.
-
-Before it: schema, which names the groups of components. After it: store, which tags a new experiment with its view;
-parent, which adds that of a sweep.
 """
 
 from __future__ import annotations

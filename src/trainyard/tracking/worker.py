@@ -5,8 +5,6 @@ closes, and the run is marked KILLED instead of staying RUNNING for ever.
 
 The run's process puts requests into a queue, from which a thread sends them as pickles; another thread receives how the
 worker stands. A signal, which Python raises in the main thread only, can so never cut a message in two.
-
-Before it: runs, writer. After it: tracker and parent, which start it.
 """
 
 from __future__ import annotations

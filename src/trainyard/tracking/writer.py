@@ -1,7 +1,4 @@
-"""Who writes to the store: opens one run, and does one operation after the other on it until the store fails.
-
-Before it: store, runs, operations. After it: worker, which is such a writer in another process; tracked.
-"""
+"""Who writes to the store: opens one run, and does one operation after the other on it until the store fails."""
 
 from __future__ import annotations
 
