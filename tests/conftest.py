@@ -17,8 +17,8 @@ from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, copying, write_blank
 from trainyard.collector import process_is_ours
 from trainyard.compose import compose_config
 from trainyard.datasets import Mnist
+from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.idx import IdxFile
-from trainyard.sweep.trials import Trial, TrialResult
 from trainyard.tracking.store import _create_store as make_store
 from trainyard.tracking.store import connect
 from trainyard.uris import sqlite_uri

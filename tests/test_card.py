@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainyard.evaluation.ranking import rank
+from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.card import CardPage, Cost, write_card
 from trainyard.sweep.conclusion import conclude
 from trainyard.sweep.conduct import Tally
@@ -20,9 +22,7 @@ from trainyard.sweep.importance import importances
 from trainyard.sweep.leaderboard import markdown_table, write_table
 from trainyard.sweep.ledger import Epoch, Ledger
 from trainyard.sweep.plan import make_plan
-from trainyard.sweep.ranking import rank
 from trainyard.sweep.recipe import Winner
-from trainyard.sweep.trials import TrialResult
 
 POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
 VARIED = {

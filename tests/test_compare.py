@@ -24,9 +24,9 @@ from trainyard.compare.selection import Selection, select_runs
 from trainyard.compare.standing import chosen_metric, stand
 from trainyard.compose import compose_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.evaluation.ranking import higher_is_better
 from trainyard.facts import config_params
 from trainyard.run import run_experiment
-from trainyard.sweep.ranking import higher_is_better
 from trainyard.uris import sqlite_uri
 
 STORE = Path("mlflow.db")

@@ -13,6 +13,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
 
 from trainyard.errors import TrackingError
+from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.conduct import PlannedSweep
 from trainyard.sweep.epochs import Epoch, EpochFile, read_epochs
 from trainyard.sweep.folder import SweepFolder
@@ -20,7 +21,6 @@ from trainyard.sweep.launcher import JobEnd
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.results import RESULT
-from trainyard.sweep.trials import TrialResult
 from trainyard.tracking.journal import Journal
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from trainyard import plots
+from trainyard.evaluation.ranking import rank
 from trainyard.plots.effects import Scale, varying
-from trainyard.sweep.ranking import rank
 
 pytestmark = pytest.mark.pictures
 

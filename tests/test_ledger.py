@@ -14,6 +14,7 @@ import pytest
 
 from trainyard import provenance
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.folder import (
     SweepFolder,
     refuse_other_definition,
@@ -24,7 +25,6 @@ from trainyard.sweep.folder import (
 )
 from trainyard.sweep.ledger import Account, Ledger
 from trainyard.sweep.plan import make_plan
-from trainyard.sweep.trials import TrialResult
 
 RESULT = TrialResult(
     objective=0.9,

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from trainyard import plots
-from trainyard.calibration import calibrate
-from trainyard.evaluation import score
+from trainyard.evaluation.calibration import calibrate
+from trainyard.evaluation.ranking import rank
+from trainyard.evaluation.scoring import score
 from trainyard.images import DataSpec
 from trainyard.plots import curves, probabilities, settings, style, sweep, tiles
 from trainyard.plots.probabilities import Judged
-from trainyard.sweep.ranking import rank
 
 pytestmark = pytest.mark.pictures
 

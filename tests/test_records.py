@@ -21,9 +21,9 @@ from trainyard.artifacts import PER_CLASS_TABLE
 from trainyard.cli.reproduce import reproduce_command
 from trainyard.compose import HASHED_SECTIONS, compose_config, to_tree
 from trainyard.errors import ConfigError
+from trainyard.evaluation.intervals import Estimate, estimate_difference, estimate_mean
 from trainyard.records import aims, chosen, claimpage, index, results, targetpage, verdicts, writing
 from trainyard.records.aims import Claim, Scores, Target
-from trainyard.records.intervals import Estimate, estimate_difference, estimate_mean
 from trainyard.records.judging import LEVEL, Cell, Verdict, judge, prediction_interval
 from trainyard.records.power import normal, share_contradicted
 from trainyard.records.results import Arm, Results, SeedResult

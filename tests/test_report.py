@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trainyard.compose import compose_config, dump_config
-from trainyard.evaluation import score
+from trainyard.evaluation.scoring import score
 from trainyard.images import Dataset, DataSpec, Split
 from trainyard.report import ReportPage, changed_values, write_report
 from trainyard.shown import show_seconds, show_value

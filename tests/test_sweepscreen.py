@@ -20,9 +20,9 @@ from trainyard.cli.sweeptables import (
     print_sweep_status,
 )
 from trainyard.cli.trialtable import TrialColumns, short_titles, table_width
+from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.recipe import Winner
 from trainyard.sweep.standing import Standing, State, status_of
-from trainyard.sweep.trials import Trial, TrialResult
 
 RATES = (0.01, 0.003, 0.001, 0.0003)
 WIDTHS = ([512, 256], [300, 200, 100], [64])

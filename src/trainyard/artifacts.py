@@ -14,7 +14,7 @@ from trainyard import plots, provenance
 from trainyard.compose import dump_config
 from trainyard.debug import PROFILE
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation import EvalResult
+from trainyard.evaluation.scoring import EvalResult
 from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
 from trainyard.profiling import read_profile

@@ -26,10 +26,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from trainyard import augmentation, datasets, debug, losses, metrics, models, optimizers, schedules, stores
+from trainyard import augmentation, datasets, debug, losses, models, optimizers, schedules, stores
 from trainyard.checks import validate
 from trainyard.conffiles import choices, groups, prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError
+from trainyard.evaluation import metrics
 from trainyard.fields import rule_of
 from trainyard.registry import BASE_PREFIX, load_plugins, look_up, unknown
 from trainyard.rejections import in_our_words, unknown_key

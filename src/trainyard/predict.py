@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard import evaluation, runtime
+from trainyard import runtime
 from trainyard.errors import ConfigError, DatasetError, ModelError
+from trainyard.evaluation import scoring
 from trainyard.images import DataSpec
 from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
@@ -64,7 +65,7 @@ class Predictor:
             raise DatasetError(f"images: expected uint8 (n, {shape}), got {images.dtype} {images.shape}")
         if (highest := images.max()) > spec.pixel_max:
             raise DatasetError(f"images: expected pixels from 0 to {spec.pixel_max}, got {highest}")
-        probabilities = np.asarray(evaluation.predict(self.model, images, spec), np.float32)
+        probabilities = np.asarray(scoring.predict(self.model, images, spec), np.float32)
         sums = probabilities.sum(axis=1)
         if not (np.abs(sums - 1) < 0.01).all() or (probabilities < 0).any():  # noqa: PLR2004 - half precision rounds
             raise ModelError(

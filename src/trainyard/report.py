@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import jinja2
 
-    from trainyard.evaluation import EvalResult
+    from trainyard.evaluation.scoring import EvalResult
     from trainyard.images import Dataset
     from trainyard.schema import RunConfig
     from trainyard.training import TrainResult

@@ -14,7 +14,7 @@ from trainyard.clock import StageClock
 from trainyard.compose import unique_name
 from trainyard.datasets import load_dataset
 from trainyard.errors import TrainingError, TrialPruned
-from trainyard.evaluation import evaluate
+from trainyard.evaluation.scoring import evaluate
 from trainyard.interrupts import raise_if_stopped, signals_raise
 from trainyard.outcome import Outcome, RunResult
 from trainyard.preprocessing import write_preprocessing

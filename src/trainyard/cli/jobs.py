@@ -16,13 +16,13 @@ from omegaconf import DictConfig
 from trainyard.cli.screen import ScreenProgress, print_error, print_result
 from trainyard.compose import to_run_config
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
+from trainyard.evaluation.trials import TrialResult
 from trainyard.facts import TrialOf
 from trainyard.interrupts import signals_raise
 from trainyard.registry import load_plugins
 from trainyard.sweep.folder import trial_number
 from trainyard.sweep.job import ask, report
 from trainyard.sweep.results import write_result
-from trainyard.sweep.trials import TrialResult
 from trainyard.tracking import read_account
 from trainyard.uris import without_credentials
 

@@ -13,6 +13,7 @@ from trainyard.cli.jobs import TrialTask
 from trainyard.cli.screen import command_to_see
 from trainyard.cli.sweepscreen import SweepScreen
 from trainyard.cli.sweeptables import SweepSummary, print_summary, ranking_table
+from trainyard.evaluation.trials import Trial
 from trainyard.sweep.conclusion import Conclusion, conclude
 from trainyard.sweep.conduct import PlannedSweep, Tally
 from trainyard.sweep.epochs import EpochFile
@@ -25,7 +26,6 @@ from trainyard.sweep.pool import start_server
 from trainyard.sweep.pruning import OFF, Pruning
 from trainyard.sweep.search import Search
 from trainyard.sweep.standing import State, status_of
-from trainyard.sweep.trials import Trial
 from trainyard.sweep.tryout import architecture_of, try_architectures
 
 

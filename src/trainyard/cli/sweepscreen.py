@@ -21,9 +21,9 @@ from trainyard.cli.trialtable import (
     build_table,
     show_metric,
 )
+from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
 from trainyard.shown import show_seconds
 from trainyard.sweep.standing import NO_OBJECTIVE, Standing, State, status_of
-from trainyard.sweep.trials import SweepListener, Trial, TrialResult
 
 REFRESHES_PER_SECOND = 4
 

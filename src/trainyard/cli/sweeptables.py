@@ -31,11 +31,11 @@ from trainyard.cli.trialtable import (
     table_width,
     whole_columns,
 )
+from trainyard.evaluation.ranking import Ranking
+from trainyard.evaluation.trials import Trial
 from trainyard.registry import look_up
 from trainyard.shown import show_seconds
-from trainyard.sweep.ranking import Ranking
 from trainyard.sweep.standing import Standing, TrialStatus
-from trainyard.sweep.trials import Trial
 
 if TYPE_CHECKING:
     from trainyard.schema import ModelConfig

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from trainyard.evaluation.trials import Trial
 from trainyard.shown import show_value
 from trainyard.sweep.standing import Standing, State, TrialStatus
-from trainyard.sweep.trials import Trial
 
 R = TypeVar("R")
 

@@ -16,13 +16,13 @@ from typing import NamedTuple
 from trainyard.compare.runs import ComparedRun
 from trainyard.compose import HASHED_SECTIONS
 from trainyard.errors import ConfigError
+from trainyard.evaluation.ranking import Place, Ranking, rank
+from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.fields import rule_of
 from trainyard.registry import components, did_you_mean
 from trainyard.schema import COMPONENT_GROUPS
 from trainyard.sections import TrainingConfig
 from trainyard.sweep.labels import name_trial, short_keys
-from trainyard.sweep.ranking import Place, Ranking, rank
-from trainyard.sweep.trials import Trial, TrialResult
 
 CHOSEN_BY = ("accuracy/val", "accuracy/test", "loss/val", "loss/test")
 """What runs are compared by where nobody says: the first that all of them have."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainyard.calibration import Calibration
+from trainyard.evaluation.calibration import Calibration
 from trainyard.plots.style import BLUE, FAINT, INK, SMALL, SOFT, TEXT, VERMILLION, make_figure, save, write_headline
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainyard.evaluation.ranking import Place, Ranking, higher_is_better
 from trainyard.plots.settings import as_number
 from trainyard.plots.style import (
     BLUE,
@@ -27,7 +28,6 @@ from trainyard.plots.style import (
 )
 from trainyard.plots.sweep import in_words, value_range, write_values
 from trainyard.shown import show_value
-from trainyard.sweep.ranking import Place, Ranking, higher_is_better
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from trainyard.evaluation.ranking import Place, Ranking, is_share
 from trainyard.plots.curves import epoch_ticks, keep_apart
 from trainyard.plots.style import (
     BLUE,
@@ -25,7 +26,6 @@ from trainyard.plots.style import (
     tidy,
     write_headline,
 )
-from trainyard.sweep.ranking import Place, Ranking, is_share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

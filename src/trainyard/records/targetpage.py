@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Iterator
 from typing import Any, cast
 
+from trainyard.evaluation.intervals import estimate_difference, estimate_mean
 from trainyard.markdown import Table
 from trainyard.origin import origin_in_words
 from trainyard.records.aims import Target
-from trainyard.records.intervals import estimate_difference, estimate_mean
 from trainyard.records.results import FILE, Arm, Results
 from trainyard.shown import show_seconds, show_value
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from trainyard import plots
 from trainyard.errors import ConfigError
+from trainyard.evaluation.intervals import estimate_mean
 from trainyard.records import claimpage, targetpage
 from trainyard.records.aims import Claim
 from trainyard.records.chosen import refuse_other_recipe
-from trainyard.records.intervals import estimate_mean
 from trainyard.records.judging import Judgement, Verdict, judge
 from trainyard.records.results import Results, load_results, save_results
 from trainyard.records.verdicts import write_page

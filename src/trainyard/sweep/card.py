@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from trainyard import plots
+from trainyard.evaluation.ranking import Ranking, lead
+from trainyard.evaluation.trials import Trial
 from trainyard.report import embed, render_sortable
 from trainyard.shown import show_seconds, show_value
 from trainyard.sweep.importance import importances
 from trainyard.sweep.leaderboard import MOST_ROWS, card_columns, card_rows, explain
-from trainyard.sweep.ranking import Ranking, lead
 from trainyard.sweep.recipe import Winner
-from trainyard.sweep.trials import Trial
 from trainyard.wholefiles import whole_file
 
 if TYPE_CHECKING:

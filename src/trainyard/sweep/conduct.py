@@ -20,6 +20,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from trainyard.errors import TrackingError
+from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
 from trainyard.sections import SweepConfig
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.frozen import FrozenLoader
@@ -29,7 +30,6 @@ from trainyard.sweep.pool import Message
 from trainyard.sweep.pruning import Pruning
 from trainyard.sweep.results import has_finished, read_result
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.sweep.trials import SweepListener, Trial, TrialResult
 
 
 class Launcher(Protocol):

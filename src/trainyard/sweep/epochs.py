@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.sweep.trials import SweepListener, Trial, TrialResult
+from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
 from trainyard.wholefiles import whole_file
 
 _SECONDS = 1.0

@@ -10,11 +10,11 @@ from typing import Any
 
 from trainyard.compose import flatten_tree
 from trainyard.errors import ConfigError
+from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import find_sweep
 from trainyard.sweep.grid import Axis
 from trainyard.sweep.ledger import Known, Ledger
 from trainyard.sweep.sampler import LEAST_FOR_CMAES, read_drawn
-from trainyard.sweep.trials import Trial
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """The folder of a sweep: its plan, its ledger, what its trials write. One process at a time may work in it.
 
-    sweeps/<name>/plan.jsonl      what the sweep is, a line for each trial with its config
-                  plan.json       the same without the configs, to be logged
-                  ledger.jsonl    what became of each trial
-                  epochs.json     how far those are that run
-                  trials/<n>/     the folder of a trial's run; <n>-2 where it had to begin again
-                  logs/<n>.log    what a trial printed
+sweeps/<name>/plan.jsonl      what the sweep is, a line for each trial with its config
+              plan.json       the same without the configs, to be logged
+              ledger.jsonl    what became of each trial
+              epochs.json     how far those are that run
+              trials/<n>/     the folder of a trial's run; <n>-2 where it had to begin again
+              logs/<n>.log    what a trial printed
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from filelock import FileLock, Timeout
 
 from trainyard.compose import flatten_tree
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.evaluation.trials import Trial
 from trainyard.provenance import is_alive
 from trainyard.registry import did_you_mean
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import Plan, SearchPlan, canonical
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.sweep.trials import Trial
 from trainyard.wholefiles import PARTIAL, whole_file
 
 SWEEPS = Path("sweeps")

@@ -13,9 +13,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from trainyard.compose import from_tree
+from trainyard.evaluation.trials import Trial
 from trainyard.registry import load_plugins
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.trials import Trial
 
 
 class FrozenLoader(ConfigLoader):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from trainyard.evaluation.ranking import Place, Ranking
 from trainyard.shown import show_value
-from trainyard.sweep.ranking import Place, Ranking
 from trainyard.sweep.sampler import quietly
 
 LEAST_POINTS, MOST_POINTS = 8, 200

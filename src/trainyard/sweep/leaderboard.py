@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trainyard.evaluation.ranking import CONFIDENCE, LEVEL, TEST_METRICS, Place, Ranking, decimals
 from trainyard.shown import show_seconds, show_value
-from trainyard.sweep.ranking import CONFIDENCE, LEVEL, TEST_METRICS, Place, Ranking, decimals
 from trainyard.wholefiles import whole_file
 
 TABLE = "leaderboard.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from trainyard.errors import TrainyardError
-from trainyard.sweep.trials import TrialResult
+from trainyard.evaluation.trials import TrialResult
 
 State = Literal["todo", "running", "done", "failed", "pruned"]
 

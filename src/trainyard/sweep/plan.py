@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from trainyard.checks import require_files, section_problems, validate
 from trainyard.compose import key_of, to_tree
 from trainyard.errors import ConfigError
+from trainyard.evaluation.trials import Trial
 from trainyard.schema import RunConfig
 from trainyard.sections import SweepConfig
 from trainyard.sweep.composer import Composer
@@ -25,7 +26,6 @@ from trainyard.sweep.grid import Axis, Point, combine, read_axes, seed_axis
 from trainyard.sweep.labels import name_trial, short_keys
 from trainyard.sweep.sampler import GRID, LEARNING, require_sampler
 from trainyard.sweep.space import Space
-from trainyard.sweep.trials import Trial
 
 _SHOWN_PROBLEMS = 50
 _SHOWN_NAMES = 3

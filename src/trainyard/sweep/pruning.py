@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from trainyard.evaluation.ranking import higher_is_better
 from trainyard.sweep.ledger import Epoch, Ledger
-from trainyard.sweep.ranking import higher_is_better
 
 OFF = "off"
 PRUNERS = (OFF, "median", "halving", "hyperband")

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from trainyard.compose import literal
+from trainyard.evaluation.trials import Trial
 from trainyard.schema import COMPONENT_GROUPS
-from trainyard.sweep.trials import Trial
 from trainyard.wholefiles import whole_file
 
 _LEFT_OUT = ("tracking", "sweep", "resume")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.errors import ConfigError
-from trainyard.sweep.trials import TrialResult
+from trainyard.evaluation.trials import TrialResult
 from trainyard.tracking import read_account
 from trainyard.wholefiles import whole_file
 

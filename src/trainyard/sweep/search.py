@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainyard.errors import ConfigError
+from trainyard.evaluation.ranking import higher_is_better
+from trainyard.evaluation.trials import Trial
 from trainyard.schema import RunConfig
 from trainyard.sweep.experience import Experience
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Draw, Epoch, Known, Ledger
 from trainyard.sweep.plan import SearchPlan, canonical
-from trainyard.sweep.ranking import higher_is_better
 from trainyard.sweep.sampler import Sampler
-from trainyard.sweep.trials import Trial
 
 _MOST_IN_VAIN = 100
 """So many draws in a row that came to nothing new end the search: there is little left that was not tried."""

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trainyard.evaluation.trials import Trial
 from trainyard.schema import RunConfig
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, Setting
 from trainyard.sweep.labels import name_trial, short_keys
-from trainyard.sweep.trials import Trial
 
 NOT_DRAWN = "not drawn yet"
 """The label of a trial whose settings are drawn when it is its turn."""

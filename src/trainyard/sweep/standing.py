@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainyard.sweep.trials import Trial, TrialResult
+from trainyard.evaluation.trials import Trial, TrialResult
 
 NO_OBJECTIVE = "accuracy/test"
 """What is shown of a trial where the sweep compares nothing."""

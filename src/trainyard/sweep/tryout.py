@@ -20,12 +20,12 @@ from trainyard.compose import from_tree, to_run_config
 from trainyard.datasets import load_dataset
 from trainyard.debug import OneBatch
 from trainyard.errors import ConfigError
+from trainyard.evaluation.trials import Trial
 from trainyard.progress import Progress
 from trainyard.registry import load_plugins
 from trainyard.schedules import Constant
 from trainyard.sweep.places import share_out
 from trainyard.sweep.pool import End, Job, ProcessPool
-from trainyard.sweep.trials import Trial
 from trainyard.training import train
 
 _LIMIT_SECONDS = 600.0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.evaluation import evaluate, predict, score
+from trainyard.evaluation.scoring import evaluate, predict, score
 from trainyard.images import DataSpec, Split
 from trainyard.models import Mlp
 

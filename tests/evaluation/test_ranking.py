@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trainyard.sweep.ranking import adjust_by_holm, compare, decimals, higher_is_better, rank
+from trainyard.evaluation.ranking import adjust_by_holm, compare, decimals, higher_is_better, rank
 
 CLEAR = {
     "wide": [0.981, 0.982, 0.980, 0.983, 0.982],

@@ -6,7 +6,7 @@ import pytest
 from trainyard import registry
 from trainyard.compose import compose_config
 from trainyard.errors import ConfigError, TrainingError
-from trainyard.evaluation import score
+from trainyard.evaluation.scoring import score
 from trainyard.images import DataSpec
 
 SPEC = DataSpec((2, 2), ("a", "b", "c"), 255)
@@ -35,7 +35,7 @@ def test_an_unknown_metric_is_answered():
     [
         ("f1 weighted", "expected a name of letters"),
         ("accuracy", "every run has one of that name"),
-        ("cohen_kappa", "registered twice, by trainyard.metrics and"),
+        ("cohen_kappa", "registered twice, by trainyard.evaluation.metrics and"),
     ],
 )
 def test_names_of_metrics_are_checked(name, message):

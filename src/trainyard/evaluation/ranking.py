@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from trainyard.sweep.trials import Trial, TrialResult
+from trainyard.evaluation.trials import Trial, TrialResult
 
 LEVEL = 0.05
 """How often, at most, a point may be set apart from the best though it is as good as any; two-sided."""

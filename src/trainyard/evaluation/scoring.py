@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.calibration import Calibration, calibrate
 from trainyard.errors import TrainingError, in_one_line
+from trainyard.evaluation.calibration import Calibration, calibrate
 from trainyard.images import DataSpec, Split
 from trainyard.registry import registered_metrics
 from trainyard.sections import EvaluationConfig

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.calibration import calibrate
-from trainyard.evaluation import score
+from trainyard.evaluation.calibration import calibrate
+from trainyard.evaluation.scoring import score
 from trainyard.images import DataSpec
 from trainyard.sections import EvaluationConfig
 
