@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard import plots, provenance
+from trainyard import plots
 from trainyard.compose import dump_config
 from trainyard.debug import PROFILE
 from trainyard.errors import ConfigError, TrainyardError
@@ -18,6 +18,7 @@ from trainyard.evaluation.scoring import EvalResult
 from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
 from trainyard.profiling import read_profile
+from trainyard.provenance import GitState, installed_versions
 from trainyard.schema import RunConfig
 from trainyard.uris import without_credentials
 from trainyard.wholefiles import whole_file, write_checksums
@@ -56,7 +57,7 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git: provenance.GitState | None) -> None:
+def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git: GitState | None) -> None:
     """Writes what the run was started with: config.yaml, and under environment/ overrides, versions and diff."""
     environment = folder / "environment"
     environment.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git:
     (environment / "overrides.yaml").write_text(
         "".join(f"- {json.dumps(override)}\n" for override in overrides) or "[]\n"
     )
-    versions = provenance.installed_versions()
+    versions = installed_versions()
     (environment / "versions.txt").write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
     if git and git.dirty:
         (environment / "git.diff").write_text(without_credentials(git.describe_changes()))

@@ -9,10 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard import artifacts, provenance
+from trainyard import artifacts
 from trainyard.compose import flatten_config, hash_config
 from trainyard.images import Dataset
 from trainyard.outcome import Outcome, RunResult
+from trainyard.provenance import (
+    REPORTED_PACKAGES,
+    GitState,
+    command_line,
+    describe_process,
+    digest_weights,
+    installed_versions,
+    user_name,
+)
 from trainyard.report import ReportPage
 from trainyard.resume import FOLDER_TAG
 from trainyard.schema import RunConfig
@@ -49,9 +58,7 @@ class TrialOf:
         return {"trainyard.role": "trial", "trainyard.trial": f"{self.number}", "sweep_id": self.sweep_id, **parent}
 
 
-def tags_at_start(
-    config: RunConfig, folder: Path, git: provenance.GitState | None, trial: TrialOf | None
-) -> dict[str, str]:
+def tags_at_start(config: RunConfig, folder: Path, git: GitState | None, trial: TrialOf | None) -> dict[str, str]:
     """Returns the tags that are known before anything was done."""
     tags = {
         **config.tracking.tags,
@@ -74,7 +81,7 @@ def tags_at_start(
     return tags
 
 
-def origin_tags(git: provenance.GitState | None) -> dict[str, str]:
+def origin_tags(git: GitState | None) -> dict[str, str]:
     """Returns the tags that tell where a run, or a sweep, comes from: the command, the process, the code."""
     of_code = {
         "mlflow.source.git.commit": git.commit,
@@ -83,11 +90,11 @@ def origin_tags(git: provenance.GitState | None) -> dict[str, str]:
     } if git else {}  # fmt: skip
     return {
         "trainyard.version": version("trainyard"),
-        "command": provenance.command_line(),
-        "mlflow.user": provenance.user_name(),
+        "command": command_line(),
+        "mlflow.user": user_name(),
         "mlflow.source.name": "trainyard",
         "mlflow.source.type": "LOCAL",
-        **provenance.describe_process(),
+        **describe_process(),
         **of_code,
     }
 
@@ -114,7 +121,7 @@ def tags_at_end(outcome: Outcome) -> dict[str, str]:
         **best,
         **restored,
         "dataset_digest": outcome.dataset.digest,
-        "weights_digest": provenance.digest_weights(outcome.model),
+        "weights_digest": digest_weights(outcome.model),
         "engine": f"{training.engine}: {training.engine_reason}",
         "xla": str(training.xla),
         "threads": str(outcome.machine["threads"]),
@@ -201,7 +208,7 @@ def report_page(
     config, model, machine = outcome.config, outcome.model, outcome.machine
     commit = tags.get("mlflow.source.git.commit")
     changes = ", with local changes" if tags.get("git.dirty") == "true" else ""
-    versions = provenance.installed_versions()
+    versions = installed_versions()
     told = {
         "Command": tags["command"],
         "Commit": f"{commit}{changes}" if commit else "not in a git checkout",
@@ -213,7 +220,7 @@ def report_page(
         "XLA": tags["xla"],
         "Threads": tags["threads"],
         "Machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['platform']}",
-        "Versions": ", ".join(f"{name} {versions[name]}" for name in provenance.REPORTED_PACKAGES if name in versions),
+        "Versions": ", ".join(f"{name} {versions[name]}" for name in REPORTED_PACKAGES if name in versions),
         "Python": machine["python"],
     }
     return ReportPage(

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard import provenance
+from trainyard.provenance import REPORTED_PACKAGES, describe_machine, installed_versions, read_git_state
 
 
 def describe_origin(threads: int, command: str) -> dict[str, Any]:
@@ -16,16 +16,16 @@ def describe_origin(threads: int, command: str) -> dict[str, Any]:
         threads: That TensorFlow was given.
         command: What measures it again.
     """
-    git = provenance.read_git_state(Path(__file__).parent)
-    machine = provenance.describe_machine(threads)
-    versions = provenance.installed_versions()
+    git = read_git_state(Path(__file__).parent)
+    machine = describe_machine(threads)
+    versions = installed_versions()
     return {
         "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         "command": command,
         "commit": git.commit if git else None,
         "dirty": git.dirty if git else False,
         "machine": {name: value for name, value in machine.items() if name != "host"},
-        "versions": {name: versions[name] for name in provenance.REPORTED_PACKAGES if name in versions},
+        "versions": {name: versions[name] for name in REPORTED_PACKAGES if name in versions},
     }
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard import runtime
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
 from trainyard.images import DataSpec
 from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
 from trainyard.registry import load_plugins
+from trainyard.runtime import import_tensorflow
 from trainyard.stores import store_of_command
 from trainyard.uris import sqlite_path, uri_problem
 
@@ -125,7 +125,7 @@ def load_predictor(reference: str | Path, uri: str | None = None) -> Predictor:
     file = find_predicting_model(str(reference), uri)
     known = find_preprocessing(file)
     load_plugins()  # a layer of the user's own is known to Keras once its module was imported
-    runtime.import_tensorflow()
+    import_tensorflow()
     model = load_model(file, SETTING)
     image_shape, classes = _interface(model, file)
     if known is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard import artifacts, facts, provenance, runtime
+from trainyard import artifacts
 from trainyard.bestmodel import BEST_MODEL, BestModel
 from trainyard.checks import size_problems, validate
 from trainyard.clock import StageClock
@@ -15,12 +15,27 @@ from trainyard.compose import unique_name
 from trainyard.datasets import load_dataset
 from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation.scoring import evaluate
+from trainyard.facts import (
+    TrialOf,
+    batch_warning,
+    config_params,
+    dataset_inputs,
+    describe_data,
+    describe_model,
+    model_params,
+    report_page,
+    tags_at_end,
+    tags_at_start,
+    tags_of_start,
+)
 from trainyard.interrupts import raise_if_stopped, signals_raise
 from trainyard.outcome import Outcome, RunResult
 from trainyard.preprocessing import write_preprocessing
 from trainyard.progress import Progress
+from trainyard.provenance import describe_machine, digest_weights, read_git_state
 from trainyard.report import write_report
 from trainyard.resume import Earlier, load_earlier, plan_checkpoints
+from trainyard.runtime import configure_tensorflow, draw_seed, import_tensorflow, lack_of_memory_told
 from trainyard.schema import RunConfig
 from trainyard.sections import TrainingConfig
 from trainyard.startweights import find_start_model, take_weights
@@ -42,7 +57,7 @@ def run_experiment(
     progress: Progress | None = None,
     overrides: Sequence[str] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    trial: facts.TrialOf | None = None,
+    trial: TrialOf | None = None,
     start_model: Path | None = None,
 ) -> RunResult:
     """Trains and evaluates the model that a config describes, and logs all of it to MLflow.
@@ -78,9 +93,9 @@ def run_experiment(
     clock = StageClock(progress := progress or Progress())
     earlier, start = load_earlier(config, uri), start_model or find_start_model(config.training.start_from, uri)
     folder = artifacts.make_folder(Path(folder) if folder else Path("outputs") / config.name / unique_name())
-    git = provenance.read_git_state(Path.cwd())
+    git = read_git_state(Path.cwd())
     artifacts.write_origin(folder, config, overrides, git)
-    tags, params = facts.tags_at_start(config, folder, git, trial), facts.config_params(config)
+    tags, params = tags_at_start(config, folder, git, trial), config_params(config)
 
     with (
         signals_raise(),
@@ -99,19 +114,19 @@ def run_experiment(
         with clock.stage("start"):
             seed, machine = _start_tensorflow(config.training, config.seed, earlier)
             artifacts.write_machine(folder, machine)
-            run.set_tags(facts.tags_of_start(config, seed, machine))
+            run.set_tags(tags_of_start(config, seed, machine))
             run.confirm()
 
         with clock.stage("load"):
             dataset = _load_data(config, progress)
-            run.log_inputs(facts.dataset_inputs(dataset))
+            run.log_inputs(dataset_inputs(dataset))
             write_preprocessing(folder, dataset)
 
         with clock.stage("build"):
             model = _build_model(config, dataset.spec, None if earlier else start, progress)
             artifacts.write_summary(folder, model)
-            run.log_params(facts.model_params(model))
-            run.set_tags({"initial_weights_digest": provenance.digest_weights(model)})
+            run.log_params(model_params(model))
+            run.set_tags({"initial_weights_digest": digest_weights(model)})
 
         with clock.stage("train"):
             best = _plan_best(config, folder, earlier)
@@ -132,7 +147,7 @@ def run_experiment(
 
         with clock.stage("evaluate"):
             artifacts.save_models(folder, model)  # first: whatever a metric may raise, the model is there
-            with runtime.lack_of_memory_told(lambda: "evaluating"):
+            with lack_of_memory_told(lambda: "evaluating"):
                 evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
 
         with clock.stage("log"):
@@ -145,7 +160,7 @@ def run_experiment(
                 machine=machine,
                 best_model=best,
             )
-            tags |= facts.tags_at_end(outcome)
+            tags |= tags_at_end(outcome)
             artifacts.write_evaluation(folder, evaluation, config.evaluation.first_predictions)
             run.set_tags(tags)
             run.log_metrics(evaluation.metrics())
@@ -153,7 +168,7 @@ def run_experiment(
                 run.log_model(artifacts.save_servable(folder, model, dataset.spec), dataset.spec)
             write_report(
                 folder / "report.html",
-                facts.report_page(outcome, clock.seconds, tags, artifacts.draw_pictures(folder, outcome)),
+                report_page(outcome, clock.seconds, tags, artifacts.draw_pictures(folder, outcome)),
             )
             run.log_folder()
             run.settle()
@@ -180,19 +195,19 @@ def _start_tensorflow(training: TrainingConfig, seed: int, earlier: Earlier | No
     Returns:
         What everything is drawn from, and what it is computed on.
     """
-    runtime.import_tensorflow(training.threads)
-    drawn_from = earlier.checkpoint.identity.seed if earlier else runtime.draw_seed(seed, training.determinism)
-    threads = runtime.configure_tensorflow(drawn_from, training.threads, training.determinism, training.precision)
-    return drawn_from, provenance.describe_machine(threads)
+    import_tensorflow(training.threads)
+    drawn_from = earlier.checkpoint.identity.seed if earlier else draw_seed(seed, training.determinism)
+    threads = configure_tensorflow(drawn_from, training.threads, training.determinism, training.precision)
+    return drawn_from, describe_machine(threads)
 
 
 def _load_data(config: RunConfig, progress: Progress) -> Dataset:
     """Loads the data, and tells what it is."""
     whole = load_dataset(config.dataset, config.seed, progress=progress.downloads)
-    if warning := facts.batch_warning(whole, config):
+    if warning := batch_warning(whole, config):
         progress.detail(warning)
     dataset = config.debug.cut(whole, config.training.batch_size, config.seed)
-    progress.detail(facts.describe_data(dataset))
+    progress.detail(describe_data(dataset))
     return dataset
 
 
@@ -204,7 +219,7 @@ def _go_on(earlier: Earlier, run: Tracker, progress: Progress) -> None:
         run.log_metrics(metrics, epoch)
 
 
-def _end_epoch(run: Tracker, trial: facts.TrialOf | None, epoch: int, metrics: Mapping[str, float]) -> None:
+def _end_epoch(run: Tracker, trial: TrialOf | None, epoch: int, metrics: Mapping[str, float]) -> None:
     run.log_metrics(metrics, epoch)
     raise_if_stopped()
     if trial and (reason := trial.pruned()):
@@ -224,9 +239,9 @@ def _build_model(config: RunConfig, spec: DataSpec, start: Path | None, progress
     """Builds the model, with drawn weights or those of a file, and tells what it is."""
     for problem in size_problems(config.model.count_parameters(spec.image_shape, spec.classes)):
         raise TrainingError(f"model: {problem}")
-    with runtime.lack_of_memory_told(lambda: "building the model"):
+    with lack_of_memory_told(lambda: "building the model"):
         model = config.model.build(spec)
-    for line in facts.describe_model(config, model):
+    for line in describe_model(config, model):
         progress.detail(line)
     if start:
         take_weights(model, start)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainyard import artifacts, runtime
+from trainyard import artifacts
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.modelfiles import MODEL, load_model
 from trainyard.preprocessing import FILE as PREPROCESSING
 from trainyard.preprocessing import read_preprocessing
+from trainyard.runtime import import_tensorflow
 from trainyard.stores import URI_VARIABLE, LocalStore
 from trainyard.tracking import Account, ServableModel, has_run, logged_files, note_stored, read_account, upload
 from trainyard.tracking.journal import JOURNAL, LOCK
@@ -148,6 +149,6 @@ def _servable(folder: Path) -> ServableModel:
     spec = read_preprocessing(folder / PREPROCESSING).spec
     file = folder / artifacts.SERVABLE
     if not file.is_file():
-        runtime.import_tensorflow()
+        import_tensorflow()
         artifacts.save_servable(folder, load_model(folder / MODEL, "sync"), spec)
     return ServableModel(file, spec.image_shape, spec.classes)

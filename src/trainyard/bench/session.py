@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainyard import runtime
 from trainyard.bench.layout import Section
 from trainyard.bench.material import provide_digits, provide_mnist
 from trainyard.bench.page import write_page
@@ -25,6 +24,7 @@ from trainyard.bench.wholesweep import measure_sweep, require_peer
 from trainyard.errors import ConfigError
 from trainyard.origin import describe_origin
 from trainyard.progress import Progress
+from trainyard.runtime import available_cores, import_tensorflow
 
 PAGE = "README.md"
 
@@ -98,8 +98,8 @@ def run_benchmark(
     progress = progress or Progress()
     out.mkdir(parents=True, exist_ok=True)
     progress.stage("start")
-    runtime.import_tensorflow()
-    used = threads or runtime.available_cores()
+    import_tensorflow()
+    used = threads or available_cores()
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as spare:
         if all(part in _WITHOUT_IMAGES for part in wanted):
             folder = Path(spare)

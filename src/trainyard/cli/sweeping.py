@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from trainyard import provenance
 from trainyard.cli.jobs import TrialTask
 from trainyard.cli.screen import command_to_see
 from trainyard.cli.sweepscreen import SweepScreen
 from trainyard.cli.sweeptables import SweepSummary, print_summary, ranking_table
 from trainyard.evaluation.trials import Trial
+from trainyard.provenance import describe_process
 from trainyard.sweep.conclusion import Conclusion, conclude
 from trainyard.sweep.conduct import PlannedSweep, Tally
 from trainyard.sweep.epochs import EpochFile
@@ -88,7 +88,7 @@ def carry_out(
 def _session(ledger: Ledger, tally: Tally, places: int) -> Iterator[None]:
     """Writes into the ledger that this process takes the sweep up, and how that ended."""
     ledger.repair()
-    ledger.opened(provenance.describe_process(), places)
+    ledger.opened(describe_process(), places)
     try:
         yield
     except BaseException as error:

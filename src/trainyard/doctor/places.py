@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainyard import provenance
 from trainyard.doctor.finding import GIB, Finding, note, ok, wrong
+from trainyard.provenance import read_git_state
 
 LEAST_SPACE = GIB
 """Below it the next runs may not fit."""
@@ -50,7 +50,7 @@ def check_disk() -> Iterator[Finding]:
 
 def check_git() -> Iterator[Finding]:
     """Tells which commit runs from here will name."""
-    state = provenance.read_git_state(Path.cwd())
+    state = read_git_state(Path.cwd())
     if state:
         changes = ", with changes that are not committed" if state.dirty else ""
         yield ok("git", f"runs name the commit {state.commit[:10]} on {state.branch}{changes}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainyard import provenance
 from trainyard.evaluation.ranking import Place, Ranking, rank
 from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.provenance import command_line
 from trainyard.sweep.card import CardPage, Cost, write_card
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.folder import SweepFolder
@@ -54,7 +54,7 @@ def conclude(
     header = folder.read_header()
     page = CardPage(
         name=folder.path.name,
-        command=provenance.command_line(),
+        command=command_line(),
         chosen_by=describe_choice(header),
         swept=describe_swept(header, trials),
         ranking=ranking,

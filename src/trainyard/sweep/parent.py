@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainyard import provenance
 from trainyard.errors import TrackingError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
 from trainyard.facts import origin_tags
+from trainyard.provenance import read_git_state
 from trainyard.sweep.conclusion import Conclusion, describe_swept
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.leaderboard import TABLE, markdown_table
@@ -155,7 +155,7 @@ class SweepRun(SweepListener):
         return self._run.end("FAILED" if failed or waiting else "FINISHED")
 
     def _tags(self) -> dict[str, str]:
-        origin = origin_tags(provenance.read_git_state(Path.cwd()))
+        origin = origin_tags(read_git_state(Path.cwd()))
         return {**origin, "trainyard.role": "sweep", "sweep_id": self._plan.name}
 
     def _params(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import cloudpickle
 
-from trainyard import runtime
 from trainyard.compose import from_tree, to_run_config
 from trainyard.datasets import load_dataset
 from trainyard.debug import OneBatch
@@ -23,6 +22,7 @@ from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
 from trainyard.progress import Progress
 from trainyard.registry import load_plugins
+from trainyard.runtime import configure_tensorflow
 from trainyard.schedules import Constant
 from trainyard.sweep.places import share_out
 from trainyard.sweep.pool import End, Job, ProcessPool
@@ -116,7 +116,7 @@ class _Tryout:
         load_plugins()
         config = to_run_config(from_tree(self._config, "the plan"))
         wanted = config.training
-        runtime.configure_tensorflow(config.seed, wanted.threads or 1, wanted.determinism, wanted.precision)
+        configure_tensorflow(config.seed, wanted.threads or 1, wanted.determinism, wanted.precision)
         whole = load_dataset(config.dataset, config.seed, progress=False)
         dataset = OneBatch().cut(whole, wanted.batch_size, config.seed)
         model = config.model.build(dataset.spec)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from trainyard import provenance
 from trainyard.collector import importing
 from trainyard.errors import TrackingError, TrainyardError, in_one_line
+from trainyard.provenance import user_name
 from trainyard.tracking.view import SHARE_KEY, experiment_tags
 from trainyard.uris import sqlite_path, sqlite_uri, without_credentials
 from trainyard.wholefiles import PARTIAL, whole_file
@@ -178,11 +178,7 @@ def training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) ->
 def _first_contact(uri: str) -> Iterator[None]:
     file = sqlite_path(uri)
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    lock = (
-        Path(f"{file}.lock")
-        if file
-        else Path(tempfile.gettempdir()) / f"trainyard-{provenance.user_name()}-{name}.lock"
-    )
+    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir()) / f"trainyard-{user_name()}-{name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=LOCK_SECONDS):
