@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep: its points, the best first, as a table for MLflow, in Markdown, and for the sweep card."""
+"""The leaderboard of a sweep: its points, the best first, as a table for MLflow, in Markdown and for the sweep card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is written to: in order, without waiting for the store, and closed with a status whatever the store does."""
+"""A run that is written to: in order without waiting for the store and closed with a status whatever the store does."""
 
 from __future__ import annotations
 
