@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, copying, write_blank
 
-from trainyard.collector import process_is_ours
 from trainyard.compose import compose_config
 from trainyard.datasets import Mnist
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.idx import IdxFile
+from trainyard.system.garbage import process_is_ours
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.store import _create_store as make_store
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 process_is_ours()
 for _number in (signal.SIGHUP, signal.SIGINT):  # ignored under nohup; what tests start has to hear them all the same
@@ -172,9 +172,9 @@ def _sha256(content: bytes) -> str:
 @pytest.fixture(scope="session")
 def keras():
     """Keras on TensorFlow, imported the way a run imports it."""
-    from trainyard import runtime
+    from trainyard.system import tensorflow_setup
 
-    runtime.import_tensorflow()
+    tensorflow_setup.import_tensorflow()
     import keras
 
     return keras

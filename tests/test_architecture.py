@@ -14,14 +14,15 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
+    "system",
     "evaluation",
-    "errors", "shown", "collector", "fields", "images", "preprocessing", "uris", "arrays", "pictures", "idx", "progress", "interrupts", "clock",
-    "wholefiles", "sections", "schema", "registry", "checks", "safety", "conffiles",
+    "errors", "shown", "system.garbage", "fields", "images", "preprocessing", "system.uris", "arrays", "pictures", "idx", "system.progress", "system.signals", "system.timing",
+    "system.files", "sections", "schema", "registry", "checks", "safety", "conffiles",
     "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
     "datasets.loading", "datasets", "imagefiles", "models.parts", "models.layers", "models.sizes", "models.mlp", "models.cnn",
     "models.sequential", "models", "optimizers", "schedules", "losses", "evaluation.metrics", "augmentation", "profiling", "debug", "stores",
-    "compose", "reference", "reference_page", "reference_schema", "xla_cache", "runtime",
-    "provenance", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "bestmodel", "training", "evaluation.calibration",
+    "compose", "reference", "reference_page", "reference_schema", "system.xla_cache", "system.tensorflow_setup",
+    "system.environment", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "bestmodel", "training", "evaluation.calibration",
     "evaluation.scoring", "outcome", "markdown", "origin", "evaluation.trials", "evaluation.ranking",
     "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles",
     "plots.probabilities", "plots.benchmark", "plots.sweep", "plots.searches", "plots.settings", "plots.effects", "plots.records", "plots.compared", "plots", "report", "artifacts", "tracking.view",

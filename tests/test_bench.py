@@ -26,9 +26,9 @@ from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
 from trainyard.bench.wholesearch import CLEVER, RANDOM, Found, course, equal_budget
 from trainyard.bench.wholesweep import LEARNING_RATES, LOOP, LOOP_RATES, ONE_BY_ONE, SWEEP
 from trainyard.errors import ConfigError, DatasetError, TrainingError
-from trainyard.progress import Progress
+from trainyard.system.progress import Progress
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainyard import ConfigError, provenance, run_experiment
+from trainyard import ConfigError, run_experiment
 from trainyard.bestmodel import BestModel
 from trainyard.compose import compose_config, hash_config
-from trainyard.progress import Progress
+from trainyard.system import environment
+from trainyard.system.progress import Progress
 
 # the validation loss goes down, up at the fourth of six epochs, and down again, but not as far
 OVERRIDES = ["dataset.limit=300", "dataset.validation_fraction=0.3", "model.hidden_units=[16]", "training.epochs=6",
@@ -64,7 +65,7 @@ def test_a_resumed_training_keeps_the_same(keras, stop):
     config.resume = "outputs/interrupted"
     resumed = run_experiment(config)
     kept = [keras.models.load_model(result.folder / "best.keras") for result in (whole, resumed)]
-    assert provenance.digest_weights(kept[0]) == provenance.digest_weights(kept[1])
+    assert environment.digest_weights(kept[0]) == environment.digest_weights(kept[1])
 
 
 def test_a_best_model_that_is_lost_is_said(keras):

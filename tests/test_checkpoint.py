@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard import runtime
 from trainyard.checkpoint import (
     Checkpoint,
     CheckpointPlan,
@@ -16,8 +15,9 @@ from trainyard.checkpoint import (
 )
 from trainyard.datasets import load_dataset
 from trainyard.errors import TrainingError
-from trainyard.progress import Progress
-from trainyard.provenance import digest_weights
+from trainyard.system import tensorflow_setup
+from trainyard.system.environment import digest_weights
+from trainyard.system.progress import Progress
 from trainyard.training import train
 
 IDENTITY = Identity(config_hash="abc", seed=3, dataset_digest="def")
@@ -129,7 +129,7 @@ RECIPE = (
 
 def _train(keras, config, folder, *, start=None, stop_in=None, own=()):
     """Trains as a run does; `stop_in` breaks off in the middle of that epoch, after at least one step."""
-    runtime.configure_tensorflow(config.seed, config.training.threads)
+    tensorflow_setup.configure_tensorflow(config.seed, config.training.threads)
     dataset = load_dataset(config.dataset, config.seed)
     model = config.model.build(dataset.spec)
     told = []

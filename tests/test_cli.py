@@ -10,8 +10,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 SMALL = ["name=tiny", "dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "training.xla=off"]
 """Without XLA a process is through two seconds sooner."""

@@ -27,7 +27,7 @@ from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.facts import config_params
 from trainyard.run import run_experiment
-from trainyard.uris import sqlite_uri
+from trainyard.system.uris import sqlite_uri
 
 STORE = Path("mlflow.db")
 ACCURACY = "accuracy/test"

@@ -11,15 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from trainyard import ConfigError, compose_config, runtime
+from trainyard import ConfigError, compose_config
 from trainyard.errors import TrainingError
+from trainyard.system import tensorflow_setup
 
 PROGRAM = """
 import json, sys
-from trainyard import compose_config, provenance, run_experiment
+from trainyard import compose_config, run_experiment
+from trainyard.system import environment
 result = run_experiment(compose_config(["dataset.limit=400", "model.hidden_units=[300,64]", "model.dropout=0.2",
                                         "training.epochs=2", "training.batch_size=64", "tracking=off", *sys.argv[1:]]))
-print(json.dumps([provenance.digest_weights(result.model), result.training.engine, str(result.training.xla)]))
+print(json.dumps([environment.digest_weights(result.model), result.training.engine, str(result.training.xla)]))
 """
 
 
@@ -92,10 +94,10 @@ def test_on_and_off_may_be_written_as_yaml_reads_them(tmp_path):
 
 
 def test_threads_are_fixed_once_tensorflow_runs(keras, tiny):
-    runtime.configure_tensorflow(0, None)
+    tensorflow_setup.configure_tensorflow(0, None)
     keras.ops.zeros(1)
     with pytest.raises(TrainingError, match=r"training\.threads: expected \d+, with which TensorFlow runs already"):
-        runtime.configure_tensorflow(0, 64)
+        tensorflow_setup.configure_tensorflow(0, 64)
 
 
 @pytest.mark.slow

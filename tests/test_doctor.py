@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from trainyard import provenance, xla_cache
 from trainyard.cli import app
 from trainyard.datasets import Mnist
 from trainyard.doctor import Sign, examine, machine, places
@@ -28,9 +27,10 @@ from trainyard.doctor.machine import check_cores, check_environment, check_gpu, 
 from trainyard.doctor.packages import check_plugins, check_versions
 from trainyard.doctor.places import check_disk, check_git
 from trainyard.doctor.store import check_store
+from trainyard.system import environment, xla_cache
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.health import _schema_revisions
 from trainyard.tracking.runs import DIED
-from trainyard.uris import sqlite_uri
 
 
 def _signs(findings):
@@ -74,7 +74,7 @@ def _process():
     """A real process, with the tags that a run in it would have."""
     program = (
         "import json, time\n"
-        "from trainyard.provenance import describe_process\n"
+        "from trainyard.system.environment import describe_process\n"
         "print(json.dumps(describe_process()), flush=True)\n"
         "time.sleep(100)\n"
     )
@@ -123,7 +123,7 @@ def test_live_runs_those_of_other_hosts_and_of_other_programs_are_left_alone(sto
     try:
         runs = [
             _running(store, live),
-            _running(store, provenance.describe_process() | {"host": "elsewhere"}),
+            _running(store, environment.describe_process() | {"host": "elsewhere"}),
             store.create_run("0", tags=live | {"pid": "999999999"}).info.run_id,
         ]
         findings = list(check_store())
@@ -140,7 +140,7 @@ def test_live_runs_those_of_other_hosts_and_of_other_programs_are_left_alone(sto
 
 def test_a_number_that_a_younger_process_has_now_is_no_sign_of_life(store):
     earlier = datetime.now(UTC) - timedelta(days=1)
-    own = provenance.describe_process()
+    own = environment.describe_process()
     orphan = _running(store, own | {"started": earlier.isoformat()})
     _running(store, own)
     finding = _wrong(check_store())
@@ -160,14 +160,14 @@ def test_a_process_that_may_not_be_looked_at_counts_as_alive(monkeypatch, orphan
     def refuse(pid, number):
         raise PermissionError
 
-    assert not provenance.is_alive(orphan_tags["pid"], orphan_tags["started"])
+    assert not environment.is_alive(orphan_tags["pid"], orphan_tags["started"])
     monkeypatch.setattr(os, "kill", refuse)
-    assert provenance.is_alive(orphan_tags["pid"], orphan_tags["started"])
+    assert environment.is_alive(orphan_tags["pid"], orphan_tags["started"])
 
 
 def test_a_process_older_than_its_run_says_is_that_run_and_the_clock_was_set():
     later = datetime.now(UTC) + timedelta(days=1)
-    assert provenance.is_alive(str(os.getpid()), later.isoformat())
+    assert environment.is_alive(str(os.getpid()), later.isoformat())
 
 
 def test_the_store_is_counted(store):
@@ -293,7 +293,7 @@ def test_the_runs_of_a_server_are_found_page_by_page(monkeypatch, store, orphan_
     other = store.create_experiment("other")
     store.create_experiment("empty")
     orphans = {_running(store, orphan_tags, experiment) for experiment in ("0", "0", "0", other)}
-    live = _running(store, provenance.describe_process())
+    live = _running(store, environment.describe_process())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_address)
     findings = list(check_store())
     assert findings[0].found == f"{mlflow_address}: 3 experiments"

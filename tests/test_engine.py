@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from trainyard import engine as engine_module
-from trainyard import runtime
 from trainyard.batches import BatchMaker, plan_batches
 from trainyard.datasets import load_dataset
 from trainyard.engine import CompiledEngine
@@ -20,7 +19,8 @@ from trainyard.epochs import EpochPlan
 from trainyard.errors import TrainingError
 from trainyard.fitting import FitEngine
 from trainyard.images import Dataset, DataSpec, Split
-from trainyard.progress import Progress
+from trainyard.system import tensorflow_setup
+from trainyard.system.progress import Progress
 from trainyard.training import choose_engine, compile_model, train
 from trainyard.xla import choose_xla
 
@@ -234,7 +234,7 @@ def test_keras_callbacks_at_epoch_ends_work(keras, tiny, tmp_path, xla):
 
 def test_validation_is_what_keras_evaluates(keras, tiny):
     config = tiny("dataset.validation_fraction=0.5", "model.batch_norm=true", "model.l2=0.1")
-    runtime.configure_tensorflow(0, None)
+    tensorflow_setup.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
     result = train(model, dataset, config, Progress(), lambda epoch, metrics: None)
@@ -310,7 +310,7 @@ def test_a_signal_is_heard_within_two_seconds(keras, tiny):
 def test_a_nan_stops_the_run_in_its_span(keras, tiny, xla):
     """A NaN that gets into a weight is found at the end of the span, under a finite loss too (relu and oneDNN)."""
     config = tiny("training.epochs=3", "model.activation=relu", f"training.xla={xla}")
-    runtime.configure_tensorflow(0, None)
+    tensorflow_setup.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
 

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 from trainyard.cli import app
 from trainyard.run import run_experiment
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import server
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 STORE = Path("mlflow.db")
 

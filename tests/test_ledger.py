@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from trainyard import provenance
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.folder import (
@@ -25,6 +24,7 @@ from trainyard.sweep.folder import (
 )
 from trainyard.sweep.ledger import Account, Ledger
 from trainyard.sweep.plan import make_plan
+from trainyard.system import environment
 
 RESULT = TrialResult(
     objective=0.9,
@@ -40,7 +40,7 @@ RESULT = TrialResult(
 
 def test_what_was_written_is_read_again(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    ledger.opened(provenance.describe_process(), 2)
+    ledger.opened(environment.describe_process(), 2)
     ledger.has_parent("parent")
     ledger.works("mlp")
     ledger.began(1, "trials/1")
@@ -101,7 +101,7 @@ def test_a_disk_that_takes_half_a_line_leaves_none_of_it(tmp_path):
     resource = pytest.importorskip("resource")
     file = tmp_path / "ledger.jsonl"
     ledger = Ledger(file)
-    ledger.opened(provenance.describe_process(), 2)
+    ledger.opened(environment.describe_process(), 2)
     ledger.began(1, "trials/1")
     before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
@@ -229,13 +229,13 @@ def test_each_attempt_has_a_folder_of_its_own():
 HOLD = """
 import sys
 from pathlib import Path
-from trainyard import provenance
+from trainyard.system import environment
 from trainyard.sweep.folder import SweepFolder, take_over
 from trainyard.sweep.ledger import Ledger
 folder = SweepFolder(Path("sweeps/mine"))
 with take_over(folder, print):
     folder.path.mkdir(exist_ok=True)
-    Ledger(folder.ledger).opened(provenance.describe_process(), 2)
+    Ledger(folder.ledger).opened(environment.describe_process(), 2)
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from trainyard import TrackingError, provenance
+from trainyard import TrackingError
+from trainyard.system import environment
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import FinishedTrial, ParentRun, find_run, parent, server, sweep_view_key
 from trainyard.tracking.runs import DIED
 from trainyard.tracking.store import connect
 from trainyard.tracking.writer import StoreWriter
-from trainyard.uris import sqlite_uri
 
-GONE = {**provenance.describe_process(), "started": "2001-01-01T00:00:00.000+00:00"}
+GONE = {**environment.describe_process(), "started": "2001-01-01T00:00:00.000+00:00"}
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def opened(uri):
     def open_parent(earlier=None, *, store=uri, experiment="tiny", tell=None, **tags):
         run = ParentRun(tell or pytest.fail)
         left.append(run)
-        tags = {"trainyard.role": "sweep", **provenance.describe_process(), **tags}
+        tags = {"trainyard.role": "sweep", **environment.describe_process(), **tags}
         params = {"sweep.objective": "accuracy/val"}
         run.open(store, experiment, "Notes.", name="sweep tiny", tags=tags, params=params, earlier_run_id=earlier)
         return run
@@ -161,7 +162,7 @@ def test_orphans_among_the_children_are_closed(at_once, opened, uri):
     died = _add_child(client, ids, "1", "RUNNING", **GONE)
     slow = _add_child(client, ids, "2", "RUNNING", **GONE)
     spared = [
-        _add_child(client, ids, "3", "RUNNING", **provenance.describe_process()),
+        _add_child(client, ids, "3", "RUNNING", **environment.describe_process()),
         _add_child(client, ids, "4", "RUNNING", **{**GONE, "host": "elsewhere"}),
         _add_child(client, ids, "5", "RUNNING"),
         _add_child(client, other.confirm(), "1", "RUNNING", **GONE),

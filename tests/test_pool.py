@@ -132,7 +132,7 @@ PROGRAM = """
 import os, signal, sys, time
 import cloudpickle
 from pathlib import Path
-from trainyard.interrupts import signals_raise
+from trainyard.system.signals import signals_raise
 from trainyard.sweep.job import report
 from trainyard.sweep.pool import Job, ProcessPool
 

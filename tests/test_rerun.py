@@ -19,10 +19,10 @@ from trainyard.errors import ConfigError
 from trainyard.rerun.comparison import Comparison, Difference, Likeness, compare
 from trainyard.rerun.original import Original, read_original, restore
 from trainyard.run import run_experiment
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import Account, read_account, server
 from trainyard.tracking.operations import DatasetInput
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 STORE = "mlflow.db"
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from trainyard import ConfigError, DatasetError, provenance, run_experiment
+from trainyard import ConfigError, DatasetError, run_experiment
 from trainyard.checkpoint import CHECKPOINTS, checkpoint_files
 from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.train import check_arguments, repeat_interrupted
 from trainyard.compose import compose_config, config_differences
-from trainyard.progress import Progress
 from trainyard.resume import load_earlier
+from trainyard.system import environment
+from trainyard.system.progress import Progress
 
 
 class StopIn(Progress):
@@ -48,7 +49,7 @@ def test_a_resumed_run_equals_the_uninterrupted(keras, interrupted):
     whole = run_experiment(config)
     config.resume = str(folder)
     resumed = run_experiment(config)
-    assert provenance.digest_weights(resumed.model) == provenance.digest_weights(whole.model)
+    assert environment.digest_weights(resumed.model) == environment.digest_weights(whole.model)
     assert len(resumed.training.history) == 4
     for mine, other in zip(resumed.training.history, whole.training.history, strict=True):
         assert {**mine, "time/epoch_seconds": 0} == {**other, "time/epoch_seconds": 0}
@@ -58,8 +59,8 @@ def test_a_resumed_run_equals_the_uninterrupted(keras, interrupted):
 
 
 def test_in_the_store_the_interrupted_run_stays_killed_and_the_new_one_names_it(keras):
+    from trainyard.system.uris import sqlite_uri
     from trainyard.tracking.store import connect
-    from trainyard.uris import sqlite_uri
 
     config = compose_config(OVERRIDES)
     with pytest.raises(KeyboardInterrupt):
@@ -201,14 +202,14 @@ def test_a_run_that_still_runs_is_left_alone(keras):
 
 
 def test_a_process_is_known_by_its_start_too():
-    own = provenance.describe_process()
+    own = environment.describe_process()
     assert own["host"] == socket.gethostname()
-    assert provenance.is_alive(own["pid"], own["started"])
-    assert not provenance.is_alive(own["pid"], "2001-01-01T00:00:00.000+00:00")
-    assert not provenance.is_alive("", "")
+    assert environment.is_alive(own["pid"], own["started"])
+    assert not environment.is_alive(own["pid"], "2001-01-01T00:00:00.000+00:00")
+    assert not environment.is_alive("", "")
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
-    assert not provenance.is_alive(str(child.pid), own["started"])
+    assert not environment.is_alive(str(child.pid), own["started"])
 
 
 def test_resume_alone_repeats_the_command(interrupted):

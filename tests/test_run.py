@@ -21,8 +21,8 @@ from trainyard import (
     load_config,
     run_experiment,
 )
-from trainyard.progress import Progress
 from trainyard.schema import RunConfig
+from trainyard.system.progress import Progress
 from trainyard.tracking import Tracker
 
 

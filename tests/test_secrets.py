@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import server
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 pytestmark = pytest.mark.slow
 

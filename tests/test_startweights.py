@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainyard import provenance, run_experiment
+from trainyard import run_experiment
 from trainyard.compose import hash_config
 from trainyard.errors import ConfigError, ModelError, TrainingError
 from trainyard.startweights import find_start_model
+from trainyard.system import environment
 from trainyard.tracking.store import connect
 
 
@@ -29,7 +30,7 @@ def test_a_training_starts_from_the_weights_of_another(trained, tiny, reference)
         assert np.allclose(ours, theirs, atol=1e-6)
     tags = connect(result.tracking_uri).get_run(result.run_id).data.tags
     assert tags["started_from"] == start
-    assert tags["initial_weights_digest"] == provenance.digest_weights(trained.model)
+    assert tags["initial_weights_digest"] == environment.digest_weights(trained.model)
     assert hash_config(config) != hash_config(tiny("training.epochs=1", "optimizer.learning_rate=1e-12"))
 
 

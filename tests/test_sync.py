@@ -16,12 +16,12 @@ import pytest
 
 from trainyard import ConfigError, TrackingError, run_experiment
 from trainyard.cli.sync import sync_command
-from trainyard.progress import Progress
 from trainyard.sync import LiveRunError, sync_run
+from trainyard.system.progress import Progress
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import operations, server
 from trainyard.tracking.journal import JOURNAL, KEY_TAG, Journal, note_stored, read_account
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 SYNC = [sys.executable, "-c", "from trainyard.cli import main; main()", "sync"]
 
@@ -308,7 +308,7 @@ def test_a_store_that_was_locked_for_a_while_is_told_all_of_it_at_the_end(store,
 KILLED_RUN = """
 import os, signal
 from trainyard import compose_config, run_experiment
-from trainyard.progress import Progress
+from trainyard.system.progress import Progress
 
 class Killing(Progress):
     def epoch(self, epoch, epochs, metrics):

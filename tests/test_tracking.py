@@ -18,12 +18,12 @@ import pytest
 import yaml
 
 from trainyard import TrackingError
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import operations
 from trainyard.tracking.servable import MODEL_PACKAGES, ServableModel
 from trainyard.tracking.store import connect, tracking_errors
 from trainyard.tracking.worker import DIED, WorkerWriter
 from trainyard.tracking.writer import RunRequest, StoreWriter
-from trainyard.uris import sqlite_uri
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ import sys
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
 from trainyard.tracking.store import open_store
-from trainyard.uris import sqlite_uri
+from trainyard.system.uris import sqlite_uri
 print("go", flush=True)
 open_store(sqlite_uri(Path("mlflow.db").absolute()), "tiny", "")
 print("made", flush=True)

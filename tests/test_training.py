@@ -3,15 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard import runtime
 from trainyard.batches import BatchMaker
 from trainyard.datasets import load_dataset
 from trainyard.epochs import EpochPlan
 from trainyard.errors import TrainingError
 from trainyard.fitting import stream_batches
 from trainyard.images import DataSpec, Split
-from trainyard.progress import Progress
-from trainyard.provenance import digest_weights
+from trainyard.system import tensorflow_setup
+from trainyard.system.environment import digest_weights
+from trainyard.system.progress import Progress
 from trainyard.training import compile_model, train
 
 
@@ -27,7 +27,7 @@ class Listener(Progress):
 
 
 def _train(config, progress=None, log_epoch=lambda epoch, metrics: None):
-    runtime.configure_tensorflow(config.seed, config.training.threads)
+    tensorflow_setup.configure_tensorflow(config.seed, config.training.threads)
     dataset = load_dataset(config.dataset, config.seed)
     model = config.model.build(dataset.spec)
     return model, train(model, dataset, config, progress or Progress(), log_epoch)
@@ -82,7 +82,7 @@ def test_the_loss_of_a_step_is_that_of_plain_keras_on_the_same_order(keras, tiny
     """The input pipeline and multi-step execution change nothing: weights equal those of train_on_batch."""
     config = tiny("training.epochs=2", "optimizer=sgd", "training.engine=fit")
     model, _ = _train(config)
-    runtime.configure_tensorflow(config.seed, None)
+    tensorflow_setup.configure_tensorflow(config.seed, None)
     dataset = load_dataset(config.dataset, config.seed)
     plain = config.model.build(dataset.spec)
     compile_model(plain, config, batches_per_epoch=1)
@@ -125,7 +125,7 @@ def test_a_diverging_training_is_stopped_and_told(keras, tiny, activation):
 def test_one_pixel_that_is_nan_stops_the_run(keras, tiny, monkeypatch, activation, how):
     """Pixels are bytes, so one that is NaN can come of the scaling alone: here, of the only 99 there is."""
     config = tiny("training.epochs=3", f"model.activation={activation}", how)
-    runtime.configure_tensorflow(0, None)
+    tensorflow_setup.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
     dataset.train.images[7, 3, 3] = 99
     table = dataset.spec.scale_table()
@@ -144,7 +144,7 @@ def test_broken_weights_are_found_under_a_finite_loss(keras, tiny):
                 model.set_weights(weights)
 
     config = tiny("training.epochs=3", "model.activation=relu", "training.engine=fit")
-    runtime.configure_tensorflow(0, None)
+    tensorflow_setup.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
     with pytest.raises(TrainingError, match=r"in epoch 2: weight mlp/hidden_1/bias holds a NaN"):

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     )
     from trainyard.outcome import RunResult
     from trainyard.predict import Predictor, load_predictor
-    from trainyard.progress import Progress
     from trainyard.run import run_experiment
     from trainyard.schema import RunConfig
+    from trainyard.system.progress import Progress
 
 __version__ = version("trainyard")
 
@@ -56,7 +56,7 @@ _MODULES = {
     ),
     "outcome": ("RunResult",),
     "predict": ("Predictor", "load_predictor"),
-    "progress": ("Progress",),
+    "system.progress": ("Progress",),
     "run": ("run_experiment",),
     "schema": ("RunConfig",),
 }  # fmt: skip

@@ -18,10 +18,10 @@ from trainyard.evaluation.scoring import EvalResult
 from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
 from trainyard.profiling import read_profile
-from trainyard.provenance import GitState, installed_versions
 from trainyard.schema import RunConfig
-from trainyard.uris import without_credentials
-from trainyard.wholefiles import whole_file, write_checksums
+from trainyard.system.environment import GitState, installed_versions
+from trainyard.system.files import whole_file, write_checksums
+from trainyard.system.uris import without_credentials
 
 if TYPE_CHECKING:
     import keras

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 if TYPE_CHECKING:
     import keras

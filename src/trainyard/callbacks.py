@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainyard.epochs import broke_down, broken_weights
-from trainyard.progress import Progress
 from trainyard.sections import EarlyStoppingConfig, PlateauConfig
+from trainyard.system.progress import Progress
 
 if TYPE_CHECKING:
     import keras

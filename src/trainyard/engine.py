@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from trainyard.batches import BatchMaker
 from trainyard.epochs import EpochPlan, OnSteps, broke_down, broken_weights, validation_batch
 from trainyard.images import Dataset, Split
-from trainyard.runtime import stderr_held_back
+from trainyard.system.tensorflow_setup import stderr_held_back
 
 if TYPE_CHECKING:
     import keras

@@ -13,9 +13,9 @@ from pathlib import Path
 from trainyard.errors import ConfigError, ModelError, TrackingError, TrainyardError
 from trainyard.preprocessing import FILE as PREPROCESSING
 from trainyard.preprocessing import read_preprocessing
+from trainyard.system.files import CHECKSUMS, PARTIAL, checksum_problem
 from trainyard.tracking import download_files, read_account
 from trainyard.tracking.search import stored_run
-from trainyard.wholefiles import CHECKSUMS, PARTIAL, checksum_problem
 
 MODELS = ("model.keras", "model.h5")
 _METRICS, _VERSIONS = "evaluation/metrics.json", "environment/versions.txt"

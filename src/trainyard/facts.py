@@ -13,7 +13,10 @@ from trainyard import artifacts
 from trainyard.compose import flatten_config, hash_config
 from trainyard.images import Dataset
 from trainyard.outcome import Outcome, RunResult
-from trainyard.provenance import (
+from trainyard.report import ReportPage
+from trainyard.resume import FOLDER_TAG
+from trainyard.schema import RunConfig
+from trainyard.system.environment import (
     REPORTED_PACKAGES,
     GitState,
     command_line,
@@ -22,9 +25,6 @@ from trainyard.provenance import (
     installed_versions,
     user_name,
 )
-from trainyard.report import ReportPage
-from trainyard.resume import FOLDER_TAG
-from trainyard.schema import RunConfig
 from trainyard.tracking import DatasetInput
 from trainyard.tracking.runs import RESTORED_TAG
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from trainyard import preprocessing
 from trainyard.errors import ConfigError, ModelError, in_one_line
 from trainyard.resume import FolderElsewhereError, find_folder
+from trainyard.system.files import checksum_problem
 from trainyard.tracking import download_files
-from trainyard.wholefiles import checksum_problem
 
 if TYPE_CHECKING:
     import keras

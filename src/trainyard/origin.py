@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard.provenance import REPORTED_PACKAGES, describe_machine, installed_versions, read_git_state
+from trainyard.system.environment import REPORTED_PACKAGES, describe_machine, installed_versions, read_git_state
 
 
 def describe_origin(threads: int, command: str) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from trainyard.images import DataSpec
 from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
 from trainyard.registry import load_plugins
-from trainyard.runtime import import_tensorflow
 from trainyard.stores import store_of_command
-from trainyard.uris import sqlite_path, uri_problem
+from trainyard.system.tensorflow_setup import import_tensorflow
+from trainyard.system.uris import sqlite_path, uri_problem
 
 if TYPE_CHECKING:
     import keras

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from trainyard import artifacts
 from trainyard.bestmodel import BEST_MODEL, BestModel
 from trainyard.checks import size_problems, validate
-from trainyard.clock import StageClock
 from trainyard.compose import unique_name
 from trainyard.datasets import load_dataset
 from trainyard.errors import TrainingError, TrialPruned
@@ -28,21 +27,22 @@ from trainyard.facts import (
     tags_at_start,
     tags_of_start,
 )
-from trainyard.interrupts import raise_if_stopped, signals_raise
 from trainyard.outcome import Outcome, RunResult
 from trainyard.preprocessing import write_preprocessing
-from trainyard.progress import Progress
-from trainyard.provenance import describe_machine, digest_weights, read_git_state
 from trainyard.report import write_report
 from trainyard.resume import Earlier, load_earlier, plan_checkpoints
-from trainyard.runtime import configure_tensorflow, draw_seed, import_tensorflow, lack_of_memory_told
 from trainyard.schema import RunConfig
 from trainyard.sections import TrainingConfig
 from trainyard.startweights import find_start_model, take_weights
 from trainyard.sync import complete_in_store
+from trainyard.system.environment import describe_machine, digest_weights, read_git_state
+from trainyard.system.files import full_disk_told
+from trainyard.system.progress import Progress
+from trainyard.system.signals import raise_if_stopped, signals_raise
+from trainyard.system.tensorflow_setup import configure_tensorflow, draw_seed, import_tensorflow, lack_of_memory_told
+from trainyard.system.timing import StageClock
 from trainyard.tracking import Tracker, open_tracker
 from trainyard.training import train
-from trainyard.wholefiles import full_disk_told
 
 if TYPE_CHECKING:
     import keras

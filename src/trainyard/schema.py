@@ -17,7 +17,7 @@ from omegaconf import MISSING
 
 from trainyard.fields import setting
 from trainyard.sections import EvaluationConfig, SweepConfig, TrainingConfig
-from trainyard.uris import uri_problem, without_credentials
+from trainyard.system.uris import uri_problem, without_credentials
 
 if TYPE_CHECKING:
     from pathlib import Path

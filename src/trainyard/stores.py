@@ -10,7 +10,7 @@ from pathlib import Path
 from trainyard.errors import ConfigError
 from trainyard.registry import register_tracking
 from trainyard.schema import TrackingConfig
-from trainyard.uris import absolute_uri, sqlite_uri, uri_problem
+from trainyard.system.uris import absolute_uri, sqlite_uri, uri_problem
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 

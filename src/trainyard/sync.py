@@ -14,11 +14,11 @@ from trainyard.errors import ConfigError, TrackingError
 from trainyard.modelfiles import MODEL, load_model
 from trainyard.preprocessing import FILE as PREPROCESSING
 from trainyard.preprocessing import read_preprocessing
-from trainyard.runtime import import_tensorflow
 from trainyard.stores import URI_VARIABLE, LocalStore
+from trainyard.system.tensorflow_setup import import_tensorflow
+from trainyard.system.uris import without_credentials
 from trainyard.tracking import Account, ServableModel, has_run, logged_files, note_stored, read_account, upload
 from trainyard.tracking.journal import JOURNAL, LOCK
-from trainyard.uris import without_credentials
 
 
 class LiveRunError(TrackingError):

@@ -17,11 +17,11 @@ from trainyard.epochs import Engine, EpochPlan
 from trainyard.errors import TrainingError, in_one_line
 from trainyard.fitting import EXECUTION_STEPS, FitEngine
 from trainyard.images import Dataset
-from trainyard.progress import Progress
-from trainyard.runtime import describe_circumstances, lack_of_memory_told
 from trainyard.schema import RunConfig
+from trainyard.system.progress import Progress
+from trainyard.system.tensorflow_setup import describe_circumstances, lack_of_memory_told
+from trainyard.system.xla_cache import clear_cache, seal_cache
 from trainyard.xla import XlaChoice, choose_xla
-from trainyard.xla_cache import clear_cache, seal_cache
 
 if TYPE_CHECKING:
     import keras

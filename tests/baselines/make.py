@@ -13,9 +13,11 @@ import json
 import sys
 from pathlib import Path
 
-from trainyard import compose_config, provenance, runtime
+from trainyard import compose_config
 from trainyard.datasets import load_dataset
-from trainyard.progress import Progress
+from trainyard.system import tensorflow_setup
+from trainyard.system.environment import describe_machine, installed_versions
+from trainyard.system.progress import Progress
 from trainyard.training import train
 
 FILE = Path(__file__).with_name("losses.json")
@@ -37,7 +39,7 @@ def losses() -> dict[str, dict[str, list[float]]]:
     found = {}
     for name, overrides in RECIPES.items():
         config = compose_config([*COMMON, *overrides])
-        runtime.configure_tensorflow(config.seed, THREADS)
+        tensorflow_setup.configure_tensorflow(config.seed, THREADS)
         dataset = load_dataset(config.dataset, config.seed)
         result = train(config.model.build(dataset.spec), dataset, config, Progress(), lambda epoch, metrics: None)
         found[name] = {key: [metrics[key] for metrics in result.history] for key in ("loss/train", "loss/val")}
@@ -46,14 +48,14 @@ def losses() -> dict[str, dict[str, list[float]]]:
 
 def environment() -> dict[str, object]:
     """Returns what the last bit of a loss depends on."""
-    machine = provenance.describe_machine(THREADS)
-    versions = provenance.installed_versions()
+    machine = describe_machine(THREADS)
+    versions = installed_versions()
     packages = {name: versions[name] for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
     return {**packages, **{key: machine[key] for key in ("cpu", "instructions", "gpus", "threads", "onednn")}}
 
 
 if __name__ == "__main__":
-    runtime.import_tensorflow(THREADS)
+    tensorflow_setup.import_tensorflow(THREADS)
     content = {"losses": losses(), "environment": environment()}
     if "--write" in sys.argv:
         FILE.write_text(json.dumps(content, indent=1) + "\n")

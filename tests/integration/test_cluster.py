@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from trainyard.sweep.ledger import Ledger
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import server
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 pytestmark = pytest.mark.slow
 

@@ -20,9 +20,9 @@ from PIL import Image
 from ports import ephemeral_port
 
 from trainyard.checkpoint import CHECKPOINTS, checkpoint_files
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import server
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 pytestmark = pytest.mark.slow
 

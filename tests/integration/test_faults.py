@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +153,7 @@ def test_a_folder_that_can_only_be_read_is_named_before_anything_is_trained():
 LITTLE_MEMORY = """
 import resource, sys
 from trainyard import compose_config, run_experiment, TrainingError
-from trainyard.progress import Progress
+from trainyard.system.progress import Progress
 
 class Tightening(Progress):
     def stage(self, name):

@@ -15,9 +15,9 @@ import yaml
 
 from trainyard.compose import compose_config, flatten_config, hash_config, load_config
 from trainyard.datasets import Mnist
-from trainyard.provenance import digest_weights
+from trainyard.system.environment import digest_weights
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.store import connect
-from trainyard.uris import sqlite_uri
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from trainyard.bench.jobs import Job
 from trainyard.errors import TrainingError
-from trainyard.progress import Progress
+from trainyard.system.progress import Progress
 
 _LAST_WORDS = 30
 """Lines of a failed child's stderr that are shown."""

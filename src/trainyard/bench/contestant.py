@@ -74,7 +74,7 @@ def main() -> None:
     folder, threads, loop = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     channel = Channel()
     if loop != PRODUCTS:
-        from trainyard.runtime import configure_tensorflow, import_tensorflow
+        from trainyard.system.tensorflow_setup import configure_tensorflow, import_tensorflow
 
         import_tensorflow()
         configure_tensorflow(0, threads)

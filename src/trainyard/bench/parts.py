@@ -11,7 +11,7 @@ import psutil
 
 from trainyard.bench.contest import compete, contestants
 from trainyard.bench.jobs import CNN, MLP, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, PUBLISHED_UNITS, Job
-from trainyard.progress import Progress
+from trainyard.system.progress import Progress
 
 FIT, TRAINYARD, NO_XLA, OWN_FIT, FLOOR = (
     "fit", "trainyard", "trainyard without XLA", "trainyard fit", "matrix products",

@@ -23,8 +23,8 @@ from trainyard.bench.wholesearch import measure_search
 from trainyard.bench.wholesweep import measure_sweep, require_peer
 from trainyard.errors import ConfigError
 from trainyard.origin import describe_origin
-from trainyard.progress import Progress
-from trainyard.runtime import available_cores, import_tensorflow
+from trainyard.system.progress import Progress
+from trainyard.system.tensorflow_setup import available_cores, import_tensorflow
 
 PAGE = "README.md"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from trainyard.bench.material import read_dataset
 from trainyard.compose import compose_config
 from trainyard.evaluation.scoring import evaluate
-from trainyard.progress import Progress
-from trainyard.runtime import configure_tensorflow, import_tensorflow
+from trainyard.system.progress import Progress
+from trainyard.system.tensorflow_setup import configure_tensorflow, import_tensorflow
 from trainyard.training import train
 
 

@@ -16,11 +16,11 @@ from typing import Any
 from trainyard.bench.contest import child_environment
 from trainyard.bench.parts import Setting
 from trainyard.bench.wholerun import console_command, time_command
+from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import Account, operations, read_account
 from trainyard.tracking.journal import JOURNAL
 from trainyard.tracking.operations import OpenRun
 from trainyard.tracking.store import open_store
-from trainyard.uris import sqlite_uri
 
 OURS, PLAIN = "trainyard compare", "mlflow.search_runs"
 SIZES = (1_000, 10_000)

@@ -10,8 +10,8 @@ import typer
 from trainyard.cli import runcommands, toolcommands  # noqa: F401 - they register the commands
 from trainyard.cli.app import app
 from trainyard.cli.screen import print_error
-from trainyard.collector import process_is_ours, spare_the_last_collection
 from trainyard.errors import ConfigError
+from trainyard.system.garbage import process_is_ours, spare_the_last_collection
 
 
 def main() -> None:

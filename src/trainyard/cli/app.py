@@ -15,7 +15,7 @@ import typer
 
 from trainyard.cli.screen import print_error
 from trainyard.errors import Terminated, TrainyardError
-from trainyard.interrupts import ignore_signals
+from trainyard.system.signals import ignore_signals
 
 _BEGIN = """Begin with `trainyard train experiment=quickstart`, which needs no download, and look at the run with
 `trainyard ui`. `trainyard train --help` lists all that can be chosen and changed."""

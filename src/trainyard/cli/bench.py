@@ -14,7 +14,7 @@ from rich.text import Text
 from trainyard.bench.layout import Section
 from trainyard.bench.session import PAGE, run_benchmark
 from trainyard.cli.screen import ScreenProgress, print_heading
-from trainyard.interrupts import signals_raise
+from trainyard.system.signals import signals_raise
 
 OUT, QUICK_OUT = Path("experiments/performance"), Path("outputs/bench_quick")
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from trainyard.export import export_run
 from trainyard.promote import promote_run
 from trainyard.stores import store_of_command
-from trainyard.uris import without_credentials
+from trainyard.system.uris import without_credentials
 
 
 def export_command(run: str, folder: Path, uri: str | None) -> None:

@@ -18,13 +18,13 @@ from trainyard.compose import to_run_config
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation.trials import TrialResult
 from trainyard.facts import TrialOf
-from trainyard.interrupts import signals_raise
 from trainyard.registry import load_plugins
 from trainyard.sweep.folder import trial_number
 from trainyard.sweep.job import ask, report
 from trainyard.sweep.results import write_result
+from trainyard.system.signals import signals_raise
+from trainyard.system.uris import without_credentials
 from trainyard.tracking import read_account
-from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
     from trainyard.outcome import RunResult

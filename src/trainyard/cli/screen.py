@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from trainyard.progress import Progress
+from trainyard.system.progress import Progress
 
 if TYPE_CHECKING:
     from trainyard.outcome import RunResult
@@ -129,7 +129,7 @@ def print_result(result: RunResult) -> None:
 def command_to_see(uri: str | None, sweep: str | None = None) -> str:
     """Returns the command that opens the UI on a store, from where the user stands; on a sweep, where one is named."""
     from trainyard.stores import LocalStore
-    from trainyard.uris import without_credentials
+    from trainyard.system.uris import without_credentials
 
     command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
     if uri in (None, LocalStore().resolve_uri(os.environ, Path.cwd())):

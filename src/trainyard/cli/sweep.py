@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from trainyard.cli.arguments import SWEEPER, config_dir, parse_arguments, wants_our_sweeper
-from trainyard.collector import collector_paused
 from trainyard.compose import PRIMARY, VERSION_BASE, key_of
 from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError
-from trainyard.interrupts import signals_raise
-from trainyard.runtime import available_cores
 from trainyard.safety import BASIC_LAUNCHER, FORK_LAUNCHER
 from trainyard.sweep.experience import Experience, read_experience
 from trainyard.sweep.folder import (
@@ -30,8 +27,11 @@ from trainyard.sweep.folder import (
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.places import RAY_LAUNCHER, SLURM_LAUNCHER, share_out
 from trainyard.sweep.plan import Plan, make_plan
-from trainyard.uris import sqlite_path
-from trainyard.xla_cache import prepare_cache
+from trainyard.system.garbage import collector_paused
+from trainyard.system.signals import signals_raise
+from trainyard.system.tensorflow_setup import available_cores
+from trainyard.system.uris import sqlite_path
+from trainyard.system.xla_cache import prepare_cache
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -13,7 +13,6 @@ from trainyard.cli.screen import command_to_see
 from trainyard.cli.sweepscreen import SweepScreen
 from trainyard.cli.sweeptables import SweepSummary, print_summary, ranking_table
 from trainyard.evaluation.trials import Trial
-from trainyard.provenance import describe_process
 from trainyard.sweep.conclusion import Conclusion, conclude
 from trainyard.sweep.conduct import PlannedSweep, Tally
 from trainyard.sweep.epochs import EpochFile
@@ -27,6 +26,7 @@ from trainyard.sweep.pruning import OFF, Pruning
 from trainyard.sweep.search import Search
 from trainyard.sweep.standing import State, status_of
 from trainyard.sweep.tryout import architecture_of, try_architectures
+from trainyard.system.environment import describe_process
 
 
 def carry_out(

@@ -12,7 +12,7 @@ from trainyard.cli.screen import print_error
 from trainyard.conffiles import prepare_hydra
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.sync import LiveRunError, find_runs, sync_run
-from trainyard.uris import absolute_uri, uri_problem
+from trainyard.system.uris import absolute_uri, uri_problem
 
 
 def sync_command(paths: Sequence[Path], to: str | None) -> int:

@@ -19,8 +19,8 @@ from trainyard.cli.arguments import config_dir, parse_arguments, wants_our_sweep
 from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, key_of, to_run_config
 from trainyard.conffiles import prepare_hydra, shipped_conf
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.interrupts import signals_raise
 from trainyard.safety import refuse_doors
+from trainyard.system.signals import signals_raise
 
 if TYPE_CHECKING:
     from argparse import Namespace

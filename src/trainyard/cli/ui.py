@@ -7,12 +7,12 @@ from pathlib import Path
 import typer
 
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.interrupts import signals_raise
 from trainyard.stores import store_of_command
 from trainyard.sweep.folder import find_sweep
+from trainyard.system.signals import signals_raise
+from trainyard.system.uris import sqlite_path, without_credentials
 from trainyard.tracking import server, sweep_view_key, training_view_url
 from trainyard.tracking.view import SHARE_KEY
-from trainyard.uris import sqlite_path, without_credentials
 
 
 def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:

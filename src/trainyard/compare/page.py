@@ -21,7 +21,7 @@ from trainyard.plots.style import LONGEST_NAME, shorten
 from trainyard.report import embed, render_sortable
 from trainyard.sweep.leaderboard import MOST_ROWS as MOST_LISTED
 from trainyard.sweep.leaderboard import card_columns, card_rows, explain
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainyard.doctor.finding import GIB, Finding, note, ok, wrong
-from trainyard.provenance import read_git_state
+from trainyard.system.environment import read_git_state
 
 LEAST_SPACE = GIB
 """Below it the next runs may not fit."""
@@ -21,9 +21,9 @@ def check_disk() -> Iterator[Finding]:
 
     from trainyard.errors import ConfigError
     from trainyard.stores import LocalStore
+    from trainyard.system.uris import sqlite_path
+    from trainyard.system.xla_cache import cache_root
     from trainyard.tracking.store import artifact_folder
-    from trainyard.uris import sqlite_path
-    from trainyard.xla_cache import cache_root
 
     places = {"runs": Path("outputs").absolute()}
     try:

@@ -11,7 +11,7 @@ from trainyard.records.results import FILE, Results, load_results
 from trainyard.records.verdicts import describe_verdict, verdict_of
 from trainyard.records.writing import PAGE
 from trainyard.shown import show_seconds
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 _MARK = "Written by `trainyard reproduce --record`"
 """What tells a page of ours from one that somebody wrote."""

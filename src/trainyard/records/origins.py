@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard.provenance import REPORTED_PACKAGES
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
+from trainyard.system.environment import REPORTED_PACKAGES
 from trainyard.tracking import read_account
 
 

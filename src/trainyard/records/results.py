@@ -14,7 +14,7 @@ from trainyard.errors import ConfigError
 from trainyard.records.aims import SCORED, Claim, Scores, Target
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 FILE = "results.json"
 FORMAT = 1

@@ -17,7 +17,7 @@ from trainyard.records.chosen import refuse_other_recipe
 from trainyard.records.judging import Judgement, Verdict, judge
 from trainyard.records.results import Results, load_results, save_results
 from trainyard.records.verdicts import write_page
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 PAGE = "README.md"
 

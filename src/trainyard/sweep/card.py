@@ -20,7 +20,7 @@ from trainyard.shown import show_seconds, show_value
 from trainyard.sweep.importance import importances
 from trainyard.sweep.leaderboard import MOST_ROWS, card_columns, card_rows, explain
 from trainyard.sweep.recipe import Winner
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 if TYPE_CHECKING:
     from trainyard.report import Picture

@@ -10,7 +10,6 @@ from typing import Any
 
 from trainyard.evaluation.ranking import Place, Ranking, rank
 from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.provenance import command_line
 from trainyard.sweep.card import CardPage, Cost, write_card
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.folder import SweepFolder
@@ -18,6 +17,7 @@ from trainyard.sweep.leaderboard import write_table
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.recipe import Winner, write_recipe
 from trainyard.sweep.results import read_result
+from trainyard.system.environment import command_line
 
 WINNER = "winner"
 

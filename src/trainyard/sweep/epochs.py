@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 _SECONDS = 1.0
 

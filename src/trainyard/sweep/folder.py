@@ -25,12 +25,12 @@ from filelock import FileLock, Timeout
 from trainyard.compose import flatten_tree
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.trials import Trial
-from trainyard.provenance import is_alive
 from trainyard.registry import did_you_mean
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import Plan, SearchPlan, canonical
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.wholefiles import PARTIAL, whole_file
+from trainyard.system.environment import is_alive
+from trainyard.system.files import PARTIAL, whole_file
 
 SWEEPS = Path("sweeps")
 """Where the folders of sweeps are, in the working directory."""

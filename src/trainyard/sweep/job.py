@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from trainyard.uris import without_credentials
+from trainyard.system.uris import without_credentials
 
 GRACE_SECONDS = 15.0
 """From asking a job to end until it is killed: time to close its run."""

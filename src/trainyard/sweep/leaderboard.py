@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from trainyard.evaluation.ranking import CONFIDENCE, LEVEL, TEST_METRICS, Place, Ranking, decimals
 from trainyard.shown import show_seconds, show_value
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 TABLE = "leaderboard.json"
 MOST_ROWS = 500

@@ -25,7 +25,7 @@ import cloudpickle
 from trainyard.errors import ConfigError, TrainyardError, in_one_line
 from trainyard.sweep.job import GRACE_SECONDS, write_to
 from trainyard.sweep.pool import End, Job, Message
-from trainyard.uris import without_credentials
+from trainyard.system.uris import without_credentials
 
 _LOOK_SECONDS = 0.5
 """How often it is looked for jobs that take too long."""

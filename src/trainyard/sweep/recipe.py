@@ -13,7 +13,7 @@ import yaml
 from trainyard.compose import literal
 from trainyard.evaluation.trials import Trial
 from trainyard.schema import COMPONENT_GROUPS
-from trainyard.wholefiles import whole_file
+from trainyard.system.files import whole_file
 
 _LEFT_OUT = ("tracking", "sweep", "resume")
 """Sections that say where a run is logged and what it belongs to, and not what it is."""

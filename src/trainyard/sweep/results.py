@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
+from trainyard.system.files import whole_file
 from trainyard.tracking import read_account
-from trainyard.wholefiles import whole_file
 
 if TYPE_CHECKING:
     from trainyard.outcome import RunResult

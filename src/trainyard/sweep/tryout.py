@@ -20,12 +20,12 @@ from trainyard.datasets import load_dataset
 from trainyard.debug import OneBatch
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
-from trainyard.progress import Progress
 from trainyard.registry import load_plugins
-from trainyard.runtime import configure_tensorflow
 from trainyard.schedules import Constant
 from trainyard.sweep.places import share_out
 from trainyard.sweep.pool import End, Job, ProcessPool
+from trainyard.system.progress import Progress
+from trainyard.system.tensorflow_setup import configure_tensorflow
 from trainyard.training import train
 
 _LIMIT_SECONDS = 600.0

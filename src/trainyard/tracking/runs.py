@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard import provenance
 from trainyard.errors import TrackingError
+from trainyard.system import environment
+from trainyard.system.uris import without_credentials
 from trainyard.tracking.store import connect, connect_to_existing, tracking_errors
-from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -147,7 +147,7 @@ def is_here(run: LoggedRun) -> bool:
 
 def is_alive(run: LoggedRun) -> bool:
     """Tells whether the process that a run of this host was started in still runs."""
-    return provenance.is_alive(run.tags.get("pid", ""), run.tags.get("started", ""))
+    return environment.is_alive(run.tags.get("pid", ""), run.tags.get("started", ""))
 
 
 def all_pages(search: Callable[..., Any], *arguments: object, **settings: object) -> Iterator[Any]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.collector import collector_paused
 from trainyard.errors import ConfigError
 from trainyard.registry import did_you_mean
+from trainyard.system.garbage import collector_paused
+from trainyard.system.uris import without_credentials
 from trainyard.tracking.runs import all_pages, get_run
 from trainyard.tracking.store import connect, connect_to_existing, tracking_errors
-from trainyard.uris import without_credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from trainyard.collector import importing
 from trainyard.errors import TrackingError, TrainyardError, in_one_line
-from trainyard.provenance import user_name
+from trainyard.system.environment import user_name
+from trainyard.system.files import PARTIAL, whole_file
+from trainyard.system.garbage import importing
+from trainyard.system.uris import sqlite_path, sqlite_uri, without_credentials
 from trainyard.tracking.view import SHARE_KEY, experiment_tags
-from trainyard.uris import sqlite_path, sqlite_uri, without_credentials
-from trainyard.wholefiles import PARTIAL, whole_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

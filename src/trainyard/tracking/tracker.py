@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
-from trainyard.interrupts import stop_wins
-from trainyard.progress import Progress
 from trainyard.schema import RunConfig
+from trainyard.system.progress import Progress
+from trainyard.system.signals import stop_wins
+from trainyard.system.uris import without_credentials
 from trainyard.tracking import operations
 from trainyard.tracking.journal import KEY_TAG, LOCK, Journal, logged_files
 from trainyard.tracking.operations import DatasetInput
@@ -31,7 +32,6 @@ from trainyard.tracking.servable import ServableModel
 from trainyard.tracking.tracked import TrackedRun
 from trainyard.tracking.worker import WorkerWriter
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter
-from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
     from trainyard.images import DataSpec

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainyard.system.uris import without_credentials
 from trainyard.tracking import operations
 from trainyard.tracking.journal import KEY_TAG, Account
 from trainyard.tracking.operations import OpenRun, cut_tags
 from trainyard.tracking.runs import DIED, PAGE, PARENT_TAG, all_pages
 from trainyard.tracking.servable import ServableModel
 from trainyard.tracking.store import open_store, tracking_errors
-from trainyard.uris import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -23,13 +23,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from trainyard.collector import importing, process_is_ours
 from trainyard.errors import TrackingError
-from trainyard.interrupts import ignore_signals
+from trainyard.system.garbage import importing, process_is_ours
+from trainyard.system.signals import ignore_signals
+from trainyard.system.uris import without_credentials
 from trainyard.tracking import operations
 from trainyard.tracking.runs import DIED
 from trainyard.tracking.writer import Operation, Question, RunRequest, Standing, StoreWriter, T
-from trainyard.uris import without_credentials
 
 _NEEDED_LATER = ("mlflow.models", "mlflow.pyfunc")
 _SENDING_SECONDS = 2.0

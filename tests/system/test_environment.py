@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainyard import provenance
 from trainyard.artifacts import write_origin
 from trainyard.schema import RunConfig
+from trainyard.system import environment
 
 
 def _git(*arguments: str) -> None:
@@ -17,7 +17,7 @@ def _git(*arguments: str) -> None:
 
 
 def test_outside_a_checkout_there_is_no_commit():
-    assert provenance.read_git_state(Path.cwd()) is None
+    assert environment.read_git_state(Path.cwd()) is None
 
 
 def test_what_runs_write_makes_no_checkout_dirty():
@@ -29,10 +29,10 @@ def test_what_runs_write_makes_no_checkout_dirty():
         Path(name).mkdir(parents=True)
         Path(name, "file").write_text("x")
     Path("mlflow.db").write_text("x")
-    assert not provenance.read_git_state(Path.cwd()).dirty
+    assert not environment.read_git_state(Path.cwd()).dirty
     Path("sub").mkdir()
     Path("new.py").write_text("x")
-    state = provenance.read_git_state(Path("sub"))
+    state = environment.read_git_state(Path("sub"))
     assert (state.dirty, state.untracked, state.branch) == (True, ("new.py",), "trunk")
 
 
@@ -41,11 +41,13 @@ def test_a_user_without_a_name_is_a_number(monkeypatch):
         raise KeyError("getpwuid(): uid not found")
 
     monkeypatch.setattr(getpass, "getuser", nameless)
-    assert provenance.user_name() == str(os.getuid())
+    assert environment.user_name() == str(os.getuid())
 
 
 def test_the_process_and_its_command_are_told():
-    program = "from trainyard import provenance; print(provenance.describe_process(), provenance.command_line())"
+    program = (
+        "from trainyard.system import environment; print(environment.describe_process(), environment.command_line())"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "'pid'" in done.stdout
     assert "import provenance" in done.stdout
@@ -54,14 +56,14 @@ def test_the_process_and_its_command_are_told():
 def test_versions_are_those_installed():
     import numpy as np
 
-    versions = provenance.installed_versions()
+    versions = environment.installed_versions()
     assert versions["numpy"] == np.__version__
-    assert set(provenance.REPORTED_PACKAGES) <= set(versions)
+    assert set(environment.REPORTED_PACKAGES) <= set(versions)
 
 
 def test_a_password_in_an_address_is_left_out_of_the_command_and_of_the_changes(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "orig_argv", ["python", "program.py", "--store", "http://ada:canary@host"])
-    assert provenance.command_line() == "python program.py --store http://***@host"
-    changed = provenance.GitState("0" * 40, "main", '+STORE = "http://ada:canary@host"\n', ())
+    assert environment.command_line() == "python program.py --store http://***@host"
+    changed = environment.GitState("0" * 40, "main", '+STORE = "http://ada:canary@host"\n', ())
     write_origin(tmp_path, RunConfig(), [], changed)
     assert (tmp_path / "environment" / "git.diff").read_text() == '+STORE = "http://***@host"\n'

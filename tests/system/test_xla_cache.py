@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from trainyard import xla_cache
+from trainyard.system import xla_cache
 
 PROGRAM = """
 import json
-from trainyard import compose_config, provenance, run_experiment
+from trainyard import compose_config, run_experiment
+from trainyard.system import environment
 result = run_experiment(compose_config(["dataset.limit=200", "training.epochs=1", "tracking=off", "training.threads=2"]))
-print(json.dumps([provenance.digest_weights(result.model), result.training.compile_seconds]))
+print(json.dumps([environment.digest_weights(result.model), result.training.compile_seconds]))
 """
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from trainyard.errors import Terminated
-from trainyard.interrupts import raise_if_stopped, signals_raise, stop_wins
+from trainyard.system.signals import raise_if_stopped, signals_raise, stop_wins
 
 
 def _send(number):

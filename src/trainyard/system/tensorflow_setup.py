@@ -11,10 +11,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
-from trainyard.collector import importing
 from trainyard.errors import TrainingError, in_one_line
-from trainyard.interrupts import stop_wins
-from trainyard.xla_cache import prepare_cache
+from trainyard.system.garbage import importing
+from trainyard.system.signals import stop_wins
+from trainyard.system.xla_cache import prepare_cache
 
 
 def available_cores() -> int:

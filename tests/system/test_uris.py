@@ -6,7 +6,7 @@ import pytest
 
 from trainyard.errors import ConfigError
 from trainyard.stores import LocalStore, NoStore, ServerStore
-from trainyard.uris import absolute_uri, uri_problem, without_credentials
+from trainyard.system.uris import absolute_uri, uri_problem, without_credentials
 
 HERE = Path("/here")
 

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from trainyard.runtime import available_cores, uses_onednn
-from trainyard.uris import without_credentials
+from trainyard.system.tensorflow_setup import available_cores, uses_onednn
+from trainyard.system.uris import without_credentials
 
 if TYPE_CHECKING:
     import keras

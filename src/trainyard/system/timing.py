@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from trainyard.progress import Progress
+from trainyard.system.progress import Progress
 
 
 @dataclass(slots=True)
