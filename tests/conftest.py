@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, copying, write_blank
 
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
 from trainyard.datasets import Mnist
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.idx import IdxFile

@@ -14,14 +14,16 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
+    "config.reference",
+    "config",
     "system",
     "evaluation",
-    "errors", "shown", "system.garbage", "fields", "images", "preprocessing", "system.uris", "arrays", "pictures", "idx", "system.progress", "system.signals", "system.timing",
-    "system.files", "sections", "schema", "registry", "checks", "safety", "conffiles",
-    "rejections", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
+    "errors", "shown", "system.garbage", "config.fields", "images", "preprocessing", "system.uris", "arrays", "pictures", "idx", "system.progress", "system.signals", "system.timing",
+    "system.files", "config.sections", "config.schema", "config.registry", "config.validation", "config.security", "config.search_path",
+    "config.hydra_errors", "datasets.digits", "datasets.assemble", "datasets.own", "datasets.image_folder", "datasets.published",
     "datasets.loading", "datasets", "imagefiles", "models.parts", "models.layers", "models.sizes", "models.mlp", "models.cnn",
     "models.sequential", "models", "optimizers", "schedules", "losses", "evaluation.metrics", "augmentation", "profiling", "debug", "stores",
-    "compose", "reference", "reference_page", "reference_schema", "system.xla_cache", "system.tensorflow_setup",
+    "config.compose", "config.reference.fields", "config.reference.markdown", "config.reference.json_schema", "system.xla_cache", "system.tensorflow_setup",
     "system.environment", "batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "bestmodel", "training", "evaluation.calibration",
     "evaluation.scoring", "outcome", "markdown", "origin", "evaluation.trials", "evaluation.ranking",
     "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles",

@@ -6,7 +6,7 @@ import pytest
 from trainyard import run_experiment
 from trainyard.augmentation import Affine
 from trainyard.batches import BatchMaker
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
 from trainyard.errors import ConfigError
 from trainyard.images import DataSpec
 

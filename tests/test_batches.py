@@ -7,7 +7,7 @@ import pytest
 
 from trainyard import run_experiment
 from trainyard.batches import BatchMaker, balanced_weights, plan_batches
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
 from trainyard.datasets import load_dataset
 from trainyard.errors import TrainingError
 from trainyard.images import Dataset, DataSpec, Split, standardise_dataset

@@ -9,7 +9,7 @@ import pytest
 
 from trainyard import ConfigError, run_experiment
 from trainyard.bestmodel import BestModel
-from trainyard.compose import compose_config, hash_config
+from trainyard.config.compose import compose_config, hash_config
 from trainyard.system import environment
 from trainyard.system.progress import Progress
 

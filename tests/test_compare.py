@@ -22,7 +22,7 @@ from trainyard.compare.examples import Predictions, find_change, load_test_image
 from trainyard.compare.runs import ComparedRun, from_folder
 from trainyard.compare.selection import Selection, select_runs
 from trainyard.compare.standing import chosen_metric, stand
-from trainyard.compose import compose_config, hash_config
+from trainyard.config.compose import compose_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.facts import config_params

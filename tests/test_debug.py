@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trainyard import TrainingError, run_experiment
-from trainyard.compose import compose_config, dump_config, hash_config, load_config
+from trainyard.config.compose import compose_config, dump_config, hash_config, load_config
 from trainyard.debug import PROFILE
 from trainyard.images import stratified_sample
 from trainyard.profiling import read_profile

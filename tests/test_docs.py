@@ -17,10 +17,10 @@ from trainyard.cli import app
 from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.sweep import sweep_command
 from trainyard.cli.train import check_arguments
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
+from trainyard.config.registry import components
+from trainyard.config.schema import COMPONENT_GROUPS
 from trainyard.records.aims import find_aim, read_aim
-from trainyard.registry import components
-from trainyard.schema import COMPONENT_GROUPS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

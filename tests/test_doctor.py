@@ -339,7 +339,7 @@ def test_packages_that_are_old_or_missing_are_named_with_the_command(monkeypatch
 def test_plugins_are_imported_and_tell_what_they_add():
     program = "from trainyard.doctor.packages import check_plugins\nfor f in check_plugins(): print(f.sign, f.found)"
     Path("acme.py").write_text(
-        "from trainyard.registry import register_metric\n"
+        "from trainyard.config.registry import register_metric\n"
         "@register_metric('half')\ndef half(probabilities, labels):\n    return 0.5\n"
     )
     Path("nothing.py").touch()

@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
+from trainyard.config.registry import register_model
+from trainyard.config.schema import LossConfig
 from trainyard.errors import ConfigError, TrainingError
 from trainyard.images import DataSpec
 from trainyard.models import Cnn, Mlp, Sequential, with_raw_pixels
 from trainyard.models.layers import LAYERS, REQUIRED
 from trainyard.models.parts import ACTIVATIONS, INITIALIZERS
-from trainyard.registry import register_model
-from trainyard.schema import LossConfig
 
 MNIST = DataSpec((28, 28), tuple("0123456789"), 255)
 TINY = DataSpec((4, 4), ("a", "b", "c"), 16)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from trainyard import run_experiment
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
 from trainyard.datasets import Digits, load_dataset
 from trainyard.errors import ConfigError, DatasetError
 from trainyard.images import Dataset, DataSpec, Split

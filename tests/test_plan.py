@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.compose import compose_config, to_tree
+from trainyard.config.compose import compose_config, to_tree
 from trainyard.errors import ConfigError
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import combine, read_axes

@@ -22,7 +22,7 @@ from trainyard.preprocessing import Background, Preprocessing, read_preprocessin
 @pytest.fixture(scope="module")
 def trained(keras, tmp_path_factory):
     """A run on digits; its store lies in a folder of its own, with npz files and pictures of its test images."""
-    from trainyard.compose import compose_config
+    from trainyard.config.compose import compose_config
 
     place = tmp_path_factory.mktemp("trained")
     small = ["dataset.limit=300", "model.hidden_units=[16]", "training.epochs=4", "name=tiny"]

@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 
 from trainyard.artifacts import PER_CLASS_TABLE
 from trainyard.cli.reproduce import reproduce_command
-from trainyard.compose import HASHED_SECTIONS, compose_config, to_tree
+from trainyard.config.compose import HASHED_SECTIONS, compose_config, to_tree
 from trainyard.errors import ConfigError
 from trainyard.evaluation.intervals import Estimate, estimate_difference, estimate_mean
 from trainyard.records import aims, chosen, claimpage, index, results, targetpage, verdicts, writing

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from trainyard.compose import compose_config, dump_config
+from trainyard.config.compose import compose_config, dump_config
 from trainyard.evaluation.scoring import score
 from trainyard.images import Dataset, DataSpec, Split
 from trainyard.report import ReportPage, changed_values, write_report

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from trainyard.cli.rerun import print_comparison, rerun_command
-from trainyard.compose import compose_config, dump_config
+from trainyard.config.compose import compose_config, dump_config
 from trainyard.errors import ConfigError
 from trainyard.rerun.comparison import Comparison, Difference, Likeness, compare
 from trainyard.rerun.original import Original, read_original, restore

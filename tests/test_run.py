@@ -21,7 +21,7 @@ from trainyard import (
     load_config,
     run_experiment,
 )
-from trainyard.schema import RunConfig
+from trainyard.config.schema import RunConfig
 from trainyard.system.progress import Progress
 from trainyard.tracking import Tracker
 

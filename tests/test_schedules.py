@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainyard import run_experiment
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
 from trainyard.errors import ConfigError
 from trainyard.schedules import Constant, Cosine, Exponential, Piecewise
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
 from trainyard.datasets import Digits, FashionMnist, ImageFolder, Kmnist, Mnist, Npz
 from trainyard.errors import TrainingError
 from trainyard.images import DataSpec
@@ -200,7 +200,7 @@ def test_a_model_that_says_nothing_has_no_count():
 def test_counting_imports_no_tensorflow():
     program = """
 import sys
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
 for model in ("mlp", "cnn", "sequential"):
     config = compose_config(["dataset=mnist", f"model={model}"])
     print(config.model.count_parameters(*config.dataset.known_shape))

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from trainyard.compose import load_config
+from trainyard.config.compose import load_config
 from trainyard.sweep.folder import SweepFolder, sweep_folders
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.results import has_finished
@@ -78,7 +78,7 @@ WAYS = {
 
 DEADLY = """
 import os, resource, signal, sys
-from trainyard.registry import register_metric
+from trainyard.config.registry import register_metric
 
 def die(way):
     if way == "raise":

@@ -12,7 +12,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainyard.compose import compose_config, dump_config, load_config
+    from trainyard.config.compose import compose_config, dump_config, load_config
+    from trainyard.config.schema import RunConfig
     from trainyard.errors import (
         ConfigError,
         DatasetError,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from trainyard.outcome import RunResult
     from trainyard.predict import Predictor, load_predictor
     from trainyard.run import run_experiment
-    from trainyard.schema import RunConfig
     from trainyard.system.progress import Progress
 
 __version__ = version("trainyard")
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "compose": ("compose_config", "dump_config", "load_config"),
+    "config.compose": ("compose_config", "dump_config", "load_config"),
     "errors": (
         "ConfigError", "DatasetError", "ModelError", "Terminated", "TrackingError", "TrainingError", "TrainyardError",
     ),
@@ -58,7 +58,7 @@ _MODULES = {
     "predict": ("Predictor", "load_predictor"),
     "system.progress": ("Progress",),
     "run": ("run_experiment",),
-    "schema": ("RunConfig",),
+    "config.schema": ("RunConfig",),
 }  # fmt: skip
 
 

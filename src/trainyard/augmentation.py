@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.fields import setting
-from trainyard.registry import register_augmentation
-from trainyard.schema import AugmentationConfig
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_augmentation
+from trainyard.config.schema import AugmentationConfig
 
 if TYPE_CHECKING:
     import tensorflow as tf

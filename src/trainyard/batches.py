@@ -17,7 +17,7 @@ from trainyard.images import Dataset, DataSpec, Split
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from trainyard.schema import AugmentationConfig, RunConfig
+    from trainyard.config.schema import AugmentationConfig, RunConfig
 
 
 @dataclass(frozen=True, slots=True)

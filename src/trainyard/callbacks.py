@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
 from trainyard.epochs import broke_down, broken_weights
-from trainyard.sections import EarlyStoppingConfig, PlateauConfig
 from trainyard.system.progress import Progress
 
 if TYPE_CHECKING:

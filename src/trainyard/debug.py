@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainyard.augmentation import NoAugmentation
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_debug
+from trainyard.config.schema import DebugConfig, RunConfig
+from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
 from trainyard.errors import TrainingError
-from trainyard.fields import setting
 from trainyard.images import Dataset, Split, stratified_sample
 from trainyard.profiling import TRACE, build_recorder, read_profile
-from trainyard.registry import register_debug
 from trainyard.schedules import Constant
-from trainyard.schema import DebugConfig, RunConfig
-from trainyard.sections import EarlyStoppingConfig, PlateauConfig
 
 if TYPE_CHECKING:
     import keras

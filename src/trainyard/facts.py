@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard import artifacts
-from trainyard.compose import flatten_config, hash_config
+from trainyard.config.compose import flatten_config, hash_config
+from trainyard.config.schema import RunConfig
 from trainyard.images import Dataset
 from trainyard.outcome import Outcome, RunResult
 from trainyard.report import ReportPage
 from trainyard.resume import FOLDER_TAG
-from trainyard.schema import RunConfig
 from trainyard.system.environment import (
     REPORTED_PACKAGES,
     GitState,

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.fields import setting
-from trainyard.registry import register_loss
-from trainyard.schema import LossConfig
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_loss
+from trainyard.config.schema import LossConfig
 
 if TYPE_CHECKING:
     import keras

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from trainyard.fields import setting
-from trainyard.registry import register_optimizer
-from trainyard.schema import OptimizerConfig
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_optimizer
+from trainyard.config.schema import OptimizerConfig
 
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.schema import LearningRate
+    from trainyard.config.schema import LearningRate
 
 _OURS = ("name", "learning_rate")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from trainyard.bestmodel import BestModel
+from trainyard.config.schema import RunConfig
 from trainyard.evaluation.scoring import EvalResult
 from trainyard.images import Dataset
-from trainyard.schema import RunConfig
 from trainyard.training import TrainResult
 
 if TYPE_CHECKING:

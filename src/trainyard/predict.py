@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.config.registry import load_plugins
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
 from trainyard.images import DataSpec
 from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
-from trainyard.registry import load_plugins
 from trainyard.stores import store_of_command
 from trainyard.system.tensorflow_setup import import_tensorflow
 from trainyard.system.uris import sqlite_path, uri_problem

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trainyard.compose import dump_config, flatten_config
+from trainyard.config.compose import dump_config, flatten_config
 from trainyard.shown import show_metric, show_seconds, show_value
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     import jinja2
 
+    from trainyard.config.schema import RunConfig
     from trainyard.evaluation.scoring import EvalResult
     from trainyard.images import Dataset
-    from trainyard.schema import RunConfig
     from trainyard.training import TrainResult
 
 TEMPLATE = "report.html"

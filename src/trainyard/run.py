@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard import artifacts
 from trainyard.bestmodel import BEST_MODEL, BestModel
-from trainyard.checks import size_problems, validate
-from trainyard.compose import unique_name
+from trainyard.config.compose import unique_name
+from trainyard.config.schema import RunConfig
+from trainyard.config.sections import TrainingConfig
+from trainyard.config.validation import size_problems, validate
 from trainyard.datasets import load_dataset
 from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation.scoring import evaluate
@@ -31,8 +33,6 @@ from trainyard.outcome import Outcome, RunResult
 from trainyard.preprocessing import write_preprocessing
 from trainyard.report import write_report
 from trainyard.resume import Earlier, load_earlier, plan_checkpoints
-from trainyard.schema import RunConfig
-from trainyard.sections import TrainingConfig
 from trainyard.startweights import find_start_model, take_weights
 from trainyard.sync import complete_in_store
 from trainyard.system.environment import describe_machine, digest_weights, read_git_state

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.fields import setting
-from trainyard.registry import register_schedule
-from trainyard.schema import ScheduleConfig
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_schedule
+from trainyard.config.schema import ScheduleConfig
 
 if TYPE_CHECKING:
-    from trainyard.schema import LearningRate
+    from trainyard.config.schema import LearningRate
 
 
 @register_schedule("constant")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainyard.config.registry import register_tracking
+from trainyard.config.schema import TrackingConfig
 from trainyard.errors import ConfigError
-from trainyard.registry import register_tracking
-from trainyard.schema import TrackingConfig
 from trainyard.system.uris import absolute_uri, sqlite_uri, uri_problem
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"

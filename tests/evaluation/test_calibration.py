@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainyard.config.sections import EvaluationConfig
 from trainyard.evaluation.calibration import calibrate
 from trainyard.evaluation.scoring import score
 from trainyard.images import DataSpec
-from trainyard.sections import EvaluationConfig
 
 
 def test_the_error_is_the_mean_gap_between_confidence_and_accuracy():

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard import registry
-from trainyard.compose import compose_config
+from trainyard.config import registry
+from trainyard.config.compose import compose_config
 from trainyard.errors import ConfigError, TrainingError
 from trainyard.evaluation.scoring import score
 from trainyard.images import DataSpec

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from trainyard.compose import compose_config, flatten_config, hash_config, load_config
+from trainyard.config.compose import compose_config, flatten_config, hash_config, load_config
 from trainyard.datasets import Mnist
 from trainyard.system.environment import digest_weights
 from trainyard.system.uris import sqlite_uri

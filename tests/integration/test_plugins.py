@@ -67,7 +67,7 @@ def test_the_environment_may_name_modules_that_are_not_installed():
         (None, "plugin acme_broken (TRAINYARD_PLUGINS): it can't be imported: ModuleNotFoundError"),
         ("1 / 0", "it can't be imported: ZeroDivisionError: division by zero. Mend it, uninstall it"),
         (
-            "from trainyard.registry import register_metric\nregister_metric('ece')(len)",
+            "from trainyard.config.registry import register_metric\nregister_metric('ece')(len)",
             "metric ece: every run has one",
         ),
     ],

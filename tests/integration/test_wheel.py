@@ -38,7 +38,7 @@ def test_the_installed_wheel_runs_the_main_job_outside_the_checkout(wheel, tmp_p
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel)], check=True
     )
     program = (
-        "import trainyard, trainyard.conffiles as c\n"
+        "import trainyard, trainyard.config.search_path as c\n"
         f"assert trainyard.__file__.startswith({str(site)!r}), trainyard.__file__\n"
         f"assert str(c.shipped_conf()).startswith({str(site)!r}), c.shipped_conf()\n"
         "from trainyard.cli import main; main()"

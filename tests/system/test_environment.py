@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from trainyard.artifacts import write_origin
-from trainyard.schema import RunConfig
+from trainyard.config.schema import RunConfig
 from trainyard.system import environment
 
 

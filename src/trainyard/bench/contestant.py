@@ -123,7 +123,7 @@ def _fit_plainly(job: Job, train: Split, channel: Channel) -> None:
 def _train(job: Job, train: Split, channel: Channel) -> None:
     """Trains through the engine that Trainyard takes."""
     from trainyard.batches import plan_batches
-    from trainyard.compose import compose_config
+    from trainyard.config.compose import compose_config
     from trainyard.epochs import EpochPlan
     from trainyard.training import choose_engine, compile_model
     from trainyard.xla import choose_xla

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from trainyard.bench.material import read_dataset
-from trainyard.compose import compose_config
+from trainyard.config.compose import compose_config
 from trainyard.evaluation.scoring import evaluate
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import configure_tensorflow, import_tensorflow

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from hydra._internal.utils import get_args_parser
 
-from trainyard.compose import key_of
-from trainyard.conffiles import groups
+from trainyard.config.compose import key_of
+from trainyard.config.hydra_errors import find_path
+from trainyard.config.search_path import groups
 from trainyard.errors import ConfigError
-from trainyard.rejections import find_path
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import typer
 
+from trainyard.config.reference.fields import describe_config, describe_recipes
+from trainyard.config.reference.json_schema import build_schema, targets
+from trainyard.config.reference.markdown import render_page
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.reference import describe_config, describe_recipes
-from trainyard.reference_page import render_page
-from trainyard.reference_schema import build_schema, targets
 
 
 def schema_targets() -> list[str]:

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainyard.conffiles import prepare_hydra
+from trainyard.config.registry import components, look_up
+from trainyard.config.search_path import prepare_hydra
 from trainyard.datasets import PublishedSet
 from trainyard.datasets.own import OwnData
 from trainyard.errors import ConfigError, DatasetError
 from trainyard.images import Dataset
-from trainyard.registry import components, look_up
 
 
 def list_data() -> None:

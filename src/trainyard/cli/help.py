@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.compose import compose_config, dump_config
-from trainyard.conffiles import choices, groups
+from trainyard.config.compose import compose_config, dump_config
+from trainyard.config.search_path import choices, groups
 
 _FLAGS = {
     "--cfg job": "Print the composed config and stop.",

@@ -14,11 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from trainyard.cli.screen import ScreenProgress, print_error, print_result
-from trainyard.compose import to_run_config
+from trainyard.config.compose import to_run_config
+from trainyard.config.registry import load_plugins
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation.trials import TrialResult
 from trainyard.facts import TrialOf
-from trainyard.registry import load_plugins
 from trainyard.sweep.folder import trial_number
 from trainyard.sweep.job import ask, report
 from trainyard.sweep.results import write_result

@@ -13,12 +13,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from trainyard.compose import compose_trees
-from trainyard.conffiles import choices, conf_folders, groups, prepare_hydra
+from trainyard.config.compose import compose_trees
+from trainyard.config.fields import rule_of
+from trainyard.config.registry import components, registered_metrics
+from trainyard.config.schema import COMPONENT_GROUPS, ComponentConfig, RunConfig
+from trainyard.config.search_path import choices, conf_folders, groups, prepare_hydra
 from trainyard.errors import ConfigError
-from trainyard.fields import rule_of
-from trainyard.registry import components, registered_metrics
-from trainyard.schema import COMPONENT_GROUPS, ComponentConfig, RunConfig
 from trainyard.sweep.folder import sweep_folders
 
 Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep import sweep_command
-from trainyard.compose import compose_config, expand_sweep, key_of
+from trainyard.config.compose import compose_config, expand_sweep, key_of
 from trainyard.errors import ConfigError, TrialError
 from trainyard.records.aims import CLAIM, EXPERIMENTS, TARGET, Claim, Target, find_aim, read_aim
 from trainyard.records.chosen import describe_search, refuse_other_recipe

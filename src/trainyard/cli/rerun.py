@@ -11,13 +11,13 @@ from contextlib import nullcontext, redirect_stdout
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.checks import require_files
 from trainyard.cli.screen import ScreenProgress, print_heading, print_result
-from trainyard.compose import compose_trees, config_differences
+from trainyard.config.compose import compose_trees, config_differences
+from trainyard.config.security import refuse_doors
+from trainyard.config.validation import require_files
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.rerun.comparison import Comparison, Likeness, compare
 from trainyard.rerun.original import Original, keeps_engine, read_original, restore
-from trainyard.safety import refuse_doors
 from trainyard.startweights import find_start_model
 from trainyard.stores import store_of_command
 from trainyard.system.signals import signals_raise

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from trainyard.cli.arguments import SWEEPER, config_dir, parse_arguments, wants_our_sweeper
-from trainyard.compose import PRIMARY, VERSION_BASE, key_of
-from trainyard.conffiles import prepare_hydra, shipped_conf
+from trainyard.config.compose import PRIMARY, VERSION_BASE, key_of
+from trainyard.config.search_path import prepare_hydra, shipped_conf
+from trainyard.config.security import BASIC_LAUNCHER, FORK_LAUNCHER
 from trainyard.errors import ConfigError
-from trainyard.safety import BASIC_LAUNCHER, FORK_LAUNCHER
 from trainyard.sweep.experience import Experience, read_experience
 from trainyard.sweep.folder import (
     SWEEPS,

@@ -31,14 +31,14 @@ from trainyard.cli.trialtable import (
     table_width,
     whole_columns,
 )
+from trainyard.config.registry import look_up
 from trainyard.evaluation.ranking import Ranking
 from trainyard.evaluation.trials import Trial
-from trainyard.registry import look_up
 from trainyard.shown import show_seconds
 from trainyard.sweep.standing import Standing, TrialStatus
 
 if TYPE_CHECKING:
-    from trainyard.schema import ModelConfig
+    from trainyard.config.schema import ModelConfig
     from trainyard.sweep.recipe import Winner
 
 _FIRST, _LAST = 50, 5

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from trainyard.cli.screen import print_error
-from trainyard.conffiles import prepare_hydra
+from trainyard.config.search_path import prepare_hydra
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.sync import LiveRunError, find_runs, sync_run
 from trainyard.system.uris import absolute_uri, uri_problem

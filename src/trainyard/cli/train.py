@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.checks import require_files
 from trainyard.cli.arguments import config_dir, parse_arguments, wants_our_sweeper
-from trainyard.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, key_of, to_run_config
-from trainyard.conffiles import prepare_hydra, shipped_conf
+from trainyard.config.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, key_of, to_run_config
+from trainyard.config.search_path import prepare_hydra, shipped_conf
+from trainyard.config.security import refuse_doors
+from trainyard.config.validation import require_files
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.safety import refuse_doors
 from trainyard.system.signals import signals_raise
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.compare.runs import ComparedRun
-from trainyard.compose import load_config
+from trainyard.config.compose import load_config
 from trainyard.datasets import load_dataset
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.images import DataSpec

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainyard.compare.runs import DIGEST, ComparedRun, from_folder, from_store
+from trainyard.config.registry import did_you_mean
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.registry import did_you_mean
 from trainyard.tracking.children import TRIAL_TAG
 from trainyard.tracking.runs import PARENT_TAG
 from trainyard.tracking.search import search_runs, stored_run

@@ -14,14 +14,14 @@ from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from trainyard.compare.runs import ComparedRun
-from trainyard.compose import HASHED_SECTIONS
+from trainyard.config.compose import HASHED_SECTIONS
+from trainyard.config.fields import rule_of
+from trainyard.config.registry import components, did_you_mean
+from trainyard.config.schema import COMPONENT_GROUPS
+from trainyard.config.sections import TrainingConfig
 from trainyard.errors import ConfigError
 from trainyard.evaluation.ranking import Place, Ranking, rank
 from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.fields import rule_of
-from trainyard.registry import components, did_you_mean
-from trainyard.schema import COMPONENT_GROUPS
-from trainyard.sections import TrainingConfig
 from trainyard.sweep.labels import name_trial, short_keys
 
 CHOSEN_BY = ("accuracy/val", "accuracy/test", "loss/val", "loss/test")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainyard.config.registry import register_dataset
+from trainyard.config.schema import DatasetConfig
 from trainyard.images import Dataset, DataSpec, Split, stratified_sample
-from trainyard.registry import register_dataset
-from trainyard.schema import DatasetConfig
 
 DIGITS_TEST_IMAGES = 360
 """A fifth of scikit-learn's 1,797 digits."""

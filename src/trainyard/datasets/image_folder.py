@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_dataset
 from trainyard.datasets.assemble import MOST_CLASSES, assemble_dataset
 from trainyard.datasets.own import OwnData
 from trainyard.errors import DatasetError
-from trainyard.fields import setting
 from trainyard.pictures import SUFFIXES, read_picture
-from trainyard.registry import register_dataset
 
 if TYPE_CHECKING:
     from trainyard.images import Dataset

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from trainyard.arrays import read_npz
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_dataset
+from trainyard.config.schema import DatasetConfig
 from trainyard.datasets.assemble import assemble_dataset
 from trainyard.errors import DatasetError
-from trainyard.fields import setting
 from trainyard.idx import read_own_idx
 from trainyard.images import Dataset
-from trainyard.registry import register_dataset
-from trainyard.schema import DatasetConfig
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 """What a data set is made of, as Keras names it."""

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from trainyard.checkpoint import CHECKPOINTS
+from trainyard.config.registry import components
 from trainyard.datasets import PublishedSet
 from trainyard.datasets.published import DATA_VARIABLE
 from trainyard.doctor.finding import FIX, Finding, count, note, ok, wrong
 from trainyard.errors import DatasetError
-from trainyard.registry import components
 from trainyard.system import xla_cache
 
 LEFT_SECONDS = 86_400

@@ -39,16 +39,16 @@ def check_versions() -> Iterator[Finding]:
 
 def check_plugins() -> Iterator[Finding]:
     """Imports the plugins, and tells what they add."""
-    from trainyard import compose  # noqa: F401 - registers our own components, whose names a plugin may not take
-    from trainyard.errors import ConfigError
-    from trainyard.registry import (
+    from trainyard.config import compose  # noqa: F401 - registers our own components, whose names a plugin may not take
+    from trainyard.config.registry import (
         PLUGIN_GROUP,
         PLUGIN_VARIABLE,
         components,
         load_plugins,
         registered_metrics,
     )
-    from trainyard.schema import COMPONENT_GROUPS
+    from trainyard.config.schema import COMPONENT_GROUPS
+    from trainyard.errors import ConfigError
 
     if not entry_points(group=PLUGIN_GROUP) and not os.environ.get(PLUGIN_VARIABLE):
         yield ok("plugins", "none are installed, and none named")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.config.registry import registered_metrics
+from trainyard.config.sections import EvaluationConfig
 from trainyard.errors import TrainingError, in_one_line
 from trainyard.evaluation.calibration import Calibration, calibrate
 from trainyard.images import DataSpec, Split
-from trainyard.registry import registered_metrics
-from trainyard.sections import EvaluationConfig
 
 if TYPE_CHECKING:
     import keras

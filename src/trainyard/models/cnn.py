@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_model
+from trainyard.config.schema import ModelConfig
 from trainyard.errors import TrainingError
-from trainyard.fields import setting
 from trainyard.models.parts import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities, reason, with_channels
 from trainyard.models.sizes import Sized, count_parameters, sized_hidden
-from trainyard.registry import register_model
-from trainyard.schema import ModelConfig
 
 if TYPE_CHECKING:
     import keras

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from trainyard.config.registry import did_you_mean
 from trainyard.models.parts import ACTIVATIONS, INITIALIZERS
-from trainyard.registry import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

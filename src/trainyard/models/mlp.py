@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainyard.fields import setting
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_model
+from trainyard.config.schema import ModelConfig
 from trainyard.models.parts import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities
 from trainyard.models.sizes import count_parameters, sized_hidden
-from trainyard.registry import register_model
-from trainyard.schema import ModelConfig
 
 if TYPE_CHECKING:
     import keras

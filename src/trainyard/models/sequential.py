@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_model
+from trainyard.config.schema import ModelConfig
 from trainyard.errors import TrainingError
-from trainyard.fields import setting
 from trainyard.models.layers import layer_problems, read_layer
 from trainyard.models.parts import probabilities, reason, with_channels
 from trainyard.models.sizes import count_parameters
-from trainyard.registry import register_model
-from trainyard.schema import ModelConfig
 
 if TYPE_CHECKING:
     import keras

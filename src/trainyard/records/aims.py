@@ -46,8 +46,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from trainyard.config.registry import did_you_mean
 from trainyard.errors import ConfigError
-from trainyard.registry import did_you_mean
 
 EXPERIMENTS = Path("experiments")
 TARGET, CLAIM = "target.yaml", "claim.yaml"

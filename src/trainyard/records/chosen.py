@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from trainyard.compose import (
+from trainyard.config.compose import (
     HASHED_SECTIONS,
     compose_config,
     config_differences,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from trainyard.config.registry import did_you_mean
 from trainyard.errors import ConfigError
 from trainyard.records import claimpage, targetpage
 from trainyard.records.aims import Claim
 from trainyard.records.judging import judge
 from trainyard.records.results import Results
-from trainyard.registry import did_you_mean
 
 
 def verdict_of(results: Results) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainyard.compose import compose_config, expand_sweep, key_of, literal, load_config, to_tree
+from trainyard.config.compose import compose_config, expand_sweep, key_of, literal, load_config, to_tree
+from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.tracking import Account, download_files, find_run, read_account
 from trainyard.tracking.stored import stored_account
 

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainyard.compose import PRIMARY, compose_trees, read_tree
+from trainyard.config.compose import PRIMARY, compose_trees, read_tree
+from trainyard.config.hydra_errors import in_our_words
+from trainyard.config.schema import RunConfig
+from trainyard.config.security import refuse_doors
 from trainyard.errors import ConfigError
-from trainyard.rejections import in_our_words
-from trainyard.safety import refuse_doors
-from trainyard.schema import RunConfig
 from trainyard.sweep.grid import Point, Setting
 
 _ABSENT = object()

@@ -19,9 +19,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
+from trainyard.config.sections import SweepConfig
 from trainyard.errors import TrackingError
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
-from trainyard.sections import SweepConfig
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.frozen import FrozenLoader
 from trainyard.sweep.launcher import JobEnd

@@ -22,10 +22,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trainyard.compose import flatten_tree
+from trainyard.config.compose import flatten_tree
+from trainyard.config.registry import did_you_mean
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.trials import Trial
-from trainyard.registry import did_you_mean
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import Plan, SearchPlan, canonical
 from trainyard.sweep.space import NOT_DRAWN

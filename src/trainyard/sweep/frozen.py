@@ -12,9 +12,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from trainyard.compose import from_tree
+from trainyard.config.compose import from_tree
+from trainyard.config.registry import load_plugins
 from trainyard.evaluation.trials import Trial
-from trainyard.registry import load_plugins
 from trainyard.sweep.folder import SweepFolder
 
 

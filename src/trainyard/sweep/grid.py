@@ -12,9 +12,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString, RangeSweep
 
-from trainyard.conffiles import choices, groups
+from trainyard.config.hydra_errors import find_path, in_our_words
+from trainyard.config.search_path import choices, groups
 from trainyard.errors import ConfigError
-from trainyard.rejections import find_path, in_our_words
 
 _ONE_STORE = "all trials of a sweep go to one experiment of one store"
 _FIXED = {

@@ -15,12 +15,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainyard.checks import require_files, section_problems, validate
-from trainyard.compose import key_of, to_tree
+from trainyard.config.compose import key_of, to_tree
+from trainyard.config.schema import RunConfig
+from trainyard.config.sections import SweepConfig
+from trainyard.config.validation import require_files, section_problems, validate
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
-from trainyard.schema import RunConfig
-from trainyard.sections import SweepConfig
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, combine, read_axes, seed_axis
 from trainyard.sweep.labels import name_trial, short_keys

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from trainyard.compose import literal
+from trainyard.config.compose import literal
+from trainyard.config.schema import COMPONENT_GROUPS
 from trainyard.evaluation.trials import Trial
-from trainyard.schema import COMPONENT_GROUPS
 from trainyard.system.files import whole_file
 
 _LEFT_OUT = ("tracking", "sweep", "resume")

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainyard.config.schema import RunConfig
 from trainyard.errors import ConfigError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.evaluation.trials import Trial
-from trainyard.schema import RunConfig
 from trainyard.sweep.experience import Experience
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Draw, Epoch, Known, Ledger

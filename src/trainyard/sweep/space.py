@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trainyard.config.schema import RunConfig
 from trainyard.evaluation.trials import Trial
-from trainyard.schema import RunConfig
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, Setting
 from trainyard.sweep.labels import name_trial, short_keys

@@ -15,12 +15,12 @@ from typing import Any
 
 import cloudpickle
 
-from trainyard.compose import from_tree, to_run_config
+from trainyard.config.compose import from_tree, to_run_config
+from trainyard.config.registry import load_plugins
 from trainyard.datasets import load_dataset
 from trainyard.debug import OneBatch
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
-from trainyard.registry import load_plugins
 from trainyard.schedules import Constant
 from trainyard.sweep.places import share_out
 from trainyard.sweep.pool import End, Job, ProcessPool

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainyard.config.registry import did_you_mean
 from trainyard.errors import ConfigError
-from trainyard.registry import did_you_mean
 from trainyard.system.garbage import collector_paused
 from trainyard.system.uris import without_credentials
 from trainyard.tracking.runs import all_pages, get_run

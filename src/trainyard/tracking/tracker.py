@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from trainyard.config.schema import RunConfig
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
-from trainyard.schema import RunConfig
 from trainyard.system.progress import Progress
 from trainyard.system.signals import stop_wins
 from trainyard.system.uris import without_credentials

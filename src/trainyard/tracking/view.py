@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from trainyard.schema import COMPONENT_GROUPS
+from trainyard.config.schema import COMPONENT_GROUPS
 
 SHARE_KEY = "trainyard"
 """Of the view that an experiment opens with: the latest runs first, trials folded under the run of their sweep."""

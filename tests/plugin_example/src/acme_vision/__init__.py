@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from trainyard.fields import setting
+from trainyard.config.fields import setting
+from trainyard.config.registry import register_dataset, register_metric, register_model, register_optimizer
+from trainyard.config.schema import DatasetConfig, ModelConfig
 from trainyard.images import Dataset, DataSpec, Split
 from trainyard.optimizers import Sgd
-from trainyard.registry import register_dataset, register_metric, register_model, register_optimizer
-from trainyard.schema import DatasetConfig, ModelConfig
 
 
 @register_dataset("stripes")

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from trainyard import ConfigError, TrainingError, compose_config, run_experiment
-from trainyard.checks import alternatives, is_optional, validate
-from trainyard.compose import dump_config, load_config
-from trainyard.fields import rule_of
-from trainyard.registry import components
+from trainyard.config.compose import dump_config, load_config
+from trainyard.config.fields import rule_of
+from trainyard.config.registry import components
+from trainyard.config.validation import alternatives, is_optional, validate
 
 GROUPS = ("model", "optimizer", "schedule", "loss", "augmentation")
 JUNK = st.sampled_from(

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
-from trainyard.errors import ConfigError, in_one_line
-from trainyard.schema import (
+from trainyard.config.schema import (
     COMPONENT_GROUPS,
     AugmentationConfig,
     ComponentConfig,
@@ -30,6 +29,7 @@ from trainyard.schema import (
     ScheduleConfig,
     TrackingConfig,
 )
+from trainyard.errors import ConfigError, in_one_line
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,12 +19,12 @@ from typing import Any
 
 import yaml
 
-from trainyard.compose import PRIMARY, flatten_tree
-from trainyard.conffiles import choices, conf_folders, prepare_hydra
+from trainyard.config.compose import PRIMARY, flatten_tree
+from trainyard.config.fields import Rule, rule_of
+from trainyard.config.registry import BASE_PREFIX, components
+from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
+from trainyard.config.search_path import choices, conf_folders, prepare_hydra
 from trainyard.errors import ConfigError
-from trainyard.fields import Rule, rule_of
-from trainyard.registry import BASE_PREFIX, components
-from trainyard.schema import COMPONENT_GROUPS, RunConfig
 
 RECIPES = "experiment"
 """The group of whole recipes."""

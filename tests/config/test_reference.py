@@ -13,18 +13,18 @@ from hydra.core.config_store import ConfigStore
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from trainyard import registry
 from trainyard.cli import app
-from trainyard.compose import compose_config, dump_config
-from trainyard.conffiles import shipped_conf
+from trainyard.config import registry
+from trainyard.config.compose import compose_config, dump_config
+from trainyard.config.reference.fields import describe_config, describe_recipes
+from trainyard.config.reference.json_schema import build_schema
+from trainyard.config.reference.markdown import render_page
+from trainyard.config.registry import components
+from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
+from trainyard.config.search_path import shipped_conf
 from trainyard.models.layers import LAYERS, Kind
-from trainyard.reference import describe_config, describe_recipes
-from trainyard.reference_page import render_page
-from trainyard.reference_schema import build_schema
-from trainyard.registry import components
-from trainyard.schema import COMPONENT_GROUPS, RunConfig
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "config.md"
 
 

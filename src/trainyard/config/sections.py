@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainyard.fields import setting
+from trainyard.config.fields import setting
 
 MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from trainyard.checks import describe_type
+from trainyard.config.reference.fields import FieldDoc, SectionDoc, VariationDoc
+from trainyard.config.registry import registered_metrics
+from trainyard.config.validation import describe_type
 from trainyard.models.layers import LAYERS, required_arguments
-from trainyard.reference import FieldDoc, SectionDoc, VariationDoc
-from trainyard.registry import registered_metrics
 
 _FEW = 6
 """So many choices stand in a table's cell; more stand beneath the table."""

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.compose import compose_config, compose_trees
+from trainyard.config.compose import compose_config, compose_trees
+from trainyard.config.security import refuse_doors
 from trainyard.errors import ConfigError
-from trainyard.safety import refuse_doors
 
 
 @pytest.mark.parametrize(

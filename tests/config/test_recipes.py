@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from trainyard import run_experiment
-from trainyard.compose import compose_config
-from trainyard.conffiles import shipped_conf
+from trainyard.config.compose import compose_config
+from trainyard.config.registry import components
+from trainyard.config.search_path import shipped_conf
 from trainyard.datasets import Mnist, PublishedSet
-from trainyard.registry import components
 
 RECIPES = sorted(path.stem for path in (shipped_conf() / "experiment").glob("*.yaml"))
 

@@ -14,12 +14,12 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from trainyard.checks import describe_type
-from trainyard.conffiles import choices, conf_folders, groups
+from trainyard.config.fields import rule_of
+from trainyard.config.registry import components, did_you_mean, unknown
+from trainyard.config.schema import RunConfig
+from trainyard.config.search_path import choices, conf_folders, groups
+from trainyard.config.validation import describe_type
 from trainyard.errors import ConfigError
-from trainyard.fields import rule_of
-from trainyard.registry import components, did_you_mean, unknown
-from trainyard.schema import RunConfig
 
 
 @contextlib.contextmanager

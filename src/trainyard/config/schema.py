@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
-from trainyard.fields import setting
-from trainyard.sections import EvaluationConfig, SweepConfig, TrainingConfig
+from trainyard.config.fields import setting
+from trainyard.config.sections import EvaluationConfig, SweepConfig, TrainingConfig
 from trainyard.system.uris import uri_problem, without_credentials
 
 if TYPE_CHECKING:

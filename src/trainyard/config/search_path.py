@@ -12,14 +12,14 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from trainyard.registry import components, load_plugins
-from trainyard.schema import COMPONENT_GROUPS, RunConfig
+from trainyard.config.registry import components, load_plugins
+from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 
 
 def shipped_conf() -> Path:
     """Returns the folder of the configs that come with Trainyard: inside the wheel, else in the checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
+    inside = Path(__file__).parents[1] / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
 
 
 def conf_folders(config_dir: Path | None = None) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainyard.compose import (
+from trainyard.config.compose import (
     compose_config,
     dump_config,
     expand_sweep,
@@ -15,11 +15,11 @@ from trainyard.compose import (
     hash_config,
     load_config,
 )
-from trainyard.conffiles import choices, shipped_conf
+from trainyard.config.fields import rule_of
+from trainyard.config.registry import components
+from trainyard.config.schema import COMPONENT_GROUPS
+from trainyard.config.search_path import choices, shipped_conf
 from trainyard.errors import ConfigError
-from trainyard.fields import rule_of
-from trainyard.registry import components
-from trainyard.schema import COMPONENT_GROUPS
 
 MISTAKES = [
     ("optimizer=adma", "optimizer: unknown optimizer 'adma'. Did you mean 'adam'? Available: adadelta, adagrad, adam, adamax, adamw, ftrl"),

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.checks import alternatives, is_optional
+from trainyard.config.fields import Rule
+from trainyard.config.reference.fields import RECIPES, FieldDoc, SectionDoc
+from trainyard.config.registry import BASE_PREFIX, registered_metrics, unknown
+from trainyard.config.validation import alternatives, is_optional
 from trainyard.errors import ConfigError
-from trainyard.fields import Rule
 from trainyard.models import layers
 from trainyard.models.layers import LAYERS, Kind, required_arguments
-from trainyard.reference import RECIPES, FieldDoc, SectionDoc
-from trainyard.registry import BASE_PREFIX, registered_metrics, unknown
 
 Schema = dict[str, Any]
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from trainyard.config.fields import Rule, rule_of
+from trainyard.config.registry import did_you_mean, registered_metrics, unknown
+from trainyard.config.schema import ComponentConfig, RunConfig
 from trainyard.errors import ConfigError
-from trainyard.fields import Rule, rule_of
-from trainyard.registry import did_you_mean, registered_metrics, unknown
-from trainyard.schema import ComponentConfig, RunConfig
 
 _LARGEST = 2**63 - 1
 """What the libraries beneath can hold."""

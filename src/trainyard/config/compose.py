@@ -27,15 +27,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from trainyard import augmentation, datasets, debug, losses, models, optimizers, schedules, stores
-from trainyard.checks import validate
-from trainyard.conffiles import choices, groups, prepare_hydra, shipped_conf
+from trainyard.config.fields import rule_of
+from trainyard.config.hydra_errors import in_our_words, unknown_key
+from trainyard.config.registry import BASE_PREFIX, load_plugins, look_up, unknown
+from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
+from trainyard.config.search_path import choices, groups, prepare_hydra, shipped_conf
+from trainyard.config.security import refuse_resolvers
+from trainyard.config.validation import validate
 from trainyard.errors import ConfigError
 from trainyard.evaluation import metrics
-from trainyard.fields import rule_of
-from trainyard.registry import BASE_PREFIX, load_plugins, look_up, unknown
-from trainyard.rejections import in_our_words, unknown_key
-from trainyard.safety import refuse_resolvers
-from trainyard.schema import COMPONENT_GROUPS, RunConfig
 
 COMPONENT_MODULES = (augmentation, datasets, debug, losses, metrics, models, optimizers, schedules, stores)
 """Importing them is what registers the components."""

@@ -1,0 +1,1 @@
+"""Configs: schema, registry of components, composition, validation, security and reference."""

@@ -1,0 +1,1 @@
+"""The reference of all config fields: as Markdown and as a JSON Schema."""
