@@ -15,9 +15,9 @@ import pytest
 from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, copying, write_blank
 
 from trainyard.config.compose import compose_config
-from trainyard.datasets import Mnist
+from trainyard.data import Mnist
+from trainyard.data.idx import IdxFile
 from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.idx import IdxFile
 from trainyard.system.garbage import process_is_ours
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.store import _create_store as make_store

@@ -13,7 +13,7 @@ from trainyard.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from trainyard.datasets import load_dataset
+from trainyard.data import load_dataset
 from trainyard.errors import TrainingError
 from trainyard.system import tensorflow_setup
 from trainyard.system.environment import digest_weights

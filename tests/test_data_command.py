@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trainyard.cli.data import fetch_data, list_data, verify_data
-from trainyard.datasets import Kmnist, Mnist
+from trainyard.data import Kmnist, Mnist
 from trainyard.errors import ConfigError, DatasetError
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from trainyard import TrainingError, run_experiment
 from trainyard.config.compose import compose_config, dump_config, hash_config, load_config
+from trainyard.data.dataset import stratified_sample
 from trainyard.debug import PROFILE
-from trainyard.images import stratified_sample
 from trainyard.profiling import read_profile
 
 
@@ -104,7 +104,7 @@ def test_a_profile_tells_what_a_step_takes(keras, tiny, engine):
 
 def test_a_profile_of_less_than_a_batch_takes_what_there_is():
     config = compose_config(["debug=profile", "training.batch_size=64"])
-    from trainyard.datasets import load_dataset
+    from trainyard.data import load_dataset
 
     dataset = load_dataset(config.dataset, 0, progress=False)
     few = config.debug.cut(dataset, 5000, 0)

@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trainyard.cli import app
-from trainyard.datasets import Mnist
+from trainyard.data import Mnist
 from trainyard.doctor import Sign, examine, machine, places
 from trainyard.doctor.caches import check_data, check_leftovers, check_programs
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory

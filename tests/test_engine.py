@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from trainyard import engine as engine_module
-from trainyard.batches import BatchMaker, plan_batches
-from trainyard.datasets import load_dataset
+from trainyard.data import load_dataset
+from trainyard.data.batches import BatchMaker, plan_batches
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.engine import CompiledEngine
 from trainyard.epochs import EpochPlan
 from trainyard.errors import TrainingError
 from trainyard.fitting import FitEngine
-from trainyard.images import Dataset, DataSpec, Split
 from trainyard.system import tensorflow_setup
 from trainyard.system.progress import Progress
 from trainyard.training import choose_engine, compile_model, train

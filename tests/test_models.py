@@ -6,8 +6,8 @@ import pytest
 from trainyard.config.compose import compose_config
 from trainyard.config.registry import register_model
 from trainyard.config.schema import LossConfig
+from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainingError
-from trainyard.images import DataSpec
 from trainyard.models import Cnn, Mlp, Sequential, with_raw_pixels
 from trainyard.models.layers import LAYERS, REQUIRED
 from trainyard.models.parts import ACTIVATIONS, INITIALIZERS

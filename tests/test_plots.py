@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from trainyard import plots
+from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.calibration import calibrate
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.scoring import score
-from trainyard.images import DataSpec
 from trainyard.plots import curves, probabilities, settings, style, sweep, tiles
 from trainyard.plots.probabilities import Judged
 

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from trainyard import load_predictor, run_experiment
 from trainyard.cli import app
+from trainyard.data.dataset import DataSpec
+from trainyard.data.preprocessing import Background, Preprocessing, read_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError, TrackingError
 from trainyard.imagefiles import Treatment, read_image_file
-from trainyard.images import DataSpec
-from trainyard.preprocessing import Background, Preprocessing, read_preprocessing
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from trainyard.config.compose import compose_config, dump_config
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.evaluation.scoring import score
-from trainyard.images import Dataset, DataSpec, Split
 from trainyard.report import ReportPage, changed_values, write_report
 from trainyard.shown import show_seconds, show_value
 from trainyard.training import TrainResult

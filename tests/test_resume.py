@@ -127,7 +127,7 @@ def test_threads_paths_and_tracking_may_differ(interrupted):
 def test_other_images_are_refused(keras, interrupted, monkeypatch):
     folder, config = interrupted
     config.resume = str(folder)
-    from trainyard.datasets import Digits
+    from trainyard.data import Digits
 
     load = Digits.load
 

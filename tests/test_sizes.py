@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from trainyard.config.compose import compose_config
-from trainyard.datasets import Digits, FashionMnist, ImageFolder, Kmnist, Mnist, Npz
+from trainyard.data import Digits, FashionMnist, ImageFolder, Kmnist, Mnist, Npz
+from trainyard.data.dataset import DataSpec
 from trainyard.errors import TrainingError
-from trainyard.images import DataSpec
 from trainyard.models import Cnn, Mlp, Sequential
 from trainyard.models.layers import LAYERS
 

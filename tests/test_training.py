@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.batches import BatchMaker
-from trainyard.datasets import load_dataset
+from trainyard.data import load_dataset
+from trainyard.data.batches import BatchMaker
+from trainyard.data.dataset import DataSpec, Split
 from trainyard.epochs import EpochPlan
 from trainyard.errors import TrainingError
 from trainyard.fitting import stream_batches
-from trainyard.images import DataSpec, Split
 from trainyard.system import tensorflow_setup
 from trainyard.system.environment import digest_weights
 from trainyard.system.progress import Progress

@@ -26,7 +26,7 @@ from trainyard.system.uris import without_credentials
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.images import DataSpec
+    from trainyard.data.dataset import DataSpec
 
 SERVABLE = ".servable.keras"
 PER_CLASS_TABLE = "evaluation/per_class.json"

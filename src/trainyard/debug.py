@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainyard.augmentation import NoAugmentation
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_debug
 from trainyard.config.schema import DebugConfig, RunConfig
 from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
+from trainyard.data.augmentation import NoAugmentation
+from trainyard.data.dataset import Dataset, Split, stratified_sample
 from trainyard.errors import TrainingError
-from trainyard.images import Dataset, Split, stratified_sample
 from trainyard.profiling import TRACE, build_recorder, read_profile
 from trainyard.schedules import Constant
 

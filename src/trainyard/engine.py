@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.batches import BatchMaker
+from trainyard.data.batches import BatchMaker
+from trainyard.data.dataset import Dataset, Split
 from trainyard.epochs import EpochPlan, OnSteps, broke_down, broken_weights, validation_batch
-from trainyard.images import Dataset, Split
 from trainyard.system.tensorflow_setup import stderr_held_back
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainyard.data.preprocessing import FILE as PREPROCESSING
+from trainyard.data.preprocessing import read_preprocessing
 from trainyard.errors import ConfigError, ModelError, TrackingError, TrainyardError
-from trainyard.preprocessing import FILE as PREPROCESSING
-from trainyard.preprocessing import read_preprocessing
 from trainyard.system.files import CHECKSUMS, PARTIAL, checksum_problem
 from trainyard.tracking import download_files, read_account
 from trainyard.tracking.search import stored_run

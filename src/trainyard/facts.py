@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard import artifacts
 from trainyard.config.compose import flatten_config, hash_config
 from trainyard.config.schema import RunConfig
-from trainyard.images import Dataset
+from trainyard.data.dataset import Dataset
 from trainyard.outcome import Outcome, RunResult
 from trainyard.report import ReportPage
 from trainyard.resume import FOLDER_TAG

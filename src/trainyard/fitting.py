@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.batches import BatchMaker
+from trainyard.data.batches import BatchMaker
+from trainyard.data.dataset import Dataset, Split
 from trainyard.epochs import EpochPlan, OnSteps, broke_down, validation_batch
-from trainyard.images import Dataset, Split
 
 if TYPE_CHECKING:
     import keras

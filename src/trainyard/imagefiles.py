@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard import pictures
-from trainyard.arrays import list_npz, read_npz
-from trainyard.datasets.assemble import check_images, check_labels
+from trainyard.data import image_files
+from trainyard.data.checks import check_images, check_labels
+from trainyard.data.dataset import DataSpec
+from trainyard.data.image_files import fit_pixels, read_picture
+from trainyard.data.npz import list_npz, read_npz
+from trainyard.data.preprocessing import Preprocessing, background_lightness
 from trainyard.errors import DatasetError
-from trainyard.images import DataSpec
-from trainyard.pictures import fit_pixels, read_picture
-from trainyard.preprocessing import Preprocessing, background_lightness
 
 _IMAGES = ("images", "x_test")
 _LABELS = ("labels", "y_test")
@@ -79,7 +79,7 @@ def read_image_file(path: Path, known: Preprocessing, treatment: Treatment) -> I
         raise DatasetError(f"{path}: expected a PNG, JPEG or npz file, got {found}")
     if several := path.suffix.lower() == ".npz":
         images, labels = _read_arrays(path, spec, treatment)
-    elif path.suffix.lower() in pictures.SUFFIXES:
+    elif path.suffix.lower() in image_files.SUFFIXES:
         images, labels = _read_picture(path, spec, treatment), None
     else:
         raise DatasetError(f"{path}: expected a PNG, JPEG or npz file, by its suffix, got {path.suffix or 'none'}")

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard import preprocessing
+from trainyard.data import preprocessing
 from trainyard.errors import ConfigError, ModelError, in_one_line
 from trainyard.resume import FolderElsewhereError, find_folder
 from trainyard.system.files import checksum_problem

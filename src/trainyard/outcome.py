@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from trainyard.bestmodel import BestModel
 from trainyard.config.schema import RunConfig
+from trainyard.data.dataset import Dataset
 from trainyard.evaluation.scoring import EvalResult
-from trainyard.images import Dataset
 from trainyard.training import TrainResult
 
 if TYPE_CHECKING:

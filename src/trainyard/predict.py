@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.config.registry import load_plugins
+from trainyard.data.dataset import DataSpec
+from trainyard.data.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
-from trainyard.images import DataSpec
 from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
-from trainyard.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
 from trainyard.stores import store_of_command
 from trainyard.system.tensorflow_setup import import_tensorflow
 from trainyard.system.uris import sqlite_path, uri_problem

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import jinja2
 
     from trainyard.config.schema import RunConfig
+    from trainyard.data.dataset import Dataset
     from trainyard.evaluation.scoring import EvalResult
-    from trainyard.images import Dataset
     from trainyard.training import TrainResult
 
 TEMPLATE = "report.html"

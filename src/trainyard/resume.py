@@ -18,8 +18,8 @@ from trainyard.checkpoint import (
 )
 from trainyard.config.compose import config_differences, hash_config, load_config
 from trainyard.config.schema import RunConfig
+from trainyard.data.dataset import Dataset
 from trainyard.errors import ConfigError, DatasetError, TrackingError, TrainingError
-from trainyard.images import Dataset
 from trainyard.tracking import find_run, mark_killed
 from trainyard.tracking.health import ORIGIN_TAGS, examine_store
 from trainyard.tracking.runs import is_alive, is_here, is_orphan

@@ -13,7 +13,8 @@ from trainyard.config.compose import unique_name
 from trainyard.config.schema import RunConfig
 from trainyard.config.sections import TrainingConfig
 from trainyard.config.validation import size_problems, validate
-from trainyard.datasets import load_dataset
+from trainyard.data import load_dataset
+from trainyard.data.preprocessing import write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation.scoring import evaluate
 from trainyard.facts import (
@@ -30,7 +31,6 @@ from trainyard.facts import (
     tags_of_start,
 )
 from trainyard.outcome import Outcome, RunResult
-from trainyard.preprocessing import write_preprocessing
 from trainyard.report import write_report
 from trainyard.resume import Earlier, load_earlier, plan_checkpoints
 from trainyard.startweights import find_start_model, take_weights
@@ -47,7 +47,7 @@ from trainyard.training import train
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.images import Dataset, DataSpec
+    from trainyard.data.dataset import Dataset, DataSpec
 
 
 def run_experiment(

@@ -10,10 +10,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from trainyard import artifacts
+from trainyard.data.preprocessing import FILE as PREPROCESSING
+from trainyard.data.preprocessing import read_preprocessing
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.modelfiles import MODEL, load_model
-from trainyard.preprocessing import FILE as PREPROCESSING
-from trainyard.preprocessing import read_preprocessing
 from trainyard.stores import URI_VARIABLE, LocalStore
 from trainyard.system.tensorflow_setup import import_tensorflow
 from trainyard.system.uris import without_credentials

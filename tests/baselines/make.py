@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from trainyard import compose_config
-from trainyard.datasets import load_dataset
+from trainyard.data import load_dataset
 from trainyard.system import tensorflow_setup
 from trainyard.system.environment import describe_machine, installed_versions
 from trainyard.system.progress import Progress

@@ -8,7 +8,7 @@ from trainyard import run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.config.registry import components
 from trainyard.config.search_path import shipped_conf
-from trainyard.datasets import Mnist, PublishedSet
+from trainyard.data import Mnist, PublishedSet
 
 RECIPES = sorted(path.stem for path in (shipped_conf() / "experiment").glob("*.yaml"))
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from trainyard.config.sections import EvaluationConfig
+from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.calibration import calibrate
 from trainyard.evaluation.scoring import score
-from trainyard.images import DataSpec
 
 
 def test_the_error_is_the_mean_gap_between_confidence_and_accuracy():

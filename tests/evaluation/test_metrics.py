@@ -5,9 +5,9 @@ import pytest
 
 from trainyard.config import registry
 from trainyard.config.compose import compose_config
+from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainingError
 from trainyard.evaluation.scoring import score
-from trainyard.images import DataSpec
 
 SPEC = DataSpec((2, 2), ("a", "b", "c"), 255)
 PROBABILITIES = np.eye(3, dtype=np.float32)[[0, 1, 1, 2]] * 0.7 + 0.1

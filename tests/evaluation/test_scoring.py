@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainyard.data.dataset import DataSpec, Split
 from trainyard.evaluation.scoring import evaluate, predict, score
-from trainyard.images import DataSpec, Split
 from trainyard.models import Mlp
 
 SPEC = DataSpec((2, 2), ("cat", "dog", "owl"), 255)

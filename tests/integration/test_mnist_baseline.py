@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from trainyard.config.compose import compose_config, flatten_config, hash_config, load_config
-from trainyard.datasets import Mnist
+from trainyard.data import Mnist
 from trainyard.system.environment import digest_weights
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.store import connect

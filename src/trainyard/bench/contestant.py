@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from trainyard.bench.gemm_floor import MatrixProducts
 from trainyard.bench.jobs import CNN, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, Job
 from trainyard.bench.material import as_dataset, read_training_images
-from trainyard.images import DataSpec, Split
+from trainyard.data.dataset import DataSpec, Split
 
 if TYPE_CHECKING:
     import keras
@@ -122,8 +122,8 @@ def _fit_plainly(job: Job, train: Split, channel: Channel) -> None:
 
 def _train(job: Job, train: Split, channel: Channel) -> None:
     """Trains through the engine that Trainyard takes."""
-    from trainyard.batches import plan_batches
     from trainyard.config.compose import compose_config
+    from trainyard.data.batches import plan_batches
     from trainyard.epochs import EpochPlan
     from trainyard.training import choose_engine, compile_model
     from trainyard.xla import choose_xla

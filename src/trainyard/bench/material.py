@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.datasets import Digits, Mnist
+from trainyard.data import Digits, Mnist
+from trainyard.data.dataset import Dataset, DataSpec, Split
+from trainyard.data.idx import IdxFile
 from trainyard.errors import DatasetError
-from trainyard.idx import IdxFile
-from trainyard.images import Dataset, DataSpec, Split
 
 
 def provide_mnist(wanted: Path | None, spare: Path, *, progress: bool) -> Path:

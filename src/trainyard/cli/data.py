@@ -10,10 +10,10 @@ from rich.text import Text
 
 from trainyard.config.registry import components, look_up
 from trainyard.config.search_path import prepare_hydra
-from trainyard.datasets import PublishedSet
-from trainyard.datasets.own import OwnData
+from trainyard.data import PublishedSet
+from trainyard.data.dataset import Dataset
+from trainyard.data.user_arrays import OwnData
 from trainyard.errors import ConfigError, DatasetError
-from trainyard.images import Dataset
 
 
 def list_data() -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from trainyard.compare.runs import ComparedRun
 from trainyard.config.compose import load_config
-from trainyard.datasets import load_dataset
+from trainyard.data import load_dataset
+from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.images import DataSpec
 
 LEVEL = 0.05
 """Above it a difference may be chance."""

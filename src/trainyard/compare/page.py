@@ -26,7 +26,7 @@ from trainyard.system.files import whole_file
 if TYPE_CHECKING:
     import numpy as np
 
-    from trainyard.images import DataSpec
+    from trainyard.data.dataset import DataSpec
 
 TEMPLATE = "compare.html"
 CURVES = ("accuracy/val", "loss/val", "accuracy/train", "loss/train")

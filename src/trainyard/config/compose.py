@@ -26,7 +26,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from trainyard import augmentation, datasets, debug, losses, models, optimizers, schedules, stores
+from trainyard import data, debug, losses, models, optimizers, schedules, stores
 from trainyard.config.fields import rule_of
 from trainyard.config.hydra_errors import in_our_words, unknown_key
 from trainyard.config.registry import BASE_PREFIX, load_plugins, look_up, unknown
@@ -34,10 +34,11 @@ from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import choices, groups, prepare_hydra, shipped_conf
 from trainyard.config.security import refuse_resolvers
 from trainyard.config.validation import validate
+from trainyard.data import augmentation
 from trainyard.errors import ConfigError
 from trainyard.evaluation import metrics
 
-COMPONENT_MODULES = (augmentation, datasets, debug, losses, metrics, models, optimizers, schedules, stores)
+COMPONENT_MODULES = (augmentation, data, debug, losses, metrics, models, optimizers, schedules, stores)
 """Importing them is what registers the components."""
 
 HASHED_SECTIONS = ("dataset", "model", "optimizer", "schedule", "loss", "augmentation", "training", "debug")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from trainyard.images import Dataset, DataSpec
+    from trainyard.data.dataset import Dataset, DataSpec
 
     LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 

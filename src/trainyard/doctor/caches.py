@@ -15,8 +15,8 @@ from pathlib import Path
 
 from trainyard.checkpoint import CHECKPOINTS
 from trainyard.config.registry import components
-from trainyard.datasets import PublishedSet
-from trainyard.datasets.published import DATA_VARIABLE
+from trainyard.data import PublishedSet
+from trainyard.data.published import DATA_VARIABLE
 from trainyard.doctor.finding import FIX, Finding, count, note, ok, wrong
 from trainyard.errors import DatasetError
 from trainyard.system import xla_cache

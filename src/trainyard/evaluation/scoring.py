@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from trainyard.config.registry import registered_metrics
 from trainyard.config.sections import EvaluationConfig
+from trainyard.data.dataset import DataSpec, Split
 from trainyard.errors import TrainingError, in_one_line
 from trainyard.evaluation.calibration import Calibration, calibrate
-from trainyard.images import DataSpec, Split
 
 if TYPE_CHECKING:
     import keras

@@ -16,7 +16,7 @@ from trainyard.models.sizes import Sized, count_parameters, sized_hidden
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.images import DataSpec
+    from trainyard.data.dataset import DataSpec
 
 
 @register_model("cnn")

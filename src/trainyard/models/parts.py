@@ -10,7 +10,7 @@ from trainyard.errors import in_one_line
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.images import DataSpec
+    from trainyard.data.dataset import DataSpec
 
 ACTIVATIONS = (
     "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear",

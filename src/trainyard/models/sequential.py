@@ -17,7 +17,7 @@ from trainyard.models.sizes import count_parameters
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.images import DataSpec
+    from trainyard.data.dataset import DataSpec
 
 _SHOWN_LAYERS = 3
 

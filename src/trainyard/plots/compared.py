@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.images import DataSpec
+from trainyard.data.dataset import DataSpec
 from trainyard.plots.confusion import matrix_side, name_classes
 from trainyard.plots.style import (
     BLUE,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.images import DataSpec
+from trainyard.data.dataset import DataSpec
 from trainyard.plots.style import (
     BLUE,
     CHARACTER,

@@ -17,7 +17,7 @@ import cloudpickle
 
 from trainyard.config.compose import from_tree, to_run_config
 from trainyard.config.registry import load_plugins
-from trainyard.datasets import load_dataset
+from trainyard.data import load_dataset
 from trainyard.debug import OneBatch
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial

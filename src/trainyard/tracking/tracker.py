@@ -34,7 +34,7 @@ from trainyard.tracking.worker import WorkerWriter
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter
 
 if TYPE_CHECKING:
-    from trainyard.images import DataSpec
+    from trainyard.data.dataset import DataSpec
 
 
 class Tracker(TrackedRun):

@@ -10,7 +10,7 @@ import numpy as np
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset, register_metric, register_model, register_optimizer
 from trainyard.config.schema import DatasetConfig, ModelConfig
-from trainyard.images import Dataset, DataSpec, Split
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.optimizers import Sgd
 
 

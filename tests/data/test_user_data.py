@@ -14,9 +14,9 @@ from PIL import Image
 
 from trainyard import run_experiment
 from trainyard.config.compose import compose_config
-from trainyard.datasets import Digits, load_dataset
+from trainyard.data import Digits, load_dataset
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.errors import ConfigError, DatasetError
-from trainyard.images import Dataset, DataSpec, Split
 
 
 def _arrays(shape=(6, 5, 3), train=12, test=6):

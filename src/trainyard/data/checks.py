@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.errors import DatasetError
-from trainyard.images import Dataset, DataSpec, Split
 
 MOST_CLASSES = 256
 """Labels are kept as uint8."""

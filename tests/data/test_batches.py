@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from trainyard import run_experiment
-from trainyard.batches import BatchMaker, balanced_weights, plan_batches
 from trainyard.config.compose import compose_config
-from trainyard.datasets import load_dataset
+from trainyard.data import load_dataset
+from trainyard.data.batches import BatchMaker, balanced_weights, plan_batches
+from trainyard.data.dataset import Dataset, DataSpec, Split, standardise_dataset
 from trainyard.errors import TrainingError
-from trainyard.images import Dataset, DataSpec, Split, standardise_dataset
 
 NAMES = ("cat", "dog", "owl")
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from trainyard import run_experiment
-from trainyard.augmentation import Affine
-from trainyard.batches import BatchMaker
 from trainyard.config.compose import compose_config
+from trainyard.data.augmentation import Affine
+from trainyard.data.batches import BatchMaker
+from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError
-from trainyard.images import DataSpec
 
 SEED = np.array([1, 2], np.int64)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainyard.datasets import Digits, FashionMnist, Kmnist, Mnist, load_dataset
+from trainyard.data import Digits, FashionMnist, Kmnist, Mnist, load_dataset
 from trainyard.errors import DatasetError
 
 IMAGES = "train-images-idx3-ubyte.gz"
@@ -147,7 +147,7 @@ def test_a_progress_bar_is_drawn_where_it_is_asked_for(mirror, capsys):
     ids=["500", "404", "web page", "closed half-way", "hangs"],
 )
 def test_a_mirror_that_fails_is_passed_over(broken, told, mirror, monkeypatch):
-    monkeypatch.setattr("trainyard.datasets.published.PATIENCE_SECONDS", (5.0, 0.5))
+    monkeypatch.setattr("trainyard.data.published.PATIENCE_SECONDS", (5.0, 0.5))
     mirror.broken[IMAGES] = broken
     with pytest.raises(DatasetError) as caught:
         Mnist(mirrors=[mirror.url]).load(progress=False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainyard.config.registry import register_dataset
 from trainyard.config.schema import DatasetConfig
-from trainyard.images import Dataset, DataSpec, Split, stratified_sample
+from trainyard.data.dataset import Dataset, DataSpec, Split, stratified_sample
 
 DIGITS_TEST_IMAGES = 360
 """A fifth of scikit-learn's 1,797 digits."""

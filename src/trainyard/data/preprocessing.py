@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.data.dataset import Dataset, DataSpec
 from trainyard.errors import ModelError
-from trainyard.images import Dataset, DataSpec
 
 FILE = "preprocessing.json"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.images import Dataset, DataSpec, Split, hold_out_validation, limit_dataset, stratified_sample
+from trainyard.data.dataset import Dataset, DataSpec, Split, hold_out_validation, limit_dataset, stratified_sample
 
 LABELS = np.repeat(np.arange(3, dtype=np.uint8), [60, 30, 10])
 

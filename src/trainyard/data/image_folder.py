@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset
-from trainyard.datasets.assemble import MOST_CLASSES, assemble_dataset
-from trainyard.datasets.own import OwnData
+from trainyard.data.checks import MOST_CLASSES, assemble_dataset
+from trainyard.data.image_files import SUFFIXES, read_picture
+from trainyard.data.user_arrays import OwnData
 from trainyard.errors import DatasetError
-from trainyard.pictures import SUFFIXES, read_picture
 
 if TYPE_CHECKING:
-    from trainyard.images import Dataset
+    from trainyard.data.dataset import Dataset
 
 _NOT_MEANT = ("Thumbs.db", "desktop.ini")
 """What systems put into folders; hidden files are passed over too."""

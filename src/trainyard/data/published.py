@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset
 from trainyard.config.schema import DatasetConfig
+from trainyard.data.dataset import Dataset, DataSpec, Split
+from trainyard.data.idx import IdxFile, read_idx, read_npz_member
 from trainyard.errors import DatasetError, in_one_line
-from trainyard.idx import IdxFile, read_idx, read_npz_member
-from trainyard.images import Dataset, DataSpec, Split
 
 PATIENCE_SECONDS = (5.0, 30.0)
 """How long a mirror may take to be reached, and then to send anything more."""

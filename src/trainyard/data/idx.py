@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.arrays import read_npz
+from trainyard.data.npz import read_npz
 from trainyard.errors import DatasetError
 
 _UINT8 = 0x08

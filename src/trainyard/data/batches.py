@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.errors import TrainingError
-from trainyard.images import Dataset, DataSpec, Split
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from trainyard.arrays import read_npz
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset
 from trainyard.config.schema import DatasetConfig
-from trainyard.datasets.assemble import assemble_dataset
+from trainyard.data.checks import assemble_dataset
+from trainyard.data.dataset import Dataset
+from trainyard.data.idx import read_own_idx
+from trainyard.data.npz import read_npz
 from trainyard.errors import DatasetError
-from trainyard.idx import read_own_idx
-from trainyard.images import Dataset
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 """What a data set is made of, as Keras names it."""

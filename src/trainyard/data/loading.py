@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from trainyard.config.schema import DatasetConfig
-from trainyard.datasets.assemble import check_dataset
+from trainyard.data.checks import check_dataset
+from trainyard.data.dataset import Dataset, hold_out_validation, limit_dataset, standardise_dataset
 from trainyard.errors import DatasetError
-from trainyard.images import Dataset, hold_out_validation, limit_dataset, standardise_dataset
 
 
 def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) -> Dataset:
