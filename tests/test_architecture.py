@@ -21,7 +21,7 @@ ORDER = [
     "errors", "shown", "system.garbage", "config.fields", "data.dataset", "data.preprocessing", "system.uris", "data.npz", "data.image_files", "data.idx", "system.progress", "system.signals", "system.timing",
     "system.files", "config.sections", "config.schema", "config.registry", "config.validation", "config.security", "config.search_path",
     "config.hydra_errors", "data.digits", "data.checks", "data.user_arrays", "data.image_folder", "data.published",
-    "data.loading", "data", "imagefiles", "models.parts", "models.layers", "models.sizes", "models.mlp", "models.cnn",
+    "data.loading", "data", "imagefiles", "models.blocks", "models.layers", "models.parameter_count", "models.mlp", "models.cnn",
     "models.sequential", "models", "optimizers", "schedules", "losses", "evaluation.metrics", "data.augmentation", "profiling", "debug", "stores",
     "config.compose", "config.reference.fields", "config.reference.markdown", "config.reference.json_schema", "system.xla_cache", "system.tensorflow_setup",
     "system.environment", "data.batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "bestmodel", "training", "evaluation.calibration",

@@ -10,8 +10,8 @@ from trainyard.config.fields import setting
 from trainyard.config.registry import register_model
 from trainyard.config.schema import ModelConfig
 from trainyard.errors import TrainingError
-from trainyard.models.parts import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities, reason, with_channels
-from trainyard.models.sizes import Sized, count_parameters, sized_hidden
+from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities, reason, with_channels
+from trainyard.models.parameter_count import Sized, count_parameters, sized_hidden
 
 if TYPE_CHECKING:
     import keras

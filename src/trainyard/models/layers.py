@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainyard.config.registry import did_you_mean
-from trainyard.models.parts import ACTIVATIONS, INITIALIZERS
+from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_model
 from trainyard.config.schema import ModelConfig
-from trainyard.models.parts import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities
-from trainyard.models.sizes import count_parameters, sized_hidden
+from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities
+from trainyard.models.parameter_count import count_parameters, sized_hidden
 
 if TYPE_CHECKING:
     import keras

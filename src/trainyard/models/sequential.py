@@ -10,9 +10,9 @@ from trainyard.config.fields import setting
 from trainyard.config.registry import register_model
 from trainyard.config.schema import ModelConfig
 from trainyard.errors import TrainingError
+from trainyard.models.blocks import probabilities, reason, with_channels
 from trainyard.models.layers import layer_problems, read_layer
-from trainyard.models.parts import probabilities, reason, with_channels
-from trainyard.models.sizes import count_parameters
+from trainyard.models.parameter_count import count_parameters
 
 if TYPE_CHECKING:
     import keras

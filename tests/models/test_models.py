@@ -9,8 +9,8 @@ from trainyard.config.schema import LossConfig
 from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainingError
 from trainyard.models import Cnn, Mlp, Sequential, with_raw_pixels
+from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS
 from trainyard.models.layers import LAYERS, REQUIRED
-from trainyard.models.parts import ACTIVATIONS, INITIALIZERS
 
 MNIST = DataSpec((28, 28), tuple("0123456789"), 255)
 TINY = DataSpec((4, 4), ("a", "b", "c"), 16)

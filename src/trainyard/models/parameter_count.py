@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
-from trainyard.models.parts import shape_with_channels
+from trainyard.models.blocks import shape_with_channels
 
 Shape: TypeAlias = tuple[int, ...]
 Arguments: TypeAlias = Mapping[str, Any]
