@@ -14,6 +14,7 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
+    "training",
     "config.reference",
     "config",
     "system",
@@ -22,9 +23,9 @@ ORDER = [
     "system.files", "config.sections", "config.schema", "config.registry", "config.validation", "config.security", "config.search_path",
     "config.hydra_errors", "data.digits", "data.checks", "data.user_arrays", "data.image_folder", "data.published",
     "data.loading", "data", "imagefiles", "models.blocks", "models.layers", "models.parameter_count", "models.mlp", "models.cnn",
-    "models.sequential", "models", "optimizers", "schedules", "losses", "evaluation.metrics", "data.augmentation", "profiling", "debug", "stores",
+    "models.sequential", "models", "training.optimizers", "training.schedules", "training.losses", "evaluation.metrics", "data.augmentation", "training.profiler", "training.debug", "stores",
     "config.compose", "config.reference.fields", "config.reference.markdown", "config.reference.json_schema", "system.xla_cache", "system.tensorflow_setup",
-    "system.environment", "data.batches", "epochs", "xla", "fitting", "engine", "callbacks", "checkpoint", "bestmodel", "training", "evaluation.calibration",
+    "system.environment", "data.batches", "training.engine", "training.xla", "training.fit_engine", "training.compiled_engine", "training.callbacks", "training.checkpoint", "training.best_model", "training.trainer", "evaluation.calibration",
     "evaluation.scoring", "outcome", "markdown", "origin", "evaluation.trials", "evaluation.ranking",
     "plots.style", "plots.calibration", "plots.profile", "plots.confusion", "plots.curves", "plots.tiles",
     "plots.probabilities", "plots.benchmark", "plots.sweep", "plots.searches", "plots.settings", "plots.effects", "plots.records", "plots.compared", "plots", "report", "artifacts", "tracking.view",

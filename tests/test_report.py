@@ -14,8 +14,8 @@ from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.evaluation.scoring import score
 from trainyard.report import ReportPage, changed_values, write_report
 from trainyard.shown import show_seconds, show_value
-from trainyard.training import TrainResult
-from trainyard.xla import XlaChoice
+from trainyard.training.trainer import TrainResult
+from trainyard.training.xla import XlaChoice
 
 pytestmark = pytest.mark.pictures
 

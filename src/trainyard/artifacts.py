@@ -13,15 +13,15 @@ import numpy as np
 from trainyard import plots
 from trainyard.config.compose import dump_config
 from trainyard.config.schema import RunConfig
-from trainyard.debug import PROFILE
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.scoring import EvalResult
 from trainyard.models import with_raw_pixels
 from trainyard.outcome import Outcome
-from trainyard.profiling import read_profile
 from trainyard.system.environment import GitState, installed_versions
 from trainyard.system.files import whole_file, write_checksums
 from trainyard.system.uris import without_credentials
+from trainyard.training.debug import PROFILE
+from trainyard.training.profiler import read_profile
 
 if TYPE_CHECKING:
     import keras

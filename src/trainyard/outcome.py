@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from trainyard.bestmodel import BestModel
 from trainyard.config.schema import RunConfig
 from trainyard.data.dataset import Dataset
 from trainyard.evaluation.scoring import EvalResult
-from trainyard.training import TrainResult
+from trainyard.training.best_model import BestModel
+from trainyard.training.trainer import TrainResult
 
 if TYPE_CHECKING:
     import keras

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainyard.config.schema import RunConfig
     from trainyard.data.dataset import Dataset
     from trainyard.evaluation.scoring import EvalResult
-    from trainyard.training import TrainResult
+    from trainyard.training.trainer import TrainResult
 
 TEMPLATE = "report.html"
 SORTING = "ranking.js"

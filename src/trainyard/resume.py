@@ -8,14 +8,6 @@ from pathlib import Path
 
 import yaml
 
-from trainyard.checkpoint import (
-    CHECKPOINTS,
-    Checkpoint,
-    CheckpointPlan,
-    Identity,
-    checkpoint_files,
-    read_checkpoint,
-)
 from trainyard.config.compose import config_differences, hash_config, load_config
 from trainyard.config.schema import RunConfig
 from trainyard.data.dataset import Dataset
@@ -23,6 +15,14 @@ from trainyard.errors import ConfigError, DatasetError, TrackingError, TrainingE
 from trainyard.tracking import find_run, mark_killed
 from trainyard.tracking.health import ORIGIN_TAGS, examine_store
 from trainyard.tracking.runs import is_alive, is_here, is_orphan
+from trainyard.training.checkpoint import (
+    CHECKPOINTS,
+    Checkpoint,
+    CheckpointPlan,
+    Identity,
+    checkpoint_files,
+    read_checkpoint,
+)
 
 FOLDER_TAG = "trainyard.folder"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard import artifacts
-from trainyard.bestmodel import BEST_MODEL, BestModel
 from trainyard.config.compose import unique_name
 from trainyard.config.schema import RunConfig
 from trainyard.config.sections import TrainingConfig
@@ -42,7 +41,8 @@ from trainyard.system.signals import raise_if_stopped, signals_raise
 from trainyard.system.tensorflow_setup import configure_tensorflow, draw_seed, import_tensorflow, lack_of_memory_told
 from trainyard.system.timing import StageClock
 from trainyard.tracking import Tracker, open_tracker
-from trainyard.training import train
+from trainyard.training.best_model import BEST_MODEL, BestModel
+from trainyard.training.trainer import train
 
 if TYPE_CHECKING:
     import keras

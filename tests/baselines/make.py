@@ -18,7 +18,7 @@ from trainyard.data import load_dataset
 from trainyard.system import tensorflow_setup
 from trainyard.system.environment import describe_machine, installed_versions
 from trainyard.system.progress import Progress
-from trainyard.training import train
+from trainyard.training.trainer import train
 
 FILE = Path(__file__).with_name("losses.json")
 THREADS = 2

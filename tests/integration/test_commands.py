@@ -19,10 +19,10 @@ from pages import shown_commands
 from PIL import Image
 from ports import ephemeral_port
 
-from trainyard.checkpoint import CHECKPOINTS, checkpoint_files
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import server
 from trainyard.tracking.store import connect
+from trainyard.training.checkpoint import CHECKPOINTS, checkpoint_files
 
 pytestmark = pytest.mark.slow
 

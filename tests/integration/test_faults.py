@@ -118,7 +118,7 @@ def test_a_full_disk_spares_the_checkpoints_that_are_good():
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
     assert _only_run().info.status == "FAILED"
-    from trainyard.checkpoint import CHECKPOINTS, checkpoint_files, read_checkpoint
+    from trainyard.training.checkpoint import CHECKPOINTS, checkpoint_files, read_checkpoint
 
     (folder,) = Path("kept").rglob(CHECKPOINTS)
     assert read_checkpoint(checkpoint_files(folder)[0]).epoch >= 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainyard.checkpoint import CHECKPOINTS, checkpoint_files, read_checkpoint
+from trainyard.training.checkpoint import CHECKPOINTS, checkpoint_files, read_checkpoint
 
 pytestmark = pytest.mark.slow
 

@@ -124,9 +124,9 @@ def _train(job: Job, train: Split, channel: Channel) -> None:
     """Trains through the engine that Trainyard takes."""
     from trainyard.config.compose import compose_config
     from trainyard.data.batches import plan_batches
-    from trainyard.epochs import EpochPlan
-    from trainyard.training import choose_engine, compile_model
-    from trainyard.xla import choose_xla
+    from trainyard.training.engine import EpochPlan
+    from trainyard.training.trainer import choose_engine, compile_model
+    from trainyard.training.xla import choose_xla
 
     norm = job.network == MLP_NORM_DROPOUT
     config = compose_config(

@@ -17,7 +17,7 @@ from trainyard.config.compose import compose_config
 from trainyard.evaluation.scoring import evaluate
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import configure_tensorflow, import_tensorflow
-from trainyard.training import train
+from trainyard.training.trainer import train
 
 
 def main() -> None:

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from trainyard.checkpoint import CHECKPOINTS
 from trainyard.config.registry import components
 from trainyard.data import PublishedSet
 from trainyard.data.published import DATA_VARIABLE
 from trainyard.doctor.finding import FIX, Finding, count, note, ok, wrong
 from trainyard.errors import DatasetError
 from trainyard.system import xla_cache
+from trainyard.training.checkpoint import CHECKPOINTS
 
 LEFT_SECONDS = 86_400
 """How long nothing may have happened to an unfinished file before it counts as left: a day, for the slowest network."""

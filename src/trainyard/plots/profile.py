@@ -21,7 +21,7 @@ from trainyard.plots.style import (
     shorten,
     write_headline,
 )
-from trainyard.profiling import StepProfile
+from trainyard.training.profiler import StepProfile
 
 _COLOURS = {"forward": SKY, "backward": BLUE, "update": VERMILLION, "other": SOFT}
 _MOST_PARTS = 16

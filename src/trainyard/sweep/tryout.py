@@ -18,15 +18,15 @@ import cloudpickle
 from trainyard.config.compose import from_tree, to_run_config
 from trainyard.config.registry import load_plugins
 from trainyard.data import load_dataset
-from trainyard.debug import OneBatch
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
-from trainyard.schedules import Constant
 from trainyard.sweep.places import share_out
 from trainyard.sweep.pool import End, Job, ProcessPool
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import configure_tensorflow
-from trainyard.training import train
+from trainyard.training.debug import OneBatch
+from trainyard.training.schedules import Constant
+from trainyard.training.trainer import train
 
 _LIMIT_SECONDS = 600.0
 _TINY = 1e-6

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainyard.checkpoint import CHECKPOINTS
 from trainyard.errors import ConfigError
 from trainyard.system.files import PARTIAL
 from trainyard.system.uris import without_credentials
 from trainyard.tracking import operations
 from trainyard.tracking.operations import DatasetInput, Measured
+from trainyard.training.checkpoint import CHECKPOINTS
 
 JOURNAL = ".tracking.jsonl"
 """Its name in the run folder; hidden, as it is not logged itself."""

@@ -11,7 +11,7 @@ from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset, register_metric, register_model, register_optimizer
 from trainyard.config.schema import DatasetConfig, ModelConfig
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.optimizers import Sgd
+from trainyard.training.optimizers import Sgd
 
 
 @register_dataset("stripes")

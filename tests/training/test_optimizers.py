@@ -9,7 +9,7 @@ from trainyard.config.compose import compose_config
 from trainyard.config.registry import components
 from trainyard.config.validation import validate
 from trainyard.errors import ConfigError
-from trainyard.optimizers import Sgd
+from trainyard.training.optimizers import Sgd
 
 OPTIMIZERS = components("optimizer")
 OURS = {"adagrad": 0.01, "adadelta": 1.0, "ftrl": 0.05, "lion": 0.0001, "schedule_free_adamw": 0.0025}

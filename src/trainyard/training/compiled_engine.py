@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from trainyard.data.batches import BatchMaker
 from trainyard.data.dataset import Dataset, Split
-from trainyard.epochs import EpochPlan, OnSteps, broke_down, broken_weights, validation_batch
 from trainyard.system.tensorflow_setup import stderr_held_back
+from trainyard.training.engine import EpochPlan, OnSteps, broke_down, broken_weights, validation_batch
 
 if TYPE_CHECKING:
     import keras

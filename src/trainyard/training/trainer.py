@@ -8,20 +8,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.bestmodel import BestModel, build_best_keeper
-from trainyard.callbacks import LogEpoch, batch_listeners, build_early_stopping, build_epoch_watch, build_plateau
-from trainyard.checkpoint import CheckpointPlan, build_checkpointer
 from trainyard.config.schema import RunConfig
 from trainyard.data.batches import BatchMaker, plan_batches
 from trainyard.data.dataset import Dataset
-from trainyard.engine import CompiledEngine
-from trainyard.epochs import Engine, EpochPlan
 from trainyard.errors import TrainingError, in_one_line
-from trainyard.fitting import EXECUTION_STEPS, FitEngine
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import describe_circumstances, lack_of_memory_told
 from trainyard.system.xla_cache import clear_cache, seal_cache
-from trainyard.xla import XlaChoice, choose_xla
+from trainyard.training.best_model import BestModel, build_best_keeper
+from trainyard.training.callbacks import (
+    LogEpoch,
+    batch_listeners,
+    build_early_stopping,
+    build_epoch_watch,
+    build_plateau,
+)
+from trainyard.training.checkpoint import CheckpointPlan, build_checkpointer
+from trainyard.training.compiled_engine import CompiledEngine
+from trainyard.training.engine import Engine, EpochPlan
+from trainyard.training.fit_engine import EXECUTION_STEPS, FitEngine
+from trainyard.training.xla import XlaChoice, choose_xla
 
 if TYPE_CHECKING:
     import keras

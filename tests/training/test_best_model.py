@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from trainyard import ConfigError, run_experiment
-from trainyard.bestmodel import BestModel
 from trainyard.config.compose import compose_config, hash_config
 from trainyard.system import environment
 from trainyard.system.progress import Progress
+from trainyard.training.best_model import BestModel
 
 # the validation loss goes down, up at the fourth of six epochs, and down again, but not as far
 OVERRIDES = ["dataset.limit=300", "dataset.validation_fraction=0.3", "model.hidden_units=[16]", "training.epochs=6",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.losses import CrossEntropy, Focal
+from trainyard.training.losses import CrossEntropy, Focal
 
 PROBABILITIES = np.array([[0.25, 0.75], [0.9, 0.1]], np.float32)
 

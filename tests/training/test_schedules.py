@@ -6,7 +6,7 @@ import pytest
 from trainyard import run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.errors import ConfigError
-from trainyard.schedules import Constant, Cosine, Exponential, Piecewise
+from trainyard.training.schedules import Constant, Cosine, Exponential, Piecewise
 
 
 def _values(schedule, *steps):

@@ -9,7 +9,7 @@ import pytest
 
 from trainyard import TrainingError
 from trainyard.plots import draw_profile
-from trainyard.profiling import OperationTime, StepProfile, _place, read_profile, write_profile
+from trainyard.training.profiler import OperationTime, StepProfile, _place, read_profile, write_profile
 
 LAYERS = ["hidden_1", "dropout_1", "probabilities"]
 

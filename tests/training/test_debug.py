@@ -12,8 +12,8 @@ import pytest
 from trainyard import TrainingError, run_experiment
 from trainyard.config.compose import compose_config, dump_config, hash_config, load_config
 from trainyard.data.dataset import stratified_sample
-from trainyard.debug import PROFILE
-from trainyard.profiling import read_profile
+from trainyard.training.debug import PROFILE
+from trainyard.training.profiler import read_profile
 
 
 def test_one_batch_goes_through_every_stage(keras, tiny):

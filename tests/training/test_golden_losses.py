@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-BASELINES = Path(__file__).parent / "baselines"
+BASELINES = Path(__file__).parents[1] / "baselines"
 TOLERANCE = 5e-3
 """Relative, where processor, versions or threads are others than those of the golden figures."""
 

@@ -11,18 +11,18 @@ import time
 import numpy as np
 import pytest
 
-from trainyard import engine as engine_module
 from trainyard.data import load_dataset
 from trainyard.data.batches import BatchMaker, plan_batches
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.engine import CompiledEngine
-from trainyard.epochs import EpochPlan
 from trainyard.errors import TrainingError
-from trainyard.fitting import FitEngine
 from trainyard.system import tensorflow_setup
 from trainyard.system.progress import Progress
-from trainyard.training import choose_engine, compile_model, train
-from trainyard.xla import choose_xla
+from trainyard.training import compiled_engine as engine_module
+from trainyard.training.compiled_engine import CompiledEngine
+from trainyard.training.engine import EpochPlan
+from trainyard.training.fit_engine import FitEngine
+from trainyard.training.trainer import choose_engine, compile_model, train
+from trainyard.training.xla import choose_xla
 
 BATCH = 32
 IMAGES = 300

@@ -14,8 +14,8 @@ from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
 from trainyard.data.augmentation import NoAugmentation
 from trainyard.data.dataset import Dataset, Split, stratified_sample
 from trainyard.errors import TrainingError
-from trainyard.profiling import TRACE, build_recorder, read_profile
-from trainyard.schedules import Constant
+from trainyard.training.profiler import TRACE, build_recorder, read_profile
+from trainyard.training.schedules import Constant
 
 if TYPE_CHECKING:
     import keras

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.checkpoint import (
+from trainyard.data import load_dataset
+from trainyard.errors import TrainingError
+from trainyard.system import tensorflow_setup
+from trainyard.system.environment import digest_weights
+from trainyard.system.progress import Progress
+from trainyard.training.checkpoint import (
     Checkpoint,
     CheckpointPlan,
     Identity,
@@ -13,12 +18,7 @@ from trainyard.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from trainyard.data import load_dataset
-from trainyard.errors import TrainingError
-from trainyard.system import tensorflow_setup
-from trainyard.system.environment import digest_weights
-from trainyard.system.progress import Progress
-from trainyard.training import train
+from trainyard.training.trainer import train
 
 IDENTITY = Identity(config_hash="abc", seed=3, dataset_digest="def")
 

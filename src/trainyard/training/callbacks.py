@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
-from trainyard.epochs import broke_down, broken_weights
 from trainyard.system.progress import Progress
+from trainyard.training.engine import broke_down, broken_weights
 
 if TYPE_CHECKING:
     import keras

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trainyard.data.batches import BatchMaker
 from trainyard.data.dataset import Dataset, Split
-from trainyard.epochs import EpochPlan, OnSteps, broke_down, validation_batch
+from trainyard.training.engine import EpochPlan, OnSteps, broke_down, validation_batch
 
 if TYPE_CHECKING:
     import keras

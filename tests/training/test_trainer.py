@@ -6,13 +6,13 @@ import pytest
 from trainyard.data import load_dataset
 from trainyard.data.batches import BatchMaker
 from trainyard.data.dataset import DataSpec, Split
-from trainyard.epochs import EpochPlan
 from trainyard.errors import TrainingError
-from trainyard.fitting import stream_batches
 from trainyard.system import tensorflow_setup
 from trainyard.system.environment import digest_weights
 from trainyard.system.progress import Progress
-from trainyard.training import compile_model, train
+from trainyard.training.engine import EpochPlan
+from trainyard.training.fit_engine import stream_batches
+from trainyard.training.trainer import compile_model, train
 
 
 class Listener(Progress):

@@ -1,0 +1,1 @@
+"""Training: engines, optimizers, schedules, losses, callbacks and checkpoints."""
