@@ -20,8 +20,8 @@ from trainyard.data.idx import IdxFile
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.system.garbage import process_is_ours
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import _create_store as make_store
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import _create_store as make_store
+from trainyard.tracking.connection import connect
 
 process_is_ours()
 for _number in (signal.SIGHUP, signal.SIGINT):  # ignored under nohup; what tests start has to hear them all the same
@@ -66,7 +66,7 @@ def _stores_are_copied(request, monkeypatch, _kept_store):
 
     So is that of a command that a test starts, which finds `children/sitecustomize.py`, but for tests marked `stores`.
     """
-    monkeypatch.setattr("trainyard.tracking.store._create_store", copying(make_store, _kept_store))
+    monkeypatch.setattr("trainyard.tracking.connection._create_store", copying(make_store, _kept_store))
     if not request.node.get_closest_marker("stores"):
         monkeypatch.setenv(STORE_VARIABLE, str(_kept_store))
 

@@ -28,7 +28,7 @@ from trainyard.bench.wholesweep import LEARNING_RATES, LOOP, LOOP_RATES, ONE_BY_
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.system.progress import Progress
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import connect
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -11,7 +11,7 @@ import pexpect
 import pytest
 
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import connect
 
 SMALL = ["name=tiny", "dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "training.xla=off"]
 """Without XLA a process is through two seconds sooner."""
@@ -304,7 +304,7 @@ def test_the_version_is_told():
 def test_first_contact_of_many_with_one_fresh_store_is_safe():
     """Four processes at once on a store that does not exist yet: all work, none breaks it."""
     program = (
-        "import sys; from trainyard.tracking.store import open_store; "
+        "import sys; from trainyard.tracking.connection import open_store; "
         "client, experiment = open_store(sys.argv[1], 'shared', ''); print(client.create_run(experiment).info.run_id)"
     )
     command = [sys.executable, "-c", program, sqlite_uri(Path("mlflow.db"))]

@@ -13,7 +13,7 @@ from trainyard.errors import ConfigError
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.raypool import RaySettings, open_pool
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import connect
 
 SWEEP = ["dataset.limit=200", "dataset.validation_fraction=0.2", "model.hidden_units=[8]", "name=tiny", "seed=1,2"]
 RAY = [*SWEEP, "hydra/launcher=ray"]

@@ -277,7 +277,7 @@ def test_a_dead_server_is_told_at_once_and_without_the_password(monkeypatch):
 
 
 def test_a_silent_server_is_waited_for_a_while_only(monkeypatch):
-    monkeypatch.setattr("trainyard.tracking.store.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("trainyard.tracking.connection.ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "can't be used: " in _wrong(check_store()).found
@@ -305,11 +305,11 @@ def test_the_runs_of_a_server_are_found_page_by_page(monkeypatch, store, orphan_
 @pytest.fixture
 def mlflow_address(store):
     """The address of a real server on the test's store."""
-    from trainyard.tracking import server
+    from trainyard.tracking import ui_server
 
-    port = server.free_port(5600)
-    with server.mlflow_server(sqlite_uri(Path("mlflow.db")), port) as running:
-        server.wait_until_ready(running)
+    port = ui_server.free_port(5600)
+    with ui_server.mlflow_server(sqlite_uri(Path("mlflow.db")), port) as running:
+        ui_server.wait_until_ready(running)
         yield f"http://127.0.0.1:{port}"
 
 

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from trainyard.cli import app
 from trainyard.run import run_experiment
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import server
-from trainyard.tracking.store import connect
+from trainyard.tracking import ui_server
+from trainyard.tracking.connection import connect
 
 STORE = Path("mlflow.db")
 
@@ -151,10 +151,10 @@ def test_a_run_is_registered_once_and_the_alias_moves(tiny):
 @pytest.mark.slow
 def test_a_promoted_model_is_served_and_answers_raw_images_over_http(tiny, tiny_mnist):
     """A real MLflow server, a real scoring server, a real request with images of 28x28 bytes."""
-    ports = server.free_port(5770), server.free_port(5870)
+    ports = ui_server.free_port(5770), ui_server.free_port(5870)
     address = f"http://127.0.0.1:{ports[0]}"
-    with server.mlflow_server(f"sqlite:///{Path('server.db').absolute()}", ports[0]) as running:
-        server.wait_until_ready(running)
+    with ui_server.mlflow_server(f"sqlite:///{Path('ui_server.db').absolute()}", ports[0]) as running:
+        ui_server.wait_until_ready(running)
         data = ("dataset=mnist", f"dataset.path={tiny_mnist}", "dataset.limit=null")
         result = run_experiment(tiny(*data, "tracking=server", f"tracking.uri={address}"))
         text = run("promote", result.run_id, "digits", "--alias", "champion", "--uri", address)

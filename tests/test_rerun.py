@@ -20,9 +20,9 @@ from trainyard.rerun.comparison import Comparison, Difference, Likeness, compare
 from trainyard.rerun.original import Original, read_original, restore
 from trainyard.run import run_experiment
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import Account, read_account, server
+from trainyard.tracking import Account, read_account, ui_server
+from trainyard.tracking.connection import connect
 from trainyard.tracking.operations import DatasetInput
-from trainyard.tracking.store import connect
 
 STORE = "mlflow.db"
 
@@ -271,7 +271,7 @@ def test_a_run_that_failed_can_be_had_again_but_not_verified(tiny, monkeypatch, 
 
 @pytest.mark.slow
 def test_a_run_on_a_server_of_another_machine_is_had_again():
-    port = server.free_port(5760)
+    port = ui_server.free_port(5760)
 
     def run(folder, *words, **variables):
         Path(folder).mkdir(exist_ok=True)
@@ -286,8 +286,8 @@ def test_a_run_on_a_server_of_another_machine_is_had_again():
             check=False,
         )
 
-    with server.mlflow_server(f"sqlite:///{Path('server.db').absolute()}", port) as running:
-        server.wait_until_ready(running)
+    with ui_server.mlflow_server(f"sqlite:///{Path('ui_server.db').absolute()}", port) as running:
+        ui_server.wait_until_ready(running)
         address = f"http://127.0.0.1:{port}"
         small = ["dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "training.threads=1"]
         assert run("there", "train", *small, MLFLOW_TRACKING_URI=address).returncode == 0

@@ -60,7 +60,7 @@ def test_a_resumed_run_equals_the_uninterrupted(keras, interrupted):
 
 def test_in_the_store_the_interrupted_run_stays_killed_and_the_new_one_names_it(keras):
     from trainyard.system.uris import sqlite_uri
-    from trainyard.tracking.store import connect
+    from trainyard.tracking.connection import connect
 
     config = compose_config(OVERRIDES)
     with pytest.raises(KeyboardInterrupt):
@@ -188,7 +188,7 @@ def test_of_a_finished_run_nothing_is_left(keras):
 
 
 def test_a_run_that_still_runs_is_left_alone(keras):
-    from trainyard.tracking.store import connect
+    from trainyard.tracking.connection import connect
 
     result = run_experiment(compose_config(OVERRIDES))
     client = connect(result.tracking_uri)

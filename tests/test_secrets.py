@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import server
-from trainyard.tracking.store import connect
+from trainyard.tracking import ui_server
+from trainyard.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.ep
 def test_a_password_and_the_environment_are_nowhere(tmp_path):
     store = tmp_path / "store"
     store.mkdir()
-    port = server.free_port(5680)
+    port = ui_server.free_port(5680)
     secrets = {"MLFLOW_TRACKING_URI": f"http://ada:{CANARY}@127.0.0.1:{port}", "MY_TOKEN": CANARY}
 
     def trainyard(*arguments):
@@ -31,8 +31,8 @@ def test_a_password_and_the_environment_are_nowhere(tmp_path):
         assert CANARY not in done.stdout + done.stderr
         return done
 
-    with server.mlflow_server(sqlite_uri(store / "mlflow.db"), port) as running:
-        server.wait_until_ready(running)
+    with ui_server.mlflow_server(sqlite_uri(store / "mlflow.db"), port) as running:
+        ui_server.wait_until_ready(running)
         assert trainyard("train", *SMALL).returncode == 0
         failed = trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
         assert failed.returncode == 1

@@ -11,7 +11,7 @@ from trainyard.config.compose import hash_config
 from trainyard.errors import ConfigError, ModelError, TrainingError
 from trainyard.startweights import find_start_model
 from trainyard.system import environment
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import connect
 
 
 @pytest.fixture

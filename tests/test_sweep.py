@@ -20,7 +20,7 @@ from trainyard.config.compose import load_config
 from trainyard.sweep.folder import SweepFolder, sweep_folders
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.results import has_finished
-from trainyard.tracking import server
+from trainyard.tracking import ui_server
 
 COMMAND = [sys.executable, "-c", "from trainyard.cli import main; main()", "sweep"]
 SMALL = [
@@ -158,11 +158,11 @@ def test_whatever_becomes_of_a_trial_the_others_are_done_and_it_is_named():
 
 @pytest.mark.slow
 def test_a_sweep_whose_server_goes_away_trains_on_and_the_next_start_tells_the_store():
-    port = server.free_port(5690)
+    port = ui_server.free_port(5690)
     uri, address = f"sqlite:///{Path('mlflow.db').absolute()}", f"http://127.0.0.1:{port}"
     arguments = ["seed=1,2", "training.epochs=400", "hydra.launcher.n_jobs=1", "sweep.name=away"]
-    with server.mlflow_server(uri, port) as running:
-        server.wait_until_ready(running)
+    with ui_server.mlflow_server(uri, port) as running:
+        ui_server.wait_until_ready(running)
         process = _start(*arguments, MLFLOW_TRACKING_URI=address)
         while not Path("sweeps/away/epochs.json").exists() and process.poll() is None:  # the first trial is at work
             time.sleep(0.05)
@@ -171,8 +171,8 @@ def test_a_sweep_whose_server_goes_away_trains_on_and_the_next_start_tells_the_s
     before = Ledger(Path("sweeps/away/ledger.jsonl")).account(1)
     assert (before.state, has_finished(Path(before.folder))) == ("failed", True)
 
-    with server.mlflow_server(uri, port) as running:
-        server.wait_until_ready(running)
+    with ui_server.mlflow_server(uri, port) as running:
+        ui_server.wait_until_ready(running)
         done = _sweep(*arguments, MLFLOW_TRACKING_URI=address)
     assert done.returncode == 0, done.stdout + done.stderr
     began = [entry["trial"] for entry in _entries(Path("sweeps/away/ledger.jsonl")) if entry["what"] == "began"]

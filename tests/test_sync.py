@@ -19,9 +19,9 @@ from trainyard.cli.sync import sync_command
 from trainyard.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import operations, server
+from trainyard.tracking import operations, ui_server
+from trainyard.tracking.connection import connect
 from trainyard.tracking.journal import JOURNAL, KEY_TAG, Journal, note_stored, read_account
-from trainyard.tracking.store import connect
 
 SYNC = [sys.executable, "-c", "from trainyard.cli import main; main()", "sync"]
 
@@ -187,14 +187,14 @@ class GoesAway(Progress):
 
     def __init__(self, uri, *, comes_back):
         self.uri, self.comes_back, self.details = uri, comes_back, []
-        self.port = server.free_port(5650)
+        self.port = ui_server.free_port(5650)
         self.address = f"http://127.0.0.1:{self.port}"
         self.servers = contextlib.ExitStack()
         self.start()
 
     def start(self):
-        self.server = self.servers.enter_context(server.mlflow_server(self.uri, self.port))
-        server.wait_until_ready(self.server)
+        self.server = self.servers.enter_context(ui_server.mlflow_server(self.uri, self.port))
+        ui_server.wait_until_ready(self.server)
 
     def epoch(self, epoch, epochs, metrics):
         if epoch == 1:

@@ -15,9 +15,9 @@ from trainyard.data.preprocessing import FILE, Preprocessing, is_image_shape, re
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
 from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
-from trainyard.stores import store_of_command
 from trainyard.system.tensorflow_setup import import_tensorflow
 from trainyard.system.uris import sqlite_path, uri_problem
+from trainyard.tracking.stores import store_of_command
 
 if TYPE_CHECKING:
     import keras

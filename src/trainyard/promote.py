@@ -12,7 +12,7 @@ from trainyard.errors import ConfigError, ModelError, TrackingError
 from trainyard.modelfiles import load_model
 from trainyard.system.environment import digest_weights
 from trainyard.system.tensorflow_setup import import_tensorflow
-from trainyard.tracking.registered import LoggedModel, download_logged_model, find_logged_model, register_model
+from trainyard.tracking.model_registry import LoggedModel, download_logged_model, find_logged_model, register_model
 from trainyard.tracking.runs import LoggedRun, find_run
 
 SETTING = "promote"

@@ -14,11 +14,11 @@ from trainyard.data.preprocessing import FILE as PREPROCESSING
 from trainyard.data.preprocessing import read_preprocessing
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.modelfiles import MODEL, load_model
-from trainyard.stores import URI_VARIABLE, LocalStore
 from trainyard.system.tensorflow_setup import import_tensorflow
 from trainyard.system.uris import without_credentials
 from trainyard.tracking import Account, ServableModel, has_run, logged_files, note_stored, read_account, upload
 from trainyard.tracking.journal import JOURNAL, LOCK
+from trainyard.tracking.stores import URI_VARIABLE, LocalStore
 
 
 class LiveRunError(TrackingError):

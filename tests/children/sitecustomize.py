@@ -52,4 +52,4 @@ class _Finder(MetaPathFinder):
 if "BLANK_PICTURES" in os.environ:
     sys.meta_path.insert(0, _Finder("matplotlib.figure", _blank_pictures))
 if "KEPT_STORE" in os.environ:
-    sys.meta_path.insert(0, _Finder("trainyard.tracking.store", _copied_stores))
+    sys.meta_path.insert(0, _Finder("trainyard.tracking.connection", _copied_stores))

@@ -19,8 +19,8 @@ import pytest
 
 from trainyard.sweep.ledger import Ledger
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import server
-from trainyard.tracking.store import connect
+from trainyard.tracking import ui_server
+from trainyard.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def cluster(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     folder = tempfile.mkdtemp(prefix="ray")  # the names of its sockets have to be short
-    port = server.free_port(6400)
+    port = ui_server.free_port(6400)
     address = f"127.0.0.1:{port}"
     head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
     with _node(*head), _node(f"--address={address}") as second:
@@ -71,11 +71,11 @@ def cluster(monkeypatch):
 @pytest.fixture
 def store(new_store):
     """The URI of a server."""
-    new_store(Path("server.db"))
-    port = server.free_port(5660)
-    with server.mlflow_server(sqlite_uri(Path("server.db").absolute()), port) as running:
-        server.wait_until_ready(running)
-        yield f"http://{server.HOST}:{port}"
+    new_store(Path("ui_server.db"))
+    port = ui_server.free_port(5660)
+    with ui_server.mlflow_server(sqlite_uri(Path("ui_server.db").absolute()), port) as running:
+        ui_server.wait_until_ready(running)
+        yield f"http://{ui_server.HOST}:{port}"
 
 
 def _wait_for(what, process):

@@ -20,8 +20,8 @@ from PIL import Image
 from ports import ephemeral_port
 
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import server
-from trainyard.tracking.store import connect
+from trainyard.tracking import ui_server
+from trainyard.tracking.connection import connect
 from trainyard.training.checkpoint import CHECKPOINTS, checkpoint_files
 
 pytestmark = pytest.mark.slow
@@ -167,8 +167,8 @@ def test_a_run_is_looked_at_handed_over_and_uploaded(place, new_store):
     other = Path("elsewhere.db").absolute()
     new_store(other)
     port = ephemeral_port()
-    with server.mlflow_server(sqlite_uri(other), port) as running:
-        server.wait_until_ready(running)
+    with ui_server.mlflow_server(sqlite_uri(other), port) as running:
+        ui_server.wait_until_ready(running)
         for command in (line for line in RUN_HERE if line.startswith("trainyard sync")):
             line = command.replace("quickstart/RUN", f"quickstart/{folder.name}")
             shell(line.replace("http://host:5000", f"http://127.0.0.1:{port}"))

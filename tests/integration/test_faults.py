@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
 

@@ -96,7 +96,7 @@ def _reference(tracking: str, name: str, folder: Path) -> str:
 
 def _runs():
     from trainyard.system.uris import sqlite_uri
-    from trainyard.tracking.store import connect
+    from trainyard.tracking.connection import connect
 
     client = connect(sqlite_uri(Path("mlflow.db")))
     found = [experiment.experiment_id for experiment in client.search_experiments() if experiment.name != "Default"]

@@ -17,7 +17,7 @@ from trainyard.config.compose import compose_config, flatten_config, hash_config
 from trainyard.data import Mnist
 from trainyard.system.environment import digest_weights
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from trainyard.tracking import server
-from trainyard.tracking.store import connect
+from trainyard.tracking import ui_server
+from trainyard.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def database():
         shutil.chown(folder, user)
     (folder / "password").write_text(DATABASE)
     (folder / "password").chmod(0o644)
-    port = server.free_port(5440)
+    port = ui_server.free_port(5440)
     as_user = {"user": user, "cwd": folder}
     initialise = [
         _postgres("initdb"),
@@ -115,10 +115,10 @@ def serving(database, folder: Path, port: int):
         str(port),
     ]
     command += ["--workers", "1", "--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "server.log").open("a+b") as log:
+    with (folder / "ui_server.log").open("a+b") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            server.wait_until_ready(server.Server(process, port, log))
+            ui_server.wait_until_ready(ui_server.Server(process, port, log))
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -154,7 +154,7 @@ def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tm
     kept, work = tmp_path / "server", tmp_path / "work"
     kept.mkdir()
     work.mkdir(exist_ok=True)
-    port = server.free_port(5790)
+    port = ui_server.free_port(5790)
     address = f"http://127.0.0.1:{port}"
     for name, value in {"URI": address, "USERNAME": "ann", "PASSWORD": CANARY}.items():
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
@@ -210,7 +210,7 @@ def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tm
 def test_two_of_a_team_log_to_the_same_experiment(database, tmp_path, monkeypatch):
     kept = tmp_path / "server"
     kept.mkdir()
-    port = server.free_port(5790)
+    port = ui_server.free_port(5790)
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "experiment=quickstart",
                "name=shared", "training.epochs=1", "tracking=server", f"tracking.uri={address}"]  # fmt: skip
@@ -229,7 +229,7 @@ def test_two_of_a_team_log_to_the_same_experiment(database, tmp_path, monkeypatc
 def test_a_wrong_password_is_told_and_not_shown(database, tmp_path, monkeypatch):
     kept = tmp_path / "server"
     kept.mkdir()
-    port = server.free_port(5790)
+    port = ui_server.free_port(5790)
     for name, value in {"URI": f"http://127.0.0.1:{port}", "USERNAME": "ann", "PASSWORD": "wrong-4e1"}.items():
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
     with serving(database, kept, port):

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import connect, open_store, training_view_url
-from trainyard.tracking.view import BEST_KEY, sweep_view, sweep_view_key
+from trainyard.tracking.connection import connect, open_store, training_view_url
+from trainyard.tracking.ui_views import BEST_KEY, sweep_view, sweep_view_key
 
 pytestmark = pytest.mark.slow
 

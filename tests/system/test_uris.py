@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from trainyard.errors import ConfigError
-from trainyard.stores import LocalStore, NoStore, ServerStore
 from trainyard.system.uris import absolute_uri, uri_problem, without_credentials
+from trainyard.tracking.stores import LocalStore, NoStore, ServerStore
 
 HERE = Path("/here")
 

@@ -46,7 +46,7 @@ def test_the_best_epoch_is_kept(keras):
 
 
 def test_in_the_store_a_tag_names_the_epoch_and_the_model_is_there(keras):
-    from trainyard.tracking.store import connect
+    from trainyard.tracking.connection import connect
 
     result = run_experiment(compose_config([*OVERRIDES[:-1], "training.epochs=2"]))
     client = connect(result.tracking_uri)

@@ -30,7 +30,7 @@ def test_one_batch_goes_through_every_stage(keras, tiny):
 
 
 def test_a_debug_run_stays_out_of_the_experiment_of_real_ones(keras, tiny):
-    from trainyard.tracking.store import connect
+    from trainyard.tracking.connection import connect
 
     assert tiny().experiment == "tiny"
     assert tiny("debug=overfit", "tracking.experiment=mine").experiment == "mine"
@@ -74,7 +74,7 @@ def test_another_callback_may_end_it_earlier(keras, tiny):
 
 
 def test_what_can_not_learn_by_heart_fails_with_all_its_files(keras, tiny):
-    from trainyard.tracking.store import connect
+    from trainyard.tracking.connection import connect
 
     config = tiny("debug=overfit", "debug.epochs=3", "optimizer.learning_rate=1e-9")
     with pytest.raises(TrainingError, match=r"expected all of 64 images .* after 3 epochs. Look at optimizer") as told:

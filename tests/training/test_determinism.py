@@ -104,7 +104,7 @@ def test_threads_are_fixed_once_tensorflow_runs(keras, tiny):
 def test_off_logs_what_it_drew(keras, tiny):
     """Only then: otherwise the seed says it."""
     from trainyard import run_experiment
-    from trainyard.tracking.store import connect
+    from trainyard.tracking.connection import connect
 
     drawn = []
     for determinism in ("off", "seeded"):

@@ -18,9 +18,9 @@ from trainyard.bench.parts import Setting
 from trainyard.bench.wholerun import console_command, time_command
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import Account, operations, read_account
+from trainyard.tracking.connection import open_store
 from trainyard.tracking.journal import JOURNAL
 from trainyard.tracking.operations import OpenRun
-from trainyard.tracking.store import open_store
 
 OURS, PLAIN = "trainyard compare", "mlflow.search_runs"
 SIZES = (1_000, 10_000)

@@ -17,7 +17,7 @@ from typing import Any
 from trainyard.bench.contest import child_environment, end_process, failed_child
 from trainyard.bench.parts import Setting
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import connect
 
 PLAIN, FIRST, FRESH, EXISTING, UNTRACKED = (
     "plain script", "trainyard, first run ever", "trainyard, new store", "trainyard, store exists", "tracking=off",

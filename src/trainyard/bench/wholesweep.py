@@ -21,7 +21,7 @@ from trainyard.bench.parts import Setting
 from trainyard.bench.wholerun import console_command, time_command
 from trainyard.errors import ConfigError, TrainingError
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.store import connect
+from trainyard.tracking.connection import connect
 
 LOOP, ONE_BY_ONE, SWEEP = "loop over autolog", "one trial at a time", "trainyard sweep"
 

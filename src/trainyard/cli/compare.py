@@ -25,9 +25,9 @@ from trainyard.compare.standing import Standing, chosen_metric, stand
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import Place
 from trainyard.shown import show_seconds, show_value
-from trainyard.stores import store_of_command
 from trainyard.sweep.leaderboard import SHOWN_TEST_METRICS
 from trainyard.system.environment import command_line
+from trainyard.tracking.stores import store_of_command
 
 Form = Literal["table", "json", "csv"]
 _PAIR = 2

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from trainyard.export import export_run
 from trainyard.promote import promote_run
-from trainyard.stores import store_of_command
 from trainyard.system.uris import without_credentials
+from trainyard.tracking.stores import store_of_command
 
 
 def export_command(run: str, folder: Path, uri: str | None) -> None:

@@ -19,9 +19,9 @@ from trainyard.errors import ConfigError, TrackingError
 from trainyard.rerun.comparison import Comparison, Likeness, compare
 from trainyard.rerun.original import Original, keeps_engine, read_original, restore
 from trainyard.startweights import find_start_model
-from trainyard.stores import store_of_command
 from trainyard.system.signals import signals_raise
-from trainyard.tracking.stored import accuracies_of_siblings
+from trainyard.tracking.history import accuracies_of_siblings
+from trainyard.tracking.stores import store_of_command
 
 NOT_CONFIRMED = 3
 """The exit code where a verification asked for the same bits and got others."""

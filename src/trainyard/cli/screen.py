@@ -128,8 +128,8 @@ def print_result(result: RunResult) -> None:
 
 def command_to_see(uri: str | None, sweep: str | None = None) -> str:
     """Returns the command that opens the UI on a store, from where the user stands; on a sweep, where one is named."""
-    from trainyard.stores import LocalStore
     from trainyard.system.uris import without_credentials
+    from trainyard.tracking.stores import LocalStore
 
     command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
     if uri in (None, LocalStore().resolve_uri(os.environ, Path.cwd())):

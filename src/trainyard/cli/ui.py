@@ -7,12 +7,12 @@ from pathlib import Path
 import typer
 
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.stores import store_of_command
 from trainyard.sweep.folder import find_sweep
 from trainyard.system.signals import signals_raise
 from trainyard.system.uris import sqlite_path, without_credentials
-from trainyard.tracking import server, sweep_view_key, training_view_url
-from trainyard.tracking.view import SHARE_KEY
+from trainyard.tracking import sweep_view_key, training_view_url, ui_server
+from trainyard.tracking.stores import store_of_command
+from trainyard.tracking.ui_views import SHARE_KEY
 
 
 def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:
@@ -37,14 +37,14 @@ def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port:
     if (file := sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):
-        typer.echo(_link(without_credentials(uri), server.latest_experiment(uri, experiment), view))
+        typer.echo(_link(without_credentials(uri), ui_server.latest_experiment(uri, experiment), view))
         return
-    port = server.free_port(port)
-    with signals_raise(), server.mlflow_server(uri, port) as running:
+    port = ui_server.free_port(port)
+    with signals_raise(), ui_server.mlflow_server(uri, port) as running:
         typer.echo(f"Starting the MLflow UI on {without_credentials(uri)} ...")
-        experiment_id = server.latest_experiment(uri, experiment)
-        server.wait_until_ready(running)
-        typer.echo(f"{_link(f'http://{server.HOST}:{port}', experiment_id, view)}\nCtrl-C ends it.")
+        experiment_id = ui_server.latest_experiment(uri, experiment)
+        ui_server.wait_until_ready(running)
+        typer.echo(f"{_link(f'http://{ui_server.HOST}:{port}', experiment_id, view)}\nCtrl-C ends it.")
         running.process.wait()
         raise TrackingError(f"the MLflow server ended by itself, with code {running.process.returncode}")
 

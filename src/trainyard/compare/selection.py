@@ -13,9 +13,9 @@ from pathlib import Path
 from trainyard.compare.runs import DIGEST, ComparedRun, from_folder, from_store
 from trainyard.config.registry import did_you_mean
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking.children import TRIAL_TAG
 from trainyard.tracking.runs import PARENT_TAG
 from trainyard.tracking.search import search_runs, stored_run
+from trainyard.tracking.trial_runs import TRIAL_TAG
 
 _UNKNOWN = "not known"
 

@@ -26,7 +26,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from trainyard import data, models, stores
+from trainyard import data, models
 from trainyard.config.fields import rule_of
 from trainyard.config.hydra_errors import in_our_words, unknown_key
 from trainyard.config.registry import BASE_PREFIX, load_plugins, look_up, unknown
@@ -37,6 +37,7 @@ from trainyard.config.validation import validate
 from trainyard.data import augmentation
 from trainyard.errors import ConfigError
 from trainyard.evaluation import metrics
+from trainyard.tracking import stores
 from trainyard.training import debug, losses, optimizers, schedules
 
 COMPONENT_MODULES = (augmentation, data, debug, losses, metrics, models, optimizers, schedules, stores)

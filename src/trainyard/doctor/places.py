@@ -20,10 +20,10 @@ def check_disk() -> Iterator[Finding]:
     import pooch
 
     from trainyard.errors import ConfigError
-    from trainyard.stores import LocalStore
     from trainyard.system.uris import sqlite_path
     from trainyard.system.xla_cache import cache_root
-    from trainyard.tracking.store import artifact_folder
+    from trainyard.tracking.connection import artifact_folder
+    from trainyard.tracking.stores import LocalStore
 
     places = {"runs": Path("outputs").absolute()}
     try:

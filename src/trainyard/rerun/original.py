@@ -14,7 +14,7 @@ from trainyard.config.compose import compose_config, expand_sweep, key_of, liter
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.tracking import Account, download_files, find_run, read_account
-from trainyard.tracking.stored import stored_account
+from trainyard.tracking.history import stored_account
 
 SETTING = "rerun"
 CONFIG, ENVIRONMENT = "config.yaml", "environment"

@@ -22,7 +22,7 @@ from trainyard.sync import sync_run
 from trainyard.system.environment import read_git_state
 from trainyard.system.uris import without_credentials
 from trainyard.tracking import ParentRun
-from trainyard.tracking.parent import SUBFOLDER
+from trainyard.tracking.sweep_run import SUBFOLDER
 
 
 class SweepRun(SweepListener):

@@ -1,15 +1,15 @@
 """The only place that knows MLflow: the store, the experiment and its view, one run, a sweep's, a model."""
 
-from trainyard.tracking.children import FinishedTrial
+from trainyard.tracking.connection import training_view_url
 from trainyard.tracking.journal import Account, logged_files, note_stored, read_account
+from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operations import DatasetInput
-from trainyard.tracking.parent import ParentRun
 from trainyard.tracking.runs import LoggedRun, download_files, find_run, mark_killed
-from trainyard.tracking.servable import ServableModel
-from trainyard.tracking.store import training_view_url
+from trainyard.tracking.sweep_run import ParentRun
 from trainyard.tracking.tracker import Tracker, open_tracker
+from trainyard.tracking.trial_runs import FinishedTrial
+from trainyard.tracking.ui_views import sweep_view_key
 from trainyard.tracking.upload import has_run, upload
-from trainyard.tracking.view import sweep_view_key
 
 __all__ = [
     "Account",

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, in_one_line
 from trainyard.system.uris import sqlite_path, without_credentials
+from trainyard.tracking.connection import ANSWER_SECONDS, connect, knock
 from trainyard.tracking.runs import PAGE, LoggedRun, all_pages
-from trainyard.tracking.store import ANSWER_SECONDS, connect, knock
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from trainyard.stores import URI_VARIABLE
-from trainyard.tracking.servable import ServableModel
+from trainyard.tracking.mlflow_model import ServableModel
+from trainyard.tracking.stores import URI_VARIABLE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

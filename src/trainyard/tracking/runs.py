@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.errors import TrackingError
 from trainyard.system import environment
 from trainyard.system.uris import without_credentials
-from trainyard.tracking.store import connect, connect_to_existing, tracking_errors
+from trainyard.tracking.connection import connect, connect_to_existing, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

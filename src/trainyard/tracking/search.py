@@ -11,8 +11,8 @@ from trainyard.config.registry import did_you_mean
 from trainyard.errors import ConfigError
 from trainyard.system.garbage import collector_paused
 from trainyard.system.uris import without_credentials
+from trainyard.tracking.connection import connect, connect_to_existing, tracking_errors
 from trainyard.tracking.runs import all_pages, get_run
-from trainyard.tracking.store import connect, connect_to_existing, tracking_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

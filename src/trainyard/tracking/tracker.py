@@ -27,11 +27,11 @@ from trainyard.system.signals import stop_wins
 from trainyard.system.uris import without_credentials
 from trainyard.tracking import operations
 from trainyard.tracking.journal import KEY_TAG, LOCK, Journal, logged_files
+from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operations import DatasetInput
-from trainyard.tracking.servable import ServableModel
-from trainyard.tracking.tracked import TrackedRun
-from trainyard.tracking.worker import WorkerWriter
+from trainyard.tracking.tracked_run import TrackedRun
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter
+from trainyard.tracking.writer_process import WorkerWriter
 
 if TYPE_CHECKING:
     from trainyard.data.dataset import DataSpec

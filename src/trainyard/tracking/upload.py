@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from trainyard.system.uris import without_credentials
 from trainyard.tracking import operations
+from trainyard.tracking.connection import open_store, tracking_errors
 from trainyard.tracking.journal import KEY_TAG, Account
+from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operations import OpenRun, cut_tags
 from trainyard.tracking.runs import DIED, PAGE, PARENT_TAG, all_pages
-from trainyard.tracking.servable import ServableModel
-from trainyard.tracking.store import open_store, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

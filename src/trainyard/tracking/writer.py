@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Protocol, TypeVar
 
 from trainyard.errors import TrackingError
+from trainyard.tracking.connection import connect, open_store, tracking_errors
 from trainyard.tracking.operations import OpenRun, cut_tags
 from trainyard.tracking.runs import reopen_run
-from trainyard.tracking.store import connect, open_store, tracking_errors
 
 Operation = Callable[Concatenate[OpenRun, ...], None]
 """A function of `operations`, or another that does something with a run."""

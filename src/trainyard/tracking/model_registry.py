@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainyard.errors import ConfigError
+from trainyard.tracking.connection import connect, tracking_errors
 from trainyard.tracking.runs import LoggedRun
-from trainyard.tracking.store import connect, tracking_errors
 
 _FILE = "data/model.keras"
 _TOLD = ("weights_digest", "config_hash", "dataset_digest")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking.store import connect, tracking_errors
+from trainyard.tracking.connection import connect, tracking_errors
 
 HOST = "127.0.0.1"
 START_SECONDS = 60

@@ -20,10 +20,10 @@ import yaml
 from trainyard import TrackingError
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import operations
-from trainyard.tracking.servable import MODEL_PACKAGES, ServableModel
-from trainyard.tracking.store import connect, tracking_errors
-from trainyard.tracking.worker import DIED, WorkerWriter
+from trainyard.tracking.connection import connect, tracking_errors
+from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel
 from trainyard.tracking.writer import RunRequest, StoreWriter
+from trainyard.tracking.writer_process import DIED, WorkerWriter
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_worker_does_not_hear_the_signals_that_end_a_run(request_):
 def test_a_run_whose_process_is_killed_is_closed_by_its_worker(client, request_):
     program = (
         "import sys, time\n"
-        "from trainyard.tracking.worker import WorkerWriter\n"
+        "from trainyard.tracking.writer_process import WorkerWriter\n"
         "from trainyard.tracking.writer import RunRequest\n"
         "writer = WorkerWriter()\n"
         f"writer.create({request_!r})\n"
@@ -248,7 +248,7 @@ FIRST = """
 import sys
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
-from trainyard.tracking.store import open_store
+from trainyard.tracking.connection import open_store
 from trainyard.system.uris import sqlite_uri
 print("go", flush=True)
 open_store(sqlite_uri(Path("mlflow.db").absolute()), "tiny", "")

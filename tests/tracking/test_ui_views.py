@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from trainyard.tracking.store import training_view_url
-from trainyard.tracking.view import SHARE_KEY, experiment_tags, sweep_view, sweep_view_key
+from trainyard.tracking.connection import training_view_url
+from trainyard.tracking.ui_views import SHARE_KEY, experiment_tags, sweep_view, sweep_view_key
 
 
 def _states(tags):

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.errors import TrackingError
-from trainyard.tracking import children, operations
-from trainyard.tracking.children import FinishedTrial
-from trainyard.tracking.tracked import TrackedRun
-from trainyard.tracking.view import sweep_view
-from trainyard.tracking.worker import WorkerWriter
+from trainyard.tracking import operations, trial_runs
+from trainyard.tracking.tracked_run import TrackedRun
+from trainyard.tracking.trial_runs import FinishedTrial
+from trainyard.tracking.ui_views import sweep_view
 from trainyard.tracking.writer import RunRequest, Standing
+from trainyard.tracking.writer_process import WorkerWriter
 
 SUBFOLDER = "sweep"
 """Where the files of a sweep are among the artifacts of its run."""
@@ -91,13 +91,13 @@ class ParentRun(TrackedRun):
         Raises:
             TrackingError: If the store can't be asked.
         """
-        return self._writer.query(children.find_finished) if self._writer else {}
+        return self._writer.query(trial_runs.find_finished) if self._writer else {}
 
     def close_orphans(self, errors: Mapping[str, str] | None = None, *, elsewhere: Collection[str] | None = ()) -> None:
         """Has every trial's run that says RUNNING, and whose process on this host is gone, marked as KILLED.
 
         Args:
             errors: What became of a trial, for the tag `error`, by its number; of others it is said that they died.
-            elsewhere: See `children.close_orphans`.
+            elsewhere: See `trial_runs.close_orphans`.
         """
-        self._perform(children.close_orphans, dict(errors or {}), elsewhere)
+        self._perform(trial_runs.close_orphans, dict(errors or {}), elsewhere)

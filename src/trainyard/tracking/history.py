@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from trainyard.tracking.connection import connect, tracking_errors
 from trainyard.tracking.journal import Account
 from trainyard.tracking.operations import Measured
 from trainyard.tracking.runs import all_pages
-from trainyard.tracking.store import connect, tracking_errors
 
 
 def stored_account(uri: str, run_id: str) -> Account:

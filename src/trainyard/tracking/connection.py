@@ -24,7 +24,7 @@ from trainyard.system.environment import user_name
 from trainyard.system.files import PARTIAL, whole_file
 from trainyard.system.garbage import importing
 from trainyard.system.uris import sqlite_path, sqlite_uri, without_credentials
-from trainyard.tracking.view import SHARE_KEY, experiment_tags
+from trainyard.tracking.ui_views import SHARE_KEY, experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,9 +14,9 @@ import pytest
 from trainyard import TrackingError
 from trainyard.system import environment
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import FinishedTrial, ParentRun, find_run, parent, server, sweep_view_key
+from trainyard.tracking import FinishedTrial, ParentRun, find_run, sweep_run, sweep_view_key, ui_server
+from trainyard.tracking.connection import connect
 from trainyard.tracking.runs import DIED
-from trainyard.tracking.store import connect
 from trainyard.tracking.writer import StoreWriter
 
 GONE = {**environment.describe_process(), "started": "2001-01-01T00:00:00.000+00:00"}
@@ -31,7 +31,7 @@ def uri(tmp_path, new_store):
 @pytest.fixture
 def at_once(monkeypatch):
     """Has parent runs write from this process, which saves the start of another."""
-    monkeypatch.setattr(parent, "WorkerWriter", StoreWriter)
+    monkeypatch.setattr(sweep_run, "WorkerWriter", StoreWriter)
 
 
 @pytest.fixture
@@ -268,10 +268,10 @@ def test_eight_processes_meet_on_a_fresh_store(opened, tmp_path):
 
 @pytest.mark.slow
 def test_a_server_takes_all_of_it(at_once, opened, uri):
-    port = server.free_port(5640)
-    with server.mlflow_server(uri, port) as running:
-        server.wait_until_ready(running)
-        store = f"http://{server.HOST}:{port}"
+    port = ui_server.free_port(5640)
+    with ui_server.mlflow_server(uri, port) as running:
+        ui_server.wait_until_ready(running)
+        store = f"http://{ui_server.HOST}:{port}"
         _check_reopening(opened, store)
         sweep = opened(store=store)
         ids, client = sweep.confirm(), connect(store)
