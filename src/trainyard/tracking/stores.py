@@ -1,4 +1,4 @@
-"""Which MLflow store a config means. Answers without importing MLflow, so that errors and ``trainyard ui`` are quick."""
+"""Which MLflow store a config means. Answers without importing MLflow, to keep errors and ``trainyard ui`` quick."""
 
 from __future__ import annotations
 

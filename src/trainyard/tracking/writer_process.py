@@ -61,7 +61,7 @@ class WorkerWriter:
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         received, sent = os.pipe()  # for answers alone: anything may print to stdout while Python starts
-        program = f"import sys; sys.path[:] = {sys.path!r}; from trainyard.tracking.writer_process import serve; serve({sent})"
+        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({sent})"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
             stdin=subprocess.PIPE,
