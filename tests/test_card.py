@@ -14,12 +14,12 @@ import pytest
 
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.trials import TrialResult
+from trainyard.reporting.leaderboard import markdown_table, write_table
 from trainyard.sweep.card import CardPage, Cost, write_card
 from trainyard.sweep.conclusion import conclude
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import importances
-from trainyard.sweep.leaderboard import markdown_table, write_table
 from trainyard.sweep.ledger import Epoch, Ledger
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recipe import Winner

@@ -14,7 +14,7 @@ from trainyard.config.compose import flatten_config, hash_config
 from trainyard.config.schema import RunConfig
 from trainyard.data.dataset import Dataset
 from trainyard.outcome import Outcome, RunResult
-from trainyard.report import ReportPage
+from trainyard.reporting.run_report import ReportPage
 from trainyard.resume import FOLDER_TAG
 from trainyard.system.environment import (
     REPORTED_PACKAGES,

@@ -30,7 +30,7 @@ from trainyard.facts import (
     tags_of_start,
 )
 from trainyard.outcome import Outcome, RunResult
-from trainyard.report import write_report
+from trainyard.reporting.run_report import write_report
 from trainyard.resume import Earlier, load_earlier, plan_checkpoints
 from trainyard.startweights import find_start_model, take_weights
 from trainyard.sync import complete_in_store

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from trainyard import TrainingError
-from trainyard.plots import draw_profile
+from trainyard.reporting.plots import draw_profile
 from trainyard.training.profiler import OperationTime, StepProfile, _place, read_profile, write_profile
 
 LAYERS = ["hidden_1", "dropout_1", "probabilities"]

@@ -7,7 +7,7 @@ from typing import Any
 from trainyard.bench.layout import Section, not_judged
 from trainyard.bench.measures import Goal, ratio, spread
 from trainyard.bench.wholecompare import OURS, PLAIN, SIZES
-from trainyard.markdown import Table
+from trainyard.reporting.markdown import Table
 
 GOAL = 10.0
 """Seconds at most, for the smaller of the sizes."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainyard.bench.measures import Goal, Spread
-from trainyard.markdown import Table
+from trainyard.reporting.markdown import Table
 
 _TOLERANCE, _WIDEST = 0.05, 1.5
 """How far below the floor is an accident; by what factor the quartiles of a ratio may lie apart."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trainyard.bench.layout import Section
-from trainyard.markdown import Table
-from trainyard.origin import origin_in_words
+from trainyard.reporting.markdown import Table
+from trainyard.reporting.provenance import origin_in_words
 
 _OPENING = """\
 # Performance

@@ -21,8 +21,15 @@ from trainyard.bench.sections import (
 from trainyard.bench.wholerun import EXISTING, FIRST, PLAIN
 from trainyard.bench.wholesearch import POINTS, course, equal_budget
 from trainyard.bench.wholesweep import LOOP, ONE_BY_ONE, SWEEP, throughputs
-from trainyard.plots.benchmark import GridLine, draw_choices, draw_epochs, draw_grid, draw_stages, draw_throughputs
-from trainyard.plots.searches import draw_searches
+from trainyard.reporting.plots.benchmark import (
+    GridLine,
+    draw_choices,
+    draw_epochs,
+    draw_grid,
+    draw_stages,
+    draw_throughputs,
+)
+from trainyard.reporting.plots.searches import draw_searches
 
 
 def draw_pictures(parts: dict[str, Any], folder: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from trainyard.bench.layout import Section
 from trainyard.bench.wholesearch import CLEVER, POINTS, RANDOM, course, equal_budget
 from trainyard.evaluation.intervals import estimate_difference
-from trainyard.markdown import Table
-from trainyard.shown import show_seconds
+from trainyard.reporting.formatting import show_seconds
+from trainyard.reporting.markdown import Table
 
 _SHARES = (0.25, 0.5, 1.0)
 """Of the equal budget, at which the searches are compared."""

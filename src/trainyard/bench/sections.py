@@ -17,7 +17,7 @@ from trainyard.bench.searchsection import search_section
 from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
 from trainyard.bench.wholesweep import LOOP, ONE_BY_ONE, SWEEP, SWEEP_THREADS, throughputs
 from trainyard.evaluation.intervals import estimate_difference
-from trainyard.markdown import Table
+from trainyard.reporting.markdown import Table
 
 FIT_GOAL, FLOOR_GOAL, RUN_GOAL, TRACKING_GOAL = 4.5, 1.25, 0.4, 2.0
 """At least so many times as fast as plain fit; at most so many times the floor, the plain script, and seconds."""

@@ -22,7 +22,7 @@ from trainyard.bench.wholerun import measure_run
 from trainyard.bench.wholesearch import measure_search
 from trainyard.bench.wholesweep import measure_sweep, require_peer
 from trainyard.errors import ConfigError
-from trainyard.origin import describe_origin
+from trainyard.reporting.provenance import describe_origin
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import available_cores, import_tensorflow
 

@@ -24,8 +24,8 @@ from trainyard.compare.selection import Selected, Selection, select_runs
 from trainyard.compare.standing import Standing, chosen_metric, stand
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import Place
-from trainyard.shown import show_seconds, show_value
-from trainyard.sweep.leaderboard import SHOWN_TEST_METRICS
+from trainyard.reporting.formatting import show_seconds, show_value
+from trainyard.reporting.leaderboard import SHOWN_TEST_METRICS
 from trainyard.system.environment import command_line
 from trainyard.tracking.stores import store_of_command
 

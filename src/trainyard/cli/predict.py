@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainyard import plots
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.imagefiles import ImageFile, Treatment, read_image_file
-from trainyard.plots.probabilities import MOST_IMAGES, Judged
-from trainyard.plots.tiles import percent
 from trainyard.predict import Predictor, find_predicting_model, find_preprocessing, load_predictor
+from trainyard.reporting import plots
+from trainyard.reporting.plots.image_grid import percent
+from trainyard.reporting.plots.probabilities import MOST_IMAGES, Judged
 
 
 @dataclass(frozen=True, slots=True)

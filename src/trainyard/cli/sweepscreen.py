@@ -22,7 +22,7 @@ from trainyard.cli.trialtable import (
     show_metric,
 )
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
-from trainyard.shown import show_seconds
+from trainyard.reporting.formatting import show_seconds
 from trainyard.sweep.standing import NO_OBJECTIVE, Standing, State, status_of
 
 REFRESHES_PER_SECOND = 4

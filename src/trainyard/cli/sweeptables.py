@@ -34,7 +34,7 @@ from trainyard.cli.trialtable import (
 from trainyard.config.registry import look_up
 from trainyard.evaluation.ranking import Ranking
 from trainyard.evaluation.trials import Trial
-from trainyard.shown import show_seconds
+from trainyard.reporting.formatting import show_seconds
 from trainyard.sweep.standing import Standing, TrialStatus
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainyard.evaluation.trials import Trial
-from trainyard.shown import show_value
+from trainyard.reporting.formatting import show_value
 from trainyard.sweep.standing import Standing, State, TrialStatus
 
 R = TypeVar("R")

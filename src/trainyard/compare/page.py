@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from numpy.typing import NDArray
 
-from trainyard import plots
 from trainyard.compare.examples import Change
 from trainyard.compare.standing import Standing
 from trainyard.evaluation.ranking import Place
-from trainyard.plots import Flip
-from trainyard.plots.compared import MOST_ROWS
-from trainyard.plots.style import LONGEST_NAME, shorten
-from trainyard.report import embed, render_sortable
-from trainyard.sweep.leaderboard import MOST_ROWS as MOST_LISTED
-from trainyard.sweep.leaderboard import card_columns, card_rows, explain
+from trainyard.reporting import plots
+from trainyard.reporting.leaderboard import MOST_ROWS as MOST_LISTED
+from trainyard.reporting.leaderboard import card_columns, card_rows, explain
+from trainyard.reporting.plots import Flip
+from trainyard.reporting.plots.comparison import MOST_ROWS
+from trainyard.reporting.plots.style import LONGEST_NAME, shorten
+from trainyard.reporting.run_report import embed, render_sortable
 from trainyard.system.files import whole_file
 
 if TYPE_CHECKING:

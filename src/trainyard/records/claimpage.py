@@ -10,8 +10,6 @@ import statistics
 from collections.abc import Sequence
 from typing import cast
 
-from trainyard.markdown import Table
-from trainyard.origin import origin_in_words
 from trainyard.records.aims import SCORED, Claim
 from trainyard.records.judging import (
     LEAST_SEEDS,
@@ -26,6 +24,8 @@ from trainyard.records.judging import (
 )
 from trainyard.records.power import REPEATS, normal, share_contradicted
 from trainyard.records.results import FILE, Results
+from trainyard.reporting.markdown import Table
+from trainyard.reporting.provenance import origin_in_words
 
 PICTURE = "cells.png"
 _NEIGHBOURS = 3

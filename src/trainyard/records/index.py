@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from trainyard.markdown import Table
 from trainyard.records.aims import CLAIM, TARGET, Claim, read_aim
 from trainyard.records.results import FILE, Results, load_results
 from trainyard.records.verdicts import describe_verdict, verdict_of
 from trainyard.records.writing import PAGE
-from trainyard.shown import show_seconds
+from trainyard.reporting.formatting import show_seconds
+from trainyard.reporting.markdown import Table
 from trainyard.system.files import whole_file
 
 _MARK = "Written by `trainyard reproduce --record`"

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from trainyard.evaluation.intervals import estimate_difference, estimate_mean
-from trainyard.markdown import Table
-from trainyard.origin import origin_in_words
 from trainyard.records.aims import Target
 from trainyard.records.results import FILE, Arm, Results
-from trainyard.shown import show_seconds, show_value
+from trainyard.reporting.formatting import show_seconds, show_value
+from trainyard.reporting.markdown import Table
+from trainyard.reporting.provenance import origin_in_words
 
 PICTURE = "accuracies.png"
 

@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from trainyard import plots
 from trainyard.errors import ConfigError
 from trainyard.evaluation.intervals import estimate_mean
 from trainyard.records import claimpage, targetpage
@@ -17,6 +16,7 @@ from trainyard.records.chosen import refuse_other_recipe
 from trainyard.records.judging import Judgement, Verdict, judge
 from trainyard.records.results import Results, load_results, save_results
 from trainyard.records.verdicts import write_page
+from trainyard.reporting import plots
 from trainyard.system.files import whole_file
 
 PAGE = "README.md"

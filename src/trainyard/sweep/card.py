@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainyard import plots
 from trainyard.evaluation.ranking import Ranking, lead
 from trainyard.evaluation.trials import Trial
-from trainyard.report import embed, render_sortable
-from trainyard.shown import show_seconds, show_value
+from trainyard.reporting import plots
+from trainyard.reporting.formatting import show_seconds, show_value
+from trainyard.reporting.leaderboard import MOST_ROWS, card_columns, card_rows, explain
+from trainyard.reporting.run_report import embed, render_sortable
 from trainyard.sweep.importance import importances
-from trainyard.sweep.leaderboard import MOST_ROWS, card_columns, card_rows, explain
 from trainyard.sweep.recipe import Winner
 from trainyard.system.files import whole_file
 
 if TYPE_CHECKING:
-    from trainyard.report import Picture
+    from trainyard.reporting.run_report import Picture
 
 PAGE = "card.html"
 TEMPLATE = "card.html"

@@ -10,7 +10,7 @@ import statistics
 from typing import Any
 
 from trainyard.evaluation.ranking import Place, Ranking
-from trainyard.shown import show_value
+from trainyard.reporting.formatting import show_value
 from trainyard.sweep.sampler import quietly
 
 LEAST_POINTS, MOST_POINTS = 8, 200

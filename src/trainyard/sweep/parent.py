@@ -13,9 +13,9 @@ from trainyard.errors import TrackingError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
 from trainyard.facts import origin_tags
+from trainyard.reporting.leaderboard import TABLE, markdown_table
 from trainyard.sweep.conclusion import Conclusion, describe_swept
 from trainyard.sweep.conduct import Tally
-from trainyard.sweep.leaderboard import TABLE, markdown_table
 from trainyard.sweep.places import RAY_LAUNCHER
 from trainyard.sweep.plan import Plan
 from trainyard.sync import sync_run

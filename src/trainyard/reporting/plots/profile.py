@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainyard.plots.style import (
+from trainyard.reporting.plots.style import (
     BLUE,
     CHARACTER,
     FAINT,

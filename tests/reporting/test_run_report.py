@@ -12,8 +12,8 @@ import pytest
 from trainyard.config.compose import compose_config, dump_config
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.evaluation.scoring import score
-from trainyard.report import ReportPage, changed_values, write_report
-from trainyard.shown import show_seconds, show_value
+from trainyard.reporting.formatting import show_seconds, show_value
+from trainyard.reporting.run_report import ReportPage, changed_values, write_report
 from trainyard.training.trainer import TrainResult
 from trainyard.training.xla import XlaChoice
 

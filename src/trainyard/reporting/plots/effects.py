@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.evaluation.ranking import Place, Ranking, higher_is_better
-from trainyard.plots.settings import as_number
-from trainyard.plots.style import (
+from trainyard.reporting.formatting import show_value
+from trainyard.reporting.plots.grid import as_number
+from trainyard.reporting.plots.ranking import in_words, value_range, write_values
+from trainyard.reporting.plots.style import (
     BLUE,
     FAINT,
     INK,
@@ -26,8 +28,6 @@ from trainyard.plots.style import (
     tidy,
     write_headline,
 )
-from trainyard.plots.sweep import in_words, value_range, write_values
-from trainyard.shown import show_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

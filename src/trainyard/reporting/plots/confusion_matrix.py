@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.evaluation.scoring import EvalResult
-from trainyard.plots.style import (
+from trainyard.reporting.plots.style import (
     CHARACTER,
     FAINT,
     INK,

@@ -6,8 +6,18 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trainyard.plots.style import INK, SERIES, SMALL, SOFT, TEXT, make_figure, save_small, tidy, write_headline
-from trainyard.plots.sweep import label_ends
+from trainyard.reporting.plots.ranking import label_ends
+from trainyard.reporting.plots.style import (
+    INK,
+    SERIES,
+    SMALL,
+    SOFT,
+    TEXT,
+    make_figure,
+    save_small,
+    tidy,
+    write_headline,
+)
 
 _STEPS = 400
 _SHOWN = 0.004

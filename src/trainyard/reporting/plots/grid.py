@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.evaluation.ranking import Place, Ranking
-from trainyard.plots.style import BLUE, INK, POINTS, SMALL, SOFT, TEXT, make_figure, save_small, tidy, write_headline
-from trainyard.plots.sweep import in_words, label_ends, letters_high, span, value_range, write_values
+from trainyard.reporting.plots.ranking import in_words, label_ends, letters_high, span, value_range, write_values
+from trainyard.reporting.plots.style import (
+    BLUE,
+    INK,
+    POINTS,
+    SMALL,
+    SOFT,
+    TEXT,
+    make_figure,
+    save_small,
+    tidy,
+    write_headline,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from operator import truediv
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.plots.style import (
+from trainyard.reporting.plots.style import (
     BLUE,
     FAINT,
     GREEN,

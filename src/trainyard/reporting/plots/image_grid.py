@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.scoring import EvalResult
-from trainyard.plots.style import (
+from trainyard.reporting.plots.style import (
     FAINT,
     INK,
     SMALL,

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data.dataset import DataSpec
-from trainyard.plots.style import (
+from trainyard.reporting.plots.image_grid import TILE, draw_image, percent
+from trainyard.reporting.plots.style import (
     BLUE,
     CHARACTER,
     FAINT,
@@ -26,7 +27,6 @@ from trainyard.plots.style import (
     shorten,
     write_headline,
 )
-from trainyard.plots.tiles import TILE, draw_image, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

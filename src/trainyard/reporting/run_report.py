@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainyard.config.compose import dump_config, flatten_config
-from trainyard.shown import show_metric, show_seconds, show_value
+from trainyard.reporting.formatting import show_metric, show_seconds, show_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,7 +187,7 @@ def page_templates() -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainyard"),
+        loader=jinja2.PackageLoader("trainyard.reporting"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from trainyard.evaluation.ranking import Place, Ranking, is_share
-from trainyard.plots.curves import epoch_ticks, keep_apart
-from trainyard.plots.style import (
+from trainyard.reporting.plots.learning_curves import epoch_ticks, keep_apart
+from trainyard.reporting.plots.style import (
     BLUE,
     CHARACTER,
     INK,

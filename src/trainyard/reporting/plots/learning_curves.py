@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from trainyard.plots.style import (
+from trainyard.reporting.plots.style import (
     BLUE,
     FAINT,
     INK,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainyard import plots
 from trainyard.evaluation.ranking import rank
-from trainyard.plots.effects import Scale, varying
+from trainyard.reporting import plots
+from trainyard.reporting.plots.effects import Scale, varying
 
 pytestmark = pytest.mark.pictures
 

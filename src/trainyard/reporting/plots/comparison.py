@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data.dataset import DataSpec
-from trainyard.plots.confusion import matrix_side, name_classes
-from trainyard.plots.style import (
+from trainyard.reporting.plots.confusion_matrix import matrix_side, name_classes
+from trainyard.reporting.plots.image_grid import MANY, MANY_COLUMNS, MISTAKE_COLUMNS, Tile, draw_tiles
+from trainyard.reporting.plots.style import (
     BLUE,
     CHARACTER,
     FAINT,
@@ -31,7 +32,6 @@ from trainyard.plots.style import (
     tidy,
     write_headline,
 )
-from trainyard.plots.tiles import MANY, MANY_COLUMNS, MISTAKE_COLUMNS, Tile, draw_tiles
 
 MOST_ROWS = len(SERIES)
 """Rows of a comparison whose scores by class can be told apart."""

@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from trainyard.evaluation.calibration import Calibration
-from trainyard.plots.style import BLUE, FAINT, INK, SMALL, SOFT, TEXT, VERMILLION, make_figure, save, write_headline
+from trainyard.reporting.plots.style import (
+    BLUE,
+    FAINT,
+    INK,
+    SMALL,
+    SOFT,
+    TEXT,
+    VERMILLION,
+    make_figure,
+    save,
+    write_headline,
+)
 
 
 def draw_calibration(calibration: Calibration, path: Path) -> None:

@@ -7,17 +7,17 @@ The only place that knows matplotlib. It uses figures without pyplot, so that dr
 behind in the process, and can go on in several threads at once.
 """
 
-from trainyard.plots.calibration import draw_calibration
-from trainyard.plots.compared import Flip, draw_class_scores, draw_confusion_difference, draw_flips
-from trainyard.plots.confusion import draw_confusion_matrix
-from trainyard.plots.curves import draw_learning_curves
-from trainyard.plots.effects import draw_effects, draw_parallel
-from trainyard.plots.probabilities import draw_probabilities
-from trainyard.plots.profile import draw_profile
-from trainyard.plots.records import Band, draw_arms, draw_bands
-from trainyard.plots.settings import draw_grid
-from trainyard.plots.sweep import draw_curves, draw_ranking
-from trainyard.plots.tiles import draw_mistakes, draw_predictions
+from trainyard.reporting.plots.calibration import draw_calibration
+from trainyard.reporting.plots.claims import Band, draw_arms, draw_bands
+from trainyard.reporting.plots.comparison import Flip, draw_class_scores, draw_confusion_difference, draw_flips
+from trainyard.reporting.plots.confusion_matrix import draw_confusion_matrix
+from trainyard.reporting.plots.effects import draw_effects, draw_parallel
+from trainyard.reporting.plots.grid import draw_grid
+from trainyard.reporting.plots.image_grid import draw_mistakes, draw_predictions
+from trainyard.reporting.plots.learning_curves import draw_learning_curves
+from trainyard.reporting.plots.probabilities import draw_probabilities
+from trainyard.reporting.plots.profile import draw_profile
+from trainyard.reporting.plots.ranking import draw_curves, draw_ranking
 
 __all__ = [
     "Band",

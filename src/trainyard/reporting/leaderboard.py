@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainyard.evaluation.ranking import CONFIDENCE, LEVEL, TEST_METRICS, Place, Ranking, decimals
-from trainyard.shown import show_seconds, show_value
+from trainyard.reporting.formatting import show_seconds, show_value
 from trainyard.system.files import whole_file
 
 TABLE = "leaderboard.json"

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainyard import plots
 from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.calibration import calibrate
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.scoring import score
-from trainyard.plots import curves, probabilities, settings, style, sweep, tiles
-from trainyard.plots.probabilities import Judged
+from trainyard.reporting import plots
+from trainyard.reporting.plots import grid, image_grid, learning_curves, probabilities, ranking, style
+from trainyard.reporting.plots.probabilities import Judged
 
 pytestmark = pytest.mark.pictures
 
@@ -119,8 +119,10 @@ def test_confusion_matrix_of_a_class_without_images(tmp_path):
 @pytest.mark.parametrize("epochs", [1, 2, 10, 300])
 @pytest.mark.parametrize("validation", [True, False])
 def test_learning_curves(tmp_path, epochs, validation):
-    plots.draw_learning_curves(make_history(epochs, validation=validation), tmp_path / "curves.png", best_epoch=1)
-    pixels = read(tmp_path / "curves.png")
+    plots.draw_learning_curves(
+        make_history(epochs, validation=validation), tmp_path / "learning_curves.png", best_epoch=1
+    )
+    pixels = read(tmp_path / "learning_curves.png")
     assert pixels.shape[1] > 2 * pixels.shape[0], "two panels stand side by side"
     assert (share_of(VERMILLION, pixels) > 0) == validation
 
@@ -132,14 +134,14 @@ def test_best_epoch_is_marked(tmp_path):
 
 
 def test_accuracy_axis_ends_at_all_right_and_the_loss_stands_on_nothing():
-    assert curves._value_range("accuracy", [0.9, 1.0]) == (pytest.approx(0.894), 1.0)
-    assert curves._value_range("loss", [0.5, 2.0]) == (0.0, pytest.approx(2.08))
+    assert learning_curves._value_range("accuracy", [0.9, 1.0]) == (pytest.approx(0.894), 1.0)
+    assert learning_curves._value_range("loss", [0.5, 2.0]) == (0.0, pytest.approx(2.08))
 
 
 def test_learning_curves_of_constant_metrics(tmp_path):
     history = [{"loss/train": 0.0, "accuracy/train": 1.0, "loss/val": 0.0, "accuracy/val": 1.0}] * 3
-    plots.draw_learning_curves(history, tmp_path / "curves.png")
-    read(tmp_path / "curves.png")
+    plots.draw_learning_curves(history, tmp_path / "learning_curves.png")
+    read(tmp_path / "learning_curves.png")
 
 
 @pytest.mark.parametrize(
@@ -153,14 +155,14 @@ def test_learning_curves_of_constant_metrics(tmp_path):
     ],
 )
 def test_epoch_ticks_are_whole_and_begin_at_one(last, ticks):
-    assert curves.epoch_ticks(last) == ticks
+    assert learning_curves.epoch_ticks(last) == ticks
 
 
 def test_labels_of_touching_curves_are_moved_apart_and_keep_their_order():
-    moved = curves.keep_apart({"train": 0.50, "val": 0.49}, gap=0.1)
+    moved = learning_curves.keep_apart({"train": 0.50, "val": 0.49}, gap=0.1)
     assert moved["train"] - moved["val"] == pytest.approx(0.1)
-    assert curves.keep_apart({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
-    many = curves.keep_apart({"a": 0.50, "b": 0.51, "c": 0.9, "d": 0.52, "e": 0.66}, gap=0.1)
+    assert learning_curves.keep_apart({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
+    many = learning_curves.keep_apart({"a": 0.50, "b": 0.51, "c": 0.9, "d": 0.52, "e": 0.66}, gap=0.1)
     assert many == pytest.approx({"a": 0.3975, "b": 0.4975, "d": 0.5975, "e": 0.6975, "c": 0.9})
 
 
@@ -204,7 +206,7 @@ def test_pixels_are_drawn_as_they_are(tmp_path):
     plots.draw_predictions(images, result, spec, 1, tmp_path / "green.png")
     pixels = read(tmp_path / "green.png")
     green = (pixels == (0, 255, 0)).all(axis=-1).sum()
-    assert green == pytest.approx((tiles.TILE * style.DPI) ** 2, rel=0.05)
+    assert green == pytest.approx((image_grid.TILE * style.DPI) ** 2, rel=0.05)
 
 
 def test_no_mistakes_is_a_picture_that_says_so(tmp_path):
@@ -264,11 +266,11 @@ def test_the_headline_counts_what_is_known():
 
 
 def test_confidence_is_not_rounded_up_to_certainty():
-    assert tiles.percent(0.99996) == "> 99.9 %"
-    assert tiles.percent(0.0004) == "< 0.1 %"
-    assert tiles.percent(0.0) == "0.0 %"
-    assert tiles.percent(1.0) == "100.0 %"
-    assert tiles.percent(0.5) == "50.0 %"
+    assert image_grid.percent(0.99996) == "> 99.9 %"
+    assert image_grid.percent(0.0004) == "< 0.1 %"
+    assert image_grid.percent(0.0) == "0.0 %"
+    assert image_grid.percent(1.0) == "100.0 %"
+    assert image_grid.percent(0.5) == "50.0 %"
 
 
 def test_long_names_lose_their_middle():
@@ -281,13 +283,13 @@ def test_long_names_lose_their_middle():
 def test_drawing_needs_no_pyplot(tmp_path):
     script = """if True:
         import sys
-        from trainyard import plots
+        from trainyard.reporting import plots
         assert "matplotlib" not in sys.modules
         plots.draw_learning_curves([{"loss/train": 1.0, "accuracy/train": 0.5}], sys.argv[1])
         assert "matplotlib.figure" in sys.modules
         assert "matplotlib.pyplot" not in sys.modules
     """
-    subprocess.run([sys.executable, "-c", script, tmp_path / "curves.png"], check=True)
+    subprocess.run([sys.executable, "-c", script, tmp_path / "learning_curves.png"], check=True)
 
 
 def take(result, spec, rows):
@@ -323,18 +325,18 @@ def make_points(points, seeds, *, mean=0.9, std=0.01):
 def test_the_curves_of_a_sweep(sweep_of, tmp_path, size, objective):
     points, seeds, epochs = size
     trials = sweep_of(make_points(points, seeds), objective=objective, epochs=epochs)
-    assert plots.draw_curves(rank(trials, objective).places, objective, tmp_path / "curves.png")
-    pixels = read(tmp_path / "curves.png", most_kib=150)
+    assert plots.draw_curves(rank(trials, objective).places, objective, tmp_path / "learning_curves.png")
+    pixels = read(tmp_path / "learning_curves.png", most_kib=150)
     assert share_of(BLUE, pixels) > 0
     assert (share_of(VERMILLION, pixels) > 0) == (points > 1)
-    grey = tuple(int(sweep.GREY[place : place + 2], 16) for place in (1, 3, 5))
+    grey = tuple(int(ranking.GREY[place : place + 2], 16) for place in (1, 3, 5))
     assert points < 400 or share_of(grey, pixels) > 0
 
 
 def test_curves_end_where_not_all_seeds_went_on(sweep_of):
     long, short = sweep_of({"a": [0.9, 0.8]}, epochs=6), sweep_of({"a": [0.9, 0.8]}, epochs=4)
     (place,) = rank([long[0], short[1]], "accuracy/val").places
-    course = sweep._course(place, "accuracy/val")
+    course = ranking._course(place, "accuracy/val")
     assert course.mean == pytest.approx([1 - (0.9 * epoch / 6 + 0.8 * epoch / 4) / 2 for epoch in range(1, 5)])
     assert course.low[-1] == pytest.approx(1 - 0.8)
     assert course.high[-1] == pytest.approx(1 - 0.6)
@@ -342,16 +344,16 @@ def test_curves_end_where_not_all_seeds_went_on(sweep_of):
 
 def test_no_curves_where_no_epoch_tells_of_the_objective(sweep_of, tmp_path):
     ranking = rank(sweep_of({"a": [0.9]}), "accuracy/val")
-    assert not plots.draw_curves(ranking.places, "loss/val", tmp_path / "curves.png")
-    assert not plots.draw_curves([], "accuracy/val", tmp_path / "curves.png")
-    assert not (tmp_path / "curves.png").exists()
+    assert not plots.draw_curves(ranking.places, "loss/val", tmp_path / "learning_curves.png")
+    assert not plots.draw_curves([], "accuracy/val", tmp_path / "learning_curves.png")
+    assert not (tmp_path / "learning_curves.png").exists()
 
 
 def test_perfect_points_have_curves_too(sweep_of, tmp_path):
     ranking = rank(sweep_of({"a": [1.0, 1.0], "b": [1.0, 1.0]}), "accuracy/val")
-    assert plots.draw_curves(ranking.places, "accuracy/val", tmp_path / "curves.png")
+    assert plots.draw_curves(ranking.places, "accuracy/val", tmp_path / "learning_curves.png")
     assert plots.draw_ranking(ranking, tmp_path / "ranking.png")
-    read(tmp_path / "curves.png")
+    read(tmp_path / "learning_curves.png")
     read(tmp_path / "ranking.png")
 
 
@@ -382,15 +384,15 @@ def test_nothing_is_ranked_without_an_objective_or_a_second_point(sweep_of, tmp_
 
 def test_one_bad_point_does_not_press_the_others_together(sweep_of):
     points = {"a": [0.98], "b": [0.978], "c": [0.975], "d": [0.11]}
-    low, high = sweep.value_range(rank(sweep_of(points), "accuracy/val").places, "accuracy/val")
+    low, high = ranking.value_range(rank(sweep_of(points), "accuracy/val").places, "accuracy/val")
     assert 0.97 < low < 0.975
     assert 0.98 < high <= 1
 
 
-def sweep_over(sweep_of, settings):
+def sweep_over(sweep_of, grid):
     """Returns the ranking of a sweep over these settings, with two seeds."""
-    varied = {f"point {number}": setting for number, setting in enumerate(settings)}
-    values = make_points(len(settings), 2).values()
+    varied = {f"point {number}": setting for number, setting in enumerate(grid)}
+    values = make_points(len(grid), 2).values()
     return rank(sweep_of(dict(zip(varied, values, strict=True)), varied=varied), "accuracy/val")
 
 
@@ -404,8 +406,8 @@ def sweep_over(sweep_of, settings):
     ],
     ids=["one", "one, and a constant", "two, one in a list", "many values"],
 )
-def test_numeric_settings_are_drawn(sweep_of, tmp_path, settings):
-    assert plots.draw_grid(sweep_over(sweep_of, settings), tmp_path / "grid.png")
+def test_numeric_settings_are_drawn(sweep_of, tmp_path, grid):
+    assert plots.draw_grid(sweep_over(sweep_of, grid), tmp_path / "grid.png")
     read(tmp_path / "grid.png", most_kib=100)
 
 
@@ -422,11 +424,11 @@ def test_numeric_settings_are_drawn(sweep_of, tmp_path, settings):
     ],
     ids=["words", "yes or no", "lists", "not everywhere", "no lines", "three", "too many lines"],
 )
-def test_other_settings_are_not(sweep_of, tmp_path, settings):
-    assert not plots.draw_grid(sweep_over(sweep_of, settings), tmp_path / "grid.png")
+def test_other_settings_are_not(sweep_of, tmp_path, grid):
+    assert not plots.draw_grid(sweep_over(sweep_of, grid), tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()
 
 
 def test_the_setting_with_more_values_lies_along_the_axis(sweep_of):
     points = [{"width": width, "lr": rate} for rate in (0.1, 0.01, 0.001) for width in (64, 128)]
-    assert settings._numeric_settings(sweep_over(sweep_of, points).places) == ["lr", "width"]
+    assert grid._numeric_settings(sweep_over(sweep_of, points).places) == ["lr", "width"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainyard.plots.style import (
+from trainyard.reporting.plots.style import (
     BLUE,
     INK,
     SMALL,
