@@ -237,9 +237,9 @@ def test_a_signal_kills_the_run_and_the_status_says_so(number, code):
 def test_a_run_that_had_not_begun_is_not_said_to_be_killed():
     program = """
 import os, signal
-import trainyard.run
+import trainyard.runs.experiment
 
-trainyard.run.run_experiment = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
+trainyard.runs.experiment.run_experiment = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
 from trainyard.cli import main
 
 main()

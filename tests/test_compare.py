@@ -25,8 +25,8 @@ from trainyard.compare.standing import chosen_metric, stand
 from trainyard.config.compose import compose_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
-from trainyard.facts import config_params
-from trainyard.run import run_experiment
+from trainyard.runs.experiment import run_experiment
+from trainyard.runs.tags import config_params
 from trainyard.system.uris import sqlite_uri
 
 STORE = Path("mlflow.db")

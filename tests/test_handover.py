@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trainyard.cli import app
-from trainyard.run import run_experiment
+from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import ui_server
 from trainyard.tracking.connection import connect

@@ -17,7 +17,6 @@ import yaml
 from PIL import Image
 from scipy.special import stdtrit
 
-from trainyard.artifacts import PER_CLASS_TABLE
 from trainyard.cli.reproduce import reproduce_command
 from trainyard.config.compose import HASHED_SECTIONS, compose_config, to_tree
 from trainyard.errors import ConfigError
@@ -27,6 +26,7 @@ from trainyard.records.aims import Claim, Scores, Target
 from trainyard.records.judging import LEVEL, Cell, Verdict, judge, prediction_interval
 from trainyard.records.power import normal, share_contradicted
 from trainyard.records.results import Arm, Results, SeedResult
+from trainyard.runs.artifacts import PER_CLASS_TABLE
 from trainyard.sweep.folder import SweepFolder
 
 ROOT = Path(__file__).parents[1]

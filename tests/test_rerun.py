@@ -18,7 +18,7 @@ from trainyard.config.compose import compose_config, dump_config
 from trainyard.errors import ConfigError
 from trainyard.rerun.comparison import Comparison, Difference, Likeness, compare
 from trainyard.rerun.original import Original, read_original, restore
-from trainyard.run import run_experiment
+from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import Account, read_account, ui_server
 from trainyard.tracking.connection import connect
@@ -259,7 +259,7 @@ def test_a_run_that_failed_can_be_had_again_but_not_verified(tiny, monkeypatch, 
         raise RuntimeError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("trainyard.run.evaluate", fail)
+        patch.setattr("trainyard.runs.experiment.evaluate", fail)
         with pytest.raises(RuntimeError):
             run_experiment(tiny())
     (folder,) = Path("outputs/tiny").iterdir()

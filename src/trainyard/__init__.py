@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         TrainingError,
         TrainyardError,
     )
-    from trainyard.outcome import RunResult
     from trainyard.predict import Predictor, load_predictor
-    from trainyard.run import run_experiment
+    from trainyard.runs.experiment import run_experiment
+    from trainyard.runs.result import RunResult
     from trainyard.system.progress import Progress
 
 __version__ = version("trainyard")
@@ -54,10 +54,10 @@ _MODULES = {
     "errors": (
         "ConfigError", "DatasetError", "ModelError", "Terminated", "TrackingError", "TrainingError", "TrainyardError",
     ),
-    "outcome": ("RunResult",),
+    "runs.result": ("RunResult",),
     "predict": ("Predictor", "load_predictor"),
     "system.progress": ("Progress",),
-    "run": ("run_experiment",),
+    "runs.experiment": ("run_experiment",),
     "config.schema": ("RunConfig",),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from trainyard.data.dataset import DataSpec
 from trainyard.data.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
-from trainyard.modelfiles import SUFFIXES, find_model, find_or_download_model, load_model
+from trainyard.runs.saved_models import SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.system.tensorflow_setup import import_tensorflow
 from trainyard.system.uris import sqlite_path, uri_problem
 from trainyard.tracking.stores import store_of_command

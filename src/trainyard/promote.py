@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainyard.config.registry import load_plugins
 from trainyard.errors import ConfigError, ModelError, TrackingError
-from trainyard.modelfiles import load_model
+from trainyard.runs.saved_models import load_model
 from trainyard.system.environment import digest_weights
 from trainyard.system.tensorflow_setup import import_tensorflow
 from trainyard.tracking.model_registry import LoggedModel, download_logged_model, find_logged_model, register_model

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainyard.artifacts import write_origin
 from trainyard.config.schema import RunConfig
+from trainyard.runs.artifacts import write_origin
 from trainyard.system import environment
 
 

@@ -18,7 +18,7 @@ from trainyard.config.compose import to_run_config
 from trainyard.config.registry import load_plugins
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation.trials import TrialResult
-from trainyard.facts import TrialOf
+from trainyard.runs.tags import TrialOf
 from trainyard.sweep.folder import trial_number
 from trainyard.sweep.job import ask, report
 from trainyard.sweep.results import write_result
@@ -27,7 +27,7 @@ from trainyard.system.uris import without_credentials
 from trainyard.tracking import read_account
 
 if TYPE_CHECKING:
-    from trainyard.outcome import RunResult
+    from trainyard.runs.result import RunResult
 
 
 class RunTask:
@@ -119,7 +119,7 @@ class TrialProgress(ScreenProgress):
 
 def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialOf | None = None) -> RunResult:
     """Runs one job, and tells how it went."""
-    from trainyard.run import run_experiment
+    from trainyard.runs.experiment import run_experiment
 
     load_plugins()  # in a process of its own they are not yet
     job = HydraConfig.get()

@@ -18,7 +18,7 @@ from trainyard.config.validation import require_files
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.rerun.comparison import Comparison, Likeness, compare
 from trainyard.rerun.original import Original, keeps_engine, read_original, restore
-from trainyard.startweights import find_start_model
+from trainyard.runs.pretrained import find_start_model
 from trainyard.system.signals import signals_raise
 from trainyard.tracking.history import accuracies_of_siblings
 from trainyard.tracking.stores import store_of_command
@@ -59,7 +59,7 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
     changed = config_differences(as_it_was, config)
     if verify:
         _refuse_other_run(original, changed)
-    from trainyard.run import run_experiment
+    from trainyard.runs.experiment import run_experiment
 
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         print_heading(f"Again: {original.account.name}, {reference}")

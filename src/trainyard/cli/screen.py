@@ -17,7 +17,7 @@ from rich.text import Text
 from trainyard.system.progress import Progress
 
 if TYPE_CHECKING:
-    from trainyard.outcome import RunResult
+    from trainyard.runs.result import RunResult
 
 STAGES = {
     "open": "Opening the tracking store",

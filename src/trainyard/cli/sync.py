@@ -11,7 +11,7 @@ import typer
 from trainyard.cli.screen import print_error
 from trainyard.config.search_path import prepare_hydra
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.sync import LiveRunError, find_runs, sync_run
+from trainyard.runs.sync import LiveRunError, find_runs, sync_run
 from trainyard.system.uris import absolute_uri, uri_problem
 
 

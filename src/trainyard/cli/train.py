@@ -66,7 +66,7 @@ def repeat_interrupted(arguments: Sequence[str]) -> list[str]:
     reference = given["resume"].partition("=")[2].strip("'\"")
     if reference.lower() == "null":
         return list(arguments)
-    from trainyard.resume import find_folder, recorded_overrides
+    from trainyard.runs.resume import find_folder, recorded_overrides
 
     if options.multirun:
         raise ConfigError("resume: goes on with one run, and --multirun has several. Leave one of them out")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainyard.doctor.finding import FIX, Finding, count, note, ok, wrong
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.resume import close_orphan
+from trainyard.runs.resume import close_orphan
 from trainyard.system.uris import sqlite_path, without_credentials
 from trainyard.tracking import LoggedRun
 from trainyard.tracking.health import ORIGIN_TAGS, StoreHealth, examine_store, take_back_interrupted_write

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from trainyard.artifacts import PER_CLASS_TABLE
 from trainyard.errors import ConfigError
 from trainyard.records.aims import SCORED, Claim, Scores, Target
+from trainyard.runs.artifacts import PER_CLASS_TABLE
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.system.files import whole_file

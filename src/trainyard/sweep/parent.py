@@ -12,13 +12,13 @@ from typing import Any
 from trainyard.errors import TrackingError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
-from trainyard.facts import origin_tags
 from trainyard.reporting.leaderboard import TABLE, markdown_table
+from trainyard.runs.sync import sync_run
+from trainyard.runs.tags import origin_tags
 from trainyard.sweep.conclusion import Conclusion, describe_swept
 from trainyard.sweep.conduct import Tally
 from trainyard.sweep.places import RAY_LAUNCHER
 from trainyard.sweep.plan import Plan
-from trainyard.sync import sync_run
 from trainyard.system.environment import read_git_state
 from trainyard.system.uris import without_credentials
 from trainyard.tracking import ParentRun

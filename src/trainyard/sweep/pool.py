@@ -27,7 +27,7 @@ from trainyard.sweep.job import GRACE_SECONDS, Start, do_work
 
 PRELOADED = (
     "trainyard.sweep.preloaded",
-    "trainyard.run",
+    "trainyard.runs.experiment",
     "mlflow.pyfunc",
     "mlflow.store.tracking.sqlalchemy_store",
     "alembic.command",

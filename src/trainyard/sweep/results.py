@@ -13,7 +13,7 @@ from trainyard.system.files import whole_file
 from trainyard.tracking import read_account
 
 if TYPE_CHECKING:
-    from trainyard.outcome import RunResult
+    from trainyard.runs.result import RunResult
 
 RESULT = "result.json"
 

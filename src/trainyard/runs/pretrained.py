@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.errors import TrainingError
-from trainyard.modelfiles import find_model, find_or_download_model, load_model
+from trainyard.runs.saved_models import find_model, find_or_download_model, load_model
 
 if TYPE_CHECKING:
     import keras

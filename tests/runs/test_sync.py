@@ -16,7 +16,7 @@ import pytest
 
 from trainyard import ConfigError, TrackingError, run_experiment
 from trainyard.cli.sync import sync_command
-from trainyard.sync import LiveRunError, sync_run
+from trainyard.runs.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import operations, ui_server

@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard import artifacts
 from trainyard.config.compose import flatten_config, hash_config
 from trainyard.config.schema import RunConfig
 from trainyard.data.dataset import Dataset
-from trainyard.outcome import Outcome, RunResult
 from trainyard.reporting.run_report import ReportPage
-from trainyard.resume import FOLDER_TAG
+from trainyard.runs import artifacts
+from trainyard.runs.result import Outcome, RunResult
+from trainyard.runs.resume import FOLDER_TAG
 from trainyard.system.environment import (
     REPORTED_PACKAGES,
     GitState,

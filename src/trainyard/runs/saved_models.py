@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.data import preprocessing
 from trainyard.errors import ConfigError, ModelError, in_one_line
-from trainyard.resume import FolderElsewhereError, find_folder
+from trainyard.runs.resume import FolderElsewhereError, find_folder
 from trainyard.system.files import checksum_problem
 from trainyard.tracking import download_files
 

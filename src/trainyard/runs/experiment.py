@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard import artifacts
 from trainyard.config.compose import unique_name
 from trainyard.config.schema import RunConfig
 from trainyard.config.sections import TrainingConfig
@@ -16,7 +15,13 @@ from trainyard.data import load_dataset
 from trainyard.data.preprocessing import write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation.scoring import evaluate
-from trainyard.facts import (
+from trainyard.reporting.run_report import write_report
+from trainyard.runs import artifacts
+from trainyard.runs.pretrained import find_start_model, take_weights
+from trainyard.runs.result import Outcome, RunResult
+from trainyard.runs.resume import Earlier, load_earlier, plan_checkpoints
+from trainyard.runs.sync import complete_in_store
+from trainyard.runs.tags import (
     TrialOf,
     batch_warning,
     config_params,
@@ -29,11 +34,6 @@ from trainyard.facts import (
     tags_at_start,
     tags_of_start,
 )
-from trainyard.outcome import Outcome, RunResult
-from trainyard.reporting.run_report import write_report
-from trainyard.resume import Earlier, load_earlier, plan_checkpoints
-from trainyard.startweights import find_start_model, take_weights
-from trainyard.sync import complete_in_store
 from trainyard.system.environment import describe_machine, digest_weights, read_git_state
 from trainyard.system.files import full_disk_told
 from trainyard.system.progress import Progress

@@ -15,7 +15,7 @@ from trainyard import ConfigError, DatasetError, run_experiment
 from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.train import check_arguments, repeat_interrupted
 from trainyard.config.compose import compose_config, config_differences
-from trainyard.resume import load_earlier
+from trainyard.runs.resume import load_earlier
 from trainyard.system import environment
 from trainyard.system.progress import Progress
 from trainyard.training.checkpoint import CHECKPOINTS, checkpoint_files

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainyard import artifacts
 from trainyard.data.preprocessing import FILE as PREPROCESSING
 from trainyard.data.preprocessing import read_preprocessing
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.modelfiles import MODEL, load_model
+from trainyard.runs import artifacts
+from trainyard.runs.saved_models import MODEL, load_model
 from trainyard.system.tensorflow_setup import import_tensorflow
 from trainyard.system.uris import without_credentials
 from trainyard.tracking import Account, ServableModel, has_run, logged_files, note_stored, read_account, upload

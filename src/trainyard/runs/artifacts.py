@@ -15,8 +15,8 @@ from trainyard.config.schema import RunConfig
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.scoring import EvalResult
 from trainyard.models import with_raw_pixels
-from trainyard.outcome import Outcome
 from trainyard.reporting import plots
+from trainyard.runs.result import Outcome
 from trainyard.system.environment import GitState, installed_versions
 from trainyard.system.files import whole_file, write_checksums
 from trainyard.system.uris import without_credentials
