@@ -14,6 +14,7 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
+    "serving",
     "runs",
     "reporting",
     "training",
@@ -24,7 +25,7 @@ ORDER = [
     "errors", "reporting.formatting", "system.garbage", "config.fields", "data.dataset", "data.preprocessing", "system.uris", "data.npz", "data.image_files", "data.idx", "system.progress", "system.signals", "system.timing",
     "system.files", "config.sections", "config.schema", "config.registry", "config.validation", "config.security", "config.search_path",
     "config.hydra_errors", "data.digits", "data.checks", "data.user_arrays", "data.image_folder", "data.published",
-    "data.loading", "data", "imagefiles", "models.blocks", "models.layers", "models.parameter_count", "models.mlp", "models.cnn",
+    "data.loading", "data", "serving.image_inputs", "models.blocks", "models.layers", "models.parameter_count", "models.mlp", "models.cnn",
     "models.sequential", "models", "training.optimizers", "training.schedules", "training.losses", "evaluation.metrics", "data.augmentation", "training.profiler", "training.debug", "tracking.stores",
     "config.compose", "config.reference.fields", "config.reference.markdown", "config.reference.json_schema", "system.xla_cache", "system.tensorflow_setup",
     "system.environment", "data.batches", "training.engine", "training.xla", "training.fit_engine", "training.compiled_engine", "training.callbacks", "training.checkpoint", "training.best_model", "training.trainer", "evaluation.calibration",
@@ -33,7 +34,7 @@ ORDER = [
     "reporting.plots.probabilities", "reporting.plots.benchmark", "reporting.plots.ranking", "reporting.plots.searches", "reporting.plots.grid", "reporting.plots.effects", "reporting.plots.claims", "reporting.plots.comparison", "reporting.plots", "reporting.run_report", "runs.artifacts", "tracking.ui_views",
     "tracking.connection", "tracking.runs", "tracking.health", "tracking.mlflow_model", "tracking.operations", "tracking.trial_runs",
     "tracking.journal", "tracking.history", "tracking.search", "tracking.model_registry", "tracking.upload", "tracking.writer", "tracking.writer_process", "tracking.tracked_run", "tracking.tracker", "tracking.sweep_run", "tracking.ui_server", "tracking",
-    "runs.resume", "runs.saved_models", "runs.pretrained", "runs.sync", "predict", "export", "promote", "runs.tags", "runs.experiment",
+    "runs.resume", "runs.saved_models", "runs.pretrained", "runs.sync", "serving.predictor", "serving.export", "serving.promote", "runs.tags", "runs.experiment",
     "sweep.standing", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruning", "sweep.epochs",
     "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.raypool", "sweep.launcher", "sweep.results", "sweep.tryout",
     "sweep.conduct", "sweep.recipe", "reporting.leaderboard", "sweep.importance", "sweep.card", "sweep.conclusion", "sweep.parent", "sweep",

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         TrainingError,
         TrainyardError,
     )
-    from trainyard.predict import Predictor, load_predictor
     from trainyard.runs.experiment import run_experiment
     from trainyard.runs.result import RunResult
+    from trainyard.serving.predictor import Predictor, load_predictor
     from trainyard.system.progress import Progress
 
 __version__ = version("trainyard")
@@ -55,7 +55,7 @@ _MODULES = {
         "ConfigError", "DatasetError", "ModelError", "Terminated", "TrackingError", "TrainingError", "TrainyardError",
     ),
     "runs.result": ("RunResult",),
-    "predict": ("Predictor", "load_predictor"),
+    "serving.predictor": ("Predictor", "load_predictor"),
     "system.progress": ("Progress",),
     "runs.experiment": ("run_experiment",),
     "config.schema": ("RunConfig",),

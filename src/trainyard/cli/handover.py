@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.export import export_run
-from trainyard.promote import promote_run
+from trainyard.serving.export import export_run
+from trainyard.serving.promote import promote_run
 from trainyard.system.uris import without_credentials
 from trainyard.tracking.stores import store_of_command
 

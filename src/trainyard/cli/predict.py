@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.imagefiles import ImageFile, Treatment, read_image_file
-from trainyard.predict import Predictor, find_predicting_model, find_preprocessing, load_predictor
 from trainyard.reporting import plots
 from trainyard.reporting.plots.image_grid import percent
 from trainyard.reporting.plots.probabilities import MOST_IMAGES, Judged
+from trainyard.serving.image_inputs import ImageFile, Treatment, read_image_file
+from trainyard.serving.predictor import Predictor, find_predicting_model, find_preprocessing, load_predictor
 
 
 @dataclass(frozen=True, slots=True)

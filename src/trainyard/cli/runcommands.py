@@ -229,7 +229,7 @@ def predict(
 ) -> None:
     """Tell what a trained model says of images: `predict RUN_ID digit.png`."""
     from trainyard.cli.predict import predict_command
-    from trainyard.imagefiles import Treatment
+    from trainyard.serving.image_inputs import Treatment
 
     with exit_codes():
         treatment = Treatment(resize=resize, invert=invert, as_is=as_is)

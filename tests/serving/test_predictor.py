@@ -16,7 +16,7 @@ from trainyard.cli import app
 from trainyard.data.dataset import DataSpec
 from trainyard.data.preprocessing import Background, Preprocessing, read_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError, TrackingError
-from trainyard.imagefiles import Treatment, read_image_file
+from trainyard.serving.image_inputs import Treatment, read_image_file
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Trained models in use: predicting, exporting, and promoting to MLflow's model registry."""
