@@ -14,6 +14,7 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
+    "sweep.launch",
     "serving",
     "runs",
     "reporting",
@@ -35,9 +36,9 @@ ORDER = [
     "tracking.connection", "tracking.runs", "tracking.health", "tracking.mlflow_model", "tracking.operations", "tracking.trial_runs",
     "tracking.journal", "tracking.history", "tracking.search", "tracking.model_registry", "tracking.upload", "tracking.writer", "tracking.writer_process", "tracking.tracked_run", "tracking.tracker", "tracking.sweep_run", "tracking.ui_server", "tracking",
     "runs.resume", "runs.saved_models", "runs.pretrained", "runs.sync", "serving.predictor", "serving.export", "serving.promote", "runs.tags", "runs.experiment",
-    "sweep.standing", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruning", "sweep.epochs",
-    "sweep.folder", "sweep.experience", "sweep.search", "sweep.frozen", "sweep.places", "sweep.server", "sweep.preloaded", "sweep.job", "sweep.pool", "sweep.raypool", "sweep.launcher", "sweep.results", "sweep.tryout",
-    "sweep.conduct", "sweep.recipe", "reporting.leaderboard", "sweep.importance", "sweep.card", "sweep.conclusion", "sweep.parent", "sweep",
+    "sweep.progress", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruner", "sweep.progress_file",
+    "sweep.folder", "sweep.warm_start", "sweep.search", "sweep.config_loader", "sweep.launch.devices", "sweep.launch.fork_server", "sweep.launch.preload", "sweep.launch.job", "sweep.launch.process_pool", "sweep.launch.ray_pool", "sweep.launch.launcher", "sweep.results", "sweep.smoke_test",
+    "sweep.scheduler", "sweep.recipe", "reporting.leaderboard", "sweep.importance", "sweep.card", "sweep.summary", "sweep.tracking", "sweep",
     "records.aims", "records.results", "records.origins", "evaluation.intervals", "records.judging", "records.power", "records.chosen", "records.targetpage", "records.claimpage", "records.verdicts",
     "records.writing", "records.index", "records",
     "compare.runs", "compare.selection", "compare.standing", "compare.examples", "compare.page", "compare",

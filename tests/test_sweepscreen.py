@@ -21,8 +21,8 @@ from trainyard.cli.sweeptables import (
 )
 from trainyard.cli.trialtable import TrialColumns, short_titles, table_width
 from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.sweep.progress import Standing, State, status_of
 from trainyard.sweep.recipe import Winner
-from trainyard.sweep.standing import Standing, State, status_of
 
 RATES = (0.01, 0.003, 0.001, 0.0003)
 WIDTHS = ([512, 256], [300, 200, 100], [64])

@@ -1,4 +1,4 @@
-"""Through this file Hydra finds the launcher ``hydra/launcher=fork``; what it does stands in trainyard.sweep.launcher.
+"""Through this file Hydra finds the launcher ``hydra/launcher=fork``; what it does stands in trainyard.sweep.launch.launcher.
 
 Every Hydra program in the environment imports it, so it imports nothing of Trainyard until it is used.
 """
@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from trainyard.sweep.launcher import Jobs
+    from trainyard.sweep.launch.launcher import Jobs
 
 
 @dataclass
@@ -46,13 +46,13 @@ class ForkLauncher(Launcher):
         self._given = (hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch of jobs; see `trainyard.sweep.launcher.run_batch`."""
-        from trainyard.sweep.launcher import run_batch
+        """Runs a batch of jobs; see `trainyard.sweep.launch.launcher.run_batch`."""
+        from trainyard.sweep.launch.launcher import run_batch
 
         return run_batch(self.open(), job_overrides, initial_job_idx)
 
     def open(self, held: Path | None = None) -> "AbstractContextManager[Jobs]":
-        """Returns what takes one job at a time; see `trainyard.sweep.launcher.open_jobs`."""
-        from trainyard.sweep.launcher import ForkSettings, Multirun, open_jobs
+        """Returns what takes one job at a time; see `trainyard.sweep.launch.launcher.open_jobs`."""
+        from trainyard.sweep.launch.launcher import ForkSettings, Multirun, open_jobs
 
         return open_jobs(Multirun(*self._given), ForkSettings(**self._settings), held)

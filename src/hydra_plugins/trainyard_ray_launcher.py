@@ -1,4 +1,4 @@
-"""Through this file Hydra finds the launcher ``hydra/launcher=ray``; what it does stands in trainyard.sweep.raypool.
+"""Through this file Hydra finds the launcher ``hydra/launcher=ray``; what it does stands in trainyard.sweep.launch.ray_pool.
 
 Every Hydra program in the environment imports it, so it imports nothing of Trainyard, nor of Ray, until it is used.
 """
@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from trainyard.sweep.launcher import Jobs
+    from trainyard.sweep.launch.launcher import Jobs
 
 
 @dataclass
@@ -52,14 +52,14 @@ class RayLauncher(Launcher):
         self._given = (hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch of jobs; see `trainyard.sweep.launcher.run_batch`."""
-        from trainyard.sweep.launcher import run_batch
+        """Runs a batch of jobs; see `trainyard.sweep.launch.launcher.run_batch`."""
+        from trainyard.sweep.launch.launcher import run_batch
 
         return run_batch(self.open(), job_overrides, initial_job_idx)
 
     def open(self, held: Path | None = None) -> "AbstractContextManager[Jobs]":
-        """Returns what takes one job at a time; see `trainyard.sweep.launcher.open_ray_jobs`."""
-        from trainyard.sweep.launcher import Multirun, open_ray_jobs
-        from trainyard.sweep.raypool import RaySettings
+        """Returns what takes one job at a time; see `trainyard.sweep.launch.launcher.open_ray_jobs`."""
+        from trainyard.sweep.launch.launcher import Multirun, open_ray_jobs
+        from trainyard.sweep.launch.ray_pool import RaySettings
 
         return open_ray_jobs(Multirun(*self._given), RaySettings(**self._settings), held)

@@ -1,4 +1,4 @@
-"""Through this file Hydra finds the sweeper ``hydra/sweeper=trainyard``; what it does is in trainyard.sweep.conduct.
+"""Through this file Hydra finds the sweeper ``hydra/sweeper=trainyard``; what it does is in trainyard.sweep.scheduler.
 
 Every Hydra program in the environment imports it, so it imports nothing of Trainyard until it is used. For a task that
 is not Trainyard's own it is Hydra's grid, with its `params` and `max_batch_size`.
@@ -37,7 +37,7 @@ class TrainyardSweeper(BasicSweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra hands over, and has the launcher made."""
         if type(task_function).__module__.startswith("trainyard."):
-            from trainyard.sweep.conduct import PlannedSweep
+            from trainyard.sweep.scheduler import PlannedSweep
 
             if isinstance(task_function, PlannedSweep):
                 self._planned = task_function

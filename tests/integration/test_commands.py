@@ -50,7 +50,7 @@ ELSEWHERE = {
         "tests/integration/test_cluster.py::test_a_node_that_dies_costs_its_trials_and_a_resume_completes_the_sweep"
     ),
     r"trainyard sweep .*launcher=submitit_slurm": (
-        "tests/test_cluster_launchers.py::test_a_sweep_goes_through_submitit"
+        "tests/sweep/test_cluster_launchers.py::test_a_sweep_goes_through_submitit"
     ),
     r"sudo |export MLFLOW_|mlflow server --app-name": (
         "tests/integration/test_team_store.py::test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing"

@@ -20,7 +20,7 @@ from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation.trials import TrialResult
 from trainyard.runs.tags import TrialOf
 from trainyard.sweep.folder import trial_number
-from trainyard.sweep.job import ask, report
+from trainyard.sweep.launch.job import ask, report
 from trainyard.sweep.results import write_result
 from trainyard.system.signals import signals_raise
 from trainyard.system.uris import without_credentials

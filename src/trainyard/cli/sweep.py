@@ -15,7 +15,6 @@ from trainyard.config.compose import PRIMARY, VERSION_BASE, key_of
 from trainyard.config.search_path import prepare_hydra, shipped_conf
 from trainyard.config.security import BASIC_LAUNCHER, FORK_LAUNCHER
 from trainyard.errors import ConfigError
-from trainyard.sweep.experience import Experience, read_experience
 from trainyard.sweep.folder import (
     SWEEPS,
     SweepFolder,
@@ -24,9 +23,10 @@ from trainyard.sweep.folder import (
     set_aside,
     take_over,
 )
+from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, share_out
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.places import RAY_LAUNCHER, SLURM_LAUNCHER, share_out
 from trainyard.sweep.plan import Plan, make_plan
+from trainyard.sweep.warm_start import Experience, read_experience
 from trainyard.system.garbage import collector_paused
 from trainyard.system.signals import signals_raise
 from trainyard.system.tensorflow_setup import available_cores

@@ -13,19 +13,19 @@ from trainyard.cli.screen import command_to_see
 from trainyard.cli.sweepscreen import SweepScreen
 from trainyard.cli.sweeptables import SweepSummary, print_summary, ranking_table
 from trainyard.evaluation.trials import Trial
-from trainyard.sweep.conclusion import Conclusion, conclude
-from trainyard.sweep.conduct import PlannedSweep, Tally
-from trainyard.sweep.epochs import EpochFile
-from trainyard.sweep.experience import Experience
 from trainyard.sweep.folder import SweepFolder
+from trainyard.sweep.launch.process_pool import start_server
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.parent import SweepRun
 from trainyard.sweep.plan import Plan
-from trainyard.sweep.pool import start_server
-from trainyard.sweep.pruning import OFF, Pruning
+from trainyard.sweep.progress import State, status_of
+from trainyard.sweep.progress_file import EpochFile
+from trainyard.sweep.pruner import OFF, Pruning
+from trainyard.sweep.scheduler import PlannedSweep, Tally
 from trainyard.sweep.search import Search
-from trainyard.sweep.standing import State, status_of
-from trainyard.sweep.tryout import architecture_of, try_architectures
+from trainyard.sweep.smoke_test import architecture_of, try_architectures
+from trainyard.sweep.summary import Conclusion, conclude
+from trainyard.sweep.tracking import SweepRun
+from trainyard.sweep.warm_start import Experience
 from trainyard.system.environment import describe_process
 
 

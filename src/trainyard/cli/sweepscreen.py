@@ -23,7 +23,7 @@ from trainyard.cli.trialtable import (
 )
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
 from trainyard.reporting.formatting import show_seconds
-from trainyard.sweep.standing import NO_OBJECTIVE, Standing, State, status_of
+from trainyard.sweep.progress import NO_OBJECTIVE, Standing, State, status_of
 
 REFRESHES_PER_SECOND = 4
 

@@ -10,11 +10,11 @@ from trainyard.cli.screen import print_error
 from trainyard.cli.sweeptables import SweepStatus, print_status, print_sweep_status
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.trials import Trial
-from trainyard.sweep.epochs import Epoch, read_epochs
 from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, is_held, sweep_folders
 from trainyard.sweep.ledger import Ledger, Session
+from trainyard.sweep.progress import Standing, State, TrialStatus, status_of
+from trainyard.sweep.progress_file import Epoch, read_epochs
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.sweep.standing import Standing, State, TrialStatus, status_of
 from trainyard.system.environment import is_alive
 
 

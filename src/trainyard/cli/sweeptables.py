@@ -35,7 +35,7 @@ from trainyard.config.registry import look_up
 from trainyard.evaluation.ranking import Ranking
 from trainyard.evaluation.trials import Trial
 from trainyard.reporting.formatting import show_seconds
-from trainyard.sweep.standing import Standing, TrialStatus
+from trainyard.sweep.progress import Standing, TrialStatus
 
 if TYPE_CHECKING:
     from trainyard.config.schema import ModelConfig

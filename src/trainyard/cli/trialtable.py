@@ -15,7 +15,7 @@ from rich.text import Text
 
 from trainyard.evaluation.trials import Trial
 from trainyard.reporting.formatting import show_value
-from trainyard.sweep.standing import Standing, State, TrialStatus
+from trainyard.sweep.progress import Standing, State, TrialStatus
 
 R = TypeVar("R")
 

@@ -16,11 +16,11 @@ from trainyard.config.compose import (
 )
 from trainyard.errors import ConfigError
 from trainyard.sweep.card import PAGE
-from trainyard.sweep.conclusion import count_cost, describe_choice, describe_swept, rank_trials
-from trainyard.sweep.conduct import Tally
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.scheduler import Tally
 from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.summary import count_cost, describe_choice, describe_swept, rank_trials
 
 
 def describe_search(folder: SweepFolder) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from trainyard.config.schema import RunConfig
 from trainyard.errors import ConfigError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.evaluation.trials import Trial
-from trainyard.sweep.experience import Experience
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Draw, Epoch, Known, Ledger
 from trainyard.sweep.plan import SearchPlan, canonical
 from trainyard.sweep.sampler import Sampler
+from trainyard.sweep.warm_start import Experience
 
 _MOST_IN_VAIN = 100
 """So many draws in a row that came to nothing new end the search: there is little left that was not tried."""

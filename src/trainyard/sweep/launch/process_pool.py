@@ -23,10 +23,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from trainyard.errors import TrainyardError
-from trainyard.sweep.job import GRACE_SECONDS, Start, do_work
+from trainyard.sweep.launch.job import GRACE_SECONDS, Start, do_work
 
 PRELOADED = (
-    "trainyard.sweep.preloaded",
+    "trainyard.sweep.launch.preload",
     "trainyard.runs.experiment",
     "mlflow.pyfunc",
     "mlflow.store.tracking.sqlalchemy_store",
@@ -39,7 +39,7 @@ PRELOADED = (
 """What the server imports before the first job of Trainyard's own: all that takes a run long. Of a module that is not
 there, as the inner ones of MLflow may not always be, the server says nothing, and a job imports what it needs."""
 
-SERVER = "trainyard.sweep.server"
+SERVER = "trainyard.sweep.launch.fork_server"
 """What it imports before all else."""
 
 Work = Callable[[], Any]

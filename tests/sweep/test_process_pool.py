@@ -15,9 +15,9 @@ import cloudpickle
 import psutil
 import pytest
 
-from trainyard.sweep import pool as pools
-from trainyard.sweep.job import report
-from trainyard.sweep.pool import PRELOADED, End, Job, Message, ProcessPool
+from trainyard.sweep.launch import process_pool as pools
+from trainyard.sweep.launch.job import report
+from trainyard.sweep.launch.process_pool import PRELOADED, End, Job, Message, ProcessPool
 
 
 def _job(number, work, **settings):
@@ -133,8 +133,8 @@ import os, signal, sys, time
 import cloudpickle
 from pathlib import Path
 from trainyard.system.signals import signals_raise
-from trainyard.sweep.job import report
-from trainyard.sweep.pool import Job, ProcessPool
+from trainyard.sweep.launch.job import report
+from trainyard.sweep.launch.process_pool import Job, ProcessPool
 
 def work():
     with signals_raise():

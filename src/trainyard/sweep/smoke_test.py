@@ -20,8 +20,8 @@ from trainyard.config.registry import load_plugins
 from trainyard.data import load_dataset
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
-from trainyard.sweep.places import share_out
-from trainyard.sweep.pool import End, Job, ProcessPool
+from trainyard.sweep.launch.devices import share_out
+from trainyard.sweep.launch.process_pool import End, Job, ProcessPool
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import configure_tensorflow
 from trainyard.training.debug import OneBatch

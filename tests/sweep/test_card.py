@@ -16,13 +16,13 @@ from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.trials import TrialResult
 from trainyard.reporting.leaderboard import markdown_table, write_table
 from trainyard.sweep.card import CardPage, Cost, write_card
-from trainyard.sweep.conclusion import conclude
-from trainyard.sweep.conduct import Tally
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import importances
 from trainyard.sweep.ledger import Epoch, Ledger
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recipe import Winner
+from trainyard.sweep.scheduler import Tally
+from trainyard.sweep.summary import conclude
 
 POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
 VARIED = {

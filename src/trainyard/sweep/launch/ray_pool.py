@@ -23,8 +23,8 @@ from typing import Any
 import cloudpickle
 
 from trainyard.errors import ConfigError, TrainyardError, in_one_line
-from trainyard.sweep.job import GRACE_SECONDS, write_to
-from trainyard.sweep.pool import End, Job, Message
+from trainyard.sweep.launch.job import GRACE_SECONDS, write_to
+from trainyard.sweep.launch.process_pool import End, Job, Message
 from trainyard.system.uris import without_credentials
 
 _LOOK_SECONDS = 0.5

@@ -10,8 +10,8 @@ import pytest
 
 from trainyard.cli.sweep import sweep_command
 from trainyard.errors import ConfigError
+from trainyard.sweep.launch.ray_pool import RaySettings, open_pool
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.raypool import RaySettings, open_pool
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.connection import connect
 

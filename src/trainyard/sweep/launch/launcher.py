@@ -27,9 +27,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainyard.errors import ConfigError, TrialError
-from trainyard.sweep.places import share_out
-from trainyard.sweep.pool import PRELOADED, End, Job, Message, ProcessPool
-from trainyard.sweep.raypool import RaySettings, open_pool
+from trainyard.sweep.launch.devices import share_out
+from trainyard.sweep.launch.process_pool import PRELOADED, End, Job, Message, ProcessPool
+from trainyard.sweep.launch.ray_pool import RaySettings, open_pool
 
 LOGS = "logs"
 """The folder within that of the sweep where each job's output goes, as ``<hydra.job.id>.log``."""

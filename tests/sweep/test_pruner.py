@@ -10,7 +10,7 @@ from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.ledger import Epoch, Ledger
 from trainyard.sweep.plan import make_plan
-from trainyard.sweep.pruning import PRUNERS, Pruning
+from trainyard.sweep.pruner import PRUNERS, Pruning
 
 EPOCHS = 9
 

@@ -14,13 +14,13 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from trainyard.errors import TrackingError
 from trainyard.evaluation.trials import TrialResult
-from trainyard.sweep.conduct import PlannedSweep
-from trainyard.sweep.epochs import Epoch, EpochFile, read_epochs
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.launcher import JobEnd
+from trainyard.sweep.launch.launcher import JobEnd
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import make_plan
+from trainyard.sweep.progress_file import Epoch, EpochFile, read_epochs
 from trainyard.sweep.results import RESULT
+from trainyard.sweep.scheduler import PlannedSweep
 from trainyard.tracking.journal import Journal
 
 

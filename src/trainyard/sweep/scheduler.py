@@ -22,12 +22,12 @@ from omegaconf import DictConfig
 from trainyard.config.sections import SweepConfig
 from trainyard.errors import TrackingError
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
+from trainyard.sweep.config_loader import FrozenLoader
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.frozen import FrozenLoader
-from trainyard.sweep.launcher import JobEnd
+from trainyard.sweep.launch.launcher import JobEnd
+from trainyard.sweep.launch.process_pool import Message
 from trainyard.sweep.ledger import Epoch, Ledger
-from trainyard.sweep.pool import Message
-from trainyard.sweep.pruning import Pruning
+from trainyard.sweep.pruner import Pruning
 from trainyard.sweep.results import has_finished, read_result
 from trainyard.sweep.space import NOT_DRAWN
 

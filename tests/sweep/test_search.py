@@ -14,15 +14,15 @@ from hydra.core.utils import JobReturn
 
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
-from trainyard.sweep.conduct import PlannedSweep
-from trainyard.sweep.experience import read_experience
 from trainyard.sweep.folder import SweepFolder, refuse_other_definition
-from trainyard.sweep.launcher import JobEnd
+from trainyard.sweep.launch.launcher import JobEnd
 from trainyard.sweep.ledger import Draw, Known, Ledger
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.results import RESULT
+from trainyard.sweep.scheduler import PlannedSweep
 from trainyard.sweep.search import Search
 from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.warm_start import read_experience
 
 WIDTH = "model.hidden_units=choice([8],[16],[32])"
 RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-1))"

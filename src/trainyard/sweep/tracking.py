@@ -15,10 +15,10 @@ from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
 from trainyard.reporting.leaderboard import TABLE, markdown_table
 from trainyard.runs.sync import sync_run
 from trainyard.runs.tags import origin_tags
-from trainyard.sweep.conclusion import Conclusion, describe_swept
-from trainyard.sweep.conduct import Tally
-from trainyard.sweep.places import RAY_LAUNCHER
+from trainyard.sweep.launch.devices import RAY_LAUNCHER
 from trainyard.sweep.plan import Plan
+from trainyard.sweep.scheduler import Tally
+from trainyard.sweep.summary import Conclusion, describe_swept
 from trainyard.system.environment import read_git_state
 from trainyard.system.uris import without_credentials
 from trainyard.tracking import ParentRun

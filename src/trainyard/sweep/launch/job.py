@@ -72,7 +72,7 @@ def do_work(start: Start, reports: Connection, lifeline: Connection) -> None:
     """Does a job; the process ends with it."""
     import cloudpickle
 
-    from trainyard.sweep.server import take_signals_back  # there since before the fork
+    from trainyard.sweep.launch.fork_server import take_signals_back  # there since before the fork
 
     take_signals_back()
     with contextlib.suppress(OSError):  # it leads a group already

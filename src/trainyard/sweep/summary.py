@@ -12,11 +12,11 @@ from trainyard.evaluation.ranking import Place, Ranking, rank
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.reporting.leaderboard import write_table
 from trainyard.sweep.card import CardPage, Cost, write_card
-from trainyard.sweep.conduct import Tally
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.recipe import Winner, write_recipe
 from trainyard.sweep.results import read_result
+from trainyard.sweep.scheduler import Tally
 from trainyard.system.environment import command_line
 
 WINNER = "winner"

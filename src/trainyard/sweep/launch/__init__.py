@@ -1,0 +1,1 @@
+"""Running trials: process pools, Ray, and the launchers for Hydra."""
