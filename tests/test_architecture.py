@@ -14,6 +14,7 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
+    "analysis",
     "sweep.launch",
     "serving",
     "runs",
@@ -39,10 +40,10 @@ ORDER = [
     "sweep.progress", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruner", "sweep.progress_file",
     "sweep.folder", "sweep.warm_start", "sweep.search", "sweep.config_loader", "sweep.launch.devices", "sweep.launch.fork_server", "sweep.launch.preload", "sweep.launch.job", "sweep.launch.process_pool", "sweep.launch.ray_pool", "sweep.launch.launcher", "sweep.results", "sweep.smoke_test",
     "sweep.scheduler", "sweep.recipe", "reporting.leaderboard", "sweep.importance", "sweep.card", "sweep.summary", "sweep.tracking", "sweep",
-    "records.aims", "records.results", "records.origins", "evaluation.intervals", "records.judging", "records.power", "records.chosen", "records.targetpage", "records.claimpage", "records.verdicts",
-    "records.writing", "records.index", "records",
-    "compare.runs", "compare.selection", "compare.standing", "compare.examples", "compare.page", "compare",
-    "rerun.original", "rerun.comparison", "rerun",
+    "analysis.claims.spec", "analysis.claims.results", "analysis.claims.provenance", "evaluation.intervals", "analysis.claims.judging", "analysis.claims.power", "analysis.claims.selection", "analysis.claims.target_page", "analysis.claims.claim_page", "analysis.claims.verdicts",
+    "analysis.claims.record", "analysis.claims.index", "analysis.claims",
+    "analysis.compare.runs", "analysis.compare.selection", "analysis.compare.table", "analysis.compare.predictions", "analysis.compare.page", "analysis.compare",
+    "analysis.rerun.original", "analysis.rerun.comparison", "analysis.rerun",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.layout", "bench.results", "bench.plain_keras", "bench.plain_keras_autolog", "bench.plain_search", "bench.gemm_floor", "bench.jobs",
     "bench.material", "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.wholesweep", "bench.wholesearch", "bench.wholecompare", "bench.seeds",

@@ -13,6 +13,7 @@ from pages import shown_commands
 from typer.testing import CliRunner
 
 import trainyard
+from trainyard.analysis.claims.spec import find_aim, read_aim
 from trainyard.cli import app
 from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.sweep import sweep_command
@@ -20,7 +21,6 @@ from trainyard.cli.train import check_arguments
 from trainyard.config.compose import compose_config
 from trainyard.config.registry import components
 from trainyard.config.schema import COMPONENT_GROUPS
-from trainyard.records.aims import find_aim, read_aim
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -15,13 +15,13 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.text import Text
 
+from trainyard.analysis.compare.page import CURVES, MOST_DRAWN, Images, Pair, write_page
+from trainyard.analysis.compare.predictions import find_change, load_test_images, read_predictions
+from trainyard.analysis.compare.selection import Selected, Selection, select_runs
+from trainyard.analysis.compare.table import Standing, chosen_metric, stand
 from trainyard.cli.screen import print_heading
 from trainyard.cli.sweeptables import print_ranking
 from trainyard.cli.trialtable import short_titles, show_metric
-from trainyard.compare.examples import find_change, load_test_images, read_predictions
-from trainyard.compare.page import CURVES, MOST_DRAWN, Images, Pair, write_page
-from trainyard.compare.selection import Selected, Selection, select_runs
-from trainyard.compare.standing import Standing, chosen_metric, stand
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import Place
 from trainyard.reporting.formatting import show_seconds, show_value

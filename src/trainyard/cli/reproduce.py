@@ -20,17 +20,17 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from trainyard.analysis.claims.index import write_index
+from trainyard.analysis.claims.provenance import describe_runs
+from trainyard.analysis.claims.record import PAGE, write_record
+from trainyard.analysis.claims.results import Results, read_arm
+from trainyard.analysis.claims.selection import describe_search, refuse_other_recipe
+from trainyard.analysis.claims.spec import CLAIM, EXPERIMENTS, TARGET, Claim, Target, find_aim, read_aim
+from trainyard.analysis.claims.verdicts import describe_verdict, refuse_other_rows, summarise, verdict_of
 from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep import sweep_command
 from trainyard.config.compose import compose_config, expand_sweep, key_of
 from trainyard.errors import ConfigError, TrialError
-from trainyard.records.aims import CLAIM, EXPERIMENTS, TARGET, Claim, Target, find_aim, read_aim
-from trainyard.records.chosen import describe_search, refuse_other_recipe
-from trainyard.records.index import write_index
-from trainyard.records.origins import describe_runs
-from trainyard.records.results import Results, read_arm
-from trainyard.records.verdicts import describe_verdict, refuse_other_rows, summarise, verdict_of
-from trainyard.records.writing import PAGE, write_record
 from trainyard.sweep.card import PAGE as CARD
 from trainyard.sweep.folder import SWEEPS, SweepFolder
 from trainyard.sweep.plan import is_about_running

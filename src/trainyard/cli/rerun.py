@@ -11,13 +11,13 @@ from contextlib import nullcontext, redirect_stdout
 from rich.console import Console
 from rich.text import Text
 
+from trainyard.analysis.rerun.comparison import Comparison, Likeness, compare
+from trainyard.analysis.rerun.original import Original, keeps_engine, read_original, restore
 from trainyard.cli.screen import ScreenProgress, print_heading, print_result
 from trainyard.config.compose import compose_trees, config_differences
 from trainyard.config.security import refuse_doors
 from trainyard.config.validation import require_files
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.rerun.comparison import Comparison, Likeness, compare
-from trainyard.rerun.original import Original, keeps_engine, read_original, restore
 from trainyard.runs.pretrained import find_start_model
 from trainyard.system.signals import signals_raise
 from trainyard.tracking.history import accuracies_of_siblings

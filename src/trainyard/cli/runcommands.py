@@ -83,7 +83,7 @@ def rerun(
 
 
 def _experiments(incomplete: str) -> list[str]:
-    from trainyard.records.aims import experiments
+    from trainyard.analysis.claims.spec import experiments
 
     return [name for name in experiments() if name.startswith(incomplete)]
 
@@ -155,8 +155,8 @@ def compare(
     ] = None,
 ) -> None:
     """Set runs side by side: what differs, what came out, and whether that is more than chance."""
+    from trainyard.analysis.compare.selection import Selection
     from trainyard.cli.compare import compare_command
-    from trainyard.compare.selection import Selection
     from trainyard.errors import ConfigError
 
     with exit_codes():

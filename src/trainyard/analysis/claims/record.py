@@ -8,14 +8,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from trainyard.analysis.claims import claim_page, target_page
+from trainyard.analysis.claims.judging import Judgement, Verdict, judge
+from trainyard.analysis.claims.results import Results, load_results, save_results
+from trainyard.analysis.claims.selection import refuse_other_recipe
+from trainyard.analysis.claims.spec import Claim
+from trainyard.analysis.claims.verdicts import write_page
 from trainyard.errors import ConfigError
 from trainyard.evaluation.intervals import estimate_mean
-from trainyard.records import claimpage, targetpage
-from trainyard.records.aims import Claim
-from trainyard.records.chosen import refuse_other_recipe
-from trainyard.records.judging import Judgement, Verdict, judge
-from trainyard.records.results import Results, load_results, save_results
-from trainyard.records.verdicts import write_page
 from trainyard.reporting import plots
 from trainyard.system.files import whole_file
 
@@ -58,18 +58,18 @@ def _kept_search(out: Path, results: Results) -> dict[str, Any] | None:
 def draw_picture(results: Results, out: Path) -> None:
     """Draws the picture of a record."""
     if isinstance(results.aim, Claim):
-        judgements = judge(claimpage.cells_of(results))
+        judgements = judge(claim_page.cells_of(results))
         rows = groupby(judgements, lambda judgement: judgement.cell.name.rpartition(" ")[0])
         groups = [[_band(judgement) for judgement in row] for _, row in rows]
         subtitle = f"{len(judgements)} figures; {len(results.ours.runs)} seeds of ours each"
-        plots.draw_bands(groups, results.aim.title, subtitle, out / claimpage.PICTURE)
+        plots.draw_bands(groups, results.aim.title, subtitle, out / claim_page.PICTURE)
         return
     found = {arm.name: estimate_mean(arm.accuracies) for arm in results.arms}
     plots.draw_arms(
         {arm.name: arm.accuracies for arm in results.arms},
         {name: (mean.value, mean.low, mean.high) for name, mean in found.items()},
         results.aim.goal,
-        out / targetpage.PICTURE,
+        out / target_page.PICTURE,
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from trainyard.analysis.claims.spec import SCORED, Claim, Scores, Target
 from trainyard.errors import ConfigError
-from trainyard.records.aims import SCORED, Claim, Scores, Target
 from trainyard.runs.artifacts import PER_CLASS_TABLE
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger

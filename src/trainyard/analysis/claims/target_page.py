@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterator
 from typing import Any, cast
 
+from trainyard.analysis.claims.results import FILE, Arm, Results
+from trainyard.analysis.claims.spec import Target
 from trainyard.evaluation.intervals import estimate_difference, estimate_mean
-from trainyard.records.aims import Target
-from trainyard.records.results import FILE, Arm, Results
 from trainyard.reporting.formatting import show_seconds, show_value
 from trainyard.reporting.markdown import Table
 from trainyard.reporting.provenance import origin_in_words

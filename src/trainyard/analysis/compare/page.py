@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from numpy.typing import NDArray
 
-from trainyard.compare.examples import Change
-from trainyard.compare.standing import Standing
+from trainyard.analysis.compare.predictions import Change
+from trainyard.analysis.compare.table import Standing
 from trainyard.evaluation.ranking import Place
 from trainyard.reporting import plots
 from trainyard.reporting.leaderboard import MOST_ROWS as MOST_LISTED

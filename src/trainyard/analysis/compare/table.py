@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
-from trainyard.compare.runs import ComparedRun
+from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config.compose import HASHED_SECTIONS
 from trainyard.config.fields import rule_of
 from trainyard.config.registry import components, did_you_mean

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainyard.compare.runs import DIGEST, ComparedRun, from_folder, from_store
+from trainyard.analysis.compare.runs import DIGEST, ComparedRun, from_folder, from_store
 from trainyard.config.registry import did_you_mean
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.tracking.runs import PARENT_TAG

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from trainyard.analysis.rerun.comparison import Comparison, Difference, Likeness, compare
+from trainyard.analysis.rerun.original import Original, read_original, restore
 from trainyard.cli.rerun import print_comparison, rerun_command
 from trainyard.config.compose import compose_config, dump_config
 from trainyard.errors import ConfigError
-from trainyard.rerun.comparison import Comparison, Difference, Likeness, compare
-from trainyard.rerun.original import Original, read_original, restore
 from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import Account, read_account, ui_server

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.records.judging import LEVEL, rounding_interval
+from trainyard.analysis.claims.judging import LEVEL, rounding_interval
 
 REPEATS = 20_000
 

@@ -16,12 +16,12 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
+from trainyard.analysis.compare import page
+from trainyard.analysis.compare.predictions import Predictions, find_change, load_test_images, read_predictions
+from trainyard.analysis.compare.runs import ComparedRun, from_folder
+from trainyard.analysis.compare.selection import Selection, select_runs
+from trainyard.analysis.compare.table import chosen_metric, stand
 from trainyard.cli import app
-from trainyard.compare import page
-from trainyard.compare.examples import Predictions, find_change, load_test_images, read_predictions
-from trainyard.compare.runs import ComparedRun, from_folder
-from trainyard.compare.selection import Selection, select_runs
-from trainyard.compare.standing import chosen_metric, stand
 from trainyard.config.compose import compose_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better

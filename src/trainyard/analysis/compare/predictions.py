@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.compare.runs import ComparedRun
+from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config.compose import load_config
 from trainyard.data import load_dataset
 from trainyard.data.dataset import DataSpec

@@ -10,8 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import cast
 
-from trainyard.records.aims import SCORED, Claim
-from trainyard.records.judging import (
+from trainyard.analysis.claims.judging import (
     LEAST_SEEDS,
     LEVEL,
     WIDEST_ACCURACY,
@@ -22,8 +21,9 @@ from trainyard.records.judging import (
     conclude,
     judge,
 )
-from trainyard.records.power import REPEATS, normal, share_contradicted
-from trainyard.records.results import FILE, Results
+from trainyard.analysis.claims.power import REPEATS, normal, share_contradicted
+from trainyard.analysis.claims.results import FILE, Results
+from trainyard.analysis.claims.spec import SCORED, Claim
 from trainyard.reporting.markdown import Table
 from trainyard.reporting.provenance import origin_in_words
 

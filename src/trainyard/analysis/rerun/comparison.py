@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainyard.records.judging import LEVEL
-from trainyard.rerun.original import Original
+from trainyard.analysis.claims.judging import LEVEL
+from trainyard.analysis.rerun.original import Original
 from trainyard.tracking import Account
 
 LEAST_SIBLINGS = 5

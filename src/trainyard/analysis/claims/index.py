@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from trainyard.records.aims import CLAIM, TARGET, Claim, read_aim
-from trainyard.records.results import FILE, Results, load_results
-from trainyard.records.verdicts import describe_verdict, verdict_of
-from trainyard.records.writing import PAGE
+from trainyard.analysis.claims.record import PAGE
+from trainyard.analysis.claims.results import FILE, Results, load_results
+from trainyard.analysis.claims.spec import CLAIM, TARGET, Claim, read_aim
+from trainyard.analysis.claims.verdicts import describe_verdict, verdict_of
 from trainyard.reporting.formatting import show_seconds
 from trainyard.reporting.markdown import Table
 from trainyard.system.files import whole_file

@@ -17,19 +17,19 @@ import yaml
 from PIL import Image
 from scipy.special import stdtrit
 
+from trainyard.analysis.claims import claim_page, index, record, results, selection, spec, target_page, verdicts
+from trainyard.analysis.claims.judging import LEVEL, Cell, Verdict, judge, prediction_interval
+from trainyard.analysis.claims.power import normal, share_contradicted
+from trainyard.analysis.claims.results import Arm, Results, SeedResult
+from trainyard.analysis.claims.spec import Claim, Scores, Target
 from trainyard.cli.reproduce import reproduce_command
 from trainyard.config.compose import HASHED_SECTIONS, compose_config, to_tree
 from trainyard.errors import ConfigError
 from trainyard.evaluation.intervals import Estimate, estimate_difference, estimate_mean
-from trainyard.records import aims, chosen, claimpage, index, results, targetpage, verdicts, writing
-from trainyard.records.aims import Claim, Scores, Target
-from trainyard.records.judging import LEVEL, Cell, Verdict, judge, prediction_interval
-from trainyard.records.power import normal, share_contradicted
-from trainyard.records.results import Arm, Results, SeedResult
 from trainyard.runs.artifacts import PER_CLASS_TABLE
 from trainyard.sweep.folder import SweepFolder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECORDS = sorted(file.parent for kind in ("target", "claim") for file in ROOT.glob(f"experiments/*/{kind}.yaml"))
 
 TARGET = {
@@ -128,7 +128,7 @@ def test_values_that_do_not_vary_have_no_interval():
 def test_a_target_is_read(tmp_path):
     file = tmp_path / "target.yaml"
     file.write_text(yaml.safe_dump(TARGET, sort_keys=False))
-    found = aims.read_aim(file)
+    found = spec.read_aim(file)
     assert (found.ours, found.arms["deep"], found.first_seed) == ("wide", ("model.hidden_units=[8,8]",), 7)
     assert (found.search, found.most_parameters) == (None, None)
 
@@ -149,7 +149,7 @@ def test_a_target_that_is_wrong_is_told_field_by_field(tmp_path, change, told):
     file = tmp_path / "target.yaml"
     file.write_text(yaml.safe_dump({**TARGET, **change}))
     with pytest.raises(ConfigError) as caught:
-        aims.read_aim(file)
+        spec.read_aim(file)
     assert str(caught.value).startswith(f"{file}: {told}")
 
 
@@ -157,12 +157,12 @@ def test_what_is_missing_is_told_and_so_is_what_is_no_yaml(tmp_path):
     file = tmp_path / "target.yaml"
     file.write_text("title: It\nabout: What?\ngoal: 0.9\n")
     with pytest.raises(ConfigError) as caught:
-        aims.read_aim(file)
+        spec.read_aim(file)
     assert caught.value.problems == tuple(f"{file}: {name}: is missing" for name in ("seeds", "arms"))
     for text in ("{", "- 3"):
         file.write_text(text)
         with pytest.raises(ConfigError, match=str(file)):
-            aims.read_aim(file)
+            spec.read_aim(file)
 
 
 def test_an_experiment_is_found_by_its_name_or_its_file():
@@ -170,13 +170,13 @@ def test_an_experiment_is_found_by_its_name_or_its_file():
         ConfigError,
         match="there is neither experiments/it/claim.yaml nor experiments/it/target.yaml. There are none in experiments",
     ):
-        aims.find_aim("it")
+        spec.find_aim("it")
     file = Path("experiments/wide/target.yaml")
     file.parent.mkdir(parents=True)
     file.touch()
-    assert aims.find_aim("wide") == aims.find_aim(str(file)) == file
+    assert spec.find_aim("wide") == spec.find_aim(str(file)) == file
     with pytest.raises(ConfigError, match="Did you mean 'wide'"):
-        aims.find_aim("wid")
+        spec.find_aim("wid")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -208,9 +208,9 @@ def test_results_of_something_else_are_refused(tmp_path, content):
     ],
 )  # fmt: skip
 def test_the_verdict_says_what_came_out(given, met, told):
-    assert targetpage.is_met(given) is met
+    assert target_page.is_met(given) is met
     for words in told:
-        assert words in " ".join(targetpage.describe_verdict(given))
+        assert words in " ".join(target_page.describe_verdict(given))
 
 
 def test_the_page_has_every_run_and_how_the_recipe_was_chosen():
@@ -228,7 +228,7 @@ def test_the_page_has_every_run_and_how_the_recipe_was_chosen():
 def test_a_record_is_written_whole_and_keeps_how_its_recipe_was_chosen(tmp_path):
     card = tmp_path / "card.html"
     card.write_text("<p>card")
-    writing.write_record(tmp_path / "out", made(found=search()), card)
+    record.write_record(tmp_path / "out", made(found=search()), card)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "README.md",
         "results.json",
@@ -237,28 +237,28 @@ def test_a_record_is_written_whole_and_keeps_how_its_recipe_was_chosen(tmp_path)
     }
     with Image.open(tmp_path / "out" / "accuracies.png") as picture:
         assert picture.width > 800
-    writing.write_record(tmp_path / "out", made())  # as where the sweep is not on this machine
+    record.write_record(tmp_path / "out", made())  # as where the sweep is not on this machine
     told = "The [sweep card](card.html) shows all of it."
     assert told in (tmp_path / "out" / "README.md").read_text()
     other = made()
-    writing.write_record(
+    record.write_record(
         tmp_path / "out", dataclasses.replace(other, aim=other.aim.model_copy(update={"search": "that"}))
     )
     assert told not in (tmp_path / "out" / "README.md").read_text()
     (tmp_path / "out" / "results.json").write_text("{")  # by a crash, or another version
-    writing.write_record(tmp_path / "out", made())
+    record.write_record(tmp_path / "out", made())
     assert results.load_results(tmp_path / "out") == made()
 
 
 @pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
 def test_the_committed_pages_are_what_their_results_say(folder):
     kept = results.load_results(folder)
-    aim = aims.read_aim(aims.find_aim(str(next(folder.glob("[tc]*.yaml")))))
-    assert (folder / writing.PAGE).read_text() == verdicts.write_page(kept)
+    aim = spec.read_aim(spec.find_aim(str(next(folder.glob("[tc]*.yaml")))))
+    assert (folder / record.PAGE).read_text() == verdicts.write_page(kept)
     assert kept.aim == aim
     assert min(len(one.runs) for one in kept.arms) >= aim.seeds
     if kept.search:
-        chosen.refuse_other_recipe(kept.search, aim.arms[aim.ours])
+        selection.refuse_other_recipe(kept.search, aim.arms[aim.ours])
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -266,12 +266,12 @@ def test_the_committed_pages_are_what_their_results_say(folder):
 
 
 def test_the_committed_table_is_what_the_records_say():
-    assert (ROOT / "experiments" / writing.PAGE).read_text() == index.write_index_page(ROOT / "experiments")
+    assert (ROOT / "experiments" / record.PAGE).read_text() == index.write_index_page(ROOT / "experiments")
 
 
 def test_the_table_has_a_row_per_record_and_names_what_else_is_there():
     folder = Path("experiments")
-    writing.write_record(folder / "wide", made())
+    record.write_record(folder / "wide", made())
     for name in ("wide", "later"):
         (folder / name).mkdir(exist_ok=True)
         (folder / name / "target.yaml").write_text(yaml.safe_dump({**TARGET, "title": f"As {name}"}))
@@ -332,11 +332,11 @@ def merge(content, change):
 
 def test_a_true_claim_is_supported_figure_by_figure():
     found = judged()
-    assert claimpage.verdict_of(found) == "supported"
-    told = claimpage.describe_verdict(found)
+    assert claim_page.verdict_of(found) == "supported"
+    told = claim_page.describe_verdict(found)
     assert told[0] == "**The claim is supported.** Of 37 figures 37 supported, 0 contradicted, 0 undecided."
     assert len(told) == 2
-    judgements = judge(claimpage.cells_of(found))
+    judgements = judge(claim_page.cells_of(found))
     assert judgements[0].cell.name == "accuracy"
     assert {one.verdict for one in judgements} == {Verdict.SUPPORTED}
 
@@ -352,8 +352,8 @@ def test_a_true_claim_is_supported_figure_by_figure():
 )  # fmt: skip
 def test_a_wrong_claim_is_contradicted_for_the_stated_reason(change, told):
     found = judged(change)
-    assert claimpage.verdict_of(found) == "contradicted"
-    (_, _, *reasons) = claimpage.describe_verdict(found)
+    assert claim_page.verdict_of(found) == "contradicted"
+    (_, _, *reasons) = claim_page.describe_verdict(found)
     assert len(reasons) == 1
     assert reasons[0].startswith(told)
 
@@ -369,12 +369,12 @@ def test_a_wrong_claim_is_contradicted_for_the_stated_reason(change, told):
     ],
 )
 def test_too_little_decides_nothing(found, told):
-    assert claimpage.verdict_of(found) == "undecided"
-    assert claimpage.describe_verdict(found)[-1] == told
+    assert claim_page.verdict_of(found) == "undecided"
+    assert claim_page.describe_verdict(found)[-1] == told
 
 
 def test_a_contradiction_needs_no_tenth_seed():
-    assert claimpage.verdict_of(judged({"accuracy": 0.9}, seeds=5)) == "contradicted"
+    assert claim_page.verdict_of(judged({"accuracy": 0.9}, seeds=5)) == "contradicted"
 
 
 def test_seeds_that_all_agree_are_taken_to_vary_by_their_rounding():
@@ -427,7 +427,7 @@ def test_a_claim_that_is_wrong_is_told_field_by_field(tmp_path):
         yaml.safe_dump(merge(PUBLISHED, {"decimals": 0, "classification_report": {"3": [0.9, 0.9, 1.2, 0]}}))
     )
     with pytest.raises(ConfigError) as caught:
-        aims.read_aim(file)
+        spec.read_aim(file)
     assert caught.value.problems == (
         f"{file}: decimals: Input should be greater than or equal to 1, got 0",
         f"{file}: classification_report.3.f1: Input should be less than or equal to 1, got 1.2",
@@ -446,17 +446,17 @@ def test_figures_of_a_claim_are_as_they_were_rounded(tmp_path, change, told):
     file = tmp_path / "claim.yaml"
     file.write_text(yaml.safe_dump({**PUBLISHED, **change}))
     with pytest.raises(ConfigError, match=re.escape(f"{file}: {told}")):
-        aims.read_aim(file)
+        spec.read_aim(file)
 
 
 def test_digits_that_name_classes_need_no_quotes(tmp_path):
     file = tmp_path / "claim.yaml"
     rows = {3: [0.97, 0.98, 0.97, 1010]}
     file.write_text(yaml.safe_dump({**PUBLISHED, "classification_report": rows}))
-    assert aims.read_aim(file).classification_report["3"].support == 1010
+    assert spec.read_aim(file).classification_report["3"].support == 1010
     file.write_text(yaml.safe_dump({**PUBLISHED, "classification_report": {3: [0.97, 0.98, 1.97, 1010]}}))
     with pytest.raises(ConfigError, match="classification_report.3.f1: "):
-        aims.read_aim(file)
+        spec.read_aim(file)
 
 
 def test_a_row_that_the_data_lacks_is_told():
@@ -500,8 +500,8 @@ def test_the_page_of_a_claim_has_every_figure():
 
 @pytest.mark.pictures
 def test_the_picture_of_a_claim_has_a_band_for_every_figure(tmp_path):
-    writing.write_record(tmp_path, judged({"accuracy": 0.96}))
-    with Image.open(tmp_path / claimpage.PICTURE) as picture:
+    record.write_record(tmp_path, judged({"accuracy": 0.96}))
+    with Image.open(tmp_path / claim_page.PICTURE) as picture:
         assert picture.height > 1000
     assert results.load_results(tmp_path) == judged({"accuracy": 0.96})
     told = verdicts.summarise(judged({"accuracy": 0.96}))
@@ -518,13 +518,13 @@ def test_the_picture_of_a_claim_has_a_band_for_every_figure(tmp_path):
 
 def test_a_recipe_that_is_not_what_its_sweep_chose_is_refused():
     found = search()
-    chosen.refuse_other_recipe(found, CHOSEN[:2])  # without the images that were kept back
+    selection.refuse_other_recipe(found, CHOSEN[:2])  # without the images that were kept back
     with pytest.raises(ConfigError) as caught:
-        chosen.refuse_other_recipe(found, ("optimizer=sgd", "optimizer.learning_rate=0.01"))
+        selection.refuse_other_recipe(found, ("optimizer=sgd", "optimizer.learning_rate=0.01"))
     assert "optimizer.name: the sweep it chose otherwise: sgd, was adam" in caught.value.problems
     assert "optimizer.learning_rate: the sweep it chose otherwise: 0.01, was 0.003" in caught.value.problems
     with pytest.raises(ConfigError, match="training.epochs: the sweep it chose otherwise: 20, was 10"):
-        chosen.refuse_other_recipe(found, (*CHOSEN, "training.epochs=20"))
+        selection.refuse_other_recipe(found, (*CHOSEN, "training.epochs=20"))
 
 
 @pytest.mark.parametrize(
@@ -588,7 +588,7 @@ def test_an_experiment_is_reproduced_gone_on_with_and_recorded():
     other = run("reproduce", "wide", "--record")
     assert other.returncode == 2
     assert "error model.hidden_units: the sweep it chose otherwise: [5], was [" in other.stderr
-    widths = chosen.describe_search(SweepFolder(Path("sweeps/it")))["winner"]["varied"]["model.hidden_units"]
+    widths = selection.describe_search(SweepFolder(Path("sweeps/it")))["winner"]["varied"]["model.hidden_units"]
     arms = {"wide": [*SMALL, f"model.hidden_units={widths}"], "deep": [*SMALL, "model.hidden_units=[8,8]"]}
     file = write_aim("target.yaml", **aims_at, arms=arms)
     missed = run("reproduce", "wide", "--record", "tracking.model=false")

@@ -1,0 +1,1 @@
+"""Analysis of finished runs: comparisons, claims and reruns."""
