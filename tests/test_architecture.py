@@ -44,7 +44,7 @@ ORDER = [
     "analysis.claims.record", "analysis.claims.index", "analysis.claims",
     "analysis.compare.runs", "analysis.compare.selection", "analysis.compare.table", "analysis.compare.predictions", "analysis.compare.page", "analysis.compare",
     "analysis.rerun.original", "analysis.rerun.comparison", "analysis.rerun",
-    "doctor.finding", "doctor.packages", "doctor.machine", "doctor.places", "doctor.store", "doctor.caches", "doctor",
+    "doctor.finding", "doctor.packages", "doctor.machine", "doctor.disk", "doctor.store", "doctor.caches", "doctor",
     "bench.measures", "bench.layout", "bench.results", "bench.plain_keras", "bench.plain_keras_autolog", "bench.plain_search", "bench.gemm_floor", "bench.jobs",
     "bench.material", "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.wholesweep", "bench.wholesearch", "bench.wholecompare", "bench.seeds",
     "bench.searchsection", "bench.comparesection", "bench.sections", "bench.pictures", "bench.page", "bench.session", "bench",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from trainyard.doctor.caches import check_data, check_leftovers, check_programs
+from trainyard.doctor.disk import check_disk, check_git
 from trainyard.doctor.finding import Finding, Sign, wrong
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory
 from trainyard.doctor.packages import check_plugins, check_versions
-from trainyard.doctor.places import check_disk, check_git
 from trainyard.doctor.store import check_store
 from trainyard.errors import in_one_line
 

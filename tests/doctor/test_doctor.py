@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 
 from trainyard.cli import app
 from trainyard.data import Mnist
-from trainyard.doctor import Sign, examine, machine, places
+from trainyard.doctor import Sign, disk, examine, machine
 from trainyard.doctor.caches import check_data, check_leftovers, check_programs
+from trainyard.doctor.disk import check_disk, check_git
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory
 from trainyard.doctor.packages import check_plugins, check_versions
-from trainyard.doctor.places import check_disk, check_git
 from trainyard.doctor.store import check_store
 from trainyard.system import environment, xla_cache
 from trainyard.system.uris import sqlite_uri
@@ -432,14 +432,14 @@ def test_a_gpu_that_tensorflow_cannot_use_is_a_note(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("free", "sign"), [(2**29, "wrong"), (2**31, "note"), (2**40, "ok")])
 def test_little_space_is_told(monkeypatch, free, sign):
-    monkeypatch.setattr(places.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(2**41, 2**40, free))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(2**41, 2**40, free))
     finding = _only(check_disk())
     assert str(finding.sign) == sign
     assert f"GiB free for runs, the store, artifacts, data, compiled programs: {Path.cwd()}" in finding.found
 
 
 def test_a_folder_that_cannot_be_written_is_told(monkeypatch):
-    monkeypatch.setattr(places.os, "access", lambda place, mode: place != Path.cwd())
+    monkeypatch.setattr(disk.os, "access", lambda place, mode: place != Path.cwd())
     findings = list(check_disk())
     assert f"runs can't be written to {Path.cwd()}" in findings[0].found
     assert _signs(findings) == [("wrong", "disk")] * 3 + [("ok", "disk")]
