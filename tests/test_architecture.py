@@ -14,6 +14,7 @@ import trainyard
 SOURCE = Path(trainyard.__file__).parent
 
 ORDER = [
+    "cli.sweep",
     "analysis",
     "sweep.launch",
     "serving",
@@ -48,9 +49,9 @@ ORDER = [
     "bench.measures", "bench.layout", "bench.results", "bench.plain_keras", "bench.plain_keras_autolog", "bench.plain_search", "bench.gemm_floor", "bench.jobs",
     "bench.material", "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.wholesweep", "bench.wholesearch", "bench.wholecompare", "bench.seeds",
     "bench.searchsection", "bench.comparesection", "bench.sections", "bench.pictures", "bench.page", "bench.session", "bench",
-    "cli.screen", "cli.help", "cli.arguments", "cli.jobs", "cli.trialtable", "cli.sweepscreen", "cli.sweeptables", "cli.sweepstatus",
-    "cli.sweeping", "cli.sweep", "cli.train", "cli.reproduce", "cli.rerun", "cli.compare", "cli.handover", "cli.data", "cli.predict", "cli.sync", "cli.ui", "cli.bench", "cli.doctor", "cli.config",
-    "cli.overrides", "cli.completion", "cli.app", "cli.runcommands", "cli.toolcommands", "cli", "",
+    "cli.screen", "cli.help", "cli.hydra_arguments", "cli.jobs", "cli.sweep.columns", "cli.sweep.screen", "cli.sweep.tables", "cli.sweep.status",
+    "cli.sweep.run", "cli.sweep.command", "cli.train", "cli.reproduce", "cli.rerun", "cli.compare", "cli.export", "cli.data", "cli.predict", "cli.sync", "cli.ui", "cli.bench", "cli.doctor", "cli.config",
+    "cli.override_completion", "cli.completion", "cli.app", "cli.run_commands", "cli.tool_commands", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""
 

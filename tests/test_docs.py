@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 import trainyard
 from trainyard.analysis.claims.spec import find_aim, read_aim
 from trainyard.cli import app
-from trainyard.cli.arguments import parse_arguments
-from trainyard.cli.sweep import sweep_command
+from trainyard.cli.hydra_arguments import parse_arguments
+from trainyard.cli.sweep.command import sweep_command
 from trainyard.cli.train import check_arguments
 from trainyard.config.compose import compose_config
 from trainyard.config.registry import components

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trainyard import ConfigError, DatasetError, run_experiment
-from trainyard.cli.arguments import parse_arguments
+from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.cli.train import check_arguments, repeat_interrupted
 from trainyard.config.compose import compose_config, config_differences
 from trainyard.runs.resume import load_earlier

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.cli.sweep import sweep_command
+from trainyard.cli.sweep.command import sweep_command
 from trainyard.errors import ConfigError
 from trainyard.sweep.launch.ray_pool import RaySettings, open_pool
 from trainyard.sweep.ledger import Ledger

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.cli.sweep import _share_cores
+from trainyard.cli.sweep.command import _share_cores
 from trainyard.errors import ConfigError
 from trainyard.sweep.launch.devices import find_gpus, share_out
 from trainyard.sweep.plan import make_plan
@@ -103,7 +103,7 @@ def test_configs_are_those_of_the_start_whatever_is_edited_meanwhile():
 
 
 def test_cores_are_shared_out_among_as_many_as_run_side_by_side(monkeypatch):
-    monkeypatch.setattr("trainyard.cli.sweep.available_cores", lambda: 16)
+    monkeypatch.setattr("trainyard.cli.sweep.command.available_cores", lambda: 16)
     monkeypatch.setattr("trainyard.sweep.launch.devices.available_cores", lambda: 16)
     arguments = ["sweep.objective=off", "seed=1,2"]
     assert _share_cores(make_plan(arguments)) == (2, 8)

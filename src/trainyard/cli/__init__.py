@@ -7,7 +7,10 @@ from typing import Any
 
 import typer
 
-from trainyard.cli import runcommands, toolcommands  # noqa: F401 - they register the commands
+from trainyard.cli import (
+    run_commands,  # noqa: F401 - they register the commands
+    tool_commands,  # noqa: F401 - they register the commands
+)
 from trainyard.cli.app import app
 from trainyard.cli.screen import print_error
 from trainyard.errors import ConfigError

@@ -64,6 +64,6 @@ def _version(
 
 def complete_paths(incomplete: str) -> list[str]:
     """Returns the files and folders that a word may become."""
-    from trainyard.cli.overrides import complete_path
+    from trainyard.cli.override_completion import complete_path
 
     return complete_path(incomplete)

@@ -20,8 +20,8 @@ from trainyard.analysis.compare.predictions import find_change, load_test_images
 from trainyard.analysis.compare.selection import Selected, Selection, select_runs
 from trainyard.analysis.compare.table import Standing, chosen_metric, stand
 from trainyard.cli.screen import print_heading
-from trainyard.cli.sweeptables import print_ranking
-from trainyard.cli.trialtable import short_titles, show_metric
+from trainyard.cli.sweep.columns import short_titles, show_metric
+from trainyard.cli.sweep.tables import print_ranking
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import Place
 from trainyard.reporting.formatting import show_seconds, show_value

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from trainyard.cli.overrides import SWEEP_FLAGS, TRAIN_FLAGS, complete_overrides
+from trainyard.cli.override_completion import SWEEP_FLAGS, TRAIN_FLAGS, complete_overrides
 
 SCRIPTS = {
     "bash": r"""

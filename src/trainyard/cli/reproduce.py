@@ -28,7 +28,7 @@ from trainyard.analysis.claims.selection import describe_search, refuse_other_re
 from trainyard.analysis.claims.spec import CLAIM, EXPERIMENTS, TARGET, Claim, Target, find_aim, read_aim
 from trainyard.analysis.claims.verdicts import describe_verdict, refuse_other_rows, summarise, verdict_of
 from trainyard.cli.screen import print_heading
-from trainyard.cli.sweep import sweep_command
+from trainyard.cli.sweep.command import sweep_command
 from trainyard.config.compose import compose_config, expand_sweep, key_of
 from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.card import PAGE as CARD

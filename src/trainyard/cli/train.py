@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.cli.arguments import config_dir, parse_arguments, wants_our_sweeper
+from trainyard.cli.hydra_arguments import config_dir, parse_arguments, wants_our_sweeper
 from trainyard.config.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, key_of, to_run_config
 from trainyard.config.search_path import prepare_hydra, shipped_conf
 from trainyard.config.security import refuse_doors
@@ -41,7 +41,7 @@ def train_command(arguments: Sequence[str]) -> int:
     arguments = repeat_interrupted(arguments)
     options = parse_arguments(arguments)
     if wants_our_sweeper(options):
-        from trainyard.cli.sweep import run_sweep
+        from trainyard.cli.sweep.command import run_sweep
 
         return run_sweep(options)
     check_arguments(options)

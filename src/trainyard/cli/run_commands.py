@@ -25,14 +25,14 @@ def train(context: typer.Context) -> None:
 @app.command(add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
 def sweep(context: typer.Context) -> None:
     """Train every combination of several values, side by side, and go on where it was ended."""
-    from trainyard.cli.sweep import sweep_command
+    from trainyard.cli.sweep.command import sweep_command
 
     with exit_codes():
         raise typer.Exit(sweep_command(context.args))
 
 
 def _sweeps(incomplete: str) -> list[str]:
-    from trainyard.cli.overrides import complete_sweep
+    from trainyard.cli.override_completion import complete_sweep
 
     return complete_sweep(incomplete)
 
@@ -183,7 +183,7 @@ def export(
     uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
 ) -> None:
     """Write a run's model, scores and page into a folder that stands alone, with a README that says how to load it."""
-    from trainyard.cli.handover import export_command
+    from trainyard.cli.export import export_command
 
     with exit_codes():
         export_command(run, folder, uri)
@@ -198,7 +198,7 @@ def promote(
     uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
 ) -> None:
     """Register a run's model in MLflow's registry, once its weights are shown to be those that the run trained."""
-    from trainyard.cli.handover import promote_command
+    from trainyard.cli.export import promote_command
 
     with exit_codes():
         promote_command(run, name, alias, uri)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.cli.arguments import SWEEPER, config_dir, parse_arguments, wants_our_sweeper
+from trainyard.cli.hydra_arguments import SWEEPER, config_dir, parse_arguments, wants_our_sweeper
 from trainyard.config.compose import PRIMARY, VERSION_BASE, key_of
 from trainyard.config.search_path import prepare_hydra, shipped_conf
 from trainyard.config.security import BASIC_LAUNCHER, FORK_LAUNCHER
@@ -66,7 +66,7 @@ def run_sweep(options: Namespace) -> int:
     if options.status is not None:
         if options.overrides:
             raise ConfigError(f"--status: expected the name of a sweep alone, got {options.overrides[0]!r} beside it")
-        from trainyard.cli.sweepstatus import show_status
+        from trainyard.cli.sweep.status import show_status
 
         show_status(options.status)
         return 0
@@ -77,13 +77,13 @@ def run_sweep(options: Namespace) -> int:
     folder = SweepFolder(_folder_of(options.overrides, plan))
     refuse_strange_folder(folder)
     if options.plan:
-        from trainyard.cli.sweeptables import print_plan
+        from trainyard.cli.sweep.tables import print_plan
 
         print_plan(plan.trials, plan.duplicates, plan.name, places, threads)
         for earlier in _read_experience(plan):
             print(earlier.describe())  # noqa: T201 - as the plan is
         return 0
-    from trainyard.cli.sweeping import carry_out
+    from trainyard.cli.sweep.run import carry_out
 
     with signals_raise(), take_over(folder, print):
         goes_on = not options.fresh and folder.plan.exists() and Ledger(folder.ledger).has_begun

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from trainyard.cli.jobs import TrialTask
 from trainyard.cli.screen import command_to_see
-from trainyard.cli.sweepscreen import SweepScreen
-from trainyard.cli.sweeptables import SweepSummary, print_summary, ranking_table
+from trainyard.cli.sweep.screen import SweepScreen
+from trainyard.cli.sweep.tables import SweepSummary, print_summary, ranking_table
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.process_pool import start_server

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trainyard.cli.trialtable import (
+from trainyard.cli.sweep.columns import (
     STYLES,
     TrialColumns,
     build_table,

@@ -18,8 +18,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.cli.sweepscreen import draw_standing
-from trainyard.cli.trialtable import (
+from trainyard.cli.sweep.columns import (
     Column,
     TrialColumns,
     build_table,
@@ -31,6 +30,7 @@ from trainyard.cli.trialtable import (
     table_width,
     whole_columns,
 )
+from trainyard.cli.sweep.screen import draw_standing
 from trainyard.config.registry import look_up
 from trainyard.evaluation.ranking import Ranking
 from trainyard.evaluation.trials import Trial

@@ -10,8 +10,9 @@ import pexpect
 import pytest
 from rich.console import Console
 
-from trainyard.cli.sweepscreen import SweepScreen
-from trainyard.cli.sweeptables import (
+from trainyard.cli.sweep.columns import TrialColumns, short_titles, table_width
+from trainyard.cli.sweep.screen import SweepScreen
+from trainyard.cli.sweep.tables import (
     SweepStatus,
     SweepSummary,
     print_plan,
@@ -19,7 +20,6 @@ from trainyard.cli.sweeptables import (
     print_summary,
     print_sweep_status,
 )
-from trainyard.cli.trialtable import TrialColumns, short_titles, table_width
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.progress import Standing, State, status_of
 from trainyard.sweep.recipe import Winner
@@ -361,8 +361,8 @@ def test_a_log_file_that_may_have_colours_is_no_terminal():
 SWEEP = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from test_sweepscreen import make_trials, result
-from trainyard.cli.sweepscreen import SweepScreen
+from test_sweep_screen import make_trials, result
+from trainyard.cli.sweep.screen import SweepScreen
 
 trials = make_trials(6)
 try:

@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from trainyard.cli import app
-from trainyard.cli.arguments import parse_arguments
 from trainyard.cli.completion import complete_command, split_line
+from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.errors import ConfigError
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.plan import make_plan
@@ -183,7 +183,7 @@ def test_a_plugin_that_is_broken_is_not_told_between_two_keys(monkeypatch):
     def fail(config_dir):
         raise ConfigError("plugin acme: it can't be imported")
 
-    monkeypatch.setattr("trainyard.cli.overrides.prepare_hydra", fail)
+    monkeypatch.setattr("trainyard.cli.override_completion.prepare_hydra", fail)
     done = CliRunner().invoke(app, ["complete-words", "bash", "trainyard train model.hid"])
     assert (done.exit_code, done.output) == (0, "")
 

@@ -7,7 +7,7 @@ import socket
 from datetime import datetime
 
 from trainyard.cli.screen import print_error
-from trainyard.cli.sweeptables import SweepStatus, print_status, print_sweep_status
+from trainyard.cli.sweep.tables import SweepStatus, print_status, print_sweep_status
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, is_held, sweep_folders
