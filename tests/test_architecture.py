@@ -34,7 +34,7 @@ ORDER = [
     "system.environment", "data.batches", "training.engine", "training.xla", "training.fit_engine", "training.compiled_engine", "training.callbacks", "training.checkpoint", "training.best_model", "training.trainer", "evaluation.calibration",
     "evaluation.scoring", "runs.result", "reporting.markdown", "reporting.provenance", "evaluation.trials", "evaluation.ranking",
     "reporting.plots.style", "reporting.plots.calibration", "reporting.plots.profile", "reporting.plots.confusion_matrix", "reporting.plots.learning_curves", "reporting.plots.image_grid",
-    "reporting.plots.probabilities", "reporting.plots.benchmark", "reporting.plots.ranking", "reporting.plots.searches", "reporting.plots.grid", "reporting.plots.effects", "reporting.plots.claims", "reporting.plots.comparison", "reporting.plots", "reporting.run_report", "runs.artifacts", "tracking.ui_views",
+    "reporting.plots.probabilities", "reporting.plots.ranking", "reporting.plots.grid", "reporting.plots.effects", "reporting.plots.claims", "reporting.plots.comparison", "reporting.plots", "reporting.run_report", "runs.artifacts", "tracking.ui_views",
     "tracking.connection", "tracking.runs", "tracking.health", "tracking.mlflow_model", "tracking.operations", "tracking.trial_runs",
     "tracking.journal", "tracking.history", "tracking.search", "tracking.model_registry", "tracking.upload", "tracking.writer", "tracking.writer_process", "tracking.tracked_run", "tracking.tracker", "tracking.sweep_run", "tracking.ui_server", "tracking",
     "runs.resume", "runs.saved_models", "runs.pretrained", "runs.sync", "serving.predictor", "serving.export", "serving.promote", "runs.tags", "runs.experiment",
@@ -46,17 +46,11 @@ ORDER = [
     "analysis.compare.runs", "analysis.compare.selection", "analysis.compare.table", "analysis.compare.predictions", "analysis.compare.page", "analysis.compare",
     "analysis.rerun.original", "analysis.rerun.comparison", "analysis.rerun",
     "doctor.finding", "doctor.packages", "doctor.machine", "doctor.disk", "doctor.store", "doctor.caches", "doctor",
-    "bench.measures", "bench.layout", "bench.results", "bench.plain_keras", "bench.plain_keras_autolog", "bench.plain_search", "bench.gemm_floor", "bench.jobs",
-    "bench.material", "bench.trials", "bench.contestant", "bench.contest", "bench.parts", "bench.wholerun", "bench.wholesweep", "bench.wholesearch", "bench.wholecompare", "bench.seeds",
-    "bench.searchsection", "bench.comparesection", "bench.sections", "bench.pictures", "bench.page", "bench.session", "bench",
     "cli.screen", "cli.help", "cli.hydra_arguments", "cli.jobs", "cli.sweep.columns", "cli.sweep.screen", "cli.sweep.tables", "cli.sweep.status",
-    "cli.sweep.run", "cli.sweep.command", "cli.train", "cli.reproduce", "cli.rerun", "cli.compare", "cli.export", "cli.data", "cli.predict", "cli.sync", "cli.ui", "cli.bench", "cli.doctor", "cli.config",
+    "cli.sweep.run", "cli.sweep.command", "cli.train", "cli.reproduce", "cli.rerun", "cli.compare", "cli.export", "cli.data", "cli.predict", "cli.sync", "cli.ui", "cli.doctor", "cli.config",
     "cli.override_completion", "cli.completion", "cli.app", "cli.run_commands", "cli.tool_commands", "cli", "",
 ]  # fmt: skip
 """Every module, each importing only what stands before it; the package itself comes last."""
-
-PEERS = ("bench.plain_keras_autolog", "bench.plain_search")
-"""What a user would write without us; they use MLflow as users would."""
 
 HEAVY = (
     "tensorflow",
@@ -123,7 +117,7 @@ def test_heavy_libraries_are_imported_where_they_are_needed(module):
 def test_only_one_place_knows_each_of_mlflow_and_matplotlib():
     for module, path in _modules().items():
         libraries = {name.split(".")[0] for name, _ in _imports(path)}
-        assert "mlflow" not in libraries or module.startswith("tracking") or module in PEERS, module
+        assert "mlflow" not in libraries or module.startswith("tracking"), module
         assert "matplotlib" not in libraries or module.startswith(("plots", "reporting.plots")), module
 
 

@@ -119,7 +119,7 @@ def test_commands_options_and_their_values(complete):
     assert complete("trainyard config schema --format ") == ["markdown", "json"]
     assert complete("trainyard config schema --format=j") == ["--format=json"]
     assert complete("trainyard config schema --for opt") == ["optimizer"]
-    assert complete("trainyard bench xla m") == ["memory"]
+    assert complete("trainyard data fetch mnist k") == ["kmnist"]
     assert complete("trainyard data fetch mnist m") == []
 
 

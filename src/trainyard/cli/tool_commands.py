@@ -1,4 +1,4 @@
-"""The commands beside runs: benchmark, data sets, doctor, reference, completion. Their arguments.
+"""The commands beside runs: data sets, doctor, reference, completion. Their arguments.
 
 What they do stands in modules of their own.
 """
@@ -12,61 +12,6 @@ from typing import Annotated, Literal
 import typer
 
 from trainyard.cli.app import app, complete_paths, exit_codes
-
-
-def _bench_parts(incomplete: str) -> list[str]:
-    from trainyard.bench.results import PARTS
-
-    return [part for part in PARTS if part.startswith(incomplete)]
-
-
-@app.command()
-def bench(
-    parts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="What to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`, `sweep`, `search`, `compare`; "
-            "else all.",
-            metavar="PART",
-            autocompletion=_bench_parts,
-        ),
-    ] = None,
-    *,
-    mnist: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Where MNIST lies; else it is found or downloaded as by `dataset=mnist`.",
-            autocompletion=complete_paths,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Where results go; those of other parts, from earlier, stay there. [default: experiments/performance]",
-            autocompletion=complete_paths,
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads of TensorFlow and NumPy; else one per core.")
-    ] = None,
-    rounds: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="How often `run`, `sweep`, `search` and `compare` repeat whole commands."
-        ),
-    ] = 3,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Only see that it works, in a few minutes, on small data.")
-    ] = False,
-) -> None:
-    """Measure Trainyard beside plain Keras, in turns: epochs, whole runs and sweeps, memory, and the ratios."""
-    from trainyard.cli.bench import bench_command
-
-    with exit_codes():
-        bench_command(parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, quick=quick)
-
 
 data_app = typer.Typer(help="List, download and verify data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")

@@ -1,6 +1,6 @@
 """The child process that trains the published recipe with several seeds through one engine.
 
-    python -m trainyard.bench.trials FOLDER THREADS ENGINE EPOCHS SEED...
+    python -m experiments.performance.accuracy_child FOLDER THREADS ENGINE EPOCHS SEED...
 
 FOLDER has the images. Each line on stdout is a seed's test accuracy in JSON.
 """
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from trainyard.bench.material import read_dataset
+from experiments.performance.images import read_dataset
 from trainyard.config.compose import compose_config
 from trainyard.evaluation.scoring import evaluate
 from trainyard.system.progress import Progress

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from trainyard.bench.layout import Section
+from experiments.performance.section import Section
 from trainyard.reporting.markdown import Table
 from trainyard.reporting.provenance import origin_in_words
 
 _OPENING = """\
 # Performance
 
-Written by `trainyard bench` from `results.json`, which holds every raw number; nothing here was typed by hand.
+Written by `python -m experiments.performance` from `results.json`, which holds every raw number.
 Machines differ and are shared, so contestants take turns and what counts is the ratio within a turn: the median, with
 the quartiles in brackets.
 """

@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from trainyard.bench.contest import child_environment
-from trainyard.bench.parts import Setting
-from trainyard.bench.wholerun import console_command, time_command
+from experiments.performance.measure_epochs import Setting
+from experiments.performance.measure_run import console_command, time_command
+from experiments.performance.training_processes import child_environment
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import Account, operations, read_account
 from trainyard.tracking.connection import open_store

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.bench.contest import child_environment
-from trainyard.bench.parts import Setting
-from trainyard.bench.wholerun import console_command, time_command
+from experiments.performance.measure_epochs import Setting
+from experiments.performance.measure_run import console_command, time_command
+from experiments.performance.training_processes import child_environment
 from trainyard.sweep.folder import SWEEPS, SweepFolder
 from trainyard.sweep.ledger import Ledger
 

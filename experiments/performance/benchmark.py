@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainyard.bench.layout import Section
-from trainyard.bench.material import provide_digits, provide_mnist
-from trainyard.bench.page import write_page
-from trainyard.bench.parts import Setting, measure_epoch, measure_grid, measure_memory, measure_xla
-from trainyard.bench.pictures import draw_pictures
-from trainyard.bench.results import PARTS, load_results, save_results
-from trainyard.bench.sections import build_sections
-from trainyard.bench.seeds import measure_seeds
-from trainyard.bench.wholecompare import measure_compare
-from trainyard.bench.wholerun import measure_run
-from trainyard.bench.wholesearch import measure_search
-from trainyard.bench.wholesweep import measure_sweep, require_peer
+from experiments.performance.figures import draw_pictures
+from experiments.performance.images import provide_digits, provide_mnist
+from experiments.performance.measure_accuracy import measure_seeds
+from experiments.performance.measure_compare import measure_compare
+from experiments.performance.measure_epochs import Setting, measure_epoch, measure_grid, measure_memory, measure_xla
+from experiments.performance.measure_run import measure_run
+from experiments.performance.measure_search import measure_search
+from experiments.performance.measure_sweep import measure_sweep, require_peer
+from experiments.performance.page import write_page
+from experiments.performance.results import PARTS, load_results, save_results
+from experiments.performance.section import Section
+from experiments.performance.sections import build_sections
 from trainyard.errors import ConfigError
 from trainyard.reporting.provenance import describe_origin
 from trainyard.system.progress import Progress
@@ -90,7 +90,7 @@ def run_benchmark(
         TrainingError: If a child process fails; shows its last words.
     """
     if unknown := [part for part in parts if part not in PARTS]:
-        raise ConfigError(f"bench: unknown part {unknown[0]!r}. Available: {', '.join(PARTS)}")
+        raise ConfigError(f"experiments.performance: unknown part {unknown[0]!r}. Available: {', '.join(PARTS)}")
     results = load_results(out)
     wanted = [part for part in PARTS if part in (parts or PARTS)]
     if "sweep" in wanted:
@@ -128,7 +128,7 @@ def write_report(out: Path, parts: dict[str, Any]) -> None:
 
 def repeat_command(part: str, mnist: Path | None, threads: int | None, rounds: int, *, quick: bool) -> str:
     """Returns the command that measures a part again; where MNIST lies is left to whoever repeats it."""
-    command = ["trainyard", "bench", part]
+    command = ["python", "-m", "experiments.performance", part]
     command += ["--mnist", "FOLDER"] if mnist else []
     command += ["--threads", str(threads)] if threads else []
     command += ["--rounds", str(rounds)] if part in _REPEATED and not quick else []

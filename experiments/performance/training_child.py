@@ -1,6 +1,6 @@
 """The child process of a benchmark: trains what it is told to, one epoch each time that it is told to.
 
-    python -m trainyard.bench.contestant FOLDER THREADS LOOP
+    python -m experiments.performance.training_child FOLDER THREADS LOOP
 
 FOLDER has the images. Each line on stdin is a job (see `Job`), or ``epoch``; each line on stdout is an answer in
 JSON. Because the epochs of a job are one call of `fit` or one run of an engine, it is the callback at an epoch's begin
@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from trainyard.bench.gemm_floor import MatrixProducts
-from trainyard.bench.jobs import CNN, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, Job
-from trainyard.bench.material import as_dataset, read_training_images
+from experiments.performance.gemm_floor import MatrixProducts
+from experiments.performance.images import as_dataset, read_training_images
+from experiments.performance.training_job import CNN, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, Job
 from trainyard.data.dataset import DataSpec, Split
 
 if TYPE_CHECKING:

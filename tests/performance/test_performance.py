@@ -13,23 +13,33 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainyard.bench import page, results, sections, session, wholecompare, wholerun, wholesearch, wholesweep
-from trainyard.bench.contest import Contestant, child_environment, compete, contestants
-from trainyard.bench.jobs import PRODUCTS, Job
-from trainyard.bench.material import provide_digits, provide_mnist, read_training_images
-from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
-from trainyard.bench.parts import FIT, FLOOR, LOOPS, NO_XLA, TRAINYARD, Setting
-from trainyard.bench.pictures import draw_pictures
-from trainyard.bench.wholecompare import OURS, SIZES
-from trainyard.bench.wholecompare import PLAIN as MLFLOW
-from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
-from trainyard.bench.wholesearch import CLEVER, RANDOM, Found, course, equal_budget
-from trainyard.bench.wholesweep import LEARNING_RATES, LOOP, LOOP_RATES, ONE_BY_ONE, SWEEP
+from experiments.performance import (
+    benchmark,
+    measure_compare,
+    measure_run,
+    measure_search,
+    measure_sweep,
+    page,
+    results,
+    sections,
+)
+from experiments.performance.figures import draw_pictures
+from experiments.performance.images import provide_digits, provide_mnist, read_training_images
+from experiments.performance.measure_compare import OURS, SIZES
+from experiments.performance.measure_compare import PLAIN as MLFLOW
+from experiments.performance.measure_epochs import FIT, FLOOR, LOOPS, NO_XLA, TRAINYARD, Setting
+from experiments.performance.measure_run import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
+from experiments.performance.measure_search import CLEVER, RANDOM, Found, course, equal_budget
+from experiments.performance.measure_sweep import LEARNING_RATES, LOOP, LOOP_RATES, ONE_BY_ONE, SWEEP
+from experiments.performance.summary_statistics import Goal, Spread, difference, ratio, spread
+from experiments.performance.training_job import PRODUCTS, Job
+from experiments.performance.training_processes import Contestant, child_environment, compete, contestants
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.system.progress import Progress
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.connection import connect
 
+ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -46,7 +56,7 @@ def about(*, quick=False, gpus=()):
         "python": "3.11.9",
     }  # fmt: skip
     return {
-        "date": "2026-03-01 12:00 UTC", "command": "trainyard bench", "commit": "abc", "dirty": False, "seconds": 9.0,
+        "date": "2026-03-01 12:00 UTC", "command": "python -m experiments.performance", "commit": "abc", "dirty": False, "seconds": 9.0,
         "quick": quick, "machine": machine, "versions": {"keras": "3.15.1"},
     }  # fmt: skip
 
@@ -188,15 +198,15 @@ def test_parts_that_are_measured_again_replace_their_own_kind(tmp_path):
 def test_a_file_of_another_kind_is_not_overwritten(tmp_path, content):
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(ConfigError, match=r"results.json: expected .* Move it away, or use --out"):
-        session.run_benchmark(["epoch"], tmp_path, quick=True)
+        benchmark.run_benchmark(["epoch"], tmp_path, quick=True)
     assert (tmp_path / "results.json").read_text() == content
 
 
 def test_an_unknown_part_is_named_with_those_there_are(tmp_path):
     with pytest.raises(
-        ConfigError, match="bench: unknown part 'epochs'. Available: epoch, grid, xla, memory, seeds, run, sweep"
+        ConfigError, match="performance: unknown part 'epochs'. Available: epoch, grid, xla, memory, seeds, run, sweep"
     ):
-        session.run_benchmark(["epochs"], tmp_path / "out")
+        benchmark.run_benchmark(["epochs"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -310,11 +320,17 @@ def test_every_part_with_a_picture_gets_it(tmp_path):
 
 
 def test_the_command_to_repeat_names_no_path_of_this_machine():
-    assert session.repeat_command("run", Path("/secret"), 2, 5, quick=False) == (
-        "trainyard bench run --mnist FOLDER --threads 2 --rounds 5"
+    assert benchmark.repeat_command("run", Path("/secret"), 2, 5, quick=False) == (
+        "python -m experiments.performance run --mnist FOLDER --threads 2 --rounds 5"
     )
-    assert session.repeat_command("sweep", None, None, 5, quick=False) == "trainyard bench sweep --rounds 5"
-    assert session.repeat_command("epoch", None, None, 3, quick=True) == "trainyard bench epoch --quick"
+    assert (
+        benchmark.repeat_command("sweep", None, None, 5, quick=False)
+        == "python -m experiments.performance sweep --rounds 5"
+    )
+    assert (
+        benchmark.repeat_command("epoch", None, None, 3, quick=True)
+        == "python -m experiments.performance epoch --quick"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -422,8 +438,8 @@ def stand_in(new_store, tmp_path, monkeypatch):
     script = folder / "script.py"
     script.write_text(STAND_IN)
     monkeypatch.setenv("STAND_IN", str(folder))
-    monkeypatch.setattr(wholesweep, "SCRIPT", script)
-    monkeypatch.setattr(wholesweep, "console_command", lambda: [sys.executable, str(script)])
+    monkeypatch.setattr(measure_sweep, "SCRIPT", script)
+    monkeypatch.setattr(measure_sweep, "console_command", lambda: [sys.executable, str(script)])
     return folder
 
 
@@ -441,7 +457,7 @@ def log_trials(folder: Path, statuses: dict[str, str]) -> None:
 
 def test_sweeps_begin_from_nothing_and_the_loop_does_not(stand_in, digits):
     log_trials(stand_in, dict.fromkeys(LEARNING_RATES, "FINISHED"))
-    measured = wholesweep.measure_sweep(Setting(digits, 2, 2, quick=False, progress=Progress()))
+    measured = measure_sweep.measure_sweep(Setting(digits, 2, 2, quick=False, progress=Progress()))
     warm_up, *calls = [json.loads(line) for line in (stand_in / "calls").read_text().splitlines()]
     assert warm_up["words"] == [str(digits), "300,200,100", LEARNING_RATES[0], "1"]
     assert [call["words"][0] == "sweep" for call in calls] == [False, True, False, True, False] * 2
@@ -470,7 +486,7 @@ def test_sweeps_begin_from_nothing_and_the_loop_does_not(stand_in, digits):
 
 def test_asked_for_threads_a_sweep_runs_as_many_trials_on_one_each(stand_in, digits):
     log_trials(stand_in, dict.fromkeys(LEARNING_RATES[:2], "FINISHED"))
-    wholesweep.measure_sweep(Setting(digits, 3, 1, quick=True, progress=Progress(), threads_asked=3))
+    measure_sweep.measure_sweep(Setting(digits, 3, 1, quick=True, progress=Progress(), threads_asked=3))
     words = [json.loads(line)["words"] for line in (stand_in / "calls").read_text().splitlines()]
     assert [call[-2:] for call in words if call[0] == "sweep"] == [
         ["hydra.launcher.n_jobs=3", "training.threads=1"], ["hydra.launcher.n_jobs=1", "training.threads=1"],
@@ -481,26 +497,28 @@ def test_a_trial_that_was_not_done_is_not_counted(stand_in, digits):
     first, second, *_ = LEARNING_RATES
     log_trials(stand_in, {first: "FINISHED", second: "FAILED"})
     with pytest.raises(TrainingError, match=f"1 of 2 trials have no finished run .* learning rate {second}"):
-        wholesweep.measure_sweep(Setting(digits, 2, 1, quick=True, progress=Progress()))
+        measure_sweep.measure_sweep(Setting(digits, 2, 1, quick=True, progress=Progress()))
 
 
 def test_trials_per_minute_count_what_was_done_over_the_time_it_took():
     turns = [{"wall_seconds": 20.0, "accuracies": {"0.1": 0.9}}, {"wall_seconds": 40.0, "accuracies": {"0.2": 0.9}}]
     sweep = [{"wall_seconds": 30.0, "accuracies": {"0.1": 0.9, "0.2": 0.9}}]
     part = {"rounds": [{LOOP: turns, SWEEP: sweep, ONE_BY_ONE: turns[:1]}]}
-    assert wholesweep.throughputs(part) == {LOOP: [2], ONE_BY_ONE: [3], SWEEP: [4]}
+    assert measure_sweep.throughputs(part) == {LOOP: [2], ONE_BY_ONE: [3], SWEEP: [4]}
 
 
 def test_what_the_loop_needs_is_looked_for_before_anything_is_measured(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(ConfigError, match="bench sweep: expected the package tensorboard.*pip install tensorboard"):
-        session.run_benchmark([], Path("out"), quick=True)
+    with pytest.raises(
+        ConfigError, match="performance sweep: expected the package tensorboard.*pip install tensorboard"
+    ):
+        benchmark.run_benchmark([], Path("out"), quick=True)
     assert not Path("out").exists()
 
 
 @pytest.mark.slow
 def test_the_script_of_the_loop_trains_and_is_logged(digits):
-    command = [sys.executable, "-P", str(wholesweep.SCRIPT), str(digits), "16", "0.01", "2"]
+    command = [sys.executable, "-P", str(measure_sweep.SCRIPT), str(digits), "16", "0.01", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     client = connect(sqlite_uri(Path("mlflow.db").absolute()))
     (run,) = client.search_runs([client.get_experiment_by_name("plain").experiment_id])
@@ -529,7 +547,8 @@ def test_the_command_measures_a_sweep_beside_the_loop():
 
 
 def _command(*arguments):
-    return [sys.executable, "-c", "from trainyard.cli import main; main()", "bench", *arguments]
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from experiments.performance.__main__ import app; app()"
+    return [sys.executable, "-c", program, *arguments]
 
 
 @pytest.mark.slow
@@ -550,7 +569,7 @@ def test_the_command_measures_an_epoch_and_keeps_the_other_parts():
     assert (found[TRAINYARD]["xla"][:3], found[NO_XLA]["xla"][:4]) == ("on:", "off:")
     own = parts["epoch"]["about"]
     assert own["quick"]
-    assert own["command"] == "trainyard bench epoch --quick"
+    assert own["command"] == "python -m experiments.performance epoch --quick"
     assert own["machine"]["threads"] == len(os.sched_getaffinity(0))
     assert "host" not in own["machine"]
 
@@ -567,8 +586,8 @@ def test_the_command_measures_an_epoch_and_keeps_the_other_parts():
 
 @pytest.mark.slow
 def test_whole_runs_are_measured_stage_by_stage_up_to_the_wall_time(digits, monkeypatch):
-    monkeypatch.setattr(wholerun, "RUNS", (PLAIN, FIRST))
-    (measured,) = wholerun.measure_run(Setting(digits, 2, 1, quick=True, progress=Progress()))["rounds"]
+    monkeypatch.setattr(measure_run, "RUNS", (PLAIN, FIRST))
+    (measured,) = measure_run.measure_run(Setting(digits, 2, 1, quick=True, progress=Progress()))["rounds"]
     for name in (PLAIN, FIRST):
         stages = measured[name]["stages"]
         assert sum(stages.values()) == pytest.approx(measured[name]["wall_seconds"], abs=0.01)
@@ -629,12 +648,12 @@ def test_comparing_is_measured_on_a_store_that_grows(digits, monkeypatch):
     printed = []
 
     def keeping(*arguments):
-        found = wholerun.time_command(*arguments)
+        found = measure_run.time_command(*arguments)
         printed.append(found[-1])
         return found
 
-    monkeypatch.setattr(wholecompare, "time_command", keeping)
-    part = wholecompare.measure_compare(Setting(digits, 1, 1, quick=True, progress=Progress()))
+    monkeypatch.setattr(measure_compare, "time_command", keeping)
+    part = measure_compare.measure_compare(Setting(digits, 1, 1, quick=True, progress=Progress()))
     assert [measured["runs"] for measured in part["sizes"]] == [5, 10]
     assert part["params"] > 70
     assert part["metric_values"] > 100
@@ -649,8 +668,8 @@ def test_comparing_is_measured_on_a_store_that_grows(digits, monkeypatch):
 
 @pytest.mark.slow
 def test_searches_are_measured_by_their_ledgers(digits, monkeypatch):
-    monkeypatch.setattr(wholesearch, "_QUICK_POINTS", {RANDOM: 1, CLEVER: 2})
-    part = wholesearch.measure_search(Setting(digits, 1, 1, quick=True, progress=Progress()))
+    monkeypatch.setattr(measure_search, "_QUICK_POINTS", {RANDOM: 1, CLEVER: 2})
+    part = measure_search.measure_search(Setting(digits, 1, 1, quick=True, progress=Progress()))
     (found,) = part["rounds"]
     assert [len(found[name]["trials"]) for name in (RANDOM, CLEVER)] == [1, 2]
     for one in found.values():

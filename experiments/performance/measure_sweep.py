@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainyard.bench.contest import child_environment
-from trainyard.bench.jobs import PUBLISHED_UNITS
-from trainyard.bench.parts import Setting
-from trainyard.bench.wholerun import console_command, time_command
+from experiments.performance.measure_epochs import Setting
+from experiments.performance.measure_run import console_command, time_command
+from experiments.performance.training_job import PUBLISHED_UNITS
+from experiments.performance.training_processes import child_environment
 from trainyard.errors import ConfigError, TrainingError
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.connection import connect
@@ -51,8 +51,9 @@ def require_peer() -> None:
     """
     if importlib.util.find_spec("tensorboard") is None:
         raise ConfigError(
-            "bench sweep: expected the package tensorboard, without which mlflow.autolog fails on TensorFlow; it is "
-            "not installed. Install it (pip install tensorboard, or Trainyard's extra 'bench'), or name other parts"
+            "experiments.performance sweep: expected the package tensorboard, which mlflow.autolog needs with "
+            "TensorFlow; it is not installed. Install it (pip install tensorboard, or Trainyard's extra 'bench'), or name "
+            "other parts"
         )
 
 

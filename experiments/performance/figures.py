@@ -7,9 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainyard.bench.measures import ratio
-from trainyard.bench.parts import FIT, FLOOR, TRAINYARD
-from trainyard.bench.sections import (
+from experiments.performance.measure_epochs import FIT, FLOOR, TRAINYARD
+from experiments.performance.measure_run import EXISTING, FIRST, PLAIN
+from experiments.performance.measure_search import POINTS, course, equal_budget
+from experiments.performance.measure_sweep import LOOP, ONE_BY_ONE, SWEEP, throughputs
+from experiments.performance.plots import (
+    GridLine,
+    draw_choices,
+    draw_epochs,
+    draw_grid,
+    draw_stages,
+    draw_throughputs,
+)
+from experiments.performance.search_plots import draw_searches
+from experiments.performance.sections import (
     FIT_GOAL,
     FLOOR_GOAL,
     LOOP_GOAL,
@@ -18,18 +29,7 @@ from trainyard.bench.sections import (
     STAGES,
     typical_stages,
 )
-from trainyard.bench.wholerun import EXISTING, FIRST, PLAIN
-from trainyard.bench.wholesearch import POINTS, course, equal_budget
-from trainyard.bench.wholesweep import LOOP, ONE_BY_ONE, SWEEP, throughputs
-from trainyard.reporting.plots.benchmark import (
-    GridLine,
-    draw_choices,
-    draw_epochs,
-    draw_grid,
-    draw_stages,
-    draw_throughputs,
-)
-from trainyard.reporting.plots.searches import draw_searches
+from experiments.performance.summary_statistics import ratio
 
 
 def draw_pictures(parts: dict[str, Any], folder: Path) -> None:

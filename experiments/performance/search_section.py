@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from trainyard.bench.layout import Section
-from trainyard.bench.wholesearch import CLEVER, POINTS, RANDOM, course, equal_budget
+from experiments.performance.measure_search import CLEVER, POINTS, RANDOM, course, equal_budget
+from experiments.performance.section import Section
 from trainyard.evaluation.intervals import estimate_difference
 from trainyard.reporting.formatting import show_seconds
 from trainyard.reporting.markdown import Table

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainyard.bench.contest import child_environment
-from trainyard.bench.parts import Setting
+from experiments.performance.measure_epochs import Setting
+from experiments.performance.training_processes import child_environment
 from trainyard.errors import TrainingError
 
 SEEDS = range(100, 112)
@@ -37,7 +37,14 @@ def measure_seeds(setting: Setting) -> dict[str, Any]:
 
 def _train(setting: Setting, engine: str, epochs: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Trains seeds through an engine in a process of its own, which shows its last words if it fails."""
-    command = [sys.executable, "-m", "trainyard.bench.trials", str(setting.folder), str(setting.threads), engine]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.performance.accuracy_child",
+        str(setting.folder),
+        str(setting.threads),
+        engine,
+    ]
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as cache:
         done = subprocess.run(
             [*command, str(epochs), *map(str, seeds)],

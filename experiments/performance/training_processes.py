@@ -15,9 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from trainyard.bench.jobs import Job
+from experiments.performance.training_job import Job
 from trainyard.errors import TrainingError
 from trainyard.system.progress import Progress
+
+ROOT = Path(__file__).parents[2]
+"""The clone, from which child processes import this package."""
 
 _LAST_WORDS = 30
 """Lines of a failed child's stderr that are shown."""
@@ -47,7 +50,7 @@ class Contestant:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the contestant
         self._cache = tempfile.TemporaryDirectory(prefix="trainyard-bench-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "trainyard.bench.contestant", str(folder), str(threads), loop],
+            [sys.executable, "-m", "experiments.performance.training_child", str(folder), str(threads), loop],
             env=child_environment(threads, Path(self._cache.name)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -158,6 +161,7 @@ def child_environment(threads: int | None, cache: Path) -> dict[str, str]:
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # contestants share the device
         "TF_XLA_FLAGS": re.sub(r"--tf_xla_persistent_cache\S*", "", own.get("TF_XLA_FLAGS", "")).strip(),
         "XDG_CACHE_HOME": str(cache),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), own.get("PYTHONPATH", "")])),
     }
     if threads is not None:
         own |= dict.fromkeys(_THREAD_VARIABLES, str(threads))

@@ -9,13 +9,13 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainyard.bench.comparesection import compare_section
-from trainyard.bench.layout import Section, disturbed, not_judged
-from trainyard.bench.measures import Goal, Spread, difference, ratio, spread
-from trainyard.bench.parts import FIT, FLOOR, TRAINYARD
-from trainyard.bench.searchsection import search_section
-from trainyard.bench.wholerun import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
-from trainyard.bench.wholesweep import LOOP, ONE_BY_ONE, SWEEP, SWEEP_THREADS, throughputs
+from experiments.performance.compare_section import compare_section
+from experiments.performance.measure_epochs import FIT, FLOOR, TRAINYARD
+from experiments.performance.measure_run import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
+from experiments.performance.measure_sweep import LOOP, ONE_BY_ONE, SWEEP, SWEEP_THREADS, throughputs
+from experiments.performance.search_section import search_section
+from experiments.performance.section import Section, disturbed, not_judged
+from experiments.performance.summary_statistics import Goal, Spread, difference, ratio, spread
 from trainyard.evaluation.intervals import estimate_difference
 from trainyard.reporting.markdown import Table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.bench.measures import Goal, Spread
+from experiments.performance.summary_statistics import Goal, Spread
 from trainyard.reporting.markdown import Table
 
 _TOLERANCE, _WIDEST = 0.05, 1.5

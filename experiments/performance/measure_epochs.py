@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
-from trainyard.bench.contest import compete, contestants
-from trainyard.bench.jobs import CNN, MLP, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, PUBLISHED_UNITS, Job
+from experiments.performance.training_job import CNN, MLP, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, PUBLISHED_UNITS, Job
+from experiments.performance.training_processes import compete, contestants
 from trainyard.system.progress import Progress
 
 FIT, TRAINYARD, NO_XLA, OWN_FIT, FLOOR = (

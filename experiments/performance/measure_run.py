@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainyard.bench.contest import child_environment, end_process, failed_child
-from trainyard.bench.parts import Setting
+from experiments.performance.measure_epochs import Setting
+from experiments.performance.training_processes import child_environment, end_process, failed_child
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.connection import connect
 

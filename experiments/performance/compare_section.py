@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainyard.bench.layout import Section, not_judged
-from trainyard.bench.measures import Goal, ratio, spread
-from trainyard.bench.wholecompare import OURS, PLAIN, SIZES
+from experiments.performance.measure_compare import OURS, PLAIN, SIZES
+from experiments.performance.section import Section, not_judged
+from experiments.performance.summary_statistics import Goal, ratio, spread
 from trainyard.reporting.markdown import Table
 
 GOAL = 10.0
