@@ -52,7 +52,7 @@ def require_peer() -> None:
     if importlib.util.find_spec("tensorboard") is None:
         raise ConfigError(
             "experiments.performance sweep: expected the package tensorboard, which mlflow.autolog needs with "
-            "TensorFlow; it is not installed. Install it (pip install tensorboard, or Trainyard's extra 'bench'), or name "
+            "TensorFlow; it is not installed. Install it (pip install tensorboard, or the extra `bench`), or name "
             "other parts"
         )
 
