@@ -1,4 +1,4 @@
-"""What every test stands on: a folder of its own, a clean environment, no network beyond this machine."""
+"""Shared fixtures. Each test runs in its own empty folder, with a clean environment and without internet access."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import os
 import signal
 from pathlib import Path
 
-import hypothesis  # noqa: F401 - it looks for who refers to what, and has to do so before all that is exempt from collection
+import hypothesis  # noqa: F401 - it scans the garbage collector's objects, so it is imported before gc.freeze
 import numpy as np
 import pytest
-from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, copying, write_blank
+from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, build_store_copier, write_blank
 
 from trainyard.config.compose import compose_config
 from trainyard.data import Mnist
 from trainyard.data.idx import IdxFile
 from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.system.garbage import process_is_ours
+from trainyard.system.garbage import mark_process_owned
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.connection import _create_store as make_store
 from trainyard.tracking.connection import connect
 
-process_is_ours()
-for _number in (signal.SIGHUP, signal.SIGINT):  # ignored under nohup; what tests start has to hear them all the same
+mark_process_owned()
+for _number in (signal.SIGHUP, signal.SIGINT):  # nohup ignores them; processes that tests start must receive them
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else lambda *_: None)
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "mnist"
 MANY_OBJECTS = 150_000
 CHILDREN = Path(__file__).with_name("children")
-"""What is imported by the processes that tests start, as `PYTHONPATH` tells them."""
+"""The folder of modules for the processes that tests start; it is added to their `PYTHONPATH`."""
 
 
 def pytest_addoption(parser):
-    """Adds where tests leave pictures of the pages that they read."""
-    parser.addoption("--screenshots", metavar="FOLDER", help="keep pictures of the MLflow UI's pages in FOLDER")
+    """Adds an option for the folder to which tests save screenshots."""
+    parser.addoption("--screenshots", metavar="FOLDER", help="save screenshots of the MLflow UI to FOLDER")
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
-    """Each test works in an empty folder, with caches of its own and without the user's settings."""
+    """Runs each test in an empty folder, with separate caches and without the user's environment variables."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -56,37 +56,37 @@ def _own_folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def _kept_store(tmp_path_factory):
-    """Where a store lies as MLflow makes it, once one was made."""
+    """The path of a new tracking store that MLflow created; the first test that needs a store creates it."""
     return tmp_path_factory.mktemp("store") / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)
 def _stores_are_copied(request, monkeypatch, _kept_store):
-    """A test's new store is a copy of the first that MLflow made, which takes it two seconds each time.
+    """Copies a kept store instead of creating a new store with MLflow, which takes two seconds.
 
-    So is that of a command that a test starts, which finds `children/sitecustomize.py`, but for tests marked `stores`.
+    Processes that a test starts do the same, by means of `children/sitecustomize.py`, except in tests marked `stores`.
     """
-    monkeypatch.setattr("trainyard.tracking.connection._create_store", copying(make_store, _kept_store))
+    monkeypatch.setattr("trainyard.tracking.connection._create_store", build_store_copier(make_store, _kept_store))
     if not request.node.get_closest_marker("stores"):
         monkeypatch.setenv(STORE_VARIABLE, str(_kept_store))
 
 
 @pytest.fixture
 def new_store(_kept_store):
-    """Puts a new store in a place, and returns a client of it."""
+    """Returns a function that creates a new store at a path, and returns a client of it."""
 
-    def put(file: Path):
-        copying(make_store, _kept_store)(file)
+    def create(file: Path):
+        build_store_copier(make_store, _kept_store)(file)
         return connect(sqlite_uri(file))
 
-    return put
+    return create
 
 
 @pytest.fixture(autouse=True)
 def _pictures_are_blank(request, monkeypatch):
-    """Runs of a test leave blank pictures, which spares each some seconds; tests marked `pictures` see real ones.
+    """Replaces figures by blank images, which saves some seconds per run, except in tests marked `pictures`.
 
-    So do runs of the commands that it starts, as with stores.
+    Processes that a test starts do the same, by means of `children/sitecustomize.py`.
     """
     if not request.node.get_closest_marker("pictures"):
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", write_blank)
@@ -94,10 +94,10 @@ def _pictures_are_blank(request, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _little_to_look_through():
-    """What a test leaves for good (MLflow keeps each store that it ever opened) is exempt from garbage collection.
+def _freeze_garbage_collector():
+    """Exempts objects that tests leave behind (MLflow keeps each store it opened) from garbage collection.
 
-    Keras asks for one before each run: after fifty tests it would take a second.
+    Keras collects garbage before each run. Without this, a collection takes a second after fifty tests.
     """
     yield
     if len(gc.get_objects()) > MANY_OBJECTS:
@@ -118,34 +118,35 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def mnist_folder():
-    """The folder with the real MNIST files. CI has it, and fails where it is missing."""
+    """The folder with the real MNIST files. Tests are skipped without it, except in CI, where they fail."""
     if not MNIST.is_dir():
         if os.environ.get("CI"):
             pytest.fail(f"MNIST is expected at {MNIST} in CI")
-        pytest.skip("MNIST does not lie beside this checkout")
+        pytest.skip(f"there is no MNIST folder {MNIST}")
     return MNIST
 
 
 @pytest.fixture
 def tiny_mnist(tmp_path, monkeypatch):
-    """A folder with four gzipped idx files of 40 and 20 images, which the code takes for MNIST."""
+    """A folder with four gzipped idx files of 40 and 20 images, whose digests replace those of MNIST."""
     return write_tiny_mnist(tmp_path / "tiny_mnist", monkeypatch)
 
 
 @pytest.fixture
-def take_tiny_files_for(tiny_mnist, monkeypatch):
-    """Has another published set take the tiny files for its own; only the md5 of their gzipped form is known of it."""
+def use_tiny_files_for(tiny_mnist, monkeypatch):
+    """Returns a function that replaces the digests of another published data set by the md5 of the tiny files."""
 
-    def take(dataset):
-        sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in tiny_mnist.iterdir()}
-        files = [IdxFile(file.name, file.shape, gz_md5=sums[f"{file.name}.gz"]) for file in Mnist.files]
+    def use(dataset):
+        digests = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in tiny_mnist.iterdir()}
+        files = [IdxFile(file.name, file.shape, gz_md5=digests[f"{file.name}.gz"]) for file in Mnist.files]
         monkeypatch.setattr(dataset, "files", tuple(files))
         return dataset
 
-    return take
+    return use
 
 
 def write_tiny_mnist(folder: Path, monkeypatch) -> Path:
+    """Writes a tiny MNIST to a folder, and its npz file next to the folder; replaces the digests of MNIST."""
     folder.mkdir()
     generator = np.random.default_rng(0)
     arrays = {
@@ -171,7 +172,7 @@ def _sha256(content: bytes) -> str:
 
 @pytest.fixture(scope="session")
 def keras():
-    """Keras on TensorFlow, imported the way a run imports it."""
+    """The keras module with the TensorFlow backend, imported as in a run."""
     from trainyard.system import tensorflow_setup
 
     tensorflow_setup.import_tensorflow()
@@ -182,10 +183,13 @@ def keras():
 
 @pytest.fixture
 def sweep_of():
-    """Makes the trials of a sweep with what they came to, from the objective under each seed, by the point's label."""
+    """Returns a function that makes the trials of a sweep and their results from the objective values of each point."""
 
     def make(points, *, varied=None, epochs=3, objective="accuracy/val"):
-        """The seeds of a point are 0, 1, ...; None is one that failed. `varied`: the settings of each point, by label."""
+        """Makes trials from a mapping of point labels to objective values, one per seed 0, 1, ...
+
+        A value of None means a failed trial. `varied` has the varied settings of each point, by label.
+        """
         trials = []
         for point, (label, values) in enumerate(points.items(), 1):
             for seed, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands are right, its example runs, every source file is named."""
+"""The documentation: its commands are valid, its examples run, and its lists are complete."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from pages import shown_commands
 from typer.testing import CliRunner
 
 import trainyard
-from trainyard.analysis.claims.spec import find_aim, read_aim
+from trainyard.analysis.claims.spec import find_spec, load_spec
 from trainyard.cli import app
 from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.cli.sweep.command import sweep_command
 from trainyard.cli.train import check_arguments
 from trainyard.config.compose import compose_config
-from trainyard.config.registry import components
 from trainyard.config.schema import COMPONENT_GROUPS
 
 ROOT = Path(__file__).parents[1]
@@ -29,92 +28,92 @@ PAGES = {
     **{f"docs/{file.name}": file.read_text() for file in sorted((ROOT / "docs").glob("*.md"))},
 }
 DOCS = list(PAGES.values())
-WHOLE = "\n".join(DOCS)
+ALL_TEXT = "\n".join(DOCS)
 COMMANDS = [line for text in DOCS for line in shown_commands(text)]
 
 
-TOLD_WRONG = (
+NOT_RUN_HERE = (
     "trainyard train experiment=quickstart optimizer=adma",
     "trainyard train --config-dir sweeps/tour/conf experiment=winner",
 )
-"""What is to be answered as a mistake, and what needs a sweep before it; the tour's own test runs them."""
+"""Commands that are wrong on purpose or require an earlier sweep. The test of the tour runs them."""
 
 
-def _command_of(name: str) -> str:
+def _find_ci_command(name: str) -> str:
     match = re.search(rf"<!-- ci: {name} -->\n```sh\n(.*)\n```", README)
     assert match, name
     return match.group(1)
 
 
-def test_ci_runs_the_two_commands_as_they_stand_here():
+def test_ci_runs_the_commands_of_the_readme():
     script = (ROOT / ".ci" / "run").read_text()
     for name in ("main", "tests"):
         extract = f"source <(sed -n '/^readme_command/p' .ci/run); readme_command {name}"
         printed = subprocess.run(["bash", "-c", extract], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        assert printed.strip() == _command_of(name)
+        assert printed.strip() == _find_ci_command(name)
         assert f'eval "$(readme_command {name})"' in script
 
 
 @pytest.mark.parametrize(
-    "command", [line for line in COMMANDS if line.startswith("trainyard train") and line not in TOLD_WRONG]
+    "command", [line for line in COMMANDS if line.startswith("trainyard train") and line not in NOT_RUN_HERE]
 )
-def test_every_train_command_is_right(command, monkeypatch):
-    Path("birds").mkdir()  # the folder of one's own that the pages name
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # which tracking=server insists on
+def test_every_train_command_is_valid(command, monkeypatch):
+    Path("birds").mkdir()  # the user's data folder in the examples
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # tracking=server requires it
     check_arguments(parse_arguments(shlex.split(command, comments=True)[2:]))
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("trainyard sweep")])
-def test_every_sweep_command_is_right(command):
+def test_every_sweep_command_is_valid(command):
     arguments = shlex.split(command, comments=True)[2:]
     if "--status" not in arguments:
         assert sweep_command([*arguments, "--plan"]) == 0
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("trainyard reproduce")])
-def test_every_experiment_that_is_named_is_there(command, monkeypatch):
+def test_every_reproduced_experiment_exists(command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    aim = read_aim(find_aim(shlex.split(command)[2]))
-    for overrides in aim.arms.values():
+    spec = load_spec(find_spec(shlex.split(command)[2]))
+    for overrides in spec.arms.values():
         compose_config(overrides)
 
 
 @pytest.mark.parametrize(
     "command", [line for line in COMMANDS if re.match("trainyard (compare|export|promote|rerun)", line)]
 )
-def test_every_command_on_runs_is_understood(command):
-    told = CliRunner().invoke(app, shlex.split(command)[1:])
-    assert "mlflow.db: there are no runs here yet" in told.stderr
+def test_every_command_on_runs_is_valid(command):
+    result = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert "mlflow.db: there are no runs here yet" in result.stderr
 
 
-def test_the_wrong_command_is_answered_as_shown(capfd):
-    command, answer = re.search(r"\$ trainyard (.*optimizer=adma)\n(error .*)\n", PAGES["docs/configure.md"]).groups()
+def test_the_documented_error_message_is_printed(capfd):
+    command, message = re.search(r"\$ trainyard (.*optimizer=adma)\n(error .*)\n", PAGES["docs/configure.md"]).groups()
     program = "from trainyard.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, *command.split()], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr.strip()) == (2, answer)
+    assert (done.returncode, done.stderr.strip()) == (2, message)
 
 
-def test_the_yaml_files_that_are_shown_compose():
-    shown = {}
-    for content in re.findall(r"```yaml\n(.*?)```", WHOLE, re.DOTALL):
+def test_the_yaml_examples_compose():
+    configs = {}
+    for content in re.findall(r"```yaml\n(.*?)```", ALL_TEXT, re.DOTALL):
         if (named := re.search(r"# (conf/\S+\.yaml): trainyard train (.*)", content)) is None:
             continue
         path, command = named.groups()
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(content)
-        shown[Path(path).stem] = compose_config(command.split())
-    assert shown["wide"].name == "wide"
-    assert shown["wide"].model.hidden_units == [1024, 512]
-    assert [*shown["lenet"].model.layers[0]] == ["Conv2D"]
+        configs[Path(path).stem] = compose_config(command.split())
+    assert configs["wide"].name == "wide"
+    assert configs["wide"].model.hidden_units == [1024, 512]
+    assert [*configs["lenet"].model.layers[0]] == ["Conv2D"]
 
 
-def test_the_target_that_is_shown_is_one():
-    (shown,) = [content for content in re.findall(r"```yaml\n(.*?)```", WHOLE, re.DOTALL) if "goal:" in content]
-    Path("target.yaml").write_text(shown)
-    aim = read_aim(Path("target.yaml"))
-    assert aim.arms.items() <= read_aim(ROOT / "experiments/mnist_mlp_tuned/target.yaml").arms.items()
+def test_the_target_example_is_valid():
+    (example,) = [content for content in re.findall(r"```yaml\n(.*?)```", ALL_TEXT, re.DOTALL) if "goal:" in content]
+    Path("target.yaml").write_text(example)
+    spec = load_spec(Path("target.yaml"))
+    assert spec.arms.items() <= load_spec(ROOT / "experiments/mnist_mlp_tuned/target.yaml").arms.items()
 
 
 def test_the_python_example_runs(keras):
@@ -123,20 +122,20 @@ def test_the_python_example_runs(keras):
     assert list(Path("outputs/quickstart").iterdir())
 
 
-def test_every_component_and_every_field_group_is_listed():
-    for group in COMPONENT_GROUPS:
-        for name in components(group):
-            assert f"`{name}`" in PAGES["docs/configure.md"], name
+def test_every_config_group_is_listed():
+    folders = {folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()}
+    for group in folders | set(COMPONENT_GROUPS):
+        assert f"| `{group}` |" in PAGES["docs/configure.md"], group
 
 
-def test_every_package_is_named():
+def test_every_package_is_listed_in_the_readme():
     table = README.partition("## The packages")[2]
     for path in Path(trainyard.__file__).parent.iterdir():
         if (path / "__init__.py").exists():
             assert f"`{path.name}/`" in table, path.name
 
 
-def test_every_promise_names_a_test_that_is_there():
+def test_every_promise_names_an_existing_test():
     text = (ROOT / "docs" / "reliability.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
     for row in rows:
@@ -146,26 +145,26 @@ def test_every_promise_names_a_test_that_is_there():
             assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
-def test_every_link_leads_somewhere():
+def test_every_link_has_an_existing_target():
     for name, text in PAGES.items():
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
             file, _, anchor = target.partition("#")
             if "://" in target:
                 continue
-            leads_to = (ROOT / name).parent / file if file else ROOT / name
-            assert leads_to.exists(), f"{name}: {target}"
+            path = (ROOT / name).parent / file if file else ROOT / name
+            assert path.exists(), f"{name}: {target}"
             if anchor:
-                headings = re.findall(r"(?m)^#+ (.*)$", leads_to.read_text())
+                headings = re.findall(r"(?m)^#+ (.*)$", path.read_text())
                 assert anchor in {re.sub(r"[^a-z0-9_ -]", "", head.lower()).replace(" ", "-") for head in headings}, (
                     target
                 )
 
 
-def test_every_page_is_reached_from_the_readme():
+def test_every_page_is_linked_from_the_readme():
     for name in PAGES:
         assert name == "README.md" or f"]({name})" in README, name
 
 
-def test_nothing_is_pinned_by_address():
+def test_constraints_pin_versions_and_no_addresses():
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         assert re.fullmatch(r"#.*|[A-Za-z0-9_.-]+==[A-Za-z0-9_.+]+", line), line

@@ -22,7 +22,7 @@ from experiments.performance.results import PARTS, load_results, save_results
 from experiments.performance.section import Section
 from experiments.performance.sections import build_sections
 from trainyard.errors import ConfigError
-from trainyard.reporting.provenance import describe_origin
+from trainyard.reporting.provenance import collect_provenance
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import available_cores, import_tensorflow
 
@@ -113,7 +113,7 @@ def run_benchmark(
             began = time.monotonic()
             measured = _MEASURES[part](setting)
             command = repeat_command(part, mnist, threads, rounds, quick=quick)
-            about = {**describe_origin(used, command), "quick": quick, "seconds": time.monotonic() - began}
+            about = {**collect_provenance(used, command), "quick": quick, "seconds": time.monotonic() - began}
             results[part] = {"about": about, **measured}
             save_results(out, results)
     write_report(out, load_results(out))

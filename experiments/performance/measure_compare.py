@@ -17,7 +17,7 @@ from experiments.performance.measure_epochs import Setting
 from experiments.performance.measure_run import console_command, time_command
 from experiments.performance.training_processes import child_environment
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import Account, operations, read_account
+from trainyard.tracking import RunRecord, load_run_record, operations
 from trainyard.tracking.connection import open_store
 from trainyard.tracking.journal import JOURNAL
 from trainyard.tracking.operations import OpenRun
@@ -67,14 +67,14 @@ def measure_compare(setting: Setting) -> dict[str, Any]:
     return {"params": len(account.params), "metric_values": values, "seeds": SEEDS, "sizes": measured}
 
 
-def _train_one(folder: Path, environment: dict[str, str]) -> Account:
+def _train_one(folder: Path, environment: dict[str, str]) -> RunRecord:
     """Trains the run that all others are made from, and returns what it told its store."""
     time_command("the run", [*console_command(), "train", "experiment=quickstart"], folder, environment)
     (journal,) = (folder / "outputs").rglob(JOURNAL)
-    return read_account(journal.parent)
+    return load_run_record(journal.parent)
 
 
-def _fill(setting: Setting, uri: str, account: Account, numbers: range) -> None:
+def _fill(setting: Setting, uri: str, account: RunRecord, numbers: range) -> None:
     """Adds runs to the store."""
     client, experiment = open_store(uri, EXPERIMENT, "")
     for done, number in enumerate(numbers):
@@ -84,7 +84,7 @@ def _fill(setting: Setting, uri: str, account: Account, numbers: range) -> None:
         width, rate = _FIRST_WIDTH + point, _RATES[point % len(_RATES)]
         params = {**account.params, "model.hidden_units": [width], "optimizer.learning_rate": rate, "seed": seed}
         tags = {**account.tags, "config_hash": f"{point:064x}", "seed": str(seed)}
-        begun = client.create_run(experiment, account.started, operations.cut_tags(tags), f"{width} lr{rate}")
+        begun = client.create_run(experiment, account.started, operations.truncate_tags(tags), f"{width} lr{rate}")
         run = OpenRun(client, uri, experiment, begun.info.run_id)
         operations.log_params(run, params)
         drawn = random.Random(number)  # noqa: S311 - nothing depends on it
@@ -94,4 +94,4 @@ def _fill(setting: Setting, uri: str, account: Account, numbers: range) -> None:
         ]
         operations.log_history(run, history)
         operations.log_inputs(run, account.inputs)
-        operations.end(run, "FINISHED", account.last)
+        operations.end(run, "FINISHED", account.updated)

@@ -17,7 +17,7 @@ from experiments.performance.measure_epochs import Setting
 from experiments.performance.measure_run import console_command, time_command
 from experiments.performance.training_processes import child_environment
 from trainyard.sweep.folder import SWEEPS, SweepFolder
-from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.ledger import Ended, Ledger
 
 RANDOM, CLEVER = "random search", "TPE with pruning"
 
@@ -119,8 +119,8 @@ def _read_trials(folder: SweepFolder) -> list[dict[str, Any]]:
     """Returns the trials of a search in the order that they ended, with what each took and came to."""
     ledger = Ledger(folder.ledger)
     trials = []
-    for number in (event for event in ledger.sequence if isinstance(event, int)):
-        account, last = ledger.account(number), ledger.last_epoch(number)
+    for number in (event.trial for event in ledger.events if isinstance(event, Ended)):
+        account, last = ledger.trial_record(number), ledger.last_epoch(number)
         result = account.result
         trials.append(
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.performance.section import Section
 from trainyard.reporting.markdown import Table
-from trainyard.reporting.provenance import origin_in_words
+from trainyard.reporting.provenance import format_provenance
 
 _OPENING = """\
 # Performance
@@ -39,5 +39,5 @@ def _section(section: Section) -> str:
     tables = [table.to_markdown() for table in section.tables]
     smoke = ["**A smoke run of tiny sizes: these figures say nothing about speed.**"] if section.about["quick"] else []
     return "\n\n".join(
-        [f"## {section.title}", *smoke, section.how, *tables, *notes, *picture, origin_in_words(section.about)]
+        [f"## {section.title}", *smoke, section.how, *tables, *notes, *picture, format_provenance(section.about)]
     ) + "\n"  # fmt: skip

@@ -21,10 +21,10 @@ from trainyard.reporting.plots.style import (
     SOFT,
     TEXT,
     YELLOW,
-    make_figure,
-    save,
-    tidy,
-    write_headline,
+    add_headline,
+    build_figure,
+    save_figure,
+    style_axes,
 )
 
 STAGE_COLOURS = {
@@ -71,7 +71,7 @@ def draw_epochs(
         goal: The most that it may take, in times of the floor.
         subtitle: What was trained.
     """
-    figure = make_figure(7.2, 1.3 + 0.4 * len(ratios))
+    figure = build_figure(7.2, 1.3 + 0.4 * len(ratios))
     axes = figure.add_axes((0.23, 0.2, 0.72, 0.6))
     for place, (name, values) in enumerate(ratios.items()):
         colour, marker = (BLUE, "o") if name == ours else (SOFT, "s")
@@ -91,10 +91,10 @@ def draw_epochs(
     axes.set_yticks(range(len(ratios) + 1), [*ratios, floor])
     axes.set(xlim=(0, 1.12 * max(max(values) for values in ratios.values())), ylim=(len(ratios) + 0.5, -0.5))
     axes.set_xlabel("Time of an epoch, in times of its matrix products", size=TEXT, color=INK)
-    tidy(axes, grid="x")
+    style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
-    write_headline(axes, "An epoch, against its floor", subtitle)
-    save(figure, path)
+    add_headline(axes, "An epoch, against its floor", subtitle)
+    save_figure(figure, path)
 
 
 def draw_grid(lines: Sequence[GridLine], fit_goal: float, floor_goal: float, path: Path) -> None:
@@ -106,7 +106,7 @@ def draw_grid(lines: Sequence[GridLine], fit_goal: float, floor_goal: float, pat
         floor_goal: The same, against the floor.
         path: The PNG file to write.
     """
-    figure = make_figure(8.6, 3.5)
+    figure = build_figure(8.6, 3.5)
     panels = (
         ("Times as fast as plain fit", "more is better", [line.to_fit for line in lines], fit_goal),
         ("Times the matrix products", "less is better, 1 is the floor", [line.to_floor for line in lines], floor_goal),
@@ -130,15 +130,15 @@ def draw_grid(lines: Sequence[GridLine], fit_goal: float, floor_goal: float, pat
         axes.minorticks_off()
         axes.set_ylim(0, 1.1 * max(goal, *(max(series) for series in values)))
         axes.set_xlabel("Hidden units, one layer", size=TEXT, color=INK)
-        tidy(axes, grid="y")
-        write_headline(axes, title, subtitle)
+        style_axes(axes, grid="y")
+        add_headline(axes, title, subtitle)
         if place == len(panels) - 1:
             legend = axes.legend(
                 title="Batch size", fontsize=SMALL, title_fontsize=SMALL, frameon=False, loc="center left",
                 bbox_to_anchor=(1.01, 0.5), labelcolor=INK,
             )  # fmt: skip
             legend.get_title().set_color(INK)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_choices(groups: Mapping[str, Mapping[str, float]], chosen: Mapping[str, str], device: str, path: Path) -> None:
@@ -154,7 +154,7 @@ def draw_choices(groups: Mapping[str, Mapping[str, float]], chosen: Mapping[str,
     from matplotlib.ticker import LogLocator, NullLocator
 
     choices = list(next(iter(groups.values())))
-    figure = make_figure(7.6, 1.0 + 0.95 * len(groups))
+    figure = build_figure(7.6, 1.0 + 0.95 * len(groups))
     axes = figure.add_axes((0.2, 0.2, 0.56, 0.6))
     step = 0.8 / len(choices)
     for number, (choice, (colour, marker)) in enumerate(zip(choices, SERIES, strict=False)):
@@ -180,7 +180,7 @@ def draw_choices(groups: Mapping[str, Mapping[str, float]], chosen: Mapping[str,
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("Seconds per epoch, logarithmic", size=TEXT, color=INK)
-    tidy(axes, grid="x")
+    style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
     legend = [
         Line2D([], [], linestyle="", marker=marker, color=colour, markersize=7, markerfacecolor="white", label=choice)
@@ -189,8 +189,8 @@ def draw_choices(groups: Mapping[str, Mapping[str, float]], chosen: Mapping[str,
     axes.legend(
         handles=legend, fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5), labelcolor=INK
     )
-    write_headline(axes, "With and without XLA", f"{device}; filled: what auto chooses")
-    save(figure, path)
+    add_headline(axes, "With and without XLA", f"{device}; filled: what auto chooses")
+    save_figure(figure, path)
 
 
 def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, str], goal: float, path: Path) -> None:
@@ -204,7 +204,7 @@ def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, st
     """
     from matplotlib.patches import Patch
 
-    figure = make_figure(8.6, 1.5 + 0.5 * len(bars))
+    figure = build_figure(8.6, 1.5 + 0.5 * len(bars))
     axes = figure.add_axes((0.2, 0.38, 0.75, 0.45))
     totals = [sum(seconds.values()) for seconds in bars.values()]
     widest = max(totals)
@@ -227,7 +227,7 @@ def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, st
     axes.set_yticks(range(len(bars)), list(bars))
     axes.set(xlim=(0, 1.1 * widest), ylim=(len(bars) - 0.5, -0.5))
     axes.set_xlabel("Seconds from the shell to the exit", size=TEXT, color=INK)
-    tidy(axes, grid="x")
+    style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
     used = [stage for stage in stages if any(seconds.get(stage, 0) > 0 for seconds in bars.values())]
     patches = [Patch(facecolor=STAGE_COLOURS[stage], edgecolor="white", label=stages[stage]) for stage in used]
@@ -236,8 +236,8 @@ def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, st
         labelcolor=INK, handlelength=1.4, columnspacing=1.4,
     )  # fmt: skip
     goal_in_words = f"Broken line: the goal, {goal:g} times the time of the plain script"
-    write_headline(axes, "Where the seconds of a run go", goal_in_words)
-    save(figure, path)
+    add_headline(axes, "Where the seconds of a run go", goal_in_words)
+    save_figure(figure, path)
 
 
 def draw_throughputs(
@@ -255,7 +255,7 @@ def draw_throughputs(
         ours: The way that stands out.
         subtitle: What was trained.
     """
-    figure = make_figure(7.6, 1.5 + 0.5 * len(speeds))
+    figure = build_figure(7.6, 1.5 + 0.5 * len(speeds))
     axes = figure.add_axes((0.2, 0.2, 0.75, 0.55))
     places = {name: place for place, name in enumerate(speeds)}
     medians = {name: statistics.median(values) for name, values in speeds.items()}
@@ -279,7 +279,7 @@ def draw_throughputs(
     axes.set_yticks(list(places.values()), list(places))
     axes.set(xlim=(0, 1.12 * widest), ylim=(len(speeds) - 0.5, -0.5))
     axes.set_xlabel("Trials per minute", size=TEXT, color=INK)
-    tidy(axes, grid="x")
+    style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
-    write_headline(axes, "How fast a sweep gets through its trials", subtitle)
-    save(figure, path)
+    add_headline(axes, "How fast a sweep gets through its trials", subtitle)
+    save_figure(figure, path)

@@ -6,17 +6,17 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trainyard.reporting.plots.ranking import label_ends
+from trainyard.reporting.plots.ranking import label_line_ends
 from trainyard.reporting.plots.style import (
     INK,
     SERIES,
     SMALL,
     SOFT,
     TEXT,
-    make_figure,
-    save_small,
-    tidy,
-    write_headline,
+    add_headline,
+    build_figure,
+    save_small_figure,
+    style_axes,
 )
 
 _STEPS = 400
@@ -35,7 +35,7 @@ def draw_searches(
         subtitle: What was searched.
         path: The PNG file to write.
     """
-    figure = make_figure(7.6, 4.2)
+    figure = build_figure(7.6, 4.2)
     axes = figure.add_axes((0.09, 0.13, 0.62, 0.7))
     moments = [budget * step / _STEPS for step in range(_STEPS + 1)]
     lowest, highest = 1.0, 0.0
@@ -52,12 +52,12 @@ def draw_searches(
         ends = [line[-1] for line in lines if line[-1] is not None]
         lowest, highest = min([lowest, *ends]), max([highest, *ends])
     axes.set(xlim=(0, budget), ylim=(100 * (lowest - _SHOWN), 100 * (highest + _SHOWN / 3)))
-    label_ends(axes, labels)
+    label_line_ends(axes, labels)
     axes.set_xlabel("Seconds spent on trials", size=TEXT, color=INK)
-    tidy(axes, grid="y")
+    style_axes(axes, grid="y")
     axes.tick_params(labelsize=SMALL, labelcolor=SOFT)
-    write_headline(axes, "Best accuracy on the validation images so far, %", subtitle)
-    save_small(figure, path)
+    add_headline(axes, "Best accuracy on the validation images so far, %", subtitle)
+    save_small_figure(figure, path)
 
 
 def _stairs(course: Sequence[tuple[float, float]], moments: Sequence[float]) -> list[float | None]:

@@ -8,7 +8,7 @@ from typing import Any
 from experiments.performance.measure_search import CLEVER, POINTS, RANDOM, course, equal_budget
 from experiments.performance.section import Section
 from trainyard.evaluation.intervals import estimate_difference
-from trainyard.reporting.formatting import show_seconds
+from trainyard.reporting.formatting import format_duration
 from trainyard.reporting.markdown import Table
 
 _SHARES = (0.25, 0.5, 1.0)
@@ -32,7 +32,7 @@ def search_section(part: dict[str, Any]) -> Section:
             "without pruning and by `sweep.sampler=tpe` with `sweep.pruner=median`, each with "
             f"{len(rounds)} seeds, of points, split, weights and batches. What a search has spent is the time of its "
             f"trials, pruned ones among them; all are compared at what the cheapest of all spent, "
-            f"{show_seconds(budget)}, and at parts of that. What it has found is the trial that is best on the "
+            f"{format_duration(budget)}, and at parts of that. What it has found is the trial that is best on the "
             "validation images, 12,000 that were kept back; the test images decide nothing. Accuracies in percent: "
             "means over the seeds, with their standard deviation; the last column is the difference of the means with "
             "its 95 % interval (Welch's t)."
@@ -65,7 +65,7 @@ def _table(part: dict[str, Any], which: str, budget: float) -> Table:
         least = min(map(len, found.values()))
         rows.append(
             [
-                f"{which}, after {show_seconds(share * budget)}",
+                f"{which}, after {format_duration(share * budget)}",
                 *(_mean(values, len(part["rounds"])) for values in found.values()),
                 _difference(found[CLEVER], found[RANDOM]) if least > 1 else "",
             ]

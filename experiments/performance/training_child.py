@@ -123,7 +123,7 @@ def _fit_plainly(job: Job, train: Split, channel: Channel) -> None:
 def _train(job: Job, train: Split, channel: Channel) -> None:
     """Trains through the engine that Trainyard takes."""
     from trainyard.config.compose import compose_config
-    from trainyard.data.batches import plan_batches
+    from trainyard.data.batches import build_batch_maker
     from trainyard.training.engine import EpochPlan
     from trainyard.training.trainer import choose_engine, compile_model
     from trainyard.training.xla import choose_xla
@@ -142,9 +142,9 @@ def _train(job: Job, train: Split, channel: Channel) -> None:
     dataset = as_dataset(train)
     plan = EpochPlan(epochs=job.epochs, batch_size=job.batch_size, seed=0)
     model = _build_cnn(dataset.spec) if job.network == CNN else config.model.build(dataset.spec)
-    compile_model(model, config, plan.steps(len(train)))
+    compile_model(model, config, plan.steps_per_epoch(len(train)))
     callbacks = [Paces(channel).callback()]
-    choice = choose_engine(model, dataset, plan_batches(config, dataset, plan.seed), config, callbacks)
+    choice = choose_engine(model, dataset, build_batch_maker(config, dataset, plan.seed), config, callbacks)
     channel.answer(
         compile_seconds=choice.engine.compile_seconds,
         engine=choice.engine.name,

@@ -1,13 +1,13 @@
-"""Through this file Hydra finds the launcher ``hydra/launcher=fork``; what it does stands in trainyard.sweep.launch.launcher.
+"""Registers the launcher ``hydra/launcher=fork`` in Hydra. It is implemented in `trainyard.sweep.launch.launcher`.
 
-Every Hydra program in the environment imports it, so it imports nothing of Trainyard until it is used.
+Every Hydra program in the environment imports this module. It therefore imports Trainyard only when it is used.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional  # noqa: UP035 - what OmegaConf reads
+from typing import TYPE_CHECKING, Any, List, Optional  # noqa: UP035 - required by OmegaConf
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -16,43 +16,43 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from trainyard.sweep.launch.launcher import Jobs
+    from trainyard.sweep.launch.launcher import JobRunner
 
 
 @dataclass
 class ForkLauncherConf:
-    """The fields of ``hydra.launcher``."""
+    """The config fields in ``hydra.launcher``."""
 
     _target_: str = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
     n_jobs: Optional[int] = None  # noqa: UP045
-    """How many jobs run side by side; null: one per GPU, or per core where there is no GPU."""
+    """Number of jobs that run at the same time. `null` uses one per GPU, or one per CPU core if there is no GPU."""
     time_limit_seconds: Optional[float] = None  # noqa: UP045
-    """How long a job may take; null: as long as it likes."""
+    """Maximum duration of a job in seconds. `null` sets no limit."""
     preload: Optional[List[str]] = None  # noqa: UP006, UP045
-    """Modules that are imported once, before the first job; null: Trainyard's own, for its own runs."""
+    """Modules that are imported once, before the first job. `null` uses those that Trainyard's own jobs need."""
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="fork", node=ForkLauncherConf, provider="trainyard")
 
 
 class ForkLauncher(Launcher):
-    """Runs each job in a process of its own."""
+    """Runs each job in a separate process on this machine."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of ForkLauncherConf
         self._settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keeps what Hydra hands over."""
-        self._given = (hydra_context, task_function, config)
+        """Stores the arguments that Hydra passes."""
+        self._hydra_arguments = (hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch of jobs; see `trainyard.sweep.launch.launcher.run_batch`."""
+        """Runs a batch of jobs. See `trainyard.sweep.launch.launcher.run_batch`."""
         from trainyard.sweep.launch.launcher import run_batch
 
         return run_batch(self.open(), job_overrides, initial_job_idx)
 
-    def open(self, held: Path | None = None) -> "AbstractContextManager[Jobs]":
-        """Returns what takes one job at a time; see `trainyard.sweep.launch.launcher.open_jobs`."""
+    def open(self, lock_file: Path | None = None) -> "AbstractContextManager[JobRunner]":
+        """Returns a runner that accepts one job at a time. See `trainyard.sweep.launch.launcher.open_jobs`."""
         from trainyard.sweep.launch.launcher import ForkSettings, Multirun, open_jobs
 
-        return open_jobs(Multirun(*self._given), ForkSettings(**self._settings), held)
+        return open_jobs(Multirun(*self._hydra_arguments), ForkSettings(**self._settings), lock_file)

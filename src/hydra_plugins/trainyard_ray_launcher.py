@@ -1,13 +1,13 @@
-"""Through this file Hydra finds the launcher ``hydra/launcher=ray``; what it does stands in trainyard.sweep.launch.ray_pool.
+"""Registers the launcher ``hydra/launcher=ray`` in Hydra. It is implemented in `trainyard.sweep.launch.ray_pool`.
 
-Every Hydra program in the environment imports it, so it imports nothing of Trainyard, nor of Ray, until it is used.
+Every Hydra program in the environment imports this module. It therefore imports Trainyard and Ray only when it is used.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional  # noqa: UP035 - what OmegaConf reads
+from typing import TYPE_CHECKING, Any, Dict, Optional  # noqa: UP035 - required by OmegaConf
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -16,50 +16,51 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from trainyard.sweep.launch.launcher import Jobs
+    from trainyard.sweep.launch.launcher import JobRunner
 
 
 @dataclass
 class RayLauncherConf:
-    """The fields of ``hydra.launcher``."""
+    """The config fields in ``hydra.launcher``."""
 
     _target_: str = "hydra_plugins.trainyard_ray_launcher.RayLauncher"
     address: Optional[str] = None  # noqa: UP045
-    """Of the cluster, host:port, or auto for the one of this machine; null: RAY_ADDRESS, or this machine alone."""
+    """Address of the Ray cluster as ``host:port``, or ``auto`` for the cluster of this machine. `null` uses
+    ``RAY_ADDRESS``, or starts Ray on this machine only."""
     num_cpus: float = 1
-    """Cores that each job takes."""
+    """Number of CPU cores per job."""
     num_gpus: float = 0
-    """GPUs that each job takes; a share of one is fine."""
+    """Number of GPUs per job. Can be a fraction."""
     resources: Dict[str, float] = field(default_factory=dict)  # noqa: UP006
-    """What else each job takes, as nodes were started with."""
+    """Custom Ray resources per job, by name. Nodes declare them when they are started."""
     n_jobs: Optional[int] = None  # noqa: UP045
-    """How many jobs run side by side at most; null: as many as the nodes have room for."""
+    """Maximum number of jobs that run at the same time. `null` uses the capacity of the nodes."""
     time_limit_seconds: Optional[float] = None  # noqa: UP045
-    """How long a job may take, from when it is handed to the cluster; null: as long as it likes."""
+    """Maximum duration of a job in seconds, from its submission to the cluster. `null` sets no limit."""
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="trainyard")
 
 
 class RayLauncher(Launcher):
-    """Runs each job as a task of a Ray cluster."""
+    """Runs each job as a task on a Ray cluster."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of RayLauncherConf
         self._settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keeps what Hydra hands over."""
-        self._given = (hydra_context, task_function, config)
+        """Stores the arguments that Hydra passes."""
+        self._hydra_arguments = (hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch of jobs; see `trainyard.sweep.launch.launcher.run_batch`."""
+        """Runs a batch of jobs. See `trainyard.sweep.launch.launcher.run_batch`."""
         from trainyard.sweep.launch.launcher import run_batch
 
         return run_batch(self.open(), job_overrides, initial_job_idx)
 
-    def open(self, held: Path | None = None) -> "AbstractContextManager[Jobs]":
-        """Returns what takes one job at a time; see `trainyard.sweep.launch.launcher.open_ray_jobs`."""
+    def open(self, lock_file: Path | None = None) -> "AbstractContextManager[JobRunner]":
+        """Returns a runner that accepts one job at a time. See `trainyard.sweep.launch.launcher.open_ray_jobs`."""
         from trainyard.sweep.launch.launcher import Multirun, open_ray_jobs
         from trainyard.sweep.launch.ray_pool import RaySettings
 
-        return open_ray_jobs(Multirun(*self._given), RaySettings(**self._settings), held)
+        return open_ray_jobs(Multirun(*self._hydra_arguments), RaySettings(**self._settings), lock_file)

@@ -1,11 +1,11 @@
-"""Through this file Hydra finds the sweeper ``hydra/sweeper=trainyard``; what it does is in trainyard.sweep.scheduler.
+"""Registers the sweeper ``hydra/sweeper=trainyard`` in Hydra. It is implemented in `trainyard.sweep.scheduler`.
 
-Every Hydra program in the environment imports it, so it imports nothing of Trainyard until it is used. For a task that
-is not Trainyard's own it is Hydra's grid, with its `params` and `max_batch_size`.
+Every Hydra program in the environment imports this module. It therefore imports Trainyard only when it is used. For
+other programs, it is identical to Hydra's basic sweeper.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional  # noqa: UP035 - what OmegaConf reads
+from typing import Any, Dict, List, Optional  # noqa: UP035 - required by OmegaConf
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -15,40 +15,40 @@ from omegaconf import DictConfig
 
 @dataclass
 class TrainyardSweeperConf:
-    """The fields of ``hydra.sweeper``."""
+    """The config fields in ``hydra.sweeper``."""
 
     _target_: str = "hydra_plugins.trainyard_sweeper.TrainyardSweeper"
     max_batch_size: Optional[int] = None  # noqa: UP045
-    """How many jobs a launcher is handed at once that takes batches; null: all."""
-    params: Optional[Dict[str, str]] = field(default_factory=dict)  # noqa: UP006, UP045 - null could not be merged into
-    """What is swept, where overrides don't say it: keys to what stands behind their ``=``."""
+    """Maximum number of jobs per batch, for launchers that run batches. `null` uses one batch for all jobs."""
+    params: Optional[Dict[str, str]] = field(default_factory=dict)  # noqa: UP006, UP045 - values cannot be merged into null
+    """Parameters to vary that are not in the overrides: a mapping of keys to values in Hydra's sweep syntax."""
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="trainyard", node=TrainyardSweeperConf, provider="trainyard")
 
 
 class TrainyardSweeper(BasicSweeper):
-    """Carries out a sweep that Trainyard planned; of any other task, every combination."""
+    """Runs a sweep that Trainyard has planned. For other tasks, runs all combinations of the swept values."""
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size, params)
         self._planned: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keeps what Hydra hands over, and has the launcher made."""
+        """Stores the arguments that Hydra passes, and creates the launcher."""
         if type(task_function).__module__.startswith("trainyard."):
-            from trainyard.sweep.scheduler import PlannedSweep
+            from trainyard.sweep.scheduler import SweepScheduler
 
-            if isinstance(task_function, PlannedSweep):
+            if isinstance(task_function, SweepScheduler):
                 self._planned = task_function
-                loader = task_function.freeze(hydra_context.config_loader)
+                loader = task_function.build_loader(hydra_context.config_loader)
                 hydra_context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)
-                task_function = task_function.work
+                task_function = task_function.task_function
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
-    def sweep(self, arguments: List[str]) -> Any:  # noqa: ANN401, UP006 - as Hydra declares it
-        """Runs all jobs."""
+    def sweep(self, arguments: List[str]) -> Any:  # noqa: ANN401, UP006 - the signature of Hydra
+        """Runs all jobs of the sweep."""
         if self._planned is not None:
-            self._planned.conduct(self.launcher, self.max_batch_size)
+            self._planned.run(self.launcher, self.max_batch_size)
             return []
         return super().sweep(arguments)

@@ -1,10 +1,10 @@
-"""Trainyard runs Keras experiments that are described, not programmed.
+"""Trainyard: Keras experiments that are configured in YAML, not programmed.
 
     >>> from trainyard import compose_config, run_experiment
     >>> result = run_experiment(compose_config(["experiment=quickstart"]))  # doctest: +SKIP
 
-Importing this package imports next to nothing: each name below is looked up in its module when it is asked for, so that
-``trainyard --help`` need not wait for the rest. Running an experiment imports TensorFlow, Keras and MLflow.
+Each public name is imported from its module on first access, so ``import trainyard`` and ``trainyard --help`` are fast.
+Running an experiment imports TensorFlow, Keras and MLflow.
 """
 
 import importlib
@@ -62,8 +62,8 @@ _MODULES = {
 }  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has the name
-    """Imports one of the public names from its module."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a public name can be of any type
+    """Imports a public name from its module on first access."""
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f"trainyard.{module}"), name)

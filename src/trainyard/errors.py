@@ -1,19 +1,19 @@
-"""What can go wrong, one class per kind of failure.
+"""The exception classes, one per kind of failure.
 
     Exception
     └── TrainyardError              exit code 1: the work failed
-        ├── ConfigError             exit code 2: the command or the config is wrong; also a ValueError
-        ├── DatasetError            the data is absent, damaged or not what it claims to be
-        ├── ModelError              a saved model is damaged or not what is expected of it
-        ├── TrainingError           the training could not start or broke down
-        ├── TrialError              a job of a sweep did not come to its end
-        ├── TrialPruned             a trial was not worth going on with
-        └── TrackingError           the tracking store is out of reach or refused what was logged
+        ├── ConfigError             exit code 2: the command or the config is invalid; also a ValueError
+        ├── DatasetError            the data is missing, damaged or invalid
+        ├── ModelError              a saved model is damaged or invalid
+        ├── TrainingError           training could not start or failed
+        ├── TrialError              a trial of a sweep crashed, was killed or exceeded its time limit
+        ├── TrialPruned             a trial was stopped early by the pruner
+        └── TrackingError           the tracking store is unreachable or rejected a request
 
     KeyboardInterrupt               exit code 130 (SIGINT)
-    └── Terminated                  exit code 128 + n: another signal asked the process to stop (143 is SIGTERM)
+    └── Terminated                  exit code 128 + n: another signal stopped the process (143 is SIGTERM)
 
-A message says where (the dotted path or the file), what was expected, what was received and what to do.
+A message contains the dotted path or the file, what was expected, what was received, and what to do.
 """
 
 import signal
@@ -21,16 +21,16 @@ from collections.abc import Callable
 
 
 class TrainyardError(Exception):
-    """The base of every error that Trainyard raises on purpose."""
+    """The base class of all errors that Trainyard raises."""
 
     exit_code = 1
 
 
 class ConfigError(TrainyardError, ValueError):
-    """A mistake in the config or the command, found before any work was done.
+    """The config or the command is invalid. Raised before any work is done.
 
     Attributes:
-        problems: One line per mistake, each opening with its dotted path.
+        problems: One message per mistake. Each message begins with the dotted path of the setting.
     """
 
     exit_code = 2
@@ -41,33 +41,33 @@ class ConfigError(TrainyardError, ValueError):
 
 
 class DatasetError(TrainyardError):
-    """The data is absent, damaged or not what it claims to be."""
+    """The data is missing, damaged or invalid."""
 
 
 class ModelError(TrainyardError):
-    """A saved model is damaged or not what is expected of it."""
+    """A saved model is damaged or invalid."""
 
 
 class TrainingError(TrainyardError):
-    """The training could not start or broke down."""
+    """Training could not start or failed."""
 
 
 class TrialError(TrainyardError):
-    """A job of a sweep did not come to its end: it exited, was killed or took too long."""
+    """A trial of a sweep crashed, was killed or exceeded its time limit."""
 
 
-class TrialPruned(TrainyardError):  # noqa: N818 - it is none
-    """A trial of a sweep is ended before its time, as it is not worth going on with. Its run is KILLED, and says so."""
+class TrialPruned(TrainyardError):  # noqa: N818 - pruning is not an error
+    """The pruner stopped a trial early because its results were poor. The status of its MLflow run is KILLED."""
 
 
 class TrackingError(TrainyardError):
-    """The tracking store is out of reach or refused what was logged."""
+    """The tracking store is unreachable or rejected a request."""
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal other than SIGINT asked the process to stop.
+    """A signal other than SIGINT requested that the process stop.
 
-    It is a KeyboardInterrupt so that no ``except Exception`` on the way swallows it.
+    Derived from KeyboardInterrupt so that ``except Exception`` does not catch it.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -75,14 +75,14 @@ class Terminated(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
-def in_one_line(error: BaseException, hide: Callable[[str], str] = str) -> str:
-    """Returns what an error says in at most one line, one of the network stack by its last cause.
+def summarize_error(error: BaseException, redact: Callable[[str], str] = str) -> str:
+    """Returns the message of an error on one line, at most 300 characters. Network errors are reduced to their cause.
 
     Args:
-        error: Whatever was raised.
-        hide: Takes out of the whole text what must not be shown.
+        error: The exception.
+        redact: Removes secrets from the complete message before it is shortened. The default removes nothing.
     """
-    text = hide(str(error)).partition("Stack trace for op definition")[0]
+    text = redact(str(error)).partition("Stack trace for op definition")[0]
     if "Caused by" in text:
         text = text.rsplit("Caused by", 1)[1].strip().removesuffix(")")
     return " ".join(text.split())[:300] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Runs beside one another: which are chosen, how they stand, what two of them say of each image, the page."""
+"""Comparison of runs: selection, table, comparison of predictions, and the page."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from scipy.stats import binomtest
 from typer.testing import CliRunner
 
 from trainyard.analysis.compare import page
-from trainyard.analysis.compare.predictions import Predictions, find_change, load_test_images, read_predictions
-from trainyard.analysis.compare.runs import ComparedRun, from_folder
+from trainyard.analysis.compare.predictions import Predictions, compare_predictions, load_predictions, load_test_images
+from trainyard.analysis.compare.runs import ComparedRun, load_run_from_folder
 from trainyard.analysis.compare.selection import Selection, select_runs
-from trainyard.analysis.compare.table import chosen_metric, stand
+from trainyard.analysis.compare.table import build_comparison_table, choose_metric
 from trainyard.cli import app
 from trainyard.config.compose import compose_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.runs.experiment import run_experiment
-from trainyard.runs.tags import config_params
+from trainyard.runs.tags import build_config_params
 from trainyard.system.uris import sqlite_uri
 
 STORE = Path("mlflow.db")
 ACCURACY = "accuracy/test"
 
 
-def made(*overrides, accuracy=0.9, started=0, reference=None, name=None, **metrics):
-    """Returns a run that was never made, of a config that can be."""
+def fake_run(*overrides, accuracy=0.9, started=0, reference=None, name=None, **metrics):
+    """Returns a run with a valid config that was never trained."""
     config = compose_config(list(overrides))
     return ComparedRun(
         reference=reference or f"{name or config.model.label} {started} {accuracy}",
@@ -43,7 +43,7 @@ def made(*overrides, accuracy=0.9, started=0, reference=None, name=None, **metri
         experiment="e",
         status="FINISHED",
         started=started,
-        params={**config_params(config), "model.parameters": 100},
+        params={**build_config_params(config), "model.parameters": 100},
         metrics={"accuracy/test": accuracy, **metrics},
         tags={"config_hash": hash_config(config), "seed": str(config.seed)},
         test_digest="d",
@@ -51,108 +51,122 @@ def made(*overrides, accuracy=0.9, started=0, reference=None, name=None, **metri
 
 
 # ------------------------------------------------------------------------------------------------------------
-# How they stand
+# The comparison table
 
 
-def test_runs_that_compute_the_same_are_a_row_and_only_what_differs_is_told():
+def test_runs_of_a_config_are_one_row_and_only_differing_settings_are_listed():
     runs = [
-        made("model.hidden_units=[8]", "seed=0", accuracy=0.90),
-        made("model.hidden_units=[8]", "seed=1", accuracy=0.92),
-        made("model.hidden_units=[64]", "optimizer.learning_rate=0.01", "training.threads=1", accuracy=0.95),
+        fake_run("model.hidden_units=[8]", "seed=0", accuracy=0.90),
+        fake_run("model.hidden_units=[8]", "seed=1", accuracy=0.92),
+        fake_run("model.hidden_units=[64]", "optimizer.learning_rate=0.01", "training.threads=1", accuracy=0.95),
     ]
-    standing = stand(runs, ACCURACY)
-    assert standing.varied == ["model.hidden_units", "optimizer.learning_rate"]
-    first, second = standing.ranking.places
+    table = build_comparison_table(runs, ACCURACY)
+    assert table.varied == ["model.hidden_units", "optimizer.learning_rate"]
+    first, second = table.ranking.points
     assert (first.label, first.n, second.label, second.n) == ("64 relu", 1, "8 relu", 2)
     assert second.varied == {"model.hidden_units": [8], "optimizer.learning_rate": 0.001}
-    spread = standing.metrics(second)["accuracy/test"]
+    spread = table.summarize_metrics(second)["accuracy/test"]
     assert spread == (pytest.approx(0.91), pytest.approx(np.std([0.90, 0.92], ddof=1)), 2)
-    assert [run.seed for run in standing.runs_of(second)] == [0, 1]
+    assert [run.seed for run in table.runs_of(second)] == [0, 1]
 
 
-def test_of_a_seed_that_was_run_again_the_latest_counts():
-    twice = [made("seed=3", accuracy=0.5, started=1), made("seed=3", accuracy=0.7, started=2), made("seed=4")]
-    (place, _) = stand([*twice, made("model.hidden_units=[8]")], "accuracy/test").ranking.places
-    assert (place.mean, place.n) == (0.9, 1)  # of the other config
-    place = stand([*twice, made("model.hidden_units=[8]", accuracy=0.1)], "accuracy/test").ranking.places[0]
-    assert sorted(place.values) == [0.7, 0.9]
+def test_latest_run_of_a_seed_is_used():
+    twice = [
+        fake_run("seed=3", accuracy=0.5, started=1),
+        fake_run("seed=3", accuracy=0.7, started=2),
+        fake_run("seed=4"),
+    ]
+    (ranked, _) = build_comparison_table([*twice, fake_run("model.hidden_units=[8]")], "accuracy/test").ranking.points
+    assert (ranked.mean, ranked.n) == (0.9, 1)  # the other config
+    ranked = build_comparison_table(
+        [*twice, fake_run("model.hidden_units=[8]", accuracy=0.1)], "accuracy/test"
+    ).ranking.points[0]
+    assert sorted(ranked.values) == [0.7, 0.9]
 
 
-def test_of_one_config_seeds_are_one_row_or_what_differs():
-    runs = [made("seed=3", accuracy=0.5), made("seed=5", accuracy=0.7)]
-    (place,) = stand(runs, ACCURACY).ranking.places
-    assert (place.n, place.describe()) == (2, "0.6000 ± 0.1414")
-    standing = stand(runs, ACCURACY, apart=True)
-    assert standing.varied == standing.best(1).varied == ["seed"]
-    assert [place.label for place in standing.ranking.places] == ["seed 5", "seed 3"]
+def test_seeds_of_one_config_are_one_row_or_separate_rows():
+    runs = [fake_run("seed=3", accuracy=0.5), fake_run("seed=5", accuracy=0.7)]
+    (ranked,) = build_comparison_table(runs, ACCURACY).ranking.points
+    assert (ranked.n, ranked.describe()) == (2, "0.6000 ± 0.1414")
+    table = build_comparison_table(runs, ACCURACY, separate_seeds=True)
+    assert table.varied == table.select_best(1).varied == ["seed"]
+    assert [ranked.label for ranked in table.ranking.points] == ["seed 5", "seed 3"]
 
 
-def test_rows_that_nothing_tells_apart_are_still_told_apart():
-    twice = [made("seed=3", reference=f"outputs/a/{name}", started=at) for at, name in enumerate("xy")]
-    standing = stand([*twice, made("seed=4", started=2)], ACCURACY, apart=True)
-    assert {place.label for place in standing.ranking.places} == {"seed 3 x", "seed 3 y", "seed 4"}
-    arms = [made(f"model.hidden_units=[{units}]", name=f"seed{units}", started=units) for units in (8, 9)]
-    assert {place.label for place in stand(arms, ACCURACY).ranking.places} == {"8", "9"}
+def test_labels_are_unique():
+    twice = [fake_run("seed=3", reference=f"outputs/a/{name}", started=at) for at, name in enumerate("xy")]
+    table = build_comparison_table([*twice, fake_run("seed=4", started=2)], ACCURACY, separate_seeds=True)
+    assert {ranked.label for ranked in table.ranking.points} == {"seed 3 x", "seed 3 y", "seed 4"}
+    arms = [fake_run(f"model.hidden_units=[{units}]", name=f"seed{units}", started=units) for units in (8, 9)]
+    assert {ranked.label for ranked in build_comparison_table(arms, ACCURACY).ranking.points} == {"8", "9"}
     foreign = [
         dataclasses.replace(run, tags={}, params={}, name="run", reference=f"{at}/same") for at, run in enumerate(arms)
     ]
-    assert {place.label for place in stand(foreign, ACCURACY).ranking.places} == {"run same (1)", "run same (2)"}
+    assert {ranked.label for ranked in build_comparison_table(foreign, ACCURACY).ranking.points} == {
+        "run same (1)",
+        "run same (2)",
+    }
 
 
-def test_another_kind_of_a_component_is_told_and_not_all_the_fields_that_only_it_has():
-    standing = stand([made("model=cnn"), made("model.hidden_units=[8]"), made("model.hidden_units=[9]")], ACCURACY)
-    assert standing.varied == ["model.name", "model.hidden_units"]
-    assert [place.varied["model"] for place in standing.ranking.places] == ["cnn", "mlp", "mlp"]
+def test_different_components_are_listed_without_the_fields_that_only_one_has():
+    table = build_comparison_table(
+        [fake_run("model=cnn"), fake_run("model.hidden_units=[8]"), fake_run("model.hidden_units=[9]")], ACCURACY
+    )
+    assert table.varied == ["model.name", "model.hidden_units"]
+    assert [ranked.varied["model"] for ranked in table.ranking.points] == ["cnn", "mlp", "mlp"]
 
 
-def test_rows_of_the_same_name_are_named_by_what_differs():
-    rates = [made(f"optimizer.learning_rate={rate}", started=number) for number, rate in enumerate((0.1, 0.01))]
-    assert [place.label for place in stand(rates, ACCURACY).ranking.places] == ["lr0.1", "lr0.01"]
+def test_rows_with_equal_names_are_labeled_by_their_settings():
+    rates = [fake_run(f"optimizer.learning_rate={rate}", started=number) for number, rate in enumerate((0.1, 0.01))]
+    assert [ranked.label for ranked in build_comparison_table(rates, ACCURACY).ranking.points] == ["lr0.1", "lr0.01"]
 
 
-def test_less_is_better_of_a_loss_and_more_of_a_score():
+def test_losses_are_minimized_and_scores_maximized():
     losses = {"a": 0.2, "b": 0.1}
-    runs = [made(f"model.hidden_units=[{at}]", name=name, **{"loss/test": loss, "f1_macro/test": loss})
+    runs = [fake_run(f"model.hidden_units=[{at}]", name=name, **{"loss/test": loss, "f1_macro/test": loss})
             for at, (name, loss) in enumerate(losses.items(), 1)]  # fmt: skip
-    assert [place.label for place in stand(runs, "loss/test").ranking.places] == ["b", "a"]
-    assert [place.label for place in stand(runs, "f1_macro/test").ranking.places] == ["a", "b"]
+    assert [ranked.label for ranked in build_comparison_table(runs, "loss/test").ranking.points] == ["b", "a"]
+    assert [ranked.label for ranked in build_comparison_table(runs, "f1_macro/test").ranking.points] == ["a", "b"]
     assert not any(map(higher_is_better, ("loss/val", "ece/test", "time/total_seconds")))
 
 
-def test_it_is_compared_by_validation_where_all_have_it():
-    with_val = [made("seed=0", **{"accuracy/val": 0.5}), made("seed=1", **{"accuracy/val": 0.6})]
-    assert chosen_metric(with_val) == "accuracy/val"
-    assert chosen_metric([*with_val, made("seed=2")]) == ACCURACY
+def test_validation_accuracy_is_the_default_if_all_runs_have_it():
+    with_val = [fake_run("seed=0", **{"accuracy/val": 0.5}), fake_run("seed=1", **{"accuracy/val": 0.6})]
+    assert choose_metric(with_val) == "accuracy/val"
+    assert choose_metric([*with_val, fake_run("seed=2")]) == ACCURACY
     with pytest.raises(ConfigError, match=r"--by: no run has the metric 'acuracy/val'. Did you mean 'accuracy/val'\?"):
-        stand(with_val, "acuracy/val")
+        build_comparison_table(with_val, "acuracy/val")
 
 
-def test_runs_without_a_place_are_counted_by_the_reason():
+def test_runs_that_are_not_ranked_are_counted_by_reason():
     runs = [
-        made("seed=0", started=1, accuracy=0.4),
-        made("seed=0", started=2),
-        made("seed=1", accuracy=math.nan),
-        dataclasses.replace(made("seed=2"), metrics={}),
+        fake_run("seed=0", started=1, accuracy=0.4),
+        fake_run("seed=0", started=2),
+        fake_run("seed=1", accuracy=math.nan),
+        dataclasses.replace(fake_run("seed=2"), metrics={}),
     ]
-    standing = stand(runs, ACCURACY)
-    assert standing.left_out == {"without accuracy/test": 2, "run again later with the same seed": 1}
-    assert [run.started for run in standing.runs_of(standing.ranking.places[0])] == [2]
+    table = build_comparison_table(runs, ACCURACY)
+    assert table.left_out == {"without accuracy/test": 2, "replaced by a newer run with the same config and seed": 1}
+    assert [run.started for run in table.runs_of(table.ranking.points[0])] == [2]
 
 
-def test_the_best_are_shown_with_what_differs_among_them():
+def test_best_rows_list_only_settings_that_differ_among_them():
     runs = [
-        made("model.hidden_units=[8]", "training.epochs=3", accuracy=0.95),
-        made("model.hidden_units=[9]", "training.epochs=3", accuracy=0.94),
-        made("model.hidden_units=[9]", "training.epochs=4", accuracy=0.1),
+        fake_run("model.hidden_units=[8]", "training.epochs=3", accuracy=0.95),
+        fake_run("model.hidden_units=[9]", "training.epochs=3", accuracy=0.94),
+        fake_run("model.hidden_units=[9]", "training.epochs=4", accuracy=0.1),
     ]
-    best = stand(runs, ACCURACY).best(2)
+    best = build_comparison_table(runs, ACCURACY).select_best(2)
     assert best.varied == ["model.hidden_units"]
-    assert best.verdict == stand(runs, ACCURACY).verdict  # of all of them
-    assert [place.varied for place in best.ranking.places] == [{"model.hidden_units": [8]}, {"model.hidden_units": [9]}]
+    assert best.verdict == build_comparison_table(runs, ACCURACY).verdict  # of all configs
+    assert [ranked.varied for ranked in best.ranking.points] == [
+        {"model.hidden_units": [8]},
+        {"model.hidden_units": [9]},
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------
-# Image by image
+# Comparison of predictions
 
 
 def predictions(actual, predicted, probability=None):
@@ -162,44 +176,44 @@ def predictions(actual, predicted, probability=None):
     )  # fmt: skip
 
 
-def test_what_changed_is_found_image_by_image():
+def test_predictions_are_compared_image_by_image():
     actual = [0, 0, 1, 1, 2, 2]
-    change = find_change(
+    diff = compare_predictions(
         predictions(actual, [0, 1, 1, 0, 0, 2]), predictions(actual, [1, 0, 1, 1, 0, 2], [0.9, 0.6, 1, 0.8, 1, 1])
     )
-    assert (change.improved.tolist(), change.worsened.tolist()) == ([3, 1], [0])  # the surest first
-    assert (change.both_right, change.both_wrong) == (2, 1)
-    assert change.chance == binomtest(2, 3).pvalue
-    assert change.difference.tolist() == [[0, 0, 0], [-1, 1, 0], [0, 0, 0]]
-    assert [(one.name, one.images, one.improved, one.worsened) for one in change.by_class()] == [
+    assert (diff.improved.tolist(), diff.worsened.tolist()) == ([3, 1], [0])  # most confident first
+    assert (diff.both_correct, diff.both_wrong) == (2, 1)
+    assert diff.p_value == binomtest(2, 3).pvalue
+    assert diff.difference.tolist() == [[0, 0, 0], [-1, 1, 0], [0, 0, 0]]
+    assert [(row.name, row.images, row.improved, row.worsened) for row in diff.by_class()] == [
         ("cat", 2, 1, 1), ("dog", 2, 1, 0), ("eel", 2, 0, 0),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("better", "worse", "told"),
+    ("better", "worse", "message"),
     [
-        (12, 1, "it was B for 12 and A for 1: that B is ahead is more than chance"),
-        (1, 12, "it was B for 1 and A for 12: that A is ahead is more than chance"),
-        (5, 4, "that B is ahead may be chance (McNemar's exact test of these two trained models, p = 1)"),
-        (3, 3, "it was B for 3 and A for 3: neither is ahead."),
-        (0, 0, "Of 20 test images both told the same ones right."),
+        (12, 1, "B classifies 12 correctly and A 1: B is significantly better"),
+        (1, 12, "B classifies 1 correctly and A 12: A is significantly better"),
+        (5, 4, "B is not significantly better (McNemar's exact test of these two trained models, p = 1)"),
+        (3, 3, "B classifies 3 correctly and A 3: neither model is better."),
+        (0, 0, "Both models classify the same images correctly (20 test images)."),
     ],
 )
-def test_whether_that_is_more_than_chance_is_said_in_words(better, worse, told):
+def test_significance_is_described(better, worse, message):
     actual = [0] * 20
     before = [1] * better + [0] * (20 - better)
     now = [0] * better + [1] * worse + [0] * (20 - better - worse)
-    assert told in find_change(predictions(actual, before), predictions(actual, now)).describe("A", "B")
+    assert message in compare_predictions(predictions(actual, before), predictions(actual, now)).describe("A", "B")
 
 
-def test_other_images_are_refused():
-    with pytest.raises(ConfigError, match="expected two runs on the same test images"):
-        find_change(predictions([0, 1], [0, 1]), predictions([1, 0], [0, 1]))
+def test_different_images_are_rejected():
+    with pytest.raises(ConfigError, match="expected two runs with the same test images"):
+        compare_predictions(predictions([0, 1], [0, 1]), predictions([1, 0], [0, 1]))
 
 
 # ------------------------------------------------------------------------------------------------------------
-# Which runs, from a real store
+# Selection of runs from a real store
 
 
 def log(client, experiment, *, status="FINISHED", digest="d1", accuracy=0.9, **tags):
@@ -222,73 +236,75 @@ def store(new_store):
     return client, client.create_experiment("mine")
 
 
-def select(**wanted):
-    return select_runs(Selection(**wanted), sqlite_uri(STORE))
+def select(**options):
+    return select_runs(Selection(**options), sqlite_uri(STORE))
 
 
-def test_runs_of_an_experiment_count_that_are_finished(store):
+def test_experiment_selects_its_finished_runs(store):
     client, mine = store
     kept = [log(client, mine), log(client, mine, accuracy=0.8)]
     log(client, mine, status="FAILED")
     log(client, mine, status="KILLED", pruned="after epoch 2")
     log(client, mine, **{"trainyard.role": "sweep"})
     log(client, client.create_experiment("other"))
-    found = select(experiment="mine")
-    assert [run.reference for run in found.runs] == kept
-    assert found.left_out == {"FAILED": 1, "pruned": 1}
-    assert found.runs[0].params == {"model.hidden_units": [8]}
-    narrowed = select(experiment="mine", wanted="metrics.`accuracy/test` > 0.85")
+    selected = select(experiment="mine")
+    assert [run.reference for run in selected.runs] == kept
+    assert selected.left_out == {"FAILED": 1, "pruned": 1}
+    assert selected.runs[0].params == {"model.hidden_units": [8]}
+    narrowed = select(experiment="mine", filter_string="metrics.`accuracy/test` > 0.85")
     assert [run.reference for run in narrowed.runs] == kept[:1]
     both = select(references=(kept[1],), experiment="mine")
     assert [run.reference for run in both.runs] == [kept[1], kept[0]]
 
 
-def test_the_trials_of_a_sweep_count_once_each(store):
+def test_sweep_selects_each_trial_once(store):
     client, mine = store
     tags = {"sweep_id": "it's", "trainyard.role": "trial", "mlflow.parentRunId": "p"}
     log(client, mine, status="FAILED", **{**tags, "trainyard.trial": "1"})
-    again = log(client, mine, **{**tags, "trainyard.trial": "1"})
+    repeated = log(client, mine, **{**tags, "trainyard.trial": "1"})
     other = log(client, mine, **{**tags, "trainyard.trial": "2"})
     log(client, mine)
-    found = select(sweep="it's")
-    assert ([run.reference for run in found.runs], found.left_out) == ([again, other], {})
+    selected = select(sweep="it's")
+    assert ([run.reference for run in selected.runs], selected.left_out) == ([repeated, other], {})
     log(client, mine, **{**tags, "mlflow.parentRunId": "q", "trainyard.trial": "1"})
-    with pytest.raises(ConfigError, match='--sweep: expected one sweep of the name "it\'s", found 2'):
+    with pytest.raises(ConfigError, match='--sweep: expected one sweep with the name "it\'s", got 2'):
         select(sweep="it's")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("options", "message"),
     [
         ({"experiment": "mien"}, r"--experiment: .* has no experiment 'mien'. Did you mean 'mine'\?"),
-        ({"sweep": "x"}, "--sweep: the store has no sweep 'x'. There are none"),
+        ({"sweep": "x"}, "--sweep: the store has no sweep 'x'. It has no sweeps"),
         ({"references": ("x",)}, "compare: .* has no run 'x'"),
-        ({"experiment": "mine", "wanted": "foo"}, "--filter: expected a filter as MLflow takes them, .*, got 'foo'"),
-        ({"experiment": "empty"}, "compare: expected runs that came to their end, found none"),
-        ({"experiment": "mine", "test_data": "x"}, "--test-data: no run was tested on images whose digest begins"),
+        ({"experiment": "mine", "filter_string": "foo"}, "--filter: expected an MLflow filter string, such as .*, got 'foo'"),
+        ({"experiment": "empty"}, "compare: expected finished runs, found none"),
+        ({"experiment": "mine", "test_data": "x"}, "--test-data: no run has test images with a digest that starts with 'x'"),
     ],
 )  # fmt: skip
-def test_what_is_not_there_is_told(store, wanted, told):
+def test_unknown_names_are_reported(store, options, message):
     client, mine = store
     client.create_experiment("empty")
     log(client, mine)
-    with pytest.raises(ConfigError, match=told):
-        select(**wanted)
+    with pytest.raises(ConfigError, match=message):
+        select(**options)
 
 
-def test_runs_on_other_test_images_are_refused_with_both_digests(store):
+def test_different_test_images_are_rejected_with_both_digests(store):
     client, mine = store
-    one, other = log(client, mine, digest="d1"), log(client, mine, digest="e2")
-    with pytest.raises(ConfigError, match=f"got 2 sets of them. d1: {one}; e2: {other}. Choose one: --test-data"):
-        select(references=(one, other))
-    found = select(experiment="mine", test_data="e2")
-    assert ([run.reference for run in found.runs], found.left_out) == ([other], {"on other test images": 1})
+    first, second = log(client, mine, digest="d1"), log(client, mine, digest="e2")
+    with pytest.raises(
+        ConfigError, match=f"got 2 sets of test images: d1: {first}; e2: {second}. Choose one: --test-data"
+    ):
+        select(references=(first, second))
+    selected = select(experiment="mine", test_data="e2")
+    assert ([run.reference for run in selected.runs], selected.left_out) == ([second], {"on other test images": 1})
     unknown = log(client, mine, digest=None)
-    with pytest.raises(ConfigError, match=f"d1: {one}; not known: {unknown}"):
-        select(references=(one, unknown))
+    with pytest.raises(ConfigError, match=f"d1: {first}; not known: {unknown}"):
+        select(references=(first, unknown))
 
 
-def test_test_images_that_the_seed_draws_are_the_same_where_every_config_has_all_of_them(store):
+def test_test_images_drawn_by_the_seed_are_accepted_if_every_config_has_all_sets(store):
     client, mine = store
     logged = [
         (config, seed, log(client, mine, digest=f"d{seed}", seed=str(seed))) for config in "ab" for seed in (0, 1)
@@ -297,33 +313,37 @@ def test_test_images_that_the_seed_draws_are_the_same_where_every_config_has_all
         client.set_tag(key, "config_hash", config)
     assert len(select(experiment="mine").runs) == 4
     client.delete_run(logged[-1][2])
-    with pytest.raises(ConfigError, match="got 2 sets of them"):
+    with pytest.raises(ConfigError, match="got 2 sets of test images"):
         select(experiment="mine")
 
 
-def test_a_run_counts_once_however_it_is_named(tiny):
+def test_run_given_by_id_and_by_folder_is_selected_once(tiny):
     result = run_experiment(tiny())
     for references in ((result.run_id, result.run_id), (str(result.folder), result.run_id)):
         assert len(select(references=references, experiment="tiny").runs) == 1
 
 
-def test_a_sweep_that_is_narrowed_to_nothing_says_so(store):
+def test_sweep_without_matching_trials_is_reported(store):
     client, mine = store
     log(client, mine, sweep_id="it", **{"trainyard.role": "sweep"})
     log(client, mine, sweep_id="it", **{"trainyard.role": "trial", "mlflow.parentRunId": "p"})
-    with pytest.raises(ConfigError, match="--sweep: no trial of 'it' is of that experiment, or matches that filter"):
-        select(sweep="it", wanted="metrics.`accuracy/test` > 2")
+    with pytest.raises(
+        ConfigError, match="--sweep: no trial of 'it' is in the experiment of --experiment and matches --filter"
+    ):
+        select(sweep="it", filter_string="metrics.`accuracy/test` > 2")
 
 
-def test_a_sweep_is_no_run(store):
+def test_sweep_is_rejected_as_a_run(store):
     client, mine = store
     parent = log(client, mine, sweep_id="it", **{"trainyard.role": "sweep"})
-    with pytest.raises(ConfigError, match="is a sweep and no single run. To compare its trials: --sweep it"):
+    with pytest.raises(
+        ConfigError, match="expected a single run, got the sweep .* To compare its trials, use --sweep it"
+    ):
         select(references=(parent,))
 
 
 # ------------------------------------------------------------------------------------------------------------
-# The command, on runs that were trained
+# The command, on trained runs
 
 
 def run(*words, code=0):
@@ -333,7 +353,7 @@ def run(*words, code=0):
 
 
 @pytest.mark.pictures
-def test_two_runs_are_compared_in_the_terminal_as_data_and_on_a_page(tiny):
+def test_two_runs_are_compared_as_text_json_csv_and_html(tiny):
     wide = run_experiment(tiny("model.hidden_units=[64]", "dataset.validation_fraction=0.2"))
     thin = run_experiment(tiny("model.hidden_units=[2]", "dataset.validation_fraction=0.2"))
     text = run(wide.run_id, thin.run_id)
@@ -350,7 +370,7 @@ def test_two_runs_are_compared_in_the_terminal_as_data_and_on_a_page(tiny):
     ]
     assert lines[1].split()[:4] == ["1", "64", "relu", "[64]"]
     assert lines[2].endswith(thin.run_id)
-    assert "64 relu comes first" in text
+    assert "64 relu ranks first" in text
     improved = int(
         (
             (thin.evaluation.predicted == thin.evaluation.actual)
@@ -364,17 +384,18 @@ def test_two_runs_are_compared_in_the_terminal_as_data_and_on_a_page(tiny):
         ).sum()
     )
     assert (
-        f"Of {improved + worsened} test images that only one of them told right, it was 2 relu for {improved}" in text
+        f"Of {improved + worsened} test images that only one model classifies correctly, 2 relu classifies {improved}"
+        in text
     )
 
-    told = json.loads(run(thin.folder, wide.folder, "--json"))  # the other way round, from the folders
-    assert (told["by"], told["varied"]) == ("accuracy/val", ["model.hidden_units"])
-    assert [config["settings"] for config in told["configs"]] == [
+    record = json.loads(run(thin.folder, wide.folder, "--json"))  # in reverse order, from the folders
+    assert (record["by"], record["varied"]) == ("accuracy/val", ["model.hidden_units"])
+    assert [config["settings"] for config in record["configs"]] == [
         {"model.hidden_units": [64]},
         {"model.hidden_units": [2]},
     ]
-    assert told["configs"][0]["metrics"]["loss/test"] == {"mean": pytest.approx(wide.evaluation.loss), "std": None}
-    assert (len(told["pair"]["improved"]), len(told["pair"]["worsened"])) == (worsened, improved)
+    assert record["configs"][0]["metrics"]["loss/test"] == {"mean": pytest.approx(wide.evaluation.loss), "std": None}
+    assert (len(record["pair"]["improved"]), len(record["pair"]["worsened"])) == (worsened, improved)
 
     header, first, second = csv.reader(io.StringIO(run("--experiment", "tiny", "--csv", "--by", "loss/test")))
     row = dict(zip(header, first, strict=True))
@@ -382,13 +403,13 @@ def test_two_runs_are_compared_in_the_terminal_as_data_and_on_a_page(tiny):
     assert float(row["accuracy/test"]) == pytest.approx(wide.evaluation.accuracy)
     assert second[header.index("runs")] == thin.run_id
 
-    shutil.rmtree(wide.folder)  # what is wanted is in the store
+    shutil.rmtree(wide.folder)  # everything needed is in the store
     shutil.rmtree(thin.folder)
     assert "page  out.html" in run(wide.run_id, thin.run_id, "--html", "out.html")
     html = Path("out.html").read_text()
     assert html.count("data:image/png;base64,") == 7 - (not improved)
     for caption in (
-        "The difference of the confusion matrices",
+        "Difference of the confusion matrices",
         "Became wrong",
         "Learning curves: accuracy/val",
         "F1 by class",
@@ -396,73 +417,77 @@ def test_two_runs_are_compared_in_the_terminal_as_data_and_on_a_page(tiny):
         assert f"<h3>{caption}</h3>" in html
     assert "<h1>64 relu → 2 relu</h1>" in html
     assert wide.run_id in html
-    assert "The images themselves are not drawn" not in html
+    assert "The images are not shown" not in html
 
     best = json.loads(run("--experiment", "tiny", "--best", "1", "--json"))
     assert ([config["config"] for config in best["configs"]], "pair" in best) == (["64 relu"], False)
 
 
-def test_what_early_stopping_restored_is_what_is_compared(tiny):
+def test_restored_epoch_is_compared_after_early_stopping(tiny):
     result = run_experiment(
         tiny("dataset.validation_fraction=0.3", "training.epochs=30", "training.early_stopping.patience=1",
              "optimizer.learning_rate=0.3", "tracking=off")
     )  # fmt: skip
     best = result.training.best_epoch
     assert best < len(result.training.history)
-    found = from_folder(result.folder)
-    assert found.metrics["loss/val"] == result.training.history[-1]["loss/val"]
-    assert found.as_restored("loss/val").metrics["loss/val"] == result.training.history[best - 1]["loss/val"]
-    assert found.as_restored("loss/test") is found
+    loaded = load_run_from_folder(result.folder)
+    assert loaded.metrics["loss/val"] == result.training.history[-1]["loss/val"]
+    assert loaded.with_restored_metric("loss/val").metrics["loss/val"] == result.training.history[best - 1]["loss/val"]
+    assert loaded.with_restored_metric("loss/test") is loaded
 
 
-def test_names_that_matplotlib_would_read_are_drawn_as_they_are():
+def test_names_with_matplotlib_markup_are_drawn_literally():
     runs = [
-        made(f"model.hidden_units=[{units}]", name=name, accuracy=units / 10, **{f"f1_by_class/{c}": 0.5 for c in "ab"})
+        fake_run(
+            f"model.hidden_units=[{units}]", name=name, accuracy=units / 10, **{f"f1_by_class/{c}": 0.5 for c in "ab"}
+        )
         for units, name in enumerate(("_hidden", "$\\foo$", "plain"), 1)
     ]
-    page.write_page(Path("out.html"), stand(runs, ACCURACY), None, "trainyard compare", [])
+    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, "trainyard compare", [])
     assert "<h3>F1 by class</h3>" in Path("out.html").read_text()
 
 
-def test_images_that_are_others_by_now_are_not_drawn(tiny):
+def test_changed_test_images_are_rejected(tiny):
     result = run_experiment(tiny("tracking=off"))
-    found = from_folder(result.folder)
+    loaded = load_run_from_folder(result.folder)
     labels = result.evaluation.actual
-    images, spec = load_test_images(found, labels)
+    images, spec = load_test_images(loaded, labels)
     np.testing.assert_array_equal(images, result.dataset.test.images)
     assert spec.class_names == result.dataset.spec.class_names
-    assert read_predictions(found).actual.tolist() == result.evaluation.actual.tolist()
+    assert load_predictions(loaded).actual.tolist() == result.evaluation.actual.tolist()
     config = result.folder / "config.yaml"
     config.write_text(config.read_text().replace("limit: 300", "limit: 200"))
     with pytest.raises(TrainyardError, match="expected test images with the digest"):
-        load_test_images(found, labels)
+        load_test_images(loaded, labels)
     config.write_text(config.read_text().replace("limit: 200", "limit: 300"))
-    with pytest.raises(TrainyardError, match="found others: their labels differ"):
-        load_test_images(found, labels[::-1])
+    with pytest.raises(TrainyardError, match="got other images: their labels differ"):
+        load_test_images(loaded, labels[::-1])
     (result.folder / "evaluation" / "test_predictions.npz").write_bytes(b"PK")
-    with pytest.raises(ConfigError, match="its predictions of the test images can't be read"):
-        read_predictions(found)
+    with pytest.raises(ConfigError, match="cannot read the predictions of the test images"):
+        load_predictions(loaded)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        ([], "compare: expected runs, by their ids or folders, or --experiment NAME"),
-        (["x", "--json", "--csv"], "--json: expected it or --csv, got both"),
-        (["x", "--html", "x.png"], "--html: expected a file that ends in .html, in a folder that is there, got x.png"),
-        (["x", "--html", "no/x.html"], "--html: expected a file that ends in .html"),
+        ([], "compare: expected ids or folders of runs, or --experiment NAME"),
+        (["x", "--json", "--csv"], "--json: cannot be combined with --csv"),
+        (["x", "--html", "x.png"], "--html: expected an .html file in an existing folder, got x.png"),
+        (["x", "--html", "no/x.html"], "--html: expected an .html file"),
         (["x", "--uri", "gopher://h"], "--uri: "),
     ],
 )
-def test_what_makes_no_sense_is_refused(words, told):
-    assert told in run(*words, code=2)
+def test_invalid_options_are_rejected(words, message):
+    assert message in run(*words, code=2)
 
 
-def test_of_many_rows_the_page_says_what_it_leaves_out(monkeypatch):
-    monkeypatch.setattr(page, "MOST_LISTED", 2)
-    runs = [made(f"model.hidden_units=[{units}]", accuracy=units / 10) for units in (1, 2, 3)]
-    page.write_page(Path("out.html"), stand(runs, ACCURACY), None, "trainyard compare", ["Left out: 1 FAILED."])
+def test_page_reports_the_number_of_rows_not_shown(monkeypatch):
+    monkeypatch.setattr(page, "MAX_LISTED", 2)
+    runs = [fake_run(f"model.hidden_units=[{units}]", accuracy=units / 10) for units in (1, 2, 3)]
+    page.write_comparison_page(
+        Path("out.html"), build_comparison_table(runs, ACCURACY), None, "trainyard compare", ["Not shown: 1 FAILED."]
+    )
     html = Path("out.html").read_text()
-    assert html.count("1 more are left out here") == 2  # of the rows, and of the runs
-    assert "Left out: 1 FAILED." in html
+    assert html.count("not shown here; --json lists all") == 2  # configs and runs
+    assert "Not shown: 1 FAILED." in html
     assert "<h1>3 runs, 3 configs</h1>" in html

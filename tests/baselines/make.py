@@ -1,10 +1,10 @@
-"""The per-epoch losses of three small recipes: what a change of the code must leave as it is.
+"""Computes the losses per epoch of three small recipes, which a change of the code must not change.
 
-    python tests/baselines/make.py            prints them, as this machine computes them
-    python tests/baselines/make.py --write    makes them the golden figures; say in the commit why they changed
+    python tests/baselines/make.py            prints the losses that this machine computes
+    python tests/baselines/make.py --write    also saves them as golden values; explain the change in the commit
 
-The golden figures stand in losses.json with the environment that made them. In an equal environment the losses are
-equal to the bit; elsewhere within the tolerance that test_baselines.py states.
+The golden values are in losses.json, with the environment in which they were computed. In an equal environment the
+losses are bit-identical; elsewhere they are equal within the tolerance in test_baselines.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from pathlib import Path
 
 from trainyard import compose_config
 from trainyard.data import load_dataset
-from trainyard.system import tensorflow_setup
-from trainyard.system.environment import describe_machine, installed_versions
+from trainyard.system import environment, tensorflow_setup
 from trainyard.system.progress import Progress
 from trainyard.training.trainer import train
 
@@ -36,20 +35,22 @@ RECIPES = {
 
 def losses() -> dict[str, dict[str, list[float]]]:
     """Trains every recipe and returns its losses per epoch."""
-    found = {}
+    losses_by_recipe = {}
     for name, overrides in RECIPES.items():
         config = compose_config([*COMMON, *overrides])
         tensorflow_setup.configure_tensorflow(config.seed, THREADS)
         dataset = load_dataset(config.dataset, config.seed)
         result = train(config.model.build(dataset.spec), dataset, config, Progress(), lambda epoch, metrics: None)
-        found[name] = {key: [metrics[key] for metrics in result.history] for key in ("loss/train", "loss/val")}
-    return found
+        losses_by_recipe[name] = {
+            key: [metrics[key] for metrics in result.history] for key in ("loss/train", "loss/val")
+        }
+    return losses_by_recipe
 
 
 def environment() -> dict[str, object]:
-    """Returns what the last bit of a loss depends on."""
-    machine = describe_machine(THREADS)
-    versions = installed_versions()
+    """Returns the versions and machine properties that affect the last bits of a loss."""
+    machine = environment.collect_machine_info(THREADS)
+    versions = environment.list_installed_versions()
     packages = {name: versions[name] for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
     return {**packages, **{key: machine[key] for key in ("cpu", "instructions", "gpus", "threads", "onednn")}}
 

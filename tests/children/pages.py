@@ -1,4 +1,4 @@
-"""The commands that pages show."""
+"""Finding the commands in documentation pages."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def shown_commands(page: str) -> list[str]:
-    """Returns the lines of a page's shell blocks, in their order."""
+    """Returns the lines of all shell blocks of a Markdown page, in order."""
     return [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]

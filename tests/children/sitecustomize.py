@@ -1,7 +1,7 @@
-"""Read by Python at the start of every process that a test starts: its pictures are blank, its store is a copy.
+"""Python imports this module in each process that a test starts: figures are blank, and new stores are copies.
 
-That spares each run two or three seconds, and one with a new store two more. Processes of tests marked `pictures` or
-`stores` draw, or make theirs.
+This saves two or three seconds per run, and two more with a new store. Processes of tests marked `pictures` draw real
+figures; those of tests marked `stores` create real stores.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from pathlib import Path
 from types import ModuleType
 
 
-def _blank_pictures(module: ModuleType) -> None:
+def _write_blank_figures(module: ModuleType) -> None:
     from stand_ins import write_blank
 
     module.Figure.savefig = write_blank
 
 
-def _copied_stores(module: ModuleType) -> None:
-    from stand_ins import STORE_VARIABLE, copying
+def _copy_stores(module: ModuleType) -> None:
+    from stand_ins import STORE_VARIABLE, build_store_copier
 
-    module._create_store = copying(module._create_store, Path(os.environ[STORE_VARIABLE]))
+    module._create_store = build_store_copier(module._create_store, Path(os.environ[STORE_VARIABLE]))
 
 
-class _Finder(MetaPathFinder):
-    """Finds a module as it is found, and replaces something in it once it is imported."""
+class _PatchingFinder(MetaPathFinder):
+    """Finds a module with the default finders, and patches it after its import."""
 
-    def __init__(self, name: str, replace: Callable[[ModuleType], None]) -> None:
-        self._name, self._replace = name, replace
+    def __init__(self, name: str, patch: Callable[[ModuleType], None]) -> None:
+        self._name, self._patch = name, patch
 
     def find_spec(self, name: str, _path: object, _target: object = None) -> ModuleSpec | None:
         if name != self._name:
             return None
         sys.meta_path.remove(self)
         spec = find_spec(name)
-        import_it = spec.loader.exec_module
+        original_exec_module = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            import_it(module)
-            self._replace(module)
+            original_exec_module(module)
+            self._patch(module)
 
         spec.loader.exec_module = exec_module
         return spec
 
 
 if "BLANK_PICTURES" in os.environ:
-    sys.meta_path.insert(0, _Finder("matplotlib.figure", _blank_pictures))
+    sys.meta_path.insert(0, _PatchingFinder("matplotlib.figure", _write_blank_figures))
 if "KEPT_STORE" in os.environ:
-    sys.meta_path.insert(0, _Finder("trainyard.tracking.connection", _copied_stores))
+    sys.meta_path.insert(0, _PatchingFinder("trainyard.tracking.connection", _copy_stores))

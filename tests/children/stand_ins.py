@@ -1,4 +1,4 @@
-"""What tests put in the place of two things that take a run longer than a small training does."""
+"""Fast replacements for two slow steps of a run: drawing figures and creating a tracking store."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 from PIL import Image
 
 BLANK_VARIABLE = "BLANK_PICTURES"
-"""Set where the processes that a test starts are to leave blank pictures."""
+"""The environment variable that makes the processes of a test write blank images instead of figures."""
 
 STORE_VARIABLE = "KEPT_STORE"
-"""Names the store that is copied where such a process is to make one; the first that does leaves it there."""
+"""The environment variable with the path of the store to copy instead of creating one."""
 
 
 def write_blank(_figure: object, file: object, **_settings: object) -> None:
-    """Writes a blank picture, as ``Figure.savefig`` writes one."""
+    """Writes a blank PNG image; replaces ``Figure.savefig``."""
     Image.new("RGB", (400, 300), "white").save(file, "PNG", dpi=(100, 100))
 
 
-def copying(make_store: Callable[[Path], None], kept: Path) -> Callable[[Path], None]:
-    """Returns what puts a copy of the kept store in a place; the first time it makes one there, and keeps that."""
+def build_store_copier(make_store: Callable[[Path], None], kept: Path) -> Callable[[Path], None]:
+    """Returns a function that copies the kept store to a path, or creates a store there and keeps a copy of it."""
 
-    def put_store(file: Path) -> None:
+    def create_store(file: Path) -> None:
         if kept.exists():
             shutil.copyfile(kept, file)
             return
@@ -33,4 +33,4 @@ def copying(make_store: Callable[[Path], None], kept: Path) -> Callable[[Path], 
         shutil.copyfile(file, partial)
         partial.replace(kept)
 
-    return put_store
+    return create_store

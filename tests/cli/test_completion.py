@@ -17,14 +17,14 @@ from trainyard.errors import ConfigError
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.plan import make_plan
 
-# A key that prints the line as it stands; the shell comes to it when the TAB before it is answered.
-SHOW = {
+# Binds Ctrl-T to print the current line. The shell processes the key after the completion of the TAB before it.
+PRINT_LINE = {
     "bash": """bind 'set bell-style none'; bind -x '"\\C-t": printf "<%s>\\n" "$READLINE_LINE"'""",
     "zsh": """show() { zle -I; print -r -- "<$BUFFER>" }; zle -N show; bindkey '^T' show; unsetopt BEEP""",
     "fish": """bind \\ct 'printf "<%s>\\n" (commandline)'""",
 }
 START = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"], "fish": ["--no-config", "-i"]}
-SWITCH_ON = {
+ENABLE_COMPLETION = {
     "bash": 'eval "$(trainyard completion bash)"',
     "zsh": 'eval "$(trainyard completion zsh)"',
     "fish": "trainyard completion fish | source",
@@ -33,13 +33,13 @@ SWITCH_ON = {
 
 @pytest.fixture(scope="module", params=["bash", "zsh", "fish"])
 def press_tab(request, tmp_path_factory):
-    """Types a line in a real shell, presses TAB, and returns the line that stands there then."""
+    """Returns a function that types a line in a real shell, presses TAB, and returns the resulting line."""
     shell = shutil.which(request.param)
     if shell is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{request.param} is not installed")
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "my folder").mkdir()
-    (folder / "c").touch()  # what a shell would take [cohen_kappa] for
+    (folder / "c").touch()  # a file that matches the glob pattern [cohen_kappa]
     command = folder / "bin" / "trainyard"
     command.parent.mkdir()
     command.write_text(f"#!{sys.executable}\nfrom trainyard.cli import main\nmain()\n")
@@ -49,8 +49,8 @@ def press_tab(request, tmp_path_factory):
     child = pexpect.spawn(
         shell, START[request.param], env=settings | {"TERM": "xterm"}, cwd=folder, timeout=30, dimensions=(40, 300)
     )
-    child.sendline(SHOW[request.param])
-    child.sendline(SWITCH_ON[request.param])
+    child.sendline(PRINT_LINE[request.param])
+    child.sendline(ENABLE_COMPLETION[request.param])
     child.sendline("echo rea''dy")
     child.expect("ready\r\n")
 
@@ -87,22 +87,22 @@ def test_tab_completes_in_a_real_shell(press_tab, typed, completed):
     assert press_tab(typed) == completed
 
 
-def test_where_several_fit_what_they_share_is_completed(press_tab):
+def test_tab_completes_the_common_prefix_of_several_candidates(press_tab):
     assert press_tab("trainyard train experiment=mn") == "trainyard train experiment=mnist_"
 
 
-@pytest.mark.parametrize("press_tab", ["bash"], indirect=True)  # the others want brackets in quotes
-def test_brackets_stay_brackets(press_tab):
+@pytest.mark.parametrize("press_tab", ["bash"], indirect=True)  # the other shells require quotes around brackets
+def test_brackets_are_not_escaped(press_tab):
     assert press_tab("trainyard train evaluation.metrics=[coh") == "trainyard train evaluation.metrics=[cohen_kappa] "
 
 
-def test_within_quotes_too(press_tab):
+def test_tab_completes_within_quotes(press_tab):
     assert press_tab("trainyard train 'model.hid").startswith("trainyard train 'model.hidden_units=")
 
 
 @pytest.fixture
 def complete():
-    """Returns what the last word of a line may become."""
+    """Returns a function that returns the completions of the last word of a line."""
     root = typer.main.get_command(app)
 
     def answer(line: str) -> list[str]:
@@ -112,7 +112,7 @@ def complete():
     return answer
 
 
-def test_commands_options_and_their_values(complete):
+def test_commands_options_and_option_values_are_completed(complete):
     assert complete("trainyard tr") == ["train"]
     assert "complete-words" not in complete("trainyard ")
     assert complete("trainyard ui --") == ["--experiment", "--help", "--port", "--sweep", "--uri"]
@@ -123,7 +123,7 @@ def test_commands_options_and_their_values(complete):
     assert complete("trainyard data fetch mnist m") == []
 
 
-def test_groups_and_choices_of_ones_own_too(complete):
+def test_groups_and_choices_are_completed_including_those_of_the_user(complete):
     Path("mine/optimizer").mkdir(parents=True)
     Path("mine/optimizer/fast.yaml").write_text("defaults: [base_sgd]\nlearning_rate: 0.5\n")
     assert complete("trainyard train --config-dir mine optimizer=fa") == ["optimizer=fast"]
@@ -135,7 +135,7 @@ def test_groups_and_choices_of_ones_own_too(complete):
     assert complete("trainyard train -m seed=1,2 optimizer=adam,sgd_") == ["optimizer=adam,sgd_momentum"]
 
 
-def test_sweeps_have_flags_of_their_own_and_names(complete):
+def test_flags_and_names_of_sweeps_are_completed(complete):
     SweepFolder(Path("sweeps/mine")).write_plan(make_plan(["sweep.objective=off", "seed=1,2"]), threads=1)
     assert complete("trainyard sweep --") == [
         "--config-dir",
@@ -151,15 +151,15 @@ def test_sweeps_have_flags_of_their_own_and_names(complete):
     assert complete("trainyard ui --sweep m") == ["mine"]
 
 
-def test_fields_follow_what_was_chosen(complete):
+def test_fields_are_those_of_the_chosen_component(complete):
     assert complete("trainyard train model.hid") == ["model.hidden_units="]
     assert complete("trainyard train model=cnn model.hid") == []
     assert complete("trainyard train ++training.early_stopping.r") == ["++training.early_stopping.restore_best="]
     assert complete("trainyard train training.early") == ["training.early_stopping."]
-    assert complete("trainyard train model.na") == []  # a component's name is not set, but chosen
+    assert complete("trainyard train model.na") == []  # the group chooses the name; it is not a field to set
 
 
-def test_values_where_they_are_few(complete):
+def test_values_are_completed_if_a_field_has_few(complete):
     assert complete("trainyard train training.engine=") == [
         f"training.engine={name}" for name in ("auto", "compiled", "fit")
     ]
@@ -173,13 +173,13 @@ def test_values_where_they_are_few(complete):
     ["", "trainyard", "trainyard nonsense ", "trainyard train model=[ 'model.hid", "trainyard train = . ..= x.y.z=",
      "trainyard train model=cn seed=x model.", "trainyard train '", "trainyard train seed.x=", "trainyard ui --port= ", "\\"],
 )  # fmt: skip
-def test_half_a_line_is_no_mistake(line, complete):
+def test_an_unfinished_line_raises_no_error(line, complete):
     complete(line)
     done = CliRunner().invoke(app, ["complete-words", "bash", line])
     assert (done.exit_code, done.stderr) == (0, "")
 
 
-def test_a_plugin_that_is_broken_is_not_told_between_two_keys(monkeypatch):
+def test_completion_prints_no_error_for_a_broken_plugin(monkeypatch):
     def fail(config_dir):
         raise ConfigError("plugin acme: it can't be imported")
 
@@ -203,8 +203,8 @@ def test_a_line_is_split_as_bash_does(line, split):
     assert split_line(line, breaks=" \"'=:") == split
 
 
-def test_hydras_own_completion_points_to_ours():
+def test_hydras_completion_flag_refers_to_trainyards_completion():
     with pytest.raises(
-        ConfigError, match=r"--shell-completion: Trainyard has its own: eval .*trainyard completion bash"
+        ConfigError, match=r"--shell-completion: not supported. Use Trainyard's: eval .*trainyard completion bash"
     ):
         parse_arguments(["--shell-completion"])

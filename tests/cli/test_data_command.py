@@ -8,59 +8,59 @@ from trainyard.errors import ConfigError, DatasetError
 
 
 @pytest.fixture
-def mnist_here(tiny_mnist, monkeypatch):
+def local_mnist(tiny_mnist, monkeypatch):
     monkeypatch.setenv("TRAINYARD_DATA_DIR", str(tiny_mnist))
     return tiny_mnist
 
 
-def test_the_list_says_where_each_set_lies(mnist_here, capsys, monkeypatch):
+def test_the_list_shows_the_location_of_each_data_set(local_mnist, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
     list_data()
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert str(mnist_here) in lines["mnist"]
-    assert "not here: trainyard data fetch kmnist" in lines["kmnist"]
-    assert "comes along" in lines["digits"]
+    assert str(local_mnist) in lines["mnist"]
+    assert "not downloaded: trainyard data fetch kmnist" in lines["kmnist"]
+    assert "no download needed" in lines["digits"]
     assert "dataset.path" in lines["npz"]
 
 
-def test_a_damaged_set_is_listed_as_such_and_not_verified(mnist_here, capsys, monkeypatch):
+def test_a_damaged_data_set_is_listed_as_damaged_and_fails_verification(local_mnist, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
-    (mnist_here / "train-labels-idx1-ubyte.gz").write_bytes(b"no")
+    (local_mnist / "train-labels-idx1-ubyte.gz").write_bytes(b"no")
     list_data()
     assert "damaged: " in capsys.readouterr().out
     with pytest.raises(DatasetError, match=r"train-labels-idx1-ubyte\.gz"):
         verify_data(["mnist"])
 
 
-def test_verify_tells_what_a_set_holds(mnist_here, capsys):
+def test_verify_prints_the_size_and_digest_of_each_data_set(local_mnist, capsys):
     verify_data([])
-    told = capsys.readouterr().out
-    assert f"mnist: 40 images to train and 20 to test, 28 x 28, 10 classes, whole, in {mnist_here}" in told
-    assert Mnist().load(progress=False).digest in told
-    assert "kmnist: not on this machine" in told
-    with pytest.raises(DatasetError, match="kmnist: not on this machine. Fetch it: trainyard data fetch kmnist"):
+    output = capsys.readouterr().out
+    assert f"mnist: 40 training and 20 test images, 28 x 28, 10 classes, complete, in {local_mnist}" in output
+    assert Mnist().load(progress=False).digest in output
+    assert "kmnist: not on this machine" in output
+    with pytest.raises(DatasetError, match="kmnist: not on this machine. Download it: trainyard data fetch kmnist"):
         verify_data(["kmnist"])
 
 
-def test_fetch_downloads_what_is_missing(mnist_here, take_tiny_files_for, monkeypatch, capsys):
-    take_tiny_files_for(Kmnist)
-    fetched = []
-    monkeypatch.setattr(Kmnist, "complete_cache", lambda self, progress: (fetched.append(self.name), "the cache"))
+def test_fetch_downloads_only_data_sets_that_are_missing(local_mnist, use_tiny_files_for, monkeypatch, capsys):
+    use_tiny_files_for(Kmnist)
+    downloaded = []
+    monkeypatch.setattr(Kmnist, "download_missing", lambda self, progress: (downloaded.append(self.name), "the cache"))
     fetch_data(["mnist", "kmnist"])
-    told = capsys.readouterr().out
-    assert f"mnist: is in {mnist_here}, verified" in told
-    assert "kmnist: downloaded, and is in the cache, verified" in told
-    assert fetched == ["kmnist"]
+    output = capsys.readouterr().out
+    assert f"mnist: already in {local_mnist}, verified" in output
+    assert "kmnist: downloaded, now in the cache, verified" in output
+    assert downloaded == ["kmnist"]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("digits", "digits: expected a published data set (fashion_mnist, kmnist, mnist); this one is not downloaded"),
+        ("digits", "digits: expected a published data set (fashion_mnist, kmnist, mnist), got one without a download"),
         ("mnits", "dataset: unknown dataset 'mnits'. Did you mean 'mnist'?"),
     ],
 )
-def test_names_are_checked(name, message):
+def test_names_of_data_sets_are_checked(name, message):
     for command in (fetch_data, verify_data):
         with pytest.raises(ConfigError) as caught:
             command([name])

@@ -10,18 +10,18 @@ import pexpect
 import pytest
 from rich.console import Console
 
-from trainyard.cli.sweep.columns import TrialColumns, short_titles, table_width
+from trainyard.cli.sweep.columns import TrialColumns, shorten_paths, table_width
 from trainyard.cli.sweep.screen import SweepScreen
 from trainyard.cli.sweep.tables import (
+    SweepReport,
     SweepStatus,
-    SweepSummary,
     print_plan,
-    print_status,
     print_summary,
+    print_sweep_list,
     print_sweep_status,
 )
 from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.sweep.progress import Standing, State, status_of
+from trainyard.sweep.progress import SweepProgress, TrialState, build_status
 from trainyard.sweep.recipe import Winner
 
 RATES = (0.01, 0.003, 0.001, 0.0003)
@@ -73,8 +73,10 @@ class Clock:
         return self.now
 
 
-def a_standing(trials, objective="accuracy/val", *, places=2, clock=None):
-    return Standing([status_of(trial, objective) for trial in trials], objective, places=places, clock=clock or Clock())
+def make_progress(trials, objective="accuracy/val", *, slots=2, clock=None):
+    return SweepProgress(
+        [build_status(trial, objective) for trial in trials], objective, slots=slots, clock=clock or Clock()
+    )
 
 
 def terminal(width=80, height=24):
@@ -91,8 +93,8 @@ def printed(console):
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
 
 
-def drawn(screen, width=80, height=24):
-    """The lines that a terminal of that size is shown."""
+def draw_lines(screen, width=80, height=24):
+    """Returns the lines that the screen draws in a terminal of this size."""
     console = terminal(width, height)
     screen._console.size = (width, height)
     console.print(screen._draw())
@@ -100,125 +102,125 @@ def drawn(screen, width=80, height=24):
 
 
 @pytest.fixture(autouse=True)
-def _a_capable_terminal(monkeypatch):
+def _terminal_environment(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
 # --------------------------------------------------------------------------------------------------------------
-# How a sweep stands
+# Progress of a sweep
 
 
-def test_the_best_is_the_lowest_loss_or_the_highest_accuracy():
+def test_the_best_trial_has_the_lowest_loss_or_the_highest_accuracy():
     for objective, best in (("accuracy/val", 0.9), ("loss/val", 0.1)):
-        standing = a_standing(make_trials(3), objective)
+        progress = make_progress(make_trials(3), objective)
         for number, value in ((1, 0.5), (2, 0.9), (3, 0.1)):
-            standing.began(number, 1)
-            standing.done(number, result(value))
-        assert standing.best.value == best
-        assert standing.ranked[0].value == best
+            progress.start_trial(number, 1)
+            progress.finish_trial(number, result(value))
+        assert progress.best.value == best
+        assert progress.ranked[0].value == best
 
 
-def test_a_broken_objective_is_never_the_best():
-    standing = a_standing(make_trials(2))
-    standing.done(1, result(float("nan")))
-    assert standing.best is None
-    standing.done(2, result(0.1))
-    assert standing.best.value == 0.1
-    assert [status.trial.number for status in standing.ranked] == [2, 1]
+def test_a_nan_objective_is_never_the_best():
+    progress = make_progress(make_trials(2))
+    progress.finish_trial(1, result(float("nan")))
+    assert progress.best is None
+    progress.finish_trial(2, result(0.1))
+    assert progress.best.value == 0.1
+    assert [status.trial.number for status in progress.ranked] == [2, 1]
 
 
-def test_of_trials_that_differ_by_their_seed_the_mean_counts_once_all_are_done():
-    standing = a_standing(make_trials(2, seeds=2))
-    standing.done(1, result(0.99))
-    assert standing.best is None
-    standing.done(3, result(0.8))
-    standing.done(4, result(0.9))
-    assert (round(standing.best.value, 4), standing.best.label) == (0.85, "lr0.003 300x200x100")
-    standing.done(2, result(0.81))
-    assert (round(standing.best.value, 4), standing.best.origin) == (0.9, "mean of 2 seeds")
+def test_a_point_with_several_seeds_is_ranked_by_its_mean_once_all_seeds_are_done():
+    progress = make_progress(make_trials(2, seeds=2))
+    progress.finish_trial(1, result(0.99))
+    assert progress.best is None
+    progress.finish_trial(3, result(0.8))
+    progress.finish_trial(4, result(0.9))
+    assert (round(progress.best.value, 4), progress.best.label) == (0.85, "lr0.003 300x200x100")
+    progress.finish_trial(2, result(0.81))
+    assert (round(progress.best.value, 4), progress.best.source) == (0.9, "mean of 2 seeds")
 
 
-def test_without_an_objective_nothing_is_best():
-    standing = a_standing(make_trials(2), None)
-    standing.done(1, result(None, test=0.7))
-    standing.done(2, result(None, test=0.6))
-    assert standing.best is None
-    assert [status.value for status in standing.ranked] == [0.6, 0.7]
+def test_without_an_objective_there_is_no_best_trial():
+    progress = make_progress(make_trials(2), None)
+    progress.finish_trial(1, result(None, test=0.7))
+    progress.finish_trial(2, result(None, test=0.6))
+    assert progress.best is None
+    assert [status.value for status in progress.ranked] == [0.6, 0.7]
 
 
-def test_the_time_left_is_what_the_epochs_left_take_in_as_many_places():
+def test_the_remaining_time_follows_from_the_remaining_epochs_and_the_slots():
     clock = Clock()
-    standing = a_standing(make_trials(4), clock=clock)
-    standing.began(1, 1)
-    standing.began(2, 1)
+    progress = make_progress(make_trials(4), clock=clock)
+    progress.start_trial(1, 1)
+    progress.start_trial(2, 1)
     clock.now += 3
-    standing.epoch(1, 1, 10, {})
-    standing.epoch(2, 1, 10, {})
-    assert standing.seconds_left() is None  # too early to tell
+    progress.update_epoch(1, 1, 10, {})
+    progress.update_epoch(2, 1, 10, {})
+    assert progress.seconds_left() is None  # too early for an estimate
     clock.now += 1
-    standing.epoch(1, 2, 10, {})
-    standing.epoch(2, 2, 10, {})
-    assert standing.seconds_left() == pytest.approx(36 * 2 / 2)  # 36 epochs of 2 s in 2 places
-    standing.failed_for(2, "no", again=False)
-    assert standing.seconds_left() == pytest.approx(28 * 2 / 2)
-    standing.stop()
-    assert standing.seconds_left() is None
+    progress.update_epoch(1, 2, 10, {})
+    progress.update_epoch(2, 2, 10, {})
+    assert progress.seconds_left() == pytest.approx(36 * 2 / 2)  # 36 epochs of 2 s in 2 slots
+    progress.fail_trial(2, "no", again=False)
+    assert progress.seconds_left() == pytest.approx(28 * 2 / 2)
+    progress.mark_interrupted()
+    assert progress.seconds_left() is None
 
 
-def test_the_slowest_trial_decides_when_it_runs_alone_to_the_end():
+def test_the_remaining_time_is_at_least_that_of_the_slowest_running_trial():
     clock = Clock()
-    standing = a_standing(make_trials(2), clock=clock)
-    standing.began(1, 1)
-    standing.began(2, 1)
+    progress = make_progress(make_trials(2), clock=clock)
+    progress.start_trial(1, 1)
+    progress.start_trial(2, 1)
     clock.now += 10
     for epoch in range(1, 10):
-        standing.epoch(1, epoch, 10, {})
-    standing.epoch(2, 1, 10, {})
-    assert standing.seconds_left() == pytest.approx(90)
+        progress.update_epoch(1, epoch, 10, {})
+    progress.update_epoch(2, 1, 10, {})
+    assert progress.seconds_left() == pytest.approx(90)
 
 
-def test_epochs_of_an_earlier_attempt_are_no_proof_of_speed():
+def test_epochs_of_an_earlier_attempt_do_not_count_for_the_speed():
     clock = Clock()
-    standing = a_standing(make_trials(1), places=1, clock=clock)
-    standing.began(1, 1)
+    progress = make_progress(make_trials(1), slots=1, clock=clock)
+    progress.start_trial(1, 1)
     clock.now += 4
-    standing.epoch(1, 7, 10, {})
-    standing.epoch(1, 8, 10, {})
-    assert standing.seconds_left() == pytest.approx(2 * 4 / 2)
+    progress.update_epoch(1, 7, 10, {})
+    progress.update_epoch(1, 8, 10, {})
+    assert progress.seconds_left() == pytest.approx(2 * 4 / 2)
 
 
-def test_where_there_is_no_room_those_that_run_come_first_then_the_best_and_the_failures():
-    standing = a_standing(make_trials(1000), places=3)
+def test_a_short_table_shows_running_trials_first_then_the_best_and_the_failures():
+    progress = make_progress(make_trials(1000), slots=3)
     for number in range(1, 101):
-        standing.done(number, result(number / 1000))
+        progress.finish_trial(number, result(number / 1000))
     for number in range(101, 121):
-        standing.failed_for(number, "no", again=False)
+        progress.fail_trial(number, "no", again=False)
     for number in (200, 201, 202):
-        standing.began(number, 1)
-    rows, left_out = standing.rows(12)
+        progress.start_trial(number, 1)
+    rows, hidden = progress.select_rows(12)
     assert [row.trial.number for row in rows] == [200, 201, 202, 100, 99, 98, 97, 96, 95, 118, 119, 120]
-    assert left_out == {"waiting": 877, "done": 94, "failed": 17}
-    rows, left_out = standing.rows(2)
+    assert hidden == {"waiting": 877, "done": 94, "failed": 17}
+    rows, hidden = progress.select_rows(2)
     assert [row.trial.number for row in rows] == [200, 201]
-    assert left_out["running"] == 1
+    assert hidden["running"] == 1
 
 
-def test_interrupted_trials_are_still_shown_and_may_begin_again():
-    standing = a_standing(make_trials(100))
-    standing.began(7, 1)
-    standing.stop()
-    rows, left_out = standing.rows(5)
-    assert [(row.trial.number, row.state) for row in rows] == [(7, State.STOPPED)]
-    assert left_out == {"waiting": 99}
-    standing.began(7, 2)
-    assert not standing.stopped
+def test_interrupted_trials_are_shown_and_can_restart():
+    progress = make_progress(make_trials(100))
+    progress.start_trial(7, 1)
+    progress.mark_interrupted()
+    rows, hidden = progress.select_rows(5)
+    assert [(row.trial.number, row.state) for row in rows] == [(7, TrialState.STOPPED)]
+    assert hidden == {"waiting": 99}
+    progress.start_trial(7, 2)
+    assert not progress.stopped
 
 
-def test_settings_are_named_by_as_much_as_tells_them_apart():
+def test_settings_are_named_by_the_shortest_unique_end_of_their_path():
     paths = ["optimizer.learning_rate", "model.dropout", "augmentation.dropout", "model", "seed"]
-    assert short_titles(paths) == ["learning_rate", "model.dropout", "augmentation.dropout", "model", "seed"]
+    assert shorten_paths(paths) == ["learning_rate", "model.dropout", "augmentation.dropout", "model", "seed"]
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -227,132 +229,132 @@ def test_settings_are_named_by_as_much_as_tells_them_apart():
 
 @pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20), (40, 12), (32, 9)])
 @pytest.mark.parametrize("count", [3, 16, 3000])
-def test_the_table_fits_the_terminal_and_shows_what_runs(size, count):
+def test_the_table_fits_the_terminal_and_shows_running_trials(size, count):
     width, height = size
     trials = make_trials(count)
-    screen = SweepScreen(trials, "accuracy/val", places=2, console=terminal(width, height))
-    screen.done(trials[0], result(0.9))
-    screen.began(trials[1], 1)
-    screen.failed(trials[2], "it took longer than 5 s", again=False)
-    lines = drawn(screen, width, height)
+    screen = SweepScreen(trials, "accuracy/val", slots=2, console=terminal(width, height))
+    screen.on_trial_done(trials[0], result(0.9))
+    screen.on_trial_begin(trials[1], 1)
+    screen.on_trial_failed(trials[2], "it took longer than 5 s", again=False)
+    lines = draw_lines(screen, width, height)
     assert len(lines) < height
     assert max(map(len, lines)) <= width
     assert any(re.match(r" *2 +lr|  *2  +0.003", line) for line in lines)
 
 
-def test_settings_have_columns_where_there_is_room_else_a_label_tells_what_varies():
-    screen = SweepScreen(make_trials(4), "accuracy/val", places=2, console=terminal())
-    assert drawn(screen, 120)[1].split() == (
+def test_settings_have_separate_columns_in_a_wide_terminal_and_a_label_in_a_narrow_one():
+    screen = SweepScreen(make_trials(4), "accuracy/val", slots=2, console=terminal())
+    assert draw_lines(screen, 120)[1].split() == (
         ["trial", "learning_rate", "hidden_units", "state", "progress", "epoch", "accuracy/val", "time"]
     )
-    narrow = drawn(screen, 80)
-    assert narrow[1].split() == ["trial", "what", "varies", "state", "progress", "epoch", "accuracy/val", "time"]
+    narrow = draw_lines(screen, 80)
+    assert narrow[1].split() == ["trial", "settings", "state", "progress", "epoch", "accuracy/val", "time"]
     assert "  1  lr0.01 512x256 " in narrow[2]
 
 
-def test_columns_give_way_one_after_the_other():
+def test_columns_are_removed_one_by_one_as_the_terminal_gets_narrower():
     trials = make_trials(4)
-    columns = TrialColumns(trials, a_standing(trials))
+    columns = TrialColumns(trials, make_progress(trials))
     titles = [tuple(each.title for each in columns.fit(width)) for width in range(120, 20, -1)]
     assert all(table_width(columns.fit(width)) <= width for width in range(120, 40, -1))
     assert [len(each) for each in titles] == sorted((len(each) for each in titles), reverse=True)
-    assert titles[-1] == ("trial", "what varies", "epoch", "accuracy/val")
+    assert titles[-1] == ("trial", "settings", "epoch", "accuracy/val")
 
 
 def test_a_running_trial_shows_epoch_objective_and_time():
     clock, trials = Clock(), make_trials(2)
-    screen = SweepScreen(trials, "accuracy/val", places=2, console=terminal(), clock=clock)
-    screen.began(trials[0], 2)
-    screen.epoch(trials[0], 3, 10, {"accuracy/val": 0.87654, "loss/val": 1.0})
+    screen = SweepScreen(trials, "accuracy/val", slots=2, console=terminal(), clock=clock)
+    screen.on_trial_begin(trials[0], 2)
+    screen.on_epoch_end(trials[0], 3, 10, {"accuracy/val": 0.87654, "loss/val": 1.0})
     clock.now += 125
-    running, waiting = drawn(screen)[2:4]
+    running, waiting = draw_lines(screen)[2:4]
     assert running.split()[3] == "try"
     assert "━" in running
     assert running.split()[-3:] == ["3/10", "0.8765", "2:05"]
     assert waiting.split() == ["2", "lr0.003", "300x200x100", "waiting"]
 
 
-def test_below_the_table_stand_counts_time_left_and_the_best():
+def test_counts_remaining_time_and_the_best_trial_are_below_the_table():
     clock, trials = Clock(), make_trials(4)
-    screen = SweepScreen(trials, "accuracy/val", places=1, console=terminal(), clock=clock)
-    assert drawn(screen)[-1].endswith("0 of 4 done")
+    screen = SweepScreen(trials, "accuracy/val", slots=1, console=terminal(), clock=clock)
+    assert draw_lines(screen)[-1].endswith("0 of 4 done")
     for trial, value in zip(trials, (0.5, 0.75), strict=False):
-        screen.began(trial, 1)
+        screen.on_trial_begin(trial, 1)
         for epoch in range(1, 11):
             clock.now += 7
-            screen.epoch(trial, epoch, 10, {})
-        screen.done(trial, result(value))
-    screen.began(trials[2], 1)
-    lines = drawn(screen)
+            screen.on_epoch_end(trial, epoch, 10, {})
+        screen.on_trial_done(trial, result(value))
+    screen.on_trial_begin(trials[2], 1)
+    lines = draw_lines(screen)
     assert lines[-2].endswith("2 of 4 done, about 2 min 20 s left")
     assert lines[-1] == "best accuracy/val 0.7500, lr0.003 300x200x100 (trial 2)"
 
 
-def test_what_an_earlier_start_did_counts():
+def test_trials_of_an_earlier_start_count_as_done():
     trials = make_trials(3)
-    screen = SweepScreen(trials, "accuracy/val", places=1, done={2: result(0.8)}, console=pipe())
+    screen = SweepScreen(trials, "accuracy/val", slots=1, done={2: result(0.8)}, console=pipe())
     with screen:
         pass
-    assert printed(screen._console).splitlines()[0] == "done earlier: 1 of 3 trials"
-    assert "best accuracy/val 0.8000" in drawn(screen)[-1]
+    assert printed(screen._console).splitlines()[0] == "already done: 1 of 3 trials"
+    assert "best accuracy/val 0.8000" in draw_lines(screen)[-1]
 
 
-def test_a_look_at_ten_thousand_trials_asks_only_what_it_shows(monkeypatch):
+def test_drawing_ten_thousand_trials_reads_only_the_shown_ones(monkeypatch):
     trials = make_trials(10_000)
-    screen = SweepScreen(trials, "accuracy/val", places=4, console=terminal())
+    screen = SweepScreen(trials, "accuracy/val", slots=4, console=terminal())
     for trial in trials[:4]:
-        screen.began(trial, 1)
-    asked = []
-    monkeypatch.setattr(Standing, "seconds_run", lambda self, status: asked.append(status))
-    monkeypatch.setattr(screen._standing, "_statuses", None)
-    drawn(screen)
-    assert len(asked) == 4
+        screen.on_trial_begin(trial, 1)
+    read_statuses = []
+    monkeypatch.setattr(SweepProgress, "seconds_run", lambda self, status: read_statuses.append(status))
+    monkeypatch.setattr(screen._progress, "_statuses", None)
+    draw_lines(screen)
+    assert len(read_statuses) == 4
 
 
 # --------------------------------------------------------------------------------------------------------------
-# Lines where there is no terminal
+# Lines without a terminal
 
 
-def test_without_a_terminal_there_are_lines_and_none_per_epoch():
+def test_without_a_terminal_trials_have_lines_but_epochs_have_none():
     trials, console = make_trials(3), pipe()
-    with SweepScreen(trials, "accuracy/val", places=2, console=console, clock=Clock()) as screen:
-        screen.note("16 trials in sweeps/lr")
-        screen.began(trials[0], 1)
-        screen.epoch(trials[0], 1, 10, {"accuracy/val": 0.5})
-        screen.done(trials[0], result(0.9812, test=0.979))
-        screen.began(trials[1], 1)
-        screen.failed(trials[1], "it took longer than 5 s", again=True)
-        screen.began(trials[1], 2)
-        screen.failed(trials[1], "[bold]no[/bold]", again=False)
-        screen.began(trials[2], 1)
-        screen.done(trials[2], result(0.5))
+    with SweepScreen(trials, "accuracy/val", slots=2, console=console, clock=Clock()) as screen:
+        screen.on_message("16 trials in sweeps/lr")
+        screen.on_trial_begin(trials[0], 1)
+        screen.on_epoch_end(trials[0], 1, 10, {"accuracy/val": 0.5})
+        screen.on_trial_done(trials[0], result(0.9812, test=0.979))
+        screen.on_trial_begin(trials[1], 1)
+        screen.on_trial_failed(trials[1], "it took longer than 5 s", again=True)
+        screen.on_trial_begin(trials[1], 2)
+        screen.on_trial_failed(trials[1], "[bold]no[/bold]", again=False)
+        screen.on_trial_begin(trials[2], 1)
+        screen.on_trial_done(trials[2], result(0.5))
     assert console.file.getvalue().splitlines() == [
         "16 trials in sweeps/lr",
-        "trial 1  began   lr0.01 512x256",
+        "trial 1  started lr0.01 512x256",
         "trial 1  done    accuracy/val 0.9812, accuracy/test 0.9790, 12.3 s  (1 of 3 done, best 0.9812: lr0.01 512x256)",
-        "trial 2  began   lr0.003 300x200x100",
-        "trial 2  failed  it took longer than 5 s; it will be tried again",
-        "trial 2  began   lr0.003 300x200x100, attempt 2",
+        "trial 2  started lr0.003 300x200x100",
+        "trial 2  failed  it took longer than 5 s; it will be retried",
+        "trial 2  started lr0.003 300x200x100, attempt 2",
         "trial 2  failed  [bold]no[/bold]",
-        "trial 3  began   lr0.001 64",
+        "trial 3  started lr0.001 64",
         "trial 3  done    accuracy/val 0.5000, accuracy/test 0.5000, 12.3 s  (2 of 3 done, 1 failed, best 0.9812: lr0.01 512x256)",
         "finished after 0.00 s: 2 of 3 done, 1 failed",
     ]
 
 
-def test_without_an_objective_the_test_accuracy_is_told():
+def test_without_an_objective_the_test_accuracy_is_printed():
     trials, console = make_trials(1), pipe()
-    with SweepScreen(trials, None, places=2, console=console) as screen:
-        screen.began(trials[0], 1)
-        screen.done(trials[0], result(None, test=0.97))
+    with SweepScreen(trials, None, slots=2, console=console) as screen:
+        screen.on_trial_begin(trials[0], 1)
+        screen.on_trial_done(trials[0], result(None, test=0.97))
     assert "done    accuracy/test 0.9700, 12.3 s  (1 of 1 done)" in console.file.getvalue()
 
 
-def test_a_log_file_that_may_have_colours_is_no_terminal():
+def test_a_log_file_with_forced_colours_is_not_a_terminal():
     trials, console = make_trials(1), terminal()
-    with SweepScreen(trials, None, places=1, console=console) as screen:
-        screen.began(trials[0], 1)
-    assert printed(console).splitlines()[0] == "trial 1  began   lr0.01 512x256"
+    with SweepScreen(trials, None, slots=1, console=console) as screen:
+        screen.on_trial_begin(trials[0], 1)
+    assert printed(console).splitlines()[0] == "trial 1  started lr0.01 512x256"
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -366,17 +368,17 @@ from trainyard.cli.sweep.screen import SweepScreen
 
 trials = make_trials(6)
 try:
-    with SweepScreen(trials, "accuracy/val", places=1) as screen:
+    with SweepScreen(trials, "accuracy/val", slots=1) as screen:
         for trial in trials:
-            screen.began(trial, 1)
-            screen.epoch(trial, 1, 10, {{"accuracy/val": 0.5}})
+            screen.on_trial_begin(trial, 1)
+            screen.on_epoch_end(trial, 1, 10, {{"accuracy/val": 0.5}})
             time.sleep(30 if trial.number == {hangs} else 0.3)
             if trial.number == 2:
-                screen.failed(trial, "it took longer than 5 s", again=False)
+                screen.on_trial_failed(trial, "it took longer than 5 s", again=False)
             else:
-                screen.done(trial, result(0.9 + trial.number / 1000))
+                screen.on_trial_done(trial, result(0.9 + trial.number / 1000))
 except KeyboardInterrupt:
-    print("heard")
+    print("interrupted")
 """
 
 
@@ -385,35 +387,35 @@ def _spawn(hangs):
     return pexpect.spawn(sys.executable, ["-c", program], timeout=60, encoding="utf-8", dimensions=(24, 80))
 
 
-def test_in_a_terminal_the_table_moves_and_gives_way_to_the_summary():
+def test_a_terminal_shows_a_live_table_until_the_sweep_has_finished():
     child = _spawn(hangs=0)
-    child.expect("what varies")
+    child.expect("settings")
     child.expect("━")
     child.expect("trial 2  .*failed.*lr0.003 300x200x100: it took longer than 5 s")
     child.expect("best .*0.9060.*trial 6")
     child.expect("finished after .*: 5 of 6 done, 1 failed")
     rest = child.before + child.after + child.read()
-    assert "\x1b[?25h" in rest  # the cursor is back
+    assert "\x1b[?25h" in rest  # the cursor is visible again
     assert child.wait() == 0
 
 
-def test_ctrl_c_leaves_the_table_and_a_sane_terminal():
+def test_ctrl_c_keeps_the_table_and_restores_the_terminal():
     child = _spawn(hangs=3)
     child.expect("1 of 6 done, 1 failed")
     child.sendintr()
-    rest = child.read()  # to its end: how much comes at a time is not ours to say
-    table, cursor_is_back, after = rest.partition("\x1b[?25h")
+    rest = child.read()  # reads to the end, because the size of the chunks is undefined
+    table, show_cursor, after = rest.partition("\x1b[?25h")
     assert re.search("3 .*stopped", table)
-    assert cursor_is_back
+    assert show_cursor
     assert re.search("stopped after .*: 1 of 6 done, 1 failed, 1 stopped", after)
-    assert after.endswith("heard\r\n")
+    assert after.endswith("interrupted\r\n")
 
 
 # --------------------------------------------------------------------------------------------------------------
-# Before and after
+# Plan, status and summary
 
 
-def test_a_plan_is_a_row_per_trial_and_what_they_come_to():
+def test_a_plan_has_a_row_per_trial_and_their_number():
     console = pipe()
     print_plan(make_trials(2, seeds=2), 3, "lr", 2, 1, console=console)
     assert console.file.getvalue().splitlines() == [
@@ -423,34 +425,34 @@ def test_a_plan_is_a_row_per_trial_and_what_they_come_to():
         "    3          0.003  [300, 200, 100]     0  300x200x100 relu     266,610",
         "    4          0.003  [300, 200, 100]     1  300x200x100 relu     266,610",
         "",
-        "sweep lr: 4 trials (2 points with 2 seeds each); 3 duplicates left out",
-        "2 at a time, with 1 thread each",
+        "sweep lr: 4 trials (2 points with 2 seeds each); 3 duplicates skipped",
+        "2 in parallel, with 1 thread each",
     ]
 
 
-def test_a_terminal_is_given_the_first_and_the_last_of_a_long_plan_a_pipe_all():
+def test_a_terminal_shows_the_first_and_last_trials_of_a_long_plan_and_a_pipe_all():
     trials = make_trials(10_000)
     console = terminal()
     print_plan(trials, 0, "long", 1, 2, console=console)
     lines = printed(console).splitlines()
     assert lines[51] == "... 9,945 more trials ..."
     assert [line.split()[0] for line in lines[50:57:6]] == ["50", "10000"]
-    assert lines[-2:] == ["sweep long: 10,000 trials", "one after the other, with 2 threads each"]
+    assert lines[-2:] == ["sweep long: 10,000 trials", "one at a time, with 2 threads each"]
     console = pipe()
     print_plan(trials, 0, "long", 1, 2, console=console)
     assert len(console.file.getvalue().splitlines()) == 10_004
 
 
 @pytest.mark.parametrize("width", [80, 60, 40])
-def test_a_plan_keeps_to_a_narrow_terminal(width):
+def test_a_plan_fits_a_narrow_terminal(width):
     console = terminal(width)
     print_plan(make_trials(3, seeds=2), 0, "lr", 2, 1, console=console)
     assert max(map(len, printed(console).splitlines())) <= width
     assert "parameters" in printed(console)
 
 
-def a_status(**changes):
-    facts = {
+def make_sweep_status(**changes):
+    fields = {
         "name": "quickstart-3f2a9c",
         "state": "running",
         "pid": 4711,
@@ -460,42 +462,42 @@ def a_status(**changes):
         "objective": "accuracy/val",
         "best": 0.9812,
         "best_label": "lr0.003 512x256",
-        "changed": datetime(2026, 11, 23, 16, 4),  # noqa: DTZ001 - shown as it is
+        "changed": datetime(2026, 11, 23, 16, 4),  # noqa: DTZ001 - printed without conversion
     }
-    return SweepStatus(**{**facts, **changes})
+    return SweepStatus(**{**fields, **changes})
 
 
-def test_the_status_is_a_row_per_sweep():
-    rows = [a_status(), a_status(name="lr", state="done", pid=None, objective=None, best=None)]
+def test_the_status_has_a_row_per_sweep():
+    rows = [make_sweep_status(), make_sweep_status(name="lr", state="done", pid=None, objective=None, best=None)]
     console = pipe()
-    print_status(rows, console=console)
+    print_sweep_list(rows, console=console)
     assert console.file.getvalue().splitlines() == [
-        "sweep              state           done  failed  to do  last change       best",
-        "quickstart-3f2a9c  running (4711)    12       1      3  2026-11-23 16:04  0.9812 lr0.003 512x256 (accuracy/val)",
-        "lr                 done              12       1      3  2026-11-23 16:04",
+        "sweep              state           done  failed  remaining  last change       best",
+        "quickstart-3f2a9c  running (4711)    12       1          3  2026-11-23 16:04  0.9812 lr0.003 512x256 (accuracy/val)",
+        "lr                 done              12       1          3  2026-11-23 16:04",
     ]
     console = terminal()
-    print_status(rows, console=console)
-    assert "running (4711)    12       1      3  0.9812 lr0.003" in printed(console)
+    print_sweep_list(rows, console=console)
+    assert "running (4711)    12       1          3  0.9812 lr0.003" in printed(console)
 
 
-def test_where_there_is_no_sweep_the_status_says_how_to_start_one():
+def test_without_sweeps_the_status_shows_how_to_start_one():
     console = pipe()
-    print_status([], console=console)
+    print_sweep_list([], console=console)
     assert "Start one: trainyard sweep optimizer.learning_rate=0.01,0.001" in console.file.getvalue()
 
 
-def some_statuses():
+def make_trial_statuses():
     trials = make_trials(3)
     statuses = [
-        status_of(trial, "accuracy/val", done, log=f"sweeps/lr/logs/{trial.number}.log")
+        build_status(trial, "accuracy/val", done, log=f"sweeps/lr/logs/{trial.number}.log")
         for trial, done in zip(trials, (result(0.9), None, None), strict=True)
     ]
-    statuses[1].state, statuses[1].reason = State.FAILED, "it took longer than 5 s"
+    statuses[1].state, statuses[1].reason = TrialState.FAILED, "it took longer than 5 s"
     return statuses
 
 
-def test_the_status_of_one_sweep_shows_its_trials_and_why_they_failed():
+def test_the_status_of_one_sweep_shows_its_trials_and_their_failures():
     for console, failure in (
         (pipe(), "    2 .* failed .* it took longer than 5 s"),
         (
@@ -503,31 +505,31 @@ def test_the_status_of_one_sweep_shows_its_trials_and_why_they_failed():
             r"failed    trial 2, lr0.003 300x200x100: it took longer than 5 s \(log: sweeps/lr/logs/2.log\)",
         ),
     ):
-        print_sweep_status(a_status(), some_statuses(), 2, console=console)
+        print_sweep_status(make_sweep_status(), make_trial_statuses(), 2, console=console)
         assert re.search("1 .*done .*10/10 .*0.9000 .*12.3 s", printed(console))
         assert re.search(failure, printed(console))
     assert "1 of 3 done, 1 failed" in printed(console)
 
 
-def test_the_summary_says_what_won_where_all_is_and_what_failed():
+def test_the_summary_shows_ranking_winner_commands_files_and_failures():
     command = "trainyard train --config-dir sweeps/lr/conf experiment=winner_of_a_sweep_with_a_long_name seed=1"
-    summary = SweepSummary(
+    summary = SweepReport(
         name="lr",
         folder="sweeps/lr",
         columns=["rank", "learning_rate", "accuracy/val"],
         ranking=[[str(rank), "0.003", "0.9812"] for rank in range(1, 31)],
         verdict="lr0.003 is best.",
         winner=Winner("lr0.003 512x256", None, Path("sweeps/lr/winner.yaml"), command),
-        failed=[status for status in some_statuses() if status.state is State.FAILED] * 25,
+        failed=[status for status in make_trial_statuses() if status.state is TrialState.FAILED] * 25,
         ui="trainyard ui",
     )
     for console, ranked, failed in ((pipe(), 30, 25), (terminal(), 20, 21)):
         print_summary(summary, console=console)
-        told = printed(console)
-        lines = told.splitlines()
-        assert f"train it  {command}" in lines  # whole, to be copied
+        output = printed(console)
+        lines = output.splitlines()
+        assert f"train it  {command}" in lines  # not wrapped, so that it can be copied
         assert "recipe    sweeps/lr/winner.yaml" in lines
         assert len([line for line in lines if line.endswith("0.9812")]) == ranked
         assert len([line for line in lines if line.startswith("failed ")]) == failed
-    assert "and 10 more" in told
-    assert "failed    5 more; all of them: trainyard sweep --status lr | grep failed" in told
+    assert "and 10 more" in output
+    assert "failed    5 more; to list all: trainyard sweep --status lr | grep failed" in output

@@ -1,4 +1,4 @@
-"""Configs that mean harm, given to the real command: refused before Hydra runs, or inert, and nothing is left behind."""
+"""Malicious configs are passed to the real command. They are rejected before Hydra runs and have no effects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 EVIL = (
     "import pathlib; pathlib.Path('owned').touch()\ndef run(*arguments, **named):\n    pathlib.Path('owned').touch()\n"
 )
-"""A module that shows that it was imported, or called."""
+"""A module that creates a file when it is imported or called."""
 
 RECIPE = "# @package _global_\ndefaults:\n  - override /dataset: digits\n"
 
@@ -25,23 +25,26 @@ RECIPES = {
     ),
     "a target among tags": (
         "tracking: {tags: {_target_: {x: evil.run}}}",
-        "tracking.tags: expected a mapping of text to text",
+        "tracking.tags: expected a mapping of strings to strings",
     ),
     "a callback": ("hydra: {callbacks: {x: {_target_: evil.run}}}", "hydra.callbacks: refused"),
     "a launcher": ("hydra: {launcher: {_target_: evil.run}}", "hydra.launcher._target_: refused"),
-    "a factory of log lines": (
+    "a factory of log formatters": (
         "hydra: {job_logging: {formatters: {simple: {'()': evil.run}}}}",
         "formatters.simple.(): expected one of",
     ),
-    "a class of log lines": (
+    "a class of log handlers": (
         "hydra: {hydra_logging: {handlers: {console: {class: evil.run}}}}",
         "handlers.console.class: expected one of",
     ),
-    "a variable of the environment": ("hydra: {job: {env_set: {PATH: x}}}", "hydra.job.env_set: refused"),
+    "an environment variable": ("hydra: {job: {env_set: {PATH: x}}}", "hydra.job.env_set: refused"),
     "a secret in a name": ("notes: ${oc.env:CANARY}", "notes: resolvers are refused"),
-    "a secret read in two steps": ("name: oc.env\nnotes: '${${name}:CANARY}'", "notes: resolvers are refused"),
+    "a secret read by a nested interpolation": (
+        "name: oc.env\nnotes: '${${name}:CANARY}'",
+        "notes: resolvers are refused",
+    ),
     "another search path": ("hydra: {searchpath: [pkg://evil]}", "hydra.searchpath"),
-    "an object of Python": ("notes: !!python/object/apply:evil.run []", "expected YAML, and it can't be read"),
+    "a Python object": ("notes: !!python/object/apply:evil.run []", "expected YAML, but it cannot be read"),
 }
 
 
@@ -57,18 +60,18 @@ def _trainyard(*arguments, **variables):
 
 @pytest.mark.parametrize("command", ["train", "sweep"])
 @pytest.mark.parametrize(("content", "message"), RECIPES.values(), ids=list(RECIPES))
-def test_a_recipe_that_means_harm_is_refused(content, message, command):
+def test_malicious_recipe_is_rejected(content, message, command):
     Path("evil.py").write_text(EVIL)
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/harm.yaml").write_text(f"{RECIPE}{content}\n")
-    before = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
-    several = ["sweep.objective=off", "seed=1,2"] if command == "sweep" else []
-    done = _trainyard(command, "experiment=harm", *several)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "canary7" not in done.stdout + done.stderr
-    assert {path for path in Path().rglob("*") if "__pycache__" not in path.parts} == before
+    files_before = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
+    sweep_arguments = ["sweep.objective=off", "seed=1,2"] if command == "sweep" else []
+    process = _trainyard(command, "experiment=harm", *sweep_arguments)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+    assert "canary7" not in process.stdout + process.stderr
+    assert {path for path in Path().rglob("*") if "__pycache__" not in path.parts} == files_before
 
 
 @pytest.mark.parametrize(
@@ -92,18 +95,18 @@ def test_a_recipe_that_means_harm_is_refused(content, message, command):
         ({}, ["model=sequential", "model.layers=[{_target_: evil.run}]"], "model.layers"),
         ({"run.pickle": "cevil\nrun\n(tR."}, ["--experimental-rerun", "run.pickle"], "it unpickles a file"),
     ],
-    ids=["a launcher of one's own", "a callback of one's own", "a secret as a folder", "a layer", "a pickled run"],
+    ids=["a custom launcher", "a custom callback", "a secret as a folder", "a layer", "a pickled run"],
 )
-def test_other_ways_in_are_closed_too(files, arguments, message):
+def test_other_malicious_inputs_are_rejected(files, arguments, message):
     Path("evil.py").write_text(EVIL)
     for name, content in files.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(content)
-    done = _trainyard("train", *arguments)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "canary7" not in done.stdout + done.stderr
+    process = _trainyard("train", *arguments)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+    assert "canary7" not in process.stdout + process.stderr
     assert not Path("owned").exists()
     assert not Path("outputs").exists()
 
@@ -113,22 +116,22 @@ def test_other_ways_in_are_closed_too(files, arguments, message):
     [{"HYDRA_FULL_ERROR": "1"}, {"HYDRA_MAIN_MODULE": "evil"}, {"HYDRA_DEPRECATION_WARNINGS_AS_ERRORS": "1"}],
     ids=" ".join,
 )
-def test_variables_of_hydra_open_no_door(variables):
+def test_hydra_environment_variables_do_not_disable_the_checks(variables):
     Path("evil.py").write_text(EVIL)
-    done = _trainyard("train", "+hydra.callbacks.x._target_=evil.run", **variables)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stderr.startswith("error hydra.callbacks: refused")
-    assert "Traceback" not in done.stderr
+    process = _trainyard("train", "+hydra.callbacks.x._target_=evil.run", **variables)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert process.stderr.startswith("error hydra.callbacks: refused")
+    assert "Traceback" not in process.stderr
     assert not Path("owned").exists()
     assert not Path("outputs").exists()
 
 
-def test_what_somebody_wrote_into_the_folder_of_a_run_opens_no_door_when_it_is_gone_on_with():
+def test_malicious_overrides_in_the_folder_of_a_resumed_run_are_rejected():
     Path("evil.py").write_text(EVIL)
     Path("old/environment").mkdir(parents=True)
     Path("old/environment/overrides.yaml").write_text("- +hydra.callbacks.x._target_=evil.run\n")
-    done = _trainyard("train", "resume=old")
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stderr.startswith("error hydra.callbacks: refused")
+    process = _trainyard("train", "resume=old")
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert process.stderr.startswith("error hydra.callbacks: refused")
     assert not Path("owned").exists()
     assert not Path("outputs").exists()

@@ -16,9 +16,9 @@ from trainyard.config.compose import (
     load_config,
 )
 from trainyard.config.fields import rule_of
-from trainyard.config.registry import components
+from trainyard.config.registry import registered_components
 from trainyard.config.schema import COMPONENT_GROUPS
-from trainyard.config.search_path import choices, shipped_conf
+from trainyard.config.search_path import find_shipped_config_folder, list_choices
 from trainyard.errors import ConfigError
 
 MISTAKES = [
@@ -30,63 +30,63 @@ MISTAKES = [
     ("optimizer.learning_rte=1", "optimizer.learning_rte: unknown key 'learning_rte'. Did you mean 'learning_rate'?"),
     ("+training.foo=1", "training.foo: unknown key 'foo'. Keys of training: balance_classes, batch_size"),
     ("+foo=1", "foo: unknown key 'foo'."),
-    ("~training.epochs", "training.epochs: a run can't do without it"),
-    ("~optimizer", "optimizer: a run can't do without it"),
-    ("+optimizer=sgd", "optimizer: the config has this group already. Leave the + out: optimizer=sgd"),
+    ("~training.epochs", "training.epochs: required, cannot be removed, got '~training.epochs'. Set a value: training.epochs=..."),
+    ("~optimizer", "optimizer: required, cannot be removed"),
+    ("+optimizer=sgd", "optimizer: the config already contains this group. Remove the +: optimizer=sgd"),
     ("training=5", "training: expected one of default, early_stopping, got 5"),
     ("model=null", "model: expected one of cnn, mlp, sequential, got None"),
-    ("optimizer.name=sgd", "optimizer.name: fixed to 'adam', got 'sgd'. To choose another component: optimizer=sgd"),
+    ("optimizer.name=sgd", "optimizer.name: expected 'adam', got 'sgd'; the name cannot be changed. To select another component, set optimizer=sgd"),
     ("optimizer.learning_rate=abc", "optimizer.learning_rate: expected a number above 0, got 'abc'"),
     ("optimizer.learning_rate=-1", "optimizer.learning_rate: expected a number above 0, got -1.0"),
     ("optimizer.learning_rate=nan", "optimizer.learning_rate: expected a finite number, got nan"),
     ("optimizer.learning_rate=inf", "optimizer.learning_rate: expected a finite number, got inf"),
-    ("training.epochs=0", "training.epochs: expected a whole number at least 1, got 0"),
-    ("training.epochs=1.5", "training.epochs: expected a whole number at least 1, got 1.5"),
-    ("training.batch_size=-1", "training.batch_size: expected a whole number at least 1, got -1"),
-    ("training.threads=0", "training.threads: expected a whole number at least 1, or null, got 0"),
+    ("training.epochs=0", "training.epochs: expected an integer at least 1, got 0"),
+    ("training.epochs=1.5", "training.epochs: expected an integer at least 1, got 1.5"),
+    ("training.batch_size=-1", "training.batch_size: expected an integer at least 1, got -1"),
+    ("training.threads=0", "training.threads: expected an integer at least 1, or null, got 0"),
     ("training.engine=fast", "training.engine: expected one of auto, compiled, fit, got 'fast'"),
-    ("training.early_stopping=3", "training.early_stopping: expected a section with fields of its own, got 3"),
-    ("seed=true", "seed: expected a whole number at least 0, at most 4294967295, got True"),
-    ("seed=4294967296", "seed: expected a whole number at least 0, at most 4294967295, got 4294967296"),
+    ("training.early_stopping=3", "training.early_stopping: expected a section (a mapping of fields to values), got 3"),
+    ("seed=true", "seed: expected an integer at least 0, at most 4294967295, got True"),
+    ("seed=4294967296", "seed: expected an integer at least 0, at most 4294967295, got 4294967296"),
     ("dataset.validation_fraction=1", "dataset.validation_fraction: expected a number at least 0, below 1, got 1.0"),
-    ("dataset.limit=0", "dataset.limit: expected a whole number at least 1, or null, got 0"),
-    ("model.hidden_units=3", "model.hidden_units: expected a list of whole numbers, each at least 1, got 3"),
-    ("model.hidden_units=[]", "model.hidden_units: expected a list of whole numbers, each at least 1, got []: it must not be empty"),
-    ("model.hidden_units=[300,-5]", "model.hidden_units: expected a list of whole numbers, each at least 1, got [300, -5]"),
-    ("model.hidden_units=[true]", "model.hidden_units[0]: expected a whole number, got True"),
+    ("dataset.limit=0", "dataset.limit: expected an integer at least 1, or null, got 0"),
+    ("model.hidden_units=3", "model.hidden_units: expected a list of integers, each at least 1, got 3"),
+    ("model.hidden_units=[]", "model.hidden_units: expected a list of integers, each at least 1, got []: it must not be empty"),
+    ("model.hidden_units=[300,-5]", "model.hidden_units: expected a list of integers, each at least 1, got [300, -5]"),
+    ("model.hidden_units=[true]", "model.hidden_units[0]: expected an integer, got True"),
     ("model.hidden_units=[1000000,1000000]", "model: expected weights that fit into this machine's memory of "),
     ("model.activation=rleu", "got 'rleu'. Did you mean 'relu'?"),
     ("model.activation=[relu,tanh]", "model.activation: expected one name, or one per hidden layer (3), got 2"),
     ("model.activation=3", "model.activation: expected one of celu"),
     ("model.dropout=1.0", "model.dropout: expected a number at least 0, below 1, got 1.0"),
-    ("training=early_stopping", "training.early_stopping.monitor: loss/val needs validation images"),
-    ("tracking.uri=http://ada:secret@host", "tracking.uri: a config is logged, so it must hold no credentials"),
+    ("training=early_stopping", "training.early_stopping.monitor: loss/val requires validation images"),
+    ("tracking.uri=http://ada:secret@host", "tracking.uri: must not contain credentials, because the config is logged"),
     ("tracking.uri=nowhere", "tracking.uri: expected http://..."),
-    ("tracking.tags.owner=ada", "tracking.tags.owner: unknown key 'owner'. To add it, put a + in front"),
-    ("name=a/b", "name: expected letters and digits"),
+    ("tracking.tags.owner=ada", "tracking.tags.owner: unknown key 'owner'. To add it, use +tracking.tags.owner=..."),
+    ("name=a/b", "name: expected letters and digits, and between them spaces and . _ + - (it names a folder), got 'a/b'; '/' at position 2 is not allowed"),
     ("notes=${nope}", "notes: Interpolation key 'nope' not found"),
     ("a==", "Error parsing override 'a=='"),
-    ("tracking.uri=http://token@host", "tracking.uri: a config is logged, so it must hold no credentials"),
-    ("tracking.uri='postgresql://h/db?user=a&password=x'", "tracking.uri: a config is logged, so it must hold no"),
+    ("tracking.uri=http://token@host", "tracking.uri: must not contain credentials, because the config is logged"),
+    ("tracking.uri='postgresql://h/db?user=a&password=x'", "tracking.uri: must not contain credentials"),
     ("tracking.uri=http://", "tracking.uri: expected http://..."),
     ("tracking.experiment=../../up", "tracking.experiment: expected letters and digits"),
     ("tracking.experiment=' '", "tracking.experiment: expected letters and digits"),
-    ("+tracking.tags.seed=3", "tracking.tags.seed: this tag is set by Trainyard or MLflow"),
-    ("dataset.path=x", "dataset.path: unknown key 'path'. It belongs to npz, idx, image_folder, mnist, fashion_mnist and kmnist: choose one, dataset=npz"),
-    ("optimizer.momentum=0.9", "It belongs to sgd, rmsprop and muon: choose one, optimizer=sgd"),
-    ("hydra.searchpath=[pkg://json]", "hydra.searchpath: refused, it can import packages"),
-    ("notes=a=b", "Quote a value that holds signs"),
-    ("name=a.", "name: expected letters and digits"),
-    ("seed=1,2", "seed: expected one value, got several: seed=1,2. A list goes in brackets and quotes, 'seed=[1,2]'"),
+    ("+tracking.tags.seed=3", "tracking.tags.seed: this tag is reserved for Trainyard or MLflow"),
+    ("dataset.path=x", "dataset.path: unknown key 'path'. It is a field of npz, idx, image_folder, mnist, fashion_mnist and kmnist: set dataset=npz"),
+    ("optimizer.momentum=0.9", "It is a field of sgd, rmsprop and muon: set optimizer=sgd"),
+    ("hydra.searchpath=[pkg://json]", "hydra.searchpath: refused, because it can import packages"),
+    ("notes=a=b", "Quote values that contain special characters"),
+    ("name=a.", "got 'a.'; '.' at position 2 is not allowed"),
+    ("seed=1,2", "seed: expected one value, got several: seed=1,2. For a list, use brackets and quotes: 'seed=[1,2]'; to run once per value, use `trainyard sweep`"),
     ("seed", "'seed': expected group=name or field=value, without spaces around the =. Did you mean 'seed=...'?"),
-    ("my.yaml", "A recipe lies in conf/experiment and is chosen by experiment=my"),
-    ("words", "A value with spaces goes in quotes"),
-    ("model.hidden_units=[512,", "'model.hidden_units=[512,': a bracket is open. Where a value holds spaces"),
+    ("my.yaml", "To select a recipe in conf/experiment, use experiment=my"),
+    ("words", "Quote a value that contains spaces"),
+    ("model.hidden_units=[512,", "'model.hidden_units=[512,': unbalanced brackets. If the value contains spaces"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("override", "message"), MISTAKES, ids=[override for override, _ in MISTAKES])
-def test_a_mistake_is_answered_with_path_expected_received_and_remedy(override, message):
+def test_error_messages_contain_path_expected_received_and_remedy(override, message):
     with pytest.raises(ConfigError) as caught:
         compose_config([override])
     assert message in str(caught.value)
@@ -94,7 +94,7 @@ def test_a_mistake_is_answered_with_path_expected_received_and_remedy(override, 
         or "base_" in override  # fmt: skip
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         compose_config(["training.epochs=0", "seed=-1", "model.dropout=2"])
     assert [problem.partition(":")[0] for problem in caught.value.problems] == [
@@ -104,15 +104,21 @@ def test_all_mistakes_are_told_at_once():
     ]
 
 
-def test_a_tracking_uri_under_tracking_off_is_a_contradiction():
-    with pytest.raises(ConfigError, match=r"tracking\.uri: tracking is off"):
+def test_invalid_name_is_reported_once():
+    with pytest.raises(ConfigError) as caught:
+        compose_config(["name=a/b"])
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["name"]
+
+
+def test_tracking_uri_with_tracking_off_is_rejected():
+    with pytest.raises(ConfigError, match=r"tracking\.uri: expected null because tracking is off"):
         compose_config(["tracking=off", "tracking.uri=http://host:5000"])
 
 
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["optimizer.learning_rate=1"],  # a whole number where a number is expected
+        ["optimizer.learning_rate=1"],  # an integer where a number is expected
         ["model.activation=[relu,tanh,elu]"],
         ["training.threads=null"],
         ["+tracking.tags.owner=ada"],
@@ -122,41 +128,41 @@ def test_a_tracking_uri_under_tracking_off_is_a_contradiction():
     ],
     ids=str,
 )
-def test_what_is_right_passes(overrides):
+def test_valid_overrides_are_accepted(overrides):
     compose_config(overrides)
 
 
-def test_values_of_the_config_reach_their_fields():
+def test_overrides_set_fields_and_components():
     config = compose_config(["model.hidden_units=[64, 32]", "optimizer=sgd_momentum", "schedule=cosine", "seed=7"])
     assert (config.model.hidden_units, config.optimizer.momentum, config.seed) == ([64, 32], 0.9, 7)
     assert (config.model.name, config.optimizer.name, config.schedule.name) == ("mlp", "sgd", "cosine")
 
 
-def test_every_yaml_composes():
-    for path in shipped_conf().rglob("*.yaml"):
+def test_every_shipped_yaml_file_composes():
+    for path in find_shipped_config_folder().rglob("*.yaml"):
         group = path.parent.name
         if group == "conf":
             continue
-        needs = ["dataset.validation_fraction=0.1"] if path.stem == "early_stopping" else []
-        config = compose_config([f"{group}={path.stem}", *needs])
-        assert config == load_config(_saved(config))
+        required = ["dataset.validation_fraction=0.1"] if path.stem == "early_stopping" else []
+        config = compose_config([f"{group}={path.stem}", *required])
+        assert config == load_config(_save(config))
 
 
-NEEDED = {name: ["dataset.path=somewhere"] for name in ("npz", "idx", "image_folder")}
-NEEDED["affine"] = ["augmentation.flip_horizontal=true"]
-"""What some components can't do without."""
+REQUIRED_OVERRIDES = {name: ["dataset.path=somewhere"] for name in ("npz", "idx", "image_folder")}
+REQUIRED_OVERRIDES["affine"] = ["augmentation.flip_horizontal=true"]
+"""Overrides that some components require."""
 
 
 @pytest.mark.slow
-def test_every_component_is_selectable_with_and_without_a_yaml_of_its_own():
+def test_every_component_can_be_selected_by_name():
     for group in COMPONENT_GROUPS:
-        assert components(group), group
-        for name, component in components(group).items():
-            config = compose_config([f"{group}={name}", *NEEDED.get(name, [])])
+        assert registered_components(group), group
+        for name, component in registered_components(group).items():
+            config = compose_config([f"{group}={name}", *REQUIRED_OVERRIDES.get(name, [])])
             assert isinstance(getattr(config, group), component)
 
 
-def test_the_resolved_config_composes_back_to_an_equal_config():
+def test_saved_config_loads_as_equal_config():
     config = compose_config(
         [
             "experiment=quickstart",
@@ -165,13 +171,13 @@ def test_the_resolved_config_composes_back_to_an_equal_config():
             "notes='a: b # c'",
         ]
     )
-    assert load_config(_saved(config)) == config
+    assert load_config(_save(config)) == config
 
 
-def test_a_resolved_config_is_checked_when_it_is_loaded():
+def test_loading_a_config_validates_it():
     tree = yaml.safe_load(dump_config(compose_config()))
     for change, message in [
-        ({"seed": -1}, "seed: expected a whole number"),
+        ({"seed": -1}, "seed: expected an integer"),
         ({"optimizer": {"name": "adma"}}, "unknown optimizer 'adma'"),
         ({"model": {"name": "mlp", "_target_": "os.system"}}, "unknown key '_target_'"),
         ({"dataset": 3}, "dataset.name: expected the name of a component"),
@@ -180,12 +186,12 @@ def test_a_resolved_config_is_checked_when_it_is_loaded():
         with pytest.raises(ConfigError, match=message):
             load_config(Path("changed.yaml"))
     Path("tagged.yaml").write_text("name: !!python/object/apply:os.system ['touch owned']\n")
-    with pytest.raises(ConfigError, match="can't be read"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         load_config(Path("tagged.yaml"))
     assert not Path("owned").exists()
 
 
-def test_the_hash_groups_what_is_computed_alike():
+def test_config_hash_depends_only_on_settings_that_affect_results():
     base = hash_config(compose_config())
     for same in (
         "seed=3",
@@ -209,7 +215,7 @@ def test_the_hash_groups_what_is_computed_alike():
         assert hash_config(compose_config([other])) != base, other
 
 
-def test_own_configs_in_the_working_directory_come_first():
+def test_configs_in_the_working_directory_override_shipped_configs():
     _write(
         "conf/experiment/mine.yaml",
         "# @package _global_\ndefaults: [{override /optimizer: fast}]\nname: mine\n",
@@ -218,10 +224,10 @@ def test_own_configs_in_the_working_directory_come_first():
     _write("conf/optimizer/adam.yaml", "defaults: [base_adam]\nlearning_rate: 0.25\n")
     assert compose_config(["experiment=mine"]).optimizer.learning_rate == 0.5
     assert compose_config().optimizer.learning_rate == 0.25
-    assert "fast" in choices("optimizer")
+    assert "fast" in list_choices("optimizer")
 
 
-def test_own_configs_are_found_in_a_folder_that_is_named():
+def test_configs_in_config_dir_are_found():
     _write("elsewhere/experiment/mine.yaml", "# @package _global_\nname: mine\ntraining: {epochs: 3}\n")
     _write("elsewhere/optimizer/adam.yaml", "defaults: [base_adam]\nlearning_rate: 0.125\n")
     config = compose_config(["experiment=mine"], config_dir=Path("elsewhere"))
@@ -230,7 +236,7 @@ def test_own_configs_are_found_in_a_folder_that_is_named():
         compose_config(["experiment=mien"], config_dir=Path("elsewhere"))
 
 
-def test_a_mistake_in_a_recipe_names_the_recipe():
+def test_error_in_a_recipe_names_the_recipe():
     _write("conf/experiment/mine.yaml", "# @package _global_\ntraining: {epchs: 3}\n")
     with pytest.raises(
         ConfigError,
@@ -239,34 +245,34 @@ def test_a_mistake_in_a_recipe_names_the_recipe():
         compose_config(["experiment=mine"])
 
 
-def test_a_primary_config_without_the_schema_is_refused():
+def test_primary_config_without_schema_is_rejected():
     _write("conf/config.yaml", "seed: 3\n")
     with pytest.raises(ConfigError, match="does not extend Trainyard's schema"):
         compose_config()
 
 
-def test_the_published_values_stand_in_the_baseline_itself():
-    """Every field that is computed with, so that a change of a default can't change the baseline."""
-    text = yaml.safe_load((shipped_conf() / "experiment" / "mnist_baseline.yaml").read_text())
+def test_baseline_recipe_sets_all_published_values():
+    """The recipe sets every field that affects results, so that a changed default cannot change the baseline."""
+    text = yaml.safe_load((find_shipped_config_folder() / "experiment" / "mnist_baseline.yaml").read_text())
     config = compose_config(["experiment=mnist_baseline"])
     for section in ("dataset", "model", "optimizer", "loss"):
         fields = dataclasses.fields(getattr(config, section))
         assert set(text[section]) == {spec.name for spec in fields if rule_of(spec).identity} - {"name"}, section
-    how = {"engine", "xla", "determinism"}  # which may differ between runs of one recipe
+    execution = {"engine", "xla", "determinism"}  # may differ between runs of the recipe
     computed = {spec.name for spec in dataclasses.fields(config.training) if rule_of(spec).identity}
-    assert set(text["training"]) == computed - how
+    assert set(text["training"]) == computed - execution
     assert (text["training"]["epochs"], text["training"]["batch_size"]) == (10, 32)
     assert text["model"]["hidden_units"] == [300, 200, 100]
     assert (config.dataset.validation_fraction, config.dataset.limit) == (0, None)
 
 
-def test_flattening_keeps_lists_whole():
+def test_flatten_config_does_not_flatten_lists():
     flat = flatten_config(compose_config())
     assert flat["model.hidden_units"] == [300, 200, 100]
     assert flat["training.early_stopping.patience"] is None
 
 
-def test_a_sweep_is_every_combination():
+def test_expand_sweep_returns_all_combinations():
     assert expand_sweep(["seed=1,2", "model.hidden_units=[64],[32,16]", "name=x"]) == [
         ["seed=1", "model.hidden_units=[64]", "name=x"],
         ["seed=1", "model.hidden_units=[32,16]", "name=x"],
@@ -275,7 +281,7 @@ def test_a_sweep_is_every_combination():
     ]
 
 
-def _saved(config) -> Path:
+def _save(config) -> Path:
     path = Path("saved.yaml")
     path.write_text(dump_config(config))
     return path
@@ -287,7 +293,7 @@ def _write(name: str, text: str) -> None:
     path.write_text(text)
 
 
-def test_mirrors_are_web_addresses():
+def test_mirrors_must_be_http_urls():
     for override, message in [
         ("[]", "must not be empty"),
         ("[ftp://x]", "begin with http:// or https://, got 'ftp://x'"),
@@ -299,48 +305,48 @@ def test_mirrors_are_web_addresses():
 @pytest.mark.parametrize(
     "content", [b"name: [1", b"name: a\nname: b\n", b"\xff\xfe"], ids=["syntax", "duplicate key", "not UTF-8"]
 )
-def test_a_file_that_is_no_yaml_is_named(content):
+def test_invalid_yaml_file_is_named(content):
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/mine.yaml").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"conf/experiment/mine\.yaml: expected YAML, and it can't be read"):
+    with pytest.raises(ConfigError, match=r"conf/experiment/mine\.yaml: expected YAML, but it cannot be read"):
         compose_config(["experiment=mine"])
 
 
-def test_a_recipe_without_its_package_line_is_told():
+def test_recipe_without_package_line_is_rejected():
     _write("conf/experiment/mine.yaml", "name: mine\n")
-    with pytest.raises(ConfigError, match="begins with the line '# @package _global_'"):
+    with pytest.raises(ConfigError, match="must begin with the line '# @package _global_'"):
         compose_config(["experiment=mine"])
 
 
-def test_text_that_looks_like_an_interpolation_survives_the_round_trip():
+def test_string_that_looks_like_an_interpolation_survives_saving_and_loading():
     config = compose_config()
     config.notes = "costs ${x} a piece"
-    assert load_config(_saved(config)).notes == config.notes
+    assert load_config(_save(config)).notes == config.notes
 
 
-def test_a_whole_number_for_a_number_is_the_same_config():
+def test_integer_and_float_value_have_the_same_config_hash():
     config = compose_config(["optimizer.learning_rate=1"])
     config.optimizer.learning_rate = 1
-    assert hash_config(config) == hash_config(load_config(_saved(config)))
+    assert hash_config(config) == hash_config(load_config(_save(config)))
 
 
-def test_a_callers_hydra_is_left_as_it_was():
+def test_hydra_instance_of_the_caller_is_restored():
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    Path("theirs").mkdir()
-    with hydra.initialize_config_dir(str(Path("theirs").absolute()), version_base="1.3"):
-        theirs = GlobalHydra.instance().hydra
+    Path("other").mkdir()
+    with hydra.initialize_config_dir(str(Path("other").absolute()), version_base="1.3"):
+        original = GlobalHydra.instance().hydra
         compose_config()
-        assert GlobalHydra.instance().hydra is theirs
+        assert GlobalHydra.instance().hydra is original
 
 
-def test_two_threads_may_compose_at_once():
+def test_several_threads_can_compose_at_the_same_time():
     with ThreadPoolExecutor(4) as pool:
         seeds = [config.seed for config in pool.map(lambda seed: compose_config([f"seed={seed}"]), range(8))]
     assert seeds == list(range(8))
 
 
-def test_one_text_is_no_list_of_overrides():
-    with pytest.raises(ConfigError, match="expected a list of overrides, got the text 'seed=1'"):
+def test_string_instead_of_list_of_overrides_is_rejected():
+    with pytest.raises(ConfigError, match="expected a list of overrides, got the string 'seed=1'"):
         compose_config("seed=1")

@@ -1,4 +1,4 @@
-"""Every shipped recipe says what it is, and trains a step."""
+"""Every shipped recipe has a header with description, command and expected result, and can be trained."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import pytest
 
 from trainyard import run_experiment
 from trainyard.config.compose import compose_config
-from trainyard.config.registry import components
-from trainyard.config.search_path import shipped_conf
-from trainyard.data import Mnist, PublishedSet
+from trainyard.config.registry import registered_components
+from trainyard.config.search_path import find_shipped_config_folder
+from trainyard.data import Mnist, PublishedDataset
 
-RECIPES = sorted(path.stem for path in (shipped_conf() / "experiment").glob("*.yaml"))
+RECIPES = sorted(path.stem for path in (find_shipped_config_folder() / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_opens_with_what_it_is_its_command_and_what_to_expect(name):
-    lines = (shipped_conf() / "experiment" / f"{name}.yaml").read_text().splitlines()
+def test_recipe_begins_with_description_command_and_expected_result(name):
+    lines = (find_shipped_config_folder() / "experiment" / f"{name}.yaml").read_text().splitlines()
     assert lines[:2] == ["# @package _global_", "#"]
     assert len(lines[2]) > 40
     assert f"#   trainyard train experiment={name}" in lines[3:8]
@@ -23,12 +23,12 @@ def test_a_recipe_opens_with_what_it_is_its_command_and_what_to_expect(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_trains_one_step(keras, tiny_mnist, take_tiny_files_for, name):
+def test_recipe_can_be_trained_for_one_step(keras, tiny_mnist, use_tiny_files_for, name):
     config = compose_config([f"experiment={name}", "tracking=off", "dataset.limit=30", "training.epochs=1"])
     assert config.name == name
-    if isinstance(config.dataset, PublishedSet):
+    if isinstance(config.dataset, PublishedDataset):
         if not isinstance(config.dataset, Mnist):
-            take_tiny_files_for(type(config.dataset))
+            use_tiny_files_for(type(config.dataset))
         config.dataset.path = str(tiny_mnist)
     config.training.batch_size = 40
     result = run_experiment(config)
@@ -38,7 +38,9 @@ def test_a_recipe_trains_one_step(keras, tiny_mnist, take_tiny_files_for, name):
 
 def test_every_shipped_data_set_has_a_recipe():
     used = {compose_config([f"experiment={name}"]).dataset.name for name in RECIPES}
-    own = {name for name, dataset in components("dataset").items() if "path" in dataset.__dataclass_fields__}
-    published = {name for name, dataset in components("dataset").items() if issubclass(dataset, PublishedSet)}
+    own = {name for name, dataset in registered_components("dataset").items() if "path" in dataset.__dataclass_fields__}
+    published = {
+        name for name, dataset in registered_components("dataset").items() if issubclass(dataset, PublishedDataset)
+    }
     assert used == {"digits"} | published
     assert own - published == {"npz", "idx", "image_folder"}

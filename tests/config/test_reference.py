@@ -17,46 +17,46 @@ from trainyard.cli import app
 from trainyard.config import registry
 from trainyard.config.compose import compose_config, dump_config
 from trainyard.config.reference.fields import describe_config, describe_recipes
-from trainyard.config.reference.json_schema import build_schema
-from trainyard.config.reference.markdown import render_page
-from trainyard.config.registry import components
+from trainyard.config.reference.json_schema import build_json_schema
+from trainyard.config.reference.markdown import render_config_page
+from trainyard.config.registry import registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
-from trainyard.config.search_path import shipped_conf
-from trainyard.models.layers import LAYERS, Kind
+from trainyard.config.search_path import find_shipped_config_folder
+from trainyard.models.layers import LAYERS, ArgumentType
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "config.md"
 
 
-def printed(*arguments: str) -> str:
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 0, done.output
-    return done.output
+def run_command(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 def fresh_validator(target: str = "recipe") -> Draft202012Validator:
-    schema = build_schema(describe_config(), target)
+    schema = build_json_schema(describe_config(), target)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(json.loads(json.dumps(schema)))
 
 
 validator = functools.cache(fresh_validator)
-"""For where nothing is registered or written that it would have to know."""
+"""Cached. For tests that register no components and write no YAML files."""
 
 
-def mistakes(text: str, target: str = "recipe", known: Draft202012Validator | None = None) -> list[str]:
-    return [error.message for error in (known or validator(target)).iter_errors(yaml.safe_load(text))]
+def find_errors(text: str, target: str = "recipe", schema_validator: Draft202012Validator | None = None) -> list[str]:
+    return [error.message for error in (schema_validator or validator(target)).iter_errors(yaml.safe_load(text))]
 
 
-def test_what_is_committed_is_what_the_command_prints():
+def test_committed_page_is_up_to_date():
     command = "trainyard config schema --out docs/config.md"
-    assert PAGE.read_text() == printed("config", "schema"), f"make it anew, in the checkout: {command}"
+    assert PAGE.read_text() == run_command("config", "schema"), f"regenerate it in the checkout: {command}"
 
 
-def test_every_field_has_a_meaning_and_a_row():
-    page = printed("config", "schema")
+def test_every_field_has_a_meaning_and_a_table_row():
+    page = run_command("config", "schema")
     classes = [(RunConfig, "")]
-    classes += [(cls, f"{group}.") for group in COMPONENT_GROUPS for cls in components(group).values()]
+    classes += [(cls, f"{group}.") for group in COMPONENT_GROUPS for cls in registered_components(group).values()]
     for cls, path in classes:
         for spec in dataclasses.fields(cls):
             if dataclasses.is_dataclass(spec.type) or (path and spec.name == "name"):
@@ -75,8 +75,8 @@ def _all_fields(section):
     return [*section.fields, *inner]
 
 
-def test_links_of_the_page_lead_to_headings():
-    page = printed("config", "schema")
+def test_links_point_to_headings():
+    page = run_command("config", "schema")
     anchors = {
         re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
         for title in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
@@ -86,43 +86,43 @@ def test_links_of_the_page_lead_to_headings():
     assert links <= anchors
 
 
-def test_what_all_components_have_is_told_once_and_what_differs_again():
-    page = printed("config", "schema")
+def test_common_fields_are_listed_once_and_different_fields_again():
+    page = run_command("config", "schema")
     assert page.count("| `optimizer.clipnorm` |") == 1
     (sgd,) = re.findall(r"### optimizer=sgd\n(.*?)\n##", page, re.DOTALL)
     assert "| `optimizer.learning_rate` | a number above 0 | `0.01` |" in sgd
     assert "beta_1" not in sgd
 
 
-def test_rows_have_as_many_cells_as_their_table():
-    for table in re.findall(r"(?:^\|.*\n)+", printed("config", "schema"), re.MULTILINE):
+def test_all_rows_of_a_table_have_the_same_number_of_cells():
+    for table in re.findall(r"(?:^\|.*\n)+", run_command("config", "schema"), re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
 
 
 @pytest.mark.parametrize(
-    "path", sorted(shipped_conf().glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+    "path", sorted(find_shipped_config_folder().glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
 )
-def test_every_shipped_file_is_accepted(path):
-    assert mistakes(path.read_text(), path.parent.name) == []
+def test_schema_accepts_every_shipped_file(path):
+    assert find_errors(path.read_text(), path.parent.name) == []
 
 
 @pytest.mark.parametrize(
     "overrides",
     [
-        *(f"experiment={path.stem}" for path in sorted((shipped_conf() / "experiment").glob("*.yaml"))),
-        *(f"{group}={name}" for group in COMPONENT_GROUPS for name in sorted(components(group))),
+        *(f"experiment={path.stem}" for path in sorted((find_shipped_config_folder() / "experiment").glob("*.yaml"))),
+        *(f"{group}={name}" for group in COMPONENT_GROUPS for name in sorted(registered_components(group))),
         "training=early_stopping dataset.validation_fraction=0.1",
         "model.activation=[relu,tanh,relu] +tracking.tags.owner=ada name='${notes}' notes=x",
     ],
 )
-def test_every_resolved_config_is_accepted(overrides):
-    needed = {
+def test_schema_accepts_every_resolved_config(overrides):
+    required = {
         **dict.fromkeys(["dataset=npz", "dataset=idx", "dataset=image_folder"], "dataset.path=here"),
         "tracking=server": "tracking.uri=http://127.0.0.1:5000",
         "augmentation=affine": "augmentation.shift=0.1",
     }
-    config = compose_config([*overrides.split(), *needed.get(overrides, "").split()])
-    assert mistakes(dump_config(config), "config") == []
+    config = compose_config([*overrides.split(), *required.get(overrides, "").split()])
+    assert find_errors(dump_config(config), "config") == []
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_every_resolved_config_is_accepted(overrides):
         "tracking: {tags: {owner: ada}}",
     ],
 )
-def test_what_is_right_in_a_recipe_is_accepted(text):
-    assert mistakes(text) == []
+def test_schema_accepts_valid_recipes(text):
+    assert find_errors(text) == []
 
 
 @pytest.mark.parametrize(
@@ -178,12 +178,12 @@ def test_what_is_right_in_a_recipe_is_accepted(text):
         "defaults: [{override /optimizer: sgd_momentum}]\noptimizer: {beta_1: 0.9}",
     ],
 )
-def test_mistakes_in_a_recipe_are_found(text):
-    assert mistakes(text)
+def test_schema_rejects_invalid_recipes(text):
+    assert find_errors(text)
 
 
 @pytest.mark.parametrize(
-    ("group", "text", "right"),
+    ("group", "text", "valid"),
     [
         ("optimizer", "defaults: [base_sgd]\nmomentum: 0.9", True),
         ("optimizer", "defaults: [sgd_momentum, _self_]\nmomentum: 0.8", True),
@@ -197,8 +197,8 @@ def test_mistakes_in_a_recipe_are_found(text):
         ("config", "defaults: []", False),
     ],
 )
-def test_files_of_groups_and_runs(group, text, right):
-    assert (mistakes(text, group) == []) == right
+def test_schemas_of_group_files_and_resolved_configs(group, text, valid):
+    assert (find_errors(text, group) == []) == valid
 
 
 PROBES = [0, 1, 3, -1, 0.5, 1.5, True, None, "relu", "same", "nearest", "zeros", [], [1, 2], [0, 1], [[0, 1], [2, 3]], [[]],
@@ -206,49 +206,56 @@ PROBES = [0, 1, 3, -1, 0.5, 1.5, True, None, "relu", "same", "nearest", "zeros",
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=repr)
-def test_arguments_of_layers_are_the_same_for_editors_as_for_the_check(probe):
+def test_schema_and_validation_accept_the_same_layer_arguments(probe):
     schema = validator("config").schema
     for layer, arguments in LAYERS.items():
         (entries,) = [entry for entry in schema["$defs"]["layer"]["anyOf"] if "properties" in entry]
         for name, kind in arguments.items():
-            assert isinstance(kind, Kind)
+            assert isinstance(kind, ArgumentType)
             part = {**entries["properties"][layer]["properties"][name], "$defs": schema["$defs"]}
-            assert Draft202012Validator(part).is_valid(probe) == kind.admits(probe), (layer, name)
+            assert Draft202012Validator(part).is_valid(probe) == kind.accepts(probe), (layer, name)
 
 
-def test_a_variation_of_ones_own_is_told_and_known():
+def test_user_yaml_files_are_listed_and_in_the_schema():
     Path("conf/optimizer").mkdir(parents=True)
     Path("conf/optimizer/fast.yaml").write_text("# Fast.\ndefaults: [sgd_momentum]\nlearning_rate: 0.5\n")
     Path("conf/experiment").mkdir()
     recipe = "# @package _global_\n# yaml-language-server: $schema=x.json\n# Mine.\ndefaults: [{override /optimizer: fast}]\n"
     Path("conf/experiment/mine.yaml").write_text(recipe)
-    page = render_page(describe_config(), describe_recipes())
+    page = render_config_page(describe_config(), describe_recipes())
     assert "| `fast` | Fast. | `optimizer=sgd`, `optimizer.learning_rate=0.5` |" in page
     assert "| `mine` | Mine. |" in page
-    known = fresh_validator()
-    assert mistakes(f"{recipe}optimizer: {{nesterov: false}}", known=known) == []
-    assert mistakes(f"{recipe}optimizer: {{beta_1: 0.9}}", known=known)
+    schema_validator = fresh_validator()
+    assert find_errors(f"{recipe}optimizer: {{nesterov: false}}", schema_validator=schema_validator) == []
+    assert find_errors(f"{recipe}optimizer: {{beta_1: 0.9}}", schema_validator=schema_validator)
     assert compose_config(["experiment=mine"]).optimizer.name == "sgd"
 
 
-def test_a_plugins_component_is_told_from_its_own_source(monkeypatch):
+def test_plugin_components_are_listed_and_in_the_schema(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "plugin_example" / "src"))
     monkeypatch.setattr(registry, "_components", {group: dict(known) for group, known in registry._components.items()})
     monkeypatch.setattr(registry, "_metrics", dict(registry._metrics))
     store = ConfigStore.instance()
-    kept = {group: dict(known) if isinstance(known, dict) else known for group, known in store.repo.items()}
-    monkeypatch.setattr(store, "repo", kept)
+    copy = {group: dict(known) if isinstance(known, dict) else known for group, known in store.repo.items()}
+    monkeypatch.setattr(store, "repo", copy)
     monkeypatch.setenv(registry.PLUGIN_VARIABLE, "acme_vision")
     registry.load_plugins.cache_clear()
     try:
-        page = render_page(describe_config(), describe_recipes())
+        page = render_config_page(describe_config(), describe_recipes())
         assert "| [`linear`](#modellinear) | Logistic regression. |" in page
-        assert "| `dataset.noise` | a number at least 0, at most 1 | `0.2` | The share of noise in a pixel. |" in page
+        assert "| `dataset.noise` | a number at least 0, at most 1 | `0.2` | Fraction of noise in each pixel. |" in page
         assert "| `optimizer.momentum` | a number at least 0, below 1 | `0.95` |" in page
         assert "`worst_recall`" in page
-        known = fresh_validator()
-        assert mistakes("defaults: [{override /dataset: stripes}]\ndataset: {noise: 0.3}", known=known) == []
-        assert mistakes("defaults: [{override /dataset: stripes}]\ndataset: {noise: 3}", known=known)
+        schema_validator = fresh_validator()
+        assert (
+            find_errors(
+                "defaults: [{override /dataset: stripes}]\ndataset: {noise: 0.3}", schema_validator=schema_validator
+            )
+            == []
+        )
+        assert find_errors(
+            "defaults: [{override /dataset: stripes}]\ndataset: {noise: 3}", schema_validator=schema_validator
+        )
     finally:
         sys.modules.pop("acme_vision", None)
         registry.load_plugins.cache_clear()
@@ -259,21 +266,21 @@ def test_a_plugins_component_is_told_from_its_own_source(monkeypatch):
     [
         (
             ["--format", "json", "--for", "optimzer"],
-            "--for: unknown kind of file 'optimzer'. Did you mean 'optimizer'?",
+            "--for: unknown target 'optimzer'. Did you mean 'optimizer'?",
         ),
         (
             ["--for", "optimizer"],
-            "--for optimizer: chooses a JSON Schema, and the page tells everything. Add --format json",
+            "--for optimizer: only applies to a JSON Schema; the Markdown page has every field. Add --format json",
         ),
     ],
 )
-def test_wrong_options_end_with_2(arguments, message):
-    done = CliRunner().invoke(app, ["config", "schema", *arguments])
-    assert done.exit_code == 2
-    assert message in done.stderr
+def test_invalid_options_exit_with_2(arguments, message):
+    result = CliRunner().invoke(app, ["config", "schema", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
 
 
-def test_a_file_that_cannot_be_written_ends_with_1():
-    done = CliRunner().invoke(app, ["config", "schema", "--out", "nowhere/page.md"])
-    assert done.exit_code == 1
-    assert "error nowhere/page.md: can't be written: No such file or directory" in done.stderr
+def test_unwritable_output_file_exits_with_1():
+    result = CliRunner().invoke(app, ["config", "schema", "--out", "nowhere/page.md"])
+    assert result.exit_code == 1
+    assert "error nowhere/page.md: cannot be written: No such file or directory" in result.stderr

@@ -19,13 +19,13 @@ def _apply(images, **settings):
 
 @pytest.fixture
 def marked():
-    """Sixty-four images of 11 x 11 pixels with one bright pixel, above and left of the middle."""
+    """64 images of 11 x 11 pixels with one white pixel, above and left of the centre."""
     images = np.zeros((64, 11, 11))
     images[:, 3, 4] = 1
     return images
 
 
-def test_a_shift_moves_within_its_bounds_and_keeps_what_stays_inside(keras, marked):
+def test_shifts_are_within_bounds_and_keep_pixels_that_stay_in_the_image(keras, marked):
     moved = _apply(marked, shift=0.2)
     assert moved.shape == marked.shape
     rows, columns = (np.einsum("nij,ij->n", moved, axis) for axis in np.indices((11, 11)))
@@ -36,7 +36,7 @@ def test_a_shift_moves_within_its_bounds_and_keeps_what_stays_inside(keras, mark
     assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.4
 
 
-def test_a_turn_keeps_the_distance_from_the_middle(keras, marked):
+def test_rotation_keeps_angles_within_bounds(keras, marked):
     moved = _apply(marked, rotate=90)
     rows, columns = (np.einsum("nij,ij->n", moved, axis) / moved.sum(axis=(1, 2)) for axis in np.indices((11, 11)))
     angles = np.degrees(np.arctan2(columns - 5, rows - 5) - np.arctan2(-1, -2))
@@ -45,15 +45,15 @@ def test_a_turn_keeps_the_distance_from_the_middle(keras, marked):
     assert np.ptp(angles) > 120
 
 
-def test_flips_mirror_half_of_the_images(keras, marked):
+def test_flips_mirror_about_half_of_the_images(keras, marked):
     mirrored = _apply(marked, flip_horizontal=True)
-    places = {tuple(map(int, np.unravel_index(image.argmax(), image.shape))) for image in mirrored}
-    assert places == {(3, 4), (3, 6)}
+    positions = {tuple(map(int, np.unravel_index(image.argmax(), image.shape))) for image in mirrored}
+    assert positions == {(3, 4), (3, 6)}
     assert 16 < sum(image[3, 6] > 0.99 for image in mirrored) < 48
     assert {int(image[:, 4].argmax()) for image in _apply(marked, flip_vertical=True)} == {3, 7}
 
 
-def test_a_zoom_changes_size_about_the_middle(keras):
+def test_zoom_changes_the_size_within_bounds(keras):
     square = np.zeros((64, 21, 21))
     square[:, 7:14, 7:14] = 1
     areas = _apply(square, zoom=0.3).sum(axis=(1, 2))
@@ -61,7 +61,7 @@ def test_a_zoom_changes_size_about_the_middle(keras):
     assert 65 < areas.max() < 49 * 1.3**2 + 6
 
 
-def test_every_image_is_moved_on_its_own_and_colours_together(keras):
+def test_each_image_is_transformed_differently_and_all_its_channels_alike(keras):
     images = np.zeros((8, 9, 9, 3))
     images[:, 4, 4] = [1.0, 0.5, 0.25]
     moved = _apply(images, shift=0.3, rotate=20)
@@ -69,7 +69,7 @@ def test_every_image_is_moved_on_its_own_and_colours_together(keras):
     assert np.allclose(moved[..., 1], moved[..., 0] / 2, atol=1e-6)
 
 
-def test_what_comes_in_from_outside_is_the_raw_pixel_0_though_standardised(keras):
+def test_pixels_from_outside_a_standardised_image_have_the_value_of_raw_pixel_0(keras):
     spec = DataSpec((8, 8), ("a", "b"), 255, mean=(0.5,), std=(0.25,))
     batches = BatchMaker(spec, augmentation=Affine(shift=0.5), seed=3)
     black = np.zeros((16, 8, 8), np.uint8)
@@ -77,23 +77,23 @@ def test_what_comes_in_from_outside_is_the_raw_pixel_0_though_standardised(keras
     assert np.unique(images.numpy()) == pytest.approx([-2.0])
 
 
-def test_a_batch_hangs_on_seed_epoch_and_number(keras):
+def test_augmentation_depends_on_seed_epoch_and_batch_number(keras):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8), dtype=np.uint8)
     labels = np.zeros(4, np.uint8)
 
-    def batch(seed, *place):
+    def batch(seed, *position):
         maker = BatchMaker(DataSpec((8, 8), ("a", "b"), 255), augmentation=Affine(rotate=30), seed=seed)
-        return maker.make(pixels, labels, place or None)[0].numpy().tobytes()
+        return maker.make(pixels, labels, position or None)[0].numpy().tobytes()
 
-    drawn = [batch(2**32 - 1, 0, 0), batch(1, 0, 0), batch(1, 1, 0), batch(1, 0, 1)]
-    assert len(set(drawn)) == 4
-    assert batch(1, 0, 1) == drawn[3]
-    assert batch(1) not in drawn
+    batches = [batch(2**32 - 1, 0, 0), batch(1, 0, 0), batch(1, 1, 0), batch(1, 0, 1)]
+    assert len(set(batches)) == 4
+    assert batch(1, 0, 1) == batches[3]
+    assert batch(1) not in batches
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_both_engines_see_the_same_augmented_images(keras, model):
+def test_both_engines_train_on_the_same_augmented_images(keras, model):
     def losses(engine):
         overrides = ["augmentation=shift_rotate", f"training.engine={engine}", "training.epochs=2", f"model={model}"]
         small = ["model.filters=[4]", "model.dense_units=[]"] if model == "cnn" else ["model.hidden_units=[16]"]
@@ -104,7 +104,7 @@ def test_both_engines_see_the_same_augmented_images(keras, model):
     assert losses("compiled") == pytest.approx(losses("fit"), rel=1e-5)
 
 
-def test_doing_nothing_is_said_otherwise():
-    with pytest.raises(ConfigError, match=r"augmentation\.shift: nothing would be done to an image"):
+def test_affine_without_any_transformation_is_rejected():
+    with pytest.raises(ConfigError, match=r"augmentation\.shift: no transformation is enabled"):
         compose_config(["augmentation=affine"])
     assert compose_config(["augmentation=affine", "augmentation.flip_horizontal=true"]).augmentation.changes_images

@@ -8,7 +8,7 @@ import pytest
 from trainyard import run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.data import load_dataset
-from trainyard.data.batches import BatchMaker, balanced_weights, plan_batches
+from trainyard.data.batches import BatchMaker, build_batch_maker, compute_balanced_weights
 from trainyard.data.dataset import Dataset, DataSpec, Split, standardise_dataset
 from trainyard.errors import TrainingError
 
@@ -22,7 +22,7 @@ def _colour_images(count=50):
     return Dataset(name="colours", spec=DataSpec((4, 5, 3), NAMES, 255), train=split, test=split, source="here")
 
 
-def test_standardised_channels_have_mean_0_and_deviation_1():
+def test_standardised_channels_have_mean_0_and_standard_deviation_1():
     dataset = standardise_dataset(_colour_images())
     scaled = dataset.spec.scale(dataset.train.images)
     assert scaled.dtype == np.float32
@@ -30,7 +30,7 @@ def test_standardised_channels_have_mean_0_and_deviation_1():
     assert scaled.std(axis=(0, 1, 2)) == pytest.approx([1, 1, 1], abs=1e-5)
 
 
-def test_a_constant_channel_is_shifted_and_not_divided_by_nothing():
+def test_a_constant_channel_is_shifted_and_not_divided_by_zero():
     dataset = _colour_images()
     dataset.train.images[..., 1] = 7
     spec = standardise_dataset(dataset).spec
@@ -40,13 +40,13 @@ def test_a_constant_channel_is_shifted_and_not_divided_by_nothing():
 
 @pytest.mark.parametrize("standardise", [False, True])
 @pytest.mark.parametrize("make", [_colour_images, lambda: load_dataset(compose_config().dataset, 0)])
-def test_batches_are_scaled_to_the_bit_as_numpy_does(keras, make, standardise):
+def test_batches_are_scaled_bit_for_bit_as_in_numpy(keras, make, standardise):
     dataset = standardise_dataset(make()) if standardise else make()
     images, _ = BatchMaker(dataset.spec).make(dataset.test.images, dataset.test.labels)
     assert np.array_equal(images.numpy(), dataset.spec.scale(dataset.test.images))
 
 
-def test_targets_are_labels_or_one_hot_and_weighted_only_in_training(keras):
+def test_targets_can_be_one_hot_and_only_training_batches_are_weighted(keras):
     dataset = _colour_images(4)
     batches = BatchMaker(dataset.spec, one_hot=True, class_weights=np.array([1, 2, 4], np.float32))
     _, targets, weights = batches.make(dataset.train.images, dataset.train.labels, (0, 0))
@@ -55,17 +55,17 @@ def test_targets_are_labels_or_one_hot_and_weighted_only_in_training(keras):
     assert len(batches.make(dataset.train.images, dataset.train.labels)) == 2
 
 
-def test_balanced_weights_make_classes_weigh_alike():
+def test_balanced_weights_give_each_class_the_same_total_weight():
     labels = np.array([0] * 6 + [1] * 3, np.uint8)
     split = Split(np.zeros((9, 2, 2), np.uint8), labels)
-    assert balanced_weights(split, 3) == pytest.approx([0.75, 1.5, 0.0])
+    assert compute_balanced_weights(split, 3) == pytest.approx([0.75, 1.5, 0.0])
 
 
 @pytest.mark.parametrize("weights", ["[1,2]", f"{[0.0] * 10}"])
-def test_class_weights_must_fit_the_classes(weights):
+def test_class_weights_must_match_the_classes(weights):
     config = compose_config([f"training.class_weights={weights}"])
     with pytest.raises(TrainingError, match=r"training\.class_weights: expected 10 numbers, one per class of digits"):
-        plan_batches(config, load_dataset(config.dataset, 0), 0)
+        build_batch_maker(config, load_dataset(config.dataset, 0), 0)
 
 
 @pytest.mark.slow
@@ -82,45 +82,45 @@ def test_class_weights_must_fit_the_classes(weights):
     ],
     ids=["smoothing", "focal", "weights", "bfloat16", "float16", "plateau"],
 )
-def test_both_engines_train_with_each(keras, engine, overrides):
+def test_both_engines_train_with_each_option(keras, engine, overrides):
     base = [f"training.engine={engine}", "training.epochs=4", "model.hidden_units=[64]", "tracking=off"]
     base.append("optimizer.learning_rate=0.01")
     result = run_experiment(compose_config([*base, *overrides]))
     assert result.training.engine == engine
-    lowered = "training.plateau.patience=1" in overrides  # so often that little is learnt
+    lowered = "training.plateau.patience=1" in overrides  # the learning rate drops too soon to learn much
     assert result.evaluation.accuracy > (0.5 if lowered else 0.85)
     if "training.plateau.patience=1" in overrides:
         rates = [epoch["learning_rate/value"] for epoch in result.training.history]
-        assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-4])  # the first epoch can only be the best so far
+        assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-4])  # the first epoch is always an improvement
     if "training.precision=mixed_bfloat16" in overrides:
         assert {layer.compute_dtype for layer in result.model.layers} == {"bfloat16", "float32"}
         assert result.evaluation.probabilities.dtype == np.float32
 
 
 @pytest.mark.slow
-def test_the_engines_agree_on_weighted_smoothed_losses(keras):
+def test_the_engines_agree_on_weighted_losses_with_label_smoothing(keras):
     def history(engine):
         overrides = ["training.xla=off", "loss.label_smoothing=0.2", "training.epochs=1", "dataset.standardise=true"]
         overrides += [f"training.class_weights={[0.5] * 5 + [2.0] * 5}", "model.hidden_units=[32]", "tracking=off"]
         return run_experiment(compose_config([*overrides, f"training.engine={engine}"])).training.history[0]
 
-    ours, theirs = history("compiled"), history("fit")
-    assert ours["loss/train"] == pytest.approx(theirs["loss/train"], rel=2e-5)
-    assert ours["accuracy/train"] == theirs["accuracy/train"]
+    compiled, fit = history("compiled"), history("fit")
+    assert compiled["loss/train"] == pytest.approx(fit["loss/train"], rel=2e-5)
+    assert compiled["accuracy/train"] == fit["accuracy/train"]
 
 
-def test_the_served_model_standardises_raw_pixels(keras):
-    from trainyard.models import with_raw_pixels
+def test_the_serving_model_standardises_raw_pixels(keras):
+    from trainyard.models import build_serving_model
 
     dataset = standardise_dataset(_colour_images())
-    flat = [keras.layers.Input((4, 5, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
-    model = keras.Sequential(flat)
-    served = with_raw_pixels(model, dataset.spec)
+    layers = [keras.layers.Input((4, 5, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    model = keras.Sequential(layers)
+    served = build_serving_model(model, dataset.spec)
     expected = model.predict_on_batch(dataset.spec.scale(dataset.test.images))
     assert np.allclose(served.predict_on_batch(dataset.test.images), expected, atol=1e-6)
 
 
-def test_one_channel_is_scaled_as_before():
+def test_a_single_channel_has_a_one_dimensional_scale_table():
     spec = DataSpec((2, 2), NAMES, 255)
     assert np.array_equal(spec.scale_table(), np.arange(256, dtype=np.float32) / np.float32(255))
     assert dataclasses.replace(spec, mean=(0.5,), std=(0.25,)).scale_table()[255] == pytest.approx(2.0)

@@ -15,22 +15,22 @@ def _dataset() -> Dataset:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 10, 50, 100])
-def test_every_sample_keeps_the_shares_of_the_classes(count):
-    drawn = stratified_sample(LABELS, count, seed=3)
-    assert len(set(drawn)) == count
-    assert np.all(np.abs(np.bincount(LABELS[drawn], minlength=3) - count * np.array([0.6, 0.3, 0.1])) <= 1)
+def test_samples_of_any_size_keep_the_class_proportions(count):
+    indices = stratified_sample(LABELS, count, seed=3)
+    assert len(set(indices)) == count
+    assert np.all(np.abs(np.bincount(LABELS[indices], minlength=3) - count * np.array([0.6, 0.3, 0.1])) <= 1)
 
 
-def test_the_seed_draws_the_sample():
+def test_the_sample_depends_only_on_the_seed():
     samples = [tuple(stratified_sample(LABELS, 20, seed)) for seed in (0, 0, 1)]
     assert samples[0] == samples[1] != samples[2]
 
 
-def test_validation_is_taken_out_of_training_and_nothing_is_lost():
+def test_validation_images_are_removed_from_training_and_no_image_is_lost():
     dataset = hold_out_validation(_dataset(), 0.2, seed=1)
     assert (len(dataset.train), len(dataset.validation)) == (80, 20)
-    together = np.concatenate([dataset.train.images, dataset.validation.images])
-    assert sorted(together[:, 0, 0]) == list(range(100))
+    all_images = np.concatenate([dataset.train.images, dataset.validation.images])
+    assert sorted(all_images[:, 0, 0]) == list(range(100))
     assert np.bincount(dataset.validation.labels).tolist() == [12, 6, 2]
 
 
@@ -40,13 +40,13 @@ def test_validation_and_training_keep_at_least_one_image(fraction):
     assert min(len(dataset.train), len(dataset.validation)) == 1
 
 
-def test_a_limit_keeps_so_many_of_training_and_test():
+def test_a_limit_keeps_that_number_of_training_and_test_images():
     dataset = limit_dataset(_dataset(), 10, seed=0)
     assert (len(dataset.train), len(dataset.test), dataset.limited) == (10, 10, True)
     assert len(limit_dataset(_dataset(), 1000, seed=0).train) == 100
 
 
-def test_the_digest_depends_on_every_part():
+def test_the_digest_depends_on_each_part_of_the_data():
     dataset = _dataset()
     digests = {
         dataset.digest,
@@ -55,12 +55,12 @@ def test_the_digest_depends_on_every_part():
     }
     assert len(digests) == 3
     assert dataset.digest == _dataset().digest
-    moved = Split(dataset.train.images.reshape(100, 4, 1), LABELS)
-    assert moved.digest != dataset.train.digest
+    reshaped = Split(dataset.train.images.reshape(100, 4, 1), LABELS)
+    assert reshaped.digest != dataset.train.digest
 
 
 @pytest.mark.parametrize("pixel_max", [16, 255])
-def test_scaling_by_table_is_exactly_numpys_division(pixel_max):
+def test_scaling_by_table_equals_division_in_numpy_exactly(pixel_max):
     raw = np.arange(pixel_max + 1, dtype=np.uint8)
     table = DataSpec((2, 2), ("a",), pixel_max).scale_table()
     assert np.array_equal(table[raw], raw / np.float32(pixel_max))

@@ -18,7 +18,7 @@ IMAGES = "train-images-idx3-ubyte.gz"
 
 @pytest.fixture
 def mirror(tiny_mnist):
-    """A web server with the four files. `mirror.broken` maps a file to what is served in its place."""
+    """A web server with the four files. `mirror.broken` maps a file name to the response that replaces the file."""
     served = {path.name: path.read_bytes() for path in tiny_mnist.iterdir()}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -60,23 +60,25 @@ def _shape(dataset) -> tuple[int, int]:
     return len(dataset.train), len(dataset.test)
 
 
-def test_digits_are_always_there():
+def test_digits_need_no_download_and_have_a_fixed_test_set():
     dataset = load_dataset(Digits(), seed=0)
     assert _shape(dataset) == (1437, 360)
     assert dataset.train.images.max() == dataset.spec.pixel_max == 16
     assert np.bincount(dataset.test.labels).min() >= 34
-    assert load_dataset(Digits(), seed=5).digest == dataset.digest  # the test set does not hang on the seed
+    assert load_dataset(Digits(), seed=5).digest == dataset.digest  # the test set does not depend on the seed
 
 
-def test_validation_and_limit_follow_the_seed():
+def test_validation_and_limit_depend_on_the_seed():
     datasets_by_seed = [load_dataset(Digits(validation_fraction=0.1, limit=200), seed) for seed in (0, 0, 1)]
     digests = [dataset.validation.digest for dataset in datasets_by_seed]
     assert digests[0] == digests[1] != digests[2]
     assert _shape(datasets_by_seed[0]) == (180, 200)
 
 
-def test_one_image_cannot_be_split():
-    with pytest.raises(DatasetError, match=r"dataset\.validation_fraction: one training image"):
+def test_a_single_training_image_cannot_be_split():
+    with pytest.raises(
+        DatasetError, match=r"dataset\.validation_fraction: expected two or more training images to split, got one"
+    ):
         load_dataset(Digits(validation_fraction=0.5, limit=1), seed=0)
 
 
@@ -88,9 +90,9 @@ def test_the_published_mnist_files_are_accepted(mnist_folder):
 
 
 @pytest.mark.parametrize("layout", ["gzipped", "plain", "dotted", "subfolder", "npz", "npz file"])
-def test_mnist_is_found_in_every_usual_form(layout, tiny_mnist, tmp_path):
-    place = tmp_path / "place"
-    folder = place / "mnist" if layout == "subfolder" else place
+def test_mnist_is_loaded_from_each_supported_file_layout(layout, tiny_mnist, tmp_path):
+    root = tmp_path / "root"
+    folder = root / "mnist" if layout == "subfolder" else root
     folder.mkdir(parents=True)
     if layout.startswith("npz"):
         shutil.copy(tmp_path / "mnist.npz", folder)
@@ -101,28 +103,28 @@ def test_mnist_is_found_in_every_usual_form(layout, tiny_mnist, tmp_path):
             else:
                 name = path.stem if layout == "plain" else path.stem.replace("-idx", ".idx")
                 (folder / name).write_bytes(gzip.decompress(path.read_bytes()))
-    asked = place / "mnist.npz" if layout == "npz file" else place
-    dataset = Mnist(path=str(asked)).load(progress=False)
+    path = root / "mnist.npz" if layout == "npz file" else root
+    dataset = Mnist(path=str(path)).load(progress=False)
     assert _shape(dataset) == (40, 20)
     assert dataset.digest == Mnist(path=str(tiny_mnist)).load(progress=False).digest
 
 
-def test_the_places_are_searched_in_order(tiny_mnist, tmp_path, monkeypatch, mirror):
+def test_locations_on_this_machine_are_searched_in_order(tiny_mnist, tmp_path, monkeypatch, mirror):
     keras = Path(os.environ["KERAS_HOME"]) / "datasets"
     keras.mkdir(parents=True)
     shutil.copy(tmp_path / "mnist.npz", keras)
-    nowhere = Mnist(mirrors=[mirror.url])
-    assert nowhere.load(progress=False).source == str(keras / "mnist.npz")
+    config = Mnist(mirrors=[mirror.url])
+    assert config.load(progress=False).source == str(keras / "mnist.npz")
     shutil.copytree(tiny_mnist, _cache())
-    assert nowhere.load(progress=False).source == str(_cache())
+    assert config.load(progress=False).source == str(_cache())
     monkeypatch.setenv("TRAINYARD_DATA_DIR", str(tmp_path / "data"))
     shutil.copytree(tiny_mnist, tmp_path / "data" / "mnist")
-    assert nowhere.load(progress=False).source == str(tmp_path / "data" / "mnist")
+    assert config.load(progress=False).source == str(tmp_path / "data" / "mnist")
     assert Mnist(path=str(tiny_mnist)).load(progress=False).source == str(tiny_mnist)
     assert not mirror.requests
 
 
-def test_mnist_is_downloaded_once_into_the_cache(mirror):
+def test_mnist_is_downloaded_to_the_cache_only_once(mirror):
     config = Mnist(mirrors=[mirror.url])
     assert _shape(config.load(progress=False)) == (40, 20)
     assert sorted(path.name for path in _cache().iterdir()) == sorted(f"{file.name}.gz" for file in Mnist.files)
@@ -130,36 +132,36 @@ def test_mnist_is_downloaded_once_into_the_cache(mirror):
     assert len(mirror.requests) == 4
 
 
-def test_a_progress_bar_is_drawn_where_it_is_asked_for(mirror, capsys):
+def test_a_progress_bar_is_shown_on_request(mirror, capsys):
     Mnist(mirrors=[mirror.url]).load(progress=True)
     assert "100%" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("response", "error_text"),
     [
         (500, "500 Server Error"),
         (404, "404 Client Error"),
-        (b"<!DOCTYPE html><html>come in</html>", "IncompleteRead"),
+        (b"<!DOCTYPE html><html>log in</html>", "IncompleteRead"),
         (b"cut", "IncompleteRead"),
         ("hangs", "Read timed out"),
     ],
     ids=["500", "404", "web page", "closed half-way", "hangs"],
 )
-def test_a_mirror_that_fails_is_passed_over(broken, told, mirror, monkeypatch):
-    monkeypatch.setattr("trainyard.data.published.PATIENCE_SECONDS", (5.0, 0.5))
-    mirror.broken[IMAGES] = broken
+def test_a_failing_mirror_is_reported_with_alternatives(response, error_text, mirror, monkeypatch):
+    monkeypatch.setattr("trainyard.data.published.DOWNLOAD_TIMEOUT_SECONDS", (5.0, 0.5))
+    mirror.broken[IMAGES] = response
     with pytest.raises(DatasetError) as caught:
         Mnist(mirrors=[mirror.url]).load(progress=False)
     message = str(caught.value)
-    assert told in message
+    assert error_text in message
     assert mirror.url in message
-    for way_out in ("dataset.path", "TRAINYARD_DATA_DIR", "dataset.mirrors", "dataset=digits"):
-        assert way_out in message
+    for alternative in ("dataset.path", "TRAINYARD_DATA_DIR", "dataset.mirrors", "dataset=digits"):
+        assert alternative in message
     assert not any(_cache().glob(f"**/{IMAGES}"))
 
 
-def test_a_damaged_download_is_not_kept_and_the_next_mirror_is_tried(mirror, tiny_mnist):
+def test_a_damaged_download_is_discarded_and_the_next_mirror_is_tried(mirror, tiny_mnist):
     content = bytearray(gzip.decompress((tiny_mnist / IMAGES).read_bytes()))
     content[100] ^= 1
     damaged = gzip.compress(bytes(content))
@@ -167,12 +169,12 @@ def test_a_damaged_download_is_not_kept_and_the_next_mirror_is_tried(mirror, tin
     mirror.broken[IMAGES] = damaged[:length].ljust(length, b"\0")
     with pytest.raises(DatasetError, match="sha256|can't be read"):
         Mnist(mirrors=[mirror.url]).load(progress=False)
-    dead = "http://127.0.0.1:9/nothing"
+    unreachable = "http://127.0.0.1:9/nothing"
     mirror.broken.clear()
-    assert _shape(Mnist(mirrors=[dead, mirror.url]).load(progress=False)) == (40, 20)
+    assert _shape(Mnist(mirrors=[unreachable, mirror.url]).load(progress=False)) == (40, 20)
 
 
-def test_offline_the_error_names_the_ways_out():
+def test_without_a_network_the_error_names_the_data_set_and_the_cause():
     with pytest.raises(DatasetError, match="MNIST is not on this machine") as caught:
         Mnist(mirrors=["http://127.0.0.1:9/nothing"]).load(progress=False)
     assert "Connection refused" in str(caught.value)
@@ -185,69 +187,69 @@ def test_a_damaged_file_in_the_cache_is_replaced(mirror, tiny_mnist):
     assert (_cache() / IMAGES).read_bytes() == (tiny_mnist / IMAGES).read_bytes()
 
 
-def test_a_cache_is_completed_file_by_file_and_nothing_in_it_is_lost(mirror, tiny_mnist):
+def test_only_missing_and_damaged_files_are_downloaded_and_intact_files_are_kept(mirror, tiny_mnist):
     shutil.copytree(tiny_mnist, _cache())
-    good = (_cache() / "t10k-labels-idx1-ubyte.gz").read_bytes()
+    intact = (_cache() / "t10k-labels-idx1-ubyte.gz").read_bytes()
     (_cache() / IMAGES).unlink()
     (_cache() / "train-labels-idx1-ubyte.gz").write_bytes(b"poison")
     with pytest.raises(DatasetError):
         Mnist(mirrors=["http://127.0.0.1:9/nothing"]).load(progress=False)
-    assert (_cache() / "t10k-labels-idx1-ubyte.gz").read_bytes() == good
+    assert (_cache() / "t10k-labels-idx1-ubyte.gz").read_bytes() == intact
     assert _shape(Mnist(mirrors=[mirror.url]).load(progress=False)) == (40, 20)
     assert sorted(mirror.requests) == [IMAGES, "train-labels-idx1-ubyte.gz"]
 
 
-def _flip(content: bytes) -> bytes:
+def _flip_bit(content: bytes) -> bytes:
     raw = bytearray(gzip.decompress(content))
     raw[-1] ^= 1
     return gzip.compress(bytes(raw))
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "error_text"),
     [
-        (_flip, "with sha256"),
+        (_flip_bit, "with sha256"),
         (lambda content: gzip.compress(gzip.decompress(content)[:-1]), "expected 31,376 bytes"),
-        (lambda content: gzip.compress(gzip.decompress(content) + b"x"), "found more"),
+        (lambda content: gzip.compress(gzip.decompress(content) + b"x"), "got more"),
         (lambda content: content[:-20], "can't be read"),
-        (lambda content: b"", "it is empty"),
+        (lambda content: b"", "the file is empty"),
         (lambda content: b"<html>", "can't be read"),
-        (lambda content: gzip.compress(b"<html>hello"), "it is a web page"),
+        (lambda content: gzip.compress(b"<html>hello"), "the file is a web page"),
     ],
     ids=["one bit", "short", "long", "cut", "empty", "not gzip", "web page"],
 )
-def test_a_damaged_file_where_the_user_pointed_is_told_and_left_alone(damage, told, tiny_mnist):
+def test_a_damaged_file_in_dataset_path_is_an_error_and_is_not_changed(damage, error_text, tiny_mnist):
     path = tiny_mnist / IMAGES
     path.write_bytes(damage(path.read_bytes()))
     before = path.read_bytes()
     with pytest.raises(DatasetError) as caught:
         Mnist(path=str(tiny_mnist)).load(progress=False)
-    assert told in str(caught.value)
+    assert error_text in str(caught.value)
     assert str(path) in str(caught.value)
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             {"x_train": np.zeros((40, 28, 28), np.float32)},
-            r"expected x_train as uint8 \(40, 28, 28\), found float32",
+            r"expected x_train as uint8 \(40, 28, 28\), got float32",
         ),
-        ({"x_train": np.zeros((3, 28, 28), np.uint8)}, r"found uint8 \(3, 28, 28\)"),
+        ({"x_train": np.zeros((3, 28, 28), np.uint8)}, r"got uint8 \(3, 28, 28\)"),
         ({"y_train": np.array([{}] * 40, dtype=object)}, "got Python objects, which are never unpickled"),
         ({"y_train": np.zeros(40, np.uint8)}, "sha256"),
     ],
     ids=["dtype", "shape", "pickled objects", "content"],
 )
-def test_a_wrong_npz_is_told_and_nothing_is_unpickled(change, told, tiny_mnist, tmp_path):
+def test_an_invalid_npz_is_an_error_and_nothing_is_unpickled(change, message, tiny_mnist, tmp_path):
     arrays = dict(np.load(tmp_path / "mnist.npz"))
     np.savez(tmp_path / "wrong.npz", **(arrays | change))
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         Mnist(path=str(tmp_path / "wrong.npz")).load(progress=False)
 
 
-def test_an_npz_without_an_array_is_told(tiny_mnist, tmp_path):
+def test_an_npz_without_a_required_array_is_an_error(tiny_mnist, tmp_path):
     np.savez(tmp_path / "wrong.npz", x_train=np.zeros(3))
     with pytest.raises(DatasetError, match="wrong.npz"):
         Mnist(path=str(tmp_path / "wrong.npz")).load(progress=False)
@@ -256,22 +258,22 @@ def test_an_npz_without_an_array_is_told(tiny_mnist, tmp_path):
         Mnist(path=str(tmp_path / "text.npz")).load(progress=False)
 
 
-def test_a_folder_without_mnist_is_told(tmp_path, tiny_mnist):
-    with pytest.raises(DatasetError, match=r"dataset\.path: expected .* there is no such file or folder"):
+def test_a_folder_without_all_mnist_files_is_an_error(tmp_path, tiny_mnist):
+    with pytest.raises(DatasetError, match=r"dataset\.path: expected .* it does not exist"):
         Mnist(path=str(tmp_path / "nowhere")).load(progress=False)
-    with pytest.raises(DatasetError, match="it holds neither"):
+    with pytest.raises(DatasetError, match="the files are missing"):
         Mnist(path=str(tmp_path / "work")).load(progress=False)
     (tiny_mnist / IMAGES).unlink()
-    with pytest.raises(DatasetError, match="found 3; train-images-idx3-ubyte is missing"):
+    with pytest.raises(DatasetError, match="got 3; train-images-idx3-ubyte is missing"):
         Mnist(path=str(tiny_mnist)).load(progress=False)
 
 
 @pytest.fixture(params=[FashionMnist, Kmnist])
-def other_set(request, take_tiny_files_for):
-    return take_tiny_files_for(request.param)
+def other_set(request, use_tiny_files_for):
+    return use_tiny_files_for(request.param)
 
 
-def test_the_other_sets_are_downloaded_and_verified_like_mnist(other_set, mirror, tiny_mnist):
+def test_other_published_sets_are_downloaded_and_verified_like_mnist(other_set, mirror, tiny_mnist):
     config = other_set(mirrors=[mirror.url])
     dataset = config.load(progress=False)
     assert (_shape(dataset), dataset.name) == ((40, 20), other_set.registered_name)
@@ -284,15 +286,17 @@ def test_the_other_sets_are_downloaded_and_verified_like_mnist(other_set, mirror
     assert mirror.requests[4:] == [IMAGES]
 
 
-def test_the_other_sets_are_found_where_keras_and_torchvision_keep_them(other_set, tiny_mnist, tmp_path, monkeypatch):
+def test_other_published_sets_are_found_in_the_folders_of_keras_and_torchvision(
+    other_set, tiny_mnist, tmp_path, monkeypatch
+):
     for number, name in enumerate(other_set.folder_names):
         shutil.copytree(tiny_mnist, tmp_path / str(number) / name)
         monkeypatch.setenv("TRAINYARD_DATA_DIR", str(tmp_path / str(number)))
         assert other_set().load(progress=False).source == str(tmp_path / str(number) / name)
 
 
-def test_files_of_mnist_are_not_taken_for_another_set(mirror, tiny_mnist, monkeypatch):
-    """The files of all these sets have the same names."""
+def test_mnist_files_are_not_accepted_as_another_data_set(mirror, tiny_mnist, monkeypatch):
+    """The files of all these data sets have the same names."""
     monkeypatch.setenv("TRAINYARD_DATA_DIR", str(tiny_mnist))
     assert Mnist().load(progress=False).source == str(tiny_mnist)
     with pytest.raises(DatasetError, match=r"Fashion-MNIST is not on this machine, .*could not be downloaded"):
@@ -303,8 +307,8 @@ def test_files_of_mnist_are_not_taken_for_another_set(mirror, tiny_mnist, monkey
         FashionMnist(path=str(tiny_mnist)).load(progress=False)
 
 
-def test_what_cannot_be_verified_is_not_read(other_set, tiny_mnist):
+def test_a_file_without_a_published_digest_is_rejected(other_set, tiny_mnist):
     (tiny_mnist / IMAGES).rename(tiny_mnist / "x.gz")
     (tiny_mnist / IMAGES.removesuffix(".gz")).write_bytes(gzip.decompress((tiny_mnist / "x.gz").read_bytes()))
-    with pytest.raises(DatasetError, match="only of the gzipped file a digest was published"):
+    with pytest.raises(DatasetError, match="the uncompressed file has no published digest"):
         other_set(path=str(tiny_mnist)).load(progress=False)

@@ -1,4 +1,4 @@
-"""The doctor sees what is wrong and what is not, and changes nothing that it was not told to."""
+"""`trainyard doctor` finds problems, reports what is in order, and changes nothing without --fix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from trainyard.cli import app
 from trainyard.data import Mnist
-from trainyard.doctor import Sign, disk, examine, machine
+from trainyard.doctor import Severity, disk, machine, run_checks
 from trainyard.doctor.caches import check_data, check_leftovers, check_programs
 from trainyard.doctor.disk import check_disk, check_git
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory
@@ -30,11 +30,11 @@ from trainyard.doctor.store import check_store
 from trainyard.system import environment, xla_cache
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.health import _schema_revisions
-from trainyard.tracking.runs import DIED
+from trainyard.tracking.runs import PROCESS_DIED
 
 
-def _signs(findings):
-    return [(str(finding.sign), finding.check) for finding in findings]
+def _list_severities(findings):
+    return [(str(finding.severity), finding.check) for finding in findings]
 
 
 def _only(findings):
@@ -43,17 +43,17 @@ def _only(findings):
 
 
 def _wrong(findings):
-    return _only(finding for finding in findings if finding.sign is Sign.WRONG)
+    return _only(finding for finding in findings if finding.severity is Severity.WRONG)
 
 
 def _run_doctor(*options):
-    """Returns the exit code and what was said."""
+    """Returns the exit code and the output of the command."""
     result = CliRunner().invoke(app, ["doctor", *options])
     return result.exit_code, result.output
 
 
 def _listing(*folders: Path):
-    """Every file below some folders, with its digest and the time of its last change."""
+    """Returns every path below the folders, with its modification time and digest."""
     return {
         path: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
         for folder in folders
@@ -66,16 +66,16 @@ def _listing(*folders: Path):
 
 @pytest.fixture
 def store(new_store):
-    """A client of a store of the test's own, where runs go to from here."""
+    """A client of a new store, to which runs in the working directory are logged."""
     return new_store(Path("mlflow.db"))
 
 
 def _process():
-    """A real process, with the tags that a run in it would have."""
+    """Starts a real process; returns it and the tags that a run in it would have."""
     program = (
         "import json, time\n"
-        "from trainyard.system.environment import describe_process\n"
-        "print(json.dumps(describe_process()), flush=True)\n"
+        "from trainyard.system.environment import collect_process_info\n"
+        "print(json.dumps(collect_process_info()), flush=True)\n"
         "time.sleep(100)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -96,41 +96,41 @@ def _running(client, tags, experiment="0"):
     return client.create_run(experiment, tags=tags | {"trainyard.version": "0.1.0"}).info.run_id
 
 
-def test_a_store_that_is_not_there_is_well_and_is_not_made(tmp_path):
+def test_a_missing_store_is_ok_and_is_not_created(tmp_path):
     before = _listing(tmp_path)
     finding = _only(check_store())
-    assert finding.sign is Sign.OK
-    assert finding.found == f"{Path('mlflow.db').absolute()} will be made with the first run"
+    assert finding.severity is Severity.OK
+    assert finding.message == f"the first run will create {Path('mlflow.db').absolute()}"
     assert _listing(tmp_path) == before
 
 
-def test_a_run_whose_process_was_killed_is_closed_on_demand_only(store, orphan_tags):
+def test_a_run_whose_process_was_killed_is_closed_only_with_fix(store, orphan_tags):
     orphan = _running(store, orphan_tags, store.create_experiment("another"))
     before = _listing(Path.cwd())
     finding = _wrong(check_store())
-    assert finding.found == f"1 run left RUNNING by a process that is gone: {orphan} (pid {orphan_tags['pid']})"
+    assert finding.message == f"1 run RUNNING without a live process: {orphan} (pid {orphan_tags['pid']})"
     assert _listing(Path.cwd()) == before
-    code, said = _run_doctor("--fix")
-    assert f"fixed  run {orphan} is KILLED now" in said
-    assert "none is left RUNNING" in said
-    assert code == 0, said
+    code, output = _run_doctor("--fix")
+    assert f"fixed  run {orphan} is KILLED now" in output
+    assert "no run has the status RUNNING" in output
+    assert code == 0, output
     run = store.get_run(orphan)
-    assert (run.info.status, run.data.tags["error"]) == ("KILLED", DIED)
+    assert (run.info.status, run.data.tags["error"]) == ("KILLED", PROCESS_DIED)
 
 
-def test_live_runs_those_of_other_hosts_and_of_other_programs_are_left_alone(store):
+def test_live_runs_and_runs_of_other_hosts_and_programs_are_not_closed(store):
     process, live = _process()
     try:
         runs = [
             _running(store, live),
-            _running(store, environment.describe_process() | {"host": "elsewhere"}),
+            _running(store, environment.collect_process_info() | {"host": "elsewhere"}),
             store.create_run("0", tags=live | {"pid": "999999999"}).info.run_id,
         ]
         findings = list(check_store())
-        assert _signs(findings) == [("ok", "store"), ("note", "runs"), ("note", "runs"), ("ok", "runs")]
-        assert f"on another host: {runs[1]} (host elsewhere)" in findings[1].found
-        assert "1 run RUNNING that Trainyard did not start" in findings[2].found
-        assert findings[3].found == f"1 run going on: {runs[0]} (pid {process.pid})"
+        assert _list_severities(findings) == [("ok", "store"), ("note", "runs"), ("note", "runs"), ("ok", "runs")]
+        assert f"on another host: {runs[1]} (host elsewhere)" in findings[1].message
+        assert "1 run RUNNING that Trainyard did not start" in findings[2].message
+        assert findings[3].message == f"1 run in progress: {runs[0]} (pid {process.pid})"
         _run_doctor("--fix")
     finally:
         process.kill()
@@ -138,47 +138,47 @@ def test_live_runs_those_of_other_hosts_and_of_other_programs_are_left_alone(sto
     assert {store.get_run(run).info.status for run in runs} == {"RUNNING"}
 
 
-def test_a_number_that_a_younger_process_has_now_is_no_sign_of_life(store):
+def test_a_reused_process_id_does_not_count_as_a_live_process(store):
     earlier = datetime.now(UTC) - timedelta(days=1)
-    own = environment.describe_process()
+    own = environment.collect_process_info()
     orphan = _running(store, own | {"started": earlier.isoformat()})
     _running(store, own)
     finding = _wrong(check_store())
-    assert orphan in finding.found
-    assert list(finding.mend()) == [f"run {orphan} is KILLED now"]
+    assert orphan in finding.message
+    assert list(finding.fix()) == [f"run {orphan} is KILLED now"]
 
 
-def test_a_run_that_ended_by_itself_meanwhile_keeps_its_status(store, orphan_tags):
+def test_a_run_that_has_ended_in_the_meantime_keeps_its_status(store, orphan_tags):
     run = _running(store, orphan_tags)
     finding = _wrong(check_store())
     store.set_terminated(run, "FINISHED")
-    assert list(finding.mend()) == []
+    assert list(finding.fix()) == []
     assert store.get_run(run).info.status == "FINISHED"
 
 
-def test_a_process_that_may_not_be_looked_at_counts_as_alive(monkeypatch, orphan_tags):
-    def refuse(pid, number):
+def test_a_process_without_permission_to_check_counts_as_alive(monkeypatch, orphan_tags):
+    def raise_permission_error(pid, number):
         raise PermissionError
 
-    assert not environment.is_alive(orphan_tags["pid"], orphan_tags["started"])
-    monkeypatch.setattr(os, "kill", refuse)
-    assert environment.is_alive(orphan_tags["pid"], orphan_tags["started"])
+    assert not environment.is_process_alive(orphan_tags["pid"], orphan_tags["started"])
+    monkeypatch.setattr(os, "kill", raise_permission_error)
+    assert environment.is_process_alive(orphan_tags["pid"], orphan_tags["started"])
 
 
-def test_a_process_older_than_its_run_says_is_that_run_and_the_clock_was_set():
+def test_a_process_older_than_the_start_tag_of_its_run_counts_as_alive():
     later = datetime.now(UTC) + timedelta(days=1)
-    assert environment.is_alive(str(os.getpid()), later.isoformat())
+    assert environment.is_process_alive(str(os.getpid()), later.isoformat())
 
 
-def test_the_store_is_counted(store):
+def test_runs_and_experiments_of_the_store_are_counted(store):
     run = _running(store, {})
     store.set_terminated(run)
     store.delete_run(_running(store, {}))
-    found = next(iter(check_store())).found
-    assert found.startswith(f"{Path('mlflow.db').absolute()}: 1 run in 1 experiment, ")
+    message = next(iter(check_store())).message
+    assert message.startswith(f"{Path('mlflow.db').absolute()}: 1 run in 1 experiment, ")
 
 
-def test_the_wanted_schema_is_the_one_that_mlflow_wants():
+def test_the_latest_schema_revision_is_that_of_mlflow():
     from mlflow.store.db.utils import _get_latest_schema_revision
 
     known, latest = _schema_revisions()
@@ -186,7 +186,7 @@ def test_the_wanted_schema_is_the_one_that_mlflow_wants():
     assert latest in known
 
 
-def test_a_store_of_an_older_mlflow_is_told_and_not_brought_up_to_date():
+def test_a_store_of_an_older_mlflow_is_reported_and_not_migrated():
     from alembic import command
     from mlflow.store.db.utils import _get_alembic_config, _upgrade_db, create_sqlalchemy_engine
     from mlflow.store.tracking.dbmodels.initial_models import Base
@@ -201,25 +201,25 @@ def test_a_store_of_an_older_mlflow_is_told_and_not_brought_up_to_date():
     before = _listing(Path.cwd())
     finding = _only(check_store())
     path = Path("mlflow.db").absolute()
-    assert finding.found == f"{path} was written by an older MLflow"
+    assert finding.message == f"{path} was written by an older MLflow"
     assert finding.remedy == f"cp {path} {path}.bak && mlflow db upgrade {uri}"
     assert _listing(Path.cwd()) == before
     _upgrade_db(engine)
     engine.dispose()
-    assert _signs(check_store()) == [("ok", "store"), ("ok", "runs")]
+    assert _list_severities(check_store()) == [("ok", "store"), ("ok", "runs")]
 
 
-def test_a_store_of_a_newer_mlflow_is_told(store):
+def test_a_store_of_a_newer_mlflow_is_reported(store):
     with sqlite3.connect("mlflow.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'fedcba987654'")
     connection.close()
     finding = _only(check_store())
-    assert "written by a newer MLflow" in finding.found
+    assert "written by a newer MLflow" in finding.message
     assert finding.remedy == "pip install --upgrade mlflow"
 
 
 @pytest.mark.parametrize("damage", ["no database", "a page lost"])
-def test_a_damaged_store_is_told(store, damage):
+def test_a_damaged_store_is_reported(store, damage):
     file = Path("mlflow.db")
     content = bytearray(file.read_bytes())
     if damage == "no database":
@@ -228,12 +228,12 @@ def test_a_damaged_store_is_told(store, damage):
         content[4096:8192] = b"\xff" * 4096
     file.write_bytes(content)
     finding = _wrong(check_store())
-    assert f"{file.absolute()} is damaged: " in finding.found
+    assert f"{file.absolute()} is damaged: " in finding.message
     assert "sqlite3" in finding.remedy
     assert file.read_bytes() == content
 
 
-def test_a_write_that_was_broken_off_is_taken_back_and_then_orphans_are_found(store, orphan_tags):
+def test_an_interrupted_write_is_rolled_back_and_then_orphans_are_found(store, orphan_tags):
     orphan = _running(store, orphan_tags)
     store._tracking_client.store.engine.dispose()
     program = (
@@ -249,55 +249,55 @@ def test_a_write_that_was_broken_off_is_taken_back_and_then_orphans_are_found(st
     before = _listing(Path.cwd())
     assert Path("mlflow.db-journal").exists()
     finding = _only(check_store())
-    assert (finding.sign, "a write was broken off" in finding.found) == (Sign.NOTE, True)
+    assert (finding.severity, "a write was interrupted" in finding.message) == (Severity.NOTE, True)
     assert _listing(Path.cwd()) == before
-    code, said = _run_doctor("--fix")
-    assert [line[:6] for line in said.splitlines()[:2]] == ["fixed "] * 2
-    assert f"run {orphan} is KILLED now" in said
-    assert code == 0, said
+    code, output = _run_doctor("--fix")
+    assert [line[:6] for line in output.splitlines()[:2]] == ["fixed "] * 2
+    assert f"run {orphan} is KILLED now" in output
+    assert code == 0, output
 
 
-def test_an_empty_file_gets_its_tables_from_the_first_run():
+def test_an_empty_store_file_is_ok_and_is_not_changed():
     Path("mlflow.db").touch()
-    assert "the first run makes them" in _only(check_store()).found
+    assert "the first run creates them" in _only(check_store()).message
     assert Path("mlflow.db").stat().st_size == 0
 
 
-def test_a_dead_server_is_told_at_once_and_without_the_password(monkeypatch):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+def test_a_dead_server_is_reported_quickly_and_without_the_password(monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@127.0.0.1:{port}")
     start = time.monotonic()
     finding = _wrong(check_store())
     assert time.monotonic() - start < 5
-    assert f"http://***@127.0.0.1:{port} can't be used: " in finding.found
-    assert "refused" in finding.found
-    assert "secret" not in finding.found + finding.remedy
+    assert f"http://***@127.0.0.1:{port} can't be used: " in finding.message
+    assert "refused" in finding.message
+    assert "secret" not in finding.message + finding.remedy
 
 
-def test_a_silent_server_is_waited_for_a_while_only(monkeypatch):
+def test_the_wait_for_an_unresponsive_server_is_limited(monkeypatch):
     monkeypatch.setattr("trainyard.tracking.connection.ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert "can't be used: " in _wrong(check_store()).found
+        assert "can't be used: " in _wrong(check_store()).message
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://ann:secret@127.0.0.1:1/runs")
         finding = _wrong(check_store())
-    assert finding.found == "postgresql://***@127.0.0.1:1/runs can't be used: [Errno 111] Connection refused"
+    assert finding.message == "postgresql://***@127.0.0.1:1/runs can't be used: [Errno 111] Connection refused"
 
 
 @pytest.mark.slow
-def test_the_runs_of_a_server_are_found_page_by_page(monkeypatch, store, orphan_tags, mlflow_address):
+def test_the_runs_of_a_server_are_found_on_all_pages(monkeypatch, store, orphan_tags, mlflow_address):
     for module in ("runs", "health"):
-        monkeypatch.setattr(f"trainyard.tracking.{module}.PAGE", 2)
+        monkeypatch.setattr(f"trainyard.tracking.{module}.PAGE_SIZE", 2)
     other = store.create_experiment("other")
     store.create_experiment("empty")
     orphans = {_running(store, orphan_tags, experiment) for experiment in ("0", "0", "0", other)}
-    live = _running(store, environment.describe_process())
+    live = _running(store, environment.collect_process_info())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_address)
     findings = list(check_store())
-    assert findings[0].found == f"{mlflow_address}: 3 experiments"
-    assert set(_wrong(findings).mend()) == {f"run {orphan} is KILLED now" for orphan in orphans}
+    assert findings[0].message == f"{mlflow_address}: 3 experiments"
+    assert set(_wrong(findings).fix()) == {f"run {orphan} is KILLED now" for orphan in orphans}
     assert {store.get_run(orphan).info.status for orphan in orphans} == {"KILLED"}
     assert store.get_run(live).info.status == "RUNNING"
 
@@ -307,77 +307,79 @@ def mlflow_address(store):
     """The address of a real server on the test's store."""
     from trainyard.tracking import ui_server
 
-    port = ui_server.free_port(5600)
+    port = ui_server.find_free_port(5600)
     with ui_server.mlflow_server(sqlite_uri(Path("mlflow.db")), port) as running:
         ui_server.wait_until_ready(running)
         yield f"http://127.0.0.1:{port}"
 
 
-def test_an_address_of_no_store_is_told(monkeypatch):
+def test_an_invalid_tracking_uri_is_reported(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://somewhere")
     finding = _only(check_store())
-    assert finding.sign is Sign.WRONG
-    assert finding.found.startswith("MLFLOW_TRACKING_URI: expected http://")
+    assert finding.severity is Severity.WRONG
+    assert finding.message.startswith("MLFLOW_TRACKING_URI: expected http://")
 
 
 # Packages and plugins
 
 
-def test_all_packages_are_as_new_as_they_have_to_be():
-    assert _signs(check_versions()) == [("ok", "python"), ("ok", "packages")]
+def test_all_requirements_are_met():
+    assert _list_severities(check_versions()) == [("ok", "python"), ("ok", "packages")]
 
 
-def test_packages_that_are_old_or_missing_are_named_with_the_command(monkeypatch):
-    needs = ["numpy>=2000", "no-such-package>=1.5", "rich>=1", "pytest>=2000; extra == 'dev'"]
-    monkeypatch.setattr("trainyard.doctor.packages.requires", lambda name: needs)
+def test_old_and_missing_packages_are_reported_with_the_command(monkeypatch):
+    requirements = ["numpy>=2000", "no-such-package>=1.5", "rich>=1", "pytest>=2000; extra == 'dev'"]
+    monkeypatch.setattr("trainyard.doctor.packages.requires", lambda name: requirements)
     finding = _wrong(check_versions())
     numpy = importlib.metadata.version("numpy")
-    assert finding.found == f"numpy is {numpy}, expected >=2000; no-such-package is missing"
+    assert finding.message == f"numpy: expected >=2000, got {numpy}; no-such-package is missing"
     assert finding.remedy == "pip install 'numpy>=2000' 'no-such-package>=1.5'"
 
 
-def test_plugins_are_imported_and_tell_what_they_add():
-    program = "from trainyard.doctor.packages import check_plugins\nfor f in check_plugins(): print(f.sign, f.found)"
+def test_plugins_are_imported_and_their_registrations_are_reported():
+    program = (
+        "from trainyard.doctor.packages import check_plugins\nfor f in check_plugins(): print(f.severity, f.message)"
+    )
     Path("acme.py").write_text(
         "from trainyard.config.registry import register_metric\n"
         "@register_metric('half')\ndef half(probabilities, labels):\n    return 0.5\n"
     )
     Path("nothing.py").touch()
     Path("broken.py").write_text("import no_such_module")
-    for plugin, told in [
-        ("acme", "ok they add evaluation.metrics=[half] (acme)"),
-        ("nothing", "note they are imported, and register nothing"),
-        ("broken", "wrong plugin broken (TRAINYARD_PLUGINS): it can't be imported: ModuleNotFoundError: No module "),
+    for plugin, expected in [
+        ("acme", "ok registered by plugins: evaluation.metrics=[half] (acme)"),
+        ("nothing", "note the plugins were imported but register nothing"),
+        ("broken", "wrong plugin broken (TRAINYARD_PLUGINS): it cannot be imported: ModuleNotFoundError: No module "),
     ]:
         environment = os.environ | {"TRAINYARD_PLUGINS": plugin}
         command = [sys.executable, "-c", program]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        assert done.stdout.startswith(told)
+        assert done.stdout.startswith(expected)
 
 
-def test_no_plugins_are_well():
-    assert _only(check_plugins()).sign is Sign.OK
+def test_no_plugins_are_ok():
+    assert _only(check_plugins()).severity is Severity.OK
 
 
 # The machine
 
 
-def test_variables_that_slow_or_change_a_training_are_named(monkeypatch):
+def test_environment_variables_that_slow_or_change_a_training_are_reported(monkeypatch):
     for name in ("OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS", "KERAS_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    assert _only(check_environment()).sign is Sign.OK
+    assert _only(check_environment()).severity is Severity.OK
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert "OMP_NUM_THREADS=1: it limits" in _only(check_environment()).found
+    assert "OMP_NUM_THREADS=1: it limits" in _only(check_environment()).message
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     findings = list(check_environment())
-    assert _signs(findings) == [("wrong", "environment"), ("note", "environment"), ("note", "environment")]
+    assert _list_severities(findings) == [("wrong", "environment"), ("note", "environment"), ("note", "environment")]
     assert [finding.remedy for finding in findings[:2]] == ["unset KERAS_BACKEND", "unset TF_ENABLE_ONEDNN_OPTS"]
 
 
 @pytest.fixture
 def control_groups(tmp_path, monkeypatch):
-    """The folder of this process's control group, within one that holds it."""
+    """The folder of this process's control group, which has a parent group."""
     own = tmp_path / "cgroup" / "outer" / "inner"
     own.mkdir(parents=True)
     (tmp_path / "own").write_text("1:cpu:/\n0::/outer/inner\n")
@@ -386,71 +388,75 @@ def control_groups(tmp_path, monkeypatch):
     return own
 
 
-def test_the_quota_of_the_control_groups_counts(control_groups, monkeypatch):
+def test_the_cpu_quota_of_the_control_groups_is_respected(control_groups, monkeypatch):
     monkeypatch.setattr(machine, "available_cores", lambda: 4)
     assert machine.core_quota() is None
     (control_groups / "cpu.max").write_text("max 100000\n")
     assert machine.core_quota() is None
     (control_groups.parent / "cpu.max").write_text("250000 100000\n")
     finding = next(iter(check_cores()))
-    assert "for the time of 2.5 only" in finding.found
-    assert (finding.sign, finding.remedy) == (Sign.NOTE, "training.threads=2")
+    assert "the CPU quota of the container is 2.5 cores" in finding.message
+    assert (finding.severity, finding.remedy) == (Severity.NOTE, "training.threads=2")
 
 
-def test_the_memory_that_the_control_group_leaves_counts(control_groups):
-    assert _only(check_memory()).sign is Sign.OK
+def test_the_memory_limit_of_the_control_groups_is_respected(control_groups):
+    assert _only(check_memory()).severity is Severity.OK
     (control_groups / "memory.max").write_text("1610612736\n")
     (control_groups / "memory.current").write_text("1073741824\n")
     finding = _only(check_memory())
-    assert finding.sign is Sign.NOTE
-    assert finding.found.startswith("0.5 GiB available")
+    assert finding.severity is Severity.NOTE
+    assert finding.message.startswith("0.5 GiB available")
 
 
-def test_other_work_on_the_cores_is_told(monkeypatch):
+def test_a_high_load_is_reported(monkeypatch):
     monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
     assert (
-        "99.0 processes want the" in next(f for f in check_cores() if f.check == "load" and f.sign is Sign.NOTE).found
+        "load average 99.0 on"
+        in next(f for f in check_cores() if f.check == "load" and f.severity is Severity.NOTE).message
     )
 
 
 def test_a_gpu_that_tensorflow_cannot_use_is_a_note(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(machine, "GPU_DEVICE", tmp_path / "nvidia0")
-    monkeypatch.setattr(machine, "_ASK_TENSORFLOW", "print('GPUs', 0)")
-    assert _only(check_gpu()).sign is Sign.OK
+    monkeypatch.setattr(machine, "_COUNT_GPUS_PROGRAM", "print('GPUs', 0)")
+    assert _only(check_gpu()).severity is Severity.OK
     (tmp_path / "nvidia0").touch()
-    assert "which TensorFlow can't use" in _only(check_gpu()).found
-    monkeypatch.setattr(machine, "_ASK_TENSORFLOW", "print('GPUs', 2)")
-    assert _only(check_gpu()).found == "an NVIDIA GPU; TensorFlow can use 2"
+    assert "TensorFlow can't use an NVIDIA GPU" in _only(check_gpu()).message
+    monkeypatch.setattr(machine, "_COUNT_GPUS_PROGRAM", "print('GPUs', 2)")
+    assert _only(check_gpu()).message == "an NVIDIA GPU; TensorFlow can use 2"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     finding = _only(check_gpu())
-    assert (finding.sign, "hidden from TensorFlow by CUDA_VISIBLE_DEVICES=''" in finding.found) == (Sign.NOTE, True)
+    assert (finding.severity, "hidden from TensorFlow by CUDA_VISIBLE_DEVICES=''" in finding.message) == (
+        Severity.NOTE,
+        True,
+    )
 
 
-# Places
+# Disks and git
 
 
-@pytest.mark.parametrize(("free", "sign"), [(2**29, "wrong"), (2**31, "note"), (2**40, "ok")])
-def test_little_space_is_told(monkeypatch, free, sign):
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(2**41, 2**40, free))
+@pytest.mark.parametrize(("free", "severity"), [(2**29, "wrong"), (2**31, "note"), (2**40, "ok")])
+def test_low_disk_space_is_reported(monkeypatch, free, severity):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(2**41, 2**40, free))
     finding = _only(check_disk())
-    assert str(finding.sign) == sign
-    assert f"GiB free for runs, the store, artifacts, data, compiled programs: {Path.cwd()}" in finding.found
+    assert str(finding.severity) == severity
+    assert f"GiB free for runs, the store, artifacts, data, compiled programs: {Path.cwd()}" in finding.message
 
 
-def test_a_folder_that_cannot_be_written_is_told(monkeypatch):
-    monkeypatch.setattr(disk.os, "access", lambda place, mode: place != Path.cwd())
+def test_a_folder_that_is_not_writable_is_reported(monkeypatch):
+    monkeypatch.setattr(disk.os, "access", lambda folder, mode: folder != Path.cwd())
     findings = list(check_disk())
-    assert f"runs can't be written to {Path.cwd()}" in findings[0].found
-    assert _signs(findings) == [("wrong", "disk")] * 3 + [("ok", "disk")]
+    assert f"runs can't be written to {Path.cwd()}" in findings[0].message
+    assert _list_severities(findings) == [("wrong", "disk")] * 3 + [("ok", "disk")]
 
 
-def test_without_git_runs_name_no_commit():
-    assert _only(check_git()).sign is Sign.NOTE
+def test_runs_outside_a_git_repository_record_no_commit():
+    assert _only(check_git()).severity is Severity.NOTE
     Path("a").touch()
     for arguments in (["init", "-q"], ["add", "a"], ["-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "a"]):
         subprocess.run(["git", *arguments], check=True)
-    assert _only(check_git()).found.startswith("runs name the commit ")
+    assert _only(check_git()).message.startswith("runs record the commit ")
 
 
 # Caches
@@ -464,57 +470,57 @@ def cached_mnist(tiny_mnist):
     return cache
 
 
-def test_a_damaged_file_in_the_cache_is_removed_on_demand(cached_mnist, tmp_path):
-    assert f"mnist in {cached_mnist}" in _only(check_data()).found
+def test_a_damaged_file_in_the_cache_is_removed_only_with_fix(cached_mnist, tmp_path):
+    assert f"mnist in {cached_mnist}" in _only(check_data()).message
     labels = cached_mnist / "train-labels-idx1-ubyte.gz"
     labels.write_bytes(gzip.compress(b"<html>"))
     before = _listing(tmp_path)
-    code, said = _run_doctor()
+    code, output = _run_doctor()
     assert _listing(tmp_path) == before
     assert code == 1
-    assert "-> trainyard doctor --fix removes it" in said
-    code, said = _run_doctor("--fix")
-    assert f"fixed  removed: {labels}" in said
+    assert "-> trainyard doctor --fix removes it" in output
+    code, output = _run_doctor("--fix")
+    assert f"fixed  removed: {labels}" in output
     assert code == 0
     assert {*before} - {*_listing(tmp_path)} == {labels}
 
 
-def test_a_users_own_damaged_file_is_told_and_stays(tiny_mnist, monkeypatch):
+def test_a_damaged_file_of_the_user_is_reported_and_not_removed(tiny_mnist, monkeypatch):
     monkeypatch.setenv("TRAINYARD_DATA_DIR", str(tiny_mnist))
     labels = tiny_mnist / "train-labels-idx1-ubyte.gz"
     labels.write_bytes(b"no")
     finding = _wrong(check_data())
-    assert str(labels) in finding.found
-    assert finding.mend is None
+    assert str(labels) in finding.message
+    assert finding.fix is None
     monkeypatch.setenv("TRAINYARD_DATA_DIR", "nowhere")
-    assert "names a folder that is not there: nowhere" in next(iter(check_data())).found
+    assert "TRAINYARD_DATA_DIR: expected a folder that exists, got nowhere" in next(iter(check_data())).message
 
 
-def test_a_cache_that_is_a_link_to_a_users_folder_is_not_touched(tiny_mnist):
+def test_a_cache_that_links_to_a_folder_of_the_user_is_not_changed(tiny_mnist):
     cache = Mnist().cache
     cache.parent.mkdir(parents=True)
     cache.symlink_to(tiny_mnist)
     (tiny_mnist / "train-labels-idx1-ubyte.gz").write_bytes(b"no")
-    assert _wrong(check_data()).mend is None
+    assert _wrong(check_data()).fix is None
 
 
-def test_a_changed_program_is_removed_on_demand_and_an_unsealed_one_stays():
+def test_a_changed_program_is_removed_and_one_without_digest_is_kept():
     folder = xla_cache.cache_root() / "0123456789abcdef"
     folder.mkdir(parents=True)
-    for name in ("whole", "changed", "going_on"):
+    for name in ("valid", "changed", "unfinished"):
         (folder / f"{name}.pb").write_bytes(b"machine code")
         digest = hashlib.sha256(b"machine code").hexdigest()
         (folder / f"{name}.sha256").write_text(digest)
-    (folder / "going_on.sha256").unlink()
-    assert _only(check_programs()).sign is Sign.OK
+    (folder / "unfinished.sha256").unlink()
+    assert _only(check_programs()).severity is Severity.OK
     (folder / "changed.pb").write_bytes(b"machine c0de")
     finding = _wrong(check_programs())
-    assert f"1 compiled program changed on disk, as {folder / 'changed.pb'}" in finding.found
-    assert list(finding.mend()) == ["removed: 1 compiled program"]
-    assert sorted(path.name for path in folder.iterdir()) == ["going_on.pb", "whole.pb", "whole.sha256"]
+    assert f"1 compiled program changed on disk, for example {folder / 'changed.pb'}" in finding.message
+    assert list(finding.fix()) == ["removed: 1 compiled program"]
+    assert sorted(path.name for path in folder.iterdir()) == ["unfinished.pb", "valid.pb", "valid.sha256"]
 
 
-def test_leftovers_of_yesterday_are_removed_and_those_of_today_may_still_be_needed():
+def test_only_unfinished_files_older_than_a_day_are_removed():
     download = Mnist().cache / "tmpab12cd_4"
     download.mkdir(parents=True)
     (download / "part").write_bytes(bytes(1000))
@@ -522,12 +528,12 @@ def test_leftovers_of_yesterday_are_removed_and_those_of_today_may_still_be_need
     checkpoints.mkdir(parents=True)
     for name in ("epoch_000001.partial", "epoch_000001.npz"):
         (checkpoints / name).write_bytes(bytes(1000))
-    assert _only(check_leftovers()).sign is Sign.OK
+    assert _only(check_leftovers()).severity is Severity.OK
     for path in (download, download / "part", *checkpoints.iterdir()):
         os.utime(path, (1e9, 1e9))
     finding = _only(check_leftovers())
-    assert (finding.sign, "2 unfinished files" in finding.found) == (Sign.NOTE, True)
-    list(finding.mend())
+    assert (finding.severity, "2 unfinished files" in finding.message) == (Severity.NOTE, True)
+    list(finding.fix())
     assert not download.exists()
     assert [path.name for path in checkpoints.iterdir()] == ["epoch_000001.npz"]
 
@@ -535,14 +541,14 @@ def test_leftovers_of_yesterday_are_removed_and_those_of_today_may_still_be_need
 # The command
 
 
-def test_a_check_that_breaks_down_does_not_silence_the_others(monkeypatch):
+def test_a_check_that_fails_does_not_stop_the_others(monkeypatch):
     monkeypatch.setattr("trainyard.doctor.CHECKS", (check_git, lambda: 1 / 0))
-    findings = examine()
-    assert "it could not be checked: ZeroDivisionError: division by zero" in findings[0].found
+    findings = run_checks()
+    assert "the check failed: ZeroDivisionError: division by zero" in findings[0].message
     assert findings[1].check == "git"
 
 
-def test_what_cannot_be_mended_is_said_and_the_rest_is_mended(cached_mnist, monkeypatch):
+def test_a_fix_that_fails_is_reported_and_the_others_are_applied(cached_mnist, monkeypatch):
     for path in sorted(cached_mnist.iterdir())[:2]:
         path.write_bytes(b"no")
     unlink = Path.unlink
@@ -553,23 +559,23 @@ def test_what_cannot_be_mended_is_said_and_the_rest_is_mended(cached_mnist, monk
         unlink(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", fail)
-    code, said = _run_doctor("--fix")
+    code, output = _run_doctor("--fix")
     assert code == 1
-    assert "failed data: not permitted: " in said
+    assert "failed data: not permitted: " in output
 
 
-def test_scripts_get_json(store, orphan_tags):
+def test_json_output(store, orphan_tags):
     orphan = _running(store, orphan_tags)
-    code, said = _run_doctor("--json")
-    told = json.loads(said)
-    assert (code, told["wrong"], told["findings"][0]["fixable"]) == (1, 1, True)
-    assert orphan in told["findings"][0]["found"]
-    code, said = _run_doctor("--json", "--fix")
-    told = json.loads(said)
-    assert (code, told["wrong"], told["fixed"], told["not_fixed"]) == (0, 0, [f"run {orphan} is KILLED now"], [])
+    code, output = _run_doctor("--json")
+    report = json.loads(output)
+    assert (code, report["wrong"], report["findings"][0]["fixable"]) == (1, 1, True)
+    assert orphan in report["findings"][0]["found"]
+    code, output = _run_doctor("--json", "--fix")
+    report = json.loads(output)
+    assert (code, report["wrong"], report["fixed"], report["not_fixed"]) == (0, 0, [f"run {orphan} is KILLED now"], [])
 
 
-def test_the_real_command_imports_neither_tensorflow_nor_mlflow_and_changes_nothing(store, tmp_path):
+def test_the_command_imports_neither_tensorflow_nor_mlflow_and_changes_nothing(store, tmp_path):
     before = _listing(tmp_path)
     program = (
         "import sys\nfrom trainyard.cli import main\nsys.argv = ['trainyard', 'doctor']\n"

@@ -5,13 +5,13 @@ import pytest
 
 from trainyard.config.sections import EvaluationConfig
 from trainyard.data.dataset import DataSpec
-from trainyard.evaluation.calibration import calibrate
-from trainyard.evaluation.scoring import score
+from trainyard.evaluation.calibration import measure_calibration
+from trainyard.evaluation.scoring import score_predictions
 
 
 def test_the_error_is_the_mean_gap_between_confidence_and_accuracy():
     confidence = np.array([0.95, 0.85, 0.65, 0.55], np.float32)
-    calibration = calibrate(confidence, np.array([True, False, True, True]), bins=5)
+    calibration = measure_calibration(confidence, np.array([True, False, True, True]), bins=5)
     assert calibration.counts.tolist() == [0, 0, 1, 1, 2]
     assert calibration.accuracy[2:].tolist() == [1.0, 1.0, 0.5]
     assert calibration.confidence[2:] == pytest.approx([0.55, 0.65, 0.9])
@@ -19,34 +19,34 @@ def test_the_error_is_the_mean_gap_between_confidence_and_accuracy():
     assert calibration.error == pytest.approx((0.45 + 0.35 + 2 * 0.4) / 4)
 
 
-def test_edges_belong_to_the_bin_below_and_all_confidences_have_one():
-    calibration = calibrate(np.array([0.0, 0.2, 0.4, 1.0], np.float64), np.ones(4, bool), bins=5)
+def test_edges_belong_to_the_lower_bin_and_every_confidence_has_a_bin():
+    calibration = measure_calibration(np.array([0.0, 0.2, 0.4, 1.0], np.float64), np.ones(4, bool), bins=5)
     assert calibration.counts.tolist() == [2, 1, 0, 0, 1]
 
 
-def test_what_is_true_to_its_word_has_no_error():
+def test_calibrated_confidences_have_no_error():
     generator = np.random.default_rng(0)
     confidence = generator.uniform(0.1, 1, 200_000).astype(np.float32)
-    assert calibrate(confidence, generator.uniform(size=200_000) < confidence, 15).error < 0.005
-    assert calibrate(confidence, generator.uniform(size=200_000) < confidence - 0.1, 15).error == pytest.approx(
-        0.1, abs=0.005
-    )
+    assert measure_calibration(confidence, generator.uniform(size=200_000) < confidence, 15).error < 0.005
+    assert measure_calibration(
+        confidence, generator.uniform(size=200_000) < confidence - 0.1, 15
+    ).error == pytest.approx(0.1, abs=0.005)
 
 
 def _score(probabilities, actual, **settings):
     array = np.array(probabilities, np.float32)
     spec = DataSpec((2, 2), tuple("abcdefghij"[: array.shape[1]]), 255)
-    return score(array, np.array(actual, np.uint8), spec, EvaluationConfig(**settings))
+    return score_predictions(array, np.array(actual, np.uint8), spec, EvaluationConfig(**settings))
 
 
-def test_top_k_is_measured_where_there_are_more_classes():
+def test_top_k_accuracy_requires_more_than_k_classes():
     probabilities = [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.1, 0.2, 0.7]]
     result = _score(probabilities, [0, 1, 0, 2], top_k=2)
     assert result.metrics()["accuracy_top2/test"] == 0.75
     assert "accuracy_top5/test" not in _score(probabilities, [0, 1, 0, 2]).metrics()
 
 
-def test_the_area_under_the_roc_curve_of_two_and_more_classes():
+def test_roc_auc_for_two_and_more_classes():
     two = _score([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]], [0, 0, 1, 1])
     assert two.metrics()["roc_auc/test"] == 0.75
     three = _score(np.eye(3) * 0.7 + 0.1, [0, 1, 2])

@@ -7,23 +7,23 @@ from trainyard.config import registry
 from trainyard.config.compose import compose_config
 from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainingError
-from trainyard.evaluation.scoring import score
+from trainyard.evaluation.scoring import score_predictions
 
 SPEC = DataSpec((2, 2), ("a", "b", "c"), 255)
 PROBABILITIES = np.eye(3, dtype=np.float32)[[0, 1, 1, 2]] * 0.7 + 0.1
 LABELS = np.array([0, 1, 2, 2], np.uint8)
 
 
-def test_a_metric_is_measured_when_it_is_asked_for():
+def test_additional_metrics_are_computed_if_selected():
     config = compose_config(["evaluation.metrics=[balanced_accuracy,cohen_kappa,matthews_corrcoef]"]).evaluation
-    metrics = score(PROBABILITIES, LABELS, SPEC, config).metrics()
+    metrics = score_predictions(PROBABILITIES, LABELS, SPEC, config).metrics()
     assert metrics["balanced_accuracy/test"] == pytest.approx((1 + 1 + 0.5) / 3)
     assert metrics["cohen_kappa/test"] == pytest.approx((0.75 - 0.3125) / (1 - 0.3125))
     assert 0.6 < metrics["matthews_corrcoef/test"] < 0.75
-    assert "cohen_kappa/test" not in score(PROBABILITIES, LABELS, SPEC).metrics()
+    assert "cohen_kappa/test" not in score_predictions(PROBABILITIES, LABELS, SPEC).metrics()
 
 
-def test_an_unknown_metric_is_answered():
+def test_an_unknown_metric_is_rejected_with_a_suggestion():
     with pytest.raises(
         ConfigError, match=r"evaluation\.metrics: unknown metric 'kohen_kappa'\. Did you mean 'cohen_kap"
     ):
@@ -34,7 +34,7 @@ def test_an_unknown_metric_is_answered():
     ("name", "message"),
     [
         ("f1 weighted", "expected a name of letters"),
-        ("accuracy", "every run has one of that name"),
+        ("accuracy", "this name is reserved"),
         ("cohen_kappa", "registered twice, by trainyard.evaluation.metrics and"),
     ],
 )
@@ -43,21 +43,21 @@ def test_names_of_metrics_are_checked(name, message):
         registry.register_metric(name)(lambda probabilities, labels: 1.0)
 
 
-def test_a_metric_that_is_no_number_ends_the_run(monkeypatch):
+def test_a_metric_that_returns_nan_raises(monkeypatch):
     monkeypatch.setitem(registry._metrics, "broken", lambda probabilities, labels: float("nan"))
     config = compose_config(["evaluation.metrics=[broken]"]).evaluation
     with pytest.raises(TrainingError, match="expected broken to return a finite number, got nan"):
-        score(PROBABILITIES, LABELS, SPEC, config)
+        score_predictions(PROBABILITIES, LABELS, SPEC, config)
 
 
-def test_a_metric_that_raises_is_named(monkeypatch):
+def test_the_error_names_the_metric_that_failed(monkeypatch):
     monkeypatch.setitem(registry._metrics, "broken", lambda probabilities, labels: 1 / 0)
     config = compose_config(["evaluation.metrics=[broken]"]).evaluation
     with pytest.raises(TrainingError, match="broken failed: ZeroDivisionError: division by zero"):
-        score(PROBABILITIES, LABELS, SPEC, config)
+        score_predictions(PROBABILITIES, LABELS, SPEC, config)
 
 
-def test_a_component_of_another_module_does_not_take_the_place_of_one():
+def test_a_component_name_cannot_be_registered_twice():
     class Mlp(registry.ModelConfig):
         def build(self, spec):
             raise NotImplementedError

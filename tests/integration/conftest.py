@@ -1,4 +1,4 @@
-"""A store with runs and a sweep in it, ``trainyard ui`` on it, and the browser that reads its pages."""
+"""Fixtures: ``trainyard ui`` on a store with runs and a sweep, and a browser that opens its pages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BROWSER_FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1000",
 )  # fmt: skip
-OF_THE_USER = ("MLFLOW_", "TRAINYARD_", "HYDRA_")
-"""How variables begin that would change where runs go."""
-PATIENCE = 60
-"""Seconds until a page has to show what is expected."""
+USER_VARIABLE_PREFIXES = ("MLFLOW_", "TRAINYARD_", "HYDRA_")
+"""Prefixes of environment variables that are removed, because they would change where runs are stored."""
+TIMEOUT_SECONDS = 60
+"""Time limit within which a page must show the expected text."""
 
 
 def _command(*arguments: str) -> list[str]:
@@ -31,7 +31,7 @@ def _command(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def serving(folder: Path, environment: dict[str, str] | None = None):
-    """Runs ``trainyard ui`` in a folder: its link, the server's address, and the process."""
+    """Runs ``trainyard ui`` in a folder; yields its link, the server's address, and the process."""
     command = _command("ui", "--port", str(ephemeral_port()))
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -40,7 +40,7 @@ def serving(folder: Path, environment: dict[str, str] | None = None):
                 link = link or next(iter(re.findall(r"http://\S+", line)), "")
                 if "Ctrl-C" in line:
                     break
-            assert link, "the server told no link"
+            assert link, "the server printed no link"
             yield SimpleNamespace(link=link, address=link.partition("/#")[0], process=process)
         finally:
             if process.poll() is None:
@@ -49,15 +49,15 @@ def serving(folder: Path, environment: dict[str, str] | None = None):
 
 @pytest.fixture(scope="session")
 def serve_ui():
-    """The function that runs ``trainyard ui`` for the time of a block."""
+    """The function that runs ``trainyard ui`` for the duration of a block."""
     return serving
 
 
 @pytest.fixture(scope="session")
 def ui(tmp_path_factory):
-    """``trainyard ui`` where two runs were trained, and a sweep of four trials."""
+    """A running ``trainyard ui`` on a store with two runs and a sweep of four trials."""
     folder = tmp_path_factory.mktemp("ui")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_USER)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(USER_VARIABLE_PREFIXES)}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "XDG_CACHE_HOME": str(folder / "cache")}
 
     def run(*arguments: str) -> None:
@@ -74,7 +74,7 @@ def ui(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def _browser(tmp_path_factory):
-    """Headless Chromium. CI has it, and fails where it is missing."""
+    """Headless Chromium. If it is not installed, tests are skipped, but fail in CI."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium and chromedriver are not installed")
@@ -91,14 +91,14 @@ def _browser(tmp_path_factory):
 
 @pytest.fixture
 def page(_browser, request, tmp_path):
-    """The one page of the browser. Pictures of it go to ``--screenshots FOLDER``."""
+    """The page of the browser. Screenshots are written to ``--screenshots FOLDER``."""
     folder = request.config.invocation_params.dir / (request.config.getoption("--screenshots") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return Page(_browser, folder)
 
 
 class Page:
-    """A page in the browser, as a reader has it: opened, read, clicked."""
+    """A page in the browser, with methods that open, read and click it as a user would."""
 
     def __init__(self, browser, folder: Path) -> None:
         self.browser = browser
@@ -106,14 +106,14 @@ class Page:
 
     @property
     def text(self) -> str:
-        """All the text that is shown."""
+        """The visible text of the page."""
         return self.browser.execute_script("return document.body.innerText")
 
     def open(self, link: str, *expected: str) -> str:
-        """Opens a page and returns its text once it shows what is expected."""
-        self.browser.get("about:blank")  # a change after the hash alone would not load the page anew
+        """Opens a page, waits until it shows the expected texts, and returns its text."""
+        self.browser.get("about:blank")  # a link that differs only after # would not reload the page
         self.browser.get(f"{link.partition('/#')[0]}/version")
-        self.browser.execute_script(  # MLflow's assistant takes a third of a page that is opened for the first time
+        self.browser.execute_script(  # MLflow's assistant covers a third of a page on the first visit
             "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');"
             "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
         )
@@ -121,41 +121,41 @@ class Page:
         return self.shows(*expected)
 
     def shows(self, *expected: str) -> str:
-        """Returns the page's text once it shows what is expected."""
-        self.wait(lambda: all(words in self.text for words in expected), f"{expected} are not all on the page")
+        """Waits until the page shows the expected texts, and returns the text of the page."""
+        self.wait(lambda: all(words in self.text for words in expected), f"some of {expected} are not on the page")
         return self.text
 
-    def wait(self, condition, otherwise: str):
-        """Returns what a condition gives once that is something. The page may change while it is asked."""
+    def wait(self, condition, message: str):
+        """Waits until a condition returns a true value, and returns it; the page may change during the call."""
         from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
 
-        passing = (NoSuchElementException, StaleElementReferenceException)
-        return WebDriverWait(self.browser, PATIENCE, 0.2, passing).until(lambda _: condition(), otherwise)
+        ignored = (NoSuchElementException, StaleElementReferenceException)
+        return WebDriverWait(self.browser, TIMEOUT_SECONDS, 0.2, ignored).until(lambda _: condition(), message)
 
     def find(self, css: str):
-        """Returns the elements of a CSS selector once there are some."""
+        """Waits for elements that match a CSS selector, and returns them."""
         return self.wait(lambda: self.browser.find_elements("css selector", css), f"no {css} on the page")
 
     def row(self, name: str):
-        """Returns the row of the table in which a run stands."""
+        """Returns the table row of a run."""
         return self.browser.find_element("xpath", f"//*[text()='{name}']/ancestor::*[@role='row']")
 
     def heads(self) -> list[str]:
-        """Returns the heads of the columns."""
+        """Returns the column headings."""
         return [head.text for head in self.find("[role=columnheader]")]
 
     def names(self) -> list[str]:
         """Returns the names of the runs in the table, from top to bottom."""
 
-        def found():
+        def find_names():
             links = self.browser.find_elements("css selector", "[role=row] a[href*='/runs/']")
             return [link.text for link in sorted(links, key=lambda link: link.location["y"]) if link.text]
 
-        return self.wait(found, "no run in the table")
+        return self.wait(find_names, "no run in the table")
 
-    def click(self, find, what: str = "it") -> None:
-        """Clicks what a function finds, as soon as it can be clicked."""
+    def click(self, find, description: str = "the element") -> None:
+        """Clicks the element that a function returns, as soon as it can be clicked."""
         from selenium.common.exceptions import ElementClickInterceptedException, ElementNotInteractableException
 
         def clicked():
@@ -163,12 +163,12 @@ class Page:
                 find().click()
                 return True
 
-        self.wait(clicked, f"{what} can't be clicked")
+        self.wait(clicked, f"{description} can't be clicked")
 
     def click_button(self, words: str) -> None:
-        """Clicks the button that says something."""
+        """Clicks the button with a label."""
         self.click(lambda: self.browser.find_element("xpath", f"//button[normalize-space()='{words}']"), words)
 
-    def picture(self, name: str) -> None:
-        """Takes a picture of what the window shows."""
+    def screenshot(self, name: str) -> None:
+        """Writes a screenshot of the window."""
         assert self.browser.save_screenshot(str(self._folder / f"{name}.png"))

@@ -1,6 +1,6 @@
-"""The commands of the README and the pages are run, as a shell takes them; only epochs, images and trials are fewer.
+"""Runs the commands of the README and the documentation in a shell, with fewer epochs, images and trials.
 
-What wants another machine, other users, or an hour is run by a test of its own in another form: `ELSEWHERE` says where.
+Commands that need another machine, other users or an hour are run by other tests in another form, see `ELSEWHERE`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ports import ephemeral_port
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import ui_server
 from trainyard.tracking.connection import connect
-from trainyard.training.checkpoint import CHECKPOINTS, checkpoint_files
+from trainyard.training.checkpoint import CHECKPOINTS_FOLDER, find_checkpoints
 
 pytestmark = pytest.mark.slow
 
@@ -37,32 +37,32 @@ SHORTENED = {
     "sweep": FEWER,
     "reproduce": f" --seeds 2{FEWER} tracking=off",
 }
-"""What is added to a command, by its kind."""
+"""Arguments that are added to a command, by its kind."""
 
 NOT_REACHED = 3
-"""The exit code of `reproduce` where so little was trained."""
+"""The exit code of `reproduce` after such a short training."""
 
 ELSEWHERE = {
     r"python3 -m venv|\.venv/bin/pip|\. \.venv/bin/activate": ".ci/run",
-    r"trainyard ui$": "tests/integration/test_ui.py::test_the_server_listens_here_alone_and_reports_to_nobody",
-    r"python -m experiments.performance$": "tests/performance/test_performance.py::test_the_command_measures_an_epoch_and_keeps_the_other_parts",
+    r"trainyard ui$": "tests/integration/test_ui.py::test_the_server_listens_only_on_localhost_and_sends_no_telemetry",
+    r"python -m experiments.performance$": "tests/test_bench.py::test_the_command_measures_an_epoch_and_keeps_the_other_parts",
     r"mlflow server --host|export RAY|ray |trainyard sweep .*launcher=ray": (
-        "tests/integration/test_cluster.py::test_a_node_that_dies_costs_its_trials_and_a_resume_completes_the_sweep"
+        "tests/integration/test_cluster.py::test_a_killed_node_fails_only_its_trial_and_resuming_completes_the_sweep"
     ),
     r"trainyard sweep .*launcher=submitit_slurm": (
-        "tests/sweep/test_cluster_launchers.py::test_a_sweep_goes_through_submitit"
+        "tests/sweep/test_cluster_launchers.py::test_a_sweep_runs_with_submitit"
     ),
     r"sudo |export MLFLOW_|mlflow server --app-name": (
-        "tests/integration/test_team_store.py::test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing"
+        "tests/integration/test_team_store.py::test_a_sweep_whose_server_is_down_for_a_while_loses_nothing"
     ),
     r"trainyard train .* tracking=server": (
-        "tests/integration/test_team_store.py::test_two_of_a_team_log_to_the_same_experiment"
+        "tests/integration/test_team_store.py::test_two_users_can_log_to_the_same_experiment"
     ),
 }
-"""Commands, and the test that runs each with other addresses, smaller sizes, or on this machine alone."""
+"""Patterns of commands, and the test that runs each with other addresses, smaller sizes, or on one machine."""
 
 TOUR = shown_commands((ROOT / "docs" / "tour.md").read_text())
-"""What `test_tour.py` runs."""
+"""The commands that `test_tour.py` runs."""
 
 
 def elsewhere(command: str) -> bool:
@@ -70,7 +70,7 @@ def elsewhere(command: str) -> bool:
 
 
 def shell(command: str, code: int = 0) -> str:
-    """Runs a line in a shell that finds ``trainyard``, and returns what it printed."""
+    """Runs a line in a shell with ``trainyard`` on its path, and returns its output."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -80,14 +80,14 @@ def shell(command: str, code: int = 0) -> str:
 
 
 def trainyard() -> str:
-    """Returns the command as it is installed."""
+    """Returns the path of the installed command."""
     return str(Path(sys.executable).with_name("trainyard"))
 
 
 def runs_of(store: Path) -> list:
     """Returns all runs of a store."""
     client = connect(sqlite_uri(store.absolute()))
-    return client.search_runs([found.experiment_id for found in client.search_experiments()])
+    return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
 
 
 def run_id(printed: str) -> str:
@@ -96,8 +96,8 @@ def run_id(printed: str) -> str:
 
 
 @pytest.fixture
-def place(monkeypatch, mnist_folder):
-    """The folder that commands are run in, with MNIST where they find it, and what else the pages name."""
+def work_folder(monkeypatch, mnist_folder):
+    """Prepares the working directory of the commands, with MNIST and the other files that the pages mention."""
     monkeypatch.setenv("TRAINYARD_DATA_DIR", str(mnist_folder.parent))
     Path("experiments").symlink_to(ROOT / "experiments")
     pixels = np.random.default_rng(0)
@@ -114,13 +114,13 @@ TRAINED = [line for line in BY_KIND["train"] if "resume=" not in line and "check
 
 
 @pytest.mark.parametrize("command", TRAINED)
-def test_runs_are_trained(command, place):
+def test_documented_runs_are_trained(command, work_folder):
     printed = shell(command if "debug=" in command else command + SHORTENED["train"])
     assert "debug=" in command or run_id(printed)
 
 
 @pytest.mark.parametrize("command", [line for line in BY_KIND["sweep"] if "--status" not in line])
-def test_sweeps_are_run(command, place):
+def test_documented_sweeps_are_run(command, work_folder):
     fewer = SHORTENED["sweep"]
     fewer += " sweep.points=2" if "sampler=" in command else ""
     fewer += " sweep.seeds=1" if "seeds=" in command else ""
@@ -135,15 +135,15 @@ def test_sweeps_are_run(command, place):
 
 
 @pytest.mark.parametrize("command", BY_KIND["reproduce"])
-def test_experiments_are_reproduced(command, place):
+def test_documented_experiments_are_reproduced(command, work_folder):
     printed = shell(command + SHORTENED["reproduce"], code=NOT_REACHED)
     name = command.split()[2]
     assert f"files  outputs/reproduce/{name}/README.md" in printed
     assert Path("outputs", "reproduce", name, "results.json").is_file()
 
 
-def test_a_run_is_looked_at_handed_over_and_uploaded(place, new_store):
-    """One after the other, as each needs what was before."""
+def test_documented_commands_compare_export_and_upload_runs(work_folder, new_store):
+    """The commands run in order, because each needs the results of the earlier ones."""
     first, second = (
         run_id(shell(f"trainyard train experiment=quickstart training.epochs=2 seed={seed}")) for seed in (1, 2)
     )
@@ -178,26 +178,28 @@ def test_a_run_is_looked_at_handed_over_and_uploaded(place, new_store):
     assert set(done) == {line for line in RUN_HERE if not line.startswith(kinds)}
 
 
-def test_a_run_that_was_ended_goes_on(place):
+def test_an_interrupted_run_is_resumed(work_folder):
     (checkpointed,) = [line for line in BY_KIND["train"] if "checkpoint" in line]
     (resumed,) = [line for line in BY_KIND["train"] if "resume=" in line]
     words = [trainyard(), *checkpointed.split()[1:], "dataset.limit=2000", "training.epochs=40"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 120
-    while not [file for folder in Path("outputs").glob(f"*/*/{CHECKPOINTS}") for file in checkpoint_files(folder)]:
-        assert process.poll() is None, "it ended before it could be ended"
+    while not [
+        file for folder in Path("outputs").glob(f"*/*/{CHECKPOINTS_FOLDER}") for file in find_checkpoints(folder)
+    ]:
+        assert process.poll() is None, "the run ended before it could be interrupted"
         assert time.monotonic() < until, "no checkpoint was written"
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 128 + signal.SIGINT
-    (ended,) = runs_of(Path("mlflow.db"))
-    assert ended.info.status == "KILLED"
-    second = run_id(shell(resumed.replace("RUN_ID", ended.info.run_id)))
-    (whole,) = [run for run in runs_of(Path("mlflow.db")) if run.info.run_id == second]
-    assert (whole.info.status, whole.data.tags["resumed_from"]) == ("FINISHED", ended.info.run_id)
+    (interrupted,) = runs_of(Path("mlflow.db"))
+    assert interrupted.info.status == "KILLED"
+    second = run_id(shell(resumed.replace("RUN_ID", interrupted.info.run_id)))
+    (resumed_run,) = [run for run in runs_of(Path("mlflow.db")) if run.info.run_id == second]
+    assert (resumed_run.info.status, resumed_run.data.tags["resumed_from"]) == ("FINISHED", interrupted.info.run_id)
 
 
-def test_what_is_run_elsewhere_is():
+def test_commands_that_other_tests_run_have_an_existing_test():
     for pattern, where in ELSEWHERE.items():
         assert any(re.match(pattern, command) for command in COMMANDS), pattern
         file, _, test = where.partition("::")

@@ -1,4 +1,4 @@
-"""Runs that are really killed, at random moments, more than once, and gone on with: no bit is lost."""
+"""Runs that are killed with SIGKILL at random moments, twice, and resumed: the results are bit-identical."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainyard.training.checkpoint import CHECKPOINTS, checkpoint_files, read_checkpoint
+from trainyard.training.checkpoint import CHECKPOINTS_FOLDER, find_checkpoints, load_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -35,46 +35,48 @@ def _finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def _kill_in_the_middle(folder: Path, more: int, draw: random.Random, *overrides: str) -> None:
-    """Starts a run, lets it write `more` checkpoints or so, and kills it at a random moment after that."""
+def _start_and_kill(folder: Path, checkpoints: int, generator: random.Random, *overrides: str) -> None:
+    """Starts a run, waits until it has written some checkpoints, and kills it at a random moment after that."""
     process = _start(folder, *overrides)
-    begun = {path.name for path in checkpoint_files(folder / CHECKPOINTS)}
+    initial = {path.name for path in find_checkpoints(folder / CHECKPOINTS_FOLDER)}
     seen: set[str] = set()
     deadline = time.monotonic() + 120
-    while len(seen - begun) < more:
+    while len(seen - initial) < checkpoints:
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         assert time.monotonic() < deadline
-        seen |= {path.name for path in checkpoint_files(folder / CHECKPOINTS)}
+        seen |= {path.name for path in find_checkpoints(folder / CHECKPOINTS_FOLDER)}
         time.sleep(0.002)
-    time.sleep(draw.uniform(0, 0.15))
+    time.sleep(generator.uniform(0, 0.15))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
 
 
 def _state(folder: Path) -> tuple[int, list[dict[str, float]], dict[str, np.ndarray]]:
-    last = read_checkpoint(checkpoint_files(folder / CHECKPOINTS)[0])
-    history = [{name: metrics[name] for name in metrics if not name.startswith("time/")} for metrics in last.history]
-    return last.epoch, history, last.variables
+    checkpoint = load_checkpoint(find_checkpoints(folder / CHECKPOINTS_FOLDER)[0])
+    history = [
+        {name: metrics[name] for name in metrics if not name.startswith("time/")} for metrics in checkpoint.history
+    ]
+    return checkpoint.epoch, history, checkpoint.variables
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_killed_twice_and_resumed_equals_never_killed(seed):
-    """Weights, optimizer, seed generators and history; the last is resumed by id from a store, the others by folder."""
-    draw = random.Random(time.time_ns())
+def test_a_run_killed_twice_and_resumed_equals_an_uninterrupted_one(seed):
+    """Compares weights, optimizer, seed generators and history. Seed 3 is resumed by run id, the others by folder."""
+    generator = random.Random(time.time_ns())
     tracking = "local" if seed == 3 else "off"
     recipe = [*RECIPE, f"seed={seed}", f"tracking={tracking}"]
-    whole, first, second, third = (Path(f"outputs/{name}") for name in ("whole", "first", "second", "third"))
-    with _start(whole, *recipe) as never_killed:  # while the others go on
-        _kill_in_the_middle(first, draw.randint(1, 8), draw, *recipe)
-        assert read_checkpoint(checkpoint_files(first / CHECKPOINTS)[0]).epoch < EPOCHS
-        _kill_in_the_middle(second, draw.randint(2, 6), draw, f"resume={_reference(tracking, 'first', first)}")
+    uninterrupted, first, second, third = (Path(f"outputs/{name}") for name in ("whole", "first", "second", "third"))
+    with _start(uninterrupted, *recipe) as uninterrupted_process:  # in parallel to the others
+        _start_and_kill(first, generator.randint(1, 8), generator, *recipe)
+        assert load_checkpoint(find_checkpoints(first / CHECKPOINTS_FOLDER)[0]).epoch < EPOCHS
+        _start_and_kill(second, generator.randint(2, 6), generator, f"resume={_reference(tracking, 'first', first)}")
         output = _finish(_start(third, f"resume={_reference(tracking, 'second', second)}"))
-        _finish(never_killed)
+        _finish(uninterrupted_process)
 
-    assert "going on after epoch" in output
+    assert "resuming after epoch" in output
     epoch, history, variables = _state(third)
-    expected_epoch, expected_history, expected = _state(whole)
+    expected_epoch, expected_history, expected = _state(uninterrupted)
     assert epoch == expected_epoch == EPOCHS
     assert history == expected_history
     assert variables.keys() == expected.keys()
@@ -86,7 +88,7 @@ def test_killed_twice_and_resumed_equals_never_killed(seed):
 
 
 def _reference(tracking: str, name: str, folder: Path) -> str:
-    """Names a run as a user would: by its id in the store, or by its folder where nothing is tracked."""
+    """Returns the id of a run in the store, or its folder if tracking is off."""
     if tracking == "off":
         return str(folder)
     (run,) = [run for run in _runs() if run.data.tags["trainyard.folder"].endswith(f"/{name}")]
@@ -99,8 +101,10 @@ def _runs():
     from trainyard.tracking.connection import connect
 
     client = connect(sqlite_uri(Path("mlflow.db")))
-    found = [experiment.experiment_id for experiment in client.search_experiments() if experiment.name != "Default"]
-    return client.search_runs(found)
+    experiment_ids = [
+        experiment.experiment_id for experiment in client.search_experiments() if experiment.name != "Default"
+    ]
+    return client.search_runs(experiment_ids)
 
 
 def _check_store() -> None:

@@ -1,4 +1,4 @@
-"""The published baseline, run whole on the real data through the command line, and read back from MLflow."""
+"""Runs the published baseline on the real data from the command line, and reads the results from MLflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 
 from trainyard.config.compose import compose_config, flatten_config, hash_config, load_config
 from trainyard.data import Mnist
-from trainyard.system.environment import digest_weights
+from trainyard.system.environment import hash_weights
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.connection import connect
 
@@ -34,7 +34,7 @@ ARTIFACTS = {
 
 @pytest.fixture(scope="module")
 def baseline(mnist_folder, tmp_path_factory, keras):
-    """The finished run: what was printed, and the run as MLflow's client reads it."""
+    """Returns the finished run: its printed output, and the run as MLflow's client loads it."""
     folder = tmp_path_factory.mktemp("baseline")
     overrides = ["experiment=mnist_baseline", f"dataset.path={mnist_folder}"]
     command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", *overrides]
@@ -57,14 +57,14 @@ def baseline(mnist_folder, tmp_path_factory, keras):
     )
 
 
-def test_it_is_finished_and_as_accurate_as_one_seed_can_be(baseline):
+def test_the_run_is_finished_with_the_expected_accuracy(baseline):
     assert baseline.run.info.status == "FINISHED"
     assert baseline.run.info.run_name == "300x200x100 relu"
     accuracy = baseline.run.data.metrics["accuracy/test"]
     assert 0.970 <= accuracy <= 0.988
 
 
-def test_params_index_the_config(baseline):
+def test_params_contain_the_config(baseline):
     params = baseline.run.data.params
     assert set(params) == (set(flatten_config(baseline.config)) - {"notes"}) | {"model.layers", "model.parameters"}
     assert params["model.hidden_units"] == "[300, 200, 100]"
@@ -81,7 +81,7 @@ def test_metrics_per_epoch_have_ten_steps(baseline):
     assert "loss/val" not in baseline.run.data.metrics
 
 
-def test_metrics_of_the_whole_run_are_there_once(baseline):
+def test_metrics_of_the_run_are_logged_once(baseline):
     stages = ("total", "load", "compile", "train", "evaluate", "log")
     names = [f"time/{stage}_seconds" for stage in stages]
     names += ["loss/test", "accuracy/test", "f1_macro/test", "precision_macro/test", "recall_macro/test"]
@@ -91,7 +91,7 @@ def test_metrics_of_the_whole_run_are_there_once(baseline):
         assert (metric.step, np.isfinite(metric.value)) == (0, True), name
 
 
-def test_tags_say_where_it_comes_from(baseline):
+def test_tags_describe_the_provenance(baseline):
     tags = baseline.run.data.tags
     for name in (
         "host",
@@ -115,7 +115,7 @@ def test_tags_say_where_it_comes_from(baseline):
     assert "error" not in tags
 
 
-def test_the_data_are_logged(baseline):
+def test_the_data_set_is_logged(baseline):
     inputs = {entry.tags[0].value: entry.dataset for entry in baseline.run.inputs.dataset_inputs}
     assert set(inputs) == {"train", "test"}
     assert inputs["train"].name == "mnist"
@@ -123,9 +123,9 @@ def test_the_data_are_logged(baseline):
     assert json.loads(inputs["test"].profile) == {"images": 10000, "image_shape": [28, 28], "classes": 10}
 
 
-def test_every_artifact_is_there_and_holds_what_it_says(baseline):
-    found = {str(path.relative_to(baseline.files)) for path in baseline.files.rglob("*") if path.is_file()}
-    assert found - {"environment/git.diff"} == ARTIFACTS
+def test_every_artifact_is_logged_with_the_correct_content(baseline):
+    logged = {str(path.relative_to(baseline.files)) for path in baseline.files.rglob("*") if path.is_file()}
+    assert logged - {"environment/git.diff"} == ARTIFACTS
     assert load_config(baseline.files / "config.yaml") == baseline.config
     assert yaml.safe_load((baseline.files / "environment/overrides.yaml").read_text()) == baseline.overrides
     for path in baseline.files.rglob("*.png"):
@@ -145,7 +145,7 @@ def test_every_artifact_is_there_and_holds_what_it_says(baseline):
     assert "<img" in (baseline.files / "report.html").read_text()
 
 
-def test_the_report_prints_in_the_published_layout(baseline):
+def test_the_report_is_printed_in_the_published_layout(baseline):
     report = (baseline.files / "classification_report.txt").read_text()
     assert report.rstrip() in baseline.printed
     rows = [line.split() for line in report.splitlines() if line.strip()]
@@ -161,18 +161,20 @@ def test_the_first_ten_predictions_are_printed(baseline):
     assert " ".join(row["predicted"] for row in first) in baseline.printed
 
 
-def test_three_models_predict_alike(baseline, keras):
+def test_all_saved_models_make_the_same_predictions(baseline, keras):
     import mlflow
 
     raw = baseline.data.test.images[:1000]
     scaled = raw / np.float32(255)
-    whole = keras.models.load_model(baseline.files / "model.keras")
-    layers_only = keras.models.load_model(baseline.files / "model.h5")
-    assert digest_weights(whole) == digest_weights(layers_only) == baseline.run.data.tags["weights_digest"]
-    assert [type(layer).__name__ for layer in layers_only.layers] == ["Flatten", "Dense", "Dense", "Dense", "Dense"]
-    expected = whole.predict_on_batch(scaled)
-    assert np.array_equal(layers_only.predict_on_batch(scaled), expected)
-    assert int(whole.optimizer.iterations.numpy()) == 18750  # ten epochs of 1,875 steps: it can be trained on
+    keras_model = keras.models.load_model(baseline.files / "model.keras")
+    h5_model = keras.models.load_model(baseline.files / "model.h5")
+    assert hash_weights(keras_model) == hash_weights(h5_model) == baseline.run.data.tags["weights_digest"]
+    assert [type(layer).__name__ for layer in h5_model.layers] == ["Flatten", "Dense", "Dense", "Dense", "Dense"]
+    expected = keras_model.predict_on_batch(scaled)
+    assert np.array_equal(h5_model.predict_on_batch(scaled), expected)
+    assert (
+        int(keras_model.optimizer.iterations.numpy()) == 18750
+    )  # ten epochs of 1,875 steps: the optimizer state is saved
 
     (output,) = baseline.run.outputs.model_outputs
     logged = baseline.client.get_logged_model(output.model_id)
@@ -191,7 +193,7 @@ def test_three_models_predict_alike(baseline, keras):
     assert np.array_equal(saved["actual"], baseline.data.test.labels)
 
 
-def test_the_experiment_opens_well(baseline):
+def test_the_experiment_has_a_description_and_a_view(baseline):
     tags = baseline.experiment.tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
     assert "accuracy/test" in tags["mlflow.note.content"]

@@ -1,4 +1,4 @@
-"""A store for a team: a real PostgreSQL, `mlflow server` with users in front of it, a sweep whose server goes away."""
+"""A store for a team: `mlflow server` with user accounts on a real PostgreSQL database, also during an outage."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from trainyard.tracking.connection import connect
 pytestmark = pytest.mark.slow
 
 CANARY, ADMIN = "canary-9f3b17", "admin-5ad0c2e8"
-"""Passwords that are to be nowhere afterwards: of the user who sweeps, of whoever keeps the server."""
+"""Passwords of the user and of the administrator, which must not be stored anywhere."""
 DATABASE = "database-71c2f"
 EPOCHS = 20
 
 
 def _postgres(name: str) -> str:
-    """Returns a program of PostgreSQL; Debian keeps the server's beside no path."""
-    beside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    found = shutil.which(name) or (str(beside[-1]) if beside else None)
-    if not found:
+    """Returns the path of a PostgreSQL program; Debian does not add the folder of the server programs to PATH."""
+    candidates = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    program = shutil.which(name) or (str(candidates[-1]) if candidates else None)
+    if not program:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("PostgreSQL is not installed")
-    return found
+    return program
 
 
 @pytest.fixture(scope="module")
 def database():
-    """A PostgreSQL of the test's own, with two empty databases: the folder that it lies in, and its address."""
-    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+    """A PostgreSQL server with two empty databases: its address, and a function that runs client programs."""
+    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
     folder = Path(tempfile.mkdtemp(prefix="trainyard-postgres-", dir="/tmp"))
     if user:
         shutil.chown(folder, user)
     (folder / "password").write_text(DATABASE)
     (folder / "password").chmod(0o644)
-    port = ui_server.free_port(5440)
+    port = ui_server.find_free_port(5440)
     as_user = {"user": user, "cwd": folder}
-    initialise = [
+    initdb_command = [
         _postgres("initdb"),
         "-D",
         folder / "data",
@@ -61,7 +61,7 @@ def database():
         "--pwfile",
         folder / "password",
     ]
-    subprocess.run(initialise, check=True, capture_output=True, **as_user)
+    subprocess.run(initdb_command, check=True, capture_output=True, **as_user)
     settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
     process = subprocess.Popen(
         [_postgres("postgres"), "-D", folder / "data", "-p", str(port), "-k", folder, *settings],
@@ -69,15 +69,15 @@ def database():
     )  # fmt: skip
     environment = {**os.environ, "PGPASSWORD": DATABASE, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "mlflow"}
 
-    def psql(*words, name="postgres", program="psql"):
+    def psql(*arguments, name="postgres", program="psql"):
         return subprocess.run(
-            [_postgres(program), *words, name], env=environment, capture_output=True, text=True, check=False
+            [_postgres(program), *arguments, name], env=environment, capture_output=True, text=True, check=False
         )
 
     try:
-        until = time.monotonic() + 60
+        deadline = time.monotonic() + 60
         while psql("-c", "select 1").returncode:
-            assert time.monotonic() < until, "PostgreSQL does not answer"
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
             time.sleep(0.2)
         for name in ("runs", "users"):
             assert psql("-c", f"create database {name}").returncode == 0
@@ -90,10 +90,11 @@ def database():
 
 @contextlib.contextmanager
 def serving(database, folder: Path, port: int):
-    """Runs the server as docs/team.md starts it."""
+    """Runs the server with the settings of docs/team.md for the duration of the block."""
     settings = folder / "auth.ini"
     settings.write_text(
-        "[mlflow]\ndefault_permission = EDIT\nauth_cache_ttl_seconds = 60\nauthorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "[mlflow]\ndefault_permission = EDIT\nauth_cache_ttl_seconds = 60\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         f"database_uri = {database.address}/users\n"
     )
     settings.chmod(0o600)
@@ -118,7 +119,7 @@ def serving(database, folder: Path, port: int):
     with (folder / "ui_server.log").open("a+b") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            ui_server.wait_until_ready(ui_server.Server(process, port, log))
+            ui_server.wait_until_ready(ui_server.MlflowServer(process, port, log))
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -131,13 +132,13 @@ def _create_user(address: str, name: str, password: str) -> None:
     body = json.dumps({"username": name, "password": password}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
     request = urllib.request.Request(f"{address}/api/2.0/mlflow/users/create", body, headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert response.status == 200
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen):
-    """Leaves no process behind, whatever a test finds."""
+def _terminated(process: subprocess.Popen):
+    """Terminates the process at the end of the block, also if the test fails."""
     try:
         yield process
     finally:
@@ -150,11 +151,11 @@ def _ended(process: subprocess.Popen):
         process.wait()
 
 
-def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tmp_path, monkeypatch):
-    kept, work = tmp_path / "server", tmp_path / "work"
-    kept.mkdir()
+def test_a_sweep_whose_server_is_down_for_a_while_loses_nothing(database, tmp_path, monkeypatch):
+    server_dir, work = tmp_path / "server", tmp_path / "work"
+    server_dir.mkdir()
     work.mkdir(exist_ok=True)
-    port = ui_server.free_port(5790)
+    port = ui_server.find_free_port(5790)
     address = f"http://127.0.0.1:{port}"
     for name, value in {"URI": address, "USERNAME": "ann", "PASSWORD": CANARY}.items():
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
@@ -162,30 +163,30 @@ def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tm
     command = [sys.executable, "-c", "from trainyard.cli import main; main()", "sweep", *swept, "sweep.name=team",
                "hydra.launcher.n_jobs=4", "tracking=server"]  # fmt: skip
 
-    def runs():
+    def find_runs():
         client = connect(address)
-        return client.search_runs([one.experiment_id for one in client.search_experiments()])
+        return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
 
     with (work / "screen.txt").open("ab") as screen, contextlib.ExitStack() as stack:
-        with serving(database, kept, port):
+        with serving(database, server_dir, port):
             _create_user(address, "ann", CANARY)
-            sweep = stack.enter_context(_ended(subprocess.Popen(command, cwd=work, stdout=screen, stderr=screen)))
-            until = time.monotonic() + 240
-            stand = set()
-            while not {"FINISHED", "RUNNING"} <= stand:  # one is done, and another goes on
+            sweep = stack.enter_context(_terminated(subprocess.Popen(command, cwd=work, stdout=screen, stderr=screen)))
+            deadline = time.monotonic() + 240
+            statuses = set()
+            while not {"FINISHED", "RUNNING"} <= statuses:  # until one trial is finished and another is running
                 assert sweep.poll() is None, (work / "screen.txt").read_text()
-                assert time.monotonic() < until, "there is no moment to stop the server at"
+                assert time.monotonic() < deadline, "no moment to stop the server was found"
                 time.sleep(0.3)
-                stand = {run.info.status for run in runs() if run.data.tags.get("trainyard.role") == "trial"}
-        time.sleep(3)  # nobody answers
-        with serving(database, kept, port):
+                statuses = {run.info.status for run in find_runs() if run.data.tags.get("trainyard.role") == "trial"}
+        time.sleep(3)  # the server is down
+        with serving(database, server_dir, port):
             sweep.wait(300)
-            if sweep.returncode:  # trials that began while nobody answered failed, and are told
-                again = subprocess.run(command, cwd=work, stdout=screen, stderr=screen, timeout=300, check=False)
-                assert again.returncode == 0, (work / "screen.txt").read_text()
-            found = runs()
-            assert {run.info.status for run in found} <= {"FINISHED", "FAILED", "KILLED"}
-            finished = [run for run in found if run.info.status == "FINISHED"]
+            if sweep.returncode:  # trials that started while the server was down have failed: resume the sweep
+                resumed = subprocess.run(command, cwd=work, stdout=screen, stderr=screen, timeout=300, check=False)
+                assert resumed.returncode == 0, (work / "screen.txt").read_text()
+            runs = find_runs()
+            assert {run.info.status for run in runs} <= {"FINISHED", "FAILED", "KILLED"}
+            finished = [run for run in runs if run.info.status == "FINISHED"]
             roles = Counter(run.data.tags["trainyard.role"] for run in finished)
             assert roles == {"sweep": 1, "trial": 8}
             trials = [run for run in finished if run.data.tags["trainyard.role"] == "trial"]
@@ -203,18 +204,20 @@ def test_a_sweep_whose_server_goes_away_in_the_middle_loses_nothing(database, tm
     assert "accuracy/test" in dumps[0].stdout
     for secret in (CANARY, ADMIN, DATABASE):
         assert not any(secret in dump.stdout for dump in dumps)
-        for file in (path for folder in (work, kept / "artifacts") for path in folder.rglob("*") if path.is_file()):
+        for file in (
+            path for folder in (work, server_dir / "artifacts") for path in folder.rglob("*") if path.is_file()
+        ):
             assert secret.encode() not in file.read_bytes(), file
 
 
-def test_two_of_a_team_log_to_the_same_experiment(database, tmp_path, monkeypatch):
-    kept = tmp_path / "server"
-    kept.mkdir()
-    port = ui_server.free_port(5790)
+def test_two_users_can_log_to_the_same_experiment(database, tmp_path, monkeypatch):
+    server_dir = tmp_path / "server"
+    server_dir.mkdir()
+    port = ui_server.find_free_port(5790)
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "experiment=quickstart",
                "name=shared", "training.epochs=1", "tracking=server", f"tracking.uri={address}"]  # fmt: skip
-    with serving(database, kept, port):
+    with serving(database, server_dir, port):
         for user in ("cleo", "dan"):
             _create_user(address, user, f"{user}-has-a-password")
             monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
@@ -222,17 +225,17 @@ def test_two_of_a_team_log_to_the_same_experiment(database, tmp_path, monkeypatc
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
             assert done.returncode == 0, done.stderr
         client = connect(address)
-        found = client.search_runs([client.get_experiment_by_name("shared").experiment_id])
-    assert [run.info.status for run in found] == ["FINISHED"] * 2
+        runs = client.search_runs([client.get_experiment_by_name("shared").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
 
 
-def test_a_wrong_password_is_told_and_not_shown(database, tmp_path, monkeypatch):
-    kept = tmp_path / "server"
-    kept.mkdir()
-    port = ui_server.free_port(5790)
+def test_a_wrong_password_is_reported_but_not_shown(database, tmp_path, monkeypatch):
+    server_dir = tmp_path / "server"
+    server_dir.mkdir()
+    port = ui_server.find_free_port(5790)
     for name, value in {"URI": f"http://127.0.0.1:{port}", "USERNAME": "ann", "PASSWORD": "wrong-4e1"}.items():
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
-    with serving(database, kept, port):
+    with serving(database, server_dir, port):
         command = [
             sys.executable,
             "-c",

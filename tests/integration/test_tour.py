@@ -1,4 +1,4 @@
-"""The tour of docs/tour.md, command by command, as a newcomer types it."""
+"""Runs the commands of docs/tour.md in order, as a new user types them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ TOUR = Path(__file__).parents[2] / "docs" / "tour.md"
 LINES = shown_commands(TOUR.read_text())
 COMMANDS = [line for line in LINES if line.startswith("trainyard ")]
 INSTALLING = 3
-"""Lines that make the environment, which the tests have."""
+"""Number of lines that create the environment, which the tests already have."""
 
 
-def test_the_tour_leads_where_it_says():
+def test_the_tour_gives_the_results_that_it_shows():
     assert len(LINES) == len(COMMANDS) + INSTALLING
-    run_id, told = "", {}
+    run_id, outputs = "", {}
     for command in COMMANDS:
         words = shlex.split(command.replace("RUN_ID", run_id))[1:]
         program = [sys.executable, "-c", "from trainyard.cli import main; main()", *words]
         done = subprocess.run(program, capture_output=True, text=True, env=os.environ, timeout=600, check=False)
-        wrong = "optimizer=adma" in command
-        assert done.returncode == (2 if wrong else 0), f"{command}\n{done.stdout}\n{done.stderr}"
-        told[words[0], *words[-1:]] = done.stderr if wrong else done.stdout
-        if found := re.findall(r"^run +.*, ([0-9a-f]{32})$", done.stdout, re.MULTILINE):
-            run_id = found[-1]
-    assert "Did you mean 'adam'?" in told["train", "optimizer=adma"]
-    assert len(told["compare", "quickstart"].split("\n\n")[0].splitlines()) == 4  # a head, and three runs
-    assert "bitwise: all weights are the same" in told["rerun", "--verify"]
-    assert "<h2>What differs, and what came out</h2>" in Path("tour.html").read_text()
+        is_mistake = "optimizer=adma" in command
+        assert done.returncode == (2 if is_mistake else 0), f"{command}\n{done.stdout}\n{done.stderr}"
+        outputs[words[0], *words[-1:]] = done.stderr if is_mistake else done.stdout
+        if run_ids := re.findall(r"^run +.*, ([0-9a-f]{32})$", done.stdout, re.MULTILINE):
+            run_id = run_ids[-1]
+    assert "Did you mean 'adam'?" in outputs["train", "optimizer=adma"]
+    assert len(outputs["compare", "quickstart"].split("\n\n")[0].splitlines()) == 4  # a header and three runs
+    assert "bitwise: all weights are the same" in outputs["rerun", "--verify"]
+    assert "<h2>Differences and results</h2>" in Path("tour.html").read_text()
     assert Path("winner/README.md").is_file()
     assert Path("sweeps/tour/card.html").is_file()

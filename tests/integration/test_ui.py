@@ -1,4 +1,4 @@
-"""``trainyard ui`` as a server: who may ask it, where it listens, and how it ends."""
+"""``trainyard ui`` as a server: which requests it accepts, where it listens, and how it stops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def test_a_stranger_is_sent_away(ui):
+def test_a_request_with_an_unknown_host_header_is_rejected(ui):
     request = urllib.request.Request(
         f"{ui.address}/api/2.0/mlflow/experiments/get?experiment_id=1", headers={"Host": "evil.example.org"}
     )
@@ -21,7 +21,7 @@ def test_a_stranger_is_sent_away(ui):
         urllib.request.urlopen(request)
 
 
-def test_a_page_of_others_cannot_write(ui):
+def test_a_request_from_another_origin_cannot_write(ui):
     request = urllib.request.Request(
         f"{ui.address}/api/2.0/mlflow/experiments/create",
         data=b'{"name": "owned"}',
@@ -31,7 +31,7 @@ def test_a_page_of_others_cannot_write(ui):
         urllib.request.urlopen(request)
 
 
-def test_the_server_listens_here_alone_and_reports_to_nobody(ui):
+def test_the_server_listens_only_on_localhost_and_sends_no_telemetry(ui):
     servers = psutil.Process(ui.process.pid).children(recursive=True)
     listening = {
         connection.laddr.ip
@@ -43,7 +43,7 @@ def test_the_server_listens_here_alone_and_reports_to_nobody(ui):
     assert {server.environ()["MLFLOW_DISABLE_TELEMETRY"] for server in servers} == {"true"}
 
 
-def test_ctrl_c_ends_the_server_and_all_its_workers(serve_ui, new_store):
+def test_ctrl_c_stops_the_server_and_all_its_workers(serve_ui, new_store):
     new_store(Path("mlflow.db").absolute())
     with serve_ui(Path.cwd()) as running:
         children = psutil.Process(running.process.pid).children(recursive=True)

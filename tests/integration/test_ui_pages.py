@@ -1,4 +1,4 @@
-"""The pages of MLflow's UI, read in a browser as whoever compares runs reads them."""
+"""The pages of the MLflow UI, opened in a browser as a user does who compares runs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.connection import connect, open_store, training_view_url
-from trainyard.tracking.ui_views import BEST_KEY, sweep_view, sweep_view_key
+from trainyard.tracking.ui_views import BEST_KEY, build_sweep_view, sweep_view_key
 
 pytestmark = pytest.mark.slow
 
-READ_AS_TEXT = {".txt", ".yaml", ".json"}
-DOWNLOADED = {".h5", ".keras", ".npz"}
+TEXT_SUFFIXES = {".txt", ".yaml", ".json"}
+DOWNLOAD_SUFFIXES = {".h5", ".keras", ".npz"}
 
 
 @pytest.fixture(scope="session")
 def store(ui):
-    """The store that the pages show: a client, and its runs by their names."""
+    """The store that the UI shows: a client, the id of the experiment, and its runs by name."""
     client = connect(sqlite_uri(ui.folder / "mlflow.db"))
     experiment = client.get_experiment_by_name("quickstart").experiment_id
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
@@ -29,65 +29,65 @@ def store(ui):
 
 @pytest.fixture(scope="session")
 def link(ui, store):
-    """Returns the link of a run's page, or of one of its files."""
+    """Returns a function that returns the link to a run's page, or to one of its artifacts."""
 
-    def of(name: str, file: str = "") -> str:
+    def build_link(name: str, file: str = "") -> str:
         run = f"{ui.address}/#/experiments/{store.experiment}/runs/{store.runs[name].info.run_id}"
         return f"{run}/artifacts/{file}" if file else run
 
-    return of
+    return build_link
 
 
 # ------------------------------------------------------------------------------------------------------------
 # The table of runs
 
 
-def test_the_link_opens_the_training_view_with_our_columns(ui, page):
+def test_the_link_opens_the_training_view_with_the_columns_of_the_shared_view(ui, page):
     assert "viewStateShareKey=trainyard" in ui.link
     text = page.open(ui.link, "32 relu", "64 relu", "sweep rates", "7 matching runs")
     for words in ("Model training", "quickstart", "Latest"):
         assert words in text
     columns = {"Run Name", "accuracy/test", "f1_macro/test", "accuracy/val", "best/accuracy/val", "model.hidden_units"}
-    page.wait(lambda: columns <= set(page.heads()), f"{columns} are not all there")
-    page.picture("mlflow_latest")
+    page.wait(lambda: columns <= set(page.heads()), f"some of the columns {columns} are missing")
+    page.screenshot("mlflow_latest")
 
 
-def test_trials_are_folded_under_the_run_of_their_sweep(ui, page):
+def test_trials_are_nested_under_the_run_of_their_sweep(ui, page):
     text = page.open(ui.link, "sweep rates")
     assert "lr0.01" not in text
-    page.click(lambda: page.row("sweep rates").find_element("css selector", "button"), "the mark that unfolds")
+    page.click(lambda: page.row("sweep rates").find_element("css selector", "button"), "the expand button")
     trials = {"128 lr0.01", "128 lr0.001", "16 lr0.01", "16 lr0.001"}
     page.shows(*trials)
 
-    def stand_as_expected() -> bool:
+    def are_in_order() -> bool:
         names = page.names()
         return (names[0], set(names[1:5]), names[5:]) == ("sweep rates", trials, ["64 relu", "32 relu"])
 
-    page.wait(stand_as_expected, "the trials do not stand under their sweep")
-    page.picture("mlflow_unfolded")
+    page.wait(are_in_order, "the trials are not listed under their sweep")
+    page.screenshot("mlflow_unfolded")
 
 
-def test_another_saved_view_ranks_runs_and_trials(ui, store, page):
+def test_a_second_saved_view_ranks_runs_and_trials(ui, store, page):
     text = page.open(
         training_view_url(ui.address, store.experiment, BEST_KEY), "6 matching runs", "Best first", "16 lr0.01"
     )
     assert "sweep rates" not in text
     assert "best/accuracy/val" not in text
-    page.wait(lambda: len(page.names()) == 6, "not all rows are drawn")
+    page.wait(lambda: len(page.names()) == 6, "some rows are missing")
     accuracies = [store.runs[name].data.metrics["accuracy/test"] for name in page.names()]
     assert accuracies == sorted(accuracies, reverse=True)
 
 
-def test_a_column_that_no_run_has_is_left_out(ui, page):
+def test_columns_without_values_are_hidden(ui, page):
     client, experiment = open_store(sqlite_uri(ui.folder / "mlflow.db"), "alone", "")
     run_id = client.create_run(experiment, run_name="a run", tags={"trainyard.role": "run"}).info.run_id
     client.log_metric(run_id, "accuracy/test", 0.5)
     page.open(training_view_url(ui.address, experiment), "a run")
-    page.wait(lambda: "accuracy/test" in page.heads(), "the columns are not there")
+    page.wait(lambda: "accuracy/test" in page.heads(), "the columns are missing")
     assert "best/accuracy/val" not in page.heads()
 
 
-def test_charts_are_grouped_in_our_sections(ui, store, page):
+def test_charts_are_grouped_in_the_sections_of_the_view(ui, store, page):
     best = training_view_url(ui.address, store.experiment, BEST_KEY)
     text = page.open(
         f"{best}&compareRunsMode=CHART",
@@ -97,7 +97,7 @@ def test_charts_are_grouped_in_our_sections(ui, store, page):
         "64 relu (loss/val)",
     )
     assert text.index("Learning curves") < text.index("Test metrics")
-    page.picture("mlflow_charts")
+    page.screenshot("mlflow_charts")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_charts_are_grouped_in_our_sections(ui, store, page):
 
 @pytest.fixture(scope="session")
 def swept(ui):
-    """The run of a sweep with those of its three trials, in an experiment of its own: the links of two views of it."""
+    """The links of two views of a sweep: a parent run with three trial runs, in a separate experiment."""
     client, experiment_id = open_store(sqlite_uri(ui.folder / "mlflow.db"), "swept", "")
     tags = {"sweep_id": "my rates", "trainyard.role": "sweep"}
     parent = client.create_run(experiment_id, run_name="the parent", tags=tags).info.run_id
@@ -120,7 +120,7 @@ def swept(ui):
         client.set_terminated(run_id)
     key = sweep_view_key("my rates")
     for view_key, objective in ((key, "accuracy/val"), ("unranked", None)):
-        (view,) = sweep_view("my rates", objective, ["optimizer.learning_rate", "model.hidden_units"]).values()
+        (view,) = build_sweep_view("my rates", objective, ["optimizer.learning_rate", "model.hidden_units"]).values()
         client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{view_key}", view)
     return SimpleNamespace(
         best_first=training_view_url(ui.address, experiment_id, key),
@@ -131,24 +131,30 @@ def swept(ui):
 @pytest.mark.parametrize(
     ("view", "order"), [("best_first", ["0.001", "0.0001", "0.1"]), ("unranked", ["0.1", "0.001", "0.0001"])]
 )
-def test_a_sweep_opens_with_its_trials_in_order(swept, page, view, order):
+def test_a_sweep_view_shows_its_trials_in_order(swept, page, view, order):
     text = page.open(getattr(swept, view), "3 matching runs", "optimizer.learning_rate", "lr0.001")
     page.wait(lambda: page.names() == [f"lr{rate}" for rate in order], f"the trials are not ordered {order}")
     assert "the parent" not in text
 
 
-def test_what_varies_in_a_sweep_is_drawn_against_its_objective(ui, store, page):
+def test_varied_settings_of_a_sweep_are_plotted_against_its_objective(ui, store, page):
     view = training_view_url(ui.address, store.experiment, sweep_view_key("rates"))
-    page.open(f"{view}&compareRunsMode=CHART", "4 matching runs", "What varies", "optimizer.learning_rate vs. accuracy/val",
-              "model.hidden_units vs. accuracy/val", "Parallel Coordinates")  # fmt: skip
-    page.picture("mlflow_sweep")
+    page.open(
+        f"{view}&compareRunsMode=CHART",
+        "4 matching runs",
+        "Varied settings",
+        "optimizer.learning_rate vs. accuracy/val",
+        "model.hidden_units vs. accuracy/val",
+        "Parallel Coordinates",
+    )
+    page.screenshot("mlflow_sweep")
 
 
 # ------------------------------------------------------------------------------------------------------------
 # Two runs
 
 
-def test_two_runs_that_are_selected_are_compared_by_what_differs(ui, page):
+def test_the_comparison_of_two_runs_shows_their_differences(ui, page):
     page.open(ui.link, "32 relu", "64 relu")
     for name in ("32 relu", "64 relu"):
         page.click(lambda name=name: page.row(name).find_element("css selector", "input[type=checkbox]"), name)
@@ -159,12 +165,12 @@ def test_two_runs_that_are_selected_are_compared_by_what_differs(ui, page):
     def axes() -> list[str]:
         return [axis.text for axis in page.browser.find_elements("css selector", ".parcoords .axis-title")]
 
-    page.wait(lambda: axes()[:3] == differing and len(axes()) > 3, "what differs is not drawn beside a metric")
-    page.picture("mlflow_compare")
+    page.wait(lambda: axes()[:3] == differing and len(axes()) > 3, "the differing params and a metric are not plotted")
+    page.screenshot("mlflow_compare")
     page.click(
         lambda: page.browser.find_element("css selector", "[aria-label='Parameters - Show diff only']"), "the switch"
     )
-    page.wait(lambda: "optimizer.learning_rate" not in page.text, "what is equal is still there")
+    page.wait(lambda: "optimizer.learning_rate" not in page.text, "equal params are still shown")
     shown = page.text.partition("Show diff only")[2].partition("Metrics")[0]
     for words in differing:
         assert words in shown
@@ -174,20 +180,20 @@ def test_two_runs_that_are_selected_are_compared_by_what_differs(ui, page):
 # One run
 
 
-def test_a_run_shows_its_scores_and_what_it_is(page, link):
-    page.open(link("64 relu"), "accuracy/test", "Finished", "test images right", "weights_digest")
-    page.picture("mlflow_run")
+def test_the_page_of_a_run_shows_its_scores_and_description(page, link):
+    page.open(link("64 relu"), "accuracy/test", "Finished", "accuracy on", "weights_digest")
+    page.screenshot("mlflow_run")
 
 
-def test_the_charts_of_a_run_stand_in_rows_by_what_they_measure(page, link):
+def test_the_charts_of_a_run_are_grouped_by_metric(page, link):
     text = page.open(f"{link('64 relu')}/model-metrics", "accuracy_top5", "recall_by_class")
     rows = {name: int(charts) for name, charts in re.findall(r"\n(\w+)\n\((\d+)\)\n", text)}
     assert (rows["accuracy"], rows["loss"]) == (3, 3)  # of training, validation and test
     assert (rows["f1_by_class"], rows["precision_by_class"], rows["recall_by_class"]) == (10, 10, 10)
-    page.picture("mlflow_metrics")
+    page.screenshot("mlflow_metrics")
 
 
-def test_a_run_shows_its_three_splits(page, link):
+def test_the_page_of_a_run_shows_its_three_splits(page, link):
     page.open(link("64 relu"), "Datasets")
     page.click(
         lambda: page.browser.find_element(
@@ -199,7 +205,7 @@ def test_a_run_shows_its_three_splits(page, link):
     assert "scikit-learn" in text
 
 
-def test_the_logged_model_shows_its_scores_and_params(ui, store, page):
+def test_the_page_of_the_logged_model_shows_its_scores_and_params(ui, store, page):
     run_id = store.runs["64 relu"].info.run_id
     (model,) = store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")
     text = page.open(f"{ui.address}/#/experiments/{store.experiment}/models/{model.model_id}", "accuracy/test", "Ready")
@@ -209,7 +215,7 @@ def test_the_logged_model_shows_its_scores_and_params(ui, store, page):
 
 
 @pytest.mark.parametrize("name", ["64 relu", "sweep rates"])
-def test_every_file_opens_in_the_viewer(ui, store, page, link, name):
+def test_every_artifact_opens_in_the_viewer(ui, store, page, link, name):
     run = store.runs[name]
     folder = next((ui.folder / "mlartifacts").rglob(run.info.run_id)) / "artifacts"
     tables = {table["path"] for table in json.loads(run.data.tags["mlflow.loggedArtifacts"])}
@@ -219,49 +225,51 @@ def test_every_file_opens_in_the_viewer(ui, store, page, link, name):
         seen.add(kind)
         page.open(link(name, file), f"/artifacts/{file}")
         if file in tables:
-            see_table(page, json.loads(path.read_text()))
+            check_table(page, json.loads(path.read_text()))
         elif kind == ".png":
-            see_picture(page)
+            check_image(page)
         elif kind == ".html":
-            see_page(page, path.read_text())
-        elif kind in READ_AS_TEXT:
-            words = next(line for line in path.read_text().splitlines() if any(map(str.isalnum, line)))
-            page.shows(words.strip())
+            check_html_page(page, path.read_text())
+        elif kind in TEXT_SUFFIXES:
+            first_line = next(line for line in path.read_text().splitlines() if any(map(str.isalnum, line)))
+            page.shows(first_line.strip())
         else:
-            assert kind in DOWNLOADED, file
+            assert kind in DOWNLOAD_SUFFIXES, file
     assert {".png", ".html", ".yaml", ".json"} <= seen
     assert tables
 
 
-def see_table(page, table) -> None:
-    """Holds that each cell of a table is on the page."""
+def check_table(page, table) -> None:
+    """Checks that the page shows each cell of a table."""
     page.shows("View as table", *table["columns"])
-    # JavaScript shows no decimals of a whole number
-    whole = [
+    # JavaScript shows whole numbers without decimals
+    cells = [
         int(cell) if isinstance(cell, float) and cell.is_integer() else cell for row in table["data"] for cell in row
     ]
-    expected = {"null" if cell is None else str(cell) for cell in whole}
+    expected = {"null" if cell is None else str(cell) for cell in cells}
 
-    def lacking() -> set[str]:
+    def find_missing() -> set[str]:
         return expected - set(page.text.partition("View as table")[2].split("\n"))
 
-    page.wait(lambda: not lacking(), f"of {expected} not all are in the table")
+    page.wait(lambda: not find_missing(), f"some of the cells {expected} are missing in the table")
 
 
-def see_picture(page) -> None:
-    """Holds that a picture is drawn."""
-    page.wait(lambda: [image for image in page.find("img") if image.get_property("naturalWidth") > 500], "no picture")
+def check_image(page) -> None:
+    """Checks that the page shows an image."""
+    page.wait(
+        lambda: [image for image in page.find("img") if image.get_property("naturalWidth") > 500], "no image is shown"
+    )
 
 
-def see_page(page, source: str) -> None:
-    """Holds that a page of ours is shown, with all of its pictures."""
+def check_html_page(page, source: str) -> None:
+    """Checks that an HTML page that Trainyard wrote is shown with all of its images."""
     page.browser.switch_to.frame(page.find("iframe")[0])
     try:
 
-        def drawn() -> bool:
-            pictures = page.browser.find_elements("css selector", "img")
-            return len(pictures) == source.count("<img") and all(one.get_property("naturalWidth") for one in pictures)
+        def are_images_shown() -> bool:
+            images = page.browser.find_elements("css selector", "img")
+            return len(images) == source.count("<img") and all(image.get_property("naturalWidth") for image in images)
 
-        page.wait(drawn, "the page does not show all of its pictures")
+        page.wait(are_images_shown, "the page does not show all of its images")
     finally:
         page.browser.switch_to.default_content()

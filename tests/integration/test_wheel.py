@@ -1,4 +1,4 @@
-"""The wheel carries its configs: built, installed beside nothing else of ours, run in an empty folder."""
+"""The wheel contains its configs: it is built, installed separately, and run in an empty folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def wheel(tmp_path_factory) -> Path:
     return built
 
 
-def test_the_wheel_holds_every_config_and_template(wheel):
+def test_the_wheel_contains_all_configs_and_templates(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"trainyard/conf/{path.relative_to(ROOT / 'conf')}" in names
@@ -32,7 +32,7 @@ def test_the_wheel_holds_every_config_and_template(wheel):
     assert "hydra_plugins/trainyard_fork_launcher.py" in names
 
 
-def test_the_installed_wheel_runs_the_main_job_outside_the_checkout(wheel, tmp_path):
+def test_the_installed_wheel_trains_outside_the_checkout(wheel, tmp_path):
     site = tmp_path / "site"
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel)], check=True
@@ -40,7 +40,7 @@ def test_the_installed_wheel_runs_the_main_job_outside_the_checkout(wheel, tmp_p
     program = (
         "import trainyard, trainyard.config.search_path as c\n"
         f"assert trainyard.__file__.startswith({str(site)!r}), trainyard.__file__\n"
-        f"assert str(c.shipped_conf()).startswith({str(site)!r}), c.shipped_conf()\n"
+        f"assert str(c.find_shipped_config_folder()).startswith({str(site)!r}), c.find_shipped_config_folder()\n"
         "from trainyard.cli import main; main()"
     )
     done = subprocess.run(

@@ -8,15 +8,15 @@ from trainyard.config.registry import register_model
 from trainyard.config.schema import LossConfig
 from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainingError
-from trainyard.models import Cnn, Mlp, Sequential, with_raw_pixels
+from trainyard.models import Cnn, Mlp, Sequential, build_serving_model
 from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS
-from trainyard.models.layers import LAYERS, REQUIRED
+from trainyard.models.layers import LAYERS, REQUIRED_ARGUMENTS
 
 MNIST = DataSpec((28, 28), tuple("0123456789"), 255)
 TINY = DataSpec((4, 4), ("a", "b", "c"), 16)
 
 
-def test_the_published_architecture_has_the_published_parameters(keras):
+def test_the_published_architecture_has_the_published_number_of_parameters(keras):
     model = Mlp().build(MNIST)
     assert model.count_params() == 316_810
     assert [type(layer).__name__ for layer in model.layers] == ["Flatten", "Dense", "Dense", "Dense", "Dense"]
@@ -24,12 +24,12 @@ def test_the_published_architecture_has_the_published_parameters(keras):
     assert [layer.activation.__name__ for layer in model.layers[1:]] == ["relu", "relu", "relu", "softmax"]
 
 
-def test_every_field_reaches_its_layer(keras):
+def test_each_field_of_an_mlp_configures_its_layer(keras):
     model = Mlp(hidden_units=[8, 4], activation=["tanh", "elu"], dropout=0.25, l2=0.5, initializer="he_normal").build(
         TINY
     )
-    kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds == ["Flatten", "Dense", "Dropout", "Dense", "Dropout", "Dense"]
+    names = [type(layer).__name__ for layer in model.layers]
+    assert names == ["Flatten", "Dense", "Dropout", "Dense", "Dropout", "Dense"]
     first, second = model.layers[1], model.layers[3]
     assert (first.activation.__name__, second.activation.__name__) == ("tanh", "elu")
     assert model.layers[2].rate == 0.25
@@ -38,7 +38,7 @@ def test_every_field_reaches_its_layer(keras):
     assert model.layers[-1].kernel_regularizer is None
 
 
-def test_batch_norm_stands_between_product_and_activation(keras):
+def test_batch_norm_is_between_the_dense_layer_and_its_activation(keras):
     model = Mlp(hidden_units=[8], batch_norm=True).build(TINY)
     assert [type(layer).__name__ for layer in model.layers] == [
         "Flatten", "Dense", "BatchNormalization", "Activation", "Dense",
@@ -46,48 +46,57 @@ def test_batch_norm_stands_between_product_and_activation(keras):
     assert model.layers[1].use_bias is False
 
 
-def test_colour_images_are_taken(keras):
+def test_an_mlp_accepts_colour_images(keras):
     assert Mlp(hidden_units=[4]).build(DataSpec((4, 4, 3), ("a", "b"), 255)).input_shape == (None, 4, 4, 3)
 
 
-def test_the_names_that_a_config_may_use_are_keras_names(keras):
+def test_allowed_activations_and_initializers_exist_in_keras(keras):
     for name in ACTIVATIONS:
         keras.activations.get(name)
     for name in INITIALIZERS:
         keras.initializers.get(name)
 
 
-def test_labels_tell_models_apart():
+def test_labels_distinguish_mlps():
     assert Mlp().label == "300x200x100 relu"
     assert Mlp(hidden_units=[64, 32], activation=["relu", "tanh"]).label == "64x32 relu,tanh"
 
 
-def test_a_served_model_takes_raw_pixels_and_carries_no_optimizer(keras, tmp_path):
+def test_a_serving_model_accepts_raw_pixels_and_has_no_optimizer(keras, tmp_path):
     model = Mlp(hidden_units=[8], batch_norm=True, dropout=0.5).build(MNIST)
     model.compile("adam", "sparse_categorical_crossentropy")
     raw = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     model.fit(raw / np.float32(255), np.arange(5), verbose=0)
     expected = model.predict(raw / np.float32(255), verbose=0)
-    with_raw_pixels(model, MNIST).save(tmp_path / "served.keras")
+    build_serving_model(model, MNIST).save(tmp_path / "served.keras")
     served = keras.models.load_model(tmp_path / "served.keras")
     assert np.allclose(served.predict(raw, verbose=0), expected, atol=1e-6)
     assert served.count_params() == model.count_params()
     assert model.optimizer is not None
 
 
-def _kinds(model):
+def _layer_types(model):
     return [type(layer).__name__ for layer in model.layers]
 
 
-def test_a_cnn_takes_grey_and_colour_images(keras):
-    grey = Cnn(filters=[4, 8], kernel_size=[5, 3], dense_units=[16]).build(MNIST)
-    assert _kinds(grey) == ["Reshape", "Conv2D", "MaxPooling2D", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense"]
-    assert [layer.kernel_size for layer in grey.layers if hasattr(layer, "kernel_size")] == [(5, 5), (3, 3)]
-    assert grey.output_shape == (None, 10)
+def test_a_cnn_accepts_grayscale_and_colour_images(keras):
+    grayscale = Cnn(filters=[4, 8], kernel_size=[5, 3], dense_units=[16]).build(MNIST)
+    assert _layer_types(grayscale) == [
+        "Reshape",
+        "Conv2D",
+        "MaxPooling2D",
+        "Conv2D",
+        "MaxPooling2D",
+        "Flatten",
+        "Dense",
+        "Dense",
+    ]
+    assert [layer.kernel_size for layer in grayscale.layers if hasattr(layer, "kernel_size")] == [(5, 5), (3, 3)]
+    assert grayscale.output_shape == (None, 10)
     assert Cnn(filters=[4]).build(DataSpec((6, 4, 3), ("a", "b"), 255)).input_shape == (None, 6, 4, 3)
 
 
-def test_every_field_of_a_cnn_reaches_its_layer(keras):
+def test_each_field_of_a_cnn_configures_its_layer(keras):
     model = Cnn(
         filters=[4], convolutions=2, pooling="average", pool_size=3, global_pooling="max", padding="valid",
         activation="tanh", batch_norm=True, dropout=0.1, dense_units=[8], dense_dropout=0.4, l2=0.5,
@@ -95,7 +104,7 @@ def test_every_field_of_a_cnn_reaches_its_layer(keras):
     ).build(MNIST)  # fmt: skip
     convolution = ["Conv2D", "BatchNormalization", "Activation"]
     dense = ["Dense", "BatchNormalization", "Activation", "Dropout", "Dense"]
-    assert _kinds(model) == [
+    assert _layer_types(model) == [
         "Reshape", *convolution, *convolution, "AveragePooling2D", "Dropout", "GlobalMaxPooling2D", *dense,
     ]  # fmt: skip
     first = model.get_layer("conv_1_1")
@@ -106,7 +115,7 @@ def test_every_field_of_a_cnn_reaches_its_layer(keras):
     assert model.get_layer("pool_1").pool_size == (3, 3)
 
 
-def test_images_too_small_for_a_cnn_are_told(keras):
+def test_images_that_are_too_small_for_a_cnn_are_an_error(keras):
     with pytest.raises(
         TrainingError,
         match=r"model\.filters: images of 8 x 8 pixels are too small for block 2: Computed output size would",
@@ -114,7 +123,7 @@ def test_images_too_small_for_a_cnn_are_told(keras):
         Cnn(filters=[4, 4, 4], padding="valid", dense_units=[]).build(DataSpec((8, 8), ("a", "b"), 16))
 
 
-def test_layers_are_written_out_and_the_output_is_added(keras):
+def test_a_sequential_model_has_the_given_layers_and_an_output_layer(keras):
     model = Sequential(
         layers=[
             {"Conv2D": {"filters": 4, "kernel_size": [3, 3], "kernel_regularizer": {"l2": 0.1}}},
@@ -123,26 +132,24 @@ def test_layers_are_written_out_and_the_output_is_added(keras):
             {"ZeroPadding2D": {"padding": [[1, 0], [0, 1]]}},
         ]
     ).build(MNIST)
-    assert _kinds(model) == ["Reshape", "Conv2D", "ReLU", "MaxPooling2D", "ZeroPadding2D", "Flatten", "Dense"]
+    assert _layer_types(model) == ["Reshape", "Conv2D", "ReLU", "MaxPooling2D", "ZeroPadding2D", "Flatten", "Dense"]
     assert float(model.layers[1].kernel_regularizer.l2) == pytest.approx(0.1)
     assert model.layers[-1].units == 10
 
 
-def test_layers_take_colour_images_as_they_are(keras):
+def test_a_sequential_model_accepts_colour_images_without_a_reshape(keras):
     model = Sequential(layers=[{"Conv2D": {"filters": 4, "kernel_size": 3}}]).build(DataSpec((6, 4, 3), ("a", "b"), 1))
-    assert _kinds(model) == ["Conv2D", "Flatten", "Dense"]
+    assert _layer_types(model) == ["Conv2D", "Flatten", "Dense"]
     assert model.input_shape == (None, 6, 4, 3)
 
 
-def test_recurrent_layers_read_an_image_row_by_row(keras):
+def test_recurrent_layers_process_an_image_row_by_row(keras):
     model = Sequential(layers=[{"Reshape": {"target_shape": [28, 28]}}, {"GRU": {"units": 4}}]).build(MNIST)
-    assert _kinds(model) == ["Reshape", "Reshape", "GRU", "Dense"]
+    assert _layer_types(model) == ["Reshape", "Reshape", "GRU", "Dense"]
 
 
-def test_a_layer_that_does_not_fit_is_told_by_its_index(keras):
-    with pytest.raises(
-        TrainingError, match=r"model\.layers\[1\]: Conv2D can't take what comes before it, of shape \(784"
-    ):
+def test_a_layer_that_rejects_its_input_is_an_error_that_names_its_index(keras):
+    with pytest.raises(TrainingError, match=r"model\.layers\[1\]: Conv2D does not accept its input, of shape \(784"):
         Sequential(layers=["Flatten", {"Conv2D": {"filters": 4, "kernel_size": 3}}]).build(MNIST)
 
 
@@ -152,25 +159,25 @@ def test_a_layer_that_does_not_fit_is_told_by_its_index(keras):
         ("[]", r"model\.layers: expected a list .*: it must not be empty"),
         ("[Lambda]", r"model\.layers\[0\]: unknown layer 'Lambda'\. .*Available: Activation, "),
         ("[Flatten,Dens]", r"model\.layers\[1\]: unknown layer 'Dens'\. Did you mean 'Dense'\?"),
-        ("[3]", r"model\.layers\[0\]: expected a layer, Flatten or"),
+        ("[3]", r"model\.layers\[0\]: expected a layer, such as Flatten or"),
         ("[{Dense:{units:3},Flatten:null}]", r"model\.layers\[0\]: expected a layer"),
-        ("[{Dense:[3]}]", r"model\.layers\[0\]: Dense: expected a mapping of its arguments, got \[3\]"),
-        ("[Dense]", r"model\.layers\[0\]: Dense: units is missing, a whole number of at least 1"),
+        ("[{Dense:[3]}]", r"model\.layers\[0\]: Dense: expected a mapping of arguments to values, got \[3\]"),
+        ("[Dense]", r"model\.layers\[0\]: Dense: units is missing; expected a whole number of at least 1"),
         ("[{Dense:{units:0}}]", r"model\.layers\[0\]: Dense\.units: expected a whole number of at least 1, got 0"),
         ("[{Dense:{units:3,activaton:relu}}]", r"unknown argument 'activaton'\. Did you mean 'activation'\?"),
-        ("[{Flatten:{size:3}}]", r"Flatten: unknown argument 'size'\. It takes none"),
+        ("[{Flatten:{size:3}}]", r"Flatten: unknown argument 'size'\. The layer has no arguments"),
         ("[{Dropout:{rate:1.0}}]", r"Dropout\.rate: expected a number of at least 0 and below 1, got 1\.0"),
         ("[{Dense:{units:3,activation:{class_name:Lambda}}}]", r"Dense\.activation: expected one of celu, "),
         ("[{Dense:{units:3,kernel_regularizer:{l3:1}}}]", r"Dense\.kernel_regularizer: expected a mapping such as"),
         ("[Activation]", r"Activation: activation is missing"),
     ],
 )
-def test_layers_are_checked_before_keras_is_there(layers, message):
+def test_layers_are_checked_when_the_config_is_composed(layers, message):
     with pytest.raises(ConfigError, match=message):
         compose_config(["model=sequential", f"model.layers={layers}"])
 
 
-def test_the_allowlist_names_what_keras_has(keras):
+def test_allowed_layers_and_arguments_exist_in_keras(keras):
     import inspect
 
     for name, arguments in LAYERS.items():
@@ -178,20 +185,20 @@ def test_the_allowlist_names_what_keras_has(keras):
         assert arguments.keys() <= signature.keys(), name
         required = {each for each, parameter in signature.items() if parameter.default is inspect.Parameter.empty}
         required -= {"self", "kwargs"}
-        ours = {each for each in arguments if each in REQUIRED or name == "Activation"}
+        listed = {each for each in arguments if each in REQUIRED_ARGUMENTS or name == "Activation"}
         required -= {"pool_size"} if name.startswith("AveragePooling") else set()
-        assert required == ours, name
+        assert required == listed, name
     assert "Lambda" not in LAYERS
 
 
-def test_pooling_has_a_size_by_itself(keras):
+def test_pooling_layers_have_a_default_size(keras):
     for name in ("MaxPooling2D", "AveragePooling2D"):
         model = compose_config(["model=sequential", f"model.layers=[{name},Flatten]"]).model.build(MNIST)
         assert model.layers[1].pool_size == (2, 2), name
 
 
 @pytest.mark.parametrize("model", ["cnn", "sequential"])
-def test_each_architecture_trains_and_loads_back(keras, tiny, model):
+def test_each_architecture_can_be_trained_saved_and_loaded(keras, tiny, model):
     from trainyard import load_config, run_experiment
 
     small = ["model.filters=[4]"] if model == "cnn" else ["model.layers=[Flatten,{Dense:{units:16,activation:relu}}]"]
@@ -203,14 +210,14 @@ def test_each_architecture_trains_and_loads_back(keras, tiny, model):
     assert load_config(result.folder / "config.yaml") == result.config
 
 
-def test_labels_of_the_others_tell_them_apart_too():
+def test_labels_distinguish_cnns_and_sequential_models():
     assert Cnn().label == "cnn 32x64 128"
     assert Cnn(dense_units=[]).label == "cnn 32x64"
     assert Sequential().label == "Flatten Dense128"
     assert Sequential(layers=["Flatten"] * 5).label == "Flatten Flatten Flatten +2"
 
 
-def test_registering_checks_what_is_registered():
+def test_registration_checks_the_class_and_the_name():
     with pytest.raises(ConfigError, match="expected a subclass of ModelConfig"):
         register_model("wrong")(LossConfig)
     with pytest.raises(ConfigError, match="registered twice"):

@@ -14,52 +14,52 @@ from trainyard.errors import TrainingError
 from trainyard.models import Cnn, Mlp, Sequential
 from trainyard.models.layers import LAYERS
 
-GREY = DataSpec((28, 28), tuple("0123456789"), 255)
+GRAYSCALE = DataSpec((28, 28), tuple("0123456789"), 255)
 COLOUR = DataSpec((32, 32, 3), ("cat", "dog", "bird"), 255)
 OBLONG = DataSpec((30, 21), ("a", "b"), 255)
 
 ROWS = {"Reshape": {"target_shape": [28, 28]}}
 
-UNKNOWN = {
+NOT_IMPLEMENTED = {
     "Conv2DTranspose", "Cropping2D", "GroupNormalization", "PReLU", "Permute", "RMSNormalization", "ZeroPadding2D",
 }  # fmt: skip
-"""The layers that are not counted yet."""
+"""The layers whose parameters are not counted."""
 
 
 def _combinations(number, **options):
-    """Returns some of all combinations, drawn at random but always the same; each value of each option is in some."""
+    """Returns a fixed random sample of all combinations, in which each value of each option occurs."""
     combinations = [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
-    drawn = random.Random(0).sample(combinations, number)
+    sample = random.Random(0).sample(combinations, number)
     for option, values in options.items():
-        assert all(any(each[option] == value for each in drawn) for value in values), option
-    return drawn
+        assert all(any(each[option] == value for each in sample) for value in values), option
+    return sample
 
 
-def _counted(model, spec):
+def _count(model, spec):
     return model.count_parameters(spec.image_shape, spec.classes)
 
 
-def _built(model, spec):
-    """Returns how many parameters Keras counts, None where the model can't be built."""
+def _count_in_keras(model, spec):
+    """Returns the number of parameters that Keras counts; None if the model can't be built."""
     try:
         return model.build(spec).count_params()
     except TrainingError:
         return None
 
 
-def test_the_published_baseline_is_counted():
+def test_the_published_baseline_has_316810_parameters():
     assert Mlp().count_parameters((28, 28), 10) == 316_810
 
 
-@pytest.mark.parametrize("spec", [GREY, COLOUR, OBLONG], ids=["grey", "colour", "oblong"])
-def test_an_mlp_is_counted_as_keras_counts_it(keras, spec):
+@pytest.mark.parametrize("spec", [GRAYSCALE, COLOUR, OBLONG], ids=["grayscale", "colour", "oblong"])
+def test_the_count_of_an_mlp_equals_that_of_keras(keras, spec):
     for units, norm, dropout in itertools.product([[1], [300, 200, 100]], [False, True], [0.0, 0.5]):
         model = Mlp(hidden_units=units, batch_norm=norm, dropout=dropout)
-        assert _counted(model, spec) == model.build(spec).count_params(), model
+        assert _count(model, spec) == model.build(spec).count_params(), model
 
 
-@pytest.mark.parametrize("spec", [GREY, COLOUR, OBLONG], ids=["grey", "colour", "oblong"])
-def test_a_cnn_is_counted_as_keras_counts_it(keras, spec):
+@pytest.mark.parametrize("spec", [GRAYSCALE, COLOUR, OBLONG], ids=["grayscale", "colour", "oblong"])
+def test_the_count_of_a_cnn_equals_that_of_keras(keras, spec):
     for fields in _combinations(
         16,
         filters=[[4], [8, 6]],
@@ -73,18 +73,18 @@ def test_a_cnn_is_counted_as_keras_counts_it(keras, spec):
         batch_norm=[False, True],
     ):
         model = Cnn(**fields, dropout=0.1, dense_dropout=0.1)
-        assert _counted(model, spec) == _built(model, spec), model
+        assert _count(model, spec) == _count_in_keras(model, spec), model
     model = Cnn(filters=[4, 8], kernel_size=[5, 3], padding="valid")
-    assert _counted(model, spec) == model.build(spec).count_params()
+    assert _count(model, spec) == model.build(spec).count_params()
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_a_cnn_has_parameters_exactly_where_it_can_be_built(keras, padding):
+def test_a_cnn_has_a_count_if_and_only_if_it_can_be_built(keras, padding):
     counts = []
     for side, blocks, pool in itertools.product([1, 2, 4, 7, 8], [1, 2], [1, 2]):
         model, spec = Cnn(filters=[2] * blocks, padding=padding, pool_size=pool), DataSpec((side, 9), ("a", "b"), 1)
-        counts.append(_built(model, spec))
-        assert _counted(model, spec) == counts[-1], (side, blocks, pool)
+        counts.append(_count_in_keras(model, spec))
+        assert _count(model, spec) == counts[-1], (side, blocks, pool)
     assert None in counts
     assert any(counts)
 
@@ -117,11 +117,11 @@ STACKS = [
 
 
 @pytest.mark.parametrize("layers", STACKS, ids=str)
-def test_layers_are_counted_as_keras_counts_them(keras, layers):
+def test_the_count_of_a_stack_of_layers_equals_that_of_keras(keras, layers):
     model = Sequential(layers=layers)
-    for spec in (GREY, COLOUR):
+    for spec in (GRAYSCALE, COLOUR):
         expected = model.build(spec).count_params()
-        assert _counted(model, spec) == expected
+        assert _count(model, spec) == expected
 
 
 ARGUMENTS = {
@@ -131,14 +131,14 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_each_layer_that_a_config_may_name_is_counted_or_not_known(keras, name):
+def test_each_allowed_layer_is_counted_or_listed_as_not_implemented(keras, name):
     required = {each: ARGUMENTS[each] for each in LAYERS[name] if each in ARGUMENTS}
-    of_rows = name.endswith("1D") or name in ("GRU", "LSTM", "SimpleRNN", "Permute")
-    model = Sequential(layers=[*([ROWS] if of_rows else []), {name: required}])
+    takes_rows = name.endswith("1D") or name in ("GRU", "LSTM", "SimpleRNN", "Permute")
+    model = Sequential(layers=[*([ROWS] if takes_rows else []), {name: required}])
     if name == "GroupNormalization":
         model.layers.insert(0, {"Dense": {"units": 32}})
-    expected = model.build(GREY).count_params()
-    assert _counted(model, GREY) == (None if name in UNKNOWN else expected)
+    expected = model.build(GRAYSCALE).count_params()
+    assert _count(model, GRAYSCALE) == (None if name in NOT_IMPLEMENTED else expected)
 
 
 @pytest.mark.parametrize(
@@ -159,45 +159,45 @@ def test_each_layer_that_a_config_may_name_is_counted_or_not_known(keras, name):
     ],
     ids=str,
 )
-def test_layers_that_do_not_fit_have_no_count(keras, layers):
+def test_layers_that_reject_their_input_have_no_count(keras, layers):
     model = Sequential(layers=layers)
-    assert _counted(model, GREY) is None
+    assert _count(model, GRAYSCALE) is None
     with pytest.raises(TrainingError, match=r"model\.layers\["):
-        model.build(GREY)
+        model.build(GRAYSCALE)
 
 
-def test_a_norm_along_another_axis_is_not_known():
+def test_a_norm_along_another_axis_has_no_count():
     assert Sequential(layers=[{"BatchNormalization": {"axis": 1}}]).count_parameters((28, 28), 10) is None
 
 
-def test_the_shape_of_the_digits_is_known():
+def test_the_known_shape_of_the_digits_is_their_shape():
     spec = Digits().load(progress=False).spec
     assert Digits().known_shape == (spec.image_shape, spec.classes) == ((8, 8), 10)
 
 
 @pytest.mark.parametrize("published", [Mnist, FashionMnist, Kmnist])
-def test_the_shapes_of_published_sets_are_known(published):
+def test_published_data_sets_have_a_known_shape(published):
     assert published().known_shape == ((28, 28), 10)
 
 
-def test_what_is_published_is_what_is_known(tiny_mnist):
+def test_the_known_shape_of_mnist_is_that_of_the_loaded_data(tiny_mnist):
     spec = Mnist(path=str(tiny_mnist)).load(progress=False).spec
     assert Mnist().known_shape == (spec.image_shape, spec.classes)
 
 
-@pytest.mark.parametrize("own", [Npz, ImageFolder])
-def test_the_shape_of_ones_own_images_is_not_known_before_they_are_loaded(own):
-    assert own(path="birds").known_shape is None
+@pytest.mark.parametrize("dataset", [Npz, ImageFolder])
+def test_the_shape_of_user_data_is_unknown_before_it_is_loaded(dataset):
+    assert dataset(path="birds").known_shape is None
 
 
-def test_a_model_that_says_nothing_has_no_count():
-    class Silent(Mlp):
+def test_a_model_without_its_own_count_has_no_count():
+    class Uncounted(Mlp):
         count_parameters = Mlp.__base__.count_parameters
 
-    assert Silent().count_parameters((28, 28), 10) is None
+    assert Uncounted().count_parameters((28, 28), 10) is None
 
 
-def test_counting_imports_no_tensorflow():
+def test_counting_does_not_import_tensorflow():
     program = """
 import sys
 from trainyard.config.compose import compose_config
@@ -206,11 +206,11 @@ for model in ("mlp", "cnn", "sequential"):
     print(config.model.count_parameters(*config.dataset.known_shape))
 print([name for name in ("tensorflow", "keras", "sklearn") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["316810", "421642", "101770", "[]"]
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert process.stdout.splitlines() == ["316810", "421642", "101770", "[]"]
 
 
-def test_a_composed_config_is_counted(keras):
+def test_the_model_of_a_composed_config_is_counted(keras):
     overrides = [
         "model=sequential",
         "model.layers=[{Conv2D:{filters:4,kernel_size:[3,3]}},{MaxPooling2D:null},Flatten]",

@@ -1,4 +1,4 @@
-"""The pictures exist, have the size that their content asks for, and tell right from wrong."""
+"""Plots: files, sizes that fit the content, and colours that mark wrong predictions."""
 
 import subprocess
 import sys
@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from trainyard.data.dataset import DataSpec
-from trainyard.evaluation.calibration import calibrate
+from trainyard.evaluation.calibration import measure_calibration
 from trainyard.evaluation.ranking import rank
-from trainyard.evaluation.scoring import score
+from trainyard.evaluation.scoring import score_predictions
 from trainyard.reporting import plots
 from trainyard.reporting.plots import grid, image_grid, learning_curves, probabilities, ranking, style
-from trainyard.reporting.plots.probabilities import Judged
+from trainyard.reporting.plots.probabilities import ImagePrediction
 
 pytestmark = pytest.mark.pictures
 
@@ -24,16 +24,16 @@ AWKWARD_NAMES = [f"a long name, $x_{number}$ & <b>, {number}" for number in rang
 
 
 def make_result(names, *, images=200, wrong=20, shape=(28, 28), pixel_max=255):
-    """Returns test images, their scores and their spec; the last `wrong` are taken for the next class."""
+    """Returns test images, their evaluation and their spec. The last `wrong` images are predicted as the next class."""
     generator = np.random.default_rng(7)
     spec = DataSpec(shape, tuple(names), pixel_max)
     actual = (np.arange(images) % spec.classes).astype(np.uint8)
-    guess = actual.astype(int)
-    guess[images - wrong :] = (guess[images - wrong :] + 1) % spec.classes
+    predicted = actual.astype(int)
+    predicted[images - wrong :] = (predicted[images - wrong :] + 1) % spec.classes
     probabilities = np.full((images, spec.classes), 0.1 / spec.classes, dtype=np.float32)
-    probabilities[np.arange(images), guess] += 0.9 - generator.random(images).astype(np.float32) * 0.3
+    probabilities[np.arange(images), predicted] += 0.9 - generator.random(images).astype(np.float32) * 0.3
     pixels = generator.integers(0, pixel_max + 1, (images, *shape)).astype(np.uint8)
-    return pixels, score(probabilities, actual, spec), spec
+    return pixels, score_predictions(probabilities, actual, spec), spec
 
 
 def make_history(epochs, *, validation=True):
@@ -46,16 +46,16 @@ def make_history(epochs, *, validation=True):
     return history
 
 
-def read(path, *, most_kib=400):
-    """Returns the picture as uint8 (height, width, 3), after a look at its file."""
+def load_checked(path, *, max_kib=400):
+    """Returns the image as uint8 (height, width, 3), after checks of format, size, resolution and empty margins."""
     content = path.read_bytes()
     assert content.startswith(PNG_SIGNATURE)
-    assert len(content) < most_kib * 1024
-    with Image.open(path) as picture:
-        assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
-        pixels = np.asarray(picture.convert("RGB"))
+    assert len(content) < max_kib * 1024
+    with Image.open(path) as image:
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+        pixels = np.asarray(image.convert("RGB"))
     assert (pixels[[0, -1]] == 255).all()
-    assert (pixels[:, [0, -1]] == 255).all(), "something reaches the edge, so it may be cut off"
+    assert (pixels[:, [0, -1]] == 255).all(), "something touches the edge, so it may be cut off"
     return pixels
 
 
@@ -77,39 +77,41 @@ def share_of(colour, pixels):
     ],
     ids=["2", "10", "40 long", "100"],
 )
-def test_confusion_matrix_has_room_for_its_classes(tmp_path, names):
+def test_size_of_confusion_matrix_depends_on_number_of_classes(tmp_path, names):
     _, result, _ = make_result(names, images=400)
     plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
-    height, width, _ = read(tmp_path / "matrix.png").shape
+    height, width, _ = load_checked(tmp_path / "matrix.png").shape
     assert min(height, width) >= max(2.6, 0.11 * len(names)) * style.DPI
     assert max(height, width) <= 14 * style.DPI
 
 
-def test_confusion_matrix_of_perfect_predictions_has_no_error_colour(tmp_path):
+def test_confusion_matrix_without_errors_has_no_error_colour(tmp_path):
     names = [str(digit) for digit in range(10)]
     _, perfect, _ = make_result(names, wrong=0)
     _, flawed, _ = make_result(names, wrong=40)
     share = {}
     for name, result in {"perfect": perfect, "flawed": flawed}.items():
         plots.draw_confusion_matrix(result, tmp_path / f"{name}.png")
-        pixels = read(tmp_path / f"{name}.png")[:, : int(5 * style.DPI)].astype(int)  # without the colour scales
+        pixels = load_checked(tmp_path / f"{name}.png")[:, : int(5 * style.DPI)].astype(
+            int
+        )  # without the colour scales
         share[name] = ((pixels[..., 0] - pixels[..., 2]) > 60).mean()
     assert share["perfect"] == 0
     assert share["flawed"] > 0.05
 
 
-def test_one_error_among_thousands_is_seen(tmp_path):
+def test_one_error_among_thousands_is_visible_in_confusion_matrix(tmp_path):
     _, result, _ = make_result(["cat", "dog", "eel"], images=9000, wrong=1)
     plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
-    pixels = read(tmp_path / "matrix.png")[:, : int(2.6 * style.DPI)].astype(int)
+    pixels = load_checked(tmp_path / "matrix.png")[:, : int(2.6 * style.DPI)].astype(int)
     assert ((pixels[..., 0] - pixels[..., 2]) > 60).mean() > 0.05
 
 
-def test_confusion_matrix_of_a_class_without_images(tmp_path):
+def test_confusion_matrix_with_a_class_without_images_is_drawn(tmp_path):
     spec = DataSpec((8, 8), ("cat", "dog", "eel"), 16)
-    result = score(np.eye(3, dtype=np.float32)[[0, 1, 1]] * 0.9 + 0.03, np.array([0, 1, 0], np.uint8), spec)
+    result = score_predictions(np.eye(3, dtype=np.float32)[[0, 1, 1]] * 0.9 + 0.03, np.array([0, 1, 0], np.uint8), spec)
     plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
-    read(tmp_path / "matrix.png")
+    load_checked(tmp_path / "matrix.png")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -118,12 +120,12 @@ def test_confusion_matrix_of_a_class_without_images(tmp_path):
 
 @pytest.mark.parametrize("epochs", [1, 2, 10, 300])
 @pytest.mark.parametrize("validation", [True, False])
-def test_learning_curves(tmp_path, epochs, validation):
+def test_learning_curves_have_two_panels_and_show_validation_if_any(tmp_path, epochs, validation):
     plots.draw_learning_curves(
         make_history(epochs, validation=validation), tmp_path / "learning_curves.png", best_epoch=1
     )
-    pixels = read(tmp_path / "learning_curves.png")
-    assert pixels.shape[1] > 2 * pixels.shape[0], "two panels stand side by side"
+    pixels = load_checked(tmp_path / "learning_curves.png")
+    assert pixels.shape[1] > 2 * pixels.shape[0], "two panels are side by side"
     assert (share_of(VERMILLION, pixels) > 0) == validation
 
 
@@ -133,15 +135,15 @@ def test_best_epoch_is_marked(tmp_path):
     assert (tmp_path / "None.png").read_bytes() != (tmp_path / "4.png").read_bytes()
 
 
-def test_accuracy_axis_ends_at_all_right_and_the_loss_stands_on_nothing():
-    assert learning_curves._value_range("accuracy", [0.9, 1.0]) == (pytest.approx(0.894), 1.0)
-    assert learning_curves._value_range("loss", [0.5, 2.0]) == (0.0, pytest.approx(2.08))
+def test_accuracy_axis_ends_at_one_and_loss_axis_starts_at_zero():
+    assert learning_curves._compute_limits("accuracy", [0.9, 1.0]) == (pytest.approx(0.894), 1.0)
+    assert learning_curves._compute_limits("loss", [0.5, 2.0]) == (0.0, pytest.approx(2.08))
 
 
-def test_learning_curves_of_constant_metrics(tmp_path):
+def test_learning_curves_of_constant_metrics_are_drawn(tmp_path):
     history = [{"loss/train": 0.0, "accuracy/train": 1.0, "loss/val": 0.0, "accuracy/val": 1.0}] * 3
     plots.draw_learning_curves(history, tmp_path / "learning_curves.png")
-    read(tmp_path / "learning_curves.png")
+    load_checked(tmp_path / "learning_curves.png")
 
 
 @pytest.mark.parametrize(
@@ -154,15 +156,15 @@ def test_learning_curves_of_constant_metrics(tmp_path):
         (23, [1, 5, 10, 15, 20]),
     ],
 )
-def test_epoch_ticks_are_whole_and_begin_at_one(last, ticks):
-    assert learning_curves.epoch_ticks(last) == ticks
+def test_epoch_ticks_are_round_numbers_that_start_at_one(last, ticks):
+    assert learning_curves.choose_epoch_ticks(last) == ticks
 
 
-def test_labels_of_touching_curves_are_moved_apart_and_keep_their_order():
-    moved = learning_curves.keep_apart({"train": 0.50, "val": 0.49}, gap=0.1)
+def test_touching_labels_are_moved_apart_and_keep_their_order():
+    moved = learning_curves.spread_labels({"train": 0.50, "val": 0.49}, gap=0.1)
     assert moved["train"] - moved["val"] == pytest.approx(0.1)
-    assert learning_curves.keep_apart({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
-    many = learning_curves.keep_apart({"a": 0.50, "b": 0.51, "c": 0.9, "d": 0.52, "e": 0.66}, gap=0.1)
+    assert learning_curves.spread_labels({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
+    many = learning_curves.spread_labels({"a": 0.50, "b": 0.51, "c": 0.9, "d": 0.52, "e": 0.66}, gap=0.1)
     assert many == pytest.approx({"a": 0.3975, "b": 0.4975, "d": 0.5975, "e": 0.6975, "c": 0.9})
 
 
@@ -172,19 +174,19 @@ def test_labels_of_touching_curves_are_moved_apart_and_keep_their_order():
 
 @pytest.mark.parametrize(("shape", "pixel_max"), [((28, 28), 255), ((8, 8), 16), ((32, 32, 3), 255), ((12, 30), 255)])
 @pytest.mark.parametrize("names", [["cat", "dog"], AWKWARD_NAMES], ids=["2", "40 long"])
-def test_images_of_all_kinds(tmp_path, shape, pixel_max, names):
+def test_predictions_and_mistakes_are_drawn_for_all_image_shapes_and_class_names(tmp_path, shape, pixel_max, names):
     images, result, spec = make_result(names, images=60, shape=shape, pixel_max=pixel_max)
     plots.draw_predictions(images, result, spec, 10, tmp_path / "predictions.png")
     plots.draw_mistakes(images, result, spec, 24, tmp_path / "mistakes.png")
-    read(tmp_path / "predictions.png")
-    read(tmp_path / "mistakes.png")
+    load_checked(tmp_path / "predictions.png")
+    load_checked(tmp_path / "mistakes.png")
 
 
 @pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (5, 1, 5), (6, 2, 5), (15, 3, 5), (500, 4, 5)])
-def test_predictions_stand_five_in_a_row(tmp_path, count, rows, columns):
+def test_predictions_are_drawn_five_per_row(tmp_path, count, rows, columns):
     images, result, spec = make_result(["cat", "dog"], images=20, wrong=0)
     plots.draw_predictions(images, result, spec, count, tmp_path / "predictions.png")
-    height, width, _ = read(tmp_path / "predictions.png").shape
+    height, width, _ = load_checked(tmp_path / "predictions.png").shape
     assert round((height / style.DPI - 0.5) / 1.7) == rows
     assert width / style.DPI < columns * 1.42 + 2.5
     assert columns == 1 or width / style.DPI > columns * 1.42
@@ -192,35 +194,35 @@ def test_predictions_stand_five_in_a_row(tmp_path, count, rows, columns):
 
 def test_only_wrong_predictions_are_marked(tmp_path):
     images, result, spec = make_result(["cat", "dog"], images=20, wrong=5)
-    plots.draw_predictions(images, result, spec, 15, tmp_path / "right.png")
-    plots.draw_predictions(images[10:], take(result, spec, slice(10, None)), spec, 10, tmp_path / "wrong.png")
-    assert share_of(VERMILLION, read(tmp_path / "right.png")) == 0
-    assert share_of(VERMILLION, read(tmp_path / "wrong.png")) > 0.01
+    plots.draw_predictions(images, result, spec, 15, tmp_path / "correct.png")
+    plots.draw_predictions(images[10:], select(result, spec, slice(10, None)), spec, 10, tmp_path / "wrong.png")
+    assert share_of(VERMILLION, load_checked(tmp_path / "correct.png")) == 0
+    assert share_of(VERMILLION, load_checked(tmp_path / "wrong.png")) > 0.01
 
 
-def test_pixels_are_drawn_as_they_are(tmp_path):
+def test_pixels_are_drawn_in_their_colours(tmp_path):
     spec = DataSpec((4, 4, 3), ("cat", "dog"), 16)
     images = np.zeros((1, 4, 4, 3), np.uint8)
     images[..., 1] = 16
-    result = score(np.array([[0.9, 0.1]], np.float32), np.array([0], np.uint8), spec)
+    result = score_predictions(np.array([[0.9, 0.1]], np.float32), np.array([0], np.uint8), spec)
     plots.draw_predictions(images, result, spec, 1, tmp_path / "green.png")
-    pixels = read(tmp_path / "green.png")
+    pixels = load_checked(tmp_path / "green.png")
     green = (pixels == (0, 255, 0)).all(axis=-1).sum()
-    assert green == pytest.approx((image_grid.TILE * style.DPI) ** 2, rel=0.05)
+    assert green == pytest.approx((image_grid.TILE_SIZE * style.DPI) ** 2, rel=0.05)
 
 
-def test_no_mistakes_is_a_picture_that_says_so(tmp_path):
+def test_plot_without_mistakes_has_only_text(tmp_path):
     images, result, spec = make_result(["cat", "dog"], wrong=0)
     plots.draw_mistakes(images, result, spec, 24, tmp_path / "mistakes.png")
-    pixels = read(tmp_path / "mistakes.png")
+    pixels = load_checked(tmp_path / "mistakes.png")
     assert (pixels < 100).any(), "there is text"
     assert pixels.shape[0] < style.DPI
 
 
-def test_many_mistakes_take_more_columns(tmp_path):
+def test_many_mistakes_are_drawn_in_more_columns(tmp_path):
     images, result, spec = make_result(["cat", "dog"], images=200, wrong=120)
     plots.draw_mistakes(images, result, spec, 100, tmp_path / "mistakes.png")
-    height, width, _ = read_any_size(tmp_path / "mistakes.png")
+    height, width, _ = load_shape(tmp_path / "mistakes.png")
     assert 10 < width / style.DPI < 16
     assert 15 < height / style.DPI < 20
 
@@ -229,51 +231,54 @@ def test_many_mistakes_take_more_columns(tmp_path):
 @pytest.mark.parametrize("shape", [(28, 28), (32, 32, 3), (12, 30)])
 @pytest.mark.parametrize("names", [["cat", "dog"], AWKWARD_NAMES], ids=["2", "40 long"])
 @pytest.mark.parametrize("count", [1, 5, 30])
-def test_images_stand_beside_their_probabilities(tmp_path, shape, names, count):
+def test_probabilities_are_drawn_for_all_shapes_names_and_numbers_of_images(tmp_path, shape, names, count):
     images, result, spec = make_result(names, images=count, wrong=0, shape=shape)
     caption = "a long name of a file, $x_1$ & <b>, from a camera.jpeg"
-    judged = [Judged(*pair, caption, None) for pair in zip(images, result.probabilities, strict=True)]
-    plots.draw_probabilities(judged, spec, tmp_path / "few.png", 2)
-    plots.draw_probabilities(judged, spec, tmp_path / "all.png", 100)
-    few = read(tmp_path / "few.png", most_kib=800)
+    predictions = [ImagePrediction(*pair, caption, None) for pair in zip(images, result.probabilities, strict=True)]
+    plots.draw_probabilities(predictions, spec, tmp_path / "few.png", 2)
+    plots.draw_probabilities(predictions, spec, tmp_path / "all.png", 100)
+    few = load_checked(tmp_path / "few.png", max_kib=800)
     assert share_of(BLUE, few) > 0
-    assert (read_any_size(tmp_path / "all.png")[0] > few.shape[0]) == (len(names) > 2)
+    assert (load_shape(tmp_path / "all.png")[0] > few.shape[0]) == (len(names) > 2)
     columns = {1: 1, 5: 2, 30: 3 if len(names) == 2 else 2}[count]
-    assert 2.5 * columns < few.shape[1] / style.DPI < 6 * columns, "a caption does not widen the picture"
+    assert 2.5 * columns < few.shape[1] / style.DPI < 6 * columns, "a caption does not widen the plot"
 
 
-def test_a_wrong_prediction_is_marked_where_the_label_is_known(tmp_path):
+def test_wrong_predictions_are_marked_only_if_the_label_is_known(tmp_path):
     images, result, spec = make_result(["cat", "dog"], images=1, wrong=0)
     predicted = int(result.predicted[0])
-    for name, actual in (("unknown", None), ("right", predicted), ("wrong", 1 - predicted)):
-        plots.draw_probabilities([Judged(images[0], result.probabilities[0], "x", actual)], spec, tmp_path / name, 2)
-    shares = {name: share_of(VERMILLION, read(tmp_path / name)) for name in ("unknown", "right", "wrong")}
-    assert shares["unknown"] == shares["right"] == 0
+    for name, actual in (("unknown", None), ("correct", predicted), ("wrong", 1 - predicted)):
+        plots.draw_probabilities(
+            [ImagePrediction(images[0], result.probabilities[0], "x", actual)], spec, tmp_path / name, 2
+        )
+    shares = {name: share_of(VERMILLION, load_checked(tmp_path / name)) for name in ("unknown", "correct", "wrong")}
+    assert shares["unknown"] == shares["correct"] == 0
     assert shares["wrong"] > 0.005
 
 
-def test_the_headline_counts_what_is_known():
-    image, shares = np.zeros((8, 8), np.uint8), np.array([0.7, 0.3], np.float32)
-    known = [Judged(image, shares, "x", actual) for actual in (0, 0, 1, None)]
-    assert probabilities._headline(known, 4, 2) == (
-        "Predictions of 4 images: 2 right, 1 wrong, 1 without a label",
+def test_headline_counts_correct_predictions_of_images_with_labels():
+    image, output = np.zeros((8, 8), np.uint8), np.array([0.7, 0.3], np.float32)
+    predictions = [ImagePrediction(image, output, "x", actual) for actual in (0, 0, 1, None)]
+    assert probabilities._build_headline(predictions, 4, 2) == (
+        "Predictions of 4 images: 2 correct, 1 wrong, 1 without a label",
         "The 2 most probable classes of each",
     )
     assert (
-        probabilities._headline(known[:2], 1000, 1)[0] == "Predictions of the first 2 of 1,000 images: 2 right, 0 wrong"
+        probabilities._build_headline(predictions[:2], 1000, 1)[0]
+        == "Predictions of the first 2 of 1,000 images: 2 correct, 0 wrong"
     )
-    assert probabilities._headline(known[3:], 1, 1) == ("Prediction of 1 image", "The most probable class")
+    assert probabilities._build_headline(predictions[3:], 1, 1) == ("Prediction of 1 image", "The most probable class")
 
 
 def test_confidence_is_not_rounded_up_to_certainty():
-    assert image_grid.percent(0.99996) == "> 99.9 %"
-    assert image_grid.percent(0.0004) == "< 0.1 %"
-    assert image_grid.percent(0.0) == "0.0 %"
-    assert image_grid.percent(1.0) == "100.0 %"
-    assert image_grid.percent(0.5) == "50.0 %"
+    assert image_grid.format_percent(0.99996) == "> 99.9 %"
+    assert image_grid.format_percent(0.0004) == "< 0.1 %"
+    assert image_grid.format_percent(0.0) == "0.0 %"
+    assert image_grid.format_percent(1.0) == "100.0 %"
+    assert image_grid.format_percent(0.5) == "50.0 %"
 
 
-def test_long_names_lose_their_middle():
+def test_the_middle_of_long_names_is_cut():
     assert style.shorten("ankle boot", 10) == "ankle boot"
     short = style.shorten("a very long name 17", 10)
     assert len(short) == 10
@@ -292,105 +297,105 @@ def test_drawing_needs_no_pyplot(tmp_path):
     subprocess.run([sys.executable, "-c", script, tmp_path / "learning_curves.png"], check=True)
 
 
-def take(result, spec, rows):
-    return score(result.probabilities[rows], result.actual[rows], spec)
+def select(result, spec, rows):
+    return score_predictions(result.probabilities[rows], result.actual[rows], spec)
 
 
-def read_any_size(path):
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB")).shape
+def load_shape(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).shape
 
 
-def test_the_calibration_is_drawn_whatever_bins_are_empty(tmp_path):
+def test_calibration_is_drawn_with_empty_bins(tmp_path):
     _, result, _ = make_result("abc", images=200, wrong=20)
     plots.draw_calibration(result.calibration, tmp_path / "usual.png")
-    assert share_of(VERMILLION, read(tmp_path / "usual.png")) > 0  # the gaps
-    certain = calibrate(np.ones(5, np.float32), np.ones(5, bool), 10)
+    assert share_of(VERMILLION, load_checked(tmp_path / "usual.png")) > 0  # the gaps
+    certain = measure_calibration(np.ones(5, np.float32), np.ones(5, bool), 10)
     plots.draw_calibration(certain, tmp_path / "certain.png")
-    assert read(tmp_path / "certain.png").size
+    assert load_checked(tmp_path / "certain.png").size
 
 
 # ------------------------------------------------------------------------------------------------------------
-# A sweep
+# Sweeps
 
 
 def make_points(points, seeds, *, mean=0.9, std=0.01):
-    """Returns the objective under each seed by the label of a point."""
+    """Returns the objective values, one per seed, by label of the point."""
     values = np.random.default_rng(points).normal(mean, std, (points, seeds))
     return {f"a point with $n_{number}$ & <b>": row for number, row in enumerate(values.tolist())}
 
 
 @pytest.mark.parametrize("size", [(1, 1, 12), (1, 3, 1), (2, 1, 1), (7, 5, 12), (400, 1, 12)])
 @pytest.mark.parametrize("objective", ["accuracy/val", "loss/val", None])
-def test_the_curves_of_a_sweep(sweep_of, tmp_path, size, objective):
+def test_curves_of_a_sweep_colour_the_best_points(sweep_of, tmp_path, size, objective):
     points, seeds, epochs = size
     trials = sweep_of(make_points(points, seeds), objective=objective, epochs=epochs)
-    assert plots.draw_curves(rank(trials, objective).places, objective, tmp_path / "learning_curves.png")
-    pixels = read(tmp_path / "learning_curves.png", most_kib=150)
+    assert plots.draw_point_curves(rank(trials, objective).points, objective, tmp_path / "learning_curves.png")
+    pixels = load_checked(tmp_path / "learning_curves.png", max_kib=150)
     assert share_of(BLUE, pixels) > 0
     assert (share_of(VERMILLION, pixels) > 0) == (points > 1)
     grey = tuple(int(ranking.GREY[place : place + 2], 16) for place in (1, 3, 5))
     assert points < 400 or share_of(grey, pixels) > 0
 
 
-def test_curves_end_where_not_all_seeds_went_on(sweep_of):
+def test_curves_end_at_the_last_epoch_that_all_seeds_reached(sweep_of):
     long, short = sweep_of({"a": [0.9, 0.8]}, epochs=6), sweep_of({"a": [0.9, 0.8]}, epochs=4)
-    (place,) = rank([long[0], short[1]], "accuracy/val").places
-    course = ranking._course(place, "accuracy/val")
-    assert course.mean == pytest.approx([1 - (0.9 * epoch / 6 + 0.8 * epoch / 4) / 2 for epoch in range(1, 5)])
-    assert course.low[-1] == pytest.approx(1 - 0.8)
-    assert course.high[-1] == pytest.approx(1 - 0.6)
+    (point,) = rank([long[0], short[1]], "accuracy/val").points
+    curve = ranking._build_point_curve(point, "accuracy/val")
+    assert curve.mean == pytest.approx([1 - (0.9 * epoch / 6 + 0.8 * epoch / 4) / 2 for epoch in range(1, 5)])
+    assert curve.low[-1] == pytest.approx(1 - 0.8)
+    assert curve.high[-1] == pytest.approx(1 - 0.6)
 
 
-def test_no_curves_where_no_epoch_tells_of_the_objective(sweep_of, tmp_path):
+def test_curves_are_not_drawn_without_values_of_the_objective(sweep_of, tmp_path):
     ranking = rank(sweep_of({"a": [0.9]}), "accuracy/val")
-    assert not plots.draw_curves(ranking.places, "loss/val", tmp_path / "learning_curves.png")
-    assert not plots.draw_curves([], "accuracy/val", tmp_path / "learning_curves.png")
+    assert not plots.draw_point_curves(ranking.points, "loss/val", tmp_path / "learning_curves.png")
+    assert not plots.draw_point_curves([], "accuracy/val", tmp_path / "learning_curves.png")
     assert not (tmp_path / "learning_curves.png").exists()
 
 
-def test_perfect_points_have_curves_too(sweep_of, tmp_path):
+def test_points_without_errors_are_drawn(sweep_of, tmp_path):
     ranking = rank(sweep_of({"a": [1.0, 1.0], "b": [1.0, 1.0]}), "accuracy/val")
-    assert plots.draw_curves(ranking.places, "accuracy/val", tmp_path / "learning_curves.png")
+    assert plots.draw_point_curves(ranking.points, "accuracy/val", tmp_path / "learning_curves.png")
     assert plots.draw_ranking(ranking, tmp_path / "ranking.png")
-    read(tmp_path / "learning_curves.png")
-    read(tmp_path / "ranking.png")
+    load_checked(tmp_path / "learning_curves.png")
+    load_checked(tmp_path / "ranking.png")
 
 
 @pytest.mark.parametrize("size", [(2, 1), (3, 5), (60, 2)])
 @pytest.mark.parametrize("objective", ["accuracy/val", "loss/val"])
-def test_the_ranking_has_a_row_for_each_of_the_first_places(sweep_of, tmp_path, size, objective):
+def test_ranking_has_a_row_for_each_of_the_best_points(sweep_of, tmp_path, size, objective):
     points, seeds = size
     ranking = rank(sweep_of(make_points(points, seeds), objective=objective), objective)
     assert plots.draw_ranking(ranking, tmp_path / "ranking.png")
-    pixels = read(tmp_path / "ranking.png", most_kib=100)
+    pixels = load_checked(tmp_path / "ranking.png", max_kib=100)
     rows = min(points, 20) + (seeds > 1)
     assert pixels.shape[0] / style.DPI == pytest.approx(0.27 * rows + 1.2, abs=0.2)
 
 
-def test_what_is_told_apart_from_the_best_is_not_filled(sweep_of, tmp_path):
-    clear = {"a": [0.950, 0.952, 0.954], "b": [0.900, 0.902, 0.905]}
-    for name, points in {"clear": clear, "tied": {**clear, "b": [0.900, 0.952, 0.955]}}.items():
+def test_markers_of_points_that_differ_significantly_from_the_best_are_not_filled(sweep_of, tmp_path):
+    different = {"a": [0.950, 0.952, 0.954], "b": [0.900, 0.902, 0.905]}
+    for name, points in {"different": different, "tied": {**different, "b": [0.900, 0.952, 0.955]}}.items():
         plots.draw_ranking(rank(sweep_of(points), "accuracy/val"), tmp_path / f"{name}.png")
-    shares = [share_of(BLUE, read(tmp_path / f"{name}.png")) for name in ("tied", "clear")]
+    shares = [share_of(BLUE, load_checked(tmp_path / f"{name}.png")) for name in ("tied", "different")]
     assert shares[0] > 1.5 * shares[1] > 0
 
 
-def test_nothing_is_ranked_without_an_objective_or_a_second_point(sweep_of, tmp_path):
+def test_ranking_is_not_drawn_without_an_objective_or_a_second_point(sweep_of, tmp_path):
     assert not plots.draw_ranking(rank(sweep_of({"a": [0.9], "b": [0.8]}, objective=None), None), tmp_path / "x.png")
     assert not plots.draw_ranking(rank(sweep_of({"a": [0.9]}), "accuracy/val"), tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
 
 
-def test_one_bad_point_does_not_press_the_others_together(sweep_of):
+def test_an_outlier_does_not_extend_the_axis(sweep_of):
     points = {"a": [0.98], "b": [0.978], "c": [0.975], "d": [0.11]}
-    low, high = ranking.value_range(rank(sweep_of(points), "accuracy/val").places, "accuracy/val")
+    low, high = ranking.compute_axis_limits(rank(sweep_of(points), "accuracy/val").points, "accuracy/val")
     assert 0.97 < low < 0.975
     assert 0.98 < high <= 1
 
 
 def sweep_over(sweep_of, grid):
-    """Returns the ranking of a sweep over these settings, with two seeds."""
+    """Returns the ranking of a sweep over these settings, with two seeds per point."""
     varied = {f"point {number}": setting for number, setting in enumerate(grid)}
     values = make_points(len(grid), 2).values()
     return rank(sweep_of(dict(zip(varied, values, strict=True)), varied=varied), "accuracy/val")
@@ -406,9 +411,9 @@ def sweep_over(sweep_of, grid):
     ],
     ids=["one", "one, and a constant", "two, one in a list", "many values"],
 )
-def test_numeric_settings_are_drawn(sweep_of, tmp_path, grid):
-    assert plots.draw_grid(sweep_over(sweep_of, grid), tmp_path / "grid.png")
-    read(tmp_path / "grid.png", most_kib=100)
+def test_one_or_two_numeric_settings_are_drawn(sweep_of, tmp_path, grid):
+    assert plots.draw_numeric_settings(sweep_over(sweep_of, grid), tmp_path / "grid.png")
+    load_checked(tmp_path / "grid.png", max_kib=100)
 
 
 @pytest.mark.parametrize(
@@ -422,13 +427,13 @@ def test_numeric_settings_are_drawn(sweep_of, tmp_path, grid):
         [{"lr": a, "width": b, "epochs": c} for a in (1, 2) for b in (1, 2) for c in (1, 2)],
         [{"lr": rate, "width": width} for rate in range(8) for width in range(8)],
     ],
-    ids=["words", "yes or no", "lists", "not everywhere", "no lines", "three", "too many lines"],
+    ids=["strings", "booleans", "lists", "missing in some points", "no lines", "three", "too many lines"],
 )
-def test_other_settings_are_not(sweep_of, tmp_path, grid):
-    assert not plots.draw_grid(sweep_over(sweep_of, grid), tmp_path / "grid.png")
+def test_other_settings_are_not_drawn(sweep_of, tmp_path, grid):
+    assert not plots.draw_numeric_settings(sweep_over(sweep_of, grid), tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()
 
 
-def test_the_setting_with_more_values_lies_along_the_axis(sweep_of):
+def test_the_setting_with_more_values_is_on_the_x_axis(sweep_of):
     points = [{"width": width, "lr": rate} for rate in (0.1, 0.01, 0.001) for width in (64, 128)]
-    assert grid._numeric_settings(sweep_over(sweep_of, points).places) == ["lr", "width"]
+    assert grid._find_numeric_settings(sweep_over(sweep_of, points).points) == ["lr", "width"]

@@ -1,4 +1,4 @@
-"""The page holds every figure, escapes what is hostile, and asks nothing of the network."""
+"""The report of a run: it shows all results, escapes hostile text, and loads nothing from the network."""
 
 import base64
 import dataclasses
@@ -11,9 +11,9 @@ import pytest
 
 from trainyard.config.compose import compose_config, dump_config
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.evaluation.scoring import score
-from trainyard.reporting.formatting import show_seconds, show_value
-from trainyard.reporting.run_report import ReportPage, changed_values, write_report
+from trainyard.evaluation.scoring import score_predictions
+from trainyard.reporting.formatting import format_duration, format_value
+from trainyard.reporting.run_report import ReportPage, find_changed_values, write_report
 from trainyard.training.trainer import TrainResult
 from trainyard.training.xla import XlaChoice
 
@@ -26,7 +26,7 @@ PIXEL = base64.b64decode(
 
 
 class Page(html.parser.HTMLParser):
-    """Reads a page: its elements with their attributes, its text, and its tables as rows of cells."""
+    """A parsed page: its elements with their attributes, its text, and its tables as rows of cells."""
 
     def __init__(self, text):
         super().__init__()
@@ -69,16 +69,16 @@ def page(config, tmp_path):
     spec = DataSpec((8, 8), ("cat", "dog", "<eel> & co"), 16)
     actual = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], np.uint8)
     predicted = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 0])
-    result = score((np.eye(3, dtype=np.float32)[predicted] * 0.7 + 0.1), actual, spec)
+    result = score_predictions((np.eye(3, dtype=np.float32)[predicted] * 0.7 + 0.1), actual, spec)
     splits = [Split(np.zeros((count, 8, 8), np.uint8), np.zeros(count, np.uint8)) for count in (1200, 400, 10)]
-    pictures = {}
+    plots = {}
     for caption, name in {
         "Learning curves": "learning_curves",
         "Confusion": "matrix",
         "Mistakes": "mistakes",
     }.items():
-        pictures[caption] = tmp_path / f"{name}.png"
-        pictures[caption].write_bytes(PIXEL)
+        plots[caption] = tmp_path / f"{name}.png"
+        plots[caption].write_bytes(PIXEL)
     return ReportPage(
         title="64x32 relu",
         experiment="zoo",
@@ -108,24 +108,24 @@ def page(config, tmp_path):
             ],
             best_epoch=2,
             engine="fit",
-            engine_reason="there is no other",
+            engine_reason="it is the only one",
             compile_seconds=1.25,
             train_seconds=61.0,
         ),
         evaluation=result,
         timings={"load": 0.5, "train": 61.0, "evaluate": 1.25},
         provenance={"Commit": "c0ffee", "Command": "trainyard train a=<b>"},
-        pictures=pictures,
+        plots=plots,
     )
 
 
-def write(page, folder):
+def write_and_load(page, folder):
     write_report(folder / "report.html", page)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_every_class_has_its_row_with_its_scores(page, tmp_path):
-    rows = Page(write(page, tmp_path)).rows
+def test_every_class_has_a_row_with_its_scores(page, tmp_path):
+    rows = Page(write_and_load(page, tmp_path)).rows
     assert ["cat", "0.7500", "0.7500", "0.7500", "4"] in rows
     assert ["dog", "0.7500", "1.0000", "0.8571", "3"] in rows
     assert ["<eel> & co", "1.0000", "0.6667", "0.8000", "3"] in rows
@@ -134,24 +134,24 @@ def test_every_class_has_its_row_with_its_scores(page, tmp_path):
     assert ["Weighted average", "0.8250", "0.8000", "0.7971", "10"] in rows
 
 
-def test_every_epoch_has_its_row(page, tmp_path):
-    rows = Page(write(page, tmp_path)).rows
+def test_every_epoch_has_a_row(page, tmp_path):
+    rows = Page(write_and_load(page, tmp_path)).rows
     assert ["Epoch", "loss/train", "accuracy/train", "learning_rate/value", "time/epoch_seconds"] in rows
     assert ["1", "0.9123", "0.5000", "0.001", "1.23"] in rows
     assert ["2 (best)", "0.4123", "0.7500", "0.0005", "1.50"] in rows
 
 
-def test_an_epoch_without_a_metric_leaves_its_cell_empty(page, tmp_path):
+def test_the_cell_of_a_missing_metric_is_empty(page, tmp_path):
     history = [{"loss/train": 1.0}, {"loss/train": 0.5, "loss/val": 0.7}]
     page = dataclasses.replace(page, training=dataclasses.replace(page.training, history=history, best_epoch=None))
-    rows = Page(write(page, tmp_path)).rows
+    rows = Page(write_and_load(page, tmp_path)).rows
     assert ["1", "1.0000", ""] in rows
     assert ["2", "0.5000", "0.7000"] in rows
 
 
-def test_the_head_has_the_figures_that_matter(page, tmp_path):
-    text = Page(write(page, tmp_path)).text
-    for figure in (
+def test_the_header_shows_the_key_figures(page, tmp_path):
+    text = Page(write_and_load(page, tmp_path)).text
+    for value in (
         "80.00 %",
         "2 of 10 images wrong",
         f"{page.evaluation.loss:.4f}",
@@ -159,34 +159,34 @@ def test_the_head_has_the_figures_that_matter(page, tmp_path):
         "1 min 02 s",
         "1,234,567",
     ):
-        assert figure in text
+        assert value in text
 
 
-def test_what_was_trained_is_told(page, tmp_path):
-    text = Page(write(page, tmp_path)).text
-    for fact in (
+def test_model_training_and_data_are_described(page, tmp_path):
+    text = Page(write_and_load(page, tmp_path)).text
+    for value in (
         "64x32 relu",
         "adam, learning rate 0.001",
         "2 of 2 epochs, batches of 32, seed 0",
-        "fit: there is no other",
+        "fit: it is the only one",
     ):
-        assert fact in text
-    assert "1,200 to train on, 400 for validation, 10 to test" in text
-    assert "8 × 8, pixels 0 to 16" in text  # noqa: RUF001 - the sign of multiplication is meant
+        assert value in text
+    assert "1,200 for training, 400 for validation, 10 for testing" in text
+    assert "8 × 8, pixel values 0 to 16" in text  # noqa: RUF001 - intended multiplication sign
     assert "3: cat, dog, <eel> & co" in text
     assert page.dataset_digest in text
     assert "┃ hidden_1 ┃ (None, 64) ┃" in text
 
 
-def test_times_and_provenance_are_told(page, tmp_path):
-    read = Page(write(page, tmp_path))
-    assert ["train", "61.00"] in read.rows
-    assert ["all of these", "62.75"] in read.rows
-    assert "Commit c0ffee Command trainyard train a=<b>" in read.text
+def test_times_and_provenance_are_listed(page, tmp_path):
+    parsed = Page(write_and_load(page, tmp_path))
+    assert ["train", "61.00"] in parsed.rows
+    assert ["Total", "62.75"] in parsed.rows
+    assert "Commit c0ffee Command trainyard train a=<b>" in parsed.text
 
 
-def test_the_whole_config_is_there_and_the_changes_stand_out(page, config, tmp_path):
-    text = write(page, tmp_path)
+def test_the_complete_config_and_a_table_of_changed_values_are_shown(page, config, tmp_path):
+    text = write_and_load(page, tmp_path)
     assert html.escape(dump_config(config), quote=False) in text.replace("&#39;", "'").replace("&#34;", '"')
     rows = Page(text).rows
     assert ["model.hidden_units", "[64, 32]", "[300, 200, 100]"] in rows
@@ -194,71 +194,73 @@ def test_the_whole_config_is_there_and_the_changes_stand_out(page, config, tmp_p
     assert not any(row[:1] == ["training.batch_size"] for row in rows)
 
 
-def test_changes_are_those_from_the_defaults_of_the_chosen_component():
+def test_changed_values_are_relative_to_the_defaults_of_the_selected_components():
     config = compose_config(["optimizer=sgd_momentum", "seed=3", "name=mine", "notes=hello"])
-    changes = {change.path: change.value for change in changed_values(config)}
+    changes = {change.path: change.value for change in find_changed_values(config)}
     assert changes["seed"] == 3
     assert not {"name", "notes", "optimizer.name"} & set(changes)
-    assert list(changed_values(compose_config())) == []
+    assert list(find_changed_values(compose_config())) == []
 
 
-def test_a_config_without_changes_says_so(page, tmp_path):
-    text = Page(write(dataclasses.replace(page, config=compose_config()), tmp_path)).text
-    assert "Every value is the default of its field." in text
+def test_a_config_without_changed_values_has_a_message(page, tmp_path):
+    text = Page(write_and_load(dataclasses.replace(page, config=compose_config()), tmp_path)).text
+    assert "All values are defaults." in text
 
 
-def test_nothing_is_fetched(page, tmp_path):
-    text = write(page, tmp_path)
-    read = Page(text)
-    assert not read.tags("script", "link", "iframe", "object", "embed", "base")
+def test_the_page_loads_nothing_from_the_network(page, tmp_path):
+    text = write_and_load(page, tmp_path)
+    parsed = Page(text)
+    assert not parsed.tags("script", "link", "iframe", "object", "embed", "base")
     sources = [
-        value for _, attributes in read.elements for name, value in attributes.items() if name in {"src", "href"}
+        value for _, attributes in parsed.elements for name, value in attributes.items() if name in {"src", "href"}
     ]
     assert sources
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not re.search(r"url\(|@import", text)
-    policy = next(meta["content"] for meta in read.tags("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        meta["content"] for meta in parsed.tags("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    )
     assert "default-src 'none'" in policy
 
 
-def test_the_pictures_are_inside_and_in_order(page, tmp_path):
-    images = Page(write(page, tmp_path)).tags("img")
-    assert [image["alt"] for image in images] == list(page.pictures)
+def test_plots_are_embedded_in_order(page, tmp_path):
+    images = Page(write_and_load(page, tmp_path)).tags("img")
+    assert [image["alt"] for image in images] == list(page.plots)
     assert all(base64.b64decode(image["src"].partition(",")[2]) == PIXEL for image in images)
 
 
-def test_a_picture_keeps_the_size_of_its_letters(page, tmp_path):
-    page.pictures["Confusion"].write_bytes(PIXEL[:16] + (900).to_bytes(4) + PIXEL[20:])
-    image = next(image for image in Page(write(page, tmp_path)).tags("img") if image["alt"] == "Confusion")
+def test_the_display_width_of_a_plot_depends_on_its_pixel_width(page, tmp_path):
+    page.plots["Confusion"].write_bytes(PIXEL[:16] + (900).to_bytes(4) + PIXEL[20:])
+    image = next(image for image in Page(write_and_load(page, tmp_path)).tags("img") if image["alt"] == "Confusion")
     assert image["width"] == "600"
 
 
-def test_a_missing_picture_is_an_error(page, tmp_path):
-    page.pictures["Mistakes"].unlink()
+def test_a_missing_plot_file_is_an_error(page, tmp_path):
+    page.plots["Mistakes"].unlink()
     with pytest.raises(FileNotFoundError, match=r"mistakes\.png"):
-        write(page, tmp_path)
+        write_and_load(page, tmp_path)
 
 
 @pytest.mark.parametrize("field", ["title", "experiment", "notes", "finished", "model_summary"])
-def test_hostile_text_is_shown_and_not_run(page, tmp_path, field):
+def test_hostile_text_is_escaped(page, tmp_path, field):
     hostile = "</title></pre><script>alert(1)</script><img src=http://evil.example onerror=alert(1)>"
-    read = Page(write(dataclasses.replace(page, **{field: hostile}), tmp_path))
-    assert not read.tags("script")
-    assert not any("onerror" in attributes for _, attributes in read.elements)
-    assert hostile in "".join(read.words)
+    parsed = Page(write_and_load(dataclasses.replace(page, **{field: hostile}), tmp_path))
+    assert not parsed.tags("script")
+    assert not any("onerror" in attributes for _, attributes in parsed.elements)
+    assert hostile in "".join(parsed.words)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"),
+    ("seconds", "text"),
     [(0.416, "0.42 s"), (12.34, "12.3 s"), (59.97, "1 min 00 s"), (125, "2 min 05 s"), (3725, "1 h 02 min")],
 )
-def test_durations(seconds, shown):
-    assert show_seconds(seconds) == shown
+def test_durations_are_formatted(seconds, text):
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "text"),
     [(None, "null"), (True, "true"), (1e-7, "1e-07"), ([1, "a"], "[1, a]"), ("", "''"), (0.1, "0.1")],
 )
-def test_config_values(value, shown):
-    assert show_value(value) == shown
+def test_config_values_are_formatted_as_in_yaml(value, text):
+    assert format_value(value) == text

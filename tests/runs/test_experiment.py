@@ -28,12 +28,12 @@ from trainyard.tracking import Tracker
 
 @pytest.fixture
 def client(keras, new_store):
-    """A client of the store that runs of this test go to."""
+    """Returns a client of the store to which the runs of this test are logged."""
     return new_store(Path("mlflow.db"))
 
 
 class Interrupting(Progress):
-    """Raises what it is given at the first epoch."""
+    """Raises the given exception after the first epoch."""
 
     def __init__(self, error: BaseException):
         self.error = error
@@ -43,12 +43,12 @@ class Interrupting(Progress):
 
 
 def _only_run(client):
-    (experiment,) = [found for found in client.search_experiments() if found.name != "Default"]
+    (experiment,) = [item for item in client.search_experiments() if item.name != "Default"]
     (run,) = client.search_runs([experiment.experiment_id])
     return run
 
 
-def test_a_run_is_finished_and_its_result_is_typed(client, tiny):
+def test_a_finished_run_returns_its_result(client, tiny):
     result = run_experiment(tiny("+tracking.tags.owner=ada", "notes=hello"))
     run = client.get_run(result.run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "16 relu")
@@ -60,12 +60,12 @@ def test_a_run_is_finished_and_its_result_is_typed(client, tiny):
     assert list(result.timings) == ["start", "load", "build", "compile", "train", "evaluate", "log", "total"]
 
 
-def test_two_runs_have_folders_of_their_own(tiny, keras):
+def test_two_runs_have_separate_folders(tiny, keras):
     folders = {run_experiment(tiny("tracking=off", "training.epochs=1")).folder for _ in range(2)}
     assert len(folders) == 2
 
 
-def test_without_tracking_the_folder_holds_everything(tiny, keras):
+def test_without_tracking_the_folder_contains_everything(tiny, keras):
     result = run_experiment(tiny("tracking=off"))
     assert result.run_id is None
     assert not Path("mlflow.db").exists()
@@ -76,34 +76,34 @@ def test_without_tracking_the_folder_holds_everything(tiny, keras):
     }  # fmt: skip
 
 
-def test_the_model_is_left_out_where_the_config_says_so(client, tiny):
+def test_the_model_is_not_logged_if_the_config_disables_it(client, tiny):
     result = run_experiment(tiny("tracking.model=false"))
     assert client.get_run(result.run_id).outputs.model_outputs == []
     assert (result.folder / "model.h5").exists()
 
 
-def test_a_wrong_config_creates_nothing(tiny):
+def test_an_invalid_config_creates_nothing(tiny):
     config = tiny()
     config.training.epochs = 0
-    with pytest.raises(ConfigError, match=r"training\.epochs: expected a whole number at least 1, got 0"):
+    with pytest.raises(ConfigError, match=r"training\.epochs: expected an integer at least 1, got 0"):
         run_experiment(config)
     with pytest.raises(ConfigError, match="dataset: expected DatasetConfig"):
         run_experiment(RunConfig())
     assert not list(Path.cwd().iterdir())
 
 
-def test_a_server_that_is_not_named_is_a_config_error(tiny):
+def test_a_missing_server_address_is_a_config_error(tiny):
     with pytest.raises(ConfigError, match=r"tracking\.uri: expected the address of a tracking server"):
         run_experiment(tiny("tracking=server"))
     assert not list(Path.cwd().iterdir())
 
 
-def test_absent_data_fail_the_run_and_are_told(client):
+def test_missing_data_fails_the_run_with_an_error(client):
     with pytest.raises(DatasetError):
         run_experiment(compose_config(["dataset=mnist", "dataset.path=nowhere"]))
     run = _only_run(client)
     assert run.info.status == "FAILED"
-    assert run.data.tags["error"].startswith("DatasetError: dataset.path: expected nowhere")
+    assert run.data.tags["error"].startswith("DatasetError: dataset.path: expected the four MNIST idx files")
     assert run.data.params["dataset.path"] == "nowhere"
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert artifacts >= {"error.txt", "config.yaml"}
@@ -114,7 +114,7 @@ def test_absent_data_fail_the_run_and_are_told(client):
     [(RuntimeError("boom"), "FAILED"), (SystemExit(3), "FAILED"), (KeyboardInterrupt(), "KILLED")],
     ids=["exception", "sys.exit", "Ctrl-C"],
 )
-def test_the_status_is_honest(client, tiny, error, status):
+def test_the_status_is_correct_after_an_exception_or_interrupt(client, tiny, error, status):
     with pytest.raises(type(error)):
         run_experiment(tiny(), progress=Interrupting(error))
     run = _only_run(client)
@@ -125,7 +125,7 @@ def test_the_status_is_honest(client, tiny, error, status):
     assert "Traceback" in error_file.read_text()
 
 
-def test_a_run_that_fails_says_so_although_a_signal_comes_while_it_is_closed(client, tiny, monkeypatch):
+def test_a_failed_run_is_failed_even_if_a_signal_arrives_while_it_is_closed(client, tiny, monkeypatch):
     class Impatient(Interrupting):
         def epoch(self, epoch, epochs, metrics):
             monkeypatch.setattr(Tracker, "log_folder", lambda _: os.kill(os.getpid(), signal.SIGINT))
@@ -138,7 +138,7 @@ def test_a_run_that_fails_says_so_although_a_signal_comes_while_it_is_closed(cli
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "RuntimeError: boom")
 
 
-def test_a_file_name_that_is_no_text_does_not_hide_what_is_wrong(client, tiny):
+def test_the_error_is_logged_even_if_a_file_name_is_not_valid_text(client, tiny):
     for part in ("train", "test"):
         for name in ("crow", "gull"):
             folder = Path("birds", part, name)
@@ -147,7 +147,7 @@ def test_a_file_name_that_is_no_text_does_not_hide_what_is_wrong(client, tiny):
     config = tiny(
         "dataset=image_folder", "dataset.path=birds", "dataset.height=8", "dataset.width=8", "dataset.limit=null"
     )
-    with pytest.raises(DatasetError, match="expected a PNG or JPEG picture"):
+    with pytest.raises(DatasetError, match="expected a PNG or JPEG image"):
         run_experiment(config)
     run = _only_run(client)
     assert run.info.status == "FAILED"
@@ -157,7 +157,7 @@ def test_a_file_name_that_is_no_text_does_not_hide_what_is_wrong(client, tiny):
 
 
 class Swallowing(Progress):
-    """A library that a signal comes into in the second epoch: it makes nothing of it, or an error of its own."""
+    """A library that is interrupted by a signal in the second epoch, and ignores it or raises another exception."""
 
     def __init__(self, error: Exception | None):
         self.error, self.epochs = error, 0
@@ -174,7 +174,7 @@ class Swallowing(Progress):
 
 
 @pytest.mark.parametrize("error", [None, ImportError("initialization failed")], ids=["nothing", "an error"])
-def test_a_signal_ends_the_run_whatever_a_library_makes_of_it(client, tiny, error):
+def test_a_signal_stops_the_run_even_if_a_library_swallows_it(client, tiny, error):
     library = Swallowing(error)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(tiny("training.epochs=5"), progress=library)
@@ -186,7 +186,7 @@ def test_a_signal_ends_the_run_whatever_a_library_makes_of_it(client, tiny, erro
 
 
 @pytest.mark.slow
-def test_a_run_is_known_by_commit_and_changes(client, tiny):
+def test_commit_and_local_changes_are_logged(client, tiny):
     _git("init", "-q", "-b", "trunk")
     Path(".gitignore").write_text("/outputs\n/mlartifacts\nmlflow.db*\n")
     Path("code.py").write_text("old\n")
@@ -207,27 +207,27 @@ def test_a_run_is_known_by_commit_and_changes(client, tiny):
 
 
 @pytest.mark.slow
-def test_the_same_config_gives_the_same_weights_and_another_seed_others(client, tiny):
+def test_weights_depend_on_config_and_seed(client, tiny):
     tags = [client.get_run(run_experiment(tiny(f"seed={seed}")).run_id).data.tags for seed in (1, 1, 2)]
     assert tags[0]["weights_digest"] == tags[1]["weights_digest"] != tags[2]["weights_digest"]
     assert len({tag["config_hash"] for tag in tags}) == 1
     assert len({tag["dataset_digest"] for tag in tags[:2]}) == 1
 
 
-def test_an_unreachable_server_is_told_before_anything_is_trained(tiny, monkeypatch):
+def test_an_unreachable_server_is_reported_before_the_training(tiny, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"the tracking store http://127.0.0.1:9 can't be used"):
         run_experiment(tiny("tracking.uri=http://127.0.0.1:9"))
 
 
-def test_a_silent_server_is_told_before_anything_is_trained(tiny):
-    """Something listens, and never answers."""
+def test_a_silent_server_is_reported_before_the_training(tiny):
+    """The port accepts connections, but nothing answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
         with pytest.raises(TrackingError, match=rf"the tracking store {uri} can't be used: .*[Tt]imed out"):
             run_experiment(tiny(f"tracking.uri={uri}"))
-    assert time.monotonic() - started < 60  # MLflow alone waits for four minutes
+    assert time.monotonic() - started < 60  # without the check, MLflow waits for four minutes
 
 
 def test_a_password_in_the_environment_is_shown_nowhere(tiny, monkeypatch):
@@ -240,7 +240,7 @@ def test_a_password_in_the_environment_is_shown_nowhere(tiny, monkeypatch):
     assert not any(b"canary" in path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file())
 
 
-def test_when_the_store_fails_in_the_middle_the_folder_holds_everything(tiny, keras):
+def test_if_the_store_fails_during_the_run_the_folder_contains_everything(tiny, keras):
     class LosesTheStore(Progress):
         def __init__(self):
             self.details = []
@@ -254,16 +254,16 @@ def test_when_the_store_fails_in_the_middle_the_folder_holds_everything(tiny, ke
             self.details.append(text)
 
     progress = LosesTheStore()
-    with pytest.raises(TrackingError, match="Nothing is lost: .* holds the whole run"):
+    with pytest.raises(TrackingError, match="Nothing is lost: .* contains the complete run"):
         run_experiment(tiny(), progress=progress)
-    assert any("The run goes on" in detail for detail in progress.details)
+    assert any("The run continues" in detail for detail in progress.details)
     (folder,) = Path("outputs/tiny").iterdir()
     assert (folder / "model.h5").exists()
     assert json.loads((folder / "evaluation" / "metrics.json").read_text())["accuracy/test"] > 0
 
 
-def test_a_run_that_lost_a_call_to_the_store_makes_up_for_it(client, tiny, monkeypatch):
-    """The store refuses one call and works again."""
+def test_a_failed_call_to_the_store_is_repeated_at_the_end(client, tiny, monkeypatch):
+    """One call fails, then the store works again."""
     from mlflow import MlflowClient
 
     log_inputs = MlflowClient.log_inputs
@@ -280,7 +280,7 @@ def test_a_run_that_lost_a_call_to_the_store_makes_up_for_it(client, tiny, monke
     assert {entry.tags[0].value for entry in run.inputs.dataset_inputs} == {"train", "test"}
 
 
-def test_a_run_that_keeps_losing_calls_is_failed_not_running(client, tiny, monkeypatch):
+def test_a_run_whose_calls_to_the_store_keep_failing_is_failed(client, tiny, monkeypatch):
     from mlflow import MlflowClient
 
     def locked(self, *arguments, **named):
@@ -295,17 +295,17 @@ def test_a_run_that_keeps_losing_calls_is_failed_not_running(client, tiny, monke
 
 
 @pytest.mark.parametrize("folder", [".", "..", "used"])
-def test_a_run_has_a_folder_to_itself(tiny, folder):
+def test_a_run_requires_a_new_or_empty_folder(tiny, folder):
     Path("used").mkdir()
     Path("used/secret").write_text("mine")
-    with pytest.raises(ConfigError, match="expected a folder of its own|holds something already"):
+    with pytest.raises(ConfigError, match="expected a separate folder|got one that contains files"):
         run_experiment(tiny(), folder=folder)
     assert [path.name for path in Path.cwd().iterdir()] == ["used"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tiny):
+def test_a_folder_that_cannot_be_created_raises(tiny):
     Path("outputs").write_text("in the way")
-    with pytest.raises(TrainyardError, match="the run's folder can't be made"):
+    with pytest.raises(TrainyardError, match="the run's folder can't be created"):
         run_experiment(tiny())
 
 
@@ -319,15 +319,15 @@ def test_without_tracking_mlflow_is_not_imported():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_deleted_experiment_is_told(client, tiny):
+def test_a_deleted_experiment_raises(client, tiny):
     result = run_experiment(tiny("training.epochs=1"))
     client.delete_experiment(result.experiment_id)
-    with pytest.raises(TrackingError, match="the experiment 'tiny' was deleted there. Restore it"):
+    with pytest.raises(TrackingError, match="the experiment 'tiny' has been deleted in this store. Restore it"):
         run_experiment(tiny())
 
 
 @pytest.mark.slow
-def test_runs_of_one_process_follow_the_folder_they_are_started_in(tiny, keras, monkeypatch):
+def test_the_default_store_is_in_the_working_directory_of_each_run(tiny, keras, monkeypatch):
     for name in ("one", "two"):
         Path(name).mkdir()
         monkeypatch.chdir(name)
@@ -335,22 +335,22 @@ def test_runs_of_one_process_follow_the_folder_they_are_started_in(tiny, keras, 
         monkeypatch.chdir("..")
 
 
-def test_mlflow_of_the_caller_is_left_alone(tiny, keras, monkeypatch):
+def test_the_mlflow_state_of_the_caller_is_not_changed(tiny, keras, monkeypatch):
     import mlflow
 
     mlflow.set_tracking_uri("sqlite:///callers.db")
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     try:
-        with mlflow.start_run(run_id=_callers_run(mlflow)) as callers:
+        with mlflow.start_run(run_id=_create_callers_run(mlflow)) as callers_run:
             result = run_experiment(tiny("training.epochs=1"))
-            assert mlflow.active_run().info.run_id == callers.info.run_id != result.run_id
+            assert mlflow.active_run().info.run_id == callers_run.info.run_id != result.run_id
             assert mlflow.get_tracking_uri() == "sqlite:///callers.db"
             assert os.environ["MLFLOW_RUN_ID"] == "0" * 32
     finally:
         mlflow.set_tracking_uri(None)
 
 
-def test_a_batch_larger_than_the_data_is_warned_of(tiny, keras):
+def test_a_batch_larger_than_the_data_causes_a_warning(tiny, keras):
     class Listening(Progress):
         def __init__(self):
             self.details = []
@@ -360,21 +360,23 @@ def test_a_batch_larger_than_the_data_is_warned_of(tiny, keras):
 
     progress = Listening()
     run_experiment(tiny("training.batch_size=301", "tracking=off"), progress=progress)
-    warning = "warning: training.batch_size=301 is more than the 300 training images: each epoch is one step"
+    warning = (
+        "warning: training.batch_size=301 is larger than the training set (300 images), so each epoch is a single step"
+    )
     assert warning in progress.details
 
 
-def test_models_load_back_with_the_same_predictions(tiny, keras):
+def test_loaded_models_make_the_same_predictions(tiny, keras):
     result = run_experiment(tiny("tracking=off", "model.dropout=0.1"))
     scaled = result.dataset.test.images / np.float32(16)
     for name in ("model.keras", "model.h5"):
         loaded = keras.models.load_model(result.folder / name)
         assert np.array_equal(loaded.predict_on_batch(scaled), result.model.predict_on_batch(scaled)), name
     resumed = keras.models.load_model(result.folder / "model.keras")
-    assert int(resumed.optimizer.iterations.numpy()) == 2 * 10  # .keras was saved with its optimizer
+    assert int(resumed.optimizer.iterations.numpy()) == 2 * 10  # .keras includes the optimizer
 
 
-def test_the_logged_model_is_servable_on_raw_pixels(client, tiny):
+def test_the_logged_model_accepts_raw_pixels(client, tiny):
     import mlflow
 
     result = run_experiment(tiny("model.dropout=0.1"))
@@ -389,11 +391,11 @@ def test_the_logged_model_is_servable_on_raw_pixels(client, tiny):
     assert np.allclose(served.predict(result.dataset.test.images), result.evaluation.probabilities, atol=1e-6)
     (inputs,) = served.metadata.signature.inputs.inputs
     assert (inputs.type, inputs.shape) == (np.uint8, (-1, 8, 8))
-    named = {line.partition("==")[0] for line in Path(requirements).read_text().split()}
-    assert named >= {"tensorflow", "keras", "numpy"}
+    packages = {line.partition("==")[0] for line in Path(requirements).read_text().split()}
+    assert packages >= {"tensorflow", "keras", "numpy"}
 
 
-def test_the_tables_agree_with_the_result(tiny, keras):
+def test_the_tables_match_the_result(tiny, keras):
     result = run_experiment(tiny("tracking=off", "evaluation.first_predictions=4"))
     evaluation = result.folder / "evaluation"
     first = json.loads((evaluation / "first_predictions.json").read_text())
@@ -408,7 +410,7 @@ def test_the_tables_agree_with_the_result(tiny, keras):
     assert np.mean(saved["predicted"] == saved["actual"]) == result.evaluation.accuracy
 
 
-def _callers_run(mlflow) -> str:
+def _create_callers_run(mlflow) -> str:
     return mlflow.MlflowClient("sqlite:///callers.db").create_run("0").info.run_id
 
 

@@ -21,42 +21,42 @@ def trained(keras, tiny):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reference", ["id", "folder", "model.keras", "model.h5"])
-def test_a_training_starts_from_the_weights_of_another(trained, tiny, reference):
-    named = {"id": trained.run_id, "folder": os.path.relpath(trained.folder)}
-    start = named.get(reference, str(trained.folder / reference))
+def test_a_training_can_start_from_the_weights_of_another_run(trained, tiny, reference):
+    references = {"id": trained.run_id, "folder": os.path.relpath(trained.folder)}
+    start = references.get(reference, str(trained.folder / reference))
     config = tiny(f"training.start_from='{start}'", "training.epochs=1", "optimizer.learning_rate=1e-12", "seed=5")
     result = run_experiment(config)
-    for ours, theirs in zip(result.model.get_weights(), trained.model.get_weights(), strict=True):
-        assert np.allclose(ours, theirs, atol=1e-6)
+    for weight, expected in zip(result.model.get_weights(), trained.model.get_weights(), strict=True):
+        assert np.allclose(weight, expected, atol=1e-6)
     tags = connect(result.tracking_uri).get_run(result.run_id).data.tags
     assert tags["started_from"] == start
-    assert tags["initial_weights_digest"] == environment.digest_weights(trained.model)
+    assert tags["initial_weights_digest"] == environment.hash_weights(trained.model)
     assert hash_config(config) != hash_config(tiny("training.epochs=1", "optimizer.learning_rate=1e-12"))
 
 
 @pytest.mark.slow
-def test_another_architecture_is_refused_with_the_weight(trained, tiny):
+def test_a_different_architecture_is_rejected_with_the_first_different_weight(trained, tiny):
     start = f"training.start_from='{trained.folder}'"
     with pytest.raises(
-        TrainingError, match=r"its weight 0 is .*hidden_1/kernel 64x16, .*model's is .*kernel 64x8\. Describe"
+        TrainingError, match=r"for weight 0, expected .*hidden_1/kernel 64x8, got .*kernel 64x16\. Use the same"
     ):
         run_experiment(tiny(start, "model.hidden_units=[8]"))
-    with pytest.raises(TrainingError, match="was trained with another architecture: its weight 2 is"):
+    with pytest.raises(TrainingError, match="has another architecture: for weight 2, expected"):
         run_experiment(tiny(start, "model.hidden_units=[16,16]"))
 
 
-def test_what_is_no_model_is_told(keras, tiny):
+def test_a_file_that_is_not_a_model_raises(keras, tiny):
     Path("text.keras").write_text("no")
     with pytest.raises(ModelError, match=r"training\.start_from: .*text\.keras can't be loaded as a Keras model"):
         run_experiment(tiny("training.start_from=text.keras", "tracking=off"))
 
 
-def test_what_is_not_there_is_told_before_tensorflow():
+def test_a_missing_model_is_reported_before_tensorflow_is_imported():
     Path("empty").mkdir()
     for reference, message in (
-        ("nowhere.h5", "expected a model file, and there is none: nowhere.h5"),
-        ("empty", "the run empty left no model.keras"),
-        ("0123", "expected the folder of a run, as nothing is tracked, got '0123'"),
+        ("nowhere.h5", "expected a model file, got nowhere.h5, which does not exist"),
+        ("empty", "expected a run with a trained model, but .*model.keras does not exist"),
+        ("0123", r"expected an existing folder of a run .*, got '0123'"),
     ):
         with pytest.raises(ConfigError, match=rf"training\.start_from: {message}"):
             find_start_model(reference, None)

@@ -1,4 +1,4 @@
-"""A canary in the environment and in the tracking URI, looked for wherever a run, good or bad, leaves anything."""
+"""Secrets in the environment and in the tracking URI are not written anywhere by successful and failed runs."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ CANARY = "canary7f3a"
 SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.epochs=1"]
 
 
-def test_a_password_and_the_environment_are_nowhere(tmp_path):
+def test_password_and_environment_variables_are_not_written_anywhere(tmp_path):
     store = tmp_path / "store"
     store.mkdir()
-    port = ui_server.free_port(5680)
+    port = ui_server.find_free_port(5680)
     secrets = {"MLFLOW_TRACKING_URI": f"http://ada:{CANARY}@127.0.0.1:{port}", "MY_TOKEN": CANARY}
 
     def trainyard(*arguments):
         command = [sys.executable, "-c", "from trainyard.cli import main; main()", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | secrets, check=False)
-        assert CANARY not in done.stdout + done.stderr
-        return done
+        process = subprocess.run(command, capture_output=True, text=True, env=os.environ | secrets, check=False)
+        assert CANARY not in process.stdout + process.stderr
+        return process
 
     with ui_server.mlflow_server(sqlite_uri(store / "mlflow.db"), port) as running:
         ui_server.wait_until_ready(running)
         assert trainyard("train", *SMALL).returncode == 0
         failed = trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
         assert failed.returncode == 1
-        for refused in (
+        for invalid in (
             f"tracking.uri=http://ada:{CANARY}@127.0.0.1:{port}",
             "notes='${oc.env:MY_TOKEN}'",
             "hydra.run.dir='${oc.env:MY_TOKEN}'",
         ):
-            assert trainyard("train", *SMALL, refused).returncode == 2
+            assert trainyard("train", *SMALL, invalid).returncode == 2
         sweep = trainyard("sweep", *SMALL, "optimizer.learning_rate=0.001,1e30", "optimizer=sgd")
         assert "1 of 2 done" in sweep.stdout
         assert sweep.returncode == 1
         (folder,) = [path.parent for path in Path("outputs").rglob("model.h5")]
         assert trainyard("sync", str(folder)).returncode == 0
-    away = trainyard("train", *SMALL)  # nobody listens any more
-    assert "http://***@127.0.0.1" in away.stderr
+    offline = trainyard("train", *SMALL)  # the server has been stopped
+    assert "http://***@127.0.0.1" in offline.stderr
     assert trainyard("sync", "outputs").returncode == 1
     assert trainyard("doctor").returncode == 1
 

@@ -1,4 +1,4 @@
-"""Runs whose store was away, or who had none: uploaded from their folders, each thing once, with real servers."""
+"""Runs that are missing or incomplete in a store are uploaded from their folders, once. Uses real servers."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from trainyard.system.progress import Progress
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import operations, ui_server
 from trainyard.tracking.connection import connect
-from trainyard.tracking.journal import JOURNAL, KEY_TAG, Journal, note_stored, read_account
+from trainyard.tracking.journal import JOURNAL, KEY_TAG, Journal, load_run_record, record_stored
 
 SYNC = [sys.executable, "-c", "from trainyard.cli import main; main()", "sync"]
 
 
 @pytest.fixture
 def store(keras):
-    """The URI of the store that runs go to from here."""
+    """Returns the URI of the default store of this working directory."""
     return sqlite_uri(Path("mlflow.db"))
 
 
 def _runs(uri):
     client = connect(uri)
-    experiments = [found.experiment_id for found in client.search_experiments()]
+    experiments = [item.experiment_id for item in client.search_experiments()]
     return client.search_runs(experiments, order_by=["attributes.start_time ASC"])
 
 
@@ -46,17 +46,17 @@ def _files(client, run_id, folder=None):
             yield file.path
 
 
-def _all_of(client, run):
-    """Everything that a store knows of a run, but for what differs from run to run by its nature."""
+def _logged_data(client, run):
+    """Returns everything that a store contains of a run, except values that always differ between runs."""
     history = {
         name: [(value.step, value.value) for value in client.get_metric_history(run.info.run_id, name)]
         for name in run.data.metrics
         if not name.startswith("time/")
     }
-    of_process = {"pid", "started", "trainyard.folder", KEY_TAG, "mlflow.note.content", "command"}
-    tags = {key: value for key, value in run.data.tags.items() if key not in of_process}
+    varying_tags = {"pid", "started", "trainyard.folder", KEY_TAG, "mlflow.note.content", "command"}
+    tags = {key: value for key, value in run.data.tags.items() if key not in varying_tags}
     params = {key: value for key, value in run.data.params.items() if not key.startswith("tracking.")}
-    inputs = [(found.dataset.name, found.dataset.digest, found.tags[0].value) for found in run.inputs.dataset_inputs]
+    inputs = [(item.dataset.name, item.dataset.digest, item.tags[0].value) for item in run.inputs.dataset_inputs]
     models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
     for model in models:
         assert dict(model.params) == dict(run.data.params)
@@ -73,7 +73,7 @@ def _all_of(client, run):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_not_tracked_becomes_the_same_as_one_that_was(store, tiny, capsys):
+def test_an_uploaded_untracked_run_equals_a_tracked_one(store, tiny, capsys):
     config = tiny("training.determinism=seeded")
     run_experiment(config)
     config.tracking = tiny("tracking=off").tracking
@@ -84,7 +84,7 @@ def test_a_run_that_was_not_tracked_becomes_the_same_as_one_that_was(store, tiny
     )
     client = connect(store)
     tracked, uploaded = (client.get_run(run.info.run_id) for run in _runs(store))
-    assert _all_of(client, uploaded) == _all_of(client, tracked)
+    assert _logged_data(client, uploaded) == _logged_data(client, tracked)
     assert (
         uploaded.info.start_time
         < uploaded.info.end_time
@@ -92,28 +92,28 @@ def test_a_run_that_was_not_tracked_becomes_the_same_as_one_that_was(store, tiny
     )
 
 
-def test_each_thing_is_uploaded_once_however_often_it_is_asked_for(store, tiny, capsys):
+def test_repeated_uploads_log_everything_once(store, tiny, capsys):
     folder = run_experiment(tiny("tracking=off")).folder
     sync_command([folder], None)
     (run,) = _runs(store)
-    before = _all_of(connect(store), run)
+    before = _logged_data(connect(store), run)
     capsys.readouterr()
     assert sync_command([Path("outputs"), folder], None) == 0
-    assert f"FINISHED, is already in {store} as run {run.info.run_id}" in capsys.readouterr().out
+    assert f"FINISHED, already in {store} as run {run.info.run_id}" in capsys.readouterr().out
     _forget(folder)
     assert sync_command([folder], None) == 0
     (run,) = _runs(store)
-    assert _all_of(connect(store), run) == before
+    assert _logged_data(connect(store), run) == before
 
 
 def _forget(folder):
-    """Makes it as if a sync was killed before it could note that it was done."""
+    """Removes the record of the upload from the journal, as if the sync had been killed before writing it."""
     lines = [line for line in folder.joinpath(JOURNAL).read_text().splitlines() if '"stored"' not in line]
     folder.joinpath(JOURNAL).write_text("".join(f"{line}\n" for line in lines))
 
 
 @pytest.mark.slow
-def test_a_store_that_lost_a_run_gets_it_again(store, tiny):
+def test_a_deleted_run_is_uploaded_again(store, tiny):
     folder = run_experiment(tiny()).folder
     connect(store).delete_run(_runs(store)[0].info.run_id)
     assert _runs(store) == []
@@ -121,7 +121,7 @@ def test_a_store_that_lost_a_run_gets_it_again(store, tiny):
     assert [run.info.status for run in _runs(store)] == ["FINISHED"]
 
 
-def test_a_run_may_be_in_two_stores(store, tiny):
+def test_a_run_can_be_in_two_stores(store, tiny):
     folder = run_experiment(tiny()).folder
     assert sync_command([folder], "sqlite:///other.db") == 0
     (here,), (there,) = _runs(store), _runs(sqlite_uri(Path("other.db")))
@@ -129,7 +129,7 @@ def test_a_run_may_be_in_two_stores(store, tiny):
     assert here.data.metrics == there.data.metrics
 
 
-def _break_off(folder, seconds):
+def _kill_sync(folder, seconds):
     """Starts a sync and kills it after a while."""
     with subprocess.Popen([*SYNC, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -138,36 +138,36 @@ def _break_off(folder, seconds):
 
 
 @pytest.mark.slow
-def test_a_sync_that_is_killed_at_any_moment_is_gone_on_with(store, tiny):
+def test_a_sync_that_is_killed_at_any_moment_can_be_repeated(store, tiny):
     folder = run_experiment(tiny("tracking=off")).folder
-    _break_off(folder, 60)  # whole, to know how long one takes
+    _kill_sync(folder, 60)  # not killed; creates the run
     started = time.monotonic()
-    _break_off(folder, 60)
-    least = time.monotonic() - started
+    _kill_sync(folder, 60)
+    min_seconds = time.monotonic() - started
     Path("mlflow.db").unlink()
     _forget(folder)
     for part in range(6):
-        _break_off(folder, least + 0.8 * part)
+        _kill_sync(folder, min_seconds + 0.8 * part)
     assert sync_command([folder], None) == 0
     (run,) = _runs(store)
-    of_run = _all_of(connect(store), run)
-    assert (of_run["status"], [model[:2] for model in of_run["models"]]) == ("FINISHED", [("model", "READY")])
-    assert [step for step, _ in of_run["history"]["loss/train"]] == [1, 2]
+    logged = _logged_data(connect(store), run)
+    assert (logged["status"], [model[:2] for model in logged["models"]]) == ("FINISHED", [("model", "READY")])
+    assert [step for step, _ in logged["history"]["loss/train"]] == [1, 2]
 
 
 @pytest.mark.slow
-def test_two_syncs_at_once_make_one_run(store, tiny):
+def test_two_concurrent_syncs_create_one_run(store, tiny):
     folder = run_experiment(tiny("tracking=off")).folder
-    both = [subprocess.Popen([*SYNC, str(folder)], stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = {process.communicate()[1] for process in both}
-    assert 0 in [process.returncode for process in both]
-    assert all(not text or "another process syncs it now" in text for text in said)
+    processes = [subprocess.Popen([*SYNC, str(folder)], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    messages = {process.communicate()[1] for process in processes}
+    assert 0 in [process.returncode for process in processes]
+    assert all(not text or "another process is uploading it" in text for text in messages)
     assert len(_runs(store)) == 1
 
 
 @pytest.mark.slow
-def test_a_store_that_is_locked_at_the_start_is_told_before_anything_is_trained(store, tiny):
-    connect(store)  # makes it
+def test_a_store_that_is_locked_at_the_start_is_reported_before_the_training(store, tiny):
+    connect(store)  # creates the database
     holder = sqlite3.connect("mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     with contextlib.closing(holder), pytest.raises(TrackingError, match="database is locked"):
@@ -179,15 +179,15 @@ def test_a_store_that_is_locked_at_the_start_is_told_before_anything_is_trained(
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# A real server that goes away in the middle
+# A real server that stops during the run
 
 
-class GoesAway(Progress):
-    """Ends a server at the first epoch, and has another in its place when the run evaluates, if it is to come back."""
+class StopsServer(Progress):
+    """Stops the server after the first epoch. With `restarts`, starts another one when the run evaluates."""
 
-    def __init__(self, uri, *, comes_back):
-        self.uri, self.comes_back, self.details = uri, comes_back, []
-        self.port = ui_server.free_port(5650)
+    def __init__(self, uri, *, restarts):
+        self.uri, self.restarts, self.details = uri, restarts, []
+        self.port = ui_server.find_free_port(5650)
         self.address = f"http://127.0.0.1:{self.port}"
         self.servers = contextlib.ExitStack()
         self.start()
@@ -201,7 +201,7 @@ class GoesAway(Progress):
             self.servers.close()
 
     def stage(self, name):
-        if name == "evaluate" and self.comes_back:
+        if name == "evaluate" and self.restarts:
             self.start()
 
     def detail(self, text):
@@ -209,11 +209,11 @@ class GoesAway(Progress):
 
 
 @pytest.mark.slow
-def test_a_server_that_was_away_for_a_while_is_told_all_of_it_at_the_end(store, tiny):
-    progress = GoesAway(store, comes_back=True)
+def test_a_server_that_was_down_for_a_while_receives_everything_at_the_end(store, tiny):
+    progress = StopsServer(store, restarts=True)
     with progress.servers:
         result = run_experiment(tiny(f"tracking.uri={progress.address}"), progress=progress)
-    assert progress.details[-1] == "the tracking store works again, and has the whole run now"
+    assert progress.details[-1] == "the tracking store works again and now contains the complete run"
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
     assert "error" not in run.data.tags
@@ -222,8 +222,8 @@ def test_a_server_that_was_away_for_a_while_is_told_all_of_it_at_the_end(store, 
     assert run.data.metrics["accuracy/test"] == result.evaluation.accuracy
 
 
-class Hangs(GoesAway):
-    """Stops a server at the first epoch: it takes what is sent and answers nothing, until the run says that it fails."""
+class HangsServer(StopsServer):
+    """Suspends the server after the first epoch, until the run reports the failure. It does not answer meanwhile."""
 
     def epoch(self, epoch, epochs, metrics):
         if epoch == 1:
@@ -231,7 +231,7 @@ class Hangs(GoesAway):
 
     def detail(self, text):
         super().detail(text)
-        if "The run goes on" in text:
+        if "The run continues" in text:
             os.killpg(self.server.process.pid, signal.SIGCONT)
 
     def stage(self, name):
@@ -239,12 +239,12 @@ class Hangs(GoesAway):
 
 
 @pytest.mark.slow
-def test_a_server_that_hangs_for_a_while_is_told_all_of_it_at_the_end(store, tiny, monkeypatch):
+def test_a_server_that_hangs_for_a_while_receives_everything_at_the_end(store, tiny, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    progress = Hangs(store, comes_back=True)
+    progress = HangsServer(store, restarts=True)
     with progress.servers:
         result = run_experiment(tiny(f"tracking.uri={progress.address}"), progress=progress)
-    assert progress.details[-1] == "the tracking store works again, and has the whole run now"
+    assert progress.details[-1] == "the tracking store works again and now contains the complete run"
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
     for name in ("accuracy/train", "loss/train"):
@@ -253,34 +253,36 @@ def test_a_server_that_hangs_for_a_while_is_told_all_of_it_at_the_end(store, tin
 
 
 @pytest.mark.slow
-def test_a_server_that_stays_away_gets_the_run_later(store, tiny):
-    progress = GoesAway(store, comes_back=False)
-    with pytest.raises(TrackingError, match=r"Nothing is lost: .* upload it: trainyard sync outputs/tiny/") as caught:
+def test_a_run_can_be_uploaded_later_if_the_server_stays_down(store, tiny):
+    progress = StopsServer(store, restarts=False)
+    with pytest.raises(
+        TrackingError, match=r"Nothing is lost: .* upload the run: trainyard sync outputs/tiny/"
+    ) as caught:
         run_experiment(tiny(f"tracking.uri={progress.address}"), progress=progress)
     folder = Path(str(caught.value).rpartition(" ")[2])
     assert (folder / "model.h5").exists()
     assert _runs(store)[0].info.status != "FINISHED"
-    assert sync_command([folder], None) == 1  # still away
+    assert sync_command([folder], None) == 1  # the server is still down
     progress.start()
     with progress.servers:
         assert sync_command([folder], None) == 0
         (run,) = _runs(store)
-        of_run = _all_of(connect(progress.address), run)
-    assert of_run["status"] == "FINISHED"
-    assert "error" not in of_run["tags"]
-    assert [step for step, _ in of_run["history"]["loss/train"]] == [1, 2]
+        logged = _logged_data(connect(progress.address), run)
+    assert logged["status"] == "FINISHED"
+    assert "error" not in logged["tags"]
+    assert [step for step, _ in logged["history"]["loss/train"]] == [1, 2]
     assert (
-        of_run["history"]["accuracy/test"][0][1]
+        logged["history"]["accuracy/test"][0][1]
         == json.loads((folder / "evaluation/metrics.json").read_text())["accuracy/test"]
     )
-    assert {"model.h5", "model.keras", "report.html", "config.yaml"} <= set(of_run["files"])
-    assert [model[:2] for model in of_run["models"]] == [("model", "READY")]
+    assert {"model.h5", "model.keras", "report.html", "config.yaml"} <= set(logged["files"])
+    assert [model[:2] for model in logged["models"]] == [("model", "READY")]
 
 
 @pytest.mark.slow
-def test_a_store_that_was_locked_for_a_while_is_told_all_of_it_at_the_end(store, tiny):
+def test_a_store_that_was_locked_for_a_while_receives_everything_at_the_end(store, tiny):
     class Locking(Progress):
-        """Keeps the store locked from the first epoch on, until the run says that the store fails."""
+        """Locks the store after the first epoch, until the run reports the failure."""
 
         def epoch(self, epoch, epochs, metrics):
             if epoch == 1:
@@ -288,7 +290,7 @@ def test_a_store_that_was_locked_for_a_while_is_told_all_of_it_at_the_end(store,
                 self.connection.execute("BEGIN EXCLUSIVE")
 
         def detail(self, text):
-            if "The run goes on" in text:
+            if "The run continues" in text:
                 assert "database is locked" in text
                 self.connection.close()
                 self.connection = None
@@ -302,7 +304,7 @@ def test_a_store_that_was_locked_for_a_while_is_told_all_of_it_at_the_end(store,
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What a run's folder says
+# Runs that did not finish, and damaged journals
 
 
 KILLED_RUN = """
@@ -321,7 +323,7 @@ run_experiment(config, progress=Killing())
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_without_a_word_is_killed_in_the_store(store):
+def test_a_run_that_received_sigkill_is_uploaded_as_killed(store):
     assert subprocess.run([sys.executable, "-c", KILLED_RUN], check=False).returncode == -signal.SIGKILL
     assert sync_command([Path("outputs")], None) == 0
     (run,) = _runs(store)
@@ -329,7 +331,7 @@ def test_a_run_that_was_killed_without_a_word_is_killed_in_the_store(store):
     assert "SIGKILL" in run.data.tags["error"]
 
 
-def test_what_a_run_failed_with_goes_along(store, tiny):
+def test_the_error_of_a_failed_run_is_uploaded(store, tiny):
     class Failing(Progress):
         def epoch(self, epoch, epochs, metrics):
             raise RuntimeError("no more")
@@ -341,63 +343,63 @@ def test_what_a_run_failed_with_goes_along(store, tiny):
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "RuntimeError: no more")
 
 
-def test_a_run_that_still_goes_on_is_left_alone(tiny, capsys):
+def test_a_running_run_is_not_uploaded(tiny, capsys):
     class Syncing(Progress):
         def epoch(self, epoch, epochs, metrics):
             (folder,) = Path("outputs/tiny").iterdir()
-            with pytest.raises(LiveRunError, match=f"still goes on, as process {os.getpid()}"):
+            with pytest.raises(LiveRunError, match=f"still running, as process {os.getpid()}"):
                 sync_run(folder, None, {})
             assert sync_command([folder], None) == 1
             assert sync_command([Path("outputs")], None) == 0
 
     run_experiment(tiny("tracking=off"), progress=Syncing())
-    assert "still goes on" in capsys.readouterr().out
+    assert "still running" in capsys.readouterr().out
     assert not Path("mlflow.db").exists()
 
 
 @pytest.mark.slow
-def test_a_run_of_another_host_is_synced_there(tiny):
+def test_an_open_run_of_another_host_is_not_uploaded(tiny):
     folder = run_experiment(tiny("tracking=off")).folder
     lines = folder.joinpath(JOURNAL).read_text().splitlines()
-    begin = json.loads(lines[0])
-    begin["tags"]["host"] = "elsewhere"
-    folder.joinpath(JOURNAL).write_text(json.dumps(begin) + "\n")
-    with pytest.raises(LiveRunError, match="on the host elsewhere can't be seen from here"):
+    first_entry = json.loads(lines[0])
+    first_entry["tags"]["host"] = "elsewhere"
+    folder.joinpath(JOURNAL).write_text(json.dumps(first_entry) + "\n")
+    with pytest.raises(LiveRunError, match="may still be running on host elsewhere"):
         sync_run(folder, "sqlite:///mlflow.db", {})
 
 
-def test_a_password_is_asked_for_and_not_kept(tiny, monkeypatch):
+def test_a_password_is_required_but_not_saved(tiny, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:canary@127.0.0.1:9")
     with pytest.raises(TrackingError):
         run_experiment(tiny())
     (folder,) = Path("outputs/tiny").iterdir()
-    assert read_account(folder).uri == "http://***@127.0.0.1:9"
-    with pytest.raises(ConfigError, match=r"http://\*\*\*@127\.0\.0\.1:9, wants the password"):
+    assert load_run_record(folder).uri == "http://***@127.0.0.1:9"
+    with pytest.raises(ConfigError, match=r"http://\*\*\*@127\.0\.0\.1:9, needs a password"):
         sync_run(folder, None, {})
     with pytest.raises(TrackingError, match=r"http://\*\*\*@127\.0\.0\.1:9 can't be used"):
         sync_run(folder, None, os.environ)
     assert not any(b"canary" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_torn_last_line_is_no_harm_and_a_damaged_one_is_told(tiny):
+def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_raises(tiny):
     folder = run_experiment(tiny("tracking=off")).folder
     journal = folder / JOURNAL
-    whole = journal.read_text()
-    journal.write_text(whole + '{"what": "ta')
-    assert read_account(folder).status == "FINISHED"
-    note_stored(folder, "sqlite:////x.db", "1")
-    assert read_account(folder).stores == {"sqlite:////x.db": "1"}
-    journal.write_text(whole.replace('"what": "inputs"', '"what": "inp'))
+    content = journal.read_text()
+    journal.write_text(content + '{"what": "ta')
+    assert load_run_record(folder).status == "FINISHED"
+    record_stored(folder, "sqlite:////x.db", "1")
+    assert load_run_record(folder).stores == {"sqlite:////x.db": "1"}
+    journal.write_text(content.replace('"what": "inputs"', '"what": "inp'))
     with pytest.raises(ConfigError, match=rf"{JOURNAL}: line \d+ is damaged: "):
-        read_account(folder)
+        load_run_record(folder)
     journal.write_text("")
-    with pytest.raises(ConfigError, match="broken off before it had told anything"):
-        read_account(folder)
+    with pytest.raises(ConfigError, match="the journal is empty because the run was interrupted"):
+        load_run_record(folder)
 
 
-def test_a_journal_that_cannot_be_written_is_told_and_the_run_goes_on(tiny, capsys):
+def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(tiny, capsys):
     class Watching(Progress):
-        """Takes the journal away for an epoch."""
+        """Replaces the journal by a folder for one epoch."""
 
         def __init__(self):
             self.details = []
@@ -416,34 +418,34 @@ def test_a_journal_that_cannot_be_written_is_told_and_the_run_goes_on(tiny, caps
 
     progress = Watching()
     folder = run_experiment(tiny("tracking=off"), progress=progress).folder
-    assert len([text for text in progress.details if "trainyard sync will lack what comes now" in text]) == 1
-    assert read_account(folder).has_gap
+    assert len([text for text in progress.details if "upload what is logged from now on" in text]) == 1
+    assert load_run_record(folder).has_gap
     assert sync_command([folder], None) == 0
-    assert "some of it is missing" in capsys.readouterr().out
+    assert "some data is missing" in capsys.readouterr().out
 
 
-def test_a_journal_whose_first_line_had_no_room_gets_it_before_all_others(tmp_path):
-    told = []
-    journal = Journal(tmp_path / "run", told.append)
-    journal.begin(None, "tiny", "", "16 relu", {"seed": "0"}, model=True)
-    journal.perform(operations.log_params, {"seed": 0})
+def test_an_unwritten_first_line_of_a_journal_is_written_before_all_others(tmp_path):
+    messages = []
+    journal = Journal(tmp_path / "run", messages.append)
+    journal.record_start(None, "tiny", "", "16 relu", {"seed": "0"}, model=True)
+    journal.record_operation(operations.log_params, {"seed": 0})
     (tmp_path / "run").mkdir()
-    journal.end("FINISHED")
-    assert len(told) == 1
-    account = read_account(tmp_path / "run")
-    assert (account.key, account.status, account.params, account.has_gap) == (journal.key, "FINISHED", {}, True)
+    journal.record_end("FINISHED")
+    assert len(messages) == 1
+    record = load_run_record(tmp_path / "run")
+    assert (record.key, record.status, record.params, record.has_gap) == (journal.key, "FINISHED", {}, True)
 
 
-def test_what_a_signal_kept_from_the_store_is_uploaded(store, tiny, monkeypatch):
-    log_metrics, broken_off = operations.log_metrics, []
+def test_metrics_that_were_not_logged_because_of_a_signal_are_uploaded(store, tiny, monkeypatch):
+    log_metrics, interrupted_steps = operations.log_metrics, []
 
     def interrupted(run, values, step, *rest):
-        if step == 1 and not broken_off:
-            broken_off.append(step)
+        if step == 1 and not interrupted_steps:
+            interrupted_steps.append(step)
             raise KeyboardInterrupt
         log_metrics(run, values, step, *rest)
 
-    connect(store)  # with MLflow imported the run is told by this process
+    connect(store)  # if MLflow is imported, this process logs the run itself
     monkeypatch.setattr(operations, "log_metrics", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(tiny())
@@ -451,7 +453,7 @@ def test_what_a_signal_kept_from_the_store_is_uploaded(store, tiny, monkeypatch)
     (run,) = _runs(store)
     assert (run.info.status, "loss/train" in run.data.metrics) == ("KILLED", False)
     (folder,) = Path("outputs/tiny").iterdir()
-    assert read_account(folder).stores == {}
+    assert load_run_record(folder).stores == {}
     sync_run(folder, None, os.environ)
     (run,) = _runs(store)
     assert (run.info.status, "loss/train" in run.data.metrics) == ("KILLED", True)
@@ -460,11 +462,11 @@ def test_what_a_signal_kept_from_the_store_is_uploaded(store, tiny, monkeypatch)
 @pytest.mark.parametrize(
     ("path", "to", "message"),
     [
-        ("nowhere", None, "nowhere: expected the folder of a run, .* it is no folder"),
-        (".", None, ": expected the folder of a run, .* it holds no run"),
+        ("nowhere", None, "nowhere: expected a run folder, .* it is not a folder"),
+        (".", None, ": expected a run folder, .* it contains no run"),
         (".", "ftp://x", "--to: expected http"),
     ],
 )
-def test_wrong_usage_is_told(path, to, message):
+def test_invalid_arguments_raise(path, to, message):
     with pytest.raises(ConfigError, match=message):
         sync_command([Path(path)], to)

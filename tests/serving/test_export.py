@@ -1,4 +1,4 @@
-"""A trained model handed to others: a folder that stands alone, a registered model, a server that answers."""
+"""Tests of exporting a trained model to a folder, registering it and serving it."""
 
 from __future__ import annotations
 
@@ -26,46 +26,47 @@ from trainyard.tracking.connection import connect
 STORE = Path("mlflow.db")
 
 
-def run(*words, code=0):
-    done = CliRunner().invoke(app, list(map(str, words)))
-    assert done.exit_code == code, done.output
-    return done.stdout if code == 0 else done.stderr
+def run(*arguments, code=0):
+    """Runs a command; returns its stdout or, if it is expected to fail, its stderr."""
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.stderr
 
 
 def follow_readme(folder, images):
-    """Runs the Python that a README shows on some images, where there is no Trainyard, and returns the predicted names."""
+    """Runs the Python code of a README on some images, without Trainyard; returns the predicted class names."""
     (program,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    np.save(folder / "mine.npy", images)
-    program = re.sub(r"images = .*", "images = np.load('mine.npy')", program)
-    before = "import sys\nsys.modules['trainyard'] = None  # whoever imports it fails\n"
-    done = subprocess.run(
+    np.save(folder / "images.npy", images)
+    program = re.sub(r"images = .*", "images = np.load('images.npy')", program)
+    before = "import sys\nsys.modules['trainyard'] = None  # importing it fails\n"
+    process = subprocess.run(
         [sys.executable, "-c", before + program], cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stderr
-    (folder / "mine.npy").unlink()
-    return ast.literal_eval(done.stdout.strip().splitlines()[-1])
+    assert process.returncode == 0, process.stderr
+    (folder / "images.npy").unlink()
+    return ast.literal_eval(process.stdout.strip().splitlines()[-1])
 
 
 @pytest.mark.parametrize("standardise", ["false", "true"])
-def test_an_exported_run_is_loaded_as_its_readme_says(keras, tiny, standardise):
+def test_an_exported_model_can_be_loaded_with_the_code_of_its_readme(keras, tiny, standardise):
     result = run_experiment(tiny(f"dataset.standardise={standardise}", "dataset=digits"))
     text = run("export", result.folder, "model")
-    assert "model/README.md: it says how to load the model" in text
-    assert ("scaled - known" in (Path("model") / "README.md").read_text()) == (standardise == "true")
+    assert "How to load the model: see model/README.md" in text
+    assert ("scaled - preprocessing" in (Path("model") / "README.md").read_text()) == (standardise == "true")
     names = result.dataset.spec.class_names
     predicted = [names[label] for label in result.evaluation.predicted]
     assert follow_readme(Path("model"), result.dataset.test.images) == predicted
-    older = keras.models.load_model("model/model.h5", compile=False)
-    assert older.count_params() == result.model.count_params()
-    kept = json.loads(Path("model/metrics.json").read_text())
-    assert kept["accuracy/test"] == result.evaluation.accuracy
+    h5_model = keras.models.load_model("model/model.h5", compile=False)
+    assert h5_model.count_params() == result.model.count_params()
+    metrics = json.loads(Path("model/metrics.json").read_text())
+    assert metrics["accuracy/test"] == result.evaluation.accuracy
     assert {path.name for path in Path("model").iterdir()} == {
         "README.md", "model.keras", "model.h5", "checksums.txt", "preprocessing.json", "metrics.json",
         "classification_report.txt", "report.html", "config.yaml",
     }  # fmt: skip
 
 
-def test_a_run_is_exported_from_the_store_alone_and_never_over_something(tiny):
+def test_a_run_is_exported_from_the_store_and_never_to_a_folder_with_files(tiny):
     result = run_experiment(tiny())
     weights = (result.folder / "model.keras").read_bytes()
     shutil.rmtree(result.folder)
@@ -76,17 +77,20 @@ def test_a_run_is_exported_from_the_store_alone_and_never_over_something(tiny):
     assert [path.name for path in Path("deep").iterdir()] == ["model"]
 
 
-def test_what_can_not_be_trusted_is_not_handed_on(tiny, monkeypatch):
+def test_changed_or_unfinished_models_are_neither_exported_nor_registered(tiny, monkeypatch):
     result = run_experiment(tiny())
     with (result.folder / "model.h5").open("ab") as file:
         file.write(b"x")
-    told = run("export", result.folder, "out", code=1)
-    assert "export: model.h5 of" in told
-    assert "can't be trusted: it was changed since it was saved" in told
+    message = run("export", result.folder, "out", code=1)
+    assert "export: model.h5 of" in message
+    assert "is damaged: the file was changed after it was saved" in message
     client = connect(sqlite_uri(STORE))
     client.set_tag(result.run_id, "weights_digest", "0" * 64)
-    told = run("promote", result.run_id, "digits", code=1)
-    assert f"the model that {result.run_id} logged is not what it trained: expected weights with the digest 000" in told
+    message = run("promote", result.run_id, "digits", code=1)
+    assert (
+        f"model that {result.run_id} logged is not the model that it trained: expected weights with the digest 000"
+        in message
+    )
     assert client.search_registered_models() == []
     client.set_terminated(result.run_id, "KILLED")
     assert "export: expected a run that is FINISHED" in run("export", result.run_id, "out", code=2)
@@ -95,13 +99,13 @@ def test_what_can_not_be_trusted_is_not_handed_on(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["report.html", "model.h5", "checksums.txt", "evaluation/metrics.json"])
-def test_a_run_that_lacks_a_file_is_not_exported(tiny, name):
+def test_a_run_with_a_missing_file_is_not_exported(tiny, name):
     result = run_experiment(tiny("tracking=off"))
     (result.folder / name).unlink()
-    assert f"lacks {name}" in run("export", result.folder, "out", code=2)
+    assert f"{name} is missing" in run("export", result.folder, "out", code=2)
 
 
-def test_an_empty_folder_may_be_where_one_stands(tiny, monkeypatch):
+def test_an_empty_folder_can_be_the_target_of_an_export(tiny, monkeypatch):
     result = run_experiment(tiny("tracking=off"))
     Path("here").mkdir()
     monkeypatch.chdir("here")
@@ -110,7 +114,7 @@ def test_an_empty_folder_may_be_where_one_stands(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["export", "nope", "out"], "mlflow.db: there are no runs here yet"),
         (["promote", "nope", "name"], "mlflow.db: there are no runs here yet"),
@@ -125,17 +129,17 @@ def test_an_empty_folder_may_be_where_one_stands(tiny, monkeypatch):
         (["export", "nope", "out", "--uri", "gopher://h"], "--uri: "),
     ],
 )
-def test_where_there_are_no_runs_that_is_told_and_no_store_made(words, told):
-    assert told in run(*words, code=1 if "--experiment" in words else 2)
+def test_commands_without_a_store_report_it_and_create_no_store(arguments, message):
+    assert message in run(*arguments, code=1 if "--experiment" in arguments else 2)
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_a_run_is_registered_once_and_the_alias_moves(tiny):
+def test_a_run_is_registered_once_and_the_alias_moves_to_the_newest_version(tiny):
     first, second = run_experiment(tiny()), run_experiment(tiny("seed=1"))
-    assert "registered digits version 1, which champion points to" in run(
+    assert "registered digits version 1, alias champion" in run(
         "promote", first.run_id, "digits", "--alias", "champion"
     )
-    assert "registered before: digits version 1" in run("promote", first.run_id, "digits")
+    assert "already registered: digits version 1" in run("promote", first.run_id, "digits")
     text = run("promote", second.run_id, "digits", "--alias", "champion")
     assert "registered digits version 2" in text
     assert "mlflow models serve --env-manager local -m models:/digits@champion" in text
@@ -144,14 +148,14 @@ def test_a_run_is_registered_once_and_the_alias_moves(tiny):
     assert (champion.version, champion.run_id) == (2, second.run_id)
     assert champion.tags["weights_digest"] == client.get_run(second.run_id).data.tags["weights_digest"]
     assert "-m 'models:/Ann'\"'\"'s digits/1'" in run("promote", second.run_id, "Ann's digits")
-    bare = run_experiment(tiny("tracking.model=false"))
-    assert "logged no servable model, as with tracking.model=false" in run("promote", bare.run_id, "digits", code=2)
+    unlogged = run_experiment(tiny("tracking.model=false"))
+    assert "for example because of tracking.model=false" in run("promote", unlogged.run_id, "digits", code=2)
 
 
 @pytest.mark.slow
-def test_a_promoted_model_is_served_and_answers_raw_images_over_http(tiny, tiny_mnist):
-    """A real MLflow server, a real scoring server, a real request with images of 28x28 bytes."""
-    ports = ui_server.free_port(5770), ui_server.free_port(5870)
+def test_a_registered_model_can_be_served_and_predicts_raw_images_over_http(tiny, tiny_mnist):
+    """Uses a real MLflow server, a real scoring server and a real request with images of 28 x 28 bytes."""
+    ports = ui_server.find_free_port(5770), ui_server.find_free_port(5870)
     address = f"http://127.0.0.1:{ports[0]}"
     with ui_server.mlflow_server(f"sqlite:///{Path('ui_server.db').absolute()}", ports[0]) as running:
         ui_server.wait_until_ready(running)
@@ -168,25 +172,25 @@ def test_a_promoted_model_is_served_and_answers_raw_images_over_http(tiny, tiny_
         )  # fmt: skip
         try:
             images = result.dataset.test.images[:20]
-            answer = np.array(_ask(f"http://127.0.0.1:{ports[1]}", images, serving)["predictions"])
+            predictions = np.array(_request_predictions(f"http://127.0.0.1:{ports[1]}", images, serving)["predictions"])
         finally:
             os.killpg(serving.pid, 15)
             serving.wait(30)
-    assert (images.shape, images.dtype, answer.shape) == ((20, 28, 28), np.uint8, (20, 10))
-    np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-4)
-    np.testing.assert_array_equal(answer.argmax(axis=1), result.evaluation.predicted[:20])
+    assert (images.shape, images.dtype, predictions.shape) == ((20, 28, 28), np.uint8, (20, 10))
+    np.testing.assert_allclose(predictions.sum(axis=1), 1, atol=1e-4)
+    np.testing.assert_array_equal(predictions.argmax(axis=1), result.evaluation.predicted[:20])
 
 
-def _ask(address, images, serving):
+def _request_predictions(address, images, serving):
     body = json.dumps({"inputs": images.tolist()}).encode()
-    until = time.monotonic() + 120
+    deadline = time.monotonic() + 120
     while True:
-        assert serving.poll() is None, "the scoring server ended by itself"
+        assert serving.poll() is None, "the scoring server exited"
         try:
             request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return json.load(response)
         except OSError:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)

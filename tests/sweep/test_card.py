@@ -1,4 +1,4 @@
-"""The card of a sweep tells what came of it, escapes what is hostile, and is written whole; the table has every figure."""
+"""Tests of the sweep card, the leaderboard, and hyperparameter importance."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import pytest
 
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.trials import TrialResult
-from trainyard.reporting.leaderboard import markdown_table, write_table
-from trainyard.sweep.card import CardPage, Cost, write_card
+from trainyard.reporting.leaderboard import render_leaderboard_markdown, write_leaderboard
+from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.importance import importances
-from trainyard.sweep.ledger import Epoch, Ledger
+from trainyard.sweep.importance import compute_importances
+from trainyard.sweep.ledger import EpochReport, Ledger
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recipe import Winner
-from trainyard.sweep.scheduler import Tally
-from trainyard.sweep.summary import conclude
+from trainyard.sweep.scheduler import TrialOutcomes
+from trainyard.sweep.summary import summarize_sweep
 
 POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
 VARIED = {
@@ -33,7 +33,7 @@ VARIED = {
 
 
 class Page(html.parser.HTMLParser):
-    """Reads a page: its elements with their attributes, its text, and its tables as rows of cells."""
+    """Parses a page: its elements with their attributes, its text, and its tables as rows of cells."""
 
     def __init__(self, text):
         super().__init__()
@@ -65,18 +65,18 @@ def ranking(sweep_of):
 
 
 def make_card(folder, ranking, **more):
-    """Writes the card, and returns its files."""
-    page = CardPage(**{"name": "lr & <width>", "swept": {}, "ranking": ranking, "cost": Cost(), **more})
+    """Writes the card and returns its files."""
+    page = CardPage(**{"name": "lr & <width>", "swept": {}, "ranking": ranking, "cost": SweepCost(), **more})
     return write_card(folder, page)
 
 
 def write(folder, ranking, **more):
-    """Returns the table of MLflow and the page."""
-    table = json.loads(write_table(folder, ranking).read_text())
+    """Writes the leaderboard and the card. Returns the parsed leaderboard and the text of the page."""
+    table = json.loads(write_leaderboard(folder, ranking).read_text())
     return table, make_card(folder, ranking, **more)[0].read_text()
 
 
-def test_the_table_has_a_row_for_each_point_in_the_form_that_mlflow_shows(ranking, tmp_path):
+def test_leaderboard_has_a_row_per_point_in_the_table_format_of_mlflow(ranking, tmp_path):
     table, _ = write(tmp_path, ranking)
     assert list(table) == ["columns", "data"]
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
@@ -99,16 +99,16 @@ def test_the_table_has_a_row_for_each_point_in_the_form_that_mlflow_shows(rankin
     }
 
 
-def test_without_an_objective_the_table_has_no_column_of_it(sweep_of, tmp_path):
+def test_leaderboard_without_an_objective_has_no_objective_columns(sweep_of, tmp_path):
     table, page = write(tmp_path, rank(sweep_of({"a": [0.1], "b": [0.2]}, objective=None), None))
     assert table["columns"] == [
         "rank", "trial", "name", "n", "accuracy/test", "loss/test", "parameters", "seconds", "runs",
     ]  # fmt: skip
     assert [row[:4] for row in table["data"]] == [[1, "a", "a", 1], [2, "b", "b", 1]]
-    assert "In the order of the plan." in page
+    assert "In plan order." in page
 
 
-def test_the_page_tells_the_verdict_and_every_figure(ranking, tmp_path):
+def test_page_shows_the_verdict_and_the_ranking(ranking, tmp_path):
     page = Page(write(tmp_path, ranking)[1])
     assert ranking.verdict() in page.text
     assert page.rows[0] == [
@@ -122,7 +122,7 @@ def test_the_page_tells_the_verdict_and_every_figure(ranking, tmp_path):
     assert page.rows[3][:2] == ["3", "narrow"]
 
 
-def test_the_page_shows_what_failed_and_counts_what_was_not_finished(ranking, sweep_of, tmp_path):
+def test_page_lists_failed_trials_and_counts_unfinished_ones(ranking, sweep_of, tmp_path):
     failed = [(sweep_of({"odd": [0.0]})[0][0], "TrainingError: the loss is <nan> & so on")]
     text = write(tmp_path, ranking, failed=failed, unfinished=1234)[1]
     page = Page(text)
@@ -131,7 +131,7 @@ def test_the_page_shows_what_failed_and_counts_what_was_not_finished(ranking, sw
     assert "1,234" in page.text
 
 
-def test_hostile_names_stay_text(sweep_of, tmp_path):
+def test_html_in_names_is_escaped(sweep_of, tmp_path):
     hostile = "<script>alert(1)</script>"
     ranking = rank(sweep_of({hostile: [0.9], "b": [0.8]}, varied={hostile: {"name": hostile}}), "accuracy/val")
     text = write(tmp_path, ranking)[1]
@@ -140,11 +140,11 @@ def test_hostile_names_stay_text(sweep_of, tmp_path):
     assert "lr & <width>" in Page(text).text
 
 
-def test_the_page_asks_nothing_of_the_network_and_runs_no_script_but_its_own(ranking, tmp_path):
+def test_page_needs_no_network_and_allows_only_its_own_script(ranking, tmp_path):
     text = write(tmp_path, ranking)[1]
     elements = Page(text).elements
     pictures = [attributes["src"] for tag, attributes in elements if tag == "img"]
-    assert len(pictures) == 2, "settings that are lists have no picture"
+    assert len(pictures) == 2, "list-valued settings have no plot"
     assert all(source.startswith("data:image/png;base64,") for source in pictures)
     assert not [tag for tag, _ in elements if tag in {"link", "iframe", "object"}]
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
@@ -154,7 +154,7 @@ def test_the_page_asks_nothing_of_the_network_and_runs_no_script_but_its_own(ran
     assert policy.endswith(f"script-src 'sha256-{digest}'")
 
 
-def test_of_thousands_the_page_shows_the_first_five_hundred(sweep_of, tmp_path):
+def test_page_shows_at_most_500_points(sweep_of, tmp_path):
     points = {f"point {number}": [0.9 + number / 1e5] for number in range(2000)}
     failed = [(sweep_of({"odd": [0.0]})[0][0], "x" * 300)] * 150
     table, text = write(tmp_path, rank(sweep_of(points), "accuracy/val"), failed=failed)
@@ -162,61 +162,67 @@ def test_of_thousands_the_page_shows_the_first_five_hundred(sweep_of, tmp_path):
     assert len(text) < 600 * 1024
     page = Page(text)
     assert len(page.rows) == (1 + 500) + (1 + 100)
-    assert "1,500 more are left out here; leaderboard.json has them all." in page.text
-    assert "50 more are left out here." in page.text
+    assert "1,500 more are not listed here; leaderboard.json has all points." in page.text
+    assert "50 more are not listed here." in page.text
 
 
-def test_pictures_that_do_not_apply_are_not_there_any_more(ranking, sweep_of, tmp_path):
+def test_plots_that_no_longer_apply_are_deleted(ranking, sweep_of, tmp_path):
     rates = {name: {"lr": number} for number, name in enumerate(POINTS)}
     first = make_card(tmp_path, rank(sweep_of(POINTS, varied=rates), "accuracy/val"))
     assert {file.name for file in first} == {path.name for path in tmp_path.iterdir()} - {"work"}
     assert tmp_path / "settings.png" in first
-    then = make_card(tmp_path, ranking)
-    assert {file.name for file in then} == {file.name for file in first} - {"settings.png"}
+    second = make_card(tmp_path, ranking)
+    assert {file.name for file in second} == {file.name for file in first} - {"settings.png"}
     assert not (tmp_path / "settings.png").exists()
 
 
-def test_a_page_that_can_not_be_made_leaves_the_former_one(ranking, tmp_path, monkeypatch):
-    _, former = write(tmp_path, ranking)
+def test_failed_render_keeps_the_previous_page(ranking, tmp_path, monkeypatch):
+    _, previous = write(tmp_path, ranking)
     monkeypatch.setattr("trainyard.sweep.card.TEMPLATE", "nowhere.html")
     with pytest.raises(Exception, match="nowhere"):
         make_card(tmp_path, ranking, name="another")
-    assert (tmp_path / "card.html").read_text() == former
+    assert (tmp_path / "card.html").read_text() == previous
     assert not list(tmp_path.glob("partial*"))
 
 
-def test_nothing_finished_is_a_page_that_says_so(tmp_path):
+def test_page_without_finished_trials_reports_it(tmp_path):
     table, text = write(tmp_path, rank([], "accuracy/val"), unfinished=3)
     assert table["data"] == []
-    assert "No trial came to its end." in text
+    assert "No trial finished." in text
     assert "<table" not in text
-    assert "The winner" not in text
+    assert "Best point" not in text
 
 
 def winner_of(ranking):
-    return Winner(ranking.places[0].label, "abc123", Path("winner.yaml"), "trainyard train experiment=winner")
+    return Winner(ranking.points[0].label, "abc123", Path("winner.yaml"), "trainyard train experiment=winner")
 
 
-def test_the_page_tells_who_won_by_how_much_and_how_to_train_it_again(ranking, sweep_of, tmp_path):
+def test_page_describes_the_best_point_its_lead_and_the_command_to_train_it(ranking, sweep_of, tmp_path):
     text = Page(write(tmp_path, ranking, winner=winner_of(ranking))[1]).text
     assert "model.hidden_units [64, 64, 64], optimizer.learning_rate 0.001" in text
-    assert "by 0.0002 of wide; p = 0.81 by a t-test of the two alone. Among all points, that may be chance" in text
+    assert (
+        "0.0002 ahead of wide; p = 0.81 (t-test of these two); not significant after correction for all points" in text
+    )
     assert "accuracy/test 0.9712" in text
     assert "trainyard train experiment=winner" in text
     assert "abc123" in text
     clear = rank(sweep_of({"good": [0.9, 0.91, 0.9], "bad": [0.5, 0.51, 0.49]}), "accuracy/val")
-    assert "Among all points, that is more than chance" in write(tmp_path, clear, winner=winner_of(clear))[1]
+    assert (
+        "(t-test of these two); significant after correction for all points"
+        in write(tmp_path, clear, winner=winner_of(clear))[1]
+    )
     level = rank(sweep_of({"one": [0.9], "other": [0.9]}), "accuracy/val")
-    assert "not of other, which came to the same" in write(tmp_path, level, winner=winner_of(level))[1]
+    assert "none: other has the same value" in write(tmp_path, level, winner=winner_of(level))[1]
     once = rank(sweep_of({"good": [0.9], "bad": [0.5]}), "accuracy/val")
     assert (
-        "by 0.4000 of bad; with one seed each, that may be chance" in write(tmp_path, once, winner=winner_of(once))[1]
+        "0.4000 ahead of bad; both have only one seed, so it may be chance"
+        in write(tmp_path, once, winner=winner_of(once))[1]
     )
 
 
-def test_the_page_tells_what_was_asked_for_what_was_pruned_and_what_it_took(ranking, sweep_of, tmp_path):
+def test_page_shows_the_command_the_pruned_trials_and_the_cost(ranking, sweep_of, tmp_path):
     pruned = [(sweep_of({"late": [0.1]})[0][0], "after epoch 3, with accuracy/val 0.1, by sweep.pruner=median")]
-    cost = Cost(wall_seconds=100, done_seconds=150, pruned_seconds=12, epochs=93, spared=7)
+    cost = SweepCost(wall_seconds=100, done_seconds=150, pruned_seconds=12, epochs=93, spared=7)
     swept = {"optimizer.learning_rate": "interval(0.0001, 0.1), log"}
     page = Page(
         write(
@@ -225,46 +231,46 @@ def test_the_page_tells_what_was_asked_for_what_was_pruned_and_what_it_took(rank
     )  # fmt: skip
     assert ["optimizer.learning_rate", "interval(0.0001, 0.1), log"] in page.rows
     assert ["1: late seed0", "after epoch 3, with accuracy/val 0.1, by sweep.pruner=median"] in page.rows
-    for told in ("trainyard sweep x=1", "tpe, seed 3", "1 min 40 s", "93; pruning spared 7 more"):
-        assert told in page.text
+    for text in ("trainyard sweep x=1", "tpe, seed 3", "1 min 40 s", "93; pruning saved 7 more"):
+        assert text in page.text
     assert "2 min 42 s: 2 min 30 s in 9 finished, 12.0 s in 1 pruned" in page.text
 
 
-def test_a_point_with_a_pruned_seed_is_not_ranked_by_its_lucky_ones():
-    """Two points of three seeds: of the first one seed is pruned, and the others came far."""
+def test_point_with_a_pruned_trial_is_not_ranked():
+    """Of two points with three seeds, the first has one pruned trial and two good ones."""
     plan = make_plan(
         ["dataset.validation_fraction=0.2", "sweep.seeds=3", "sweep.name=mine", "optimizer.learning_rate=0.1,0.2"]
     )
     folder = SweepFolder(Path("sweeps/mine"))
     folder.write_plan(plan, None)
-    ledger, tally = Ledger(folder.ledger), Tally()
-    ledger.opened({"host": "here", "pid": "1", "started": ""}, 1)
+    ledger, outcomes = Ledger(folder.ledger), TrialOutcomes()
+    ledger.record_session_start({"host": "here", "pid": "1", "started": ""}, 1)
     for trial in plan.trials:
-        ledger.began(trial.number, "")
+        ledger.record_start(trial.number, "")
         if trial.number == 2:
-            ledger.reached(Epoch(2, 1, 10, 0.1))
-            ledger.pruned(2, "after epoch 1")
-            tally.pruned[2] = "after epoch 1"
+            ledger.record_epoch(EpochReport(2, 1, 10, 0.1))
+            ledger.record_pruned(2, "after epoch 1")
+            outcomes.pruned[2] = "after epoch 1"
             continue
         value = 0.99 if trial.point == 1 else 0.9
-        tally.done[trial.number] = TrialResult(
+        outcomes.done[trial.number] = TrialResult(
             objective=value, metrics={"accuracy/val": value}, epochs=10, history=(), seconds=1.0, run_id=None, folder="",
             parameters=1,
         )  # fmt: skip
-        ledger.done(trial.number, tally.done[trial.number])
-    conclusion = conclude(folder, ledger, "accuracy/val", plan.trials, tally)
-    assert [place.label for place in conclusion.ranking.places] == ["lr0.2"]
+        ledger.record_result(trial.number, outcomes.done[trial.number])
+    sweep_result = summarize_sweep(folder, ledger, "accuracy/val", plan.trials, outcomes)
+    assert [point.label for point in sweep_result.ranking.points] == ["lr0.2"]
     text = Page((folder.path / "card.html").read_text()).text
-    assert "nor do the other seeds of their points" in text
-    assert "51; pruning spared 9 more" in text
+    assert "not even with their other seeds" in text
+    assert "51; pruning saved 9 more" in text
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What matters
+# Hyperparameter importance
 
 
-def searched(sweep_of, count, *, alike=False):
-    """A sweep of which the learning rate matters much, the width a little, the batch size not at all."""
+def rank_search(sweep_of, count, *, alike=False):
+    """Ranks a sweep in which the learning rate has a large effect, the width a small one, and the batch size none."""
     generator = np.random.default_rng(0)
     points, varied = {}, {}
     for number in range(count):
@@ -280,44 +286,44 @@ def searched(sweep_of, count, *, alike=False):
     return rank(sweep_of(points, varied=varied), "accuracy/val")
 
 
-def test_settings_are_important_by_what_they_do(sweep_of):
-    shares = importances(searched(sweep_of, 60))
+def test_importance_orders_settings_by_their_effect(sweep_of):
+    shares = compute_importances(rank_search(sweep_of, 60))
     assert list(shares) == ["optimizer.learning_rate", "model.hidden_units", "training.batch_size"]
     assert 0.5 < sum(shares.values()) < 1.01
     assert shares["training.batch_size"] < 0.1
-    assert shares == importances(searched(sweep_of, 60))
+    assert shares == compute_importances(rank_search(sweep_of, 60))
 
 
-def test_what_tells_nothing_of_importance_is_not_made_to(sweep_of):
-    assert importances(searched(sweep_of, 7)) == {}
-    assert importances(searched(sweep_of, 20, alike=True)) == {}
-    assert importances(rank([], "accuracy/val")) == {}
+def test_importance_is_empty_if_it_cannot_be_estimated(sweep_of):
+    assert compute_importances(rank_search(sweep_of, 7)) == {}
+    assert compute_importances(rank_search(sweep_of, 20, alike=True)) == {}
+    assert compute_importances(rank([], "accuracy/val")) == {}
     rates = {f"p{number}": {"lr": number} for number in range(20)}
     assert (
-        importances(
+        compute_importances(
             rank(sweep_of({name: [0.9 + 0.001 * n] for n, name in enumerate(rates)}, varied=rates), "accuracy/val")
         )
         == {}
     )
 
 
-def test_a_sweep_of_thousands_does_not_take_long(sweep_of):
-    """A forest is fitted to some of the points; fitted to all of them it would take half an hour."""
+def test_importance_of_a_large_sweep_is_fast(sweep_of):
+    """The forest is fitted to a subset of the points. Fitting it to all of them would take half an hour."""
     points = {f"p{number}": [0.5 + number / 4000] for number in range(1000)}
     varied = {name: {"lr": number + 1, "width": number % 7} for number, name in enumerate(points)}
-    assert next(iter(importances(rank(sweep_of(points, varied=varied), "accuracy/val")))) == "lr"
+    assert next(iter(compute_importances(rank(sweep_of(points, varied=varied), "accuracy/val")))) == "lr"
 
 
 @pytest.mark.pictures
-def test_a_search_has_its_settings_drawn_by_importance_and_all_together(sweep_of, tmp_path):
-    files = {file.name for file in make_card(tmp_path, searched(sweep_of, 40))}
+def test_search_card_has_plots_of_effects_and_parallel_coordinates(sweep_of, tmp_path):
+    files = {file.name for file in make_card(tmp_path, rank_search(sweep_of, 40))}
     assert files == {"card.html", "ranking.png", "settings.png", "parallel.png", "learning_curves.png"}
     text = (tmp_path / "card.html").read_text()
     assert len(text) < 600 * 1024
 
 
-def test_markdown(ranking, sweep_of):
-    assert markdown_table(ranking, 2).splitlines() == [
+def test_leaderboard_as_markdown(ranking, sweep_of):
+    assert render_leaderboard_markdown(ranking, 2).splitlines() == [
         "|  | trial | accuracy/val | n | accuracy/test | parameters | time |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         "| 1 | deep | 0.9812 ± 0.0008 | 3 | 0.9712 | 3,000 | 2.00 s |",
@@ -325,5 +331,5 @@ def test_markdown(ranking, sweep_of):
         "",
         "… and 1 more.",
     ]
-    (row,) = markdown_table(rank(sweep_of({"a|b*c": [0.9]}, objective=None), None)).splitlines()[2:]
+    (row,) = render_leaderboard_markdown(rank(sweep_of({"a|b*c": [0.9]}, objective=None), None)).splitlines()[2:]
     assert row == "| 1 | a\\|b\\*c | 0.8900 | 1,000 | 2.00 s |"

@@ -1,4 +1,4 @@
-"""`hydra/launcher=fork`: for any Hydra program, and for runs of our own."""
+"""`hydra/launcher=fork`, in other Hydra programs and in Trainyard."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.cli.sweep.command import _share_cores
+from trainyard.cli.sweep.command import _allocate_slots_and_threads
 from trainyard.errors import ConfigError
-from trainyard.sweep.launch.devices import find_gpus, share_out
+from trainyard.sweep.launch.devices import allocate_slots, find_gpus
 from trainyard.sweep.plan import make_plan
 
 PROGRAM = """
@@ -26,21 +26,21 @@ from hydra.core.hydra_config import HydraConfig
 @dataclass
 class Conf:
     x: int = 1
-    how: str = "well"
+    fault: str = "none"
 
 ConfigStore.instance().store(name="config", node=Conf)
 
 def make():
-    begun = [40]
+    base = [40]
 
     def task(cfg):
-        print("doing", cfg.x)
+        print("task", cfg.x)
         job = HydraConfig.get()
-        if cfg.x == 2 and cfg.how != "well":
+        if cfg.x == 2 and cfg.fault != "none":
             {"raise": lambda: 1 / 0, "exit": lambda: sys.exit(0), "kill": lambda: os.kill(os.getpid(), 9),
-             "hang": lambda: time.sleep(600)}[cfg.how]()
+             "hang": lambda: time.sleep(600)}[cfg.fault]()
         Path(job.runtime.output_dir, "done.json").write_text(json.dumps([cfg.x, job.job.num, os.getpid()]))
-        return begun[0] + cfg.x
+        return base[0] + cfg.x
 
     return task
 
@@ -55,22 +55,22 @@ def _program(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-def _done():
+def _read_results():
     return [json.loads(path.read_text()) for path in sorted(Path("swept").glob("*/done.json"))]
 
 
-def test_a_program_of_others_runs_each_job_in_a_process_of_its_own():
+def test_another_hydra_program_runs_each_job_in_a_separate_process():
     program = _program("x=1,2,3,4")
     assert program.returncode == 0, program.stderr
-    done = _done()
-    assert [entry[:2] for entry in done] == [[1, 0], [2, 1], [3, 2], [4, 3]]
-    assert len({entry[2] for entry in done}) == 4
-    assert (Path("swept") / "logs" / "3.log").read_text() == "doing 4\n"
+    results = _read_results()
+    assert [result[:2] for result in results] == [[1, 0], [2, 1], [3, 2], [4, 3]]
+    assert len({result[2] for result in results}) == 4
+    assert (Path("swept") / "logs" / "3.log").read_text() == "task 4\n"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("fault", "message"),
     [
         ("raise", "ZeroDivisionError: division by zero"),
         ("exit", "its process exited with code 0 before it was done"),
@@ -78,22 +78,22 @@ def test_a_program_of_others_runs_each_job_in_a_process_of_its_own():
         ("hang", "it took longer than 20 s"),
     ],
 )
-def test_one_job_that_fails_is_named_and_the_others_are_done(how, told):
-    limit = 20 if how == "hang" else "null"
-    program = _program("x=1,2,3,4,5,6", f"how={how}", f"hydra.launcher.time_limit_seconds={limit}")
+def test_a_failed_job_is_reported_and_the_others_are_completed(fault, message):
+    limit = 20 if fault == "hang" else "null"
+    program = _program("x=1,2,3,4,5,6", f"fault={fault}", f"hydra.launcher.time_limit_seconds={limit}")
     assert program.returncode == 1
-    assert [entry[0] for entry in _done()] == [1, 3, 4, 5, 6]
-    assert f"#1 failed: {told}" in program.stdout
+    assert [result[0] for result in _read_results()] == [1, 3, 4, 5, 6]
+    assert f"#1 failed: {message}" in program.stdout
 
 
-def test_configs_are_those_of_the_start_whatever_is_edited_meanwhile():
-    """Jobs wait for a place; the file that they are composed from changes while they do."""
+def test_edits_of_config_files_after_the_start_have_no_effect():
+    """The config file changes while the later jobs wait for a slot."""
     Path("conf").mkdir()
     Path("conf/config.yaml").write_text("x: 1\ny: before\n")
     program = PROGRAM.replace('config_name="config", config_path=None', 'config_name="config", config_path="conf"')
     program = program.replace('ConfigStore.instance().store(name="config", node=Conf)', "")
-    program = program.replace("cfg.how", '"well"').replace(
-        'print("doing", cfg.x)', 'print(cfg.y); Path("conf/config.yaml").write_text("x: 1\\ny: after\\n")'
+    program = program.replace("cfg.fault", '"none"').replace(
+        'print("task", cfg.x)', 'print(cfg.y); Path("conf/config.yaml").write_text("x: 1\\ny: after\\n")'
     )
     Path("program.py").write_text(program)
     command = [sys.executable, "program.py", "-m", "hydra/launcher=fork", "hydra.launcher.n_jobs=1", "x=1,2,3",
@@ -102,23 +102,23 @@ def test_configs_are_those_of_the_start_whatever_is_edited_meanwhile():
     assert [path.read_text() for path in sorted(Path("swept/logs").glob("*.log"))] == ["before\n"] * 3
 
 
-def test_cores_are_shared_out_among_as_many_as_run_side_by_side(monkeypatch):
+def test_cores_are_divided_among_the_concurrent_jobs(monkeypatch):
     monkeypatch.setattr("trainyard.cli.sweep.command.available_cores", lambda: 16)
     monkeypatch.setattr("trainyard.sweep.launch.devices.available_cores", lambda: 16)
     arguments = ["sweep.objective=off", "seed=1,2"]
-    assert _share_cores(make_plan(arguments)) == (2, 8)
-    assert _share_cores(make_plan([*arguments, "hydra.launcher.n_jobs=1"])) == (1, 16)
-    assert _share_cores(make_plan([*arguments, "hydra/launcher=basic"])) == (1, None)
+    assert _allocate_slots_and_threads(make_plan(arguments)) == (2, 8)
+    assert _allocate_slots_and_threads(make_plan([*arguments, "hydra.launcher.n_jobs=1"])) == (1, 16)
+    assert _allocate_slots_and_threads(make_plan([*arguments, "hydra/launcher=basic"])) == (1, None)
 
 
-def test_a_limit_that_is_none_is_a_mistake():
+def test_a_negative_time_limit_is_an_error():
     program = _program("x=1", "hydra.launcher.time_limit_seconds=-5")
     assert "hydra.launcher.time_limit_seconds: expected a number above 0, got -5" in program.stderr
     assert program.returncode == 1
     assert not Path("swept/0").exists()
 
 
-def test_migs_are_no_gpus(monkeypatch, tmp_path):
+def test_mig_devices_do_not_count_as_gpus(monkeypatch, tmp_path):
     (tmp_path / "nvidia-smi").write_text(
         "#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho '  MIG 1g.5gb Device 0: (UUID: y)'\necho 'GPU 1: A (UUID: z)'\n"
     )
@@ -128,18 +128,18 @@ def test_migs_are_no_gpus(monkeypatch, tmp_path):
     assert find_gpus({}) == ["0", "1"]
 
 
-def test_each_gpu_is_a_place():
-    assert share_out(None, {"CUDA_VISIBLE_DEVICES": "0, 3"}) == [
+def test_each_gpu_is_a_slot():
+    assert allocate_slots(None, {"CUDA_VISIBLE_DEVICES": "0, 3"}) == [
         {"CUDA_VISIBLE_DEVICES": "0"},
         {"CUDA_VISIBLE_DEVICES": "3"},
     ]
-    assert share_out(1, {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}) == [{"CUDA_VISIBLE_DEVICES": "GPU-a"}]
+    assert allocate_slots(1, {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}) == [{"CUDA_VISIBLE_DEVICES": "GPU-a"}]
     assert find_gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == find_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
-    assert share_out(3, {"CUDA_VISIBLE_DEVICES": ""}) == [{}, {}, {}]
+    assert allocate_slots(3, {"CUDA_VISIBLE_DEVICES": ""}) == [{}, {}, {}]
 
 
-def test_no_place_at_all_is_a_mistake():
+def test_zero_slots_are_an_error():
     with pytest.raises(
         ConfigError, match=r"hydra.launcher.n_jobs: expected a whole number of at least 1, or null, got 0"
     ):
-        share_out(0, {})
+        allocate_slots(0, {})

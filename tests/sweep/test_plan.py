@@ -1,4 +1,4 @@
-"""The plan of a sweep: what is swept, how trials are told apart, and what is found wrong before any starts."""
+"""Tests of the sweep plan: axes, duplicate trials, labels, and problems that are found before any trial starts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.config.compose import compose_config, to_tree
+from trainyard.config.compose import compose_config, config_to_dict
 from trainyard.errors import ConfigError
 from trainyard.sweep.composer import Composer
-from trainyard.sweep.grid import combine, read_axes
-from trainyard.sweep.labels import name_trial, short_keys
+from trainyard.sweep.grid import combine_axes, parse_axes
+from trainyard.sweep.labels import build_trial_label, shorten_keys
 from trainyard.sweep.plan import make_plan
 
 OFF = "sweep.objective=off"
@@ -22,7 +22,7 @@ def _varied(*overrides: str):
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What is swept: Hydra's grammar, whole
+# Axes: all of Hydra's sweep grammar
 
 
 @pytest.mark.parametrize(
@@ -42,23 +42,23 @@ def _varied(*overrides: str):
         ("experiment=quickstart,mnist_baseline", ["quickstart", "mnist_baseline"]),
     ],
 )
-def test_the_whole_grammar_of_hydra_is_swept(override, values):
+def test_all_of_hydras_sweep_grammar_is_supported(override, values):
     key = override.partition("=")[0]
     assert _varied(override) == [{key: value} for value in values]
 
 
-def test_shuffled_values_are_all_there():
+def test_shuffle_keeps_all_values():
     assert sorted(trial["training.epochs"] for trial in _varied("training.epochs=shuffle(range(1,9))")) == list(
         range(1, 9)
     )
 
 
-def test_every_combination_the_last_varying_fastest():
+def test_grid_has_every_combination_and_the_last_axis_varies_fastest():
     values = [tuple(trial.values()) for trial in _varied("training.epochs=1,2", "training.batch_size=8,16,32")]
     assert values == list(itertools.product([1, 2], [8, 16, 32]))
 
 
-def test_tags_are_added_and_taken_away_for_all():
+def test_swept_tags_are_added_to_each_trial():
     plan = make_plan([OFF, "+tracking.tags.owner=ada,ben", "seed=1,2"])
     assert [trial.config["tracking"]["tags"] for trial in plan.trials] == [{"owner": "ada"}] * 2 + [
         {"owner": "ben"}
@@ -68,26 +68,26 @@ def test_tags_are_added_and_taken_away_for_all():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.learning_rate=interval(0,1)", "a grid wants values"),
-        ("sweep.retries=1,2", "sweep.retries: can't be swept"),
-        ("tracking=local,off", "tracking: can't be swept, all trials of a sweep go to one experiment"),
-        ("hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs: can't be swept"),
-        ("hydra/launcher=fork,basic", "hydra/launcher: can't be swept"),
+        ("optimizer.learning_rate=interval(0,1)", "a grid requires a list of values"),
+        ("sweep.retries=1,2", "sweep.retries: cannot be swept"),
+        ("tracking=local,off", "tracking: cannot be swept, because all trials of a sweep are logged to one experiment"),
+        ("hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs: cannot be swept"),
+        ("hydra/launcher=fork,basic", "hydra/launcher: cannot be swept"),
         ("model=glob(x*)", "model: expected values to sweep over, got none"),
         ("optimizer=adma,sgd", "unknown optimizer 'adma'. Did you mean 'adam'?"),
         ("sweep=none_such", "unknown sweep 'none_such'"),
-        ("sweep.seeds=0", "sweep.seeds: expected a whole number at least 1, or null, got 0"),
+        ("sweep.seeds=0", "sweep.seeds: expected an integer at least 1, or null, got 0"),
         ("sweep.on_error=ignore", "sweep.on_error: expected one of continue, stop, got 'ignore'"),
     ],
 )
-def test_what_can_not_be_swept_is_refused(override, message):
+def test_invalid_sweeps_are_rejected(override, message):
     with pytest.raises(ConfigError) as caught:
         make_plan([OFF, override])
     assert message in str(caught.value)
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Sweeps that are files
+# Sweeps defined in files
 
 
 def _write_sweep(text: str, name: str = "mine"):
@@ -95,14 +95,14 @@ def _write_sweep(text: str, name: str = "mine"):
     Path(f"conf/sweep/{name}.yaml").write_text(text)
 
 
-def test_a_sweep_is_a_file():
+def test_sweep_is_loaded_from_a_file():
     plan = make_plan(["sweep=widths"])
     assert len(plan.trials) == 9
     assert {trial.config["dataset"]["validation_fraction"] for trial in plan.trials} == {0.1}
     assert plan.trials[-1].label == "300x200x100 lr0.0003"
 
 
-def test_a_file_may_hold_lists_texts_of_the_grammar_and_groups():
+def test_params_can_be_lists_grammar_texts_and_groups():
     _write_sweep(
         "objective: off\nparams:\n  training.epochs: range(1,3)\n  optimizer: [adam, sgd]\n"
         "  optimizer.learning_rate: [1.0e-3]\n  training.xla: ['off']\n"
@@ -114,24 +114,24 @@ def test_a_file_may_hold_lists_texts_of_the_grammar_and_groups():
     assert {trial.config["training"]["xla"] for trial in plan.trials} == {"off"}
 
 
-def test_an_override_holds_over_a_file_and_hydras_own_params_count_too():
+def test_overrides_take_precedence_over_params_and_hydra_sweeper_params_are_used():
     _write_sweep(
         "# @package _global_\nsweep:\n  objective: off\n  params:\n    training.epochs: [1, 2]\n    seed: [3, 4]\n"
         "hydra:\n  sweeper:\n    params:\n      training.batch_size: 8,16\n"
     )
     plan = make_plan(["sweep=mine", "seed=7"])
-    found = {(t.seed, t.config["training"]["epochs"], t.config["training"]["batch_size"]) for t in plan.trials}
-    assert found == {(7, epochs, size) for epochs in (1, 2) for size in (8, 16)}
+    combinations = {(t.seed, t.config["training"]["epochs"], t.config["training"]["batch_size"]) for t in plan.trials}
+    assert combinations == {(7, epochs, size) for epochs in (1, 2) for size in (8, 16)}
 
 
-def test_a_sweep_within_a_list_is_a_mistake():
+def test_sweep_inside_a_list_is_rejected():
     _write_sweep("objective: off\nparams:\n  training.epochs: [1, 'range(2,4)']\n")
-    with pytest.raises(ConfigError, match=r"training.epochs: expected a whole number"):
+    with pytest.raises(ConfigError, match=r"training.epochs: expected an integer"):
         make_plan(["sweep=mine"])
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Fast and slow composition agree
+# Fast composition is equal to Hydra's
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,15 @@ def test_a_sweep_within_a_list_is_a_mistake():
         ["model=sequential", "model.layers=[Flatten],[Flatten,{Dense: {units: 5}}]"],
     ],
 )  # fmt: skip
-def test_configs_are_those_that_hydra_composes(overrides):
+def test_composed_configs_equal_those_of_hydra(overrides):
     composer = Composer()
-    for point in combine(read_axes(overrides)):
-        assert to_tree(composer.make(point)) == to_tree(compose_config([setting.text for setting in point]))
+    for point in combine_axes(parse_axes(overrides)):
+        assert config_to_dict(composer.build_config(point)) == config_to_dict(
+            compose_config([setting.text for setting in point])
+        )
 
 
-def test_a_recipe_with_interpolations_is_swept_too():
+def test_recipe_with_interpolations_can_be_swept():
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/mine.yaml").write_text("# @package _global_\nname: mine\nnotes: seed ${seed}\n")
     plan = make_plan([OFF, "experiment=mine", "seed=1,2"])
@@ -162,30 +164,30 @@ def test_a_recipe_with_interpolations_is_swept_too():
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What is wrong is found before anything starts
+# Problems are found before any trial starts
 
 
-def test_wrong_trials_are_listed_each_with_its_error():
+def test_invalid_trials_are_listed_with_their_errors():
     with pytest.raises(ConfigError) as caught:
         make_plan([OFF, "optimizer.learning_rate=0.1,-1,abc", "training.epochs=1,0"])
     assert str(caught.value).splitlines() == [
-        "5 of 6 trials are wrong, so none was started:",
-        "trial 2, optimizer.learning_rate=0.1 training.epochs=0: training.epochs: expected a whole number at least 1, got 0",
+        "5 of 6 trials are invalid, so none was started:",
+        "trial 2, optimizer.learning_rate=0.1 training.epochs=0: training.epochs: expected an integer at least 1, got 0",
         "trial 3, optimizer.learning_rate=-1 training.epochs=1: optimizer.learning_rate: expected a number above 0, got -1.0",
         "trial 4, optimizer.learning_rate=-1 training.epochs=0: optimizer.learning_rate: expected a number above 0, got -1.0",
-        "trial 4, optimizer.learning_rate=-1 training.epochs=0: training.epochs: expected a whole number at least 1, got 0",
+        "trial 4, optimizer.learning_rate=-1 training.epochs=0: training.epochs: expected an integer at least 1, got 0",
         "trial 5, optimizer.learning_rate=abc training.epochs=1: optimizer.learning_rate: expected a number above 0, got 'abc'",
         "trial 6, optimizer.learning_rate=abc training.epochs=0: optimizer.learning_rate: expected a number above 0, got 'abc'",
     ]
 
 
-def test_what_is_wrong_with_all_is_told_once():
+def test_problem_of_all_trials_is_reported_once():
     with pytest.raises(ConfigError) as caught:
         make_plan([OFF, "seed=1,2,3", "training.epochs=0"])
-    assert str(caught.value) == "training.epochs: expected a whole number at least 1, got 0"
+    assert str(caught.value) == "training.epochs: expected an integer at least 1, got 0"
 
 
-def test_an_objective_without_validation_images_is_a_mistake():
+def test_objective_requires_validation_images():
     with pytest.raises(ConfigError) as caught:
         make_plan(["seed=1,2"])
     assert "sweep.objective: accuracy/val needs validation images" in str(caught.value)
@@ -193,19 +195,19 @@ def test_an_objective_without_validation_images_is_a_mistake():
 
 
 @pytest.mark.parametrize("metric", ["accuracy/test", "loss/test", "f1_macro/test"])
-def test_a_test_metric_as_objective_is_refused_with_the_reason(metric):
+def test_test_metric_as_objective_is_rejected_with_the_reason(metric):
     with pytest.raises(ConfigError) as caught:
         make_plan(["seed=1,2", "dataset.validation_fraction=0.1", f"sweep.objective={metric}"])
     assert "sweep.objective: expected one of accuracy/val, loss/val, off" in str(caught.value)
-    assert "the test images would choose the winner" in str(caught.value)
+    assert "if the test images selected the winner" in str(caught.value)
 
 
-def test_data_that_is_not_there_is_a_mistake():
-    with pytest.raises(ConfigError, match="dataset.path: expected nowhere to be there"):
+def test_missing_data_is_reported():
+    with pytest.raises(ConfigError, match="dataset.path: expected an existing file or folder, got nowhere"):
         make_plan([OFF, "dataset=mnist", "dataset.path=nowhere", "seed=1,2"])
 
 
-def test_code_in_a_swept_recipe_is_refused():
+def test_code_in_a_swept_recipe_is_rejected():
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/evil.yaml").write_text(
         "# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: os.system\n"
@@ -215,17 +217,17 @@ def test_code_in_a_swept_recipe_is_refused():
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Trials: told apart, named, numbered
+# Duplicates, labels and numbers of trials
 
 
-def test_combinations_that_come_to_the_same_config_are_one_trial():
+def test_combinations_with_equal_configs_are_one_trial():
     plan = make_plan([OFF, "optimizer.learning_rate=0.001,0.01,1e-3", "model=mlp"])
     assert [trial.label for trial in plan.trials] == ["lr0.001", "lr0.01"]
     assert [trial.number for trial in plan.trials] == [1, 2]
     assert plan.duplicates == 1
 
 
-def test_seeds_repeat_each_point_from_the_seed_on():
+def test_each_point_is_repeated_with_consecutive_seeds():
     plan = make_plan([OFF, "sweep.seeds=3", "seed=5", "training.epochs=1,2"])
     assert [(t.point, t.seed, t.label) for t in plan.trials] == [
         (1, 5, "epochs1 seed5"), (1, 6, "epochs1 seed6"), (1, 7, "epochs1 seed7"),
@@ -234,13 +236,13 @@ def test_seeds_repeat_each_point_from_the_seed_on():
     assert plan.swept == ("training.epochs",)
 
 
-def test_a_later_override_holds_over_an_earlier_one_with_or_without_signs():
+def test_last_override_of_a_key_takes_precedence_with_or_without_prefix():
     assert _varied("training.epochs=5", "++training.epochs=3,4") == [{"training.epochs": 3}, {"training.epochs": 4}]
     _write_sweep("objective: off\nparams:\n  training.epochs: [1, 2]\n")
     assert len(make_plan(["sweep=mine", "++training.epochs=5"]).trials) == 1
 
 
-def test_what_a_file_sweeps_has_a_say_in_how_it_is_swept():
+def test_swept_recipes_can_set_the_sweep_section():
     Path("conf/experiment").mkdir(parents=True)
     for name in ("one", "two"):
         Path(f"conf/experiment/{name}.yaml").write_text(
@@ -262,18 +264,18 @@ def test_what_a_file_sweeps_has_a_say_in_how_it_is_swept():
             "sweep.params: training.epochs: expected a list of values, or a sweep as text, got None",
         ),
         ("{training.epochs: []}", "sweep.params: training.epochs: expected values to sweep over, got none"),
-        ("{sweep.seeds: '3'}", "sweep.seeds: can't be swept"),
-        ("{hydra.launcher.n_jobs: 2}", "hydra.launcher.n_jobs: can't be swept"),
+        ("{sweep.seeds: '3'}", "sweep.seeds: cannot be swept"),
+        ("{hydra.launcher.n_jobs: 2}", "hydra.launcher.n_jobs: cannot be swept"),
     ],
 )
-def test_wrong_params_are_named(params, message):
+def test_invalid_params_are_named(params, message):
     _write_sweep(f"objective: off\nparams: {params}\n")
     with pytest.raises(ConfigError) as caught:
         make_plan(["sweep=mine"])
     assert message in str(caught.value)
 
 
-def test_recipes_that_are_swept_with_other_ways_to_sweep_are_refused():
+def test_swept_recipes_with_different_sweep_sections_are_rejected():
     Path("conf/experiment").mkdir(parents=True)
     for name, seeds in (("one", 2), ("two", 3)):
         Path(f"conf/experiment/{name}.yaml").write_text(
@@ -283,14 +285,14 @@ def test_recipes_that_are_swept_with_other_ways_to_sweep_are_refused():
         make_plan(["experiment=one,two"])
 
 
-def test_seeds_that_are_swept_belong_to_one_point():
+def test_swept_seeds_belong_to_one_point():
     assert [trial.point for trial in make_plan([OFF, "seed=4,5,6"]).trials] == [1, 1, 1]
-    with pytest.raises(ConfigError, match=r"sweep.seeds: repeats each point with its own seeds, and seed is swept too"):
+    with pytest.raises(ConfigError, match=r"sweep.seeds: cannot be combined with a swept seed"):
         make_plan([OFF, "seed=4,5", "sweep.seeds=2"])
 
 
 @pytest.mark.parametrize(
-    ("varied", "name"),
+    ("varied", "label"),
     [
         ({"optimizer.learning_rate": 0.003, "model.hidden_units": [512, 256]}, "lr0.003 512x256"),
         ({"model": "cnn", "training.batch_size": 64}, "cnn batch64"),
@@ -301,11 +303,11 @@ def test_seeds_that_are_swept_belong_to_one_point():
         ({"model.dense_units": []}, "no-dense_units"),
     ],
 )  # fmt: skip
-def test_trials_are_named_by_what_varies(varied, name):
-    assert name_trial(varied, short_keys(list(varied))) == name
+def test_trial_label_is_built_from_the_varied_settings(varied, label):
+    assert build_trial_label(varied, shorten_keys(list(varied))) == label
 
 
-def test_a_name_is_the_same_for_the_same_command_and_another_for_another():
+def test_default_name_depends_only_on_the_definition():
     name = make_plan([OFF, "seed=1,2", "name=tiny"]).name
     assert name.startswith("tiny-")
     assert make_plan(["name=tiny", "seed=1,2", OFF, "hydra.launcher.n_jobs=1", "sweep.retries=2"]).name == name
@@ -318,7 +320,7 @@ def test_a_name_is_the_same_for_the_same_command_and_another_for_another():
         make_plan([OFF, "seed=1,2", "sweep.name=../up"])
 
 
-def test_trials_of_several_recipes_go_to_one_experiment():
+def test_trials_of_several_recipes_are_logged_to_one_experiment():
     plan = make_plan([OFF, "experiment=quickstart,mnist_baseline"])
     assert plan.experiment == plan.name
     assert plan.name.startswith("quickstart+mnist_baseline-")
@@ -326,8 +328,8 @@ def test_trials_of_several_recipes_go_to_one_experiment():
     assert {trial.config["name"] for trial in plan.trials} == {"quickstart", "mnist_baseline"}
 
 
-def test_of_the_sweep_a_trial_knows_the_name_alone():
+def test_config_of_a_trial_has_only_the_name_of_the_sweep():
     _write_sweep("objective: off\nparams:\n  seed: [3, 4]\nretries: 2\n")
     plan = make_plan(["sweep=mine"])
     assert plan.policy.retries == 2
-    assert plan.trials[0].config["sweep"] == to_tree(compose_config([f"sweep.name={plan.name}"]))["sweep"]
+    assert plan.trials[0].config["sweep"] == config_to_dict(compose_config([f"sweep.name={plan.name}"]))["sweep"]

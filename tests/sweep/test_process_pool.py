@@ -1,4 +1,4 @@
-"""A process for each job: whatever one of them does, the others come to their end, and none is left behind."""
+"""The process pool runs each job in a separate process: a failed job does not affect others, and none is orphaned."""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ import pytest
 
 from trainyard.sweep.launch import process_pool as pools
 from trainyard.sweep.launch.job import report
-from trainyard.sweep.launch.process_pool import PRELOADED, End, Job, Message, ProcessPool
+from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, Message, ProcessPool
 
 
 def _job(number, work, **settings):
     return Job(number=number, work=cloudpickle.dumps(work), log=Path(f"logs/{number}.log"), **settings)
 
 
-def _run(works, places=3, **settings):
-    """Runs jobs, and returns how each ended and what was reported."""
-    todo, ends, messages = list(enumerate(works)), {}, []
+def _run(works, slots=3, **settings):
+    """Runs jobs; returns the `JobExit` of each by its number, and the reported messages."""
+    waiting, exits, messages = list(enumerate(works)), {}, []
     with ProcessPool(preload=()) as pool:
-        while todo or len(pool):
-            while todo and len(pool) < places:
-                pool.submit(_job(*todo.pop(0), **settings))
+        while waiting or len(pool):
+            while waiting and len(pool) < slots:
+                pool.submit(_job(*waiting.pop(0), **settings))
             for event in pool.poll():
-                if isinstance(event, End):
-                    ends[event.number] = event
+                if isinstance(event, JobExit):
+                    exits[event.number] = event
                 else:
                     messages.append(event)
-    return ends, messages
+    return exits, messages
 
 
 def _faults():
-    """What may go wrong in a job, with what is told of it; made within a function, so that cloudpickle takes it along."""
+    """Returns faults by name: a function that fails, and the expected message.
+
+    The functions are local, so that cloudpickle pickles them by value.
+    """
 
     def fail():
         raise ValueError("no luck")
@@ -49,14 +52,14 @@ def _faults():
         resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
         return len(bytearray(2**33))
 
-    killed = "its process was killed by SIGKILL, as when the system runs out of memory"
+    killed = "its process was killed by SIGKILL, for example because the system ran out of memory"
     return {
         "raises": (fail, "ValueError: no luck"),
         "exits": (lambda: sys.exit(3), "its process exited with code 3 before it was done"),
-        "exits as if nothing were": (lambda: sys.exit(0), "its process exited with code 0 before it was done"),
-        "exits at once": (lambda: os._exit(4), "its process exited with code 4 before it was done"),
+        "exits with code 0": (lambda: sys.exit(0), "its process exited with code 0 before it was done"),
+        "exits without cleanup": (lambda: os._exit(4), "its process exited with code 4 before it was done"),
         "is killed": (lambda: os.kill(os.getpid(), signal.SIGKILL), killed),
-        "is stopped": (lambda: os.kill(os.getpid(), signal.SIGSEGV), "its process was killed by SIGSEGV"),
+        "segfaults": (lambda: os.kill(os.getpid(), signal.SIGSEGV), "its process was killed by SIGSEGV"),
         "runs out of memory": (run_out_of_memory, "MemoryError: "),
         "hangs": (lambda: time.sleep(600), "it took longer than 15 s"),
     }
@@ -66,19 +69,19 @@ FAULTS = _faults()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_job_that_fails_costs_only_itself(fault):
-    work, told = FAULTS[fault]
+def test_a_failed_job_does_not_affect_other_jobs(fault):
+    work, message = FAULTS[fault]
     works = [lambda number=number: number * 10 for number in range(6)]
     works[2] = work
-    ends, _ = _run(works, limit_seconds=15 if fault == "hangs" else None)
-    assert {number: end.value for number, end in ends.items() if end.returned} == {
+    exits, _ = _run(works, limit_seconds=15 if fault == "hangs" else None)
+    assert {number: job_exit.value for number, job_exit in exits.items() if job_exit.returned} == {
         number: number * 10 for number in (0, 1, 3, 4, 5)
     }
-    assert (ends[2].returned, ends[2].failure) == (False, told)
+    assert (exits[2].returned, exits[2].failure) == (False, message)
 
 
-def test_a_job_has_output_environment_and_messages_of_its_own():
-    secret = "carried along"
+def test_each_job_has_its_own_output_environment_and_messages():
+    secret = "from the closure"
 
     def work():
         report({"epoch": 1})
@@ -86,16 +89,16 @@ def test_a_job_has_output_environment_and_messages_of_its_own():
         os.system("echo from a child >&2")
         return secret, os.environ["PLACE"], str(Path.cwd()), os.getpid()
 
-    ends, messages = _run([work, work], environment={"PLACE": "7"})
+    exits, messages = _run([work, work], environment={"PLACE": "7"})
     assert sorted(messages, key=lambda message: message.number) == [Message(number, {"epoch": 1}) for number in (0, 1)]
-    (first, second) = (ends[number].value for number in (0, 1))
-    assert first[:3] == second[:3] == ("carried along", "7", str(Path.cwd()))
+    (first, second) = (exits[number].value for number in (0, 1))
+    assert first[:3] == second[:3] == ("from the closure", "7", str(Path.cwd()))
     assert len({first[3], second[3], os.getpid()}) == 3
     assert set(Path("logs/0.log").read_text().splitlines()) == {"to stdout", "from a child"}
     assert "PLACE" not in os.environ
 
 
-def test_an_exception_that_can_not_be_pickled_is_told_all_the_same():
+def test_an_exception_that_can_not_be_pickled_is_reported():
     class OddError(Exception):
         def __reduce__(self):
             raise TypeError
@@ -103,27 +106,27 @@ def test_an_exception_that_can_not_be_pickled_is_told_all_the_same():
     def work():
         raise OddError("strange")
 
-    ends, _ = _run([work])
-    assert (ends[0].value, ends[0].failure) == (None, "OddError: strange")
+    exits, _ = _run([work])
+    assert (exits[0].value, exits[0].failure) == (None, "OddError: strange")
     assert "Traceback" in Path("logs/0.log").read_text()
 
 
-def test_what_is_deaf_to_the_signal_is_killed(monkeypatch):
+def test_a_job_that_ignores_the_signal_is_killed(monkeypatch):
     monkeypatch.setattr(pools, "GRACE_SECONDS", 1.0)
 
-    def deaf():
+    def ignore_signal():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         subprocess.Popen(["sleep", "600"])
         report(os.getpid())
         time.sleep(600)
 
     with ProcessPool(preload=()) as pool:
-        pool.submit(_job(0, deaf))
+        pool.submit(_job(0, ignore_signal))
         (message,) = pool.poll(60)
         children = psutil.Process(message.content).children(recursive=True)
         assert len(children) == 1
-        (end,) = pool.stop()
-    assert end.failure == "the sweep was stopped"
+        (job_exit,) = pool.stop()
+    assert job_exit.failure == "the sweep was stopped"
     psutil.wait_procs(children, timeout=10)
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
 
@@ -132,26 +135,26 @@ PROGRAM = """
 import os, signal, sys, time
 import cloudpickle
 from pathlib import Path
-from trainyard.system.signals import signals_raise
+from trainyard.system.signals import raise_on_signals
 from trainyard.sweep.launch.job import report
 from trainyard.sweep.launch.process_pool import Job, ProcessPool
 
 def work():
-    with signals_raise():
+    with raise_on_signals():
         try:
             report(os.getpid())
             while True:
-                time.sleep(0.05)  # a signal just before one long sleep would be heard after it
+                time.sleep(0.05)  # a signal just before one long sleep would be handled only after it
         finally:
             Path(f"{os.getpid()}.closed").touch()
 
-with signals_raise(), ProcessPool(preload=()) as pool:
+with raise_on_signals(), ProcessPool(preload=()) as pool:
     for number in range(2):
         pool.submit(Job(number=number, work=cloudpickle.dumps(work), log=Path(f"{number}.log")))
-    found = []
-    while len(found) < 2:
-        found += [event.content for event in pool.poll()]
-    print(*found, flush=True)
+    pids = []
+    while len(pids) < 2:
+        pids += [event.content for event in pool.poll()]
+    print(*pids, flush=True)
     while True:
         pool.poll()
 """
@@ -159,8 +162,8 @@ with signals_raise(), ProcessPool(preload=()) as pool:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 @pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
-def test_jobs_close_what_is_open_and_end_with_the_program_whatever_ends_it(number, group):
-    """The program has no guard: the processes of its jobs must not begin it anew."""
+def test_jobs_clean_up_and_end_when_the_program_is_stopped_by_any_signal(number, group):
+    """The program has no `if __name__ == "__main__"`: the processes of its jobs must not run it again."""
     Path("program.py").write_text(PROGRAM)
     command = [sys.executable, "program.py"]
     with subprocess.Popen(
@@ -175,6 +178,6 @@ def test_jobs_close_what_is_open_and_end_with_the_program_whatever_ends_it(numbe
 
 
 @pytest.mark.parametrize("module", PRELOADED)
-def test_what_the_server_is_to_import_is_there(module):
-    """It would say nothing of one that is not, and every job would import it."""
+def test_the_modules_that_the_server_preloads_exist(module):
+    """The server skips missing modules without a message, and every job would then import them again."""
     assert importlib.util.find_spec(module)

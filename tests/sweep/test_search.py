@@ -1,4 +1,4 @@
-"""Points that samplers draw: from what, with what known, again after a stop."""
+"""Tests of sweeps with samplers: search space, drawn points, resuming and warm start."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from hydra.core.utils import JobReturn
 
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
-from trainyard.sweep.folder import SweepFolder, refuse_other_definition
-from trainyard.sweep.launch.launcher import JobEnd
-from trainyard.sweep.ledger import Draw, Known, Ledger
+from trainyard.sweep.folder import SweepFolder, check_definition
+from trainyard.sweep.launch.launcher import JobResult
+from trainyard.sweep.ledger import Draw, Ledger, PriorPoint
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.results import RESULT
-from trainyard.sweep.scheduler import PlannedSweep
-from trainyard.sweep.search import Search
+from trainyard.sweep.scheduler import SweepScheduler
+from trainyard.sweep.search import SearchQueue
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.sweep.warm_start import read_experience
+from trainyard.sweep.warm_start import load_prior_sweeps
 
 WIDTH = "model.hidden_units=choice([8],[16],[32])"
 RATE = "optimizer.learning_rate=tag(log, interval(1e-4, 1e-1))"
@@ -30,20 +30,20 @@ BASE = ["dataset.validation_fraction=0.2", "name=tiny", "sweep.name=mine", "swee
 SAMPLERS = ["random", "tpe", "cmaes", "qmc"]
 
 
-def worth(config):
-    """What a trial of a config comes to: best at a learning rate of 0.01 and 32 units."""
+def objective_of(config):
+    """Returns the objective of a config. It is best at a learning rate of 0.01 and 32 units."""
     rate, units = config["optimizer"]["learning_rate"], sum(config["model"].get("hidden_units", [0]))
     return 0.9 - 0.1 * abs(math.log10(rate) + 2) + 0.001 * min(units, 32) + 0.0001 * config["seed"]
 
 
 class Launcher:
-    """Has each trial leave the result that `worth` says, one at a time; as many as `stop_after`, then Ctrl-C."""
+    """Runs one trial at a time: writes the result of `objective_of`. Raises KeyboardInterrupt after `stop_after` trials."""
 
-    free = True
+    has_free_slot = True
 
     def __init__(self, folder, stop_after=None, failing=()):
         self.folder, self.stop_after, self.failing = folder, stop_after, failing
-        self.begun, self.ended, self.answers = [], [], []
+        self.started, self.ended, self.answers = [], [], []
 
     @contextlib.contextmanager
     def open(self, held):
@@ -53,75 +53,77 @@ class Launcher:
         return len(self.ended)
 
     @property
-    def free(self):  # noqa: F811
+    def has_free_slot(self):  # noqa: F811
         return not self.ended
 
     def answer(self, number, content):
         self.answers.append((number + 1, content))
 
     def compose(self, number, overrides):
-        subdir = str(self.folder.next_attempt(number + 1).relative_to(self.folder.path))
+        subdir = str(self.folder.next_attempt_folder(number + 1).relative_to(self.folder.path))
         trials = {trial.number: trial for trial in self.folder.read_trials()}
         assert trials[number + 1].overrides == tuple(overrides)
         return SimpleNamespace(hydra=SimpleNamespace(sweep=SimpleNamespace(subdir=subdir)), trial=trials[number + 1])
 
     def submit(self, job):
-        if len(self.begun) == self.stop_after:
+        if len(self.started) == self.stop_after:
             raise KeyboardInterrupt
-        self.begun.append(job.trial)
+        self.started.append(job.trial)
         folder = self.folder.path / job.hydra.sweep.subdir
         folder.mkdir(parents=True)
         number = job.trial.number
         if number in self.failing:
-            self.ended.append(JobEnd(number - 1, JobReturn(), "TrainingError: on purpose"))
+            self.ended.append(JobResult(number - 1, JobReturn(), "TrainingError: on purpose"))
             return
         result = TrialResult(
-            objective=worth(job.trial.config), metrics={}, epochs=1, history=(), seconds=1.0, run_id=None,
+            objective=objective_of(job.trial.config), metrics={}, epochs=1, history=(), seconds=1.0, run_id=None,
             folder=str(folder), parameters=1,
         )  # fmt: skip
         (folder / RESULT).write_text(json.dumps(dataclasses.asdict(result)))
-        self.ended.append(JobEnd(number - 1, JobReturn(), ""))
+        self.ended.append(JobResult(number - 1, JobReturn(), ""))
 
     def poll(self):
-        assert self.ended, "a launcher waits for what will never come"
+        assert self.ended, "the scheduler polls although no trial is running"
         ended, self.ended = self.ended, []
         return ended
 
 
 def search(*overrides, name="mine", **launching):
-    """Carries out the sweep of this folder, or goes on with it; returns it with the launcher."""
+    """Runs or resumes the sweep `name`. Returns the scheduler and the launcher."""
     plan = make_plan([*BASE, *overrides, f"sweep.name={name}"])
     folder = SweepFolder(Path("sweeps") / name)
     ledger, axes = Ledger(folder.ledger), plan.search.space.axes
-    goes_on = folder.plan.exists() and ledger.has_begun
-    known = [] if goes_on else read_experience(plan.policy.warm_start, plan.objective, axes, plan.search.sampler)
-    if goes_on:
-        refuse_other_definition(folder, plan)
+    resuming = folder.plan.exists() and ledger.has_started
+    prior_sweeps = (
+        [] if resuming else load_prior_sweeps(plan.policy.warm_start, plan.objective, axes, plan.search.sampler)
+    )
+    if resuming:
+        check_definition(folder, plan)
     else:
         folder.write_plan(plan, None)
     folder.repair()
     ledger.repair()
     plan = folder.restore(plan)
-    sweep = PlannedSweep(plan.trials, plan.policy, folder, ledger, work=lambda _: None)
-    sweep.take_up()
-    sweep.make_queue = lambda: Search(plan.search, plan.objective, folder, ledger, known)
+    sweep = SweepScheduler(plan.trials, plan.policy, folder, ledger, task_function=lambda _: None)
+    sweep.load_ledger()
+    sweep.build_queue = lambda: SearchQueue(plan.search, plan.objective, folder, ledger, prior_sweeps)
     launcher = Launcher(folder, **launching)
     with contextlib.suppress(KeyboardInterrupt):
-        sweep.conduct(launcher, None)
+        sweep.run(launcher, None)
     return sweep, launcher
 
 
-def drawn(sweep):
+def drawn_settings(sweep):
     return [tuple(sorted((key, str(value)) for key, value in trial.varied.items())) for trial in sweep.trials]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_sampler_draws_as_many_points_as_are_asked_for_each_once(sampler):
+def test_sampler_draws_the_requested_number_of_distinct_points(sampler):
     sweep, launcher = search(f"sweep.sampler={sampler}", RATE, WIDTH)
-    assert [trial.number for trial in launcher.begun] == list(range(1, 9))
-    assert sorted(sweep.tally.done) == list(range(1, 9))
-    assert sweep.tally.waiting == []
-    assert len(set(drawn(sweep))) == 8
+    assert [trial.number for trial in launcher.started] == list(range(1, 9))
+    assert sorted(sweep.outcomes.done) == list(range(1, 9))
+    assert sweep.outcomes.waiting == []
+    assert len(set(drawn_settings(sweep))) == 8
     for trial in sweep.trials:
         rate, units = trial.config["optimizer"]["learning_rate"], trial.config["model"]["hidden_units"]
         assert 1e-4 <= rate <= 1e-1
@@ -133,29 +135,29 @@ def test_a_sampler_draws_as_many_points_as_are_asked_for_each_once(sampler):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("stop", [1, 4, 7])
-def test_a_search_that_is_stopped_draws_the_same_as_one_that_is_not(sampler, stop):
-    whole, _ = search(f"sweep.sampler={sampler}", RATE, WIDTH, name="whole")
+def test_resumed_search_draws_the_same_points_as_an_uninterrupted_one(sampler, stop):
+    uninterrupted, _ = search(f"sweep.sampler={sampler}", RATE, WIDTH, name="uninterrupted")
     _, first = search(f"sweep.sampler={sampler}", RATE, WIDTH, stop_after=stop)
-    assert len(first.begun) == stop
+    assert len(first.started) == stop
     resumed, second = search(f"sweep.sampler={sampler}", RATE, WIDTH)
-    assert drawn(resumed) == drawn(whole)
-    assert [trial.number for trial in second.begun] == list(range(stop + 1, 9))
+    assert drawn_settings(resumed) == drawn_settings(uninterrupted)
+    assert [trial.number for trial in second.started] == list(range(stop + 1, 9))
 
 
-def test_another_seed_of_the_sampler_draws_other_points():
+def test_different_sampler_seeds_draw_different_points():
     one, _ = search("sweep.sampler=random", RATE, name="one")
     other, _ = search("sweep.sampler=random", RATE, "sweep.sampler_seed=1", name="other")
-    assert not set(drawn(one)) & set(drawn(other))
+    assert not set(drawn_settings(one)) & set(drawn_settings(other))
 
 
-def test_tpe_finds_what_is_good():
-    """Of the later points more than twice as many lie in the best eighth of the learning rates as chance puts there."""
+def test_tpe_finds_good_points():
+    """The best eighth of the learning rates gets more than twice the number of later points that chance would give it."""
     sweep, _ = search("sweep.sampler=tpe", RATE, "sweep.points=40", "model.hidden_units=[32]")
     later = [trial.config["optimizer"]["learning_rate"] for trial in sweep.trials[20:]]
     assert sum(10**-2.1875 < rate < 10**-1.8125 for rate in later) > 2 * 20 / 8
 
 
-def test_what_is_drawn_goes_through_the_whole_grammar():
+def test_all_kinds_of_axes_can_be_drawn():
     sweep, _ = search(
         "sweep.sampler=random",
         "training.batch_size=int(interval(8, 64))",
@@ -170,7 +172,7 @@ def test_what_is_drawn_goes_through_the_whole_grammar():
     assert len({config["model"]["dropout"] for config in configs}) == 8
 
 
-def test_a_setting_that_one_choice_alone_knows_is_drawn_where_that_is_chosen():
+def test_setting_of_one_choice_is_drawn_only_with_that_choice():
     sweep, _ = search("sweep.sampler=tpe", "model=mlp,cnn", "model.filters=[4],[8]", WIDTH, "sweep.points=8")
     models = {trial.config["model"]["name"] for trial in sweep.trials}
     assert models == {"mlp", "cnn"}
@@ -179,71 +181,71 @@ def test_a_setting_that_one_choice_alone_knows_is_drawn_where_that_is_chosen():
         assert set(trial.varied) == {"model", own}
 
 
-def test_points_that_are_repeated_with_seeds_are_told_by_their_mean():
+def test_next_point_is_drawn_after_all_seeds_of_a_point_have_ended():
     sweep, launcher = search("sweep.sampler=tpe", RATE, "model.hidden_units=[8]", "sweep.seeds=2", "sweep.points=4")
-    assert [(trial.point, trial.seed) for trial in launcher.begun] == [(n, s) for n in (1, 2, 3, 4) for s in (0, 1)]
+    assert [(trial.point, trial.seed) for trial in launcher.started] == [(n, s) for n in (1, 2, 3, 4) for s in (0, 1)]
     ledger = Ledger(sweep.folder.ledger)
-    assert [event.point if isinstance(event, Draw) else -event for event in ledger.sequence] == [
+    assert [event.point if isinstance(event, Draw) else -event.trial for event in ledger.events] == [
         1, -1, -2, 2, -3, -4, 3, -5, -6, 4, -7, -8,
     ]  # fmt: skip
 
 
-def test_a_failed_trial_is_told_and_tried_again_at_the_next_start():
+def test_failed_trial_is_retried_when_the_sweep_is_resumed():
     sweep, _ = search("sweep.sampler=tpe", RATE, failing={2})
-    assert sweep.tally.failed == {2: "TrainingError: on purpose"}
-    assert sorted(sweep.tally.done) == [1, 3, 4, 5, 6, 7, 8]
+    assert sweep.outcomes.failed == {2: "TrainingError: on purpose"}
+    assert sorted(sweep.outcomes.done) == [1, 3, 4, 5, 6, 7, 8]
     again, launcher = search("sweep.sampler=tpe", RATE)
-    assert [trial.number for trial in launcher.begun] == [2]
-    assert sorted(again.tally.done) == list(range(1, 9))
+    assert [trial.number for trial in launcher.started] == [2]
+    assert sorted(again.outcomes.done) == list(range(1, 9))
 
 
-def test_a_small_space_is_tried_whole_and_no_more():
+def test_search_ends_when_a_small_space_is_exhausted():
     sweep, launcher = search("sweep.sampler=random", WIDTH)
-    assert len(launcher.begun) == 3
-    assert sorted(sweep.tally.done) == [1, 2, 3]
-    assert sweep.tally.waiting == []
+    assert len(launcher.started) == 3
+    assert sorted(sweep.outcomes.done) == [1, 2, 3]
+    assert sweep.outcomes.waiting == []
     again, second = search("sweep.sampler=random", WIDTH)
-    assert (second.begun, again.tally.waiting) == ([], [])
+    assert (second.started, again.outcomes.waiting) == ([], [])
 
 
-def test_a_search_goes_on_to_more_points_but_not_from_another_space():
+def test_search_resumes_with_more_points_but_not_with_another_definition():
     search("sweep.sampler=tpe", RATE, "sweep.points=3")
     more, launcher = search("sweep.sampler=tpe", RATE, "sweep.points=5")
-    assert [trial.number for trial in launcher.begun] == [4, 5]
-    whole, _ = search("sweep.sampler=tpe", RATE, "sweep.points=5", name="whole")
-    assert drawn(more) == drawn(whole)
+    assert [trial.number for trial in launcher.started] == [4, 5]
+    uninterrupted, _ = search("sweep.sampler=tpe", RATE, "sweep.points=5", name="uninterrupted")
+    assert drawn_settings(more) == drawn_settings(uninterrupted)
     for change in ("sweep.sampler=random", "optimizer.learning_rate=interval(0.1,0.2)", "training.epochs=7"):
-        with pytest.raises(ConfigError, match="planned otherwise"):
+        with pytest.raises(ConfigError, match="its definition has changed"):
             search("sweep.sampler=tpe", RATE, "sweep.points=5", change)
 
 
-def test_nothing_is_drawn_before_its_turn():
+def test_plan_of_a_search_has_only_placeholders():
     plan = make_plan([*BASE, "sweep.sampler=tpe", RATE, "sweep.seeds=2"])
     assert len(plan.trials) == 16
     assert {trial.label for trial in plan.trials} == {NOT_DRAWN}
     assert [trial.point for trial in plan.trials[:4]] == [1, 1, 2, 2]
 
 
-def test_a_point_that_is_wrong_is_passed_over_and_said():
-    """Only together are the two wrong: no probe of one alone finds it. Of four points three are left."""
+def test_invalid_point_is_skipped_with_a_recorded_reason():
+    """The two settings are invalid only in combination, which no probe point has. Three of four points are valid."""
     both = ["optimizer.clipnorm=null,1.0", "optimizer.clipvalue=null,0.5"]
     sweep, _ = search("sweep.sampler=random", *both, "sweep.points=4")
-    assert len(sweep.tally.done) == 3
-    draws = [event for event in Ledger(Path("sweeps/mine/ledger.jsonl")).sequence if isinstance(event, Draw)]
-    (why,) = {event.why for event in draws if "wrong" in event.why}
-    assert "gradients are clipped in one way" in why
+    assert len(sweep.outcomes.done) == 3
+    draws = [event for event in Ledger(Path("sweeps/mine/ledger.jsonl")).events if isinstance(event, Draw)]
+    (reason,) = {event.reason for event in draws if "invalid" in event.reason}
+    assert "only one kind of clipping is possible" in reason
     again, launcher = search("sweep.sampler=random", *both, "sweep.points=4")
-    assert launcher.begun == []
-    assert again.tally.waiting == []
+    assert launcher.started == []
+    assert again.outcomes.waiting == []
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
-@pytest.mark.parametrize("moment", ["drew", "began", "done"])
+@pytest.mark.parametrize("moment", ["record_draw", "record_start", "record_result"])
 @pytest.mark.parametrize("number", [1, 4])
-def test_a_search_may_be_stopped_between_any_two_entries(sampler, moment, number, monkeypatch):
-    """A trial may be in the plan and not in the ledger, or drawn and not begun, or done and not known to be."""
-    asked = [f"sweep.sampler={sampler}", RATE, WIDTH]
-    whole, _ = search(*asked, name="whole")
+def test_search_can_be_interrupted_between_any_two_ledger_entries(sampler, moment, number, monkeypatch):
+    """A trial can be in the plan but not in the ledger, or drawn but not started, or finished but not recorded."""
+    overrides = [f"sweep.sampler={sampler}", RATE, WIDTH]
+    uninterrupted, _ = search(*overrides, name="uninterrupted")
     entry, calls = getattr(Ledger, moment), []
 
     def stop(self, *arguments, **named):
@@ -254,39 +256,39 @@ def test_a_search_may_be_stopped_between_any_two_entries(sampler, moment, number
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, moment, stop)
-        stopped, _ = search(*asked)
-    assert len(stopped.tally.done) < 8
-    resumed, _ = search(*asked)
-    assert sorted(resumed.tally.done) == list(range(1, 9))
-    assert drawn(resumed) == drawn(whole)
+        stopped, _ = search(*overrides)
+    assert len(stopped.outcomes.done) < 8
+    resumed, _ = search(*overrides)
+    assert sorted(resumed.outcomes.done) == list(range(1, 9))
+    assert drawn_settings(resumed) == drawn_settings(uninterrupted)
 
 
-def test_a_trial_that_failed_is_tried_again_after_all_others():
+def test_failed_trial_is_retried_after_all_others():
     _, launcher = search("sweep.sampler=tpe", RATE, "sweep.retries=1", failing={2})
-    assert [trial.number for trial in launcher.begun] == [1, 2, 3, 4, 5, 6, 7, 8, 2]
+    assert [trial.number for trial in launcher.started] == [1, 2, 3, 4, 5, 6, 7, 8, 2]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_what_failed_in_one_start_and_was_done_in_the_next_is_known_in_the_third(sampler):
-    asked = [f"sweep.sampler={sampler}", RATE, WIDTH]
+def test_retried_trial_is_replayed_correctly_in_a_third_session(sampler):
+    overrides = [f"sweep.sampler={sampler}", RATE, WIDTH]
     for name in ("one", "two"):
-        search(*asked, "sweep.points=5", name=name, failing={3})
-        search(*asked, "sweep.points=5", name=name)
-    once, _ = search(*asked, "sweep.points=12", name="one")
-    search(*asked, "sweep.points=12", name="two", stop_after=3)
-    twice, _ = search(*asked, "sweep.points=12", name="two")
-    assert sorted(once.tally.done) == list(range(1, 13))
-    assert drawn(once) == drawn(twice)
+        search(*overrides, "sweep.points=5", name=name, failing={3})
+        search(*overrides, "sweep.points=5", name=name)
+    once, _ = search(*overrides, "sweep.points=12", name="one")
+    search(*overrides, "sweep.points=12", name="two", stop_after=3)
+    twice, _ = search(*overrides, "sweep.points=12", name="two")
+    assert sorted(once.outcomes.done) == list(range(1, 13))
+    assert drawn_settings(once) == drawn_settings(twice)
 
 
-def test_of_a_narrow_interval_as_many_numbers_are_drawn_as_of_a_wide_one():
+def test_rounding_keeps_numbers_of_a_narrow_interval_distinct():
     sweep, _ = search("sweep.sampler=random", "optimizer.beta_2=interval(0.999, 0.9999)", "sweep.points=30")
     values = {trial.config["optimizer"]["beta_2"] for trial in sweep.trials}
     assert len(values) == 30
     assert all(0.999 <= value <= 0.9999 and len(repr(value)) <= 11 for value in values)
 
 
-def test_steps_on_a_logarithmic_scale_are_choices():
+def test_logarithmic_range_with_steps_is_drawn_as_choices():
     sweep, _ = search("sweep.sampler=random", "training.batch_size=tag(log, range(16, 129, 16))", "sweep.points=6")
     assert {trial.config["training"]["batch_size"] % 16 for trial in sweep.trials} == {0}
 
@@ -294,44 +296,47 @@ def test_steps_on_a_logarithmic_scale_are_choices():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["sweep.objective=off", RATE], "sweep.sampler: tpe wants something to be told, and sweep.objective is off"),
-        ([], "sweep.sampler: tpe has nothing to draw"),
-        (["seed=1,2"], "seed: can't be drawn by a sampler. Repeat each point with sweep.seeds"),
-        (["optimizer.learning_rate=interval(0.1, 0.1)"], "learning_rate: expected two numbers, the lesser first"),
-        (["optimizer.learning_rate=tag(log, interval(0, 0.1))"], "learning_rate: expected numbers above 0"),
+        (["sweep.objective=off", RATE], "sweep.sampler: tpe requires an objective, but sweep.objective is off"),
+        ([], "sweep.sampler: tpe requires settings to draw, but none is swept"),
+        (["seed=1,2"], "seed: a sampler cannot draw seeds. Set sweep.seeds"),
+        (["optimizer.learning_rate=interval(0.1, 0.1)"], "learning_rate: expected two numbers, the smaller first"),
+        (["optimizer.learning_rate=tag(log, interval(0, 0.1))"], "learning_rate: expected two numbers above 0"),
         (["optimizer.learning_rate=interval(-1, 0.1)"], "optimizer.learning_rate: expected"),
         (["model.hidden_units=choice([8],[-1])"], "model.hidden_units: expected"),
-        (["model=mlp,cnn", "model.wings=1,2"], "model.wings: no choice of what is swept has such a field"),
+        (
+            ["model=mlp,cnn", "model.wings=1,2"],
+            "model.wings: this field exists for no choice of the swept config groups",
+        ),
         (["sweep.points=0", RATE], "sweep.points: expected"),
     ],
 )
-def test_what_is_wrong_with_a_space_is_told_before_anything_starts(overrides, message):
+def test_invalid_search_space_is_rejected_before_any_trial_starts(overrides, message):
     with pytest.raises(ConfigError, match=message.replace("(", r"\(").replace(".", r"\.")):
         make_plan([*BASE, "sweep.sampler=tpe", *overrides])
 
 
-def test_a_sampler_that_is_not_installed_is_told(monkeypatch):
+def test_missing_package_of_a_sampler_is_reported(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match="sweep.sampler: gp fits its Gaussian process with the package torch"):
+    with pytest.raises(ConfigError, match="sweep.sampler: gp requires the package torch"):
         make_plan([*BASE, "sweep.sampler=gp", RATE])
 
 
-def test_a_grid_does_not_take_an_interval():
-    with pytest.raises(ConfigError, match=r"a grid wants values, got an interval.*sweep\.sampler=tpe"):
+def test_grid_rejects_an_interval():
+    with pytest.raises(ConfigError, match=r"a grid requires a list of values, got an interval.*sweep\.sampler=tpe"):
         make_plan([*BASE, RATE])
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# What is known from earlier sweeps
+# Warm start from earlier sweeps
 
 
 def near_the_best(sweep):
-    """How many points have a learning rate within a factor of 2.4 of the best: an eighth of what is drawn from."""
+    """Returns the number of points whose learning rate is within a factor of 1.54 of the best, an eighth of the range."""
     rates = [trial.config["optimizer"]["learning_rate"] for trial in sweep.trials]
     return sum(abs(math.log10(rate) + 2) < 3 / 16 for rate in rates)
 
 
-def test_an_earlier_sweep_spares_tpe_the_points_that_it_begins_with():
+def test_warm_start_gives_tpe_better_first_points():
     units = "model.hidden_units=[32]"
     search("sweep.sampler=tpe", RATE, "sweep.points=40", units, name="earlier")
     cold, _ = search("sweep.sampler=tpe", RATE, units, "sweep.points=10", "sweep.sampler_seed=1", name="cold")
@@ -342,65 +347,68 @@ def test_an_earlier_sweep_spares_tpe_the_points_that_it_begins_with():
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
-def test_what_was_known_is_known_again_after_a_stop_whatever_became_of_the_earlier_sweep(sampler):
+def test_prior_points_are_the_same_after_a_resume_even_if_the_earlier_sweep_has_changed(sampler):
     wider = ["optimizer.beta_1=interval(0.5, 0.99)", WIDTH]
     search(f"sweep.sampler={sampler}", RATE, *wider, "sweep.points=12", name="earlier")
-    asked = [f"sweep.sampler={sampler}", RATE, *wider, "sweep.warm_start=[earlier]"]
-    whole, _ = search(*asked, name="whole")
-    search(*asked, stop_after=3)
-    known = [event for event in Ledger(Path("sweeps/mine/ledger.jsonl")).sequence if isinstance(event, Known)]
-    assert len(known) == 12
+    overrides = [f"sweep.sampler={sampler}", RATE, *wider, "sweep.warm_start=[earlier]"]
+    uninterrupted, _ = search(*overrides, name="uninterrupted")
+    search(*overrides, stop_after=3)
+    prior_points = [event for event in Ledger(Path("sweeps/mine/ledger.jsonl")).events if isinstance(event, PriorPoint)]
+    assert len(prior_points) == 12
     search(f"sweep.sampler={sampler}", RATE, *wider, "sweep.points=20", name="earlier")
-    resumed, _ = search(*asked)
-    assert drawn(resumed) == drawn(whole)
+    resumed, _ = search(*overrides)
+    assert drawn_settings(resumed) == drawn_settings(uninterrupted)
 
 
-def test_of_an_earlier_sweep_what_lies_in_the_space_is_known_by_the_mean_over_seeds():
-    """A grid may be learnt from as well; one trial of it failed, and two points are not drawn from now."""
+def test_prior_points_are_those_inside_the_space_with_the_mean_over_seeds():
+    """A grid can be used for a warm start. Some of its trials have no result, and some points are outside the space."""
     grid = make_plan([*BASE, "sweep.name=grid", "optimizer.learning_rate=0.5,0.01,0.001", WIDTH, "sweep.seeds=2"])
     folder = SweepFolder(Path("sweeps/grid"))
     folder.write_plan(grid, None)
     ledger = Ledger(folder.ledger)
     for trial in grid.trials:
         if trial.number % 6:
-            ledger.began(trial.number, "")
+            ledger.record_start(trial.number, "")
             result = TrialResult(
-                objective=worth(trial.config), metrics={}, epochs=1, history=(), seconds=1.0, run_id=None, folder="",
+                objective=objective_of(trial.config), metrics={}, epochs=1, history=(), seconds=1.0, run_id=None, folder="",
                 parameters=1,
             )  # fmt: skip
-            ledger.done(trial.number, result)
+            ledger.record_result(trial.number, result)
     plan = make_plan([*BASE, "sweep.sampler=tpe", RATE, "model.hidden_units=[8],[32],[64]"])
-    (experience,) = read_experience(["grid"], plan.objective, plan.search.space.axes)
-    told = {(known.drawn["optimizer.learning_rate"], known.drawn["model.hidden_units"]) for known in experience.known}
-    assert told == {(rate, f"model.hidden_units=[{units}]") for rate in (0.01, 0.001) for units in (8, 32)}
-    assert experience.outside == 5
-    by_drawn = {tuple(known.drawn.values()): known.value for known in experience.known}
+    (prior,) = load_prior_sweeps(["grid"], plan.objective, plan.search.space.axes)
+    settings = {(point.drawn["optimizer.learning_rate"], point.drawn["model.hidden_units"]) for point in prior.points}
+    assert settings == {(rate, f"model.hidden_units=[{units}]") for rate in (0.01, 0.001) for units in (8, 32)}
+    assert prior.n_outside == 5
+    by_drawn = {tuple(point.drawn.values()): point.value for point in prior.points}
     assert by_drawn[0.01, "model.hidden_units=[8]"] == pytest.approx(0.9 + 0.008 + 0.00005)
-    assert by_drawn[0.001, "model.hidden_units=[32]"] == pytest.approx(0.8 + 0.032)  # its second seed was not done
-    assert experience.describe().startswith("4 points of the sweep grid are known to the sampler; 5 more lie outside")
+    assert by_drawn[0.001, "model.hidden_units=[32]"] == pytest.approx(0.8 + 0.032)  # its second seed has no result
+    assert prior.describe().startswith("warm start: the sampler uses 4 points of the sweep grid; 5 more are outside")
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["sweep.sampler=random"], "sweep.warm_start: random does not learn from what came out. Take one of tpe, gp"),
-        (["sweep.sampler=grid", "seed=1,2"], "sweep.warm_start: grid does not learn"),
+        (
+            ["sweep.sampler=random"],
+            "sweep.warm_start: the sampler random does not use earlier results. Set sweep.sampler to one of tpe, gp",
+        ),
+        (["sweep.sampler=grid", "seed=1,2"], "sweep.warm_start: the sampler grid does not use earlier results"),
         (
             ["sweep.sampler=cmaes"],
-            "cmaes begins from the best tenth of what it knows, and needs 10 points; 2 of earlier",
+            "cmaes starts from the best tenth of the earlier points and needs at least 10, but only 2 points of earlier",
         ),
         (["sweep.sampler=tpe", "sweep.warm_start=[earlyer]"], "sweep.warm_start: there is no sweep 'earlyer'. Did you"),
         (
             ["sweep.sampler=tpe", "sweep.objective=loss/val"],
-            "expected a sweep that compares by loss/val, earlier does by",
+            "expected a sweep with the objective loss/val, but earlier has accuracy/val",
         ),
         (
             ["sweep.sampler=tpe", "optimizer.learning_rate=interval(0.2, 0.3)"],
-            "nothing to be learnt from earlier: none",
+            "earlier has no points that the sampler can use: none of its 2 finished points",
         ),
     ],
 )
-def test_what_can_not_be_learnt_from_is_told(overrides, message):
+def test_invalid_warm_start_is_rejected(overrides, message):
     search("sweep.sampler=tpe", RATE, "sweep.points=2", name="earlier")
     with pytest.raises(ConfigError) as caught:
         search(RATE, "sweep.warm_start=[earlier]", *overrides)

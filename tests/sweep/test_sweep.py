@@ -1,4 +1,4 @@
-"""Whole sweeps: real processes, really killed, a real store."""
+"""Complete sweeps with real processes, some of which are killed, and a real tracking store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from trainyard.config.compose import load_config
-from trainyard.sweep.folder import SweepFolder, sweep_folders
+from trainyard.sweep.folder import SweepFolder, list_sweeps
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.results import has_finished
 from trainyard.tracking import ui_server
@@ -56,7 +56,7 @@ def _of_role(runs, role):
 
 
 def _no_process_is_left(folder: Path) -> bool:
-    """Tells whether no process works below a folder any more; the store's writers may need a moment to end."""
+    """Returns whether no process has this working directory. Waits up to 30 s for the writers of the store to end."""
     for _ in range(150):
         left = [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
         if all(process.pid == os.getpid() for process in left):
@@ -66,9 +66,9 @@ def _no_process_is_left(folder: Path) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# One bad trial costs one trial
+# A failing trial does not affect the others
 
-WAYS = {
+FAILURES = {
     "raise": "RuntimeError: on purpose",
     "exit": "its process exited with code 0 before it was done",
     "leave": "its process exited with code 7 before it was done",
@@ -80,52 +80,53 @@ DEADLY = """
 import os, resource, signal, sys
 from trainyard.config.registry import register_metric
 
-def die(way):
-    if way == "raise":
+def fail(mode):
+    if mode == "raise":
         raise RuntimeError("on purpose")
-    if way == "exit":
+    if mode == "exit":
         sys.exit()
-    if way == "leave":
+    if mode == "leave":
         os._exit(7)
-    if way == "kill":
+    if mode == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if way == "memory":
+    if mode == "memory":
         resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
         bytearray(2**40)
 
-def make(way):
-    @register_metric(way)
+def make(mode):
+    @register_metric(mode)
     def metric(probabilities, labels):
-        die(way)
+        fail(mode)
         return 0.5
 
-for way in ("well", "raise", "exit", "leave", "kill", "memory"):
-    make(way)
+for mode in ("well", "raise", "exit", "leave", "kill", "memory"):
+    make(mode)
 """
 
 
 @pytest.mark.slow
-def test_whatever_becomes_of_a_trial_the_others_are_done_and_it_is_named():
+def test_a_failing_trial_is_reported_and_does_not_affect_the_others():
     Path("mine.py").write_text(DEADLY)
     environment = {"TRAINYARD_PLUGINS": "mine", "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:."}
-    ways = ["well", *WAYS]
-    swept = f"evaluation.metrics={','.join(f'[{way}]' for way in ways)}"
+    modes = ["well", *FAILURES]
+    swept = f"evaluation.metrics={','.join(f'[{mode}]' for mode in modes)}"
     done = _sweep("training.epochs=1", swept, "sweep.retries=1", "sweep.name=deadly", **environment)
     assert done.returncode == 1, done.stderr
-    last = done.stdout.splitlines()[-len(WAYS) :]
+    last = done.stdout.splitlines()[-len(FAILURES) :]
     named = [line for line in last if line.startswith("failed ")]
-    assert len(named) == len(WAYS)
-    for way, told in WAYS.items():
-        assert sum(f", {way}: " in line and told in line for line in named) == 1, (way, named)
+    assert len(named) == len(FAILURES)
+    for mode, message in FAILURES.items():
+        assert sum(f", {mode}: " in line and message in line for line in named) == 1, (mode, named)
     ledger = Ledger(Path("sweeps/deadly/ledger.jsonl"))
     trials = SweepFolder(Path("sweeps/deadly")).read_trials()
-    by_way = {
-        way: [ledger.account(t.number) for t in trials if t.config["evaluation"]["metrics"] == [way]] for way in ways
+    by_mode = {
+        mode: [ledger.trial_record(t.number) for t in trials if t.config["evaluation"]["metrics"] == [mode]]
+        for mode in modes
     }
-    assert {way: {account.state for account in accounts} for way, accounts in by_way.items()} == {
-        "well": {"done"}, **{way: {"failed"} for way in WAYS}
+    assert {mode: {account.state for account in accounts} for mode, accounts in by_mode.items()} == {
+        "well": {"done"}, **{mode: {"failed"} for mode in FAILURES}
     }  # fmt: skip
-    assert {account.attempts for way in WAYS for account in by_way[way]} == {2}  # each was tried twice
+    assert {account.attempts for mode in FAILURES for account in by_mode[mode]} == {2}  # each was retried once
     assert "RuntimeError: on purpose" in Path("sweeps/deadly/logs/2.log").read_text()
 
     runs = _runs()
@@ -137,9 +138,9 @@ def test_whatever_becomes_of_a_trial_the_others_are_done_and_it_is_named():
     children = _of_role(runs, "trial")
     assert len(children) == 1 + 2 * 5
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    found = Counter((run.data.params["evaluation.metrics"].strip('[]"'), run.info.status) for run in children)
+    statuses = Counter((run.data.params["evaluation.metrics"].strip('[]"'), run.info.status) for run in children)
     killed = dict.fromkeys([("kill", "KILLED"), ("leave", "KILLED")], 2)
-    assert found == {
+    assert statuses == {
         ("well", "FINISHED"): 1,
         ("raise", "FAILED"): 2,
         ("exit", "FAILED"): 2,
@@ -147,28 +148,30 @@ def test_whatever_becomes_of_a_trial_the_others_are_done_and_it_is_named():
         **killed,
     }
     assert all(run.data.tags["error"] for run in children if run.info.status != "FINISHED")
-    of_killed = {run.data.tags["error"] for run in children if "kill" in run.data.params["evaluation.metrics"]}
-    assert all(told.startswith(WAYS["kill"]) for told in of_killed)
+    errors = {run.data.tags["error"] for run in children if "kill" in run.data.params["evaluation.metrics"]}
+    assert all(error.startswith(FAILURES["kill"]) for error in errors)
     assert _no_process_is_left(Path.cwd())
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# A sweep that is ended goes on
+# Resuming an interrupted sweep
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_server_goes_away_trains_on_and_the_next_start_tells_the_store():
-    port = ui_server.free_port(5690)
+def test_a_sweep_finishes_a_trial_without_its_server_and_uploads_the_run_when_resumed():
+    port = ui_server.find_free_port(5690)
     uri, address = f"sqlite:///{Path('mlflow.db').absolute()}", f"http://127.0.0.1:{port}"
     arguments = ["seed=1,2", "training.epochs=400", "hydra.launcher.n_jobs=1", "sweep.name=away"]
     with ui_server.mlflow_server(uri, port) as running:
         ui_server.wait_until_ready(running)
         process = _start(*arguments, MLFLOW_TRACKING_URI=address)
-        while not Path("sweeps/away/epochs.json").exists() and process.poll() is None:  # the first trial is at work
+        while (
+            not Path("sweeps/away/epochs.json").exists() and process.poll() is None
+        ):  # wait until the first trial is training
             time.sleep(0.05)
     process.communicate(timeout=600)
     assert process.returncode == 1
-    before = Ledger(Path("sweeps/away/ledger.jsonl")).account(1)
+    before = Ledger(Path("sweeps/away/ledger.jsonl")).trial_record(1)
     assert (before.state, has_finished(Path(before.folder))) == ("failed", True)
 
     with ui_server.mlflow_server(uri, port) as running:
@@ -189,19 +192,19 @@ def _entries(ledger: Path):
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_ended_at_any_moment_goes_on_and_no_trial_is_done_twice():
-    """It is ended three times, at moments drawn from those at which something goes on, and then left alone."""
+def test_a_sweep_that_is_interrupted_at_random_times_resumes_and_runs_no_trial_twice():
+    """The sweep is interrupted three times at random times, then it runs to its end."""
     generator = random.Random()
     arguments = ["training.epochs=2", "optimizer.learning_rate=0.01,0.003", "seed=1,2,3", "hydra.launcher.n_jobs=3"]
     moments = []
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         process = _start(*arguments)
-        wanted, more = generator.randint(1, 2), generator.uniform(0, 3)  # trials that begin in this round, seconds
-        moments.append((number.name, wanted, more))
-        began = 0
-        while began < wanted and (line := process.stdout.readline()):
-            began += " began " in line
-        time.sleep(more)
+        starts, delay_seconds = generator.randint(1, 2), generator.uniform(0, 3)
+        moments.append((number.name, starts, delay_seconds))
+        started = 0
+        while started < starts and (line := process.stdout.readline()):
+            started += " started " in line
+        time.sleep(delay_seconds)
         process.send_signal(number)
         process.communicate(timeout=120)
         assert process.returncode in (-number, 128 + number, 0), moments
@@ -209,12 +212,12 @@ def test_a_sweep_that_is_ended_at_any_moment_goes_on_and_no_trial_is_done_twice(
     assert done.returncode == 0, (moments, done.stderr)
     assert _no_process_is_left(Path.cwd()), moments
 
-    (folder,) = sweep_folders()
+    (folder,) = list_sweeps()
     ledger = Ledger(folder.ledger)
     assert Counter(entry["trial"] for entry in _entries(folder.ledger) if entry["what"] == "done") == dict.fromkeys(
         range(1, 7), 1
     ), moments
-    assert {ledger.account(trial).state for trial in range(1, 7)} == {"done"}
+    assert {ledger.trial_record(trial).state for trial in range(1, 7)} == {"done"}
     runs = _runs()
     finished = [run for run in _of_role(runs, "trial") if run.info.status == "FINISHED"]
     assert Counter(run.data.tags["trainyard.trial"] for run in finished) == {str(trial): 1 for trial in range(1, 7)}, (
@@ -231,13 +234,13 @@ def test_a_sweep_that_is_ended_at_any_moment_goes_on_and_no_trial_is_done_twice(
 
     again = _sweep(*arguments)
     assert again.returncode == 0
-    assert " began " not in again.stdout
+    assert " started " not in again.stdout
     assert len(_runs()) == len(runs)
 
 
 @pytest.mark.slow
-def test_the_winner_is_a_recipe_that_trains_the_same_model_again():
-    """With threads that the sweep shared out, a resumed sweep and another number of places."""
+def test_the_recipe_of_the_winner_reproduces_its_weights():
+    """The sweep sets the number of threads, and is resumed with another number of slots."""
     arguments = [
         "training.xla=auto", "training.epochs=2", "optimizer.learning_rate=0.1,0.0001", "sweep.seeds=2", "sweep.name=best",
     ]  # fmt: skip
@@ -274,15 +277,15 @@ def test_the_winner_is_a_recipe_that_trains_the_same_model_again():
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_goes_on_and_draws_and_prunes_as_one_that_is_not():
-    """One trial at a time, so that the draws and the ends of trials have one order."""
+def test_a_killed_search_resumes_with_the_same_draws_and_prunings_as_an_uninterrupted_one():
+    """The trials run one after another, so that the order of draws and results is deterministic."""
     arguments = [
         "sweep.sampler=tpe", "sweep.points=7", "sweep.pruner=median", "training.epochs=4", "hydra.launcher.n_jobs=1",
         "optimizer.learning_rate=tag(log, interval(1e-6, 1e-1))", "model.hidden_units=choice([8],[16])",
     ]  # fmt: skip
     process = _start(*arguments, "sweep.name=killed")
     for line in process.stdout:
-        if "trial 3 " in line and " began " in line:
+        if "trial 3 " in line and " started " in line:
             break
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=120)
@@ -292,7 +295,9 @@ def test_a_search_that_is_killed_goes_on_and_draws_and_prunes_as_one_that_is_not
         assert "Traceback" not in done.stdout + done.stderr
     killed, whole = (SweepFolder(Path("sweeps") / name) for name in ("killed", "whole"))
     assert [trial.varied for trial in killed.read_trials()] == [trial.varied for trial in whole.read_trials()]
-    states = [[Ledger(folder.ledger).account(number).state for number in range(1, 8)] for folder in (killed, whole)]
+    states = [
+        [Ledger(folder.ledger).trial_record(number).state for number in range(1, 8)] for folder in (killed, whole)
+    ]
     assert states[0] == states[1]
     assert set(states[0]) == {"done", "pruned"}
 
@@ -309,20 +314,20 @@ def test_a_search_that_is_killed_goes_on_and_draws_and_prunes_as_one_that_is_not
 
 
 @pytest.mark.slow
-def test_two_sweeps_of_the_same_second_do_not_touch_each_other_and_the_same_one_is_refused():
+def test_two_sweeps_run_at_the_same_time_and_a_second_process_of_one_sweep_is_rejected():
     first, second = (
         _start("training.epochs=1", f"seed={seeds}", "hydra.launcher.n_jobs=1") for seeds in ("1,2", "3,4")
     )
     deadline = time.monotonic() + 120
     while len(list(Path().glob("sweeps/*/ledger.jsonl"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)  # else the third may be the first
+        time.sleep(0.1)  # otherwise the third process may start first
     third = _sweep("training.epochs=1", "seed=1,2")
     assert third.returncode == 2
-    assert f"it runs already, as process {first.pid}" in third.stderr
+    assert f"is already running as process {first.pid}" in third.stderr
     for process in (first, second):
         _, stderr = process.communicate(timeout=600)
         assert process.returncode == 0, stderr
-    assert [len(folder.read_trials()) for folder in sweep_folders()] == [2, 2]
+    assert [len(folder.read_trials()) for folder in list_sweeps()] == [2, 2]
     runs = _runs()
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len({run.data.tags["mlflow.parentRunId"] for run in _of_role(runs, "trial")}) == 2
@@ -330,7 +335,7 @@ def test_two_sweeps_of_the_same_second_do_not_touch_each_other_and_the_same_one_
 
 
 @pytest.mark.slow
-def test_an_architecture_that_can_not_be_trained_stops_the_sweep_before_the_first_trial():
+def test_an_architecture_that_cannot_be_trained_stops_the_sweep_before_the_first_trial():
     done = _sweep("model=mlp,sequential", "~model.hidden_units", "training.epochs=1")
     assert done.returncode == 2
     done = subprocess.run(
@@ -339,7 +344,7 @@ def test_an_architecture_that_can_not_be_trained_stops_the_sweep_before_the_firs
         capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 2, done.stdout
-    assert "1 of 2 architectures can't be trained on one batch, so no trial was started:" in done.stderr
+    assert "1 of 2 architectures cannot be trained on one batch, so no trial was started:" in done.stderr
     assert (
         "trial 2, 4x4x4x4: TrainingError: model.filters: images of 8 x 8 pixels are too small for block 4"
         in done.stderr

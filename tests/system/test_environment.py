@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from trainyard.config.schema import RunConfig
-from trainyard.runs.artifacts import write_origin
+from trainyard.runs.artifacts import write_provenance
 from trainyard.system import environment
 
 
@@ -16,11 +16,11 @@ def _git(*arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
 
 
-def test_outside_a_checkout_there_is_no_commit():
+def test_git_state_is_none_outside_a_checkout():
     assert environment.read_git_state(Path.cwd()) is None
 
 
-def test_what_runs_write_makes_no_checkout_dirty():
+def test_run_outputs_do_not_make_a_checkout_dirty():
     _git("init", "-q")
     Path("code.py").write_text("x\n")
     _git("add", ".")
@@ -36,34 +36,32 @@ def test_what_runs_write_makes_no_checkout_dirty():
     assert (state.dirty, state.untracked, state.branch) == (True, ("new.py",), "trunk")
 
 
-def test_a_user_without_a_name_is_a_number(monkeypatch):
+def test_user_without_a_name_is_identified_by_id(monkeypatch):
     def nameless():
         raise KeyError("getpwuid(): uid not found")
 
     monkeypatch.setattr(getpass, "getuser", nameless)
-    assert environment.user_name() == str(os.getuid())
+    assert environment.find_user_name() == str(os.getuid())
 
 
-def test_the_process_and_its_command_are_told():
-    program = (
-        "from trainyard.system import environment; print(environment.describe_process(), environment.command_line())"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "'pid'" in done.stdout
-    assert "import provenance" in done.stdout
+def test_process_info_and_command_line():
+    program = "from trainyard.system import environment; print(environment.collect_process_info(), environment.format_command_line())"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "'pid'" in process.stdout
+    assert "import provenance" in process.stdout
 
 
-def test_versions_are_those_installed():
+def test_versions_are_the_installed_versions():
     import numpy as np
 
-    versions = environment.installed_versions()
+    versions = environment.list_installed_versions()
     assert versions["numpy"] == np.__version__
     assert set(environment.REPORTED_PACKAGES) <= set(versions)
 
 
-def test_a_password_in_an_address_is_left_out_of_the_command_and_of_the_changes(monkeypatch, tmp_path):
+def test_passwords_in_uris_are_redacted_in_command_and_git_diff(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "orig_argv", ["python", "program.py", "--store", "http://ada:canary@host"])
-    assert environment.command_line() == "python program.py --store http://***@host"
+    assert environment.format_command_line() == "python program.py --store http://***@host"
     changed = environment.GitState("0" * 40, "main", '+STORE = "http://ada:canary@host"\n', ())
-    write_origin(tmp_path, RunConfig(), [], changed)
+    write_provenance(tmp_path, RunConfig(), [], changed)
     assert (tmp_path / "environment" / "git.diff").read_text() == '+STORE = "http://***@host"\n'

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from trainyard.errors import Terminated
-from trainyard.system.signals import raise_if_stopped, signals_raise, stop_wins
+from trainyard.system.signals import check_interrupted, prefer_interrupt, raise_on_signals
 
 
 def _send(number):
@@ -16,45 +16,45 @@ def _send(number):
     time.sleep(0.05)
 
 
-def _send_into_a_library():
+def _send_signal_during_import():
     try:
         _send(signal.SIGTERM)
     except KeyboardInterrupt:
         raise ImportError("initialization failed") from None
 
 
-def test_a_signal_ends_the_block_and_what_was_there_before_is_put_back():
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated) as caught, signals_raise():
+def test_signal_ends_the_block_and_previous_handler_is_restored():
+    previous = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated) as caught, raise_on_signals():
         _send(signal.SIGTERM)
     assert caught.value.exit_code == 143
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is previous
 
 
-def test_after_the_first_signal_no_other_is_heard_until_the_outer_block_ends():
-    before = signal.getsignal(signal.SIGTERM)
-    told = []
+def test_further_signals_are_ignored_until_the_outermost_block_ends():
+    previous = signal.getsignal(signal.SIGTERM)
+    reports = []
 
-    @signals_raise()
+    @raise_on_signals()
     def outer():
         try:
-            with signals_raise():
+            with raise_on_signals():
                 _send(signal.SIGTERM)
         except Terminated:
             _send(signal.SIGTERM)
-            told.append("what happened")
+            reports.append("interrupted")
             raise
 
     with pytest.raises(Terminated):
         outer()
-    assert told == ["what happened"]
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert reports == ["interrupted"]
+    assert signal.getsignal(signal.SIGTERM) is previous
 
 
-def test_an_outer_block_hears_what_comes_after_an_inner_one_that_was_left_in_peace():
-    @signals_raise()
+def test_signal_after_an_inner_block_ends_the_outer_block():
+    @raise_on_signals()
     def outer():
-        with signals_raise():
+        with raise_on_signals():
             pass
         _send(signal.SIGINT)
 
@@ -62,37 +62,37 @@ def test_an_outer_block_hears_what_comes_after_an_inner_one_that_was_left_in_pea
         outer()
 
 
-def test_an_error_that_a_library_made_of_the_signal_does_not_hide_it():
-    told = []
+def test_interrupt_is_raised_instead_of_an_error_caused_by_the_signal():
+    causes = []
 
-    @signals_raise()
+    @raise_on_signals()
     def outer():
         try:
-            with stop_wins():
-                _send_into_a_library()
-        except Terminated as stop:
-            told.append(str(stop.__cause__))
-            raise RuntimeError("and once more, on the way out") from None
+            with prefer_interrupt():
+                _send_signal_during_import()
+        except Terminated as interrupt:
+            causes.append(str(interrupt.__cause__))
+            raise RuntimeError("error during cleanup") from None
 
     with pytest.raises(Terminated) as caught:
         outer()
-    assert told == ["initialization failed"]
-    assert str(caught.value.__cause__) == "and once more, on the way out"
+    assert causes == ["initialization failed"]
+    assert str(caught.value.__cause__) == "error during cleanup"
 
 
-def test_an_error_without_a_signal_stays_what_it_is():
-    with pytest.raises(ImportError, match="no such module"), signals_raise(), stop_wins():
+def test_error_without_a_signal_is_not_changed():
+    with pytest.raises(ImportError, match="no such module"), raise_on_signals(), prefer_interrupt():
         raise ImportError("no such module")
-    raise_if_stopped()
+    check_interrupted()
 
 
-def test_a_signal_that_was_swallowed_is_heard_where_it_is_asked_for():
-    @signals_raise()
+def test_suppressed_interrupt_is_raised_by_check_interrupted():
+    @raise_on_signals()
     def outer():
         with contextlib.suppress(Terminated):
             _send(signal.SIGHUP)
-        raise_if_stopped()
+        check_interrupted()
 
     with pytest.raises(Terminated):
         outer()
-    raise_if_stopped()  # nothing is left of the block
+    check_interrupted()  # the block has ended, so nothing is raised

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from trainyard.errors import ConfigError
-from trainyard.system.uris import absolute_uri, uri_problem, without_credentials
+from trainyard.system.uris import absolute_uri, find_uri_problem, redact_credentials
 from trainyard.tracking.stores import LocalStore, NoStore, ServerStore
 
 HERE = Path("/here")
 
 
 @pytest.mark.parametrize(
-    ("shown", "uri"),
+    ("redacted", "uri"),
     [
         ("http://***@host:1/x", "http://ada:canary@host:1/x"),
         ("http://***@host", "http://ada:p@canary@host"),
@@ -28,29 +28,29 @@ HERE = Path("/here")
         ("http://host:5000", "http://host:5000"),
     ],
 )
-def test_no_credential_is_shown(shown, uri):
-    assert without_credentials(uri) == shown
+def test_credentials_are_redacted(redacted, uri):
+    assert redact_credentials(uri) == redacted
 
 
 @pytest.mark.parametrize(
     "uri", ["http://h:1", "https://h", "sqlite:////a.db", "postgresql+psycopg2://h/db", "mysql://h/d"]
 )
-def test_stores_that_mlflow_has_are_taken(uri):
-    assert uri_problem(uri) is None
+def test_supported_uris_are_accepted(uri):
+    assert find_uri_problem(uri) is None
 
 
 @pytest.mark.parametrize("uri", ["", "h", "./mlruns", "file:///x", "http://", "sqlite://x.db", "ftp://x"])
-def test_others_are_refused(uri):
-    assert uri_problem(uri).startswith("expected http://...")
+def test_unsupported_uris_are_rejected(uri):
+    assert find_uri_problem(uri).startswith("expected http://...")
 
 
-def test_a_sqlite_file_is_made_absolute():
+def test_relative_sqlite_path_is_made_absolute():
     assert absolute_uri("sqlite:///rel.db", HERE) == "sqlite:////here/rel.db"
     assert absolute_uri("sqlite:////abs.db", HERE) == "sqlite:////abs.db"
     assert absolute_uri("http://h", HERE) == "http://h"
 
 
-def test_the_store_is_the_first_that_is_named():
+def test_uri_is_resolved_from_config_then_environment_then_default():
     environment = {"MLFLOW_TRACKING_URI": "http://env"}
     assert LocalStore(uri="http://config").resolve_uri(environment, HERE) == "http://config"
     assert LocalStore().resolve_uri(environment, HERE) == "http://env"

@@ -1,4 +1,4 @@
-"""What XLA compiled is used again only where it is whole and was made for this machine, these versions and threads."""
+"""Cached XLA programs are reused only if they are valid and were compiled for this machine, versions and threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import json
 from trainyard import compose_config, run_experiment
 from trainyard.system import environment
 result = run_experiment(compose_config(["dataset.limit=200", "training.epochs=1", "tracking=off", "training.threads=2"]))
-print(json.dumps([environment.digest_weights(result.model), result.training.compile_seconds]))
+print(json.dumps([environment.hash_weights(result.model), result.training.compile_seconds]))
 """
 
 
@@ -27,7 +27,7 @@ YESTERDAY = time.time() - 86_400
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """As in a process that has not imported TensorFlow."""
+    """Simulates a process that has not imported TensorFlow."""
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     monkeypatch.setenv("TF_XLA_FLAGS", "")
 
@@ -37,11 +37,11 @@ def _folder() -> Path:
     return Path(flag.partition("=")[2])
 
 
-def test_each_number_of_threads_has_a_folder_of_its_own(fresh, monkeypatch):
+def test_each_number_of_threads_has_a_separate_folder(fresh, monkeypatch):
     folders = []
     for threads, flags in [(1, ""), (2, ""), (2, "--xla_cpu_enable_fast_math=true"), (2, "")]:
         monkeypatch.setenv("XLA_FLAGS", flags)
-        xla_cache.prepare_cache(threads)
+        xla_cache.configure_xla_cache(threads)
         folders.append(_folder())
     assert folders[1] == folders[3]
     assert len(set(folders)) == 3
@@ -49,71 +49,71 @@ def test_each_number_of_threads_has_a_folder_of_its_own(fresh, monkeypatch):
     assert folders[0].stat().st_mode & 0o077 == 0
 
 
-def test_the_users_own_flags_stay(fresh, monkeypatch):
+def test_flags_of_the_user_are_kept(fresh, monkeypatch):
     monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=2")
-    xla_cache.prepare_cache(2)
+    xla_cache.configure_xla_cache(2)
     assert os.environ["TF_XLA_FLAGS"].startswith("--tf_xla_auto_jit=2 --tf_xla_persistent_cache_directory=")
-    own = "--tf_xla_persistent_cache_directory=/somewhere/else"
-    monkeypatch.setenv("TF_XLA_FLAGS", own)
-    xla_cache.prepare_cache(2)
-    assert os.environ["TF_XLA_FLAGS"] == own
-    assert not xla_cache.clear_cache()
+    user_flag = "--tf_xla_persistent_cache_directory=/somewhere/else"
+    monkeypatch.setenv("TF_XLA_FLAGS", user_flag)
+    xla_cache.configure_xla_cache(2)
+    assert os.environ["TF_XLA_FLAGS"] == user_flag
+    assert not xla_cache.clear_xla_cache()
 
 
-def test_only_sealed_programs_are_kept(fresh):
-    xla_cache.prepare_cache(2)
+def test_programs_without_valid_digest_are_deleted(fresh):
+    xla_cache.configure_xla_cache(2)
     folder = _folder()
-    for name in ("whole", "changed", "unfinished"):
+    for name in ("valid", "changed", "unfinished"):
         (folder / f"{name}.pb").write_bytes(b"machine code")
     (folder / "unfinished.pb").rename(folder / "later.pb")
-    xla_cache.seal_cache(YESTERDAY)
+    xla_cache.write_digests(YESTERDAY)
     (folder / "later.sha256").unlink()
     (folder / "changed.pb").write_bytes(b"machine c0de")
-    xla_cache.prepare_cache(2)
-    assert [path.name for path in folder.glob("*.pb")] == ["whole.pb"]
-    assert sorted(path.name for path in folder.iterdir()) == ["whole.pb", "whole.sha256"]
+    xla_cache.configure_xla_cache(2)
+    assert [path.name for path in folder.glob("*.pb")] == ["valid.pb"]
+    assert sorted(path.name for path in folder.iterdir()) == ["valid.pb", "valid.sha256"]
 
 
-def test_a_program_that_two_processes_compiled_is_sealed_by_the_second(fresh):
-    xla_cache.prepare_cache(2)
+def test_digest_is_updated_if_a_second_process_overwrites_a_program(fresh):
+    xla_cache.configure_xla_cache(2)
     program, older = (_folder() / f"{name}.pb" for name in ("twice", "older"))
-    program.write_bytes(b"as the first compiled it")
-    older.write_bytes(b"of yesterday")
-    xla_cache.seal_cache(YESTERDAY)
-    older.write_bytes(b"of yesterday, damaged")
+    program.write_bytes(b"compiled by the first process")
+    older.write_bytes(b"from yesterday")
+    xla_cache.write_digests(YESTERDAY)
+    older.write_bytes(b"from yesterday, damaged")
     os.utime(older, (YESTERDAY, YESTERDAY))
-    began = YESTERDAY + 3600
-    program.write_bytes(b"as the second did")
-    xla_cache.seal_cache(began)
-    assert not xla_cache.is_changed(program)
-    assert xla_cache.is_changed(older)
+    compilation_start = YESTERDAY + 3600
+    program.write_bytes(b"compiled by the second process")
+    xla_cache.write_digests(compilation_start)
+    assert not xla_cache.is_corrupted(program)
+    assert xla_cache.is_corrupted(older)
 
 
-def test_the_cache_does_not_grow_without_end(fresh, monkeypatch):
-    monkeypatch.setattr(xla_cache, "KEPT_PROGRAMS", 2)
-    xla_cache.prepare_cache(2)
+def test_oldest_programs_are_deleted_above_the_maximum(fresh, monkeypatch):
+    monkeypatch.setattr(xla_cache, "MAX_CACHED_PROGRAMS", 2)
+    xla_cache.configure_xla_cache(2)
     for age, name in enumerate(("new", "middle", "old")):
         path = _folder() / f"{name}.pb"
         path.write_bytes(name.encode())
         os.utime(path, (1e9 - age, 1e9 - age))
-    xla_cache.seal_cache(YESTERDAY)
-    xla_cache.prepare_cache(2)
+    xla_cache.write_digests(YESTERDAY)
+    xla_cache.configure_xla_cache(2)
     assert sorted(path.stem for path in _folder().glob("*.pb")) == ["middle", "new"]
 
 
-def test_a_folder_that_cannot_be_made_is_done_without(fresh, monkeypatch, tmp_path):
+def test_no_cache_is_used_if_the_folder_cannot_be_created(fresh, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    xla_cache.prepare_cache(2)
+    xla_cache.configure_xla_cache(2)
     assert os.environ["TF_XLA_FLAGS"] == ""
 
 
 @pytest.mark.slow
-def test_a_second_process_takes_what_the_first_compiled_and_a_poisoned_cache_does_no_harm():
+def test_second_process_uses_the_cache_and_recovers_from_corrupted_programs():
     def run() -> tuple[str, float]:
-        done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return tuple(json.loads(done.stdout.splitlines()[-1]))
+        process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr[-3000:]
+        return tuple(json.loads(process.stdout.splitlines()[-1]))
 
     def programs() -> list[Path]:
         return list((Path(os.environ["XDG_CACHE_HOME"]) / "trainyard" / "xla").glob("*/*.pb"))
@@ -125,6 +125,6 @@ def test_a_second_process_takes_what_the_first_compiled_and_a_poisoned_cache_doe
     assert program.stat().st_mtime_ns == made  # read, not written
     half = program.read_bytes()[: program.stat().st_size // 2]
     program.write_bytes(half)
-    program.with_suffix(".sha256").write_text(xla_cache._digest(program))  # poisoned so that our own check is passed
+    program.with_suffix(".sha256").write_text(xla_cache._digest(program))  # corrupted, but with a matching digest
     assert run()[0] == weights
     assert [path.stat().st_size > len(half) for path in programs()] == [True]

@@ -1,4 +1,4 @@
-"""What the views say that MLflow's UI shows; that it shows it, tests in a browser tell."""
+"""The content of the views for the MLflow UI. Browser tests (test_ui_pages.py) check that the UI applies them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from trainyard.tracking.connection import training_view_url
-from trainyard.tracking.ui_views import SHARE_KEY, experiment_tags, sweep_view, sweep_view_key
+from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags, build_sweep_view, sweep_view_key
 
 
 def _states(tags):
@@ -24,8 +24,8 @@ def _charts(state, kind):
     return [chart for chart in state["compareRunCharts"] if chart["type"] == kind]
 
 
-def test_a_sweep_shows_its_trials_the_best_first():
-    state = _state(sweep_view("widths", "accuracy/val", ["optimizer.learning_rate", "model.hidden_units"]))
+def test_a_sweep_view_lists_the_best_trials_first():
+    state = _state(build_sweep_view("widths", "accuracy/val", ["optimizer.learning_rate", "model.hidden_units"]))
     assert state["searchFilter"] == "tags.sweep_id = 'widths' AND tags.`trainyard.role` = 'trial'"
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`accuracy/val`", False)
     assert state["selectedColumns"] == state["columnOrder"]
@@ -35,35 +35,37 @@ def test_a_sweep_shows_its_trials_the_best_first():
     ]  # fmt: skip
 
 
-def test_the_lowest_loss_is_the_best():
-    state = _state(sweep_view("widths", "loss/val", ["seed"]))
+def test_a_loss_is_sorted_in_ascending_order():
+    state = _state(build_sweep_view("widths", "loss/val", ["seed"]))
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`loss/val`", True)
 
 
-def test_without_an_objective_trials_stand_in_the_order_of_their_start():
-    state = _state(sweep_view("widths", None, ["seed"]))
+def test_without_an_objective_trials_are_sorted_by_start_time():
+    state = _state(build_sweep_view("widths", None, ["seed"]))
     assert (state["orderByKey"], state["orderByAsc"]) == ("attributes.`start_time`", True)
     assert state["selectedColumns"][0] == "metrics.`accuracy/test`"
 
 
-def test_groups_are_shown_by_the_param_that_names_them():
-    state = _state(sweep_view("widths", "accuracy/val", ["model", "experiment", "training.epochs", "seed"]))
+def test_component_groups_are_shown_by_their_name_param():
+    state = _state(build_sweep_view("widths", "accuracy/val", ["model", "experiment", "training.epochs", "seed"]))
     (parallel,) = _charts(state, "PARALLEL")
     assert parallel["selectedParams"] == ["model.name", "name", "training.epochs", "seed"]
     assert parallel["selectedMetrics"] == ["accuracy/val"]
 
 
 @pytest.mark.parametrize(("varied", "contours"), [(["a"], 0), (["a", "b"], 1), (["a", "b", "c"], 0)])
-def test_each_setting_is_drawn_against_the_objective_and_two_together(varied, contours):
-    state = _state(sweep_view("widths", "loss/val", varied))
+def test_each_setting_is_plotted_against_the_objective_and_a_pair_as_contour(varied, contours):
+    state = _state(build_sweep_view("widths", "loss/val", varied))
     scatters = _charts(state, "SCATTER")
     assert [chart["xaxis"] for chart in scatters] == [{"key": key, "type": "PARAM"} for key in varied]
     assert {chart["yaxis"]["key"] for chart in scatters} == {"loss/val"}
     assert len(_charts(state, "CONTOUR")) == contours
 
 
-@pytest.mark.parametrize("tags", [experiment_tags("tiny", ""), sweep_view("widths", "loss/val", ["model", "seed"])])
-def test_every_chart_has_a_place_and_a_name_of_its_own(tags):
+@pytest.mark.parametrize(
+    "tags", [build_experiment_tags("tiny", ""), build_sweep_view("widths", "loss/val", ["model", "seed"])]
+)
+def test_every_chart_has_a_section_and_a_unique_id(tags):
     states = _states(tags)
     assert states
     for state in states:
@@ -73,8 +75,8 @@ def test_every_chart_has_a_place_and_a_name_of_its_own(tags):
         assert len({chart["uuid"] for chart in charts}) == len(charts)
 
 
-def test_an_experiment_has_a_view_that_folds_and_one_that_ranks():
-    latest, best = _states(experiment_tags("tiny", ""))
+def test_an_experiment_has_a_nested_view_and_a_ranking_view():
+    latest, best = _states(build_experiment_tags("tiny", ""))
     assert (latest["orderByKey"], latest["orderByAsc"], latest["searchFilter"]) == ("attributes.start_time", False, "")
     assert (best["orderByKey"], best["orderByAsc"]) == ("metrics.`accuracy/test`", False)
     assert best["searchFilter"] == "tags.`trainyard.role` != 'sweep'"
@@ -85,15 +87,15 @@ def test_an_experiment_has_a_view_that_folds_and_one_that_ranks():
     }
 
 
-def test_mlflow_holds_a_view_whatever_varies():
-    ((key, content),) = sweep_view(
+def test_a_view_fits_into_a_tag_for_any_number_of_settings():
+    ((key, content),) = build_sweep_view(
         "s" * 200, "accuracy/val", [f"model.setting_{'x' * 40}_{n}" for n in range(300)]
     ).items()
     assert len(content) < 20_000
     assert len(key) < 250
 
 
-def test_keys_are_fit_for_links_and_as_different_as_the_sweeps():
+def test_view_keys_are_safe_in_links_and_unique():
     ids = ["widths", "Widths.2_b-c", "a b", "a/b", "a&b=c", "ä", "s" * 200, "s" * 201, ""]
     keys = [sweep_view_key(sweep_id) for sweep_id in ids]
     assert keys[:2] == ["sweep-widths", "sweep-Widths.2_b-c"]
@@ -104,5 +106,5 @@ def test_keys_are_fit_for_links_and_as_different_as_the_sweeps():
     assert training_view_url("http://a", "7").endswith(f"&viewStateShareKey={SHARE_KEY}")
 
 
-def test_a_name_with_a_quote_stays_a_filter():
-    assert _state(sweep_view("it's", None, []))["searchFilter"].startswith("""tags.sweep_id = "it's" AND """)
+def test_a_sweep_name_with_a_quote_gives_a_valid_filter():
+    assert _state(build_sweep_view("it's", None, []))["searchFilter"].startswith("""tags.sweep_id = "it's" AND """)

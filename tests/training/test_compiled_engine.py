@@ -1,4 +1,4 @@
-"""The compiled epoch is the same training as `model.fit`: plain Keras objects in, the same losses and weights out."""
+"""The compiled engine trains like `model.fit`: with the same Keras objects, losses and weights are the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from trainyard.data import load_dataset
-from trainyard.data.batches import BatchMaker, plan_batches
+from trainyard.data.batches import BatchMaker, build_batch_maker
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.errors import TrainingError
 from trainyard.system import tensorflow_setup
@@ -37,11 +37,11 @@ def digits(tiny) -> Dataset:
 
 
 def _silent(epoch: int, done: int, steps: int) -> None:
-    """Takes no notice."""
+    """Ignores the progress."""
 
 
 def _loss_trace(keras):
-    """A Keras metric that keeps the loss of every step of an epoch: what the two engines are compared by."""
+    """Returns a Keras metric that records the loss of every step of an epoch, to compare the two engines."""
 
     class LossTrace(keras.metrics.Metric):
         def __init__(self):
@@ -53,8 +53,8 @@ def _loss_trace(keras):
             loss = keras.ops.mean(
                 keras.losses.sparse_categorical_crossentropy(y_true, keras.ops.cast(y_pred, "float32"))
             )
-            here = keras.ops.cast(keras.ops.equal(keras.ops.arange(STEPS), self.step), "float32")
-            self.losses.assign(self.losses + here * loss)
+            at_step = keras.ops.cast(keras.ops.equal(keras.ops.arange(STEPS), self.step), "float32")
+            self.losses.assign(self.losses + at_step * loss)
             self.step.assign_add(1)
 
         def result(self):
@@ -79,7 +79,7 @@ def _network(keras, *, norm=False, dropout=0.0, l2=0.0, policy="float32"):
 
 
 def _run(keras, make, dataset, optimizer, *, xla=None, epochs=1, callbacks=()):
-    """Trains one network; `xla` None stands for fit. Returns its weights and the losses of the last epoch's steps."""
+    """Trains one network; `xla` None uses the fit engine. Returns the model and the losses of the last epoch's steps."""
     model, trace = make(keras), _loss_trace(keras)
     model.compile(
         optimizer=optimizer(keras), loss="sparse_categorical_crossentropy", metrics=[trace], jit_compile=False
@@ -122,27 +122,27 @@ CASES = {
 HALF = ("mixed_float16", "mixed_bfloat16")
 STEP_TOLERANCE = 2e-5
 XLA_STEPS, XLA_TOLERANCE = 5, 2e-4
-"""Under XLA sums run in another order; the losses of the first steps still agree to this."""
+"""XLA sums in a different order. The losses of the first steps agree within this tolerance."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_without_xla_every_step_is_that_of_fit(keras, digits, case):
+def test_without_xla_every_step_equals_that_of_fit(keras, digits, case):
     network, optimizer = CASES[case]
-    (ours, losses), (theirs, expected) = (
+    (compiled, losses), (fitted, expected) = (
         _run(keras, lambda keras: _network(keras, **network), digits, optimizer, xla=xla) for xla in (False, None)
     )
     assert (expected > 0).all()
     assert expected.std() > 0
     assert np.abs(losses - expected).max() < (5e-3 if case in HALF else STEP_TOLERANCE)
-    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-        assert np.allclose(mine, other, atol=2e-2 if case in HALF else 1e-5)
+    for weight, expected_weight in zip(compiled.get_weights(), fitted.get_weights(), strict=True):
+        assert np.allclose(weight, expected_weight, atol=2e-2 if case in HALF else 1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case not in ("dropout", *HALF)])
-def test_with_xla_the_first_steps_are_those_of_fit(keras, digits, case):
-    """Dropout draws other numbers under XLA, and half precision rounds too coarsely to compare."""
+def test_with_xla_the_first_steps_equal_those_of_fit(keras, digits, case):
+    """Dropout draws different numbers with XLA, and half precision is too inexact for a comparison."""
     network, optimizer = CASES[case]
     (_, losses), (_, expected) = (
         _run(keras, lambda keras: _network(keras, **network), digits, optimizer, xla=xla) for xla in (True, None)
@@ -153,7 +153,7 @@ def test_with_xla_the_first_steps_are_those_of_fit(keras, digits, case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["dropout", *HALF])
-def test_with_xla_dropout_and_half_precision_learn_as_well(keras, digits, case):
+def test_with_xla_dropout_and_half_precision_learn_equally_well(keras, digits, case):
     network, optimizer = CASES[case]
     (_, losses), (_, expected) = (
         _run(keras, lambda keras: _network(keras, **network), digits, optimizer, xla=xla, epochs=5)
@@ -162,22 +162,22 @@ def test_with_xla_dropout_and_half_precision_learn_as_well(keras, digits, case):
     assert losses.mean() == pytest.approx(expected.mean(), rel=0.25)
 
 
-def test_the_short_batch_is_trained_on(keras, digits):
-    """The last step of an epoch sees the 12 images that are left, and the optimizer counts it."""
+def test_the_last_smaller_batch_is_trained_on(keras, digits):
+    """The last step of an epoch trains on the remaining 12 images, and the optimizer counts it."""
     model, losses = _run(keras, _network, digits, lambda keras: keras.optimizers.SGD(0.1), xla=True, epochs=2)
     assert losses[-1] > 0
     assert int(model.optimizer.iterations.numpy()) == 2 * STEPS == 20
 
 
-def test_the_average_of_the_weights_is_put_in_place_at_the_end(keras, digits):
-    """Keras finalizes an EMA when fit ends; the engine does too."""
+def test_averaged_weights_replace_the_weights_at_the_end(keras, digits):
+    """Keras copies the moving average to the weights when fit ends. The compiled engine does the same."""
     _, optimizer = CASES["ema"]
-    (ours, _), (theirs, _), (plain, _) = (
+    (compiled, _), (fitted, _), (plain, _) = (
         _run(keras, _network, digits, chosen, xla=xla)
         for chosen, xla in ((optimizer, False), (optimizer, None), (CASES["adam"][1], False))
     )
-    assert np.allclose(ours.get_weights()[0], theirs.get_weights()[0], atol=1e-5)
-    assert not np.allclose(ours.get_weights()[0], plain.get_weights()[0], atol=1e-3)
+    assert np.allclose(compiled.get_weights()[0], fitted.get_weights()[0], atol=1e-5)
+    assert not np.allclose(compiled.get_weights()[0], plain.get_weights()[0], atol=1e-3)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -185,28 +185,28 @@ def test_the_average_of_the_weights_is_put_in_place_at_the_end(keras, digits):
 
 
 @pytest.mark.parametrize("xla", [True, None])
-def test_keras_callbacks_at_epoch_ends_work(keras, tiny, tmp_path, xla):
-    """Early stopping, plateau, checkpoint and a user's own, in the order of fit, with Keras's keys."""
+def test_keras_callbacks_are_called_as_in_fit(keras, tiny, tmp_path, xla):
+    """Early stopping, plateau, checkpoint and a user's callback are called in the order of fit, with Keras's keys."""
     dataset = load_dataset(tiny("dataset.validation_fraction=0.2").dataset, 0)
-    seen = []
+    calls = []
 
-    class Own(keras.callbacks.Callback):
+    class UserCallback(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            seen.append(("train begins", self.params["epochs"], self.params["steps"]))
+            calls.append(("train begins", self.params["epochs"], self.params["steps"]))
 
         def on_epoch_begin(self, epoch, logs=None):
-            seen.append(("epoch begins", epoch))
+            calls.append(("epoch begins", epoch))
 
         def on_test_end(self, logs=None):
-            seen.append(("test ends", *sorted(logs)))
+            calls.append(("test ends", *sorted(logs)))
 
         def on_epoch_end(self, epoch, logs=None):
-            seen.append(("epoch ends", epoch, *sorted(logs)))
+            calls.append(("epoch ends", epoch, *sorted(logs)))
             if epoch == 3:
                 self.model.stop_training = True
 
         def on_train_end(self, logs=None):
-            seen.append(("train ends", *sorted(logs)))
+            calls.append(("train ends", *sorted(logs)))
 
     best = tmp_path / "best.keras"
     model, _ = _run(
@@ -220,13 +220,13 @@ def test_keras_callbacks_at_epoch_ends_work(keras, tiny, tmp_path, xla):
             keras.callbacks.EarlyStopping(patience=8, restore_best_weights=True),
             keras.callbacks.ReduceLROnPlateau(monitor="val_loss", min_delta=100, patience=1, factor=0.5),
             keras.callbacks.ModelCheckpoint(best, save_best_only=True),
-            Own(),
+            UserCallback(),
         ],
     )
-    keys = ("learning_rate", "loss", "trace", "val_loss", "val_trace")  # the rate is added by ReduceLROnPlateau
-    assert seen[0] == ("train begins", 9, 8)
-    assert seen[1:4] == [("epoch begins", 0), ("test ends", "loss", "trace"), ("epoch ends", 0, *keys)]
-    assert seen[-2:] == [("epoch ends", 3, *keys), ("train ends", *keys[1:])]
+    keys = ("learning_rate", "loss", "trace", "val_loss", "val_trace")  # ReduceLROnPlateau adds the learning rate
+    assert calls[0] == ("train begins", 9, 8)
+    assert calls[1:4] == [("epoch begins", 0), ("test ends", "loss", "trace"), ("epoch ends", 0, *keys)]
+    assert calls[-2:] == [("epoch ends", 3, *keys), ("train ends", *keys[1:])]
     assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(0.1 * 0.5**3)
     assert best.stat().st_size > 0
     assert model.history.history["val_loss"] == sorted(model.history.history["val_loss"], reverse=True)
@@ -248,8 +248,8 @@ def test_validation_is_what_keras_evaluates(keras, tiny):
 # Spans
 
 
-def test_an_epoch_is_cut_into_spans_that_change_nothing(keras, digits, monkeypatch):
-    told = []
+def test_the_length_of_spans_does_not_change_the_result(keras, digits, monkeypatch):
+    progress = []
     weights = []
     for first, seconds in ((1, 0.0), (4, 1.0)):
         monkeypatch.setattr(engine_module, "_FIRST_SPAN_STEPS", first)
@@ -258,18 +258,18 @@ def test_an_epoch_is_cut_into_spans_that_change_nothing(keras, digits, monkeypat
         model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", jit_compile=False)
         model.optimizer.build(model.trainable_variables)
         compiled = CompiledEngine(model, digits, BatchMaker(digits.spec), BATCH, xla=True)
-        told.append([])
-        compiled.run(EpochPlan(1, BATCH, 1), [], lambda *steps: told[-1].append(steps))
+        progress.append([])
+        compiled.run(EpochPlan(1, BATCH, 1), [], lambda *steps: progress[-1].append(steps))
         weights.append(model.get_weights())
-    assert told[0] == [(1, step, 10) for step in range(1, 11)]
-    assert told[1][-1] == (1, 10, 10)
-    assert len(told[1]) < 6
-    for mine, other in zip(*weights, strict=True):
-        assert np.array_equal(mine, other)
+    assert progress[0] == [(1, step, 10) for step in range(1, 11)]
+    assert progress[1][-1] == (1, 10, 10)
+    assert len(progress[1]) < 6
+    for first_weight, second_weight in zip(*weights, strict=True):
+        assert np.array_equal(first_weight, second_weight)
 
 
-def test_a_batch_may_be_larger_than_the_data(keras, tiny):
-    """Then the one short batch is all there is, and nothing is there for XLA to compile."""
+def test_a_batch_can_be_larger_than_the_data(keras, tiny):
+    """The epoch is then a single batch, which is trained on without XLA."""
     config = tiny("training.batch_size=512", "training.xla=on")
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
@@ -278,8 +278,8 @@ def test_a_batch_may_be_larger_than_the_data(keras, tiny):
     assert int(model.optimizer.iterations.numpy()) == 2
 
 
-def test_a_signal_is_heard_within_two_seconds(keras, tiny):
-    """An epoch of a minute is left soon after the signal, because the program comes back about every second."""
+def test_a_signal_is_handled_within_two_seconds(keras, tiny):
+    """An epoch of a minute is interrupted soon after the signal: the program returns about every second."""
     generator = np.random.default_rng(0)
     split = Split(generator.integers(0, 17, (400_000, 8, 8), dtype=np.uint8), np.zeros(400_000, np.uint8))
     dataset = Dataset("noise", DataSpec((8, 8), tuple("0123456789"), 16), split, split, "here")
@@ -303,12 +303,12 @@ def test_a_signal_is_heard_within_two_seconds(keras, tiny):
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Breaking down
+# Divergence
 
 
 @pytest.mark.parametrize("xla", ["on", "off"])
-def test_a_nan_stops_the_run_in_its_span(keras, tiny, xla):
-    """A NaN that gets into a weight is found at the end of the span, under a finite loss too (relu and oneDNN)."""
+def test_a_nan_weight_stops_the_training_at_the_end_of_the_span(keras, tiny, xla):
+    """A NaN in a weight is detected at the end of the span, even if the loss is finite (relu and oneDNN)."""
     config = tiny("training.epochs=3", "model.activation=relu", f"training.xla={xla}")
     tensorflow_setup.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
@@ -321,19 +321,19 @@ def test_a_nan_stops_the_run_in_its_span(keras, tiny, xla):
                 weights[1][0] = np.nan
                 model.set_weights(weights)
 
-    with pytest.raises(TrainingError, match=r"broke down in epoch 2: .*(is nan|hidden_1/bias.* holds a NaN).* step 10"):
+    with pytest.raises(TrainingError, match=r"diverged in epoch 2: .*(is nan|hidden_1/bias.* contains NaN).* step 10"):
         train(model, dataset, config, Poison(), lambda epoch, metrics: None)
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Which engine, and XLA or not
+# The choice of the engine and of XLA
 
 
 def _choice(keras, config, model=None, callbacks=()):
     dataset = load_dataset(config.dataset, 0)
     model = model or config.model.build(dataset.spec)
     compile_model(model, config, batches_per_epoch=10)
-    return choose_engine(model, dataset, plan_batches(config, dataset, 0), config, callbacks)
+    return choose_engine(model, dataset, build_batch_maker(config, dataset, 0), config, callbacks)
 
 
 def _convolutional(keras):
@@ -349,22 +349,24 @@ def _convolutional(keras):
     )
 
 
-def test_auto_takes_the_program_and_xla_for_a_dense_network(keras, tiny):
+def test_auto_chooses_the_compiled_engine_and_xla_for_a_dense_network(keras, tiny):
     choice = _choice(keras, tiny("model.batch_norm=true", "model.l2=0.1"))
-    assert (choice.engine.name, choice.reason) == ("compiled", "the fastest that can do the job")
+    assert (choice.engine.name, choice.reason) == ("compiled", "the fastest engine for this model")
     assert str(choice.xla) == "on: a network without convolution, pooling or dropout, on a CPU"
     assert choice.engine.compile_seconds > 0
 
 
-def test_auto_leaves_xla_out_for_dropout(keras, tiny):
-    """Drawing the numbers takes XLA several times as long as the whole rest of the step."""
-    assert str(_choice(keras, tiny("model.dropout=0.2")).xla).startswith("off: on a CPU XLA is slow at StatelessRandom")
+def test_auto_does_not_use_xla_for_dropout(keras, tiny):
+    """With XLA, drawing random numbers takes several times as long as the rest of the step."""
+    assert str(_choice(keras, tiny("model.dropout=0.2")).xla).startswith(
+        "off: on a CPU, XLA is slow for StatelessRandom"
+    )
 
 
-def test_auto_leaves_xla_out_for_convolutions_wherever_they_hide(keras, tiny):
+def test_auto_does_not_use_xla_for_convolutions_in_any_layer(keras, tiny):
     choice = _choice(keras, tiny(), _convolutional(keras))
     assert (choice.engine.name, choice.xla.on) == ("compiled", False)
-    assert choice.xla.reason == "on a CPU XLA is slow at Conv2D, MaxPool"
+    assert choice.xla.reason == "on a CPU, XLA is slow for Conv2D, MaxPool"
 
     class Hidden(keras.layers.Layer):
         def call(self, images):
@@ -372,31 +374,31 @@ def test_auto_leaves_xla_out_for_convolutions_wherever_they_hide(keras, tiny):
 
             return tf.nn.conv2d(images[..., None], tf.ones((3, 3, 1, 2)), 1, "SAME")
 
-    own = keras.Sequential([keras.layers.Input((8, 8)), keras.Sequential([Hidden()]), keras.layers.Flatten()])
-    assert str(choose_xla(own, "auto", "seeded", (8, 8))) == "off: on a CPU XLA is slow at Conv2D"
+    nested = keras.Sequential([keras.layers.Input((8, 8)), keras.Sequential([Hidden()]), keras.layers.Flatten()])
+    assert str(choose_xla(nested, "auto", "seeded", (8, 8))) == "off: on a CPU, XLA is slow for Conv2D"
 
 
 @pytest.mark.parametrize(
     ("overrides", "engine", "xla"),
     [
-        (["training.xla=off"], "compiled", "off: asked for by training.xla"),
-        (["training.xla=on"], "compiled", "on: asked for by training.xla"),
-        (["training.engine=fit"], "fit", "off: Keras's own loop runs without it"),
-        (["training.engine=fit", "training.xla=on"], "fit", "on: asked for by training.xla"),
+        (["training.xla=off"], "compiled", "off: set by training.xla"),
+        (["training.xla=on"], "compiled", "on: set by training.xla"),
+        (["training.engine=fit"], "fit", "off: the default of the fit engine"),
+        (["training.engine=fit", "training.xla=on"], "fit", "on: set by training.xla"),
         (
             ["training.determinism=strict"],
             "compiled",
-            "off: determinism is strict, and XLA rounds otherwise than TensorFlow does",
+            "off: training.determinism is strict, and XLA rounds differently from TensorFlow",
         ),
     ],
     ids=str,
 )
-def test_what_the_config_asks_for_is_done(keras, tiny, overrides, engine, xla):
+def test_engine_and_xla_settings_are_respected(keras, tiny, overrides, engine, xla):
     choice = _choice(keras, tiny(*overrides))
     assert (choice.engine.name, str(choice.xla)) == (engine, xla)
 
 
-def test_what_xla_cannot_compile_is_done_without_it(keras, tiny):
+def test_xla_is_not_used_if_it_cannot_compile_the_model(keras, tiny):
     import tensorflow as tf
 
     class Unsupported(keras.layers.Layer):
@@ -411,41 +413,41 @@ def test_what_xla_cannot_compile_is_done_without_it(keras, tiny):
     choice = _choice(keras, tiny(), model())
     assert (choice.engine.name, choice.xla.on) == ("compiled", False)
     assert choice.xla.reason.startswith("XLA can't compile the model: ")
-    with pytest.raises(TrainingError, match=r"training\.xla: XLA can't compile the model: .*Leave it at auto"):
+    with pytest.raises(TrainingError, match=r"training\.xla: XLA can't compile the model: .*Set training\.xla=auto"):
         _choice(keras, tiny("training.xla=on"), model())
 
 
-def test_what_the_program_cannot_do_goes_through_fit_aloud(keras, tiny):
+def test_callbacks_with_batch_hooks_use_the_fit_engine_and_report_it(keras, tiny):
     class EveryBatch(keras.callbacks.Callback):
         batches = 0
 
         def on_train_batch_end(self, batch, logs=None):
             self.batches += 1
 
-    told, callback = [], EveryBatch()
+    details, callback = [], EveryBatch()
 
     class Listener(Progress):
         def detail(self, text):
-            told.append(text)
+            details.append(text)
 
     config = tiny("training.epochs=2")
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
     result = train(model, dataset, config, Listener(), lambda epoch, metrics: None, callbacks=[callback])
     assert result.engine == "fit"
-    assert told[0] == "engine fit: Keras's own loop, because EveryBatch wants to be called for each batch"
+    assert details[0] == "engine fit: not compiled, because EveryBatch must be called for each batch"
     assert callback.batches == 2 * STEPS
     with pytest.raises(TrainingError, match=r"training\.engine: expected a training that can be compiled, but EveryBa"):
         _choice(keras, tiny("training.engine=compiled"), callbacks=[EveryBatch()])
 
 
-def test_a_model_that_cannot_be_traced_goes_through_fit_aloud(keras, tiny):
+def test_a_model_that_cannot_be_traced_uses_the_fit_engine_and_reports_it(keras, tiny):
     class Eager(keras.Sequential):
         def train_step(self, data):
-            float(data[1][0])  # a value, which a program that is being traced does not have
+            float(data[1][0])  # fails while the model is traced
             return super().train_step(data)
 
     model = Eager([keras.layers.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")])
     choice = _choice(keras, tiny(), model)
     assert choice.engine.name == "fit"
-    assert choice.reason.startswith("Keras's own loop, because the model can't be compiled into a program: ")
+    assert choice.reason.startswith("not compiled, because the model can't be compiled into one program: ")

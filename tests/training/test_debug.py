@@ -1,4 +1,4 @@
-"""Runs that look for mistakes: a batch through every stage, a few images by heart, the time of a step."""
+"""Debug modes: one batch through every stage, overfitting a few images, profiling a step."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import pytest
 from trainyard import TrainingError, run_experiment
 from trainyard.config.compose import compose_config, dump_config, hash_config, load_config
 from trainyard.data.dataset import stratified_sample
-from trainyard.training.debug import PROFILE
-from trainyard.training.profiler import read_profile
+from trainyard.training.debug import PROFILE_FOLDER
+from trainyard.training.profiler import load_profile
 
 
-def test_one_batch_goes_through_every_stage(keras, tiny):
+def test_one_batch_runs_every_stage(keras, tiny):
     config = tiny("debug=one_batch", "dataset.limit=null", "dataset.validation_fraction=0.2", "training.epochs=30",
                   "schedule=cosine", "schedule.warmup_epochs=10", "training.batch_size=50")  # fmt: skip
     result = run_experiment(config)
     sizes = [len(split) for split in (result.dataset.train, result.dataset.validation, result.dataset.test)]
     assert sizes == [50, 50, 50]
     assert len(result.training.history) == 1
-    assert result.training.history[0]["learning_rate/value"] == 1e-4  # the first step of a warm-up of ten epochs
+    assert result.training.history[0]["learning_rate/value"] == 1e-4  # the first step of a warmup of ten epochs
     assert "every stage works" in result.findings
     for file in ("model.h5", "report.html", "confusion_matrix.png", "evaluation/metrics.json"):
         assert (result.folder / file).is_file()
 
 
-def test_a_debug_run_stays_out_of_the_experiment_of_real_ones(keras, tiny):
+def test_a_debug_run_is_logged_to_a_separate_experiment(keras, tiny):
     from trainyard.tracking.connection import connect
 
     assert tiny().experiment == "tiny"
@@ -42,7 +42,7 @@ def test_a_debug_run_stays_out_of_the_experiment_of_real_ones(keras, tiny):
     assert (run.info.status, run.data.params["debug.name"]) == ("FINISHED", "one_batch")
 
 
-def test_a_sound_model_knows_a_few_images_by_heart(keras, tiny):
+def test_overfit_passes_if_the_model_memorises_the_images(keras, tiny):
     config = tiny("debug=overfit", "debug.images=20", "augmentation=shift_rotate", "training.early_stopping.patience=0",
                   "dataset.validation_fraction=0.1", "schedule=exponential", "tracking=off")  # fmt: skip
     result = run_experiment(config)
@@ -51,19 +51,19 @@ def test_a_sound_model_knows_a_few_images_by_heart(keras, tiny):
     assert result.evaluation.accuracy == 1
     assert 2 < len(result.training.history) < 200
     assert result.training.history[-1]["accuracy/val"] == 1
-    assert f"by heart after {len(result.training.history)} epochs" in result.findings
+    assert f"memorised all images in {len(result.training.history)} epochs" in result.findings
     rates = {metrics["learning_rate/value"] for metrics in result.training.history}
     assert rates == {0.001}
-    assert load_config(result.folder / "config.yaml") == config  # logged as it was written
+    assert load_config(result.folder / "config.yaml") == config  # the logged config is unchanged
 
 
-def test_averaged_weights_are_not_what_is_asked_for(keras, tiny):
+def test_overfit_disables_weight_averaging(keras, tiny):
     config = tiny("debug=overfit", "debug.images=20", "optimizer.use_ema=true", "tracking=off")
     assert run_experiment(config).evaluation.accuracy == 1
     assert config.optimizer.use_ema
 
 
-def test_another_callback_may_end_it_earlier(keras, tiny):
+def test_overfit_fails_if_a_callback_stops_it_early(keras, tiny):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             self.model.stop_training = True
@@ -73,49 +73,51 @@ def test_another_callback_may_end_it_earlier(keras, tiny):
         run_experiment(config, callbacks=[Stop()])
 
 
-def test_what_can_not_learn_by_heart_fails_with_all_its_files(keras, tiny):
+def test_a_failed_overfit_run_logs_all_its_files(keras, tiny):
     from trainyard.tracking.connection import connect
 
     config = tiny("debug=overfit", "debug.epochs=3", "optimizer.learning_rate=1e-9")
-    with pytest.raises(TrainingError, match=r"expected all of 64 images .* after 3 epochs. Look at optimizer") as told:
+    with pytest.raises(
+        TrainingError, match=r"memorise all 64 images, .* after 3 epochs. Check optimizer"
+    ) as error_info:
         run_experiment(config, folder="outputs/overfit")
     client = connect("sqlite:///mlflow.db")
     experiment = client.get_experiment_by_name("tiny debug")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED"
-    assert run.data.tags["error"] == f"TrainingError: {told.value}"
+    assert run.data.tags["error"] == f"TrainingError: {error_info.value}"
     assert {"learning_curves.png", "report.html"} <= {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["compiled", "fit"])
-def test_a_profile_tells_what_a_step_takes(keras, tiny, engine):
+def test_profile_reports_the_time_of_a_step(keras, tiny, engine):
     config = tiny("debug=profile", "debug.steps=4", f"training.engine={engine}", "tracking=off", "training.epochs=1",
                   "dataset.validation_fraction=0.2")  # fmt: skip
     result = run_experiment(config)
     assert len(result.dataset.train) == 4 * 32
     assert len(result.training.history) == 2
-    assert {"hidden_1", "optimizer"} <= set(read_profile(result.folder / PROFILE).by_part())
+    assert {"hidden_1", "optimizer"} <= set(load_profile(result.folder / PROFILE_FOLDER).by_part())
     assert "threads busy" in result.findings
-    names = {path.name for path in (result.folder / PROFILE).iterdir()}
+    names = {path.name for path in (result.folder / PROFILE_FOLDER).iterdir()}
     assert names == {"operations.json", "trace.json.gz", "profile.png", "plugins"}
-    assert "Where the time of a training step goes" in (result.folder / "report.html").read_text()
+    assert "Time of a training step" in (result.folder / "report.html").read_text()
 
 
-def test_a_profile_of_less_than_a_batch_takes_what_there_is():
+def test_profile_uses_all_images_if_there_are_fewer_than_requested():
     config = compose_config(["debug=profile", "training.batch_size=64"])
     from trainyard.data import load_dataset
 
     dataset = load_dataset(config.dataset, 0, progress=False)
-    few = config.debug.cut(dataset, 5000, 0)
-    assert len(few.train) == len(dataset.train)
-    assert len(config.debug.cut(dataset, 64, 0).train) == len(dataset.train) // 64 * 64
+    reduced = config.debug.reduce_dataset(dataset, 5000, 0)
+    assert len(reduced.train) == len(dataset.train)
+    assert len(config.debug.reduce_dataset(dataset, 64, 0).train) == len(dataset.train) // 64 * 64
 
 
-def test_the_same_seed_draws_the_same_images():
+def test_a_stratified_sample_depends_on_the_seed():
     labels = np.repeat(np.arange(4, dtype=np.uint8), 25)
-    first, again, other = (stratified_sample(labels, 20, seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
+    first, repeated, other = (stratified_sample(labels, 20, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, repeated)
     assert not np.array_equal(first, other)
 
 
@@ -138,8 +140,8 @@ def test_the_command_shows_the_profile_and_the_best_epoch():
 
 
 @pytest.mark.slow
-def test_the_command_fails_where_nothing_is_learned_by_heart():
+def test_the_command_fails_if_overfit_fails():
     done = _trainyard("debug=overfit", "debug.epochs=2", "optimizer.learning_rate=1e-9")
     assert done.returncode == 1
-    assert "error debug=overfit: expected all of 64 images to be known by heart" in done.stderr
+    assert "error debug=overfit: expected the model to memorise all 64 images" in done.stderr
     assert "the run is FAILED. Its files are in outputs/" in done.stderr

@@ -1,4 +1,4 @@
-"""A refactor shows identical losses: three small recipes against golden figures."""
+"""Compares the losses of three small recipes with golden values, to detect changes of the training."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 
 BASELINES = Path(__file__).parents[1] / "baselines"
 TOLERANCE = 5e-3
-"""Relative, where processor, versions or threads are others than those of the golden figures."""
+"""Relative tolerance if processor, versions or threads differ from those of the golden values."""
 
 
-def test_losses_are_those_of_the_golden_figures():
+def test_losses_match_the_golden_values():
     golden = json.loads((BASELINES / "losses.json").read_text())
     command = [sys.executable, str(BASELINES / "make.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    if found["environment"] == golden["environment"]:
-        assert found["losses"] == golden["losses"]
+    results = json.loads(done.stdout.splitlines()[-1])
+    if results["environment"] == golden["environment"]:
+        assert results["losses"] == golden["losses"]
     for recipe, losses in golden["losses"].items():
         for name, values in losses.items():
-            assert found["losses"][recipe][name] == pytest.approx(values, rel=TOLERANCE), (recipe, name)
-    assert found["losses"].keys() == golden["losses"].keys()
+            assert results["losses"][recipe][name] == pytest.approx(values, rel=TOLERANCE), (recipe, name)
+    assert results["losses"].keys() == golden["losses"].keys()

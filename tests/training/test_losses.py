@@ -8,20 +8,20 @@ from trainyard.training.losses import CrossEntropy, Focal
 PROBABILITIES = np.array([[0.25, 0.75], [0.9, 0.1]], np.float32)
 
 
-def test_cross_entropy_is_that_of_probabilities(keras):
+def test_cross_entropy_is_computed_from_probabilities(keras):
     loss = CrossEntropy()
     assert not loss.one_hot
     assert float(loss.build()(np.array([1, 0]), PROBABILITIES)) == pytest.approx(-np.log([0.75, 0.9]).mean())
 
 
-def test_smoothing_spreads_a_share_of_the_target(keras):
+def test_label_smoothing_spreads_a_fraction_of_the_target(keras):
     loss = CrossEntropy(label_smoothing=0.2)
     assert loss.one_hot
     expected = -(0.9 * np.log(0.75) + 0.1 * np.log(0.25))
     assert float(loss.build()(np.array([[0.0, 1.0]]), PROBABILITIES[:1])) == pytest.approx(expected)
 
 
-def test_focal_without_focus_is_cross_entropy_and_with_it_less(keras):
+def test_focal_loss_equals_cross_entropy_for_gamma_0_and_is_lower_otherwise(keras):
     targets = np.eye(2, dtype=np.float32)[[1, 0]]
     plain, focused = (float(Focal(gamma=gamma).build()(targets, PROBABILITIES)) for gamma in (0.0, 2.0))
     assert plain == pytest.approx(-np.log([0.75, 0.9]).mean())

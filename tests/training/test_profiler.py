@@ -1,4 +1,4 @@
-"""What a trace of TensorFlow's comes to: paths become layers and phases, and time is counted once."""
+"""Summaries of TensorFlow's traces: paths identify layers and phases, and nested time is counted once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from trainyard import TrainingError
 from trainyard.reporting.plots import draw_profile
-from trainyard.training.profiler import OperationTime, StepProfile, _place, read_profile, write_profile
+from trainyard.training.profiler import OperationTime, StepProfile, _place, load_profile, write_profile
 
 LAYERS = ["hidden_1", "dropout_1", "probabilities"]
 
 
 @pytest.mark.parametrize(
-    ("path", "place"),
+    ("path", "layer_and_phase"),
     [
         ("while/body/_1/while/mlp_1/hidden_1_1/Relu", ("hidden_1", "forward")),
         ("gradient_tape/while/mlp_1/hidden_1_1/MatMul/MatMul", ("hidden_1", "backward")),
@@ -26,12 +26,12 @@ LAYERS = ["hidden_1", "dropout_1", "probabilities"]
         ("while/GatherV2_1", ("batches and metrics", "other")),
     ],
 )
-def test_a_path_names_layer_and_phase(path, place):
-    assert _place(path, LAYERS, "adam") == place
+def test_a_path_identifies_layer_and_phase(path, layer_and_phase):
+    assert _place(path, LAYERS, "adam") == layer_and_phase
 
 
 def trace(tensorflow_events, xla_events=()):
-    """A trace as TensorFlow writes it: events are (name, kind, offset, duration) in microseconds, on one thread."""
+    """Returns a trace as TensorFlow writes it. Events are (name, type, offset, duration) in microseconds, on one thread."""
     from tensorflow.compiler.xla.service import hlo_pb2
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -55,7 +55,7 @@ def trace(tensorflow_events, xla_events=()):
     return space.SerializeToString()
 
 
-def test_time_inside_an_operation_is_counted_once(keras, tmp_path):
+def test_nested_operations_are_counted_once(keras, tmp_path):
     events = [
         ("EagerLocalExecute", " span", 0, 1000),
         ("while/mlp_1/hidden_1_1/MatMul", "MatMul", 0, 100),
@@ -65,19 +65,19 @@ def test_time_inside_an_operation_is_counted_once(keras, tmp_path):
     of_xla = [("gradient_tape/while/mlp_1/hidden_1_1/MatMul", "MatMul", 300, 50), ("", "", 400, 5)]
     (tmp_path / "host.xplane.pb").write_bytes(trace(events, of_xla))
     write_profile(tmp_path, LAYERS, "adam", steps=10, seconds=0.001)
-    profile = read_profile(tmp_path)
-    took = {(one.part, one.phase, one.operation): round(1e6 * one.seconds) for one in profile.operations}
-    assert took == {
+    profile = load_profile(tmp_path)
+    times = {(item.part, item.phase, item.operation): round(1e6 * item.seconds) for item in profile.operations}
+    assert times == {
         ("hidden_1", "forward", "MatMul"): 90,
         ("hidden_1", "forward", "Relu"): 10,
         ("hidden_1", "backward", "MatMul"): 50,
         ("optimizer", "update", "Mul"): 30,
         ("batches and metrics", "other", "fusion"): 5,
     }
-    assert [one.operation for one in profile.operations][:2] == ["MatMul", "MatMul"]
+    assert [item.operation for item in profile.operations][:2] == ["MatMul", "MatMul"]
     assert list(profile.by_part()) == ["hidden_1", "optimizer", "batches and metrics"]
     table = profile.describe(rows=2).splitlines()
-    assert table[0] == "100 us a step while traced, 0.2 threads busy"
+    assert table[0] == "100 us per step while traced, 0.2 threads busy on average"
     assert table[3].split() == ["hidden_1", "forward", "MatMul", "9", "us", "48.6", "%"]
     assert len(table) == 5
     with gzip.open(tmp_path / "trace.json.gz", "rt") as file:
@@ -86,8 +86,8 @@ def test_time_inside_an_operation_is_counted_once(keras, tmp_path):
     assert (relu["ts"], relu["dur"]) == (40, 10)
 
 
-def test_no_trace_is_said(keras, tmp_path):
-    with pytest.raises(TrainingError, match="left no trace"):
+def test_a_missing_trace_raises(keras, tmp_path):
+    with pytest.raises(TrainingError, match="expected a trace"):
         write_profile(tmp_path, LAYERS, "adam", steps=10, seconds=0.001)
 
 

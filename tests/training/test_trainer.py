@@ -8,7 +8,7 @@ from trainyard.data.batches import BatchMaker
 from trainyard.data.dataset import DataSpec, Split
 from trainyard.errors import TrainingError
 from trainyard.system import tensorflow_setup
-from trainyard.system.environment import digest_weights
+from trainyard.system.environment import hash_weights
 from trainyard.system.progress import Progress
 from trainyard.training.engine import EpochPlan
 from trainyard.training.fit_engine import stream_batches
@@ -33,15 +33,15 @@ def _train(config, progress=None, log_epoch=lambda epoch, metrics: None):
     return model, train(model, dataset, config, progress or Progress(), log_epoch)
 
 
-def test_an_epoch_order_hangs_on_seed_and_epoch_alone():
+def test_the_image_order_depends_only_on_seed_and_epoch():
     plans = [EpochPlan(epochs=2, batch_size=8, seed=seed) for seed in (0, 1)]
-    orders = [tuple(plans[seed].order(epoch, 50)) for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]]
+    orders = [tuple(plans[seed].image_order(epoch, 50)) for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]]
     assert orders[0] == orders[3]
     assert len(set(orders)) == 3
     assert all(sorted(order) == list(range(50)) for order in orders)
 
 
-def test_batches_are_scaled_exactly_and_the_last_is_short(keras):
+def test_batches_are_scaled_exactly_and_the_last_is_smaller(keras):
     images = np.random.default_rng(0).integers(0, 256, (10, 3, 3), dtype=np.uint8)
     split = Split(images, np.arange(10, dtype=np.uint8))
     maker = BatchMaker(DataSpec(image_shape=(3, 3), class_names=tuple("0123456789"), pixel_max=255))
@@ -71,15 +71,17 @@ def test_training_reports_every_epoch_and_learns(keras, tiny):
 
 
 @pytest.mark.parametrize("engine", ["compiled", "fit"])
-def test_each_epoch_sees_its_own_order(keras, tiny, monkeypatch, engine):
-    seen, order = [], EpochPlan.order
-    monkeypatch.setattr(EpochPlan, "order", lambda plan, *key: seen.append((plan.seed, *key)) or order(plan, *key))
+def test_each_epoch_uses_its_own_order(keras, tiny, monkeypatch, engine):
+    calls, image_order = [], EpochPlan.image_order
+    monkeypatch.setattr(
+        EpochPlan, "image_order", lambda plan, *key: calls.append((plan.seed, *key)) or image_order(plan, *key)
+    )
     _train(tiny("training.epochs=3", "seed=5", f"training.engine={engine}"))
-    assert seen == [(5, 0, 300), (5, 1, 300), (5, 2, 300)]
+    assert calls == [(5, 0, 300), (5, 1, 300), (5, 2, 300)]
 
 
-def test_the_loss_of_a_step_is_that_of_plain_keras_on_the_same_order(keras, tiny):
-    """The input pipeline and multi-step execution change nothing: weights equal those of train_on_batch."""
+def test_weights_equal_those_of_plain_keras_with_the_same_order(keras, tiny):
+    """The input pipeline and multi-step execution give the same weights as train_on_batch."""
     config = tiny("training.epochs=2", "optimizer=sgd", "training.engine=fit")
     model, _ = _train(config)
     tensorflow_setup.configure_tensorflow(config.seed, None)
@@ -88,15 +90,15 @@ def test_the_loss_of_a_step_is_that_of_plain_keras_on_the_same_order(keras, tiny
     compile_model(plain, config, batches_per_epoch=1)
     plain.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
     for epoch in range(2):
-        order = EpochPlan(2, 32, config.seed).order(epoch, len(dataset.train))
+        order = EpochPlan(2, 32, config.seed).image_order(epoch, len(dataset.train))
         for start in range(0, len(order), 32):
-            chosen = dataset.train.take(order[start : start + 32])
-            plain.train_on_batch(chosen.images / np.float32(16), chosen.labels)
-    for ours, theirs in zip(model.get_weights(), plain.get_weights(), strict=True):
-        assert np.allclose(ours, theirs, atol=1e-6)
+            batch = dataset.train.take(order[start : start + 32])
+            plain.train_on_batch(batch.images / np.float32(16), batch.labels)
+    for weight, expected in zip(model.get_weights(), plain.get_weights(), strict=True):
+        assert np.allclose(weight, expected, atol=1e-6)
 
 
-def test_early_stopping_ends_and_restores_the_best_epoch(keras, tiny):
+def test_early_stopping_stops_and_restores_the_best_epoch(keras, tiny):
     config = tiny(
         "training.epochs=50", "dataset.validation_fraction=0.3", "optimizer.learning_rate=0.05",
         "training.early_stopping.patience=2", "training.early_stopping.monitor=accuracy/val",
@@ -114,28 +116,28 @@ def test_a_schedule_spans_the_whole_training(keras, tiny):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_a_diverging_training_is_stopped_and_told(keras, tiny, activation):
+def test_a_diverging_training_is_stopped_with_an_error(keras, tiny, activation):
     config = tiny("optimizer=sgd", "optimizer.learning_rate=1e30", f"model.activation={activation}", "model.l2=1e10")
-    with pytest.raises(TrainingError, match="training broke down in epoch 1: "):
+    with pytest.raises(TrainingError, match="training diverged in epoch 1: "):
         _train(config)
 
 
-@pytest.mark.parametrize("how", ["training.xla=on", "training.xla=off", "training.engine=fit"])
+@pytest.mark.parametrize("override", ["training.xla=on", "training.xla=off", "training.engine=fit"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_one_pixel_that_is_nan_stops_the_run(keras, tiny, monkeypatch, activation, how):
-    """Pixels are bytes, so one that is NaN can come of the scaling alone: here, of the only 99 there is."""
-    config = tiny("training.epochs=3", f"model.activation={activation}", how)
+def test_one_nan_pixel_stops_the_training(keras, tiny, monkeypatch, activation, override):
+    """Pixels are uint8, so only scaling can give NaN: here, for the pixel value 99, which occurs once."""
+    config = tiny("training.epochs=3", f"model.activation={activation}", override)
     tensorflow_setup.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
     dataset.train.images[7, 3, 3] = 99
     table = dataset.spec.scale_table()
     table[99] = np.nan
     monkeypatch.setattr(DataSpec, "scale_table", lambda spec: table)
-    with pytest.raises(TrainingError, match="training broke down in epoch 1: "):
+    with pytest.raises(TrainingError, match="training diverged in epoch 1: "):
         train(config.model.build(dataset.spec), dataset, config, Progress(), lambda epoch, metrics: None)
 
 
-def test_broken_weights_are_found_under_a_finite_loss(keras, tiny):
+def test_nan_weights_are_detected_even_if_the_loss_is_finite(keras, tiny):
     class Poison(Progress):
         def step(self, epoch, epochs, step, steps):
             if epoch == 2:
@@ -147,20 +149,20 @@ def test_broken_weights_are_found_under_a_finite_loss(keras, tiny):
     tensorflow_setup.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
     model = config.model.build(dataset.spec)
-    with pytest.raises(TrainingError, match=r"in epoch 2: weight mlp/hidden_1/bias holds a NaN"):
+    with pytest.raises(TrainingError, match=r"in epoch 2: weight mlp/hidden_1/bias contains NaN"):
         train(model, dataset, config, Poison(), lambda epoch, metrics: None)
 
 
-def test_steps_count_the_short_batch(tiny):
+def test_steps_per_epoch_include_the_last_smaller_batch(tiny):
     config = tiny()
-    assert EpochPlan(1, config.training.batch_size, 0).steps(len(load_dataset(config.dataset, 0).train)) == 10
+    assert EpochPlan(1, config.training.batch_size, 0).steps_per_epoch(len(load_dataset(config.dataset, 0).train)) == 10
 
 
 def test_the_digest_of_weights_depends_on_every_weight(keras, tiny):
     model, _ = _train(tiny())
-    before = digest_weights(model)
-    assert digest_weights(model) == before
+    before = hash_weights(model)
+    assert hash_weights(model) == before
     weights = model.get_weights()
     weights[-1][0] += 1e-6
     model.set_weights(weights)
-    assert digest_weights(model) != before
+    assert hash_weights(model) != before

@@ -1,4 +1,4 @@
-"""The command line: argv, what is printed, and exit codes. What the commands do stands in the modules above."""
+"""The command line: arguments, printed output and exit codes. Other packages do the work."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from trainyard.cli import (
 from trainyard.cli.app import app
 from trainyard.cli.screen import print_error
 from trainyard.errors import ConfigError
-from trainyard.system.garbage import process_is_ours, spare_the_last_collection
+from trainyard.system.garbage import freeze_gc_at_exit, mark_process_owned
 
 
 def main() -> None:
     """Runs the command line and exits."""
-    process_is_ours()
+    mark_process_owned()
     for word in sys.argv[1:2]:
         if "=" in word and not word.startswith("-"):
-            print_error(ConfigError(f"{word!r} is no command. Did you mean 'trainyard train {word}'?"))
+            print_error(ConfigError(f"{word!r} is not a command. Did you mean 'trainyard train {word}'?"))
             raise SystemExit(ConfigError.exit_code)
     command = typer.main.get_command(app)
-    _leave_out_bool(command, None)
+    _remove_bool_metavar(command, None)
     try:
         command()
     finally:
-        spare_the_last_collection()
+        freeze_gc_at_exit()
 
 
-def _leave_out_bool(command: Any, parent: typer.Context | None) -> None:  # noqa: ANN401 - a command of typer
-    """Takes the `<bool>` that Typer puts beside flags, which take nothing, out of the help of all commands."""
+def _remove_bool_metavar(command: Any, parent: typer.Context | None) -> None:  # noqa: ANN401 - a Click command
+    """Removes the `<bool>` that Typer shows for flags from the help of all commands: flags take no value."""
     context = typer.Context(command, parent=parent, **command.context_settings)
     for option in command.get_params(context):
         if getattr(option, "is_flag", False):
             option.metavar = ""
-    for inner in getattr(command, "commands", {}).values():
-        _leave_out_bool(inner, context)
+    for subcommand in getattr(command, "commands", {}).values():
+        _remove_bool_metavar(subcommand, context)

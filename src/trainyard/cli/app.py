@@ -1,7 +1,7 @@
-"""The application that the commands are registered with, and what an error of theirs becomes: a line and an exit code.
+"""The Typer application that commands register with, and the translation of errors into a message and an exit code.
 
-Exit codes: 0 done, 1 the work failed, 2 the command or the config is wrong, 3 a claim is contradicted, a target missed
-or a rerun not confirmed, 4 a claim is undecided, 130 and 143 interrupted.
+Exit codes: 0 success, 1 the work failed, 2 the command or the config is wrong, 3 a claim is contradicted, a target is
+missed or a rerun is not confirmed, 4 a claim is undecided, 128 + n a signal stopped the process (130: SIGINT).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from trainyard.cli.screen import print_error
 from trainyard.errors import Terminated, TrainyardError
 from trainyard.system.signals import ignore_signals
 
-_BEGIN = """Begin with `trainyard train experiment=quickstart`, which needs no download, and look at the run with
-`trainyard ui`. `trainyard train --help` lists all that can be chosen and changed."""
+_GETTING_STARTED = """Start with `trainyard train experiment=quickstart`, which needs no download, and view the run with
+`trainyard ui`. `trainyard train --help` lists all groups and fields."""
 
-STORE_HERE = "else the one that runs go to from this folder"
-"""Of the flag that names a store."""
+DEFAULT_STORE_HELP = "[default: the store of the runs in this folder]"
+"""The end of the help text of ``--uri``."""
 
 app = typer.Typer(
     name="trainyard",
-    help="Run, compare and believe Keras experiments that are described in YAML.",
-    epilog=_BEGIN,
+    help="Train, compare and verify Keras experiments that are described in YAML.",
+    epilog=_GETTING_STARTED,
     context_settings={"help_option_names": ["--help", "-h"]},
     no_args_is_help=True,
     add_completion=False,
@@ -36,8 +36,8 @@ app = typer.Typer(
 
 
 @contextlib.contextmanager
-def exit_codes() -> Iterator[None]:
-    """Tells an error of ours in a line or two, and ends with the exit code of its kind."""
+def exit_on_error() -> Iterator[None]:
+    """Prints an error as a short message, without a traceback, and exits with the exit code of its class."""
     try:
         yield
     except TrainyardError as error:
@@ -63,7 +63,7 @@ def _version(
 
 
 def complete_paths(incomplete: str) -> list[str]:
-    """Returns the files and folders that a word may become."""
+    """Returns the files and folders that complete a word."""
     from trainyard.cli.override_completion import complete_path
 
     return complete_path(incomplete)

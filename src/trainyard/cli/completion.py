@@ -1,6 +1,6 @@
-"""Completion in a shell: ``trainyard completion bash`` prints a script, which asks ``trainyard complete-words``.
+"""Shell completion: ``trainyard completion bash`` prints a script that calls ``trainyard complete-words``.
 
-The script hands on the line up to the cursor, and words are told apart here: bash would split one at ``=``.
+The script passes the line up to the cursor. The line is split into words here, because bash would split at ``=``.
 """
 
 from __future__ import annotations
@@ -45,50 +45,51 @@ end
 complete -c trainyard -f -a '(__trainyard_complete)'
 """,
 }
-"""What each shell evaluates."""
+"""The completion script of each shell."""
 
-_OPEN = ("=", ".", "/")
-"""How a word ends that wants more, and is not followed by a blank."""
+_UNFINISHED_ENDINGS = ("=", ".", "/")
+"""A completed word with one of these endings is not finished: no space follows it."""
 
 
-def complete_line(root: Any, shell: str, line: str, breaks: str) -> list[str]:  # noqa: ANN401 - a command of typer
-    """Returns what the last word of a line may become, in the form that the script of the shell takes.
+def complete_line(root: Any, shell: str, line: str, breaks: str) -> list[str]:  # noqa: ANN401 - a Click command
+    """Returns the completions of the last word of a line, in the format that the shell's script reads.
 
     Args:
-        root: The command line, as `typer.main.get_command` returns it.
+        root: The command group, as `typer.main.get_command` returns it.
         shell: One of `SCRIPTS`.
-        line: What is typed, up to the cursor.
-        breaks: The characters at which bash begins a new word, and which it inserts after; empty for the others.
+        line: The typed text up to the cursor.
+        breaks: The characters at which bash starts a new word (``COMP_WORDBREAKS``); empty for the other shells.
 
     Returns:
-        Whole words, for bash what comes after the last break. A blank at the end of one says that it is finished;
-        fish adds it itself.
+        Complete words; for bash, only their parts after the last break character. A trailing space marks a finished
+        word; fish adds it itself.
     """
     words, word, kept, quote = split_line(line, breaks)
     names = [PurePath(name).name for name in words]
     words = words[names.index("trainyard") + 1 :] if "trainyard" in names else words[1:]
-    answers = []
-    for found in complete_command(root, words, word):
-        text = found[kept:]
+    completions = []
+    for completion in complete_command(root, words, word):
+        text = completion[kept:]
         if shell == "bash" and not quote:
             text = re.sub(r"([^\w\-+=:,./~@%\[\]])", r"\\\1", text)
-        unfinished = shell == "fish" or quote or found.endswith(_OPEN)
-        answers.append(text if unfinished else f"{text} ")
-    return answers
+        unfinished = shell == "fish" or quote or completion.endswith(_UNFINISHED_ENDINGS)
+        completions.append(text if unfinished else f"{text} ")
+    return completions
 
 
 def split_line(line: str, breaks: str = "") -> tuple[list[str], str, int, str]:
-    """Splits a line as a shell does, though it may end within quotes.
+    """Splits a line into words as a shell does. The line may end within quotes.
 
     Args:
-        line: What is typed, up to the cursor.
-        breaks: The characters after which bash inserts; with none, whole words are inserted.
+        line: The typed text up to the cursor.
+        breaks: The characters after which bash inserts a completion; if empty, the whole word is replaced.
 
     Returns:
-        The words before; the last, perhaps empty; how many of its characters stay as they are; the quote that is open.
+        The words before the last; the last word, which may be empty; the number of its characters that the shell
+        keeps; the quote that is open, or an empty string.
     """
     words: list[str] = []
-    word, kept, quote, begun = "", 0, "", False
+    word, kept, quote, in_word = "", 0, "", False
     characters = iter(line)
     for character in characters:
         if character == quote:
@@ -96,23 +97,23 @@ def split_line(line: str, breaks: str = "") -> tuple[list[str], str, int, str]:
             kept = len(word) if breaks else 0
         elif character == "\\" and quote != "'":
             word += next(characters, "")
-            begun = True
+            in_word = True
         elif quote:
             word += character
         elif character in "'\"":
-            quote, begun = character, True
+            quote, in_word = character, True
             kept = len(word) if breaks else 0
         elif character.isspace():
-            words += [word] if begun else []
-            word, kept, begun = "", 0, False
+            words += [word] if in_word else []
+            word, kept, in_word = "", 0, False
         else:
-            word, begun = word + character, True
+            word, in_word = word + character, True
             kept = len(word) if character in breaks else kept
     return words, word, kept, quote
 
 
-def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]:  # noqa: ANN401 - a command of typer
-    """Returns what a word of the command line may become: commands, options, their values, overrides."""
+def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]:  # noqa: ANN401 - a Click command
+    """Returns the completions of a word of the command line: commands, options, their values, overrides."""
     command, rest = root, list(before)
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest.pop(0)]
@@ -126,18 +127,18 @@ def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]: 
     }
     option, equals, value = word.partition("=")
     if equals and option in options:
-        return [f"{option}={found}" for found in _values(command, options[option], value)]
+        return [f"{option}={completed}" for completed in _complete_value(command, options[option], value)]
     if word.startswith("-"):
         return sorted(spelling for spelling in (*options, "--help") if spelling.startswith(word))
     if rest and rest[-1] in options and not options[rest[-1]].is_flag:
-        return _values(command, options[rest[-1]], word)
+        return _complete_value(command, options[rest[-1]], word)
     if hasattr(command, "commands"):
-        shown = (name for name, inner in command.commands.items() if not inner.hidden and not rest)
-        return sorted(name for name in shown if name.startswith(word))
+        names = (name for name, subcommand in command.commands.items() if not subcommand.hidden and not rest)
+        return sorted(name for name in names if name.startswith(word))
     arguments = [parameter for parameter in command.params if parameter not in options.values()]
-    found = [answer for argument in arguments for answer in _values(command, argument, word)]
-    return [answer for answer in found if answer not in rest]
+    values = [value for argument in arguments for value in _complete_value(command, argument, word)]
+    return [value for value in values if value not in rest]
 
 
-def _values(command: Any, parameter: Any, beginning: str) -> list[str]:  # noqa: ANN401 - of typer
-    return [answer.value for answer in parameter.shell_complete(command.context_class(command), beginning)]
+def _complete_value(command: Any, parameter: Any, prefix: str) -> list[str]:  # noqa: ANN401 - Click objects
+    return [item.value for item in parameter.shell_complete(command.context_class(command), prefix)]

@@ -1,4 +1,4 @@
-"""``trainyard data``: which data sets there are, where they lie, and whether they are whole."""
+"""``trainyard data``: lists, downloads and verifies data sets."""
 
 from __future__ import annotations
 
@@ -8,65 +8,65 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainyard.config.registry import components, look_up
+from trainyard.config.registry import find_component, registered_components
 from trainyard.config.search_path import prepare_hydra
-from trainyard.data import PublishedSet
+from trainyard.data import PublishedDataset
 from trainyard.data.dataset import Dataset
-from trainyard.data.user_arrays import OwnData
+from trainyard.data.user_arrays import UserData
 from trainyard.errors import ConfigError, DatasetError
 
 
 def list_data() -> None:
-    """Prints a table of the data sets: name, what it is, where it lies."""
+    """Prints a table of the data sets: name, description and location."""
     prepare_hydra()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("dataset", "what it is", "where it lies"):
+    for column in ("dataset", "description", "location"):
         table.add_column(column, overflow="fold")
-    for name, component in sorted(components("dataset").items()):
-        purpose = (component.__doc__ or "").partition("\n")[0]
-        if issubclass(component, OwnData):
-            place = "yours: dataset.path=..."
-        elif issubclass(component, PublishedSet):
-            place = _place(component())
+    for name, component in sorted(registered_components("dataset").items()):
+        description = (component.__doc__ or "").partition("\n")[0]
+        if issubclass(component, UserData):
+            location = "your files: dataset.path=..."
+        elif issubclass(component, PublishedDataset):
+            location = _find_location(component())
         else:
-            place = "comes along"
-        table.add_row(Text(name, style="bold"), Text(purpose), Text(place))
+            location = "no download needed"
+        table.add_row(Text(name, style="bold"), Text(description), Text(location))
     Console(highlight=False).print(table)
 
 
 def fetch_data(names: list[str]) -> None:
-    """Downloads published data sets that are not on this machine, and says where they lie.
+    """Downloads published data sets that are not on this machine yet, and prints where they are.
 
     Args:
-        names: Which; none: all.
+        names: The data sets; an empty list selects all published ones.
 
     Raises:
-        ConfigError: If a name is none of a published data set.
-        DatasetError: If one can't be had.
+        ConfigError: If a name is not that of a published data set.
+        DatasetError: If a data set cannot be downloaded, or is damaged.
     """
     console = Console(soft_wrap=True, highlight=False)
-    for dataset in _published(names):
-        found = dataset.find()
-        _, place = found or dataset.complete_cache(progress=sys.stderr.isatty())
-        console.print(Text(f"{dataset.name}: {'is' if found else 'downloaded, and is'} in {place}, verified"))
+    for dataset in _select_published(names):
+        found = dataset.load_local()
+        _, location = found or dataset.download_missing(progress=sys.stderr.isatty())
+        console.print(Text(f"{dataset.name}: {'already' if found else 'downloaded, now'} in {location}, verified"))
 
 
 def verify_data(names: list[str]) -> None:
-    """Reads data sets where they lie, holds them against their published digests, and tells what they hold.
+    """Checks data sets on this machine against their published digests, and prints their sizes and digests.
 
     Args:
-        names: Which; none: all that are on this machine.
+        names: The data sets; an empty list selects all that are on this machine.
 
     Raises:
-        ConfigError: If a name is none of a published data set.
-        DatasetError: If one that was named is not on this machine, or one is damaged.
+        ConfigError: If a name is not that of a published data set.
+        DatasetError: If a named data set is not on this machine, or a data set is damaged.
     """
     console = Console(soft_wrap=True, highlight=False)
-    for config in _published(names):
-        if config.find() is not None:
+    for config in _select_published(names):
+        if config.load_local() is not None:
             console.print(Text(f"{config.name}: {_describe(config.load(progress=False))}"))
         elif names:
-            raise DatasetError(f"{config.name}: not on this machine. Fetch it: trainyard data fetch {config.name}")
+            raise DatasetError(f"{config.name}: not on this machine. Download it: trainyard data fetch {config.name}")
         else:
             console.print(Text(f"{config.name}: not on this machine"))
 
@@ -74,33 +74,33 @@ def verify_data(names: list[str]) -> None:
 def published_sets() -> list[str]:
     """Returns the names of the published data sets, which can be downloaded and verified."""
     prepare_hydra()
-    return [name for name, kind in components("dataset").items() if issubclass(kind, PublishedSet)]
+    return [name for name, kind in registered_components("dataset").items() if issubclass(kind, PublishedDataset)]
 
 
-def _published(names: list[str]) -> list[PublishedSet]:
+def _select_published(names: list[str]) -> list[PublishedDataset]:
     available = published_sets()
     chosen = []
     for name in names or available:
-        config = look_up("dataset", name)()
-        if not isinstance(config, PublishedSet):
+        config = find_component("dataset", name)()
+        if not isinstance(config, PublishedDataset):
             raise ConfigError(
-                f"{name}: expected a published data set ({', '.join(sorted(available))}); this one is not downloaded"
+                f"{name}: expected a published data set ({', '.join(sorted(available))}), got one without a download"
             )
         chosen.append(config)
     return chosen
 
 
-def _place(config: PublishedSet) -> str:
+def _find_location(config: PublishedDataset) -> str:
     try:
-        found = config.find()
+        found = config.load_local()
     except DatasetError as error:
         return f"damaged: {error}"
-    return str(found[1]) if found else f"not here: trainyard data fetch {config.name}"
+    return str(found[1]) if found else f"not downloaded: trainyard data fetch {config.name}"
 
 
 def _describe(dataset: Dataset) -> str:
     shape = " x ".join(map(str, dataset.spec.image_shape))
     return (
-        f"{len(dataset.train):,} images to train and {len(dataset.test):,} to test, {shape}, "
-        f"{dataset.spec.classes} classes, whole, in {dataset.source}\n  digest {dataset.digest}"
+        f"{len(dataset.train):,} training and {len(dataset.test):,} test images, {shape}, "
+        f"{dataset.spec.classes} classes, complete, in {dataset.source}\n  digest {dataset.digest}"
     )

@@ -1,4 +1,4 @@
-"""``trainyard doctor``: what is wrong on this machine, what to do about it, and on demand the doing."""
+"""``trainyard doctor``: prints problems of this machine with their remedies, and fixes them on request."""
 
 from __future__ import annotations
 
@@ -9,72 +9,72 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.doctor import Finding, Sign, examine, mend
-from trainyard.doctor.finding import FIX
+from trainyard.doctor import Finding, Severity, apply_fixes, run_checks
+from trainyard.doctor.finding import FIX_COMMAND
 
-_STYLES = {Sign.WRONG: "bold red", Sign.NOTE: "yellow", Sign.OK: "green"}
-_SIGN_WIDTH, _CHECK_WIDTH = 7, 13
+_STYLES = {Severity.WRONG: "bold red", Severity.NOTE: "yellow", Severity.OK: "green"}
+_SEVERITY_WIDTH, _CHECK_WIDTH = 7, 13
 _OUTCOMES = {"fixed": True, "not_fixed": False}
 _ROUNDS = 3
-"""How often to look again: what is mended first may bring more to light, as a store that can be read again."""
+"""How often fixes are applied: one may reveal more problems, for example in a store that is readable again."""
 
 
 def doctor_command(*, fix: bool, as_json: bool) -> int:
-    """Prints what was found, the worst first.
+    """Prints the findings, the worst first.
 
     Args:
-        fix: Whether to mend first what can be mended; what was done is said, then the state after it.
+        fix: Whether to fix first what can be fixed automatically; the fixes are printed before the findings.
         as_json: Whether to print one JSON object instead of lines.
 
     Returns:
-        The exit code: 1 where something is wrong or could not be mended, else 0.
+        The exit code: 1 if a problem remains or a fix failed, else 0.
     """
     console = Console(soft_wrap=True, highlight=False, quiet=as_json)
-    findings = examine()
-    done: dict[str, bool] = {}
+    findings = run_checks()
+    fixes: dict[str, bool] = {}
     for _ in range(_ROUNDS if fix else 0):
-        news = {line: mended for mended, line in mend(findings) if line not in done}
-        for line, mended in news.items():
-            console.print((Text("fixed  ", "bold green") if mended else Text("failed ", "bold red")) + Text(line))
-        done |= news
-        findings = examine()
-        if not any(news.values()):
+        new_fixes = {line: succeeded for succeeded, line in apply_fixes(findings) if line not in fixes}
+        for line, succeeded in new_fixes.items():
+            console.print((Text("fixed  ", "bold green") if succeeded else Text("failed ", "bold red")) + Text(line))
+        fixes |= new_fixes
+        findings = run_checks()
+        if not any(new_fixes.values()):
             break
-    if done:
+    if fixes:
         console.print()
     if as_json:
-        told = {name: [line for line in done if done[line] is mended] for name, mended in _OUTCOMES.items()}
-        typer.echo(json.dumps(_as_data(findings) | told, indent=2))
+        outcomes = {name: [line for line in fixes if fixes[line] is succeeded] for name, succeeded in _OUTCOMES.items()}
+        typer.echo(json.dumps(_as_data(findings) | outcomes, indent=2))
     else:
         _print(console, findings)
-    return int(_count(findings, Sign.WRONG) > 0 or not all(done.values()))
+    return int(_count(findings, Severity.WRONG) > 0 or not all(fixes.values()))
 
 
 def _print(console: Console, findings: Sequence[Finding]) -> None:
     for finding in findings:
-        sign = Text(f"{finding.sign:{_SIGN_WIDTH}}", style=_STYLES[finding.sign])
-        console.print(Text.assemble(sign, (f"{finding.check:{_CHECK_WIDTH}}", "bold"), finding.found))
+        severity = Text(f"{finding.severity:{_SEVERITY_WIDTH}}", style=_STYLES[finding.severity])
+        console.print(Text.assemble(severity, (f"{finding.check:{_CHECK_WIDTH}}", "bold"), finding.message))
         if finding.remedy:
-            console.print(Text(" " * (_SIGN_WIDTH + _CHECK_WIDTH) + "-> " + finding.remedy, style="cyan"))
-    wrong, notes = _count(findings, Sign.WRONG), _count(findings, Sign.NOTE)
-    console.print(Text(f"\n{wrong} wrong, {notes} to note" if wrong or notes else "\nAll is well"))
-    if fixable := sum(finding.mend is not None for finding in findings):
-        console.print(Text(f"{FIX} mends {fixable} of these"))
+            console.print(Text(" " * (_SEVERITY_WIDTH + _CHECK_WIDTH) + "-> " + finding.remedy, style="cyan"))
+    wrong, notes = _count(findings, Severity.WRONG), _count(findings, Severity.NOTE)
+    console.print(Text(f"\nproblems: {wrong}, notes: {notes}" if wrong or notes else "\nNo problems found"))
+    if fixable := sum(finding.fix is not None for finding in findings):
+        console.print(Text(f"{FIX_COMMAND} can fix {fixable} of these"))
 
 
 def _as_data(findings: Sequence[Finding]) -> dict[str, object]:
-    told = [
+    records = [
         {
-            "sign": finding.sign,
+            "sign": finding.severity,
             "check": finding.check,
-            "found": finding.found,
+            "found": finding.message,
             "remedy": finding.remedy,
-            "fixable": finding.mend is not None,
+            "fixable": finding.fix is not None,
         }
         for finding in findings
     ]
-    return {"wrong": _count(findings, Sign.WRONG), "notes": _count(findings, Sign.NOTE), "findings": told}
+    return {"wrong": _count(findings, Severity.WRONG), "notes": _count(findings, Severity.NOTE), "findings": records}
 
 
-def _count(findings: Sequence[Finding], sign: Sign) -> int:
-    return sum(finding.sign is sign for finding in findings)
+def _count(findings: Sequence[Finding], severity: Severity) -> int:
+    return sum(finding.severity is severity for finding in findings)

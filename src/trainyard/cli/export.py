@@ -1,4 +1,4 @@
-"""``trainyard export`` and ``trainyard promote``: a trained model, handed to others."""
+"""``trainyard export`` and ``trainyard promote``: hand a trained model to other people and programs."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from rich.text import Text
 
 from trainyard.serving.export import export_run
 from trainyard.serving.promote import promote_run
-from trainyard.system.uris import without_credentials
-from trainyard.tracking.stores import store_of_command
+from trainyard.system.uris import redact_credentials
+from trainyard.tracking.stores import resolve_store_uri
 
 
 def export_command(run: str, folder: Path, uri: str | None) -> None:
-    """Writes a run into a folder that stands alone, and says what is in it.
+    """Exports a run into a self-contained folder, and lists its files.
 
     Args:
-        run: Its id in the store, or its folder.
-        folder: The folder to make; new or empty.
-        uri: The store that knows the run; None: the one that runs go to from here.
+        run: The run's id, or its folder.
+        folder: The folder to create; it must not exist or must be empty.
+        uri: The tracking store that has the run; None uses the default store of this folder.
 
     Raises:
-        TrainyardError: As `export.export_run`.
+        TrainyardError: If the export fails; see `export_run`.
     """
-    out = export_run(run, store_of_command(uri), folder)
+    out = export_run(run, resolve_store_uri(uri), folder)
     console = Console(soft_wrap=True, highlight=False)
     for file in sorted(out.iterdir()):
         console.print(Text(f"{file.stat().st_size:>12,}  {os.path.relpath(file)}"))
-    console.print(Text(f"read {os.path.relpath(out / 'README.md')}: it says how to load the model"))
+    console.print(Text(f"How to load the model: see {os.path.relpath(out / 'README.md')}"))
 
 
 def promote_command(run: str, name: str, alias: str | None, uri: str | None) -> None:
-    """Registers a run's model, and says how to serve it.
+    """Registers a run's model in MLflow's model registry, and prints the command that serves it.
 
     Args:
-        run: Its id.
-        name: Of the registered model.
-        alias: To point to this version, or None.
-        uri: The store that knows the run; None: the one that runs go to from here.
+        run: The run's id.
+        name: The name of the registered model.
+        alias: The alias to set on this version, such as ``champion``; None sets none.
+        uri: The tracking store that has the run; None uses the default store of this folder.
 
     Raises:
-        TrainyardError: As `promote.promote_run`.
+        TrainyardError: If the model cannot be registered; see `promote_run`.
     """
-    store = store_of_command(uri)
+    store = resolve_store_uri(uri)
     registered = promote_run(run, name, alias, store)
-    done = "registered" if registered.new else "registered before:"
-    pointed = f", which {alias} points to" if alias else ""
+    outcome = "registered" if registered.new else "already registered:"
+    alias_text = f", alias {alias}" if alias else ""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(Text(f"{done} {name} version {registered.version}{pointed}"))
+    console.print(Text(f"{outcome} {name} version {registered.version}{alias_text}"))
     serve = f"mlflow models serve --env-manager local -m {shlex.quote(registered.uri)}"
-    console.print(Text(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(without_credentials(store))} {serve}"))
+    console.print(Text(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(redact_credentials(store))} {serve}"))

@@ -1,4 +1,4 @@
-"""The help of ``trainyard train`` and ``sweep``: what can be chosen, the fields with their defaults, the flags."""
+"""The help texts of ``trainyard train`` and ``sweep``: groups and choices, fields and defaults, flags."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from rich.console import Console
 from rich.text import Text
 
 from trainyard.config.compose import compose_config, dump_config
-from trainyard.config.search_path import choices, groups
+from trainyard.config.search_path import list_choices, list_groups
 
 _FLAGS = {
-    "--cfg job": "Print the composed config and stop.",
-    "--config-dir DIR": "Look for configs in DIR too; ./conf is looked at anyway.",
-    "--multirun, -m": "Run every combination of the values, as trainyard sweep does.",
-    "--help": "Print this.",
-    "--hydra-help": "The flags that Hydra adds to these.",
+    "--cfg job": "Print the composed config and exit.",
+    "--config-dir DIR": "Search DIR for configs as well; ./conf is always searched.",
+    "--multirun, -m": "Run every combination of the given values, like trainyard sweep.",
+    "--help": "Show this message and exit.",
+    "--hydra-help": "Show Hydra's own flags and exit.",
 }
 
 
 _SWEEP_FLAGS = {
-    "--plan": "Print all trials, checked, and start none.",
-    "--status [NAME]": "Tell how the sweeps of this folder stand, or the trials of one, also while it runs.",
-    "--fresh": "Begin anew; what was there is kept aside. Else the same command goes on where it was ended.",
-    "--config-dir DIR": "Look for configs in DIR too; ./conf is looked at anyway.",
-    "--help": "Print this.",
+    "--plan": "Check and print all trials, but start none.",
+    "--status [NAME]": "Show the status of the sweeps in this folder, or of the trials of one sweep.",
+    "--fresh": "Start over; earlier files are kept in another folder. Without it, an interrupted sweep resumes.",
+    "--config-dir DIR": "Search DIR for configs as well; ./conf is always searched.",
+    "--help": "Show this message and exit.",
 }
 
 _SWEEP_FIELDS = {
-    "sweep.objective": "accuracy/val, loss/val, or off: nothing is compared",
-    "sweep.seeds": "repeat each point with so many seeds, and tell what is chance",
-    "sweep.on_error": "continue or stop, when a trial fails",
-    "sweep.retries": "how often a failed trial is tried again",
-    "sweep.max_failures": "after so many failed trials no other starts",
-    "hydra.launcher.n_jobs": "how many trials run side by side; else one per GPU, or per core",
-    "hydra.launcher.time_limit_seconds": "how long a trial may take",
+    "sweep.objective": "metric that ranks the trials: accuracy/val or loss/val; off disables the ranking",
+    "sweep.seeds": "number of seeds per point; more seeds separate real differences from chance",
+    "sweep.on_error": "what to do when a trial fails: continue or stop",
+    "sweep.retries": "number of times that a failed trial is retried",
+    "sweep.max_failures": "number of failed trials after which no other trial starts",
+    "hydra.launcher.n_jobs": "number of trials that run in parallel; default: one per GPU, or per core",
+    "hydra.launcher.time_limit_seconds": "time limit of a trial, in seconds",
 }
 
 
@@ -43,14 +43,14 @@ def print_sweep_help(config_dir: Path | None) -> None:
     """Prints the help of ``trainyard sweep``.
 
     Args:
-        config_dir: A further folder with configs, whose sweeps are listed too.
+        config_dir: An additional folder with configs, whose sweeps are listed too.
     """
     console = Console(soft_wrap=True, highlight=False)
     title = partial(_print_title, console)
     console.print(Text("Usage: trainyard sweep [FLAGS] [OVERRIDES]", style="bold"))
     console.print(
-        "\nTrain every combination of several values, each in a process of its own, side by side. A trial that fails "
-        "costs\nthat trial; a sweep that was ended goes on when the same command is given again."
+        "\nTrain every combination of several values in parallel. Each trial has a separate process, so a failure does "
+        "not\nstop the others. To resume an interrupted sweep, run the same command again."
     )
     title("Examples")
     for example in (
@@ -60,25 +60,25 @@ def print_sweep_help(config_dir: Path | None) -> None:
         "model=mlp,cnn dataset.validation_fraction=0.1 sweep.seeds=5",
     ):
         console.print(Text(f"  trainyard sweep {example}"))
-    title("What is swept (a group or field with several values)")
+    title("Values to sweep (give several values to a group or a field)")
     console.print(
-        Text("  1,2,3   [64],[64,32]   range(1,10)   choice(a,b)   shuffle(...)   glob(*)   as in Hydra's grammar")
+        Text("  1,2,3   [64],[64,32]   range(1,10)   choice(a,b)   shuffle(...)   glob(*)   (Hydra's grammar)")
     )
-    console.print(Text(f"  sweep=NAME, a file in conf/sweep: {', '.join(choices('sweep', config_dir))}"))
-    title("How it is run (defaults: trainyard config schema)")
+    console.print(Text(f"  sweep=NAME, a file in conf/sweep: {', '.join(list_choices('sweep', config_dir))}"))
+    title("Settings of the sweep (defaults: trainyard config schema)")
     for field, meaning in _SWEEP_FIELDS.items():
         console.print(Text(f"  {field:35}{meaning}"))
     title("Flags")
     for flag, meaning in _SWEEP_FLAGS.items():
         console.print(Text(f"  {flag:18}{meaning}"))
-    console.print("\nAll groups and fields: trainyard train --help.")
+    console.print("\nFor all groups and fields: trainyard train --help.")
 
 
 def print_train_help(config_dir: Path | None) -> None:
     """Prints the help of ``trainyard train``.
 
     Args:
-        config_dir: A further folder with configs, whose choices are listed too.
+        config_dir: An additional folder with configs, whose choices are listed too.
     """
     console = Console(soft_wrap=True, highlight=False)
     title = partial(_print_title, console)
@@ -90,13 +90,13 @@ def print_train_help(config_dir: Path | None) -> None:
     console.print(
         Text("  trainyard train dataset=mnist model.hidden_units='[512,256]' optimizer=sgd training.epochs=3")
     )
-    title("Groups (choose one of each: group=name)")
-    for group in groups(config_dir):
-        console.print(Text(f"  {group + ':':14}{', '.join(choices(group, config_dir))}"))
-    title("Fields, with what they are when nothing is said (change one by its path: training.epochs=5)")
+    title("Groups (choose one option of each: group=name)")
+    for group in list_groups(config_dir):
+        console.print(Text(f"  {group + ':':14}{', '.join(list_choices(group, config_dir))}"))
+    title("Fields and their defaults (set a field by its path: training.epochs=5)")
     for line in dump_config(compose_config(config_dir=config_dir)).splitlines():
         console.print(Text(f"  {line}"))
-    console.print("\nWhat each field takes and means: trainyard config schema, or docs/config.md.")
+    console.print("\nFor the meaning and range of every field: trainyard config schema, or docs/config.md.")
     title("Flags")
     for flag, meaning in _FLAGS.items():
         console.print(Text(f"  {flag:18}{meaning}"))

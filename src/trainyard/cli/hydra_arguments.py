@@ -1,4 +1,4 @@
-"""The arguments of ``train`` and ``sweep``: Hydra's flags and overrides, those refused that have no place here."""
+"""The arguments of ``train`` and ``sweep``: parses Hydra's flags and overrides, and rejects flags that do not apply."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING
 
 from hydra._internal.utils import get_args_parser
 
-from trainyard.config.compose import key_of
-from trainyard.config.hydra_errors import find_path
-from trainyard.config.search_path import groups
+from trainyard.config.compose import override_key
+from trainyard.config.hydra_errors import find_field_path
+from trainyard.config.search_path import list_groups
 from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-SWEEPER = "hydra/sweeper"
-"""The group by which Hydra's sweepers are chosen."""
+SWEEPER_GROUP = "hydra/sweeper"
+"""The config group that selects a sweeper."""
 
 
 def config_dir(options: Namespace) -> Path | None:
-    """Returns the further folder with configs that the arguments name, or None."""
+    """Returns the additional config folder (``--config-dir``), or None."""
     return Path(options.config_dir) if options.config_dir else None
 
 
 def parse_arguments(arguments: Sequence[str]) -> Namespace:
-    """Parses what stands after ``trainyard train`` or ``sweep``, as Hydra does.
+    """Parses the arguments after ``trainyard train`` or ``sweep`` with Hydra's parser.
 
     Raises:
-        ConfigError: If a flag is unknown or refused.
+        ConfigError: If a flag is unknown, refused, or does not apply to the command.
     """
     parser = get_args_parser()
     parser.prog = "trainyard train"
@@ -37,45 +37,47 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--status", nargs="?", const="", metavar="NAME")
-    # intermixed, as Hydra itself wants all flags in one place
+    # Hydra itself requires all flags in one block; intermixed parsing accepts them anywhere
     options, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
-        raise ConfigError(_unknown_flag(unknown[0], groups(config_dir(options)), options.multirun))
+        raise ConfigError(_unknown_flag(unknown[0], list_groups(config_dir(options)), options.multirun))
     if options.shell_completion:
-        raise ConfigError('--shell-completion: Trainyard has its own: eval "$(trainyard completion bash)"')
+        raise ConfigError('--shell-completion: not supported. Use Trainyard\'s: eval "$(trainyard completion bash)"')
     if options.experimental_rerun:
         raise ConfigError(
-            "--experimental-rerun: refused, it unpickles a file. Run the config again: trainyard train ..."
+            "--experimental-rerun: refused, because it unpickles a file. Train from the config: trainyard train ..."
         )
     if options.config_path:
         raise ConfigError(
-            "--config-path: Trainyard's own configs are always found. Add yours by ./conf or --config-dir"
+            "--config-path: not supported. Put your configs into ./conf, or add their folder with --config-dir"
         )
     if options.cfg and options.multirun:
-        raise ConfigError("--cfg: shows one config, and --multirun has several. Leave one of them out")
+        raise ConfigError("--cfg: prints one config, but a sweep has several. Remove --cfg, or train one run")
     if options.resolve and not options.cfg:
-        raise ConfigError("--resolve: goes with --cfg job")
-    of_runs = [flag for flag in ("info", "hydra_help", "package", "run", "resolve") if getattr(options, flag)]
-    if of_runs and options.multirun:
-        raise ConfigError(f"--{of_runs[0].replace('_', '-')}: is about one run, and a sweep has several. Leave it out")
-    of_sweeps = [flag for flag in ("plan", "fresh", "status") if getattr(options, flag) not in (False, None)]
-    if of_sweeps and not options.multirun:
-        raise ConfigError(f"--{of_sweeps[0]}: goes with a sweep: trainyard sweep --{of_sweeps[0]}")
+        raise ConfigError("--resolve: requires --cfg job")
+    run_flags = [flag for flag in ("info", "hydra_help", "package", "run", "resolve") if getattr(options, flag)]
+    if run_flags and options.multirun:
+        raise ConfigError(f"--{run_flags[0].replace('_', '-')}: applies to a single run, not to a sweep. Remove it")
+    sweep_flags = [flag for flag in ("plan", "fresh", "status") if getattr(options, flag) not in (False, None)]
+    if sweep_flags and not options.multirun:
+        raise ConfigError(f"--{sweep_flags[0]}: requires a sweep. Use: trainyard sweep --{sweep_flags[0]}")
     if options.config_dir and not Path(options.config_dir).is_dir():
-        raise ConfigError(f"--config-dir: expected a folder with configs, got {options.config_dir!r}, which is none")
+        raise ConfigError(
+            f"--config-dir: expected a folder with configs, got {options.config_dir!r}, which is not a folder"
+        )
     return options
 
 
-def wants_our_sweeper(options: Namespace) -> bool:
-    """Tells whether the arguments are of a sweep that is ours, and not of another sweeper."""
-    sweepers = [override for override in options.overrides if key_of(override) == SWEEPER]
-    return options.multirun and not options.help and sweepers[-1:] in ([], [f"{SWEEPER}=trainyard"])
+def uses_trainyard_sweeper(options: Namespace) -> bool:
+    """Returns whether the arguments start a sweep with Trainyard's sweeper, not with another one."""
+    sweepers = [override for override in options.overrides if override_key(override) == SWEEPER_GROUP]
+    return options.multirun and not options.help and sweepers[-1:] in ([], [f"{SWEEPER_GROUP}=trainyard"])
 
 
 def _unknown_flag(flag: str, known_groups: Sequence[str], sweep: bool) -> str:
-    """Returns the message for a flag that is not there; most are fields, written as other programs want them."""
+    """Returns the message for an unknown flag. Most are fields that are written like the flags of other programs."""
     key = flag.partition("=")[0].lstrip("-").replace("-", "_")
-    message = f"{flag}: there is no such flag. Groups and fields are set without dashes"
-    if path := key if key in known_groups else find_path(key):
+    message = f"{flag}: unknown flag. Set groups and fields without dashes"
+    if path := key if key in known_groups else find_field_path(key):
         return f"{message}: {path}=..."
-    return f"{message}: training.epochs=5. All there are: trainyard {'sweep' if sweep else 'train'} --help"
+    return f"{message}: training.epochs=5. For a list: trainyard {'sweep' if sweep else 'train'} --help"

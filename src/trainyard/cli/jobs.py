@@ -1,4 +1,4 @@
-"""What Hydra runs: one run a job, for ``trainyard train`` in this process, for a trial of a sweep in one of its own."""
+"""The task functions that Hydra calls: one run for ``trainyard train``, or one trial of a sweep."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from trainyard.cli.screen import ScreenProgress, print_error, print_result
-from trainyard.config.compose import to_run_config
+from trainyard.config.compose import build_run_config
 from trainyard.config.registry import load_plugins
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation.trials import TrialResult
-from trainyard.runs.tags import TrialOf
+from trainyard.runs.tags import TrialInfo
 from trainyard.sweep.folder import trial_number
-from trainyard.sweep.launch.job import ask, report
+from trainyard.sweep.launch.job import report, request_answer
 from trainyard.sweep.results import write_result
-from trainyard.system.signals import signals_raise
-from trainyard.system.uris import without_credentials
-from trainyard.tracking import read_account
+from trainyard.system.signals import raise_on_signals
+from trainyard.system.uris import redact_credentials
+from trainyard.tracking import load_run_record
 
 if TYPE_CHECKING:
     from trainyard.runs.result import RunResult
 
 
 class RunTask:
-    """Runs a job, and keeps its failure from Hydra, which would show a traceback.
+    """Runs one job in this process, and hides a failure from Hydra, which would print a traceback.
 
-    Under a sweeper of others failures are handed on.
+    If another sweeper than Trainyard's runs the job, a failure is raised.
 
     Attributes:
-        exit_code: What the job came to.
+        exit_code: The exit code of the job; 0 if it succeeded.
     """
 
     def __init__(self) -> None:
         self.exit_code = 0
 
-    @signals_raise()
+    @raise_on_signals()
     def __call__(self, tree: DictConfig) -> None:
-        """Runs one job, and tells how it went."""
+        """Runs the job, and prints its progress and its result."""
         try:
             _run(tree, ScreenProgress())
         except Exception as error:
@@ -54,96 +54,102 @@ class RunTask:
 
 
 class TrialTask:
-    """Runs a trial of a sweep, in its own process as a rule; what it prints is the trial's log.
+    """Runs one trial of a sweep, usually in a separate process. What it prints is the trial's log.
 
     Attributes:
-        parent_run_id: MLflow's id of the sweep's own run, None where nothing is tracked; known before the first trial.
+        parent_run_id: MLflow's id of the sweep's parent run; None if nothing is tracked. Set before the first trial.
     """
 
     def __init__(self, sweep_id: str, objective: str | None, *, prunes: bool = False) -> None:
-        """Takes the sweep's name, what it compares, and whether it may end a trial before its time."""
+        """Creates the task.
+
+        Args:
+            sweep_id: The name of the sweep.
+            objective: The metric that ranks the trials, or None.
+            prunes: Whether a pruner may stop the trial early.
+        """
         self.parent_run_id: str | None = None
         self._prunes = prunes
         self._sweep_id = sweep_id
         self._objective = objective
 
-    @signals_raise()
+    @raise_on_signals()
     def __call__(self, tree: DictConfig) -> float | None:
-        """Runs the trial, and returns the sweep's objective."""
+        """Runs the trial, and returns its value of the sweep's objective; None if there is none, or it was pruned."""
         job = HydraConfig.get()
         number = trial_number(Path(job.runtime.output_dir))
-        kept: list[TrialResult] = []
+        results: list[TrialResult] = []
         progress = TrialProgress(prunes=self._prunes)
-        trial = TrialOf(
+        trial = TrialInfo(
             self._sweep_id,
             self.parent_run_id,
             number,
             job.job.name,
-            keep=lambda result: kept.append(write_result(result, self._objective)),
-            pruned=lambda: progress.pruned,
+            record_result=lambda result: results.append(write_result(result, self._objective)),
+            prune_reason=lambda: progress.prune_reason,
         )
         try:
             _run(tree, progress, trial)
-            return kept[0].objective
+            return results[0].objective
         except TrialPruned:
             return None
         except Exception:
-            sys.stderr.write(without_credentials(traceback.format_exc()))
+            sys.stderr.write(redact_credentials(traceback.format_exc()))
             raise
 
 
 class TrialProgress(ScreenProgress):
-    """Prints a run, and tells the sweep of each epoch.
+    """Prints a run's progress, and reports each epoch to the sweep.
 
     Attributes:
-        pruned: Why the sweep wants the trial ended; empty where it does not.
+        prune_reason: Why the sweep stops the trial early; empty if it does not.
     """
 
     def __init__(self, *, prunes: bool = False) -> None:
-        """Takes whether the sweep is asked after each epoch if the trial is to go on."""
+        """Creates the progress; `prunes`: whether the sweep decides after each epoch if the trial continues."""
         super().__init__()
-        self.pruned = ""
+        self.prune_reason = ""
         self._prunes = prunes
 
     def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Prints and reports the epoch's metrics."""
         super().epoch(epoch, epochs, metrics)
-        told = (epoch, epochs, dict(metrics))
+        message = (epoch, epochs, dict(metrics))
         if not self._prunes:
-            report(told)
+            report(message)
         elif epoch < epochs:
-            self.pruned = ask(told, epoch) or ""
+            self.prune_reason = request_answer(message, epoch) or ""
         else:
-            ask(told, epoch)  # there is nothing left to be spared
+            request_answer(message, epoch)  # after the last epoch there is nothing left to prune
 
 
-def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialOf | None = None) -> RunResult:
-    """Runs one job, and tells how it went."""
+def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialInfo | None = None) -> RunResult:
+    """Runs one job, and prints its result, or its error before it is raised."""
     from trainyard.runs.experiment import run_experiment
 
-    load_plugins()  # in a process of its own they are not yet
+    load_plugins()  # a separate process has not loaded them yet
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
     try:
         with progress:
-            config, overrides = to_run_config(tree), list(job.overrides.task)
+            config, overrides = build_run_config(tree), list(job.overrides.task)
             result = run_experiment(config, folder=folder, progress=progress, overrides=overrides, trial=trial)
         print_result(result)
     except KeyboardInterrupt:
         try:
-            status = read_account(folder).status or "KILLED"  # FAILED, where the signal came when it had already
+            status = load_run_record(folder).status or "KILLED"  # FAILED, if the run failed before the signal
             print_error(TrainyardError(f"interrupted: the run is {status}. Its files are in {os.path.relpath(folder)}"))
         except ConfigError:
-            print_error(TrainyardError("interrupted: no run had begun"))
+            print_error(TrainyardError("interrupted before the run started"))
         raise
     except TrialPruned as error:
         print_error(TrainyardError(f"pruned {error}. The run's files are in {os.path.relpath(folder)}"))
         raise
     except Exception as error:
-        told = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
-        print_error(told)
+        shown = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
+        print_error(shown)
         if (folder / "error.txt").exists():
-            where = "" if told is error else ", the traceback in error.txt"
-            print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{where}"))
+            hint = "" if shown is error else "; the traceback is in error.txt"
+            print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))
         raise
     return result

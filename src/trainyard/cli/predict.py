@@ -1,4 +1,4 @@
-"""``trainyard predict``: what a trained model says of images, as a table, as JSON, as a picture."""
+"""``trainyard predict``: prints the classes that a trained model predicts, as a table, JSON or a figure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ from rich.text import Text
 
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.reporting import plots
-from trainyard.reporting.plots.image_grid import percent
-from trainyard.reporting.plots.probabilities import MOST_IMAGES, Judged
-from trainyard.serving.image_inputs import ImageFile, Treatment, read_image_file
-from trainyard.serving.predictor import Predictor, find_predicting_model, find_preprocessing, load_predictor
+from trainyard.reporting.plots.image_grid import format_percent
+from trainyard.reporting.plots.probabilities import MAX_IMAGES, ImagePrediction
+from trainyard.serving.image_inputs import ImageConversion, ImageInputs, load_image_inputs
+from trainyard.serving.predictor import Predictor, find_predictor_model, load_model_preprocessing, load_predictor
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One image: where it stands, what the model says of it, and what it shows where that is known."""
+    """One image with its prediction.
+
+    Attributes:
+        file: The file with the image.
+        index: The index of the image in a file with several images, else None.
+        image: uint8 (height, width) or (height, width, channels), raw.
+        probabilities: float32 (classes,).
+        label: The true class, or None if it is unknown.
+    """
 
     file: Path
     index: int | None
@@ -33,12 +41,12 @@ class _Row:
     probabilities: NDArray[np.float32]
     label: int | None
 
-    def place(self, file: Path | str) -> str:
-        """Returns the name of the file, and the index in it where it holds several images."""
+    def location(self, file: Path | str) -> str:
+        """Returns the file name, and the index of the image if the file has several."""
         return str(file) if self.index is None else f"{file} [{self.index}]"
 
-    def best(self, top: int) -> list[int]:
-        """Returns the most probable classes, the first first."""
+    def top_classes(self, top: int) -> list[int]:
+        """Returns the indices of the `top` most probable classes, most probable first."""
         return [int(label) for label in np.argsort(-self.probabilities, kind="stable")[:top]]
 
 
@@ -46,69 +54,71 @@ def predict_command(
     model: str,
     paths: Sequence[Path],
     *,
-    treatment: Treatment,
+    conversion: ImageConversion,
     top: int = 3,
     as_json: bool = False,
     plot: Path | None = None,
     uri: str | None = None,
 ) -> None:
-    """Prints what a model says of images.
+    """Prints the classes that a model predicts for images.
 
     Args:
         model: A run's id, its folder, or a model file.
-        paths: Pictures and npz files.
-        treatment: What may be done to images that are not as the model takes them.
-        top: How many classes are told of each image.
-        as_json: Whether JSON is printed, in the place of a table.
-        plot: The PNG file to draw the images and their probabilities into.
-        uri: The store that knows the run; None: the one that runs go to from here.
+        paths: Image files and npz files.
+        conversion: How images that do not fit the model's input may be converted.
+        top: How many classes to print per image.
+        as_json: Whether to print JSON instead of a table.
+        plot: PNG file for a figure of the images and their probabilities; None draws no figure.
+        uri: The tracking store that has the run; None uses the default store of this folder.
 
     Raises:
-        ConfigError: If there is no such model, or the picture can't be written there.
-        DatasetError: If a file can't be read, or its images are not as the model takes them.
-        ModelError: If the model is damaged, or no classifier of images.
+        ConfigError: If there is no such model, or `plot` is not a PNG file in an existing folder.
+        DatasetError: If a file cannot be read, or its images do not fit the model's input.
+        ModelError: If the model is damaged, or is not an image classifier.
     """
     if plot is not None and (plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
-        raise ConfigError(f"--plot: expected a file that ends in .png, in a folder that is there, got {plot}")
-    file = find_predicting_model(model, uri)
-    known = find_preprocessing(file)
-    files = [read_image_file(path, known, treatment) for path in paths] if known else []  # before TensorFlow loads
+        raise ConfigError(f"--plot: expected a .png file in an existing folder, got {plot}")
+    file = find_predictor_model(model, uri)
+    preprocessing = load_model_preprocessing(file)
+    # with known preprocessing, images are checked before TensorFlow loads
+    files = [load_image_inputs(path, preprocessing, conversion) for path in paths] if preprocessing else []
     predictor = load_predictor(file)
-    if known is None:
-        _note(_assumed(predictor))
-        files = [read_image_file(path, predictor.preprocessing, treatment) for path in paths]
+    if preprocessing is None:
+        _print_note(_describe_assumptions(predictor))
+        files = [load_image_inputs(path, predictor.preprocessing, conversion) for path in paths]
     rows = _predict(files, predictor)
     if plot is not None:
         _draw(plot, rows, predictor, top)
     if as_json:
-        sys.stdout.write(json.dumps([_record(row, predictor.class_names) for row in rows], indent=1) + "\n")
+        sys.stdout.write(json.dumps([_to_record(row, predictor.class_names) for row in rows], indent=1) + "\n")
     else:
         _print_table(rows, predictor.class_names, top)
 
 
-def _predict(files: Sequence[ImageFile], predictor: Predictor) -> list[_Row]:
-    """Predicts the images of all files at once."""
+def _predict(files: Sequence[ImageInputs], predictor: Predictor) -> list[_Row]:
+    """Returns a row for every image of the files; the model predicts all images at once."""
     probabilities = iter(predictor.predict(np.concatenate([file.images for file in files])))
     rows = []
     for file in files:
-        for index, (image, shares) in enumerate(zip(file.images, probabilities, strict=False)):
+        for index, (image, image_probabilities) in enumerate(zip(file.images, probabilities, strict=False)):
             label = None if file.labels is None else int(file.labels[index])
-            rows.append(_Row(file.path, index if file.several else None, image, shares, label))
+            rows.append(_Row(file.path, index if file.is_array else None, image, image_probabilities, label))
     return rows
 
 
-def _assumed(predictor: Predictor) -> str:
+def _describe_assumptions(predictor: Predictor) -> str:
+    """Returns the note about the preprocessing of a model file without a ``preprocessing.json``."""
     spec = predictor.preprocessing.spec
     shape = " x ".join(map(str, spec.image_shape))
     return (
-        f"no preprocessing.json beside {predictor.file.name}: taking images of {shape} as the model does, pixels "
-        f"divided by 255, and 0 to {spec.classes - 1} as the names of the classes"
+        f"no preprocessing.json next to {predictor.file.name}: assuming images of {shape}, pixels divided by 255, "
+        f"and the class names 0 to {spec.classes - 1}"
     )
 
 
-def _record(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
-    rounded = [round(float(share), 6) for share in row.probabilities]
-    (best,) = row.best(1)
+def _to_record(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
+    rounded = [round(float(value), 6) for value in row.probabilities]
+    (best,) = row.top_classes(1)
     record = {
         "file": str(row.file),
         "index": row.index,
@@ -120,7 +130,7 @@ def _record(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None:
-    right = [row.label == row.best(1)[0] for row in rows if row.label is not None]
+    correct = [row.label == row.top_classes(1)[0] for row in rows if row.label is not None]
     runners_up = min(top, len(names)) > 1
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
@@ -128,34 +138,36 @@ def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None
     table.add_column("probability", justify="right")
     if runners_up:
         table.add_column("runners-up", overflow="fold")
-    if right:
+    if correct:
         table.add_column("actual", overflow="fold")
     for row in rows:
-        first, *others = [(names[label], percent(float(row.probabilities[label]))) for label in row.best(top)]
-        cells = [row.place(row.file), *first]
+        first, *others = [
+            (names[label], format_percent(float(row.probabilities[label]))) for label in row.top_classes(top)
+        ]
+        cells = [row.location(row.file), *first]
         if runners_up:
-            cells.append(", ".join(f"{name}: {share}" for name, share in others))
-        if right:
+            cells.append(", ".join(f"{name}: {probability}" for name, probability in others))
+        if correct:
             actual = "" if row.label is None else names[row.label]
-            cells.append(actual if actual in ("", first[0]) else f"{actual}, so wrong")
+            cells.append(actual if actual in ("", first[0]) else f"{actual} (wrong)")
         table.add_row(*map(Text, cells))
     terminal = Console(highlight=False)
-    console = terminal if terminal.is_terminal else Console(highlight=False, width=10_000)  # a file has no right edge
+    console = terminal if terminal.is_terminal else Console(highlight=False, width=10_000)  # no wrapping
     console.print(table)
-    if right:
-        console.print(Text(f"\naccuracy  {sum(right) / len(right):.4f} on {len(right):,} labelled images"))
+    if correct:
+        console.print(Text(f"\naccuracy  {sum(correct) / len(correct):.4f} on {len(correct):,} labelled images"))
 
 
 def _draw(path: Path, rows: Sequence[_Row], predictor: Predictor, top: int) -> None:
-    judged = [Judged(row.image, row.probabilities, row.place(row.file.name), row.label) for row in rows]
+    images = [ImagePrediction(row.image, row.probabilities, row.location(row.file.name), row.label) for row in rows]
     try:
-        plots.draw_probabilities(judged, predictor.preprocessing.spec, path, top)
+        plots.draw_probabilities(images, predictor.preprocessing.spec, path, top)
     except OSError as error:
-        raise TrainyardError(f"--plot: {path} can't be written: {error}") from error
-    drawn = f"the first {MOST_IMAGES} of {len(rows):,} images" if len(rows) > MOST_IMAGES else "all images"
-    _note(f"{path} shows {drawn}")
+        raise TrainyardError(f"--plot: {path} cannot be written: {error}") from error
+    shown = f"the first {MAX_IMAGES} of {len(rows):,} images" if len(rows) > MAX_IMAGES else "all images"
+    _print_note(f"{path} shows {shown}")
 
 
-def _note(text: str) -> None:
-    """Prints a line to stderr, so that stdout holds the predictions alone."""
+def _print_note(text: str) -> None:
+    """Prints a line to stderr, so that stdout contains only the predictions."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("note ", "bold"), text))

@@ -1,7 +1,6 @@
-"""``trainyard reproduce``: train a recipe with many seeds, and set what was published, or is aimed at, beside that.
+"""``trainyard reproduce``: trains a recipe with many seeds, and compares the results with a claim or a target.
 
-Each arm of the experiment is a sweep over seeds, with all that sweeps have: side by side, and gone on with where it was
-ended.
+Each arm of the experiment is a sweep over seeds: its trials run in parallel, and an interrupted sweep can be resumed.
 """
 
 from __future__ import annotations
@@ -21,43 +20,43 @@ from rich.console import Console
 from rich.text import Text
 
 from trainyard.analysis.claims.index import write_index
-from trainyard.analysis.claims.provenance import describe_runs
+from trainyard.analysis.claims.provenance import collect_runs_provenance
 from trainyard.analysis.claims.record import PAGE, write_record
-from trainyard.analysis.claims.results import Results, read_arm
-from trainyard.analysis.claims.selection import describe_search, refuse_other_recipe
-from trainyard.analysis.claims.spec import CLAIM, EXPERIMENTS, TARGET, Claim, Target, find_aim, read_aim
-from trainyard.analysis.claims.verdicts import describe_verdict, refuse_other_rows, summarise, verdict_of
+from trainyard.analysis.claims.results import Results, load_arm
+from trainyard.analysis.claims.selection import check_recipe_matches_search, describe_search
+from trainyard.analysis.claims.spec import CLAIM_FILE, EXPERIMENTS, TARGET_FILE, Claim, Target, find_spec, load_spec
+from trainyard.analysis.claims.verdicts import build_summary, check_report_rows, describe_verdict, verdict_of
 from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep.command import sweep_command
-from trainyard.config.compose import compose_config, expand_sweep, key_of
+from trainyard.config.compose import compose_config, expand_sweep, override_key
 from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.card import PAGE as CARD
 from trainyard.sweep.folder import SWEEPS, SweepFolder
-from trainyard.sweep.plan import is_about_running
+from trainyard.sweep.plan import is_execution_override
 
 OUT = Path("outputs/reproduce")
 _EXIT_CODES = {"met": 0, "missed": 3, "supported": 0, "contradicted": 3, "undecided": 4}
-"""By what is to be said of an experiment."""
+"""The exit code of each verdict."""
 
-_HARMLESS = ("hydra", "tracking", "dataset.path", "dataset.mirrors", "training.threads")
-"""What may be said beside a record: where and how its runs are made, and not what they are."""
-_OURS = ("seed", "sweep", "hydra.sweep", "hydra.sweeper.params")
-"""What is ours to say."""
-_POLICIES = ("sweep.on_error", "sweep.retries", "sweep.max_failures")
-"""But for these."""
+_ALLOWED_WITH_RECORD = ("hydra", "tracking", "dataset.path", "dataset.mirrors", "training.threads")
+"""Overrides allowed together with --record: they set where and how runs are executed, not what is trained."""
+_RESERVED = ("seed", "sweep", "hydra.sweep", "hydra.sweeper.params")
+"""Overrides that `reproduce` sets itself."""
+_NOT_RESERVED = ("sweep.on_error", "sweep.retries", "sweep.max_failures")
+"""Exceptions to `_RESERVED`."""
 
 
 def reproduce_command(
     name: str, overrides: Sequence[str], *, seeds: int | None, record: bool, fresh: bool, as_json: bool
 ) -> int:
-    """Trains every arm with all seeds, and tells what came out.
+    """Trains every arm with all seeds, writes the results, and prints the verdict.
 
     Args:
-        name: Of an experiment, or the path of its target or claim.
-        overrides: For all arms, as ``trainyard sweep`` takes them.
-        seeds: How many, in the place of what the experiment says.
-        record: Whether what came out is to be the record of the experiment, beside what it is held against.
-        fresh: Whether to begin anew where an earlier start was ended.
+        name: The name of an experiment, or the path of its target or claim.
+        overrides: Overrides for all arms, in the grammar of ``trainyard sweep``.
+        seeds: The number of seeds; None uses the number that the experiment specifies.
+        record: Whether to write the results as the experiment's record, next to its target or claim.
+        fresh: Whether to start over instead of resuming interrupted sweeps.
         as_json: Whether to print the results with all verdicts as JSON, and everything else on stderr.
 
     Returns:
@@ -65,111 +64,116 @@ def reproduce_command(
         the claim is undecided.
 
     Raises:
-        ConfigError: If the target, an override, or the recipe behind it is wrong; nothing was run.
+        ConfigError: If the target or claim, its recipe, or an override is wrong; nothing was run.
         TrialError: If a run failed.
     """
-    file = find_aim(name)
-    aim, folder = read_aim(file), file.absolute().parent
-    count = seeds or aim.seeds
+    file = find_spec(name)
+    spec, folder = load_spec(file), file.absolute().parent
+    count = seeds or spec.seeds
     if record:
-        _refuse_changed_record(aim, overrides, seeds)
-    for told in aim.arms.values():
-        _refuse_what_is_ours(told, overrides)
-    search, card = _search_behind(aim) if record else (None, None)
-    experiment = _plain(folder.name if file.name in (TARGET, CLAIM) else file.stem)
-    seeds_wanted = range(aim.first_seed, aim.first_seed + count)
+        _check_record_is_unchanged(spec, overrides, seeds)
+    for recipe in spec.arms.values():
+        _check_single_recipe(recipe, overrides)
+    search, card = _find_search(spec) if record else (None, None)
+    experiment = _sanitize_name(folder.name if file.name in (TARGET_FILE, CLAIM_FILE) else file.stem)
+    seed_range = range(spec.first_seed, spec.first_seed + count)
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         folders = {}
-        for number, (arm, told) in enumerate(aim.arms.items(), start=1):
-            print_heading(f"{arm}: {' '.join(told)}, {count} seeds from {aim.first_seed}")
-            sweep = f"{experiment}-{number}_{_plain(arm)}-{count}{_fingerprint(overrides)}"
-            folders[arm] = _train(sweep, [*told, *overrides], seeds_wanted, fresh=fresh)
-    with_report = isinstance(aim, Claim)
-    arms = [read_arm(arm, (*told, *overrides), folders[arm], with_report=with_report) for arm, told in aim.arms.items()]
-    about = describe_runs(list(folders.values()), _command(name, overrides, seeds, record=record))
-    results = Results(aim=aim, arms=tuple(arms), about=about, search=search)
-    refuse_other_rows(results)
+        for number, (arm, recipe) in enumerate(spec.arms.items(), start=1):
+            print_heading(f"{arm}: {' '.join(recipe)}, {count} seeds from {spec.first_seed}")
+            sweep = f"{experiment}-{number}_{_sanitize_name(arm)}-{count}{_fingerprint(overrides)}"
+            folders[arm] = _train(sweep, [*recipe, *overrides], seed_range, fresh=fresh)
+    with_report = isinstance(spec, Claim)
+    arms = [
+        load_arm(arm, (*recipe, *overrides), folders[arm], with_report=with_report) for arm, recipe in spec.arms.items()
+    ]
+    about = collect_runs_provenance(list(folders.values()), _command(name, overrides, seeds, record=record))
+    results = Results(spec=spec, arms=tuple(arms), about=about, search=search)
+    check_report_rows(results)
     out = folder if record else OUT / experiment
     write_record(out, results, card)
     if as_json:
-        sys.stdout.write(json.dumps(summarise(results), indent=2) + "\n")
+        sys.stdout.write(json.dumps(build_summary(results), indent=2) + "\n")
     else:
         console = Console(soft_wrap=True, highlight=False)
-        print_heading(aim.title)
+        print_heading(spec.title)
         for line in describe_verdict(results):
             console.print(Text(line.replace("**", "")))
         console.print(Text(f"\nfiles  {os.path.relpath(out / PAGE)}"))
     if record and folder.parent == EXPERIMENTS.absolute() and not write_index(EXPERIMENTS):
-        Console(soft_wrap=True, stderr=True).print(Text(f"{EXPERIMENTS / PAGE} is not ours, and was left as it is"))
+        Console(soft_wrap=True, stderr=True).print(
+            Text(f"{EXPERIMENTS / PAGE} was not generated by Trainyard, so it is unchanged")
+        )
     return _EXIT_CODES[verdict_of(results)]
 
 
-def _refuse_what_is_ours(told: Sequence[str], overrides: Sequence[str]) -> None:
-    """Checks that an arm is one recipe, whose seeds are ours to choose."""
+def _check_single_recipe(recipe: Sequence[str], overrides: Sequence[str]) -> None:
+    """Raises ConfigError if an arm is not a single recipe, or an override sets what `reproduce` sets itself."""
     for override in overrides:
-        key = key_of(override)
-        if any(f"{key}.".startswith(f"{path}.") for path in _OURS) and key not in _POLICIES:
+        key = override_key(override)
+        if any(f"{key}.".startswith(f"{path}.") for path in _RESERVED) and key not in _NOT_RESERVED:
             raise ConfigError(
-                f"{override}: reproduce chooses seeds and sweeps itself. Leave it out; for more seeds: --seeds"
+                f"{override}: reproduce sets seeds and sweeps itself. Remove it; to change the number of seeds: --seeds"
             )
-    jobs = expand_sweep([*told, *overrides])
+    jobs = expand_sweep([*recipe, *overrides])
     if len(jobs) > 1:
         raise ConfigError(
-            f"reproduce: expected one recipe, got {len(jobs)}: {' '.join([*told, *overrides])}. Name one value of each"
+            f"reproduce: expected one recipe, got {len(jobs)}: {' '.join([*recipe, *overrides])}. Give one value each"
         )
-    if (config := compose_config([one for one in jobs[0] if not one.startswith("hydra")])).sweep.params:
+    if (config := compose_config([job for job in jobs[0] if not job.startswith("hydra")])).sweep.params:
         raise ConfigError(
-            f"reproduce: expected one recipe, got a sweep over {', '.join(config.sweep.params)}. Leave sweep=... out"
+            f"reproduce: expected one recipe, got a sweep over {', '.join(config.sweep.params)}. Remove sweep=..."
         )
 
 
-def _refuse_changed_record(aim: Target | Claim, overrides: Sequence[str], seeds: int | None) -> None:
+def _check_record_is_unchanged(spec: Target | Claim, overrides: Sequence[str], seeds: int | None) -> None:
+    """Raises ConfigError if a record would not be of the experiment as it is specified."""
     for override in overrides:
-        key = key_of(override)
-        if not any(f"{key}.".startswith(f"{path}.") or key.startswith(f"{path}/") for path in _HARMLESS):
+        key = override_key(override)
+        if not any(f"{key}.".startswith(f"{path}.") or key.startswith(f"{path}/") for path in _ALLOWED_WITH_RECORD):
             raise ConfigError(
-                f"{override}: a record is of what the experiment says, and of nothing else. Leave it out, or leave out "
-                "--record"
+                f"{override}: a record must use the recipes of the experiment without changes. Remove the override, "
+                "or remove --record"
             )
-    if seeds is not None and seeds < aim.seeds:
-        raise ConfigError(f"--seeds: expected at least the {aim.seeds} of the experiment for a record, got {seeds}")
+    if seeds is not None and seeds < spec.seeds:
+        raise ConfigError(f"--seeds: a record requires at least the experiment's {spec.seeds} seeds, got {seeds}")
 
 
-def _search_behind(aim: Target | Claim) -> tuple[dict[str, Any] | None, Path | None]:
-    """Returns what the sweep was that chose the recipe, and its card, where it lies here."""
-    if not isinstance(aim, Target) or aim.search is None:
+def _find_search(spec: Target | Claim) -> tuple[dict[str, Any] | None, Path | None]:
+    """Returns the description of the sweep that chose the recipe, and its card; None each if it is not here."""
+    if not isinstance(spec, Target) or spec.search is None:
         return None, None
-    folder = SweepFolder(SWEEPS / aim.search)
+    folder = SweepFolder(SWEEPS / spec.search)
     if not folder.plan.exists():
         return None, None
     search = describe_search(folder)
-    refuse_other_recipe(search, aim.arms[aim.ours])
+    check_recipe_matches_search(search, spec.arms[spec.main_arm_name])
     return search, folder.path / CARD if search["card"] else None
 
 
 def _train(name: str, overrides: Sequence[str], seeds: range, *, fresh: bool) -> SweepFolder:
-    """Trains an arm with all seeds, side by side; what is done of an earlier start is not done again."""
-    further = [f"seed={seeds.start}", f"sweep.seeds={len(seeds)}", "sweep.objective=off", f"sweep.name={name}"]
-    if sweep_command([*(["--fresh"] if fresh else []), *overrides, *further]):
-        again = ", without --fresh," if fresh else ""
+    """Trains an arm with all seeds in parallel. Runs that an interrupted sweep has finished are not repeated."""
+    sweep_overrides = [f"seed={seeds.start}", f"sweep.seeds={len(seeds)}", "sweep.objective=off", f"sweep.name={name}"]
+    if sweep_command([*(["--fresh"] if fresh else []), *overrides, *sweep_overrides]):
+        without_fresh = " without --fresh" if fresh else ""
         raise TrialError(
-            f"not all of the {len(seeds)} runs came to their end. See above; the same command{again} goes on"
+            f"not all of the {len(seeds)} runs finished. See above. To resume, run the same command{without_fresh}"
         )
     return SweepFolder(SWEEPS / name)
 
 
-def _plain(name: str) -> str:
-    """Returns a name as the name of a folder that needs no quotes."""
+def _sanitize_name(name: str) -> str:
+    """Returns a folder name with only letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "it"
 
 
 def _fingerprint(overrides: Sequence[str]) -> str:
-    """Returns what tells apart runs that were changed in other ways; nothing where they were not changed."""
-    changes = [override for override in overrides if not is_about_running(override)]
+    """Returns a suffix that identifies the overrides that change results; empty if there are none."""
+    changes = [override for override in overrides if not is_execution_override(override)]
     return f"-{hashlib.sha256(json.dumps(changes).encode()).hexdigest()[:6]}" if changes else ""
 
 
 def _command(name: str, overrides: Sequence[str], seeds: int | None, *, record: bool) -> str:
-    """Returns what does it again."""
+    """Returns the command that repeats this one, without --fresh and --json."""
     options = [*(["--seeds", str(seeds)] if seeds else []), *(["--record"] if record else [])]
     return shlex.join(["trainyard", "reproduce", name, *options, *overrides])

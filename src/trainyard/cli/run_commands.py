@@ -1,4 +1,4 @@
-"""The commands that make runs, or do something with them: their arguments. What they do stands in modules of their own."""
+"""The arguments of the commands that create runs or use them. Each command is implemented in a separate module."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Annotated
 
 import typer
 
-from trainyard.cli.app import STORE_HERE, app, exit_codes
+from trainyard.cli.app import DEFAULT_STORE_HELP, app, exit_on_error
 
 _HYDRA_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
-"""How a command hands on whatever stands behind it."""
+"""Click settings of a command that passes its arguments to Hydra's parser."""
 
 
 @app.command(add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
 def train(context: typer.Context) -> None:
-    """Train one model from a config, evaluate it, and log everything to MLflow: `train experiment=quickstart`."""
+    """Train one model from a config, and log everything to MLflow: `train experiment=quickstart`."""
     from trainyard.cli.train import train_command
 
-    with exit_codes():
+    with exit_on_error():
         raise typer.Exit(train_command(context.args))
 
 
 @app.command(add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
 def sweep(context: typer.Context) -> None:
-    """Train every combination of several values, side by side, and go on where it was ended."""
+    """Train every combination of several values in parallel, or resume an interrupted sweep."""
     from trainyard.cli.sweep.command import sweep_command
 
-    with exit_codes():
+    with exit_on_error():
         raise typer.Exit(sweep_command(context.args))
 
 
-def _sweeps(incomplete: str) -> list[str]:
+def _complete_sweep(incomplete: str) -> list[str]:
     from trainyard.cli.override_completion import complete_sweep
 
     return complete_sweep(incomplete)
@@ -40,52 +40,52 @@ def _sweeps(incomplete: str) -> list[str]:
 @app.command()
 def ui(
     experiment: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Open this experiment; else the one with the latest run.")
+        str | None, typer.Option(metavar="NAME", help="Experiment to open. [default: that of the latest run]")
     ] = None,
     sweep: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Open this sweep of this folder, its trials with the best first.",
-            autocompletion=_sweeps,
+            help="Sweep of this folder to open; its trials are sorted, the best first.",
+            autocompletion=_complete_sweep,
         ),
     ] = None,
-    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store to look into; {STORE_HERE}.")] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
     port: Annotated[
-        int, typer.Option(min=1, max=65435, metavar="N", help="The port to listen on; if it is taken, the next free.")
+        int, typer.Option(min=1, max=65435, metavar="N", help="Port to listen on; if it is in use, the next free port.")
     ] = 5000,
 ) -> None:
-    """Open the MLflow UI on the store that runs go to, on this machine only."""
+    """Start the MLflow UI on the tracking store; only this machine can reach it."""
     from trainyard.cli.ui import ui_command
 
-    with exit_codes():
+    with exit_on_error():
         ui_command(experiment, sweep, uri, port)
 
 
 @app.command()
 def rerun(
-    run: Annotated[str, typer.Argument(help="The run: its id, or its folder.", metavar="RUN")],
+    run: Annotated[str, typer.Argument(help="Id or folder of the run.", metavar="RUN")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="What is to be otherwise, as `train` takes it.", metavar="OVERRIDE")
+        list[str] | None, typer.Argument(help="Overrides of the run's config, as in `train`.", metavar="OVERRIDE")
     ] = None,
     *,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Exit with 3 if the weights are not the same, to the last bit.")
+        bool, typer.Option("--verify", help="Exit with code 3 unless the weights are bitwise identical.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
-    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
 ) -> None:
-    """Train a logged run once more, and say how the two compare: `rerun RUN_ID --verify`."""
+    """Repeat a logged run, and compare the two runs: `rerun RUN_ID --verify`."""
     from trainyard.cli.rerun import rerun_command
 
-    with exit_codes():
+    with exit_on_error():
         raise typer.Exit(rerun_command(run, overrides or [], verify=verify, as_json=as_json, uri=uri))
 
 
-def _experiments(incomplete: str) -> list[str]:
-    from trainyard.analysis.claims.spec import experiments
+def _complete_experiment(incomplete: str) -> list[str]:
+    from trainyard.analysis.claims.spec import list_experiments
 
-    return [name for name in experiments() if name.startswith(incomplete)]
+    return [name for name in list_experiments() if name.startswith(incomplete)]
 
 
 @app.command(context_settings={"allow_interspersed_args": True})
@@ -93,28 +93,28 @@ def reproduce(
     experiment: Annotated[
         str,
         typer.Argument(
-            help="The name of an experiment in `experiments/`, or the path of its claim or target.",
+            help="Name of an experiment in `experiments/`, or path of its claim or target.",
             metavar="EXPERIMENT",
-            autocompletion=_experiments,
+            autocompletion=_complete_experiment,
         ),
     ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="For all runs, as `sweep` takes them.", metavar="OVERRIDE")
+        list[str] | None, typer.Argument(help="Overrides for all runs, as in `sweep`.", metavar="OVERRIDE")
     ] = None,
     *,
     seeds: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Runs of each recipe; else as many as the experiment says.")
+        int | None, typer.Option(min=2, metavar="N", help="Number of seeds. [default: as the experiment specifies]")
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Write beside the claim or target; else into `outputs/reproduce`.")
+        bool, typer.Option("--record", help="Write next to the claim or target, not to `outputs/reproduce`.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; else it goes on where it was ended.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every figure and its verdict.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over; do not resume interrupted sweeps.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures and verdicts as JSON.")] = False,
 ) -> None:
-    """Train a recipe with many seeds, and set what was published, or is aimed at, beside what came out."""
+    """Train a recipe with many seeds, and compare the results with a published claim or a target."""
     from trainyard.cli.reproduce import reproduce_command
 
-    with exit_codes():
+    with exit_on_error():
         raise typer.Exit(
             reproduce_command(experiment, overrides or [], seeds=seeds, record=record, fresh=fresh, as_json=as_json)
         )
@@ -122,48 +122,49 @@ def reproduce(
 
 @app.command()
 def compare(
-    runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs, by their ids or their folders.", metavar="RUN")
-    ] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Ids or folders of runs.", metavar="RUN")] = None,
     *,
-    experiment: Annotated[str | None, typer.Option(metavar="NAME", help="All runs of this experiment.")] = None,
+    experiment: Annotated[str | None, typer.Option(metavar="NAME", help="Select the runs of this experiment.")] = None,
     sweep: Annotated[
-        str | None, typer.Option(metavar="NAME", help="All trials of this sweep.", autocompletion=_sweeps)
+        str | None,
+        typer.Option(metavar="NAME", help="Select the trials of this sweep.", autocompletion=_complete_sweep),
     ] = None,
-    wanted: Annotated[
+    filter_string: Annotated[
         str | None,
         typer.Option(
-            "--filter", metavar="FILTER", help="All runs that match, in MLflow's language; narrows the others."
+            "--filter", metavar="FILTER", help="Select runs by an MLflow filter string; narrows other selections."
         ),
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="METRIC", help="Compare by this metric; else by `accuracy/val`, or `accuracy/test`."),
+        typer.Option(metavar="METRIC", help="Metric to compare by. [default: `accuracy/val`, else `accuracy/test`]"),
     ] = None,
-    best: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show only the best configs.")] = None,
+    best: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show only the N best configs.")] = None,
     test_data: Annotated[
-        str | None, typer.Option(metavar="DIGEST", help="Only runs that were tested on the images of this digest.")
+        str | None, typer.Option(metavar="DIGEST", help="Select only runs whose test images have this digest.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every metric.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line per config.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all metrics as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per config.")] = False,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a page with curves, scores by class, and the images that changed."),
+        typer.Option(metavar="FILE", help="Write a page with curves, scores per class, and changed predictions."),
     ] = None,
-    uri: Annotated[
-        str | None, typer.Option(metavar="URI", help=f"The store that knows the runs; {STORE_HERE}.")
-    ] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
 ) -> None:
-    """Set runs side by side: what differs, what came out, and whether that is more than chance."""
+    """Compare runs: settings, results, and whether the differences are significant."""
     from trainyard.analysis.compare.selection import Selection
     from trainyard.cli.compare import compare_command
     from trainyard.errors import ConfigError
 
-    with exit_codes():
+    with exit_on_error():
         if as_json and as_csv:
-            raise ConfigError("--json: expected it or --csv, got both. Leave one out")
+            raise ConfigError("--json: cannot be combined with --csv. Remove one of them")
         selection = Selection(
-            references=tuple(runs or ()), experiment=experiment, sweep=sweep, wanted=wanted, test_data=test_data
+            references=tuple(runs or ()),
+            experiment=experiment,
+            sweep=sweep,
+            filter_string=filter_string,
+            test_data=test_data,
         )
         compare_command(
             selection,
@@ -177,77 +178,79 @@ def compare(
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="The run's id, or its folder.", metavar="RUN")],
-    folder: Annotated[Path, typer.Argument(help="The folder to make; new or empty.", metavar="DIR")],
+    run: Annotated[str, typer.Argument(help="Id or folder of the run.", metavar="RUN")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create; it must be new or empty.", metavar="DIR")],
     *,
-    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
 ) -> None:
-    """Write a run's model, scores and page into a folder that stands alone, with a README that says how to load it."""
+    """Export a run's model, scores and report to a folder, with a README that explains how to load the model."""
     from trainyard.cli.export import export_command
 
-    with exit_codes():
+    with exit_on_error():
         export_command(run, folder, uri)
 
 
 @app.command()
 def promote(
-    run: Annotated[str, typer.Argument(help="The run's id.", metavar="RUN_ID")],
-    name: Annotated[str, typer.Argument(help="Of the registered model.", metavar="NAME")],
+    run: Annotated[str, typer.Argument(help="Id of the run.", metavar="RUN_ID")],
+    name: Annotated[str, typer.Argument(help="Name of the registered model.", metavar="NAME")],
     *,
-    alias: Annotated[str | None, typer.Option(metavar="ALIAS", help="To point to this version: `champion`.")] = None,
-    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+    alias: Annotated[
+        str | None, typer.Option(metavar="ALIAS", help="Alias to set on this version, such as `champion`.")
+    ] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
 ) -> None:
-    """Register a run's model in MLflow's registry, once its weights are shown to be those that the run trained."""
+    """Verify the weights of a run's model, and register the model in MLflow's model registry."""
     from trainyard.cli.export import promote_command
 
-    with exit_codes():
+    with exit_on_error():
         promote_command(run, name, alias, uri)
 
 
 @app.command()
 def predict(
     model: Annotated[
-        str, typer.Argument(help="The trained model: a run's id, its folder, or a .keras or .h5 file.", metavar="MODEL")
+        str, typer.Argument(help="Trained model: id or folder of a run, or a .keras or .h5 file.", metavar="MODEL")
     ],
     images: Annotated[list[Path], typer.Argument(help="Images to classify: PNG, JPEG or npz files.", metavar="IMAGE")],
     *,
-    top: Annotated[int, typer.Option(min=1, metavar="N", help="Print this many classes of each image.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the probabilities of all classes.")] = False,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes to print per image.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the probabilities of all classes as JSON.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw images and probabilities into this PNG file.")
+        Path | None, typer.Option(metavar="FILE", help="Draw the images and probabilities to this PNG file.")
     ] = None,
     resize: Annotated[
-        bool, typer.Option("--resize", help="Resize images of another size than the model's; else they are refused.")
+        bool, typer.Option("--resize", help="Resize images to the model's input size, instead of refusing them.")
     ] = False,
     invert: Annotated[
-        bool, typer.Option("--invert", help="Swap light and dark: ink on paper, for a model of white on black.")
+        bool, typer.Option("--invert", help="Swap light and dark, as for ink on paper if the model expects white ink.")
     ] = False,
     as_is: Annotated[
-        bool, typer.Option("--as-is", help="Don't refuse images whose background is not as light or dark as learnt.")
+        bool, typer.Option("--as-is", help="Accept images whose background is lighter or darker than in training.")
     ] = False,
-    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"The store that knows the run; {STORE_HERE}.")] = None,
+    uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
 ) -> None:
-    """Tell what a trained model says of images: `predict RUN_ID digit.png`."""
+    """Predict the classes of images: `predict RUN_ID digit.png`."""
     from trainyard.cli.predict import predict_command
-    from trainyard.serving.image_inputs import Treatment
+    from trainyard.serving.image_inputs import ImageConversion
 
-    with exit_codes():
-        treatment = Treatment(resize=resize, invert=invert, as_is=as_is)
-        predict_command(model, images, treatment=treatment, top=top, as_json=as_json, plot=plot, uri=uri)
+    with exit_on_error():
+        conversion = ImageConversion(resize=resize, invert=invert, as_is=as_is)
+        predict_command(model, images, conversion=conversion, top=top, as_json=as_json, plot=plot, uri=uri)
 
 
 @app.command()
 def sync(
     folders: Annotated[
-        list[Path], typer.Argument(help="Folders of runs, or folders with such folders in them.", metavar="RUN_FOLDER")
+        list[Path], typer.Argument(help="Run folders, or folders that contain run folders.", metavar="RUN_FOLDER")
     ],
     *,
     to: Annotated[
-        str | None, typer.Option(metavar="URI", help="The tracking store; else the one that each run was meant for.")
+        str | None, typer.Option(metavar="URI", help="Tracking store. [default: the one in the config of each run]")
     ] = None,
 ) -> None:
-    """Upload runs that the tracking store lacks, or lost the middle of, from their folders: `sync outputs`."""
+    """Upload runs that are missing or incomplete in the tracking store: `sync outputs`."""
     from trainyard.cli.sync import sync_command
 
-    with exit_codes():
+    with exit_on_error():
         raise typer.Exit(sync_command(folders, to))

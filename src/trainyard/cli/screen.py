@@ -1,4 +1,4 @@
-"""What a person sees: the progress of a run, its result, and errors. Lines of plain text where there is no terminal."""
+"""Terminal output of a run: progress, result and errors. Without a terminal, the output is plain lines."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from trainyard.system.progress import Progress
 if TYPE_CHECKING:
     from trainyard.runs.result import RunResult
 
-STAGES = {
+STAGE_TITLES = {
     "open": "Opening the tracking store",
     "start": "Starting TensorFlow",
     "load": "Loading the data",
     "build": "Building the model",
     "train": "Training",
     "evaluate": "Evaluating on the test images",
-    "log": "Writing and logging everything",
+    "log": "Writing and logging the results",
 }
 
 _SHOWN = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 
 
 def print_error(error: BaseException) -> None:
-    """Prints an error to stderr, one line per problem, without markup and unbroken."""
+    """Prints an error to stderr, one line per problem, without markup or line wrapping."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     lines = str(error).splitlines() or [type(error).__name__]
     console.print(Text.assemble(("error ", "bold red"), lines[0]))
@@ -42,12 +42,12 @@ def print_error(error: BaseException) -> None:
 
 
 def print_heading(text: str) -> None:
-    """Prints what comes next, after an empty line."""
+    """Prints a heading after an empty line."""
     Console(soft_wrap=True, highlight=False).print(Text(f"\n{text}", style="bold underline"))
 
 
 class ScreenProgress(Progress):
-    """Shows a run: a line per stage and per epoch, and in a terminal a bar for the epoch that goes on."""
+    """Prints a line per stage and per epoch of a run, and in a terminal a bar for the current epoch."""
 
     def __init__(self) -> None:
         self._console = Console(soft_wrap=True, highlight=False)
@@ -73,16 +73,16 @@ class ScreenProgress(Progress):
         self._bars.stop()
 
     def stage(self, name: str) -> None:
-        """Prints what begins."""
+        """Prints the title of the stage that starts."""
         self._bars.update(self._task, visible=False)
-        self._console.print(Text(STAGES.get(name, name), style="bold"))
+        self._console.print(Text(STAGE_TITLES.get(name, name), style="bold"))
 
     def detail(self, text: str) -> None:
-        """Prints a line about it."""
+        """Prints a line about the current stage."""
         self._console.print(Text(f"  {text}"))
 
     def step(self, epoch: int, epochs: int, step: int, steps: int) -> None:
-        """Moves the bar."""
+        """Updates the bar of the current epoch."""
         self._bars.update(self._task, description=f"{epoch}/{epochs}", completed=step, total=steps, visible=True)
 
     def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -93,7 +93,7 @@ class ScreenProgress(Progress):
 
 
 def print_result(result: RunResult) -> None:
-    """Prints the classification report, the first predictions, and where everything is."""
+    """Prints the classification report, the first predictions, the accuracy, and the locations of files and run."""
     console = Console(soft_wrap=True, highlight=False)
     evaluation, names = result.evaluation, result.dataset.spec.class_names
     count = min(result.config.evaluation.first_predictions, len(evaluation.actual))
@@ -121,17 +121,20 @@ def print_result(result: RunResult) -> None:
         "run": f"{result.name}, {result.run_id or 'not tracked'}",
     }
     if result.run_id:
-        lines["see it"] = command_to_see(result.tracking_uri)
+        lines["see it"] = build_ui_command(result.tracking_uri)
     for title, text in lines.items():
         console.print(Text.assemble((f"{title:9} ", "dim"), (text, "bold" if title == "accuracy" else "")))
 
 
-def command_to_see(uri: str | None, sweep: str | None = None) -> str:
-    """Returns the command that opens the UI on a store, from where the user stands; on a sweep, where one is named."""
-    from trainyard.system.uris import without_credentials
+def build_ui_command(uri: str | None, sweep: str | None = None) -> str:
+    """Returns the command that opens the MLflow UI on a store, with a sweep if one is named.
+
+    The URI is left out if it is that of the default store of the working directory.
+    """
+    from trainyard.system.uris import redact_credentials
     from trainyard.tracking.stores import LocalStore
 
     command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
     if uri in (None, LocalStore().resolve_uri(os.environ, Path.cwd())):
         return command
-    return f"{command} --uri {without_credentials(uri)}"
+    return f"{command} --uri {redact_credentials(uri)}"

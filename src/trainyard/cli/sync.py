@@ -1,4 +1,4 @@
-"""``trainyard sync``: runs from their folders into the tracking store, once."""
+"""``trainyard sync``: uploads runs from their folders to the tracking store."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ import typer
 from trainyard.cli.screen import print_error
 from trainyard.config.search_path import prepare_hydra
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.runs.sync import LiveRunError, find_runs, sync_run
-from trainyard.system.uris import absolute_uri, uri_problem
+from trainyard.runs.sync import LiveRunError, find_run_folders, sync_run
+from trainyard.system.uris import absolute_uri, find_uri_problem
 
 
 def sync_command(paths: Sequence[Path], to: str | None) -> int:
-    """Uploads runs, and says of each where it is.
+    """Uploads runs that are not in the tracking store yet, and prints the location of each run.
 
     Args:
-        paths: Folders of runs, or folders with such folders in them.
-        to: The tracking URI, or None for the store that each run was meant for.
+        paths: Run folders, or folders that contain run folders.
+        to: The tracking URI; None uses the store that each run was configured for.
 
     Returns:
-        The exit code: 1 if a run could not be uploaded, or one that was named still goes on; the others were.
+        The exit code: 1 if a run could not be uploaded, or a run named in `paths` is still running. The others are
+        uploaded nevertheless.
 
     Raises:
-        ConfigError: If a folder holds no run, or the URI is none; nothing was uploaded.
+        ConfigError: If a folder contains no run, or the URI is invalid; nothing was uploaded.
     """
     if to is not None:
-        if problem := uri_problem(to):
+        if problem := find_uri_problem(to):
             raise ConfigError(f"--to: {problem}")
         to = absolute_uri(to, Path.cwd())
-    folders = {folder: folder in paths for path in paths for folder in find_runs(path)}
+    folders = {folder: folder in paths for path in paths for folder in find_run_folders(path)}
     prepare_hydra()
     code = 0
     for folder, named in folders.items():
@@ -48,7 +49,7 @@ def sync_command(paths: Sequence[Path], to: str | None) -> int:
             print_error(error)
             code = 1
         else:
-            did = "uploaded to" if synced.uploaded else "is already in"
-            gap = " The disk was full while it ran: some of it is missing." if synced.has_gap else ""
-            typer.echo(f"{folder}: {synced.status}, {did} {synced.uri} as run {synced.run_id}{gap}")
+            outcome = "uploaded to" if synced.uploaded else "already in"
+            gap = " The disk was full during the run: some data is missing." if synced.has_gap else ""
+            typer.echo(f"{folder}: {synced.status}, {outcome} {synced.uri} as run {synced.run_id}{gap}")
     return code

@@ -1,7 +1,7 @@
-"""``trainyard train``: check the config ourselves, then hand over to Hydra.
+"""``trainyard train``: validates the config, then lets Hydra run the training.
 
-Hydra keeps its conventions (override grammar, ``--cfg``, ``--config-dir``, ``--multirun``, run folders), but answers a
-mistake with exit code 1, and only after it has begun. So everything is composed and checked here first.
+Hydra's conventions apply (override grammar, ``--cfg``, ``--config-dir``, ``--multirun``, run folders). But Hydra
+reports a mistake with exit code 1, and only after it has started. So everything is composed and validated here first.
 """
 
 from __future__ import annotations
@@ -14,13 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.cli.hydra_arguments import config_dir, parse_arguments, wants_our_sweeper
-from trainyard.config.compose import PRIMARY, VERSION_BASE, compose_trees, expand_sweep, key_of, to_run_config
-from trainyard.config.search_path import prepare_hydra, shipped_conf
-from trainyard.config.security import refuse_doors
-from trainyard.config.validation import require_files
+from trainyard.cli.hydra_arguments import config_dir, parse_arguments, uses_trainyard_sweeper
+from trainyard.config.compose import (
+    PRIMARY_CONFIG,
+    VERSION_BASE,
+    build_run_config,
+    compose_trees,
+    expand_sweep,
+    override_key,
+)
+from trainyard.config.search_path import find_shipped_config_folder, prepare_hydra
+from trainyard.config.security import forbid_code_execution
+from trainyard.config.validation import check_files_exist
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.system.signals import signals_raise
+from trainyard.system.signals import raise_on_signals
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -30,7 +37,7 @@ def train_command(arguments: Sequence[str]) -> int:
     """Runs ``trainyard train``.
 
     Args:
-        arguments: What stands after the word, in Hydra's grammar.
+        arguments: The arguments after the command, in Hydra's grammar.
 
     Returns:
         The exit code.
@@ -38,9 +45,9 @@ def train_command(arguments: Sequence[str]) -> int:
     Raises:
         ConfigError: If the config is wrong; nothing was run.
     """
-    arguments = repeat_interrupted(arguments)
+    arguments = add_recorded_overrides(arguments)
     options = parse_arguments(arguments)
-    if wants_our_sweeper(options):
+    if uses_trainyard_sweeper(options):
         from trainyard.cli.sweep.command import run_sweep
 
         return run_sweep(options)
@@ -50,72 +57,80 @@ def train_command(arguments: Sequence[str]) -> int:
 
         print_train_help(config_dir(options))
         return 0
-    return _hand_over(arguments, options)
+    return _run_with_hydra(arguments, options)
 
 
-def repeat_interrupted(arguments: Sequence[str]) -> list[str]:
-    """Adds to ``resume=RUN_ID`` the overrides of that run, except those that are given anew.
+def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
+    """Adds the recorded overrides of the run in ``resume=RUN_ID``, except those that the arguments set.
 
     Raises:
-        ConfigError: If there is no such run here.
+        ConfigError: If there is no such run.
     """
     options = parse_arguments(arguments)
-    given = {key_of(override): override for override in options.overrides}
+    given = {override_key(override): override for override in options.overrides}
     if "resume" not in given:
         return list(arguments)
     reference = given["resume"].partition("=")[2].strip("'\"")
     if reference.lower() == "null":
         return list(arguments)
-    from trainyard.runs.resume import find_folder, recorded_overrides
+    from trainyard.runs.resume import find_run_folder, load_recorded_overrides
 
     if options.multirun:
-        raise ConfigError("resume: goes on with one run, and --multirun has several. Leave one of them out")
-    tracking = [override for override in options.overrides if key_of(override).partition(".")[0] == "tracking"]
-    tree, _ = compose_trees(tracking, config_name=options.config_name or PRIMARY, config_dir=config_dir(options))
-    uri = to_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
-    repeated = [
-        override for override in recorded_overrides(find_folder(reference, uri)) if key_of(override) not in given
+        raise ConfigError("resume: resumes a single run, but --multirun has several. Remove one of the two")
+    tracking = [override for override in options.overrides if override_key(override).partition(".")[0] == "tracking"]
+    tree, _ = compose_trees(tracking, config_name=options.config_name or PRIMARY_CONFIG, config_dir=config_dir(options))
+    uri = build_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
+    recorded = [
+        override
+        for override in load_recorded_overrides(find_run_folder(reference, uri))
+        if override_key(override) not in given
     ]
     kept = [argument for argument in arguments if argument != given["resume"]]
-    return [*kept, *repeated, f"resume='{reference}'"]  # in quotes, or an id of digits would be taken for a number
+    return [*kept, *recorded, f"resume='{reference}'"]  # quoted, because an id of digits would be parsed as a number
 
 
 def check_arguments(options: Namespace) -> None:
-    """Composes and checks every job, so that a mistake is found before the first begins.
+    """Composes and validates the config of every job, before the first job starts.
 
     Args:
-        options: What stands after ``trainyard train``, parsed.
+        options: The parsed arguments of ``trainyard train``.
 
     Raises:
-        ConfigError: If a config is wrong.
+        ConfigError: If a config is invalid.
     """
     folder = config_dir(options)
     if options.help:  # --info and --hydra-help compose too, so they are checked
         prepare_hydra(folder)
         return
     for overrides in expand_sweep(options.overrides) if options.multirun else [options.overrides]:
-        tree, hydra_section = compose_trees(overrides, config_name=options.config_name or PRIMARY, config_dir=folder)
-        refuse_doors(hydra_section, overrides)
-        config = to_run_config(tree)
+        tree, hydra_section = compose_trees(
+            overrides, config_name=options.config_name or PRIMARY_CONFIG, config_dir=folder
+        )
+        forbid_code_execution(hydra_section, overrides)
+        config = build_run_config(tree)
         config.tracking.resolve_uri(os.environ, Path.cwd())
         if not options.cfg and not options.info:
-            require_files(config)
+            check_files_exist(config)
 
 
-def _hand_over(arguments: Sequence[str], options: Namespace) -> int:
-    """Lets Hydra run the jobs, and returns the exit code that they came to."""
+def _run_with_hydra(arguments: Sequence[str], options: Namespace) -> int:
+    """Lets Hydra run the jobs, and returns the exit code."""
     from trainyard.cli.jobs import RunTask
 
     flags = list(arguments)
-    for override in reversed(options.overrides):  # from the end: a flag's value may read the same
+    for override in reversed(options.overrides):  # from the end, because a flag's value may be the same text
         del flags[len(flags) - 1 - flags[::-1].index(override)]
     task = RunTask()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes to us, not to the screen
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     sys.argv = ["trainyard train", *flags, *options.overrides]
-    main: Any = hydra.main(version_base=VERSION_BASE, config_path=str(shipped_conf()), config_name=PRIMARY)(task)
+    main: Any = hydra.main(
+        version_base=VERSION_BASE, config_path=str(find_shipped_config_folder()), config_name=PRIMARY_CONFIG
+    )(task)
     try:
-        with signals_raise():
+        with raise_on_signals():
             main()
-    except OSError as error:  # Hydra makes the run's folder before it hands over
-        raise TrainyardError(f"the run's folder can't be made: {error}. Work where you may write") from error
+    except OSError as error:  # Hydra creates the run's folder before it calls the task
+        raise TrainyardError(
+            f"the run's folder can't be created: {error}. Change to a directory that you can write to"
+        ) from error
     return task.exit_code

@@ -1,4 +1,4 @@
-"""``trainyard ui``: the MLflow UI on the store that runs go to."""
+"""``trainyard ui``: starts the MLflow UI on a tracking store."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ import typer
 
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.sweep.folder import find_sweep
-from trainyard.system.signals import signals_raise
-from trainyard.system.uris import sqlite_path, without_credentials
+from trainyard.system.signals import raise_on_signals
+from trainyard.system.uris import redact_credentials, sqlite_path
 from trainyard.tracking import sweep_view_key, training_view_url, ui_server
-from trainyard.tracking.stores import store_of_command
+from trainyard.tracking.stores import resolve_store_uri
 from trainyard.tracking.ui_views import SHARE_KEY
 
 
 def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:
-    """Serves the UI until it is interrupted, or names the link where a server runs already.
+    """Serves the MLflow UI until it is interrupted; for a store that is a server, prints only the link.
 
     Args:
-        experiment: The experiment to open, or None for that of the latest run.
-        sweep: The sweep to open, by its name or its folder, or None.
-        uri: The store, or None for the one that runs go to by default.
+        experiment: The experiment to open; None opens that of the latest run.
+        sweep: The sweep to open, by its name or its folder; None opens no sweep.
+        uri: The tracking store; None uses the default store of this folder.
         port: The first port to try.
 
     Raises:
         ConfigError: If there is no store yet, or no such sweep.
-        TrackingError: If the store can't be reached or the server does not start.
+        TrackingError: If the store is unreachable, or the server does not start.
     """
     if sweep and experiment:
-        raise ConfigError("--sweep: names the experiment too. Leave --experiment out")
+        raise ConfigError("--sweep: already selects the experiment. Remove --experiment")
     view = None
     if sweep:
         experiment, view = find_sweep(sweep, "--sweep").read_header()["experiment"], sweep_view_key(Path(sweep).name)
-    uri = store_of_command(uri)
+    uri = resolve_store_uri(uri)
     if (file := sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):
-        typer.echo(_link(without_credentials(uri), ui_server.latest_experiment(uri, experiment), view))
+        typer.echo(_link(redact_credentials(uri), ui_server.find_experiment_id(uri, experiment), view))
         return
-    port = ui_server.free_port(port)
-    with signals_raise(), ui_server.mlflow_server(uri, port) as running:
-        typer.echo(f"Starting the MLflow UI on {without_credentials(uri)} ...")
-        experiment_id = ui_server.latest_experiment(uri, experiment)
+    port = ui_server.find_free_port(port)
+    with raise_on_signals(), ui_server.mlflow_server(uri, port) as running:
+        typer.echo(f"Starting the MLflow UI on {redact_credentials(uri)} ...")
+        experiment_id = ui_server.find_experiment_id(uri, experiment)
         ui_server.wait_until_ready(running)
-        typer.echo(f"{_link(f'http://{ui_server.HOST}:{port}', experiment_id, view)}\nCtrl-C ends it.")
+        typer.echo(f"{_link(f'http://{ui_server.HOST}:{port}', experiment_id, view)}\nPress Ctrl-C to stop the server.")
         running.process.wait()
-        raise TrackingError(f"the MLflow server ended by itself, with code {running.process.returncode}")
+        raise TrackingError(f"the MLflow server stopped unexpectedly, with exit code {running.process.returncode}")
 
 
 def _link(address: str, experiment_id: str | None, view: str | None) -> str:
+    """Returns the address of the UI, with the experiment and the view to open if there are runs."""
     if not experiment_id:
         return f"{address} (no runs yet)"
     return training_view_url(address, experiment_id, view or SHARE_KEY)

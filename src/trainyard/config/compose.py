@@ -1,7 +1,7 @@
-"""From Hydra overrides to a checked `RunConfig`, and from there to one YAML file and back.
+"""Composes Hydra overrides into a validated `RunConfig`, and saves and loads it as one YAML file.
 
-After this module nothing sees a DictConfig. What Hydra and OmegaConf raise is answered here in our own words: the
-dotted path, what was expected, what was received, what to do.
+Other modules do not use DictConfig. Errors of Hydra and OmegaConf are translated into messages with the dotted path,
+what was expected, what was received, and what to do.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from trainyard import data, models
 from trainyard.config.fields import rule_of
-from trainyard.config.hydra_errors import in_our_words, unknown_key
-from trainyard.config.registry import BASE_PREFIX, load_plugins, look_up, unknown
+from trainyard.config.hydra_errors import translate_hydra_errors, unknown_key_message
+from trainyard.config.registry import BASE_PREFIX, find_component, load_plugins, unknown_name_message
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
-from trainyard.config.search_path import choices, groups, prepare_hydra, shipped_conf
-from trainyard.config.security import refuse_resolvers
-from trainyard.config.validation import validate
+from trainyard.config.search_path import find_shipped_config_folder, list_choices, list_groups, prepare_hydra
+from trainyard.config.security import forbid_resolvers
+from trainyard.config.validation import validate_config
 from trainyard.data import augmentation
 from trainyard.errors import ConfigError
 from trainyard.evaluation import metrics
@@ -41,24 +41,25 @@ from trainyard.tracking import stores
 from trainyard.training import debug, losses, optimizers, schedules
 
 COMPONENT_MODULES = (augmentation, data, debug, losses, metrics, models, optimizers, schedules, stores)
-"""Importing them is what registers the components."""
+"""The modules that register components when they are imported."""
 
 HASHED_SECTIONS = ("dataset", "model", "optimizer", "schedule", "loss", "augmentation", "training", "debug")
+"""The sections that affect results and are part of the config hash."""
 VERSION_BASE = "1.3"
-_composing = threading.RLock()
-"""Hydra composes one config at a time in a process."""
+_hydra_lock = threading.RLock()
+"""Hydra uses global state, so only one config at a time can be composed in a process."""
 
-PRIMARY = "config"
+PRIMARY_CONFIG = "config"
 """The name of the primary config, conf/config.yaml."""
 
 
-def unique_name() -> str:
-    """Returns a name for a run's folder that sorts by time and is nobody else's, ``2026-03-01_14-05-59_7f3a9c``."""
+def make_unique_name() -> str:
+    """Returns a unique name for the folder of a run that sorts by time, such as ``2026-03-01_14-05-59_7f3a9c``."""
     return f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 
 ConfigStore.instance().store(name="base_run", node=RunConfig, provider="trainyard")
-OmegaConf.register_new_resolver("trainyard.unique", unique_name, use_cache=True)
+OmegaConf.register_new_resolver("trainyard.unique", make_unique_name, use_cache=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -66,43 +67,46 @@ OmegaConf.register_new_resolver("trainyard.unique", unique_name, use_cache=True)
 
 
 def compose_config(
-    overrides: Sequence[str] = (), *, config_name: str = PRIMARY, config_dir: Path | None = None
+    overrides: Sequence[str] = (), *, config_name: str = PRIMARY_CONFIG, config_dir: Path | None = None
 ) -> RunConfig:
-    """Composes and checks the config of a run.
+    """Composes and validates the config of a run.
 
     Args:
-        overrides: In Hydra's grammar: ``["experiment=quickstart", "model.hidden_units=[64]"]``.
-        config_name: The primary config.
-        config_dir: A further folder with configs.
+        overrides: Overrides in Hydra's syntax, such as ``["experiment=quickstart", "model.hidden_units=[64]"]``.
+        config_name: The name of the primary config.
+        config_dir: An additional folder with configs.
 
     Returns:
-        A config that passed every check that needs no data.
+        A config that passed all checks that do not require data.
 
     Raises:
-        ConfigError: With a line per mistake.
+        ConfigError: If the config is invalid. One line per problem.
 
     Example:
         >>> compose_config(["model.hidden_units=[64, 32]"]).model.label
         '64x32 relu'
     """
     tree, _ = compose_trees(overrides, config_name=config_name, config_dir=config_dir)
-    return to_run_config(tree)
+    return build_run_config(tree)
 
 
 def compose_trees(
-    overrides: Sequence[str], *, config_name: str = PRIMARY, config_dir: Path | None = None
+    overrides: Sequence[str], *, config_name: str = PRIMARY_CONFIG, config_dir: Path | None = None
 ) -> tuple[DictConfig, DictConfig]:
-    """Composes the config as Hydra sees it; see `compose_config`.
+    """Composes a config into OmegaConf trees, without validation. See `compose_config`.
 
     Returns:
-        The run's tree, and Hydra's own section.
+        The tree of the run, and Hydra's own section.
+
+    Raises:
+        ConfigError: If Hydra cannot compose the config.
     """
     if isinstance(overrides, str):
-        raise ConfigError(f"expected a list of overrides, got the text {overrides!r}. Put it in brackets")
+        raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
     _check_overrides(overrides, config_dir)
-    with _composing, _hydra_to_ourselves(), in_our_words(config_dir):
+    with _hydra_lock, _isolated_hydra(), translate_hydra_errors(config_dir):
         prepare_hydra(config_dir)
-        with hydra.initialize_config_dir(str(shipped_conf()), version_base=VERSION_BASE):
+        with hydra.initialize_config_dir(str(find_shipped_config_folder()), version_base=VERSION_BASE):
             tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
     hydra_section = tree.hydra
     with open_dict(tree):
@@ -111,171 +115,175 @@ def compose_trees(
 
 
 @contextlib.contextmanager
-def _hydra_to_ourselves() -> Iterator[None]:
-    """Sets aside a Hydra that the caller initialised, and puts it back."""
-    callers = GlobalHydra.instance().hydra
+def _isolated_hydra() -> Iterator[None]:
+    """Removes a Hydra instance that the caller has initialized, and restores it after the block."""
+    original = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         yield
     finally:
-        GlobalHydra.instance().hydra = callers
+        GlobalHydra.instance().hydra = original
 
 
-def key_of(override: str) -> str:
-    """Returns what an override sets, without its ``+`` or ``~``."""
+def override_key(override: str) -> str:
+    """Returns the path or group that an override sets, without the prefix ``+`` or ``~``."""
     return override.partition("=")[0].lstrip("+~")
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Returns the overrides of each job of a multirun, every combination of the swept values.
+    """Returns the overrides of each job of a sweep: all combinations of the swept values.
 
     Raises:
-        ConfigError: If an override is not in Hydra's grammar.
+        ConfigError: If the syntax of an override is invalid.
     """
-    with in_our_words():
+    with translate_hydra_errors():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return [list(job) for job in jobs]
 
 
 def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
-    """Checks what Hydra answers with a traceback: the grammar, and groups that are given no name or taken away."""
-    with in_our_words(config_dir):
+    """Checks for mistakes that Hydra reports with a traceback: invalid syntax, and groups without a name or deleted."""
+    with translate_hydra_errors(config_dir):
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
         key = override.key_or_group
         if key.startswith("hydra.searchpath"):
-            raise ConfigError("hydra.searchpath: refused, it can import packages. Name a folder with --config-dir")
+            raise ConfigError(
+                "hydra.searchpath: refused, because it can import packages. Add a folder with --config-dir"
+            )
         if override.is_sweep_override():
             raise ConfigError(
-                f"{key}: expected one value, got several: {override.input_line}. A list goes in brackets and quotes, "
-                f"'{key}=[1,2]'; a run for each value wants --multirun"
+                f"{key}: expected one value, got several: {override.input_line}. For a list, use brackets and quotes: "
+                f"'{key}=[1,2]'; to run once per value, use `trainyard sweep`"
             )
         if override.is_delete() and not key.startswith("tracking.tags."):
-            raise ConfigError(f"{key}: a run can't do without it, got {override.input_line!r}. Set it to what you want")
-        if key not in groups(config_dir) or override.is_delete():
+            raise ConfigError(
+                f"{key}: required, cannot be removed, got {override.input_line!r}. Set a value: {key}=..."
+            )
+        if key not in list_groups(config_dir) or override.is_delete():
             continue
-        value, options = override.value(), choices(key, config_dir)
+        value, options = override.value(), list_choices(key, config_dir)
         if override.is_add() and key in (*COMPONENT_GROUPS, "training", "experiment"):
-            raise ConfigError(f"{key}: the config has this group already. Leave the + out: {key}={value}")
+            raise ConfigError(f"{key}: the config already contains this group. Remove the +: {key}={value}")
         if isinstance(value, str) and value.startswith(BASE_PREFIX):
-            raise ConfigError(unknown(key, f"unknown {key}", value, options))
+            raise ConfigError(unknown_name_message(key, f"unknown {key}", value, options))
         if not isinstance(value, str) and not (value is None and key == "experiment"):
             raise ConfigError(f"{key}: expected one of {', '.join(options)}, got {value!r}")
 
 
-def to_run_config(tree: DictConfig) -> RunConfig:
-    """Turns a composed tree into a checked RunConfig.
+def build_run_config(tree: DictConfig) -> RunConfig:
+    """Converts a composed tree into a validated RunConfig.
 
     Args:
-        tree: Without Hydra's section.
+        tree: The tree without Hydra's section.
 
     Raises:
-        ConfigError: With a line per mistake.
+        ConfigError: If the config is invalid. One line per problem.
     """
-    config = read_tree(tree)
-    validate(config)
+    config = build_unchecked_config(tree)
+    validate_config(config)
     return config
 
 
-def read_tree(tree: DictConfig) -> RunConfig:
-    """Turns a composed tree into a RunConfig that is yet to be validated; see `to_run_config`."""
+def build_unchecked_config(tree: DictConfig) -> RunConfig:
+    """Converts a composed tree into a RunConfig without validating its values. See `build_run_config`."""
     if OmegaConf.get_type(tree) is not RunConfig:
         raise ConfigError(
-            "the primary config does not extend Trainyard's schema. Begin its defaults list with base_run"
+            "the primary config does not extend Trainyard's schema. Add base_run as first entry of its defaults list"
         )
-    if extra := list(_undeclared(tree, "")):
-        raise ConfigError(*extra)
-    refuse_resolvers(tree)
-    with in_our_words():
+    if problems := list(_find_undeclared_keys(tree, "")):
+        raise ConfigError(*problems)
+    forbid_resolvers(tree)
+    with translate_hydra_errors():
         config = OmegaConf.to_object(tree)
     if not isinstance(config, RunConfig):
         raise ConfigError(f"expected a RunConfig, got {type(config).__name__}")
     return config
 
 
-def _undeclared(tree: DictConfig, path: str) -> Iterator[str]:
-    """Yields a problem for each key that the schema does not declare (``+training.foo=3`` adds one, unseen)."""
-    declared = OmegaConf.get_type(tree)
-    names = [spec.name for spec in dataclasses.fields(declared)] if dataclasses.is_dataclass(declared) else None
+def _find_undeclared_keys(tree: DictConfig, path: str) -> Iterator[str]:
+    """Yields a problem for each key that is not in the schema. Hydra accepts such keys, as in ``+training.foo=3``."""
+    section_type = OmegaConf.get_type(tree)
+    names = [spec.name for spec in dataclasses.fields(section_type)] if dataclasses.is_dataclass(section_type) else None
     for key in tree:
         dotted = f"{path}.{key!s}" if path else str(key)
         if names is not None and key not in names:
-            yield unknown_key(dotted, names)
+            yield unknown_key_message(dotted, names)
         elif isinstance(node := tree._get_node(key), DictConfig) and not node._is_none() and not node._is_missing():  # noqa: SLF001
-            yield from _undeclared(node, dotted)
+            yield from _find_undeclared_keys(node, dotted)
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# One file, and back
+# Serialization
 
 
-def to_tree(config: RunConfig) -> dict[str, Any]:
+def config_to_dict(config: RunConfig) -> dict[str, Any]:
     """Returns the config as plain dicts, lists and scalars."""
     return dataclasses.asdict(config)
 
 
 def dump_config(config: RunConfig) -> str:
     """Returns the resolved config as YAML that `load_config` reads back to an equal config."""
-    return yaml.safe_dump(to_tree(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
 
 
 def load_config(path: Path | str) -> RunConfig:
-    """Reads a resolved config, as a run logs it.
+    """Loads a resolved config that was logged by a run.
 
     Args:
-        path: A config.yaml of a run.
+        path: The file ``config.yaml`` of a run.
 
     Returns:
-        A config equal to the one that was saved.
+        A config that is equal to the saved one.
 
     Raises:
-        ConfigError: If the file is no resolved config; with a line per mistake.
+        ConfigError: If the file is not a valid resolved config. One line per problem.
     """
     load_plugins()
     try:
         tree = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected a resolved config, as YAML; it can't be read: {error}") from error
+        raise ConfigError(f"{path}: expected a resolved config in YAML, but it cannot be read: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected a resolved config, got {type(tree).__name__}")
-    return to_run_config(from_tree(tree, str(path)))
+    return build_run_config(build_tree(tree, str(path)))
 
 
-def from_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
-    """Returns what `to_tree` returned as the tree of a composed config.
+def build_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
+    """Converts the result of `config_to_dict` into an OmegaConf tree.
 
     Args:
         tree: Plain dicts, lists and scalars.
-        source: Where they are from, for messages.
+        source: The origin of `tree`, for messages.
 
     Raises:
-        ConfigError: If a component is not named, or unknown, or a value is not of its field's type.
+        ConfigError: If the name of a component is missing or unknown, or a value has a wrong type.
     """
-    with in_our_words():
+    with translate_hydra_errors():
         node = OmegaConf.structured(RunConfig)
         for group in COMPONENT_GROUPS:
             section = tree.get(group)
             if not isinstance(section, dict) or "name" not in section:
                 raise ConfigError(f"{source}: {group}.name: expected the name of a component, got {section!r}")
-            node[group] = look_up(group, section["name"])()
-        return typing.cast("DictConfig", OmegaConf.merge(node, OmegaConf.create(literal(tree))))
+            node[group] = find_component(group, section["name"])()
+        return typing.cast("DictConfig", OmegaConf.merge(node, OmegaConf.create(escape_interpolations(tree))))
 
 
 def hash_config(config: RunConfig) -> str:
-    """Returns the sha256, in hexadecimal, of what is computed: the same for all seeds, paths, threads and stores."""
+    """Returns the SHA-256 hash (hexadecimal) of all settings that affect results, except the seed."""
     tree = {section: _identity(getattr(config, section)) for section in HASHED_SECTIONS}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
-def config_differences(before: RunConfig, after: RunConfig) -> list[str]:
-    """Returns a line per value that makes two configs compute different things: ``'seed: 1, was 0'``."""
+def find_config_differences(before: RunConfig, after: RunConfig) -> list[str]:
+    """Returns one line per difference of two configs that affects results, such as ``'seed: 1, was 0'``."""
 
-    def flat(config: RunConfig) -> dict[str, Any]:
+    def flatten(config: RunConfig) -> dict[str, Any]:
         sections = {section: _identity(getattr(config, section)) for section in HASHED_SECTIONS}
         return {"seed": config.seed, **flatten_tree(sections)}
 
-    old, new = flat(before), flat(after)
+    old, new = flatten(before), flatten(after)
     return [
         f"{path}: {new.get(path, 'absent')}, was {old.get(path, 'absent')}"
         for path in {**new, **old}
@@ -284,12 +292,12 @@ def config_differences(before: RunConfig, after: RunConfig) -> list[str]:
 
 
 def flatten_config(config: RunConfig) -> dict[str, Any]:
-    """Returns the config as one mapping of dotted paths to values, lists kept whole."""
-    return flatten_tree(to_tree(config))
+    """Returns the config as a flat mapping of dotted paths to values. Lists are not flattened."""
+    return flatten_tree(config_to_dict(config))
 
 
 def flatten_tree(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a tree as one mapping of dotted paths to values, lists and empty mappings kept whole."""
+    """Returns a tree as a flat mapping of dotted paths to values. Lists and empty mappings are not flattened."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict) and value:
@@ -300,7 +308,7 @@ def flatten_tree(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _identity(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dataclass
-    """Returns what of a section is computed with, a whole number given for a number as that number."""
+    """Returns the values of a section that affect results. An integer in a float field is converted to a float."""
     hints = typing.get_type_hints(type(section))
     values = {spec.name: getattr(section, spec.name) for spec in dataclasses.fields(section) if rule_of(spec).identity}
     return {
@@ -309,10 +317,10 @@ def _identity(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dat
     }
 
 
-def literal(node: Any) -> Any:  # noqa: ANN401 - any part of a config
-    """Returns a tree in which no text is an interpolation: a resolved config says what it says."""
+def escape_interpolations(node: Any) -> Any:  # noqa: ANN401 - any part of a config
+    """Returns a tree in which ``${`` is escaped in all strings, because a resolved config has no interpolations."""
     if isinstance(node, Mapping):
-        return {key: literal(value) for key, value in node.items()}
+        return {key: escape_interpolations(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [literal(value) for value in node]
+        return [escape_interpolations(value) for value in node]
     return node.replace("${", "\\${") if isinstance(node, str) else node

@@ -1,4 +1,4 @@
-"""The fields of a config: each with its default and the rule that its values keep."""
+"""Declares config fields: a default value and a rule that values must satisfy."""
 
 from __future__ import annotations
 
@@ -12,30 +12,36 @@ _RULE = "trainyard.rule"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a field accepts beyond its type. Bounds and choices hold for each element of a list."""
+    """The values that a field accepts, besides its type. For a list, bounds and choices apply to each element."""
 
     gt: float | None = None
+    """Values must be greater than this; None: no limit."""
     ge: float | None = None
+    """Values must be greater than or equal to this; None: no limit."""
     lt: float | None = None
+    """Values must be less than this; None: no limit."""
     le: float | None = None
+    """Values must be less than or equal to this; None: no limit."""
     choices: tuple[str, ...] = ()
-    refuses: Mapping[str, str] = field(default_factory=dict)
-    """What one might expect among the choices, each with the reason why it is not."""
-    accepts: tuple[Any, ...] = ()
-    """The types of a field annotated `Any`, because OmegaConf has no union of a scalar and a list."""
-    holds: str = ""
-    """What the elements of a list are, where their type does not tell it: layers, metrics."""
+    """The only strings that are accepted; empty: any string."""
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Values that a user may expect among the choices, each with the reason why it is not accepted."""
+    types: tuple[Any, ...] = ()
+    """The types of a field that is annotated `Any`, because OmegaConf does not support unions of scalars and lists."""
+    elements: str = ""
+    """A name for the elements of a list whose type does not describe them: ``'layers'``, ``'metrics'``."""
     nonempty: bool = False
+    """Whether an empty string or list is rejected."""
     identity: bool = True
-    """Whether the field belongs to what is computed, and so to the config hash; a path or a thread count does not."""
+    """Whether the field affects results and is part of the config hash. Paths and thread counts are not."""
 
     def describe_bounds(self) -> str:
-        """Returns the bounds in words, ``'above 0, below 1'``, or an empty string."""
+        """Returns the bounds as text, such as ``'above 0, below 1'``, or an empty string if there are none."""
         words = {"at least": self.ge, "above": self.gt, "at most": self.le, "below": self.lt}
         return ", ".join(f"{word} {bound:.15g}" for word, bound in words.items() if bound is not None)
 
-    def admits(self, value: float) -> bool:
-        """Tells whether a number lies within the bounds."""
+    def is_within_bounds(self, value: float) -> bool:
+        """Returns whether a number is within the bounds."""
         return (
             (self.gt is None or value > self.gt)
             and (self.ge is None or value >= self.ge)
@@ -44,16 +50,19 @@ class Rule:
         )
 
 
-def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - stands for a field of any type
-    """Declares a config field with its default and its rule.
+def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - the type checker sees a default of any type
+    """Declares a config field with its default value and its rule.
 
     Args:
-        default: The value when the config is silent. A list or dict is copied for each config.
-        **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `refuses`, `accepts`, `holds`,
+        default: The value if the config does not set the field. A list or dict is copied for each config.
+        **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `rejected`, `types`, `elements`,
             `nonempty`, `identity`.
 
     Returns:
         A `dataclasses.field`.
+
+    Example:
+        >>> dropout: float = setting(0.0, ge=0, lt=1)
     """
     metadata = {_RULE: Rule(**rule)}
     if isinstance(default, (list, dict)):
@@ -62,6 +71,6 @@ def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - stands for a fi
 
 
 def rule_of(spec: dataclasses.Field[Any]) -> Rule:
-    """Returns a field's rule; a field without one accepts all of its type."""
+    """Returns the rule of a field. A field without a rule accepts all values of its type."""
     rule = spec.metadata.get(_RULE)
     return rule if isinstance(rule, Rule) else Rule()

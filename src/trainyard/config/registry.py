@@ -1,7 +1,7 @@
-"""Components by name: register them, look them up, and guess what a mistyped name meant.
+"""Registers components by name, finds them, loads plugins, and suggests names for typing mistakes.
 
-Registering a component stores it in Hydra's ConfigStore as ``model/base_mlp``, which ``conf/model/mlp.yaml`` extends.
-A component without a YAML file of its own is selectable by its name all the same (compose sees to that).
+A registered component is stored in Hydra's ConfigStore as ``model/base_mlp``, which ``conf/model/mlp.yaml`` extends. A
+component without a YAML file can be selected by its name as well; see `conffiles.prepare_hydra`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trainyard.config.schema import (
     ScheduleConfig,
     TrackingConfig,
 )
-from trainyard.errors import ConfigError, in_one_line
+from trainyard.errors import ConfigError, summarize_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=ComponentConfig)
 
 BASE_PREFIX = "base_"
-"""Marks the ConfigStore entries that YAML files extend; never shown to a user."""
+"""Prefix of the ConfigStore entries that YAML files extend. It is never shown to users."""
 
 _components: dict[str, dict[str, type[ComponentConfig]]] = {group: {} for group in COMPONENT_GROUPS}
 
 
-def _registrar(group: str, base: type[C]) -> Callable[[str], Callable[[type[C]], type[C]]]:
+def _make_decorator(group: str, base: type[C]) -> Callable[[str], Callable[[type[C]], type[C]]]:
     def register(name: str) -> Callable[[type[C]], type[C]]:
         def decorate(cls: type[C]) -> type[C]:
             if not issubclass(cls, base):
                 raise ConfigError(f"{group}/{name}: expected a subclass of {base.__name__}, got {cls.__qualname__}")
-            earlier = _components[group].get(name)
-            if earlier is not None and _identity(earlier) != _identity(cls):
-                raise ConfigError(f"{group}/{name}: registered twice, by {earlier.__module__} and {cls.__module__}")
+            existing = _components[group].get(name)
+            if existing is not None and _identity(existing) != _identity(cls):
+                raise ConfigError(f"{group}/{name}: registered twice, by {existing.__module__} and {cls.__module__}")
             cls.registered_name = name
             _components[group][name] = cls
             ConfigStore.instance().store(group=group, name=BASE_PREFIX + name, node=cls(), provider="trainyard")
@@ -61,111 +61,111 @@ def _registrar(group: str, base: type[C]) -> Callable[[str], Callable[[type[C]],
     return register
 
 
-register_dataset = _registrar("dataset", DatasetConfig)
-register_model = _registrar("model", ModelConfig)
-register_optimizer = _registrar("optimizer", OptimizerConfig)
-register_schedule = _registrar("schedule", ScheduleConfig)
-register_loss = _registrar("loss", LossConfig)
-register_augmentation = _registrar("augmentation", AugmentationConfig)
-register_tracking = _registrar("tracking", TrackingConfig)
-register_debug = _registrar("debug", DebugConfig)
+register_dataset = _make_decorator("dataset", DatasetConfig)
+register_model = _make_decorator("model", ModelConfig)
+register_optimizer = _make_decorator("optimizer", OptimizerConfig)
+register_schedule = _make_decorator("schedule", ScheduleConfig)
+register_loss = _make_decorator("loss", LossConfig)
+register_augmentation = _make_decorator("augmentation", AugmentationConfig)
+register_tracking = _make_decorator("tracking", TrackingConfig)
+register_debug = _make_decorator("debug", DebugConfig)
 
 
-Metric = Callable[["NDArray[np.float32]", "NDArray[np.uint8]"], float]
-"""Scores probabilities, float32 (n, classes), against labels, uint8 (n,); returns a finite number."""
+MetricFunction = Callable[["NDArray[np.float32]", "NDArray[np.uint8]"], float]
+"""Computes a metric from probabilities, float32 (n, classes), and labels, uint8 (n,). Returns a finite number."""
 
-_metrics: dict[str, Metric] = {}
-_TAKEN_METRICS = ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", "ece", "roc_auc")
+_metrics: dict[str, MetricFunction] = {}
+_RESERVED_METRICS = ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", "ece", "roc_auc")
 
 
-def register_metric(name: str) -> Callable[[Metric], Metric]:
-    """Registers a metric under a name, which ``evaluation.metrics`` may list and MLflow shows as ``<name>/test``."""
+def register_metric(name: str) -> Callable[[MetricFunction], MetricFunction]:
+    """Registers a metric. Its name can be used in ``evaluation.metrics``; it is logged as ``<name>/test``."""
 
-    def decorate(metric: Metric) -> Metric:
+    def decorate(metric: MetricFunction) -> MetricFunction:
         if not re.fullmatch(r"[A-Za-z]\w*", name):
             raise ConfigError(f"metric {name!r}: expected a name of letters, digits and underscores")
-        if name in _TAKEN_METRICS or name.startswith("accuracy_top"):
-            raise ConfigError(f"metric {name}: every run has one of that name. Choose another")
-        earlier = _metrics.get(name)
-        if earlier is not None and _identity(earlier) != _identity(metric):
-            raise ConfigError(f"metric {name}: registered twice, by {earlier.__module__} and {metric.__module__}")
+        if name in _RESERVED_METRICS or name.startswith("accuracy_top"):
+            raise ConfigError(f"metric {name}: this name is reserved for a built-in metric. Choose another name")
+        existing = _metrics.get(name)
+        if existing is not None and _identity(existing) != _identity(metric):
+            raise ConfigError(f"metric {name}: registered twice, by {existing.__module__} and {metric.__module__}")
         _metrics[name] = metric
         return metric
 
     return decorate
 
 
-def registered_metrics() -> dict[str, Metric]:
-    """Returns the registered metrics, by name."""
+def registered_metrics() -> dict[str, MetricFunction]:
+    """Returns the registered metrics by name."""
     return dict(_metrics)
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Plugins: packages of a user's own, which register components when they are imported
+# Plugins: packages of users, which register components when they are imported
 
 PLUGIN_GROUP = "trainyard.plugins"
-"""The group of entry points that name a module to import."""
+"""The group of the entry points that specify plugin modules."""
 PLUGIN_VARIABLE = "TRAINYARD_PLUGINS"
-"""Names of further modules, with commas between them."""
+"""The environment variable with the names of additional plugin modules, separated by commas."""
 
 
 @functools.cache
 def load_plugins() -> None:
-    """Imports the modules that installed packages and the environment name, once per process.
+    """Imports the plugin modules of installed packages and of ``TRAINYARD_PLUGINS``, once per process.
 
-    A config can't name code; what is installed and what the environment says is up to the user.
+    A config cannot specify plugins, because it must not execute code.
 
     Raises:
-        ConfigError: If one can't be imported; says which and who named it.
+        ConfigError: If a plugin cannot be imported. The message contains its module and where it is specified.
     """
-    named = [(point.value, f"entry point of {point.dist.name if point.dist else 'a package'}")
-             for point in entry_points(group=PLUGIN_GROUP)]  # fmt: skip
-    listed = os.environ.get(PLUGIN_VARIABLE, "").split(",")
-    named += [(module.strip(), PLUGIN_VARIABLE) for module in listed if module.strip()]
-    for module, origin in dict(named).items():
+    plugins = [(point.value, f"entry point of {point.dist.name if point.dist else 'a package'}")
+               for point in entry_points(group=PLUGIN_GROUP)]  # fmt: skip
+    modules = os.environ.get(PLUGIN_VARIABLE, "").split(",")
+    plugins += [(module.strip(), PLUGIN_VARIABLE) for module in modules if module.strip()]
+    for module, origin in dict(plugins).items():
         try:
             importlib.import_module(module.partition(":")[0])
         except ConfigError:
             raise
         except Exception as error:
             raise ConfigError(
-                f"plugin {module} ({origin}): it can't be imported: {type(error).__name__}: {in_one_line(error)}. "
-                "Mend it, uninstall it, or put it where Python finds it (PYTHONPATH)"
+                f"plugin {module} ({origin}): it cannot be imported: {type(error).__name__}: {summarize_error(error)}. "
+                "Fix the plugin, uninstall it, or make it importable (PYTHONPATH)"
             ) from error
 
 
-def components(group: str) -> dict[str, type[ComponentConfig]]:
-    """Returns the registered components of a group, by name; none where it is no group of components."""
+def registered_components(group: str) -> dict[str, type[ComponentConfig]]:
+    """Returns the registered components of a group by name; empty if the group has no components."""
     return dict(_components.get(group, {}))
 
 
-def look_up(group: str, name: str) -> type[ComponentConfig]:
-    """Returns the component of that name.
+def find_component(group: str, name: str) -> type[ComponentConfig]:
+    """Returns the component with a name.
 
     Raises:
-        ConfigError: If there is none; names the nearest and all there are.
+        ConfigError: If the name is unknown. The message contains the most similar name and all names.
     """
     if name not in _components[group]:
-        raise ConfigError(unknown(group, f"unknown {group}", name, _components[group]))
+        raise ConfigError(unknown_name_message(group, f"unknown {group}", name, _components[group]))
     return _components[group][name]
 
 
 def _identity(registered: Any) -> tuple[str, str]:  # noqa: ANN401 - a class or a function
-    """Returns what stays the same when a module is imported anew, as a notebook does."""
+    """Returns a key that is the same when a module is imported again, for example in a notebook."""
     return registered.__module__, registered.__qualname__
 
 
-def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Returns ``" Did you mean 'adam'?"`` for the nearest option, or nothing where none is near.
+def format_suggestion(word: str, options: Iterable[str]) -> str:
+    """Returns ``" Did you mean 'adam'?"`` with the most similar option, or an empty string if none is similar.
 
-    Letters in the wrong order are the commonest slip, so an option with the same letters comes first.
+    Options with the same letters are preferred, because swapped letters are the most frequent typing mistake.
     """
-    near = difflib.get_close_matches(word, list(options), n=5, cutoff=0.6)
-    near.sort(key=lambda option: sorted(option) != sorted(word))
-    return f" Did you mean {near[0]!r}?" if near else ""
+    similar = difflib.get_close_matches(word, list(options), n=5, cutoff=0.6)
+    similar.sort(key=lambda option: sorted(option) != sorted(word))
+    return f" Did you mean {similar[0]!r}?" if similar else ""
 
 
-def unknown(path: str, what: str, word: str, options: Iterable[str]) -> str:
-    """Returns the message for a name that is not there: the path, the nearest name and all there are."""
+def unknown_name_message(path: str, description: str, word: str, options: Iterable[str]) -> str:
+    """Returns the message for an unknown name, with the path, the most similar name and all names."""
     names = sorted(options)
-    return f"{path}: {what} {word!r}.{did_you_mean(word, names)} Available: {', '.join(names)}"
+    return f"{path}: {description} {word!r}.{format_suggestion(word, names)} Available: {', '.join(names)}"

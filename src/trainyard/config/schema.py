@@ -1,8 +1,8 @@
-"""The shape of a config: every section as a dataclass, with its types, ranges and meanings.
+"""The config schema: one dataclass per section, with the types, ranges and meanings of all fields.
 
-This file knows no component by name. A component (a dataset, an architecture, an optimizer) derives from one of
-the bases here, declares its fields with `setting`, and is found through the registry. A default stands in exactly
-one place, beside its field; only *which* component is the default stands in ``conf/config.yaml``.
+No component is listed here. A component (a data set, an architecture, an optimizer) is a subclass of one of the base
+classes below, declares its fields with `setting`, and is registered by name. The default of a field is defined only
+next to the field. The default component of each group is defined in ``conf/config.yaml``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from omegaconf import MISSING
 
 from trainyard.config.fields import setting
 from trainyard.config.sections import EvaluationConfig, SweepConfig, TrainingConfig
-from trainyard.system.uris import uri_problem, without_credentials
+from trainyard.system.uris import find_uri_problem, redact_credentials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,117 +35,122 @@ RESERVED_TAGS = (
     "threads", "determinism", "resumed_from", "started_from", "best_epoch", "sweep_id", "best_run_id", "host", "pid",
     "started", "command", "error",
 )  # fmt: skip
-"""Tags that Trainyard sets; beside them all that begin with ``trainyard.``, ``mlflow.`` and ``git.``."""
+"""Tags that Trainyard sets. Names that begin with ``trainyard.``, ``mlflow.`` or ``git.`` are reserved, too."""
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Components: chosen by name, one dataclass per choice
+# Components: selected by name, one dataclass each
 
 
 @dataclass(kw_only=True, slots=True)
 class ComponentConfig:
-    """A component: data, a name fixed by the registry, and a way to build what it describes."""
+    """The base class of all components: a name and fields that describe an object, which the component builds."""
 
     name: str = ""
-    """The component's name. Fixed by the registry: select another component by its group, ``optimizer=sgd``."""
+    """Name of the component. Cannot be changed; to select another component, set its group, for example
+    ``optimizer=sgd``."""
 
     registered_name: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Gives the component its registered name."""
+        """Sets the name to the registered name."""
         self.name = self.name or self.registered_name
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (field, message) for each contradiction between fields that no single rule can see."""
+        """Yields (field, message) for each contradiction between fields, which their single rules cannot detect."""
         yield from ()
 
 
 @dataclass(kw_only=True, slots=True)
 class DatasetConfig(ComponentConfig, ABC):
-    """Where images come from."""
+    """The data set: images, labels, and the split into training and validation images."""
 
     validation_fraction: float = setting(0.0, ge=0, lt=1)
-    """The share of the training images held out for validation, stratified by class and drawn by the seed; 0: none."""
+    """Fraction of the training images that is held out for validation, stratified by class and selected by `seed`.
+    `0.0` disables validation."""
     limit: int | None = setting(None, ge=1)
-    """For a quick look: keep this many images of training and of test, stratified by class; null: all."""
+    """Maximum number of training images and of test images, stratified by class, for quick experiments. `null` uses all
+    images."""
     standardise: bool = setting(False)
-    """Whether each channel is shifted and scaled to mean 0 and standard deviation 1 over the training images."""
+    """Whether to standardize each channel to mean 0 and standard deviation 1, computed over the training images. If
+    `false`, pixels are scaled to 0..1."""
 
     @property
     def known_shape(self) -> tuple[tuple[int, ...], int] | None:
-        """The shape of an image and the number of classes, where both are known without loading; else None."""
+        """The shape of an image and the number of classes, if both are known without loading the data, else None."""
         return None
 
     @abstractmethod
     def load(self, progress: bool) -> Dataset:
-        """Loads and verifies the data, before limit and validation split.
+        """Loads and verifies the complete data. `limit` and the validation split are applied afterwards.
 
         Args:
-            progress: Whether a download may draw a progress bar.
+            progress: Whether to show a progress bar during downloads.
 
         Returns:
-            The whole data set, without validation images.
+            The complete data set, without validation images.
 
         Raises:
-            DatasetError: If the data is absent, damaged or not what it claims to be.
+            DatasetError: If the data is missing, damaged or invalid.
         """
 
 
 @dataclass(kw_only=True, slots=True)
 class ModelConfig(ComponentConfig, ABC):
-    """An architecture."""
+    """The model architecture."""
 
     @property
     def label(self) -> str:
-        """What distinguishes this architecture, in a few characters, for the names of runs."""
+        """A short description of the architecture for the names of runs, such as ``'300x200x100 relu'``."""
         return self.name
 
-    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:  # noqa: ARG002 - for those that can
-        """Counts the parameters of what `build` returns, without TensorFlow, where arithmetic gives them.
+    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:  # noqa: ARG002 - for subclasses
+        """Returns the number of parameters of the model that `build` creates, computed without TensorFlow.
 
         Args:
-            image_shape: Height and width, and channels where there are several.
+            image_shape: (height, width) or (height, width, channels).
             classes: The number of classes.
 
         Returns:
-            All parameters, trainable or not, as Keras's ``count_params()`` gives them; None where they are not known
-            before the model is built, or where it can't be.
+            The number of trainable and non-trainable parameters, as returned by Keras's ``count_params()``. None if it
+            is not known before the model is built, or if the model cannot be built.
         """
         return None
 
     @abstractmethod
     def build(self, spec: DataSpec) -> keras.Model:
-        """Builds the Keras model: images as `DataSpec.scale` returns them in, float32 (n, classes) probabilities out.
+        """Builds the Keras model. Its inputs are images scaled by `DataSpec.scale`, its outputs class probabilities.
 
         Args:
-            spec: The shape of an image and the classes.
+            spec: The image shape and the classes.
 
         Returns:
-            An uncompiled model. Weights come from Keras's global seed.
+            An uncompiled model: float32 (n, *image_shape) -> float32 (n, classes). Keras's global seed determines the
+            initial weights.
         """
 
 
 @dataclass(kw_only=True, slots=True)
 class OptimizerConfig(ComponentConfig, ABC):
-    """An optimizer."""
+    """The optimizer, and the initial learning rate."""
 
     learning_rate: float = setting(0.001, gt=0)
-    """The step size at the start; the schedule changes it from there."""
+    """Initial learning rate. `schedule` determines how it changes during training."""
 
     @abstractmethod
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
-        """Builds the Keras optimizer with a learning rate or the schedule made of it."""
+        """Builds the Keras optimizer with a constant learning rate or a Keras learning rate schedule."""
 
 
 @dataclass(kw_only=True, slots=True)
 class ScheduleConfig(ComponentConfig, ABC):
-    """How the learning rate changes while training."""
+    """The learning rate schedule."""
 
-    constant: ClassVar[bool] = False
-    """Whether it does not, so that something else may change it."""
+    is_constant: ClassVar[bool] = False
+    """Whether the learning rate stays constant, so that ``training.plateau`` may reduce it."""
 
-    def training_problems(self, epochs: int) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - for those that can't end
-        """Yields (field, message) for what does not go with a training of so many epochs."""
+    def training_problems(self, epochs: int) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - for subclasses
+        """Yields (field, message) for each setting that is invalid for this number of epochs."""
         yield from ()
 
     @abstractmethod
@@ -153,22 +158,23 @@ class ScheduleConfig(ComponentConfig, ABC):
         """Builds the schedule.
 
         Args:
-            learning_rate: The optimizer's learning rate.
-            epochs: Of the whole training.
-            steps_per_epoch: Batches in one of them; Keras counts each, also where gradients are accumulated.
+            learning_rate: The initial learning rate.
+            epochs: The number of epochs of the complete training.
+            steps_per_epoch: The number of batches per epoch. Keras counts each batch as a step, even if gradients are
+                accumulated.
 
         Returns:
-            The learning rate itself where it stays constant, else a Keras schedule over steps.
+            The learning rate itself if it is constant, else a Keras schedule over steps.
         """
 
 
 @dataclass(kw_only=True, slots=True)
 class LossConfig(ComponentConfig, ABC):
-    """A loss over labels and probabilities."""
+    """The training loss."""
 
     @property
     def one_hot(self) -> bool:
-        """Whether it takes labels as one-hot vectors, float32 (b, classes); else as integers, uint8 (b,)."""
+        """Whether the loss expects one-hot labels, float32 (batch, classes), instead of integers, uint8 (batch,)."""
         return False
 
     @abstractmethod
@@ -178,113 +184,118 @@ class LossConfig(ComponentConfig, ABC):
 
 @dataclass(kw_only=True, slots=True)
 class AugmentationConfig(ComponentConfig):
-    """What is done to training images at random."""
+    """Random changes of the training images."""
 
     changes_images: ClassVar[bool] = False
-    """Whether anything is done."""
+    """Whether `apply` changes images."""
 
-    def apply(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: ARG002 - the contract of those that do
-        """Changes a batch of images, in TensorFlow operations.
+    def apply(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: ARG002 - for subclasses
+        """Returns a randomly changed batch of images. Uses TensorFlow operations only.
 
         Args:
-            images: float32 (b, *image_shape), scaled so that 0 stands for the raw pixel 0.
-            seed: int64 (2,), from which everything random is drawn (``tf.random.stateless_...``).
+            images: float32 (batch, *image_shape), scaled so that the raw pixel value 0 is 0.0.
+            seed: int64 (2,), the seed for all random numbers (``tf.random.stateless_*``).
 
         Returns:
-            float32, of the same shape.
+            float32, the same shape as `images`.
         """
         return images
 
 
 @dataclass(kw_only=True, slots=True)
 class DebugConfig(ComponentConfig):
-    """A way of running that looks for mistakes rather than for a result."""
+    """Debugging modes: short runs that check a config or measure where time is spent."""
 
     changes_result: ClassVar[bool] = True
-    """Whether what comes out is not what the config describes; such runs go to an MLflow experiment of their own."""
+    """Whether results differ from those that the config describes. Such runs are logged to a separate MLflow
+    experiment."""
 
-    def adjust(self, config: RunConfig) -> RunConfig:
-        """Returns what is trained in the place of a config; the run is still logged as the config."""
+    def adjust_config(self, config: RunConfig) -> RunConfig:
+        """Returns the config to train instead of the given one. The run is logged with the given config."""
         return config
 
-    def cut(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:  # noqa: ARG002 - for those that cut
-        """Returns what is used of a data set."""
+    def reduce_dataset(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:  # noqa: ARG002 - for subclasses
+        """Returns the part of a data set that is used."""
         return dataset
 
-    def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:  # noqa: ARG002 - likewise
-        """Returns what listens to the training, and may write into the run's folder."""
+    def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:  # noqa: ARG002 - for subclasses
+        """Returns additional Keras callbacks, which may write to the folder of the run."""
         return []
 
-    def conclude(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Judges a run that is through.
+    def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
+        """Checks the result of a completed run.
 
         Args:
             history: The metrics of each epoch.
-            accuracy: On the test images, in 0..1.
-            folder: Of the run.
+            accuracy: The accuracy on the test images, in 0..1.
+            folder: The folder of the run.
 
         Returns:
-            What there is to tell the user, in lines; nothing where there is nothing.
+            A message for the user, one or more lines; empty if there is none.
 
         Raises:
-            TrainingError: If the mistake that was looked for is there.
+            TrainingError: If the check fails.
         """
         return ""
 
 
 @dataclass(kw_only=True, slots=True)
 class TrackingConfig(ComponentConfig, ABC):
-    """Where runs are logged."""
+    """The MLflow store to which runs are logged."""
 
     uri: str | None = setting(None)
-    """``http://host:port``, ``sqlite:///path``, ``postgresql://...``; null: MLFLOW_TRACKING_URI, if it is set."""
+    """MLflow tracking URI: ``http://host:port``, ``sqlite:///path`` or ``postgresql://...``. Must not contain
+    credentials. `null` uses the environment variable `MLFLOW_TRACKING_URI`, if it is set."""
     experiment: str | None = setting(None)
-    """The MLflow experiment that runs go to; null: the recipe's name."""
+    """Name of the MLflow experiment. `null` uses `name`, followed by `debug` in debugging modes that change results."""
     tags: dict[str, str] = setting({})
-    """Tags of your own on the run, ``+tracking.tags.owner=ada``."""
+    """Additional MLflow tags of the run. Set one with ``+tracking.tags.owner=ada``."""
     model: bool = setting(True)
-    """Whether the servable MLflow model is logged; model.h5 and model.keras are written either way."""
+    """Whether to log an MLflow model that can be served. `model.h5` and `model.keras` are always written."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem for a URI with credentials or of an unknown kind, an unfit name, a tag that is not free."""
-        if self.uri is not None and without_credentials(self.uri) != self.uri:
+        """Yields a problem for an invalid URI, a URI with credentials, an invalid name, and each reserved tag."""
+        if self.uri is not None and redact_credentials(self.uri) != self.uri:
             yield (
                 "uri",
-                "a config is logged, so it must hold no credentials. Set MLFLOW_TRACKING_URI in the environment",
+                "must not contain credentials, because the config is logged. Set the variable MLFLOW_TRACKING_URI",
             )
-        elif self.uri is not None and (problem := uri_problem(self.uri)):
+        elif self.uri is not None and (problem := find_uri_problem(self.uri)):
             yield "uri", problem
         if self.experiment is not None and (problem := _name_problem(self.experiment)):
             yield "experiment", problem
         for tag in self.tags:
             if tag in RESERVED_TAGS or tag.startswith(("mlflow.", "trainyard.", "git.")):
-                yield f"tags.{tag}", "this tag is set by Trainyard or MLflow. Choose another name"
+                yield f"tags.{tag}", "this tag is reserved for Trainyard or MLflow. Choose another name"
 
     @abstractmethod
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str | None:
-        """Returns the MLflow tracking URI that runs go to, absolute, or None where nothing is tracked.
+        """Returns the absolute MLflow tracking URI to which runs are logged, or None if tracking is off.
 
         Raises:
-            ConfigError: If a URI is needed and there is none, or that of the environment is of an unknown kind.
+            ConfigError: If a URI is required but not set, or the URI in the environment is invalid.
         """
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# The whole
+# The complete config
 
 
 @dataclass(kw_only=True, slots=True)
 class RunConfig:
-    """Everything that one run depends on. `compose.compose_config` makes one from YAML and overrides."""
+    """The complete config of one run. `compose.compose_config` creates it from YAML files and overrides."""
 
     name: str = setting("untitled", nonempty=True, identity=False)
-    """The recipe's name; also the MLflow experiment that its runs go to."""
+    """Name of the recipe. It is also used for the MLflow experiment and for the output folder. Must consist of letters
+    and digits, and between them spaces and `. _ + -`; at most 150 characters."""
     seed: int = setting(0, ge=0, le=2**32 - 1, identity=False)
-    """Seeds the validation split, the initial weights, the shuffling and dropout."""
+    """Random seed of the validation split, initial weights, shuffling, dropout and augmentation. `training.determinism`
+    limits what it determines."""
     notes: str = setting("", identity=False)
-    """Free text (Markdown) shown on the run's page in MLflow."""
+    """Free text (Markdown) that MLflow shows on the page of the run."""
     resume: str | None = setting(None, identity=False)
-    """The id of an interrupted run, or its folder, whose last checkpoint this run goes on from."""
+    """ID or folder of an interrupted run. Training continues from its last checkpoint, which requires that the run had
+    `training.checkpoint=true` and the same config. `null` starts a new run."""
 
     dataset: DatasetConfig = MISSING
     model: ModelConfig = MISSING
@@ -300,49 +311,54 @@ class RunConfig:
 
     @property
     def experiment(self) -> str:
-        """The MLflow experiment that the run goes to."""
-        own = f"{self.name} debug" if self.debug.changes_result else self.name
-        return self.tracking.experiment or own
+        """The MLflow experiment to which the run is logged."""
+        default = f"{self.name} debug" if self.debug.changes_result else self.name
+        return self.tracking.experiment or default
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (path, message) for each contradiction between sections."""
-        for path, monitor in self.training.watched():
+        for path, monitor in self.training.monitored_metrics():
             if monitor.endswith("/val") and not self.dataset.validation_fraction:
-                remedy = "Set dataset.validation_fraction=0.1, or watch loss/train"
-                yield f"training.{path}", f"{monitor} needs validation images, and there are none. {remedy}"
-        if self.training.plateau.patience is not None and not self.schedule.constant:
-            message = f"schedule={self.schedule.name} sets the learning rate at each step, and would undo it"
-            yield "training.plateau.patience", f"{message}. Leave one of them out"
+                remedy = "Set dataset.validation_fraction=0.1, or monitor loss/train"
+                yield f"training.{path}", f"{monitor} requires validation images, but there are none. {remedy}"
+        if self.training.plateau.patience is not None and not self.schedule.is_constant:
+            message = f"not possible with schedule={self.schedule.name}, which sets the learning rate at each step"
+            yield "training.plateau.patience", f"{message}. Use schedule=constant, or set patience to null"
         stopping = self.training.early_stopping
         if stopping.patience is not None and stopping.restore_best and getattr(self.optimizer, "use_ema", False):
-            message = "the weights of the best epoch are those before averaging, and optimizer.use_ema would be lost"
+            message = "not possible with optimizer.use_ema=true: it would restore the weights before averaging"
             yield "training.early_stopping.restore_best", f"{message}. Set one of them to false"
         if self.training.keep_best is not None and getattr(self.optimizer, "use_ema", False):
-            message = "the best epoch's weights would be those before averaging, which optimizer.use_ema is about"
-            yield "training.keep_best", f"{message}. Leave one of them out"
+            message = "not possible with optimizer.use_ema=true: it would save the weights before averaging"
+            yield "training.keep_best", f"{message}. Set keep_best to null or use_ema to false"
         if self.training.class_weights is not None and self.training.balance_classes:
-            yield "training.class_weights", "training.balance_classes computes them. Leave one of them out"
+            yield (
+                "training.class_weights",
+                "not possible with training.balance_classes=true, which computes them. Set only one of them",
+            )
         for name, message in self.schedule.training_problems(self.training.epochs):
             yield f"schedule.{name}", message
         if self.training.determinism == "strict" and self.training.xla == "on":
             message = (
-                "XLA rounds otherwise than TensorFlow's own operations, and training.determinism=strict wants theirs"
+                "on is not possible with training.determinism=strict, because XLA rounds differently than TensorFlow"
             )
-            yield "training.xla", f"{message}. Leave one of them out"
-        names = {"name": self.name, "sweep.name": self.sweep.name or self.name}
+            yield "training.xla", f"{message}. Set only one of them"
+        names = {"name": self.name, **({"sweep.name": self.sweep.name} if self.sweep.name else {})}
         yield from ((path, problem) for path, name in names.items() if (problem := _name_problem(name)))
 
 
-_LONGEST_NAME = 150
+_MAX_NAME_CHARACTERS = 150
 
 
 def _name_problem(name: str) -> str | None:
-    """Returns what is wrong with a name that becomes a folder and an MLflow experiment, or None."""
-    if len(name) > _LONGEST_NAME:
-        return f"expected at most {_LONGEST_NAME} characters (it names a folder), got {len(name)}"
+    """Returns a message if a name cannot be used for a folder and an MLflow experiment, else None."""
+    if len(name) > _MAX_NAME_CHARACTERS:
+        return f"expected at most {_MAX_NAME_CHARACTERS} characters (it names a folder), got {len(name)}"
     if re.fullmatch(r"\w([\w .+-]*\w)?", name):
         return None
-    return f"expected letters and digits, and within them spaces and . _ + - (it names a folder), got {name!r}"
+    invalid = re.search(r"[^\w .+-]|^\W|\W$", name)
+    reason = f"; {invalid.group()!r} at position {invalid.start() + 1} is not allowed" if invalid else ""
+    return f"expected letters and digits, and between them spaces and . _ + - (it names a folder), got {name!r}{reason}"
 
 
 COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {
@@ -355,4 +371,4 @@ COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {
     "tracking": TrackingConfig,
     "debug": DebugConfig,
 }
-"""The groups whose members are components, with the base that each member derives from."""
+"""The config groups of components, with the base class of their components."""

@@ -1,4 +1,4 @@
-"""Where configs are found: ./conf of the working directory, the configs that Trainyard ships, and --config-dir."""
+"""The search path of configs: --config-dir, ./conf in the working directory, and the configs shipped with Trainyard."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from trainyard.config.registry import components, load_plugins
+from trainyard.config.registry import load_plugins, registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 
 
-def shipped_conf() -> Path:
-    """Returns the folder of the configs that come with Trainyard: inside the wheel, else in the checkout."""
-    inside = Path(__file__).parents[1] / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
+def find_shipped_config_folder() -> Path:
+    """Returns the folder of the configs shipped with Trainyard: in the installed package, else in the checkout."""
+    installed = Path(__file__).parents[1] / "conf"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "conf"
 
 
-def conf_folders(config_dir: Path | None = None) -> list[Path]:
-    """Returns the folders where configs are looked up, first to last: the one named, ./conf, the shipped ones."""
-    folders = [*([config_dir] if config_dir else []), Path.cwd() / "conf", shipped_conf()]
+def list_config_folders(config_dir: Path | None = None) -> list[Path]:
+    """Returns the folders in which configs are searched, in this order: `config_dir`, ./conf, the shipped configs."""
+    folders = [*([config_dir] if config_dir else []), Path.cwd() / "conf", find_shipped_config_folder()]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
-def choices(group: str, config_dir: Path | None = None) -> list[str]:
-    """Returns what can be chosen in a group, sorted: YAML files and registered components."""
-    files = {path.stem for folder in conf_folders(config_dir) for path in (folder / group).glob("*.yaml")}
-    return sorted(files | set(components(group)))
+def list_choices(group: str, config_dir: Path | None = None) -> list[str]:
+    """Returns the choices of a config group, sorted: names of YAML files and of registered components."""
+    files = {path.stem for folder in list_config_folders(config_dir) for path in (folder / group).glob("*.yaml")}
+    return sorted(files | set(registered_components(group)))
 
 
-def groups(config_dir: Path | None = None) -> list[str]:
-    """Returns the config groups, in the order of the schema, the experiments last."""
-    folders = {folder.name for conf in conf_folders(config_dir) for folder in conf.iterdir() if folder.is_dir()}
+def list_groups(config_dir: Path | None = None) -> list[str]:
+    """Returns the config groups in the order of the schema, followed by groups that are not in it (``experiment``)."""
+    folders = {folder.name for conf in list_config_folders(config_dir) for folder in conf.iterdir() if folder.is_dir()}
     known = [spec.name for spec in dataclasses.fields(RunConfig)]
     return sorted(
         folders | set(COMPONENT_GROUPS),
@@ -44,8 +44,8 @@ def groups(config_dir: Path | None = None) -> list[str]:
     )
 
 
-class _OwnFolders(SearchPathPlugin):
-    """Puts the user's folders in front of the shipped configs. Registered only when we compose, for our process."""
+class _UserFolders(SearchPathPlugin):
+    """Adds the user's config folders before the shipped configs. Registered only when Trainyard composes a config."""
 
     folders: ClassVar[list[Path]] = []
 
@@ -55,20 +55,22 @@ class _OwnFolders(SearchPathPlugin):
 
 
 def prepare_hydra(config_dir: Path | None = None) -> None:
-    """Loads plugins, and makes the user's folders and every component without a YAML file known to Hydra.
+    """Loads plugins, and registers the config folders of the user and all components without a YAML file in Hydra.
 
     Raises:
-        ConfigError: If a plugin can't be imported.
+        ConfigError: If a plugin cannot be imported.
     """
     load_plugins()
-    _OwnFolders.folders = [folder for folder in conf_folders(config_dir) if folder != shipped_conf()]
-    Plugins.instance().register(_OwnFolders)
+    _UserFolders.folders = [
+        folder for folder in list_config_folders(config_dir) if folder != find_shipped_config_folder()
+    ]
+    Plugins.instance().register(_UserFolders)
     store = ConfigStore.instance()
     for group in COMPONENT_GROUPS:
-        files = {path.stem for folder in conf_folders(config_dir) for path in (folder / group).glob("*.yaml")}
-        for name, component in components(group).items():
+        files = {path.stem for folder in list_config_folders(config_dir) for path in (folder / group).glob("*.yaml")}
+        for name, component in registered_components(group).items():
             stored = store.repo.get(group, {}).get(f"{name}.yaml")
-            if name in files:  # stored under the same name as a YAML file, it would be taken for that file's schema
+            if name in files:  # Hydra would use it as the schema of the YAML file with the same name
                 store.repo[group].pop(f"{name}.yaml", None)
             elif stored is None or OmegaConf.get_type(stored.node) is not component:
                 store.store(group=group, name=name, node=component(), provider="trainyard")

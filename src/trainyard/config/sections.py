@@ -1,4 +1,4 @@
-"""The sections of a config that are the same whatever is chosen: training, evaluation, sweeps."""
+"""The config sections that do not depend on the selected components: training, evaluation, sweep."""
 
 from __future__ import annotations
 
@@ -11,141 +11,164 @@ from trainyard.config.fields import setting
 MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
 
 _NO_TEST_METRIC = (
-    "Refused, the test images would choose the winner, and its test figure would then say too much of it. Compare by "
-    "accuracy/val with dataset.validation_fraction=0.1; the winner's test figure is logged all the same"
+    "A test metric is not accepted: if the test images selected the winner, its test score would be biased. Use "
+    "accuracy/val with dataset.validation_fraction=0.1. The test score of the winner is logged anyway"
 )
 
 
 @dataclass(kw_only=True, slots=True)
 class EarlyStoppingConfig:
-    """When training ends before its last epoch."""
+    """Stops training when the monitored metric does not improve. See `keras.callbacks.EarlyStopping`."""
 
     patience: int | None = setting(None, ge=0)
-    """Epochs without improvement after which training stops; null: early stopping is off."""
+    """Number of epochs without improvement after which training stops. `null` disables early stopping."""
     monitor: str = setting("loss/val", choices=MONITORS)
-    """The metric watched: a loss must fall, an accuracy must rise."""
+    """Metric to monitor. A loss improves when it decreases, an accuracy when it increases. `loss/val` and
+    `accuracy/val` require `dataset.validation_fraction` above 0."""
     min_delta: float = setting(0.0, ge=0)
-    """The smallest change that counts as an improvement."""
+    """Minimum change of the monitored metric that counts as an improvement."""
     restore_best: bool = setting(True)
-    """Whether the weights of the best epoch are put back at the end."""
+    """Whether to restore the weights of the best epoch when training ends. If `false`, the weights of the last epoch
+    are kept."""
 
 
 @dataclass(kw_only=True, slots=True)
 class PlateauConfig:
-    """When the learning rate is lowered, because nothing improves any more."""
+    """Reduces the learning rate when the monitored metric does not improve. See `keras.callbacks.ReduceLROnPlateau`."""
 
     patience: int | None = setting(None, ge=1)
-    """Epochs without improvement after which the learning rate is lowered; null: it is not."""
+    """Number of epochs without improvement after which the learning rate is reduced. `null` disables the reduction.
+    Requires `schedule=constant`."""
     factor: float = setting(0.1, gt=0, lt=1)
-    """What the learning rate is multiplied by."""
+    """Factor by which the learning rate is multiplied at each reduction."""
     monitor: str = setting("loss/val", choices=MONITORS)
-    """The metric watched: a loss must fall, an accuracy must rise."""
+    """Metric to monitor. A loss improves when it decreases, an accuracy when it increases. `loss/val` and
+    `accuracy/val` require `dataset.validation_fraction` above 0."""
     min_delta: float = setting(0.0001, ge=0)
-    """The smallest change that counts as an improvement."""
+    """Minimum change of the monitored metric that counts as an improvement."""
     cooldown: int = setting(0, ge=0)
-    """Epochs after each lowering in which nothing is counted."""
+    """Number of epochs to wait after a reduction before epochs without improvement are counted again."""
     min_learning_rate: float = setting(0.0, ge=0)
-    """The learning rate is not lowered below this."""
+    """Lower bound of the learning rate."""
 
 
 @dataclass(kw_only=True, slots=True)
 class TrainingConfig:
-    """How the model is trained."""
+    """Epochs, batches, numerics, checkpoints and class weights of the training."""
 
     epochs: int = setting(10, ge=1)
-    """Passes over the training images."""
+    """Number of epochs to train. An epoch is one pass over all training images."""
     batch_size: int = setting(32, ge=1)
-    """Images per optimizer step; the last, shorter batch of an epoch is trained on too."""
+    """Number of images per batch. The last batch of an epoch can be smaller and is also used for training."""
     engine: str = setting("auto", choices=("auto", "compiled", "fit"))
-    """What runs the epochs: one compiled program, or fit, Keras's own loop; auto: the program, where it can."""
+    """Training loop. `compiled` runs an epoch as one compiled program, `fit` uses Keras's `model.fit`. `auto` uses
+    `compiled` if possible, else `fit`; the run records which one, and why."""
     xla: str = setting("auto", choices=("auto", "on", "off"))
-    """Whether XLA compiles the training; auto decides by the operations of the model and by the device."""
+    """Whether to compile the training step with XLA. `auto` decides by the operations of the model and by the device,
+    because XLA slows down convolutions, pooling and dropout on a CPU."""
     precision: str = setting("float32", choices=("float32", "mixed_bfloat16", "mixed_float16"))
-    """What is computed in; the mixed ones keep weights, loss and probabilities in float32."""
+    """Keras dtype policy. The mixed policies compute in 16 bits, and keep weights, loss and probabilities in
+    float32."""
     determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
-    """What the seed fixes: off, only the split; seeded, every draw; strict, the bits on any number of cores too."""
+    """What the seed determines. `off`: only the validation split. `seeded`: all random numbers, so that a run can be
+    repeated on the same machine with the same number of threads. `strict`: also results that are bit-identical for
+    any number of cores (slower: one thread, no XLA)."""
     threads: int | None = setting(None, ge=1, identity=False)
-    """TensorFlow's threads within and across operations; null: as many as this process may use cores."""
+    """Number of TensorFlow threads, within an operation and across operations. `null` uses one per available CPU
+    core."""
     start_from: str | None = setting(None)
-    """Weights to start from: a .keras or .h5 file, or the id or the folder of a run; null: they are drawn."""
+    """Initial weights: a `.keras` or `.h5` file, or the ID or folder of a run with the same architecture. `null`
+    initializes the weights randomly."""
     checkpoint: bool = setting(False, identity=False)
-    """Whether each epoch leaves a checkpoint, from which ``resume=RUN_ID`` goes on; the last two are kept."""
+    """Whether to save a checkpoint after each epoch, so that an interrupted run can be resumed with `resume=RUN_ID`.
+    The last two checkpoints are kept."""
     keep_best: str | None = setting(None, choices=MONITORS, identity=False)
-    """A metric whose best epoch's model is kept beside the last one's, as best.keras; null: none is."""
+    """Metric that selects the best epoch, whose model is saved as `best.keras` in addition to the final model. `null`
+    saves only the final model."""
     class_weights: list[float] | None = setting(None, ge=0, nonempty=True)
-    """How much an image of each class counts in the training loss, in label order; null: all alike."""
+    """Weight of each class in the training loss, one number per class in label order. `null` weights all classes
+    equally."""
     balance_classes: bool = setting(False)
-    """Whether an image counts the more the rarer its class is, so that all classes weigh alike in the training loss."""
+    """Whether to weight classes by their inverse frequency, so that each class has the same total weight in the
+    training loss. Cannot be combined with `class_weights`."""
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     plateau: PlateauConfig = field(default_factory=PlateauConfig)
 
     def __post_init__(self) -> None:
-        """Takes YAML's unquoted on and off, which arrive as truth values, for what they were meant to be."""
-        spelled = {"True": "on", "False": "off"}
-        self.xla = spelled.get(str(self.xla), self.xla)
-        self.determinism = spelled.get(str(self.determinism), self.determinism)
+        """Converts `on` and `off`, which YAML parses as booleans if they are not quoted, back to strings."""
+        names = {"True": "on", "False": "off"}
+        self.xla = names.get(str(self.xla), self.xla)
+        self.determinism = names.get(str(self.determinism), self.determinism)
 
-    def watched(self) -> Iterator[tuple[str, str]]:
-        """Yields the fields that name a metric to watch, each by its path within the section and with that metric."""
-        for name, watch in (("early_stopping", self.early_stopping), ("plateau", self.plateau)):
-            if watch.patience is not None:
-                yield f"{name}.monitor", watch.monitor
+    def monitored_metrics(self) -> Iterator[tuple[str, str]]:
+        """Yields (path within the section, metric) for each field that selects a metric to monitor."""
+        for name, section in (("early_stopping", self.early_stopping), ("plateau", self.plateau)):
+            if section.patience is not None:
+                yield f"{name}.monitor", section.monitor
         if self.keep_best is not None:
             yield "keep_best", self.keep_best
 
 
 @dataclass(kw_only=True, slots=True)
 class EvaluationConfig:
-    """What is looked at on the test set."""
+    """Metrics and plots that are computed on the test set."""
 
     first_predictions: int = setting(10, ge=1, le=100)
-    """How many test images, from the first on, are drawn with predicted and actual label."""
+    """Number of test images, from the first one on, whose predicted and true labels are listed and plotted."""
     mistakes: int = setting(24, ge=1, le=200)
-    """How many of the most confident mistakes are drawn."""
+    """Number of misclassified test images to plot, starting with the highest confidence."""
     top_k: int = setting(5, ge=2)
-    """The label counts as found if it is among so many most probable classes; measured where there are more classes."""
+    """Number of classes `k` for the top-k accuracy: the share of test images whose label is among the `k` most probable
+    classes. Only computed if the data set has more than `k` classes."""
     calibration_bins: int = setting(15, ge=2, le=100)
-    """The bins of equal width that confidences are sorted into for the expected calibration error."""
-    metrics: list[str] = setting([], holds="metrics")
-    """Further metrics to measure on the test set, by name."""
+    """Number of confidence bins of equal width for the expected calibration error and the reliability diagram."""
+    metrics: list[str] = setting([], elements="metrics")
+    """Names of additional metrics to compute on the test set."""
 
 
 @dataclass(kw_only=True, slots=True)
 class SweepConfig:
-    """What the trials of a sweep have in common. Of a single run only the name means something."""
+    """Parameters, search and failure handling of a sweep. A single run uses only `sweep.name`, as a tag."""
 
     name: str | None = setting(None, nonempty=True)
-    """The sweep's name, its folder in sweeps/ and the tag `sweep_id`; null: the recipe's, and a hash of the command."""
+    """Name of the sweep. It is used for the folder `sweeps/NAME` and for the tag `sweep_id`. `null` uses the recipe
+    name followed by a hash of the command."""
     objective: str = setting(
         "accuracy/val",
         choices=("accuracy/val", "loss/val", "off"),
-        refuses=dict.fromkeys(("accuracy/test", "loss/test", "f1_macro/test"), _NO_TEST_METRIC),
+        rejected=dict.fromkeys(("accuracy/test", "loss/test", "f1_macro/test"), _NO_TEST_METRIC),
     )
-    """What trials are compared by, of the model that each ends with; off: they are not compared, nobody wins."""
+    """Metric of the final model by which trials are ranked. `off` does not rank the trials. The others require
+    `dataset.validation_fraction` above 0."""
     params: dict[str, Any] = setting({})
-    """What is swept: dotted paths or groups to lists of values, or to a sweep in Hydra's grammar as text."""
+    """Parameters to vary: a mapping of dotted paths or config groups to values. Values are a YAML list, or a string in
+    Hydra's sweep syntax, such as `range(1,5)`, or `interval(0.0,0.5)` for samplers."""
     seeds: int | None = setting(None, ge=1)
-    """How many seeds each point is repeated with, counted up from `seed`; null: each runs once."""
+    """Number of seeds with which each combination of values is trained: `seed`, `seed`+1, and so on. `null` trains each
+    combination once."""
     sampler: str = setting("grid", choices=("grid", "random", "tpe", "gp", "cmaes", "qmc"))
-    """What chooses the points: grid, all combinations; else Optuna's sampler of that name, which draws `points`."""
+    """Search algorithm. `grid` trains all combinations; the others are Optuna samplers, which draw `points`
+    combinations. `gp` requires PyTorch."""
     points: int = setting(20, ge=1)
-    """How many points a sampler draws; of a sweep that goes on, more may be asked for. A grid has those it has."""
+    """Number of combinations that a sampler draws. It can be increased when a sweep is resumed. Not used by `grid`."""
     sampler_seed: int = setting(0, ge=0, le=2**32 - 1)
-    """What a sampler draws by: with one trial at a time, the same seed draws the same points."""
+    """Random seed of the sampler. If trials run one at a time, the same seed draws the same combinations."""
     warm_start: list[str] = setting([])
-    """Earlier sweeps, by name or folder, whose points the sampler knows before it draws; tpe, gp and cmaes learn."""
+    """Names or folders of earlier sweeps whose results the sampler uses from the start. Supported by `tpe`, `gp` and
+    `cmaes`."""
     pruner: str = setting("off", choices=("off", "median", "halving", "hyperband"))
-    """Ends trials that fall behind by the objective, epoch by epoch: Optuna's pruner of that name; off: none is."""
+    """Optuna pruner that stops trials early if their objective is poor compared with other trials; `off` disables
+    pruning. `halving` is Optuna's successive halving."""
     min_epochs: int = setting(1, ge=1)
-    """So many epochs each trial is given before the pruner ends it."""
+    """Minimum number of epochs before a trial can be pruned."""
     on_error: str = setting("continue", choices=("continue", "stop"))
-    """What a failed trial means for those that wait: continue, they start; stop, they don't."""
+    """What to do after a failed trial. `continue` starts the remaining trials; `stop` starts no further trials."""
     retries: int = setting(0, ge=0)
-    """How often a trial that failed is tried again, after all others."""
+    """Number of times a failed trial is repeated. Repetitions start after all other trials."""
     max_failures: int | None = setting(None, ge=1)
-    """After so many failed trials no other starts; null: however many fail."""
+    """Number of failed trials after which no further trials start. `null` sets no limit."""
 
     def __post_init__(self) -> None:
-        """Takes YAML's unquoted off, which arrives as a truth value, for what it was meant to be."""
+        """Converts `off`, which YAML parses as a boolean if it is not quoted, back to a string."""
         self.objective = "off" if str(self.objective) == "False" else self.objective
         self.pruner = "off" if str(self.pruner) == "False" else self.pruner

@@ -1,7 +1,7 @@
-"""Whether a config makes sense, as far as that can be known without data and without TensorFlow.
+"""Validates a config without loading data or importing TensorFlow.
 
-Every field is held against its type and its `Rule`, then sections and the whole are asked for contradictions. All
-mistakes are reported at once, each with its dotted path, what was expected and what was received.
+First the type and the `Rule` of each field are checked, then contradictions between fields and between sections. All
+problems are reported together, each with its dotted path, what was expected and what was received.
 """
 
 from __future__ import annotations
@@ -17,46 +17,47 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.fields import Rule, rule_of
-from trainyard.config.registry import did_you_mean, registered_metrics, unknown
+from trainyard.config.registry import format_suggestion, registered_metrics, unknown_name_message
 from trainyard.config.schema import ComponentConfig, RunConfig
 from trainyard.errors import ConfigError
 
-_LARGEST = 2**63 - 1
-"""What the libraries beneath can hold."""
-_WEIGHT_BYTES = 4
-"""Of one parameter; it is kept in single precision in half precision training too."""
+_MAX_INTEGER = 2**63 - 1
+"""The largest integer that TensorFlow and MLflow support."""
+_BYTES_PER_PARAMETER = 4
+"""Parameters are stored in float32, also with mixed precision."""
 
 
-def validate(config: RunConfig) -> None:
-    """Checks everything about a config that needs no data.
+def validate_config(config: RunConfig) -> None:
+    """Checks a config, as far as possible without data.
 
     Args:
-        config: The whole config, composed from YAML or made in Python.
+        config: The complete config, composed from YAML or created in Python.
 
     Raises:
-        ConfigError: With a line per mistake: the dotted path, what was expected, what was received, what to do.
+        ConfigError: If the config is invalid. One line per problem: the dotted path, what was expected, what was
+            received, what to do.
     """
     if not isinstance(config, RunConfig):
         raise ConfigError(f"expected a RunConfig, from compose_config or load_config, got {config!r}")
-    problems = list(section_problems(config, ""))
-    if not problems:  # a contradiction between sections means something only where each section is sound
+    problems = list(find_section_problems(config, ""))
+    if not problems:  # contradictions between sections are meaningful only if each section is valid
         problems = [f"{path}: {message}" for path, message in config.problems()]
         known = registered_metrics()
-        strangers = [name for name in config.evaluation.metrics if name not in known]
-        problems += [unknown("evaluation.metrics", "unknown metric", name, known) for name in strangers]
+        unknown = [name for name in config.evaluation.metrics if name not in known]
+        problems += [unknown_name_message("evaluation.metrics", "unknown metric", name, known) for name in unknown]
     if not problems and (shape := config.dataset.known_shape):
-        problems = [f"model: {told}" for told in size_problems(config.model.count_parameters(*shape))]
+        problems = [f"model: {problem}" for problem in find_size_problems(config.model.count_parameters(*shape))]
     if problems:
         raise ConfigError(*problems)
 
 
-def size_problems(parameters: int | None) -> Iterator[str]:
-    """Yields a problem if a model's weights alone are more than the memory of this machine."""
-    held, weights = _memory_bytes(), _WEIGHT_BYTES * (parameters or 0)
-    if weights > held:
+def find_size_problems(parameters: int | None) -> Iterator[str]:
+    """Yields a problem if the weights of a model alone are larger than the memory of this machine."""
+    memory, weights = _memory_bytes(), _BYTES_PER_PARAMETER * (parameters or 0)
+    if weights > memory:
         yield (
-            f"expected weights that fit into this machine's memory of {held // 10**9:,} GB, got {parameters:,} "
-            f"parameters, which take {weights // 10**9:,} GB before anything is trained. Make the layers smaller"
+            f"expected weights that fit into this machine's memory of {memory // 10**9:,} GB, got {parameters:,} "
+            f"parameters, which require {weights // 10**9:,} GB before training. Make the layers smaller"
         )
 
 
@@ -67,89 +68,89 @@ def _memory_bytes() -> int:
     return int(psutil.virtual_memory().total)
 
 
-def require_files(config: RunConfig) -> None:
-    """Checks that the data and the model to start from are there, where the config says by a path where they are.
+def check_files_exist(config: RunConfig) -> None:
+    """Checks that the paths in ``dataset.path`` and ``training.start_from`` exist.
 
     Raises:
-        ConfigError: If they are not.
+        ConfigError: If a path does not exist.
     """
     path = getattr(config.dataset, "path", None)
     if path and not Path(path).expanduser().exists():
-        raise ConfigError(f"dataset.path: expected {path} to be there, and there is no such file or folder")
+        raise ConfigError(f"dataset.path: expected an existing file or folder, got {path}, which does not exist")
     start = Path(config.training.start_from or "").expanduser()
     if start.suffix in (".keras", ".h5") and not start.is_file():
-        raise ConfigError(f"training.start_from: expected the model file {start}, and there is no such file")
+        raise ConfigError(f"training.start_from: expected an existing model file, got {start}, which does not exist")
 
 
-def describe_type(kind: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 - any annotation
-    """Returns what a field accepts, in words: ``'a number above 0, or null'``."""
+def describe_type(annotation: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 - any annotation
+    """Returns a description of the values that a field accepts, such as ``'a number above 0, or null'``."""
     rule = rule or Rule()
-    options = alternatives(kind, rule)
-    takes_list = any(typing.get_origin(option) is list for option in options)
-    description = " or ".join(_describe(option, rule.holds or "texts") for option in options)
+    options = accepted_types(annotation, rule)
+    accepts_list = any(typing.get_origin(option) is list for option in options)
+    description = " or ".join(_describe(option, rule.elements or "strings") for option in options)
     if rule.choices:
-        description = f"one of {', '.join(rule.choices)}" + (", or a list of them" if takes_list else "")
+        description = f"one of {', '.join(rule.choices)}" + (", or a list of them" if accepts_list else "")
     if bounds := rule.describe_bounds():
-        description += f", each {bounds}" if takes_list else f" {bounds}"
-    return description + (", or null" if is_optional(kind) else "")
+        description += f", each {bounds}" if accepts_list else f" {bounds}"
+    return description + (", or null" if is_optional(annotation) else "")
 
 
-_TYPE_WORDS = {
-    int: "a whole number",
+_TYPE_DESCRIPTIONS = {
+    int: "an integer",
     float: "a number",
-    str: "text",
+    str: "a string",
     bool: "true or false",
-    dict[str, str]: "a mapping of text to text",
+    dict[str, str]: "a mapping of strings to strings",
     dict[str, Any]: "a mapping of paths to values",
 }
 
 
-def _describe(kind: Any, elements: str) -> str:  # noqa: ANN401 - any annotation
-    if typing.get_origin(kind) is list:
-        (item,) = typing.get_args(kind)
-        return {int: "a list of whole numbers", float: "a list of numbers"}.get(item, f"a list of {elements}")
-    return _TYPE_WORDS.get(kind, "a section with fields of its own")
+def _describe(annotation: Any, elements: str) -> str:  # noqa: ANN401 - any annotation
+    if typing.get_origin(annotation) is list:
+        (item,) = typing.get_args(annotation)
+        return {int: "a list of integers", float: "a list of numbers"}.get(item, f"a list of {elements}")
+    return _TYPE_DESCRIPTIONS.get(annotation, "a section (a mapping of fields to values)")
 
 
-def section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
-    """Yields what is wrong with a section, each problem with its path; contradictions between sections apart."""
+def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
+    """Yields the problems of a section, each with its path. Contradictions between sections are not checked."""
     hints = _hints(type(section))  # type: ignore[arg-type]  # a class is hashable
-    found_any = False
+    has_field_problem = False
     for spec in dataclasses.fields(section):
         dotted = f"{path}.{spec.name}" if path else spec.name
         for problem in _field_problems(getattr(section, spec.name), hints[spec.name], rule_of(spec), dotted):
-            found_any = True
+            has_field_problem = True
             yield problem
     if isinstance(section, ComponentConfig):
         if section.name != section.registered_name:
             yield (
-                f"{path}.name: fixed to {section.registered_name!r}, got {section.name!r}. "
-                f"To choose another component: {path}={section.name}"
+                f"{path}.name: expected {section.registered_name!r}, got {section.name!r}; the name cannot be changed. "
+                f"To select another component, set {path}={section.name}"
             )
-        if not found_any:
+        if not has_field_problem:
             yield from (f"{path}.{name}: {message}" for name, message in section.problems())
 
 
 @functools.cache
 def _hints(section: type) -> dict[str, Any]:
-    """Returns the types of a section's fields; a sweep asks for them ten thousand times."""
+    """Returns the types of the fields of a section. Cached, because a sweep validates thousands of configs."""
     return typing.get_type_hints(section)
 
 
-def _field_problems(value: Any, kind: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        if isinstance(value, kind):
-            yield from section_problems(value, path)
+def _field_problems(value: Any, annotation: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        if isinstance(value, annotation):
+            yield from find_section_problems(value, path)
         else:
-            yield f"{path}: expected {kind.__name__}, got {value!r}"
+            yield f"{path}: expected {annotation.__name__}, got {value!r}"
         return
-    if value is None and is_optional(kind):
+    if value is None and is_optional(annotation):
         return
 
     def expected() -> str:
-        return f"{path}: expected {describe_type(kind, rule)}, got {value!r}"
+        return f"{path}: expected {describe_type(annotation, rule)}, got {value!r}"
 
-    if not any(_matches(value, option) for option in alternatives(kind, rule)):
+    if not any(_matches(value, option) for option in accepted_types(annotation, rule)):
         yield expected()
         return
     if rule.nonempty and not value:
@@ -158,43 +159,43 @@ def _field_problems(value: Any, kind: Any, rule: Rule, path: str) -> Iterator[st
 
 
 def _item_problems(value: Any, rule: Rule, path: str, expected: Callable[[], str]) -> Iterator[str]:  # noqa: ANN401
-    """Yields a problem for each element of a list, or for a value alone, that its rule does not admit."""
+    """Yields a problem for each element of a list, or for a single value, that violates the rule."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, float) and not math.isfinite(item):
             yield f"{path}: expected a finite number, got {value!r}"
-        elif isinstance(item, int) and abs(item) > _LARGEST:
-            yield f"{path}: expected a number below {_LARGEST:,}, got one of {len(str(abs(item)))} digits"
-        elif isinstance(item, (int, float)) and not isinstance(item, bool) and not rule.admits(item):
+        elif isinstance(item, int) and abs(item) > _MAX_INTEGER:
+            yield f"{path}: expected an integer below {_MAX_INTEGER:,}, got one with {len(str(abs(item)))} digits"
+        elif isinstance(item, (int, float)) and not isinstance(item, bool) and not rule.is_within_bounds(item):
             yield expected()
         elif rule.choices and isinstance(item, str) and item not in rule.choices:
-            reason = rule.refuses.get(item)
-            yield f"{expected()}. {reason}" if reason else f"{expected()}.{did_you_mean(item, rule.choices)}"
+            reason = rule.rejected.get(item)
+            yield f"{expected()}. {reason}" if reason else f"{expected()}.{format_suggestion(item, rule.choices)}"
 
 
-def alternatives(kind: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
-    """Returns the types that a field takes, null apart."""
-    if rule.accepts:
-        return rule.accepts
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return tuple(option for option in typing.get_args(kind) if option is not type(None))
-    return (kind,)
+def accepted_types(annotation: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
+    """Returns the types that a field accepts, without None."""
+    if rule.types:
+        return rule.types
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return tuple(option for option in typing.get_args(annotation) if option is not type(None))
+    return (annotation,)
 
 
-def is_optional(kind: Any) -> bool:  # noqa: ANN401 - any annotation
-    """Tells whether a field may be null."""
-    return type(None) in typing.get_args(kind)
+def is_optional(annotation: Any) -> bool:  # noqa: ANN401 - any annotation
+    """Returns whether a field accepts null."""
+    return type(None) in typing.get_args(annotation)
 
 
-def _matches(value: Any, kind: Any) -> bool:  # noqa: ANN401 - any value, any annotation
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+def _matches(value: Any, annotation: Any) -> bool:  # noqa: ANN401 - any value, any annotation
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is list:
         return isinstance(value, list) and all(_matches(item, arguments[0]) for item in value)
     if origin is dict:
         return isinstance(value, dict) and all(
             _matches(k, arguments[0]) and _matches(v, arguments[1]) for k, v in value.items()
         )
-    if kind in (int, float) and isinstance(value, bool):
+    if annotation in (int, float) and isinstance(value, bool):
         return False
-    if kind is Any:
+    if annotation is Any:
         return True
-    return isinstance(value, (int, float) if kind is float else kind)
+    return isinstance(value, (int, float) if annotation is float else annotation)

@@ -1,7 +1,7 @@
-"""What is done to training images at random, inside the program that trains on them.
+"""Random augmentation of training images, inside the TensorFlow program that trains on them.
 
-What happens to an image hangs on the seed, the epoch and the batch alone, so that a training can be repeated, and gone
-on with, to the bit.
+Augmentation depends only on the seed, the epoch and the number of the batch, so that runs repeat and resume bit for
+bit.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from trainyard.config.schema import AugmentationConfig
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_GREY = 3
-"""The axes of a batch of images without channels."""
+_GRAYSCALE_AXES = 3
+"""The number of axes of a batch of images without channels: (b, height, width)."""
 
 
 @register_augmentation("none")
 @dataclass(kw_only=True, slots=True)
 class NoAugmentation(AugmentationConfig):
-    """Training images are used as they are."""
+    """Disables augmentation: training images are not changed."""
 
 
 @register_augmentation("affine")
 @dataclass(kw_only=True, slots=True)
 class Affine(AugmentationConfig):
-    """Each training image is shifted, turned, zoomed and mirrored anew each time it is trained on."""
+    """Shifts, rotates, zooms and flips each training image at random, differently in each epoch."""
 
     shift: float = setting(0.0, ge=0, lt=1)
-    """The farthest shift along each axis, as a share of the side of an image."""
+    """Maximum shift along each axis, as a fraction of the height or width of the image; 0 disables shifts."""
     rotate: float = setting(0.0, ge=0, le=180)
-    """The largest turn, to either side, in degrees."""
+    """Maximum rotation in either direction, in degrees; 0 disables rotation."""
     zoom: float = setting(0.0, ge=0, lt=1)
-    """The largest change of size: 0.1 for 0.9 to 1.1 times."""
+    """Maximum relative change of size: 0.1 scales images by a factor of 0.9 to 1.1; 0 disables zooming."""
     flip_horizontal: bool = setting(False)
-    """Whether half of the images are mirrored left to right."""
+    """Whether to flip images left to right, each with probability 0.5."""
     flip_vertical: bool = setting(False)
-    """Whether half of the images are mirrored top to bottom."""
+    """Whether to flip images top to bottom, each with probability 0.5."""
 
     changes_images = True
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem where nothing would be done."""
+        """Yields a problem if no transformation is enabled."""
         if not (self.shift or self.rotate or self.zoom or self.flip_horizontal or self.flip_vertical):
-            yield "shift", "nothing would be done to an image. Set shift, rotate, zoom or a flip, or augmentation=none"
+            yield "shift", "no transformation is enabled. Set shift, rotate, zoom or a flip, or use augmentation=none"
 
     def apply(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Moves each image about its centre; see `AugmentationConfig.apply`. Pixels between pixels are interpolated."""
+        """Transforms each image about its centre, with bilinear interpolation; see `AugmentationConfig.apply`."""
         import tensorflow as tf
 
-        grey = len(images.shape) == _GREY
-        batch = images[..., None] if grey else images
+        grayscale = len(images.shape) == _GRAYSCALE_AXES
+        batch = images[..., None] if grayscale else images
         height, width = float(batch.shape[1]), float(batch.shape[2])
         count = tf.shape(batch)[0]
         draws = tf.random.stateless_uniform((6, count), seed, -1.0, 1.0)
@@ -64,20 +64,20 @@ class Affine(AugmentationConfig):
         scale = 1.0 / (1.0 + draws[1] * self.zoom)
         mirror_x = tf.where(draws[4] < 0, -1.0, 1.0) if self.flip_horizontal else tf.ones_like(angle)
         mirror_y = tf.where(draws[5] < 0, -1.0, 1.0) if self.flip_vertical else tf.ones_like(angle)
-        # where a pixel of the result comes from: a turn and a scaling about the centre, then a shift
+        # maps each output pixel to its input position: rotation and scaling about the centre, then a shift
         x_by_x, x_by_y = mirror_x * scale * tf.cos(angle), -mirror_x * scale * tf.sin(angle)
         y_by_x, y_by_y = mirror_y * scale * tf.sin(angle), mirror_y * scale * tf.cos(angle)
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
         shift_x = middle_x - x_by_x * middle_x - x_by_y * middle_y + draws[2] * self.shift * width
         shift_y = middle_y - y_by_x * middle_x - y_by_y * middle_y + draws[3] * self.shift * height
-        none = tf.zeros_like(angle)
-        moved = tf.raw_ops.ImageProjectiveTransformV3(
+        zero = tf.zeros_like(angle)
+        transformed = tf.raw_ops.ImageProjectiveTransformV3(
             images=batch,
-            transforms=tf.stack([x_by_x, x_by_y, shift_x, y_by_x, y_by_y, shift_y, none, none], axis=1),
+            transforms=tf.stack([x_by_x, x_by_y, shift_x, y_by_x, y_by_y, shift_y, zero, zero], axis=1),
             output_shape=tf.constant([batch.shape[1], batch.shape[2]]),
             fill_value=0.0,
             interpolation="BILINEAR",
             fill_mode="CONSTANT",
         )
-        moved = tf.ensure_shape(moved, batch.shape)
-        return moved[..., 0] if grey else moved
+        transformed = tf.ensure_shape(transformed, batch.shape)
+        return transformed[..., 0] if grayscale else transformed

@@ -1,6 +1,6 @@
-"""From images as they are stored to what a model trains on: scaled pixels, targets, weights.
+"""Building training and evaluation batches from stored images: scaled pixels, targets and sample weights.
 
-Both engines make their batches here, inside their programs, so that they train on the same numbers.
+Both training engines run this code inside their TensorFlow programs, so that they train on the same numbers.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BatchMaker:
-    """Makes batches of a data set for a loss.
+    """Turns raw images and labels into the batches that a model trains on or is evaluated on.
 
     Attributes:
-        spec: What an image is, and how its pixels are scaled.
+        spec: The shape of an image, and how its pixels are scaled.
         one_hot: Whether labels become one-hot vectors.
-        class_weights: float32 (classes,), how much an image of each class counts in the training loss; None: alike.
-        augmentation: What is done to training images.
-        seed: From which that is drawn.
+        class_weights: float32 (classes,), the weight of each class in the training loss; None weights all images by 1.
+        augmentation: The augmentation of training images; None disables it.
+        seed: The seed of the augmentation.
     """
 
     spec: DataSpec
@@ -39,44 +39,45 @@ class BatchMaker:
     seed: int = 0
 
     def make(
-        self, pixels: tf.Tensor, labels: tf.Tensor, place: tuple[tf.Tensor, tf.Tensor] | None = None
+        self, pixels: tf.Tensor, labels: tf.Tensor, position: tuple[tf.Tensor, tf.Tensor] | None = None
     ) -> tuple[tf.Tensor, ...]:
-        """Makes a batch.
+        """Makes one batch. Only training batches are augmented and weighted.
 
         Args:
-            pixels: uint8 (b, *image_shape), raw.
+            pixels: uint8 (b, *image_shape), raw pixels.
             labels: uint8 (b,).
-            place: Of a batch that is trained on, its epoch and its number in it, int32 (); None: it is evaluated.
+            position: For a training batch, the epoch and the number of the batch in the epoch, both int32 ().
+                None for an evaluation batch.
 
         Returns:
-            float32 (b, *image_shape), scaled; labels, uint8 (b,), or one-hot, float32 (b, classes); and for training,
-            where classes are weighted, float32 (b,), the weight of each image.
+            The scaled images, float32 (b, *image_shape); the labels, uint8 (b,), or one-hot, float32 (b, classes); and
+            for a training batch with class weights, the weight of each image, float32 (b,).
         """
         import tensorflow as tf
 
         images = self.scale(pixels)
         targets = tf.one_hot(labels, self.spec.classes) if self.one_hot else labels
-        if place is None:
+        if position is None:
             return images, targets
         if self.augmentation and self.augmentation.changes_images:
-            images = self._augment(self.augmentation, images, place)
+            images = self._augment(self.augmentation, images, position)
         if self.class_weights is None:
             return images, targets
         return images, targets, tf.gather(tf.constant(self.class_weights), tf.cast(labels, tf.int32))
 
     def _augment(
-        self, augmentation: AugmentationConfig, images: tf.Tensor, place: tuple[tf.Tensor, tf.Tensor]
+        self, augmentation: AugmentationConfig, images: tf.Tensor, position: tuple[tf.Tensor, tf.Tensor]
     ) -> tf.Tensor:
-        """Augments scaled images. What comes in from outside an image is the raw pixel 0, standardised or not."""
+        """Augments scaled images. Pixels from outside an image get the scaled value of the raw pixel 0."""
         import tensorflow as tf
 
-        epoch, number = (tf.cast(part, tf.int64) for part in place)
-        seed = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(self.seed, tf.int64), epoch]), number)
-        dark = tf.constant(self.spec.scale_table()[0])
-        return augmentation.apply(images - dark, seed) + dark
+        epoch, batch = (tf.cast(part, tf.int64) for part in position)
+        seed = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(self.seed, tf.int64), epoch]), batch)
+        black = tf.constant(self.spec.scale_table()[0])
+        return augmentation.apply(images - black, seed) + black
 
     def scale(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Returns scaled pixels, to the bit what `DataSpec.scale` returns: float32, of the shape of `pixels`."""
+        """Returns scaled pixels, bit for bit equal to `DataSpec.scale`: float32, with the shape of `pixels`."""
         import tensorflow as tf
 
         table = self.spec.scale_table()
@@ -87,26 +88,26 @@ class BatchMaker:
         return tf.gather(tf.constant(table.ravel()), index * channels + tf.range(channels))
 
 
-def plan_batches(config: RunConfig, dataset: Dataset, seed: int) -> BatchMaker:
-    """Returns the batches that a config asks for.
+def build_batch_maker(config: RunConfig, dataset: Dataset, seed: int) -> BatchMaker:
+    """Builds the `BatchMaker` of a run from its config.
 
     Args:
-        config: The whole config.
-        dataset: The images.
-        seed: From which augmentation is drawn.
+        config: The config of the run.
+        dataset: The data set. With `training.balance_classes`, class weights are computed from its training labels.
+        seed: The seed of the augmentation.
 
     Raises:
-        TrainingError: If there are not as many class weights as classes, or none is above 0.
+        TrainingError: If the number of class weights is not the number of classes, or no weight is above 0.
     """
     training, spec = config.training, dataset.spec
     weights = training.class_weights
     if weights is not None and (len(weights) != spec.classes or not any(weights)):
         raise TrainingError(
-            f"training.class_weights: expected {spec.classes} numbers, one per class of {dataset.name} and one of them "
+            f"training.class_weights: expected {spec.classes} numbers, one per class of {dataset.name}, at least one "
             f"above 0, got {weights}"
         )
     if training.balance_classes:
-        weights = balanced_weights(dataset.train, spec.classes)
+        weights = compute_balanced_weights(dataset.train, spec.classes)
     return BatchMaker(
         spec=spec,
         one_hot=config.loss.one_hot,
@@ -116,8 +117,11 @@ def plan_batches(config: RunConfig, dataset: Dataset, seed: int) -> BatchMaker:
     )
 
 
-def balanced_weights(split: Split, classes: int) -> list[float]:
-    """Returns for each class the mean number of images in a class by the number in this one; 0 where it has none."""
+def compute_balanced_weights(split: Split, classes: int) -> list[float]:
+    """Returns a weight per class: the mean number of images per class, divided by that of the class; 0 if it is empty.
+
+    Classes without images are left out of the mean.
+    """
     counts = np.bincount(split.labels, minlength=classes)
     mean = len(split) / np.count_nonzero(counts)
     return [float(mean / count) if count else 0.0 for count in counts]

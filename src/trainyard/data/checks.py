@@ -1,4 +1,4 @@
-"""A data set from arrays that somebody else made: held against what the rest of a run expects of them."""
+"""Checking arrays and data sets that come from files or from plugins, and building data sets from arrays."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.errors import DatasetError
 
-MOST_CLASSES = 256
-"""Labels are kept as uint8."""
+MAX_CLASSES = 256
+"""The maximum number of classes: labels are stored as uint8."""
 
-_GREY, _COLOUR = 3, 4
-"""The axes of grey images and of images with channels."""
+_GRAYSCALE_AXES, _COLOUR_AXES = 3, 4
+"""The number of axes of an array of grayscale images, and of images with channels."""
 
 
-def assemble_dataset(
+def build_dataset(
     name: str,
     arrays: dict[str, NDArray[Any]],
     *,
@@ -27,21 +27,21 @@ def assemble_dataset(
     class_names: Sequence[str] | None = None,
     pixel_max: int = 255,
 ) -> Dataset:
-    """Makes a data set of four arrays.
+    """Builds a data set from four arrays, after checking them.
 
     Args:
-        name: Of the data set.
-        arrays: ``x_train`` and ``x_test``, whole numbers (n, height, width) or (n, height, width, channels), the raw
-            pixels; ``y_train`` and ``y_test``, whole numbers (n,) or (n, 1), labels from 0.
-        source: Where they come from, for messages and for the record.
-        class_names: One name per label; None: the labels themselves.
+        name: The name of the data set.
+        arrays: ``x_train`` and ``x_test``, integers (n, height, width) or (n, height, width, channels), the raw pixels
+            from 0 to `pixel_max`; ``y_train`` and ``y_test``, integers (n,) or (n, 1), the labels from 0.
+        source: Where the arrays come from: a path, for messages and for `Dataset.source`.
+        class_names: One name per label. None uses the labels as names: "0", "1" and so on.
         pixel_max: The largest raw pixel value.
 
     Returns:
         The data set, without validation images.
 
     Raises:
-        DatasetError: If an array is not what is expected; says which, and what was found.
+        DatasetError: If an array has the wrong dtype, shape or range, or the arrays do not match each other.
     """
     splits = {}
     for part in ("train", "test"):
@@ -49,15 +49,15 @@ def assemble_dataset(
         labels = check_labels(arrays[f"y_{part}"], f"{source}: y_{part}")
         if len(images) != len(labels):
             raise DatasetError(
-                f"{source}: expected as many images as labels, got {len(images)} in x_{part} and {len(labels)} in "
-                f"y_{part}"
+                f"{source}: expected the same number of images and labels, got {len(images)} in x_{part} and "
+                f"{len(labels)} in y_{part}"
             )
         splits[part] = Split(images, labels)
     train, test = splits["train"], splits["test"]
     if train.images.shape[1:] != test.images.shape[1:]:
         shapes = " and ".join(" x ".join(map(str, split.images.shape[1:])) for split in (train, test))
-        raise DatasetError(f"{source}: expected training and test images of one size, got {shapes}")
-    names = _class_names(class_names, train, test, source)
+        raise DatasetError(f"{source}: expected training and test images of the same size, got {shapes}")
+    names = _check_classes(class_names, train, test, source)
     return Dataset(
         name=name,
         spec=DataSpec(image_shape=train.images.shape[1:], class_names=names, pixel_max=pixel_max),
@@ -68,112 +68,110 @@ def assemble_dataset(
 
 
 def check_dataset(dataset: object, source: str) -> Dataset:
-    """Holds what a data set of anybody's making loaded against what the rest of a run expects.
+    """Checks what the `load` method of a data set, which may be that of a plugin, returned.
 
     Args:
-        dataset: What came.
-        source: Where it comes from, for messages.
+        dataset: The return value of `load`.
+        source: The name of the data set, for messages.
 
     Returns:
-        The data set, its arrays as uint8.
+        The data set, with its arrays converted to uint8.
 
     Raises:
-        DatasetError: If it is no data set, or an array of it is not what its `DataSpec` says, a pixel that is NaN for
-            one; says which, and what was found.
+        DatasetError: If the value is not a `Dataset`, or an array does not match its `DataSpec`, for example because
+            of a pixel that is NaN.
     """
     if not isinstance(dataset, Dataset):
-        raise DatasetError(f"{source}: expected its load to return a trainyard Dataset, got {type(dataset).__name__}")
+        raise DatasetError(f"{source}: expected load() to return a trainyard Dataset, got {type(dataset).__name__}")
     train, validation, test = (
         _check_split(split, dataset.spec, f"{source}: {part}") if split is not None else None
         for part, split in (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
     )
     if train is None or test is None:
-        raise DatasetError(f"{source}: expected images to train and images to test, got none of one of them")
+        raise DatasetError(f"{source}: expected training and test images, got None for one of the two")
     return replace(dataset, train=train, validation=validation, test=test)
 
 
-def _check_split(split: Split, spec: DataSpec, what: str) -> Split:
-    images = check_images(split.images, f"{what}: images", spec.pixel_max).reshape(split.images.shape)
-    labels = check_labels(split.labels, f"{what}: labels")
+def _check_split(split: Split, spec: DataSpec, source: str) -> Split:
+    """Returns a split with its arrays as uint8; raises a DatasetError if they do not match the spec."""
+    images = check_images(split.images, f"{source}: images", spec.pixel_max).reshape(split.images.shape)
+    labels = check_labels(split.labels, f"{source}: labels")
     if images.shape != (len(labels), *spec.image_shape):
         raise DatasetError(
-            f"{what}: expected images of shape {(len(labels), *spec.image_shape)}, as there are {len(labels)} labels "
-            f"and the spec says {spec.image_shape}, got {images.shape}"
+            f"{source}: expected images of shape {(len(labels), *spec.image_shape)}, as there are {len(labels)} labels "
+            f"and image_shape is {spec.image_shape}, got {images.shape}"
         )
     if (highest := int(labels.max())) >= spec.classes:
-        raise DatasetError(
-            f"{what}: expected labels below {spec.classes}, as there are that many class names, got {highest}"
-        )
+        raise DatasetError(f"{source}: expected labels below {spec.classes}, the number of class names, got {highest}")
     return Split(images, labels)
 
 
-def check_images(array: NDArray[Any], what: str, pixel_max: int) -> NDArray[np.uint8]:
-    """Returns images as a data set holds them.
+def check_images(array: NDArray[Any], source: str, pixel_max: int) -> NDArray[np.uint8]:
+    """Checks an array of images and converts it to uint8.
 
     Args:
-        array: Whole numbers from 0 to `pixel_max`, (n, height, width) or (n, height, width, channels).
-        what: What the array is, for messages.
+        array: Integers from 0 to `pixel_max`, (n, height, width) or (n, height, width, channels).
+        source: The file and the name of the array, for messages.
         pixel_max: The largest raw pixel value.
 
     Returns:
-        uint8, of the same shape, without the channel axis where there is one channel.
+        uint8, of the same shape, except that a channel axis of length 1 is removed.
 
     Raises:
-        DatasetError: If the array is something else.
+        DatasetError: If the array has another dtype, shape or range.
     """
-    expected = f"whole numbers from 0 to {pixel_max}, (n, height, width) or (n, height, width, channels)"
-    if array.ndim not in (_GREY, _COLOUR) or 0 in array.shape:
-        raise DatasetError(f"{what}: expected {expected}, got an array of shape {array.shape}")
+    expected = f"integers from 0 to {pixel_max}, (n, height, width) or (n, height, width, channels)"
+    if array.ndim not in (_GRAYSCALE_AXES, _COLOUR_AXES) or 0 in array.shape:
+        raise DatasetError(f"{source}: expected {expected}, got an array of shape {array.shape}")
     if not np.issubdtype(array.dtype, np.integer):
         advice = ". Multiply by 255, round, and save as uint8" if np.issubdtype(array.dtype, np.floating) else ""
-        raise DatasetError(f"{what}: expected {expected}, got {array.dtype}{advice}")
+        raise DatasetError(f"{source}: expected {expected}, got {array.dtype}{advice}")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > pixel_max:
-        raise DatasetError(f"{what}: expected {expected}, got values from {low} to {high}")
-    grey = array[..., 0] if array.ndim == _COLOUR and array.shape[-1] == 1 else array
-    return np.ascontiguousarray(grey, dtype=np.uint8)
+        raise DatasetError(f"{source}: expected {expected}, got values from {low} to {high}")
+    images = array[..., 0] if array.ndim == _COLOUR_AXES and array.shape[-1] == 1 else array
+    return np.ascontiguousarray(images, dtype=np.uint8)
 
 
-def check_labels(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
-    """Returns labels as a data set holds them.
+def check_labels(array: NDArray[Any], source: str) -> NDArray[np.uint8]:
+    """Checks an array of labels and converts it to uint8.
 
     Args:
-        array: Whole numbers from 0 to 255, (n,) or (n, 1).
-        what: What the array is, for messages.
+        array: Integers from 0 to 255, (n,) or (n, 1).
+        source: The file and the name of the array, for messages.
 
     Returns:
         uint8 (n,).
 
     Raises:
-        DatasetError: If the array is something else.
+        DatasetError: If the array has another dtype, shape or range.
     """
-    expected = f"whole numbers from 0 to {MOST_CLASSES - 1}, (n,)"
+    expected = f"integers from 0 to {MAX_CLASSES - 1}, (n,)"
     labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - a column
     if labels.ndim != 1 or not len(labels):
-        raise DatasetError(f"{what}: expected {expected}, got an array of shape {array.shape}")
+        raise DatasetError(f"{source}: expected {expected}, got an array of shape {array.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise DatasetError(f"{what}: expected {expected}, got {labels.dtype}")
+        raise DatasetError(f"{source}: expected {expected}, got {labels.dtype}")
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= MOST_CLASSES:
-        raise DatasetError(f"{what}: expected {expected}, got labels from {low} to {high}")
+    if low < 0 or high >= MAX_CLASSES:
+        raise DatasetError(f"{source}: expected {expected}, got labels from {low} to {high}")
     return np.ascontiguousarray(labels, dtype=np.uint8)
 
 
-def _class_names(given: Sequence[str] | None, train: Split, test: Split, source: str) -> tuple[str, ...]:
+def _check_classes(class_names: Sequence[str] | None, train: Split, test: Split, source: str) -> tuple[str, ...]:
+    """Returns the class names, by default the labels; raises a DatasetError if they do not match the labels."""
     highest = max(int(train.labels.max()), int(test.labels.max()))
-    names = tuple(given) if given is not None else tuple(str(label) for label in range(highest + 1))
+    names = tuple(class_names) if class_names is not None else tuple(str(label) for label in range(highest + 1))
     if highest >= len(names):
-        raise DatasetError(
-            f"{source}: expected labels below {len(names)}, as there are {len(names)} class names, got {highest}"
-        )
+        raise DatasetError(f"{source}: expected labels below {len(names)}, the number of class names, got {highest}")
     if len(set(names)) != len(names) or not all(names):
         raise DatasetError(f"{source}: expected class names that differ and are not empty, got {list(names)}")
     missing = sorted(set(range(len(names))) - set(train.labels.tolist()))
     if missing:
         raise DatasetError(
-            f"{source}: expected training images of every class, and there are none of {names[missing[0]]!r}. "
-            "Leave the class out, or number the labels anew"
+            f"{source}: expected training images of every class, got none of the class {names[missing[0]]!r}. "
+            "Remove the class from the class names, and number the labels from 0 without gaps"
         )
-    if len(names) < 2:  # noqa: PLR2004 - there is nothing to tell apart
+    if len(names) < 2:  # noqa: PLR2004 - a classifier needs two classes
         raise DatasetError(f"{source}: expected two classes or more, got only {names[0]!r}")
     return names

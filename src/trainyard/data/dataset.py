@@ -1,6 +1,6 @@
-"""Labelled images in memory: what a data set hands to the rest of a run.
+"""Data sets in memory: images with labels, their description, and how they are split.
 
-Images stay the integers they were stored as; scaling to 0..1 happens where they are used.
+Images are kept as the integers in which they were stored. They are scaled to 0..1 where they are used.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """What of a data set the rest of a run must know before it sees an image."""
+    """The shape, classes and pixel scaling of a data set."""
 
     image_shape: tuple[int, ...]
-    """Height and width, and channels where there are several: (28, 28) or (32, 32, 3)."""
+    """(height, width) of grayscale images, else (height, width, channels): (28, 28) or (32, 32, 3)."""
     class_names: tuple[str, ...]
     """One name per label, in label order."""
     pixel_max: int
-    """The largest raw pixel value; raw pixels divided by it lie in 0..1."""
+    """The largest raw pixel value; raw pixels divided by it are in 0..1."""
     mean: tuple[float, ...] = ()
-    """Of each channel of the training images in 0..1, to be subtracted; empty: images are not standardised."""
+    """The mean of each channel over the training images, scaled to 0..1; empty if images are not standardised."""
     std: tuple[float, ...] = ()
-    """The standard deviation of each channel, to be divided by."""
+    """The standard deviation of each channel over the training images, scaled to 0..1; empty if `mean` is."""
 
     @property
     def classes(self) -> int:
@@ -33,10 +33,10 @@ class DataSpec:
         return len(self.class_names)
 
     def scale_table(self) -> NDArray[np.float32]:
-        """Returns the scaled value of each raw pixel value: float32 (256,), or (256, channels) of several channels.
+        """Returns the scaled value of each raw pixel value: float32 (256,), or (256, channels) if there are several.
 
-        It is ``value / pixel_max``, standardised where the spec says so. Looking pixels up in it is exact; multiplying
-        by the reciprocal, as compilers do, differs in the last bit.
+        An entry is ``value / pixel_max``, standardised if the spec has a mean. A table lookup is exact; multiplication
+        by the reciprocal, which compilers use, differs in the last bit.
         """
         scaled = np.arange(256, dtype=np.float32) / np.float32(self.pixel_max)
         if not self.mean:
@@ -45,13 +45,13 @@ class DataSpec:
         return np.ascontiguousarray(table if len(self.mean) > 1 else table[:, 0])
 
     def scale(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns images as a model takes them.
+        """Scales raw images to the values that a model receives.
 
         Args:
-            images: uint8 (n, *image_shape), raw.
+            images: uint8 (n, *image_shape), raw pixels.
 
         Returns:
-            float32, of the same shape; in 0..1, or standardised.
+            float32 (n, *image_shape), in 0..1, or standardised if the spec has a mean.
         """
         table = self.scale_table()
         return table[images] if table.ndim == 1 else table[images, np.arange(table.shape[1])]
@@ -59,11 +59,11 @@ class DataSpec:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Images with their labels.
+    """The images and labels of one part of a data set, such as the training part.
 
     Attributes:
         images: uint8 (n, height, width) or (n, height, width, channels), raw pixels.
-        labels: uint8 (n,), 0 to classes - 1.
+        labels: uint8 (n,), from 0 to classes - 1.
     """
 
     images: NDArray[np.uint8]
@@ -73,12 +73,12 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: NDArray[np.intp]) -> Split:
-        """Returns the images and labels at these indices, in this order."""
+        """Returns a new split with the images and labels at these indices, in this order."""
         return Split(self.images[indices], self.labels[indices])
 
     @property
     def digest(self) -> str:
-        """The sha256 of shape, images and labels, in hexadecimal."""
+        """The sha256 of the shape, the images and the labels, in hexadecimal."""
         sha = hashlib.sha256(repr(self.images.shape).encode())
         sha.update(np.ascontiguousarray(self.images).data)
         sha.update(np.ascontiguousarray(self.labels).data)
@@ -87,17 +87,17 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A data set as one run uses it."""
+    """The training, validation and test images of a run."""
 
     name: str
     spec: DataSpec
     train: Split
     test: Split
     source: str
-    """Where the data was found: a path, a package."""
+    """Where the data was loaded from: a path, or the name of a package."""
     validation: Split | None = None
     limited: bool = False
-    """Whether only a part of the data is used."""
+    """Whether only part of the data is used, because of `dataset.limit`."""
 
     @property
     def digest(self) -> str:
@@ -107,20 +107,20 @@ class Dataset:
 
 
 def standardise_dataset(dataset: Dataset) -> Dataset:
-    """Has the images standardised: mean 0 and standard deviation 1 over the training images, channel by channel."""
+    """Returns a data set whose spec scales each channel to mean 0 and standard deviation 1 over the training images."""
     spec = dataset.spec
     channels = spec.image_shape[2] if len(spec.image_shape) > 2 else 1  # noqa: PLR2004 - height, width, channels
     values = np.arange(256) / spec.pixel_max
     mean, std = [], []
     for pixels in dataset.train.images.reshape(-1, channels).T:
-        share = np.bincount(pixels, minlength=256) / pixels.size
-        mean.append(float(values @ share))
-        std.append(float(np.sqrt(((values - mean[-1]) ** 2) @ share)) or 1.0)  # a constant channel stays as it is
+        frequencies = np.bincount(pixels, minlength=256) / pixels.size
+        mean.append(float(values @ frequencies))
+        std.append(float(np.sqrt(((values - mean[-1]) ** 2) @ frequencies)) or 1.0)  # a constant channel has std 0
     return replace(dataset, spec=replace(spec, mean=tuple(mean), std=tuple(std)))
 
 
 def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """Keeps at most `count` images of training and of test, stratified by class."""
+    """Returns a data set with at most `count` training and `count` test images, stratified by class."""
     splits = [
         split.take(np.sort(stratified_sample(split.labels, min(count, len(split)), seed)))
         for split in (dataset.train, dataset.test)
@@ -129,15 +129,15 @@ def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
 
 
 def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-    """Moves a share of the training images, stratified by class and drawn by the seed, into validation.
+    """Moves a random fraction of the training images, stratified by class, to the validation split.
 
     Args:
-        dataset: Without validation images.
-        fraction: The share of training images to hold out, above 0 and below 1.
-        seed: Another seed holds out other images.
+        dataset: A data set without validation images.
+        fraction: The fraction of the training images to hold out, above 0 and below 1.
+        seed: Determines which images are held out.
 
     Returns:
-        The data set with at least one image in validation and one in training; both keep the order of the data.
+        A data set with at least one validation and one training image. Both splits keep the order of the images.
     """
     total = len(dataset.train)
     count = min(max(round(total * fraction), 1), total - 1)
@@ -151,23 +151,23 @@ def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset
 
 
 def stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.intp]:
-    """Draws indices so that every prefix of the result holds the classes in their proportions.
+    """Draws indices such that each prefix of the result has the class proportions of `labels`.
 
-    Each class is shuffled, and its k-th of n members is given the place (k + a half) / n; the indices with the lowest
-    places are drawn. Any count works, down to one, where a rounding of shares class by class would fail.
+    Each class is shuffled, and its k-th of n members gets the position (k + 0.5) / n. The indices with the lowest
+    positions are drawn. This works for any count from 1, where rounding the share of each class would fail.
 
     Args:
         labels: uint8 (n,).
-        count: How many to draw, at most n.
-        seed: Shuffles within classes and between classes of equal place.
+        count: The number of indices to draw, at most n.
+        seed: Determines the order within a class, and between members of different classes with equal positions.
 
     Returns:
         The indices, int (count,).
     """
     generator = np.random.default_rng((seed, len(labels)))
     shuffled = generator.permutation(len(labels))
-    place = np.empty(len(labels))
+    position = np.empty(len(labels))
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return shuffled[np.argsort(place[shuffled], kind="stable")][:count]
+        position[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return shuffled[np.argsort(position[shuffled], kind="stable")][:count]

@@ -1,4 +1,4 @@
-"""The digits that are always there."""
+"""The digits of scikit-learn, which need no download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainyard.config.schema import DatasetConfig
 from trainyard.data.dataset import Dataset, DataSpec, Split, stratified_sample
 
 DIGITS_TEST_IMAGES = 360
-"""A fifth of scikit-learn's 1,797 digits."""
+"""The number of test images, a fifth of the 1,797 images."""
 
 _SPEC = DataSpec(image_shape=(8, 8), class_names=tuple("0123456789"), pixel_max=16)
 
@@ -19,25 +19,25 @@ _SPEC = DataSpec(image_shape=(8, 8), class_names=tuple("0123456789"), pixel_max=
 @register_dataset("digits")
 @dataclass(kw_only=True, slots=True)
 class Digits(DatasetConfig):
-    """The 1,797 digits of 8 x 8 pixels that scikit-learn brings along (UCI, Alpaydin and Kaynak, 1998)."""
+    """1,797 handwritten digits of 8 x 8 pixels, included in scikit-learn (UCI, Alpaydin and Kaynak, 1998)."""
 
     @property
     def known_shape(self) -> tuple[tuple[int, ...], int]:
-        """8 x 8 pixels, ten classes."""
+        """The shape of an image and the number of classes; see `DatasetConfig.known_shape`."""
         return _SPEC.image_shape, _SPEC.classes
 
-    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - there is nothing to wait for
-        """Loads the digits; see `DatasetConfig.load`. A fixed, stratified fifth of them is the test set."""
+    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
+        """Loads the digits; see `DatasetConfig.load`. The test set is a fixed fifth of them, stratified by class."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()
-        everything = Split(digits.images.astype(np.uint8), digits.target.astype(np.uint8))
-        in_test = np.zeros(len(everything), dtype=bool)
-        in_test[stratified_sample(everything.labels, DIGITS_TEST_IMAGES, seed=0)] = True
+        all_digits = Split(digits.images.astype(np.uint8), digits.target.astype(np.uint8))
+        in_test = np.zeros(len(all_digits), dtype=bool)
+        in_test[stratified_sample(all_digits.labels, DIGITS_TEST_IMAGES, seed=0)] = True
         return Dataset(
             name="digits",
             spec=_SPEC,
-            train=everything.take(np.flatnonzero(~in_test)),
-            test=everything.take(np.flatnonzero(in_test)),
+            train=all_digits.take(np.flatnonzero(~in_test)),
+            test=all_digits.take(np.flatnonzero(in_test)),
             source="scikit-learn",
         )

@@ -1,9 +1,9 @@
-"""Reading the idx format of MNIST, plain, gzipped or as Keras's npz, published or one's own.
+"""Loading idx files, the format of MNIST: plain, gzipped, or as arrays in Keras's mnist.npz.
 
-A published file is held against its digest. Where the digest is of the content, the container does not matter: gzip
-headers differ between copies, and an npz holds the same arrays without the idx header, which is put back before
-hashing. Where only the digest of the gzipped file is known, that file is wanted. No more is read of a published file
-than its content may be long.
+A published file is compared with its digest. If the digest is that of the content, the container does not matter: gzip
+headers differ between copies, and an npz file holds the same arrays without the idx header, which is added again before
+hashing. If only the digest of the gzipped file is known, the gzipped file is required. Decompression of a published
+file stops after its expected length, so that a damaged file can't fill the memory.
 
 Format: http://yann.lecun.com/exdb/mnist (Yann LeCun, Corinna Cortes, Christopher Burges).
 """
@@ -21,157 +21,159 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.npz import read_npz
+from trainyard.data.npz import load_npz
 from trainyard.errors import DatasetError
 
 _UINT8 = 0x08
-_MAGIC = 4
-"""The bytes before the dimensions: two zeros, the type, the number of dimensions."""
+_MAGIC_LENGTH = 4
+"""The number of bytes before the dimensions: two zeros, the type, the number of dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdxFile:
-    """One idx file as it was published."""
+    """The name, shape and digest of a published idx file."""
 
     name: str
     """The name of the file, without .gz."""
     shape: tuple[int, ...]
     sha256: str | None = None
-    """Of the unzipped file, header included."""
+    """The digest of the uncompressed file, including its header; None if it is not published."""
     gz_md5: str | None = None
-    """Of the gzipped file, where that of its content was never published."""
+    """The digest of the gzipped file; None if the digest of the uncompressed file is known."""
     npz_key: str | None = None
-    """The name of the same array in Keras's npz, where there is one."""
+    """The name of the same array in Keras's npz file; None if there is no such npz file."""
 
     @property
     def header(self) -> bytes:
-        """The file's first bytes: magic number, type, dimensions."""
+        """The first bytes of the file: magic number with type, and dimensions."""
         return struct.pack(f">BBBB{len(self.shape)}I", 0, 0, _UINT8, len(self.shape), *self.shape)
 
     @property
     def size(self) -> int:
-        """The length of the unzipped file in bytes."""
+        """The length of the uncompressed file in bytes."""
         return len(self.header) + int(np.prod(self.shape))
 
 
-def read_idx(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
-    """Reads and verifies a published idx file, gzipped where its name ends so.
+def load_verified_idx(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
+    """Loads and verifies a published idx file, which is gzipped if its name ends in .gz.
 
     Args:
-        path: The file.
-        expected: What it must hold.
+        path: The file to load.
+        expected: The shape and the digest that the file must have.
 
     Returns:
-        uint8, of the expected shape, read-only.
+        uint8, with the expected shape, read-only.
 
     Raises:
-        DatasetError: If the file can't be read or its content is not the published one; says what was found.
+        DatasetError: If the file can't be read or its content differs from the published content.
     """
     if expected.gz_md5:
-        _verify_container(path, expected)
-    return _verify(_read_content(path, expected.size + 1), expected, path)
+        _verify_gzipped_file(path, expected)
+    return _verify_content(_read_content(path, expected.size + 1), expected, path)
 
 
-def read_npz_member(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
-    """Reads one array of Keras's mnist.npz and verifies it against the idx file it was made of.
+def load_verified_npz_array(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
+    """Loads one array of Keras's mnist.npz and verifies it against the published idx file.
 
     Args:
         path: The npz file.
-        expected: Which array, and what it must hold.
+        expected: The name of the array (`npz_key`), and the shape and the digest that it must have.
 
     Returns:
-        uint8, of the expected shape, read-only.
+        uint8, with the expected shape, read-only.
 
     Raises:
-        DatasetError: If the file can't be read or the array is not the published one; says what was found.
+        DatasetError: If the file can't be read or the array differs from the published one.
     """
     key = str(expected.npz_key)
-    array = read_npz(path, [key])[key]
+    array = load_npz(path, [key])[key]
     if array.shape != expected.shape or array.dtype != np.uint8:
-        raise DatasetError(f"{path}: expected {key} as uint8 {expected.shape}, found {array.dtype} {array.shape}")
-    return _verify(expected.header + array.tobytes(), expected, path)
+        raise DatasetError(f"{path}: expected {key} as uint8 {expected.shape}, got {array.dtype} {array.shape}")
+    return _verify_content(expected.header + array.tobytes(), expected, path)
 
 
-def read_own_idx(path: Path) -> NDArray[np.uint8]:
-    """Reads an idx file of bytes, of any shape, gzipped where its name ends so.
+def load_idx(path: Path) -> NDArray[np.uint8]:
+    """Loads an idx file of unsigned bytes, of any shape, which is gzipped if its name ends in .gz.
 
     Args:
-        path: The file.
+        path: The file to load.
 
     Returns:
-        uint8, of the shape that its header says, read-only.
+        uint8, with the shape that the header specifies, read-only.
 
     Raises:
-        DatasetError: If the file can't be read, holds no bytes, or is not as long as its header says.
+        DatasetError: If the file can't be read, its elements are not bytes, or its length contradicts its header.
     """
     content = _read_content(path, None)
-    zeros, kind, dimensions = content[:2], content[2:3], content[3] if len(content) > _MAGIC else 0
-    start = _MAGIC + 4 * dimensions
+    zeros, kind, dimensions = content[:2], content[2:3], content[3] if len(content) > _MAGIC_LENGTH else 0
+    start = _MAGIC_LENGTH + 4 * dimensions
     if zeros != bytes(2) or len(content) < start or not dimensions:
-        raise DatasetError(f"{path}: expected an idx file, and its header is none{_resembles(content)}")
+        raise DatasetError(f"{path}: expected an idx file, got a file with another header{_describe_content(content)}")
     if kind[0] != _UINT8:
         raise DatasetError(f"{path}: expected an idx file of bytes (type 0x08), got type 0x{kind[0]:02x}")
-    shape = struct.unpack(f">{dimensions}I", content[_MAGIC:start])
+    shape = struct.unpack(f">{dimensions}I", content[_MAGIC_LENGTH:start])
     if len(content) - start != math.prod(shape):
         raise DatasetError(
-            f"{path}: its header announces {' x '.join(map(str, shape))} bytes, and {len(content) - start:,} follow"
+            f"{path}: expected {' x '.join(map(str, shape))} bytes, as its header specifies, "
+            f"got {len(content) - start:,} bytes"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _read_content(path: Path, longest: int | None) -> bytes:
-    """Returns the file, unzipped, up to a length."""
+def _read_content(path: Path, max_bytes: int | None) -> bytes:
+    """Returns the uncompressed content of a file, or its first `max_bytes` bytes."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            return bytes(file.read() if longest is None else file.read(longest))
+            return bytes(file.read() if max_bytes is None else file.read(max_bytes))
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(
-            f"{path}: expected an idx file{', gzipped' if opener is gzip.open else ''}; it can't be read: "
-            f"{error or 'it is cut short'}"
+            f"{path}: expected {'a gzipped idx file' if opener is gzip.open else 'an idx file'}; it can't be read: "
+            f"{error or 'it is truncated'}"
         ) from error
 
 
-def _verify_container(path: Path, expected: IdxFile) -> None:
-    """Holds a gzipped file against its md5."""
+def _verify_gzipped_file(path: Path, expected: IdxFile) -> None:
+    """Raises a DatasetError if the md5 of a gzipped file is not the published one."""
     if path.suffix != ".gz":
         raise DatasetError(
-            f"{path}: expected {expected.name}.gz: only of the gzipped file a digest was published. Put it there as "
-            "it was downloaded"
+            f"{path}: expected the gzipped file {expected.name}.gz, as the uncompressed file has no published digest. "
+            "Put the downloaded file there, without unpacking it"
         )
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: expected {expected.name}.gz; it can't be read: {error}") from error
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != expected.gz_md5:
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if digest != expected.gz_md5:
         raise DatasetError(
-            f"{path}: expected {expected.name}.gz with md5 {expected.gz_md5}, found {found}{_resembles(content)}"
+            f"{path}: expected {expected.name}.gz with md5 {expected.gz_md5}, got {digest}{_describe_content(content)}"
         )
 
 
-def _verify(content: bytes, expected: IdxFile, path: Path) -> NDArray[np.uint8]:
+def _verify_content(content: bytes, expected: IdxFile, path: Path) -> NDArray[np.uint8]:
+    """Returns the array in an uncompressed idx file; raises a DatasetError if it is not the published one."""
     if len(content) != expected.size:
         amount = "more" if len(content) > expected.size else f"{len(content):,}"
         raise DatasetError(
-            f"{path}: expected {expected.size:,} bytes of {expected.name}, found {amount}{_resembles(content)}"
+            f"{path}: expected {expected.size:,} bytes of {expected.name}, got {amount}{_describe_content(content)}"
         )
-    found = hashlib.sha256(content).hexdigest()
-    if expected.sha256 and found != expected.sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if expected.sha256 and digest != expected.sha256:
         raise DatasetError(
             f"{path}: expected the content of {expected.name} with sha256 {expected.sha256}, "
-            f"found {found}{_resembles(content)}"
+            f"got {digest}{_describe_content(content)}"
         )
     if not content.startswith(expected.header):
-        raise DatasetError(f"{path}: expected the header of {expected.name}, uint8 {expected.shape}, found another")
+        raise DatasetError(f"{path}: expected the header of {expected.name}, uint8 {expected.shape}, got another one")
     return np.frombuffer(content, np.uint8, offset=len(expected.header)).reshape(expected.shape)
 
 
-def _resembles(content: bytes) -> str:
-    """Names what a wrong content looks like, where that tells the reader what happened."""
+def _describe_content(content: bytes) -> str:
+    """Returns a suffix for a message if the content is a web page or empty, else an empty string."""
     start = content[:200].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html")):
-        return ": it is a web page"
+        return " (the file is a web page)"
     if not content:
-        return ": it is empty"
+        return " (the file is empty)"
     return ""

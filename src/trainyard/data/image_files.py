@@ -1,4 +1,4 @@
-"""Pictures, PNG or JPEG: read as they are meant to be seen, and brought to the size and the colours that are wanted."""
+"""Loading PNG and JPEG files as arrays of a requested size, in grayscale or RGB."""
 
 from __future__ import annotations
 
@@ -8,69 +8,71 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.errors import DatasetError, in_one_line
+from trainyard.errors import DatasetError, summarize_error
 
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-def read_picture(path: Path, *, colour: bool, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Reads a picture as it is meant to be seen.
+def load_image(path: Path, *, colour: bool, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Loads an image file. Applies its EXIF orientation, and puts transparent images on a white background.
 
     Args:
-        path: A PNG or JPEG file.
-        colour: Whether it has red, green and blue; else it is made grey.
-        size: Height and width to resize it to, without keeping its proportions; None: it keeps its own.
+        path: A PNG or JPEG file with 8 bits per channel.
+        colour: True converts the image to RGB, False converts it to grayscale.
+        size: (height, width) in pixels to which the image is resized; its aspect ratio may change. None keeps the size.
 
     Returns:
-        uint8 (height, width, 3), or (height, width) of a grey one.
+        uint8 (height, width, 3) if `colour`, else (height, width), in 0..255.
 
     Raises:
-        DatasetError: If it is no such file, damaged, or too large to be a picture.
+        DatasetError: If the file is not a PNG or JPEG file, is damaged, or has more pixels than Pillow accepts.
     """
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            if picture.mode.startswith(("I", "F")):
-                raise DatasetError(f"{path}: expected 8 bits per pixel, got mode {picture.mode}. Convert it to 8 bits")
-            return _fit(_without_transparency(ImageOps.exif_transpose(picture)), colour=colour, size=size)
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DatasetError(f"{path}: expected 8 bits per channel, got mode {image.mode}. Convert it to 8 bits")
+            return _convert(_remove_transparency(ImageOps.exif_transpose(image)), colour=colour, size=size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path}: expected a PNG or JPEG picture; it can't be read: {in_one_line(error)}") from error
+        raise DatasetError(
+            f"{path}: expected a PNG or JPEG image; it can't be read: {summarize_error(error)}"
+        ) from error
 
 
-def fit_pixels(pixels: NDArray[np.uint8], *, colour: bool, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Does to an image in memory what `read_picture` does to one in a file.
+def convert_image(pixels: NDArray[np.uint8], *, colour: bool, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Converts an image array to RGB or grayscale and to a size, as `load_image` does.
 
     Args:
-        pixels: uint8 (height, width) or (height, width, 3).
-        colour: As there.
-        size: As there.
+        pixels: uint8 (height, width) or (height, width, 3), in 0..255.
+        colour: True converts the image to RGB, False converts it to grayscale.
+        size: (height, width) in pixels to which the image is resized. None keeps the size.
 
     Returns:
-        As there.
+        uint8 (height, width, 3) if `colour`, else (height, width), in 0..255.
     """
     from PIL import Image
 
-    return _fit(Image.fromarray(pixels), colour=colour, size=size)
+    return _convert(Image.fromarray(pixels), colour=colour, size=size)
 
 
-def _fit(picture: Image.Image, *, colour: bool, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def _convert(image: Image.Image, *, colour: bool, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     from PIL import Image
 
-    fitted = picture.convert("RGB" if colour else "L")
-    if size and fitted.size != size[::-1]:
-        fitted = fitted.resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(fitted, np.uint8)
+    converted = image.convert("RGB" if colour else "L")
+    if size and converted.size != size[::-1]:
+        converted = converted.resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(converted, np.uint8)
 
 
-def _without_transparency(picture: Image.Image) -> Image.Image:
-    """Returns a picture as it looks on white paper, where it lets something through."""
+def _remove_transparency(image: Image.Image) -> Image.Image:
+    """Returns the image on a white background if it has transparent pixels, else the image itself."""
     from PIL import Image
 
-    if not picture.has_transparency_data:
-        return picture
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture.convert("RGBA"))
+    if not image.has_transparency_data:
+        return image
+    background = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(background, image.convert("RGBA"))

@@ -1,4 +1,4 @@
-"""A folder of pictures: ``train/`` and ``test/``, in each a folder per class."""
+"""Image files as a data set: the folders ``train/`` and ``test/``, with a subfolder per class."""
 
 from __future__ import annotations
 
@@ -14,76 +14,76 @@ from numpy.typing import NDArray
 
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset
-from trainyard.data.checks import MOST_CLASSES, assemble_dataset
-from trainyard.data.image_files import SUFFIXES, read_picture
-from trainyard.data.user_arrays import OwnData
+from trainyard.data.checks import MAX_CLASSES, build_dataset
+from trainyard.data.image_files import IMAGE_SUFFIXES, load_image
+from trainyard.data.user_arrays import UserData
 from trainyard.errors import DatasetError
 
 if TYPE_CHECKING:
     from trainyard.data.dataset import Dataset
 
-_NOT_MEANT = ("Thumbs.db", "desktop.ini")
-"""What systems put into folders; hidden files are passed over too."""
+_IGNORED = ("Thumbs.db", "desktop.ini")
+"""Files that operating systems create in folders. Hidden files are ignored too."""
 
 
 @register_dataset("image_folder")
 @dataclass(kw_only=True, slots=True)
-class ImageFolder(OwnData):
-    """Your own pictures, PNG or JPEG: PATH/train/CLASS/... and PATH/test/CLASS/..., resized to one size."""
+class ImageFolder(UserData):
+    """Your own PNG and JPEG files in PATH/train/CLASS/ and PATH/test/CLASS/, resized to one size."""
 
     height: int = setting(32, ge=1)
-    """The height in pixels that all images get; those of another size are resized, whatever their proportions."""
+    """Height of all images, in pixels. Images of another size are resized; their aspect ratio may change."""
     width: int = setting(32, ge=1)
-    """The width in pixels that all images get."""
+    """Width of all images, in pixels. Images of another size are resized; their aspect ratio may change."""
     colour: bool = setting(True)
-    """Whether images keep red, green and blue; else they are made grey."""
+    """Whether to load images as RGB (3 channels); `false` converts them to grayscale."""
 
-    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - there is nothing to wait for
-        """Loads the pictures; see `DatasetConfig.load`. Classes are the folders of ``train/``, sorted by name."""
-        place = self.place()
-        classes = _classes(place / "train", least=2)
-        if strangers := set(_classes(place / "test", least=1)) - set(classes):
+    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
+        """Loads the images; see `DatasetConfig.load`. The classes are the subfolders of ``train/``, sorted by name."""
+        root = self.find_path()
+        classes = _list_classes(root / "train", minimum=2)
+        if unknown := set(_list_classes(root / "test", minimum=1)) - set(classes):
             raise DatasetError(
-                f"{place / 'test'}: expected the classes of {place / 'train'}, and {min(strangers)!r} is none"
+                f"{root / 'test'}: expected the class folders of {root / 'train'}, got {min(unknown)!r} in addition"
             )
         arrays: dict[str, NDArray[np.uint8]] = {}
         for part in ("train", "test"):
-            found = [(path, label) for label, name in enumerate(classes) for path in _pictures(place / part / name)]
-            if not found:
-                raise DatasetError(f"{place / part}: expected pictures, found none")
-            arrays[f"x_{part}"] = self._read([path for path, _ in found])
-            arrays[f"y_{part}"] = np.array([label for _, label in found], np.uint8)
-        return assemble_dataset(place.name, arrays, source=str(place), class_names=classes)
+            files = [(path, label) for label, name in enumerate(classes) for path in _list_images(root / part / name)]
+            if not files:
+                raise DatasetError(f"{root / part}: expected PNG or JPEG files in the class folders, got none")
+            arrays[f"x_{part}"] = self._load_images([path for path, _ in files])
+            arrays[f"y_{part}"] = np.array([label for _, label in files], np.uint8)
+        return build_dataset(root.name, arrays, source=str(root), class_names=classes)
 
-    def _read(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
-        """Reads pictures: uint8 (n, height, width, 3), or (n, height, width) of grey ones."""
+    def _load_images(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
+        """Loads image files in parallel: uint8 (n, height, width, 3) if `colour`, else (n, height, width)."""
         shape = (len(paths), self.height, self.width, *((3,) if self.colour else ()))
         images = np.empty(shape, np.uint8)
 
-        def read(index: int) -> None:
-            images[index] = read_picture(paths[index], colour=self.colour, size=(self.height, self.width))
+        def load(index: int) -> None:
+            images[index] = load_image(paths[index], colour=self.colour, size=(self.height, self.width))
 
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
-            for _ in pool.map(read, range(len(paths))):
+            for _ in pool.map(load, range(len(paths))):
                 pass
         return images
 
 
-def _classes(folder: Path, least: int) -> list[str]:
-    """Returns the names of the folders in a folder, sorted."""
+def _list_classes(folder: Path, minimum: int) -> list[str]:
+    """Returns the names of the subfolders of a folder, sorted; raises a DatasetError if there are too few or many."""
     if not folder.is_dir():
-        raise DatasetError(f"dataset.path: expected a folder {folder}, with a folder per class, and there is none")
+        raise DatasetError(f"dataset.path: expected the folder {folder} with a subfolder per class; it does not exist")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not least <= len(names) <= MOST_CLASSES:
-        raise DatasetError(f"{folder}: expected {least} to {MOST_CLASSES} folders, one per class, found {len(names)}")
+    if not minimum <= len(names) <= MAX_CLASSES:
+        raise DatasetError(f"{folder}: expected {minimum} to {MAX_CLASSES} subfolders, one per class, got {len(names)}")
     return names
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    """Yields the pictures of a class, sorted by name; a class that is not tested has none."""
+def _list_images(folder: Path) -> Iterator[Path]:
+    """Yields the image files of a class, sorted by name; none if the folder does not exist."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith(".") or path.name in _NOT_MEANT:
+        if path.name.startswith(".") or path.name in _IGNORED:
             continue
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            raise DatasetError(f"{path}: expected a picture, {', '.join(SUFFIXES)}. Put other things elsewhere")
+        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+            raise DatasetError(f"{path}: expected an image file, {', '.join(IMAGE_SUFFIXES)}. Move other files away")
         yield path

@@ -1,4 +1,4 @@
-"""A data set as a run uses it."""
+"""Loading the data set of a run: load, check, limit, split off validation images, standardise."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from trainyard.errors import DatasetError
 
 
 def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) -> Dataset:
-    """Loads a data set as a run uses it: verified, limited, with its validation images held out, standardised.
+    """Loads and checks the data set of a run, and applies `limit`, `validation_fraction` and `standardise`.
 
     Args:
-        config: Which data, how much of it, and the share for validation.
-        seed: Draws the validation images and, where there is a limit, the images that stay.
-        progress: Whether a download may draw a progress bar.
+        config: The `dataset` section of the config.
+        seed: The seed with which the images of `limit` and the validation images are drawn.
+        progress: Whether to show a progress bar during a download.
 
     Returns:
         The data set.
 
     Raises:
-        DatasetError: If the data is absent, damaged or not what it claims to be.
+        DatasetError: If the data is missing, damaged or invalid, or too few images are left for a validation split.
     """
     dataset = check_dataset(config.load(progress=progress), f"dataset {config.registered_name}")
     if config.limit is not None:
         dataset = limit_dataset(dataset, config.limit, seed)
     if config.validation_fraction:
         if len(dataset.train) == 1:
-            raise DatasetError("dataset.validation_fraction: one training image can't be split. Raise dataset.limit")
+            raise DatasetError(
+                "dataset.validation_fraction: expected two or more training images to split, got one. "
+                "Raise dataset.limit"
+            )
         dataset = hold_out_validation(dataset, config.validation_fraction, seed)
     return standardise_dataset(dataset) if config.standardise else dataset

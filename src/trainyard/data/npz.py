@@ -1,4 +1,4 @@
-"""Reading arrays out of npz files, without unpickling anything and without believing a header."""
+"""Loading arrays from npz files safely: nothing is unpickled, and no memory is allocated because of a false header."""
 
 from __future__ import annotations
 
@@ -16,48 +16,50 @@ from numpy.typing import NDArray
 from trainyard.errors import DatasetError
 
 
-def read_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
-    """Reads arrays of an npz file.
+def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Loads arrays from an npz file.
 
     Args:
-        path: The file.
-        names: The arrays that must be there.
-        optional: Arrays that may be there.
+        path: The npz file.
+        names: The names of the required arrays.
+        optional: The names of arrays that are loaded if they exist.
 
     Returns:
-        The arrays by name, read-only, of whatever type and shape the file holds; no objects.
+        The arrays by name, read-only, with the dtype and the shape that the file specifies. Never arrays of objects.
 
     Raises:
-        DatasetError: If the file is no npz file, lacks an array, or an array is not what its header says.
+        DatasetError: If the file is not an npz file, a required array is missing, or a header does not match the data.
     """
-    with _opened(path) as archive:
-        held = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
-        if missing := [name for name in names if name not in held]:
+    with _open_npz(path) as archive:
+        available = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
+        if missing := [name for name in names if name not in available]:
             raise DatasetError(
-                f"{path}: expected an array {missing[0]}, and there is none. It holds {', '.join(held) or 'none'}"
+                f"{path}: expected an array {missing[0]}, which is missing. "
+                f"Arrays in the file: {', '.join(available) or 'none'}"
             )
-        wanted = [*names, *(name for name in optional if name in held)]
-        return {name: _read_member(archive, f"{name}.npy", path) for name in wanted}
+        requested = [*names, *(name for name in optional if name in available)]
+        return {name: _load_member(archive, f"{name}.npy", path) for name in requested}
 
 
-def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Returns the shape and the type of each array of an npz file, as their headers tell them.
+def list_npz_arrays(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Returns the shape and the dtype of each array in an npz file, according to the array headers.
 
     Raises:
-        DatasetError: If the file is no npz file.
+        DatasetError: If the file is not an npz file.
     """
-    found = {}
-    with _opened(path) as archive:
+    arrays = {}
+    with _open_npz(path) as archive:
         for member in archive.namelist():
             if member.endswith(".npy"):
                 with archive.open(member) as file:
                     shape, _, dtype = _read_header(file)
-                found[member.removesuffix(".npy")] = (shape, dtype)
-    return found
+                arrays[member.removesuffix(".npy")] = (shape, dtype)
+    return arrays
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Opens an npz file; raises a DatasetError if it, or a member that is read in the context, is unreadable."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -65,24 +67,26 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise DatasetError(f"{path}: expected an npz file; it can't be read: {error}") from error
 
 
-def _read_member(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
+def _load_member(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
     with archive.open(member) as file:
         shape, fortran, dtype = _read_header(file)
         if dtype.hasobject:
             raise DatasetError(f"{path}: {member}: expected numbers, got Python objects, which are never unpickled")
         expected = math.prod(shape) * dtype.itemsize
-        there = archive.getinfo(member).file_size - file.tell()
-        if expected != there:
+        actual = archive.getinfo(member).file_size - file.tell()
+        if expected != actual:
             raise DatasetError(
-                f"{path}: {member}: its header announces {dtype} {shape}, {expected:,} bytes, and {there:,} follow"
+                f"{path}: {member}: expected {expected:,} bytes, as its header specifies {dtype} {shape}, "
+                f"got {actual:,} bytes"
             )
         content = file.read(expected + 1)
     if len(content) != expected:
-        raise DatasetError(f"{path}: {member}: expected {expected:,} bytes, found {len(content):,}")
+        raise DatasetError(f"{path}: {member}: expected {expected:,} bytes, got {len(content):,}")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Returns the shape, whether the order is Fortran's, and the dtype of an npy file."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)

@@ -1,6 +1,6 @@
-"""preprocessing.json: what turns raw pixels into what a trained model takes, labels into names, and how images look.
+"""Reading and writing preprocessing.json: image shape, pixel scaling, class names and background of a trained model.
 
-It stands beside the model in the folder of a run, so that whoever has the two can predict.
+The file is in the folder of a run, next to the model. Together, the two are enough to predict raw images.
 """
 
 from __future__ import annotations
@@ -16,19 +16,24 @@ from numpy.typing import NDArray
 from trainyard.data.dataset import Dataset, DataSpec
 from trainyard.errors import ModelError
 
-FILE = "preprocessing.json"
+PREPROCESSING_FILE = "preprocessing.json"
 
-_MEASURED = 5000
-"""How many training images the background is measured on, evenly spaced."""
-_COMMON = (0.05, 0.5, 0.95)
+_MAX_MEASURED = 5000
+"""The maximum number of training images on which the background is measured; they are evenly spaced."""
+_QUANTILES = (0.05, 0.5, 0.95)
 _DARK, _LIGHT = 0.4, 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """How light the background of the training images is, from 0, black, to 1: `low` to `high` for 90 % of them.
+    """The background lightness of the training images, from 0 (black) to 1 (white).
 
-    The background of an image is taken to be the median of its border, one pixel wide: a stroke may touch it.
+    The background of an image is the median of its border, which is one pixel wide: strokes may touch the border.
+
+    Attributes:
+        low: The 5th percentile over the images.
+        median: The median over the images.
+        high: The 95th percentile over the images.
     """
 
     low: float
@@ -36,28 +41,28 @@ class Background:
     high: float
 
     def is_opposite(self, lightness: float) -> bool:
-        """Tells whether a background is clearly light where those of training are clearly dark, or the reverse."""
+        """Returns whether a background is clearly light while those of training are clearly dark, or vice versa."""
         dark, light = self.high <= _DARK, self.low >= _LIGHT
         return (dark and lightness >= _LIGHT) or (light and lightness <= _DARK)
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What preprocessing.json holds; `background` is None in one that was written before there was any."""
+    """The content of preprocessing.json; `background` is None if an older version wrote the file."""
 
     spec: DataSpec
     background: Background | None = None
 
 
-def background_lightness(images: NDArray[np.uint8], pixel_max: int) -> NDArray[np.float64]:
-    """Returns how light the background of each image is, in 0..1.
+def measure_background_lightness(images: NDArray[np.uint8], pixel_max: int) -> NDArray[np.float64]:
+    """Returns the background lightness of each image, from 0 (black) to 1 (white).
 
     Args:
-        images: uint8 (n, height, width) or (n, height, width, channels), raw.
+        images: uint8 (n, height, width) or (n, height, width, channels), raw pixels.
         pixel_max: The largest raw pixel value.
 
     Returns:
-        float64 (n,), the median over border pixels and channels.
+        float64 (n,), the median over border pixels and channels, divided by `pixel_max`.
     """
     sides = (images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1])
     border = np.concatenate([side.reshape(len(images), -1) for side in sides], axis=1)
@@ -67,23 +72,25 @@ def background_lightness(images: NDArray[np.uint8], pixel_max: int) -> NDArray[n
 def write_preprocessing(folder: Path, dataset: Dataset) -> None:
     """Writes preprocessing.json for the model that a run trains.
 
-    An image is divided by pixel_max; where there are a mean and a std per channel, it is then less mean, by std.
+    To scale an image, divide it by pixel_max. If the file has a mean and a std, then subtract mean and divide by std,
+    channel by channel.
 
     Args:
-        folder: Of the run.
-        dataset: What it trains on.
+        folder: The folder of the run.
+        dataset: The data set that the run trains on.
     """
-    images = dataset.train.images[:: -(-len(dataset.train) // _MEASURED)]
-    low, median, high = np.quantile(background_lightness(images, dataset.spec.pixel_max), _COMMON).round(4).tolist()
+    images = dataset.train.images[:: -(-len(dataset.train) // _MAX_MEASURED)]
+    lightness = measure_background_lightness(images, dataset.spec.pixel_max)
+    low, median, high = np.quantile(lightness, _QUANTILES).round(4).tolist()
     content = dataclasses.asdict(dataset.spec) | {"background": {"low": low, "median": median, "high": high}}
-    (folder / FILE).write_text(json.dumps(content, indent=1) + "\n")
+    (folder / PREPROCESSING_FILE).write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read_preprocessing(path: Path) -> Preprocessing:
-    """Reads a preprocessing.json.
+def load_preprocessing(path: Path) -> Preprocessing:
+    """Loads a preprocessing.json.
 
     Raises:
-        ModelError: If it can't be read, or lacks what it takes to use the model; says what.
+        ModelError: If the file can't be read, or a value that the model needs is missing or invalid.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -97,29 +104,29 @@ def read_preprocessing(path: Path) -> Preprocessing:
         measured = content.get("background")
         background = Background(**{name: float(value) for name, value in measured.items()}) if measured else None
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        told = f"there is no {error}" if isinstance(error, KeyError) else error
-        raise ModelError(f"{path}: expected what {FILE} of a run holds; it can't be read: {told}") from error
-    if problem := _problem(spec):
+        reason = f"the key {error} is missing" if isinstance(error, KeyError) else error
+        raise ModelError(f"{path}: expected the {PREPROCESSING_FILE} of a run; it can't be read: {reason}") from error
+    if problem := _find_problem(spec):
         raise ModelError(f"{path}: {problem}")
     return Preprocessing(spec, background)
 
 
-def _problem(spec: DataSpec) -> str | None:
-    """Returns what makes a spec useless, or None."""
+def _find_problem(spec: DataSpec) -> str | None:
+    """Returns what is wrong with a spec, or None if it is valid."""
     if not is_image_shape(spec.image_shape):
-        return f"image_shape: expected height, width and, where there are several, channels, got {spec.image_shape}"
+        return f"image_shape: expected [height, width] or [height, width, channels], got {spec.image_shape}"
     if not len(set(spec.class_names)) == spec.classes > 1:
-        return f"class_names: expected two or more names that differ, got {spec.class_names}"
+        return f"class_names: expected two or more different names, got {spec.class_names}"
     if not 1 <= spec.pixel_max <= np.iinfo(np.uint8).max:
         return f"pixel_max: expected 1 to 255, got {spec.pixel_max}"
     channels = spec.image_shape[2] if len(spec.image_shape) > 2 else 1  # noqa: PLR2004 - height, width, channels
     if spec.mean and len(spec.mean) != channels:
         return f"mean: expected {channels} numbers, one per channel, got {spec.mean}"
     if len(spec.mean) != len(spec.std) or not all(spec.std):
-        return f"std: expected as many numbers as mean has, none of them 0, got {spec.std}"
+        return f"std: expected one number per number of mean, none of them 0, got {spec.std}"
     return None
 
 
 def is_image_shape(shape: tuple[int | None, ...]) -> bool:
-    """Tells whether a shape is that of an image: height and width, and channels where there is an axis for them."""
+    """Returns whether a shape is (height, width) or (height, width, channels), with known, positive sizes."""
     return len(shape) in (2, 3) and all(size is not None and size > 0 for size in shape)

@@ -1,4 +1,4 @@
-"""Published data sets of four idx files: found where they lie, else downloaded, and verified at every load."""
+"""Published data sets in idx files: loaded from this machine or downloaded, and verified each time they are loaded."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset
 from trainyard.config.schema import DatasetConfig
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.idx import IdxFile, read_idx, read_npz_member
-from trainyard.errors import DatasetError, in_one_line
+from trainyard.data.idx import IdxFile, load_verified_idx, load_verified_npz_array
+from trainyard.errors import DatasetError, summarize_error
 
-PATIENCE_SECONDS = (5.0, 30.0)
-"""How long a mirror may take to be reached, and then to send anything more."""
+DOWNLOAD_TIMEOUT_SECONDS = (5.0, 30.0)
+"""The timeouts for connecting to a mirror, and for waiting for its next bytes."""
 
-DATA_VARIABLE = "TRAINYARD_DATA_DIR"
-"""A folder with data sets, or with a folder for each."""
+DATA_DIR_VARIABLE = "TRAINYARD_DATA_DIR"
+"""The environment variable with the path of a folder of data sets. MNIST may be in the folder or in a subfolder."""
 
 _NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _SHAPES = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
@@ -34,43 +34,49 @@ Arrays = list[NDArray[np.uint8]]
 """Training images, training labels, test images, test labels."""
 
 
-def _files(digest: str, digests: Sequence[str], npz_keys: Sequence[str | None] = (None,) * 4) -> tuple[IdxFile, ...]:
-    """Returns the four files of a set with 60,000 and 10,000 images of 28 x 28 pixels; `digest` says of what."""
+def _files(kind: str, digests: Sequence[str], npz_keys: Sequence[str | None] = (None,) * 4) -> tuple[IdxFile, ...]:
+    """Returns the four files of a data set with 60,000 training and 10,000 test images of 28 x 28 pixels.
+
+    Args:
+        kind: The field of `IdxFile` that the digests belong to, ``sha256`` or ``gz_md5``.
+        digests: The digest of each file.
+        npz_keys: The name of each array in Keras's npz file; None if there is no such file.
+    """
     return tuple(
-        IdxFile(name, shape, **{digest: value}, npz_key=key)
+        IdxFile(name, shape, **{kind: value}, npz_key=key)
         for name, shape, value, key in zip(_NAMES, _SHAPES, digests, npz_keys, strict=True)
     )
 
 
 @dataclass(kw_only=True, slots=True)
-class PublishedSet(DatasetConfig):
-    """A data set that was published as idx files."""
+class PublishedDataset(DatasetConfig):
+    """The base of data sets that are published as four idx files."""
 
     path: str | None = setting(None, identity=False)
-    """The folder with the idx files (of mnist also mnist.npz, or that file itself); null: look, then download."""
+    """Folder with the four idx files; for mnist also mnist.npz or its folder. `null`: search, then download."""
     mirrors: list[str] = setting([], nonempty=True, identity=False)
-    """Where the gzipped idx files are downloaded from, tried in this order."""
+    """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = ""
-    """What its authors call it."""
+    """The name of the data set, as its authors write it."""
     files: ClassVar[tuple[IdxFile, ...]] = ()
     """Training images, training labels, test images, test labels."""
     class_names: ClassVar[tuple[str, ...]] = ()
     folder_names: ClassVar[tuple[str, ...]] = ()
-    """The folders that it lies in, within a folder of data sets: ours, Keras's, torchvision's."""
+    """The subfolders in which it may be found in a folder of data sets. Trainyard's cache uses the first one."""
     npz: ClassVar[str | None] = None
-    """The file that Keras keeps it in, where it does."""
+    """The name of the npz file in which Keras stores the data set; None if Keras stores it as idx files."""
     without_folder: ClassVar[bool] = False
-    """Whether it may lie in $TRAINYARD_DATA_DIR itself: the files of all these sets have the same names."""
+    """Whether its files may be directly in $TRAINYARD_DATA_DIR. The file names of all these data sets are the same."""
 
     @property
     def known_shape(self) -> tuple[tuple[int, ...], int]:
-        """That of the published training images, and the number of names of classes."""
+        """The shape of an image and the number of classes; see `DatasetConfig.known_shape`."""
         return self.files[0].shape[1:], len(self.class_names)
 
     def load(self, progress: bool) -> Dataset:
-        """Loads the set from where it lies, else downloads it; see `DatasetConfig.load`."""
-        (x_train, y_train, x_test, y_test), source = self.find() or self.complete_cache(progress)
+        """Loads the data set from this machine, or downloads it; see `DatasetConfig.load`."""
+        (x_train, y_train, x_test, y_test), source = self.load_local() or self.download_missing(progress)
         return Dataset(
             name=self.name,
             spec=DataSpec(image_shape=x_train.shape[1:], class_names=self.class_names, pixel_max=255),
@@ -80,130 +86,136 @@ class PublishedSet(DatasetConfig):
         )
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem for a mirror that is no web address."""
-        if wrong := [mirror for mirror in self.mirrors if not mirror.startswith(("http://", "https://"))]:
-            yield "mirrors", f"expected addresses that begin with http:// or https://, got {wrong[0]!r}"
+        """Yields a problem if a mirror is not an http or https URL."""
+        if invalid := [mirror for mirror in self.mirrors if not mirror.startswith(("http://", "https://"))]:
+            yield "mirrors", f"expected URLs that begin with http:// or https://, got {invalid[0]!r}"
 
     @property
     def cache(self) -> Path:
-        """Our own folder for it, which it is downloaded into."""
+        """The folder in Trainyard's cache to which the data set is downloaded."""
         import pooch
 
         return Path(pooch.os_cache("trainyard")) / self.folder_names[0]
 
-    def find(self) -> tuple[Arrays, Path] | None:
-        """Reads the set from the first place that has it whole, or returns None.
+    def load_local(self) -> tuple[Arrays, Path] | None:
+        """Loads the data set from the first location on this machine that has all of it; returns None if none has.
 
-        What lies damaged in a place that the user named is an error; in a cache it is passed over.
+        The locations are `path` or, if it is None, $TRAINYARD_DATA_DIR, Trainyard's cache and Keras's cache. Damaged
+        files are an error in `path` and $TRAINYARD_DATA_DIR; in a cache they are ignored.
 
         Raises:
-            DatasetError: If it does not lie whole where the user said.
+            DatasetError: If `path` does not contain the data set, or `path` or $TRAINYARD_DATA_DIR contains a damaged
+                file or only some of the files.
         """
         if self.path is not None:
-            place = Path(self.path).expanduser()
-            found = self._read(place)
-            if found is None:
-                state = "there is no such file or folder" if not place.exists() else "it holds neither"
-                form = f" (gzipped or not) or {self.npz}" if self.npz else ", gzipped"
+            location = Path(self.path).expanduser()
+            local = self._load_from(location)
+            if local is None:
+                reason = "it does not exist" if not location.exists() else "the files are missing"
+                form = f" (plain or gzipped) or {self.npz}" if self.npz else " (gzipped)"
                 raise DatasetError(
-                    f"dataset.path: expected {place} to hold the four {self.title} idx files{form}, in itself or in "
-                    f"its {self.folder_names[0]}/; {state}. Leave dataset.path out to look elsewhere or download"
+                    f"dataset.path: expected the four {self.title} idx files{form} in {location} or in its subfolder "
+                    f"{self.folder_names[0]}; {reason}. Remove dataset.path to search other folders or download"
                 )
-            return found
-        if named := os.environ.get(DATA_VARIABLE):
-            found = self._read(Path(named).expanduser(), itself=self.without_folder)
-            if found is not None:
-                return found
+            return local
+        if data_dir := os.environ.get(DATA_DIR_VARIABLE):
+            local = self._load_from(Path(data_dir).expanduser(), include_root=self.without_folder)
+            if local is not None:
+                return local
         keras_cache = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
-        for cache, itself in ((self.cache, True), (keras_cache, self.without_folder)):
+        for cache, include_root in ((self.cache, True), (keras_cache, self.without_folder)):
             with contextlib.suppress(DatasetError):
-                if found := self._read(cache, itself=itself):
-                    return found
+                if local := self._load_from(cache, include_root=include_root):
+                    return local
         return None
 
-    def complete_cache(self, progress: bool) -> tuple[Arrays, Path]:
-        """Downloads into the cache what is missing or damaged there. A file is replaced, never removed before.
+    def download_missing(self, progress: bool) -> tuple[Arrays, Path]:
+        """Loads the data set from the cache, after downloading the files that are missing or damaged there.
+
+        A damaged file is replaced atomically, only after the download was verified.
 
         Args:
-            progress: Whether to draw a progress bar.
+            progress: Whether to show a progress bar.
 
         Raises:
-            DatasetError: If no mirror has a file; says what each answered and which ways are left.
+            DatasetError: If a file can't be downloaded from any mirror. The message names the error of each mirror.
         """
-        return [self._read_or_download(file, progress) for file in self.files], self.cache
+        return [self._load_or_download(file, progress) for file in self.files], self.cache
 
-    def damaged_in_cache(self) -> Iterator[tuple[Path, DatasetError]]:
-        """Yields each downloaded file that is no longer what was published, with what is wrong with it."""
+    def find_damaged_downloads(self) -> Iterator[tuple[Path, DatasetError]]:
+        """Yields each file in the cache that differs from the published file, with the error."""
         for file in self.files:
             path = self.cache / f"{file.name}.gz"
             if path.is_file():
                 try:
-                    read_idx(path, file)
+                    load_verified_idx(path, file)
                 except DatasetError as error:
                     yield path, error
 
-    def _read(self, place: Path, *, itself: bool = True) -> tuple[Arrays, Path] | None:
-        """Reads the set from a file, a folder (`itself`) or its folders in there, or returns None where it is not."""
-        if place.is_file():
+    def _load_from(self, location: Path, *, include_root: bool = True) -> tuple[Arrays, Path] | None:
+        """Loads the data set from an npz file, a folder (if `include_root`) or the known subfolders; None if absent."""
+        if location.is_file():
             if not self.npz:
-                raise DatasetError(f"dataset.path: expected a folder with the four {self.title} idx files, got {place}")
-            return [read_npz_member(place, file) for file in self.files], place
-        for folder in (*([place] if itself else []), *(place / name for name in self.folder_names)):
-            paths = [_idx_path(folder, file) for file in self.files]
-            if found := [path for path in paths if path is not None]:
-                if len(found) != len(self.files):
+                raise DatasetError(
+                    f"dataset.path: expected a folder with the four {self.title} idx files, got the file {location}"
+                )
+            return [load_verified_npz_array(location, file) for file in self.files], location
+        for folder in (*([location] if include_root else []), *(location / name for name in self.folder_names)):
+            paths = [_find_idx_file(folder, file) for file in self.files]
+            if existing := [path for path in paths if path is not None]:
+                if len(existing) != len(self.files):
                     missing = self.files[paths.index(None)].name
                     raise DatasetError(
-                        f"{folder}: expected all four {self.title} files, found {len(found)}; {missing} is missing"
+                        f"{folder}: expected all four {self.title} files, got {len(existing)}; {missing} is missing"
                     )
-                return [read_idx(path, file) for path, file in zip(found, self.files, strict=True)], folder
+                return [load_verified_idx(path, file) for path, file in zip(existing, self.files, strict=True)], folder
             if self.npz and (npz := folder / self.npz).is_file():
-                return [read_npz_member(npz, file) for file in self.files], npz
+                return [load_verified_npz_array(npz, file) for file in self.files], npz
         return None
 
-    def _read_or_download(self, file: IdxFile, progress: bool) -> NDArray[np.uint8]:
-        """Reads a file from the cache, or downloads it where it is missing or damaged there."""
+    def _load_or_download(self, file: IdxFile, progress: bool) -> NDArray[np.uint8]:
+        """Loads a file from the cache, or downloads it if it is missing or damaged there."""
         path = self.cache / f"{file.name}.gz"
         if path.is_file():
             with contextlib.suppress(DatasetError):
-                return read_idx(path, file)
+                return load_verified_idx(path, file)
         return self._download_verified(file, progress)
 
     def _download_verified(self, file: IdxFile, progress: bool) -> NDArray[np.uint8]:
-        """Downloads one file beside its place, verifies its content and moves it there."""
+        """Downloads one file to a temporary folder, verifies its content and moves it to the cache."""
         import pooch
         import requests
 
         pooch.get_logger().setLevel("WARNING")
         failures, cache = [], self.cache
         cache.mkdir(parents=True, exist_ok=True)
-        download: Callable[..., str] = pooch.HTTPDownloader(progressbar=progress, timeout=PATIENCE_SECONDS)
+        download: Callable[..., str] = pooch.HTTPDownloader(progressbar=progress, timeout=DOWNLOAD_TIMEOUT_SECONDS)
         for mirror in self.mirrors:
             url = f"{mirror.rstrip('/')}/{file.name}.gz"
-            with tempfile.TemporaryDirectory(dir=cache) as beside:
+            with tempfile.TemporaryDirectory(dir=cache) as folder:
                 try:
                     path = Path(
-                        pooch.retrieve(url, known_hash=None, fname=f"{file.name}.gz", path=beside, downloader=download)
+                        pooch.retrieve(url, known_hash=None, fname=f"{file.name}.gz", path=folder, downloader=download)
                     )
-                    images = read_idx(path, file)
+                    array = load_verified_idx(path, file)
                 except (requests.RequestException, OSError, ValueError, DatasetError) as error:
-                    failures.append(f"  {url}: {in_one_line(error).replace(beside + os.sep, '')}")
+                    failures.append(f"  {url}: {summarize_error(error).replace(folder + os.sep, '')}")
                     continue
                 path.replace(cache / path.name)
-                return images
+                return array
         files = "four files" + (f" (or Keras's {self.npz})" if self.npz else "")
         raise DatasetError(
             f"{self.title} is not on this machine, and {file.name}.gz could not be downloaded:\n"
             + "\n".join(failures)
-            + f"\nWays out: put the {files} in a folder and set dataset.path or {DATA_VARIABLE} to it; copy them into "
-            f"{cache}; name a mirror you can reach, dataset.mirrors=[https://...]; or use dataset=digits, which needs "
-            "no download"
+            + f"\nChoose one: put the {files} in a folder and set dataset.path or {DATA_DIR_VARIABLE} to it; copy them "
+            f"to {cache}; set a mirror that you can reach, dataset.mirrors=[https://...]; or use dataset=digits, which "
+            "needs no download"
         )
 
 
 @register_dataset("mnist")
 @dataclass(kw_only=True, slots=True)
-class Mnist(PublishedSet):
+class Mnist(PublishedDataset):
     """70,000 handwritten digits of 28 x 28 pixels (LeCun, Cortes and Burges, 1998)."""
 
     mirrors: list[str] = setting(
@@ -211,7 +223,7 @@ class Mnist(PublishedSet):
         nonempty=True,
         identity=False,
     )
-    """Where the gzipped idx files are downloaded from, tried in this order."""
+    """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "MNIST"
     files: ClassVar[tuple[IdxFile, ...]] = _files(
@@ -232,8 +244,8 @@ class Mnist(PublishedSet):
 
 @register_dataset("fashion_mnist")
 @dataclass(kw_only=True, slots=True)
-class FashionMnist(PublishedSet):
-    """70,000 pictures of clothes, grey, of 28 x 28 pixels (Xiao, Rasul and Vollgraf, 2017)."""
+class FashionMnist(PublishedDataset):
+    """70,000 grayscale images of clothing, of 28 x 28 pixels (Xiao, Rasul and Vollgraf, 2017)."""
 
     mirrors: list[str] = setting(
         [
@@ -243,7 +255,7 @@ class FashionMnist(PublishedSet):
         nonempty=True,
         identity=False,
     )
-    """Where the gzipped idx files are downloaded from, tried in this order."""
+    """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "Fashion-MNIST"
     files: ClassVar[tuple[IdxFile, ...]] = _files(
@@ -263,15 +275,15 @@ class FashionMnist(PublishedSet):
 
 @register_dataset("kmnist")
 @dataclass(kw_only=True, slots=True)
-class Kmnist(PublishedSet):
-    """70,000 cursive Japanese characters, ten Hiragana, of 28 x 28 pixels (Clanuwat et al., 2018)."""
+class Kmnist(PublishedDataset):
+    """70,000 handwritten cursive Japanese characters (ten Hiragana), of 28 x 28 pixels (Clanuwat et al., 2018)."""
 
     mirrors: list[str] = setting(
         ["https://codh.rois.ac.jp/kmnist/dataset/kmnist", "http://codh.rois.ac.jp/kmnist/dataset/kmnist"],
         nonempty=True,
         identity=False,
     )
-    """Where the gzipped idx files are downloaded from, tried in this order."""
+    """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "KMNIST"
     files: ClassVar[tuple[IdxFile, ...]] = _files(
@@ -287,8 +299,8 @@ class Kmnist(PublishedSet):
     folder_names: ClassVar[tuple[str, ...]] = ("kmnist", "KMNIST/raw")
 
 
-def _idx_path(folder: Path, file: IdxFile) -> Path | None:
-    """Returns the file under the first of its usual names that is there, or None."""
-    dotted = file.name.replace("-idx", ".idx")  # some unpackers write it so
+def _find_idx_file(folder: Path, file: IdxFile) -> Path | None:
+    """Returns the path of an idx file in a folder, under the first of its usual names that exists, or None."""
+    dotted = file.name.replace("-idx", ".idx")  # some archive programs rename the files like this
     names = (f"{file.name}.gz", file.name, f"{dotted}.gz", dotted)
     return next((folder / name for name in names if (folder / name).is_file()), None)

@@ -1,4 +1,4 @@
-"""A user's own images: an npz file, or a folder of idx files."""
+"""Data sets from the user's own files: an npz file, or a folder of idx files."""
 
 from __future__ import annotations
 
@@ -11,76 +11,77 @@ import numpy as np
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset
 from trainyard.config.schema import DatasetConfig
-from trainyard.data.checks import assemble_dataset
+from trainyard.data.checks import build_dataset
 from trainyard.data.dataset import Dataset
-from trainyard.data.idx import read_own_idx
-from trainyard.data.npz import read_npz
+from trainyard.data.idx import load_idx
+from trainyard.data.npz import load_npz
 from trainyard.errors import DatasetError
 
-ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-"""What a data set is made of, as Keras names it."""
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+"""The names of the required arrays of an npz file, as in Keras's data sets."""
 
-_NAMES = "class_names"
+_CLASS_NAMES = "class_names"
+"""The name of the optional array with the names of the classes."""
 
-IDX_FILES = {
+IDX_FILE_PREFIXES = {
     "x_train": "train-images",
     "y_train": "train-labels",
     "x_test": "t10k-images",
     "y_test": "t10k-labels",
 }
-"""How the names of the four idx files begin; ``test-`` is taken for ``t10k-`` too."""
+"""The beginnings of the names of the four idx files. ``test-`` is accepted instead of ``t10k-``."""
 
 
 @dataclass(kw_only=True, slots=True)
-class OwnData(DatasetConfig):
-    """Images that lie in a place of the user's."""
+class UserData(DatasetConfig):
+    """The base of data sets from the user's own files."""
 
     path: str | None = setting(None, identity=False)
-    """The folder or file with the images; it has to be named."""
+    """Path of the folder or file with the images. Required: `null`, the default, is an error."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem where no path is given."""
+        """Yields a problem if no path is set."""
         if not self.path:
-            yield "path", "expected where the data lies, got nothing. Set dataset.path"
+            yield "path", "expected the path of the data, got null. Set dataset.path"
 
-    def place(self) -> Path:
-        """Returns the path.
+    def find_path(self) -> Path:
+        """Returns the path of the data, with ``~`` expanded.
 
         Raises:
-            DatasetError: If there is nothing.
+            DatasetError: If the path does not exist.
         """
-        place = Path(self.path or "").expanduser()
-        if not place.exists():
-            raise DatasetError(f"dataset.path: expected {place} to be there, and there is no such file or folder")
-        return place
+        path = Path(self.path or "").expanduser()
+        if not path.exists():
+            raise DatasetError(f"dataset.path: expected an existing file or folder, got {path}, which does not exist")
+        return path
 
 
 @dataclass(kw_only=True, slots=True)
-class OwnArrays(OwnData):
-    """Images with numbers for labels."""
+class UserArrays(UserData):
+    """The base of data sets from files whose labels are numbers."""
 
     class_names: list[str] | None = setting(None, nonempty=True)
-    """One name per label, in label order; null: those that the data brings along, else the labels themselves."""
+    """Names of the classes, one per label, in label order. `null`: the names in the data if any, else the labels."""
     pixel_max: int = setting(255, ge=1, le=255)
-    """The largest value that a pixel can have."""
+    """Largest possible raw pixel value; pixels are divided by it, which scales them to 0..1."""
 
 
 @register_dataset("npz")
 @dataclass(kw_only=True, slots=True)
-class Npz(OwnArrays):
-    """Your own images in an npz file: x_train, y_train, x_test, y_test, and class_names if you like."""
+class Npz(UserArrays):
+    """Your own images in an npz file with the arrays x_train, y_train, x_test, y_test and, optionally, class_names."""
 
-    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - there is nothing to wait for
+    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
         """Loads the file; see `DatasetConfig.load`."""
-        place = self.place()
-        arrays = read_npz(place, ARRAYS, optional=[_NAMES])
-        names = arrays.pop(_NAMES, None)
+        file = self.find_path()
+        arrays = load_npz(file, ARRAY_NAMES, optional=[_CLASS_NAMES])
+        names = arrays.pop(_CLASS_NAMES, None)
         if names is not None and (names.ndim != 1 or not np.issubdtype(names.dtype, np.str_)):
-            raise DatasetError(f"{place}: {_NAMES}: expected texts, (classes,), got {names.dtype} {names.shape}")
-        return assemble_dataset(
-            place.stem,
+            raise DatasetError(f"{file}: {_CLASS_NAMES}: expected strings (classes,), got {names.dtype} {names.shape}")
+        return build_dataset(
+            file.stem,
             arrays,
-            source=str(place),
+            source=str(file),
             class_names=self.class_names or (None if names is None else [str(name) for name in names]),
             pixel_max=self.pixel_max,
         )
@@ -88,25 +89,25 @@ class Npz(OwnArrays):
 
 @register_dataset("idx")
 @dataclass(kw_only=True, slots=True)
-class Idx(OwnArrays):
-    """Your own images in a folder of four idx files, gzipped or not, named as those of MNIST are."""
+class Idx(UserArrays):
+    """Your own images in a folder with four idx files, plain or gzipped, with the file names of MNIST."""
 
-    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - there is nothing to wait for
+    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
         """Loads the files; see `DatasetConfig.load`."""
-        place = self.place()
-        if not place.is_dir():
-            raise DatasetError(f"dataset.path: expected a folder with idx files, got the file {place}")
-        arrays = {name: read_own_idx(_find(place, beginning)) for name, beginning in IDX_FILES.items()}
-        return assemble_dataset(
-            place.name, arrays, source=str(place), class_names=self.class_names, pixel_max=self.pixel_max
+        folder = self.find_path()
+        if not folder.is_dir():
+            raise DatasetError(f"dataset.path: expected a folder with idx files, got the file {folder}")
+        arrays = {name: load_idx(_find_idx_file(folder, prefix)) for name, prefix in IDX_FILE_PREFIXES.items()}
+        return build_dataset(
+            folder.name, arrays, source=str(folder), class_names=self.class_names, pixel_max=self.pixel_max
         )
 
 
-def _find(folder: Path, beginning: str) -> Path:
-    """Returns the one file whose name begins so."""
-    beginnings = (beginning, beginning.replace("t10k", "test"))
-    found = sorted(path for path in folder.iterdir() if path.is_file() and path.name.startswith(beginnings))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise DatasetError(f"{folder}: expected one file {beginning}*, as MNIST has it, found {names}")
-    return found[0]
+def _find_idx_file(folder: Path, prefix: str) -> Path:
+    """Returns the only file whose name begins with a prefix; raises a DatasetError if there are none or several."""
+    prefixes = (prefix, prefix.replace("t10k", "test"))
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name.startswith(prefixes))
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files) or "none"
+        raise DatasetError(f"{folder}: expected exactly one file {prefix}*, as in MNIST, got {names}")
+    return files[0]

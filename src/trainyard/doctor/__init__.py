@@ -1,4 +1,4 @@
-"""What is wrong on this machine, and how to mend it. Looking changes nothing."""
+"""Checks this machine, the caches and the tracking store for problems, and fixes some of them on request."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from trainyard.doctor.caches import check_data, check_leftovers, check_programs
 from trainyard.doctor.disk import check_disk, check_git
-from trainyard.doctor.finding import Finding, Sign, wrong
+from trainyard.doctor.finding import Finding, Severity, wrong
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory
 from trainyard.doctor.packages import check_plugins, check_versions
 from trainyard.doctor.store import check_store
-from trainyard.errors import in_one_line
+from trainyard.errors import summarize_error
 
-__all__ = ["CHECKS", "Finding", "Sign", "examine", "mend"]
+__all__ = ["CHECKS", "Finding", "Severity", "apply_fixes", "run_checks"]
 
 CHECKS = (
     check_versions,
@@ -28,31 +28,31 @@ CHECKS = (
     check_gpu,
     check_git,
 )
-"""All checks, in the order in which their findings of one sign are told."""
+"""All checks. Findings with the same severity are reported in this order."""
 
 
-def examine() -> list[Finding]:
-    """Returns what all checks find in the working directory and its environment, the worst first."""
+def run_checks() -> list[Finding]:
+    """Runs all checks in the working directory without changing anything, and returns their findings, worst first."""
     findings: list[Finding] = []
     for check in CHECKS:
         try:
             findings += check()
-        except Exception as error:  # noqa: BLE001 - one that breaks down must not keep the others from being asked
+        except Exception as error:  # noqa: BLE001 - the other checks must run even if one fails
             name = check.__name__.removeprefix("check_")
-            said = f"{type(error).__name__}: {in_one_line(error)}"
-            findings.append(wrong(name, f"it could not be checked: {said}", "mend this first, and look again"))
-    return sorted(findings, key=lambda finding: list(Sign).index(finding.sign))
+            reason = f"{type(error).__name__}: {summarize_error(error)}"
+            findings.append(wrong(name, f"the check failed: {reason}", "fix this error, then run the check again"))
+    return sorted(findings, key=lambda finding: list(Severity).index(finding.severity))
 
 
-def mend(findings: Iterable[Finding]) -> Iterator[tuple[bool, str]]:
-    """Mends what can be mended.
+def apply_fixes(findings: Iterable[Finding]) -> Iterator[tuple[bool, str]]:
+    """Applies the fixes of all findings that have one.
 
     Yields:
-        For each thing whether it is mended, and a line that says what was done, or why it could not be.
+        For each fix whether it succeeded, and one line that describes the change, or the error.
     """
     for finding in findings:
-        if finding.mend:
+        if finding.fix:
             try:
-                yield from ((True, line) for line in finding.mend())
-            except Exception as error:  # noqa: BLE001 - the others can still be mended
-                yield False, f"{finding.check}: {in_one_line(error)}"
+                yield from ((True, line) for line in finding.fix())
+            except Exception as error:  # noqa: BLE001 - the other fixes can still succeed
+                yield False, f"{finding.check}: {summarize_error(error)}"

@@ -1,6 +1,6 @@
-"""What Trainyard keeps of its own accord: downloaded data, compiled programs, and what broken-off runs left.
+"""Checks Trainyard's caches: downloaded data sets, compiled programs, and unfinished files of interrupted runs.
 
-Only files in Trainyard's own caches and in its runs' folders are ever removed, none of a user's or of Keras's.
+Only files in Trainyard's caches and run folders are ever removed, never files of the user or of Keras.
 """
 
 from __future__ import annotations
@@ -13,103 +13,114 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from trainyard.config.registry import components
-from trainyard.data import PublishedSet
-from trainyard.data.published import DATA_VARIABLE
-from trainyard.doctor.finding import FIX, Finding, count, note, ok, wrong
+from trainyard.config.registry import registered_components
+from trainyard.data import PublishedDataset
+from trainyard.data.published import DATA_DIR_VARIABLE
+from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
 from trainyard.errors import DatasetError
 from trainyard.system import xla_cache
-from trainyard.training.checkpoint import CHECKPOINTS
+from trainyard.training.checkpoint import CHECKPOINTS_FOLDER
 
-LEFT_SECONDS = 86_400
-"""How long nothing may have happened to an unfinished file before it counts as left: a day, for the slowest network."""
+STALE_SECONDS = 86_400
+"""Time without changes after which an unfinished file counts as abandoned: one day, because networks can be slow."""
 
 _DOWNLOAD = re.compile(r"tmp\w{8}")
-"""How Python names the folder that a download is made in."""
-_UNFINISHED = (f"outputs/*/*/{CHECKPOINTS}/*.partial", "outputs/*/*/.servable.keras")
+"""Pattern of the names of Python's temporary folders, in which downloads are written."""
+_UNFINISHED = (f"outputs/*/*/{CHECKPOINTS_FOLDER}/*.partial", "outputs/*/*/.servable.keras")
 
 
 def check_data() -> Iterator[Finding]:
-    """Reads the published data sets where they lie, and holds them against their digests."""
-    named = os.environ.get(DATA_VARIABLE)
-    if named and not Path(named).expanduser().is_dir():
-        yield note("data", f"{DATA_VARIABLE} names a folder that is not there: {named}", f"unset {DATA_VARIABLE}")
-    whole = []
-    for config in _published_sets():
-        found = None
+    """Loads the local copies of the published data sets, and compares them with their sha256 digests."""
+    data_dir = os.environ.get(DATA_DIR_VARIABLE)
+    if data_dir and not Path(data_dir).expanduser().is_dir():
+        yield note(
+            "data",
+            f"{DATA_DIR_VARIABLE}: expected a folder that exists, got {data_dir}",
+            f"unset {DATA_DIR_VARIABLE}, or set it to another folder",
+        )
+    complete = []
+    for config in _published_datasets():
+        loaded = None
         try:
-            found = config.find()
+            loaded = config.load_local()
         except DatasetError as error:
-            again = f"trainyard data verify {config.name}"
-            yield wrong("data", str(error), f"put the published files there, and look again: {again}")
-        if found:
-            whole.append(f"{config.name} in {found[1]}")
-        if not found or found[1] != config.cache:
+            command = f"trainyard data verify {config.name}"
+            yield wrong("data", str(error), f"replace the file with the published one, then check it: {command}")
+        if loaded:
+            complete.append(f"{config.name} in {loaded[1]}")
+        if not loaded or loaded[1] != config.cache:
             yield from _check_cache(config)
-    if whole:
-        yield ok("data", f"whole: {', '.join(whole)}")
+    if complete:
+        yield ok("data", f"complete and undamaged: {', '.join(complete)}")
     else:
         yield ok(
-            "data", "no published set is here whole; a run downloads what it needs, or: trainyard data fetch mnist"
+            "data",
+            "no published data set is complete on this machine; a run downloads its data, or use: "
+            "trainyard data fetch mnist",
         )
 
 
-def _check_cache(config: PublishedSet) -> Iterator[Finding]:
-    for path, error in config.damaged_in_cache():
-        if config.cache.is_symlink():  # what it points to may be a user's
-            yield wrong("data", f"damaged: {error}", f"replace or remove it: ls -l {path}")
+def _check_cache(config: PublishedDataset) -> Iterator[Finding]:
+    for path, error in config.find_damaged_downloads():
+        if config.cache.is_symlink():  # the target of the link may belong to the user
+            yield wrong("data", f"damaged: {error}", f"replace or remove the file: ls -l {path}")
         else:
-            again = f"a run or trainyard data fetch {config.name} then downloads it again"
-            yield wrong("data", f"damaged: {error}", f"{FIX} removes it; {again}", partial(_remove, [path]))
+            download = f"a run, or trainyard data fetch {config.name}, then downloads it again"
+            yield wrong("data", f"damaged: {error}", f"{FIX_COMMAND} removes it; {download}", partial(_remove, [path]))
 
 
 def check_programs() -> Iterator[Finding]:
-    """Holds the programs that XLA compiled against their digests."""
-    programs = xla_cache.cached_programs()
-    changed = [program for program in programs if xla_cache.is_changed(program)]
-    if changed:
+    """Compares the cached programs that XLA compiled with their sha256 digests."""
+    programs = xla_cache.list_cached_programs()
+    corrupted = [program for program in programs if xla_cache.is_corrupted(program)]
+    if corrupted:
         yield wrong(
             "programs",
-            f"{count(len(changed), 'compiled program')} changed on disk, as {changed[0]}",
-            f"{FIX} removes what changed; a run would not use it either",
-            partial(_drop, changed),
+            f"{format_count(len(corrupted), 'compiled program')} changed on disk, for example {corrupted[0]}",
+            f"{FIX_COMMAND} removes changed programs; runs do not use them",
+            partial(_delete_programs, corrupted),
         )
     else:
-        kept = f"{count(len(programs), 'compiled program')}, {_megabytes(programs)}"
-        yield ok("programs", f"{kept}, in {xla_cache.cache_root()}")
+        size = f"{format_count(len(programs), 'compiled program')}, {_format_size(programs)}"
+        yield ok("programs", f"{size}, in {xla_cache.cache_root()}")
 
 
 def check_leftovers() -> Iterator[Finding]:
-    """Looks for what downloads and runs left that were broken off."""
-    caches = {config.cache for config in _published_sets()}
+    """Looks for unfinished files of interrupted downloads and runs."""
+    caches = {config.cache for config in _published_datasets()}
     downloads = [path for cache in caches for path in cache.glob("tmp*") if _DOWNLOAD.fullmatch(path.name)]
     unfinished = [path for pattern in _UNFINISHED for path in Path.cwd().glob(pattern)]
-    left = sorted(path for path in (*downloads, *unfinished) if _is_left(path))
-    if left:
-        found = f"{count(len(left), 'unfinished file')} of what was broken off, {_megabytes(left)}, as {left[0]}"
-        yield note("leftovers", found, f"{FIX} removes what is a day old", partial(_remove, left))
+    stale = sorted(path for path in (*downloads, *unfinished) if _is_stale(path))
+    if stale:
+        message = (
+            f"{format_count(len(stale), 'unfinished file')}, {_format_size(stale)}, "
+            f"of interrupted downloads and runs, for example {stale[0]}"
+        )
+        yield note("leftovers", message, f"{FIX_COMMAND} removes those older than a day", partial(_remove, stale))
     else:
-        yield ok("leftovers", "no unfinished files of downloads and runs that were broken off a day ago")
+        yield ok("leftovers", "no unfinished files older than a day of interrupted downloads and runs")
 
 
-def _published_sets() -> list[PublishedSet]:
-    return [kind() for _, kind in sorted(components("dataset").items()) if issubclass(kind, PublishedSet)]
+def _published_datasets() -> list[PublishedDataset]:
+    return [
+        kind() for _, kind in sorted(registered_components("dataset").items()) if issubclass(kind, PublishedDataset)
+    ]
 
 
-def _files(path: Path) -> list[Path]:
+def _list_files(path: Path) -> list[Path]:
     return [file for file in (path, *path.rglob("*")) if file.is_file()]
 
 
-def _megabytes(paths: Sequence[Path]) -> str:
-    return f"{sum(file.stat().st_size for path in paths for file in _files(path)) / 1e6:,.1f} MB"
+def _format_size(paths: Sequence[Path]) -> str:
+    return f"{sum(file.stat().st_size for path in paths for file in _list_files(path)) / 1e6:,.1f} MB"
 
 
-def _is_left(path: Path) -> bool:
+def _is_stale(path: Path) -> bool:
     try:
         latest = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
-    except FileNotFoundError:  # it was finished just now
+    except FileNotFoundError:  # the download or the run has just finished
         return False
-    return time.time() - latest > LEFT_SECONDS
+    return time.time() - latest > STALE_SECONDS
 
 
 def _remove(paths: Sequence[Path]) -> Iterator[str]:
@@ -121,7 +132,7 @@ def _remove(paths: Sequence[Path]) -> Iterator[str]:
         yield f"removed: {path}"
 
 
-def _drop(programs: Sequence[Path]) -> Iterator[str]:
+def _delete_programs(programs: Sequence[Path]) -> Iterator[str]:
     for program in programs:
-        xla_cache.drop_program(program)
-    yield f"removed: {count(len(programs), 'compiled program')}"
+        xla_cache.delete_program(program)
+    yield f"removed: {format_count(len(programs), 'compiled program')}"

@@ -1,4 +1,4 @@
-"""Where things are written: space and permission for runs, the store and the caches; whether git sees the code."""
+"""Checks the disks (free space, write permission) to which runs, the store and the caches are written, and git."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from trainyard.doctor.finding import GIB, Finding, note, ok, wrong
 from trainyard.system.environment import read_git_state
 
-LEAST_SPACE = GIB
-"""Below it the next runs may not fit."""
-LITTLE_SPACE = 5 * GIB
+MIN_FREE_BYTES = GIB
+"""Free space in bytes below which the next runs may not fit on the disk."""
+LOW_FREE_BYTES = 5 * GIB
+"""Free space in bytes below which a note is reported."""
 
 
 def check_disk() -> Iterator[Finding]:
-    """Looks at the folders that runs, the store and downloads are written to."""
+    """Checks the folders to which runs, the store and downloads are written."""
     import pooch
 
     from trainyard.errors import ConfigError
@@ -25,52 +26,52 @@ def check_disk() -> Iterator[Finding]:
     from trainyard.tracking.connection import artifact_folder
     from trainyard.tracking.stores import LocalStore
 
-    places = {"runs": Path("outputs").absolute()}
+    locations = {"runs": Path("outputs").absolute()}
     try:
         uri = LocalStore().resolve_uri(os.environ, Path.cwd())
     except ConfigError:
-        uri = ""  # the check of the store says what is wrong
+        uri = ""  # `check_store` reports the error
     if file := sqlite_path(uri):
-        places["the store"] = file
+        locations["the store"] = file
     if uri and not uri.startswith("http"):
-        places["artifacts"] = artifact_folder(uri).absolute()
+        locations["artifacts"] = artifact_folder(uri).absolute()
     caches = {"data": Path(pooch.os_cache("trainyard")), "compiled programs": cache_root()}
     by_disk: dict[int, dict[str, Path]] = {}
-    for what, path in (places | caches).items():
-        place = _existing(path)
-        if os.access(place, os.W_OK):
-            by_disk.setdefault(place.stat().st_dev, {})[what] = place
-        elif what in caches:
-            yield note("disk", f"{what} can't be kept: {place} is not writable", f"ls -ld {place}")
+    for name, path in (locations | caches).items():
+        folder = _find_existing_folder(path)
+        if os.access(folder, os.W_OK):
+            by_disk.setdefault(folder.stat().st_dev, {})[name] = folder
+        elif name in caches:
+            yield note("disk", f"{name} can't be cached: {folder} is not writable", f"ls -ld {folder}")
         else:
-            yield wrong("disk", f"{what} can't be written to {place}", f"work elsewhere, or: chmod u+w {place}")
-    for whats in by_disk.values():
-        yield _measure(whats)
+            yield wrong("disk", f"{name} can't be written to {folder}", f"use another folder, or: chmod u+w {folder}")
+    for folders in by_disk.values():
+        yield _measure(folders)
 
 
 def check_git() -> Iterator[Finding]:
-    """Tells which commit runs from here will name."""
+    """Reports the git commit that runs in the working directory will record."""
     state = read_git_state(Path.cwd())
     if state:
-        changes = ", with changes that are not committed" if state.dirty else ""
-        yield ok("git", f"runs name the commit {state.commit[:10]} on {state.branch}{changes}")
+        changes = ", with uncommitted changes" if state.dirty else ""
+        yield ok("git", f"runs record the commit {state.commit[:10]} on {state.branch}{changes}")
     elif shutil.which("git") is None:
-        yield note("git", "it is not installed, so runs name no commit", "install git")
+        yield note("git", "git is not installed, so runs record no commit", "install git")
     else:
-        yield note("git", "no commit here, so runs name none", "start runs inside a git checkout")
+        yield note("git", "there is no git commit here, so runs record none", "start runs in a git repository")
 
 
-def _existing(path: Path) -> Path:
-    """Returns the path, or the nearest folder above it that is there."""
+def _find_existing_folder(path: Path) -> Path:
+    """Returns the path, or its nearest parent folder that exists."""
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
-def _measure(whats: dict[str, Path]) -> Finding:
-    """Tells the space on one disk, which is shared by all that is written to it."""
-    place = next(iter(whats.values()))
-    free = shutil.disk_usage(place).free
-    found = f"{free / GIB:.1f} GiB free for {', '.join(whats)}: {place}"
-    look = f"see what takes it: du -xh -d 2 {place} | sort -h | tail"
-    if free < LEAST_SPACE:
-        return wrong("disk", found, look)
-    return note("disk", found, look) if free < LITTLE_SPACE else ok("disk", found)
+def _measure(folders: dict[str, Path]) -> Finding:
+    """Returns a finding with the free space on the disk of these folders, which are given by what is written there."""
+    folder = next(iter(folders.values()))
+    free = shutil.disk_usage(folder).free
+    message = f"{free / GIB:.1f} GiB free for {', '.join(folders)}: {folder}"
+    remedy = f"list the largest folders: du -xh -d 2 {folder} | sort -h | tail"
+    if free < MIN_FREE_BYTES:
+        return wrong("disk", message, remedy)
+    return note("disk", message, remedy) if free < LOW_FREE_BYTES else ok("disk", message)

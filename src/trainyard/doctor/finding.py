@@ -1,4 +1,4 @@
-"""What a check found: a sign, what is the matter, how it is mended."""
+"""The result of a check: its severity, what was found, and how to fix it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Sign(StrEnum):
-    """How a thing stands, the worst first."""
+class Severity(StrEnum):
+    """The severity of a finding, most severe first."""
 
     WRONG = "wrong"
     NOTE = "note"
@@ -17,42 +17,42 @@ class Sign(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """One result of a check.
 
     Attributes:
-        sign: How it stands.
-        check: What was looked at, in a word or two.
-        found: What was found.
-        remedy: What to do about it; empty where nothing is to be done.
-        mend: Does it, where `--fix` can, and returns what was done, a line each.
+        severity: How severe it is.
+        check: The name of the check, in one or two words.
+        message: What was found.
+        remedy: What the user can do about it; empty if nothing is to be done.
+        fix: Fixes the problem and returns one line for each change; None if `--fix` can't fix it.
     """
 
-    sign: Sign
+    severity: Severity
     check: str
-    found: str
+    message: str
     remedy: str = ""
-    mend: Callable[[], Iterable[str]] | None = None
+    fix: Callable[[], Iterable[str]] | None = None
 
 
 GIB = 2**30
-FIX = "trainyard doctor --fix"
+FIX_COMMAND = "trainyard doctor --fix"
 
 
-def ok(check: str, found: str) -> Finding:
-    """Returns a finding that all is well."""
-    return Finding(Sign.OK, check, found)
+def ok(check: str, message: str) -> Finding:
+    """Returns a finding without a problem."""
+    return Finding(Severity.OK, check, message)
 
 
-def note(check: str, found: str, remedy: str = "", mend: Callable[[], Iterable[str]] | None = None) -> Finding:
-    """Returns a finding that a user should know of."""
-    return Finding(Sign.NOTE, check, found, remedy, mend)
+def note(check: str, message: str, remedy: str = "", fix: Callable[[], Iterable[str]] | None = None) -> Finding:
+    """Returns a finding that the user should know about, such as a setting that slows down training."""
+    return Finding(Severity.NOTE, check, message, remedy, fix)
 
 
-def wrong(check: str, found: str, remedy: str, mend: Callable[[], Iterable[str]] | None = None) -> Finding:
-    """Returns a finding that something does not work, or will not."""
-    return Finding(Sign.WRONG, check, found, remedy, mend)
+def wrong(check: str, message: str, remedy: str, fix: Callable[[], Iterable[str]] | None = None) -> Finding:
+    """Returns a finding about something that does not work, or will stop working."""
+    return Finding(Severity.WRONG, check, message, remedy, fix)
 
 
-def count(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """Returns a number with its noun: ``'1 run'``, ``'2 runs'``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

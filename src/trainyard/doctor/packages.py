@@ -1,4 +1,4 @@
-"""Whether what Trainyard stands on is installed: Python, the packages, plugins."""
+"""Checks Python, the installed packages and the plugins."""
 
 from __future__ import annotations
 
@@ -15,71 +15,79 @@ from trainyard.doctor.finding import Finding, note, ok, wrong
 
 
 def check_versions() -> Iterator[Finding]:
-    """Holds Python and each package against what Trainyard says that it needs."""
+    """Compares the versions of Python and of each package with Trainyard's requirements."""
     try:
-        wanted, needs = metadata("trainyard")["Requires-Python"] or "", requires("trainyard") or []
+        python_specifier, texts = metadata("trainyard")["Requires-Python"] or "", requires("trainyard") or []
     except PackageNotFoundError:
         yield wrong(
-            "packages", "Trainyard is not installed, so what it needs is not known", "in its clone: pip install -e ."
+            "packages",
+            "Trainyard is not installed, so its requirements are unknown",
+            "in the repository of Trainyard: pip install -e .",
         )
         return
     python = platform.python_version()
-    if SpecifierSet(wanted).contains(python, prereleases=True):
+    if SpecifierSet(python_specifier).contains(python, prereleases=True):
         yield ok("python", f"{python}, {platform.system()} {platform.machine()}")
     else:
-        yield wrong("python", f"{python}; expected {wanted}", f"make an environment with Python {wanted}")
-    requirements = [Requirement(text) for text in needs]
-    needed = [need for need in requirements if need.marker is None or need.marker.evaluate({"extra": ""})]
-    lacking = {f"{need.name}{need.specifier}": found for need in needed if (found := _lack(need))}
-    if lacking:
-        yield wrong("packages", "; ".join(lacking.values()), f"pip install {shlex.join(lacking)}")
+        yield wrong(
+            "python",
+            f"expected {python_specifier}, got {python}",
+            f"create an environment with Python {python_specifier}",
+        )
+    requirements = [Requirement(text) for text in texts]
+    required = [entry for entry in requirements if entry.marker is None or entry.marker.evaluate({"extra": ""})]
+    problems = {f"{entry.name}{entry.specifier}": problem for entry in required if (problem := _find_problem(entry))}
+    if problems:
+        yield wrong("packages", "; ".join(problems.values()), f"pip install {shlex.join(problems)}")
     else:
-        yield ok("packages", f"all {len(needed)} are there, none older than needed: {_main_versions()}")
+        yield ok("packages", f"all {len(required)} requirements are met: {_format_main_versions()}")
 
 
 def check_plugins() -> Iterator[Finding]:
-    """Imports the plugins, and tells what they add."""
-    from trainyard.config import compose  # noqa: F401 - registers our own components, whose names a plugin may not take
+    """Imports the plugins, and reports the components and metrics that they register."""
+    from trainyard.config import compose  # noqa: F401 - registers Trainyard's components, whose names plugins can't use
     from trainyard.config.registry import (
         PLUGIN_GROUP,
         PLUGIN_VARIABLE,
-        components,
         load_plugins,
+        registered_components,
         registered_metrics,
     )
     from trainyard.config.schema import COMPONENT_GROUPS
     from trainyard.errors import ConfigError
 
     if not entry_points(group=PLUGIN_GROUP) and not os.environ.get(PLUGIN_VARIABLE):
-        yield ok("plugins", "none are installed, and none named")
+        yield ok("plugins", f"none are installed, and {PLUGIN_VARIABLE} is not set")
         return
     try:
         load_plugins()
     except ConfigError as error:
-        found, _, remedy = str(error).partition(" Mend it")
-        yield wrong("plugins", found.rstrip("."), f"mend it{remedy}" if remedy else "choose another name in the plugin")
+        message, _, remedy = str(error).partition(" Fix the plugin")
+        yield wrong(
+            "plugins", message.rstrip("."), f"fix the plugin{remedy}" if remedy else "choose another name in the plugin"
+        )
         return
     registered: dict[str, object] = {}
     for group in COMPONENT_GROUPS:
-        registered |= {f"{group}={name}": kind for name, kind in components(group).items()}
+        registered |= {f"{group}={name}": kind for name, kind in registered_components(group).items()}
     registered |= {f"evaluation.metrics=[{name}]": metric for name, metric in registered_metrics().items()}
-    origins = {name: str(getattr(thing, "__module__", "")) for name, thing in registered.items()}
-    added = [f"{name} ({module})" for name, module in origins.items() if module.partition(".")[0] != "trainyard"]
+    modules = {name: str(getattr(thing, "__module__", "")) for name, thing in registered.items()}
+    added = [f"{name} ({module})" for name, module in modules.items() if module.partition(".")[0] != "trainyard"]
     if added:
-        yield ok("plugins", f"they add {', '.join(added)}")
+        yield ok("plugins", f"registered by plugins: {', '.join(added)}")
     else:
-        yield note("plugins", "they are imported, and register nothing")
+        yield note("plugins", "the plugins were imported but register nothing")
 
 
-def _lack(need: Requirement) -> str:
-    """Returns what is wrong with a package, or an empty text."""
+def _find_problem(requirement: Requirement) -> str:
+    """Returns a message if the package does not meet the requirement, or an empty string if it does."""
     try:
-        found = version(need.name)
+        installed = version(requirement.name)
     except PackageNotFoundError:
-        return f"{need.name} is missing"
-    fits = need.specifier.contains(found, prereleases=True)
-    return "" if fits else f"{need.name} is {found}, expected {need.specifier}"
+        return f"{requirement.name} is missing"
+    is_met = requirement.specifier.contains(installed, prereleases=True)
+    return "" if is_met else f"{requirement.name}: expected {requirement.specifier}, got {installed}"
 
 
-def _main_versions() -> str:
+def _format_main_versions() -> str:
     return ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "mlflow"))

@@ -1,7 +1,7 @@
-"""Whether a model's confidence can be taken at its word: of what it is 90 % sure of, is 90 % right?
+"""Measures calibration: whether predictions with a confidence of 90 % are correct in 90 % of the cases.
 
-The expected calibration error is that of Naeini et al. (2015) as Guo et al. (2017) use it: predictions are sorted into
-bins of equal width by their confidence, and the gap between mean confidence and accuracy is averaged over all images.
+The expected calibration error (ECE) follows Naeini et al. (2015) and Guo et al. (2017): predictions are sorted by
+confidence into bins of equal width. The ECE is the gap between mean confidence and accuracy, averaged over all images.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Confidence against accuracy, bin by bin. A bin without an image has NaN in both.
+    """Confidence and accuracy in bins of confidence. Both are NaN in a bin without predictions.
 
     Attributes:
-        edges: float64 (bins + 1,), from 0 to 1; a bin holds its upper edge.
-        counts: int64 (bins,), predictions in each.
-        confidence: float64 (bins,), their mean probability of the predicted class.
-        accuracy: float64 (bins,), the share of them that is right.
+        edges: float64 (bins + 1,), from 0 to 1. A bin includes its upper edge.
+        counts: int64 (bins,), the number of predictions in each bin.
+        confidence: float64 (bins,), the mean probability of the predicted class, 0..1.
+        accuracy: float64 (bins,), the fraction of correct predictions, 0..1.
     """
 
     edges: NDArray[np.float64]
@@ -30,23 +30,23 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """The expected calibration error, 0 to 1."""
-        held = self.counts > 0
-        gaps = np.abs(self.accuracy[held] - self.confidence[held])
-        return float(gaps @ self.counts[held] / self.counts.sum())
+        """The expected calibration error, 0..1."""
+        nonempty = self.counts > 0
+        gaps = np.abs(self.accuracy[nonempty] - self.confidence[nonempty])
+        return float(gaps @ self.counts[nonempty] / self.counts.sum())
 
 
-def calibrate(confidence: NDArray[np.float32], right: NDArray[np.bool_], bins: int) -> Calibration:
-    """Sorts predictions into bins by their confidence.
+def measure_calibration(confidence: NDArray[np.float32], correct: NDArray[np.bool_], bins: int) -> Calibration:
+    """Sorts predictions into bins by confidence, and computes mean confidence and accuracy of each bin.
 
     Args:
-        confidence: float (n,), the probability of each predicted class.
-        right: bool (n,), whether it is the actual one.
-        bins: How many, of equal width.
+        confidence: float (n,), the probability of the predicted class, 0..1.
+        correct: bool (n,), whether the predicted class is the label.
+        bins: The number of bins, all of equal width.
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    counts = np.bincount(place, minlength=bins)
-    sums = (np.bincount(place, weights=values.astype(np.float64), minlength=bins) for values in (confidence, right))
+    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    sums = (np.bincount(index, weights=values.astype(np.float64), minlength=bins) for values in (confidence, correct))
     means = (np.divide(total, counts, out=np.full(bins, np.nan), where=counts > 0) for total in sums)
     return Calibration(edges, counts, *means)

@@ -1,4 +1,4 @@
-"""What a few seeds say of a mean, and of the difference of two: intervals by Student's t."""
+"""Confidence intervals of a mean, and of the difference of two means, with Student's t-distribution."""
 
 from __future__ import annotations
 
@@ -10,56 +10,66 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean, or a difference of means, and how sure it is.
+    """An estimated mean, or difference of means, with its uncertainty.
 
     Attributes:
-        value: It.
-        error: Its standard error.
-        low: Where its confidence interval begins.
-        high: Where it ends.
-        chance: How likely so large a value is, either way, where the true one is 0.
+        value: The estimate.
+        standard_error: The standard error of the estimate.
+        low: Lower end of the confidence interval.
+        high: Upper end of the confidence interval.
+        p_value: Two-sided p-value of the null hypothesis that the true value is 0.
     """
 
     value: float
-    error: float
+    standard_error: float
     low: float
     high: float
-    chance: float
+    p_value: float
 
 
 def estimate_mean(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Returns the mean of at least two values.
+    """Returns the mean of at least two values, with its confidence interval.
 
     Args:
-        values: Of independent runs.
-        confidence: The share of such intervals that hold the true mean.
+        values: Results of independent runs.
+        confidence: Confidence level, 0 to 1.
     """
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return _estimate(statistics.mean(values), error, len(values) - 1, confidence)
+    standard_error = statistics.stdev(values) / math.sqrt(len(values))
+    return _estimate(statistics.mean(values), standard_error, len(values) - 1, confidence)
 
 
-def estimate_difference(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Returns the difference of two means (Welch's t, unequal variances).
+def estimate_difference(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Returns the difference of two means (Welch's t-test, unequal variances).
 
     Args:
-        ours: At least two values of independent runs.
-        theirs: At least two others.
-        confidence: The share of such intervals that hold the true difference.
+        first: At least two results of independent runs.
+        second: At least two other results.
+        confidence: Confidence level, 0 to 1.
 
     Returns:
-        The difference ours - theirs.
+        The mean of `first` minus the mean of `second`.
     """
-    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
-    error = math.sqrt(sum(parts))
-    sizes = (len(ours) - 1, len(theirs) - 1)
-    freedom = error**4 / sum(part**2 / size for part, size in zip(parts, sizes, strict=True)) if error else math.inf
-    return _estimate(statistics.mean(ours) - statistics.mean(theirs), error, freedom, confidence)
+    parts = [statistics.variance(values) / len(values) for values in (first, second)]
+    standard_error = math.sqrt(sum(parts))
+    sizes = (len(first) - 1, len(second) - 1)
+    degrees_of_freedom = (
+        standard_error**4 / sum(part**2 / size for part, size in zip(parts, sizes, strict=True))
+        if standard_error
+        else math.inf
+    )
+    return _estimate(statistics.mean(first) - statistics.mean(second), standard_error, degrees_of_freedom, confidence)
 
 
-def _estimate(value: float, error: float, freedom: float, confidence: float) -> Estimate:
+def _estimate(value: float, standard_error: float, degrees_of_freedom: float, confidence: float) -> Estimate:
     from scipy.stats import t
 
-    if error == 0:
+    if standard_error == 0:
         return Estimate(value, 0.0, value, value, float(value == 0))
-    half = float(t.ppf((1 + confidence) / 2, freedom)) * error
-    return Estimate(value, error, value - half, value + half, 2 * float(t.sf(abs(value) / error, freedom)))
+    half_width = float(t.ppf((1 + confidence) / 2, degrees_of_freedom)) * standard_error
+    return Estimate(
+        value,
+        standard_error,
+        value - half_width,
+        value + half_width,
+        2 * float(t.sf(abs(value) / standard_error, degrees_of_freedom)),
+    )

@@ -1,6 +1,6 @@
-"""Further scores that a config may ask for by name, ``evaluation.metrics=[cohen_kappa]``.
+"""Additional test metrics, which a config selects by name: ``evaluation.metrics=[cohen_kappa]``.
 
-Those that every run has stand in evaluation.
+The metrics that are always computed are in `evaluation`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @register_metric("balanced_accuracy")
 def balanced_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
-    """Returns the mean recall over the classes that have images."""
+    """Returns the mean recall of the classes that have images in the test set, 0..1."""
     from sklearn.metrics import balanced_accuracy_score
 
     return float(balanced_accuracy_score(labels, probabilities.argmax(axis=1)))
@@ -24,7 +24,7 @@ def balanced_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.uin
 
 @register_metric("cohen_kappa")
 def cohen_kappa(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
-    """Returns how far predictions agree with labels beyond chance (Cohen, 1960)."""
+    """Returns Cohen's kappa: the agreement of predictions and labels, corrected for chance, -1..1 (Cohen, 1960)."""
     from sklearn.metrics import cohen_kappa_score
 
     return float(cohen_kappa_score(labels, probabilities.argmax(axis=1)))
@@ -32,7 +32,7 @@ def cohen_kappa(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -
 
 @register_metric("matthews_corrcoef")
 def matthews_corrcoef(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
-    """Returns the correlation of predictions and labels (Matthews, 1975; Gorodkin, 2004)."""
+    """Returns the Matthews correlation of predictions and labels, -1..1 (Matthews, 1975; Gorodkin, 2004)."""
     from sklearn.metrics import matthews_corrcoef as correlation
 
     return float(correlation(labels, probabilities.argmax(axis=1)))

@@ -1,7 +1,7 @@
-"""What a trained model is worth on images it has not seen: predictions, metrics, confusion matrix, mistakes.
+"""Evaluates a trained model on the test images: predictions, metrics, confusion matrix, mistakes.
 
-The metrics are scikit-learn's. The loss is the plain cross-entropy of the predicted probabilities, without the
-penalties (L2) that a training loss may hold.
+The metrics are computed by scikit-learn. The loss is the cross-entropy of the predicted probabilities. It does not
+include regularization penalties (L2), label smoothing or class weights, which a training loss may include.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from numpy.typing import NDArray
 from trainyard.config.registry import registered_metrics
 from trainyard.config.sections import EvaluationConfig
 from trainyard.data.dataset import DataSpec, Split
-from trainyard.errors import TrainingError, in_one_line
-from trainyard.evaluation.calibration import Calibration, calibrate
+from trainyard.errors import TrainingError, summarize_error
+from trainyard.evaluation.calibration import Calibration, measure_calibration
 
 if TYPE_CHECKING:
     import keras
 
 PREDICT_BATCH = 1024
-"""Images per forward pass; large enough to be fast, small enough that only so many are floats at a time."""
+"""Images per forward pass. Large enough to be fast; small, because a batch is converted to float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """How well one class was told from the others, each in 0..1; `support` counts its images."""
+    """Precision, recall and F1 of one class or of an average over classes, each 0..1.
+
+    `support` is the number of images.
+    """
 
     name: str
     precision: float
@@ -40,25 +43,25 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True)
 class EvalResult:
-    """The predictions of a model on labelled images, and what follows from them.
+    """The predictions of a model on labelled images, and the metrics computed from them.
 
     Attributes:
-        probabilities: float32 (n, classes).
+        probabilities: float32 (n, classes), the predicted probabilities, 0..1.
         predicted: uint8 (n,), the most probable class of each image.
         actual: uint8 (n,), the labels.
         loss: Mean cross-entropy, in nats.
-        accuracy: The share of images whose most probable class is their label.
-        per_class: One entry per class, in label order.
-        macro: The plain mean over classes.
+        accuracy: The fraction of images whose most probable class is their label, 0..1.
+        per_class: The scores of each class, in label order.
+        macro: The unweighted mean over classes.
         weighted: The mean over classes, weighted by support.
-        confusion: int (classes, classes); row: actual, column: predicted.
-        report: scikit-learn's classification report with two decimals, as the baseline was published.
-        top_k: How many most probable classes were looked at; None where there are no more than that.
-        top_k_accuracy: The share of images whose label is among them.
-        roc_auc: The area under the ROC curve, each class against the rest, mean over classes; None where a class has no
-            image.
-        calibration: Confidence against accuracy.
-        further: The metrics that the config asked for, by name.
+        confusion: int64 (classes, classes). Rows are actual classes, columns are predicted classes.
+        report: scikit-learn's classification report with two decimals, the format of the published baseline.
+        top_k: The number of most probable classes that top-k accuracy considers. None if the data has no more classes.
+        top_k_accuracy: The fraction of images whose label is among the `top_k` most probable classes, 0..1, or None.
+        roc_auc: The area under the ROC curve, one class against the rest, averaged over classes. None if a class has
+            no image.
+        calibration: Confidence and accuracy in bins of confidence.
+        extra_metrics: The metrics selected by `evaluation.metrics`, by name.
     """
 
     probabilities: NDArray[np.float32]
@@ -75,11 +78,11 @@ class EvalResult:
     top_k_accuracy: float | None
     roc_auc: float | None
     calibration: Calibration
-    further: dict[str, float]
+    extra_metrics: dict[str, float]
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """The probability of each predicted class: float32 (n,)."""
+        """The probability of the predicted class of each image: float32 (n,), 0..1."""
         return np.asarray(self.probabilities.max(axis=1))
 
     def mistakes(self, count: int) -> NDArray[np.intp]:
@@ -88,7 +91,7 @@ class EvalResult:
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:count]
 
     def metrics(self) -> dict[str, float]:
-        """Returns the scores under the names they are logged by."""
+        """Returns all metrics by the names under which they are logged."""
         metrics = {
             "loss/test": self.loss,
             "accuracy/test": self.accuracy,
@@ -101,7 +104,7 @@ class EvalResult:
             metrics[f"accuracy_top{self.top_k}/test"] = self.top_k_accuracy
         if self.roc_auc is not None:
             metrics["roc_auc/test"] = self.roc_auc
-        metrics |= {f"{name}/test": value for name, value in self.further.items()}
+        metrics |= {f"{name}/test": value for name, value in self.extra_metrics.items()}
         names = _metric_names([scores.name for scores in self.per_class])
         for name, scores in zip(names, self.per_class, strict=True):
             for quantity in ("f1", "precision", "recall"):
@@ -110,39 +113,39 @@ class EvalResult:
 
 
 def _metric_names(class_names: Sequence[str]) -> list[str]:
-    """Returns class names as MLflow takes them in the names of metrics; where two become one, with their labels.
+    """Replaces characters in class names that MLflow does not allow in metric names. Equal names get their label added.
 
-    A slash would be taken, and would make a section of its own in MLflow.
+    MLflow allows a slash, but it would start a new section in the UI, so it is replaced too.
     """
     names = [re.sub(r"[^\w\-. ]|\.\.", "_", name) for name in class_names]
     return [f"{name} {label}" if names.count(name) > 1 else name for label, name in enumerate(names)]
 
 
 def evaluate(model: keras.Model, split: Split, spec: DataSpec, config: EvaluationConfig | None = None) -> EvalResult:
-    """Predicts the images and scores the predictions.
+    """Predicts the classes of images and computes the metrics.
 
     Args:
-        model: Takes images as `DataSpec.scale` returns them, returns probabilities.
-        split: The images to predict; may lack a class, whose scores are 0 with support 0.
-        spec: The classes, and how to scale.
-        config: How to score; None: by default.
+        model: Its input is what `DataSpec.scale` returns; its output is probabilities.
+        split: The images and labels. The scores of a class without images are 0, with support 0.
+        spec: The classes and the scaling of pixels.
+        config: The metrics to compute. None uses the defaults.
 
     Returns:
-        The predictions and their scores.
+        The predictions and their metrics.
     """
-    return score(predict(model, split.images, spec), split.labels, spec, config)
+    return score_predictions(predict(model, split.images, spec), split.labels, spec, config)
 
 
 def predict(model: keras.Model, images: NDArray[np.uint8], spec: DataSpec) -> NDArray[np.float32]:
-    """Predicts raw images.
+    """Returns the predicted probabilities of images.
 
     Args:
-        model: Takes images as `DataSpec.scale` returns them.
-        images: uint8 (n, *image_shape), raw pixels.
-        spec: How to scale.
+        model: Its input is what `DataSpec.scale` returns; its output is probabilities.
+        images: uint8 (n, *image_shape), raw pixels, which are scaled here.
+        spec: The scaling of pixels.
 
     Returns:
-        Probabilities, float32 (n, classes).
+        Probabilities, float32 (n, classes), 0..1.
     """
     parts = [
         np.asarray(model.predict_on_batch(spec.scale(images[start : start + PREDICT_BATCH])))
@@ -151,25 +154,25 @@ def predict(model: keras.Model, images: NDArray[np.uint8], spec: DataSpec) -> ND
     return np.concatenate(parts)
 
 
-def score(
+def score_predictions(
     probabilities: NDArray[np.float32],
     actual: NDArray[np.uint8],
     spec: DataSpec,
     config: EvaluationConfig | None = None,
 ) -> EvalResult:
-    """Scores predictions against labels.
+    """Computes the metrics of predictions.
 
     Args:
-        probabilities: float32 (n, classes).
+        probabilities: float32 (n, classes), 0..1.
         actual: uint8 (n,), the labels.
         spec: The classes.
-        config: How to score; None: by default.
+        config: The metrics to compute. None uses the defaults.
 
     Returns:
-        The predictions and their scores.
+        The predictions and their metrics.
 
     Raises:
-        TrainingError: If a metric that the config names returns no finite number.
+        TrainingError: If a metric of `evaluation.metrics` fails or does not return a finite number.
     """
     from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss
 
@@ -177,12 +180,12 @@ def score(
     labels = list(range(spec.classes))
     predicted = probabilities.argmax(axis=1).astype(np.uint8)
     arguments: dict[str, Any] = {"labels": labels, "target_names": spec.class_names, "zero_division": 0.0}
-    numbered = arguments | {"target_names": [str(label) for label in labels]}  # a name may be that of another row
+    numbered = arguments | {"target_names": [str(label) for label in labels]}  # a class may be called "macro avg"
     table = classification_report(actual, predicted, output_dict=True, **numbered)
 
     def scores(name: str, row: str) -> ClassScores:
-        found = table[row]
-        return ClassScores(name, found["precision"], found["recall"], found["f1-score"], int(found["support"]))
+        values = table[row]
+        return ClassScores(name, values["precision"], values["recall"], values["f1-score"], int(values["support"]))
 
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
     top_k = config.top_k if config.top_k < spec.classes else None
@@ -200,17 +203,18 @@ def score(
         top_k=top_k,
         top_k_accuracy=_top_k_accuracy(normalised, actual, top_k) if top_k else None,
         roc_auc=_roc_auc(normalised, actual),
-        calibration=calibrate(probabilities.max(axis=1), predicted == actual, config.calibration_bins),
-        further={name: _measure(name, probabilities, actual) for name in config.metrics},
+        calibration=measure_calibration(probabilities.max(axis=1), predicted == actual, config.calibration_bins),
+        extra_metrics={name: _compute_metric(name, probabilities, actual) for name in config.metrics},
     )
 
 
-def _measure(name: str, probabilities: NDArray[np.float32], actual: NDArray[np.uint8]) -> float:
+def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArray[np.uint8]) -> float:
+    """Returns a registered metric. Raises TrainingError if it fails or does not return a finite number."""
     try:
         value = float(registered_metrics()[name](probabilities, actual))
     except Exception as error:
         raise TrainingError(
-            f"evaluation.metrics: {name} failed: {type(error).__name__}: {in_one_line(error)}"
+            f"evaluation.metrics: {name} failed: {type(error).__name__}: {summarize_error(error)}"
         ) from error
     if not np.isfinite(value):
         raise TrainingError(f"evaluation.metrics: expected {name} to return a finite number, got {value}")
@@ -224,12 +228,12 @@ def _top_k_accuracy(probabilities: NDArray[np.float64], actual: NDArray[np.uint8
 
 
 def _roc_auc(probabilities: NDArray[np.float64], actual: NDArray[np.uint8]) -> float | None:
-    """Returns the macro mean of the one-against-the-rest areas, or None where a class has no image."""
+    """Returns the macro average of the one-vs-rest areas under the ROC curve, or None if a class has no image."""
     from sklearn.metrics import roc_auc_score
 
     classes = probabilities.shape[1]
     if len(np.unique(actual)) < classes:
         return None
-    if classes == 2:  # noqa: PLR2004 - of two classes one area says it all
+    if classes == 2:  # noqa: PLR2004 - with two classes, both areas are equal
         return float(roc_auc_score(actual, probabilities[:, 1]))
     return float(roc_auc_score(actual, probabilities, multi_class="ovr"))

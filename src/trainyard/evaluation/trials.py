@@ -1,4 +1,4 @@
-"""The words of a sweep: a trial, what it came to, and who is told of it."""
+"""Basic types of a sweep: the trial, its result, and the listener interface."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One point of a sweep, with one seed: what will be one run.
+    """One point of a sweep with one seed. A trial becomes one run.
 
     Attributes:
-        number: From 1, in the order of the plan.
-        point: From 1; trials that differ by their seed alone share it.
-        label: What distinguishes it from the others, in a few characters: ``lr0.003 512x256``.
-        varied: The swept settings with its values: ``{"optimizer.learning_rate": 0.003, "model": "mlp"}``.
-        seed: Of its run.
-        overrides: What it was composed with, as on the command line.
-        config: Its resolved config, as plain dicts, lists and scalars.
-        parameters: The size of its model, where arithmetic gives it; else None.
+        number: Number of the trial, counted from 1 in plan order.
+        point: Number of the point, counted from 1. Trials that differ only in the seed share it.
+        label: Short name that distinguishes the trial from the others: ``lr0.003 512x256``.
+        varied: Values of the swept settings: ``{"optimizer.learning_rate": 0.003, "model": "mlp"}``.
+        seed: Random seed of the run.
+        overrides: Hydra overrides that the config was composed from.
+        config: Resolved config, as plain dicts, lists and scalars.
+        parameters: Number of model parameters, or None if it cannot be computed before the model is built.
     """
 
     number: int
@@ -34,17 +34,17 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """What a trial that came to its end came to.
+    """The result of a finished trial.
 
     Attributes:
-        objective: What the sweep compares, of the model that the trial ended with; None where it compares nothing.
-        metrics: Under the names they are logged by: those of the last epoch, and those of the test images.
-        epochs: How many were trained.
-        history: The metrics of each epoch, first to last; empty where nobody draws them.
-        seconds: From its beginning to its end.
-        run_id: MLflow's id of its run, or None where nothing is tracked.
-        folder: Where its files are.
-        parameters: The size of its model.
+        objective: Value of the objective for the trial's final model, or None if the sweep compares nothing.
+        metrics: Metrics by logged name: those of the epoch whose weights the model has, and the test metrics.
+        epochs: Number of epochs trained.
+        history: Metrics of each epoch, in order. Empty if no learning curve is drawn.
+        seconds: Duration of the trial.
+        run_id: MLflow run ID, or None if tracking is off.
+        folder: Path of the run folder.
+        parameters: Number of model parameters.
     """
 
     objective: float | None
@@ -58,22 +58,22 @@ class TrialResult:
 
 
 class SweepListener:
-    """Listens to a sweep and keeps silent. A display derives from it and overrides what it shows."""
+    """Receives the events of a sweep and ignores them. Subclasses override the methods they need."""
 
-    def note(self, text: str) -> None:
-        """Something worth a line."""
+    def on_message(self, text: str) -> None:
+        """Called with a message for the user, one line."""
 
-    def began(self, trial: Trial, attempt: int) -> None:
-        """A trial begins, for the first time or again; attempts are counted from 1."""
+    def on_trial_begin(self, trial: Trial, attempt: int) -> None:
+        """Called when a trial starts. Attempts are counted from 1; a retry has a higher number."""
 
-    def epoch(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """A trial has done an epoch, counted from 1. The metrics carry their logged names."""
+    def on_epoch_end(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Called after each epoch of a trial, counted from 1. The metrics have their logged names."""
 
-    def done(self, trial: Trial, result: TrialResult) -> None:
-        """A trial came to its end."""
+    def on_trial_done(self, trial: Trial, result: TrialResult) -> None:
+        """Called when a trial has finished successfully."""
 
-    def pruned(self, trial: Trial, reason: str) -> None:
-        """A trial was ended before its time, as it was not worth going on with, for a reason in one line."""
+    def on_trial_pruned(self, trial: Trial, reason: str) -> None:
+        """Called when a trial was pruned. The reason is one line."""
 
-    def failed(self, trial: Trial, reason: str, *, again: bool) -> None:
-        """A trial failed, for a reason in one line; `again`: it will be tried again."""
+    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:
+        """Called when a trial has failed. The reason is one line; `again` is True if the trial will be retried."""

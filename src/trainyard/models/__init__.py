@@ -1,12 +1,12 @@
-"""The built-in architectures, and how their descriptions become Keras models.
+"""The built-in architectures, which build Keras models from their configs.
 
-A model takes images as `DataSpec.scale` returns them, in 0..1 or standardised, and returns probabilities; scaling raw
-pixels is not its business (see `with_raw_pixels`).
+The input of a model is images as `DataSpec.scale` returns them, in 0..1 or standardised; its output is probabilities.
+`build_serving_model` adds the scaling of raw pixels.
 """
 
-from trainyard.models.blocks import with_raw_pixels
+from trainyard.models.blocks import build_serving_model
 from trainyard.models.cnn import Cnn
 from trainyard.models.mlp import Mlp
 from trainyard.models.sequential import Sequential
 
-__all__ = ["Cnn", "Mlp", "Sequential", "with_raw_pixels"]
+__all__ = ["Cnn", "Mlp", "Sequential", "build_serving_model"]

@@ -1,11 +1,11 @@
-"""What the architectures share: names that a config may say, and the layers at both ends."""
+"""Parts shared by the architectures: allowed activations and initializers, input and output layers, serving models."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from trainyard.errors import in_one_line
+from trainyard.errors import summarize_error
 
 if TYPE_CHECKING:
     import keras
@@ -16,63 +16,64 @@ ACTIVATIONS = (
     "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear",
     "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh",
 )  # fmt: skip
-"""Keras's elementwise activations, listed so that a config can be checked without importing Keras."""
+"""The elementwise activations of Keras, listed here so that a config can be checked without importing Keras."""
 
 INITIALIZERS = (
     "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "orthogonal",
     "random_normal", "random_uniform", "truncated_normal",
 )  # fmt: skip
-"""Keras's initializers that break the symmetry between units."""
+"""The random initializers of Keras, which break the symmetry between units."""
 
-_GREY = 2
-"""The axes of an image without channels."""
-
-
-def shape_with_channels(image_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the shape of an image with a channel axis, which grey images come without."""
-    return (*image_shape, 1) if len(image_shape) == _GREY else image_shape
+_GRAYSCALE_AXES = 2
+"""The number of axes of an image without channels: (height, width)."""
 
 
-def with_channels(spec: DataSpec) -> list[keras.Layer]:
-    """Returns the input of a model that wants a channel axis."""
+def add_channel_axis(image_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the image shape with a channel axis, which is added to (height, width)."""
+    return (*image_shape, 1) if len(image_shape) == _GRAYSCALE_AXES else image_shape
+
+
+def build_image_input(spec: DataSpec) -> list[keras.Layer]:
+    """Builds the first layers of a model that requires a channel axis: the input and, if necessary, a reshape."""
     import keras
 
-    inputs, shape = [keras.layers.Input(spec.image_shape)], shape_with_channels(spec.image_shape)
+    inputs, shape = [keras.layers.Input(spec.image_shape)], add_channel_axis(spec.image_shape)
     if shape != spec.image_shape:
         inputs.append(keras.layers.Reshape(shape, name="channel"))
     return inputs
 
 
-def probabilities(spec: DataSpec) -> keras.Layer:
-    """Returns the layer that every model ends on; whatever the precision of the others, it computes in float32."""
+def build_output_layer(spec: DataSpec) -> keras.Layer:
+    """Builds the last layer of each model, a softmax over the classes. It computes in float32 at any precision."""
     import keras
 
     return keras.layers.Dense(spec.classes, activation="softmax", dtype="float32", name="probabilities")
 
 
-def l2_penalty(weight: float) -> keras.Regularizer | None:
-    """Returns the penalty on a kernel, or None where it weighs nothing."""
+def build_l2_regularizer(weight: float) -> keras.Regularizer | None:
+    """Builds the L2 penalty on a kernel; returns None if its weight is 0."""
     import keras
 
     return keras.regularizers.L2(weight) if weight else None
 
 
-def reason(error: Exception) -> str:
-    """Returns what Keras says is wrong, without its colours and without the call that it repeats."""
+def format_keras_error(error: Exception) -> str:
+    """Returns the message of a Keras error in one line, without terminal colours and without the repeated call."""
     text = str(error)
     emphasised = re.search(r"\x1b\[1m(.*?)\x1b\[0m", text, re.DOTALL)
-    return in_one_line(ValueError(emphasised[1] if emphasised else text))
+    return summarize_error(ValueError(emphasised[1] if emphasised else text))
 
 
-def with_raw_pixels(model: keras.Model, spec: DataSpec) -> keras.Model:
-    """Puts the scaling of raw pixels in front of a trained model, so that it can be served.
+def build_serving_model(model: keras.Model, spec: DataSpec) -> keras.Model:
+    """Builds a model for serving: a copy of a trained model whose input is raw pixels.
 
     Args:
-        model: Takes images as `DataSpec.scale` returns them. It is left as it is.
-        spec: What the model was trained on.
+        model: The trained model, whose input is images as `DataSpec.scale` returns them. It is not changed.
+        spec: The spec of the data set on which the model was trained.
 
     Returns:
-        A model with a copy of the weights, and without an optimizer, that takes raw pixels, 0 to ``spec.pixel_max``.
+        A model with a copy of the weights and without an optimizer. Its input is raw pixels, (n, *image_shape), from 0
+        to ``spec.pixel_max``.
     """
     import keras
 
@@ -82,8 +83,8 @@ def with_raw_pixels(model: keras.Model, spec: DataSpec) -> keras.Model:
     deviations, means = spec.std or (1.0,), spec.mean or (0.0,)
     scales = [1 / (spec.pixel_max * std) for std in deviations]
     offsets = [-mean / std for mean, std in zip(means, deviations, strict=True)]
-    several = len(scales) > 1
+    per_channel = len(scales) > 1
     scale = keras.layers.Rescaling(
-        scales if several else scales[0], offsets if several else offsets[0], dtype="float32", name="scale"
+        scales if per_channel else scales[0], offsets if per_channel else offsets[0], dtype="float32", name="scale"
     )
     return keras.Model(pixels, trained(scale(pixels)), name=f"{model.name}_served")

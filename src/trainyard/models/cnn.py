@@ -1,4 +1,4 @@
-"""The convolutional network: blocks of convolutions and pooling, then dense layers."""
+"""The convolutional network: blocks of convolution and pooling layers, then dense layers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from trainyard.config.fields import setting
 from trainyard.config.registry import register_model
 from trainyard.config.schema import ModelConfig
 from trainyard.errors import TrainingError
-from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities, reason, with_channels
-from trainyard.models.parameter_count import Sized, count_parameters, sized_hidden
+from trainyard.models.blocks import (
+    ACTIVATIONS,
+    INITIALIZERS,
+    build_image_input,
+    build_l2_regularizer,
+    build_output_layer,
+    format_keras_error,
+)
+from trainyard.models.parameter_count import LayerSpec, count_parameters, list_hidden_layers
 
 if TYPE_CHECKING:
     import keras
@@ -22,116 +29,117 @@ if TYPE_CHECKING:
 @register_model("cnn")
 @dataclass(kw_only=True, slots=True)
 class Cnn(ModelConfig):
-    """A convolutional network: blocks of convolutions, each pooled, then dense layers, softmax over the classes."""
+    """A convolutional network: blocks of convolution and pooling layers, dense layers, and a softmax output."""
 
     filters: list[int] = setting([32, 64], ge=1, nonempty=True)
-    """The filters of each block, first to last."""
+    """Number of filters of the convolutions in each block, from first to last; its length is the number of blocks."""
     convolutions: int = setting(1, ge=1, le=100)
-    """How many convolutions a block has before it is pooled."""
-    kernel_size: Any = setting(3, ge=1, accepts=(int, list[int]))
-    """The side of all kernels in pixels, or a list with one per block."""
+    """Number of convolution layers in each block, before its pooling layer."""
+    kernel_size: Any = setting(3, ge=1, types=(int, list[int]))
+    """Height and width of the square kernels, in pixels: one number for all blocks, or a list with one per block."""
     padding: str = setting("same", choices=("same", "valid"))
-    """Whether a convolution keeps the size of an image (same), or only what whole kernels cover (valid)."""
+    """Padding of the convolutions, as in Keras: `same` keeps the image size, `valid` reduces it by kernel_size - 1."""
     activation: str = setting("relu", choices=ACTIVATIONS)
-    """The activation of all hidden layers."""
+    """Keras activation of all convolutions and dense layers except the output."""
     pooling: str = setting("max", choices=("max", "average"))
-    """What of a pooled patch is kept."""
+    """Pooling at the end of each block: `max` keeps the largest value of each patch, `average` the mean."""
     pool_size: int = setting(2, ge=1)
-    """The side of the patches that each block is pooled by, in pixels; 1: not pooled."""
+    """Height and width of the square patches that are pooled, in pixels; 1 disables pooling."""
     global_pooling: str = setting("none", choices=("none", "max", "average"))
-    """Whether each filter of the last block is pooled to one number; else all its pixels go on."""
+    """Pooling of each filter of the last block to one number, by `max` or `average`; `none` flattens all values."""
     dense_units: list[int] = setting([128], ge=1)
-    """The width of each dense layer between the blocks and the output; may be empty."""
+    """Number of units of each dense layer between the blocks and the output; an empty list adds no dense layer."""
     batch_norm: bool = setting(False)
-    """Whether hidden layers are batch-normalised before their activation."""
+    """Whether to add batch normalization between each hidden layer and its activation; these layers have no bias."""
     dropout: float = setting(0.0, ge=0, lt=1)
-    """The share of units dropped after each block while training."""
+    """Dropout rate after each block, as a fraction of the units; 0 disables dropout."""
     dense_dropout: float = setting(0.0, ge=0, lt=1)
-    """The share of units dropped after each dense layer, and before the output, while training."""
+    """Dropout rate after each dense layer except the output, as a fraction of the units; 0 disables dropout."""
     l2: float = setting(0.0, ge=0)
-    """The weight of the L2 penalty on hidden kernels, added to the training loss."""
+    """Weight of the L2 penalty on the kernels of all layers except the output, added to the loss; 0 disables it."""
     initializer: str = setting("glorot_uniform", choices=INITIALIZERS)
-    """How hidden kernels are drawn."""
+    """Keras initializer of the kernels of all layers except the output."""
 
     @property
     def kernel_sizes(self) -> list[int]:
-        """One kernel size per block."""
+        """The kernel size of each block."""
         return self.kernel_size if isinstance(self.kernel_size, list) else [self.kernel_size] * len(self.filters)
 
     @property
     def label(self) -> str:
-        """Filters and dense units, ``'cnn 32x64 128'``."""
+        """A short name with the filters and the dense units, such as ``'cnn 32x64 128'``."""
         dense = "x".join(map(str, self.dense_units))
         return f"cnn {'x'.join(map(str, self.filters))} {dense}".strip()
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem where kernel sizes and blocks differ in number."""
+        """Yields a problem if the number of kernel sizes is not the number of blocks."""
         if len(self.kernel_sizes) != len(self.filters):
-            blocks, given = len(self.filters), len(self.kernel_sizes)
-            yield "kernel_size", f"expected one number, or one per block ({blocks}), got {given}: {self.kernel_size}"
+            blocks, received = len(self.filters), len(self.kernel_sizes)
+            yield "kernel_size", f"expected one number, or one per block ({blocks}), got {received}: {self.kernel_size}"
 
     def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
-        """Counts all parameters; None where an image is too small. See `ModelConfig.count_parameters`."""
-        layers: list[Sized] = []
+        """Counts all parameters; None if the images are too small. See `ModelConfig.count_parameters`."""
+        layers: list[LayerSpec] = []
         for filters, side in zip(self.filters, self.kernel_sizes, strict=True):
             shape = {"filters": filters, "kernel_size": side, "padding": self.padding}
-            layers += sized_hidden("Conv2D", self.batch_norm, **shape) * self.convolutions
-            layers.append(("MaxPooling2D", {"pool_size": self.pool_size}))  # averages are of the same shape
+            layers += list_hidden_layers("Conv2D", self.batch_norm, **shape) * self.convolutions
+            layers.append(("MaxPooling2D", {"pool_size": self.pool_size}))  # average pooling has the same output shape
         layers.append(("Flatten" if self.global_pooling == "none" else "GlobalMaxPooling2D", {}))
         for units in self.dense_units:
-            layers += sized_hidden("Dense", self.batch_norm, units=units)
+            layers += list_hidden_layers("Dense", self.batch_norm, units=units)
         return count_parameters(image_shape, classes, layers)
 
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`.
 
         Raises:
-            TrainingError: If an image is too small for so many blocks.
+            TrainingError: If the images are too small for the number of blocks.
         """
         import keras
 
-        model = keras.Sequential(with_channels(spec), name=self.name)
+        model = keras.Sequential(build_image_input(spec), name=self.name)
         for block, (filters, side) in enumerate(zip(self.filters, self.kernel_sizes, strict=True), start=1):
             try:
-                for layer in self._block(block, filters, side):
+                for layer in self._build_block(block, filters, side):
                     model.add(layer)
             except ValueError as error:
                 raise TrainingError(
                     f"model.filters: images of {spec.image_shape[0]} x {spec.image_shape[1]} pixels are too small for "
-                    f"block {block}: {reason(error)}. Take fewer blocks, a smaller pool_size, or padding=same"
+                    f"block {block}: {format_keras_error(error)}. Use fewer blocks, a smaller pool_size or padding=same"
                 ) from error
         pools = {"max": keras.layers.GlobalMaxPooling2D, "average": keras.layers.GlobalAveragePooling2D}
         pool = pools.get(self.global_pooling)
         model.add(pool(name="global_pool") if pool else keras.layers.Flatten(name="flatten"))
         for number, units in enumerate(self.dense_units, start=1):
-            for layer in self._activated(keras.layers.Dense, f"dense_{number}", units=units):
+            for layer in self._build_hidden(keras.layers.Dense, f"dense_{number}", units=units):
                 model.add(layer)
             if self.dense_dropout:
                 model.add(keras.layers.Dropout(self.dense_dropout, name=f"dense_dropout_{number}"))
-        model.add(probabilities(spec))
+        model.add(build_output_layer(spec))
         return model
 
-    def _block(self, block: int, filters: int, side: int) -> Iterator[keras.Layer]:
+    def _build_block(self, block: int, filters: int, side: int) -> Iterator[keras.Layer]:
+        """Yields the layers of a block: convolutions, pooling and dropout."""
         import keras
 
         for number in range(1, self.convolutions + 1):
             name = f"conv_{block}" if self.convolutions == 1 else f"conv_{block}_{number}"
             shape = {"filters": filters, "kernel_size": side, "padding": self.padding}
-            yield from self._activated(keras.layers.Conv2D, name, **shape)
+            yield from self._build_hidden(keras.layers.Conv2D, name, **shape)
         if self.pool_size > 1:
             pools = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
             yield pools[self.pooling](self.pool_size, name=f"pool_{block}")
         if self.dropout:
             yield keras.layers.Dropout(self.dropout, name=f"dropout_{block}")
 
-    def _activated(self, layer: type[keras.Layer], name: str, **shape: Any) -> Iterator[keras.Layer]:  # noqa: ANN401 - each layer has its own
-        """Yields a layer with its activation, and batch normalisation between them."""
+    def _build_hidden(self, layer: type[keras.Layer], name: str, **shape: Any) -> Iterator[keras.Layer]:  # noqa: ANN401 - the layer's arguments
+        """Yields a hidden layer with its activation, and batch normalization between the two if it is enabled."""
         import keras
 
-        kernel = {"kernel_initializer": self.initializer, "kernel_regularizer": l2_penalty(self.l2)}
+        kernel = {"kernel_initializer": self.initializer, "kernel_regularizer": build_l2_regularizer(self.l2)}
         if not self.batch_norm:
             yield layer(**shape, **kernel, activation=self.activation, name=name)
             return
-        yield layer(**shape, **kernel, use_bias=False, name=name)  # the offset of the norm makes a bias redundant
+        yield layer(**shape, **kernel, use_bias=False, name=name)  # the norm has an offset, which replaces the bias
         yield keras.layers.BatchNormalization(name=f"{name}_norm")
         yield keras.layers.Activation(self.activation, name=f"{name}_activation")

@@ -1,4 +1,4 @@
-"""The multilayer perceptron, which the published baseline is one of."""
+"""The multilayer perceptron, the architecture of the published MNIST baseline."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from trainyard.config.fields import setting
 from trainyard.config.registry import register_model
 from trainyard.config.schema import ModelConfig
-from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS, l2_penalty, probabilities
-from trainyard.models.parameter_count import count_parameters, sized_hidden
+from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS, build_l2_regularizer, build_output_layer
+from trainyard.models.parameter_count import count_parameters, list_hidden_layers
 
 if TYPE_CHECKING:
     import keras
@@ -21,42 +21,44 @@ if TYPE_CHECKING:
 @register_model("mlp")
 @dataclass(kw_only=True, slots=True)
 class Mlp(ModelConfig):
-    """A multilayer perceptron: flattened pixels, hidden layers, softmax over the classes."""
+    """A multilayer perceptron: flattened pixels, dense hidden layers, and a softmax output."""
 
     hidden_units: list[int] = setting([300, 200, 100], ge=1, nonempty=True)
-    """The width of each hidden layer, first to last."""
-    activation: Any = setting("relu", choices=ACTIVATIONS, accepts=(str, list[str]))
-    """The activation of all hidden layers, or a list with one per layer."""
+    """Number of units of each hidden layer, from first to last; its length is the number of hidden layers."""
+    activation: Any = setting("relu", choices=ACTIVATIONS, types=(str, list[str]))
+    """Keras activation of the hidden layers: one name for all of them, or a list with one per hidden layer."""
     dropout: float = setting(0.0, ge=0, lt=1)
-    """The share of units dropped after each hidden layer while training."""
+    """Dropout rate after each hidden layer, as a fraction of the units; 0 disables dropout."""
     batch_norm: bool = setting(False)
-    """Whether each hidden layer is batch-normalised between its matrix product and its activation."""
+    """Whether to add batch normalization between each hidden layer and its activation; these layers have no bias."""
     l2: float = setting(0.0, ge=0)
-    """The weight of the L2 penalty on hidden kernels, added to the training loss."""
+    """Weight of the L2 penalty on the kernels of the hidden layers, added to the loss; 0 disables it."""
     initializer: str = setting("glorot_uniform", choices=INITIALIZERS)
-    """How hidden kernels are drawn."""
+    """Keras initializer of the kernels of the hidden layers."""
 
     @property
     def activations(self) -> list[str]:
-        """One activation per hidden layer."""
+        """The activation of each hidden layer."""
         return self.activation if isinstance(self.activation, list) else [self.activation] * len(self.hidden_units)
 
     @property
     def label(self) -> str:
-        """The widths and activations, ``'300x200x100 relu'``."""
+        """A short name with the units and the activations, such as ``'300x200x100 relu'``."""
         names = self.activation if isinstance(self.activation, list) else [self.activation]
         return f"{'x'.join(map(str, self.hidden_units))} {','.join(names)}"
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem where activations and layers differ in number."""
+        """Yields a problem if the number of activations is not the number of hidden layers."""
         if len(self.activations) != len(self.hidden_units):
-            layers, given = len(self.hidden_units), len(self.activations)
-            message = f"expected one name, or one per hidden layer ({layers}), got {given}: {self.activation}"
+            layers, received = len(self.hidden_units), len(self.activations)
+            message = f"expected one name, or one per hidden layer ({layers}), got {received}: {self.activation}"
             yield "activation", message
 
     def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
         """Counts all parameters; see `ModelConfig.count_parameters`."""
-        hidden = [layer for units in self.hidden_units for layer in sized_hidden("Dense", self.batch_norm, units=units)]
+        hidden = [
+            layer for units in self.hidden_units for layer in list_hidden_layers("Dense", self.batch_norm, units=units)
+        ]
         return count_parameters(image_shape, classes, [("Flatten", {}), *hidden])
 
     def build(self, spec: DataSpec) -> keras.Model:
@@ -65,8 +67,8 @@ class Mlp(ModelConfig):
 
         layers = [keras.layers.Input(spec.image_shape), keras.layers.Flatten(name="flatten")]
         for number, (units, activation) in enumerate(zip(self.hidden_units, self.activations, strict=True), start=1):
-            dense = {"kernel_initializer": self.initializer, "kernel_regularizer": l2_penalty(self.l2)}
-            if self.batch_norm:  # its own offset makes the layer's bias redundant
+            dense = {"kernel_initializer": self.initializer, "kernel_regularizer": build_l2_regularizer(self.l2)}
+            if self.batch_norm:  # batch normalization has an offset, which replaces the bias
                 layers += [
                     keras.layers.Dense(units, use_bias=False, name=f"hidden_{number}", **dense),
                     keras.layers.BatchNormalization(name=f"norm_{number}"),
@@ -76,5 +78,5 @@ class Mlp(ModelConfig):
                 layers.append(keras.layers.Dense(units, activation=activation, name=f"hidden_{number}", **dense))
             if self.dropout:
                 layers.append(keras.layers.Dropout(self.dropout, name=f"dropout_{number}"))
-        layers.append(probabilities(spec))
+        layers.append(build_output_layer(spec))
         return keras.Sequential(layers, name=self.name)

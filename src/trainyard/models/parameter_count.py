@@ -1,7 +1,7 @@
-"""How many parameters a stack of Keras layers has, by arithmetic: many models are sized without importing TensorFlow.
+"""Counting the parameters of a stack of Keras layers by arithmetic, without importing TensorFlow.
 
-Each layer takes a shape, without the batch, and gives a shape and a number of parameters; what is left out of its
-arguments is as Keras has it. Tests hold the numbers against Keras.
+The function of a layer maps an input shape, without the batch axis, to an output shape and a number of parameters.
+Arguments that are not given have Keras's defaults. Tests compare the numbers with Keras.
 """
 
 from __future__ import annotations
@@ -11,159 +11,160 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
-from trainyard.models.blocks import shape_with_channels
+from trainyard.models.blocks import add_channel_axis
 
 Shape: TypeAlias = tuple[int, ...]
 Arguments: TypeAlias = Mapping[str, Any]
-Size: TypeAlias = tuple[Shape, int]
-"""The shape that a layer gives, and how many parameters it has."""
-Sized: TypeAlias = tuple[str, Arguments]
-"""A layer to be sized: Keras's name of it, and its arguments."""
+LayerSize: TypeAlias = tuple[Shape, int]
+"""The output shape of a layer, and the number of its parameters."""
+LayerSpec: TypeAlias = tuple[str, Arguments]
+"""The name of a layer in Keras, and its arguments."""
 
 
-class _RefusedError(Exception):
-    """A layer does not take such a shape. Building it says why."""
+class _InvalidShapeError(Exception):
+    """A layer does not accept its input shape. Keras reports the reason when the layer is built."""
 
 
-def count_parameters(image_shape: Shape, classes: int, layers: Iterable[Sized]) -> int | None:
-    """Counts the parameters of layers between an image with its channels and a Dense layer over the classes.
+def count_parameters(image_shape: Shape, classes: int, layers: Iterable[LayerSpec]) -> int | None:
+    """Counts the parameters of a stack of layers and of the Dense output layer that is added to it.
 
     Args:
-        image_shape: Height and width, and channels where there are several: (28, 28) or (32, 32, 3).
+        image_shape: (height, width) or (height, width, channels): (28, 28) or (32, 32, 3).
         classes: The number of classes.
-        layers: First to last, without the output, which is flattened before where need be.
+        layers: The layers from first to last, without the flattening and the output layer at the end.
 
     Returns:
-        All parameters, trainable or not, as Keras's ``count_params()`` gives them; None where a layer is not among
-        those that are known here, or does not fit the one before it.
+        The number of all parameters, trainable or not, as returned by Keras's ``count_params()``; None if the
+        arithmetic of a layer is not implemented here, or a layer does not accept the output of the layer before it.
     """
-    shape, total = shape_with_channels(image_shape), 0
+    shape, total = add_channel_axis(image_shape), 0
     for name, arguments in (*layers, ("Flatten", {}), ("Dense", {"units": classes})):
-        known = {**_OF_ANY_SHAPE, **_OF_SHAPES_BY_RANK.get(len(shape), {})}
+        known = {**_ANY_RANK, **_BY_RANK.get(len(shape), {})}
         if name not in known or arguments.get("axis", -1) != -1:
             return None
         try:
             shape, parameters = known[name](shape, arguments)
-        except _RefusedError:
+        except _InvalidShapeError:
             return None
         total += parameters
     return total
 
 
-def sized_hidden(name: str, batch_norm: bool, **arguments: Any) -> list[Sized]:  # noqa: ANN401 - each layer has its own
-    """Returns a hidden layer to be sized, followed by batch normalisation or not, which makes its bias redundant."""
+def list_hidden_layers(name: str, batch_norm: bool, **arguments: Any) -> list[LayerSpec]:  # noqa: ANN401 - each layer has its own
+    """Returns a hidden layer or, with `batch_norm`, the layer without a bias and its batch normalization."""
     if not batch_norm:
         return [(name, arguments)]
     return [(name, {**arguments, "use_bias": False}), ("BatchNormalization", {})]
 
 
-def _dense(shape: Shape, arguments: Arguments) -> Size:
+def _dense(shape: Shape, arguments: Arguments) -> LayerSize:
     units = arguments["units"]
     return (*shape[:-1], units), shape[-1] * units + _bias(units, arguments)
 
 
 def _bias(units: int, arguments: Arguments) -> int:
+    """Returns the number of parameters of the bias."""
     return units if arguments.get("use_bias", True) else 0
 
 
-def _convolution(shape: Shape, arguments: Arguments) -> Size:
+def _convolution(shape: Shape, arguments: Arguments) -> LayerSize:
     filters, groups, channels = arguments["filters"], arguments.get("groups", 1), shape[-1]
     if channels % groups or filters % groups:
-        raise _RefusedError
-    sides, pixels = _convolved(shape, arguments)
+        raise _InvalidShapeError
+    sides, pixels = _convolve(shape, arguments)
     return (*sides, filters), pixels * (channels // groups) * filters + _bias(filters, arguments)
 
 
-def _depthwise(shape: Shape, arguments: Arguments) -> Size:
+def _depthwise(shape: Shape, arguments: Arguments) -> LayerSize:
     filters = shape[-1] * arguments.get("depth_multiplier", 1)
-    sides, pixels = _convolved(shape, arguments)
+    sides, pixels = _convolve(shape, arguments)
     return (*sides, filters), pixels * filters + _bias(filters, arguments)
 
 
-def _separable(shape: Shape, arguments: Arguments) -> Size:
-    between, depthwise = _depthwise(shape, {**arguments, "use_bias": False})
-    given, pointwise = _dense(between, {**arguments, "units": arguments["filters"]})
-    return given, depthwise + pointwise
+def _separable(shape: Shape, arguments: Arguments) -> LayerSize:
+    intermediate, depthwise = _depthwise(shape, {**arguments, "use_bias": False})
+    output, pointwise = _dense(intermediate, {**arguments, "units": arguments["filters"]})
+    return output, depthwise + pointwise
 
 
-def _convolved(shape: Shape, arguments: Arguments) -> tuple[Shape, int]:
-    """Returns the sides of what a convolution gives, and how many pixels its kernel covers."""
+def _convolve(shape: Shape, arguments: Arguments) -> tuple[Shape, int]:
+    """Returns the output sides of a convolution, and the number of pixels in its kernel."""
     axes = len(shape) - 1
     kernel = _per_axis(arguments["kernel_size"], axes)
     strides = _per_axis(arguments.get("strides", 1), axes)
     dilation = _per_axis(arguments.get("dilation_rate", 1), axes)
     if max(strides) > 1 and max(dilation) > 1:
-        raise _RefusedError
-    reach = tuple(rate * (side - 1) + 1 for side, rate in zip(kernel, dilation, strict=True))
-    return _covered(shape[:-1], reach, strides, arguments), math.prod(kernel)
+        raise _InvalidShapeError
+    window = tuple(rate * (side - 1) + 1 for side, rate in zip(kernel, dilation, strict=True))
+    return _slide(shape[:-1], window, strides, arguments), math.prod(kernel)
 
 
-def _pooling(shape: Shape, arguments: Arguments) -> Size:
+def _pooling(shape: Shape, arguments: Arguments) -> LayerSize:
     pool = _per_axis(arguments.get("pool_size", 2), len(shape) - 1)
     strides = _per_axis(arguments.get("strides", pool), len(shape) - 1)
-    return (*_covered(shape[:-1], pool, strides, arguments), shape[-1]), 0
+    return (*_slide(shape[:-1], pool, strides, arguments), shape[-1]), 0
 
 
-def _covered(sides: Shape, window: Shape, strides: Shape, arguments: Arguments) -> Shape:
-    """Returns at how many places a window stops along each axis."""
+def _slide(sides: Shape, window: Shape, strides: Shape, arguments: Arguments) -> Shape:
+    """Returns the number of positions of a sliding window along each axis."""
     if arguments.get("padding") == "same":
         return tuple(math.ceil(side / stride) for side, stride in zip(sides, strides, strict=True))
-    if any(reach > side for side, reach in zip(sides, window, strict=True)):
-        raise _RefusedError
-    return tuple((side - reach) // stride + 1 for side, reach, stride in zip(sides, window, strides, strict=True))
+    if any(length > side for side, length in zip(sides, window, strict=True)):
+        raise _InvalidShapeError
+    return tuple((side - length) // stride + 1 for side, length, stride in zip(sides, window, strides, strict=True))
 
 
 def _per_axis(value: int | Iterable[int], axes: int) -> Shape:
-    """Returns one number per axis, of which one for all may stand in the config."""
+    """Returns one number per axis, from a list or from one number for all axes."""
     numbers = (value,) * axes if isinstance(value, int) else tuple(value)
     if len(numbers) != axes:
-        raise _RefusedError
+        raise _InvalidShapeError
     return numbers
 
 
-def _global_pooling(shape: Shape, arguments: Arguments) -> Size:
+def _global_pooling(shape: Shape, arguments: Arguments) -> LayerSize:
     return (*((1,) * (len(shape) - 1) if arguments.get("keepdims") else ()), shape[-1]), 0
 
 
-def _up_sampling(shape: Shape, arguments: Arguments) -> Size:
+def _up_sampling(shape: Shape, arguments: Arguments) -> LayerSize:
     factors = _per_axis(arguments.get("size", 2), len(shape) - 1)
     return (*(side * factor for side, factor in zip(shape, factors, strict=False)), shape[-1]), 0
 
 
-def _norm(shape: Shape, arguments: Arguments, moving: int) -> Size:
-    learnt = arguments.get("scale", True) + arguments.get("center", True)
-    return shape, (learnt + moving) * shape[-1]
+def _norm(shape: Shape, arguments: Arguments, moving: int) -> LayerSize:
+    trainable = arguments.get("scale", True) + arguments.get("center", True)
+    return shape, (trainable + moving) * shape[-1]
 
 
-def _recurrent(shape: Shape, arguments: Arguments, gates: int, biases: int = 1) -> Size:
+def _recurrent(shape: Shape, arguments: Arguments, gates: int, biases: int = 1) -> LayerSize:
     units = arguments["units"]
-    given = (shape[0], units) if arguments.get("return_sequences") else (units,)
-    return given, gates * (units * (shape[-1] + units) + biases * _bias(units, arguments))
+    output = (shape[0], units) if arguments.get("return_sequences") else (units,)
+    return output, gates * (units * (shape[-1] + units) + biases * _bias(units, arguments))
 
 
-def _gru(shape: Shape, arguments: Arguments) -> Size:
+def _gru(shape: Shape, arguments: Arguments) -> LayerSize:
     return _recurrent(shape, arguments, gates=3, biases=2 if arguments.get("reset_after", True) else 1)
 
 
-def _flatten(shape: Shape, _: Arguments) -> Size:
+def _flatten(shape: Shape, _: Arguments) -> LayerSize:
     return (math.prod(shape),), 0
 
 
-def _reshape(shape: Shape, arguments: Arguments) -> Size:
-    target, numbers = arguments["target_shape"], math.prod(shape)
-    said = math.prod(side for side in target if side != -1)
-    if said:  # -1 is whatever is left
-        target = [numbers // said if side == -1 else side for side in target]
-    if min(target) < 1 or math.prod(target) != numbers:
-        raise _RefusedError
+def _reshape(shape: Shape, arguments: Arguments) -> LayerSize:
+    target, elements = arguments["target_shape"], math.prod(shape)
+    known_elements = math.prod(side for side in target if side != -1)
+    if known_elements:  # -1 is inferred from the number of elements
+        target = [elements // known_elements if side == -1 else side for side in target]
+    if min(target) < 1 or math.prod(target) != elements:
+        raise _InvalidShapeError
     return tuple(target), 0
 
 
-def _unchanged(shape: Shape, _: Arguments) -> Size:
+def _unchanged(shape: Shape, _: Arguments) -> LayerSize:
     return shape, 0
 
 
-_OF_ANY_SHAPE: dict[str, Callable[[Shape, Arguments], Size]] = {
+_ANY_RANK: dict[str, Callable[[Shape, Arguments], LayerSize]] = {
     "Activation": _unchanged,
     "AlphaDropout": _unchanged,
     "BatchNormalization": partial(_norm, moving=2),
@@ -181,7 +182,7 @@ _OF_ANY_SHAPE: dict[str, Callable[[Shape, Arguments], Size]] = {
     "UnitNormalization": _unchanged,
 }
 
-_OF_SHAPES_BY_RANK: dict[int, dict[str, Callable[[Shape, Arguments], Size]]] = {
+_BY_RANK: dict[int, dict[str, Callable[[Shape, Arguments], LayerSize]]] = {
     2: {
         "AveragePooling1D": _pooling,
         "Conv1D": _convolution,
@@ -205,4 +206,4 @@ _OF_SHAPES_BY_RANK: dict[int, dict[str, Callable[[Shape, Arguments], Size]]] = {
         "UpSampling2D": _up_sampling,
     },
 }
-"""The layers that want one axis before the channels, and those that want two."""
+"""The layers that require one axis (2) or two axes (3) before the channels, by the number of axes of their input."""

@@ -1,4 +1,4 @@
-"""An architecture written out layer by layer in the config."""
+"""An architecture that is defined layer by layer in the config."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from trainyard.config.fields import setting
 from trainyard.config.registry import register_model
 from trainyard.config.schema import ModelConfig
 from trainyard.errors import TrainingError
-from trainyard.models.blocks import probabilities, reason, with_channels
-from trainyard.models.layers import layer_problems, read_layer
+from trainyard.models.blocks import build_image_input, build_output_layer, format_keras_error
+from trainyard.models.layers import layer_problems, parse_layer
 from trainyard.models.parameter_count import count_parameters
 
 if TYPE_CHECKING:
@@ -19,68 +19,71 @@ if TYPE_CHECKING:
 
     from trainyard.data.dataset import DataSpec
 
-_SHOWN_LAYERS = 3
+_LABEL_LAYERS = 3
+"""The number of layers in a label."""
 
 
 @register_model("sequential")
 @dataclass(kw_only=True, slots=True)
 class Sequential(ModelConfig):
-    """Keras layers one after the other, from an image with its channels to the softmax over the classes."""
+    """A stack of Keras layers, applied in the given order to images with channels, and a softmax output."""
 
     layers: list[Any] = setting(
-        ["Flatten", {"Dense": {"units": 128, "activation": "relu"}}], holds="layers", nonempty=True
+        ["Flatten", {"Dense": {"units": 128, "activation": "relu"}}], elements="layers", nonempty=True
     )
-    """Each a name of a Keras layer, or that with its arguments: ``[Flatten, {Dense: {units: 64}}]``; without output."""
+    """Keras layers, each a name or a name with arguments: ``[Flatten, {Dense: {units: 64}}]``. The output is added."""
 
     @property
     def label(self) -> str:
-        """The first layers with what they are wide, ``'Flatten Dense128'``."""
+        """The first three layers with their units or filters, such as ``'Flatten Dense128'``."""
         names = []
-        for name, arguments in map(read_layer, self.layers):
+        for name, arguments in map(parse_layer, self.layers):
             names.append(f"{name}{arguments.get('units', arguments.get('filters', ''))}")
-        more = f" +{len(names) - _SHOWN_LAYERS}" if len(names) > _SHOWN_LAYERS else ""
-        return " ".join(names[:_SHOWN_LAYERS]) + more
+        more = f" +{len(names) - _LABEL_LAYERS}" if len(names) > _LABEL_LAYERS else ""
+        return " ".join(names[:_LABEL_LAYERS]) + more
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields what is wrong with each layer, under its index."""
+        """Yields the problems of each layer, with its index as the field."""
         for index, entry in enumerate(self.layers):
             yield from ((f"layers[{index}]", problem) for problem in layer_problems(entry))
 
     def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
-        """Counts all parameters, where `models.sizes` knows all layers; see `ModelConfig.count_parameters`."""
-        return count_parameters(image_shape, classes, map(read_layer, self.layers))
+        """Counts all parameters; None if `models.sizes` can't count a layer. See `ModelConfig.count_parameters`."""
+        return count_parameters(image_shape, classes, map(parse_layer, self.layers))
 
     def build(self, spec: DataSpec) -> keras.Model:
-        """Builds the network, with a Dense softmax at the end, flattened before where need be.
+        """Builds the network; see `ModelConfig.build`. The output of the last layer is flattened if necessary.
 
         Raises:
-            TrainingError: If a layer can't take what the layer before it returns; names its index.
+            TrainingError: If a layer does not accept the output of the layer before it. The message names its index.
         """
         import keras
 
-        model = keras.Sequential(with_channels(spec), name=self.name)
+        model = keras.Sequential(build_image_input(spec), name=self.name)
         for index, entry in enumerate(self.layers):
-            name, arguments = read_layer(entry)
-            taken = model.output_shape[1:] if model.layers else spec.image_shape  # Keras has none of an input alone
+            name, arguments = parse_layer(entry)
+            input_shape = model.output_shape[1:] if model.layers else spec.image_shape  # a lone input has no output
             try:
                 model.add(_build_layer(name, arguments, f"{index}_{name.lower()}"))
             except (ValueError, TypeError, IndexError) as error:
                 raise TrainingError(
-                    f"model.layers[{index}]: {name} can't take what comes before it, of shape {taken}: {reason(error)}"
+                    f"model.layers[{index}]: {name} does not accept its input, of shape {input_shape}: "
+                    f"{format_keras_error(error)}. Change the layer or the layers before it"
                 ) from error
         if len(model.output_shape) > 2:  # noqa: PLR2004 - a batch of vectors
             model.add(keras.layers.Flatten(name="flatten_output"))
-        model.add(probabilities(spec))
+        model.add(build_output_layer(spec))
         return model
 
 
-def _build_layer(name: str, arguments: dict[str, Any], called: str) -> keras.Layer:
+def _build_layer(name: str, arguments: dict[str, Any], layer_name: str) -> keras.Layer:
+    """Builds a Keras layer, with its regularizers, from the arguments in the config."""
     import keras
 
-    built = {
+    keras_arguments = {
         argument: keras.regularizers.L1L2(**value) if argument.endswith("_regularizer") else value
         for argument, value in arguments.items()
     }
     if name.startswith("AveragePooling"):
-        built.setdefault("pool_size", 2)  # as MaxPooling has it by itself
-    return getattr(keras.layers, name)(**built, name=called)
+        keras_arguments.setdefault("pool_size", 2)  # the default of MaxPooling
+    return getattr(keras.layers, name)(**keras_arguments, name=layer_name)

@@ -1,13 +1,13 @@
-"""How values look to a reader, on pages, in pictures and in the terminal: settings, metrics, times."""
+"""Formats durations, config values and metrics for pages, plots and the terminal."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def show_seconds(seconds: float) -> str:
-    """Returns a duration as it is read: ``'0.42 s'``, ``'12.3 s'``, ``'2 min 05 s'``, ``'1 h 02 min'``."""
-    if seconds < 10:  # noqa: PLR2004 - as many digits as matter
+def format_duration(seconds: float) -> str:
+    """Returns a duration as text: ``'0.42 s'``, ``'12.3 s'``, ``'2 min 05 s'``, ``'1 h 02 min'``."""
+    if seconds < 10:  # noqa: PLR2004 - about three significant digits
         return f"{seconds:.2f} s"
     if round(seconds, 1) < 60:  # noqa: PLR2004
         return f"{seconds:.1f} s"
@@ -17,17 +17,23 @@ def show_seconds(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def show_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a config value as it is written in YAML: ``null``, ``true``, ``[300, 200]``, ``relu``."""
+def format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
+    """Returns a config value as in YAML, with at most six significant digits: ``null``, ``true``, ``[300, 200]``."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(show_value, value))}]"
+        return f"[{', '.join(map(format_value, value))}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value) or "''"
 
 
-def show_metric(name: str, value: float | None) -> str:
-    """Returns a metric of an epoch with the digits that its kind deserves; nothing where there is none."""
+def format_metric(name: str, value: float | None) -> str:
+    """Returns a metric of an epoch with a number of digits that fits its type, or empty text for None.
+
+    Args:
+        name: Name of the metric: ``time/...`` gets two decimals, ``learning_rate/...`` four significant digits, any
+            other four decimals.
+        value: Value of the metric.
+    """
     if value is None:
         return ""
     if name.startswith("time/"):

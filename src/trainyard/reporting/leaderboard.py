@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep: its points, the best first, as a table for MLflow, in Markdown and for the sweep card."""
+"""The leaderboard of a sweep: its points, best first, as a table for MLflow, in Markdown, and for the sweep card."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.evaluation.ranking import CONFIDENCE, LEVEL, TEST_METRICS, Place, Ranking, decimals
-from trainyard.reporting.formatting import show_seconds, show_value
-from trainyard.system.files import whole_file
+from trainyard.evaluation.ranking import (
+    CONFIDENCE_LEVEL,
+    SIGNIFICANCE_LEVEL,
+    TEST_METRICS,
+    RankedPoint,
+    Ranking,
+    count_decimals,
+)
+from trainyard.reporting.formatting import format_duration, format_value
+from trainyard.system.files import atomic_write
 
 TABLE = "leaderboard.json"
-MOST_ROWS = 500
-"""What the card shows of the points; more would make it heavy and nobody reads them."""
+MAX_CARD_ROWS = 500
+"""Maximum number of points in the table of the card, to limit the size of the page."""
 SHOWN_TEST_METRICS = TEST_METRICS[:2]
 
 
-class Cell(NamedTuple):
-    """A cell of the card's table: its text, and what it is sorted by where that is not the text."""
+class TableCell(NamedTuple):
+    """A cell of the card's table: its text, and the value that it is sorted by, if that is not the text."""
 
     text: str
     value: float | None = None
@@ -26,32 +33,32 @@ class Cell(NamedTuple):
     left: bool = False
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A row of the card's table."""
 
-    cells: list[Cell]
+    cells: list[TableCell]
     tied: bool
 
 
-def write_table(folder: Path, ranking: Ranking) -> Path:
-    """Writes the table that MLflow shows, whole or not at all, and returns its file.
+def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
+    """Writes the leaderboard in MLflow's table format atomically and returns the path of the file.
 
     Args:
-        folder: Where it is written; it is there.
-        ranking: Of the trials that came to their end.
+        folder: An existing folder.
+        ranking: Ranking of the finished trials.
     """
     file = folder / TABLE
-    with whole_file(file) as partial:
-        partial.write_text(json.dumps(_table(ranking), indent=1) + "\n", encoding="utf-8")
+    with atomic_write(file) as partial:
+        partial.write_text(json.dumps(_build_table(ranking), indent=1) + "\n", encoding="utf-8")
     return file
 
 
-def markdown_table(ranking: Ranking, n: int = 10) -> str:
-    """Returns the first places as a table in Markdown, for the note of the sweep's run in MLflow.
+def render_leaderboard_markdown(ranking: Ranking, n: int = 10) -> str:
+    """Returns the top of the ranking as a Markdown table, for the description of the sweep's run in MLflow.
 
     Args:
-        ranking: Of a sweep.
-        n: How many places at most.
+        ranking: Ranking of the sweep.
+        n: Maximum number of points.
     """
     columns = [
         "",
@@ -62,64 +69,64 @@ def markdown_table(ranking: Ranking, n: int = 10) -> str:
         "time",
     ]
     lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
-    for number, place in enumerate(ranking.places[:n], 1):
-        objective = [place.describe(), str(place.n)] if ranking.objective else []
-        row = [str(number), _escape(place.label), *objective, _metric(place, "accuracy/test").text]
-        lines.append(f"| {' | '.join([*row, f'{place.parameters:,}', show_seconds(place.seconds)])} |")
-    if len(ranking.places) > n:
-        lines.append(f"\n… and {len(ranking.places) - n:,} more.")
+    for number, point in enumerate(ranking.points[:n], 1):
+        objective = [point.describe(), str(point.n)] if ranking.objective else []
+        row = [str(number), _escape(point.label), *objective, _build_metric_cell(point, "accuracy/test").text]
+        lines.append(f"| {' | '.join([*row, f'{point.parameters:,}', format_duration(point.seconds)])} |")
+    if len(ranking.points) > n:
+        lines.append(f"\n… and {len(ranking.points) - n:,} more.")
     return "\n".join(lines)
 
 
 def _escape(text: str) -> str:
-    """Returns a text as a cell of a Markdown table shows it literally."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>()#|~$" else letter for letter in text)
+    """Returns a text with all special characters of Markdown escaped."""
+    return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#|~$" else character for character in text)
 
 
 # ------------------------------------------------------------------------------------------------------------
 # The table
 
 
-def _table(ranking: Ranking) -> dict[str, list[Any]]:
-    """Returns the table in the form that MLflow shows: the columns' names, and the rows.
+def _build_table(ranking: Ranking) -> dict[str, list[Any]]:
+    """Returns the table in MLflow's format: the column names, and the rows.
 
-    A setting's column is its path with slashes: MLflow's page leaves a column empty that has a dot in its name.
+    The column of a setting is its path with slashes: the MLflow UI shows columns with a dot in the name as empty.
     """
-    varied = _varied(ranking)
+    varied = _list_varied(ranking)
     objective = [ranking.objective, "std", "n", "low", "high"] if ranking.objective else ["n"]
     settings = [path.replace(".", "/") for path in varied]
     columns = ["rank", "trial", *settings, *objective, *SHOWN_TEST_METRICS, "parameters", "seconds", "runs"]
     rows = []
-    for number, place in enumerate(ranking.places, 1):
-        figures = [place.mean, place.std, place.n, place.low, place.high] if ranking.objective else [place.n]
-        runs = [result.run_id for _, result in place.trials if result.run_id]
+    for number, point in enumerate(ranking.points, 1):
+        statistics = [point.mean, point.std, point.n, point.low, point.high] if ranking.objective else [point.n]
+        runs = [result.run_id for _, result in point.trials if result.run_id]
         rows.append(
             [
                 number,
-                place.label,
-                *(_scalar(place.varied.get(path)) for path in varied),
-                *map(_rounded, figures),
-                *(_rounded(place.metrics.get(name)) for name in SHOWN_TEST_METRICS),
-                place.parameters,
-                _rounded(place.seconds),
+                point.label,
+                *(_to_scalar(point.varied.get(path)) for path in varied),
+                *map(_round, statistics),
+                *(_round(point.metrics.get(name)) for name in SHOWN_TEST_METRICS),
+                point.parameters,
+                _round(point.seconds),
                 " ".join(runs),
             ]
         )
     return {"columns": columns, "data": rows}
 
 
-def _varied(ranking: Ranking) -> list[str]:
-    """Returns the settings that vary, in the order of the sweep."""
-    return list(dict.fromkeys(path for place in ranking.places for path in place.varied))
+def _list_varied(ranking: Ranking) -> list[str]:
+    """Returns the paths of the swept settings, in the order of the sweep."""
+    return list(dict.fromkeys(path for point in ranking.points for path in point.varied))
 
 
-def _scalar(value: Any) -> Any:  # noqa: ANN401 - any value of a config
-    """Returns a value that a cell can hold; a list becomes its text."""
-    return value if value is None or isinstance(value, (bool, int, float, str)) else show_value(value)
+def _to_scalar(value: Any) -> Any:  # noqa: ANN401 - any value of a config
+    """Returns a value that a JSON table cell can hold. Lists are converted to text."""
+    return value if value is None or isinstance(value, (bool, int, float, str)) else format_value(value)
 
 
-def _rounded(value: float | None) -> float | None:
-    """Returns a figure with as many digits as are of use."""
+def _round(value: float | None) -> float | None:
+    """Returns a number rounded to six significant digits."""
     return value if value is None or isinstance(value, int) else float(f"{value:.6g}")
 
 
@@ -127,64 +134,71 @@ def _rounded(value: float | None) -> float | None:
 # For the card
 
 
-def card_columns(ranking: Ranking) -> list[str]:
-    """Returns the heads of the card's table, in the order of the cells of a row."""
-    objective = [ranking.objective, "n", f"{100 * CONFIDENCE:g} % interval"] if ranking.objective else ["n"]
-    settings = [path.rpartition(".")[2] for path in _varied(ranking)]
-    return ["#", "trial", *settings, *objective, *_shown_metrics(ranking), "parameters", "time"]
+def build_card_columns(ranking: Ranking) -> list[str]:
+    """Returns the column titles of the card's table, in the order of the cells in a row."""
+    objective = [ranking.objective, "n", f"{100 * CONFIDENCE_LEVEL:g} % interval"] if ranking.objective else ["n"]
+    settings = [path.rpartition(".")[2] for path in _list_varied(ranking)]
+    return ["#", "trial", *settings, *objective, *_list_metrics(ranking), "parameters", "time"]
 
 
-def card_rows(ranking: Ranking) -> list[Row]:
-    """Returns the first places as rows of the card's table."""
-    varied = _varied(ranking)
-    return [_row(number, place, varied, ranking) for number, place in enumerate(ranking.places[:MOST_ROWS], 1)]
+def build_card_rows(ranking: Ranking) -> list[TableRow]:
+    """Returns the top points as rows of the card's table."""
+    varied = _list_varied(ranking)
+    return [
+        _build_row(number, point, varied, ranking) for number, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)
+    ]
 
 
-def _shown_metrics(ranking: Ranking) -> list[str]:
-    """Returns the test metrics of the card's table; what is compared has a column already."""
+def _list_metrics(ranking: Ranking) -> list[str]:
+    """Returns the test metrics of the card's table, except the objective, which has its own column."""
     return [name for name in SHOWN_TEST_METRICS if name != ranking.objective]
 
 
-def explain(ranking: Ranking) -> str:
-    """Returns what stands above the table."""
+def explain_ranking(ranking: Ranking) -> str:
+    """Returns the explanation above the table."""
     if ranking.objective is None:
-        return "In the order of the plan."
-    if not ranking.repeated:
-        return "One seed each, so that nothing tells differences from chance."
+        return "In plan order."
+    if not ranking.has_repeats:
+        return "Each point has one seed, so it is unknown whether the differences are due to chance."
     return (
-        f"≈ marks what can't be told from the best at {100 * LEVEL:g} %: t-tests, paired by seed where seeds are "
-        "shared, corrected for their number (Holm). ± is the standard deviation over the seeds; the interval holds the "
-        f"true mean {100 * CONFIDENCE:g} times in 100 (Student's t)."
+        f"≈ marks points that do not differ significantly from the best ({100 * SIGNIFICANCE_LEVEL:g} % level; "
+        "t-tests, paired by seed where possible, with Holm's correction for multiple comparisons). ± is the standard "
+        f"deviation over the seeds. The interval is the {100 * CONFIDENCE_LEVEL:g} % confidence interval of the mean "
+        "(Student's t)."
     )
 
 
-def _row(number: int, place: Place, varied: Sequence[str], ranking: Ranking) -> Row:
-    """Returns a place as a row of the page's table."""
-    marked = place.tied and ranking.repeated
-    figures = [Cell(str(place.n))]
-    if place.mean is not None:
-        ends = [f"{end:.{decimals(place.mean)}f}" for end in (place.low, place.high) if end is not None]
-        figures = [Cell(place.describe(), _rounded(place.mean)), *figures, Cell(" to ".join(ends), _rounded(place.low))]
-    return Row(
+def _build_row(number: int, point: RankedPoint, varied: Sequence[str], ranking: Ranking) -> TableRow:
+    """Returns a point as a row of the card's table."""
+    marked = point.tied and ranking.has_repeats
+    statistics = [TableCell(str(point.n))]
+    if point.mean is not None:
+        ends = [f"{end:.{count_decimals(point.mean)}f}" for end in (point.low, point.high) if end is not None]
+        statistics = [
+            TableCell(point.describe(), _round(point.mean)),
+            *statistics,
+            TableCell(" to ".join(ends), _round(point.low)),
+        ]
+    return TableRow(
         [
-            Cell(f"{number} ≈" if marked else f"{number}", number),
-            Cell(place.label, heading=True),
-            *(_cell_of_setting(place.varied.get(path)) for path in varied),
-            *figures,
-            *(_metric(place, name) for name in _shown_metrics(ranking)),
-            Cell(f"{place.parameters:,}" if place.parameters else "", place.parameters),
-            Cell(show_seconds(place.seconds) if place.seconds else "", round(place.seconds, 2)),
+            TableCell(f"{number} ≈" if marked else f"{number}", number),
+            TableCell(point.label, heading=True),
+            *(_build_setting_cell(point.varied.get(path)) for path in varied),
+            *statistics,
+            *(_build_metric_cell(point, name) for name in _list_metrics(ranking)),
+            TableCell(f"{point.parameters:,}" if point.parameters else "", point.parameters),
+            TableCell(format_duration(point.seconds) if point.seconds else "", round(point.seconds, 2)),
         ],
         marked,
     )
 
 
-def _cell_of_setting(value: Any) -> Cell:  # noqa: ANN401 - any value of a config
-    """Returns a setting's value as a cell, a number to the right."""
-    return Cell("" if value is None else show_value(value), left=isinstance(value, (str, bool, list, tuple)))
+def _build_setting_cell(value: Any) -> TableCell:  # noqa: ANN401 - any value of a config
+    """Returns the value of a setting as a cell. Numbers are right-aligned."""
+    return TableCell("" if value is None else format_value(value), left=isinstance(value, (str, bool, list, tuple)))
 
 
-def _metric(place: Place, name: str) -> Cell:
-    """Returns the mean of a test metric."""
-    value = place.metrics.get(name)
-    return Cell("" if value is None else f"{value:.4f}")
+def _build_metric_cell(point: RankedPoint, name: str) -> TableCell:
+    """Returns the mean of a test metric as a cell."""
+    value = point.metrics.get(name)
+    return TableCell("" if value is None else f"{value:.4f}")

@@ -1,4 +1,4 @@
-"""Tables, and how they are written in Markdown: for the pages that are generated from results."""
+"""Markdown tables for pages that are generated from results."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; the first column is text, the others are figures."""
+    """A table. The first column is text, the others are numbers."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def to_markdown(self) -> str:
-        """Returns the table in Markdown, figures aligned to the right."""
-        rule = ["---", *["---:"] * (len(self.columns) - 1)]
-        lines = ([cell.replace("|", "\\|") for cell in line] for line in (self.columns, rule, *self.rows))
+        """Returns the table as Markdown, with numbers aligned to the right."""
+        separator = ["---", *["---:"] * (len(self.columns) - 1)]
+        lines = ([cell.replace("|", "\\|") for cell in line] for line in (self.columns, separator, *self.rows))
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Where a measurement comes from: when, on what machine, with which versions and code. For pages made from results."""
+"""Provenance of a measurement (time, machine, versions, code) for pages that are generated from results."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard.system.environment import REPORTED_PACKAGES, describe_machine, installed_versions, read_git_state
+from trainyard.system.environment import (
+    REPORTED_PACKAGES,
+    collect_machine_info,
+    list_installed_versions,
+    read_git_state,
+)
 
 
-def describe_origin(threads: int, command: str) -> dict[str, Any]:
-    """Returns when, on what and with what something was measured; the machine without its name on the network.
+def collect_provenance(threads: int, command: str) -> dict[str, Any]:
+    """Returns date, code, machine and versions of a measurement that is made now. The host name is left out.
 
     Args:
-        threads: That TensorFlow was given.
-        command: What measures it again.
+        threads: Number of threads that TensorFlow uses.
+        command: Command that repeats the measurement.
     """
     git = read_git_state(Path(__file__).parent)
-    machine = describe_machine(threads)
-    versions = installed_versions()
+    machine = collect_machine_info(threads)
+    versions = list_installed_versions()
     return {
         "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         "command": command,
@@ -29,18 +34,24 @@ def describe_origin(threads: int, command: str) -> dict[str, Any]:
     }
 
 
-def origin_in_words(about: dict[str, Any]) -> str:
-    """Returns an origin, with the ``seconds`` that it took, in a paragraph of Markdown."""
+def format_provenance(about: dict[str, Any]) -> str:
+    """Returns a provenance as a paragraph of Markdown.
+
+    Args:
+        about: The result of `collect_provenance`, plus the duration in ``seconds``. Optional ``mixed``: one line for
+            each value that differs between runs.
+    """
     machine, versions = about["machine"], about["versions"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
-    commit = about["commit"] or "not in a git checkout"
+    commit = about["commit"] or "unknown (not a git checkout)"
     changes = ", with local changes" if about["dirty"] else ""
     mixed = "; ".join(about.get("mixed", ()))
-    not_all = f" Not the same for all runs: {mixed}." if mixed else ""
+    differences = f" Not the same for all runs: {mixed}." if mixed else ""
     return (
         f"Measured {about['date']} in {about['seconds']:.0f} s on {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, {gpus}, {machine['platform']}, {threads}. "
-        f"Python {machine['python']}, {packages}. Commit {commit}{changes}.{not_all} Again: `{about['command']}`"
+        f"Python {machine['python']}, {packages}. Commit {commit}{changes}.{differences} "
+        f"Command to repeat it: `{about['command']}`"
     )

@@ -1,7 +1,7 @@
-"""One page that tells a colleague all about a run: scores, pictures, config, times and where it came from.
+"""Writes the report of a run: an HTML page with scores, plots, config, times and provenance.
 
-The page is a single HTML file that holds its pictures and needs neither scripts nor the network, so it can be
-mailed, opened from a disk or shown in a frame.
+The page is a single HTML file with embedded plots. It needs neither scripts nor a network connection, so it can be sent
+by e-mail, opened from a disk or shown in a frame.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainyard.config.compose import dump_config, flatten_config
-from trainyard.reporting.formatting import show_metric, show_seconds, show_value
+from trainyard.reporting.formatting import format_duration, format_metric, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,37 +27,37 @@ if TYPE_CHECKING:
     from trainyard.training.trainer import TrainResult
 
 TEMPLATE = "report.html"
-SORTING = "ranking.js"
+SORT_SCRIPT = "ranking.js"
 CURVES_FILE = "learning_curves.png"
-"""The picture of this name stands with the training; all others follow the scores."""
-PNG_WIDTH = slice(16, 20)
-"""The bytes of a PNG file that hold its width, the highest first."""
-PIXELS_PER_PIXEL = 1.5
-"""Pixels of a picture for each of the page, so that it is sharp on a fine screen and on paper."""
-TOLD_ELSEWHERE = ("name", "notes")
-"""Config values that the page shows in its head."""
+"""File name of the plot that is shown in the section on training. All other plots are shown after the scores."""
+PNG_WIDTH_BYTES = slice(16, 20)
+"""Position of the image width in a PNG file, 4 bytes, big-endian."""
+IMAGE_PIXELS_PER_CSS_PIXEL = 1.5
+"""Image pixels per CSS pixel, so that plots are sharp on high-resolution screens and on paper."""
+SHOWN_IN_HEADER = ("name", "notes")
+"""Config values that the header of the page shows already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPage:
-    """All that the page shows. The headline figures are taken from `evaluation` and `training`.
+    """The content of the page. The key figures are computed from `evaluation` and `training`.
 
     Attributes:
-        title: The run's name.
-        experiment: The experiment that the run belongs to.
-        finished: When the run ended, in words.
-        notes: What the user says of the run; may be empty.
-        config: What was run.
-        dataset: The images as they were used; only their numbers and names are shown.
-        dataset_digest: The sha256 of the data set, which takes time to compute.
-        model_summary: Keras's summary.
-        layers: The layers with a kernel.
-        parameters: All numbers in the model's weights, trained or not.
-        training: The history.
-        evaluation: The predictions on the test images and their scores.
+        title: Title of the page.
+        experiment: Name of the experiment that the run belongs to.
+        finished: Date and time when the run finished, as text.
+        notes: The user's notes on the run. May be empty.
+        config: The config of the run.
+        dataset: The data set of the run. Only sizes and names are shown.
+        dataset_digest: SHA-256 digest of the data set.
+        model_summary: Keras's summary of the model, as text.
+        layers: Number of layers with a kernel.
+        parameters: Number of parameters of the model, including those that are not trainable.
+        training: Result of the training: history, engine and times.
+        evaluation: Predictions for the test images and their scores.
         timings: Seconds by stage, in order.
-        provenance: Commit, versions, machine, digests, command... by the name shown, in order.
-        pictures: PNG files by caption, in order.
+        provenance: Displayed values by label, in order: commit, versions, machine, digests, command, ...
+        plots: PNG files by caption, in order.
     """
 
     title: str
@@ -74,74 +74,78 @@ class ReportPage:
     evaluation: EvalResult
     timings: Mapping[str, float]
     provenance: Mapping[str, str]
-    pictures: Mapping[str, Path]
+    plots: Mapping[str, Path]
 
 
-class Change(NamedTuple):
-    """A config value that is not the default of its field."""
+class ConfigChange(NamedTuple):
+    """A config value that differs from the default of its field."""
 
     path: str
+    """Dotted path of the field."""
     value: Any
+    """Value in the config of the run."""
     default: Any
+    """Default of the field."""
 
 
-class Picture(NamedTuple):
-    """A picture as the page holds it."""
+class EmbeddedImage(NamedTuple):
+    """An image that is embedded in an HTML page."""
 
     caption: str
+    """Caption, also the alternative text."""
     address: str
-    """A data URI."""
+    """The content as a data URI."""
     width: int
-    """In the pixels of a page."""
+    """Display width in CSS pixels."""
 
 
 def write_report(path: Path, page: ReportPage) -> None:
-    """Writes the page.
+    """Writes the report.
 
     Args:
         path: The HTML file to write.
-        page: What it shows.
+        page: Content of the page.
 
     Raises:
-        FileNotFoundError: If a picture is not there.
+        FileNotFoundError: If a plot file does not exist.
     """
-    template = page_templates().get_template(TEMPLATE)
-    beside_training = {caption: file for caption, file in page.pictures.items() if file.name == CURVES_FILE}
-    after_scores = {caption: file for caption, file in page.pictures.items() if caption not in beside_training}
+    template = build_template_environment().get_template(TEMPLATE)
+    curve_files = {caption: file for caption, file in page.plots.items() if file.name == CURVES_FILE}
+    other_files = {caption: file for caption, file in page.plots.items() if caption not in curve_files}
     html = template.render(
         page=page,
-        headline=_headline(page),
-        changes=list(changed_values(page.config)),
+        headline=_build_headline(page),
+        changes=list(find_changed_values(page.config)),
         config_text=dump_config(page.config),
         epoch_columns=list(dict.fromkeys(name for epoch in page.training.history for name in epoch)),
-        curves=[embed(caption, file) for caption, file in beside_training.items()],
-        pictures=[embed(caption, file) for caption, file in after_scores.items()],
+        curves=[embed_image(caption, file) for caption, file in curve_files.items()],
+        plots=[embed_image(caption, file) for caption, file in other_files.items()],
     )
     path.write_text(html, encoding="utf-8")
 
 
-def changed_values(config: RunConfig) -> Iterator[Change]:
-    """Yields the values that are not their defaults; which components were chosen is not among them."""
-    pristine = dataclasses.replace(
+def find_changed_values(config: RunConfig) -> Iterator[ConfigChange]:
+    """Yields the config values that differ from the defaults of the selected components, except name and notes."""
+    default_config = dataclasses.replace(
         type(config)(),
         **{spec.name: type(value)() for spec, value in _sections(config)},
     )
-    defaults = flatten_config(pristine)
+    defaults = flatten_config(default_config)
     for path, value in flatten_config(config).items():
-        if path not in TOLD_ELSEWHERE and value != defaults.get(path):
-            yield Change(path, value, defaults.get(path))
+        if path not in SHOWN_IN_HEADER and value != defaults.get(path):
+            yield ConfigChange(path, value, defaults.get(path))
 
 
 def _sections(config: RunConfig) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
-    """Yields each field of the config that is itself a dataclass, with its value."""
+    """Yields each field of the config whose value is a dataclass, with this value."""
     for spec in dataclasses.fields(config):
         value = getattr(config, spec.name)
         if dataclasses.is_dataclass(value):
             yield spec, value
 
 
-def _headline(page: ReportPage) -> dict[str, tuple[str, str]]:
-    """Returns the figures that a reader wants first, each with a few words on it."""
+def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
+    """Returns the key figures by title, each with a short explanation."""
     result, training = page.evaluation, page.training
     wrong, images = int((result.predicted != result.actual).sum()), len(result.actual)
     seconds = training.compile_seconds + training.train_seconds
@@ -151,8 +155,8 @@ def _headline(page: ReportPage) -> dict[str, tuple[str, str]]:
         "Test loss": (f"{result.loss:.4f}", "mean cross-entropy, nats"),
         "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {len(result.per_class)} classes"),
         "Training": (
-            show_seconds(seconds),
-            f"{epochs:,} epoch{'' if epochs == 1 else 's'}, compiling included",
+            format_duration(seconds),
+            f"{epochs:,} epoch{'' if epochs == 1 else 's'}, including compilation",
         ),
         "Parameters": (
             f"{page.parameters:,}",
@@ -161,29 +165,29 @@ def _headline(page: ReportPage) -> dict[str, tuple[str, str]]:
     }
 
 
-def embed(caption: str, file: Path) -> Picture:
-    """Reads a PNG file; its width, in a page, gives all pictures letters of one size."""
+def embed_image(caption: str, file: Path) -> EmbeddedImage:
+    """Loads a PNG file for embedding. The display width is chosen so that text has the same size in all plots."""
     content = file.read_bytes()
-    pixels = int.from_bytes(content[PNG_WIDTH])
+    pixels = int.from_bytes(content[PNG_WIDTH_BYTES])
     address = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
-    return Picture(caption, address, round(pixels / PIXELS_PER_PIXEL))
+    return EmbeddedImage(caption, address, round(pixels / IMAGE_PIXELS_PER_CSS_PIXEL))
 
 
-def render_sortable(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
-    """Returns a page whose tables a reader may sort: with our script, and a policy that allows no other.
+def render_sortable_page(template: str, **values: Any) -> str:  # noqa: ANN401 - template values can be of any type
+    """Returns an HTML page with sortable tables. Its content security policy allows only the script that sorts them.
 
     Args:
-        template: Its name; it includes the script, and names `script_digest` in its policy.
-        values: What it shows.
+        template: File name of the template. It must include the script, and use `script_digest` in its policy.
+        values: Values for the template.
     """
-    templates = page_templates()
-    script = templates.get_template(SORTING).render()
+    templates = build_template_environment()
+    script = templates.get_template(SORT_SCRIPT).render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return templates.get_template(template).render(**values, script_digest=f"sha256-{digest}")
 
 
-def page_templates() -> jinja2.Environment:
-    """Returns the environment of our pages, which escapes whatever is put into it."""
+def build_template_environment() -> jinja2.Environment:
+    """Returns the Jinja environment for all HTML pages. It escapes all values and raises for undefined ones."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -193,6 +197,6 @@ def page_templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"seconds": show_seconds, "value": show_value}
-    environment.globals["show_metric"] = show_metric
+    environment.filters |= {"seconds": format_duration, "value": format_value}
+    environment.globals["format_metric"] = format_metric
     return environment

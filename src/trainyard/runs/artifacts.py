@@ -1,4 +1,4 @@
-"""The files that a run leaves in its folder, and which are then logged from there."""
+"""Writes the artifact files of a run to its folder, from which they are logged to MLflow."""
 
 from __future__ import annotations
 
@@ -14,74 +14,76 @@ from trainyard.config.compose import dump_config
 from trainyard.config.schema import RunConfig
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.scoring import EvalResult
-from trainyard.models import with_raw_pixels
+from trainyard.models import build_serving_model
 from trainyard.reporting import plots
-from trainyard.runs.result import Outcome
-from trainyard.system.environment import GitState, installed_versions
-from trainyard.system.files import whole_file, write_checksums
-from trainyard.system.uris import without_credentials
-from trainyard.training.debug import PROFILE
-from trainyard.training.profiler import read_profile
+from trainyard.runs.result import TrainedRun
+from trainyard.system.environment import GitState, list_installed_versions
+from trainyard.system.files import atomic_write, write_checksums
+from trainyard.system.uris import redact_credentials
+from trainyard.training.debug import PROFILE_FOLDER
+from trainyard.training.profiler import load_profile
 
 if TYPE_CHECKING:
     import keras
 
     from trainyard.data.dataset import DataSpec
 
-SERVABLE = ".servable.keras"
+SERVABLE_FILE = ".servable.keras"
 PER_CLASS_TABLE = "evaluation/per_class.json"
 
 
-def make_folder(folder: Path) -> Path:
-    """Makes the folder of a run, which is logged as a whole and so must hold nothing else.
+def create_run_folder(folder: Path) -> Path:
+    """Creates the folder of a run. It must be empty, because the whole folder is logged to MLflow.
 
     Returns:
-        The folder, absolute.
+        The absolute path of the folder.
 
     Raises:
-        ConfigError: If it holds something, or is the working directory or around it.
-        TrainyardError: If it can't be made.
+        ConfigError: If the folder is not empty, or is the working directory or one of its parents.
+        TrainyardError: If the folder can't be created.
     """
     folder = folder.absolute()
     if Path.cwd().is_relative_to(folder):
         raise ConfigError(
-            f"{folder}: expected a folder of its own for the run, got the working directory or one around it. "
-            "Leave hydra.run.dir and hydra.job.chdir as they are"
+            f"{folder}: expected a separate folder for the run, got the working directory or one of its parents. "
+            "Do not change hydra.run.dir and hydra.job.chdir"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise ConfigError(f"{folder}: expected a new or empty folder for the run, and it holds something already")
+            raise ConfigError(f"{folder}: expected a new or empty folder for the run, got one that contains files")
     except OSError as error:
-        raise TrainyardError(f"{folder}: the run's folder can't be made: {error}. Work where you may write") from error
+        raise TrainyardError(
+            f"{folder}: the run's folder can't be created: {error}. Change to a directory that you can write to"
+        ) from error
     return folder
 
 
-def write_origin(folder: Path, config: RunConfig, overrides: Sequence[str], git: GitState | None) -> None:
-    """Writes what the run was started with: config.yaml, and under environment/ overrides, versions and diff."""
+def write_provenance(folder: Path, config: RunConfig, overrides: Sequence[str], git: GitState | None) -> None:
+    """Writes what is needed to repeat the run: config.yaml, and in environment/ overrides, versions and git diff."""
     environment = folder / "environment"
     environment.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(dump_config(config))
     (environment / "overrides.yaml").write_text(
         "".join(f"- {json.dumps(override)}\n" for override in overrides) or "[]\n"
     )
-    versions = installed_versions()
+    versions = list_installed_versions()
     (environment / "versions.txt").write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
     if git and git.dirty:
-        (environment / "git.diff").write_text(without_credentials(git.describe_changes()))
+        (environment / "git.diff").write_text(redact_credentials(git.describe_changes()))
 
 
-def write_machine(folder: Path, machine: dict[str, Any]) -> None:
+def write_machine_info(folder: Path, machine: dict[str, Any]) -> None:
     """Writes environment/machine.json."""
     _write_json(folder / "environment" / "machine.json", machine)
 
 
-def write_summary(folder: Path, model: keras.Model) -> None:
+def write_model_summary(folder: Path, model: keras.Model) -> None:
     """Writes model_summary.txt."""
-    (folder / "model_summary.txt").write_text(summarise(model))
+    (folder / "model_summary.txt").write_text(render_model_summary(model))
 
 
-def summarise(model: keras.Model) -> str:
+def render_model_summary(model: keras.Model) -> str:
     """Returns Keras's summary of the model."""
     stream = io.StringIO()
     model.summary(print_fn=lambda line, **_: stream.write(f"{line}\n"), line_length=80)
@@ -89,27 +91,27 @@ def summarise(model: keras.Model) -> str:
 
 
 def save_models(folder: Path, model: keras.Model) -> None:
-    """Saves model.keras and model.h5, each whole, and checksums.txt, by which damage to them is found.
+    """Saves model.keras and model.h5, each atomically, and checksums.txt, which detects damage to them.
 
-    ``.keras`` comes first: saving ``.h5`` drops the optimizer from the model's compiled state.
+    ``.keras`` is saved first, because saving ``.h5`` removes the optimizer from the model's compiled state.
     """
     names = ("model.keras", "model.h5")
     for name in names:
-        with whole_file(folder / name) as partial:
+        with atomic_write(folder / name) as partial:
             model.save(partial)
     write_checksums(folder, names)
 
 
-def save_servable(folder: Path, model: keras.Model, spec: DataSpec) -> Path:
-    """Saves the model that takes raw pixels, in a hidden file: it is on its way into the store, and moved there."""
-    file = folder / SERVABLE
-    with whole_file(file) as partial:
-        with_raw_pixels(model, spec).save(partial)
+def save_servable_model(folder: Path, model: keras.Model, spec: DataSpec) -> Path:
+    """Saves the model that accepts raw pixels to a hidden file, which is later moved to the tracking store."""
+    file = folder / SERVABLE_FILE
+    with atomic_write(file) as partial:
+        build_serving_model(model, spec).save(partial)
     return file
 
 
 def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -> None:
-    """Writes the classification report, the metrics, the tables and the predictions."""
+    """Writes the classification report, the metrics, the tables and the predictions on the test images."""
     (folder / "evaluation").mkdir(exist_ok=True)
     (folder / "classification_report.txt").write_text(result.report)
     names = [scores.name for scores in result.per_class]
@@ -146,31 +148,31 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     )
 
 
-def draw_pictures(folder: Path, outcome: Outcome) -> dict[str, Path]:
-    """Draws all pictures of a run.
+def draw_plots(folder: Path, trained: TrainedRun) -> dict[str, Path]:
+    """Draws all plots of a run.
 
     Returns:
-        Their files, by caption, in the order in which a reader wants them.
+        The plot files by caption, in the order in which the report shows them.
     """
-    images, spec = outcome.dataset.test.images, outcome.dataset.spec
-    result, shown = outcome.evaluation, outcome.config.evaluation
-    pictures = {
+    images, spec = trained.dataset.test.images, trained.dataset.spec
+    result, config = trained.evaluation, trained.config.evaluation
+    files = {
         "Learning curves": folder / "learning_curves.png",
         "Confusion matrix": folder / "confusion_matrix.png",
         "First predictions": folder / "predictions.png",
         "Most confident mistakes": folder / "evaluation" / "mistakes.png",
         "Calibration": folder / "evaluation" / "calibration.png",
     }
-    plots.draw_learning_curves(outcome.training.history, pictures["Learning curves"], outcome.training.best_epoch)
-    plots.draw_confusion_matrix(result, pictures["Confusion matrix"])
-    plots.draw_predictions(images, result, spec, shown.first_predictions, pictures["First predictions"])
-    plots.draw_mistakes(images, result, spec, shown.mistakes, pictures["Most confident mistakes"])
-    plots.draw_calibration(result.calibration, pictures["Calibration"])
-    if (folder / PROFILE).is_dir():
-        pictures["Where the time of a training step goes"] = folder / PROFILE / "profile.png"
-        plots.draw_profile(read_profile(folder / PROFILE), folder / PROFILE / "profile.png")
-    return pictures
+    plots.draw_learning_curves(trained.training.history, files["Learning curves"], trained.training.best_epoch)
+    plots.draw_confusion_matrix(result, files["Confusion matrix"])
+    plots.draw_predictions(images, result, spec, config.first_predictions, files["First predictions"])
+    plots.draw_mistakes(images, result, spec, config.mistakes, files["Most confident mistakes"])
+    plots.draw_calibration(result.calibration, files["Calibration"])
+    if (folder / PROFILE_FOLDER).is_dir():
+        files["Time of a training step"] = folder / PROFILE_FOLDER / "profile.png"
+        plots.draw_profile(load_profile(folder / PROFILE_FOLDER), folder / PROFILE_FOLDER / "profile.png")
+    return files
 
 
-def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - anything that JSON holds
+def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - any JSON value
     path.write_text(json.dumps(content, indent=1) + "\n")

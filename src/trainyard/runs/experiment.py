@@ -1,4 +1,4 @@
-"""One run from beginning to end: load, build, train, evaluate, log."""
+"""Performs one run from start to end: loads data, builds the model, trains, evaluates and logs."""
 
 from __future__ import annotations
 
@@ -7,39 +7,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config.compose import unique_name
+from trainyard.config.compose import make_unique_name
 from trainyard.config.schema import RunConfig
 from trainyard.config.sections import TrainingConfig
-from trainyard.config.validation import size_problems, validate
+from trainyard.config.validation import find_size_problems, validate_config
 from trainyard.data import load_dataset
 from trainyard.data.preprocessing import write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation.scoring import evaluate
 from trainyard.reporting.run_report import write_report
 from trainyard.runs import artifacts
-from trainyard.runs.pretrained import find_start_model, take_weights
-from trainyard.runs.result import Outcome, RunResult
-from trainyard.runs.resume import Earlier, load_earlier, plan_checkpoints
-from trainyard.runs.sync import complete_in_store
+from trainyard.runs.pretrained import find_start_model, load_start_weights
+from trainyard.runs.result import RunResult, TrainedRun
+from trainyard.runs.resume import ResumePoint, load_resume_point, plan_checkpoints
+from trainyard.runs.sync import upload_run
 from trainyard.runs.tags import (
-    TrialOf,
-    batch_warning,
-    config_params,
-    dataset_inputs,
+    TrialInfo,
+    batch_size_warning,
+    build_config_params,
+    build_dataset_inputs,
+    build_model_params,
+    build_report_page,
+    build_result_tags,
+    build_start_tags,
+    build_tensorflow_tags,
     describe_data,
     describe_model,
-    model_params,
-    report_page,
-    tags_at_end,
-    tags_at_start,
-    tags_of_start,
 )
-from trainyard.system.environment import describe_machine, digest_weights, read_git_state
-from trainyard.system.files import full_disk_told
+from trainyard.system.environment import collect_machine_info, hash_weights, read_git_state
+from trainyard.system.files import explain_disk_full
 from trainyard.system.progress import Progress
-from trainyard.system.signals import raise_if_stopped, signals_raise
-from trainyard.system.tensorflow_setup import configure_tensorflow, draw_seed, import_tensorflow, lack_of_memory_told
-from trainyard.system.timing import StageClock
+from trainyard.system.signals import check_interrupted, raise_on_signals
+from trainyard.system.tensorflow_setup import (
+    choose_seed,
+    configure_tensorflow,
+    explain_out_of_memory,
+    import_tensorflow,
+)
+from trainyard.system.timing import StageTimer
 from trainyard.tracking import Tracker, open_tracker
 from trainyard.training.best_model import BEST_MODEL, BestModel
 from trainyard.training.trainer import train
@@ -57,48 +62,52 @@ def run_experiment(
     progress: Progress | None = None,
     overrides: Sequence[str] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    trial: TrialOf | None = None,
+    trial: TrialInfo | None = None,
     start_model: Path | None = None,
 ) -> RunResult:
-    """Trains and evaluates the model that a config describes, and logs all of it to MLflow.
+    """Trains and evaluates the model that a config describes, and logs everything to MLflow.
 
     Args:
-        config: What to run, from `compose_config`; may have been changed since.
-        folder: Where the run's files go, new or empty; None: a new folder under ``outputs/<name>/``.
-        progress: Told of what goes on; None: silence.
-        overrides: The overrides that the config was composed with, for the record.
-        callbacks: Keras callbacks of your own. One that wants every batch makes Keras's own loop the engine.
-        trial: Of which sweep the run is a trial; None: of none.
-        start_model: The file of the model that ``training.start_from`` names, where it was found already.
+        config: The config of the run, from `compose_config`. It may have been modified since.
+        folder: The folder for the run's files. It must be new or empty. None creates one under ``outputs/<name>/``.
+        progress: Receives the progress of the run. None reports nothing.
+        overrides: The overrides with which the config was composed. They are recorded with the run.
+        callbacks: Your Keras callbacks. A callback that must be called for each batch requires the `fit` engine.
+        trial: The sweep that the run belongs to as a trial. None if it is not a trial.
+        start_model: The model file that ``training.start_from`` names, if the caller has already found it.
 
     Returns:
-        The trained model, its scores, and where everything is.
+        The trained model, its metrics, and where they were written and logged.
 
     Raises:
-        ConfigError: If the config is wrong; no run was created.
-        DatasetError: If the data is absent or damaged; the run is FAILED.
-        ModelError: If the model to start from can't be loaded; the run is FAILED.
-        TrainingError: If the training broke down; the run is FAILED.
-        TrialPruned: If the sweep that it is a trial of ended it; the run is KILLED, and has the tag `pruned`.
-        TrackingError: If the store is out of reach. Found at the start, nothing was run; later, the folder has it all.
-        KeyboardInterrupt: If a signal stopped the run; it is KILLED.
+        ConfigError: If the config is invalid. No run is created.
+        DatasetError: If the data is missing or damaged. The run is FAILED.
+        ModelError: If the model to start from can't be loaded. The run is FAILED.
+        TrainingError: If the training fails, for example because the loss is NaN. The run is FAILED.
+        TrialPruned: If the sweep pruned the trial. The run is KILLED and has the tag `pruned`.
+        TrackingError: If the tracking store can't be reached. If this is noticed at the start, nothing is run.
+            Otherwise the run is completed, and its folder contains all results.
+        KeyboardInterrupt: If a signal interrupted the run. The run is KILLED.
 
     Example:
         >>> from trainyard import compose_config, run_experiment
         >>> result = run_experiment(compose_config(["experiment=quickstart", "training.epochs=3"]))  # doctest: +SKIP
         >>> print(result.evaluation.report)  # doctest: +SKIP
     """
-    validate(config)
+    validate_config(config)
     uri = config.tracking.resolve_uri(os.environ, Path.cwd())
-    clock = StageClock(progress := progress or Progress())
-    earlier, start = load_earlier(config, uri), start_model or find_start_model(config.training.start_from, uri)
-    folder = artifacts.make_folder(Path(folder) if folder else Path("outputs") / config.name / unique_name())
+    timer = StageTimer(progress := progress or Progress())
+    resume_point, start_file = (
+        load_resume_point(config, uri),
+        start_model or find_start_model(config.training.start_from, uri),
+    )
+    folder = artifacts.create_run_folder(Path(folder) if folder else Path("outputs") / config.name / make_unique_name())
     git = read_git_state(Path.cwd())
-    artifacts.write_origin(folder, config, overrides, git)
-    tags, params = tags_at_start(config, folder, git, trial), config_params(config)
+    artifacts.write_provenance(folder, config, overrides, git)
+    tags, params = build_start_tags(config, folder, git, trial), build_config_params(config)
 
     with (
-        signals_raise(),
+        raise_on_signals(),
         open_tracker(
             config,
             folder,
@@ -106,52 +115,52 @@ def run_experiment(
             uri,
             tags=tags,
             params=params,
-            catch_up=lambda: complete_in_store(folder, uri or ""),
+            retry_upload=lambda: upload_run(folder, uri or ""),
             name=trial.name if trial else None,
         ) as run,
-        full_disk_told(folder),
+        explain_disk_full(folder),
     ):
-        with clock.stage("start"):
-            seed, machine = _start_tensorflow(config.training, config.seed, earlier)
-            artifacts.write_machine(folder, machine)
-            run.set_tags(tags_of_start(config, seed, machine))
-            run.confirm()
+        with timer.stage("start"):
+            seed, machine = _start_tensorflow(config.training, config.seed, resume_point)
+            artifacts.write_machine_info(folder, machine)
+            run.set_tags(build_tensorflow_tags(config, seed, machine))
+            run.wait_until_created()
 
-        with clock.stage("load"):
+        with timer.stage("load"):
             dataset = _load_data(config, progress)
-            run.log_inputs(dataset_inputs(dataset))
+            run.log_inputs(build_dataset_inputs(dataset))
             write_preprocessing(folder, dataset)
 
-        with clock.stage("build"):
-            model = _build_model(config, dataset.spec, None if earlier else start, progress)
-            artifacts.write_summary(folder, model)
-            run.log_params(model_params(model))
-            run.set_tags({"initial_weights_digest": digest_weights(model)})
+        with timer.stage("build"):
+            model = _build_model(config, dataset.spec, None if resume_point else start_file, progress)
+            artifacts.write_model_summary(folder, model)
+            run.log_params(build_model_params(model))
+            run.set_tags({"initial_weights_digest": hash_weights(model)})
 
-        with clock.stage("train"):
-            best = _plan_best(config, folder, earlier)
-            if earlier:
-                _go_on(earlier, run, progress)
+        with timer.stage("train"):
+            best = _plan_best_model(config, folder, resume_point)
+            if resume_point:
+                _report_resume(resume_point, run, progress)
             training = train(
                 model,
                 dataset,
-                config.debug.adjust(config),
+                config.debug.adjust_config(config),
                 progress,
-                lambda epoch, metrics: _end_epoch(run, trial, epoch, metrics),
+                lambda epoch, metrics: _finish_epoch(run, trial, epoch, metrics),
                 seed=seed,
                 callbacks=[*callbacks, *config.debug.callbacks(folder)],
-                checkpoints=plan_checkpoints(config, dataset, folder, seed, earlier),
+                checkpoints=plan_checkpoints(config, dataset, folder, seed, resume_point),
                 best=best,
             )
-        clock.split("train", compile=training.compile_seconds, train=training.train_seconds)
+        timer.split("train", compile=training.compile_seconds, train=training.train_seconds)
 
-        with clock.stage("evaluate"):
-            artifacts.save_models(folder, model)  # first: whatever a metric may raise, the model is there
-            with lack_of_memory_told(lambda: "evaluating"):
+        with timer.stage("evaluate"):
+            artifacts.save_models(folder, model)  # first, so that the model is saved even if a metric fails
+            with explain_out_of_memory(lambda: "evaluating"):
                 evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
 
-        with clock.stage("log"):
-            outcome = Outcome(
+        with timer.stage("log"):
+            trained = TrainedRun(
                 config=config,
                 dataset=dataset,
                 model=model,
@@ -160,90 +169,98 @@ def run_experiment(
                 machine=machine,
                 best_model=best,
             )
-            tags |= tags_at_end(outcome)
+            tags |= build_result_tags(trained)
             artifacts.write_evaluation(folder, evaluation, config.evaluation.first_predictions)
             run.set_tags(tags)
             run.log_metrics(evaluation.metrics())
-            if run.wants_model:
-                run.log_model(artifacts.save_servable(folder, model, dataset.spec), dataset.spec)
+            if run.logs_model:
+                run.log_model(artifacts.save_servable_model(folder, model, dataset.spec), dataset.spec)
             write_report(
                 folder / "report.html",
-                report_page(outcome, clock.seconds, tags, artifacts.draw_pictures(folder, outcome)),
+                build_report_page(trained, timer.seconds, tags, artifacts.draw_plots(folder, trained)),
             )
             run.log_folder()
-            run.settle()
-        run.log_metrics(clock.metrics())
-        findings = config.debug.conclude(training.history, evaluation.accuracy, folder)
-        result = RunResult.of(
-            outcome,
+            run.flush()
+        run.log_metrics(timer.metrics())
+        findings = config.debug.judge_result(training.history, evaluation.accuracy, folder)
+        result = RunResult.from_trained_run(
+            trained,
             name=run.name,
             folder=folder,
             run_id=run.run_id,
             experiment_id=run.experiment_id,
             tracking_uri=uri,
-            timings={**clock.seconds, "total": clock.total},
+            timings={**timer.seconds, "total": timer.total},
             findings=findings,
         )
         if trial:
-            trial.keep(result)  # before the run is FINISHED: a sweep that is killed goes on from what was kept
+            trial.record_result(result)  # before the run is FINISHED, so that a resumed sweep never misses a result
     return result
 
 
-def _start_tensorflow(training: TrainingConfig, seed: int, earlier: Earlier | None) -> tuple[int, dict[str, Any]]:
+def _start_tensorflow(
+    training: TrainingConfig, seed: int, resume_point: ResumePoint | None
+) -> tuple[int, dict[str, Any]]:
     """Imports and configures TensorFlow.
 
     Returns:
-        What everything is drawn from, and what it is computed on.
+        The seed of the initial weights, the order of the images and dropout; and information about the machine.
     """
     import_tensorflow(training.threads)
-    drawn_from = earlier.checkpoint.identity.seed if earlier else draw_seed(seed, training.determinism)
-    threads = configure_tensorflow(drawn_from, training.threads, training.determinism, training.precision)
-    return drawn_from, describe_machine(threads)
+    used_seed = resume_point.checkpoint.identity.seed if resume_point else choose_seed(seed, training.determinism)
+    threads = configure_tensorflow(used_seed, training.threads, training.determinism, training.precision)
+    return used_seed, collect_machine_info(threads)
 
 
 def _load_data(config: RunConfig, progress: Progress) -> Dataset:
-    """Loads the data, and tells what it is."""
-    whole = load_dataset(config.dataset, config.seed, progress=progress.downloads)
-    if warning := batch_warning(whole, config):
+    """Loads the data, reduces it if the debug mode requires it, and reports its size and source."""
+    complete = load_dataset(config.dataset, config.seed, progress=progress.downloads)
+    if warning := batch_size_warning(complete, config):
         progress.detail(warning)
-    dataset = config.debug.cut(whole, config.training.batch_size, config.seed)
+    dataset = config.debug.reduce_dataset(complete, config.training.batch_size, config.seed)
     progress.detail(describe_data(dataset))
     return dataset
 
 
-def _go_on(earlier: Earlier, run: Tracker, progress: Progress) -> None:
-    """Tells where a resumed training goes on, and logs what was reached before."""
-    for line in earlier.describe():
+def _report_resume(resume_point: ResumePoint, run: Tracker, progress: Progress) -> None:
+    """Reports the epoch from which a training resumes, and logs the metrics of the epochs before."""
+    for line in resume_point.describe():
         progress.detail(line)
-    for epoch, metrics in enumerate(earlier.checkpoint.history, start=1):
+    for epoch, metrics in enumerate(resume_point.checkpoint.history, start=1):
         run.log_metrics(metrics, epoch)
 
 
-def _end_epoch(run: Tracker, trial: TrialOf | None, epoch: int, metrics: Mapping[str, float]) -> None:
+def _finish_epoch(run: Tracker, trial: TrialInfo | None, epoch: int, metrics: Mapping[str, float]) -> None:
+    """Logs the metrics of an epoch. Raises an exception if the run was interrupted or the trial is pruned."""
     run.log_metrics(metrics, epoch)
-    raise_if_stopped()
-    if trial and (reason := trial.pruned()):
+    check_interrupted()
+    if trial and (reason := trial.prune_reason()):
         raise TrialPruned(reason)
 
 
-def _plan_best(config: RunConfig, folder: Path, earlier: Earlier | None) -> BestModel | None:
-    """Returns which epoch's model is kept beside the last one's, and where, or None."""
+def _plan_best_model(config: RunConfig, folder: Path, resume_point: ResumePoint | None) -> BestModel | None:
+    """Returns how the best epoch is selected and where its model is saved, or None if `training.keep_best` is null."""
     monitor = config.training.keep_best
     if monitor is None:
         return None
-    same = earlier and earlier.keep_best == monitor and not earlier.damaged  # else that model is of another epoch
-    return BestModel(monitor, folder / BEST_MODEL, earlier.file.parents[1] / BEST_MODEL if earlier and same else None)
+    # with another metric, or after skipped checkpoints, the previous file has the model of another epoch
+    reusable = resume_point and resume_point.keep_best == monitor and not resume_point.damaged
+    return BestModel(
+        monitor,
+        folder / BEST_MODEL,
+        resume_point.file.parents[1] / BEST_MODEL if resume_point and reusable else None,
+    )
 
 
 def _build_model(config: RunConfig, spec: DataSpec, start: Path | None, progress: Progress) -> keras.Model:
-    """Builds the model, with drawn weights or those of a file, and tells what it is."""
-    for problem in size_problems(config.model.count_parameters(spec.image_shape, spec.classes)):
+    """Builds the model, with random weights or those of a file, and reports its layers."""
+    for problem in find_size_problems(config.model.count_parameters(spec.image_shape, spec.classes)):
         raise TrainingError(f"model: {problem}")
-    with lack_of_memory_told(lambda: "building the model"):
+    with explain_out_of_memory(lambda: "building the model"):
         model = config.model.build(spec)
     for line in describe_model(config, model):
         progress.detail(line)
     if start:
-        take_weights(model, start)
+        load_start_weights(model, start)
         progress.detail(f"starting from the weights of {start}")
     return model

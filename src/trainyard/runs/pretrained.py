@@ -1,4 +1,4 @@
-"""Starting from weights that were trained before, in the place of drawn ones."""
+"""Starts a training from the weights of a trained model instead of random weights, ``training.start_from``."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ SETTING = "training.start_from"
 
 
 def find_start_model(reference: str | None, uri: str | None) -> Path | None:
-    """Returns the model file that a training starts from, or None where it starts from drawn weights.
+    """Returns the model file that a training starts from, or None if it starts from random weights.
 
-    That of a run whose folder is not on this machine is downloaded from the store.
+    If the folder of the run is not on this machine, the model is downloaded from the tracking store.
 
     Args:
-        reference: ``training.start_from``: a model file, the folder of a run, or its id.
-        uri: The tracking URI, or None where nothing is tracked.
+        reference: The value of ``training.start_from``: a model file, the folder of a run, or its id.
+        uri: The tracking URI. None if tracking is off.
 
     Raises:
-        ConfigError: If there is no such file or run, or the run left no model.
-        TrackingError: If the store can't be reached, or does not have the model.
+        ConfigError: If the file or the run does not exist, or the run has no model.
+        TrackingError: If the store can't be reached or does not have the model.
     """
     if reference is None:
         return None
     return find_model(reference, None, SETTING) if uri is None else find_or_download_model(reference, uri, SETTING)
 
 
-def take_weights(model: keras.Model, file: Path) -> None:
-    """Puts the weights of a saved model into a model of the same architecture.
+def load_start_weights(model: keras.Model, file: Path) -> None:
+    """Copies the weights of a saved model into a model of the same architecture.
 
     Args:
-        model: Built; changed in place.
-        file: ``.keras`` or ``.h5``.
+        model: A built model, changed in place.
+        file: A ``.keras`` or ``.h5`` file.
 
     Raises:
-        ModelError: If the file is no model.
-        TrainingError: If it is one with other weights; names the first that differs.
+        ModelError: If the file is not a Keras model.
+        TrainingError: If the shapes of the weights differ. The message names the first difference.
     """
-    trained = load_model(file, SETTING)
-    ours, theirs = model.weights, trained.weights
-    for number in range(max(len(ours), len(theirs))):
-        wanted, found = (_describe(weights, number) for weights in (ours, theirs))
-        if wanted[1] != found[1]:
+    saved_model = load_model(file, SETTING)
+    weights, saved_weights = model.weights, saved_model.weights
+    for number in range(max(len(weights), len(saved_weights))):
+        expected, received = (_describe(variables, number) for variables in (weights, saved_weights))
+        if expected[1] != received[1]:
             raise TrainingError(
-                f"{SETTING}: {file} was trained with another architecture: its weight {number} is {' '.join(found)}, "
-                f"and the model's is {' '.join(wanted)}. Describe the same architecture"
+                f"{SETTING}: {file} has another architecture: for weight {number}, expected "
+                f"{' '.join(expected)}, got {' '.join(received)}. Use the same model config as for that file"
             )
-    model.set_weights(trained.get_weights())
+    model.set_weights(saved_model.get_weights())
 
 
 def _describe(weights: list[keras.Variable], number: int) -> tuple[str, str]:
-    """Returns the path and the shape of a weight in words."""
+    """Returns the path and the shape of a weight as text, for a message."""
     if number >= len(weights):
         return "none", ""
     return weights[number].path, "x".join(map(str, weights[number].shape)) or "a number"

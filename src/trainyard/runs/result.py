@@ -1,4 +1,4 @@
-"""What a run comes to."""
+"""The result of a run: the trained model, its metrics, and where its files are."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What was run and what came out.
+class TrainedRun:
+    """The trained model of a run and its metrics, before the run is logged.
 
     Attributes:
-        config: What was run.
-        dataset: The images as they were used.
-        model: The trained Keras model; takes images scaled to 0..1.
-        training: The history.
-        evaluation: Predictions and scores on the test images.
-        machine: What it ran on, from `provenance.describe_machine`.
-        best_model: Which epoch's model was kept beside the last one's; None: none was.
+        config: The config of the run.
+        dataset: The images that were used, after `dataset.limit`, the validation split and `debug`.
+        model: The trained Keras model. Its input is what `dataset.spec.scale` returns, in 0..1 unless standardised.
+        training: The history, the engine and the timings of the training.
+        evaluation: The predictions and metrics on the test images.
+        machine: Processor, memory and versions, from `provenance.collect_machine_info`.
+        best_model: Which epoch's model was saved in addition to the last. None if `training.keep_best` is null.
     """
 
     config: RunConfig = field(repr=False)
@@ -40,17 +40,17 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult(Outcome):
-    """An outcome, and where it was put.
+class RunResult(TrainedRun):
+    """The result of a finished run: the trained model, its metrics, and where they were written and logged.
 
     Attributes:
-        name: The run's name.
-        folder: Where all its files are.
-        run_id: MLflow's id of the run, or None where it was not tracked.
-        experiment_id: MLflow's id of the experiment, or None.
-        tracking_uri: The store that the run was logged to, or None.
-        timings: Seconds by stage, and in all (``total``).
-        findings: What ``debug`` has to tell, in lines; empty where it has nothing.
+        name: The name of the run.
+        folder: The folder with all files of the run.
+        run_id: MLflow's id of the run. None if tracking is off.
+        experiment_id: MLflow's id of the experiment. None if tracking is off.
+        tracking_uri: The tracking URI to which the run was logged. None if tracking is off.
+        timings: Seconds per stage, and the seconds of the whole run as ``total``.
+        findings: The conclusion of the ``debug`` mode, as lines of text. Empty if there is none.
     """
 
     name: str
@@ -62,6 +62,6 @@ class RunResult(Outcome):
     findings: str
 
     @classmethod
-    def of(cls, outcome: Outcome, **place: Any) -> Self:  # noqa: ANN401 - its own fields
-        """Returns an outcome with where it was put."""
-        return cls(**{spec.name: getattr(outcome, spec.name) for spec in fields(outcome)}, **place)
+    def from_trained_run(cls, trained: TrainedRun, **logged: Any) -> Self:  # noqa: ANN401 - the fields of this class
+        """Builds the result from a trained run. `logged` gives the fields that `RunResult` adds."""
+        return cls(**{spec.name: getattr(trained, spec.name) for spec in fields(trained)}, **logged)

@@ -1,4 +1,4 @@
-"""Trained models that somebody names: found by a run's id, its folder or their file, and loaded."""
+"""Finds and loads trained models, which users name by a run's id, a run's folder or a model file."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.data import preprocessing
-from trainyard.errors import ConfigError, ModelError, in_one_line
-from trainyard.runs.resume import FolderElsewhereError, find_folder
-from trainyard.system.files import checksum_problem
+from trainyard.errors import ConfigError, ModelError, summarize_error
+from trainyard.runs.resume import FolderElsewhereError, find_run_folder
+from trainyard.system.files import find_checksum_problem
 from trainyard.tracking import download_files
 
 if TYPE_CHECKING:
     import keras
 
-SUFFIXES = (".keras", ".h5")
-MODEL = "model.keras"
+MODEL_SUFFIXES = (".keras", ".h5")
+MODEL_FILE = "model.keras"
 
 
 def find_model(reference: str, uri: str | None, setting: str) -> Path:
@@ -24,41 +24,46 @@ def find_model(reference: str, uri: str | None, setting: str) -> Path:
 
     Args:
         reference: A model file, the folder of a run, or its id.
-        uri: The tracking URI, or None where nothing is tracked.
-        setting: What names the model, for messages.
+        uri: The tracking URI. None if tracking is off.
+        setting: The setting or argument that names the model, for messages.
 
     Raises:
-        ConfigError: If there is no such file or run, or the run left no model.
-        FolderElsewhereError: If the run's folder is not on this machine; also a ConfigError.
+        ConfigError: If the file or the run does not exist, or the run has no model.
+        FolderElsewhereError: If the run's folder is not on this machine. It is a subclass of ConfigError.
         TrackingError: If the store can't be reached.
     """
     path = Path(reference).expanduser()
-    if path.suffix in SUFFIXES:
+    if path.suffix in MODEL_SUFFIXES:
         if not path.is_file():
-            raise ConfigError(f"{setting}: expected a model file, and there is none: {path}")
+            raise ConfigError(f"{setting}: expected a model file, got {path}, which does not exist")
         return path.absolute()
-    file = find_folder(reference, uri, setting) / MODEL
+    file = find_run_folder(reference, uri, setting) / MODEL_FILE
     if not file.is_file():
-        if inner := sorted(file.parent.glob(f"*/{MODEL}")):
-            one = path / inner[-1].parent.name
-            raise ConfigError(f"{setting}: expected one run, got a folder of runs. Name one of them, such as {one}")
-        raise ConfigError(f"{setting}: the run {reference} left no {MODEL} in {file.parent}. Take one that finished")
+        if inner := sorted(file.parent.glob(f"*/{MODEL_FILE}")):
+            example = path / inner[-1].parent.name
+            raise ConfigError(
+                f"{setting}: expected the folder of one run, got {path}, which contains several runs. "
+                f"Name one of them, such as {example}"
+            )
+        raise ConfigError(
+            f"{setting}: expected a run with a trained model, but {file} does not exist. Choose a run that finished"
+        )
     return file
 
 
 def find_or_download_model(reference: str, uri: str, setting: str) -> Path:
-    """Returns the file of a trained model, with its preprocessing.json beside it if it is that of a run.
+    """Returns the file of a trained model. If the model is from a run, preprocessing.json is in the same folder.
 
-    Where the run's folder is not on this machine, the two are downloaded from the store into Trainyard's cache, once.
+    If the run's folder is not on this machine, both files are downloaded from the store to Trainyard's cache, once.
 
     Args:
         reference: A model file, the folder of a run, or its id.
         uri: The tracking URI.
-        setting: What names the model, for messages.
+        setting: The setting or argument that names the model, for messages.
 
     Raises:
-        ConfigError: If there is no such file or run, or the run left no model.
-        TrackingError: If the store can't be reached, or does not have the files.
+        ConfigError: If the file or the run does not exist, or the run has no model.
+        TrackingError: If the store can't be reached or does not have the files.
     """
     try:
         return find_model(reference, uri, setting)
@@ -66,34 +71,34 @@ def find_or_download_model(reference: str, uri: str, setting: str) -> Path:
         import pooch
 
         folder = Path(pooch.os_cache("trainyard")) / "models" / reference
-        if not (folder / MODEL).is_file():
+        if not (folder / MODEL_FILE).is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as beside:
-                names = (preprocessing.FILE, MODEL)  # in this order: where the model is, the other is too
-                download_files(uri, reference, names, Path(beside))
+            with tempfile.TemporaryDirectory(dir=folder) as temporary:
+                names = (preprocessing.PREPROCESSING_FILE, MODEL_FILE)  # the model last: if it exists, both exist
+                download_files(uri, reference, names, Path(temporary))
                 for name in names:
-                    (Path(beside) / name).replace(folder / name)
-        return folder / MODEL
+                    (Path(temporary) / name).replace(folder / name)
+        return folder / MODEL_FILE
 
 
 def load_model(file: Path, setting: str) -> keras.Model:
-    """Loads a trained model, uncompiled. Code that the file holds is never run.
+    """Loads a trained model without compiling it. Python code in the file is never executed.
 
     Args:
-        file: ``.keras`` or ``.h5``.
-        setting: What names the model, for messages.
+        file: A ``.keras`` or ``.h5`` file.
+        setting: The setting or argument that names the model, for messages.
 
     Raises:
-        ModelError: If the file is no model, is damaged, or holds code.
+        ModelError: If the file is not a Keras model, is damaged, or contains Python code.
     """
     import keras
 
-    if problem := checksum_problem(file):
-        raise ModelError(f"{setting}: {file} can't be trusted: {problem}")
+    if problem := find_checksum_problem(file):
+        raise ModelError(f"{setting}: {file} is damaged: {problem}")
     try:
         return keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
-        why = in_one_line(error)
-        if "safe_mode" in str(error):  # Keras explains at length how to run the code all the same
-            why = "it holds Python code (a Lambda layer), which is never run. Save it without"
-        raise ModelError(f"{setting}: {file} can't be loaded as a Keras model: {why}") from error
+        reason = summarize_error(error)
+        if "safe_mode" in str(error):  # Keras's message explains how to execute the code, which Trainyard never does
+            reason = "it contains Python code (a Lambda layer), which is never executed. Save the model without it"
+        raise ModelError(f"{setting}: {file} can't be loaded as a Keras model: {reason}") from error

@@ -1,4 +1,4 @@
-"""Brings runs into a tracking store from their folders: those that it lost the middle of, and those never tracked."""
+"""Uploads runs from their folders to a tracking store in which they are missing or incomplete."""
 
 from __future__ import annotations
 
@@ -9,32 +9,40 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainyard.data.preprocessing import FILE as PREPROCESSING
-from trainyard.data.preprocessing import read_preprocessing
+from trainyard.data.preprocessing import PREPROCESSING_FILE as PREPROCESSING
+from trainyard.data.preprocessing import load_preprocessing
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs import artifacts
-from trainyard.runs.saved_models import MODEL, load_model
+from trainyard.runs.saved_models import MODEL_FILE, load_model
 from trainyard.system.tensorflow_setup import import_tensorflow
-from trainyard.system.uris import without_credentials
-from trainyard.tracking import Account, ServableModel, has_run, logged_files, note_stored, read_account, upload
+from trainyard.system.uris import redact_credentials
+from trainyard.tracking import (
+    RunRecord,
+    ServableModel,
+    find_logged_files,
+    has_run,
+    load_run_record,
+    record_stored,
+    upload_record,
+)
 from trainyard.tracking.journal import JOURNAL, LOCK
 from trainyard.tracking.stores import URI_VARIABLE, LocalStore
 
 
 class LiveRunError(TrackingError):
-    """The run still goes on, and tells the store itself."""
+    """The run is still running and logs to the store itself, or another process is uploading it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Synced:
-    """A run that a store has all of.
+class SyncResult:
+    """A run that is complete in a tracking store.
 
     Attributes:
-        uri: The store, without a password.
-        run_id: MLflow's id of the run there.
+        uri: The tracking URI, without credentials.
+        run_id: MLflow's id of the run in that store.
         status: FINISHED, FAILED or KILLED.
-        uploaded: False if the store had all of it before.
-        has_gap: Whether something of it is missing, as the disk was full.
+        uploaded: Whether something was uploaded. False if the run was complete before.
+        has_gap: Whether some data of the run is missing because the disk was full.
     """
 
     uri: str
@@ -44,111 +52,117 @@ class Synced:
     has_gap: bool
 
 
-def find_runs(path: Path) -> list[Path]:
-    """Returns the folders of runs at or below a path.
+def find_run_folders(path: Path) -> list[Path]:
+    """Returns the run folders at or below a path.
 
     Raises:
         ConfigError: If there is none.
     """
     if (path / JOURNAL).is_file():
         return [path]
-    found = sorted(journal.parent for journal in path.rglob(JOURNAL))
-    if not found:
-        what = "holds no run" if path.is_dir() else "is no folder"
-        raise ConfigError(f"{path}: expected the folder of a run, or one with such folders in it; it {what}")
-    return found
+    folders = sorted(journal.parent for journal in path.rglob(JOURNAL))
+    if not folders:
+        received = "contains no run" if path.is_dir() else "is not a folder"
+        raise ConfigError(f"{path}: expected a run folder, or a folder that contains run folders, but it {received}")
+    return folders
 
 
-def sync_run(folder: Path, to: str | None, environment: Mapping[str, str]) -> Synced:
-    """Has a store hold all of a run that has ended. What it holds already is not logged a second time.
+def sync_run(folder: Path, to: str | None, environment: Mapping[str, str]) -> SyncResult:
+    """Uploads everything of an ended run that a tracking store does not have yet. Nothing is logged twice.
 
     Args:
-        folder: Of the run.
-        to: The tracking URI; None: that of the store which the run was meant for.
-        environment: Which may name the store, and its password.
+        folder: The run folder.
+        to: The tracking URI. None uses the store that the run was configured for.
+        environment: The environment variables. They may name the tracking URI and contain its password.
 
     Returns:
-        Where the run is now.
+        The store and the id of the run in it.
 
     Raises:
-        ConfigError: If the folder holds no run, or the store needs a password that is not given.
-        LiveRunError: If the run still goes on, or is synced by another process.
+        ConfigError: If the folder contains no run, or the store needs a password that is not in the environment.
+        LiveRunError: If the run is still running, or another process is uploading it.
         ModelError: If the model in the folder is damaged.
-        TrackingError: If the store fails; it can be tried again.
+        TrackingError: If the store fails, or the folder is not writable. The upload can be repeated.
     """
-    account = read_account(folder)
+    record = load_run_record(folder)
     try:
         with FileLock(folder / LOCK, timeout=0):
-            account = read_account(folder)
-            _refuse_foreign(folder, account)
-            uri = to or _store_of(folder, account, environment)
-            run_id = account.stores.get(without_credentials(uri))
-            there = run_id is not None and has_run(uri, run_id, account)
-            return Synced(
-                uri=without_credentials(uri),
-                run_id=run_id if run_id and there else complete_in_store(folder, uri),
-                status=account.status or "KILLED",
-                uploaded=not there,
-                has_gap=account.has_gap,
+            record = load_run_record(folder)
+            _check_ended(folder, record)
+            uri = to or _find_store_uri(folder, record, environment)
+            run_id = record.stores.get(redact_credentials(uri))
+            is_stored = run_id is not None and has_run(uri, run_id, record)
+            return SyncResult(
+                uri=redact_credentials(uri),
+                run_id=run_id if run_id and is_stored else upload_run(folder, uri),
+                status=record.status or "KILLED",
+                uploaded=not is_stored,
+                has_gap=record.has_gap,
             )
     except Timeout as error:
-        who = (
-            "another process syncs it now" if account.status else f"it still goes on, as process {account.tags['pid']}"
+        reason = (
+            "another process is uploading it"
+            if record.status
+            else f"it is still running, as process {record.tags['pid']}"
         )
-        raise LiveRunError(f"{folder}: the run is left alone, {who}") from error
+        raise LiveRunError(f"{folder}: the run was not uploaded: {reason}") from error
     except OSError as error:
-        raise TrackingError(f"{folder}: the run can't be synced: {error}. Work where you may write") from error
+        raise TrackingError(
+            f"{folder}: the run can't be uploaded: {error}. Check that you can write to this folder"
+        ) from error
 
 
-def complete_in_store(folder: Path, uri: str) -> str:
-    """Tells a store all of a run, from its folder, and notes there that it did.
+def upload_run(folder: Path, uri: str) -> str:
+    """Uploads everything of a run that a store does not have yet, and records the upload in the run's journal.
 
     Returns:
         MLflow's id of the run.
 
     Raises:
-        ConfigError: If the folder holds no run, or its journal is damaged.
+        ConfigError: If the folder contains no run, or its journal is damaged.
         ModelError: If the model in the folder is damaged.
         TrackingError: If the store fails.
     """
-    account = read_account(folder)
-    has_model = account.model and account.status == "FINISHED" and (folder / MODEL).is_file()
-    run_id = upload(account, logged_files(folder), uri, (lambda: _servable(folder)) if has_model else None)
-    note_stored(folder, uri, run_id)
-    (folder / artifacts.SERVABLE).unlink(missing_ok=True)
+    record = load_run_record(folder)
+    has_model = record.model and record.status == "FINISHED" and (folder / MODEL_FILE).is_file()
+    run_id = upload_record(
+        record, find_logged_files(folder), uri, (lambda: _build_servable_model(folder)) if has_model else None
+    )
+    record_stored(folder, uri, run_id)
+    (folder / artifacts.SERVABLE_FILE).unlink(missing_ok=True)
     return run_id
 
 
-def _refuse_foreign(folder: Path, account: Account) -> None:
-    """Refuses a run of another host that may still be told by its own process, whose lock need not reach this one."""
-    host = account.tags.get("host")
-    if account.status is None and host != socket.gethostname():
+def _check_ended(folder: Path, record: RunRecord) -> None:
+    """Raises LiveRunError if a run of another host may still be running. File locks may not work between hosts."""
+    host = record.tags.get("host")
+    if record.status is None and host != socket.gethostname():
         raise LiveRunError(
-            f"{folder}: the run is left alone, it has not said how it ended, and its process on the host {host} can't "
-            "be seen from here. Sync it there"
+            f"{folder}: the run was not uploaded: it has no final status, so it may still be running on host {host}. "
+            f"Run `trainyard sync` on {host}"
         )
 
 
-def _store_of(folder: Path, account: Account, environment: Mapping[str, str]) -> str:
-    """Returns the URI of the store that a run was meant for; if for none, of that which runs go to from here."""
-    if account.uri is None:
+def _find_store_uri(folder: Path, record: RunRecord, environment: Mapping[str, str]) -> str:
+    """Returns the tracking URI that a run was configured for. If tracking was off, returns the default of new runs."""
+    if record.uri is None:
         return LocalStore().resolve_uri(environment, Path.cwd())
-    if "***" not in account.uri:
-        return account.uri
-    named = environment.get(URI_VARIABLE, "")
-    if without_credentials(named) != account.uri:
+    if "***" not in record.uri:
+        return record.uri
+    uri = environment.get(URI_VARIABLE, "")
+    if redact_credentials(uri) != record.uri:
         raise ConfigError(
-            f"{folder}: the run's store, {account.uri}, wants the password that is not kept with the run. Set "
-            f"{URI_VARIABLE} to its whole address, or name another store: --to URI"
+            f"{folder}: the run's tracking store, {record.uri}, needs a password, which is not saved with the run. "
+            f"Set {URI_VARIABLE} to the complete URI, or choose another store: --to URI"
         )
-    return named
+    return uri
 
 
-def _servable(folder: Path) -> ServableModel:
-    """Returns the model that takes raw pixels; it is made again where the run did not come to keep it."""
-    spec = read_preprocessing(folder / PREPROCESSING).spec
-    file = folder / artifacts.SERVABLE
+def _build_servable_model(folder: Path) -> ServableModel:
+    """Returns the model that accepts raw pixels. Builds its file again if the run was interrupted before saving it."""
+    spec = load_preprocessing(folder / PREPROCESSING).spec
+    file = folder / artifacts.SERVABLE_FILE
     if not file.is_file():
         import_tensorflow()
-        artifacts.save_servable(folder, load_model(folder / MODEL, "sync"), spec)
+        artifacts.save_servable_model(folder, load_model(folder / MODEL_FILE, "sync"), spec)
     return ServableModel(file, spec.image_shape, spec.classes)

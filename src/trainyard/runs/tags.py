@@ -1,4 +1,4 @@
-"""What is said about a run, in words and numbers: its tags, its params, its data, the facts on its page."""
+"""Builds the tags, params and dataset inputs of a run for MLflow, and the content of its report."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trainyard.config.schema import RunConfig
 from trainyard.data.dataset import Dataset
 from trainyard.reporting.run_report import ReportPage
 from trainyard.runs import artifacts
-from trainyard.runs.result import Outcome, RunResult
+from trainyard.runs.result import RunResult, TrainedRun
 from trainyard.runs.resume import FOLDER_TAG
 from trainyard.system.environment import (
     REPORTED_PACKAGES,
     GitState,
-    command_line,
-    describe_process,
-    digest_weights,
-    installed_versions,
-    user_name,
+    collect_process_info,
+    find_user_name,
+    format_command_line,
+    hash_weights,
+    list_installed_versions,
 )
 from trainyard.tracking import DatasetInput
 from trainyard.tracking.runs import RESTORED_TAG
@@ -33,36 +33,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialOf:
-    """What a run that is a trial says of its sweep.
+class TrialInfo:
+    """The sweep that a run belongs to as a trial, and the functions that connect the two.
 
     Attributes:
-        sweep_id: The sweep's name.
-        parent_run_id: MLflow's id of the sweep's own run; None where nothing is tracked.
+        sweep_id: The name of the sweep.
+        parent_run_id: MLflow's id of the sweep's parent run. None if tracking is off.
         number: The trial's number in the sweep's plan.
-        name: What distinguishes it from the others, the name of its run.
-        keep: Called with what the run came to, when all is logged and before it is FINISHED.
-        pruned: Returns why the run is not worth going on with, or nothing; asked after each epoch.
+        name: The name of the trial's run. It shows how the trial differs from the others.
+        record_result: Called with the result when everything is logged, before the run's status becomes FINISHED.
+        prune_reason: Called after each epoch. Returns why the trial is pruned, or an empty string to continue.
     """
 
     sweep_id: str
     parent_run_id: str | None
     number: int
     name: str
-    keep: Callable[[RunResult], None]
-    pruned: Callable[[], str] = str
+    record_result: Callable[[RunResult], None]
+    prune_reason: Callable[[], str] = lambda: ""
 
     def tags(self) -> dict[str, str]:
-        """Returns the tags that make a run a trial."""
+        """Returns the tags that mark a run as a trial of the sweep."""
         parent = {"mlflow.parentRunId": self.parent_run_id} if self.parent_run_id else {}
         return {"trainyard.role": "trial", "trainyard.trial": f"{self.number}", "sweep_id": self.sweep_id, **parent}
 
 
-def tags_at_start(config: RunConfig, folder: Path, git: GitState | None, trial: TrialOf | None) -> dict[str, str]:
-    """Returns the tags that are known before anything was done."""
+def build_start_tags(config: RunConfig, folder: Path, git: GitState | None, trial: TrialInfo | None) -> dict[str, str]:
+    """Returns the tags that are known before the run starts."""
     tags = {
         **config.tracking.tags,
-        **origin_tags(git),
+        **build_provenance_tags(git),
         "trainyard.role": "run",
         "config_hash": hash_config(config),
         "seed": str(config.seed),
@@ -81,67 +81,67 @@ def tags_at_start(config: RunConfig, folder: Path, git: GitState | None, trial: 
     return tags
 
 
-def origin_tags(git: GitState | None) -> dict[str, str]:
-    """Returns the tags that tell where a run, or a sweep, comes from: the command, the process, the code."""
-    of_code = {
+def build_provenance_tags(git: GitState | None) -> dict[str, str]:
+    """Returns the tags for the provenance of a run or a sweep: the command, the process and the git state."""
+    git_tags = {
         "mlflow.source.git.commit": git.commit,
         "mlflow.source.git.branch": git.branch,
         "git.dirty": str(git.dirty).lower(),
     } if git else {}  # fmt: skip
     return {
         "trainyard.version": version("trainyard"),
-        "command": command_line(),
-        "mlflow.user": user_name(),
+        "command": format_command_line(),
+        "mlflow.user": find_user_name(),
         "mlflow.source.name": "trainyard",
         "mlflow.source.type": "LOCAL",
-        **describe_process(),
-        **of_code,
+        **collect_process_info(),
+        **git_tags,
     }
 
 
-def tags_of_start(config: RunConfig, seed: int, machine: dict[str, Any]) -> dict[str, str]:
-    """Returns the tags that are known when TensorFlow has started."""
-    drawn = {"drawn_seed": str(seed)} if config.training.determinism == "off" else {}
-    return {"threads": str(machine["threads"]), **drawn}
+def build_tensorflow_tags(config: RunConfig, seed: int, machine: dict[str, Any]) -> dict[str, str]:
+    """Returns the tags that are known after TensorFlow was configured: the threads, and the seed if it was random."""
+    seed_tags = {"drawn_seed": str(seed)} if config.training.determinism == "off" else {}
+    return {"threads": str(machine["threads"]), **seed_tags}
 
 
-def tags_at_end(outcome: Outcome) -> dict[str, str]:
-    """Returns the tags that tell what came out, and how."""
-    config, training = outcome.config, outcome.training
+def build_result_tags(trained: TrainedRun) -> dict[str, str]:
+    """Returns the tags that describe the result: best epoch, digests, engine, XLA, and the note that MLflow shows."""
+    config, training = trained.config, trained.training
     note = (
-        f"**{outcome.evaluation.accuracy:.4f}** of {len(outcome.dataset.test):,} test images right. "
-        f"{config.model.label} on {outcome.dataset.name}, "
+        f"**{trained.evaluation.accuracy:.4f}** accuracy on {len(trained.dataset.test):,} test images. "
+        f"{config.model.label} on {trained.dataset.name}, "
         f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, "
         f"epochs {len(training.history)}, batch size {config.training.batch_size}, seed {config.seed}."
         f"\n\n{config.notes}"
     )
     restored = {} if training.best_epoch is None else {RESTORED_TAG: str(training.best_epoch)}
-    best = {"best_epoch": outcome.best_model.describe(training.history)} if outcome.best_model else {}
+    best = {"best_epoch": trained.best_model.describe(training.history)} if trained.best_model else {}
     return {
         **best,
         **restored,
-        "dataset_digest": outcome.dataset.digest,
-        "weights_digest": digest_weights(outcome.model),
+        "dataset_digest": trained.dataset.digest,
+        "weights_digest": hash_weights(trained.model),
         "engine": f"{training.engine}: {training.engine_reason}",
         "xla": str(training.xla),
-        "threads": str(outcome.machine["threads"]),
+        "threads": str(trained.machine["threads"]),
         "mlflow.note.content": note.strip(),
         "mlflow.loggedArtifacts": f'[{{"path": "{artifacts.PER_CLASS_TABLE}", "type": "table"}}]',
     }
 
 
-def config_params(config: RunConfig) -> dict[str, Any]:
-    """Returns the config by dotted path; the notes have a place of their own."""
+def build_config_params(config: RunConfig) -> dict[str, Any]:
+    """Returns the config values by dotted path. The notes are not included, because they are logged as a tag."""
     return {path: value for path, value in flatten_config(config).items() if path != "notes"}
 
 
-def model_params(model: keras.Model) -> dict[str, int]:
-    """Returns the size of the model in numbers, for parallel coordinates."""
+def build_model_params(model: keras.Model) -> dict[str, int]:
+    """Returns the size of the model as params, for MLflow's parallel coordinates plot."""
     return {"model.layers": count_layers(model), "model.parameters": model.count_params()}
 
 
 def describe_model(config: RunConfig, model: keras.Model) -> list[str]:
-    """Returns the model in lines: the whole, then each layer with its kind, the shape it gives and its parameters."""
+    """Returns a description of the model, then one line per layer: name, class, output shape and parameters."""
     rows = [
         (layer.name, type(layer).__name__, "x".join(map(str, layer.output.shape[1:])), f"{layer.count_params():,}")
         for layer in model.layers
@@ -159,8 +159,8 @@ def count_layers(model: keras.Model) -> int:
     return sum(any(weight.name == "kernel" for weight in layer.weights) for layer in model.layers)
 
 
-def dataset_inputs(dataset: Dataset) -> list[DatasetInput]:
-    """Returns what MLflow shows of each split."""
+def build_dataset_inputs(dataset: Dataset) -> list[DatasetInput]:
+    """Returns the dataset input of each split, which MLflow shows on the run's page."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return [
         DatasetInput(
@@ -178,40 +178,43 @@ def dataset_inputs(dataset: Dataset) -> list[DatasetInput]:
 
 
 def describe_data(dataset: Dataset) -> str:
-    """Returns the data set in a line: its name, its splits, where it was found."""
-    validation = f", {len(dataset.validation):,} to validate" if dataset.validation is not None else ""
+    """Returns one line about the data set: its name, the size of its splits, and its source."""
+    validation = f", {len(dataset.validation):,} validation" if dataset.validation is not None else ""
     return (
-        f"{dataset.name}: {len(dataset.train):,} images to train{validation}, {len(dataset.test):,} to test, "
+        f"{dataset.name}: {len(dataset.train):,} training{validation} and {len(dataset.test):,} test images, "
         f"from {dataset.source}"
     )
 
 
-def batch_warning(dataset: Dataset, config: RunConfig) -> str | None:
-    """Returns a warning where a batch is larger than the data."""
+def batch_size_warning(dataset: Dataset, config: RunConfig) -> str | None:
+    """Returns a warning if a batch is larger than the training set, or None."""
     size, images = config.training.batch_size, len(dataset.train)
     if size <= images:
         return None
-    return f"warning: training.batch_size={size} is more than the {images} training images: each epoch is one step"
+    return (
+        f"warning: training.batch_size={size} is larger than the training set ({images} images), so each epoch is a "
+        "single step"
+    )
 
 
-def report_page(
-    outcome: Outcome, timings: dict[str, float], tags: dict[str, str], pictures: dict[str, Path]
+def build_report_page(
+    trained: TrainedRun, timings: dict[str, float], tags: dict[str, str], plot_files: dict[str, Path]
 ) -> ReportPage:
-    """Returns what the run's page shows.
+    """Returns the content of the run's report.
 
     Args:
-        outcome: What came out.
-        timings: Seconds by stage, as far as they are known.
-        tags: The run's tags, whose digests and reasons the page repeats.
-        pictures: The drawn pictures, by caption.
+        trained: The trained model and its metrics.
+        timings: Seconds per finished stage.
+        tags: The run's tags. The report shows the digests and the reasons for the engine and XLA.
+        plot_files: The plot files by caption.
     """
-    config, model, machine = outcome.config, outcome.model, outcome.machine
+    config, model, machine = trained.config, trained.model, trained.machine
     commit = tags.get("mlflow.source.git.commit")
     changes = ", with local changes" if tags.get("git.dirty") == "true" else ""
-    versions = installed_versions()
-    told = {
+    versions = list_installed_versions()
+    provenance_rows = {
         "Command": tags["command"],
-        "Commit": f"{commit}{changes}" if commit else "not in a git checkout",
+        "Commit": f"{commit}{changes}" if commit else "not in a git repository",
         "Config hash": tags["config_hash"],
         "Seed": tags["seed"],
         "Dataset digest": tags["dataset_digest"],
@@ -229,14 +232,14 @@ def report_page(
         finished=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         notes=config.notes,
         config=config,
-        dataset=outcome.dataset,
+        dataset=trained.dataset,
         dataset_digest=tags["dataset_digest"],
-        model_summary=artifacts.summarise(model),
+        model_summary=artifacts.render_model_summary(model),
         layers=count_layers(model),
         parameters=model.count_params(),
-        training=outcome.training,
-        evaluation=outcome.evaluation,
+        training=trained.training,
+        evaluation=trained.evaluation,
         timings=timings,
-        provenance=told,
-        pictures=pictures,
+        provenance=provenance_rows,
+        plots=plot_files,
     )

@@ -1,4 +1,4 @@
-"""A trained model in a folder that stands alone: for whoever has neither Trainyard nor the store."""
+"""Exporting a trained model to a self-contained folder, which needs neither Trainyard nor the tracking store."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainyard.data.preprocessing import FILE as PREPROCESSING
-from trainyard.data.preprocessing import read_preprocessing
+from trainyard.data.preprocessing import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, ModelError, TrackingError, TrainyardError
-from trainyard.system.files import CHECKSUMS, PARTIAL, checksum_problem
-from trainyard.tracking import download_files, read_account
-from trainyard.tracking.search import stored_run
+from trainyard.system.files import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
+from trainyard.tracking import download_files, load_run_record
+from trainyard.tracking.search import load_stored_run
 
 MODELS = ("model.keras", "model.h5")
 _METRICS, _VERSIONS = "evaluation/metrics.json", "environment/versions.txt"
 _FILES = {
-    "model.keras": "the trained model, with its optimizer, to train on",
-    "model.h5": "the same in Keras's older format, without it",
-    CHECKSUMS: "the sha256 of these two",
-    PREPROCESSING: "what turns raw pixels into what the model takes, and labels into names",
-    "metrics.json": "every score on the test images",
+    "model.keras": "the trained model, with its optimizer, so that training can continue",
+    "model.h5": "the same model in Keras's older format, without the optimizer",
+    CHECKSUM_FILE: "the sha256 of the two model files",
+    PREPROCESSING_FILE: "the image shape, the scaling of raw pixels, and the names of the classes",
+    "metrics.json": "all metrics on the test images",
     "classification_report.txt": "precision, recall and F1 of each class",
-    "report.html": "the whole run on one page",
-    "config.yaml": "what was trained, value by value",
+    "report.html": "a report of the whole run on one page",
+    "config.yaml": "the resolved config of the run",
 }
+"""The exported files, with their descriptions in the README."""
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """A run's files, and what it told."""
+class _ExportedRun:
+    """The files and the logged data of the run that is exported."""
 
     folder: Path
     reference: str
@@ -45,99 +45,102 @@ class _Source:
 
 
 def export_run(reference: str, uri: str, out: Path) -> Path:
-    """Writes a run's model, config, scores and page into a folder, with a README that says how to load it.
+    """Writes the model, config, metrics and report of a run to a folder, with a README that explains how to load it.
 
     Args:
-        reference: The run's id in the store, or its folder.
-        uri: Of the store that knows it.
-        out: The folder to make; new or empty.
+        reference: The run id, or the folder of the run.
+        uri: The tracking URI of the store that contains the run.
+        out: The folder to create. It may exist if it is empty.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there is no such run, it is not FINISHED, it lacks files, or the folder holds something.
-        ModelError: If a model was changed since it was saved.
-        TrackingError: If the store can't be reached, or lacks the files.
+        ConfigError: If there is no such run, it is not FINISHED, one of its files is missing, or `out` is not empty.
+        ModelError: If a model file was changed since it was saved.
+        TrackingError: If the tracking store can't be reached, or does not contain the files.
         TrainyardError: If the folder can't be written.
     """
-    place = out.resolve()
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise ConfigError(f"{out}: expected a new or empty folder to export to, and it holds something already")
-    with _source(reference, uri) as source:
+    target = out.resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"{out}: expected a new or empty folder, got a file or a folder that is not empty")
+    with _open_run(reference, uri) as run:
         for name in (*map(_path_in_run, _FILES), _VERSIONS):
-            if not (source.folder / name).is_file():
-                raise ConfigError(f"export: the run {reference} lacks {name}")
+            if not (run.folder / name).is_file():
+                raise ConfigError(f"export: expected a run with all its files, got {reference}: {name} is missing")
         for name in MODELS:
-            if problem := checksum_problem(source.folder / name):
-                raise ModelError(f"export: {name} of {reference} can't be trusted: {problem}")
+            if problem := find_checksum_problem(run.folder / name):
+                raise ModelError(f"export: {name} of {reference} is damaged: {problem}")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=place.parent, prefix=PARTIAL) as beside:
-                made = Path(beside) / "made"
-                made.mkdir()
-                _fill(made, source)
-                if place.exists():
-                    place.rmdir()
-                made.rename(place)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=PARTIAL_PREFIX) as temporary:
+                complete = Path(temporary) / "made"
+                complete.mkdir()
+                _write_files(complete, run)
+                if target.exists():
+                    target.rmdir()
+                complete.rename(target)
         except OSError as error:
-            raise TrainyardError(f"{out}: it can't be written: {error}") from error
+            raise TrainyardError(f"{out}: the folder can't be written: {error}") from error
     return out
 
 
 @contextmanager
-def _source(reference: str, uri: str) -> Iterator[_Source]:
-    """Gives the files of a run that is FINISHED, from its folder or from the store."""
+def _open_run(reference: str, uri: str) -> Iterator[_ExportedRun]:
+    """Yields a run that is FINISHED, with its files: from its folder, or downloaded from the tracking store."""
     if (folder := Path(reference)).is_dir():
-        account = read_account(folder)
-        told = next(iter(account.stores.values()), reference)
-        source = _Source(folder, told, account.name, account.experiment, account.status or "RUNNING", account.tags)
-        _refuse_unfinished(source)
-        yield source
+        record = load_run_record(folder)
+        run_id = next(iter(record.stores.values()), reference)
+        run = _ExportedRun(folder, run_id, record.name, record.experiment, record.status or "RUNNING", record.tags)
+        _check_finished(run)
+        yield run
         return
     try:
-        run = stored_run(uri, reference)
+        stored = load_stored_run(uri, reference)
     except TrackingError as error:
         raise ConfigError(f"export: {error}") from error
-    with tempfile.TemporaryDirectory(prefix="trainyard-export-") as place:
-        source = _Source(Path(place), reference, run.name, run.experiment, run.status, run.tags)
-        _refuse_unfinished(source)
+    with tempfile.TemporaryDirectory(prefix="trainyard-export-") as download:
+        run = _ExportedRun(Path(download), reference, stored.name, stored.experiment, stored.status, stored.tags)
+        _check_finished(run)
         names = [name for name in _FILES if _path_in_run(name) == name]
-        download_files(uri, reference, [*names, "evaluation", "environment"], Path(place))
-        yield source
+        download_files(uri, reference, [*names, "evaluation", "environment"], Path(download))
+        yield run
 
 
-def _refuse_unfinished(source: _Source) -> None:
-    if source.status != "FINISHED":
-        raise ConfigError(f"export: expected a run that is FINISHED, got {source.reference}, which is {source.status}")
+def _check_finished(run: _ExportedRun) -> None:
+    """Raises a ConfigError if a run is not FINISHED."""
+    if run.status != "FINISHED":
+        raise ConfigError(f"export: expected a run that is FINISHED, got {run.reference}, which is {run.status}")
 
 
 def _path_in_run(name: str) -> str:
+    """Returns the path of an exported file, relative to the folder of the run."""
     return _METRICS if name == "metrics.json" else name
 
 
-def _fill(made: Path, source: _Source) -> None:
+def _write_files(target: Path, run: _ExportedRun) -> None:
+    """Writes all exported files to an empty folder."""
     for name in _FILES:
-        shutil.copyfile(source.folder / _path_in_run(name), made / name)
-    (made / "README.md").write_text(_write_readme(made, source))
+        shutil.copyfile(run.folder / _path_in_run(name), target / name)
+    (target / "README.md").write_text(_render_readme(target, run))
 
 
-def _write_readme(made: Path, source: _Source) -> str:
-    """Returns the README: what the model is, how to load it, what is in the folder, and where it is from."""
-    spec = read_preprocessing(made / PREPROCESSING).spec
-    metrics = json.loads((made / "metrics.json").read_text())
-    versions = dict(line.split("==", 1) for line in (source.folder / _VERSIONS).read_text().splitlines())
+def _render_readme(target: Path, run: _ExportedRun) -> str:
+    """Returns the README: the accuracy of the model, how to load it, the files of the folder, and the provenance."""
+    spec = load_preprocessing(target / PREPROCESSING_FILE).spec
+    metrics = json.loads((target / "metrics.json").read_text())
+    versions = dict(line.split("==", 1) for line in (run.folder / _VERSIONS).read_text().splitlines())
     packages = " ".join(f"{name}=={versions[name]}" for name in _PACKAGES if name in versions)
     shape = ", ".join(map(str, spec.image_shape))
-    standardised = '\nscaled = (scaled - known["mean"]) / known["std"]' if spec.mean else ""
-    files = "\n".join(f"| `{name}` | {what} |" for name, what in _FILES.items())
-    origin = "\n".join(f"| {what} | {told} |" for what, told in _origin(source).items())
-    return f"""# {source.name}
+    standardised = '\nscaled = (scaled - preprocessing["mean"]) / preprocessing["std"]' if spec.mean else ""
+    files = "\n".join(f"| `{name}` | {description} |" for name, description in _FILES.items())
+    provenance = "\n".join(f"| {item} | {value} |" for item, value in _list_provenance(run).items())
+    return f"""# {run.name}
 
-{metrics["accuracy/test"]:.4f} of the test images right (loss {metrics["loss/test"]:.4f}), {spec.classes} classes.
-Trained by Trainyard in the experiment {source.experiment}; `report.html` tells all about it.
+Test accuracy: {metrics["accuracy/test"]:.4f}. Test loss: {metrics["loss/test"]:.4f}. Classes: {spec.classes}.
+Trained by Trainyard in the experiment {run.experiment}; see `report.html` for details.
 
-## Load it
+## Load the model
 
 ```sh
 pip install {packages}
@@ -149,37 +152,38 @@ import json
 import keras
 import numpy as np
 
-with open("{PREPROCESSING}") as file:
-    known = json.load(file)
+with open("{PREPROCESSING_FILE}") as file:
+    preprocessing = json.load(file)
 model = keras.models.load_model("model.keras")
 
-images = np.zeros((1, {shape}), np.uint8)  # yours: raw pixels, 0 to {spec.pixel_max}
-scaled = images.astype("float32") / known["pixel_max"]{standardised}
+images = np.zeros((1, {shape}), np.uint8)  # replace by your images: raw pixels, 0 to {spec.pixel_max}
+scaled = images.astype("float32") / preprocessing["pixel_max"]{standardised}
 probabilities = model.predict(scaled)
-print([known["class_names"][label] for label in probabilities.argmax(axis=1)])
+print([preprocessing["class_names"][label] for label in probabilities.argmax(axis=1)])
 ```
 
 With Trainyard: `trainyard predict model.keras digit.png`.
 
-## What is here
+## Files
 
-| file | what |
+| file | content |
 | --- | --- |
 {files}
 
-## Where it is from
+## Provenance
 
-| what | |
+| item | value |
 | --- | --- |
-{origin}
+{provenance}
 """
 
 
-def _origin(source: _Source) -> Mapping[str, str]:
-    tags = source.tags
+def _list_provenance(run: _ExportedRun) -> Mapping[str, str]:
+    """Returns how the run was made, as the rows of a table; values that were not logged are left out."""
+    tags = run.tags
     changes = ", with local changes" if tags.get("git.dirty") == "true" else ""
-    told = {
-        "run": f"`{source.reference}`",
+    rows = {
+        "run": f"`{run.reference}`",
         "command": f"`{tags['command']}`" if "command" in tags else "",
         "commit": f"{tags['mlflow.source.git.commit']}{changes}" if "mlflow.source.git.commit" in tags else "",
         "seed": tags.get("seed", ""),
@@ -187,4 +191,4 @@ def _origin(source: _Source) -> Mapping[str, str]:
         "digest of the weights": tags.get("weights_digest", ""),
         "Trainyard": tags.get("trainyard.version", ""),
     }
-    return {what: text for what, text in told.items() if text}
+    return {item: value for item, value in rows.items() if value}

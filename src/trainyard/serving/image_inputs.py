@@ -1,4 +1,4 @@
-"""The images that somebody wants predicted: pictures and npz files, held against what the model takes."""
+"""Loading the images to predict from PNG, JPEG and npz files, and converting them to the input of a model."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from numpy.typing import NDArray
 from trainyard.data import image_files
 from trainyard.data.checks import check_images, check_labels
 from trainyard.data.dataset import DataSpec
-from trainyard.data.image_files import fit_pixels, read_picture
-from trainyard.data.npz import list_npz, read_npz
-from trainyard.data.preprocessing import Preprocessing, background_lightness
+from trainyard.data.image_files import convert_image, load_image
+from trainyard.data.npz import list_npz_arrays, load_npz
+from trainyard.data.preprocessing import Preprocessing, measure_background_lightness
 from trainyard.errors import DatasetError
 
 _IMAGES = ("images", "x_test")
 _LABELS = ("labels", "y_test")
-_AXES = (3, 4)
-"""Of images in an array: (n, height, width), and channels."""
+_IMAGE_AXES = (3, 4)
+"""The number of axes of an array of images: (n, height, width) or (n, height, width, channels)."""
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFile:
-    """The images of one file, as a model takes them before they are scaled.
+class ImageInputs:
+    """The images of one file, with the size, the colours and the pixel range that a model was trained on.
 
     Attributes:
-        path: The file, as it was named.
-        images: uint8 (n, *image_shape), raw.
-        labels: uint8 (n,), where the file says what the images show.
-        several: Whether the file holds an array of images, rather than a picture.
+        path: The file, as the user named it.
+        images: uint8 (n, *image_shape), raw pixels.
+        labels: uint8 (n,); None if the file has no labels.
+        is_array: Whether the file is an npz file, which holds an array of images, and not a single image.
     """
 
     path: Path
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8] | None
-    several: bool
+    is_array: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Treatment:
-    """What may be done to images that are not as the model takes them.
+class ImageConversion:
+    """The options that convert images which differ from the training images.
 
     Attributes:
-        resize: Resize them where they are of another size.
-        invert: Make light what is dark, and dark what is light.
-        as_is: Take them whatever their background is.
+        resize: Resize images of another size. If False, such images are an error.
+        invert: Replace each pixel value by the largest pixel value minus it.
+        as_is: Accept images with any background. If False, a background opposite to that of training is an error.
     """
 
     resize: bool = False
@@ -55,135 +55,146 @@ class Treatment:
     as_is: bool = False
 
 
-def read_image_file(path: Path, known: Preprocessing, treatment: Treatment) -> ImageFile:
-    """Reads a picture, or the images of an npz file, and makes them what a model takes.
+def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: ImageConversion) -> ImageInputs:
+    """Loads a PNG or JPEG file, or the images of an npz file, and converts them to the input of a model.
 
-    Colour is made grey for a model of grey images, and the other way round.
+    RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa.
 
     Args:
-        path: A PNG, a JPEG or an npz file. Of the latter the array ``images`` is taken, ``x_test``, or the only one
-            that can be images; labels are ``labels`` or ``y_test``.
-        known: What the model takes, and what it was trained on.
-        treatment: What may be done to the images.
+        path: A PNG, JPEG or npz file. Of an npz file, the array ``images`` is used, else ``x_test``, else the only
+            array that can hold images; labels are in ``labels`` or ``y_test``.
+        preprocessing: The input of the model, and the background of its training images.
+        conversion: Which conversions are allowed.
 
     Returns:
         The images.
 
     Raises:
-        DatasetError: If the file can't be read, or its images are of another size, or their background is clearly the
-            opposite of what the model was trained on; says what to do.
+        DatasetError: If the file can't be read, its images have another size (without `resize`), or their background
+            is clearly the opposite of that of the training images (without `as_is`).
     """
-    spec = known.spec
+    spec = preprocessing.spec
     if not path.is_file():
-        found = "a folder. Name the files in it" if path.is_dir() else "nothing there"
+        found = "a folder. Name the files in it" if path.is_dir() else "a path that does not exist"
         raise DatasetError(f"{path}: expected a PNG, JPEG or npz file, got {found}")
-    if several := path.suffix.lower() == ".npz":
-        images, labels = _read_arrays(path, spec, treatment)
-    elif path.suffix.lower() in image_files.SUFFIXES:
-        images, labels = _read_picture(path, spec, treatment), None
+    if is_array := path.suffix.lower() == ".npz":
+        images, labels = _load_arrays(path, spec, conversion)
+    elif path.suffix.lower() in image_files.IMAGE_SUFFIXES:
+        images, labels = _load_single_image(path, spec, conversion), None
     else:
-        raise DatasetError(f"{path}: expected a PNG, JPEG or npz file, by its suffix, got {path.suffix or 'none'}")
-    if treatment.invert:
+        raise DatasetError(
+            f"{path}: expected a file that ends in .png, .jpg, .jpeg or .npz, got {path.suffix or 'no suffix'}"
+        )
+    if conversion.invert:
         images = np.subtract(spec.pixel_max, images, dtype=np.uint8)
-    if not treatment.as_is:
-        _check_background(path, images, known, inverted=treatment.invert)
-    return ImageFile(path, images, labels, several)
+    if not conversion.as_is:
+        _check_background(path, images, preprocessing, inverted=conversion.invert)
+    return ImageInputs(path, images, labels, is_array)
 
 
-def _read_picture(path: Path, spec: DataSpec, treatment: Treatment) -> NDArray[np.uint8]:
-    colour = _wants_colour(spec)
+def _load_single_image(path: Path, spec: DataSpec, conversion: ImageConversion) -> NDArray[np.uint8]:
+    """Returns the image of a PNG or JPEG file, as uint8 (1, *image_shape)."""
+    colour = _is_colour(spec)
     if colour is None:
         raise DatasetError(
-            f"{path}: expected images with {spec.image_shape[2]} channels, which no picture has. Name an npz file"
+            f"{path}: expected images with {spec.image_shape[2]} channels, which a PNG or JPEG file can't have. "
+            "Use an npz file"
         )
-    pixels = read_picture(path, colour=colour, size=_size(spec) if treatment.resize else None)
+    pixels = load_image(path, colour=colour, size=_image_size(spec) if conversion.resize else None)
     _check_size(path, pixels.shape[:2], spec)
     if spec.pixel_max != np.iinfo(np.uint8).max:
         pixels = np.rint(pixels * (spec.pixel_max / 255)).astype(np.uint8)
     return pixels.reshape(1, *spec.image_shape)
 
 
-def _read_arrays(
-    path: Path, spec: DataSpec, treatment: Treatment
+def _load_arrays(
+    path: Path, spec: DataSpec, conversion: ImageConversion
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    held = list_npz(path)
-    name = _choose_images(path, held)
-    both_pairs = name != "x_test" and "x_test" in held  # then y_test belongs to the other
-    order = _LABELS[::-1] if name == "x_test" else _LABELS[: 1 if both_pairs else 2]
-    named_labels = [label for label in order if label in held][:1]
-    arrays = read_npz(path, [name, *named_labels])
-    images = _fit(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, treatment)
-    if not named_labels:
+    """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, uint8 (n,), or None."""
+    available = list_npz_arrays(path)
+    name = _choose_images(path, available)
+    both_pairs = name != "x_test" and "x_test" in available  # y_test then belongs to x_test, which is not used
+    label_names = _LABELS[::-1] if name == "x_test" else _LABELS[: 1 if both_pairs else 2]
+    labels_name = [label_name for label_name in label_names if label_name in available][:1]
+    arrays = load_npz(path, [name, *labels_name])
+    images = _fit(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, conversion)
+    if not labels_name:
         return images, None
-    labels = check_labels(arrays[named_labels[0]], f"{path}: {named_labels[0]}")
+    labels = check_labels(arrays[labels_name[0]], f"{path}: {labels_name[0]}")
     if len(labels) != len(images):
         raise DatasetError(
-            f"{path}: expected as many images as labels, got {len(images)} in {name} and {len(labels)} in "
-            f"{named_labels[0]}"
+            f"{path}: expected the same number of images and labels, got {len(images)} in {name} and {len(labels)} in "
+            f"{labels_name[0]}"
         )
     if (highest := labels.max()) >= spec.classes:
         raise DatasetError(
-            f"{path}: {named_labels[0]}: expected labels below {spec.classes}, the model's classes, got {highest}"
+            f"{path}: {labels_name[0]}: expected labels below {spec.classes}, the number of classes of the model, "
+            f"got {highest}"
         )
     return images, labels
 
 
-def _choose_images(path: Path, held: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
     """Returns the name of the array that holds the images."""
-    if named := [name for name in _IMAGES if name in held]:
-        return named[0]
-    likely = [name for name, (shape, dtype) in held.items() if len(shape) in _AXES and np.issubdtype(dtype, np.integer)]
-    if len(likely) != 1:
-        told = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in held.items()) or "nothing"
+    if known_names := [name for name in _IMAGES if name in arrays]:
+        return known_names[0]
+    candidates = [
+        name
+        for name, (shape, dtype) in arrays.items()
+        if len(shape) in _IMAGE_AXES and np.issubdtype(dtype, np.integer)
+    ]
+    if len(candidates) != 1:
+        received = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in arrays.items()) or "no arrays"
         raise DatasetError(
-            f"{path}: expected an array images or x_test, or only one of whole numbers (n, height, width) or "
-            f"(n, height, width, channels), got {told}"
+            f"{path}: expected an array images or x_test, or exactly one array of integers (n, height, width) or "
+            f"(n, height, width, channels), got {received}"
         )
-    return likely[0]
+    return candidates[0]
 
 
-def _fit(path: Path, images: NDArray[np.uint8], spec: DataSpec, treatment: Treatment) -> NDArray[np.uint8]:
-    """Brings the images of an array to the model's size and colours."""
-    wanted = (len(images), *spec.image_shape)
-    if images.shape == wanted or (images.shape == wanted[:3] and wanted[3:] == (1,)):
-        return images.reshape(wanted)
-    if not treatment.resize:
+def _fit(path: Path, images: NDArray[np.uint8], spec: DataSpec, conversion: ImageConversion) -> NDArray[np.uint8]:
+    """Converts an array of images to the size and the colours of a model's input."""
+    expected = (len(images), *spec.image_shape)
+    if images.shape == expected or (images.shape == expected[:3] and expected[3:] == (1,)):
+        return images.reshape(expected)
+    if not conversion.resize:
         _check_size(path, images.shape[1:3], spec)
-    colour, channels = _wants_colour(spec), images.shape[3:]
+    colour, channels = _is_colour(spec), images.shape[3:]
     if colour is None or channels not in ((), (3,)):
         raise DatasetError(
             f"{path}: expected images {' x '.join(map(str, spec.image_shape))}, got "
-            f"{' x '.join(map(str, images.shape[1:]))}, and only grey and three colours can be made each other"
+            f"{' x '.join(map(str, images.shape[1:]))}. Only grayscale and RGB images can be converted"
         )
-    fitted = [fit_pixels(image, colour=colour, size=_size(spec)) for image in images]
-    return np.stack(fitted).reshape(wanted)
+    fitted = [convert_image(image, colour=colour, size=_image_size(spec)) for image in images]
+    return np.stack(fitted).reshape(expected)
 
 
-def _wants_colour(spec: DataSpec) -> bool | None:
-    """Tells whether images have red, green and blue; None where they have neither those nor only grey."""
+def _is_colour(spec: DataSpec) -> bool | None:
+    """Returns True for RGB images, False for grayscale images, None for another number of channels."""
     return {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:])
 
 
-def _size(spec: DataSpec) -> tuple[int, int]:
+def _image_size(spec: DataSpec) -> tuple[int, int]:
     height, width = spec.image_shape[:2]
     return height, width
 
 
-def _check_size(path: Path, found: tuple[int, ...], spec: DataSpec) -> None:
-    if tuple(found) != _size(spec):
-        expected, got = ("x".join(map(str, size)) for size in (_size(spec), found))
-        raise DatasetError(f"{path}: height by width: expected {expected}, got {got}. Resize it: --resize")
+def _check_size(path: Path, size: tuple[int, ...], spec: DataSpec) -> None:
+    """Raises a DatasetError if an image does not have the height and the width of a model's input."""
+    if tuple(size) != _image_size(spec):
+        expected, got = ("x".join(map(str, each)) for each in (_image_size(spec), size))
+        raise DatasetError(f"{path}: height x width: expected {expected}, got {got}. Resize it: --resize")
 
 
-def _check_background(path: Path, images: NDArray[np.uint8], known: Preprocessing, *, inverted: bool) -> None:
-    """Raises where the images' background, that of the middle one of an array, is the opposite of training's."""
-    lightness = float(np.median(background_lightness(images, known.spec.pixel_max)))
-    if known.background is None or not known.background.is_opposite(lightness):
+def _check_background(path: Path, images: NDArray[np.uint8], preprocessing: Preprocessing, *, inverted: bool) -> None:
+    """Raises a DatasetError if the median background of the images is the opposite of that of the training images."""
+    lightness = float(np.median(measure_background_lightness(images, preprocessing.spec.pixel_max)))
+    if preprocessing.background is None or not preprocessing.background.is_opposite(lightness):
         return
-    ours, theirs = ("light", "dark") if lightness > known.background.median else ("dark", "light")
-    remedy = "Leave --invert out" if inverted else "Invert it: --invert"
+    actual, expected = ("light", "dark") if lightness > preprocessing.background.median else ("dark", "light")
+    remedy = "Omit --invert" if inverted else "Invert it: --invert"
     raise DatasetError(
-        f"{path}: expected a {theirs} background, as the training images have ({known.background.median:.2f}, where 0 "
-        f"is black and 1 is white), got a {ours} one ({lightness:.2f}{', inverted' if inverted else ''}). {remedy}, or "
-        "predict it as it is: --as-is"
+        f"{path}: expected a {expected} background, as in the training images (lightness "
+        f"{preprocessing.background.median:.2f}, where 0 is black and 1 is white), got a {actual} background "
+        f"(lightness {lightness:.2f}{', inverted' if inverted else ''}). {remedy}, or disable this check: --as-is"
     )

@@ -1,4 +1,4 @@
-"""What a trained model says of images."""
+"""Predicting the classes of images with the trained model of a run."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from numpy.typing import NDArray
 
 from trainyard.config.registry import load_plugins
 from trainyard.data.dataset import DataSpec
-from trainyard.data.preprocessing import FILE, Preprocessing, is_image_shape, read_preprocessing
+from trainyard.data.preprocessing import PREPROCESSING_FILE, Preprocessing, is_image_shape, load_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
-from trainyard.runs.saved_models import SUFFIXES, find_model, find_or_download_model, load_model
+from trainyard.runs.saved_models import MODEL_SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.system.tensorflow_setup import import_tensorflow
-from trainyard.system.uris import sqlite_path, uri_problem
-from trainyard.tracking.stores import store_of_command
+from trainyard.system.uris import find_uri_problem, sqlite_path
+from trainyard.tracking.stores import resolve_store_uri
 
 if TYPE_CHECKING:
     import keras
 
-SETTING = "MODEL"
+ARGUMENT = "MODEL"
+"""The command line argument that names the model, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A trained model with what turns raw pixels into what it takes, and its outputs into names.
+    """A trained Keras model with its preprocessing, which predicts raw images.
 
     Attributes:
-        file: Where the model lies.
-        model: Takes images as `DataSpec.scale` returns them, returns probabilities.
-        preprocessing: The shape of an image, the range of its pixels, the names of the classes.
-        assumed: Whether there was no preprocessing.json, and it was assumed from the model.
+        file: The path of the model file.
+        model: The model. Its input is images as `DataSpec.scale` returns them; its output is probabilities.
+        preprocessing: The shape of an image, the range and the scaling of its pixels, and the names of the classes.
+        assumed: Whether preprocessing.json is missing, so that `preprocessing` was derived from the model.
     """
 
     file: Path
@@ -43,21 +44,21 @@ class Predictor:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """One name per column of what `predict` returns."""
+        """The names of the classes, one per column of the probabilities that `predict` returns."""
         return self.preprocessing.spec.class_names
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Predicts raw images.
+        """Predicts the class probabilities of raw images.
 
         Args:
-            images: uint8 (n, *image_shape), 0 to pixel_max.
+            images: uint8 (n, *image_shape), raw pixels from 0 to pixel_max.
 
         Returns:
-            Probabilities, float32 (n, classes).
+            Probabilities, float32 (n, classes), in 0..1; each row sums to 1.
 
         Raises:
-            DatasetError: If the images are of another type, shape or range.
-            ModelError: If the model returns anything else than probabilities.
+            DatasetError: If the images have another dtype, shape or range, or there are none.
+            ModelError: If the outputs of the model are not probabilities.
         """
         spec = self.preprocessing.spec
         shape = ", ".join(map(str, spec.image_shape))
@@ -69,96 +70,99 @@ class Predictor:
         sums = probabilities.sum(axis=1)
         if not (np.abs(sums - 1) < 0.01).all() or (probabilities < 0).any():  # noqa: PLR2004 - half precision rounds
             raise ModelError(
-                f"{self.file}: expected probabilities, numbers from 0 that add up to 1, got "
-                f"{np.array2string(probabilities[0], precision=3, threshold=6)}. End the model on a softmax"
+                f"{self.file}: expected probabilities, which are at least 0 and sum to 1, got "
+                f"{np.array2string(probabilities[0], precision=3, threshold=6)}. Add a softmax as the last layer"
             )
         return probabilities
 
 
-def find_predicting_model(reference: str, uri: str | None = None) -> Path:
-    """Returns the file of the model to predict with; see `load_predictor`."""
-    if uri is not None and (problem := uri_problem(uri)):
+def find_predictor_model(reference: str, uri: str | None = None) -> Path:
+    """Returns the path of the model file, which is downloaded if necessary; see `load_predictor`."""
+    if uri is not None and (problem := find_uri_problem(uri)):
         raise ConfigError(f"--uri: {problem}")
     path = Path(reference).expanduser()
-    if path.suffix in SUFFIXES or path.is_dir():
-        return find_model(reference, None, SETTING)  # no store need be asked
-    uri = store_of_command(uri)
+    if path.suffix in MODEL_SUFFIXES or path.is_dir():
+        return find_model(reference, None, ARGUMENT)  # this needs no tracking store
+    uri = resolve_store_uri(uri)
     store = sqlite_path(uri)
-    why = f"there is no {reference!r}" if len(path.parts) > 1 else None  # an id has no slash in it
+    received = f"{reference!r}, which does not exist" if len(path.parts) > 1 else None  # a run id contains no slash
     if path.is_file():
-        why = f"{reference!r} is another file. The model stands before the images"
-    if why is None and store and not store.exists():  # MLflow would make one
-        why = f"there is no folder {reference!r}, and no store {store} that could know a run of this id"
-    if why:
+        received = f"{reference!r}, which is another kind of file. Name the model before the images"
+    if received is None and store and not store.exists():  # MLflow would create the store
+        received = f"{reference!r}. There is no such folder, and no tracking store {store} with a run of this id"
+    if received:
         raise ConfigError(
-            f"{SETTING}: expected a run's id, its folder, or a model file ({', '.join(SUFFIXES)}), and {why}"
+            f"{ARGUMENT}: expected a run id, a run folder or a model file ({', '.join(MODEL_SUFFIXES)}), got {received}"
         )
-    return find_or_download_model(reference, uri, SETTING)
+    return find_or_download_model(reference, uri, ARGUMENT)
 
 
-def find_preprocessing(file: Path) -> Preprocessing | None:
-    """Returns what preprocessing.json beside a model says, or None where there is none."""
-    beside = file.parent / FILE
-    return read_preprocessing(beside) if beside.exists() else None
+def load_model_preprocessing(file: Path) -> Preprocessing | None:
+    """Loads preprocessing.json from the folder of a model file; returns None if it does not exist."""
+    path = file.parent / PREPROCESSING_FILE
+    return load_preprocessing(path) if path.exists() else None
 
 
 def load_predictor(reference: str | Path, uri: str | None = None) -> Predictor:
     """Loads a trained model, ready to predict raw images.
 
     Args:
-        reference: A run's id, its folder, or a model file, ``.keras`` or ``.h5``. What preprocessing.json beside the
-            file says goes; without one, pixels are divided by 255, and classes have numbers for names.
-        uri: The store that knows the run; None: the one that runs go to from this folder.
+        reference: A run id, a run folder, or a model file, ``.keras`` or ``.h5``. Preprocessing follows the file
+            preprocessing.json next to the model file; without it, pixels are divided by 255, and the names of the
+            classes are "0", "1" and so on.
+        uri: The tracking URI of the store that contains the run. None uses the default store of this folder.
 
     Returns:
         The predictor.
 
     Raises:
         ConfigError: If there is no such model.
-        ModelError: If it is damaged, holds code, or is no classifier of images.
-        TrackingError: If the store can't be reached.
+        ModelError: If the model is damaged, contains code, or is not an image classifier.
+        TrackingError: If the tracking store can't be reached.
 
     Example:
         >>> predictor = load_predictor("outputs/mnist_baseline/2026-11-23_08-21-05_8ec42f")  # doctest: +SKIP
         >>> predictor.predict(images).argmax(axis=1)  # doctest: +SKIP
     """
-    file = find_predicting_model(str(reference), uri)
-    known = find_preprocessing(file)
-    load_plugins()  # a layer of the user's own is known to Keras once its module was imported
+    file = find_predictor_model(str(reference), uri)
+    preprocessing = load_model_preprocessing(file)
+    load_plugins()  # importing the module of a custom layer registers the layer in Keras
     import_tensorflow()
-    model = load_model(file, SETTING)
-    image_shape, classes = _interface(model, file)
-    if known is None:
+    model = load_model(file, ARGUMENT)
+    image_shape, classes = _check_signature(model, file)
+    if preprocessing is None:
         names = tuple(str(label) for label in range(classes))
         return Predictor(file, model, Preprocessing(DataSpec(image_shape, names, 255)), assumed=True)
-    for what, expected, found in (
-        ("images", known.spec.image_shape, image_shape),
-        ("classes", known.spec.classes, classes),
+    for name, expected, actual in (
+        ("image shape", preprocessing.spec.image_shape, image_shape),
+        ("number of classes", preprocessing.spec.classes, classes),
     ):
-        if expected != found:
+        if expected != actual:
             raise ModelError(
-                f"{file}: expected {what} {expected}, as {FILE} beside it says, and the model has {found}. "
-                "They belong to different runs"
+                f"{file}: {name}: expected {expected}, according to {PREPROCESSING_FILE} in the same folder, got "
+                f"{actual}. The two files belong to different runs"
             )
-    return Predictor(file, model, known, assumed=False)
+    return Predictor(file, model, preprocessing, assumed=False)
 
 
-def _interface(model: keras.Model, file: Path) -> tuple[tuple[int, ...], int]:
-    """Returns the shape of an image that the model takes, and the number of its classes."""
+def _check_signature(model: keras.Model, file: Path) -> tuple[tuple[int, ...], int]:
+    """Returns the image shape and the number of classes of a model; raises a ModelError if it is no classifier."""
     inputs, outputs = (list(getattr(model, side, None) or ()) for side in ("inputs", "outputs"))
-    for what, tensors, wanted in (("input", inputs, "images"), ("output", outputs, "probabilities")):
+    for kind, tensors, content in (("input", inputs, "images"), ("output", outputs, "probabilities")):
         if len(tensors) != 1:
-            raise ModelError(f"{file}: expected a model with one {what}, {wanted}, got {len(tensors)}")
-    shape, found = inputs[0].shape[1:], outputs[0].shape[1:]
-    if not is_image_shape(shape):
+            raise ModelError(f"{file}: expected a model with one {kind} ({content}), got {len(tensors)}")
+    image_shape, output_shape = inputs[0].shape[1:], outputs[0].shape[1:]
+    if not is_image_shape(image_shape):
         raise ModelError(
-            f"{file}: expected a model that takes images of one size, (n, height, width) or (n, height, width, "
-            f"channels), got {_describe(shape)}"
+            f"{file}: expected a model with an input of images of one size, (n, height, width) or (n, height, width, "
+            f"channels), got {_format_shape(image_shape)}"
         )
-    if len(found) != 1 or found[0] is None or found[0] < 2:  # noqa: PLR2004 - there is nothing to tell apart
-        raise ModelError(f"{file}: expected an output (n, classes) with two classes or more, got {_describe(found)}")
-    return tuple(shape), found[0]
+    if len(output_shape) != 1 or output_shape[0] is None or output_shape[0] < 2:  # noqa: PLR2004 - two classes
+        raise ModelError(
+            f"{file}: expected an output (n, classes) with two classes or more, got {_format_shape(output_shape)}"
+        )
+    return tuple(image_shape), output_shape[0]
 
 
-def _describe(shape: tuple[int | None, ...]) -> str:
+def _format_shape(shape: tuple[int | None, ...]) -> str:
     return f"(n, {', '.join('any' if size is None else str(size) for size in shape)})"

@@ -1,1 +1,1 @@
-"""Many runs from one command: a process for each, a launcher through which Hydra starts them."""
+"""Sweeps: plan, run, rank and report many trials that are started by one command."""

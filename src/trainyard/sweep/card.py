@@ -1,7 +1,7 @@
-"""The sweep card: one page that tells a colleague what was varied, what it did, what came out and what it cost.
+"""The sweep card: one HTML page with the settings, the ranking, the plots and the cost of a sweep.
 
-A single HTML file that holds its pictures and needs no network. Its few lines of script sort the table; where scripts
-are off the rows stand as they are ranked.
+The page is a single file with embedded images, and needs no network access. A short script sorts the table. Without
+scripts, the rows stay in ranking order.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainyard.evaluation.ranking import Ranking, lead
+from trainyard.evaluation.ranking import Ranking, compare_first_two
 from trainyard.evaluation.trials import Trial
 from trainyard.reporting import plots
-from trainyard.reporting.formatting import show_seconds, show_value
-from trainyard.reporting.leaderboard import MOST_ROWS, card_columns, card_rows, explain
-from trainyard.reporting.run_report import embed, render_sortable
-from trainyard.sweep.importance import importances
+from trainyard.reporting.formatting import format_duration, format_value
+from trainyard.reporting.leaderboard import MAX_CARD_ROWS, build_card_columns, build_card_rows, explain_ranking
+from trainyard.reporting.run_report import embed_image, render_sortable_page
+from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.recipe import Winner
-from trainyard.system.files import whole_file
+from trainyard.system.files import atomic_write
 
 if TYPE_CHECKING:
-    from trainyard.reporting.run_report import Picture
+    from trainyard.reporting.run_report import EmbeddedImage
 
 PAGE = "card.html"
 TEMPLATE = "card.html"
-MOST_ENDED = 100
-"""What the page shows of the failed trials, and of the pruned ones."""
+MAX_LISTED_TRIALS = 100
+"""Maximum number of failed trials, and of pruned trials, on the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What a sweep took.
+class SweepCost:
+    """The time and the number of epochs that a sweep used.
 
     Attributes:
-        wall_seconds: From its starts to its ends.
-        done_seconds: Of the trials that came to their end, each from its beginning to its end.
-        pruned_seconds: Of those that were pruned.
-        failed_seconds: Of those that failed.
-        epochs: How many all of them trained, as far as they told.
-        spared: How many epochs pruning spared.
+        wall_seconds: Wall-clock time of all its sessions.
+        done_seconds: Sum of the durations of the finished trials.
+        pruned_seconds: Sum of the durations of the pruned trials.
+        failed_seconds: Sum of the durations of the failed trials.
+        epochs: Number of epochs of the finished trials and of the reported epochs of the pruned trials.
+        spared: Number of epochs that were saved by pruning.
     """
 
     wall_seconds: float = 0.0
@@ -54,20 +54,20 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardPage:
-    """All that the page shows.
+    """The content of the page.
 
     Attributes:
-        name: Of the sweep.
-        command: What it was started with.
-        chosen_by: What chose the points, in words.
-        swept: What each setting could be, in words, by its path.
-        ranking: Of the trials that came to their end.
-        winner: Its recipe, where there is one.
-        failed: Trials that failed, each with its reason in one line.
-        pruned: Trials that were pruned, likewise.
-        pruned_curves: The objective of each of these, epoch by epoch.
-        unfinished: How many trials were not begun, or were broken off.
-        cost: What it took.
+        name: Name of the sweep.
+        command: Command that started the sweep.
+        chosen_by: Description of how the points were chosen.
+        swept: Values of each swept setting as text, by path.
+        ranking: Ranking of the finished trials.
+        winner: The best point with its recipe, or None.
+        failed: Failed trials, each with its reason in one line.
+        pruned: Pruned trials, each with its reason in one line.
+        pruned_curves: Objective of each pruned trial by epoch.
+        unfinished: Number of trials that have not been started or were interrupted.
+        cost: Cost of the sweep.
     """
 
     name: str
@@ -80,11 +80,11 @@ class CardPage:
     pruned: Sequence[tuple[Trial, str]] = ()
     pruned_curves: Sequence[Sequence[float]] = ()
     unfinished: int = 0
-    cost: Cost
+    cost: SweepCost
 
 
-class Swept(NamedTuple):
-    """A setting as the page shows it: what it could be, and its share in the variance of the objective."""
+class SweptSetting(NamedTuple):
+    """A swept setting: its values as text, and its share (0 to 1) in the variance of the objective, or None."""
 
     path: str
     values: str
@@ -92,136 +92,141 @@ class Swept(NamedTuple):
 
 
 def write_card(folder: Path, page: CardPage) -> list[Path]:
-    """Writes the pictures and the page, each whole or not at all.
+    """Writes the page and its plots, each file atomically.
 
     Args:
-        folder: Where they are written; it is there.
-        page: What it shows.
+        folder: An existing folder.
+        page: Content of the page.
 
     Returns:
-        The files: card.html, and the pictures that apply.
+        The files that were written: card.html, and the plots that apply to this sweep.
     """
-    shares = importances(page.ranking)
-    drawn = _draw_pictures(folder, page, shares)
-    pictures = [embed(caption, file) for caption, file in drawn.items()]
-    with whole_file(folder / PAGE) as partial:
-        partial.write_text(_render(page, shares, pictures), encoding="utf-8")
-    return [folder / PAGE, *drawn.values()]
+    shares = compute_importances(page.ranking)
+    plot_files = _draw_plots(folder, page, shares)
+    pictures = [embed_image(caption, file) for caption, file in plot_files.items()]
+    with atomic_write(folder / PAGE) as partial:
+        partial.write_text(_render_page(page, shares, pictures), encoding="utf-8")
+    return [folder / PAGE, *plot_files.values()]
 
 
-def _draw_pictures(folder: Path, page: CardPage, shares: Mapping[str, float]) -> dict[str, Path]:
-    """Draws the pictures that apply to this sweep, and removes earlier ones that don't any more.
+def _draw_plots(folder: Path, page: CardPage, shares: Mapping[str, float]) -> dict[str, Path]:
+    """Draws the plots that apply to this sweep, and deletes existing ones that no longer apply.
 
     Returns:
-        Their files, by caption.
+        The files by caption.
     """
     ranking = page.ranking
-    drawings: dict[str, tuple[str, Callable[[Path], bool]]] = {
-        "The first places": ("ranking.png", lambda path: plots.draw_ranking(ranking, path)),
-        "What the settings do": (
+    candidates: dict[str, tuple[str, Callable[[Path], bool]]] = {
+        "Top of the ranking": ("ranking.png", lambda path: plots.draw_ranking(ranking, path)),
+        "Effect of each setting": (
             "settings.png",
-            lambda path: plots.draw_grid(ranking, path) or plots.draw_effects(ranking, shares, path),
+            lambda path: (
+                plots.draw_numeric_settings(ranking, path) or plots.draw_setting_effects(ranking, shares, path)
+            ),
         ),
-        "All settings together": ("parallel.png", lambda path: plots.draw_parallel(ranking, path)),
+        "All settings in parallel coordinates": (
+            "parallel.png",
+            lambda path: plots.draw_parallel_coordinates(ranking, path),
+        ),
         "Learning curves": (
             "learning_curves.png",
-            lambda path: plots.draw_curves(ranking.places, ranking.objective, path, page.pruned_curves),
+            lambda path: plots.draw_point_curves(ranking.points, ranking.objective, path, page.pruned_curves),
         ),
     }
-    drawn = {}
+    files = {}
     with tempfile.TemporaryDirectory(dir=folder, prefix="partial.") as drafts:
-        for caption, (name, draw) in drawings.items():
+        for caption, (name, draw) in candidates.items():
             if draw(Path(drafts, name)):
-                drawn[caption] = Path(drafts, name).replace(folder / name)
+                files[caption] = Path(drafts, name).replace(folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
-    return drawn
+    return files
 
 
-def _render(page: CardPage, shares: Mapping[str, float], pictures: Sequence[Picture]) -> str:
-    """Returns the page."""
-    swept = [Swept(path, values, shares.get(path)) for path, values in page.swept.items()]
-    return render_sortable(
+def _render_page(page: CardPage, shares: Mapping[str, float], pictures: Sequence[EmbeddedImage]) -> str:
+    """Returns the page as HTML."""
+    swept = [SweptSetting(path, values, shares.get(path)) for path, values in page.swept.items()]
+    return render_sortable_page(
         TEMPLATE,
         page=page,
         ranking=page.ranking,
-        headline=_headline(page),
+        headline=_build_headline(page),
         winner=_describe_winner(page),
         swept=sorted(swept, key=lambda setting: -(setting.share or 0.0)),
         shares=shares,
         cost=_describe_cost(page),
-        explanation=explain(page.ranking),
-        columns=card_columns(page.ranking),
-        rows=card_rows(page.ranking),
-        left_out=max(len(page.ranking.places) - MOST_ROWS, 0),
+        explanation=explain_ranking(page.ranking),
+        columns=build_card_columns(page.ranking),
+        rows=build_card_rows(page.ranking),
+        left_out=max(len(page.ranking.points) - MAX_CARD_ROWS, 0),
         pictures=pictures,
-        most_ended=MOST_ENDED,
+        most_ended=MAX_LISTED_TRIALS,
     )
 
 
-def _headline(page: CardPage) -> dict[str, tuple[str, str]]:
-    """Returns the figures that a reader wants first, each with a few words on it."""
-    ranking, figures = page.ranking, {}
-    if ranking.objective and ranking.places:
-        best = ranking.places[0]
+def _build_headline(page: CardPage) -> dict[str, tuple[str, str]]:
+    """Returns the key numbers at the top of the page by title, each with a short explanation."""
+    ranking, headline = page.ranking, {}
+    if ranking.objective and ranking.points:
+        best = ranking.points[0]
         mean, _, std = best.describe().partition(" ± ")
-        figures[f"Best {ranking.objective}"] = (mean, f"± {std} over {best.n} seeds" if std else "one seed")
-    finished = sum(place.n for place in ranking.places)
-    figures["Points"] = (f"{len(ranking.places):,}", "settings compared")
-    figures["Finished"] = (f"{finished:,}", "trials")
+        headline[f"Best {ranking.objective}"] = (mean, f"± {std} over {best.n} seeds" if std else "one seed")
+    finished = sum(point.n for point in ranking.points)
+    headline["Points"] = (f"{len(ranking.points):,}", "settings compared")
+    headline["Finished"] = (f"{finished:,}", "trials")
     if page.pruned:
-        figures["Pruned"] = (f"{len(page.pruned):,}", "trials that fell behind")
-    figures["Failed"] = (f"{len(page.failed):,}", "trials; their reasons are below" if page.failed else "trials")
+        headline["Pruned"] = (f"{len(page.pruned):,}", "weak trials stopped early")
+    headline["Failed"] = (f"{len(page.failed):,}", "trials; see the reasons below" if page.failed else "trials")
     if page.unfinished:
-        figures["Not finished"] = (f"{page.unfinished:,}", "trials, not begun or broken off")
-    figures["Took"] = (show_seconds(page.cost.wall_seconds), "from start to end")
-    return figures
+        headline["Not finished"] = (f"{page.unfinished:,}", "trials, not started or interrupted")
+    headline["Duration"] = (format_duration(page.cost.wall_seconds), "wall-clock time")
+    return headline
 
 
 def _describe_winner(page: CardPage) -> dict[str, str]:
-    """Returns what is to be said of the best point, by headings."""
+    """Returns the facts about the best point, by title."""
     ranking = page.ranking
-    if page.winner is None or not ranking.places:
+    if page.winner is None or not ranking.points:
         return {}
-    best = ranking.places[0]
-    told = {
-        "Settings": ", ".join(f"{path} {show_value(value)}" for path, value in best.varied.items()),
+    best = ranking.points[0]
+    facts = {
+        "Settings": ", ".join(f"{path} {format_value(value)}" for path, value in best.varied.items()),
         ranking.objective or "": f"{best.describe()}, {best.n} {'seeds' if best.n > 1 else 'seed'}",
-        "Ahead": _describe_lead(ranking),
-        "On the test images": ", ".join(f"{name} {value:.4f}" for name, value in best.metrics.items()),
-        "Size": f"{best.parameters:,} parameters, {show_seconds(best.seconds)} to train",
+        "Lead": _describe_lead(ranking),
+        "Test metrics": ", ".join(f"{name} {value:.4f}" for name, value in best.metrics.items()),
+        "Size": f"{best.parameters:,} parameters, {format_duration(best.seconds)} to train",
         "Run": page.winner.run_id or "",
     }
-    return {title: text for title, text in told.items() if text}
+    return {title: text for title, text in facts.items() if text}
 
 
 def _describe_lead(ranking: Ranking) -> str:
-    """Returns how far the first place is ahead of the second, and whether that is more than chance."""
-    if len(ranking.places) < 2:  # noqa: PLR2004 - there is nobody to be ahead of
+    """Returns how far the best point is ahead of the second, and whether the difference is significant."""
+    if len(ranking.points) < 2:  # noqa: PLR2004 - a lead needs a second point
         return ""
-    second, comparison = ranking.places[1], lead(ranking)
+    second, comparison = ranking.points[1], compare_first_two(ranking)
     if not comparison.difference:
-        return f"not of {second.label}, which came to the same"
-    far = f"by {abs(comparison.difference):.4f} of {second.label}"
-    if min(ranking.places[0].n, second.n) < 2:  # noqa: PLR2004 - nothing to tell by
-        return f"{far}; with one seed {'of one of them' if ranking.repeated else 'each'}, that may be chance"
-    more = "may be chance" if second.tied else "is more than chance"
-    return f"{far}; p = {comparison.chance:.2g} by a t-test of the two alone. Among all points, that {more}"
+        return f"none: {second.label} has the same value"
+    lead = f"{abs(comparison.difference):.4f} ahead of {second.label}"
+    if min(ranking.points[0].n, second.n) < 2:  # noqa: PLR2004 - a test needs two values of each
+        return f"{lead}; {'one of them has' if ranking.has_repeats else 'both have'} only one seed, so it may be chance"
+    significance = "not significant" if second.tied else "significant"
+    return f"{lead}; p = {comparison.p_value:.2g} (t-test of these two); {significance} after correction for all points"
 
 
 def _describe_cost(page: CardPage) -> dict[str, str]:
-    """Returns what the sweep took, by headings."""
+    """Returns the cost of the sweep, by title."""
     cost = page.cost
     work = cost.done_seconds + cost.pruned_seconds + cost.failed_seconds
     parts = {
-        "finished": (cost.done_seconds, sum(place.n for place in page.ranking.places)),
+        "finished": (cost.done_seconds, sum(point.n for point in page.ranking.points)),
         "pruned": (cost.pruned_seconds, len(page.pruned)),
         "failed": (cost.failed_seconds, len(page.failed)),
     }
-    told = [f"{show_seconds(seconds)} in {count:,} {which}" for which, (seconds, count) in parts.items() if count]
-    spared = f"; pruning spared {cost.spared:,} more" if cost.spared else ""
+    shares = [f"{format_duration(seconds)} in {count:,} {state}" for state, (seconds, count) in parts.items() if count]
+    saved = f"; pruning saved {cost.spared:,} more" if cost.spared else ""
     return {
-        "From start to end": show_seconds(cost.wall_seconds),
-        "Time of all trials": f"{show_seconds(work)}: {', '.join(told)}" if told else show_seconds(work),
-        "Epochs": f"{cost.epochs:,}{spared}",
+        "Wall-clock time": format_duration(cost.wall_seconds),
+        "Sum over all trials": f"{format_duration(work)}: {', '.join(shares)}" if shares else format_duration(work),
+        "Epochs": f"{cost.epochs:,}{saved}",
     }

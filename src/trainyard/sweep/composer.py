@@ -1,7 +1,7 @@
-"""Configs of many trials in little time: composed once for each combination of groups, then changed value by value.
+"""Composes the configs of many trials quickly: once with Hydra per combination of config groups, then by copying.
 
-Hydra takes 45 ms to compose a config, and a sweep may have ten thousand. What only sets fields is checked against
-their types by OmegaConf, once for each value, and then put into copies of the config that was composed.
+Hydra needs 45 ms to compose a config, and a sweep can have ten thousand trials. Overrides that only set fields are
+converted and type-checked by OmegaConf, once per value, and then set in copies of the composed config.
 """
 
 from __future__ import annotations
@@ -14,97 +14,102 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainyard.config.compose import PRIMARY, compose_trees, read_tree
-from trainyard.config.hydra_errors import in_our_words
+from trainyard.config.compose import PRIMARY_CONFIG, build_unchecked_config, compose_trees
+from trainyard.config.hydra_errors import translate_hydra_errors
 from trainyard.config.schema import RunConfig
-from trainyard.config.security import refuse_doors
+from trainyard.config.security import forbid_code_execution
 from trainyard.errors import ConfigError
-from trainyard.sweep.grid import Point, Setting
+from trainyard.sweep.grid import AxisSetting, Point
 
 _ABSENT = object()
 
 
 class Composer:
-    """Makes configs of points; they are yet to be validated."""
+    """Composes the configs of points. It does not validate them."""
 
     def __init__(self, config_name: str | None = None, config_dir: Path | None = None) -> None:
-        """Takes the primary config, and a further folder with configs."""
-        self._config_name = config_name or PRIMARY
+        """Creates a composer.
+
+        Args:
+            config_name: Name of the primary config, or None for the default.
+            config_dir: Additional folder of configs, or None.
+        """
+        self._config_name = config_name or PRIMARY_CONFIG
         self._config_dir = config_dir
-        self._bases: dict[tuple[str, ...], _Base] = {}
+        self._bases: dict[tuple[str, ...], _BaseConfig] = {}
 
-    def hydra_section(self, point: Point) -> DictConfig:
-        """Returns Hydra's section of the config that a point is made from."""
-        return self._base(point).hydra_section
+    def load_hydra_section(self, point: Point) -> DictConfig:
+        """Returns the `hydra` section of the composed config of a point."""
+        return self._get_base(point).hydra_section
 
-    def has(self, point: Point, path: str) -> bool:
-        """Tells whether there is a field or a section at a path in the config that a point is made from."""
-        return self._base(point).has(path)
+    def has_path(self, point: Point, path: str) -> bool:
+        """Returns whether the composed config of a point has a field or section at a dotted path."""
+        return self._get_base(point).has_path(path)
 
-    def make(self, point: Point) -> RunConfig:
+    def build_config(self, point: Point) -> RunConfig:
         """Returns the config of a point.
 
         Raises:
-            ConfigError: With a line per mistake.
+            ConfigError: If a setting is invalid; one line per problem.
         """
-        return self._base(point).make([setting for setting in point if not setting.structural])
+        return self._get_base(point).build_config([setting for setting in point if not setting.structural])
 
-    def _base(self, point: Point) -> _Base:
-        """Returns the composed config that a point is made from; what only sets fields has no part in it."""
+    def _get_base(self, point: Point) -> _BaseConfig:
+        """Returns the config composed from only the structural settings of a point."""
         key = tuple(setting.text for setting in point if setting.structural)
         if key not in self._bases:
             self._bases[key] = self._compose(key)
         return self._bases[key]
 
-    def _compose(self, overrides: Sequence[str]) -> _Base:
+    def _compose(self, overrides: Sequence[str]) -> _BaseConfig:
         tree, hydra_section = compose_trees(overrides, config_name=self._config_name, config_dir=self._config_dir)
-        refuse_doors(hydra_section, overrides)
-        return _Base(tree, hydra_section)
+        forbid_code_execution(hydra_section, overrides)
+        return _BaseConfig(tree, hydra_section)
 
 
-class _Base:
-    """A composed config, and what is made from it."""
+class _BaseConfig:
+    """A composed config from which other configs are built by setting fields."""
 
     def __init__(self, tree: DictConfig, hydra_section: DictConfig) -> None:
         self.hydra_section = hydra_section
         self._tree = tree
         self._scratch = tree.copy()
-        self._read: dict[str, Any] = {}
+        self._converted: dict[str, Any] = {}
         self._config: RunConfig | None = None
-        if not _holds_interpolations(tree):
-            with contextlib.suppress(ConfigError):  # a field without a default, which the points may set
-                self._config = read_tree(tree)
+        if not _has_interpolations(tree):
+            with contextlib.suppress(ConfigError):  # a required field is missing, which the points may set
+                self._config = build_unchecked_config(tree)
 
-    def has(self, path: str) -> bool:
-        """Tells whether there is something at a path, be it without a value."""
+    def has_path(self, path: str) -> bool:
+        """Returns whether a field or section exists at a dotted path, even if its value is missing."""
         node: Any = self._tree
         for name in path.split("."):
-            if not isinstance(node, DictConfig) or name not in node.keys():  # noqa: SIM118 - `in` wants a value
+            if not isinstance(node, DictConfig) or name not in node.keys():  # noqa: SIM118 - `in` is False for missing values
                 return False
             node = node._get_node(name)  # noqa: SLF001 - without resolving it
         return True
 
-    def make(self, settings: Sequence[Setting]) -> RunConfig:
-        """Returns the config with some fields set."""
+    def build_config(self, settings: Sequence[AxisSetting]) -> RunConfig:
+        """Returns a copy of the config with the given fields set."""
         values = [self._convert(setting) for setting in settings]
         if self._config is None or _ABSENT in values:
             tree = self._tree.copy()
             for setting in settings:
                 _set(tree, setting)
-            return read_tree(tree)
+            return build_unchecked_config(tree)
         config = self._config
         for setting, value in zip(settings, values, strict=True):
-            config = cast("RunConfig", _replaced(config, setting.key.split("."), value))
+            config = cast("RunConfig", _replace_field(config, setting.key.split("."), value))
         return config
 
-    def _convert(self, setting: Setting) -> Any:  # noqa: ANN401 - any value
-        """Returns a setting's value as its field takes it; `_ABSENT` where that can't be told from the field alone."""
-        if setting.text not in self._read:
+    def _convert(self, setting: AxisSetting) -> Any:  # noqa: ANN401 - any value
+        """Returns the value converted to the field's type, or `_ABSENT` if the whole config is needed to convert it."""
+        if setting.text not in self._converted:
             _set(self._scratch, setting)
-            self._read[setting.text] = self._value(setting)
-        return self._read[setting.text]
+            self._converted[setting.text] = self._read_value(setting)
+        return self._converted[setting.text]
 
-    def _value(self, setting: Setting) -> Any:  # noqa: ANN401 - likewise
+    def _read_value(self, setting: AxisSetting) -> Any:  # noqa: ANN401 - any value
         owner: Any = self._config
         for name in setting.key.split("."):
             if not dataclasses.is_dataclass(owner) or not hasattr(owner, name):
@@ -116,24 +121,26 @@ class _Base:
         return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
 
 
-def _set(tree: DictConfig, setting: Setting) -> None:
-    """Sets a field as Hydra does, which checks and converts the value."""
-    with in_our_words():
+def _set(tree: DictConfig, setting: AxisSetting) -> None:
+    """Sets a field as Hydra does. OmegaConf checks and converts the value."""
+    with translate_hydra_errors():
         OmegaConf.update(tree, setting.key, setting.value, merge=True)
 
 
-def _replaced(section: Any, names: list[str], value: Any) -> Any:  # noqa: ANN401 - any section, any value
-    """Returns a section with one field, at the end of a path, changed; it and its parts are new."""
+def _replace_field(section: Any, names: list[str], value: Any) -> Any:  # noqa: ANN401 - any section, any value
+    """Returns a copy of a config section in which the field at a path has a new value."""
     name, *rest = names
-    return dataclasses.replace(section, **{name: _replaced(getattr(section, name), rest, value) if rest else value})
+    return dataclasses.replace(
+        section, **{name: _replace_field(getattr(section, name), rest, value) if rest else value}
+    )
 
 
-def _holds_interpolations(tree: DictConfig) -> bool:
-    def texts(node: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a config
+def _has_interpolations(tree: DictConfig) -> bool:
+    def iter_strings(node: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a config
         parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         if isinstance(node, str):
             yield node
         for part in parts:
-            yield from texts(part)
+            yield from iter_strings(part)
 
-    return any("${" in text for text in texts(OmegaConf.to_container(tree, resolve=False)))
+    return any("${" in text for text in iter_strings(OmegaConf.to_container(tree, resolve=False)))

@@ -1,7 +1,7 @@
-"""Hands Hydra the planned configs in the place of composed ones, so that what is edited meanwhile changes nothing.
+"""Provides the planned configs to Hydra's launchers, so that later edits of config files do not affect a sweep.
 
-Hydra's launchers ask a loader for the config of each job, by its overrides, some of them in another process. This is
-such a loader: what it knows of a sweep's trials it reads from the plan in the sweep's folder.
+Hydra's launchers request the config of each job from a config loader, by its overrides; some do so in another process.
+This loader returns the configs from the plan in the folder of the sweep.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from trainyard.config.compose import from_tree
+from trainyard.config.compose import build_tree
 from trainyard.config.registry import load_plugins
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import SweepFolder
 
 
-class FrozenLoader(ConfigLoader):
-    """Loads the configs of planned trials; all else is left to Hydra's loader."""
+class FrozenConfigLoader(ConfigLoader):
+    """Returns the planned configs of trials. All other requests are passed to Hydra's loader."""
 
     def __init__(self, loader: ConfigLoader, folder: SweepFolder) -> None:
         self._loader = loader
@@ -27,20 +27,20 @@ class FrozenLoader(ConfigLoader):
         self._trials: dict[tuple[str, ...], Trial] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travels without the trials, which are read where they are asked for."""
+        """Excludes the trials from pickling; the other process reads them from the plan when it needs them."""
         return {**self.__dict__, "_trials": {}}
 
-    def take_in(self, trial: Trial) -> None:
-        """Takes in a trial that was drawn just now."""
+    def add_trial(self, trial: Trial) -> None:
+        """Adds a trial that was drawn after the plan was read."""
         self._trials[trial.overrides] = trial
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Returns the config of a trial, with Hydra's section beside it."""
+        """Returns the planned config of the trial with these overrides, with the section `hydra` added."""
         load_plugins()
         if tuple(sweep_overrides) not in self._trials:
             self._trials = {trial.overrides: trial for trial in self._folder.read_trials()}
         trial = self._trials[tuple(sweep_overrides)]
-        tree = from_tree(trial.config, f"trial {trial.number}")
+        tree = build_tree(trial.config, f"trial {trial.number}")
         if tree.training.threads is None:
             tree.training.threads = self._folder.threads
         with open_dict(tree):
@@ -53,7 +53,7 @@ class FrozenLoader(ConfigLoader):
             hydra.job.num = trial.number - 1
             hydra.job.id = f"{trial.number}"
             hydra.sweep.dir = str(self._folder.path)
-            hydra.sweep.subdir = str(self._folder.next_attempt(trial.number).relative_to(self._folder.path))
+            hydra.sweep.subdir = str(self._folder.next_attempt_folder(trial.number).relative_to(self._folder.path))
         return tree
 
     def load_configuration(
@@ -64,7 +64,7 @@ class FrozenLoader(ConfigLoader):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        """Leaves it to Hydra's loader, as all that follows."""
+        """Calls Hydra's loader, like all methods below."""
         return self._loader.load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
 
     def get_search_path(self) -> Any:  # noqa: ANN401, D102

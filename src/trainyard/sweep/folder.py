@@ -1,11 +1,11 @@
-"""The folder of a sweep: its plan, its ledger, what its trials write. One process at a time may work in it.
+"""The folder of a sweep: its plan, its ledger and the files of its trials. Only one process at a time runs it.
 
-sweeps/<name>/plan.jsonl      what the sweep is, a line for each trial with its config
-              plan.json       the same without the configs, to be logged
-              ledger.jsonl    what became of each trial
-              epochs.json     how far those are that run
-              trials/<n>/     the folder of a trial's run; <n>-2 where it had to begin again
-              logs/<n>.log    what a trial printed
+sweeps/<name>/plan.jsonl      the definition of the sweep: a header, then a line per trial with its config
+              plan.json       the same without the configs, logged to MLflow
+              ledger.jsonl    the states and results of the trials
+              epochs.json     the current epochs of the running trials
+              trials/<n>/     the run folder of trial n; <n>-2 for its second attempt
+              logs/<n>.log    the output of trial n
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trainyard.config.compose import flatten_tree
-from trainyard.config.registry import did_you_mean
+from trainyard.config.registry import format_suggestion
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import Plan, SearchPlan, canonical
+from trainyard.sweep.plan import SearchPlan, SweepPlan, to_canonical_json
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.system.environment import is_alive
-from trainyard.system.files import PARTIAL, whole_file
+from trainyard.system.environment import is_process_alive
+from trainyard.system.files import PARTIAL_PREFIX, atomic_write
 
 SWEEPS = Path("sweeps")
 """Where the folders of sweeps are, in the working directory."""
 
-_SHOWN_DIFFERENCES = 8
-_PATIENCE_SECONDS = 60.0
-"""How long to wait for the processes of a sweep that was killed; they are killed themselves before."""
+_MAX_DIFFERENCES = 8
+"""The number of differences that an error message lists."""
+_WAIT_SECONDS = 60.0
+"""Maximum wait for the trials of a sweep that was killed. It exceeds the time after which they kill themselves."""
 
 
 class SweepFolder:
-    """What lies where; nothing is there before `write_plan`."""
+    """The paths in the folder of a sweep, and its plan. `write_plan` creates the folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -50,34 +51,39 @@ class SweepFolder:
         self.overview = self.path / "plan.json"
         self.epochs = self.path / "epochs.json"
         self.logs = self.path / "logs"
-        self.lock = self.path.parent / f".{self.path.name}.lock"
-        self.held = self.path.parent / f".{self.path.name}.trials"
-        """A file that each of its trials' processes holds a lock on, for as long as it is alive."""
+        self.lock_file = self.path.parent / f".{self.path.name}.lock"
+        self.trials_lock_file = self.path.parent / f".{self.path.name}.trials"
+        """A file on which each trial's process holds a shared lock while it is alive."""
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing is there, or no more than a plan whose writing was broken off."""
-        begun = {name for plan in (self.plan, self.overview) for name in (plan.name, f"{PARTIAL}{plan.name}")}
-        return not self.plan.exists() and {path.name for path in self.path.iterdir()} <= begun
+        """Whether the existing folder is empty, or contains only the files of an interrupted `write_plan`."""
+        partial = {name for plan in (self.plan, self.overview) for name in (plan.name, f"{PARTIAL_PREFIX}{plan.name}")}
+        return not self.plan.exists() and {path.name for path in self.path.iterdir()} <= partial
 
     @property
     def threads(self) -> int | None:
-        """How many threads trials have that don't say so themselves; None: TensorFlow's choice."""
+        """Default of `training.threads` for trials that do not set it; `None` lets TensorFlow choose."""
         return self.read_header()["threads"]  # type: ignore[no-any-return]
 
     def log_file(self, number: int) -> Path:
-        """Returns where a trial's output goes."""
+        """Returns the path of the log file of a trial."""
         return self.logs / f"{number}.log"
 
-    def next_attempt(self, number: int) -> Path:
-        """Returns a folder for a trial that is not there yet."""
+    def next_attempt_folder(self, number: int) -> Path:
+        """Returns the path of a new folder for the next attempt of a trial."""
         folder, attempt = self.path / "trials" / f"{number}", 2
         while folder.exists():
             folder, attempt = folder.with_name(f"{number}-{attempt}"), attempt + 1
         return folder
 
-    def write_plan(self, plan: Plan, threads: int | None) -> None:
-        """Writes what the sweep is, whole or not at all."""
+    def write_plan(self, plan: SweepPlan, threads: int | None) -> None:
+        """Writes the plan and its overview, each atomically.
+
+        Args:
+            plan: The plan.
+            threads: Default number of threads per trial; None lets TensorFlow choose.
+        """
         header = {
             "name": plan.name,
             "search": plan.search.definition if plan.search else None,
@@ -90,18 +96,18 @@ class SweepFolder:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_overview(header, plan.trials)
-        with whole_file(self.plan) as partial:  # the last: it is what makes the folder that of a sweep
+        with atomic_write(self.plan) as partial:  # written last: this file marks the folder as a sweep
             lines = (json.dumps(part) for part in (header, *map(asdict, plan.trials)))
             partial.write_text("".join(f"{line}\n" for line in lines))
 
     def write_overview(self, header: Mapping[str, Any], trials: Sequence[Trial]) -> None:
-        """Writes the plan without the configs."""
-        shown = [{key: value for key, value in asdict(trial).items() if key != "config"} for trial in trials]
-        with whole_file(self.overview) as partial:
-            partial.write_text(json.dumps({**header, "trials": shown}, indent=1))
+        """Writes plan.json: the header and the trials without their configs."""
+        rows = [{key: value for key, value in asdict(trial).items() if key != "config"} for trial in trials]
+        with atomic_write(self.overview) as partial:
+            partial.write_text(json.dumps({**header, "trials": rows}, indent=1))
 
     def add_trials(self, trials: Sequence[Trial]) -> None:
-        """Adds trials to the plan; each takes the place of an earlier one of its number."""
+        """Appends trials to the plan. Each replaces an earlier trial with the same number."""
         lines = "".join(f"{json.dumps(asdict(trial))}\n" for trial in trials)
         with self.plan.open("a") as file:
             file.write(lines)
@@ -109,37 +115,44 @@ class SweepFolder:
             os.fsync(file.fileno())
 
     def repair(self) -> None:
-        """Cuts off a last line of the plan that was not written whole. Whoever adds to it calls it first, alone."""
+        """Truncates an incomplete last line of the plan. Call it before `add_trials`, with the sweep locked."""
         content = self.plan.read_bytes()
         if not content.endswith(b"\n"):
             os.truncate(self.plan, content.rfind(b"\n") + 1)
 
     def read_header(self) -> dict[str, Any]:
-        """Returns what was written of the sweep as a whole.
+        """Returns the first line of the plan: name, objective, swept settings and so on.
 
         Raises:
-            TrainyardError: If there is no plan, or it is damaged.
+            TrainyardError: If the plan is missing or damaged.
         """
         header = next(self._lines(), {})
         if "objective" not in header:
-            raise TrainyardError(f"{self.plan}: the plan of the sweep is damaged: its first line is missing")
+            raise TrainyardError(
+                f"{self.plan}: the plan of the sweep is damaged: its header (the first line) is missing. "
+                "Start the sweep again from the beginning with --fresh"
+            )
         return header
 
-    def restore(self, plan: Plan) -> Plan:
-        """Returns the plan as it was written first: with the same trials, told apart in the same way."""
+    def restore(self, plan: SweepPlan) -> SweepPlan:
+        """Returns the plan with the trials, labels and overrides of the plan that was written first.
+
+        A search may have more or fewer points than before: the trials of new points are appended to the plan file, and
+        trials beyond the new number that were not drawn yet are left out.
+        """
         header = self.read_header()
         swept, overrides = tuple(header["swept"]), tuple(header["overrides"])
         trials = self.read_trials()
-        if plan.search:  # which may go on to more points, or stop at fewer
+        if plan.search:
             self.add_trials(more := plan.trials[len(trials) :])
             trials = (*(t for t in trials if t.label != NOT_DRAWN or t.number <= len(plan.trials)), *more)
         return replace(plan, swept=swept, overrides=overrides, trials=trials)
 
     def read_trials(self) -> tuple[Trial, ...]:
-        """Returns the trials as they were planned.
+        """Returns the planned trials.
 
         Raises:
-            TrainyardError: If there is no plan, or it is damaged.
+            TrainyardError: If the plan is missing or damaged.
         """
         lines = self._lines()
         next(lines)
@@ -150,73 +163,80 @@ class SweepFolder:
         try:
             with self.plan.open() as file:
                 for line in file:
-                    if line.endswith("\n"):  # else it is being written, or was cut off
+                    if line.endswith("\n"):  # an incomplete line is still being written, or was left by a crash
                         yield json.loads(line)
         except (OSError, ValueError) as error:
-            raise TrainyardError(f"{self.plan}: the plan of the sweep can't be read: {error}") from error
+            raise TrainyardError(f"{self.plan}: the plan of the sweep cannot be read: {error}") from error
 
 
 def trial_number(folder: Path) -> int:
-    """Returns the number of the trial whose run has its files in a folder; see `SweepFolder.next_attempt`."""
+    """Returns the number of a trial from its run folder; see `SweepFolder.next_attempt_folder`."""
     return int(folder.name.partition("-")[0])
 
 
-def sweep_folders(root: Path = SWEEPS) -> list[SweepFolder]:
-    """Returns the folders of all sweeps, sorted by name; also of those whose plan is damaged."""
+def list_sweeps(root: Path = SWEEPS) -> list[SweepFolder]:
+    """Returns the folders of all sweeps below `root`, sorted by name, including those with a damaged plan."""
     return [SweepFolder(file.parent) for file in sorted(root.glob("*/plan.jsonl"))]
 
 
 def find_sweep(name: str, flag: str) -> SweepFolder:
-    """Returns a sweep's folder.
+    """Returns the folder of a sweep.
 
     Args:
-        name: Of the sweep, in this folder, or the path of its folder.
-        flag: What names it, for messages.
+        name: The name of a sweep in ./sweeps, or the path of its folder.
+        flag: The option or setting that contains the name, for the error message.
 
     Raises:
-        ConfigError: If there is no such sweep.
+        ConfigError: If the sweep does not exist.
     """
     folder = SweepFolder(Path(name) if Path(name, "plan.jsonl").exists() else SWEEPS / name)
     if not folder.plan.exists():
-        known = [found.path.name for found in sweep_folders()]
-        there = f"{did_you_mean(name, known)} There are: {', '.join(known)}" if known else " There are none here"
-        raise ConfigError(f"{flag}: there is no sweep {name!r}.{there}")
+        names = [sweep.path.name for sweep in list_sweeps()]
+        known = (
+            f"{format_suggestion(name, names)} Available: {', '.join(names)}"
+            if names
+            else " There are no sweeps in ./sweeps"
+        )
+        raise ConfigError(f"{flag}: there is no sweep {name!r}.{known}")
     return folder
 
 
 @contextlib.contextmanager
-def take_over(folder: SweepFolder, note: Callable[[str], None]) -> Iterator[None]:
-    """Holds a sweep's folder against every other process for the time of the block.
+def lock_sweep(folder: SweepFolder, note: Callable[[str], None]) -> Iterator[None]:
+    """Locks a sweep, so that no other process runs it during the block.
 
-    Where an earlier process of the sweep was killed, its trials' processes end by themselves; this waits for them.
+    If an earlier process of the sweep was killed, its trials end on their own; this function waits for them.
 
     Args:
-        folder: Of the sweep.
-        note: Told of a wait.
+        folder: The folder of the sweep; it is created if necessary.
+        note: Called with a message before a wait.
 
     Raises:
-        ConfigError: If another process works in it; names that.
+        ConfigError: If another process runs the sweep.
+        TrainyardError: If the folder cannot be created, or trials of an earlier process do not end.
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainyardError(f"{folder.path}: the sweep's folder can't be made: {error}. Work where you may") from error
-    lock = FileLock(folder.lock, timeout=0)
+        raise TrainyardError(
+            f"{folder.path}: the folder of the sweep cannot be created: {error}. Run the sweep in a writable directory"
+        ) from error
+    lock = FileLock(folder.lock_file, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
         raise ConfigError(
-            f"sweep {folder.path.name}: it runs already, as process {_holder(folder)}. Wait for it or stop it; "
-            "to run it a second time beside it, give this one a name: sweep.name=..."
+            f"sweep {folder.path.name} is already running as process {_find_owner(folder)}. Wait for it or stop it. "
+            "To run a second sweep at the same time, choose another name: sweep.name=..."
         ) from error
     with lock:
         _wait_for_trials(folder, note)
         yield
 
 
-def is_held(folder: SweepFolder) -> bool:
-    """Tells whether a process works in a sweep's folder."""
-    lock = FileLock(folder.lock, timeout=0)
+def is_locked(folder: SweepFolder) -> bool:
+    """Returns whether a process is running the sweep."""
+    lock = FileLock(folder.lock_file, timeout=0)
     try:
         with lock:
             return False
@@ -224,43 +244,43 @@ def is_held(folder: SweepFolder) -> bool:
         return True
 
 
-def _holder(folder: SweepFolder) -> str:
-    """Returns the pid of the process that holds a folder; it may need a moment to write it down."""
+def _find_owner(folder: SweepFolder) -> str:
+    """Returns the pid of the process that runs the sweep. Waits up to 5 s for the process to record it."""
     for _ in range(50):
         with contextlib.suppress(TrainyardError):
             sessions = Ledger(folder.ledger).sessions
-            if sessions and not sessions[-1].status and is_alive(sessions[-1].pid, sessions[-1].started):
+            if sessions and not sessions[-1].status and is_process_alive(sessions[-1].pid, sessions[-1].started):
                 return sessions[-1].pid
         time.sleep(0.1)
-    return "(not known yet: it has only just started)"
+    return "(unknown: it has only just started)"
 
 
 def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
-    if os.name == "nt":  # where no process is forked
+    if os.name == "nt":  # processes are not forked there
         return
     import fcntl
 
-    with folder.held.open("a") as file:
-        deadline, told = time.monotonic() + _PATIENCE_SECONDS, False
+    with folder.trials_lock_file.open("a") as file:
+        deadline, noted = time.monotonic() + _WAIT_SECONDS, False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise TrainyardError(
-                        f"sweep {folder.path.name}: processes of an earlier start are still alive after "
-                        f"{_PATIENCE_SECONDS:g} s. End them (fuser {folder.held})"
+                        f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
+                        f"{_WAIT_SECONDS:g} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
                     ) from None
-                if not told:
-                    note("waiting for the processes of an earlier start of this sweep to end")
-                    told = True
+                if not noted:
+                    note("waiting until the trials of an earlier start of this sweep have ended")
+                    noted = True
                 time.sleep(0.1)
             else:
                 return
 
 
-def set_aside(folder: SweepFolder) -> Path | None:
-    """Moves what is there of a sweep out of the way, and returns where it is now; None where there is nothing."""
+def move_aside(folder: SweepFolder) -> Path | None:
+    """Renames the folder of a sweep to `<name>.before-<time>` and returns the new path; None if there is no sweep."""
     if not folder.plan.exists():
         return None
     stamp = f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}"
@@ -271,63 +291,63 @@ def set_aside(folder: SweepFolder) -> Path | None:
     return aside
 
 
-def refuse_strange_folder(folder: SweepFolder) -> None:
-    """Checks that a folder is that of a sweep, or may become one.
+def check_folder(folder: SweepFolder) -> None:
+    """Raises a ConfigError unless the folder contains a sweep, is empty, or does not exist.
 
-    Raises:
-        ConfigError: If it is the working directory or around it, or holds something else.
+    The working directory and its parents are not allowed either.
     """
     if Path.cwd().is_relative_to(folder.path):
         raise ConfigError(
-            f"hydra.sweep.dir: expected a folder of its own for the sweep, got {folder.path}, the working directory or "
-            "one around it"
+            f"hydra.sweep.dir: expected a separate folder for the sweep, got {folder.path}, which is the working "
+            "directory or one of its parents. Choose another folder"
         )
     if folder.path.exists() and not folder.plan.exists() and not (folder.path.is_dir() and folder.is_new):
-        raise ConfigError(f"hydra.sweep.dir: expected a new or empty folder, or that of a sweep, got {folder.path}")
+        raise ConfigError(
+            f"hydra.sweep.dir: expected a new or empty folder, or the folder of a sweep, got {folder.path}, which "
+            "contains other files. Choose another folder"
+        )
 
 
-def refuse_other_definition(folder: SweepFolder, plan: Plan) -> None:
-    """Checks that a sweep which is there already is the one that is asked for now.
-
-    Raises:
-        ConfigError: If it is another; shows the difference.
-    """
+def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
+    """Raises a ConfigError, with the differences, if the definition of the sweep changed since it was started."""
     header = folder.read_header()
     before, now = header["objective"], plan.objective
-    lines = [] if before == now else [f"sweep.objective is {now or 'off'}, was {before or 'off'}"]
+    lines = [] if before == now else [f"sweep.objective was {before or 'off'}, is now {now or 'off'}"]
     lines += (
         _changed_trials(folder, plan) if plan.search is None else _changed_search(header.get("search"), plan.search)
     )
     if not lines:
         return
-    more = [f"and {len(lines) - _SHOWN_DIFFERENCES} more"] if len(lines) > _SHOWN_DIFFERENCES else []
+    more = [f"and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
     raise ConfigError(
-        f"sweep {folder.path.name}: it was planned otherwise, and goes on only as it was planned:",
-        *lines[:_SHOWN_DIFFERENCES],
+        f"sweep {folder.path.name}: its definition has changed since it was started. A sweep resumes only with the "
+        "same definition:",
+        *lines[:_MAX_DIFFERENCES],
         *more,
-        "Put it back as it was; or begin anew with --fresh, which keeps the old one aside; or take another sweep.name",
+        "Restore the definition; or start again from the beginning with --fresh, which keeps the old sweep under "
+        "another name; or choose another sweep.name",
     )
 
 
-def _changed_trials(folder: SweepFolder, plan: Plan) -> list[str]:
-    """Returns how the trials of a grid differ from those that were planned."""
+def _changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
+    """Returns a line for each trial of a grid that was added, removed or changed since the sweep was started."""
     lines = []
-    planned = {canonical(trial.config): trial for trial in folder.read_trials()}
-    wanted = {canonical(trial.config): trial for trial in plan.trials}
-    gone = [trial for text, trial in planned.items() if text not in wanted]
-    new = [trial for text, trial in wanted.items() if text not in planned]
-    by_overrides = {trial.overrides: trial for trial in gone}
+    planned = {to_canonical_json(trial.config): trial for trial in folder.read_trials()}
+    requested = {to_canonical_json(trial.config): trial for trial in plan.trials}
+    removed = [trial for text, trial in planned.items() if text not in requested]
+    new = [trial for text, trial in requested.items() if text not in planned]
+    by_overrides = {trial.overrides: trial for trial in removed}
     for trial in new:
         earlier = by_overrides.pop(trial.overrides, None)
-        differences = ", ".join(_differences(earlier.config, trial.config)) if earlier else "it was not there"
+        differences = ", ".join(_differences(earlier.config, trial.config)) if earlier else "was added"
         lines.append(f"trial {trial.label}: {differences}")
-    return [*lines, *(f"trial {trial.label}: it was there, and is gone" for trial in by_overrides.values())]
+    return [*lines, *(f"trial {trial.label}: was removed" for trial in by_overrides.values())]
 
 
 def _changed_search(before: dict[str, Any] | None, search: SearchPlan) -> list[str]:
-    """Returns how what is drawn from differs from what was planned."""
+    """Returns a line for each change of a search definition; `before` is None if the sweep was a grid."""
     if before is None:
-        return ["it draws its points, and was a grid"]
+        return ["the sweep was a grid, is now a search with a sampler"]
     return list(_differences(before, json.loads(json.dumps(search.definition))))
 
 
@@ -335,4 +355,4 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
     old, new = flatten_tree(dict(before)), flatten_tree(dict(after))
     for path in {**new, **old}:
         if old.get(path) != new.get(path):
-            yield f"{path} is {new.get(path, 'absent')}, was {old.get(path, 'absent')}"
+            yield f"{path} was {old.get(path, 'absent')}, is now {new.get(path, 'absent')}"

@@ -1,7 +1,7 @@
-"""How much each setting of a sweep matters: its share in the variance of the objective, by Optuna's fANOVA.
+"""Hyperparameter importance: the share of each setting in the variance of the objective, computed by Optuna's fANOVA.
 
-F. Hutter, H. Hoos, K. Leyton-Brown, An efficient approach for assessing hyperparameter importance, ICML 2014: a forest
-is fitted to the points, and its variance taken apart.
+fANOVA fits a random forest to the points and decomposes its variance (F. Hutter, H. Hoos, K. Leyton-Brown, An efficient
+approach for assessing hyperparameter importance, ICML 2014).
 """
 
 from __future__ import annotations
@@ -9,53 +9,54 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from trainyard.evaluation.ranking import Place, Ranking
-from trainyard.reporting.formatting import show_value
-from trainyard.sweep.sampler import quietly
+from trainyard.evaluation.ranking import RankedPoint, Ranking
+from trainyard.reporting.formatting import format_value
+from trainyard.sweep.sampler import suppress_optuna_warnings
 
-LEAST_POINTS, MOST_POINTS = 8, 200
-"""A forest that is fitted to fewer says nothing; of more, as many are taken, from the best to the worst."""
+MIN_POINTS, MAX_POINTS = 8, 200
+"""With fewer points importance is not computed. Of more points, evenly spaced ranks from best to worst are used."""
 
 
-def importances(ranking: Ranking) -> dict[str, float]:
-    """Returns the share of each setting by itself, the largest first; the rest they do together, or chance does.
+def compute_importances(ranking: Ranking) -> dict[str, float]:
+    """Returns the share (0 to 1) of each single setting in the variance, the largest first.
 
-    A setting that not all points have is left out, as one that does not vary. Nothing where there are few points, only
-    one setting varies, or all points came to the same.
+    The shares can sum to less than 1; the rest is due to interactions and noise. A setting is left out if it does not
+    vary or if some points do not have it. The result is empty if there are too few points, if fewer than two settings
+    vary, or if all points have the same value.
     """
-    places = ranking.places[:: -(-len(ranking.places) // MOST_POINTS) or 1]
-    values = [statistics.fmean(place.values) for place in places if place.values]
-    paths = [path for path in (places[0].varied if places else {}) if all(path in place.varied for place in places)]
-    varying = [path for path in paths if len({show_value(place.varied[path]) for place in places}) > 1]
-    if ranking.objective is None or len(values) < LEAST_POINTS or len(varying) < 2 or len(set(values)) < 2:  # noqa: PLR2004
+    points = ranking.points[:: -(-len(ranking.points) // MAX_POINTS) or 1]
+    values = [statistics.fmean(point.values) for point in points if point.values]
+    paths = [path for path in (points[0].varied if points else {}) if all(path in point.varied for point in points)]
+    varying = [path for path in paths if len({format_value(point.varied[path]) for point in points}) > 1]
+    if ranking.objective is None or len(values) < MIN_POINTS or len(varying) < 2 or len(set(values)) < 2:  # noqa: PLR2004
         return {}
-    return _fanova(places, values, varying)
+    return _compute_fanova(points, values, varying)
 
 
-def _fanova(places: list[Place], values: list[float], paths: list[str]) -> dict[str, float]:
+def _compute_fanova(points: list[RankedPoint], values: list[float], paths: list[str]) -> dict[str, float]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    spaces = {path: _distribution([place.varied[path] for place in places]) for path in paths}
+    distributions = {path: _build_distribution([point.varied[path] for point in points]) for path in paths}
     study = optuna.create_study(direction="maximize")
-    for place, value in zip(places, values, strict=True):
-        params = {path: _param(place.varied[path], spaces[path]) for path in paths}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=spaces, value=value))
+    for point, value in zip(points, values, strict=True):
+        params = {path: _convert_param(point.varied[path], distributions[path]) for path in paths}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    with quietly():
+    with suppress_optuna_warnings():
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
     return {path: float(share) for path, share in shares.items()}
 
 
-def _distribution(values: list[Any]) -> Any:  # noqa: ANN401 - of Optuna's
-    """Returns what the values of a setting may have been drawn from."""
+def _build_distribution(values: list[Any]) -> Any:  # noqa: ANN401 - an Optuna type
+    """Returns an Optuna distribution that covers the values of a setting."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         low, high = float(min(values)), float(max(values))
         return FloatDistribution(low, high, log=low > 0 and high > 10 * low)
-    return CategoricalDistribution(sorted({show_value(value) for value in values}))
+    return CategoricalDistribution(sorted({format_value(value) for value in values}))
 
 
-def _param(value: Any, space: Any) -> Any:  # noqa: ANN401 - any value of a config
-    return show_value(value) if hasattr(space, "choices") else float(value)
+def _convert_param(value: Any, distribution: Any) -> Any:  # noqa: ANN401 - any value of a config
+    return format_value(value) if hasattr(distribution, "choices") else float(value)

@@ -1,11 +1,11 @@
-"""Names for trials: what distinguishes each from the others, in a few characters, ``lr0.003 512x256``."""
+"""Short labels for trials, built from the settings that vary: ``lr0.003 512x256``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_SHORT = {
+_ABBREVIATIONS = {
     "learning_rate": "lr",
     "batch_size": "batch",
     "validation_fraction": "val",
@@ -15,30 +15,30 @@ _SHORT = {
 }
 
 
-def short_keys(swept: Sequence[str]) -> dict[str, str]:
-    """Returns a short name for each swept setting: the last part of its path, or two where one is not enough."""
+def shorten_keys(swept: Sequence[str]) -> dict[str, str]:
+    """Returns a short name for each swept setting: the last part of its path, or the last two if that is ambiguous."""
     paths = {key: key.lstrip("+~").replace("/", ".").split(".") for key in swept}
-    lasts = [path[-1] for path in paths.values()]
+    last_parts = [path[-1] for path in paths.values()]
     return {
-        key: ".".join(path[-2:]) if lasts.count(path[-1]) > 1 else _SHORT.get(path[-1], path[-1])
+        key: ".".join(path[-2:]) if last_parts.count(path[-1]) > 1 else _ABBREVIATIONS.get(path[-1], path[-1])
         for key, path in paths.items()
     }
 
 
-def name_trial(varied: Mapping[str, Any], names: Mapping[str, str], seed: int | None = None) -> str:
-    """Returns the name of a trial.
+def build_trial_label(varied: Mapping[str, Any], names: Mapping[str, str], seed: int | None = None) -> str:
+    """Returns the label of a trial.
 
     Args:
-        varied: The swept settings with the values they have in it.
-        names: Their short names.
-        seed: Its seed, where trials differ by that.
+        varied: Values of the swept settings in this trial, by key.
+        names: Short name of each key; see `shorten_keys`.
+        seed: Seed of the trial, or None to leave it out because all trials have the same seed.
     """
-    parts = [_part(names[key], value) for key, value in varied.items()]
+    parts = [_format_setting(names[key], value) for key, value in varied.items()]
     return " ".join([*parts, *([f"seed{seed}"] if seed is not None else [])])
 
 
-def _part(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a setting in short. What a text or a list of widths belongs to is plain without its name."""
+def _format_setting(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a config
+    """Returns a setting in short form. The name is left out for strings and lists, where the value is clear alone."""
     if isinstance(value, bool):
         return name if value else f"no-{name}"
     if isinstance(value, (int, float)):

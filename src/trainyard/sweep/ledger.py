@@ -1,7 +1,7 @@
-"""The sweep's own account of its trials: what began, what was done, what failed. It survives whatever ends the sweep.
+"""The append-only log of a sweep: which trials started, finished and failed. It survives a crash of the sweep.
 
-A file of JSON lines, only ever added to, each on the disk before anything else happens. A last line that was cut in two
-counts as not written.
+The file contains one JSON object per line. Each line is flushed to the disk before the sweep continues. An incomplete
+last line, left by a crash, is ignored.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Any, Literal, cast
 from trainyard.errors import TrainyardError
 from trainyard.evaluation.trials import TrialResult
 
-State = Literal["todo", "running", "done", "failed", "pruned"]
+RecordState = Literal["todo", "running", "done", "failed", "pruned"]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """What the ledger knows of a trial.
+class TrialRecord:
+    """What the ledger contains about one trial.
 
     Attributes:
-        state: Of a trial that was running when its sweep was ended, "running" too.
-        attempts: How often it began.
-        folder: Of the last attempt, or empty.
-        began: When that began, in ISO 8601.
-        result: What it came to, without its history, where it is done.
-        reason: Why it failed, or was pruned, where it did.
-        seconds: From the beginnings to the ends of its attempts, as the sweep saw them.
+        state: The state after the last entry. A trial that was running when its sweep was killed remains "running".
+        attempts: The number of times the trial was started.
+        folder: The folder of the last attempt; empty if there was none.
+        began: The time when the last attempt started, in ISO 8601; empty if there was none.
+        result: The result without its history if the trial is done, else None.
+        reason: Why the trial failed or was pruned, else empty.
+        seconds: The total duration of all attempts that ended, measured by the sweep.
     """
 
-    state: State = "todo"
+    state: RecordState = "todo"
     attempts: int = 0
     folder: str = ""
     began: str = ""
@@ -45,52 +45,52 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One time that the sweep was started.
+    """One process that ran the sweep, from its start to its end.
 
     Attributes:
-        pid: Of the process.
-        started: When that process started, in ISO 8601.
-        host: Where.
-        time: When it took the sweep up.
-        places: How many trials it runs at a time.
-        status: How it ended: "FINISHED", "FAILED" or "KILLED"; empty where it goes on or ended without a word.
-        last: When the last entry of that time was made.
+        pid: The process id.
+        started: The time when the process started, in ISO 8601. With the pid it identifies the process.
+        host: The host name.
+        time: The time when the process opened the ledger, in ISO 8601.
+        slots: The number of trials that run at the same time.
+        status: "FINISHED", "FAILED" or "KILLED"; empty while the session runs, or if it ended without an entry.
+        last: The time of the last entry of the session, in ISO 8601.
     """
 
     pid: str
     started: str
     host: str
     time: str
-    places: int
+    slots: int
     status: str = ""
     last: str = ""
 
     @property
     def seconds(self) -> float:
-        """How long it went on, as far as is known."""
+        """The time from the start of the session to its last entry."""
         return _seconds_between(self.time, self.last)
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What a sampler drew.
+    """One draw of a sampler.
 
     Attributes:
-        drawn: By the keys of what is swept.
-        point: The number of the point that it became; None where it came to nothing.
-        why: Why it came to nothing, in one line.
-        same: The point that it would have been once more, where it is that.
+        drawn: The values, by the keys of the swept settings.
+        point: The number of the point that was created from the draw; None if the draw was rejected.
+        reason: Why the draw was rejected, in one line.
+        duplicate_of: The number of the earlier point with the same config, if that is why the draw was rejected.
     """
 
     drawn: Mapping[str, Any]
     point: int | None
-    why: str = ""
-    same: int | None = None
+    reason: str = ""
+    duplicate_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a sampler was told of an earlier sweep: what a point of it came to."""
+class PriorPoint:
+    """A point of an earlier sweep, and its objective value, that a sampler received for a warm start."""
 
     drawn: Mapping[str, Any]
     value: float
@@ -98,8 +98,8 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """What a trial reported after an epoch, counted from 1, of how many: the value of the objective."""
+class EpochReport:
+    """The objective value of a trial after an epoch. `epoch` is counted from 1, `epochs` is the planned number."""
 
     trial: int
     epoch: int
@@ -107,176 +107,188 @@ class Epoch:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a trial: it is done, was pruned, or failed and is not retried in the same session."""
+
+    trial: int
+
+
 class Ledger:
-    """Reads the account of a sweep, and adds to it."""
+    """Reads the ledger of a sweep and appends entries to it."""
 
     def __init__(self, file: Path) -> None:
-        """Reads what there is; nothing is an empty account.
+        """Reads the file; a missing file is an empty ledger.
 
         Raises:
-            TrainyardError: If the file is no ledger.
+            TrainyardError: If a line of the file is not valid JSON.
         """
         self._file = file
-        self._accounts: dict[int, Account] = {}
-        self.sequence: list[Known | Draw | Epoch | int] = []
-        """All that samplers and pruners know, as it happened. A number: that trial ended, if not for ever."""
+        self._records: dict[int, TrialRecord] = {}
+        self.events: list[PriorPoint | Draw | EpochReport | Ended] = []
+        """Everything that samplers and pruners depend on, in the order in which it happened."""
         self.is_exhausted = False
-        """Whether all that could be drawn was tried."""
-        self._reached: dict[int, Epoch] = {}
+        """Whether the search space contains no further points to draw."""
+        self._last_epochs: dict[int, EpochReport] = {}
         self.sessions: list[Session] = []
-        self.parent: str | None = None
-        """MLflow's id of the sweep's own run."""
-        self.tried: set[str] = set()
-        """The architectures that were found to work."""
-        self.changed = ""
-        """When the last entry was made, in ISO 8601."""
+        self.parent_run_id: str | None = None
+        """The MLflow run id of the sweep's parent run."""
+        self.tested_architectures: set[str] = set()
+        """The keys of the architectures that passed the smoke test."""
+        self.last_changed = ""
+        """The time of the last entry, in ISO 8601; empty if there is none."""
         for entry in self._entries():
-            self._take_in(entry)
+            self._apply(entry)
 
     @property
-    def is_closed(self) -> bool:
-        """Whether the sweep was carried through to its last line, all its trials done."""
+    def is_complete(self) -> bool:
+        """Whether the last session finished with all trials done."""
         return bool(self.sessions) and self.sessions[-1].status == "FINISHED"
 
     @property
-    def has_begun(self) -> bool:
-        """Whether any trial ever began, or was drawn."""
-        return bool(self._accounts or self.sequence)
+    def has_started(self) -> bool:
+        """Whether any trial was started or drawn."""
+        return bool(self._records or self.events)
 
-    def account(self, number: int) -> Account:
-        """Returns what is known of a trial."""
-        return self._accounts.get(number, Account())
+    def trial_record(self, number: int) -> TrialRecord:
+        """Returns the record of a trial; a trial without entries has the state "todo"."""
+        return self._records.get(number, TrialRecord())
 
     def repair(self) -> None:
-        """Cuts off a last line that was not written whole. Whoever writes calls it first, alone."""
+        """Truncates an incomplete last line. Call it before the first entry, while holding the sweep's lock."""
         if self._file.exists():
             content = self._file.read_bytes()
             if not content.endswith(b"\n"):
                 os.truncate(self._file, content.rfind(b"\n") + 1)
 
-    def opened(self, process: Mapping[str, str], places: int) -> None:
-        """A process, told by its host, pid and start, takes the sweep up, with so many trials at a time."""
-        self._add("opened", **{key: process[key] for key in ("host", "pid", "started")}, places=places)
+    def record_session_start(self, process: Mapping[str, str], slots: int) -> None:
+        """Records that a process (host, pid, start time) now runs the sweep, with this number of concurrent trials."""
+        self._append("opened", **{key: process[key] for key in ("host", "pid", "started")}, places=slots)
 
-    def closed(self, status: str) -> None:
-        """It has come to an end."""
-        self._add("closed", status=status)
+    def record_session_end(self, status: str) -> None:
+        """Records that the process stops running the sweep: "FINISHED", "FAILED" or "KILLED"."""
+        self._append("closed", status=status)
 
-    def has_parent(self, run_id: str) -> None:
-        """The sweep has a run of its own."""
-        self._add("parent", run_id=run_id)
+    def record_parent(self, run_id: str) -> None:
+        """Records the MLflow run id of the sweep's parent run."""
+        self._append("parent", run_id=run_id)
 
-    def works(self, architecture: str) -> None:
-        """An architecture was tried on one batch."""
-        self._add("works", architecture=architecture)
+    def record_smoke_test(self, architecture: str) -> None:
+        """Records that an architecture passed the smoke test."""
+        self._append("works", architecture=architecture)
 
-    def knew(self, known: Sequence[Known]) -> None:
-        """A sampler was told of earlier sweeps."""
-        self._add("knew", points=[asdict(point) for point in known])
+    def record_prior_points(self, points: Sequence[PriorPoint]) -> None:
+        """Records the points of earlier sweeps that the sampler received."""
+        self._append("knew", points=[asdict(point) for point in points])
 
-    def drew(self, drawn: Mapping[str, Any], point: int | None, why: str = "", same: int | None = None) -> None:
-        """A sampler drew a point, or what came to nothing; see `Draw`."""
-        self._add("drew", drawn=dict(drawn), point=point, why=why, same=same)
+    def record_draw(
+        self, drawn: Mapping[str, Any], point: int | None, reason: str = "", duplicate_of: int | None = None
+    ) -> None:
+        """Records a draw of the sampler; see `Draw`."""
+        self._append("drew", drawn=dict(drawn), point=point, why=reason, same=duplicate_of)
 
-    def objective_of(self, number: int) -> float | None:
-        """Returns what is compared of a trial that is done."""
-        result = self.account(number).result
+    def objective_value(self, number: int) -> float | None:
+        """Returns the objective value of a trial that is done, else None."""
+        result = self.trial_record(number).result
         return None if result is None else result.objective
 
-    def reached(self, epoch: Epoch) -> None:
-        """A trial reported what it came to after an epoch."""
-        self._add("epoch", **asdict(epoch))
+    def record_epoch(self, epoch: EpochReport) -> None:
+        """Records the objective value of a trial after an epoch."""
+        self._append("epoch", **asdict(epoch))
 
-    def exhausted(self) -> None:
-        """There is nothing left to be drawn that was not tried."""
-        self._add("exhausted")
+    def record_exhausted(self) -> None:
+        """Records that the search space contains no further points to draw."""
+        self._append("exhausted")
 
-    def last_epoch(self, number: int) -> Epoch | None:
-        """Returns what a trial reported last."""
-        return self._reached.get(number)
+    def last_epoch(self, number: int) -> EpochReport | None:
+        """Returns the last epoch that a trial reported, or None."""
+        return self._last_epochs.get(number)
 
-    def reported(self) -> dict[int, list[float]]:
-        """Returns what each trial reported, epoch by epoch, by its number; of one that began again, the last time."""
-        told: dict[int, dict[int, float]] = {}
-        for event in self.sequence:
-            if isinstance(event, Epoch):
-                told.setdefault(event.trial, {})[event.epoch] = event.value
-        return {number: list(values.values()) for number, values in told.items()}
+    def epoch_values(self) -> dict[int, list[float]]:
+        """Returns the objective values of each trial, one per epoch, by trial number.
 
-    def pruned(self, number: int, reason: str) -> None:
-        """A trial was ended, as it was not worth going on with."""
-        self._add("pruned", trial=number, reason=reason)
+        If a trial was restarted, an epoch has the value of the last attempt that reported it.
+        """
+        by_trial: dict[int, dict[int, float]] = {}
+        for event in self.events:
+            if isinstance(event, EpochReport):
+                by_trial.setdefault(event.trial, {})[event.epoch] = event.value
+        return {number: list(values.values()) for number, values in by_trial.items()}
 
-    def began(self, number: int, folder: str) -> None:
-        """A trial begins, in a folder of its own."""
-        self._add("began", trial=number, folder=folder)
+    def record_pruned(self, number: int, reason: str) -> None:
+        """Records that a trial was pruned."""
+        self._append("pruned", trial=number, reason=reason)
 
-    def done(self, number: int, result: TrialResult) -> None:
-        """A trial came to its end."""
-        self._add("done", trial=number, result=asdict(replace(result, history=())))
+    def record_start(self, number: int, folder: str) -> None:
+        """Records that an attempt of a trial starts, and its folder."""
+        self._append("began", trial=number, folder=folder)
 
-    def failed(self, number: int, reason: str, *, again: bool = False) -> None:
-        """A trial failed; `again`: it is tried once more before the sweep ends."""
-        self._add("failed", trial=number, reason=reason, again=again)
+    def record_result(self, number: int, result: TrialResult) -> None:
+        """Records the result of a trial, without its history."""
+        self._append("done", trial=number, result=asdict(replace(result, history=())))
 
-    def _add(self, what: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
-        entry = {"what": what, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
+    def record_failure(self, number: int, reason: str, *, again: bool = False) -> None:
+        """Records that a trial failed, and with `again` that it is retried in the same session."""
+        self._append("failed", trial=number, reason=reason, again=again)
+
+    def _append(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
+        entry = {"what": kind, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
         line = f"{json.dumps(entry)}\n".encode()
-        with self._file.open("ab", buffering=0) as file:  # unbuffered: closing would try to write the rest once more
+        with self._file.open("ab", buffering=0) as file:  # unbuffered: close() would otherwise retry a failed write
             size = file.seek(0, os.SEEK_END)
             try:
                 while line:
                     line = line[file.write(line) :]
                 os.fsync(file.fileno())
-            except OSError:  # the disk is full: half a line would spoil what is written after it
+            except OSError:  # the disk is full: an incomplete line would corrupt the next entry
                 file.truncate(size)
                 raise
-        self._take_in(entry)
+        self._apply(entry)
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         if not self._file.exists():
             return
-        lines = self._file.read_text().split("\n")[:-1]  # what follows the last end of a line was cut off
+        lines = self._file.read_text().split("\n")[:-1]  # the text after the last newline is an incomplete line
         for number, line in enumerate(lines, start=1):
             try:
                 yield json.loads(line)
             except ValueError as error:
                 raise TrainyardError(
-                    f"{self._file}: line {number} is no entry of a ledger: {line[:80]!r}. "
-                    "Remove that line, or begin anew with --fresh"
+                    f"{self._file}: line {number}: expected a JSON entry of the sweep ledger, got {line[:80]!r}. "
+                    "Remove that line, or start the sweep again from the beginning with --fresh"
                 ) from error
 
-    def _take_in(self, entry: Mapping[str, Any]) -> None:
-        self.changed = entry["time"]
+    def _apply(self, entry: Mapping[str, Any]) -> None:
+        self.last_changed = entry["time"]
         if self.sessions and entry["what"] != "opened":
-            self.sessions[-1] = replace(self.sessions[-1], last=self.changed)
+            self.sessions[-1] = replace(self.sessions[-1], last=self.last_changed)
         match entry["what"]:
             case "opened":
-                known = {name: entry[name] for name in ("pid", "started", "host", "time", "places")}
-                self.sessions.append(Session(**known, last=entry["time"]))
+                fields = {name: entry[name] for name in ("pid", "started", "host", "time")}
+                self.sessions.append(Session(**fields, slots=entry["places"], last=entry["time"]))
             case "closed":
                 self.sessions[-1] = replace(self.sessions[-1], status=entry["status"])
             case "parent":
-                self.parent = entry["run_id"]
+                self.parent_run_id = entry["run_id"]
             case "works":
-                self.tried.add(entry["architecture"])
+                self.tested_architectures.add(entry["architecture"])
             case "knew":
-                self.sequence += [Known(**point) for point in entry["points"]]
+                self.events += [PriorPoint(**point) for point in entry["points"]]
             case "drew":
-                self.sequence.append(Draw(entry["drawn"], entry["point"], entry["why"], entry["same"]))
+                self.events.append(Draw(entry["drawn"], entry["point"], entry["why"], entry["same"]))
             case "epoch":
-                epoch = Epoch(*(entry[name] for name in ("trial", "epoch", "epochs", "value")))
-                self._reached[epoch.trial] = epoch
-                self.sequence.append(epoch)
+                epoch = EpochReport(*(entry[name] for name in ("trial", "epoch", "epochs", "value")))
+                self._last_epochs[epoch.trial] = epoch
+                self.events.append(epoch)
             case "exhausted":
                 self.is_exhausted = True
-            case what:
-                self._take_in_trial(what, entry)
+            case kind:
+                self._apply_to_trial(kind, entry)
 
-    def _take_in_trial(self, what: str, entry: Mapping[str, Any]) -> None:
+    def _apply_to_trial(self, kind: str, entry: Mapping[str, Any]) -> None:
         number = entry["trial"]
-        before = self.account(number)
-        if what == "began":
+        before = self.trial_record(number)
+        if kind == "began":
             after = replace(
                 before,
                 state="running",
@@ -285,16 +297,16 @@ class Ledger:
                 began=entry["time"],
                 reason="",
             )
-        elif what == "done":
+        elif kind == "done":
             after = replace(before, state="done", result=TrialResult(**{**entry["result"], "history": ()}))
-            self.sequence.append(number)
+            self.events.append(Ended(number))
         else:
-            after = replace(before, state=cast("State", what), reason=entry["reason"])
-            if what == "pruned" or not entry.get("again"):
-                self.sequence.append(number)
-        if what != "began" and before.state == "running":
+            after = replace(before, state=cast("RecordState", kind), reason=entry["reason"])
+            if kind == "pruned" or not entry.get("again"):
+                self.events.append(Ended(number))
+        if kind != "began" and before.state == "running":
             after = replace(after, seconds=before.seconds + _seconds_between(before.began, entry["time"]))
-        self._accounts[number] = after
+        self._records[number] = after
 
 
 def _seconds_between(earlier: str, later: str) -> float:

@@ -1,6 +1,6 @@
-"""How a sweep stands: the state of each trial, which is the best so far, and how long the rest will take.
+"""The progress of a sweep: the state of each trial, the best result so far, and the estimated remaining time.
 
-What happens keeps counts and order up to date, so that a look costs as much with ten thousand trials as with ten.
+Counts and order are updated incrementally, so a display of ten thousand trials costs as much as one of ten.
 """
 
 from __future__ import annotations
@@ -16,44 +16,45 @@ from enum import StrEnum
 from trainyard.evaluation.trials import Trial, TrialResult
 
 NO_OBJECTIVE = "accuracy/test"
-"""What is shown of a trial where the sweep compares nothing."""
+"""The metric that is shown if the sweep has no objective."""
 
-_EPOCHS_TO_JUDGE_BY = 2
-"""How many epochs each place has to have done, on average, before the time that is left can be told."""
+_MIN_EPOCHS_PER_SLOT = 2
+"""The average number of epochs per slot that must be finished before the remaining time is estimated."""
 
 
-class State(StrEnum):
-    """What a trial is at."""
+class TrialState(StrEnum):
+    """The state of a trial, as it is displayed."""
 
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
-    PRUNED = "pruned"  # ended, as it was not worth going on with
-    AGAIN = "again"  # failed, and will be tried again
-    STOPPED = "stopped"  # interrupted
+    PRUNED = "pruned"
+    AGAIN = "again"  # it failed and will be retried
+    STOPPED = "stopped"  # it was interrupted
 
 
 @dataclass(slots=True, kw_only=True)
 class TrialStatus:
-    """How a trial stands.
+    """The current status of a trial.
 
     Attributes:
-        trial: Which.
-        state: What it is at.
-        attempt: Counted from 1; 0 before the first.
-        epoch: The last that it has done.
-        epochs: How many it is to do at most.
-        value: What the sweep compares, or else the test accuracy: at the last epoch, then of the model it ended with.
-        seconds: How long it took, once it has ended.
-        reason: Why it failed, in one line.
-        log: Where its output is.
-        began: When the attempt began, on the clock of the `Standing`.
-        skipped: How many epochs an earlier attempt had done for this one.
+        trial: The trial.
+        state: Its state.
+        attempt: The number of the current or last attempt, from 1; 0 before the first.
+        epoch: The last finished epoch, from 1; 0 before the first.
+        epochs: The maximum number of epochs.
+        value: The objective, or the test accuracy if there is no objective: of the last epoch while the trial runs,
+            then of the final model.
+        seconds: The duration of the trial, once it has ended.
+        reason: Why it failed or was pruned, in one line.
+        log: The path of its log file.
+        started: When the attempt started, on the clock of the `SweepProgress`.
+        earlier_epochs: The number of epochs that the attempt resumed from; None before its first epoch.
     """
 
     trial: Trial
-    state: State = State.WAITING
+    state: TrialState = TrialState.WAITING
     attempt: int = 0
     epoch: int = 0
     epochs: int = 0
@@ -61,59 +62,59 @@ class TrialStatus:
     seconds: float | None = None
     reason: str = ""
     log: str = ""
-    began: float = 0.0
-    skipped: int | None = None
+    started: float = 0.0
+    earlier_epochs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
-    """The best so far: of trials that differ by their seed alone the mean, once all of them are done.
+class BestSoFar:
+    """The best point so far. A point with several seeds counts with its mean, after all its trials are done.
 
     Attributes:
-        value: What the sweep compares.
-        label: What distinguishes it.
-        point: The point of the sweep that it is.
-        origin: Where it comes from: ``'trial 7'``, or ``'mean of 5 seeds'``.
+        value: The objective.
+        label: The settings that distinguish the point.
+        point: The number of the point.
+        source: The trial or the seeds that the value is from: ``'trial 7'``, or ``'mean of 5 seeds'``.
     """
 
     value: float
     label: str
     point: int
-    origin: str
+    source: str
 
 
-def status_of(trial: Trial, objective: str | None, result: TrialResult | None = None, log: str = "") -> TrialStatus:
-    """Returns how a trial stands that is done, where there is a result, or else waits.
+def build_status(trial: Trial, objective: str | None, result: TrialResult | None = None, log: str = "") -> TrialStatus:
+    """Returns the status of a trial: done if there is a result, else waiting.
 
     Args:
-        trial: Which.
-        objective: What the sweep compares.
-        result: What it came to.
-        log: Where its output is.
+        trial: The trial.
+        objective: The objective of the sweep; None if it has none.
+        result: The result of the trial, if it is done.
+        log: The path of its log file.
     """
     status = TrialStatus(trial=trial, epochs=trial.config["training"]["epochs"], log=log)
     if result:
-        _finish(status, objective, result)
+        _set_result(status, objective, result)
     return status
 
 
-def _finish(status: TrialStatus, objective: str | None, result: TrialResult) -> None:
-    status.state, status.epoch, status.seconds = State.DONE, result.epochs, result.seconds
+def _set_result(status: TrialStatus, objective: str | None, result: TrialResult) -> None:
+    status.state, status.epoch, status.seconds = TrialState.DONE, result.epochs, result.seconds
     status.value = result.objective if objective else result.metrics.get(NO_OBJECTIVE)
 
 
-class Standing:
-    """The trials of a sweep, as they stand.
+class SweepProgress:
+    """The statuses of the trials of a sweep, with counts and an order that are updated with each event.
 
     Attributes:
-        total: How many there are.
-        shown: The metric that is shown of each.
-        running: Those that run, by number, in the order they began.
-        stopped: Those that were interrupted, by number.
-        failed: Those that failed for good, in the order they failed.
-        pruned: Those that were pruned, in the order they were.
-        ranked: Those that are done, the best first; the latest first where nothing is compared.
-        best: The best so far, or None.
+        total: The number of trials.
+        shown_metric: The metric that is shown for each trial.
+        running: The running trials, by number, in the order in which they started.
+        stopped: The interrupted trials, by number.
+        failed: The trials that failed and are not retried, in the order in which they failed.
+        pruned: The pruned trials, in the order in which they were pruned.
+        ranked: The trials that are done, best first; without an objective, the latest first.
+        best: The best point so far, or None.
     """
 
     def __init__(
@@ -121,27 +122,27 @@ class Standing:
         statuses: Iterable[TrialStatus],
         objective: str | None,
         *,
-        places: int,
+        slots: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes in how the trials stand when the look begins.
+        """Creates the progress from the initial statuses.
 
         Args:
-            statuses: In the order of the plan.
-            objective: What the sweep compares, ``accuracy/val`` or ``loss/val``; None: nothing.
-            places: How many trials run at a time.
-            clock: Seconds that never go back.
+            statuses: The statuses of all trials, in the order of the plan.
+            objective: The objective of the sweep, ``accuracy/val`` or ``loss/val``; None if it has none.
+            slots: The number of trials that run at the same time.
+            clock: Returns the time in seconds; it must never go backwards.
         """
-        self.shown = objective or NO_OBJECTIVE
+        self.shown_metric = objective or NO_OBJECTIVE
         self.running: dict[int, TrialStatus] = {}
         self.stopped: dict[int, TrialStatus] = {}
         self.failed: list[TrialStatus] = []
         self.pruned: list[TrialStatus] = []
         self.ranked: list[TrialStatus] = []
-        self.best: Best | None = None
+        self.best: BestSoFar | None = None
         self._objective = objective
-        self._sign = 1 if self.shown.startswith("loss") else -1
-        self._places = places
+        self._sign = 1 if self.shown_metric.startswith("loss") else -1
+        self._slots = slots
         self._clock = clock
         self._statuses: dict[int, TrialStatus] = {}
         self._points: dict[int, list[TrialStatus]] = {}
@@ -153,27 +154,27 @@ class Standing:
             self._points.setdefault(status.trial.point, []).append(status)
         self.total = len(self._statuses)
         for status in self._statuses.values():
-            if status.state is State.DONE:
+            if status.state is TrialState.DONE:
                 self._rank(status)
-            elif status.state is State.RUNNING:
+            elif status.state is TrialState.RUNNING:
                 self.running[status.trial.number] = status
-            elif status.state is State.FAILED:
+            elif status.state is TrialState.FAILED:
                 self.failed.append(status)
-            elif status.state is State.PRUNED:
+            elif status.state is TrialState.PRUNED:
                 self.pruned.append(status)
             else:
                 self._epochs_waiting += status.epochs
-            if status.state is State.STOPPED:
+            if status.state is TrialState.STOPPED:
                 self.stopped[status.trial.number] = status
 
     @property
-    def ended(self) -> int:
-        """How many trials are done, pruned or failed for good."""
+    def ended_count(self) -> int:
+        """The number of trials that are done, pruned, or failed without a retry."""
         return len(self.ranked) + len(self.failed) + len(self.pruned)
 
     @property
     def counts(self) -> str:
-        """How many are done, pruned, failed or stopped: ``'12 of 16 done, 1 failed'``."""
+        """The numbers of trials that are done, pruned, failed or stopped: ``'12 of 16 done, 1 failed'``."""
         pruned = f", {len(self.pruned):,} pruned" if self.pruned else ""
         failed = f", {len(self.failed):,} failed" if self.failed else ""
         stopped = f", {len(self.stopped):,} stopped" if self.stopped else ""
@@ -181,107 +182,108 @@ class Standing:
 
     @property
     def fraction(self) -> float:
-        """How much of the sweep is done, from 0 to 1; a running trial counts by its epochs."""
-        begun = sum(status.epoch / status.epochs for status in self.running.values() if status.epochs)
-        return (self.ended + begun) / self.total if self.total else 1.0
+        """The finished fraction of the sweep, from 0 to 1; the finished epochs of running trials are included."""
+        running = sum(status.epoch / status.epochs for status in self.running.values() if status.epochs)
+        return (self.ended_count + running) / self.total if self.total else 1.0
 
     @property
     def trials(self) -> list[Trial]:
-        """All of them, in the order of the plan."""
+        """All trials, in the order of the plan."""
         return [status.trial for status in self._statuses.values()]
 
-    def take_in(self, trial: Trial) -> bool:
-        """Takes in what a trial is; tells whether that is news, as where its settings were drawn just now."""
+    def update_trial(self, trial: Trial) -> bool:
+        """Replaces a trial by its current definition. Returns whether it changed: its settings may be newly drawn."""
         status = self._statuses[trial.number]
-        news, status.trial = trial is not status.trial, trial
+        changed, status.trial = trial is not status.trial, trial
         before, status.epochs = status.epochs, trial.config["training"]["epochs"]
         self._epochs_waiting += status.epochs - before
-        return news
+        return changed
 
-    def began(self, number: int, attempt: int) -> None:
-        """Takes in that a trial begins."""
+    def start_trial(self, number: int, attempt: int) -> None:
+        """Marks a trial as running."""
         status = self._statuses[number]
         self.stopped.pop(number, None)
         self._epochs_waiting -= status.epochs
-        status.state, status.attempt, status.began = State.RUNNING, attempt, self._clock()
-        status.epoch, status.value, status.skipped = 0, None, None
+        status.state, status.attempt, status.started = TrialState.RUNNING, attempt, self._clock()
+        status.epoch, status.value, status.earlier_epochs = 0, None, None
         self.running[number] = status
 
-    def epoch(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Takes in that a trial has done an epoch."""
+    def update_epoch(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Sets the last finished epoch of a trial, and its metrics."""
         status = self._statuses[number]
-        if status.skipped is None:
-            status.skipped = epoch - 1
-        status.epoch, status.epochs, status.value = epoch, epochs, metrics.get(self.shown)
+        if status.earlier_epochs is None:
+            status.earlier_epochs = epoch - 1
+        status.epoch, status.epochs, status.value = epoch, epochs, metrics.get(self.shown_metric)
 
-    def done(self, number: int, result: TrialResult) -> TrialStatus:
-        """Takes in that a trial came to its end."""
-        status = self._leave(number)
-        _finish(status, self._objective, result)
+    def finish_trial(self, number: int, result: TrialResult) -> TrialStatus:
+        """Marks a trial as done; returns its status."""
+        status = self._remove(number)
+        _set_result(status, self._objective, result)
         self._rank(status)
         return status
 
-    def failed_for(self, number: int, reason: str, *, again: bool) -> None:
-        """Takes in that a trial failed, and whether it will be tried again."""
-        status = self._leave(number)
-        if status.state is State.RUNNING:
-            status.seconds = self._clock() - status.began
+    def fail_trial(self, number: int, reason: str, *, again: bool) -> None:
+        """Marks a trial as failed, or with `again` as waiting for a retry."""
+        status = self._remove(number)
+        if status.state is TrialState.RUNNING:
+            status.seconds = self._clock() - status.started
         status.reason = reason
         if again:
-            status.state = State.AGAIN
+            status.state = TrialState.AGAIN
             self._epochs_waiting += status.epochs
         else:
-            status.state = State.FAILED
+            status.state = TrialState.FAILED
             self.failed.append(status)
 
-    def pruned_for(self, number: int, reason: str) -> TrialStatus:
-        """Takes in that a trial was pruned."""
-        status = self._leave(number)
-        if status.state is State.RUNNING:
-            status.seconds = self._clock() - status.began
-        status.state, status.reason = State.PRUNED, reason
+    def prune_trial(self, number: int, reason: str) -> TrialStatus:
+        """Marks a trial as pruned; returns its status."""
+        status = self._remove(number)
+        if status.state is TrialState.RUNNING:
+            status.seconds = self._clock() - status.started
+        status.state, status.reason = TrialState.PRUNED, reason
         self.pruned.append(status)
         return status
 
-    def stop(self) -> None:
-        """Takes in that nothing runs any more: what did was interrupted."""
+    def mark_interrupted(self) -> None:
+        """Marks all running trials as interrupted."""
         now = self._clock()
         for status in self.running.values():
-            status.state, status.seconds = State.STOPPED, now - status.began
+            status.state, status.seconds = TrialState.STOPPED, now - status.started
             self._epochs_waiting += status.epochs
         self.stopped |= self.running
         self.running.clear()
 
     def seconds_run(self, status: TrialStatus) -> float | None:
-        """Returns how long a trial took, or has been running for."""
-        return self._clock() - status.began if status.state is State.RUNNING else status.seconds
+        """Returns the duration of a trial, until now if it is running; None if it was not started."""
+        return self._clock() - status.started if status.state is TrialState.RUNNING else status.seconds
 
     def seconds_left(self) -> float | None:
-        """Returns about how long the rest will take, or None while that can't be told.
+        """Returns the estimated remaining time of the sweep, or None if too few epochs are finished.
 
-        The epochs that are left take what an epoch took so far, start and evaluation of the trials included, shared out
-        among as many trials as run at a time; but no less than the slowest of those that run has before it.
+        The estimate is the number of remaining epochs times the average duration of an epoch, which includes the start
+        and the evaluation of the trials, divided by the number of trials that run at the same time. It is at least the
+        remaining time of the slowest running trial.
         """
         now, running = self._clock(), list(self.running.values())
-        epochs = self._epochs_done + sum(_epochs_here(status) for status in running)
-        unfinished = self.total - self.ended
-        places = max(self._places, len(running))  # a cluster has as many as it has
-        if not running or epochs < _EPOCHS_TO_JUDGE_BY * min(places, self.total):
+        epochs = self._epochs_done + sum(_epochs_of_attempt(status) for status in running)
+        unfinished = self.total - self.ended_count
+        slots = max(self._slots, len(running))  # the number of slots of a cluster may be larger than planned
+        if not running or epochs < _MIN_EPOCHS_PER_SLOT * min(slots, self.total):
             return None
-        pace = (self._seconds_spent + sum(now - status.began for status in running)) / epochs
-        rests = [(status.epochs - status.epoch, _pace(status, now) or pace) for status in running]
-        left = self._epochs_waiting + sum(rest for rest, _ in rests)
-        return max([left * pace / min(places, unfinished), *(rest * own for rest, own in rests)])
+        pace = (self._seconds_spent + sum(now - status.started for status in running)) / epochs
+        remaining = [(status.epochs - status.epoch, _seconds_per_epoch(status, now) or pace) for status in running]
+        epochs_left = self._epochs_waiting + sum(count for count, _ in remaining)
+        return max([epochs_left * pace / min(slots, unfinished), *(count * own_pace for count, own_pace in remaining)])
 
-    def rows(self, limit: int) -> tuple[list[TrialStatus], dict[str, int]]:
-        """Chooses the trials that matter most: those that run or did, the best that are done, the latest that failed.
+    def select_rows(self, limit: int) -> tuple[list[TrialStatus], dict[str, int]]:
+        """Selects the most important trials: running or interrupted ones, the best, and the latest failures.
 
         Args:
-            limit: How many at most.
+            limit: Maximum number of trials.
 
         Returns:
-            The trials, all of them in the order of the plan where there is room; and how many of which state are left
-            out.
+            The trials; all of them, in the order of the plan, if the limit allows. And the numbers of trials left out,
+            by state.
         """
         if self.total <= limit:
             return list(self._statuses.values()), {}
@@ -292,56 +294,56 @@ class Standing:
         rows += self.failed[len(self.failed) - failures :]
         rows += self.pruned[-(limit - len(rows)) :] if limit > len(rows) else []
         counts = {
-            State.RUNNING: len(self.running),
-            State.STOPPED: len(self.stopped),
-            State.WAITING: self.total - self.ended - len(self.running) - len(self.stopped),
-            State.DONE: len(self.ranked),
-            State.FAILED: len(self.failed),
-            State.PRUNED: len(self.pruned),
+            TrialState.RUNNING: len(self.running),
+            TrialState.STOPPED: len(self.stopped),
+            TrialState.WAITING: self.total - self.ended_count - len(self.running) - len(self.stopped),
+            TrialState.DONE: len(self.ranked),
+            TrialState.FAILED: len(self.failed),
+            TrialState.PRUNED: len(self.pruned),
         }
-        shown = Counter(status.state for status in rows)
-        return rows, {state.value: n - shown[state] for state, n in counts.items() if n > shown[state]}
+        selected = Counter(status.state for status in rows)
+        return rows, {state.value: n - selected[state] for state, n in counts.items() if n > selected[state]}
 
-    def _leave(self, number: int) -> TrialStatus:
-        """Takes a trial from those that run or, where it ends before it began, from those that wait."""
+    def _remove(self, number: int) -> TrialStatus:
+        """Removes a trial from the running ones or, if it never started, its epochs from the waiting ones."""
         status = self._statuses[number]
         if not self.running.pop(number, None):
             self._epochs_waiting -= status.epochs
-        elif epochs := _epochs_here(status):
+        elif epochs := _epochs_of_attempt(status):
             self._epochs_done += epochs
-            self._seconds_spent += self._clock() - status.began
+            self._seconds_spent += self._clock() - status.started
         return status
 
     def _rank(self, status: TrialStatus) -> None:
-        """Puts a trial that is done in its place, and sees whether it, or its point, is the best."""
+        """Inserts a trial that is done into the ranking, and updates the best point."""
         if not self._objective:
             self.ranked.insert(0, status)
             return
-        bisect.insort(self.ranked, status, key=self._worth)
+        bisect.insort(self.ranked, status, key=self._sort_key)
         point = self._points[status.trial.point]
-        values = [each.value for each in point if each.state is State.DONE and each.value is not None]
+        values = [each.value for each in point if each.state is TrialState.DONE and each.value is not None]
         mean = sum(values) / len(values) if len(values) == len(point) else math.nan
         if not math.isnan(mean) and (self.best is None or self._sign * mean < self._sign * self.best.value):
-            several = len(point) > 1
-            origin = f"mean of {len(point)} seeds" if several else f"trial {status.trial.number}"
-            self.best = Best(mean, point_label([each.trial for each in point]), status.trial.point, origin)
+            has_seeds = len(point) > 1
+            source = f"mean of {len(point)} seeds" if has_seeds else f"trial {status.trial.number}"
+            self.best = BestSoFar(mean, point_label([each.trial for each in point]), status.trial.point, source)
 
-    def _worth(self, status: TrialStatus) -> float:
+    def _sort_key(self, status: TrialStatus) -> float:
         value = math.nan if status.value is None else status.value
         return math.inf if math.isnan(value) else self._sign * value
 
 
 def point_label(trials: Iterable[Trial]) -> str:
-    """Returns what the labels of trials that differ by their seed alone have in common."""
+    """Returns the words that the labels of these trials, which differ only in their seed, have in common."""
     first, *others = (trial.label.split() for trial in trials)
     return " ".join(word for word in first if all(word in other for other in others))
 
 
-def _epochs_here(status: TrialStatus) -> int:
-    """Returns how many epochs a running trial has done in this attempt."""
-    return status.epoch - (status.skipped or 0)
+def _epochs_of_attempt(status: TrialStatus) -> int:
+    """Returns the number of epochs that a running trial finished in the current attempt."""
+    return status.epoch - (status.earlier_epochs or 0)
 
 
-def _pace(status: TrialStatus, now: float) -> float | None:
-    """Returns how long an epoch of a running trial takes, or None where it has not done any."""
-    return (now - status.began) / _epochs_here(status) if _epochs_here(status) else None
+def _seconds_per_epoch(status: TrialStatus, now: float) -> float | None:
+    """Returns the average duration of an epoch of a running trial, or None before its first epoch."""
+    return (now - status.started) / _epochs_of_attempt(status) if _epochs_of_attempt(status) else None

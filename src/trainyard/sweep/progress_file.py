@@ -1,6 +1,6 @@
-"""How far the trials of a sweep are that run now, in a file that another terminal can read.
+"""The current epochs of the running trials, in a file that `trainyard sweep --status` reads.
 
-It is of the moment and worth nothing later, so it is not kept as the ledger is; it is written once a second at most.
+The file is a snapshot for display, not a permanent log like the ledger. It is written at most once a second.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
-from trainyard.system.files import whole_file
+from trainyard.system.files import atomic_write
 
-_SECONDS = 1.0
+_INTERVAL_SECONDS = 1.0
 
 
-class Epoch(NamedTuple):
-    """The last epoch of a trial that runs: its number, of how many, and what it came to."""
+class LatestEpoch(NamedTuple):
+    """The last epoch of a running trial.
+
+    Attributes:
+        epoch: The number of the epoch, from 1.
+        epochs: The maximum number of epochs of the trial.
+        metrics: The metrics after the epoch, under the names they are logged by.
+    """
 
     epoch: int
     epochs: int
@@ -27,39 +33,39 @@ class Epoch(NamedTuple):
 
 
 class EpochFile(SweepListener):
-    """Keeps the file up to date."""
+    """Keeps the file up to date while a sweep runs."""
 
     def __init__(self, file: Path) -> None:
-        file.unlink(missing_ok=True)  # of an earlier start
+        file.unlink(missing_ok=True)  # of an earlier session
         self._file = file
-        self._epochs: dict[int, Epoch] = {}
+        self._epochs: dict[int, LatestEpoch] = {}
         self._written = 0.0
 
-    def epoch(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Writes how far the trials are."""
-        self._epochs[trial.number] = Epoch(epoch, epochs, metrics)
-        if time.monotonic() - self._written > _SECONDS:
-            with contextlib.suppress(OSError), whole_file(self._file) as partial:  # a full disk is not the sweep's end
+    def on_epoch_end(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Updates the last epoch of a trial, and writes the file if the last write was more than a second ago."""
+        self._epochs[trial.number] = LatestEpoch(epoch, epochs, metrics)
+        if time.monotonic() - self._written > _INTERVAL_SECONDS:
+            with contextlib.suppress(OSError), atomic_write(self._file) as partial:  # the file is not essential
                 partial.write_text(json.dumps(self._epochs))
             self._written = time.monotonic()
 
-    def done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002
-        """Forgets a trial, as it has ended."""
+    def on_trial_done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002
+        """Removes a trial that has ended."""
         self._epochs.pop(trial.number, None)
 
-    def pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002
-        """Forgets a trial, as it has ended."""
+    def on_trial_pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002
+        """Removes a trial that has ended."""
         self._epochs.pop(trial.number, None)
 
-    def failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002
-        """Forgets a trial, as it has ended."""
+    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002
+        """Removes a trial that has ended."""
         self._epochs.pop(trial.number, None)
 
 
-def read_epochs(file: Path) -> dict[int, Epoch]:
-    """Returns the last epochs of the trials that run, by number, as far as they are known."""
+def load_epochs(file: Path) -> dict[int, LatestEpoch]:
+    """Returns the last epochs of the running trials, by trial number; empty if the file is missing or damaged."""
     try:
         content: dict[str, Any] = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-    return {int(number): Epoch(*epoch) for number, epoch in content.items()}
+    return {int(number): LatestEpoch(*epoch) for number, epoch in content.items()}

@@ -1,7 +1,7 @@
-"""Which trials are not worth going on with: Optuna's pruners, told of each epoch.
+"""Pruning: stops weak trials early, with Optuna's pruners.
 
-What a pruner knows is a function of what it was told, in that order; one that is told again what stands in a ledger
-goes on as if nothing had been.
+A pruner's decisions depend only on the sequence of reports that it receives. A resumed sweep therefore replays the
+ledger and continues exactly where it stopped.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ import math
 from typing import Any
 
 from trainyard.evaluation.ranking import higher_is_better
-from trainyard.sweep.ledger import Epoch, Ledger
+from trainyard.sweep.ledger import Ended, EpochReport, Ledger
 
 OFF = "off"
 PRUNERS = (OFF, "median", "halving", "hyperband")
-"""What `sweep.pruner` may be."""
+"""Allowed values of `sweep.pruner`."""
 
-_REDUCTION = 3
-"""Halving and Hyperband leave one of so many trials at each rung."""
+_REDUCTION_FACTOR = 3
+"""Halving and Hyperband keep one of this number of trials at each rung."""
 _STARTUP_TRIALS = 4
-"""So many trials come to their end before the median of them is held against others."""
+"""The median pruner starts after this number of trials have finished."""
 
 
-class Pruning:
-    """An Optuna study in memory, of the trials of a sweep as they go on."""
+class TrialPruner:
+    """Decides after each epoch whether a trial is pruned, with an in-memory Optuna study."""
 
     def __init__(self, name: str, objective: str, epochs: int, ledger: Ledger, min_epochs: int = 1) -> None:
-        """Takes in what is known of an earlier start.
+        """Creates a pruner and replays the ledger of the sweep.
 
         Args:
-            name: One of `PRUNERS`, but not off.
-            objective: What is compared.
-            epochs: The most that a trial trains.
-            ledger: Of the sweep.
-            min_epochs: What each trial is given.
+            name: One of `PRUNERS`, except off.
+            objective: Metric that is compared.
+            epochs: Maximum number of epochs of a trial.
+            ledger: Ledger of the sweep.
+            min_epochs: Minimum number of epochs before a trial may be pruned.
         """
         import optuna
 
@@ -41,42 +41,42 @@ class Pruning:
         self.objective = objective
         self._name = name
         self._study = optuna.create_study(
-            study_name="sweep",  # by which Hyperband shares trials out among its brackets
+            study_name="sweep",  # Hyperband assigns trials to its brackets by this name
             sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=_make(name, min_epochs, epochs),
+            pruner=_build_optuna_pruner(name, min_epochs, epochs),
             direction="maximize" if higher_is_better(objective) else "minimize",
         )
         self._trials: dict[int, optuna.Trial] = {}
-        self._reached: dict[int, tuple[int, str]] = {}
-        for event in ledger.sequence:
-            if isinstance(event, Epoch):
-                self.reached(event)
-            elif isinstance(event, int):
-                self.ended(event, ledger.objective_of(event))
+        self._last_decisions: dict[int, tuple[int, str]] = {}
+        for event in ledger.events:
+            if isinstance(event, EpochReport):
+                self.report_epoch(event)
+            elif isinstance(event, Ended):
+                self.report_end(event.trial, ledger.objective_value(event.trial))
 
-    def reached(self, came: Epoch) -> str:
-        """Takes in what a trial came to after an epoch; returns why it is to be ended, or nothing."""
-        number, epoch, value = came.trial, came.epoch, came.value
-        last, reason = self._reached.get(number, (0, ""))
-        if epoch <= last:  # it had to begin again
-            return reason if epoch == last else ""
+    def report_epoch(self, report: EpochReport) -> str:
+        """Records the objective after an epoch. Returns the reason to prune the trial, or an empty string."""
+        number, epoch, value = report.trial, report.epoch, report.value
+        last_epoch, reason = self._last_decisions.get(number, (0, ""))
+        if epoch <= last_epoch:  # the trial was restarted
+            return reason if epoch == last_epoch else ""
         if math.isnan(value):
             return ""
         if number not in self._trials:
             self._trials[number] = self._study.ask()
         trial = self._trials[number]
         trial.report(value, epoch)
-        told = f"after epoch {epoch}, with {self.objective} {value:.4f}, by sweep.pruner={self._name}"
-        behind = trial.should_prune()  # asked for at the last epoch too, as pruners remember that they were
-        reason = told if behind and epoch < came.epochs else ""
-        self._reached[number] = epoch, reason
+        message = f"after epoch {epoch}, with {self.objective} {value:.4f}, by sweep.pruner={self._name}"
+        prune = trial.should_prune()  # called at the last epoch too, because pruners record that they were called
+        reason = message if prune and epoch < report.epochs else ""
+        self._last_decisions[number] = epoch, reason
         return reason
 
-    def ended(self, number: int, value: float | None) -> None:
-        """Takes in that a trial came to its end: with a value; pruned or failed, without one. It may begin anew."""
+    def report_end(self, number: int, value: float | None) -> None:
+        """Records the end of a trial: its objective, or None if it was pruned or failed. It may be started again."""
         from optuna.trial import TrialState
 
-        self._reached.pop(number, None)
+        self._last_decisions.pop(number, None)
         if trial := self._trials.pop(number, None):
             if value is None or math.isnan(value):
                 self._study.tell(trial, state=TrialState.PRUNED)
@@ -84,15 +84,17 @@ class Pruning:
                 self._study.tell(trial, value)
 
 
-def _make(name: str, least: int, most: int) -> Any:  # noqa: ANN401 - of Optuna's
+def _build_optuna_pruner(name: str, min_epochs: int, max_epochs: int) -> Any:  # noqa: ANN401 - an Optuna type
     from optuna import pruners
 
     match name:
         case "median":
-            return pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=least)
+            return pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=min_epochs)
         case "halving":
-            return pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=_REDUCTION)
+            return pruners.SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=_REDUCTION_FACTOR)
         case "hyperband":
-            return pruners.HyperbandPruner(min_resource=least, max_resource=most, reduction_factor=_REDUCTION)
+            return pruners.HyperbandPruner(
+                min_resource=min_epochs, max_resource=max_epochs, reduction_factor=_REDUCTION_FACTOR
+            )
         case _:
             raise ValueError(f"expected one of {PRUNERS[1:]}, got {name!r}")

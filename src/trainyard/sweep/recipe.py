@@ -1,4 +1,4 @@
-"""The winner of a sweep as a recipe: a YAML file that states every value, so that it can be trained again by name."""
+"""The best trial of a sweep as a recipe: a YAML file with all its values, which can be trained again by name."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 import yaml
 
-from trainyard.config.compose import literal
+from trainyard.config.compose import escape_interpolations
 from trainyard.config.schema import COMPONENT_GROUPS
 from trainyard.evaluation.trials import Trial
-from trainyard.system.files import whole_file
+from trainyard.system.files import atomic_write
 
 _LEFT_OUT = ("tracking", "sweep", "resume")
-"""Sections that say where a run is logged and what it belongs to, and not what it is."""
+"""Config sections that do not define the training itself, and are left out of the recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The best trial of the best point, by its recipe.
+    """The best point of a sweep, with the recipe of one of its trials.
 
     Attributes:
-        label: What distinguishes it.
-        run_id: MLflow's id of its run, or None.
-        recipe: The file.
-        command: What trains it.
+        label: Label of the point.
+        run_id: MLflow run ID of the trial, or None if tracking is off.
+        recipe: Path of the recipe.
+        command: Command that trains the recipe.
     """
 
     label: str
@@ -36,33 +36,35 @@ class Winner:
     command: str
 
 
-def write_recipe(trial: Trial, file: Path, told: str, threads: int | None) -> str:
+def write_recipe(trial: Trial, file: Path, description: str, threads: int | None) -> str:
     """Writes a trial as a recipe.
 
     Args:
-        trial: What is to be trained again.
-        file: Its place, ``<config dir>/experiment/<name>.yaml``.
-        told: A sentence on where it comes from.
-        threads: How many threads it had where its config does not say: they change bits.
+        trial: The trial that the recipe repeats.
+        file: Path of the recipe, ``<config dir>/experiment/<name>.yaml``.
+        description: A sentence about the origin of the recipe, for the comment at the top of the file.
+        threads: Number of threads to write if the trial's config does not set it. It can change results bit for bit.
 
     Returns:
-        The command that trains it.
+        The command that trains the recipe.
     """
-    command = shlex.join(["trainyard", "train", "--config-dir", _shown(file.parents[1]), f"experiment={file.stem}"])
-    config: dict[str, Any] = literal(dict(trial.config))
+    command = shlex.join(
+        ["trainyard", "train", "--config-dir", _format_path(file.parents[1]), f"experiment={file.stem}"]
+    )
+    config: dict[str, Any] = escape_interpolations(dict(trial.config))
     config["training"]["threads"] = config["training"]["threads"] or threads
     groups = [group for group in COMPONENT_GROUPS if group not in _LEFT_OUT]
     defaults = [{f"override /{group}": config[group].pop("name")} for group in groups]
     body = {"defaults": defaults, **{key: value for key, value in config.items() if key not in _LEFT_OUT}}
-    comment = [*textwrap.wrap(told, 110), "", f"  {command}"]
-    head = "\n".join(["# @package _global_", "#", *(f"# {line}".rstrip() for line in comment)])
+    comment = [*textwrap.wrap(description, 110), "", f"  {command}"]
+    header = "\n".join(["# @package _global_", "#", *(f"# {line}".rstrip() for line in comment)])
     file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as partial:
-        partial.write_text(f"{head}\n{yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)}")
+    with atomic_write(file) as partial:
+        partial.write_text(f"{header}\n{yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)}")
     return command
 
 
-def _shown(folder: Path) -> str:
-    """Returns a folder as it is typed: from the working directory where it lies in it."""
+def _format_path(folder: Path) -> str:
+    """Returns the path of a folder, relative to the working directory if the folder is inside it, else absolute."""
     folder = folder.absolute()
     return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

@@ -1,4 +1,4 @@
-"""What a trial leaves in its folder just before its run is FINISHED, from which its sweep learns what it came to."""
+"""The result file of a trial. The trial writes it just before its run is marked FINISHED; the sweep reads it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
-from trainyard.system.files import whole_file
-from trainyard.tracking import read_account
+from trainyard.system.files import atomic_write
+from trainyard.tracking import load_run_record
 
 if TYPE_CHECKING:
     from trainyard.runs.result import RunResult
@@ -19,17 +19,17 @@ RESULT = "result.json"
 
 
 def write_result(run: RunResult, objective: str | None) -> TrialResult:
-    """Writes what a run came to into its folder, whole or not at all.
+    """Writes the result of a run into its folder atomically and returns it.
 
     Args:
-        run: All of it is logged.
-        objective: The metric that its sweep compares, or None.
+        run: A run of which everything has been logged.
+        objective: Metric that the sweep compares, or None.
     """
     history = run.training.history
-    kept = history[(run.training.best_epoch or len(history)) - 1]  # the epoch whose weights the model has
+    final_epoch = history[(run.training.best_epoch or len(history)) - 1]  # of the epoch whose weights the model has
     result = TrialResult(
-        objective=None if objective is None else kept[objective],
-        metrics={**kept, **run.evaluation.metrics()},
+        objective=None if objective is None else final_epoch[objective],
+        metrics={**final_epoch, **run.evaluation.metrics()},
         epochs=len(history),
         history=tuple(history),
         seconds=run.timings["total"],
@@ -37,21 +37,21 @@ def write_result(run: RunResult, objective: str | None) -> TrialResult:
         folder=str(run.folder),
         parameters=run.model.count_params(),
     )
-    with whole_file(run.folder / RESULT) as partial:
+    with atomic_write(run.folder / RESULT) as partial:
         partial.write_text(json.dumps(dataclasses.asdict(result)))
     return result
 
 
 def has_finished(folder: Path) -> bool:
-    """Tells whether the run in a folder finished, whatever the store may know of it."""
+    """Returns whether the run in a folder has finished, according to its files, not to the tracking store."""
     try:
-        return read_account(folder).status == "FINISHED"
+        return load_run_record(folder).status == "FINISHED"
     except ConfigError:
         return False
 
 
-def read_result(folder: Path) -> TrialResult | None:
-    """Returns what the trial in a folder came to, or None where it did not get that far."""
+def load_result(folder: Path) -> TrialResult | None:
+    """Loads the result of the trial in a folder. Returns None if the file is missing or damaged."""
     try:
         content = json.loads((folder / RESULT).read_text())
     except (OSError, ValueError):

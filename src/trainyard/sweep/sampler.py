@@ -1,8 +1,8 @@
-"""Points drawn from a space by Optuna: it is asked for a point, and told what came of it.
+"""Points drawn from a search space by Optuna's samplers, through Optuna's ask-and-tell interface.
 
-A sampler is a function of its seed and of what it was asked and told, in that order, so that one that is told again
-what stands in a ledger goes on as if nothing had been. Those that need no memory of their own are seeded anew for each
-point; the others draw what they drew before.
+The draws of a sampler depend only on its seed and on the sequence of draws and reported results. A resumed sweep
+therefore replays the ledger and continues exactly where it stopped. Stateless samplers get a new seed for each point;
+stateful ones repeat their earlier draws.
 """
 
 from __future__ import annotations
@@ -17,53 +17,49 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.errors import ConfigError
-from trainyard.sweep.grid import Axis, Interval, Point, Setting
+from trainyard.sweep.grid import Axis, AxisSetting, Interval, Point
 
 if TYPE_CHECKING:
     import optuna
 
 GRID = "grid"
 SAMPLERS = (GRID, "random", "tpe", "gp", "cmaes", "qmc")
-"""What `sweep.sampler` may be; a grid is all points, in order."""
+"""Allowed values of `sweep.sampler`. A grid consists of all points, in order."""
 
-LEARNING = ("tpe", "gp", "cmaes")
-"""Those whose draws depend on what came of earlier ones."""
+ADAPTIVE_SAMPLERS = ("tpe", "gp", "cmaes")
+"""Samplers whose draws depend on earlier results."""
 
-_REMEMBERING = ("cmaes", "qmc")
-"""Samplers with a state of their own, which comes back when they draw again what they drew before."""
-LEAST_FOR_CMAES = 10
-"""It begins from the best tenth of what it knows."""
+_STATEFUL_SAMPLERS = ("cmaes", "qmc")
+"""Samplers with internal state. It is restored by repeating their earlier draws."""
+MIN_CMAES_POINTS = 10
+"""Minimum number of prior points for CMA-ES, which starts from the best tenth of them."""
 _DIGITS = 4
-"""Of a number that is drawn: a learning rate of 0.001234 is as good as one of 0.0012341234."""
+"""Significant digits of a drawn number: more would not make a learning rate of 0.001234 better."""
 
-Applies = Callable[[Axis, Sequence[Setting]], bool]
-"""Tells whether an axis means anything under the settings of the structural ones."""
+IsActive = Callable[[Axis, Sequence[AxisSetting]], bool]
+"""Returns whether an axis exists for the drawn settings of the structural axes."""
 
 
-def require_sampler(name: str) -> None:
-    """Makes sure that what a sampler needs is installed.
-
-    Raises:
-        ConfigError: If a package is missing.
-    """
+def check_sampler_installed(name: str) -> None:
+    """Raises a ConfigError if a package that the sampler needs is not installed."""
     if name == "gp" and importlib.util.find_spec("torch") is None:
         raise ConfigError(
-            "sweep.sampler: gp fits its Gaussian process with the package torch, which is not installed. Install it "
-            "(pip install torch, or Trainyard's extra 'gp'), or take tpe"
+            "sweep.sampler: gp requires the package torch, which is not installed. Install it (pip install torch, or "
+            "Trainyard's extra 'gp'), or set sweep.sampler=tpe"
         )
 
 
 class Sampler:
-    """An Optuna study of one objective in memory."""
+    """Draws points with an in-memory Optuna study of one objective."""
 
     def __init__(self, name: str, seed: int, axes: Sequence[Axis], *, maximize: bool) -> None:
-        """Begins with nothing known.
+        """Creates a sampler without any results.
 
         Args:
-            name: One of `SAMPLERS`, but no grid.
-            seed: Of all that is drawn.
-            axes: What is drawn from, and what is fixed.
-            maximize: Whether more is better.
+            name: One of `SAMPLERS`, except the grid.
+            seed: Seed of all draws.
+            axes: Swept axes, which are drawn from, and fixed axes.
+            maximize: Whether a larger objective is better.
         """
         import optuna
 
@@ -71,103 +67,106 @@ class Sampler:
         self._name = name
         self._seed = seed
         self._axes = axes
-        self._study = optuna.create_study(sampler=_make(name, seed), direction="maximize" if maximize else "minimize")
-        self._asked: list[optuna.Trial] = []
-        self._told: set[int] = set()
+        self._study = optuna.create_study(
+            sampler=_build_optuna_sampler(name, seed), direction="maximize" if maximize else "minimize"
+        )
+        self._draws: list[optuna.Trial] = []
+        self._reported: set[int] = set()
 
-    def draw(self, applies: Applies, known: Mapping[str, Any] | None = None) -> tuple[Point, dict[str, Any]]:
-        """Returns a point, and what was drawn, by the keys of the axes.
+    def draw(self, is_active: IsActive, recorded: Mapping[str, Any] | None = None) -> tuple[Point, dict[str, Any]]:
+        """Draws the next point and returns it with the drawn values by axis key.
 
         Args:
-            applies: Which axes mean anything.
-            known: What was drawn at this turn by an earlier start; it is drawn again.
+            is_active: Returns whether an axis exists for the drawn structural settings.
+            recorded: Values that the ledger has for this draw, from an earlier session. The same values are drawn.
         """
-        drawn = self._ask(applies, known if self._name not in _REMEMBERING else None)
-        if known is not None and drawn[1] != known:  # another version of the library
-            self._study.tell(self._asked.pop(), state=_states().FAIL)
-            drawn = self._ask(applies, known)
+        drawn = self._ask(is_active, recorded if self._name not in _STATEFUL_SAMPLERS else None)
+        if recorded is not None and drawn[1] != recorded:  # another version of the library
+            self._study.tell(self._draws.pop(), state=_trial_states().FAIL)
+            drawn = self._ask(is_active, recorded)
         return drawn
 
-    def tell(self, turn: int, value: float | None) -> None:
-        """Says what came of the point of a turn, counted from 0; None or NaN: nothing, it failed.
+    def report_value(self, turn: int, value: float | None) -> None:
+        """Reports the objective of a draw, counted from 0. None or NaN means that it failed.
 
-        Of one that had failed, and was tried again, it is told as of a point of its own.
+        If a failed point is retried, its result is reported as a separate point.
         """
-        trial = self._asked[turn]
+        trial = self._draws[turn]
         failed = value is None or math.isnan(value)
-        if turn not in self._told:
-            self._study.tell(trial, None if failed else value, state=_states().FAIL if failed else None)
-        elif not failed and self._name not in _REMEMBERING:
-            self._study.add_trial(_complete(trial.params, trial.distributions, value))
-        self._told.add(turn)
+        if turn not in self._reported:
+            self._study.tell(trial, None if failed else value, state=_trial_states().FAIL if failed else None)
+        elif not failed and self._name not in _STATEFUL_SAMPLERS:
+            self._study.add_trial(_build_finished_trial(trial.params, trial.distributions, value))
+        self._reported.add(turn)
 
-    def tell_pruned(self, turn: int, epoch: int, value: float) -> None:
-        """Says that the point of a turn was given up after an epoch, and what it had come to by then."""
-        if turn not in self._told:
-            self._asked[turn].report(value, epoch)
-            self._study.tell(self._asked[turn], state=_states().PRUNED)
-        self._told.add(turn)
+    def report_pruned(self, turn: int, epoch: int, value: float) -> None:
+        """Reports that a draw was pruned after an epoch, with the value of the objective at that epoch."""
+        if turn not in self._reported:
+            self._draws[turn].report(value, epoch)
+            self._study.tell(self._draws[turn], state=_trial_states().PRUNED)
+        self._reported.add(turn)
 
-    def know(self, known: Sequence[tuple[Mapping[str, Any], float]]) -> None:
-        """Says what points came to that were not asked for, of earlier sweeps. Comes before the first draw."""
-        spaces = {axis.key: _distribution(axis) for axis in self._axes if axis.swept}
-        if self._name == "cmaes":  # it knows numbers alone, heeds only trials of its own, and these as where to begin
-            spaces = {key: space for key, space in spaces.items() if not hasattr(space, "choices")}
+    def add_prior_points(self, points: Sequence[tuple[Mapping[str, Any], float]]) -> None:
+        """Adds points of earlier sweeps with their objectives. Must be called before the first draw."""
+        distributions = {axis.key: _build_distribution(axis) for axis in self._axes if axis.swept}
+        if self._name == "cmaes":  # only numbers, and not as trials of the study, but as starting points
+            distributions = {key: each for key, each in distributions.items() if not hasattr(each, "choices")}
         trials = [
-            _complete({key: drawn[key] for key in drawn if key in spaces}, spaces, value) for drawn, value in known
+            _build_finished_trial({key: drawn[key] for key in drawn if key in distributions}, distributions, value)
+            for drawn, value in points
         ]
         if self._name == "cmaes":
-            with quietly():
-                self._study.sampler = _make(self._name, self._seed, trials)
+            with suppress_optuna_warnings():
+                self._study.sampler = _build_optuna_sampler(self._name, self._seed, trials)
         else:
             self._study.add_trials(trials)
 
-    def _ask(self, applies: Applies, known: Mapping[str, Any] | None) -> tuple[Point, dict[str, Any]]:
-        if known is not None:
-            self._study.enqueue_trial(dict(known))
-        if known is not None and self._name not in _REMEMBERING:
-            self._study.sampler = _make("random", 0)  # all is said: nothing is to be fitted
-        elif self._name not in _REMEMBERING:
-            seeds = np.random.SeedSequence([self._seed, len(self._asked)])
-            self._study.sampler = _make(self._name, int(seeds.generate_state(1)[0]))
-        with quietly():
+    def _ask(self, is_active: IsActive, recorded: Mapping[str, Any] | None) -> tuple[Point, dict[str, Any]]:
+        if recorded is not None:
+            self._study.enqueue_trial(dict(recorded))
+        if recorded is not None and self._name not in _STATEFUL_SAMPLERS:
+            self._study.sampler = _build_optuna_sampler("random", 0)  # all values are given: no model has to be fitted
+        elif self._name not in _STATEFUL_SAMPLERS:
+            seeds = np.random.SeedSequence([self._seed, len(self._draws)])
+            self._study.sampler = _build_optuna_sampler(self._name, int(seeds.generate_state(1)[0]))
+        with suppress_optuna_warnings():
             trial = self._study.ask()
-            self._asked.append(trial)
+            self._draws.append(trial)
             groups = [_suggest(trial, axis) for axis in self._axes if axis.settings[0].structural]
             chosen = {setting.key: setting for setting in groups}
             for axis in self._axes:
-                if axis.key not in chosen and (not axis.swept or applies(axis, groups)):
+                if axis.key not in chosen and (not axis.swept or is_active(axis, groups)):
                     chosen[axis.key] = _suggest(trial, axis)
         point = tuple(chosen[axis.key] for axis in self._axes if axis.key in chosen)
         return point, dict(trial.params)
 
 
-def read_drawn(axis: Axis, value: Any) -> Any:  # noqa: ANN401 - any value
-    """Returns how a setting's value stands among what is drawn, or None where the axis does not have it."""
+def find_drawn_value(axis: Axis, value: Any) -> Any:  # noqa: ANN401 - any value
+    """Returns the value that a sampler would draw for a config value, or None if the axis does not contain it."""
     if axis.interval:
-        return value if axis.interval.has(value) else None
+        return value if axis.interval.contains(value) else None
     return next((setting.text for setting in axis.settings if setting.value == value), None)
 
 
-def _suggest(trial: optuna.Trial, axis: Axis) -> Setting:
-    """Draws a setting of an axis; of one that is fixed, takes it."""
+def _suggest(trial: optuna.Trial, axis: Axis) -> AxisSetting:
+    """Draws a setting of an axis. Returns the only setting if the axis is fixed."""
     if not axis.swept:
         return axis.settings[0]
     interval = axis.interval
     if interval is None:
         text = trial.suggest_categorical(axis.key, [setting.text for setting in axis.settings])
         return next(setting for setting in axis.settings if setting.text == text)
-    if interval.whole:
+    if interval.is_integer:
         low, high = int(interval.low), int(interval.high)
-        return axis.setting(trial.suggest_int(axis.key, low, high, log=interval.log, step=_step(interval)))
+        return axis.build_setting(trial.suggest_int(axis.key, low, high, log=interval.log, step=_step(interval)))
     value = trial.suggest_float(axis.key, interval.low, interval.high, log=interval.log)
-    return axis.setting(min(max(_round(value, interval), interval.low), interval.high))
+    return axis.build_setting(min(max(_round(value, interval), interval.low), interval.high))
 
 
 def _round(value: float, interval: Interval) -> float:
-    """Returns a number with the digits that matter in itself, and in an interval that is narrow beside it."""
-    least = min(_exponent(value), _exponent(interval.high - interval.low))
-    return round(value, _DIGITS - 1 - least)
+    """Rounds a number to the significant digits of itself or of the interval's width, whichever are more."""
+    exponent = min(_exponent(value), _exponent(interval.high - interval.low))
+    return round(value, _DIGITS - 1 - exponent)
 
 
 def _exponent(value: float) -> int:
@@ -175,33 +174,37 @@ def _exponent(value: float) -> int:
 
 
 def _step(interval: Interval) -> int:
-    """Returns the step of whole numbers; Optuna has none but 1 on a logarithmic scale."""
+    """Returns the step between integers. On a logarithmic scale Optuna supports only 1."""
     return 1 if interval.log else int(interval.step or 1)
 
 
-def _distribution(axis: Axis) -> Any:  # noqa: ANN401 - of Optuna's
+def _build_distribution(axis: Axis) -> Any:  # noqa: ANN401 - an Optuna type
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     interval = axis.interval
     if interval is None:
         return CategoricalDistribution([setting.text for setting in axis.settings])
-    if interval.whole:
+    if interval.is_integer:
         return IntDistribution(int(interval.low), int(interval.high), log=interval.log, step=_step(interval))
     return FloatDistribution(interval.low, interval.high, log=interval.log)
 
 
-def _complete(params: Mapping[str, Any], spaces: Mapping[str, Any], value: float | None) -> Any:  # noqa: ANN401 - of Optuna's
-    """Returns a trial that nobody asked for."""
+def _build_finished_trial(
+    params: Mapping[str, Any],
+    distributions: Mapping[str, Any],
+    value: float | None,
+) -> Any:  # noqa: ANN401 - an Optuna type
+    """Returns a finished Optuna trial that the study did not draw."""
     import optuna
 
-    spaces = {key: spaces[key] for key in params}
-    return optuna.trial.create_trial(params=dict(params), distributions=spaces, value=value)
+    distributions = {key: distributions[key] for key in params}
+    return optuna.trial.create_trial(params=dict(params), distributions=distributions, value=value)
 
 
-def _make(name: str, seed: int, known: Sequence[Any] | None = None) -> Any:  # noqa: ANN401 - of Optuna's
+def _build_optuna_sampler(name: str, seed: int, prior: Sequence[Any] | None = None) -> Any:  # noqa: ANN401 - an Optuna type
     from optuna import samplers
 
-    with quietly():
+    with suppress_optuna_warnings():
         match name:
             case "random":
                 return samplers.RandomSampler(seed=seed)
@@ -211,7 +214,7 @@ def _make(name: str, seed: int, known: Sequence[Any] | None = None) -> Any:  # n
                 return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
             case "cmaes":
                 return samplers.CmaEsSampler(
-                    seed=seed, warn_independent_sampling=False, source_trials=list(known) if known else None
+                    seed=seed, warn_independent_sampling=False, source_trials=list(prior) if prior else None
                 )
             case "qmc":
                 return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
@@ -219,15 +222,15 @@ def _make(name: str, seed: int, known: Sequence[Any] | None = None) -> Any:  # n
                 raise ValueError(f"expected one of {SAMPLERS[1:]}, got {name!r}")
 
 
-def _states() -> Any:  # noqa: ANN401 - of Optuna's
+def _trial_states() -> Any:  # noqa: ANN401 - an Optuna type
     from optuna.trial import TrialState
 
     return TrialState
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """Keeps to itself what Optuna says of parts that may change in its later versions."""
+def suppress_optuna_warnings() -> Iterator[None]:
+    """Suppresses Optuna's warnings about experimental features."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

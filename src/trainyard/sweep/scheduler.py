@@ -1,8 +1,8 @@
-"""Carries out a planned sweep: hands its trials to a launcher, takes in how each ends, and goes on where it was ended.
+"""Runs the trials of a planned sweep through a launcher, records their results, and resumes an interrupted sweep.
 
-What became of a trial is in the ledger before anything else happens. A trial leaves its result just before its run is
-FINISHED; a trial whose process ended between the two, or whose sweep was killed before it could write it down, is done
-if the store has its run as FINISHED.
+Each change of a trial's state is written to the ledger first. A trial writes its result file just before its MLflow run
+becomes FINISHED. If the process of the trial or of the sweep ends between these two steps, the status of the MLflow run
+decides whether the trial is done.
 """
 
 from __future__ import annotations
@@ -22,83 +22,90 @@ from omegaconf import DictConfig
 from trainyard.config.sections import SweepConfig
 from trainyard.errors import TrackingError
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
-from trainyard.sweep.config_loader import FrozenLoader
+from trainyard.sweep.config_loader import FrozenConfigLoader
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.launch.launcher import JobEnd
+from trainyard.sweep.launch.launcher import JobResult
 from trainyard.sweep.launch.process_pool import Message
-from trainyard.sweep.ledger import Epoch, Ledger
-from trainyard.sweep.pruner import Pruning
-from trainyard.sweep.results import has_finished, read_result
+from trainyard.sweep.ledger import EpochReport, Ledger
+from trainyard.sweep.pruner import TrialPruner
+from trainyard.sweep.results import has_finished, load_result
 from trainyard.sweep.space import NOT_DRAWN
 
 
 class Launcher(Protocol):
-    """What Hydra's launchers are bound to have; one of ours can take one job at a time, too, and has `open`."""
+    """The interface of Hydra's launchers. Trainyard's launchers also have `open`, which accepts single jobs."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs a batch of jobs."""
 
 
-class Queue(Protocol):
-    """Where the trials come from. It is true as long as there may be more."""
+class TrialQueue(Protocol):
+    """Provides the trials to start."""
 
-    def __bool__(self) -> bool: ...
+    def has_more(self) -> bool:
+        """Returns whether `take` may still return a trial."""
 
     @property
-    def missing(self) -> Sequence[int]:
-        """The numbers of the trials that are yet to be drawn."""
+    def undrawn(self) -> Sequence[int]:
+        """The numbers of the trials that have not been drawn yet."""
 
     def put(self, trial: Trial) -> None:
-        """Has a trial wait its turn."""
+        """Adds a trial to the queue."""
 
     def put_last(self, trial: Trial) -> None:
-        """Has a trial wait until all others have begun."""
+        """Adds a trial that starts after all others."""
 
     def take(self) -> Trial | None:
-        """Returns the next, or None where there is none after all."""
+        """Removes and returns the next trial, or returns None if there is none."""
 
-    def ended(self, trial: Trial, value: float | None) -> None:
-        """Takes in how a trial ended for good: with the value of the objective, or without."""
+    def finish(self, trial: Trial, value: float | None) -> None:
+        """Notifies the queue that a trial ended and is not retried.
+
+        Args:
+            trial: The trial.
+            value: Its objective value; None if it failed or was pruned.
+        """
 
 
-class PlainQueue:
-    """Trials that were all known when the sweep was planned."""
+class PlannedTrialQueue:
+    """A queue of trials that are all known when the sweep is planned, as in a grid."""
 
-    missing = ()
+    undrawn = ()
 
     def __init__(self) -> None:
         self._trials: deque[Trial] = deque()
 
-    def __bool__(self) -> bool:
+    def has_more(self) -> bool:
+        """Returns whether any trial is left."""
         return bool(self._trials)
 
     def put(self, trial: Trial) -> None:
-        """Has a trial wait its turn."""
+        """Adds a trial to the queue."""
         self._trials.append(trial)
 
     put_last = put
 
     def take(self) -> Trial | None:
-        """Returns the next."""
+        """Removes and returns the next trial, or returns None if there is none."""
         return self._trials.popleft() if self._trials else None
 
-    def ended(self, trial: Trial, value: float | None) -> None:
-        """Takes in how a trial ended: it is all the same to the others."""
+    def finish(self, trial: Trial, value: float | None) -> None:
+        """Does nothing: the result of a trial does not affect the others."""
 
 
-_BATCH_OF_DRAWN = 8
-"""So many points are drawn at once for a launcher that takes batches, where nothing is said of their size."""
+_DRAWN_BATCH_SIZE = 8
+"""Default number of points that are drawn at once for a launcher that runs batches."""
 
 
 @dataclass(slots=True)
-class Tally:
-    """What became of the trials, each by its number.
+class TrialOutcomes:
+    """The outcomes of the trials, by trial number.
 
     Attributes:
-        done: What those came to that are done, whenever that was.
-        failed: Why those failed that failed this time for good.
-        pruned: Why those were pruned that were, whenever that was.
-        waiting: Those that were not tried, because the sweep was stopped.
+        done: The results of the finished trials, of all sessions of the sweep.
+        failed: The errors of the trials that failed in this session and are not retried.
+        pruned: The reasons of the pruned trials, of all sessions of the sweep.
+        waiting: The numbers of the trials that remain to be run.
     """
 
     done: dict[int, TrialResult] = field(default_factory=dict)
@@ -106,31 +113,32 @@ class Tally:
     pruned: dict[int, str] = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
 
-    def take_in(self, ledger: Ledger, numbers: Sequence[int]) -> None:
-        """Takes in what a ledger knows of trials; those that failed wait for another try."""
+    def update(self, ledger: Ledger, numbers: Sequence[int]) -> None:
+        """Adds the outcomes that a ledger contains for these trials. Trials that failed are added to `waiting`."""
         for number in numbers:
-            account = ledger.account(number)
-            if account.result:
-                self.done[number] = account.result
-            elif account.state == "pruned":
-                self.pruned[number] = account.reason
+            record = ledger.trial_record(number)
+            if record.result:
+                self.done[number] = record.result
+            elif record.state == "pruned":
+                self.pruned[number] = record.reason
             else:
                 self.waiting.append(number)
 
 
-class PlannedSweep:
-    """A sweep as Hydra is handed it, in the place of a task function.
+class SweepScheduler:
+    """Runs the trials of a sweep. It is passed to Hydra as the task function; Hydra's sweeper then calls `run`.
 
     Attributes:
-        folder: Of the sweep.
-        work: What a trial's process does.
-        tally: What became of the trials so far.
-        listeners: Told what happens.
-        prepare: Called when Hydra is ready, before the first trial starts.
-        make_pruning: Returns what tells which trials are not worth going on with; None: nothing does.
-        make_queue: Returns an empty queue, or one that draws further trials as they are wanted.
-        is_finished: Tells whether the run of a trial that left its result is FINISHED; where nothing is tracked, it is.
-        bring_in: Tells the store a run that finished while the store was away, by its folder; returns its id there.
+        folder: The folder of the sweep.
+        task_function: The function that runs one trial, in the process of the trial.
+        outcomes: The outcomes of the trials so far.
+        listeners: The objects that are notified of the progress.
+        prepare: A callback that is called once, before the first trial starts.
+        build_pruner: Returns the pruner, or None if trials are not pruned.
+        build_queue: Returns an empty queue; the queue of a search draws further trials itself.
+        is_finished: Returns whether the MLflow run of a trial with a result is FINISHED; True without tracking.
+        upload_run: Uploads a run that finished while the tracking store was unreachable. It is called with the folder
+            of the run and returns the run id.
     """
 
     def __init__(
@@ -139,217 +147,220 @@ class PlannedSweep:
         policy: SweepConfig,
         folder: SweepFolder,
         ledger: Ledger,
-        work: TaskFunction,
+        task_function: TaskFunction,
     ) -> None:
-        """Takes up a sweep.
+        """Creates the scheduler; `load_ledger` loads the outcomes of earlier sessions.
 
         Args:
-            trials: All of them.
-            policy: How failures are taken.
-            folder: Of the sweep, which is ours alone.
-            ledger: Of the sweep.
-            work: What a trial's process does.
+            trials: All trials of the sweep.
+            policy: The settings for retries and failures.
+            folder: The folder of the sweep, locked by this process.
+            ledger: The ledger of the sweep.
+            task_function: The function that runs one trial.
         """
         self.folder = folder
-        self.work = work
-        self.tally = Tally()
+        self.task_function = task_function
+        self.outcomes = TrialOutcomes()
         self.listeners: list[SweepListener] = []
         self.prepare: Callable[[], None] = lambda: None
-        self.make_queue: Callable[[], Queue] = PlainQueue
-        self.make_pruning: Callable[[], Pruning | None] = lambda: None
+        self.build_queue: Callable[[], TrialQueue] = PlannedTrialQueue
+        self.build_pruner: Callable[[], TrialPruner | None] = lambda: None
         self.is_finished: Callable[[TrialResult], bool] = lambda _: True
-        self.bring_in: Callable[[Path], str | None] = lambda _: None
+        self.upload_run: Callable[[Path], str | None] = lambda _: None
         self._trials = {trial.number: trial for trial in trials}
         self._policy = policy
         self._ledger = ledger
         self._attempts: dict[int, int] = {}
-        self._pruning: Pruning | None = None
-        self._frozen: FrozenLoader | None = None
-        self._asked_to_end: dict[int, str] = {}
+        self._pruner: TrialPruner | None = None
+        self._loader: FrozenConfigLoader | None = None
+        self._prune_reasons: dict[int, str] = {}
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """All of them, as they are known by now."""
+        """All trials, including those that were drawn so far."""
         return tuple(self._trials.values())
 
     def __call__(self, _: DictConfig) -> None:
-        """Hydra wants something that can be called; the sweeper hands `work` to the launcher instead."""
-        raise TypeError("a planned sweep is run by hydra/sweeper=trainyard")
+        """Raises a TypeError. Hydra requires a callable, but the sweeper passes `task_function` to the launcher."""
+        raise TypeError("a SweepScheduler can only be run by hydra/sweeper=trainyard, not called as a task function")
 
-    def freeze(self, loader: ConfigLoader) -> FrozenLoader:
-        """Returns what loads the planned configs in the place of Hydra's loader."""
-        self._frozen = FrozenLoader(loader, self.folder)
-        return self._frozen
+    def build_loader(self, loader: ConfigLoader) -> FrozenConfigLoader:
+        """Returns a config loader that returns the planned configs; `loader` is Hydra's loader."""
+        self._loader = FrozenConfigLoader(loader, self.folder)
+        return self._loader
 
-    def take_up(self) -> None:
-        """Takes in what the ledger knows of an earlier start of the sweep."""
+    def load_ledger(self) -> None:
+        """Loads the outcomes of earlier sessions of the sweep."""
         if self._ledger.is_exhausted:
             self._trials = {number: trial for number, trial in self._trials.items() if trial.label != NOT_DRAWN}
-        self.tally.take_in(self._ledger, list(self._trials))
+        self.outcomes.update(self._ledger, list(self._trials))
 
-    def recover(self) -> None:
-        """Takes in what trials did that had left their results when the sweep was ended, unknown to the ledger.
+    def adopt_finished(self) -> None:
+        """Records the results of trials that finished after the sweep was killed, so that they are not run again.
 
-        Of those that finished while the store was away the store is told now.
+        Runs that finished while the tracking store was unreachable are uploaded.
         """
-        for number in self.tally.waiting:
-            account = self._ledger.account(number)
-            folder = Path(account.folder)
-            result = read_result(folder) if account.folder else None
+        for number in self.outcomes.waiting:
+            record = self._ledger.trial_record(number)
+            folder = Path(record.folder)
+            result = load_result(folder) if record.folder else None
             if result and self.is_finished(result):
-                self._done(self._trials[number], result)
+                self._finish(self._trials[number], result)
             elif result and has_finished(folder):
-                self._done(self._trials[number], replace(result, run_id=self.bring_in(folder)))
-        self._count_waiting()
+                self._finish(self._trials[number], replace(result, run_id=self.upload_run(folder)))
+        self._update_waiting()
 
-    def _count_waiting(self) -> None:
-        known = self.tally.done.keys() | self.tally.failed.keys() | self.tally.pruned.keys()
-        self.tally.waiting = [number for number in self._trials if number not in known]
+    def _update_waiting(self) -> None:
+        ended = self.outcomes.done.keys() | self.outcomes.failed.keys() | self.outcomes.pruned.keys()
+        self.outcomes.waiting = [number for number in self._trials if number not in ended]
 
     def note(self, text: str) -> None:
-        """Tells the listeners something worth a line."""
+        """Sends a one-line message to the listeners."""
         for listener in self.listeners:
-            listener.note(text)
+            listener.on_message(text)
 
-    def conduct(self, launcher: Launcher, batch_size: int | None) -> None:
-        """Runs every trial that is not done yet. Hydra's sweeper calls this.
+    def run(self, launcher: Launcher, batch_size: int | None) -> None:
+        """Runs all waiting trials. It is called by Hydra's sweeper.
 
-        What the launcher returns is not kept: the configs of ten thousand trials would take a gigabyte.
+        The return values of the launcher are discarded: the configs of ten thousand trials would take a gigabyte.
+
+        Args:
+            launcher: A launcher of Trainyard, which accepts single jobs, or any other launcher of Hydra.
+            batch_size: The number of jobs per batch for other launchers; None runs all planned trials in one batch.
         """
         self.prepare()
-        queue, self._pruning = self.make_queue(), self.make_pruning()
-        for number in self.tally.waiting:
+        queue, self._pruner = self.build_queue(), self.build_pruner()
+        for number in self.outcomes.waiting:
             if self._trials[number].label != NOT_DRAWN:
                 queue.put(self._trials[number])
         if hasattr(launcher, "open"):
-            self._stream(launcher, queue)
+            self._run_jobs(launcher, queue)
         else:
             self._run_batches(launcher, queue, 1 if isinstance(launcher, BasicLauncher) else batch_size)
         self._drop_undrawn(queue)
-        self._count_waiting()
+        self._update_waiting()
 
-    def _drop_undrawn(self, queue: Queue) -> None:
-        """Forgets the trials that can't be drawn, as there is nothing left in the space that was not tried."""
-        if not queue and (missing := [number for number in queue.missing if number in self._trials]):
-            for number in missing:
+    def _drop_undrawn(self, queue: TrialQueue) -> None:
+        """Removes the trials that cannot be drawn because every point of the search space was already tried."""
+        if not queue.has_more() and (undrawn := [number for number in queue.undrawn if number in self._trials]):
+            for number in undrawn:
                 del self._trials[number]
-            self._ledger.exhausted()
-            self.note(f"{len(missing)} trials are left out: there is nothing more to be drawn that was not tried")
+            self._ledger.record_exhausted()
+            self.note(f"{len(undrawn)} trials were skipped: the search space contains no further untried points")
 
-    def _next(self, queue: Queue) -> Trial | None:
-        """Takes a trial from the queue; what was drawn for it is known from now on."""
+    def _next_trial(self, queue: TrialQueue) -> Trial | None:
+        """Takes a trial from the queue; a trial that was just drawn replaces its placeholder."""
         trial = queue.take()
         if trial:
             self._trials[trial.number] = trial
-            if self._frozen:
-                self._frozen.take_in(trial)
+            if self._loader:
+                self._loader.add_trial(trial)
         return trial
 
-    def _stream(self, launcher: Any, queue: Queue) -> None:  # noqa: ANN401 - a launcher of ours
-        """Starts a trial whenever a place is free, and takes in what comes of each as it ends."""
-        with launcher.open(self.folder.held) as jobs:
-            while (queue and not self._stopped()) or len(jobs):
-                while jobs.free and not self._stopped() and (trial := self._next(queue)):
+    def _run_jobs(self, launcher: Any, queue: TrialQueue) -> None:  # noqa: ANN401 - a launcher of Trainyard
+        """Starts a trial whenever a slot is free, and processes messages and results as they arrive."""
+        with launcher.open(self.folder.trials_lock_file) as jobs:
+            while (queue.has_more() and not self._should_stop()) or len(jobs):
+                while jobs.has_free_slot and not self._should_stop() and (trial := self._next_trial(queue)):
                     config = jobs.compose(trial.number - 1, trial.overrides)
-                    self._begin(trial, config.hydra.sweep.subdir)
+                    self._start(trial, config.hydra.sweep.subdir)
                     jobs.submit(config)
-                for event in jobs.poll() if len(jobs) else ():  # else there was nothing more to be drawn
+                for event in jobs.poll() if len(jobs) else ():  # no job runs if no further point could be drawn
                     trial = self._trials[event.number + 1]
-                    if isinstance(event, JobEnd):
-                        self._end(trial, event.failure, queue)
+                    if isinstance(event, JobResult):
+                        self._handle_end(trial, event.failure, queue)
                     else:
-                        self._hear(trial, event, jobs)
+                        self._handle_epoch(trial, event, jobs)
 
-    def _run_batches(self, launcher: Launcher, queue: Queue, batch_size: int | None) -> None:
-        """Hands a launcher that takes batches one after the other.
+    def _run_batches(self, launcher: Launcher, queue: TrialQueue, batch_size: int | None) -> None:
+        """Runs batches of trials, one after another, with a launcher that does not accept single jobs.
 
-        Between them it is asked whether enough have failed. Hydra's own launcher, which runs one job after the other
-        anyway, gets one at a time.
+        The failure limit is checked between batches. Hydra's basic launcher is sequential; for it, `batch_size` is 1.
         """
-        while queue and not self._stopped():
+        while queue.has_more() and not self._should_stop():
             batch: list[Trial] = []
-            most = batch_size or (_BATCH_OF_DRAWN if queue.missing else None)
-            while len(batch) != most and (trial := self._next(queue)):
+            limit = batch_size or (_DRAWN_BATCH_SIZE if queue.undrawn else None)
+            while len(batch) != limit and (trial := self._next_trial(queue)):
                 batch.append(trial)
             if not batch:
                 break
             for trial in batch:
-                self._begin(trial, str(self.folder.next_attempt(trial.number).relative_to(self.folder.path)))
+                self._start(trial, str(self.folder.next_attempt_folder(trial.number).relative_to(self.folder.path)))
             returns = launcher.launch([trial.overrides for trial in batch], initial_job_idx=batch[0].number - 1)
             for trial, job in zip(batch, returns, strict=True):
-                raised = job._return_value if job.status == JobStatus.FAILED else None  # noqa: SLF001 - it would raise
-                self._end(trial, f"{type(raised).__name__}: {raised}" if raised else "", queue)
+                error = job._return_value if job.status == JobStatus.FAILED else None  # noqa: SLF001 - it would raise
+                self._handle_end(trial, f"{type(error).__name__}: {error}" if error else "", queue)
 
-    def _stopped(self) -> bool:
-        failures = len(self.tally.failed)
+    def _should_stop(self) -> bool:
+        failures = len(self.outcomes.failed)
         limit = 1 if self._policy.on_error == "stop" else self._policy.max_failures
         return limit is not None and failures >= limit
 
-    def _begin(self, trial: Trial, subfolder: str) -> None:
-        self._ledger.began(trial.number, str(self.folder.path / subfolder))
+    def _start(self, trial: Trial, subfolder: str) -> None:
+        self._ledger.record_start(trial.number, str(self.folder.path / subfolder))
         self._attempts[trial.number] = self._attempts.get(trial.number, 0) + 1
         for listener in self.listeners:
-            listener.began(trial, self._ledger.account(trial.number).attempts)
+            listener.on_trial_begin(trial, self._ledger.trial_record(trial.number).attempts)
 
-    def _hear(self, trial: Trial, message: Message, jobs: Any) -> None:  # noqa: ANN401 - of a launcher of ours
-        """Takes in what a trial came to after an epoch, and answers whether it is worth going on with."""
+    def _handle_epoch(self, trial: Trial, message: Message, jobs: Any) -> None:  # noqa: ANN401 - a JobRunner
+        """Processes the metrics of an epoch, and replies to the trial whether it is pruned."""
         epoch, epochs, metrics = message.content
         for listener in self.listeners:
-            listener.epoch(trial, *message.content)
-        if self._pruning:
-            value = metrics[self._pruning.objective]
-            came = Epoch(trial.number, epoch, epochs, value)
-            self._ledger.reached(came)
-            reason = self._pruning.reached(came)
+            listener.on_epoch_end(trial, *message.content)
+        if self._pruner:
+            value = metrics[self._pruner.objective]
+            report = EpochReport(trial.number, epoch, epochs, value)
+            self._ledger.record_epoch(report)
+            reason = self._pruner.report_epoch(report)
             if reason:
-                self._asked_to_end[trial.number] = reason
+                self._prune_reasons[trial.number] = reason
             jobs.answer(trial.number - 1, (epoch, reason))
 
-    def _end(self, trial: Trial, failure: str, queue: Queue) -> None:
-        """Takes in how a trial ended. One whose run is FINISHED is done, whatever its process came to after that.
+    def _handle_end(self, trial: Trial, failure: str, queue: TrialQueue) -> None:
+        """Processes the end of a trial. If its MLflow run is FINISHED, the trial is done, even if its process failed.
 
-        One that finished, but could not tell the store, has failed; it is not tried again, as the next start of the
-        sweep has only to tell the store.
+        A trial that finished but could not reach the tracking store counts as failed. It is not retried: when the sweep
+        is resumed, its run is only uploaded.
         """
-        folder = Path(self._ledger.account(trial.number).folder)
-        result = read_result(folder)
+        folder = Path(self._ledger.trial_record(trial.number).folder)
+        result = load_result(folder)
         if result and (not failure or self._is_finished_now(result)):
-            self._done(trial, result)
-            self._tell_ended(trial, result.objective, queue)
+            self._finish(trial, result)
+            self._notify_end(trial, result.objective, queue)
             return
-        pruned = self._asked_to_end.pop(trial.number, "")
-        if pruned and not failure:
-            self._ledger.pruned(trial.number, pruned)
-            self.tally.pruned[trial.number] = pruned
+        prune_reason = self._prune_reasons.pop(trial.number, "")
+        if prune_reason and not failure:
+            self._ledger.record_pruned(trial.number, prune_reason)
+            self.outcomes.pruned[trial.number] = prune_reason
             for listener in self.listeners:
-                listener.pruned(trial, pruned)
-            self._tell_ended(trial, None, queue)
+                listener.on_trial_pruned(trial, prune_reason)
+            self._notify_end(trial, None, queue)
             return
         reason = failure or "it ended without a result"
         again = self._attempts[trial.number] <= self._policy.retries and not (result and has_finished(folder))
-        self._ledger.failed(trial.number, reason, again=again)
+        self._ledger.record_failure(trial.number, reason, again=again)
         if again:
             queue.put_last(trial)
         else:
-            self.tally.failed[trial.number] = reason
-            self._tell_ended(trial, None, queue)
+            self.outcomes.failed[trial.number] = reason
+            self._notify_end(trial, None, queue)
         for listener in self.listeners:
-            listener.failed(trial, reason, again=again)
+            listener.on_trial_failed(trial, reason, again=again)
 
-    def _tell_ended(self, trial: Trial, value: float | None, queue: Queue) -> None:
-        if self._pruning:
-            self._pruning.ended(trial.number, value)
-        queue.ended(trial, value)
+    def _notify_end(self, trial: Trial, value: float | None, queue: TrialQueue) -> None:
+        if self._pruner:
+            self._pruner.report_end(trial.number, value)
+        queue.finish(trial, value)
 
     def _is_finished_now(self, result: TrialResult) -> bool:
-        """Tells whether a run is FINISHED, as far as the store can be asked: it may be what the trial failed by."""
+        """Returns whether a run is FINISHED; False if the tracking store is unreachable, which may be why it failed."""
         try:
             return self.is_finished(result)
         except TrackingError:
             return False
 
-    def _done(self, trial: Trial, result: TrialResult) -> None:
-        self._ledger.done(trial.number, result)
-        self.tally.done[trial.number] = replace(result, history=())
+    def _finish(self, trial: Trial, result: TrialResult) -> None:
+        self._ledger.record_result(trial.number, result)
+        self.outcomes.done[trial.number] = replace(result, history=())
         for listener in self.listeners:
-            listener.done(trial, result)
+            listener.on_trial_done(trial, result)

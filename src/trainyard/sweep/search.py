@@ -1,7 +1,7 @@
-"""The queue of a sweep whose points are drawn: the next is drawn the moment a place is free for it.
+"""The trial queue of a sweep with a sampler: a point is drawn only when a slot for it is free.
 
-Each draw is in the plan and in the ledger before its first trial begins. What a sampler knows is rebuilt from the
-ledger, so that a sweep that was ended goes on as if it had not been.
+Each draw is written to the plan and the ledger before its first trial starts. A resumed sweep rebuilds the sampler's
+state from the ledger, so it continues exactly where it stopped.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from trainyard.errors import ConfigError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import Draw, Epoch, Known, Ledger
-from trainyard.sweep.plan import SearchPlan, canonical
+from trainyard.sweep.ledger import Draw, Ended, EpochReport, Ledger, PriorPoint
+from trainyard.sweep.plan import SearchPlan, to_canonical_json
 from trainyard.sweep.sampler import Sampler
-from trainyard.sweep.warm_start import Experience
+from trainyard.sweep.warm_start import PriorSweep
 
-_MOST_IN_VAIN = 100
-"""So many draws in a row that came to nothing new end the search: there is little left that was not tried."""
+_MAX_REJECTED_DRAWS = 100
+"""The search ends after this number of consecutive rejected draws, because the space is nearly exhausted."""
 
 
-class Search:
-    """Trials that wait, and points that are yet to be drawn."""
+class SearchQueue:
+    """Waiting trials, and the sampler that draws further points."""
 
     def __init__(
         self,
@@ -35,16 +35,16 @@ class Search:
         objective: str,
         folder: SweepFolder,
         ledger: Ledger,
-        experience: Sequence[Experience] = (),
+        prior_sweeps: Sequence[PriorSweep] = (),
     ) -> None:
-        """Takes in what was drawn and done before.
+        """Creates the queue and replays the ledger.
 
         Args:
-            plan: How points are drawn.
-            objective: What trials are compared by.
-            folder: Of the sweep.
-            ledger: Of the sweep.
-            experience: Earlier sweeps; of a sweep that goes on, the ledger has what it was told when it began.
+            plan: Search space, sampler and number of points.
+            objective: Metric that the trials are compared by.
+            folder: Folder of the sweep.
+            ledger: Ledger of the sweep.
+            prior_sweeps: Earlier sweeps for a warm start. Ignored for a resumed sweep: its ledger has their points.
         """
         self._space = plan.space
         self._points = plan.points
@@ -52,126 +52,126 @@ class Search:
         self._folder = folder
         self._ledger = ledger
         self._ready: deque[Trial] = deque()
-        self._later: deque[Trial] = deque()
+        self._deferred: deque[Trial] = deque()
         self._values: dict[int, dict[int, float | None]] = {}
         self._turns: dict[int, int] = {}
         self._seen: dict[str, int] = {}
-        self._told: dict[int, float | None] = {}
+        self._reported: dict[int, float | None] = {}
         self._turn = 0
-        self._in_vain = 0
-        known = list(itertools.chain.from_iterable(earlier.known for earlier in experience))
-        if known and not any(isinstance(event, Known | Draw) for event in ledger.sequence):
-            ledger.knew(known)
+        self._rejected = 0
+        prior_points = list(itertools.chain.from_iterable(earlier.points for earlier in prior_sweeps))
+        if prior_points and not any(isinstance(event, PriorPoint | Draw) for event in ledger.events):
+            ledger.record_prior_points(prior_points)
         self._replay()
 
-    def __bool__(self) -> bool:
-        """Whether there may be something left to start."""
-        return bool(self._ready or self._later) or self._may_draw
+    def has_more(self) -> bool:
+        """Returns whether there may be further trials to start."""
+        return bool(self._ready or self._deferred) or self._may_draw
 
     @property
     def _may_draw(self) -> bool:
-        return len(self._turns) < self._points and self._in_vain < _MOST_IN_VAIN
+        return len(self._turns) < self._points and self._rejected < _MAX_REJECTED_DRAWS
 
     def put(self, trial: Trial) -> None:
-        """Has a trial wait that was drawn before; one whose drawing was broken off is drawn anew."""
+        """Queues a trial that was drawn earlier. A trial whose draw is not in the ledger is ignored and drawn anew."""
         if trial.point in self._turns:
             self._ready.append(trial)
 
     def put_last(self, trial: Trial) -> None:
-        """Has a trial wait until all others have begun."""
-        self._later.append(trial)
+        """Queues a trial to start after all others."""
+        self._deferred.append(trial)
 
     def take(self) -> Trial | None:
-        """Returns the next trial, or None where nothing is left that was not tried."""
+        """Returns the next trial, or None if the search space is exhausted."""
         while not self._ready and self._may_draw:
             self._draw()
-        waiting = self._ready or self._later
-        return waiting.popleft() if waiting else None
+        queue = self._ready or self._deferred
+        return queue.popleft() if queue else None
 
-    def ended(self, trial: Trial, value: float | None) -> None:
-        """Takes in how a trial ended for good; when all of its point have, the sampler is told their mean."""
+    def finish(self, trial: Trial, value: float | None) -> None:
+        """Records the final result of a trial. When all trials of a point have ended, reports it to the sampler."""
         values = self._values[trial.point]
         values[trial.number] = value
         if len(values) == len(self._space.seeds):
-            self._tell(trial.point)
+            self._report(trial.point)
 
     @property
-    def missing(self) -> range:
-        """The numbers of the trials that are not drawn."""
+    def undrawn(self) -> range:
+        """Numbers of the trials that have not been drawn yet."""
         seeds = len(self._space.seeds)
         return range(len(self._turns) * seeds + 1, self._points * seeds + 1)
 
     def _draw(self) -> None:
-        point, drawn = self._sampler.draw(self._space.applies)
+        point, drawn = self._sampler.draw(self._space.is_active)
         number = len(self._turns) + 1
         try:
-            config = self._space.make(point)
+            config = self._space.build_config(point)
         except ConfigError as error:
-            self._refuse(drawn, f"it is wrong: {error.problems[0]}", None)
+            self._reject(drawn, f"its config is invalid: {error.problems[0]}", None)
             return
-        if same := self._seen.get(self._name(config)):
-            self._refuse(drawn, f"it is point {same} again", same)
+        if duplicate_of := self._seen.get(self._identity(config)):
+            self._reject(drawn, f"it has the same config as point {duplicate_of}", duplicate_of)
             return
-        trials = self._space.trials(number, (number - 1) * len(self._space.seeds) + 1, point, config)
+        trials = self._space.build_trials(number, (number - 1) * len(self._space.seeds) + 1, point, config)
         self._folder.add_trials(trials)
-        self._ledger.drew(drawn, number)
-        self._take_in(number, self._name(config))
+        self._ledger.record_draw(drawn, number)
+        self._register(number, self._identity(config))
         self._ready.extend(trials)
 
-    def _take_in(self, number: int, name: str) -> None:
+    def _register(self, number: int, identity: str) -> None:
         self._turns[number] = self._turn
-        self._seen[name] = number
+        self._seen[identity] = number
         self._values[number] = {}
         self._turn += 1
-        self._in_vain = 0
+        self._rejected = 0
 
-    def _refuse(self, drawn: Mapping[str, Any], why: str, same: int | None) -> None:
-        """Has a draw come to nothing; where it is one that is known, the sampler is told what that came to."""
-        self._ledger.drew(drawn, None, why, same)
-        self._tell_again(same)
+    def _reject(self, drawn: Mapping[str, Any], reason: str, duplicate_of: int | None) -> None:
+        """Rejects a draw. For a duplicate, the sampler receives the result of the earlier point."""
+        self._ledger.record_draw(drawn, None, reason, duplicate_of)
+        self._report_duplicate(duplicate_of)
         self._turn += 1
-        self._in_vain += 1
+        self._rejected += 1
 
-    def _tell(self, point: int) -> None:
-        """Tells the sampler the mean of a point's trials that are done, or else how far those came that were pruned.
+    def _report(self, point: int) -> None:
+        """Reports a point to the sampler: the mean of its finished trials, or the last values of its pruned trials.
 
-        Of a point with pruned trials those that are done would tell the luck of the best seeds.
+        If any trial was pruned, the finished ones are ignored, because they are the trials with the best seeds.
         """
         values = self._values[point]
-        last = [self._ledger.last_epoch(n) for n in values if self._ledger.account(n).state == "pruned"]
-        reported = [epoch for epoch in last if epoch]
-        known = [value for value in values.values() if value is not None and not reported]
-        self._told[point] = statistics.fmean(known) if known else None
-        if reported:
-            value = statistics.fmean(epoch.value for epoch in reported)
-            self._sampler.tell_pruned(self._turns[point], min(epoch.epoch for epoch in reported), value)
+        last_reports = [self._ledger.last_epoch(n) for n in values if self._ledger.trial_record(n).state == "pruned"]
+        pruned = [report for report in last_reports if report]
+        finished = [value for value in values.values() if value is not None and not pruned]
+        self._reported[point] = statistics.fmean(finished) if finished else None
+        if pruned:
+            value = statistics.fmean(report.value for report in pruned)
+            self._sampler.report_pruned(self._turns[point], min(report.epoch for report in pruned), value)
         else:
-            self._sampler.tell(self._turns[point], self._told[point])
+            self._sampler.report_value(self._turns[point], self._reported[point])
 
-    def _tell_again(self, same: int | None) -> None:
-        value = self._told.get(same) if same else None
-        self._sampler.tell(self._turn, value)
+    def _report_duplicate(self, duplicate_of: int | None) -> None:
+        value = self._reported.get(duplicate_of) if duplicate_of else None
+        self._sampler.report_value(self._turn, value)
 
     def _replay(self) -> None:
-        """Draws again what was drawn, and tells again what was told, in the same order."""
-        if known := [event for event in self._ledger.sequence if isinstance(event, Known)]:
-            self._sampler.know([(event.drawn, event.value) for event in known])
+        """Repeats all recorded draws and reports in their original order."""
+        if prior := [event for event in self._ledger.events if isinstance(event, PriorPoint)]:
+            self._sampler.add_prior_points([(event.drawn, event.value) for event in prior])
         trials = {trial.number: trial for trial in self._folder.read_trials()}
-        for event in self._ledger.sequence:
-            if isinstance(event, Known | Epoch):
+        for event in self._ledger.events:
+            if isinstance(event, PriorPoint | EpochReport):
                 continue
-            if isinstance(event, int):
-                self.ended(trials[event], self._ledger.objective_of(event))
+            if isinstance(event, Ended):
+                self.finish(trials[event.trial], self._ledger.objective_value(event.trial))
                 continue
-            self._sampler.draw(self._space.applies, event.drawn)
+            self._sampler.draw(self._space.is_active, event.drawn)
             if event.point is None:
-                self._tell_again(event.same)
+                self._report_duplicate(event.duplicate_of)
                 self._turn += 1
-                self._in_vain += 1
+                self._rejected += 1
             else:
                 first = trials[(event.point - 1) * len(self._space.seeds) + 1]
-                self._take_in(event.point, canonical(dict(first.config) | {"seed": None}))
+                self._register(event.point, to_canonical_json(dict(first.config) | {"seed": None}))
 
-    def _name(self, config: RunConfig) -> str:
-        """Returns what is the same for all trials of a point, and for no other point's."""
-        return canonical(self._space.freeze(config) | {"seed": None})
+    def _identity(self, config: RunConfig) -> str:
+        """Returns a key that all trials of a point share, and no other point has: the config without the seed."""
+        return to_canonical_json(self._space.freeze(config) | {"seed": None})

@@ -1,6 +1,6 @@
-"""Each distinct architecture of a sweep, tried on one batch in a process of its own before the first trial starts.
+"""Smoke test: trains one batch of each distinct architecture of a sweep, in separate processes, before the first trial.
 
-A network that does not fit its images, or not into memory, is so found out within seconds, and not in the night.
+A model that does not match its images or does not fit into memory is thus found within seconds, not after hours.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 import cloudpickle
 
-from trainyard.config.compose import from_tree, to_run_config
+from trainyard.config.compose import build_run_config, build_tree
 from trainyard.config.registry import load_plugins
 from trainyard.data import load_dataset
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
-from trainyard.sweep.launch.devices import share_out
-from trainyard.sweep.launch.process_pool import End, Job, ProcessPool
+from trainyard.sweep.launch.devices import allocate_slots
+from trainyard.sweep.launch.process_pool import Job, JobExit, ProcessPool
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import configure_tensorflow
 from trainyard.training.debug import OneBatch
@@ -29,101 +29,101 @@ from trainyard.training.schedules import Constant
 from trainyard.training.trainer import train
 
 _LIMIT_SECONDS = 600.0
-_TINY = 1e-6
-"""A learning rate at which no step breaks down: whether the trial's own does is for the trial to find out."""
-_NOT_TRIED = ("name", "notes", "seed", "resume", "evaluation", "tracking", "sweep")
-"""What does not matter to whether a batch can be trained on."""
-_TRAINING = ("batch_size", "precision")
+_LEARNING_RATE = 1e-6
+"""A learning rate that is too small to diverge: the smoke test does not test the learning rate of the trial."""
+_IGNORED_SECTIONS = ("name", "notes", "seed", "resume", "evaluation", "tracking", "sweep")
+"""Sections of the config that do not affect whether a batch can be trained."""
+_TRAINING_FIELDS = ("batch_size", "precision")
 
 
-def architecture_of(trial: Trial) -> str:
-    """Returns a name for what a trial is tried for, the same for all that it can be told of by one of them."""
-    parts: dict[str, Any] = {key: value for key, value in trial.config.items() if key not in _NOT_TRIED}
-    parts["training"] = {key: parts["training"][key] for key in _TRAINING}
+def architecture_key(trial: Trial) -> str:
+    """Returns a key for the trial's architecture. Trials with equal keys need only one smoke test."""
+    parts: dict[str, Any] = {key: value for key, value in trial.config.items() if key not in _IGNORED_SECTIONS}
+    parts["training"] = {key: parts["training"][key] for key in _TRAINING_FIELDS}
     parts["optimizer"] = parts["optimizer"]["name"]
     del parts["schedule"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def try_architectures(
-    untried: Mapping[str, Trial],
-    works: Callable[[str], None],
+def smoke_test_architectures(
+    untested: Mapping[str, Trial],
+    record_success: Callable[[str], None],
     logs: Path,
     n_jobs: int,
-    held: Path,
+    lock_file: Path,
     *,
     meanwhile: Callable[[], None],
 ) -> None:
-    """Trains one batch of each of some architectures, each in a process of its own.
+    """Trains one batch of each architecture, each in a separate process.
 
     Args:
-        untried: A trial of each, by the names of `architecture_of`.
-        works: Called with the name of each that could be trained.
-        logs: The folder that the output of the processes goes to.
-        n_jobs: How many are tried side by side, on a GPU each where there are GPUs.
-        held: A file that each process holds a lock on.
-        meanwhile: Called once, when as many processes as may be are at work; what it raises ends them.
+        untested: One trial of each architecture, by `architecture_key`.
+        record_success: Called with the key of each architecture that could be trained.
+        logs: The folder for the output of the processes.
+        n_jobs: Number of processes that run at the same time; with GPUs, at most one per GPU.
+        lock_file: A file on which each process holds a shared lock until it ends.
+        meanwhile: Called once, after the first processes have started. An exception that it raises ends them.
 
     Raises:
-        ConfigError: If some can't be trained; with a line for each.
+        ConfigError: If any architecture cannot be trained; with one line per architecture.
     """
-    waiting, places = [*untried.values()][::-1], share_out(n_jobs, os.environ)
-    names = {trial.number: name for name, trial in untried.items()}
-    taken: dict[int, dict[str, str]] = {}
-    found: dict[int, str] = {}
+    waiting, slots = [*untested.values()][::-1], allocate_slots(n_jobs, os.environ)
+    keys = {trial.number: key for key, trial in untested.items()}
+    used_slots: dict[int, dict[str, str]] = {}
+    failures: dict[int, str] = {}
     with ProcessPool() as pool:
 
-        def fill_places() -> None:
-            while waiting and places:
+        def fill_slots() -> None:
+            while waiting and slots:
                 trial = waiting.pop()
-                taken[trial.number] = places.pop()
+                used_slots[trial.number] = slots.pop()
                 pool.submit(
                     Job(
                         number=trial.number,
-                        work=cloudpickle.dumps(_Tryout(dict(trial.config))),
+                        work=cloudpickle.dumps(_SmokeTest(dict(trial.config))),
                         log=logs / f"{trial.number}-tried.log",
                         limit_seconds=_LIMIT_SECONDS,
-                        environment=taken[trial.number],
-                        held=held,
+                        environment=used_slots[trial.number],
+                        lock_file=lock_file,
                     )
                 )
 
-        fill_places()
+        fill_slots()
         meanwhile()
         while len(pool):
             for event in pool.poll():
-                if isinstance(event, End):
-                    places.append(taken[event.number])
-                    found[event.number] = event.failure
+                if isinstance(event, JobExit):
+                    slots.append(used_slots[event.number])
+                    failures[event.number] = event.failure
                     if not event.failure:
-                        works(names[event.number])
-            fill_places()
-    if failed := [trial for trial in untried.values() if found[trial.number]]:
+                        record_success(keys[event.number])
+            fill_slots()
+    if failed := [trial for trial in untested.values() if failures[trial.number]]:
         raise ConfigError(
-            f"{len(failed)} of {len(untried)} architectures can't be trained on one batch, so no trial was started:",
-            *(f"trial {trial.number}, {trial.label}: {found[trial.number]}" for trial in failed),
-            f"What they printed is in {logs}",
+            f"{len(failed)} of {len(untested)} architectures cannot be trained on one batch, so no trial was started:",
+            *(f"trial {trial.number}, {trial.label}: {failures[trial.number]}" for trial in failed),
+            f"Correct these settings and start the sweep again. The output of the smoke tests is in {logs}",
         )
 
 
-class _Tryout:
-    """Loads, builds and trains one batch, as it travels into its process."""
+class _SmokeTest:
+    """Loads the data, builds the model and trains one batch. It is pickled and sent to the process of a smoke test."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
 
     def __call__(self) -> None:
         load_plugins()
-        config = to_run_config(from_tree(self._config, "the plan"))
-        wanted = config.training
-        configure_tensorflow(config.seed, wanted.threads or 1, wanted.determinism, wanted.precision)
-        whole = load_dataset(config.dataset, config.seed, progress=False)
-        dataset = OneBatch().cut(whole, wanted.batch_size, config.seed)
+        config = build_run_config(build_tree(self._config, "the plan"))
+        training = config.training
+        configure_tensorflow(config.seed, training.threads or 1, training.determinism, training.precision)
+        full_dataset = load_dataset(config.dataset, config.seed, progress=False)
+        dataset = OneBatch().reduce_dataset(full_dataset, training.batch_size, config.seed)
         model = config.model.build(dataset.spec)
-        step = replace(
+        test_config = replace(
             config,
-            training=replace(wanted, epochs=1, xla="off", keep_best=None),  # a program of one batch is of no other use
-            optimizer=replace(config.optimizer, learning_rate=_TINY),
+            training=replace(training, epochs=1, xla="off", keep_best=None),  # compilation is slower than one batch
+            optimizer=replace(config.optimizer, learning_rate=_LEARNING_RATE),
             schedule=Constant(),
         )
-        train(model, dataset, step, Progress(), lambda _epoch, _metrics: None)
+        train(model, dataset, test_config, Progress(), lambda _epoch, _metrics: None)

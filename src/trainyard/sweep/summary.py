@@ -1,4 +1,4 @@
-"""What a sweep came to, written into its folder: the leaderboard, the card with its pictures, the winner's recipe."""
+"""The results of a sweep, written into its folder: leaderboard, sweep card with plots, recipe of the winner."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainyard.evaluation.ranking import Place, Ranking, rank
+from trainyard.evaluation.ranking import RankedPoint, Ranking, rank
 from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.reporting.leaderboard import write_table
-from trainyard.sweep.card import CardPage, Cost, write_card
+from trainyard.reporting.leaderboard import write_leaderboard
+from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.recipe import Winner, write_recipe
-from trainyard.sweep.results import read_result
-from trainyard.sweep.scheduler import Tally
-from trainyard.system.environment import command_line
+from trainyard.sweep.results import load_result
+from trainyard.sweep.scheduler import TrialOutcomes
+from trainyard.system.environment import format_command_line
 
 WINNER = "winner"
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
-    """What a sweep came to.
+class SweepResult:
+    """The results of a sweep.
 
     Attributes:
-        ranking: Of its points.
-        winner: None where nothing is compared, or nothing is done.
-        files: What was written, to be logged.
+        ranking: Ranking of the points.
+        winner: The best point, or None if nothing is compared or no trial has finished.
+        files: The files that were written, to be logged.
     """
 
     ranking: Ranking
@@ -37,61 +37,61 @@ class Conclusion:
     files: list[Path]
 
 
-def conclude(
-    folder: SweepFolder, ledger: Ledger, objective: str | None, trials: Sequence[Trial], tally: Tally
-) -> Conclusion:
-    """Ranks the trials that are done, and writes what is to be kept of it.
+def summarize_sweep(
+    folder: SweepFolder, ledger: Ledger, objective: str | None, trials: Sequence[Trial], outcomes: TrialOutcomes
+) -> SweepResult:
+    """Ranks the finished trials and writes the result files into the sweep's folder.
 
     Args:
-        folder: Of the sweep.
-        ledger: Of the sweep.
-        objective: What it compares, or None.
-        trials: All of them.
-        tally: What became of them.
+        folder: Folder of the sweep.
+        ledger: Ledger of the sweep.
+        objective: Metric that the sweep compares, or None.
+        trials: All trials of the sweep.
+        outcomes: Outcomes of the trials.
     """
-    ranking = rank_trials(trials, tally, objective)
-    winner = _save_winner(folder, ranking.places[0], objective) if objective and ranking.places else None
+    ranking = rank_trials(trials, outcomes, objective)
+    winner = _write_winner(folder, ranking.points[0], objective) if objective and ranking.points else None
     header = folder.read_header()
     page = CardPage(
         name=folder.path.name,
-        command=command_line(),
-        chosen_by=describe_choice(header),
+        command=format_command_line(),
+        chosen_by=describe_sampling(header),
         swept=describe_swept(header, trials),
         ranking=ranking,
         winner=winner,
-        failed=[(trial, tally.failed[trial.number]) for trial in trials if trial.number in tally.failed],
-        pruned=[(trial, tally.pruned[trial.number]) for trial in trials if trial.number in tally.pruned],
-        pruned_curves=[curve for number, curve in ledger.reported().items() if number in tally.pruned],
-        unfinished=len(tally.waiting),
-        cost=count_cost(ledger, trials, tally),
+        failed=[(trial, outcomes.failed[trial.number]) for trial in trials if trial.number in outcomes.failed],
+        pruned=[(trial, outcomes.pruned[trial.number]) for trial in trials if trial.number in outcomes.pruned],
+        pruned_curves=[curve for number, curve in ledger.epoch_values().items() if number in outcomes.pruned],
+        unfinished=len(outcomes.waiting),
+        cost=compute_cost(ledger, trials, outcomes),
     )
-    files = [write_table(folder.path, ranking), *write_card(folder.path, page)]
-    return Conclusion(ranking, winner, [folder.overview, *files, *([winner.recipe] if winner else [])])
+    files = [write_leaderboard(folder.path, ranking), *write_card(folder.path, page)]
+    return SweepResult(ranking, winner, [folder.overview, *files, *([winner.recipe] if winner else [])])
 
 
-def rank_trials(trials: Sequence[Trial], tally: Tally, objective: str | None) -> Ranking:
-    """Ranks the points of a sweep of which no seed was pruned: else the lucky ones would count.
+def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str | None) -> Ranking:
+    """Ranks the points of a sweep. Points with a pruned trial are excluded, because their other seeds are biased.
 
     Args:
-        trials: All of them.
-        tally: What became of them.
-        objective: What is compared, or None.
+        trials: All trials of the sweep.
+        outcomes: Outcomes of the trials.
+        objective: Metric that is compared, or None.
     """
-    left_out = {trial.point for trial in trials if trial.number in tally.pruned}
+    excluded = {trial.point for trial in trials if trial.number in outcomes.pruned}
     done = [
-        (trial, _with_history(tally.done[trial.number], objective))
+        (trial, _with_history(outcomes.done[trial.number], objective))
         for trial in trials
-        if trial.number in tally.done and trial.point not in left_out
+        if trial.number in outcomes.done and trial.point not in excluded
     ]
     return rank(done, objective)
 
 
 def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, str]:
-    """Returns what each swept setting could be, by its path: ``[0.1, 0.01]``, ``interval(0.0001, 0.1), log``.
+    """Returns the values of each swept setting as text, by path: ``[0.1, 0.01]`` or ``interval(0.0001, 0.1), log``.
 
     Args:
-        header: What the plan says of the sweep as a whole.
-        trials: All of them; of a grid they have the values.
+        header: Header of the plan.
+        trials: All trials. For a grid, the values are read from them.
     """
     if header.get("search"):
         return {key: axis["told"] for key, axis in header["search"]["axes"].items()}
@@ -99,45 +99,45 @@ def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[s
         key: dict.fromkeys(json.dumps(trial.varied[key]) for trial in trials if key in trial.varied)
         for key in header["swept"]
     }
-    return {key: f"[{', '.join(each)}]" for key, each in values.items()}
+    return {key: f"[{', '.join(texts)}]" for key, texts in values.items()}
 
 
-def describe_choice(header: Mapping[str, Any]) -> str:
-    """Returns what chose the points, in words."""
+def describe_sampling(header: Mapping[str, Any]) -> str:
+    """Returns a short description of how the points were chosen."""
     search = header.get("search")
     if search is None:
-        return "a grid: every combination"
-    learnt = f", with what {' and '.join(search['warm_start'])} came to" if search["warm_start"] else ""
-    return f"{search['sampler']}, drawn with the seed {search['sampler_seed']}{learnt}"
+        return "grid of all combinations"
+    warm_start = f", warm start from {' and '.join(search['warm_start'])}" if search["warm_start"] else ""
+    return f"{search['sampler']} sampler, seed {search['sampler_seed']}{warm_start}"
 
 
-def count_cost(ledger: Ledger, trials: Sequence[Trial], tally: Tally) -> Cost:
-    """Returns what the sweep took, as its ledger has it."""
-    spent = {trial.number: ledger.account(trial.number).seconds for trial in trials}
-    last = {number: epoch.epoch for number in tally.pruned if (epoch := ledger.last_epoch(number))}
-    wanted = {trial.number: trial.config["training"]["epochs"] for trial in trials if trial.number in last}
-    return Cost(
+def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcomes) -> SweepCost:
+    """Returns the cost of the sweep, computed from its ledger."""
+    seconds = {trial.number: ledger.trial_record(trial.number).seconds for trial in trials}
+    last_epochs = {number: epoch.epoch for number in outcomes.pruned if (epoch := ledger.last_epoch(number))}
+    planned = {trial.number: trial.config["training"]["epochs"] for trial in trials if trial.number in last_epochs}
+    return SweepCost(
         wall_seconds=sum(session.seconds for session in ledger.sessions),
-        done_seconds=sum(spent[number] for number in tally.done if number in spent),
-        pruned_seconds=sum(spent[number] for number in tally.pruned if number in spent),
-        failed_seconds=sum(spent[number] for number in tally.failed if number in spent),
-        epochs=sum(result.epochs for result in tally.done.values()) + sum(last.values()),
-        spared=sum(wanted[number] - last[number] for number in wanted),
+        done_seconds=sum(seconds[number] for number in outcomes.done if number in seconds),
+        pruned_seconds=sum(seconds[number] for number in outcomes.pruned if number in seconds),
+        failed_seconds=sum(seconds[number] for number in outcomes.failed if number in seconds),
+        epochs=sum(result.epochs for result in outcomes.done.values()) + sum(last_epochs.values()),
+        spared=sum(planned[number] - last_epochs[number] for number in planned),
     )
 
 
 def _with_history(result: TrialResult, objective: str | None) -> TrialResult:
-    """Returns a result with its history, where its folder is still there, and by the objective of today."""
-    whole = read_result(Path(result.folder))
+    """Returns a result with its history, if its folder still exists, and with the value of the given objective."""
+    stored = load_result(Path(result.folder))
     value = None if objective is None else result.metrics.get(objective)
-    return replace(result, history=whole.history if whole else (), objective=value)
+    return replace(result, history=stored.history if stored else (), objective=value)
 
 
-def _save_winner(folder: SweepFolder, best: Place, objective: str) -> Winner:
-    """Writes the recipe of the best point; of several seeds it has the first."""
+def _write_winner(folder: SweepFolder, best: RankedPoint, objective: str) -> Winner:
+    """Writes the recipe of the best point, with its first seed."""
     trial, result = best.trials[0]
     figure = f"{objective} {best.describe()} (n {best.n})"
-    told = f"The winner of the sweep {folder.path.name}: {best.label or trial.label}, {figure}."
+    description = f"The winner of the sweep {folder.path.name}: {best.label or trial.label}, {figure}."
     recipe = folder.path / "conf" / "experiment" / f"{WINNER}.yaml"
-    command = write_recipe(trial, recipe, told, folder.threads)
+    command = write_recipe(trial, recipe, description, folder.threads)
     return Winner(best.label or trial.label, result.run_id, recipe, command)

@@ -1,4 +1,4 @@
-"""The sweep's own run in MLflow: what its trials came to so far, and at the end the table of them."""
+"""Logs the parent run of a sweep to MLflow: progress while the trials run, then the leaderboard and the sweep card."""
 
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ from typing import Any
 from trainyard.errors import TrackingError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
-from trainyard.reporting.leaderboard import TABLE, markdown_table
+from trainyard.reporting.leaderboard import TABLE, render_leaderboard_markdown
 from trainyard.runs.sync import sync_run
-from trainyard.runs.tags import origin_tags
+from trainyard.runs.tags import build_provenance_tags
 from trainyard.sweep.launch.devices import RAY_LAUNCHER
-from trainyard.sweep.plan import Plan
-from trainyard.sweep.scheduler import Tally
-from trainyard.sweep.summary import Conclusion, describe_swept
+from trainyard.sweep.plan import SweepPlan
+from trainyard.sweep.scheduler import TrialOutcomes
+from trainyard.sweep.summary import SweepResult, describe_swept
 from trainyard.system.environment import read_git_state
-from trainyard.system.uris import without_credentials
-from trainyard.tracking import ParentRun
-from trainyard.tracking.sweep_run import SUBFOLDER
+from trainyard.system.uris import redact_credentials
+from trainyard.tracking import SweepParentRun
+from trainyard.tracking.sweep_run import ARTIFACT_SUBFOLDER
 
 
-class SweepRun(SweepListener):
-    """Logs a sweep to the store; where nothing is tracked it logs nothing."""
+class SweepTracker(SweepListener):
+    """Logs a sweep to the tracking store. If tracking is disabled, it does nothing."""
 
-    def __init__(self, plan: Plan, tally: Tally, tell: Callable[[str], None]) -> None:
-        """Prepares the run; the store is not asked yet.
+    def __init__(self, plan: SweepPlan, outcomes: TrialOutcomes, notify: Callable[[str], None]) -> None:
+        """Creates the tracker without accessing the tracking store.
 
         Args:
-            plan: Of the sweep.
-            tally: What became of them, which changes while the sweep goes on.
-            tell: Told when the store fails.
+            plan: The plan of the sweep.
+            outcomes: The outcomes of its trials, which the scheduler updates while the sweep runs.
+            notify: Called with a message when the tracking store fails.
         """
         self._plan = plan
-        self._tally = tally
-        self._run = ParentRun(tell)
-        self._tell = tell
+        self._outcomes = outcomes
+        self._run = SweepParentRun(notify)
+        self._notify = notify
         self._trials = {trial.number: trial for trial in plan.trials}
         on_ray = plan.hydra_section.launcher._target_ == RAY_LAUNCHER
-        self._elsewhere: tuple[()] | None = None if on_ray else ()  # Ray leaves no task to itself
+        self._ended_elsewhere: tuple[()] | None = None if on_ray else ()  # Ray ends tasks with their sweep
 
     @contextlib.contextmanager
-    def opened(self, earlier_run_id: str | None) -> Iterator[None]:
-        """Opens the run for the time of the block, or reopens that of an earlier start, and closes it as what it is.
+    def open_run(self, earlier_run_id: str | None) -> Iterator[None]:
+        """Creates the parent run, or reopens that of an earlier session, and closes it at the end of the block.
 
-        FINISHED where every trial is done, KILLED where a signal ended the block, FAILED otherwise.
+        Its status is then FINISHED if all trials are done or pruned, KILLED after an interrupt, else FAILED.
+
+        Args:
+            earlier_run_id: The id of the run to reopen; None creates a new run.
 
         Raises:
-            TrackingError: If the store failed in the middle of a sweep that is else sound.
+            TrackingError: If the block succeeded, but the tracking store failed.
         """
         plan = self._plan
         with contextlib.closing(self._run):
@@ -69,105 +72,110 @@ class SweepRun(SweepListener):
                 yield
                 failure = self._end()
             except BaseException as error:
-                self._run.set_tags({"error": without_credentials(f"{type(error).__name__}: {error}")})
+                self._run.set_tags({"error": redact_credentials(f"{type(error).__name__}: {error}")})
                 killed = isinstance(error, KeyboardInterrupt)
                 if killed and self._run.run_id is None:
-                    self._run.break_off()
+                    self._run.abort()
                 else:
-                    self._run.close_orphans(elsewhere=self._elsewhere)
+                    self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
                     self._run.end("KILLED" if killed else "FAILED")
                 raise
         if failure:
-            raise TrackingError(f"{failure}. Nothing is lost: the sweep's folder holds all of it")
+            raise TrackingError(f"{failure}. No results are lost: the folder of the sweep contains all of them")
 
-    def confirm(self) -> str | None:
-        """Waits until the run is there, with the view of its trials; returns its id, or None where nothing is tracked.
+    def wait_until_created(self) -> str | None:
+        """Waits until the parent run exists, and saves the MLflow view of its trials.
+
+        Returns:
+            The run id; None if tracking is disabled.
 
         Raises:
-            TrackingError: If the store can't be reached.
+            TrackingError: If the tracking store cannot be reached.
         """
         if self._plan.uri is None:
             return None
-        run_id, _ = self._run.confirm()
+        run_id, _ = self._run.wait_until_created()
         self._run.share_view(self._plan.name, self._plan.objective, self._plan.swept)
-        self._run.close_orphans(elsewhere=self._elsewhere)
+        self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
         return run_id
 
     def is_finished(self, result: TrialResult) -> bool:
-        """Tells whether the run that a trial left its result of is FINISHED; one that was not tracked is.
+        """Returns whether the MLflow run of a trial that has a result is FINISHED; True if the trial was not tracked.
 
         Raises:
-            TrackingError: If the store can't be asked now.
+            TrackingError: If the tracking store cannot be read.
         """
         if result.run_id is None:
             return True
-        return result.run_id in {trial.run_id for trial in self._run.find_finished().values()}
+        return result.run_id in {trial.run_id for trial in self._run.find_finished_trials().values()}
 
-    def bring_in(self, folder: Path) -> str:
-        """Tells the store a run that it was away for, each thing once, and returns its id there.
+    def upload_run(self, folder: Path) -> str:
+        """Uploads what the tracking store does not contain of a run, and returns the run id.
 
         Raises:
             TrackingError: If the store fails.
         """
         return sync_run(folder, self._plan.uri, os.environ).run_id
 
-    def began(self, trial: Trial, attempt: int) -> None:  # noqa: ARG002 - as the listener has it
-        """Takes in what a trial is, which may have been drawn just now."""
+    def on_trial_begin(self, trial: Trial, attempt: int) -> None:  # noqa: ARG002 - an interface
+        """Keeps the definition of a trial, which may have been drawn just now."""
         self._trials[trial.number] = trial
 
-    def done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002 - the tally has it already
-        """Logs how many are done, and the best so far."""
-        metrics = {"trials/finished": float(len(self._tally.done))}
+    def on_trial_done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002 - in the outcomes
+        """Logs the number of finished trials and the best objective."""
+        metrics = {"trials/finished": float(len(self._outcomes.done))}
         if objective := self._plan.objective:
-            values = [found.objective for found in self._tally.done.values() if found.objective is not None]
+            values = [done.objective for done in self._outcomes.done.values() if done.objective is not None]
             metrics[f"best/{objective}"] = (max if higher_is_better(objective) else min)(values)
         self._run.log_metrics(metrics)
 
-    def pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002 - the tally has it already
-        """Logs how many were pruned."""
-        self._run.log_metrics({"trials/pruned": float(len(self._tally.pruned))})
+    def on_trial_pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002 - in the outcomes
+        """Logs the number of pruned trials."""
+        self._run.log_metrics({"trials/pruned": float(len(self._outcomes.pruned))})
 
-    def failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002 - as the listener has it
-        """Logs how many failed; the run of one that was killed is closed."""
+    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002 - an interface
+        """Logs the number of failed trials, and closes the run of this trial if its process was killed."""
         number = f"{trial.number}"
-        self._run.close_orphans({number: reason}, elsewhere=[number])
-        self._run.log_metrics({"trials/failed": float(len(self._tally.failed))})
+        self._run.close_orphans({number: reason}, ended_elsewhere=[number])
+        self._run.log_metrics({"trials/failed": float(len(self._outcomes.failed))})
 
-    def conclude(self, conclusion: Conclusion) -> None:
-        """Logs what came out."""
-        ranking, winner = conclusion.ranking, conclusion.winner
+    def log_result(self, result: SweepResult) -> None:
+        """Logs the verdict, the leaderboard, the failed trials, the id of the best run and the files of the result."""
+        ranking, winner = result.ranking, result.winner
         failed = "".join(
             f"\n- trial {number}, {self._trials[number].label}: {reason}"
-            for number, reason in sorted(self._tally.failed.items())
+            for number, reason in sorted(self._outcomes.failed.items())
         )
-        note = f"{ranking.verdict()}\n\n{markdown_table(ranking)}" + (f"\n\nFailed:\n{failed}" if failed else "")
-        table = [{"path": f"{SUBFOLDER}/{TABLE}", "type": "table"}]
+        note = f"{ranking.verdict()}\n\n{render_leaderboard_markdown(ranking)}" + (
+            f"\n\nFailed:\n{failed}" if failed else ""
+        )
+        table = [{"path": f"{ARTIFACT_SUBFOLDER}/{TABLE}", "type": "table"}]
         best = {"best_run_id": winner.run_id} if winner and winner.run_id else {}
         self._run.set_tags({"mlflow.note.content": note, "mlflow.loggedArtifacts": json.dumps(table), **best})
-        self._run.log_files(conclusion.files)
+        self._run.log_files(result.files)
 
     def _end(self) -> TrackingError | None:
-        failed, waiting = len(self._tally.failed), len(self._tally.waiting)
-        self._run.log_metrics({"trials/finished": float(len(self._tally.done)), "trials/failed": float(failed)})
+        failed, waiting = len(self._outcomes.failed), len(self._outcomes.waiting)
+        self._run.log_metrics({"trials/finished": float(len(self._outcomes.done)), "trials/failed": float(failed)})
         if failed or waiting:
             left = f", {waiting} were not started" if waiting else ""
             self._run.set_tags({"error": f"{failed} of {len(self._plan.trials)} trials failed{left}"})
         return self._run.end("FAILED" if failed or waiting else "FINISHED")
 
     def _tags(self) -> dict[str, str]:
-        origin = origin_tags(read_git_state(Path.cwd()))
-        return {**origin, "trainyard.role": "sweep", "sweep_id": self._plan.name}
+        git_tags = build_provenance_tags(read_git_state(Path.cwd()))
+        return {**git_tags, "trainyard.role": "sweep", "sweep_id": self._plan.name}
 
     def _params(self) -> dict[str, Any]:
         plan = self._plan
         definition = plan.search.definition if plan.search else None
         swept = describe_swept({"search": definition, "swept": plan.swept}, plan.trials)
-        drawn = {"sweep.sampler": plan.search.sampler, "sweep.sampler_seed": plan.search.seed} if plan.search else {}
+        sampler = {"sweep.sampler": plan.search.sampler, "sweep.sampler_seed": plan.search.seed} if plan.search else {}
         return {
             "sweep.name": self._plan.name,
             "sweep.objective": self._plan.objective or "off",
             "sweep.trials": len(self._plan.trials),
             "sweep.points": self._plan.trials[-1].point,
-            **drawn,
-            **{f"sweep.params.{key}": told for key, told in swept.items()},
+            **sampler,
+            **{f"sweep.params.{key}": description for key, description in swept.items()},
         }

@@ -1,4 +1,4 @@
-"""What earlier sweeps came to, as a sampler is told of it before it draws."""
+"""Warm start: results of earlier sweeps, which a sampler receives before it draws its first point."""
 
 from __future__ import annotations
 
@@ -13,88 +13,95 @@ from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import find_sweep
 from trainyard.sweep.grid import Axis
-from trainyard.sweep.ledger import Known, Ledger
-from trainyard.sweep.sampler import LEAST_FOR_CMAES, read_drawn
+from trainyard.sweep.ledger import Ledger, PriorPoint
+from trainyard.sweep.sampler import MIN_CMAES_POINTS, find_drawn_value
 
 
 @dataclass(frozen=True, slots=True)
-class Experience:
-    """What is known from one earlier sweep.
+class PriorSweep:
+    """The results of one earlier sweep.
 
     Attributes:
-        sweep: Its name.
-        known: Those of its points that lie in the space, each with the mean of its trials that are done.
-        outside: How many of its points are done and lie elsewhere.
+        sweep: Name of the earlier sweep.
+        points: Its points inside the new search space, each with the mean objective of its finished trials.
+        n_outside: Number of its points that have finished trials but lie outside the new search space.
     """
 
     sweep: str
-    known: tuple[Known, ...]
-    outside: int
+    points: tuple[PriorPoint, ...]
+    n_outside: int
 
     def describe(self) -> str:
-        """Returns a line for a reader."""
-        elsewhere = f"; {self.outside} more lie outside what is drawn from" if self.outside else ""
-        return f"{len(self.known)} points of the sweep {self.sweep} are known to the sampler{elsewhere}"
+        """Returns a one-line description for the user."""
+        outside = f"; {self.n_outside} more are outside the search space" if self.n_outside else ""
+        return f"warm start: the sampler uses {len(self.points)} points of the sweep {self.sweep}{outside}"
 
 
-def read_experience(
+def load_prior_sweeps(
     names: Sequence[str], objective: str, axes: Sequence[Axis], sampler: str = "tpe"
-) -> list[Experience]:
-    """Reads earlier sweeps; nothing is written there. What their trials had in common may differ from what it is now.
+) -> list[PriorSweep]:
+    """Loads the results of earlier sweeps. Settings that were the same for all their trials may differ from today's.
 
     Args:
-        names: Of the sweeps, or the paths of their folders.
-        objective: What the new sweep compares.
-        axes: What it draws from.
-        sampler: By what.
+        names: Names of the sweeps, or paths of their folders.
+        objective: Metric that the new sweep compares.
+        axes: Axes of the new search space.
+        sampler: Name of the new sweep's sampler.
 
     Raises:
-        ConfigError: If there is no such sweep, it compares something else, or knows too little to be of use.
+        ConfigError: If a sweep does not exist, compares another metric, or has too few points in the search space.
     """
-    found = [_read_one(name, objective, [axis for axis in axes if axis.swept]) for name in names]
-    count = sum(len(earlier.known) for earlier in found)
-    if names and sampler == "cmaes" and count < LEAST_FOR_CMAES:
+    prior_sweeps = [_load_prior_sweep(name, objective, [axis for axis in axes if axis.swept]) for name in names]
+    count = sum(len(earlier.points) for earlier in prior_sweeps)
+    if names and sampler == "cmaes" and count < MIN_CMAES_POINTS:
         raise ConfigError(
-            f"sweep.warm_start: cmaes begins from the best tenth of what it knows, and needs {LEAST_FOR_CMAES} points; "
-            f"{count} of {' and '.join(names)} lie in what is drawn from. Take tpe as sweep.sampler, or leave it out"
+            f"sweep.warm_start: cmaes starts from the best tenth of the earlier points and needs at least "
+            f"{MIN_CMAES_POINTS}, but only {count} points of {' and '.join(names)} are in the search space. Set "
+            "sweep.sampler=tpe, or remove sweep.warm_start"
         )
-    return found
+    return prior_sweeps
 
 
-def _read_one(name: str, objective: str, axes: Sequence[Axis]) -> Experience:
+def _load_prior_sweep(name: str, objective: str, axes: Sequence[Axis]) -> PriorSweep:
     folder = find_sweep(name, "sweep.warm_start")
     compared = folder.read_header()["objective"] or "nothing"
     if compared != objective:
-        raise ConfigError(f"sweep.warm_start: expected a sweep that compares by {objective}, {name} does by {compared}")
+        raise ConfigError(
+            f"sweep.warm_start: expected a sweep with the objective {objective}, but {name} has {compared}"
+        )
     points: dict[int, list[Trial]] = defaultdict(list)
     values: dict[int, list[float]] = defaultdict(list)
     ledger = Ledger(folder.ledger)
     for trial in folder.read_trials():
-        value = ledger.objective_of(trial.number)
+        value = ledger.objective_value(trial.number)
         if value is not None:
             points[trial.point].append(trial)
             values[trial.point].append(value)
-    drawn = {number: _as_drawn(trials[0].config, axes) for number, trials in points.items()}
-    known = tuple(Known(of, statistics.fmean(values[number]), name) for number, of in drawn.items() if of is not None)
-    if not known:
-        done = f"none of its {len(drawn)} points that are done lies in what is drawn from" if drawn else "none is done"
-        raise ConfigError(f"sweep.warm_start: there is nothing to be learnt from {name}: {done}")
-    return Experience(name, known, len(drawn) - len(known))
+    drawn = {number: _convert_to_draw(trials[0].config, axes) for number, trials in points.items()}
+    usable = tuple(
+        PriorPoint(draw, statistics.fmean(values[number]), name) for number, draw in drawn.items() if draw is not None
+    )
+    if not usable:
+        reason = f"none of its {len(drawn)} finished points is in the search space" if drawn else "none is finished"
+        raise ConfigError(
+            f"sweep.warm_start: {name} has no points that the sampler can use: {reason}. Name another sweep"
+        )
+    return PriorSweep(name, usable, len(drawn) - len(usable))
 
 
-def _as_drawn(config: Mapping[str, Any], axes: Sequence[Axis]) -> dict[str, Any] | None:
-    """Returns the settings of an earlier trial as a sampler would have drawn them; None where it could not have."""
-    drawn = dict(_settings(config, axes))
+def _convert_to_draw(config: Mapping[str, Any], axes: Sequence[Axis]) -> dict[str, Any] | None:
+    """Returns the settings of an earlier trial as a sampler would draw them, or None if it could not draw them."""
+    drawn = dict(_convert_settings(config, axes))
     return None if None in drawn.values() or not drawn else drawn
 
 
-def _settings(config: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[tuple[str, Any]]:
+def _convert_settings(config: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[tuple[str, Any]]:
     values = flatten_tree(dict(config))
     for axis in axes:
         key = axis.key.lstrip("+~")
-        if f"{key}.name" in values:  # of a group, what was chosen
-            yield axis.key, read_drawn(axis, values[f"{key}.name"])
+        if f"{key}.name" in values:  # a config group: the chosen component
+            yield axis.key, find_drawn_value(axis, values[f"{key}.name"])
         elif key in values:
-            yield axis.key, read_drawn(axis, values[key])
-        elif axis.settings[0].structural:  # a recipe, of which a config does not say that it was chosen
+            yield axis.key, find_drawn_value(axis, values[key])
+        elif axis.settings[0].structural:  # a recipe: the config does not show which one was chosen
             yield axis.key, None

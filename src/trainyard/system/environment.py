@@ -1,6 +1,6 @@
-"""Where a result comes from: code, versions, machine, process, weights.
+"""Describes the environment of a run: git commit, package versions, machine, process, weights.
 
-Nothing here is a condition for a run: outside a git checkout, or without git, there is simply no commit to tell.
+A run does not need any of it. Outside a git checkout, or without git, no commit is recorded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from trainyard.system.tensorflow_setup import available_cores, uses_onednn
-from trainyard.system.uris import without_credentials
+from trainyard.system.uris import redact_credentials
 
 if TYPE_CHECKING:
     import keras
@@ -40,31 +40,31 @@ REPORTED_PACKAGES = (
     "hydra-core",
     "omegaconf",
 )
-"""The packages that a result depends on first; versions.txt lists all."""
+"""The packages with the largest influence on results. versions.txt lists all installed packages."""
 
 _VECTOR_SETS = ("avx", "fma", "amx")
-"""How the instruction sets begin that change the last bits of a sum; processors of one name have different ones."""
+"""Prefixes of the instruction sets that affect rounding. CPUs of the same model name can differ in them."""
 
-_GIT_SECONDS = 10
-_CLOCK_SECONDS = 10
-"""By how much the start of a process may seem to move when the clock is set; numbers are not reused that soon."""
-_OUR_OWN = tuple(
+_GIT_TIMEOUT_SECONDS = 10
+_CLOCK_TOLERANCE = 10
+"""Tolerance when the start times of a process are compared: they shift if the clock is set. A PID is reused later."""
+_RUN_OUTPUTS = tuple(
     f":(exclude,top,glob)**/{name}"
     for name in ("outputs/**", "multirun/**", "sweeps/**", "mlartifacts/**", "mlflow.db*")
 )
-"""What runs write, wherever they are started, does not make a checkout dirty."""
-_LARGEST_DIFF = 5_000_000
+"""Patterns of the files that runs write. They do not make a checkout dirty."""
+_MAX_DIFF_CHARACTERS = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class GitState:
-    """The state of the checkout that the command ran in.
+    """The state of the git checkout in which the command was started.
 
     Attributes:
-        commit: The commit's full hash.
-        branch: The branch's name, or ``HEAD`` where none is checked out.
-        diff: What the tracked files differ in from the commit; empty when they do not.
-        untracked: Files that git neither tracks nor ignores.
+        commit: The full hash of the commit.
+        branch: The name of the branch, or ``HEAD`` if no branch is checked out.
+        diff: The output of ``git diff HEAD``; empty if no tracked file was changed.
+        untracked: The files that git neither tracks nor ignores.
     """
 
     commit: str
@@ -74,22 +74,22 @@ class GitState:
 
     @property
     def dirty(self) -> bool:
-        """Whether the commit alone does not tell what ran."""
+        """Whether the code differs from the commit."""
         return bool(self.diff or self.untracked)
 
     def describe_changes(self) -> str:
-        """Returns the diff, with the names of the untracked files in front."""
+        """Returns the names of the untracked files, followed by the diff."""
         untracked = "".join(f"# untracked: {name}\n" for name in self.untracked)
-        return (untracked + self.diff)[:_LARGEST_DIFF]
+        return (untracked + self.diff)[:_MAX_DIFF_CHARACTERS]
 
 
 def read_git_state(folder: Path) -> GitState | None:
-    """Returns the state of the checkout around a folder, or None where there is none."""
+    """Returns the state of the git checkout that contains a folder, or None outside a checkout."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_SECONDS)
-        return done.stdout.decode(errors="replace")
+        process = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_TIMEOUT_SECONDS)
+        return process.stdout.decode(errors="replace")
 
     try:
         return GitState(
@@ -97,7 +97,7 @@ def read_git_state(folder: Path) -> GitState | None:
             branch=git("rev-parse", "--abbrev-ref", "HEAD").strip(),
             diff=git("diff", "HEAD", "--no-color", "--no-ext-diff"),
             untracked=tuple(
-                git("ls-files", "--others", "--exclude-standard", "--full-name", ":/", *_OUR_OWN).splitlines()
+                git("ls-files", "--others", "--exclude-standard", "--full-name", ":/", *_RUN_OUTPUTS).splitlines()
             ),
         )
     except (OSError, subprocess.SubprocessError):
@@ -105,18 +105,18 @@ def read_git_state(folder: Path) -> GitState | None:
 
 
 @functools.cache
-def installed_versions() -> Mapping[str, str]:
-    """Returns the version of every installed distribution, by lower-case name, sorted. Reads hundreds of files once."""
-    described = (distribution.metadata for distribution in importlib.metadata.distributions())
-    found = {str(metadata["Name"]).lower(): str(metadata["Version"]) for metadata in described if metadata["Name"]}
-    return MappingProxyType(dict(sorted(found.items())))
+def list_installed_versions() -> Mapping[str, str]:
+    """Returns the version of every installed distribution by lower-case name, sorted. Cached: it reads many files."""
+    records = (distribution.metadata for distribution in importlib.metadata.distributions())
+    versions = {str(metadata["Name"]).lower(): str(metadata["Version"]) for metadata in records if metadata["Name"]}
+    return MappingProxyType(dict(sorted(versions.items())))
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
-    """Returns what of the machine can change a result or its speed.
+def collect_machine_info(threads: int) -> dict[str, Any]:
+    """Returns the properties of the machine that can affect results or speed, and its host name.
 
     Args:
-        threads: The threads that TensorFlow was given.
+        threads: The number of threads that TensorFlow uses.
     """
     import tensorflow as tf
 
@@ -138,25 +138,25 @@ def describe_machine(threads: int) -> dict[str, Any]:
     }
 
 
-def describe_process() -> dict[str, str]:
-    """Returns host, pid and start (UTC) of this process: together they tell it from every other, past or present."""
-    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _started(psutil.Process())}
+def collect_process_info() -> dict[str, str]:
+    """Returns the host, PID and start time (UTC) of this process. Together they identify it uniquely."""
+    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _start_time(psutil.Process())}
 
 
-def is_alive(pid: str, started: str) -> bool:
-    """Tells whether a process of this host that `describe_process` described still runs.
+def is_process_alive(pid: str, started: str) -> bool:
+    """Returns whether a process of this host, as described by `collect_process_info`, is still running.
 
     Args:
-        pid: Its number, which another process may have by now.
-        started: When it started; one with its number that took over from it started later.
+        pid: The process ID. The system may have assigned it to a newer process.
+        started: The start time of the process in ISO 8601, which distinguishes it from a newer process.
 
     Returns:
-        False where it is gone. A process that this user may not look at is taken for the one.
+        False if the process has ended. True if a process with this PID exists but may not be inspected by this user.
     """
     try:
         process = psutil.Process(int(pid))
-        then = datetime.fromisoformat(started).timestamp()
-        return process.create_time() - then < _CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE
+        start_time = datetime.fromisoformat(started).timestamp()
+        return process.create_time() - start_time < _CLOCK_TOLERANCE and process.status() != psutil.STATUS_ZOMBIE
     except psutil.AccessDenied:
         return True
     except psutil.NoSuchProcess:
@@ -166,8 +166,8 @@ def is_alive(pid: str, started: str) -> bool:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Tells whether there is a process that only its owner may see, as where /proc is mounted with hidepid."""
-    if os.name == "nt":  # where this would be the end of the process
+    """Returns whether a process exists that is visible only to its owner (/proc mounted with ``hidepid``)."""
+    if os.name == "nt":  # os.kill(pid, 0) would end the process on Windows
         return False
     try:
         os.kill(pid, 0)
@@ -175,29 +175,29 @@ def _is_hidden(pid: int) -> bool:
         return True
     except (OSError, OverflowError):
         return False
-    return False  # a process that may be signalled would have been seen: this is a thread
+    return False  # psutil would have found a process that can be signalled: this is the ID of a thread
 
 
-def user_name() -> str:
-    """Returns the name of the user, or the number of one without a name, as in a container."""
+def find_user_name() -> str:
+    """Returns the name of the user, or the user ID if it has no name, for example in a container."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
 
 
-def command_line() -> str:
-    """Returns the command that started this process, as it could be typed again, but for passwords in addresses."""
+def format_command_line() -> str:
+    """Returns the command that started this process, quoted for a shell. Credentials in URIs are redacted."""
     program, *arguments = sys.orig_argv
-    if arguments and Path(arguments[0]).stem == "trainyard":  # the console script, which Python was started with
+    if arguments and Path(arguments[0]).stem == "trainyard":  # the console script is an argument of Python
         program, *arguments = arguments
-    return without_credentials(shlex.join([Path(program).stem, *arguments]))
+    return redact_credentials(shlex.join([Path(program).stem, *arguments]))
 
 
-def digest_weights(model: keras.Model) -> str:
-    """Returns the sha256, in hexadecimal, over shape, dtype and bytes of every weight, in order.
+def hash_weights(model: keras.Model) -> str:
+    """Returns the SHA-256 hash (hexadecimal) of the shape, dtype and bytes of all weights, in order.
 
-    Files are no measure: identical weights give different ``.keras`` files.
+    Hashes of ``.keras`` files cannot be compared: saving identical weights twice creates different files.
     """
     sha = hashlib.sha256()
     for weight in model.get_weights():
@@ -206,12 +206,12 @@ def digest_weights(model: keras.Model) -> str:
     return sha.hexdigest()
 
 
-def _started(process: psutil.Process) -> str:
+def _start_time(process: psutil.Process) -> str:
     return datetime.fromtimestamp(process.create_time(), UTC).isoformat(timespec="milliseconds")
 
 
 def _cpu_field(name: str) -> str:
-    """Returns what Linux tells of the first processor under a name, or an empty text."""
+    """Returns a field of the first processor in /proc/cpuinfo, or an empty string."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and known again by their checksums; disks that are full."""
+"""Atomic writes, checksums, and clear errors when a disk is full."""
 
 from __future__ import annotations
 
@@ -13,72 +13,72 @@ from pathlib import Path
 
 from trainyard.errors import TrainyardError
 
-PARTIAL = "partial."
-"""What the names of files begin with that are being written."""
+PARTIAL_PREFIX = "partial."
+"""Prefix of the temporary file that `atomic_write` writes to."""
 
-CHECKSUMS = "checksums.txt"
-"""The sha256 of files beside it, as the program sha256sum writes and checks them."""
+CHECKSUM_FILE = "checksums.txt"
+"""The file with the SHA-256 checksums of other files in its folder, in the format of ``sha256sum``."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Of a disk, and of a user's share of it."""
+_DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+"""The disk is full, the disk quota of the user is exceeded."""
 
 
 @contextlib.contextmanager
-def whole_file(file: Path) -> Iterator[Path]:
-    """Yields a path beside a file's place, and moves what was written there to its place when the block is through.
+def atomic_write(file: Path) -> Iterator[Path]:
+    """Yields a temporary path in the folder of a file, and moves it to the file when the block ends.
 
-    What lay in the place stays until then, and for good where the block raises. The suffix is that of the file.
+    If the block raises, an existing file is unchanged. The temporary path has the suffix of the file.
     """
-    partial = file.with_name(f"{PARTIAL}{file.name}")
+    partial = file.with_name(f"{PARTIAL_PREFIX}{file.name}")
     try:
         yield partial
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
+        with partial.open("rb+") as stream:
+            os.fsync(stream.fileno())
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def full_disk_told(folder: Path) -> Iterator[None]:
-    """Turns what is raised where a disk is full into an error that says which it is, and how much is left.
+def explain_disk_full(folder: Path) -> Iterator[None]:
+    """Converts errors that a full disk causes into a TrainyardError with the folder and the free space.
 
     Args:
-        folder: What the block writes to.
+        folder: The folder that the block writes to.
     """
     try:
         yield
     except TrainyardError:
         raise
     except Exception as error:  # HDF5 raises RuntimeError too
-        said = any(os.strerror(number) in str(error) for number in _FULL)
-        if getattr(error, "errno", None) not in _FULL and not said:
+        is_in_message = any(os.strerror(number) in str(error) for number in _DISK_FULL_ERRORS)
+        if getattr(error, "errno", None) not in _DISK_FULL_ERRORS and not is_in_message:
             raise
-        named = getattr(error, "filename", None)
-        place = Path(os.fsdecode(named)).parent if named else folder
-        free = shutil.disk_usage(place).free / 1e6 if place.is_dir() else 0.0
+        filename = getattr(error, "filename", None)
+        full_folder = Path(os.fsdecode(filename)).parent if filename else folder
+        free_mb = shutil.disk_usage(full_folder).free / 1e6 if full_folder.is_dir() else 0.0
         raise TrainyardError(
-            f"{place}: the disk is full, {free:.1f} MB are free: {error}. Free some space, or work elsewhere"
+            f"{full_folder}: the disk is full ({free_mb:.1f} MB free): {error}. Free some space or use another disk"
         ) from error
 
 
 def write_checksums(folder: Path, names: Sequence[str]) -> None:
-    """Writes checksums.txt: the sha256 of files of a folder, which a reader holds them against."""
-    (folder / CHECKSUMS).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in names))
+    """Writes checksums.txt, which contains the SHA-256 checksums of files in a folder."""
+    (folder / CHECKSUM_FILE).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in names))
 
 
-def checksum_problem(file: Path) -> str | None:
-    """Returns what is wrong with a file by the checksums.txt beside it, or None, also where that does not name it."""
+def find_checksum_problem(file: Path) -> str | None:
+    """Returns a message if a file differs from its checksum in checksums.txt; None if it matches or is not listed."""
     try:
-        lines = (file.parent / CHECKSUMS).read_text(errors="replace").splitlines()
+        lines = (file.parent / CHECKSUM_FILE).read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return None
-    noted = {name: digest.lower() for digest, _, name in (line.partition("  ") for line in lines)}.get(file.name, "")
-    if not re.fullmatch(r"[0-9a-f]{64}", noted) or noted == (found := _sha256(file)):  # others may keep other sums
+    recorded = {name: digest.lower() for digest, _, name in (line.partition("  ") for line in lines)}.get(file.name, "")
+    if not re.fullmatch(r"[0-9a-f]{64}", recorded) or recorded == (actual := _sha256(file)):  # may not be a SHA-256
         return None
     return (
-        f"it was changed since it was saved: expected sha256 {noted}, found {found}. If that was on purpose, remove "
-        f"{file.parent / CHECKSUMS}"
+        f"the file was changed after it was saved: expected SHA-256 {recorded}, got {actual}. If the change was "
+        f"intended, delete {file.parent / CHECKSUM_FILE}"
     )
 
 

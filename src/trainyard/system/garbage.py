@@ -1,7 +1,7 @@
-"""Python's garbage collector, out of the way where it has nothing to find.
+"""Tunes Python's garbage collector for fast imports and exits.
 
-TensorFlow, Keras and MLflow make a million objects that live as long as the process. While they are imported the
-collector looks through them again and again, a sixth of the time, and once more when the process ends, a second or two.
+TensorFlow, Keras and MLflow create about a million objects that exist until the process ends. The collector scans them
+repeatedly while they are imported (a sixth of the import time), and once more at exit (one to two seconds).
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ import gc
 import sys
 from collections.abc import Iterator
 
-_ours = False
+_process_owned = False
 
 
-def process_is_ours() -> None:
-    """Says that nobody else's objects are in this process, and nobody looks for referrers of them: a command's is."""
-    global _ours  # noqa: PLW0603 - of the process, as its collector is
-    _ours = True
+def mark_process_owned() -> None:
+    """Declares that Trainyard owns this process (it is a command), so that freezing the garbage collector is safe."""
+    global _process_owned  # noqa: PLW0603 - global like the garbage collector
+    _process_owned = True
 
 
 @contextlib.contextmanager
-def importing(library: str) -> Iterator[None]:
-    """Keeps the collector from running in the block, which imports a large library.
+def gc_paused_import(library: str) -> Iterator[None]:
+    """Pauses the garbage collector in the block, which imports a large library.
 
-    In a process of ours, all objects that are there the first time are exempt from collection from then on: a
-    collection of all others takes a tenth of the time, and Keras asks for one before each run.
+    In a process that Trainyard owns, all objects that exist after the first import are exempt from later collections.
+    A collection, which Keras requests before each run, then takes a tenth of the time.
     """
     first = library not in sys.modules
-    with collector_paused():
+    with gc_paused():
         yield
-    if first and _ours:
+    if first and _process_owned:
         gc.freeze()
 
 
 @contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keeps the collector from running in the block, which makes many objects that are all needed."""
+def gc_paused() -> Iterator[None]:
+    """Pauses the garbage collector in the block. Use it where many objects are created and all are kept."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -46,9 +46,9 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def spare_the_last_collection() -> None:
-    """Exempts all objects from collection, in a process that is about to end.
+def freeze_gc_at_exit() -> None:
+    """Exempts all objects from garbage collection, in a process that is about to end.
 
-    What was registered to be closed at exit still is. Not for a process that goes on: what is garbage would stay.
+    Functions registered with ``atexit`` still run. Do not call it in a process that continues: it would leak memory.
     """
     gc.freeze()

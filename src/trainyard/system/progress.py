@@ -1,4 +1,4 @@
-"""What a run tells while it goes on. The command line draws it; a notebook or a test may listen, or not."""
+"""Progress notifications of a run. The command line displays them; Python programs can subclass `Progress`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 
 
 class Progress:
-    """Listens to a run and keeps silent. A display derives from it and overrides what it shows."""
+    """Receives the progress of a run and ignores it. Subclasses override the methods whose events they display."""
 
     downloads = False
-    """Whether a download may draw a bar of its own."""
+    """Whether downloads show their own progress bar."""
 
     def stage(self, name: str) -> None:
-        """A stage of the run begins, ``'load'``, ``'build'``, ``'train'``..."""
+        """Called when a stage of the run begins: ``'load'``, ``'build'``, ``'train'``, ..."""
 
     def detail(self, text: str) -> None:
-        """Something worth a line about the stage that goes on."""
+        """Called with one line of information about the current stage."""
 
     def step(self, epoch: int, epochs: int, step: int, steps: int) -> None:
-        """A part of an epoch is done: `step` of `steps` in `epoch` of `epochs`, all counted from 1."""
+        """Called during an epoch, when `step` of `steps` in `epoch` of `epochs` is done. All are counted from 1."""
 
     def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """An epoch is done. The metrics carry their logged names, ``'loss/train'``."""
+        """Called at the end of an epoch. Metrics have their logged names, such as ``'loss/train'``."""

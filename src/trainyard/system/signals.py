@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop, made into exceptions so that what is open gets closed."""
+"""Converts signals that stop the process into exceptions, so that open resources are closed."""
 
 from __future__ import annotations
 
@@ -9,68 +9,69 @@ from collections.abc import Iterator
 
 from trainyard.errors import Terminated
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+INTERRUPT_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @contextlib.contextmanager
-def signals_raise() -> Iterator[None]:
-    """Makes SIGINT, SIGTERM and SIGHUP end the block: with `KeyboardInterrupt`, the others with `Terminated`.
+def raise_on_signals() -> Iterator[None]:
+    """Raises an exception in the block on the first SIGINT (`KeyboardInterrupt`), SIGTERM or SIGHUP (`Terminated`).
 
-    Only the first of them does. A second one, pressed out of impatience or sent by a supervisor, would otherwise
-    break off the closing of what is open, and leave a run that says RUNNING for ever. A signal that the process was
-    told to ignore (nohup) stays ignored. Outside the main thread, where Python delivers no signals, nothing changes.
+    Further signals are ignored. A second Ctrl-C, or a signal from a supervisor, would otherwise interrupt the cleanup,
+    and the status of the MLflow run would stay RUNNING. Signals that the process ignores already (``nohup``) stay
+    ignored. Outside the main thread, where Python does not deliver signals, this does nothing.
 
-    Within another such block, further signals stay unheard until that one ends: it has yet to tell what happened.
+    Blocks can be nested. After a signal, further signals are ignored until the outermost block ends, because it still
+    has to report the interruption.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    stop = _Stop()
-    heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    before = {number: signal.signal(number, stop) for number in heard}
-    _Stop.blocks.append(stop)
+    handler = _SignalHandler()
+    handled = [number for number in INTERRUPT_SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    replaced = {number: signal.signal(number, handler) for number in handled}
+    _SignalHandler.active.append(handler)
     try:
-        with stop_wins():
+        with prefer_interrupt():
             yield
     finally:
-        _Stop.blocks.remove(stop)
-        if not (stop.number and any(isinstance(handler, _Stop) for handler in before.values())):
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        _SignalHandler.active.remove(handler)
+        if not (handler.number and any(isinstance(previous, _SignalHandler) for previous in replaced.values())):
+            for number, previous in replaced.items():
+                signal.signal(number, previous)
 
 
 @contextlib.contextmanager
-def stop_wins() -> Iterator[None]:
-    """Ends the block with the stop that a signal asked for, whatever error a library has made of it.
+def prefer_interrupt() -> Iterator[None]:
+    """Raises the interrupt instead of an error that a library raised because of a signal.
 
-    A C extension whose initialisation it comes into says that it can't be imported, for one.
+    Example: a signal during the initialization of a C extension is reported as an ImportError.
     """
     try:
         yield
     except Exception as error:
         try:
-            raise_if_stopped()
-        except KeyboardInterrupt as stop:
-            raise stop from error
+            check_interrupted()
+        except KeyboardInterrupt as interrupt:
+            raise interrupt from error
         raise
 
 
-def raise_if_stopped() -> None:
-    """Raises the stop that a signal asked for and that somebody has swallowed: what `__del__` raises goes nowhere.
+def check_interrupted() -> None:
+    """Raises an interrupt again that was suppressed, for example inside a ``__del__``.
 
     Raises:
-        KeyboardInterrupt: If a signal came since the outermost `signals_raise` began.
+        KeyboardInterrupt: If a signal was received since the outermost `raise_on_signals` block began.
     """
-    for stop in _Stop.blocks:
-        stop.raise_if_heard()
+    for handler in _SignalHandler.active:
+        handler.raise_if_received()
 
 
-class _Stop:
-    """A handler that ends a block at the first signal."""
+class _SignalHandler:
+    """A signal handler that raises an exception on the first signal."""
 
-    blocks: list[_Stop] = []  # noqa: RUF012 - of the process, as its signals are
-    """The blocks that are being run, the outermost first."""
+    active: list[_SignalHandler] = []  # noqa: RUF012 - global like the signal handlers of the process
+    """The handlers of the current blocks, the outermost first."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -78,14 +79,14 @@ class _Stop:
     def __call__(self, number: int, _frame: object) -> None:
         self.number = number
         ignore_signals()
-        self.raise_if_heard()
+        self.raise_if_received()
 
-    def raise_if_heard(self) -> None:
+    def raise_if_received(self) -> None:
         if self.number is not None:
             raise KeyboardInterrupt if self.number == signal.SIGINT else Terminated(self.number)
 
 
 def ignore_signals() -> None:
-    """Makes this process deaf to further signals, when it is about to end anyway."""
-    for number in SIGNALS:
+    """Ignores further signals. Called when the process is about to end."""
+    for number in INTERRUPT_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""TensorFlow as a run wants it: imported quietly, with its threads and its seeds."""
+"""Imports and configures TensorFlow: log output, threads, precision, seeds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
-from trainyard.errors import TrainingError, in_one_line
-from trainyard.system.garbage import importing
-from trainyard.system.signals import stop_wins
-from trainyard.system.xla_cache import prepare_cache
+from trainyard.errors import TrainingError, summarize_error
+from trainyard.system.garbage import gc_paused_import
+from trainyard.system.signals import prefer_interrupt
+from trainyard.system.xla_cache import configure_xla_cache
 
 
 def available_cores() -> int:
@@ -23,75 +23,73 @@ def available_cores() -> int:
 
 
 @contextlib.contextmanager
-def lack_of_memory_told(doing: Callable[[], str]) -> Iterator[None]:
-    """Turns a lack of memory, of this process or of a device, into a TrainingError that says what it was in.
+def explain_out_of_memory(activity: Callable[[], str]) -> Iterator[None]:
+    """Converts out-of-memory errors, of the process or of a GPU, into a TrainingError that names the activity.
 
     Args:
-        doing: Says what was done when it came to that.
+        activity: Returns what was running when memory ran out, for the message: ``'building the model'``.
     """
     try:
         yield
     except Exception as error:
-        # TensorFlow's own, by its name, as it may not be imported here
+        # TensorFlow's exception is compared by name, because TensorFlow may not be imported here
         if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
             raise
         raise TrainingError(
-            f"the memory was used up while {doing()}: {in_one_line(error)}. "
-            "Try a smaller training.batch_size or a smaller model, or end other programs"
+            f"out of memory while {activity()}: {summarize_error(error)}. "
+            "Use a smaller training.batch_size or a smaller model, or close other programs"
         ) from error
 
 
-def import_tensorflow(threads: int | None = None, *, to_fork: bool = False) -> None:
-    """Imports TensorFlow and Keras, with what they say of themselves kept off the screen.
+def import_tensorflow(threads: int | None = None, *, before_fork: bool = False) -> None:
+    """Imports TensorFlow and Keras without their log output.
 
-    The first lines of TensorFlow's C++ libraries go to the file descriptor whatever the log level is, so that is
-    turned away for the time of the import. If the import fails they are shown.
+    TensorFlow's C++ libraries write their first lines to stderr regardless of the log level. Stderr is therefore
+    captured during the import, and shown only if the import fails.
 
     Args:
-        threads: How many will be used; None: one per core. What XLA compiles is kept for each number apart.
-        to_fork: Whether processes are forked from this one, for which nothing may be decided here: neither where
-            programs are kept, nor which GPUs are seen, as CUDA does not outlive a fork.
+        threads: The number of threads that TensorFlow will use; None: one per core. It selects the XLA cache.
+        before_fork: Whether this process forks the processes that train. If so, neither the XLA cache is configured
+            nor are GPUs initialized: each child does both, because CUDA does not work after a fork.
 
     Raises:
-        TrainingError: If TensorFlow can't be imported, or Keras runs on another backend.
+        TrainingError: If TensorFlow cannot be imported, or the Keras backend is not TensorFlow.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if not to_fork:
-        prepare_cache(threads or available_cores())
+    if not before_fork:
+        configure_xla_cache(threads or available_cores())
     try:
-        with stderr_held_back(), stop_wins(), importing("keras"):
+        with stderr_captured(), prefer_interrupt(), gc_paused_import("keras"):
             import absl.logging
             import keras
             import tensorflow as tf
 
-            if not to_fork:
-                tf.config.list_physical_devices()  # looks for GPUs, and says so where there is none
+            if not before_fork:
+                tf.config.list_physical_devices()  # searches for GPUs, and writes a message if there is none
     except ImportError as error:
-        raise TrainingError(
-            f"TensorFlow can't be imported: {error}. Install it again: pip install tensorflow"
-        ) from error
+        raise TrainingError(f"TensorFlow cannot be imported: {error}. Reinstall it: pip install tensorflow") from error
     absl.logging.set_verbosity(absl.logging.ERROR)
-    tf.get_logger().setLevel(logging.ERROR)  # warns of retracing when several runs share a process
+    tf.get_logger().setLevel(logging.ERROR)  # it warns of retracing if several runs share a process
     if keras.backend.backend() != "tensorflow":
         raise TrainingError(
-            f"expected Keras on TensorFlow, got the backend {keras.backend.backend()!r}. "
+            f"KERAS_BACKEND: expected the backend tensorflow, got {keras.backend.backend()!r}. "
             "Unset KERAS_BACKEND or set it to tensorflow"
         )
 
 
 def uses_onednn() -> bool:
-    """Tells whether TensorFlow's operations come from oneDNN, as they do unless the environment says otherwise."""
+    """Returns whether TensorFlow uses oneDNN, which is enabled unless ``TF_ENABLE_ONEDNN_OPTS=0`` is set."""
     return os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
 
 
-def draw_seed(seed: int, determinism: str) -> int:
-    """Returns what initial weights, order and dropout are drawn from: the seed, or where nothing is fixed a new one."""
+def choose_seed(seed: int, determinism: str) -> int:
+    """Returns the seed for initial weights, shuffling and dropout: `seed`, or a random one if determinism is off."""
     return secrets.randbits(32) if determinism == "off" else seed
 
 
-def describe_circumstances(engine: str, *, xla: bool) -> dict[str, str]:
-    """Returns what the last bit of a training depends on beside its config, seed and data."""
+def describe_numerics(engine: str, *, xla: bool) -> dict[str, str]:
+    """Returns what can change the last bits of results besides config, seed and data: engine, threads, versions, ..."""
     import keras
     import tensorflow as tf
 
@@ -109,33 +107,35 @@ def describe_circumstances(engine: str, *, xla: bool) -> dict[str, str]:
 def configure_tensorflow(
     seed: int, threads: int | None, determinism: str = "seeded", precision: str = "float32"
 ) -> int:
-    """Sets threads, precision and all seeds (Python, NumPy, TensorFlow), and drops what an earlier run left in Keras.
+    """Sets threads, precision and all seeds (Python, NumPy, TensorFlow), and clears the state of earlier Keras models.
 
     Args:
-        seed: For initial weights and dropout; 0 to 2**32 - 1.
-        threads: Within and across operations; None: those in force where TensorFlow runs already, else one per core.
-        determinism: ``training.determinism``; strict refuses operations that have no repeatable implementation, and
-            computes each operation with one thread: some sum up in another order with four than with two.
-        precision: ``training.precision``, Keras's policy for layers that say nothing themselves.
+        seed: The seed for initial weights and dropout, in 0..2**32 - 1.
+        threads: The number of threads within and across operations; None: the current number if TensorFlow is already
+            initialized, else one per core.
+        determinism: The value of ``training.determinism``. ``strict`` rejects operations without a deterministic
+            implementation, and runs each operation on one thread, because the number affects the order of summation.
+        precision: The value of ``training.precision``: the default Keras dtype policy of layers.
 
     Returns:
-        The number of threads within an operation that is now in force; results may depend on it.
+        The number of threads within an operation. Results can depend on it.
 
     Raises:
-        TrainingError: If TensorFlow runs already, with another number of threads, or strictness can't be had.
+        TrainingError: If TensorFlow is already initialized with another number of threads, or strict determinism is
+            impossible.
     """
     import keras
     import tensorflow as tf
-    from keras.src.random.seed_generator import global_seed_generator  # Keras's public names leave it out
+    from keras.src.random.seed_generator import global_seed_generator  # not part of Keras's public API
 
     strict = determinism == "strict"
     if strict and not uses_onednn():
         raise TrainingError(
-            "training.determinism: strict computes with oneDNN, and TF_ENABLE_ONEDNN_OPTS=0 turns it off. Unset it"
+            "training.determinism: strict requires oneDNN, but TF_ENABLE_ONEDNN_OPTS=0 disables it. Unset that variable"
         )
     threading = tf.config.threading
-    _pin(threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads, threads)
-    within = _pin(
+    _set_threads(threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads, threads)
+    intra_op_threads = _set_threads(
         threading.get_intra_op_parallelism_threads,
         threading.set_intra_op_parallelism_threads,
         1 if strict else threads,
@@ -146,39 +146,39 @@ def configure_tensorflow(
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
     state = random.getstate()
-    global_seed_generator()  # made now, so that it is the same one whether or not a checkpoint asks for it first
+    global_seed_generator()  # created here so that it is the same whether or not a checkpoint requests it earlier
     random.setstate(state)
-    return within
+    return intra_op_threads
 
 
-def _pin(read: Callable[[], int], write: Callable[[int], None], threads: int | None) -> int:
-    """Sets a number of threads and returns it; where TensorFlow runs already, the one that is in force."""
-    wanted = threads or available_cores()
+def _set_threads(read: Callable[[], int], write: Callable[[int], None], threads: int | None) -> int:
+    """Sets a number of threads and returns it; if TensorFlow is already initialized, returns the current number."""
+    requested = threads or available_cores()
     try:
-        write(wanted)
+        write(requested)
     except RuntimeError as error:
-        in_force = read() or available_cores()  # 0 stands for TensorFlow's choice, all cores
-        if threads is not None and in_force != threads:
+        current = read() or available_cores()  # 0: TensorFlow uses all cores
+        if threads is not None and current != threads:
             raise TrainingError(
-                f"training.threads: expected {in_force}, with which TensorFlow runs already, got {threads} (strict "
-                "determinism computes with 1). Start a new process, or leave training.threads out"
+                f"training.threads: expected {current}, with which TensorFlow is already initialized, got {threads} "
+                "(strict determinism requires 1). Start a new process, or do not set training.threads"
             ) from error
-        return in_force
-    return wanted
+        return current
+    return requested
 
 
 @contextlib.contextmanager
-def stderr_held_back() -> Iterator[None]:
-    """Turns file descriptor 2 away; what was written to it is shown only if the block fails."""
+def stderr_captured() -> Iterator[None]:
+    """Captures what is written to file descriptor 2 (stderr), and shows it only if the block raises."""
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except Exception:
-            held.seek(0)
-            os.write(saved, held.read())
+            captured.seek(0)
+            os.write(saved, captured.read())
             raise
         finally:
             os.dup2(saved, 2)

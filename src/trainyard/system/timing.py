@@ -1,4 +1,4 @@
-"""How long each stage of a run takes."""
+"""Measures the duration of the stages of a run."""
 
 from __future__ import annotations
 
@@ -11,34 +11,40 @@ from trainyard.system.progress import Progress
 
 
 @dataclass(slots=True)
-class StageClock:
-    """Measures the stages of a run. `seconds` holds those that are done, in order."""
+class StageTimer:
+    """Measures the stages of a run, and reports each to the progress display when it begins.
+
+    Attributes:
+        progress: Is notified of each stage.
+        seconds: The duration of each completed stage, in order.
+        started_at: The creation time, in seconds of ``time.perf_counter``.
+    """
 
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)
+    started_at: float = field(default_factory=time.perf_counter)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measures the block as a stage and tells the progress that it begins."""
+        """Measures the block as a stage, and notifies the progress display that it begins."""
         self.progress.stage(name)
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = time.perf_counter() - began
+            self.seconds[name] = time.perf_counter() - started_at
 
     def split(self, name: str, **parts: float) -> None:
-        """Replaces a stage by its parts, in seconds."""
+        """Replaces a stage with its parts, in seconds."""
         del self.seconds[name]
         self.seconds.update(parts)
 
     @property
     def total(self) -> float:
-        """The seconds since the clock was made."""
-        return time.perf_counter() - self.began
+        """The seconds since this timer was created."""
+        return time.perf_counter() - self.started_at
 
     def metrics(self) -> dict[str, float]:
-        """Returns the stages and the total so far, in seconds, under the names they are logged by."""
+        """Returns the seconds per stage and in total, under the names of the logged metrics."""
         stages = {f"time/{name}_seconds": seconds for name, seconds in self.seconds.items()}
         return {**stages, "time/total_seconds": self.total}

@@ -1,42 +1,40 @@
-"""Addresses of tracking stores: what kind they are, whether they hold a secret, and how to show one."""
+"""URIs of tracking stores: validation, conversion, and redaction of credentials."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-_USER = re.compile(r"(?<=//)(?<!sqlite://)(?<!sqlite:///)(?<!sqlite:////)\S*@")
-"""Up to the last @, as a password may hold one; a sqlite file may lie in a folder with one, and has no password."""
-_SECRET = re.compile(r"([?&;][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&;\s]+", re.IGNORECASE)
-_KINDS = re.compile(r"(https?://[^/]|sqlite:///|(postgresql|mysql|mssql)(\+\w+)?://)")
+_USER_PATTERN = re.compile(r"(?<=//)(?<!sqlite://)(?<!sqlite:///)(?<!sqlite:////)\S*@")
+"""Matches up to the last @, because a password can contain one. Excludes SQLite paths: they have no password."""
+_SECRET_PATTERN = re.compile(r"([?&;][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&;\s]+", re.IGNORECASE)
+_STORE_PATTERN = re.compile(r"(https?://[^/]|sqlite:///|(postgresql|mysql|mssql)(\+\w+)?://)")
 
 
-def without_credentials(text: str) -> str:
-    """Returns a text with the users, passwords and tokens of the addresses in it replaced by ``***``."""
-    return _SECRET.sub(r"\1***", _USER.sub("***@", text))
+def redact_credentials(text: str) -> str:
+    """Returns a text in which the users, passwords and tokens of all URIs are replaced with ``***``."""
+    return _SECRET_PATTERN.sub(r"\1***", _USER_PATTERN.sub("***@", text))
 
 
-def uri_problem(uri: str) -> str | None:
-    """Returns what is wrong with the address of a store, or None."""
-    if _KINDS.match(uri):
+def find_uri_problem(uri: str) -> str | None:
+    """Returns a message if the URI of a tracking store is invalid, else None."""
+    if _STORE_PATTERN.match(uri):
         return None
-    return (
-        f"expected http://..., https://..., sqlite:///... or another database's URI, got {without_credentials(uri)!r}"
-    )
+    return f"expected http://..., https://..., sqlite:///... or another database URI, got {redact_credentials(uri)!r}"
 
 
 def sqlite_uri(path: Path) -> str:
-    """Returns the MLflow URI of a sqlite file, absolute."""
+    """Returns the MLflow URI of a SQLite file, with its absolute path."""
     return f"sqlite:///{path.absolute()}"
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """Returns the file behind a sqlite URI, or None for another kind of store."""
+    """Returns the file of a SQLite URI, or None for other stores."""
     prefix = "sqlite:///"
     return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
 
 
 def absolute_uri(uri: str, working_directory: Path) -> str:
-    """Returns the URI, that of a sqlite file made absolute."""
+    """Returns the URI; if it is a SQLite URI with a relative path, makes the path absolute."""
     path = sqlite_path(uri)
     return sqlite_uri(working_directory / path) if path else uri

@@ -1,9 +1,9 @@
-"""What XLA compiled, kept for the next run: a network that was trained before starts in a third of the time.
+"""The persistent cache of compiled XLA programs. It reduces the start-up time of a known network to a third.
 
-TensorFlow writes and reads the files itself, one per program, but it does not notice a changed byte of machine code.
-So each file gets a digest beside it, and a file without its digest is dropped before TensorFlow looks. What XLA
-compiles depends on the processor, the versions, the flags and the number of threads, of which TensorFlow's own key
-knows only a part; each combination has a folder of its own.
+TensorFlow reads and writes the files, one per program, but does not detect corrupted machine code. Trainyard therefore
+writes a digest next to each file, and deletes files without a valid digest before TensorFlow reads them. A compiled
+program depends on the processor, the versions, the XLA flags and the number of threads. TensorFlow's cache key covers
+only a part of this, so each combination has a separate folder.
 """
 
 from __future__ import annotations
@@ -18,87 +18,88 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-KEPT_PROGRAMS = 200
-"""How many programs a folder keeps, the last made first; one takes about half a megabyte."""
+MAX_CACHED_PROGRAMS = 200
+"""Maximum number of programs per folder; the oldest are deleted. One program takes about half a megabyte."""
 
 _VARIABLE = "TF_XLA_FLAGS"
 _FLAG = "--tf_xla_persistent_cache_directory="
-_OURS = re.compile(rf"{_FLAG}(\S*/trainyard/xla/[0-9a-f]{{16}})(?!\S)")
-_TRIAL_BYTES = 4_000_000
+_OWN_FLAG = re.compile(rf"{_FLAG}(\S*/trainyard/xla/[0-9a-f]{{16}})(?!\S)")
+_TEST_BYTES = 4_000_000
 
 
-def prepare_cache(threads: int) -> None:
-    """Points TensorFlow, before it is imported, to the folder for this machine, these versions and threads.
+def configure_xla_cache(threads: int) -> None:
+    """Sets TensorFlow's cache folder for this machine, these versions and this number of threads.
 
-    A cache that the user has set up is left alone. Where the folder can't be made there is simply no cache.
+    Call it before TensorFlow is imported. If the user has configured a cache, that one is used. If the folder cannot
+    be created, programs are not cached.
     """
-    others = _OURS.sub("", os.environ.get(_VARIABLE, ""))
+    other_flags = _OWN_FLAG.sub("", os.environ.get(_VARIABLE, ""))
     folder = _folder(threads)
-    if "tensorflow" in sys.modules or _FLAG in others or re.search(r"\s", str(folder)):
+    if "tensorflow" in sys.modules or _FLAG in other_flags or re.search(r"\s", str(folder)):
         return
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _drop_unfit(folder)
-        _try_to_write(folder)
+        _delete_invalid_programs(folder)
+        _check_writable(folder)
     except OSError:
         return
-    flags = [others.strip(), f"{_FLAG}{folder}", "--tf_xla_persistent_cache_device_types=CPU"]
+    flags = [other_flags.strip(), f"{_FLAG}{folder}", "--tf_xla_persistent_cache_device_types=CPU"]
     os.environ[_VARIABLE] = " ".join(filter(None, flags))
 
 
-def seal_cache(began: float) -> None:
-    """Gives programs that have none their digests, which make them fit for use.
+def write_digests(started_at: float) -> None:
+    """Writes the digests of new programs, which mark them as valid.
 
-    So are those that were written since a compilation began: of two processes that compile the same at the same time,
-    the second replaces the program that the first has sealed.
+    Digests of programs that were written since the compilation began are updated. If two processes compile the same
+    program at the same time, the second overwrites the file for which the first has written a digest.
 
     Args:
-        began: When the compilation began, in seconds since 1970.
+        started_at: The time at which the compilation began, in seconds since 1970.
     """
     with contextlib.suppress(OSError):
         for program in _programs(_active_folder()):
-            if not _seal(program).exists() or (program.stat().st_mtime >= began and is_changed(program)):
-                _seal(program).write_text(_digest(program))
+            if not _digest_file(program).exists() or (program.stat().st_mtime >= started_at and is_corrupted(program)):
+                _digest_file(program).write_text(_digest(program))
 
 
-def clear_cache() -> bool:
-    """Removes all programs; returns whether there was any, so that it is worth compiling again without them."""
+def clear_xla_cache() -> bool:
+    """Deletes all programs of the active folder. Returns whether there were any, so that compiling again may help."""
     programs = _programs(_active_folder())
     with contextlib.suppress(OSError):
         for program in programs:
-            drop_program(program)
+            delete_program(program)
     return bool(programs)
 
 
 def cache_root() -> Path:
-    """Returns the folder of all that is kept."""
+    """Returns the root folder of the cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trainyard" / "xla"
 
 
-def cached_programs() -> list[Path]:
-    """Returns all programs that are kept, for whatever machine, versions and threads, in no order."""
+def list_cached_programs() -> list[Path]:
+    """Returns all cached programs, for all machines, versions and numbers of threads, unordered."""
     return list(cache_root().glob("*/*.pb"))
 
 
-def is_changed(program: Path) -> bool:
-    """Tells whether a program differs from its digest. One without is of a run that goes on, or was broken off."""
+def is_corrupted(program: Path) -> bool:
+    """Returns whether a program differs from its digest; False without a digest (its run is active or was killed)."""
     try:
-        return _seal(program).read_text() != _digest(program)
+        return _digest_file(program).read_text() != _digest(program)
     except FileNotFoundError:
         return False
 
 
-def drop_program(program: Path) -> None:
-    """Removes a program with its digest."""
+def delete_program(program: Path) -> None:
+    """Deletes a program and its digest."""
     program.unlink(missing_ok=True)
-    _seal(program).unlink(missing_ok=True)
+    _digest_file(program).unlink(missing_ok=True)
 
 
-def _try_to_write(folder: Path) -> None:
-    """Raises OSError where a program could not be kept; TensorFlow would take that for a failure to compile."""
-    with tempfile.TemporaryFile(dir=folder) as trial:
-        trial.write(bytes(_TRIAL_BYTES))
-        trial.flush()
+def _check_writable(folder: Path) -> None:
+    """Raises OSError if a program cannot be written, which TensorFlow would report as a compilation error."""
+    with tempfile.TemporaryFile(dir=folder) as test_file:
+        test_file.write(bytes(_TEST_BYTES))
+        test_file.flush()
 
 
 def _folder(threads: int) -> Path:
@@ -107,7 +108,7 @@ def _folder(threads: int) -> Path:
 
 
 def _processor() -> str:
-    """Returns the model and the instruction sets of the processor, as far as the system tells."""
+    """Returns the model and the instruction sets of the processor, as far as they are known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -118,15 +119,15 @@ def _processor() -> str:
 
 
 def _active_folder() -> Path | None:
-    found = _OURS.search(os.environ.get(_VARIABLE, ""))
-    return Path(found[1]) if found else None
+    match = _OWN_FLAG.search(os.environ.get(_VARIABLE, ""))
+    return Path(match[1]) if match else None
 
 
 def _programs(folder: Path | None) -> list[Path]:
     return list(folder.glob("*.pb")) if folder else []
 
 
-def _seal(program: Path) -> Path:
+def _digest_file(program: Path) -> Path:
     return program.with_suffix(".sha256")
 
 
@@ -134,10 +135,10 @@ def _digest(program: Path) -> str:
     return hashlib.sha256(program.read_bytes()).hexdigest()
 
 
-def _drop_unfit(folder: Path) -> None:
-    """Removes what is unfinished, changed, or the least recently made of too many."""
+def _delete_invalid_programs(folder: Path) -> None:
+    """Deletes programs that are incomplete or corrupted, and the oldest ones above the maximum number."""
     programs = sorted(_programs(folder), key=lambda program: program.stat().st_mtime, reverse=True)
-    for place, program in enumerate(programs):
-        seal = _seal(program)
-        if place >= KEPT_PROGRAMS or not seal.exists() or seal.read_text() != _digest(program):
-            drop_program(program)
+    for index, program in enumerate(programs):
+        digest_file = _digest_file(program)
+        if index >= MAX_CACHED_PROGRAMS or not digest_file.exists() or digest_file.read_text() != _digest(program):
+            delete_program(program)

@@ -1,33 +1,33 @@
-"""The only place that knows MLflow: the store, the experiment and its view, one run, a sweep's, a model."""
+"""Access to MLflow: stores, experiments, runs and their views in the UI, and logged models."""
 
 from trainyard.tracking.connection import training_view_url
-from trainyard.tracking.journal import Account, logged_files, note_stored, read_account
+from trainyard.tracking.journal import RunRecord, find_logged_files, load_run_record, record_stored
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operations import DatasetInput
 from trainyard.tracking.runs import LoggedRun, download_files, find_run, mark_killed
-from trainyard.tracking.sweep_run import ParentRun
+from trainyard.tracking.sweep_run import SweepParentRun
 from trainyard.tracking.tracker import Tracker, open_tracker
-from trainyard.tracking.trial_runs import FinishedTrial
+from trainyard.tracking.trial_runs import TrialRun
 from trainyard.tracking.ui_views import sweep_view_key
-from trainyard.tracking.upload import has_run, upload
+from trainyard.tracking.upload import has_run, upload_record
 
 __all__ = [
-    "Account",
     "DatasetInput",
-    "FinishedTrial",
     "LoggedRun",
-    "ParentRun",
+    "RunRecord",
     "ServableModel",
+    "SweepParentRun",
     "Tracker",
+    "TrialRun",
     "download_files",
+    "find_logged_files",
     "find_run",
     "has_run",
-    "logged_files",
+    "load_run_record",
     "mark_killed",
-    "note_stored",
     "open_tracker",
-    "read_account",
+    "record_stored",
     "sweep_view_key",
     "training_view_url",
-    "upload",
+    "upload_record",
 ]

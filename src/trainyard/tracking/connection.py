@@ -1,7 +1,7 @@
-"""First contact with a tracking store: reach it, create the experiment, give it its view, all under a lock.
+"""Connects to tracking stores: opens a store and creates the experiment with its view, while holding a lock.
 
-Several processes that meet on a store that does not exist yet can leave it broken, so only one at a time gets here; a
-process that is killed while it makes one can too, so it is made beside its place.
+A store can be corrupted if several processes create it at the same time, so a lock lets in one at a time. It can also
+be corrupted if the process is killed while it creates the store, so the file is created under another name and renamed.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from trainyard.errors import TrackingError, TrainyardError, in_one_line
-from trainyard.system.environment import user_name
-from trainyard.system.files import PARTIAL, whole_file
-from trainyard.system.garbage import importing
-from trainyard.system.uris import sqlite_path, sqlite_uri, without_credentials
-from trainyard.tracking.ui_views import SHARE_KEY, experiment_tags
+from trainyard.errors import TrackingError, TrainyardError, summarize_error
+from trainyard.system.environment import find_user_name
+from trainyard.system.files import PARTIAL_PREFIX, atomic_write
+from trainyard.system.garbage import gc_paused_import
+from trainyard.system.uris import redact_credentials, sqlite_path, sqlite_uri
+from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LOCK_SECONDS = 120
-"""How long first contact waits for another process; a new sqlite store takes a second or two."""
+"""Time limit for getting the lock of a store; creating a SQLite store takes one to two seconds."""
 
 ANSWER_SECONDS = 4.0
-"""How long a server may take to answer at all; it is asked twice."""
+"""Time limit in seconds for an answer of a server; an HTTP server gets two attempts."""
 
 _UNAUTHENTICATED = "failed with error code 401"
-"""In what MLflow says where a server does not know the user."""
+"""Part of MLflow's error message if the server rejects the credentials."""
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str]:
-    """Reaches the store and makes sure that the experiment is there.
+    """Connects to a store, and creates the store and the experiment if they do not exist.
 
     Args:
         uri: The tracking URI.
-        experiment: The experiment's name.
-        notes: What the experiment is about, for a reader who opens it; used when it is created.
+        experiment: The name of the experiment.
+        notes: The description of the experiment, which the UI shows; used if the experiment is created.
 
     Returns:
         A client of the store, and the experiment's id.
@@ -56,50 +56,52 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
         TrackingError: If the store can't be reached, or the experiment was deleted.
     """
     file = sqlite_path(uri)
-    with _first_contact(uri), tracking_errors(uri):
-        knock(uri)
+    with _store_lock(uri), tracking_errors(uri):
+        check_reachable(uri)
         if file and (not file.exists() or file.stat().st_size == 0):
             _create_store(file)
         client = connect(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
+        entity = client.get_experiment_by_name(experiment)
+        if entity is None:
             location = None if uri.startswith("http") else (artifact_folder(uri) / experiment).absolute().as_uri()
-            return client, client.create_experiment(experiment, location, experiment_tags(experiment, notes))
-    if found.lifecycle_stage != "active":
+            return client, client.create_experiment(experiment, location, build_experiment_tags(experiment, notes))
+    if entity.lifecycle_stage != "active":
         raise TrackingError(
-            f"{without_credentials(uri)}: the experiment {experiment!r} was deleted there. Restore it "
-            f"(mlflow experiments restore --experiment-id {found.experiment_id}), or set tracking.experiment"
+            f"{redact_credentials(uri)}: the experiment {experiment!r} has been deleted in this store. Restore it "
+            f"(mlflow experiments restore --experiment-id {entity.experiment_id}), or set tracking.experiment"
         )
-    return client, found.experiment_id
+    return client, entity.experiment_id
 
 
 def _create_store(file: Path) -> None:
-    """Makes a sqlite store that is there with all its tables or not at all.
+    """Creates a SQLite store atomically: the file appears only when it has all tables.
 
-    MLflow makes them one after the other, and can't open a store again whose making was broken off.
+    MLflow creates the tables one after the other, and can't open a store in which some of them are missing.
     """
-    for rest in ("", "-journal", "-wal", "-shm"):  # of a making that was
-        file.with_name(f"{PARTIAL}{file.name}{rest}").unlink(missing_ok=True)
-    with whole_file(file) as partial:
+    for suffix in ("", "-journal", "-wal", "-shm"):  # left over if an earlier creation was interrupted
+        file.with_name(f"{PARTIAL_PREFIX}{file.name}{suffix}").unlink(missing_ok=True)
+    with atomic_write(file) as partial:
         connect(sqlite_uri(partial)).search_experiments(max_results=1)
 
 
-def knock(uri: str) -> None:
-    """Returns as soon as a server answers, whatever it says, or something listens where a database should be.
+def check_reachable(uri: str) -> None:
+    """Raises if the server does not answer, or if no program listens on the host and port of the database.
+
+    Any HTTP response counts as an answer. SQLite files are not checked.
 
     Raises:
-        Exception: What the network raises, within ten seconds. MLflow and drivers would try for minutes.
+        Exception: The exception of the network library, within ten seconds. MLflow and drivers would retry for minutes.
     """
     if uri.startswith("http"):
         import requests
 
-        for last in (False, True):
+        for is_last_attempt in (False, True):
             try:
                 requests.head(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS, allow_redirects=False)
             except requests.exceptions.SSLError:
-                return  # MLflow may have been told to trust its certificate
+                return  # the server answers; MLflow may be configured to trust its certificate
             except requests.exceptions.ReadTimeout:
-                if last:
+                if is_last_attempt:
                     raise
             else:
                 return
@@ -113,88 +115,99 @@ def knock(uri: str) -> None:
 
 
 def connect(uri: str) -> MlflowClient:
-    """Returns a client of the store. A database that has no tables yet gets them now, so be alone with a fresh one.
+    """Returns a client of the store.
 
-    MLflow's and Alembic's lines are kept off the screen (what fails is raised too), MLflow's usage reports at home.
+    The client creates missing tables in a database: for a new database, hold the lock (see `open_store`). This function
+    also silences the logging of MLflow and Alembic (errors are raised anyway), and disables MLflow's telemetry.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # with the password in it
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the URL may contain a password
     if uri.startswith("http"):
         for variable, value in _HTTP_DEFAULTS.items():
             os.environ.setdefault(variable, value)
 
-    with importing("mlflow"):
+    with gc_paused_import("mlflow"):
         from mlflow import MlflowClient
 
-    for name in ("mlflow", "alembic"):  # only now: importing MLflow sets the level of its own
+    for name in ("mlflow", "alembic"):  # after the import, which sets the level of MLflow's logger
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(uri)
 
 
 def connect_to_existing(uri: str) -> MlflowClient:
-    """Returns a client of a store that somebody wants to read; a sqlite file that is not there is not made.
+    """Returns a client for reading a store; does not create a missing SQLite file.
 
     Raises:
-        TrackingError: If there is no such file.
+        TrackingError: If the SQLite file does not exist.
     """
     if (file := sqlite_path(uri)) and not file.exists():
-        raise TrackingError(f"{file}: there are no runs here yet. Go to where they are, or name their store")
+        raise TrackingError(
+            f"{file}: there are no runs here yet. Change to the folder with your runs, or specify their store "
+            "(tracking.uri, or --uri of a command)"
+        )
     return connect(uri)
 
 
 @contextlib.contextmanager
 def tracking_errors(uri: str) -> Iterator[None]:
-    """Turns whatever MLflow raises while it talks to the store into a TrackingError that shows no password."""
+    """Converts exceptions of MLflow and database drivers in the block to a TrackingError without passwords."""
     try:
         yield
     except TrainyardError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever MLflow and drivers raise
+    except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
         if _UNAUTHENTICATED in str(error):
             raise TrackingError(
-                f"the tracking store {without_credentials(uri)} wants a user and a password, and refuses those it was "
-                "given. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                f"the tracking store {redact_credentials(uri)} requires a user name and a password, and rejected those "
+                "that it received. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             ) from None
-        whole = "".join(traceback.format_exception(error))
+        full_text = "".join(traceback.format_exception(error))
         raise TrackingError(
-            f"the tracking store {without_credentials(uri)} can't be used: {in_one_line(error, without_credentials)}. "
-            "Start it, name another (tracking.uri, MLFLOW_TRACKING_URI), or log nothing (tracking=off)"
-        ) from (error if whole == without_credentials(whole) else None)
+            f"the tracking store {redact_credentials(uri)} can't be used: "
+            f"{summarize_error(error, redact_credentials)}. Start it, specify another (tracking.uri, "
+            "MLFLOW_TRACKING_URI), or disable tracking (tracking=off)"
+        ) from (error if full_text == redact_credentials(full_text) else None)
 
 
 def training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) -> str:
-    """Returns the link that opens an experiment with its runs as a table, in a view that Trainyard shares.
+    """Returns the link to an experiment in the MLflow UI, with the table of runs in one of Trainyard's shared views.
 
     Args:
-        address: Where the MLflow UI answers, ``http://127.0.0.1:5000``.
+        address: The address of the MLflow UI, such as ``http://127.0.0.1:5000``.
         experiment_id: MLflow's id of the experiment.
-        key: Of the view: the experiment's own, or that of a sweep, `view.sweep_view_key`.
+        key: The key of the view: that of the experiment, or that of a sweep (`view.sweep_view_key`).
     """
     view = f"workflowType=machine_learning&viewStateShareKey={key}"
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?{view}"
 
 
 @contextlib.contextmanager
-def _first_contact(uri: str) -> Iterator[None]:
+def _store_lock(uri: str) -> Iterator[None]:
+    """Holds the lock of a store: a file next to the SQLite file, or in the folder for temporary files."""
     file = sqlite_path(uri)
-    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir()) / f"trainyard-{user_name()}-{name}.lock"
+    uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    lock = (
+        Path(f"{file}.lock")
+        if file
+        else Path(tempfile.gettempdir()) / f"trainyard-{find_user_name()}-{uri_digest}.lock"
+    )
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=LOCK_SECONDS):
             yield
     except Timeout as error:
         raise TrackingError(
-            f"{lock}: another process has held the store's lock for {LOCK_SECONDS} seconds. "
-            "If none is alive, remove the file"
+            f"{lock}: expected the lock of the tracking store, but another process has been holding it for "
+            f"{LOCK_SECONDS} seconds. If no such process is alive, delete the file"
         ) from error
     except OSError as error:
         raise TrackingError(
-            f"{lock}: the store's lock can't be written: {error}. Use tracking.uri or a folder you may write"
+            f"{lock}: the lock file of the tracking store can't be written: {error}. Set tracking.uri, or work in a "
+            "folder in which you have write permission"
         ) from error
 
 
 def artifact_folder(uri: str) -> Path:
-    """Returns where artifacts go when no server keeps them: beside the sqlite file, else in the working directory."""
+    """Returns the artifact folder of a store without server: next to the SQLite file, or in the working directory."""
     file = sqlite_path(uri)
     return (file.parent if file else Path.cwd()) / "mlartifacts"

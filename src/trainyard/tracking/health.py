@@ -1,7 +1,7 @@
-"""What state a tracking store is in, asked without changing it.
+"""Examines the state of a tracking store without changing it.
 
-MLflow brings a database that lacks a table up to date as soon as it opens it, without a copy and without a word. So
-databases are read in its place here, a sqlite file in a way that can't write; only a server is asked through MLflow.
+When MLflow opens a database with missing tables, it migrates the schema at once, without a backup or a message. This
+module therefore reads databases directly, SQLite files in read-only mode; it uses MLflow's client only for servers.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trainyard.errors import TrackingError, in_one_line
-from trainyard.system.uris import sqlite_path, without_credentials
-from trainyard.tracking.connection import ANSWER_SECONDS, connect, knock
-from trainyard.tracking.runs import PAGE, LoggedRun, all_pages
+from trainyard.errors import TrackingError, summarize_error
+from trainyard.system.uris import redact_credentials, sqlite_path
+from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, connect
+from trainyard.tracking.runs import PAGE_SIZE, LoggedRun, iterate_pages
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 CHECK_SECONDS = 2.0
-"""How long a sqlite file is searched for damage; a file of some gigabytes would take minutes."""
-ORIGIN_TAGS = ("trainyard.version", "host", "pid", "started")
-"""The tags that tell that a run is one of Trainyard's, and which process it ran in."""
+"""Time limit in seconds of the search for damage in a SQLite file; a file of several gigabytes would take minutes."""
+PROCESS_TAGS = ("trainyard.version", "host", "pid", "started")
+"""Tags of a run that Trainyard started; they identify the process of the run."""
 
-_STEPS = 10_000
-"""After how many instructions sqlite asks whether to go on."""
+_PROGRESS_STEPS = 10_000
+"""Number of SQLite instructions between two checks of the time limit."""
 
-State = Literal["sound", "empty", "older", "newer", "interrupted", "damaged"]
+StoreState = Literal["sound", "empty", "older", "newer", "interrupted", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """The state of a store that answers.
+    """The state of a store that is reachable.
 
     Attributes:
-        state: Of a database, "empty" where it has no tables yet, "older" or "newer" where the installed MLflow wants
-            others; of a sqlite file, "interrupted" where a write was broken off that has yet to be taken back. Only
-            what is "sound" has been counted.
-        damage: What sqlite found to be wrong with a damaged file.
-        searched: False of a sqlite file that took too long to search for damage.
-        experiments: How many there are.
-        runs: How many there are; None of a server, which would have to list them all.
-        running: The runs that say RUNNING, with at least their `ORIGIN_TAGS`.
+        state: For databases: "empty" (no tables yet), "older" or "newer" (schema of another version than the installed
+            MLflow's). For SQLite files: "interrupted" (an interrupted write must be rolled back), "damaged". The
+            counts below are filled in only if the state is "sound".
+        damage: SQLite's description of the damage.
+        searched: False if the search for damage in a SQLite file ran out of time.
+        experiments: Number of experiments.
+        runs: Number of runs; None for a server, which would have to list all of them.
+        running: The runs with status RUNNING, with at least their `PROCESS_TAGS`.
     """
 
-    state: State
+    state: StoreState
     damage: str = ""
     searched: bool = True
     experiments: int = 0
@@ -61,27 +61,27 @@ def examine_store(uri: str) -> StoreHealth:
     """Returns the state of a store.
 
     Args:
-        uri: The tracking URI. A sqlite file exists already.
+        uri: The tracking URI. A SQLite file must exist.
 
     Raises:
-        TrackingError: If it does not answer; says why in a line that shows no password.
+        TrackingError: If the store does not answer. The message is one line with the reason, without passwords.
     """
     try:
         return _examine_server(uri) if uri.startswith("http") else _examine_database(uri)
-    except Exception as error:  # noqa: BLE001 - whatever MLflow and drivers raise
-        cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps what the driver raised
-        raise TrackingError(in_one_line(cause, without_credentials)) from None  # whose text may hold a password
+    except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
+        cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps the driver's exception
+        raise TrackingError(summarize_error(cause, redact_credentials)) from None  # its text may contain a password
 
 
 def _examine_server(uri: str) -> StoreHealth:
-    knock(uri)
+    check_reachable(uri)
     client = connect(uri)
-    experiments = [experiment.experiment_id for experiment in all_pages(client.search_experiments)]
+    experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
     running: list[LoggedRun] = []
-    for start in range(0, len(experiments), PAGE):
-        some = experiments[start : start + PAGE]
-        found = all_pages(client.search_runs, some, "attributes.status = 'RUNNING'")
-        running += [LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags)) for run in found]
+    for start in range(0, len(experiments), PAGE_SIZE):
+        batch = experiments[start : start + PAGE_SIZE]
+        runs = iterate_pages(client.search_runs, batch, "attributes.status = 'RUNNING'")
+        running += [LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags)) for run in runs]
     return StoreHealth("sound", experiments=len(experiments), running=tuple(running))
 
 
@@ -116,27 +116,27 @@ def _examine_database(uri: str) -> StoreHealth:
         )
 
 
-def take_back_interrupted_write(uri: str) -> None:
-    """Has sqlite restore a file to the state before a write that was broken off, as whoever writes next would."""
+def roll_back_interrupted_write(uri: str) -> None:
+    """Rolls back an interrupted write in a SQLite file, as the next writer would do; does nothing for other stores."""
     if file := sqlite_path(uri):
         with contextlib.closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
 
 
 def _search_for_damage(file: Path) -> tuple[str, bool]:
-    """Returns what is wrong with a sqlite file, or an empty text, and whether there was time for the whole of it."""
+    """Returns a description of the damage in a SQLite file ("" if none was found), and whether the search completed."""
     deadline = time.monotonic() + CHECK_SECONDS
     with contextlib.closing(_read_only(file)) as connection:
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
         try:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 return "", False
             if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 return str(error), True
             raise
-    return "" if found == "ok" else " ".join(found.split()), True
+    return "" if result == "ok" else " ".join(result.split()), True
 
 
 def _read_only(file: Path) -> sqlite3.Connection:
@@ -144,24 +144,24 @@ def _read_only(file: Path) -> sqlite3.Connection:
 
 
 def _engine(uri: str) -> Engine:
-    """Returns an engine that only reads, of a sqlite file; of another database where something listens."""
+    """Returns a SQLAlchemy engine: read-only for a SQLite file; for other databases after a check of the connection."""
     import sqlalchemy as sa
 
     if file := sqlite_path(uri):
         return sa.create_engine("sqlite://", creator=lambda: _read_only(file), poolclass=sa.NullPool)
-    knock(uri)
+    check_reachable(uri)
     return sa.create_engine(uri, poolclass=sa.NullPool)
 
 
 def _schema_revisions() -> tuple[set[str], str]:
-    """Returns the revisions of the schema that the installed MLflow knows, and the one that it wants.
+    """Returns the schema revisions of the installed MLflow, and the latest of them, which it requires.
 
-    They are read from its migrations as text: to import these takes four seconds.
+    Reads them from the text of MLflow's migrations: importing these takes four seconds.
     """
-    found = importlib.util.find_spec("mlflow")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("mlflow")
+    if spec is None or not spec.submodule_search_locations:
         raise TrackingError("MLflow is not installed")
-    folder = Path(found.submodule_search_locations[0], "store", "db_migrations", "versions")
+    folder = Path(spec.submodule_search_locations[0], "store", "db_migrations", "versions")
     migrations = "\n".join(path.read_text() for path in folder.glob("*.py"))
     known, replaced = (
         set(re.findall(rf"""^{name}\b.*?=\s*["'](\w+)["']""", migrations, re.MULTILINE))
@@ -172,18 +172,18 @@ def _schema_revisions() -> tuple[set[str], str]:
 
 
 def _running_in(connection: Connection) -> tuple[LoggedRun, ...]:
-    """Returns the runs of a database that say RUNNING, with those of their `ORIGIN_TAGS` that they have."""
+    """Returns the RUNNING runs of a database, with those of the `PROCESS_TAGS` that they have."""
     import sqlalchemy as sa
 
     runs = sa.table("runs", *map(sa.column, ("run_uuid", "status", "lifecycle_stage")))
     tags = sa.table("tags", *map(sa.column, ("run_uuid", "key", "value")))
-    told = sa.and_(tags.c.run_uuid == runs.c.run_uuid, tags.c.key.in_(ORIGIN_TAGS))
+    is_process_tag = sa.and_(tags.c.run_uuid == runs.c.run_uuid, tags.c.key.in_(PROCESS_TAGS))
     query = (
         sa.select(runs.c.run_uuid, tags.c.key, tags.c.value)
-        .select_from(runs.outerjoin(tags, told))
+        .select_from(runs.outerjoin(tags, is_process_tag))
         .where(runs.c.status == "RUNNING", runs.c.lifecycle_stage == "active")
     )
-    found: dict[str, dict[str, str]] = {}
+    tags_by_run: dict[str, dict[str, str]] = {}
     for run_id, key, value in connection.execute(query):
-        found.setdefault(run_id, {}).update({key: value} if key else {})
-    return tuple(LoggedRun(run_id, "RUNNING", of_run) for run_id, of_run in found.items())
+        tags_by_run.setdefault(run_id, {}).update({key: value} if key else {})
+    return tuple(LoggedRun(run_id, "RUNNING", run_tags) for run_id, run_tags in tags_by_run.items())

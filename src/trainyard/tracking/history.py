@@ -1,15 +1,15 @@
-"""What a store knows of a run, as its own account: for whoever has no more of it than its id."""
+"""Rebuilds a run's record from the tracking store, for callers that have only the id of the run."""
 
 from __future__ import annotations
 
 from trainyard.tracking.connection import connect, tracking_errors
-from trainyard.tracking.journal import Account
-from trainyard.tracking.operations import Measured
-from trainyard.tracking.runs import all_pages
+from trainyard.tracking.journal import RunRecord
+from trainyard.tracking.operations import TimedMetrics
+from trainyard.tracking.runs import iterate_pages
 
 
-def stored_account(uri: str, run_id: str) -> Account:
-    """Returns what a run has told its store; of its metrics every step, of its inputs nothing.
+def load_stored_record(uri: str, run_id: str) -> RunRecord:
+    """Loads the record of a run from a store, with the metrics of every step but without the inputs.
 
     Raises:
         TrackingError: If the store has no such run, or can't be reached.
@@ -18,12 +18,12 @@ def stored_account(uri: str, run_id: str) -> Account:
         client = connect(uri)
         run = client.get_run(run_id)
         experiment = client.get_experiment(run.info.experiment_id)
-        history: list[Measured] = [
+        history: list[TimedMetrics] = [
             ({name: metric.value}, metric.step, metric.timestamp)
             for name in run.data.metrics
             for metric in client.get_metric_history(run_id, name)
         ]
-    return Account(
+    return RunRecord(
         key=run.data.tags.get("trainyard.key", ""),
         uri=uri,
         experiment=experiment.name,
@@ -31,7 +31,7 @@ def stored_account(uri: str, run_id: str) -> Account:
         name=run.info.run_name,
         model=False,
         started=run.info.start_time,
-        last=run.info.end_time or run.info.start_time,
+        updated=run.info.end_time or run.info.start_time,
         tags=dict(run.data.tags),
         params=dict(run.data.params),
         metrics=history,
@@ -40,28 +40,28 @@ def stored_account(uri: str, run_id: str) -> Account:
     )
 
 
-def accuracies_of_siblings(uri: str, account: Account, without: str | None = None) -> dict[str, float]:
-    """Returns the accuracy on the test images of finished runs that computed the same with other seeds, by seed.
+def find_sibling_accuracies(uri: str, record: RunRecord, excluded_run_id: str | None = None) -> dict[str, float]:
+    """Returns the test accuracy, by seed, of finished runs with the same config as a run but another seed.
 
     Args:
-        uri: Of the store.
-        account: Of a run in it.
-        without: The id of a run that does not count.
+        uri: The tracking URI.
+        record: A run in the store.
+        excluded_run_id: The id of a run to leave out.
 
     Raises:
         TrackingError: If the store can't be reached.
     """
     with tracking_errors(uri):
         client = connect(uri)
-        experiment = client.get_experiment_by_name(account.experiment)
+        experiment = client.get_experiment_by_name(record.experiment)
         if experiment is None:
             return {}
-        wanted = f"tags.config_hash = '{account.tags.get('config_hash', '')}' and attributes.status = 'FINISHED'"
-        runs = list(all_pages(client.search_runs, [experiment.experiment_id], wanted))
+        filter_string = f"tags.config_hash = '{record.tags.get('config_hash', '')}' and attributes.status = 'FINISHED'"
+        runs = list(iterate_pages(client.search_runs, [experiment.experiment_id], filter_string))
     return {
         run.data.tags["seed"]: run.data.metrics["accuracy/test"]
         for run in runs
-        if run.info.run_id != without
+        if run.info.run_id != excluded_run_id
         and "accuracy/test" in run.data.metrics
-        and run.data.tags.get("seed", account.tags["seed"]) != account.tags["seed"]
+        and run.data.tags.get("seed", record.tags["seed"]) != record.tags["seed"]
     }

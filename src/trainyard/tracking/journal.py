@@ -1,7 +1,7 @@
-"""What a run tells the store, written into its folder as well, line by line, so that it can be told to a store later.
+"""The journal: a copy in the run folder of everything a run logs, from which the run can be uploaded to a store later.
 
-A line is a JSON object. A process that was killed leaves at most its last line torn. Files are not in it: they lie in
-the folder. Users and passwords of addresses are not in it either.
+The journal is a file of JSON lines. If the process is killed, at most the last line is incomplete. Artifacts are not
+copied, because they are in the run folder already. Credentials are removed from URIs.
 """
 
 from __future__ import annotations
@@ -17,56 +17,62 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.errors import ConfigError
-from trainyard.system.files import PARTIAL
-from trainyard.system.uris import without_credentials
+from trainyard.system.files import PARTIAL_PREFIX
+from trainyard.system.uris import redact_credentials
 from trainyard.tracking import operations
-from trainyard.tracking.operations import DatasetInput, Measured
-from trainyard.training.checkpoint import CHECKPOINTS
+from trainyard.tracking.operations import DatasetInput, TimedMetrics
+from trainyard.training.checkpoint import CHECKPOINTS_FOLDER
 
 JOURNAL = ".tracking.jsonl"
-"""Its name in the run folder; hidden, as it is not logged itself."""
+"""File name in the run folder; hidden, because the journal itself is not logged."""
 
 LOCK = ".tracking.lock"
-"""The file in the run folder that is locked by the process that tells of the run."""
+"""File in the run folder that is locked by the process that logs the run to the store."""
 
 KEY_TAG = "trainyard.key"
-"""The tag that tells a run from all others, whichever store it is in."""
+"""The tag with the unique key of a run, which is the same in every store."""
 
 
 class Journal:
-    """Writes the journal of one run. A disk that takes no more leaves a gap in it, and does not end the run.
+    """Writes the journal of one run. If the disk is full, the journal gets a gap, and the run continues.
 
     Attributes:
-        key: The run's own.
-        has_gap: Whether something could not be written.
+        key: The unique key of the run, a UUID in hexadecimal.
+        has_gap: Whether an entry could not be written.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """Begins nothing yet.
+    def __init__(self, folder: Path, notify: Callable[[str], None]) -> None:
+        """Creates the key of the run; writes nothing yet.
 
         Args:
-            folder: Of the run.
-            tell: Told, once, when the journal can't be written.
+            folder: The run folder.
+            notify: Called once, with a message, when the journal can't be written.
         """
         self.key = uuid.uuid4().hex
         self.has_gap = False
-        self._owed: list[tuple[str, dict[str, Any]]] = []
+        self._unwritten: list[tuple[str, dict[str, Any]]] = []
         self._file = folder / JOURNAL
-        self._tell = tell
+        self._notify = notify
 
-    def begin(
+    def record_start(
         self, uri: str | None, experiment: str, notes: str, name: str, tags: Mapping[str, str], *, model: bool
     ) -> None:
-        """Writes what the run is created with, as `RunRequest`, and whether a servable model is to be logged.
+        """Writes the attributes with which the run is created; see `RunRecord`.
 
-        The URI is None where nothing is tracked.
+        Args:
+            uri: The tracking URI; None if tracking is off.
+            experiment: The name of the experiment.
+            notes: The description of the experiment.
+            name: The name of the run.
+            tags: The first tags of the run.
+            model: Whether a servable model will be logged.
         """
-        shown = without_credentials(uri) if uri else None
-        of_run = {"uri": shown, "experiment": experiment, "notes": notes, "name": name, "tags": {**tags}}
-        self._write("run", key=self.key, **of_run, model=model)
+        safe_uri = redact_credentials(uri) if uri else None
+        attributes = {"uri": safe_uri, "experiment": experiment, "notes": notes, "name": name, "tags": {**tags}}
+        self._write("run", key=self.key, **attributes, model=model)
 
-    def perform(self, operation: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - each has its own
-        """Writes what is done with the run; operations on files leave no line."""
+    def record_operation(self, operation: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - as in Writer
+        """Writes an operation that logs params, metrics, tags or inputs, with its arguments; ignores others."""
         if operation is operations.log_params:
             self._write("params", values=arguments[0])
         elif operation is operations.log_metrics:
@@ -78,49 +84,52 @@ class Journal:
         elif operation is operations.log_inputs:
             self._write("inputs", splits=[dataclasses.asdict(split) for split in arguments[0]])
 
-    def end(self, status: str) -> None:
-        """Writes how the run ended, whatever the store may know of it: FINISHED, FAILED or KILLED."""
+    def record_end(self, status: str) -> None:
+        """Writes the final status of the run, FINISHED, FAILED or KILLED, which may differ from that in the store."""
         self._write("end", status=status)
 
-    def stored(self, uri: str, run_id: str) -> None:
-        """Writes that a store has all of the run."""
-        self._write("stored", uri=without_credentials(uri), run_id=run_id)
+    def record_stored(self, uri: str, run_id: str) -> None:
+        """Writes that a store contains the complete run."""
+        self._write("stored", uri=redact_credentials(uri), run_id=run_id)
 
-    def _write(self, what: str, **content: Any) -> None:  # noqa: ANN401 - what JSON can hold
+    def _write(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - any JSON value
         try:
-            while self._owed:  # without its first line nothing of a journal can be read
-                _append(self._file, *self._owed[0])
-                self._owed.pop(0)
-            _append(self._file, what, content)
+            while self._unwritten:  # for example the first line, without which a journal can't be read
+                _append(self._file, *self._unwritten[0])
+                self._unwritten.pop(0)
+            _append(self._file, kind, content)
         except OSError as error:
             if not self.has_gap:
-                self._tell(f"{self._file} can't be written: {error}. trainyard sync will lack what comes now")
+                self._notify(
+                    f"{self._file}: the journal can't be written: {error}. The run continues, but `trainyard sync` "
+                    "can't upload what is logged from now on. Free disk space"
+                )
             self.has_gap = True
-            lost = (what, content) if what == "run" else ("gap", {})
-            if lost not in self._owed:
-                self._owed.append(lost)
+            entry = (kind, content) if kind == "run" else ("gap", {})
+            if entry not in self._unwritten:
+                self._unwritten.append(entry)
 
 
 @dataclass(slots=True)
-class Account:
-    """What a run has told, put together from its journal.
+class RunRecord:
+    """Everything that a run has logged, read from its journal.
 
     Attributes:
-        key: The run's own, the tag `trainyard.key`.
-        uri: The store that it was meant for, without a password; None where nothing was tracked.
-        experiment: The name of its experiment.
-        notes: What the experiment is about.
+        key: The unique key of the run, also in the tag `trainyard.key`.
+        uri: The tracking URI of the run, without credentials; None if tracking was off.
+        experiment: The name of the experiment.
+        notes: The description of the experiment.
         name: The run's name.
-        model: Whether a servable model is to be logged.
-        started: When it began, in milliseconds since 1970.
-        last: When it last told something, likewise.
-        tags: The last value of each.
-        params: All of them.
-        metrics: Values with their step and time.
+        model: Whether a servable model is logged.
+        started: Start time in milliseconds since 1970.
+        updated: Time of the last entry in milliseconds since 1970.
+        tags: The last value of each tag.
+        params: All params.
+        metrics: Metric values with their step and time.
         inputs: The splits of the data set.
-        status: How it ended; None if it did not say.
-        stores: The stores that had all of it, without passwords, each with MLflow's id of the run there.
-        has_gap: Whether something is missing, as the disk was full.
+        status: FINISHED, FAILED or KILLED; None if the journal has no end entry: the run is alive or its process died.
+        stores: MLflow's id of the run by the URI (without credentials) of each store that contains the complete run.
+        has_gap: Whether entries are missing because the disk was full.
     """
 
     key: str
@@ -130,91 +139,92 @@ class Account:
     name: str
     model: bool
     started: int
-    last: int
+    updated: int
     tags: dict[str, str]
     params: dict[str, Any] = field(default_factory=dict)
-    metrics: list[Measured] = field(default_factory=list)
+    metrics: list[TimedMetrics] = field(default_factory=list)
     inputs: list[DatasetInput] = field(default_factory=list)
     status: str | None = None
     stores: dict[str, str] = field(default_factory=dict)
     has_gap: bool = False
 
 
-def read_account(folder: Path) -> Account:
-    """Reads the journal of a run.
+def load_run_record(folder: Path) -> RunRecord:
+    """Loads the record of a run from the journal in its folder.
 
     Raises:
-        ConfigError: If the folder has none, or one that can't be read.
+        ConfigError: If the folder has no journal, or the journal can't be read.
     """
     file = folder / JOURNAL
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{folder}: expected the folder of a run; its {JOURNAL} can't be read: {error}") from error
-    account: Account | None = None
-    for number, line in enumerate(lines[:-1], 1):  # what stands behind the last line's end is torn
+        raise ConfigError(f"{folder}: expected a run folder, but its {JOURNAL} can't be read: {error}") from error
+    record: RunRecord | None = None
+    for number, line in enumerate(lines[:-1], 1):  # text after the last newline is an incomplete entry
         try:
             entry = json.loads(line)
-            if account is None:
-                account = _begin(entry)
+            if record is None:
+                record = _build_record(entry)
             else:
-                _take_in(account, entry)
+                _add_entry(record, entry)
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"{file}: line {number} is damaged: {type(error).__name__}: {error}") from error
-    if account is None:
-        raise ConfigError(f"{file}: the run was broken off before it had told anything")
-    return account
+    if record is None:
+        raise ConfigError(f"{file}: the journal is empty because the run was interrupted at its start. Start a new run")
+    return record
 
 
-def logged_files(folder: Path) -> list[Path]:
-    """Returns what of a run folder is logged: no hidden or half-written files, nor checkpoints, which serve there."""
-    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith((".", PARTIAL)))
-    return [path for path in files if path.name != CHECKPOINTS]
+def find_logged_files(folder: Path) -> list[Path]:
+    """Returns the paths in a run folder that are logged: all except hidden files, partial files and checkpoints."""
+    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith((".", PARTIAL_PREFIX)))
+    return [path for path in files if path.name != CHECKPOINTS_FOLDER]
 
 
-def note_stored(folder: Path, uri: str, run_id: str) -> None:
-    """Writes into a run's journal that a store has all of it."""
-    _append(folder / JOURNAL, "stored", {"uri": without_credentials(uri), "run_id": run_id})
+def record_stored(folder: Path, uri: str, run_id: str) -> None:
+    """Writes into a run's journal that a store contains the complete run."""
+    _append(folder / JOURNAL, "stored", {"uri": redact_credentials(uri), "run_id": run_id})
 
 
-def _append(file: Path, what: str, content: Mapping[str, Any]) -> None:
-    line = json.dumps({"what": what, "at": int(time.time() * 1000), **content})
+def _append(file: Path, kind: str, content: Mapping[str, Any]) -> None:
+    line = json.dumps({"what": kind, "at": int(time.time() * 1000), **content})
     with file.open("ab+") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
-            if stream.read(1) != b"\n":  # whoever wrote last was killed, or the disk was full
+            if stream.read(1) != b"\n":  # an incomplete line: the process was killed or the disk was full
                 stream.seek(0)
                 stream.truncate(stream.read().rfind(b"\n") + 1)
         stream.write(f"{line}\n".encode())
 
 
-def _begin(entry: dict[str, Any]) -> Account:
-    given = {name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model")}
-    return Account(**given, started=entry["at"], last=entry["at"], tags=entry["tags"])
+def _build_record(entry: dict[str, Any]) -> RunRecord:
+    """Returns the record with the attributes of the first journal entry."""
+    attributes = {name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model")}
+    return RunRecord(**attributes, started=entry["at"], updated=entry["at"], tags=entry["tags"])
 
 
-def _take_in(account: Account, entry: dict[str, Any]) -> None:
-    """Adds a line to what is known."""
+def _add_entry(record: RunRecord, entry: dict[str, Any]) -> None:
+    """Adds a later journal entry to the record."""
     match entry["what"]:
         case "params":
-            account.params |= entry["values"]
+            record.params |= entry["values"]
         case "metrics":
-            account.metrics.append((entry["values"], entry["step"], entry["milliseconds"]))
+            record.metrics.append((entry["values"], entry["step"], entry["milliseconds"]))
         case "tags":
-            account.tags |= entry["values"]
+            record.tags |= entry["values"]
         case "inputs":
-            account.inputs += [DatasetInput(**_with_tuple(split)) for split in entry["splits"]]
+            record.inputs += [DatasetInput(**_restore_tuple(split)) for split in entry["splits"]]
         case "end":
-            account.status = entry["status"]
+            record.status = entry["status"]
         case "gap":
-            account.has_gap = True
+            record.has_gap = True
         case "stored":
-            account.stores[entry["uri"]] = entry["run_id"]
-            return  # no word of the run itself
+            record.stores[entry["uri"]] = entry["run_id"]
+            return  # not logged by the run itself, so `updated` stays
         case other:
             raise ValueError(f"unknown entry {other!r}")
-    account.last = entry["at"]
+    record.updated = entry["at"]
 
 
-def _with_tuple(split: dict[str, Any]) -> dict[str, Any]:
+def _restore_tuple(split: dict[str, Any]) -> dict[str, Any]:
     return {**split, "image_shape": tuple(split["image_shape"])}

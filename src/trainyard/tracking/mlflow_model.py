@@ -1,8 +1,8 @@
-"""A trained model as MLflow serves it, made from a Keras file, without importing Keras.
+"""Saves a Keras file as an MLflow model, without importing Keras.
 
-The folder is what ``mlflow.keras.save_model`` writes, file for file (a test compares them), so that MLflow's own
-loaders and ``mlflow models serve`` take it. That function wants the model itself, and Keras with it, whose import takes
-seconds that the process which logs need not spend.
+The folder has the same files as that of ``mlflow.keras.save_model`` (a test compares them), so MLflow's loaders and
+``mlflow models serve`` accept it. That function requires the model object, and thus Keras, whose import would cost the
+logging process several seconds.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from mlflow.models import Model
 
 MODEL_PACKAGES = ("tensorflow", "keras", "numpy")
-"""What the model needs to be served; inferring this takes MLflow seconds."""
+"""The packages that serving requires, in addition to MLflow. If they were not given, MLflow would infer them slowly."""
 
 _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
 
 
 @dataclass(frozen=True, slots=True)
 class ServableModel:
-    """A model that takes raw pixels and returns probabilities.
+    """A model that maps raw pixels, uint8 (n, *image_shape), to probabilities, float32 (n, classes).
 
     Attributes:
         file: The ``.keras`` file; it is moved away when the model is logged.
         image_shape: The shape of one image.
-        classes: How many probabilities come out.
+        classes: Number of classes.
     """
 
     file: Path
@@ -43,11 +43,11 @@ class ServableModel:
     classes: int
 
     def save_model(self, path: str, mlflow_model: Model) -> None:
-        """Writes the model's folder. MLflow calls this, by this name, when it logs a model.
+        """Writes the model's folder. MLflow's `Model.log` calls this method by its name.
 
         Args:
-            path: The folder to make.
-            mlflow_model: MLflow's description of the model, which is completed and saved there.
+            path: The folder to create.
+            mlflow_model: MLflow's description of the model, which is completed and saved in the folder.
         """
         from mlflow import pyfunc
 
@@ -55,7 +55,7 @@ class ServableModel:
         (folder / "data").mkdir(parents=True)
         (folder / "data" / "keras_module.txt").write_text("keras")
         shutil.move(self.file, folder / "data" / "model.keras")
-        mlflow_model.signature = self._signature()
+        mlflow_model.signature = self._build_signature()
         mlflow_model.add_flavor(
             "keras",
             data="data",
@@ -70,7 +70,7 @@ class ServableModel:
         mlflow_model.save(os.fspath(folder / "MLmodel"))
         _write_requirements(folder)
 
-    def _signature(self) -> object:
+    def _build_signature(self) -> object:
         import numpy as np
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
@@ -82,9 +82,9 @@ class ServableModel:
 
 
 def _write_requirements(folder: Path) -> None:
-    """Writes what the model runs on, for pip, conda and virtualenv."""
-    python, build = platform.python_version(), _pinned(_BUILD_PACKAGES)
-    packages = _pinned(("mlflow", *MODEL_PACKAGES))
+    """Writes the requirements of the model for pip, conda and virtualenv."""
+    python, build = platform.python_version(), _pin_versions(_BUILD_PACKAGES)
+    packages = _pin_versions(("mlflow", *MODEL_PACKAGES))
     pip = build[0].replace("==", "<=")
     environments = {
         "conda.yaml": {
@@ -99,8 +99,8 @@ def _write_requirements(folder: Path) -> None:
     (folder / "requirements.txt").write_text("\n".join(packages))
 
 
-def _pinned(names: Sequence[str]) -> list[str]:
-    """Returns packages with their versions; without, where one is not installed (pip, in some environments)."""
+def _pin_versions(names: Sequence[str]) -> list[str]:
+    """Returns ``name==version`` for each package, or only the name if it is not installed (pip may be missing)."""
     pinned = []
     for name in names:
         with contextlib.suppress(PackageNotFoundError):

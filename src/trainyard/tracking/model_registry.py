@@ -1,4 +1,4 @@
-"""Models under a name: those that runs logged, and their versions in MLflow's registry."""
+"""Logged models, and their versions in the MLflow model registry."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from trainyard.errors import ConfigError
 from trainyard.tracking.connection import connect, tracking_errors
 from trainyard.tracking.runs import LoggedRun
 
-_FILE = "data/model.keras"
-_TOLD = ("weights_digest", "config_hash", "dataset_digest")
-"""Tags of a run that its version has, too."""
+_KERAS_FILE = "data/model.keras"
+_VERSION_TAGS = ("weights_digest", "config_hash", "dataset_digest")
+"""Tags that are copied from the run to the model version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class LoggedModel:
     """The servable model that a run logged.
 
     Attributes:
-        model_id: MLflow's id.
-        location: Of its folder, as MLflow's loaders take it.
+        model_id: MLflow's id of the model.
+        location: The URI of the model's folder, which MLflow's loaders accept.
     """
 
     model_id: str
@@ -29,7 +29,7 @@ class LoggedModel:
 
 
 def find_logged_model(uri: str, run_id: str) -> LoggedModel | None:
-    """Returns the whole model that a run logged, or None.
+    """Returns the model that a run logged, or None if there is no complete one.
 
     Raises:
         TrackingError: If the store can't be reached.
@@ -44,34 +44,34 @@ def find_logged_model(uri: str, run_id: str) -> LoggedModel | None:
 
 
 def download_logged_model(uri: str, model: LoggedModel, folder: Path) -> Path:
-    """Downloads the Keras file of a logged model into a folder, and returns it.
+    """Downloads the Keras file of a logged model into a folder, and returns the path of the file.
 
     Raises:
-        TrackingError: If the store can't be reached, or lacks it.
+        TrackingError: If the store can't be reached, or does not contain the file.
     """
     import mlflow
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with tracking_errors(uri):
-        source = f"{model.location}/{_FILE}"
+        source = f"{model.location}/{_KERAS_FILE}"
         return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=uri))
 
 
 def register_model(uri: str, name: str, alias: str | None, run: LoggedRun, model: LoggedModel) -> tuple[int, bool]:
-    """Registers a run's model under a name, which is made if need be, unless that was done before.
+    """Registers a run's model as a version of a registered model, unless such a version exists already.
 
     Args:
-        uri: Of the store.
-        name: Of the registered model.
-        alias: To point to this version, or None.
-        run: That logged it.
-        model: What it logged.
+        uri: The tracking URI.
+        name: The name of the registered model, which is created if it does not exist.
+        alias: An alias to point to the version; None sets no alias.
+        run: The run that logged the model.
+        model: The model to register.
 
     Returns:
-        The version, and whether it is new.
+        The number of the version, and whether it is new.
 
     Raises:
-        ConfigError: If MLflow refuses the name.
+        ConfigError: If MLflow rejects the name or the alias.
         TrackingError: If the store can't be reached.
     """
     from mlflow.exceptions import MlflowException
@@ -85,23 +85,23 @@ def register_model(uri: str, name: str, alias: str | None, run: LoggedRun, model
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 client.create_registered_model(name)
-            known = [
+            existing = [
                 int(version.version)
                 for version in client.search_model_versions(f"run_id = '{run.run_id}'")
                 if version.name == name and version.source == model.location and version.status == "READY"
             ]
-            if known:
-                number = max(known)
+            if existing:
+                number = max(existing)
             else:
-                tags = {key: run.tags[key] for key in _TOLD if key in run.tags}
-                made = client.create_model_version(
+                tags = {key: run.tags[key] for key in _VERSION_TAGS if key in run.tags}
+                created = client.create_model_version(
                     name, model.location, run_id=run.run_id, tags=tags, model_id=model.model_id
                 )
-                number = int(made.version)
+                number = int(created.version)
             if alias:
                 client.set_registered_model_alias(name, alias, str(number))
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             raise ConfigError(f"{name}: {error.message}") from error
-    return number, not known
+    return number, not existing

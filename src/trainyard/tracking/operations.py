@@ -1,4 +1,4 @@
-"""What can be done to an open run: plain functions of plain data, so that another process can be told to do them."""
+"""Operations on an open run: plain functions with plain arguments, which can be sent to another process as pickles."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 MODEL_NAME = "model"
 """MLflow refuses dots and slashes in the names of models."""
 
-Measured: TypeAlias = tuple[Mapping[str, float], int, int]
-"""Values by the names of metrics, with their step and when they were measured, in milliseconds since 1970."""
+TimedMetrics: TypeAlias = tuple[Mapping[str, float], int, int]
+"""Values by metric name, the step, and the time of measurement in milliseconds since 1970."""
 
-_LONGEST_PARAM = 6000
-_LONGEST_TAG = 5000
-_MOST_METRICS = 1000
-"""In one call."""
+_MAX_PARAM_LENGTH = 6000
+_MAX_TAG_LENGTH = 5000
+_MAX_METRICS = 1000
+"""MLflow's limit for one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class OpenRun:
     """A run that can be written to.
 
     Attributes:
-        client: Of the store.
-        uri: The store.
+        client: A client of the store.
+        uri: The tracking URI of the store.
         experiment_id: MLflow's id of the experiment.
         run_id: MLflow's id of the run.
     """
@@ -48,16 +48,16 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInput:
-    """One split as MLflow shows it.
+    """One split of the data set, as logged to MLflow.
 
     Attributes:
         name: The data set's name.
         context: ``train``, ``validation`` or ``test``.
-        digest: sha256 in hexadecimal; MLflow shows the first characters.
-        source: Where the data was found.
-        images: How many.
-        image_shape: The shape of one.
-        classes: How many.
+        digest: The sha256 in hexadecimal; the first 36 characters are logged.
+        source: The path or URL of the data.
+        images: Number of images.
+        image_shape: The shape of one image.
+        classes: Number of classes.
     """
 
     name: str
@@ -70,52 +70,52 @@ class DatasetInput:
 
 
 def log_params(run: OpenRun, params: Mapping[str, Any]) -> None:
-    """Logs the flattened config; what MLflow can't hold is left to the artifact."""
+    """Logs params as text. Values over MLflow's length limit are skipped; config.yaml among the artifacts has them."""
     from mlflow.entities import Param
 
-    written = {key: value if isinstance(value, str) else json.dumps(value) for key, value in params.items()}
-    kept = [Param(_key(key), value) for key, value in written.items() if len(value) <= _LONGEST_PARAM]
-    run.client.log_batch(run.run_id, params=kept)
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in params.items()}
+    short = [Param(_replace_invalid(key), value) for key, value in texts.items() if len(value) <= _MAX_PARAM_LENGTH]
+    run.client.log_batch(run.run_id, params=short)
 
 
-def complete_params(run: OpenRun, params: Mapping[str, Any]) -> None:
-    """Logs the params that a reopened run does not have: those that it has can't be changed."""
-    held = run.client.get_run(run.run_id).data.params
-    log_params(run, {key: value for key, value in params.items() if _key(key) not in held})
+def log_missing_params(run: OpenRun, params: Mapping[str, Any]) -> None:
+    """Logs the params that a reopened run does not have yet; MLflow does not allow changes of existing params."""
+    existing = run.client.get_run(run.run_id).data.params
+    log_params(run, {key: value for key, value in params.items() if _replace_invalid(key) not in existing})
 
 
 def log_metrics(run: OpenRun, metrics: Mapping[str, float], step: int, milliseconds: int) -> None:
-    """Logs metrics in one call, as measured at a time since 1970."""
+    """Logs metrics of one step, measured at a time in milliseconds since 1970."""
     log_history(run, [(metrics, step, milliseconds)])
 
 
-def log_history(run: OpenRun, history: Sequence[Measured]) -> None:
-    """Logs metrics of many steps in few calls. One that the run has already, of that step and time, stays one."""
+def log_history(run: OpenRun, history: Sequence[TimedMetrics]) -> None:
+    """Logs metrics of many steps in few calls. A value logged before, with the same step and time, is ignored."""
     from mlflow.entities import Metric
 
     batch = [
-        Metric(_key(name), float(value), milliseconds, step)
+        Metric(_replace_invalid(name), float(value), milliseconds, step)
         for metrics, step, milliseconds in history
         for name, value in metrics.items()
     ]
-    for start in range(0, len(batch), _MOST_METRICS):
-        run.client.log_batch(run.run_id, batch[start : start + _MOST_METRICS])
+    for start in range(0, len(batch), _MAX_METRICS):
+        run.client.log_batch(run.run_id, batch[start : start + _MAX_METRICS])
 
 
 def set_tags(run: OpenRun, tags: Mapping[str, str]) -> None:
-    """Sets tags, cut to the length that MLflow holds."""
+    """Sets tags, truncated to MLflow's length limit."""
     from mlflow.entities import RunTag
 
-    run.client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in cut_tags(tags).items()])
+    run.client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in truncate_tags(tags).items()])
 
 
 def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
     """Logs the splits of the data set that the run used."""
-    run.client.log_inputs(run.run_id, [_entity(split) for split in inputs])
+    run.client.log_inputs(run.run_id, [_build_entity(split) for split in inputs])
 
 
 def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
-    """Uploads files, and folders with what is in them, to the root of the run's artifacts or to a subfolder."""
+    """Uploads files, and folders with their contents, to the root of the run's artifacts or to a subfolder."""
     for path in paths:
         if path.is_dir():
             run.client.log_artifacts(run.run_id, str(path), str(PurePosixPath(subfolder, path.name)))
@@ -124,13 +124,13 @@ def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
 
 
 def log_model(run: OpenRun, servable: ServableModel) -> None:
-    """Logs the servable model with the run's params. MLflow adds the metrics without a step: the test's, by now."""
+    """Logs the servable model with the run's params. MLflow links the metrics logged so far to it."""
     import mlflow
     from mlflow.models import Model
 
     params = run.client.get_run(run.run_id).data.params
     logged = run.client.create_logged_model(run.experiment_id, MODEL_NAME, source_run_id=run.run_id, params=params)
-    before = os.environ.get(URI_VARIABLE)  # MLflow keeps what was set here too
+    before = os.environ.get(URI_VARIABLE)  # `set_tracking_uri` changes this variable too
     mlflow.set_tracking_uri(run.uri)
     try:
         Model.log(None, servable, name=MODEL_NAME, run_id=run.run_id, model_id=logged.model_id)
@@ -139,7 +139,7 @@ def log_model(run: OpenRun, servable: ServableModel) -> None:
 
 
 def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
-    """Tags the run's experiment with a view. Whoever may not do that does without."""
+    """Sets a shared view as tags of the run's experiment. Errors, such as missing permissions, are ignored."""
     from mlflow.exceptions import MlflowException
 
     with contextlib.suppress(MlflowException):
@@ -147,35 +147,35 @@ def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
             run.client.set_experiment_tag(run.experiment_id, key, value)
 
 
-def has_model(run: OpenRun) -> bool:
-    """Tells whether the servable model was logged as a whole; what there is of a broken-off one is removed."""
-    whole = False
+def remove_partial_models(run: OpenRun) -> bool:
+    """Deletes the run's incompletely logged models. Returns whether a complete one remains."""
+    has_complete_model = False
     for model in run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
         if model.status.name == "READY":
-            whole = True
+            has_complete_model = True
         else:
             run.client.delete_logged_model(model.model_id)
-    return whole
+    return has_complete_model
 
 
 def clear_error(run: OpenRun) -> None:
-    """Takes the tag `error` away, if there is one."""
+    """Deletes the tag `error`, if it exists."""
     if "error" in run.client.get_run(run.run_id).data.tags:
         run.client.delete_tag(run.run_id, "error")
 
 
 def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
-    """Closes the run, FINISHED, FAILED or KILLED, at a time since 1970: now if none is named."""
+    """Closes the run as FINISHED, FAILED or KILLED, with an end time in milliseconds since 1970; None uses now."""
     run.client.set_terminated(run.run_id, status, milliseconds)
 
 
-def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Returns the tags as far as MLflow holds them."""
-    return {key: str(value)[:_LONGEST_TAG] for key, value in tags.items()}
+def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns the tags with values truncated to MLflow's length limit."""
+    return {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
 
 
-def _entity(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
-    """Returns MLflow's form of a split."""
+def _build_entity(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
+    """Returns the MLflow entity for a split."""
     from mlflow.entities import Dataset, InputTag
     from mlflow.entities import DatasetInput as Entity
 
@@ -189,6 +189,6 @@ def _entity(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
     return Entity(dataset, [InputTag("mlflow.data.context", split.context)])
 
 
-def _key(key: str) -> str:
-    """Replaces what MLflow refuses in the names of params and metrics."""
+def _replace_invalid(key: str) -> str:
+    """Returns a param or metric name in which the characters that MLflow rejects are replaced by underscores."""
     return re.sub(r"[^\w\-. :/]|\.\.", "_", key)

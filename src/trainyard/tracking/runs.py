@@ -1,4 +1,4 @@
-"""Runs that are in a store already: found by their id, and closed where their process died without doing so."""
+"""Existing runs in a store: finding them, reopening them, downloading their files, and closing orphans."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import TrackingError
-from trainyard.system import environment
-from trainyard.system.uris import without_credentials
+from trainyard.system.environment import is_process_alive
+from trainyard.system.uris import redact_credentials
 from trainyard.tracking.connection import connect, connect_to_existing, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-DIED = "the process ended without a word, as by SIGKILL or for lack of memory"
-"""The tag `error` of a run that says RUNNING when its process is gone."""
+PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
+"""The tag `error` of a RUNNING run whose process no longer exists."""
 PARENT_TAG = "mlflow.parentRunId"
-"""The tag of a run that names the one that it belongs to."""
+"""The tag with the id of the parent run."""
 RESTORED_TAG = "restored_epoch"
-"""The tag of a run whose model has the weights of this epoch, which early stopping restored, and not of the last."""
-PAGE = 1000
-"""How many runs or experiments MLflow is asked for at once."""
+"""The tag with the epoch whose weights early stopping restored; without it the model has those of the last epoch."""
+PAGE_SIZE = 1000
+"""Number of runs or experiments that one request to MLflow returns at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRun:
-    """A run as the store knows it.
+    """A run in a store.
 
     Attributes:
-        run_id: MLflow's id.
+        run_id: MLflow's id of the run.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        tags: All its tags.
+        tags: All tags of the run.
     """
 
     run_id: str
@@ -45,7 +45,7 @@ class LoggedRun:
 
 
 def find_run(uri: str, run_id: str) -> LoggedRun:
-    """Returns a run by its id.
+    """Finds a run by its id.
 
     Raises:
         TrackingError: If the store has no such run, or can't be reached.
@@ -56,12 +56,12 @@ def find_run(uri: str, run_id: str) -> LoggedRun:
 
 
 def get_run(client: MlflowClient, uri: str, run_id: str) -> Run:
-    """Returns a run as MLflow gives it.
+    """Returns a run as MLflow's `Run` entity.
 
     Args:
-        client: Of the store.
-        uri: Of the store, for what is said where it lacks the run.
-        run_id: MLflow's id.
+        client: A client of the store.
+        uri: The tracking URI, used in the error message.
+        run_id: MLflow's id of the run.
 
     Raises:
         TrackingError: If the store has no such run.
@@ -74,16 +74,16 @@ def get_run(client: MlflowClient, uri: str, run_id: str) -> Run:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise TrackingError(
-            f"{without_credentials(uri)} has no run {run_id!r}. Copy the id from the MLflow UI or from the end of "
-            "a run's output, or name its store (tracking.uri, of a command --uri)"
+            f"{redact_credentials(uri)} has no run {run_id!r}. Copy the id from the MLflow UI or from the output of "
+            "the run, or specify another store (tracking.uri, or --uri of a command)"
         ) from error
 
 
 def reopen_run(client: MlflowClient, experiment_id: str, run_id: str, tags: Mapping[str, str]) -> bool:
-    """Has an earlier run say RUNNING again, with new tags, without an end and without an error.
+    """Reopens a run: sets it to RUNNING, applies new tags, and clears its end time and the tag `error`.
 
     Returns:
-        False where the experiment has no such run, or it was deleted.
+        False if the experiment does not contain the run, or the run was deleted.
     """
     from mlflow.entities import RunStatus, RunTag
     from mlflow.exceptions import MlflowException
@@ -100,61 +100,63 @@ def reopen_run(client: MlflowClient, experiment_id: str, run_id: str, tags: Mapp
     if "error" in earlier.data.tags:
         client.delete_tag(run_id, "error")
     client.update_run(run_id, status="RUNNING")
-    with contextlib.suppress(AttributeError, MlflowException):  # the client itself can't take the end time away
+    with contextlib.suppress(AttributeError, MlflowException):  # the public client can't clear the end time
         client._tracking_client.store.update_run_info(run_id, RunStatus.RUNNING, 0, None)  # noqa: SLF001
     return True
 
 
 def download_files(uri: str, run_id: str, names: Sequence[str], folder: Path) -> None:
-    """Downloads files that a run logged.
+    """Downloads artifacts of a run.
 
     Args:
-        uri: Of the store.
-        run_id: MLflow's id.
-        names: The paths of the files among the run's artifacts.
-        folder: Where they go, under the same paths; it is there.
+        uri: The tracking URI.
+        run_id: MLflow's id of the run.
+        names: The paths of the files in the root of the run's artifacts.
+        folder: The existing folder to which the files are written, with the same relative paths.
 
     Raises:
-        TrackingError: If the store can't be reached, or has not all of them.
+        TrackingError: If the store can't be reached, or a file does not exist.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with tracking_errors(uri):
         client = connect(uri)
-        held = {artifact.path for artifact in client.list_artifacts(run_id)}
-        if missing := [name for name in names if name not in held]:
-            raise TrackingError(f"{without_credentials(uri)} has no {missing[0]} of the run {run_id}")
+        existing = {artifact.path for artifact in client.list_artifacts(run_id)}
+        if missing := [name for name in names if name not in existing]:
+            raise TrackingError(
+                f"the run {run_id} in the tracking store {redact_credentials(uri)} has no artifact {missing[0]}"
+            )
         for name in names:
             client.download_artifacts(run_id, name, str(folder))
 
 
 def mark_killed(uri: str, run_id: str) -> None:
-    """Closes a run whose process is gone, as KILLED, with the reason in the tag `error`."""
+    """Closes a run whose process no longer exists, as KILLED, with the reason in the tag `error`."""
     with tracking_errors(uri):
         client = connect(uri)
-        client.set_tag(run_id, "error", DIED)
+        client.set_tag(run_id, "error", PROCESS_DIED)
         client.set_terminated(run_id, "KILLED")
 
 
 def is_orphan(run: LoggedRun) -> bool:
-    """Tells whether a run says RUNNING and the process that it ran in, on this host, is gone."""
-    return run.status == "RUNNING" and is_here(run) and not is_alive(run)
+    """Returns whether a run has the status RUNNING but its process, on this host, no longer exists."""
+    return run.status == "RUNNING" and is_on_this_host(run) and not is_alive(run)
 
 
-def is_here(run: LoggedRun) -> bool:
-    """Tells whether a run was started on this host, the only one whose processes can be looked at."""
+def is_on_this_host(run: LoggedRun) -> bool:
+    """Returns whether a run was started on this host; only processes of this host can be checked."""
     return run.tags.get("host") == socket.gethostname()
 
 
 def is_alive(run: LoggedRun) -> bool:
-    """Tells whether the process that a run of this host was started in still runs."""
-    return environment.is_alive(run.tags.get("pid", ""), run.tags.get("started", ""))
+    """Returns whether the process of a run that was started on this host still exists."""
+    return is_process_alive(run.tags.get("pid", ""), run.tags.get("started", ""))
 
 
-def all_pages(search: Callable[..., Any], *arguments: object, **settings: object) -> Iterator[Any]:
-    """Yields what one of MLflow's searches finds, page by page."""
+def iterate_pages(search: Callable[..., Any], *arguments: object, **settings: object) -> Iterator[Any]:
+    """Yields all results of one of MLflow's search functions, requested page by page."""
     token: str | None = None
     while True:
-        page = search(*arguments, max_results=PAGE, page_token=token, **settings)
+        page = search(*arguments, max_results=PAGE_SIZE, page_token=token, **settings)
         yield from page
         token = page.token
         if not token:

@@ -1,4 +1,4 @@
-"""Runs of a store, found by what they are: for whoever compares them."""
+"""Searches for runs in a store, and loads their params, metrics and tags."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.config.registry import did_you_mean
+from trainyard.config.registry import format_suggestion
 from trainyard.errors import ConfigError
-from trainyard.system.garbage import collector_paused
-from trainyard.system.uris import without_credentials
+from trainyard.system.garbage import gc_paused
+from trainyard.system.uris import redact_credentials
 from trainyard.tracking.connection import connect, connect_to_existing, tracking_errors
-from trainyard.tracking.runs import all_pages, get_run
+from trainyard.tracking.runs import get_run, iterate_pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """A run as a store knows it.
+    """A run in a store, with its logged data.
 
     Attributes:
-        run_id: MLflow's id.
-        name: Of the run.
+        run_id: MLflow's id of the run.
+        name: The name of the run.
         experiment: The name of its experiment.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        started: In milliseconds since 1970.
-        params: As text, as MLflow holds them.
-        metrics: The last value of each.
-        tags: All.
-        test_digest: The beginning of the sha256 of its test images, or None where it names none.
+        started: Start time in milliseconds since 1970.
+        params: All params, as text.
+        metrics: The last value of each metric.
+        tags: All tags.
+        test_digest: The first 36 characters of the sha256 of the test images, or None if the run did not log them.
     """
 
     run_id: str
@@ -42,47 +42,47 @@ class StoredRun:
     test_digest: str | None
 
 
-def search_runs(uri: str, experiment: str | None, wanted: str) -> list[StoredRun]:
-    """Returns runs that were not deleted, the latest first.
+def search_runs(uri: str, experiment: str | None, filter_string: str) -> list[StoredRun]:
+    """Returns the runs that match a filter and were not deleted, latest first.
 
     Args:
-        uri: Of the store.
-        experiment: The name of theirs; None: of any.
-        wanted: A filter in MLflow's language; empty: all.
+        uri: The tracking URI.
+        experiment: The name of an experiment; None searches all experiments.
+        filter_string: A filter in MLflow's search syntax; empty selects all runs.
 
     Raises:
-        ConfigError: If there is no such experiment, or the filter can't be read.
+        ConfigError: If there is no such experiment, or the filter is invalid.
         TrackingError: If the store can't be reached.
     """
     from mlflow.exceptions import MlflowException
 
     with tracking_errors(uri):
         client = connect_to_existing(uri)
-        names = {found.experiment_id: found.name for found in all_pages(client.search_experiments)}
+        names = {entity.experiment_id: entity.name for entity in iterate_pages(client.search_experiments)}
         ids = [key for key, name in names.items() if experiment in (None, name)]
         if experiment is not None and not ids:
-            known = sorted(names.values())
+            available = sorted(names.values())
             raise ConfigError(
-                f"--experiment: {without_credentials(uri)} has no experiment {experiment!r}."
-                f"{did_you_mean(experiment, known)} There are: {', '.join(known)}"
+                f"--experiment: {redact_credentials(uri)} has no experiment {experiment!r}."
+                f"{format_suggestion(experiment, available)} Available: {', '.join(available)}"
             )
-        if not ids:  # none that this user may read
+        if not ids:  # there is no experiment that this user may read
             return []
         try:
-            with collector_paused():  # MLflow makes some hundred objects a run, and Python would look through them all
-                found = all_pages(client.search_runs, ids, wanted, order_by=["attributes.start_time DESC"])
-                return [_stored(run, names[run.info.experiment_id]) for run in found]
+            with gc_paused():  # MLflow creates hundreds of objects per run, which slows the collector down
+                runs = iterate_pages(client.search_runs, ids, filter_string, order_by=["attributes.start_time DESC"])
+                return [_build_stored_run(run, names[run.info.experiment_id]) for run in runs]
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             raise ConfigError(
-                "--filter: expected a filter as MLflow takes them, such as 'params.`optimizer.name` = \"adam\"', "
-                f"got {wanted!r}: {error.message}"
+                "--filter: expected an MLflow filter string, such as 'params.`optimizer.name` = \"adam\"', "
+                f"got {filter_string!r}: {error.message}"
             ) from error
 
 
-def stored_run(uri: str, run_id: str) -> StoredRun:
-    """Returns a run by its id.
+def load_stored_run(uri: str, run_id: str) -> StoredRun:
+    """Loads a run by its id.
 
     Raises:
         TrackingError: If the store has no such run, or can't be reached.
@@ -90,11 +90,11 @@ def stored_run(uri: str, run_id: str) -> StoredRun:
     with tracking_errors(uri):
         client = connect_to_existing(uri)
         run = get_run(client, uri, run_id)
-        return _stored(run, client.get_experiment(run.info.experiment_id).name)
+        return _build_stored_run(run, client.get_experiment(run.info.experiment_id).name)
 
 
-def stored_history(uri: str, run_id: str, names: Sequence[str]) -> list[dict[str, float]]:
-    """Returns metrics of a run epoch by epoch, first to last; an epoch may lack some.
+def load_metric_history(uri: str, run_id: str, names: Sequence[str]) -> list[dict[str, float]]:
+    """Loads the values of metrics for each epoch of a run, first to last; a metric may be missing in an epoch.
 
     Raises:
         TrackingError: If the store can't be reached.
@@ -108,7 +108,7 @@ def stored_history(uri: str, run_id: str, names: Sequence[str]) -> list[dict[str
     return [epochs[step] for step in sorted(epochs)]
 
 
-def _stored(run: Any, experiment: str) -> StoredRun:  # noqa: ANN401 - MLflow is not typed
+def _build_stored_run(run: Any, experiment: str) -> StoredRun:  # noqa: ANN401 - MLflow is not typed
     return StoredRun(
         run_id=run.info.run_id,
         name=run.info.run_name or run.info.run_id,
@@ -118,11 +118,11 @@ def _stored(run: Any, experiment: str) -> StoredRun:  # noqa: ANN401 - MLflow is
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
         tags=dict(run.data.tags),
-        test_digest=_test_digest(run),
+        test_digest=_find_test_digest(run),
     )
 
 
-def _test_digest(run: Any) -> str | None:  # noqa: ANN401 - MLflow is not typed
+def _find_test_digest(run: Any) -> str | None:  # noqa: ANN401 - MLflow is not typed
     for entry in run.inputs.dataset_inputs if run.inputs else ():
         if any(tag.key == "mlflow.data.context" and tag.value == "test" for tag in entry.tags):
             return str(entry.dataset.digest)

@@ -1,4 +1,4 @@
-"""Which MLflow store a config means. Answers without importing MLflow, to keep errors and ``trainyard ui`` quick."""
+"""The tracking configs, which resolve to the URI of an MLflow store, without importing MLflow, which takes seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from trainyard.config.registry import register_tracking
 from trainyard.config.schema import TrackingConfig
 from trainyard.errors import ConfigError
-from trainyard.system.uris import absolute_uri, sqlite_uri, uri_problem
+from trainyard.system.uris import absolute_uri, find_uri_problem, sqlite_uri
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -18,20 +18,20 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 @register_tracking("local")
 @dataclass(kw_only=True, slots=True)
 class LocalStore(TrackingConfig):
-    """The default: `uri`, else MLFLOW_TRACKING_URI, else the sqlite file mlflow.db in the working directory."""
+    """The default store: `uri`, else MLFLOW_TRACKING_URI, else the SQLite file mlflow.db in the working directory."""
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
-        """Returns the first of the three that there is; see `TrackingConfig.resolve_uri`."""
+        """Returns the first of the three that is set; see `TrackingConfig.resolve_uri`."""
         return _named_uri(self.uri, environment, working_directory) or sqlite_uri(working_directory / "mlflow.db")
 
 
 @register_tracking("server")
 @dataclass(kw_only=True, slots=True)
 class ServerStore(TrackingConfig):
-    """A tracking server or database: `uri`, else MLFLOW_TRACKING_URI, and an error where there is neither."""
+    """A tracking server or database: `uri`, else MLFLOW_TRACKING_URI; an error if neither is set."""
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
-        """Returns the URI of the config, else that of the environment; see `TrackingConfig.resolve_uri`."""
+        """Returns `uri`, else MLFLOW_TRACKING_URI; see `TrackingConfig.resolve_uri`."""
         uri = _named_uri(self.uri, environment, working_directory)
         if not uri:
             raise ConfigError(
@@ -44,38 +44,38 @@ class ServerStore(TrackingConfig):
 @register_tracking("off")
 @dataclass(kw_only=True, slots=True)
 class NoStore(TrackingConfig):
-    """No tracking: the run folder still holds everything."""
+    """Disables tracking; the run folder still contains all results."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem for a store that nothing would be logged to."""
+        """Yields a problem if `uri` is set although tracking is off."""
         if self.uri is not None:
-            message = f"tracking is off, so nothing would go to {self.uri!r}. Use tracking=server, or leave the uri out"
+            message = f"expected null because tracking is off, got {self.uri!r}. Remove it, or use tracking=server"
             yield "uri", message
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> None:
-        """Returns None."""
+        """Returns None, which disables tracking."""
 
 
-def store_of_command(uri: str | None) -> str:
-    """Returns the store that a command is to look into.
+def resolve_store_uri(uri: str | None) -> str:
+    """Returns the tracking URI that a command reads from.
 
     Args:
-        uri: The value of ``--uri``; None: the store that runs go to from the working directory.
+        uri: The value of ``--uri``; None uses the store to which runs in the working directory are logged by default.
 
     Raises:
-        ConfigError: If it is no address of a store.
+        ConfigError: If the value is not the URI of a store.
     """
     if uri is None:
         return LocalStore().resolve_uri(os.environ, Path.cwd())
-    if problem := uri_problem(uri):
+    if problem := find_uri_problem(uri):
         raise ConfigError(f"--uri: {problem}")
     return absolute_uri(uri, Path.cwd())
 
 
 def _named_uri(uri: str | None, environment: Mapping[str, str], working_directory: Path) -> str | None:
-    """Returns the absolute URI of the config, else that of the environment, else None."""
+    """Returns the URI from the config, else from the environment, as an absolute URI; None if neither is set."""
     if uri is None:
         uri = environment.get(URI_VARIABLE) or None
-        if uri and (problem := uri_problem(uri)):
+        if uri and (problem := find_uri_problem(uri)):
             raise ConfigError(f"{URI_VARIABLE}: {problem}")
     return absolute_uri(uri, working_directory) if uri else None

@@ -1,7 +1,7 @@
-"""The one run that stands for a sweep: the parent of its trials' runs, open while the sweep goes on.
+"""The parent run of a sweep, to which the runs of its trials belong; it is open as long as the sweep runs.
 
-Another process writes it, so that the sweep's own need not import MLflow, and so that it is marked KILLED when the
-sweep's process dies without a word. When the store fails in the middle, the sweep goes on: its folder is its account.
+A separate process writes it. The sweep's process need not import MLflow, and the run is marked KILLED if the sweep's
+process dies. If the store fails, the sweep continues: its folder contains all results.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any
 from trainyard.errors import TrackingError
 from trainyard.tracking import operations, trial_runs
 from trainyard.tracking.tracked_run import TrackedRun
-from trainyard.tracking.trial_runs import FinishedTrial
-from trainyard.tracking.ui_views import sweep_view
-from trainyard.tracking.writer import RunRequest, Standing
-from trainyard.tracking.writer_process import WorkerWriter
+from trainyard.tracking.trial_runs import TrialRun
+from trainyard.tracking.ui_views import build_sweep_view
+from trainyard.tracking.writer import RunRequest, WriterStatus
+from trainyard.tracking.writer_process import ProcessWriter
 
-SUBFOLDER = "sweep"
-"""Where the files of a sweep are among the artifacts of its run."""
+ARTIFACT_SUBFOLDER = "sweep"
+"""Subfolder of the parent run's artifacts for the files of the sweep."""
 
 
-class ParentRun(TrackedRun):
-    """Logs a sweep, in order and without waiting for the store. One that was not opened logs and finds nothing."""
+class SweepParentRun(TrackedRun):
+    """Logs a sweep, in order and without waiting for the store. Before `open` is called, it logs and finds nothing."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        """Takes who is told when the store fails, as ``SweepListener.note``."""
-        super().__init__(tell, "The sweep goes on, and its folder holds everything")
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        """Prepares the run; `notify` is called with a message when the store fails, like ``SweepListener.on_message``."""
+        super().__init__(notify, "The sweep continues; its folder contains all results")
 
     @property
-    def standing(self) -> Standing:
-        """What is known by now: also whether the run was reopened, or is a new one."""
-        return self._writer.standing if self._writer else Standing()
+    def status(self) -> WriterStatus:
+        """The current status of the writer, which includes whether the run was reopened or is new."""
+        return self._writer.status if self._writer else WriterStatus()
 
     def open(
         self,
@@ -45,59 +45,64 @@ class ParentRun(TrackedRun):
         params: Mapping[str, Any],
         earlier_run_id: str | None = None,
     ) -> None:
-        """Has the run created, RUNNING, or reopened with other tags and no `error`.
+        """Starts to create the run with status RUNNING, or to reopen an earlier one with new tags and without `error`.
 
         Args:
             uri: The tracking URI.
-            experiment: The name of its experiment.
-            notes: What the experiment is about, used when it is created.
-            name: The run's name, when it is created.
-            tags: Its tags, with those that `provenance.describe_process` returns.
-            params: Its params; those that a reopened run has stay as they are.
-            earlier_run_id: The run of the same sweep's earlier start. If the experiment has it no longer, a new run is
-                created, and `standing` says so.
+            experiment: The name of the experiment.
+            notes: The description of the experiment, used if it is created.
+            name: The name of the run, used if it is created.
+            tags: The tags of the run, including those of `provenance.collect_process_info`.
+            params: The params of the run. Params that a reopened run already has are not changed.
+            earlier_run_id: The run of an earlier start of the same sweep. If the experiment does not contain it any
+                more, a new run is created; see `status`.
         """
         self._uri = uri
-        self._writer = WorkerWriter()
+        self._writer = ProcessWriter()
         request = RunRequest(uri, experiment, notes, name, tags, earlier_run_id, logs_model=False)
         self._writer.create(request)
-        self._perform(operations.complete_params if earlier_run_id else operations.log_params, dict(params))
+        self._perform(operations.log_missing_params if earlier_run_id else operations.log_params, dict(params))
 
-    def confirm(self) -> tuple[str, str]:
-        """Waits until the run is there, with what it was opened with.
+    def wait_until_created(self) -> tuple[str, str]:
+        """Waits until the run has been created or reopened. An unreachable store is thus found before the first trial.
 
         Returns:
             MLflow's ids of the run and of its experiment.
 
         Raises:
-            TrackingError: If the store can't be reached: better now than after the first trial.
+            TrackingError: If the store can't be reached.
         """
-        standing = self._writer.settle() if self._writer else Standing()
-        if standing.failure or standing.run_id is None or standing.experiment_id is None:
-            raise standing.failure or TrackingError("the run of the sweep was not opened")
-        return standing.run_id, standing.experiment_id
+        status = self._writer.flush() if self._writer else WriterStatus()
+        if status.failure or status.run_id is None or status.experiment_id is None:
+            raise status.failure or TrackingError("the run of the sweep was not opened")
+        return status.run_id, status.experiment_id
 
     def share_view(self, sweep_id: str, objective: str | None, varied: Sequence[str]) -> None:
-        """Adds a view of the sweep to the experiment, under `view.sweep_view_key`; see `view.sweep_view`."""
-        self._perform(operations.share_view, sweep_view(sweep_id, objective, varied))
+        """Adds a view of the sweep to the experiment, with the key `sweep_view_key`; see `view.build_sweep_view`."""
+        self._perform(operations.share_view, build_sweep_view(sweep_id, objective, varied))
 
-    def log_files(self, paths: Sequence[Path], subfolder: str = SUBFOLDER) -> None:
-        """Uploads files, and folders with what is in them, to a subfolder of the artifacts. Must be there till then."""
+    def log_files(self, paths: Sequence[Path], subfolder: str = ARTIFACT_SUBFOLDER) -> None:
+        """Uploads files, and folders with their contents, to a subfolder of the artifacts.
+
+        The upload happens later: the files must exist until `end` or `wait_until_created` returns.
+        """
         self._perform(operations.log_files, list(paths), subfolder)
 
-    def find_finished(self) -> dict[str, FinishedTrial]:
+    def find_finished_trials(self) -> dict[str, TrialRun]:
         """Waits for the store, and returns the trials whose runs are FINISHED, by the tag `trainyard.trial`.
 
         Raises:
-            TrackingError: If the store can't be asked.
+            TrackingError: If the store can't be read.
         """
-        return self._writer.query(trial_runs.find_finished) if self._writer else {}
+        return self._writer.query(trial_runs.find_finished_trials) if self._writer else {}
 
-    def close_orphans(self, errors: Mapping[str, str] | None = None, *, elsewhere: Collection[str] | None = ()) -> None:
-        """Has every trial's run that says RUNNING, and whose process on this host is gone, marked as KILLED.
+    def close_orphans(
+        self, errors: Mapping[str, str] | None = None, *, ended_elsewhere: Collection[str] | None = ()
+    ) -> None:
+        """Marks as KILLED every RUNNING child run whose process no longer exists; see `trial_runs.close_orphans`.
 
         Args:
-            errors: What became of a trial, for the tag `error`, by its number; of others it is said that they died.
-            elsewhere: See `trial_runs.close_orphans`.
+            errors: Texts for the tag `error`, by the trial's number as text; other trials get `PROCESS_DIED`.
+            ended_elsewhere: See `trial_runs.close_orphans`.
         """
-        self._perform(trial_runs.close_orphans, dict(errors or {}), elsewhere)
+        self._perform(trial_runs.close_orphans, dict(errors or {}), ended_elsewhere)

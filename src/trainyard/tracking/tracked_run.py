@@ -1,4 +1,4 @@
-"""A run that is written to: in order without waiting for the store and closed with a status whatever the store does."""
+"""A run to which data is logged: in order, without waiting for the store, and closed even if the store fails."""
 
 from __future__ import annotations
 
@@ -8,91 +8,96 @@ from typing import Any
 
 from trainyard.errors import TrackingError
 from trainyard.tracking import operations
-from trainyard.tracking.writer import Operation, Standing, StoreWriter, Writer
+from trainyard.tracking.writer import Operation, StoreWriter, Writer, WriterStatus
 
 
 class TrackedRun:
-    """One run in the store. Before it has a writer, nothing is logged."""
+    """One run in the store. As long as it has no writer, nothing is logged."""
 
-    def __init__(self, tell: Callable[[str], None], goes_on: str) -> None:
-        """Takes who is told of the store's first failure, and what is said of the work that goes on all the same."""
-        self._tell = tell
-        self._goes_on = goes_on
-        self._told = False
+    def __init__(self, notify: Callable[[str], None], reassurance: str) -> None:
+        """Creates a run without a writer.
+
+        Args:
+            notify: Called once, with a message, at the first failure of the store.
+            reassurance: Second sentence of that message, which states that the work continues.
+        """
+        self._notify = notify
+        self._reassurance = reassurance
+        self._has_notified = False
         self._writer: Writer | None = None
         self._uri = ""
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id of the run; None before it is known, and where nothing is tracked."""
-        return self._writer.standing.run_id if self._writer else None
+        """MLflow's id of the run; None before the run is created, and if tracking is off."""
+        return self._writer.status.run_id if self._writer else None
 
     @property
     def experiment_id(self) -> str | None:
-        """MLflow's id of the run's experiment; None likewise."""
-        return self._writer.standing.experiment_id if self._writer else None
+        """MLflow's id of the run's experiment; None before the run is created, and if tracking is off."""
+        return self._writer.status.experiment_id if self._writer else None
 
-    def settle(self) -> None:
-        """Waits until everything that was logged has reached the store, or the store failed."""
+    def flush(self) -> None:
+        """Waits until all logged data has reached the store, or the store has failed."""
         if self._writer:
-            self._note(self._writer.settle())
+            self._notify_of_failure(self._writer.flush())
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Logs the flattened config; what MLflow can't hold is left to the artifact."""
+        """Logs params; see `operations.log_params`."""
         self._perform(operations.log_params, dict(params))
 
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
-        """Logs metrics in one call, at an epoch counted from 1, or once for the whole run."""
+        """Logs metrics of an epoch, counted from 1; None logs metrics of the whole run, at step 0."""
         self._perform(operations.log_metrics, dict(metrics), epoch or 0, int(time.time() * 1000))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Sets tags, cut to the length that MLflow holds."""
+        """Sets tags, truncated to MLflow's length limit."""
         self._perform(operations.set_tags, dict(tags))
 
     def end(self, status: str) -> TrackingError | None:
-        """Closes the run with a status; FAILED instead of FINISHED if the store failed, which is tried once more then.
+        """Closes the run with a status. If the store has failed, tries once more, with FAILED instead of FINISHED.
 
         Returns:
-            What the store failed with, if it did.
+            The first failure of the store; None if there was none.
         """
         if self._writer is None:
             return None
-        if failure := self._writer.settle().failure:
-            if self._writer.lost:
-                self._writer = self._stand_in(self._writer)
-            self._writer.perform(operations.set_tags, {"error": str(failure)}, although_failed=True)
+        if failure := self._writer.flush().failure:
+            if self._writer.is_lost:
+                self._writer = self._replace_writer(self._writer)
+            self._writer.perform(operations.set_tags, {"error": str(failure)}, even_after_failure=True)
             status = "FAILED" if status == "FINISHED" else status
-        self._writer.perform(operations.end, status, although_failed=True)
-        return self._writer.settle().failure
+        self._writer.perform(operations.end, status, even_after_failure=True)
+        return self._writer.flush().failure
 
-    def break_off(self) -> None:
-        """Has the run closed as KILLED as soon as it is there, without waiting for a store that has yet to answer."""
+    def abort(self) -> None:
+        """Closes the run as KILLED without waiting for the store: the writer does so when the store answers."""
         if self._writer:
-            self._writer.perform(operations.end, "KILLED", although_failed=True)
+            self._writer.perform(operations.end, "KILLED", even_after_failure=True)
             self._writer.close(wait=False)
             self._writer = None
 
     def close(self) -> None:
-        """Lets go of the store. Comes last."""
+        """Closes the writer. Must be the last call."""
         if self._writer:
             self._writer.close()
 
-    def _stand_in(self, lost: Writer) -> Writer:
-        """Returns a writer in the place of one that can do no more."""
-        stand_in = StoreWriter()
-        stand_in.take_over(self._uri, lost.standing)
+    def _replace_writer(self, lost: Writer) -> Writer:
+        """Returns a new writer for the same run, and closes the lost one."""
+        replacement = StoreWriter()
+        replacement.attach(self._uri, lost.status)
         lost.close()
-        return stand_in
+        return replacement
 
     def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
-        """Does something with the run, now or as soon as the store is ready for it."""
+        """Performs an operation on the run, now or as soon as the store is ready."""
         if self._writer is None:
             return
         self._writer.perform(operation, *arguments)
-        self._note(self._writer.standing)
+        self._notify_of_failure(self._writer.status)
 
-    def _note(self, standing: Standing) -> None:
-        """Tells of the store's first failure, once. If the run could not be created at all, that ends the work."""
-        if standing.failure and standing.run_id and not self._told:
-            self._told = True
-            self._tell(f"{standing.failure}. {self._goes_on}")
+    def _notify_of_failure(self, status: WriterStatus) -> None:
+        """Reports the first failure of the store, once. If the run was not created, `wait_until_created` raises it."""
+        if status.failure and status.run_id and not self._has_notified:
+            self._has_notified = True
+            self._notify(f"{status.failure}. {self._reassurance}")

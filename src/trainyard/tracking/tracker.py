@@ -1,10 +1,10 @@
-"""One run in MLflow: opened, logged to while it goes on, and closed with a status that is true.
+"""Tracks one run in MLflow: opens it, logs to it, and closes it with the correct status.
 
-What is logged, by name, is the contract in the README. The tracker leaves MLflow's active run, its active experiment
-and MLFLOW_RUN_ID alone, so that it works inside a notebook that uses them.
+The tracker does not use or change MLflow's active run, its active experiment or MLFLOW_RUN_ID, so it also works in a
+notebook that uses them.
 
-When the store fails in the middle, the run goes on to its end. If the store works again by then, it is told all of it;
-if not, the run fails, and its folder holds everything: the journal there has what the store was to be told.
+If the store fails during the run, the run continues. If the store works again at the end of the run, everything is
+uploaded from the journal. If not, the run fails, but its folder contains everything, for a later `trainyard sync`.
 """
 
 from __future__ import annotations
@@ -23,54 +23,58 @@ from filelock import FileLock
 from trainyard.config.schema import RunConfig
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.system.progress import Progress
-from trainyard.system.signals import stop_wins
-from trainyard.system.uris import without_credentials
+from trainyard.system.signals import prefer_interrupt
+from trainyard.system.uris import redact_credentials
 from trainyard.tracking import operations
-from trainyard.tracking.journal import KEY_TAG, LOCK, Journal, logged_files
+from trainyard.tracking.journal import KEY_TAG, LOCK, Journal, find_logged_files
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operations import DatasetInput
 from trainyard.tracking.tracked_run import TrackedRun
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter
-from trainyard.tracking.writer_process import WorkerWriter
+from trainyard.tracking.writer_process import ProcessWriter
 
 if TYPE_CHECKING:
     from trainyard.data.dataset import DataSpec
 
 
 class Tracker(TrackedRun):
-    """Logs one run, in order and without waiting for the store. One that was not started logs nothing."""
+    """Logs one run, in order and without waiting for the store. Before `start`, only the journal is written."""
 
     def __init__(self, config: RunConfig, folder: Path, progress: Progress, name: str | None) -> None:
-        super().__init__(progress.detail, f"The run goes on, and its folder will hold everything: {folder}")
+        super().__init__(progress.detail, f"The run continues, and its folder will contain everything: {folder}")
         self.name = name or config.model.label
         self._config = config
         self._folder = folder
         self._journal = Journal(folder, progress.detail)
-        self._in_hand = 0
+        self._unfinished_operations = 0
 
     def start(self, uri: str | None, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
-        """Has the run created, RUNNING, with what is known by now: tags, params, what the folder holds.
+        """Starts to create the run with status RUNNING, and logs tags, params and the files that are in the folder.
 
-        Where MLflow is imported already (in a notebook, in a sweep) that is done at once, else by another process.
-        Where nothing is tracked, the URI is None, and only the journal is written.
+        If MLflow is already imported (in a notebook or a sweep), this process writes to the store, else another one.
+
+        Args:
+            uri: The tracking URI; None writes only the journal.
+            tags: The first tags.
+            params: The first params.
         """
         config, tags = self._config, {**tags, KEY_TAG: self._journal.key}
-        self._journal.begin(uri, config.experiment, config.notes, self.name, tags, model=config.tracking.model)
+        self._journal.record_start(uri, config.experiment, config.notes, self.name, tags, model=config.tracking.model)
         if uri is not None:
-            here = "mlflow" in sys.modules or os.name == "nt"  # Windows hands no pipes on by number
+            in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, processes inherit no pipes by number
             self._uri = uri
-            self._writer = StoreWriter() if here else WorkerWriter()
+            self._writer = StoreWriter() if in_process else ProcessWriter()
             self._writer.create(RunRequest(uri, config.experiment, config.notes, self.name, tags))
         self.log_params(params)
         self.log_folder()
 
-    def confirm(self) -> None:
-        """Waits until the run is there, with what it was started with.
+    def wait_until_created(self) -> None:
+        """Waits until the run has been created. An unreachable store is thus found before the training.
 
         Raises:
-            TrackingError: If the store can't be reached: better now than after the training.
+            TrackingError: If the store can't be reached.
         """
-        if self._writer and (failure := self._writer.settle().failure):
+        if self._writer and (failure := self._writer.flush().failure):
             raise failure
 
     def log_inputs(self, inputs: Sequence[DatasetInput]) -> None:
@@ -78,46 +82,46 @@ class Tracker(TrackedRun):
         self._perform(operations.log_inputs, list(inputs))
 
     def log_folder(self) -> None:
-        """Uploads what is in the run folder now; see `logged_files`."""
-        self._perform(operations.log_files, logged_files(self._folder))
+        """Uploads the current contents of the run folder; see `find_logged_files`."""
+        self._perform(operations.log_files, find_logged_files(self._folder))
 
     @property
-    def wants_model(self) -> bool:
-        """Whether the config says that a servable model is logged."""
+    def logs_model(self) -> bool:
+        """Whether a servable model is to be logged: the config requests it, and tracking is on."""
         return self._writer is not None and self._config.tracking.model
 
     def log_model(self, file: Path, spec: DataSpec) -> None:
-        """Logs the servable model with signature and requirements.
+        """Logs the servable model with its signature and requirements.
 
         Args:
-            file: A ``.keras`` file, moved away from where it is. Takes raw pixels, returns probabilities.
-            spec: What an image looks like.
+            file: A ``.keras`` file of a model that maps raw pixels to probabilities. It is moved away.
+            spec: The shape of an image and the classes.
         """
         self._perform(operations.log_model, ServableModel(file, spec.image_shape, spec.classes))
 
     @property
-    def can_be_told_again(self) -> bool:
-        """Whether the journal has all of the run."""
+    def is_journal_complete(self) -> bool:
+        """Whether the journal contains the complete run, so that it can be uploaded later."""
         return not self._journal.has_gap
 
     def end(self, status: str) -> TrackingError | None:
         """Closes the run; see `TrackedRun.end`."""
-        self._journal.end(status)
+        self._journal.record_end(status)
         failure = super().end(status)
-        if not failure and self.run_id and not self._in_hand:
-            self._journal.stored(self._uri, self.run_id)
+        if not failure and self.run_id and not self._unfinished_operations:
+            self._journal.record_stored(self._uri, self.run_id)
         return failure
 
-    def break_off(self) -> None:
-        """Closes the run as KILLED without waiting; see `TrackedRun.break_off`."""
-        self._journal.end("KILLED")
-        super().break_off()
+    def abort(self) -> None:
+        """Closes the run as KILLED without waiting; see `TrackedRun.abort`."""
+        self._journal.record_end("KILLED")
+        super().abort()
 
     def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
-        self._journal.perform(operation, *arguments)
-        self._in_hand += 1  # and stays so where a signal breaks it off: then the store lacks something
+        self._journal.record_operation(operation, *arguments)
+        self._unfinished_operations += 1  # stays above 0 if a signal interrupts the operation: then the store has a gap
         super()._perform(operation, *arguments)
-        self._in_hand -= 1
+        self._unfinished_operations -= 1
 
 
 @contextlib.contextmanager
@@ -129,101 +133,105 @@ def open_tracker(
     *,
     tags: Mapping[str, str],
     params: Mapping[str, Any],
-    catch_up: Callable[[], object],
+    retry_upload: Callable[[], object],
     name: str | None = None,
 ) -> Iterator[Tracker]:
-    """Opens a run for the time of the block and closes it with a true status.
+    """Opens a run for the duration of the block, and closes it with the correct status.
 
-    FINISHED where the block ended, KILLED where a signal ended it, FAILED otherwise. On failure the traceback goes
-    into ``error.txt`` and the tag `error`, and what the folder holds by then is logged.
+    The status is FINISHED if the block completed, KILLED if a signal interrupted it or the trial was pruned, and FAILED
+    otherwise. On failure, the traceback is written to ``error.txt``, the error to the tag `error`, and the current
+    contents of the folder are logged.
 
     Args:
-        config: What is run; names the experiment, and says whether the model is logged.
+        config: The config of the run; defines the experiment and whether the model is logged.
         folder: The run folder.
-        progress: Told when the store fails.
-        uri: The tracking URI, or None for no tracking.
-        tags: Tags that are known at the start.
-        params: Params that are known at the start.
-        catch_up: Tells the store everything, when it has failed in the middle of a run that is else sound. Raises a
-            TrackingError if it still does not work.
-        name: Of the run; None: that of the architecture.
+        progress: Displays a message when the store fails.
+        uri: The tracking URI; None disables tracking.
+        tags: The first tags.
+        params: The first params.
+        retry_upload: Uploads the complete run; called at the end of a successful run during which the store failed.
+            Raises a TrackingError if the store still fails.
+        name: The name of the run; None uses the label of the architecture.
 
     Yields:
         The tracker of the run.
 
     Raises:
-        TrackingError: If the store failed in the middle of a run that is else sound.
+        TrackingError: If the store failed during a run that was successful otherwise.
     """
     tracker = Tracker(config, folder, progress, name)
-    with FileLock(folder / LOCK), contextlib.closing(tracker):  # so that no other process tells of it meanwhile
+    with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
             if uri is not None:
                 progress.stage("open")
-            with stop_wins():
+            with prefer_interrupt():
                 tracker.start(uri, tags, params)
                 yield tracker
-            if (failure := tracker.end("FINISHED")) and tracker.can_be_told_again:
-                failure = _retry(catch_up)
+            if (failure := tracker.end("FINISHED")) and tracker.is_journal_complete:
+                failure = _call_retry_upload(retry_upload)
                 if failure is None:
-                    progress.detail("the tracking store works again, and has the whole run now")
+                    progress.detail("the tracking store works again and now contains the complete run")
         except BaseException as error:
             try:
-                lost = _close_broken(tracker, folder, error)
-            except KeyboardInterrupt:  # the first signal; whatever comes after it is not heard until all is closed
-                lost = _close(tracker, error)
-            if lost:
-                progress.detail(f"{lost}. When the store works again, tell it of this run: {_sync_command(folder)}")
+                store_failure = _close_failed_run(tracker, folder, error)
+            except KeyboardInterrupt:  # the first signal; later ones are ignored until the run is closed
+                store_failure = _close(tracker, error)
+            if store_failure:
+                progress.detail(
+                    f"{store_failure}. When the store works again, upload this run: {_format_sync_command(folder)}"
+                )
             raise
     if failure:
-        held = "Nothing is lost: {} holds the whole run"
-        if not tracker.can_be_told_again:
-            held = "{} holds the run but for what could not be written there"
+        explanation = "Nothing is lost: {} contains the complete run"
+        if not tracker.is_journal_complete:
+            explanation = "{} contains the run, except for data that could not be written there"
         raise TrackingError(
-            f"{failure}. {held.format(folder)}. When the store works again, upload it: {_sync_command(folder)}"
+            f"{failure}. {explanation.format(folder)}. When the store works again, upload the run: "
+            f"{_format_sync_command(folder)}"
         )
 
 
-def _close_broken(tracker: Tracker, folder: Path, error: BaseException) -> TrackingError | None:
-    """Closes a run that an exception ended, and leaves it in ``error.txt`` and the tag `error`.
+def _close_failed_run(tracker: Tracker, folder: Path, error: BaseException) -> TrackingError | None:
+    """Closes a run that an exception ended, after writing the exception to ``error.txt`` and the tag `error`.
 
-    One that was pruned has no error, but the tag `pruned`.
+    A pruned trial has no error but the tag `pruned`.
 
     Returns:
-        What the store failed with, if it did.
+        The first failure of the store; None if there was none.
     """
     if isinstance(error, TrialPruned):
         tracker.set_tags({"pruned": str(error)})
         tracker.log_folder()
         return _close(tracker, error)
-    with contextlib.suppress(OSError):  # a full disk must not keep the run from being closed
-        (folder / "error.txt").write_text(_writable("".join(traceback.format_exception(error))), encoding="utf-8")
-    tracker.set_tags({"error": _writable(f"{type(error).__name__}: {error}")})
+    with contextlib.suppress(OSError):  # a full disk must not prevent the run from being closed
+        (folder / "error.txt").write_text(_make_writable("".join(traceback.format_exception(error))), encoding="utf-8")
+    tracker.set_tags({"error": _make_writable(f"{type(error).__name__}: {error}")})
     with contextlib.suppress(OSError):
         tracker.log_folder()
     return _close(tracker, error)
 
 
 def _close(tracker: Tracker, error: BaseException) -> TrackingError | None:
-    killed = isinstance(error, (KeyboardInterrupt, TrialPruned))
-    if killed and tracker.run_id is None:
-        tracker.break_off()
+    is_killed = isinstance(error, (KeyboardInterrupt, TrialPruned))
+    if is_killed and tracker.run_id is None:
+        tracker.abort()
         return None
-    return tracker.end("KILLED" if killed else "FAILED")
+    return tracker.end("KILLED" if is_killed else "FAILED")
 
 
-def _writable(text: str) -> str:
-    """Returns a text without passwords, and without the bytes of file names that are no letters."""
-    return without_credentials(text).encode("utf-8", "backslashreplace").decode()
+def _make_writable(text: str) -> str:
+    """Returns a text without passwords, in which characters that UTF-8 can't encode (from file names) are escaped."""
+    return redact_credentials(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _retry(catch_up: Callable[[], object]) -> TrackingError | None:
+def _call_retry_upload(retry_upload: Callable[[], object]) -> TrackingError | None:
     try:
-        catch_up()
+        retry_upload()
     except (TrainyardError, OSError) as error:
         return TrackingError(str(error))
     return None
 
 
-def _sync_command(folder: Path) -> str:
-    """Returns the command that uploads a run, as it is typed where this process works."""
+def _format_sync_command(folder: Path) -> str:
+    """Returns the command that uploads a run, for use in the current working directory."""
     return f"trainyard sync {shlex.quote(os.path.relpath(folder))}"

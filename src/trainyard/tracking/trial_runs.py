@@ -1,6 +1,6 @@
-"""The trials of a sweep as the store knows them: the child runs of its parent run.
+"""The runs of a sweep's trials in the store: the child runs of the sweep's parent run.
 
-A child is tagged ``mlflow.parentRunId``, and ``trainyard.trial`` with its number in the sweep.
+A child run has the tag ``mlflow.parentRunId``, and its number in the sweep in the tag ``trainyard.trial``.
 """
 
 from __future__ import annotations
@@ -11,56 +11,58 @@ from typing import Any
 
 from trainyard.tracking import operations
 from trainyard.tracking.operations import OpenRun
-from trainyard.tracking.runs import DIED, LoggedRun, all_pages, find_run, is_here, is_orphan
+from trainyard.tracking.runs import PROCESS_DIED, LoggedRun, find_run, is_on_this_host, is_orphan, iterate_pages
 
 TRIAL_TAG = "trainyard.trial"
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedTrial:
-    """A trial whose run is FINISHED.
+class TrialRun:
+    """The FINISHED run of a trial.
 
     Attributes:
-        run_id: MLflow's id of its run.
-        metrics: The last value of each.
+        run_id: MLflow's id of the run.
+        metrics: The last value of each metric.
     """
 
     run_id: str
     metrics: dict[str, float]
 
 
-def find_finished(parent: OpenRun) -> dict[str, FinishedTrial]:
-    """Returns the trials that finished, by their number as text; of a trial with several such runs, the latest."""
+def find_finished_trials(parent: OpenRun) -> dict[str, TrialRun]:
+    """Returns the FINISHED run of each trial, by the trial's number as text; the latest if a trial has several."""
     return {
-        child.data.tags[TRIAL_TAG]: FinishedTrial(child.info.run_id, dict(child.data.metrics))
-        for child in _children(parent, "FINISHED")
+        child.data.tags[TRIAL_TAG]: TrialRun(child.info.run_id, dict(child.data.metrics))
+        for child in _search_children(parent, "FINISHED")
         if TRIAL_TAG in child.data.tags
     }
 
 
-def close_orphans(parent: OpenRun, errors: Mapping[str, str], elsewhere: Collection[str] | None = ()) -> None:
-    """Marks as KILLED every child that says RUNNING and whose process, on this host, is gone.
+def close_orphans(parent: OpenRun, errors: Mapping[str, str], ended_elsewhere: Collection[str] | None = ()) -> None:
+    """Marks as KILLED every RUNNING child run whose process no longer exists.
+
+    Only processes on this host can be checked. A run on another host is closed if `ended_elsewhere` covers its trial.
 
     Args:
         parent: The run of the sweep.
-        errors: What became of a trial, for the tag `error`, by its number as text. Of others it is said that their
-            process died.
-        elsewhere: The trials, by their number as text, of which no attempt on another host is alive, as their launcher
-            says; None: that is so of all.
+        errors: Texts for the tag `error`, by the trial's number as text. Other trials get `PROCESS_DIED`.
+        ended_elsewhere: Numbers (as text) of the trials that have no live attempt on another host, according to their
+            launcher. None means that no trial has one.
     """
-    for found in _children(parent, "RUNNING"):
-        child = LoggedRun(found.info.run_id, found.info.status, dict(found.data.tags))
+    for run in _search_children(parent, "RUNNING"):
+        child = LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags))
         number = child.tags.get(TRIAL_TAG, "")
-        lost = not is_here(child) and (elsewhere is None or number in elsewhere)
-        if (lost or is_orphan(child)) and find_run(parent.uri, child.run_id).status == "RUNNING":  # has not ended since
-            opened = replace(parent, run_id=child.run_id)
-            operations.set_tags(opened, {"error": errors.get(number, DIED)})
-            operations.end(opened, "KILLED")
+        is_lost = not is_on_this_host(child) and (ended_elsewhere is None or number in ended_elsewhere)
+        # Read the status again: the run may have ended since the search.
+        if (is_lost or is_orphan(child)) and find_run(parent.uri, child.run_id).status == "RUNNING":
+            open_child = replace(parent, run_id=child.run_id)
+            operations.set_tags(open_child, {"error": errors.get(number, PROCESS_DIED)})
+            operations.end(open_child, "KILLED")
 
 
-def _children(parent: OpenRun, status: str) -> Iterator[Any]:
-    """Yields the children with a status, as MLflow describes runs, the oldest first."""
-    yield from all_pages(
+def _search_children(parent: OpenRun, status: str) -> Iterator[Any]:
+    """Yields the child runs with a status as MLflow's `Run` entities, oldest first."""
+    yield from iterate_pages(
         parent.client.search_runs,
         [parent.experiment_id],
         f"tags.`mlflow.parentRunId` = '{parent.run_id}' AND attributes.status = '{status}'",

@@ -1,4 +1,4 @@
-"""The MLflow UI on a store: an `mlflow server` of our own on this machine, and what it should open at."""
+"""Starts an `mlflow server` on this machine for the MLflow UI, and finds the experiment to open in it."""
 
 from __future__ import annotations
 
@@ -19,27 +19,31 @@ from trainyard.errors import ConfigError, TrackingError
 from trainyard.tracking.connection import connect, tracking_errors
 
 HOST = "127.0.0.1"
+"""The address on which the server listens: only this machine can connect."""
 START_SECONDS = 60
+"""Time limit for the start of the server."""
 
 
-def free_port(wanted: int) -> int:
-    """Returns the wanted port, or the next one that nothing listens on.
+def find_free_port(first_port: int) -> int:
+    """Returns the first port, from `first_port` on, that no program listens on.
 
     Raises:
-        TrackingError: If none of the next hundred is free.
+        TrackingError: If none of 100 ports is free.
     """
-    for port in range(wanted, wanted + 100):
+    for port in range(first_port, first_port + 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind((HOST, port))
                 return port
-    raise TrackingError(f"expected a free port from {wanted} on, found none. Name another with --port")
+    raise TrackingError(
+        f"expected a free port between {first_port} and {first_port + 99}, found none. Choose another with --port"
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A running `mlflow server`: its process, its port, and the file that it writes to."""
+class MlflowServer:
+    """A running `mlflow server`: its process, its port, and the file with its output."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -47,15 +51,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def mlflow_server(uri: str, port: int) -> Iterator[Server]:
-    """Runs `mlflow server` on a store for the time of the block, on this machine's own address only.
+def mlflow_server(uri: str, port: int) -> Iterator[MlflowServer]:
+    """Runs `mlflow server` on a store for the duration of the block; it only accepts connections from this machine.
 
     Args:
-        uri: A database URI; handed over in the environment, where no list of processes shows its password.
+        uri: A database URI. It is passed in the environment, so that lists of processes do not show its password.
         port: A free port.
 
     Yields:
-        The server, which may not answer yet. It and its workers end with the block.
+        The server, which may not answer yet; see `wait_until_ready`. It is stopped at the end of the block.
     """
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -77,23 +81,25 @@ def mlflow_server(uri: str, port: int) -> Iterator[Server]:
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
-            yield Server(process, port, output)
+            yield MlflowServer(process, port, output)
         finally:
-            _end(process)
+            _terminate(process)
 
 
-def wait_until_ready(server: Server) -> None:
-    """Returns when the server answers.
+def wait_until_ready(server: MlflowServer) -> None:
+    """Waits until the server answers.
 
     Raises:
-        TrackingError: If it ends or stays silent.
+        TrackingError: If it exits, or does not answer within `START_SECONDS`.
     """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             server.output.seek(0)
             lines = server.output.read().decode(errors="replace").strip().splitlines()
-            raise TrackingError(f"mlflow server ended at once: {lines[-1] if lines else server.process.returncode}")
+            raise TrackingError(
+                f"mlflow server exited during its start: {lines[-1] if lines else server.process.returncode}"
+            )
         with (
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"http://{HOST}:{server.port}/health", timeout=2),
@@ -103,8 +109,8 @@ def wait_until_ready(server: Server) -> None:
     raise TrackingError(f"mlflow server did not answer on port {server.port} within {START_SECONDS} seconds")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the server with its workers, which share its process group."""
+def _terminate(process: subprocess.Popen[bytes]) -> None:
+    """Terminates the server and its workers, which are in the same process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -113,11 +119,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def latest_experiment(uri: str, name: str | None) -> str | None:
-    """Returns the id of the named experiment, or of that with the latest run; None where there is no run.
+def find_experiment_id(uri: str, name: str | None) -> str | None:
+    """Returns the id of an experiment.
+
+    Args:
+        uri: The tracking URI.
+        name: The name of the experiment; None uses the experiment with the latest run.
+
+    Returns:
+        MLflow's id of the experiment; None if no name is given and the store has no runs.
 
     Raises:
-        ConfigError: If the store has no experiment of that name.
+        ConfigError: If the store has no experiment with this name.
         TrackingError: If the store can't be reached.
     """
     with tracking_errors(uri):
@@ -125,9 +138,9 @@ def latest_experiment(uri: str, name: str | None) -> str | None:
         if name is not None:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                names = ", ".join(sorted(found.name for found in client.search_experiments()))
-                raise ConfigError(f"--experiment: there is no experiment {name!r} in the store. Available: {names}")
+                names = ", ".join(sorted(entity.name for entity in client.search_experiments()))
+                raise ConfigError(f"--experiment: the store has no experiment {name!r}. Available: {names}")
             return str(experiment.experiment_id)
-        ids = [experiment.experiment_id for experiment in client.search_experiments()]
+        ids = [entity.experiment_id for entity in client.search_experiments()]
         runs = client.search_runs(ids, order_by=["attributes.start_time DESC"], max_results=1)
         return str(runs[0].info.experiment_id) if runs else None

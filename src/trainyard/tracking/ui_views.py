@@ -1,7 +1,7 @@
-"""What the MLflow UI shows of an experiment, or of one sweep in it, when it is opened through our link.
+"""Shared views of the MLflow UI for an experiment, or for one sweep, which Trainyard's links open.
 
-That is which runs, in which order, with which columns and charts. The format of a shared view is MLflow's own and
-undocumented, so it may stop to have an effect with any release; a run never depends on it.
+A view defines the selection and the order of the runs, the columns and the charts. MLflow does not document the format
+of views, so any release may ignore them; a run never depends on them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 from trainyard.config.schema import COMPONENT_GROUPS
 
 SHARE_KEY = "trainyard"
-"""Of the view that an experiment opens with: the latest runs first, trials folded under the run of their sweep."""
+"""Key of the default view of an experiment: latest runs first, with trials nested under the run of their sweep."""
 BEST_KEY = "trainyard-best"
-"""Of the view that ranks all runs, trials among them. MLflow's page has one beside the other, under "Saved views"."""
+"""Key of the view that ranks all runs, including trials. MLflow's page lists both views under "Saved views"."""
 
 _SWEEP_COLUMNS = ("metrics.`best/accuracy/val`", "metrics.`best/loss/val`", "metrics.`trials/finished`")
-"""Of the run of a sweep, with the best by either usual objective. The page leaves out columns that no run has."""
+"""Columns for the runs of sweeps, with the best value of both usual objectives. The page hides empty columns."""
 
 _COLUMNS = (
     "metrics.`accuracy/test`",
@@ -42,24 +42,24 @@ _COLUMNS = (
 _PARALLEL_PARAMS = ("model.layers", "model.parameters", "optimizer.learning_rate", "training.batch_size")
 
 _TEST_METRICS = ("accuracy/test", "loss/test", "f1_macro/test")
-_LONGEST_KEY = 60
-_MOST_COLUMNS = 20
-"""Of what varies. MLflow holds 20,000 characters of a view."""
-_MOST_AXES = 8
-"""Of what varies, in parallel coordinates: more can't be read."""
-_START, _START_FOLDED = "attributes.`start_time`", "attributes.start_time"
-"""By the second, without backticks, and by no other order the UI folds trials under the run of their sweep."""
-_MOST_SCATTERS = 4
+_MAX_KEY_LENGTH = 60
+_MAX_COLUMNS = 20
+"""Maximum number of columns for varied settings. MLflow limits a view to 20,000 characters."""
+_MAX_AXES = 8
+"""Maximum number of varied settings in a parallel coordinates chart; more would be unreadable."""
+_START, _START_NESTED = "attributes.`start_time`", "attributes.start_time"
+"""Sort keys. The UI nests trials under the run of their sweep only with the second one, without backticks."""
+_MAX_SCATTERS = 4
 _PAIR = 2
-_ALL_RUNS = 100
+_MAX_RUNS_IN_CHART = 100
 
 
-def experiment_tags(experiment: str, notes: str) -> dict[str, str]:
+def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
     """Returns the tags of a new experiment.
 
     Args:
-        experiment: Its name.
-        notes: What it is about.
+        experiment: The name of the experiment.
+        notes: The description of the experiment.
     """
     note = f"Runs of `{experiment}`, compared by `accuracy/test`.\n\n{notes}".strip()
     charts = {
@@ -67,7 +67,7 @@ def experiment_tags(experiment: str, notes: str) -> dict[str, str]:
         "Test metrics": [_bar(metric) for metric in _TEST_METRICS],
         "Hyperparameters": [_parallel(_PARALLEL_PARAMS, ["accuracy/test"])],
     }
-    latest = _shared_view("Latest", columns=_COLUMNS, order_by=_START_FOLDED, charts=charts)
+    latest = _shared_view("Latest", columns=_COLUMNS, order_by=_START_NESTED, charts=charts)
     best = _shared_view(
         "Best first",
         search_filter="tags.`trainyard.role` != 'sweep'",
@@ -84,38 +84,38 @@ def experiment_tags(experiment: str, notes: str) -> dict[str, str]:
 
 
 def sweep_view_key(sweep_id: str) -> str:
-    """Returns the key of a sweep's view, fit for a link. Sweeps of different ids have different keys."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]", "-", sweep_id)[:_LONGEST_KEY]
-    distinct = "" if safe == sweep_id else f"-{hashlib.sha256(sweep_id.encode()).hexdigest()[:8]}"
-    return f"sweep-{safe}{distinct}"
+    """Returns the key of a sweep's view, which is safe in URLs. Sweeps with different ids have different keys."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "-", sweep_id)[:_MAX_KEY_LENGTH]
+    suffix = "" if safe == sweep_id else f"-{hashlib.sha256(sweep_id.encode()).hexdigest()[:8]}"
+    return f"sweep-{safe}{suffix}"
 
 
-def sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]) -> dict[str, str]:
-    """Returns the tag of an experiment that holds the view of a sweep: its trials, the best first, and what varies.
+def build_sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]) -> dict[str, str]:
+    """Returns the experiment tag with the view of a sweep: its trials, best first, and the settings that vary.
 
     Args:
-        sweep_id: The tag `sweep_id` of its trials.
-        objective: The metric that they are compared by, ``accuracy/val``: the more the better, unless it is a loss.
-            None: nothing is compared, and the trials stand in the order of their start.
-        varied: The swept settings by dotted path; a group, ``model``, or ``experiment``, by its bare name.
+        sweep_id: The tag `sweep_id` of the trials.
+        objective: The metric by which the trials are ranked, such as ``accuracy/val``. Higher is better, except for
+            losses. None disables the ranking, and the trials are sorted by start time.
+        varied: The dotted paths of the swept settings; a component group (``model``) or ``experiment`` by its name.
     """
-    params = [_param(setting) for setting in varied][:_MOST_COLUMNS]
+    params = [_find_param(setting) for setting in varied][:_MAX_COLUMNS]
     pairs = [params] if len(params) == _PAIR else []
-    compared = objective or "accuracy/test"
-    metrics = list(dict.fromkeys([compared, "accuracy/test", "loss/test"]))
+    metric_to_plot = objective or "accuracy/test"
+    metrics = list(dict.fromkeys([metric_to_plot, "accuracy/test", "loss/test"]))
     curves = list(dict.fromkeys([objective or "accuracy/val", "loss/val", "loss/train"]))
     charts = {
-        "What varies": [
-            *(_scatter(param, compared) for param in params[:_MOST_SCATTERS]),
-            *(_contour(first, second, compared) for first, second in pairs),
-            _parallel(params[:_MOST_AXES], [compared]),
+        "Varied settings": [
+            *(_scatter(param, metric_to_plot) for param in params[:_MAX_SCATTERS]),
+            *(_contour(first, second, metric_to_plot) for first, second in pairs),
+            _parallel(params[:_MAX_AXES], [metric_to_plot]),
         ],
         "Learning curves": [_line(metric, [metric]) for metric in curves],
         "Test metrics": [_bar(metric) for metric in metrics],
     }
     view = _shared_view(
         f"Sweep {sweep_id}",
-        search_filter=f"tags.sweep_id = {_quoted(sweep_id)} AND tags.`trainyard.role` = 'trial'",
+        search_filter=f"tags.sweep_id = {_quote(sweep_id)} AND tags.`trainyard.role` = 'trial'",
         columns=[
             *(f"metrics.`{metric}`" for metric in metrics),
             *(f"params.`{param}`" for param in params),
@@ -124,19 +124,19 @@ def sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]) -> d
         order_by=f"metrics.`{objective}`" if objective else _START,
         ascending=objective is None or objective.startswith("loss/"),
         charts=charts,
-        shown="SHOW_ALL",
+        visible_runs="SHOW_ALL",
     )
     return {f"mlflow.sharedViewState.{sweep_view_key(sweep_id)}": view}
 
 
-def _param(setting: str) -> str:
-    """Returns the param that tells what a swept setting was."""
+def _find_param(setting: str) -> str:
+    """Returns the name of the param with the value of a swept setting."""
     if setting == "experiment":
         return "name"
     return f"{setting}.name" if setting in COMPONENT_GROUPS else setting
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     quote = '"' if "'" in text else "'"
     return f"{quote}{text}{quote}"
 
@@ -149,9 +149,9 @@ def _shared_view(
     charts: dict[str, list[dict[str, Any]]],
     search_filter: str = "",
     ascending: bool = False,
-    shown: str = "FIRST_20_RUNS",
+    visible_runs: str = "FIRST_20_RUNS",
 ) -> str:
-    """Returns a view as MLflow keeps it, with charts by the name of their section."""
+    """Returns a view as the JSON text that MLflow stores; `charts` has the charts by the name of their section."""
     now = int(time.time() * 1000)
     sections = [(name.lower().replace(" ", "-"), name) for name in charts]
     state = {
@@ -160,7 +160,7 @@ def _shared_view(
         "orderByAsc": ascending,
         "selectedColumns": list(columns),
         "columnOrder": list(columns),
-        "runsHiddenMode": shown,
+        "runsHiddenMode": visible_runs,
         "compareRunCharts": [
             {
                 "uuid": f"trainyard-{uuid}-{number}",
@@ -213,7 +213,7 @@ def _parallel(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     return {
         "type": "PARALLEL",
         "showAllRuns": True,
-        "runsCountToCompare": _ALL_RUNS,
+        "runsCountToCompare": _MAX_RUNS_IN_CHART,
         "selectedParams": list(params),
         "selectedMetrics": list(metrics),
     }
@@ -222,7 +222,7 @@ def _parallel(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
 def _scatter(param: str, metric: str) -> dict[str, Any]:
     return {
         "type": "SCATTER",
-        "runsCountToCompare": _ALL_RUNS,
+        "runsCountToCompare": _MAX_RUNS_IN_CHART,
         "xaxis": {"key": param, "type": "PARAM"},
         "yaxis": {"key": metric, "type": "METRIC"},
     }

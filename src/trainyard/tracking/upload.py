@@ -1,4 +1,4 @@
-"""A run that a store lacks, in whole or in part, told to it from the run's folder: each thing once, however often."""
+"""Uploads a run that is missing or incomplete in a store from its folder. Repeated uploads log nothing twice."""
 
 from __future__ import annotations
 
@@ -6,92 +6,94 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard.system.uris import without_credentials
+from trainyard.system.uris import redact_credentials
 from trainyard.tracking import operations
 from trainyard.tracking.connection import open_store, tracking_errors
-from trainyard.tracking.journal import KEY_TAG, Account
+from trainyard.tracking.journal import KEY_TAG, RunRecord
 from trainyard.tracking.mlflow_model import ServableModel
-from trainyard.tracking.operations import OpenRun, cut_tags
-from trainyard.tracking.runs import DIED, PAGE, PARENT_TAG, all_pages
+from trainyard.tracking.operations import OpenRun, truncate_tags
+from trainyard.tracking.runs import PAGE_SIZE, PARENT_TAG, PROCESS_DIED, iterate_pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-OPEN = ("RUNNING", "SCHEDULED", "UNFINISHED")
-"""The statuses of a run that has not said how it ended."""
+OPEN_STATUSES = ("RUNNING", "SCHEDULED", "UNFINISHED")
+"""MLflow's statuses of runs that have not ended."""
 
 
-def upload(account: Account, files: Sequence[Path], uri: str, make_model: Callable[[], ServableModel] | None) -> str:
-    """Has a store hold all of a run, and nothing of it twice.
+def upload_record(
+    record: RunRecord, files: Sequence[Path], uri: str, build_model: Callable[[], ServableModel] | None
+) -> str:
+    """Uploads everything of a run that a store does not contain yet.
 
-    A run that was being created when the connection broke, or the process that uploaded it, is found by its key.
+    The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted.
 
     Args:
-        account: What the run told. One that did not say how it ended was KILLED, unless the store knows better.
-        files: What of its folder is logged.
-        uri: The store.
-        make_model: Makes the servable model; None where none is wanted.
+        record: The record of the run. If it has no status, the run is closed as KILLED, unless the store has a status.
+        files: The files and folders to log; see `journal.find_logged_files`.
+        uri: The tracking URI.
+        build_model: Returns the servable model; None logs no model.
 
     Returns:
         MLflow's id of the run.
 
     Raises:
-        TrackingError: If the store fails. It can be tried again.
+        TrackingError: If the store fails. The upload can be repeated.
     """
-    status, tags = account.status or "KILLED", {**account.tags, KEY_TAG: account.key}
-    if without_credentials(uri) != account.uri:
-        tags.pop(PARENT_TAG, None)  # the run of the sweep is in the store that both were meant for
-    client, experiment_id = open_store(uri, account.experiment, account.notes)
+    status, tags = record.status or "KILLED", {**record.tags, KEY_TAG: record.key}
+    if redact_credentials(uri) != record.uri:
+        tags.pop(PARENT_TAG, None)  # the parent run is only in the store of the sweep
+    client, experiment_id = open_store(uri, record.experiment, record.notes)
     with tracking_errors(uri):
-        found = _find_run(client, account.key)
-        if account.status is None:
-            if found and found.info.status not in OPEN:
-                status = found.info.status
+        entity = _find_run(client, record.key)
+        if record.status is None:
+            if entity and entity.info.status not in OPEN_STATUSES:
+                status = entity.info.status
             else:
-                tags.setdefault("error", DIED)
-        if found is None:
-            found = client.create_run(experiment_id, account.started, cut_tags(tags), account.name)
-        run = OpenRun(client, uri, found.info.experiment_id, found.info.run_id)
-        operations.complete_params(run, account.params)
+                tags.setdefault("error", PROCESS_DIED)
+        if entity is None:
+            entity = client.create_run(experiment_id, record.started, truncate_tags(tags), record.name)
+        run = OpenRun(client, uri, entity.info.experiment_id, entity.info.run_id)
+        operations.log_missing_params(run, record.params)
         operations.set_tags(run, tags)
-        early, late = _around_model(account)
+        early, late = _split_metrics(record)
         operations.log_history(run, early)
-        operations.log_inputs(run, account.inputs)
+        operations.log_inputs(run, record.inputs)
         operations.log_files(run, files)
-        if make_model and not operations.has_model(run):
-            operations.log_model(run, make_model())
+        if build_model and not operations.remove_partial_models(run):
+            operations.log_model(run, build_model())
         operations.log_history(run, late)
-        if account.status and "error" not in tags:
-            operations.clear_error(run)  # which the store's own failure was
-        operations.end(run, status, account.last)
+        if record.status and "error" not in tags:
+            operations.clear_error(run)  # the error was the failure of the store
+        operations.end(run, status, record.updated)
     return run.run_id
 
 
-def has_run(uri: str, run_id: str, account: Account) -> bool:
-    """Tells whether a store still has a run as it ended, which was once uploaded to it whole.
+def has_run(uri: str, run_id: str, record: RunRecord) -> bool:
+    """Returns whether a store still contains a run that was uploaded completely before.
 
     Raises:
         TrackingError: If the store fails.
     """
-    client, _ = open_store(uri, account.experiment, account.notes)
+    client, _ = open_store(uri, record.experiment, record.notes)
     with tracking_errors(uri):
-        found = _find_run(client, account.key)
-    return found is not None and found.info.run_id == run_id and found.info.status not in OPEN
+        entity = _find_run(client, record.key)
+    return entity is not None and entity.info.run_id == run_id and entity.info.status not in OPEN_STATUSES
 
 
 def _find_run(client: MlflowClient, key: str) -> Run | None:
-    """Returns the run with a key, in whichever experiment it is by now."""
-    experiments = [found.experiment_id for found in all_pages(client.search_experiments)]
-    for start in range(0, len(experiments), PAGE):
-        some = experiments[start : start + PAGE]
-        for run in all_pages(client.search_runs, some, f"tags.`{KEY_TAG}` = '{key}'"):
+    """Returns the run with a key, or None. Searches all experiments, because the experiment may have been renamed."""
+    experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
+    for start in range(0, len(experiments), PAGE_SIZE):
+        batch = experiments[start : start + PAGE_SIZE]
+        for run in iterate_pages(client.search_runs, batch, f"tags.`{KEY_TAG}` = '{key}'"):
             return run
     return None
 
 
-def _around_model(account: Account) -> tuple[list[operations.Measured], list[operations.Measured]]:
-    """Returns the metrics that are logged before the model, and those of the whole run's time."""
-    late = [step == 0 and all(name.startswith("time/") for name in values) for values, step, _ in account.metrics]
-    pairs = list(zip(account.metrics, late, strict=True))
+def _split_metrics(record: RunRecord) -> tuple[list[operations.TimedMetrics], list[operations.TimedMetrics]]:
+    """Returns the metrics to log before the model, and those to log after it: the times of the whole run."""
+    are_late = [step == 0 and all(name.startswith("time/") for name in values) for values, step, _ in record.metrics]
+    pairs = list(zip(record.metrics, are_late, strict=True))
     return [entry for entry, is_late in pairs if not is_late], [entry for entry, is_late in pairs if is_late]

@@ -1,4 +1,4 @@
-"""Who writes to the store: opens one run, and does one operation after the other on it until the store fails."""
+"""Writers: open one run in a store, and perform operations on it one after the other, until the store fails."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any, Concatenate, Protocol, TypeVar
 
 from trainyard.errors import TrackingError
 from trainyard.tracking.connection import connect, open_store, tracking_errors
-from trainyard.tracking.operations import OpenRun, cut_tags
+from trainyard.tracking.operations import OpenRun, truncate_tags
 from trainyard.tracking.runs import reopen_run
 
 Operation = Callable[Concatenate[OpenRun, ...], None]
-"""A function of `operations`, or another that does something with a run."""
+"""A function that changes an open run, such as those in `operations`."""
 
 T = TypeVar("T")
-Question = Callable[Concatenate[OpenRun, ...], T]
-"""A function that tells something about a run, as plain data."""
+RunQuery = Callable[Concatenate[OpenRun, ...], T]
+"""A function that reads data about an open run and returns it as plain, picklable data."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run is created with.
+    """The arguments for the creation of a run.
 
     Attributes:
         uri: The tracking URI.
-        experiment: The name of its experiment.
-        notes: What the experiment is about, used when it is created.
+        experiment: The name of the experiment.
+        notes: The description of the experiment, used if it is created.
         name: The run's name.
-        tags: Its first tags.
-        earlier_run_id: A run of the experiment that is reopened instead, if it is there and was not deleted.
-        logs_model: Whether a model will be logged to it, for which much is imported ahead.
+        tags: The first tags of the run.
+        earlier_run_id: The run to reopen instead. If the experiment does not contain it, a new run is created.
+        logs_model: Whether a model will be logged; if so, the packages that this requires are imported in advance.
     """
 
     uri: str
@@ -44,14 +44,14 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a writer is.
+class WriterStatus:
+    """The status of a writer and its run.
 
     Attributes:
-        run_id: MLflow's id of the run, once it is created.
-        experiment_id: MLflow's id of its experiment.
-        failure: The first failure of the store, if there was one.
-        reopened: Whether the run is the earlier one that was asked for, not a new one.
+        run_id: MLflow's id of the run; None before it is created.
+        experiment_id: MLflow's id of the experiment; None before the run is created.
+        failure: The first failure of the store; None if there was none.
+        reopened: True if the run is the requested earlier one, False if it is new.
     """
 
     run_id: str | None = None
@@ -61,57 +61,57 @@ class Standing:
 
 
 class Writer(Protocol):
-    """Writes to one run, at once or later, always in order."""
+    """Writes to one run, immediately or later, always in order."""
 
     @property
-    def standing(self) -> Standing:
-        """What is known by now."""
+    def status(self) -> WriterStatus:
+        """The status as far as it is known now, without waiting."""
 
     @property
-    def lost(self) -> bool:
-        """Whether this writer can do no more, so that another has to."""
+    def is_lost(self) -> bool:
+        """Whether this writer can't write any more, so that it must be replaced."""
 
     def create(self, request: RunRequest) -> None:
-        """Creates the run, in its experiment, in the store, or reopens it. Comes first."""
+        """Creates the run (also the store and the experiment, if necessary), or reopens it. Must be the first call."""
 
-    def perform(self, operation: Operation, *arguments: Any, although_failed: bool = False) -> None:  # noqa: ANN401
-        """Does something with the run, unless the store failed before; with `although_failed`, tries in any case."""
+    def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
+        """Performs an operation on the run, unless the store has failed before and `even_after_failure` is False."""
 
-    def query(self, question: Question[T], *arguments: Any) -> T:  # noqa: ANN401
-        """Returns what a question is answered with when all before it is done; asked although the store failed before.
+    def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
+        """Waits for all earlier operations, then returns the result of a query, even if the store has failed before.
 
         Raises:
-            TrackingError: If the store fails now. That is no part of the standing.
+            TrackingError: If the query fails. This failure does not become part of the status.
         """
 
-    def settle(self) -> Standing:
-        """Returns how things stand when all that was asked for is done."""
+    def flush(self) -> WriterStatus:
+        """Waits until all operations have been performed, and returns the status."""
 
     def close(self, *, wait: bool = True) -> None:
-        """Lets go of what the writer holds, when or before it has done everything. Comes last."""
+        """Releases the resources of the writer; with `wait`, after all operations. Must be the last call."""
 
 
 class StoreWriter:
-    """Writes at once, in this process."""
+    """Writes immediately, in this process."""
 
-    lost = False
+    is_lost = False
 
     def __init__(self) -> None:
-        self.standing = Standing()
+        self.status = WriterStatus()
         self._run: OpenRun | None = None
         self._uri = ""
 
-    def take_over(self, uri: str, standing: Standing) -> None:
-        """Goes on with a run that another writer created and can't go on with."""
-        self.standing, self._uri = standing, uri
-        if standing.run_id and standing.experiment_id:
+    def attach(self, uri: str, status: WriterStatus) -> None:
+        """Continues to write to the run of another writer that was lost."""
+        self.status, self._uri = status, uri
+        if status.run_id and status.experiment_id:
             with contextlib.suppress(TrackingError), tracking_errors(uri):
-                self._run = OpenRun(connect(uri), uri, standing.experiment_id, standing.run_id)
+                self._run = OpenRun(connect(uri), uri, status.experiment_id, status.run_id)
 
     def create(self, request: RunRequest) -> None:
-        """Creates the run or reopens it, RUNNING; a failure is part of the standing."""
+        """Creates or reopens the run with status RUNNING; a failure is stored in the status."""
         self._uri = request.uri
-        tags, run_id = cut_tags(request.tags), request.earlier_run_id
+        tags, run_id = truncate_tags(request.tags), request.earlier_run_id
         try:
             client, experiment_id = open_store(request.uri, request.experiment, request.notes)
             with tracking_errors(request.uri):
@@ -119,31 +119,31 @@ class StoreWriter:
                 if run_id is None or not reopened:
                     run_id = str(client.create_run(experiment_id, run_name=request.name, tags=tags).info.run_id)
         except TrackingError as error:
-            self.standing = Standing(failure=error)
+            self.status = WriterStatus(failure=error)
             return
         self._run = OpenRun(client, request.uri, experiment_id, run_id)
-        self.standing = Standing(run_id, experiment_id, reopened=reopened)
+        self.status = WriterStatus(run_id, experiment_id, reopened=reopened)
 
-    def perform(self, operation: Operation, *arguments: Any, although_failed: bool = False) -> None:  # noqa: ANN401
-        """Does something with the run; the first failure is kept, and after it nothing more is tried."""
-        if self._run is None or (self.standing.failure and not although_failed):
+    def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
+        """Performs an operation on the run. The first failure is stored in the status and disables later operations."""
+        if self._run is None or (self.status.failure and not even_after_failure):
             return
         try:
             with tracking_errors(self._uri):
                 operation(self._run, *arguments)
         except TrackingError as error:
-            self.standing = replace(self.standing, failure=self.standing.failure or error)
+            self.status = replace(self.status, failure=self.status.failure or error)
 
-    def query(self, question: Question[T], *arguments: Any) -> T:  # noqa: ANN401
-        """Returns what a question is answered with; a failure is raised."""
+    def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
+        """Returns the result of a query; raises its failure."""
         if self._run is None:
-            raise self.standing.failure or TrackingError("there is no run to ask about")
+            raise self.status.failure or TrackingError("the query requires a run, but none was created")
         with tracking_errors(self._uri):
-            return question(self._run, *arguments)
+            return run_query(self._run, *arguments)
 
-    def settle(self) -> Standing:
-        """Returns the standing: everything is done."""
-        return self.standing
+    def flush(self) -> WriterStatus:
+        """Returns the status; operations are performed immediately."""
+        return self.status
 
     def close(self, *, wait: bool = True) -> None:
-        """Holds nothing."""
+        """Does nothing; the writer has no resources to release."""

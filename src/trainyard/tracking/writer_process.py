@@ -1,10 +1,10 @@
-"""A writer in a process of its own, which imports MLflow and opens the store while the run imports TensorFlow.
+"""A writer in a separate process, which imports MLflow and opens the store while the run imports TensorFlow.
 
-It also outlives the run: where that ends without a word, by SIGKILL or for lack of memory, the pipe between them
-closes, and the run is marked KILLED instead of staying RUNNING for ever.
+The process also outlives the run: if the run's process is killed (SIGKILL, out of memory), the pipe between them is
+closed, and the writer process marks the run as KILLED, which would otherwise stay RUNNING for ever.
 
-The run's process puts requests into a queue, from which a thread sends them as pickles; another thread receives how the
-worker stands. A signal, which Python raises in the main thread only, can so never cut a message in two.
+The run's process puts requests into a queue. A thread sends them as pickles, and another thread receives the answers.
+Python raises signals only in the main thread, so a signal never interrupts the transfer of a message.
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainyard.errors import TrackingError
-from trainyard.system.garbage import importing, process_is_ours
+from trainyard.system.garbage import gc_paused_import, mark_process_owned
 from trainyard.system.signals import ignore_signals
-from trainyard.system.uris import without_credentials
+from trainyard.system.uris import redact_credentials
 from trainyard.tracking import operations
-from trainyard.tracking.runs import DIED
-from trainyard.tracking.writer import Operation, Question, RunRequest, Standing, StoreWriter, T
+from trainyard.tracking.runs import PROCESS_DIED
+from trainyard.tracking.writer import Operation, RunQuery, RunRequest, StoreWriter, T, WriterStatus
 
-_NEEDED_LATER = ("mlflow.models", "mlflow.pyfunc")
+_PRELOADED_MODULES = ("mlflow.models", "mlflow.pyfunc")
 _SENDING_SECONDS = 2.0
-"""How long the last requests may take into the pipe, when nobody waits for what becomes of them."""
+"""Time limit for sending the last requests when the run does not wait for the answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One call of a `StoreWriter`, by the name of its method."""
+    """One call of a method of `StoreWriter`."""
 
     number: int
     method: str
     arguments: tuple[Any, ...] = ()
-    although_failed: bool = False
+    even_after_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The standing after a request, and what a question was answered with: also a TrackingError."""
+    """The status after a request, and for a query its result, which is a TrackingError if the query failed."""
 
     number: int
-    standing: Standing
-    reply: Any = None
+    status: WriterStatus
+    result: Any = None
 
 
-class WorkerWriter:
-    """Writes from another process: calls return at once, and `settle` waits for what was asked for."""
+class ProcessWriter:
+    """Writes from another process: calls return immediately, and `flush` waits until all of them are performed."""
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        received, sent = os.pipe()  # for answers alone: anything may print to stdout while Python starts
-        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({sent})"
+        reader, sink = os.pipe()  # a separate pipe for answers: other code may print to stdout while Python starts
+        program = f"import sys; sys.path[:] = {sys.path!r}; from trainyard.tracking.writer_process import serve; serve({sink})"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
             stdin=subprocess.PIPE,
             stdout=self._errors,
             stderr=self._errors,
-            pass_fds=[sent],
-            start_new_session=True,  # Ctrl-C in a terminal goes to the run, which says here what it came to
+            pass_fds=[sink],
+            start_new_session=True,  # so that Ctrl-C in a terminal interrupts only the run, which then logs its status
         )
-        os.close(sent)
-        self._answered = os.fdopen(received, "rb")
-        self._standing = Standing()
-        self._lost = False
-        self._asked = 0
+        os.close(sink)
+        self._answer_pipe = os.fdopen(reader, "rb")
+        self._status = WriterStatus()
+        self._is_lost = False
+        self._last_number = 0
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._send, self._receive)]
@@ -83,49 +83,49 @@ class WorkerWriter:
 
     @property
     def pid(self) -> int:
-        """The worker's process id."""
+        """The process id of the writer process."""
         return self._process.pid
 
     @property
-    def standing(self) -> Standing:
-        """What the worker has said by now."""
+    def status(self) -> WriterStatus:
+        """The status according to the answers received so far."""
         with contextlib.suppress(queue.Empty):
-            while self._hear(self._answers.get_nowait()) is not None:
+            while self._handle(self._answers.get_nowait()) is not None:
                 pass
-        return self._standing
+        return self._status
 
     @property
-    def lost(self) -> bool:
-        """Whether the worker is known to be gone, with whatever was asked of it since."""
-        return self._lost
+    def is_lost(self) -> bool:
+        """Whether the writer process is known to have died; requests since then were not performed."""
+        return self._is_lost
 
     def create(self, request: RunRequest) -> None:
-        """Asks for the run to be created."""
-        self._ask("create", request)
+        """Requests the creation of the run."""
+        self._request("create", request)
 
-    def perform(self, operation: Operation, *arguments: Any, although_failed: bool = False) -> None:  # noqa: ANN401
-        """Asks for something to be done with the run. The arguments are copied now."""
-        self._ask("perform", operation, *arguments, although_failed=although_failed)
+    def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
+        """Requests an operation on the run. The arguments are pickled now, so later changes have no effect."""
+        self._request("perform", operation, *arguments, even_after_failure=even_after_failure)
 
-    def query(self, question: Question[T], *arguments: Any) -> T:  # noqa: ANN401
-        """Waits until the worker has done everything and answered. A signal breaks the wait.
+    def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
+        """Waits for all earlier requests, and returns the result of a query. A signal interrupts the wait.
 
         Raises:
-            TrackingError: If the store fails now, or the worker is gone.
+            TrackingError: If the query fails, or the writer process has died.
         """
-        answer = self._wait_for(self._ask("query", question, *arguments))
-        reply: Any = answer.reply if answer else self._standing.failure
-        if isinstance(reply, TrackingError):
-            raise reply
-        return reply  # type: ignore[no-any-return]
+        answer = self._wait_for(self._request("query", run_query, *arguments))
+        result: Any = answer.result if answer else self._status.failure
+        if isinstance(result, TrackingError):
+            raise result
+        return result  # type: ignore[no-any-return]
 
-    def settle(self) -> Standing:
-        """Waits until the worker has done everything, and returns how things stand. A signal breaks the wait."""
-        self._wait_for(self._ask("settle"))
-        return self._standing
+    def flush(self) -> WriterStatus:
+        """Waits until all requests have been performed, and returns the status. A signal interrupts the wait."""
+        self._wait_for(self._request("flush"))
+        return self._status
 
     def close(self, *, wait: bool = True) -> None:
-        """Ends the worker when it has done everything; its standing remains. Without `wait` it is left to itself."""
+        """Ends the writer process after all requests, and waits for it if `wait` is True. `status` remains readable."""
         self._requests.put(None)
         sender, receiver = self._threads
         if not wait:
@@ -137,40 +137,42 @@ class WorkerWriter:
         self._process.wait()
         self._errors.close()
 
-    def _ask(self, method: str, *arguments: Any, although_failed: bool = False) -> int:  # noqa: ANN401
-        self._asked += 1
-        self._requests.put(pickle.dumps(_Request(self._asked, method, arguments, although_failed)))
-        return self._asked
+    def _request(self, method: str, *arguments: Any, even_after_failure: bool = False) -> int:  # noqa: ANN401
+        """Puts a request into the queue, and returns its number."""
+        self._last_number += 1
+        self._requests.put(pickle.dumps(_Request(self._last_number, method, arguments, even_after_failure)))
+        return self._last_number
 
     def _wait_for(self, number: int) -> _Answer | None:
-        """Waits for the answer to a request; None where there will be none."""
-        while (answer := self._hear(self._answers.get())) and answer.number != number:
+        """Waits for the answer to a request, and returns it; None if the writer process died."""
+        while (answer := self._handle(self._answers.get())) and answer.number != number:
             pass
         return answer
 
-    def _hear(self, answer: _Answer | None) -> _Answer | None:
-        """Takes in an answer and returns it; None where there will be no more, for the worker is gone."""
+    def _handle(self, answer: _Answer | None) -> _Answer | None:
+        """Updates the status from an answer, and returns the answer; None means that the writer process died."""
         if answer is None:
-            self._answers.put(None)  # for whoever asks next
-            self._lost = True
-            if not self._standing.failure:
-                self._standing = replace(self._standing, failure=self._obituary())
+            self._answers.put(None)  # so that the next call does not wait for an answer
+            self._is_lost = True
+            if not self._status.failure:
+                self._status = replace(self._status, failure=self._process_died_error())
             return None
-        self._standing = answer.standing
+        self._status = answer.status
         return answer
 
-    def _obituary(self) -> TrackingError:
-        self._process.kill()  # it may have lost only its voice
+    def _process_died_error(self) -> TrackingError:
+        """Returns the error for a writer process that died, with the last line of its output."""
+        self._process.kill()  # the process may be alive although its answer pipe is closed
         code = self._process.wait()
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
-        last = f": {without_credentials(said[-1])}" if said else ""
-        return TrackingError(f"the process that logs to MLflow ended by itself, code {code}{last}")
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        last = f": {redact_credentials(lines[-1])}" if lines else ""
+        return TrackingError(f"the process that logs to MLflow ended unexpectedly with exit code {code}{last}")
 
     def _send(self) -> None:
-        """Sends what is in the queue, and closes the pipe when there will be no more. Runs in a thread."""
+        """Sends the requests in the queue, and closes the pipe after the last one. Runs in a thread."""
         pipe: Any = self._process.stdin
-        with contextlib.suppress(OSError):  # the worker is gone, as the other thread notices
+        with contextlib.suppress(OSError):  # the writer process died, which the other thread detects
             while request := self._requests.get():
                 pipe.write(request)
                 pipe.flush()
@@ -178,74 +180,74 @@ class WorkerWriter:
             pipe.close()
 
     def _receive(self) -> None:
-        """Receives answers until there are no more. Runs in a thread."""
+        """Receives answers until the pipe is closed. Runs in a thread."""
         try:
-            with self._answered as pipe:
+            with self._answer_pipe as pipe:
                 while True:
-                    self._answers.put(pickle.load(pipe))  # noqa: S301 - from a process that we started
-        except Exception:  # noqa: BLE001 - the end of the pipe, or what is no answer: there will be no more
+                    self._answers.put(pickle.load(pipe))  # noqa: S301 - from a process that this one started
+        except Exception:  # noqa: BLE001 - the pipe was closed, or sent an invalid answer: no more answers follow
             self._answers.put(None)
 
 
-def serve(answers_to: int) -> None:
-    """Does what the run's process asks for, until that closes the pipe or dies. The worker's whole life.
+def serve(answer_descriptor: int) -> None:
+    """Runs the writer process: performs requests until the run's process closes the pipe or dies, then exits.
 
     Args:
-        answers_to: The file descriptor that answers go to; requests come from stdin.
+        answer_descriptor: The file descriptor to which answers are written; requests are read from stdin.
     """
-    process_is_ours()
-    ignore_signals()  # a supervisor may signal all processes at once, and the run has yet to say what it came to
+    mark_process_owned()
+    ignore_signals()  # a supervisor may signal all processes at once, and the run must still log its status
     try:
-        _serve(_take_over_stdin(), os.fdopen(answers_to, "wb"))
-    except BaseException:  # noqa: BLE001 - the run's process sees that this one is gone, and closes the run itself
+        _serve(_detach_stdin(), os.fdopen(answer_descriptor, "wb"))
+    except BaseException:  # noqa: BLE001 - the run's process detects that this one has died, and closes the run itself
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-    os._exit(0)  # taking the interpreter down takes a second, for which the run would wait
+    os._exit(0)  # a normal exit of the interpreter takes a second, and the run would wait for it
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    writer, open_for_more = StoreWriter(), True
-    with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the pipe was closed, or broke in the middle
+    writer, is_run_open = StoreWriter(), True
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the pipe was closed, perhaps within a message
         while True:
             request: _Request = pickle.load(requests)  # noqa: S301 - from the process that started this one
-            before, reply = writer.standing, None
+            status_before, result = writer.status, None
             if request.method == "create":
-                with importing("mlflow"):
+                with gc_paused_import("mlflow"):
                     writer.create(*request.arguments)
             elif request.method == "perform":
-                writer.perform(*request.arguments, although_failed=request.although_failed)
-                open_for_more &= request.arguments[0] is not operations.end
+                writer.perform(*request.arguments, even_after_failure=request.even_after_failure)
+                is_run_open &= request.arguments[0] is not operations.end
             elif request.method == "query":
-                reply = _reply(writer, *request.arguments)
-            if request.method in ("settle", "query") or writer.standing != before:
+                result = _run_query(writer, *request.arguments)
+            if request.method in ("flush", "query") or writer.status != status_before:
                 with contextlib.suppress(OSError):
-                    pickle.dump(_Answer(request.number, writer.standing, reply), answers)
+                    pickle.dump(_Answer(request.number, writer.status, result), answers)
                     answers.flush()
             if request.method == "create" and request.arguments[0].logs_model:
-                _import_ahead()
-    if open_for_more:
-        writer.perform(operations.set_tags, {"error": DIED}, although_failed=True)
-        writer.perform(operations.end, "KILLED", although_failed=True)
+                _preload_modules()
+    if is_run_open:
+        writer.perform(operations.set_tags, {"error": PROCESS_DIED}, even_after_failure=True)
+        writer.perform(operations.end, "KILLED", even_after_failure=True)
 
 
-def _reply(writer: StoreWriter, question: Question[T], *arguments: Any) -> T | TrackingError:  # noqa: ANN401
+def _run_query(writer: StoreWriter, run_query: RunQuery[T], *arguments: Any) -> T | TrackingError:  # noqa: ANN401
     try:
-        return writer.query(question, *arguments)
+        return writer.query(run_query, *arguments)
     except TrackingError as error:
         return error
 
 
-def _take_over_stdin() -> IO[bytes]:
-    """Returns where requests come from, and leaves nothing to read to whatever else reads from stdin."""
+def _detach_stdin() -> IO[bytes]:
+    """Returns the stream of requests, and redirects stdin to the null device, so that no other code reads requests."""
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    with Path(os.devnull).open("rb") as nothing:
-        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    with Path(os.devnull).open("rb") as null_device:
+        os.dup2(null_device.fileno(), sys.stdin.fileno())
     return requests
 
 
-def _import_ahead() -> None:
-    """Imports what logging the model will need, now that nobody waits."""
-    with importing("mlflow.pyfunc"), contextlib.suppress(ImportError):
-        for name in _NEEDED_LATER:
+def _preload_modules() -> None:
+    """Imports the modules that logging the model will require, while the run does not wait for this process."""
+    with gc_paused_import("mlflow.pyfunc"), contextlib.suppress(ImportError):
+        for name in _PRELOADED_MODULES:
             importlib.import_module(name)

@@ -1,6 +1,6 @@
-"""The model of the best epoch, kept beside that of the last.
+"""Saves the model of the best epoch, in addition to the model of the last epoch.
 
-The history alone says which epoch is the best, so that a resumed training goes on with the same judgement.
+The best epoch is computed from the history alone, so a resumed training selects the same epoch as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.system.files import whole_file
+from trainyard.system.files import atomic_write
 
 if TYPE_CHECKING:
     import keras
@@ -21,61 +21,65 @@ BEST_MODEL = "best.keras"
 
 @dataclass(frozen=True, slots=True)
 class BestModel:
-    """Which model is the best, and where it is kept.
+    """The metric that selects the best epoch, and the file of its model.
 
     Attributes:
-        monitor: The metric, ``loss/val``; of a loss the lowest is the best, of an accuracy the highest.
-        file: Where the best epoch's model is kept.
-        earlier: The same file of the run that this one goes on from, or None.
+        monitor: The metric, for example ``loss/val``. The lowest loss is the best, and the highest accuracy.
+        file: The file to which the best epoch's model is saved.
+        previous_file: The best model of the run that is resumed, or None.
     """
 
     monitor: str
     file: Path
-    earlier: Path | None = None
+    previous_file: Path | None = None
 
-    def epoch(self, history: Sequence[Mapping[str, float]]) -> int:
-        """Returns the best epoch, counted from 1; of equals, the first."""
+    def best_epoch(self, history: Sequence[Mapping[str, float]]) -> int:
+        """Returns the best epoch, counted from 1. If several epochs are equally good, returns the first."""
         values = [metrics[self.monitor] for metrics in history]
         return values.index((min if self.monitor.startswith("loss") else max)(values)) + 1
 
     def describe(self, history: Sequence[Mapping[str, float]]) -> str:
-        """Returns the best epoch in words: ``'3, by loss/val 0.0813'``."""
-        epoch = self.epoch(history)
+        """Returns the best epoch as text: ``'3, by loss/val 0.0813'``."""
+        epoch = self.best_epoch(history)
         return f"{epoch}, by {self.monitor} {history[epoch - 1][self.monitor]:.6g}"
 
 
-def build_best_keeper(
-    best: BestModel, history: Sequence[Mapping[str, float]], say: Callable[[str], None]
+def build_best_model_saver(
+    best: BestModel, history: Sequence[Mapping[str, float]], report: Callable[[str], None]
 ) -> keras.callbacks.Callback:
     """Builds the callback that saves the model after each epoch that is the best so far.
 
-    It must come after the checkpointer: what a checkpoint was written of can be saved anew when the training goes on.
+    It must follow the checkpointer in the list of callbacks: if the training is interrupted between the two, the
+    resumed training restores the checkpoint and saves the best model again.
 
     Args:
-        best: Which, and where.
-        history: The metrics of every epoch, kept up to date by another callback.
-        say: Told where the best model of a resumed training can't be had any more.
+        best: The metric that selects the best epoch, and the file of its model.
+        history: The metrics of every epoch. Another callback appends to it.
+        report: Called with a message if the best model of the resumed run is missing.
     """
     import keras
 
-    class BestKeeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
+    class BestModelSaver(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
             if not history:
                 return
-            if best.epoch(history) == len(history):
+            if best.best_epoch(history) == len(history):
                 self._save()
-            elif best.earlier and best.earlier.is_file():
-                with whole_file(best.file) as partial:
-                    shutil.copy2(best.earlier, partial)
+            elif best.previous_file and best.previous_file.is_file():
+                with atomic_write(best.file) as partial:
+                    shutil.copy2(best.previous_file, partial)
             else:
-                say(f"{best.file.name}: the model of epoch {best.epoch(history)} was not kept, and is lost")
+                report(
+                    f"{best.file.name}: the best epoch so far is {best.best_epoch(history)}, but its model is not "
+                    "available from the resumed run. The file is written when a later epoch is better"
+                )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            if best.epoch(history) == epoch + 1:
+            if best.best_epoch(history) == epoch + 1:
                 self._save()
 
         def _save(self) -> None:
-            with whole_file(best.file) as partial:
+            with atomic_write(best.file) as partial:
                 self.model.save(partial)
 
-    return BestKeeper()
+    return BestModelSaver()

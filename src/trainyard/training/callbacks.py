@@ -1,6 +1,6 @@
-"""The Keras callbacks of a run: what is watched, told and checked at the end of each epoch.
+"""Builds the Keras callbacks of a run: early stopping, learning rate reduction, logging and checks of each epoch.
 
-Keras is imported only when a training begins, so the classes that derive from its Callback are made then.
+Keras is imported when a training begins. Classes that derive from its `Callback` are therefore defined in functions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
 from trainyard.system.progress import Progress
-from trainyard.training.engine import broke_down, broken_weights
+from trainyard.training.engine import divergence_error, find_nonfinite_weights
 
 if TYPE_CHECKING:
     import keras
@@ -26,27 +26,27 @@ _BATCH_HOOKS = (
 
 
 def build_early_stopping(config: EarlyStoppingConfig) -> keras.callbacks.EarlyStopping | None:
-    """Builds Keras's early stopping, or returns None where it is off."""
+    """Builds Keras's `EarlyStopping`, or returns None if the config disables it."""
     import keras
 
     if config.patience is None:
         return None
     return keras.callbacks.EarlyStopping(
-        **_watched(config.monitor),
+        **_monitor_arguments(config.monitor),
         patience=config.patience,
         min_delta=config.min_delta,
         restore_best_weights=config.restore_best,
     )
 
 
-def build_plateau(config: PlateauConfig) -> keras.callbacks.ReduceLROnPlateau | None:
-    """Builds Keras's lowering of the learning rate, or returns None where it is off."""
+def build_reduce_lr_on_plateau(config: PlateauConfig) -> keras.callbacks.ReduceLROnPlateau | None:
+    """Builds Keras's `ReduceLROnPlateau`, or returns None if the config disables it."""
     import keras
 
     if config.patience is None:
         return None
     return keras.callbacks.ReduceLROnPlateau(
-        **_watched(config.monitor),
+        **_monitor_arguments(config.monitor),
         patience=config.patience,
         factor=config.factor,
         min_delta=config.min_delta,
@@ -55,70 +55,70 @@ def build_plateau(config: PlateauConfig) -> keras.callbacks.ReduceLROnPlateau | 
     )
 
 
-def _watched(monitor: str) -> dict[str, str]:
-    """Returns what Keras calls a metric, and which way is better."""
+def _monitor_arguments(monitor: str) -> dict[str, str]:
+    """Returns Keras's `monitor` (the name of the metric) and `mode` (whether lower or higher is better)."""
     quantity, split = monitor.split("/")
     name = quantity if split == "train" else f"val_{quantity}"
     return {"monitor": name, "mode": "min" if quantity == "loss" else "max"}
 
 
-def build_epoch_watch(
+def build_epoch_logger(
     history: list[dict[str, float]], epochs: int, progress: Progress, log_epoch: LogEpoch
 ) -> keras.callbacks.Callback:
-    """Builds the callback that checks, keeps, tells and logs what each epoch came to.
+    """Builds the callback that checks, records, reports and logs the metrics of each epoch.
 
     Args:
-        history: Each epoch's metrics, under the names they are logged by, are added to it.
-        epochs: How many there are in all.
-        progress: Told of each epoch.
-        log_epoch: Called with the number of the epoch, from 1, and its metrics.
+        history: The callback appends each epoch's metrics to it, under the names that are logged.
+        epochs: The total number of epochs.
+        progress: Receives the metrics of each epoch.
+        log_epoch: Called with the number of the epoch, counted from 1, and its metrics.
     """
     import keras
 
-    class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
+    class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
         def __init__(self) -> None:
             super().__init__()
-            self._began = 0.0
+            self._start_time = 0.0
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            self._began = time.perf_counter()
+            self._start_time = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
             metrics = {_logged_name(key): float(value) for key, value in logs.items()}
             learning_rate = float(self.model.optimizer.learning_rate.numpy())
-            metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # all that float32 holds
-            metrics["time/epoch_seconds"] = time.perf_counter() - self._began
+            metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # the precision of float32
+            metrics["time/epoch_seconds"] = time.perf_counter() - self._start_time
             _check_finite(self.model, metrics, epoch + 1)
             history.append(metrics)
             progress.epoch(epoch + 1, epochs, metrics)
             log_epoch(epoch + 1, metrics)
 
-    return EpochWatch()
+    return EpochLogger()
 
 
-def batch_listeners(callbacks: Iterable[keras.callbacks.Callback]) -> list[str]:
-    """Returns the class names of the callbacks that want to be called for each batch."""
-    return [type(callback).__name__ for callback in callbacks if _listens_to_batches(callback)]
+def find_batch_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> list[str]:
+    """Returns the class names of the callbacks that must be called for each batch."""
+    return [type(callback).__name__ for callback in callbacks if _has_batch_hooks(callback)]
 
 
-def _listens_to_batches(callback: keras.callbacks.Callback) -> bool:
+def _has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
     import keras
 
-    if isinstance(callback, keras.callbacks.ModelCheckpoint):  # has the hook, and uses it only for a number of batches
+    if isinstance(callback, keras.callbacks.ModelCheckpoint):  # has the hook, but needs it only if it counts batches
         return bool(callback.save_freq != "epoch")
     base = keras.callbacks.Callback
     return any(getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook) for hook in _BATCH_HOOKS)
 
 
 def _logged_name(keras_key: str) -> str:
-    """Translates Keras's ``val_loss`` into ``loss/val``."""
+    """Translates Keras's name of a metric, ``val_loss``, to the logged name, ``loss/val``."""
     return f"{keras_key.removeprefix('val_')}/val" if keras_key.startswith("val_") else f"{keras_key}/train"
 
 
 def _check_finite(model: keras.Model, metrics: Mapping[str, float], epoch: int) -> None:
-    """Raises TrainingError where a metric or a weight is NaN or infinite; weights may be so under a finite loss."""
-    broken = next((f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)), None)
-    if broken is None and (paths := broken_weights(model)):
-        broken = f"weight {', '.join(paths)} holds a NaN or an infinity"
-    if broken:
-        raise broke_down(epoch, broken)
+    """Raises TrainingError if a metric or a weight is NaN or infinite. A weight can be so while the loss is finite."""
+    problem = next((f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)), None)
+    if problem is None and (paths := find_nonfinite_weights(model)):
+        problem = f"weight {', '.join(paths)} contains NaN or infinity"
+    if problem:
+        raise divergence_error(epoch, problem)

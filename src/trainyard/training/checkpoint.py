@@ -1,9 +1,9 @@
-"""Checkpoints: all that a training needs to go on as if nothing had happened, in one file per epoch.
+"""Checkpoints: one file per epoch, from which a training resumes as if it had not been interrupted.
 
-A checkpoint holds the weights, the optimizer's variables, the state of the seed generators (dropout goes on with the
-very next draw), the state of the callbacks (how long early stopping has waited), the history, and the hash of the
-config. It is written beside its place, synced, read back and only then moved there, and the one before it is kept, so
-that a good one is there at any moment, whatever happens. Nothing in it is ever unpickled.
+A checkpoint contains the weights, the optimizer's variables, the state of the seed generators (so that dropout
+continues with the next random number), the state of the callbacks (for example the waiting time of early stopping), the
+history, and the hash of the config. It is written to a temporary file, synced to disk, read back, and then renamed. The
+previous checkpoint is kept. A valid checkpoint therefore exists at any time. Checkpoints are never unpickled.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.errors import TrainingError, in_one_line
+from trainyard.errors import TrainingError, summarize_error
 
 if TYPE_CHECKING:
     import keras
 
-CHECKPOINTS = "checkpoints"
-"""The part of a run's folder that checkpoints go to. It is not logged."""
+CHECKPOINTS_FOLDER = "checkpoints"
+"""The subfolder of a run's folder for checkpoints. It is not logged to MLflow."""
 
-KEPT = 2
-"""How many checkpoints are kept: the last, and the one before it."""
+KEPT_CHECKPOINTS = 2
+"""The number of checkpoints to keep: the last one and the one before it."""
 
 _FORMAT = 1
 _ARRAY = "__array__"
@@ -41,12 +41,12 @@ _CONTENT = "content"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What two trainings must have in common for one to go on where the other was interrupted.
+    """What must be equal in two trainings so that one can resume the other.
 
     Attributes:
-        config_hash: The hash of the config.
-        seed: What weights, order and dropout are drawn from.
-        dataset_digest: The digest of the images.
+        config_hash: The hash of the config, see `hash_config`.
+        seed: The seed of the initial weights, the order of the images, and dropout.
+        dataset_digest: The digest of the images and labels, see `Dataset.digest`.
     """
 
     config_hash: str
@@ -59,13 +59,13 @@ class Checkpoint:
     """The state of a training at the end of an epoch.
 
     Attributes:
-        epoch: How many epochs are done.
-        stopped: Whether a callback ended the training with this epoch.
+        epoch: The number of finished epochs.
+        stopped: Whether a callback stopped the training after this epoch.
         history: The metrics of every epoch so far.
-        identity: What was trained.
+        identity: The config, seed and data of the training.
         callbacks: Class name and state of each callback, in order.
-        circumstances: What the last bits depend on beside: engine, XLA, threads, versions.
-        variables: The variables of model and optimizer by name, weights and seed generators among them.
+        numerics: Everything else that affects rounding: engine, XLA, threads, versions. See `describe_numerics`.
+        variables: The variables of the model and the optimizer by name, including weights and seed generators.
     """
 
     epoch: int
@@ -73,28 +73,32 @@ class Checkpoint:
     history: list[dict[str, float]]
     identity: Identity
     callbacks: list[tuple[str, dict[str, Any]]]
-    circumstances: dict[str, str]
+    numerics: dict[str, str]
     variables: dict[str, NDArray[Any]]
 
     def restore(self, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        """Puts the state into a model, its optimizer and callbacks, which must be built like those it came from.
+        """Restores the state of a model, its optimizer and callbacks. They must be built as in the original training.
 
         Raises:
-            TrainingError: If they are not.
+            TrainingError: If the variables or the callbacks are not those of the checkpoint.
         """
         variables = named_variables(model)
         sizes = {name: _storable(variable.numpy()).shape for name, variable in variables.items()}
         if sizes != {name: array.shape for name, array in self.variables.items()}:
-            raise TrainingError("the checkpoint holds other variables than the model. Resume with the same packages")
+            raise TrainingError(
+                "the variables in the checkpoint differ from those of the model. Resume with the same versions of "
+                "Keras and TensorFlow"
+            )
         names = [type(callback).__name__ for callback in callbacks]
         if names != [name for name, _ in self.callbacks]:
-            were = ", ".join(name for name, _ in self.callbacks)
+            expected = ", ".join(name for name, _ in self.callbacks)
             raise TrainingError(
-                f"the checkpoint was written with the callbacks {were}, got {', '.join(names)}. Resume with the same"
+                f"callbacks: expected those of the checkpoint ({expected}), got {', '.join(names)}. "
+                "Resume with the same callbacks"
             )
         for name, variable in variables.items():
-            here = variable.numpy()
-            variable.assign(_as_dtype(self.variables[name], here.dtype).reshape(here.shape))
+            value = variable.numpy()
+            variable.assign(_as_dtype(self.variables[name], value.dtype).reshape(value.shape))
         for callback, (_, state) in zip(callbacks, self.callbacks, strict=True):
             for name, value in state.items():
                 setattr(callback, name, value)
@@ -102,27 +106,27 @@ class Checkpoint:
 
 
 def named_variables(model: keras.Model) -> dict[str, Any]:
-    """Returns the variables that a training changes, metrics apart, by a name that depends on their place alone.
+    """Returns all variables that a training changes, except those of metrics. Names are positions: ``model/0``.
 
-    Layers that draw without a generator of their own draw from Keras's global one, so that is among them.
+    Keras's global seed generator is included: layers without their own generator use it.
     """
-    from keras.src.random.seed_generator import global_seed_generator  # Keras's public names leave it out
+    from keras.src.random.seed_generator import global_seed_generator  # not in Keras's public API
 
     metrics = {id(variable) for variable in model.metrics_variables}
-    kept = [variable for variable in model.variables if id(variable) not in metrics]
-    found = {f"model/{number}": variable for number, variable in enumerate(kept)}
-    found |= {f"optimizer/{number}": variable for number, variable in enumerate(model.optimizer.variables)}
-    return found | {"global seed generator": global_seed_generator().state}
+    model_variables = [variable for variable in model.variables if id(variable) not in metrics]
+    named = {f"model/{number}": variable for number, variable in enumerate(model_variables)}
+    named |= {f"optimizer/{number}": variable for number, variable in enumerate(model.optimizer.variables)}
+    return named | {"global seed generator": global_seed_generator().state}
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPlan:
-    """What a training writes and what it starts from.
+    """Where a training writes checkpoints, and the checkpoint it resumes from.
 
     Attributes:
-        folder: Where checkpoints go; None: none are written.
-        identity: Written into them.
-        start: The checkpoint to go on from, or None.
+        folder: The folder for new checkpoints. None disables them.
+        identity: The identity that is stored in new checkpoints.
+        start: The checkpoint to resume from. None starts at the first epoch.
     """
 
     folder: Path | None
@@ -131,11 +135,11 @@ class CheckpointPlan:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """The metrics of the epochs that are done before the training begins."""
+        """The metrics of the epochs before the resumed one. Empty if nothing is resumed."""
         return self.start.history if self.start else []
 
-    def first_epoch(self, epochs: int) -> int:
-        """Returns the epoch to begin with, counted from 0, or `epochs` where nothing is left to do."""
+    def initial_epoch(self, epochs: int) -> int:
+        """Returns the first epoch to train, counted from 0, or `epochs` if the training had already stopped."""
         if self.start is None:
             return 0
         return epochs if self.start.stopped else self.start.epoch
@@ -145,34 +149,37 @@ def build_checkpointer(
     callbacks: Sequence[keras.callbacks.Callback],
     history: list[dict[str, float]],
     plan: CheckpointPlan,
-    circumstances: dict[str, str],
-    say: Callable[[str], None],
+    numerics: dict[str, str],
+    report: Callable[[str], None],
 ) -> keras.callbacks.Callback:
     """Builds the callback that restores a checkpoint when the training begins and writes one after each epoch.
 
-    It must be the last of the callbacks: it saves what the others have come to.
+    It must follow the callbacks whose state it saves, so that their state of the same epoch is saved.
 
     Args:
-        callbacks: The others, whose state is saved.
-        history: The metrics of every epoch, kept up to date by another callback.
-        plan: What to restore, and where to write.
-        circumstances: What the last bits depend on beside config, seed and data.
-        say: Told where they are others than before, and of what can't be saved.
+        callbacks: The callbacks whose state is saved and restored.
+        history: The metrics of every epoch. Another callback appends to it.
+        plan: The checkpoint to restore, and the folder for new ones.
+        numerics: Everything that affects rounding except config, seed and data, see `describe_numerics`.
+        report: Called with a message if `numerics` has changed, and for each callback attribute that can't be saved.
     """
     import keras
 
-    before_it = list(callbacks)
-    others = [_CallbackState(callback) for callback in before_it]
+    saved_callbacks = list(callbacks)
+    states = [_CallbackState(callback) for callback in saved_callbacks]
 
     class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            for other in others:
-                other.remember()
+            for state in states:
+                state.record_settings()
             if plan.start:
-                for what, now in circumstances.items():
-                    if (before := plan.start.circumstances.get(what)) != now:
-                        say(f"{what}: {now}, and was {before}; the last bits may differ from those of one run")
-                plan.start.restore(self.model, before_it)
+                for name, value in numerics.items():
+                    if (previous := plan.start.numerics.get(name)) != value:
+                        report(
+                            f"{name}: is {value}, was {previous} in the resumed run. "
+                            "Results may differ in the last bits from an uninterrupted run"
+                        )
+                plan.start.restore(self.model, saved_callbacks)
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
             if plan.folder is None:
@@ -182,8 +189,8 @@ def build_checkpointer(
                 stopped=bool(self.model.stop_training),
                 history=history,
                 identity=plan.identity,
-                callbacks=[other.capture(say) for other in others],
-                circumstances=circumstances,
+                callbacks=[state.capture(report) for state in states],
+                numerics=numerics,
                 variables={name: variable.numpy() for name, variable in named_variables(self.model).items()},
             )
             save_checkpoint(plan.folder, checkpoint)
@@ -195,19 +202,19 @@ def build_checkpointer(
 # Files
 
 
-def checkpoint_files(folder: Path) -> list[Path]:
-    """Returns the checkpoints in a folder, the last epoch first."""
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoint files in a folder, the last epoch first."""
     return sorted(folder.glob("epoch_*.npz"), reverse=True)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Writes a checkpoint so that it is there whole or not at all, and drops those before the last two.
+    """Writes a checkpoint atomically, and deletes all checkpoints except the last two.
 
     Returns:
-        The file.
+        The checkpoint file.
 
     Raises:
-        TrainingError: If it can't be written, or does not read back as it was written; the one before it is untouched.
+        TrainingError: If the file can't be written, or differs when it is read back. Older checkpoints are not changed.
     """
     path = folder / f"epoch_{checkpoint.epoch:06}.npz"
     partial = path.with_suffix(".partial")
@@ -219,7 +226,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "history": checkpoint.history,
         "identity": dataclasses.asdict(checkpoint.identity),
         "callbacks": [[name, _pack(state, arrays)] for name, state in checkpoint.callbacks],
-        "circumstances": checkpoint.circumstances,
+        "circumstances": checkpoint.numerics,
         "sha256": {name: _digest(array) for name, array in arrays.items()},
     }
     arrays[_CONTENT] = np.frombuffer(json.dumps(content).encode(), np.uint8)
@@ -229,14 +236,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
             np.savez(file, allow_pickle=False, **arrays)
             file.flush()
             os.fsync(file.fileno())
-        read_checkpoint(partial)
+        load_checkpoint(partial)
         partial.replace(path)
         _sync_folder(folder)
-        for old in checkpoint_files(folder)[KEPT:]:
+        for old in find_checkpoints(folder)[KEPT_CHECKPOINTS:]:
             old.unlink()
     except OSError as error:
         raise TrainingError(
-            f"{path}: the checkpoint can't be written: {error}. Make room, or free the folder"
+            f"{path}: the checkpoint can't be written: {error}. Check free disk space and the folder's permissions"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -244,34 +251,34 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     return path
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint and checks all of it.
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Loads a checkpoint and verifies its checksums.
 
     Raises:
-        TrainingError: If it is damaged, or not a checkpoint.
+        TrainingError: If the file is damaged or is not a checkpoint.
     """
     try:
-        return _read(path)
-    except Exception as error:  # whatever zip, NumPy and JSON make of a flipped bit
-        raise TrainingError(f"{path}: the checkpoint is damaged or none: {in_one_line(error)}") from error
+        return _load(path)
+    except Exception as error:  # a flipped bit can cause any exception in zipfile, NumPy and json
+        raise TrainingError(f"{path}: the file is damaged or is not a checkpoint: {summarize_error(error)}") from error
 
 
-def _read(path: Path) -> Checkpoint:
-    """Reads a checkpoint; raises anything where it is not what `save_checkpoint` wrote."""
+def _load(path: Path) -> Checkpoint:
+    """Loads a checkpoint. Raises any exception if the file is not what `save_checkpoint` wrote."""
     with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
         arrays = {name: members[name] for name in members.files}
     content = json.loads(arrays.pop(_CONTENT).tobytes())
     if content["format"] != _FORMAT:
-        raise ValueError(f"expected format {_FORMAT}, found {content['format']}")
+        raise ValueError(f"expected format {_FORMAT}, got {content['format']}")
     if {name: _digest(array) for name, array in arrays.items()} != content["sha256"]:
-        raise ValueError("its arrays are not those that were written")
+        raise ValueError("the arrays do not match their checksums")
     return Checkpoint(
         epoch=content["epoch"],
         stopped=content["stopped"],
         history=content["history"],
         identity=Identity(**content["identity"]),
         callbacks=[(name, _unpack(state, arrays)) for name, state in content["callbacks"]],
-        circumstances=content["circumstances"],
+        numerics=content["circumstances"],
         variables={name: array for name, array in arrays.items() if not name.startswith(_ARRAY)},
     )
 
@@ -283,17 +290,17 @@ def _digest(array: NDArray[Any]) -> str:
 
 
 def _storable(array: NDArray[Any]) -> NDArray[Any]:
-    """Returns an array as NumPy's files hold it: bfloat16, which they don't know, as its bytes."""
+    """Returns the array in a dtype that NumPy can save. Others, such as bfloat16, are returned as uint8 bytes."""
     return array if array.dtype.kind in "biufc" else np.frombuffer(array.tobytes(), np.uint8)
 
 
 def _as_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Returns what `_storable` stored, in the dtype that it had; the shape is that of the variable."""
+    """Reverses `_storable`: returns the array in its original dtype. The caller restores the shape."""
     return array if array.dtype == dtype else np.frombuffer(array.tobytes(), dtype)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the folder's entries durable, where the system can."""
+    """Syncs the folder to disk, so that a renamed file survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -306,46 +313,50 @@ def _sync_folder(folder: Path) -> None:
 
 
 class _CallbackState:
-    """What of a callback changes while training: its state, which its settings are no part of."""
+    """The state of a callback: the attributes that change during training, without its settings."""
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:
         self._callback = callback
         self._settings: dict[str, Any] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def remember(self) -> None:
-        """Takes what the callback holds when the training begins for its settings."""
+    def record_settings(self) -> None:
+        """Records the callback's attributes when the training begins. They are its settings, not its state."""
         self._settings = {name: copy.deepcopy(value) for name, value in self._attributes() if _is_plain(value)}
 
-    def capture(self, say: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
-        """Returns the name of the class and what has changed since; says once of each thing that can't be saved."""
-        kind = type(self._callback).__name__
+    def capture(self, report: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
+        """Returns the class name and the changed attributes. Reports each attribute that can't be saved once."""
+        class_name = type(self._callback).__name__
         state = {}
         for name, value in self._attributes():
             if callable(value):
                 continue
             if not _is_plain(value):
-                if name not in self._told:
-                    self._told.add(name)
-                    say(f"checkpoint: {kind}.{name} is no number, text, array or list of these, and is not saved")
-            elif name not in self._settings or not _same(value, self._settings[name]):
+                if name not in self._reported:
+                    self._reported.add(name)
+                    report(
+                        f"checkpoint: {class_name}.{name} is not saved: expected numbers, text, arrays, or lists, "
+                        f"tuples and dicts of these, got {type(value).__name__}"
+                    )
+            elif name not in self._settings or not _is_equal(value, self._settings[name]):
                 state[name] = value
-        return kind, state
+        return class_name, state
 
     def _attributes(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in vars(self._callback).items() if name not in _KERAS_ATTRIBUTES]
 
 
 _KERAS_ATTRIBUTES = ("model", "_model", "params", "_params", "validation_data")
-"""What Keras itself puts into every callback."""
+"""Attributes that Keras itself sets on every callback."""
 
 
-def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - plain data
-    """Tells whether two pieces of plain data are equal; a NaN equals a NaN."""
-    return json.dumps(_pack(one, {}, inline=True)) == json.dumps(_pack(other, {}, inline=True))
+def _is_equal(first: Any, second: Any) -> bool:  # noqa: ANN401 - plain data
+    """Returns whether two values of plain data are equal. NaN equals NaN."""
+    return json.dumps(_pack(first, {}, inline=True)) == json.dumps(_pack(second, {}, inline=True))
 
 
 def _is_plain(value: Any) -> bool:  # noqa: ANN401 - any attribute
+    """Returns whether a value can be saved: a number, text, None, an array, or a list, tuple or dict of these."""
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
     if isinstance(value, dict):
@@ -356,7 +367,7 @@ def _is_plain(value: Any) -> bool:  # noqa: ANN401 - any attribute
 
 
 def _pack(value: Any, arrays: dict[str, NDArray[Any]], *, inline: bool = False) -> Any:  # noqa: ANN401 - any plain data
-    """Returns the value as JSON holds it; arrays are put beside it, or only their digest into it."""
+    """Converts a value to JSON. Arrays are added to `arrays` and replaced by a name, or with `inline` by a digest."""
     if isinstance(value, np.ndarray):
         name = _digest(value) if inline else f"{_ARRAY}{len(arrays)}"
         arrays[name] = value
@@ -369,7 +380,8 @@ def _pack(value: Any, arrays: dict[str, NDArray[Any]], *, inline: bool = False) 
     return value.item() if isinstance(value, (np.number, np.bool_)) else value
 
 
-def _unpack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - what `_pack` made
+def _unpack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
+    """Reverses `_pack`."""
     if isinstance(value, list):
         return [_unpack(item, arrays) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Ways of running that look for mistakes rather than for a result."""
+"""Debug modes, ``debug=overfit``: runs that search for mistakes instead of producing a result."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
 from trainyard.data.augmentation import NoAugmentation
 from trainyard.data.dataset import Dataset, Split, stratified_sample
 from trainyard.errors import TrainingError
-from trainyard.training.profiler import TRACE, build_recorder, read_profile
+from trainyard.training.profiler import TRACE, build_profiler_callback, load_profile
 from trainyard.training.schedules import Constant
 
 if TYPE_CHECKING:
     import keras
 
-PROFILE = "profile"
-"""The part of a run's folder that a profile goes to."""
+PROFILE_FOLDER = "profile"
+"""The subfolder of a run's folder for the profile."""
 
 
 @register_debug("none")
 @dataclass(kw_only=True, slots=True)
 class NoDebug(DebugConfig):
-    """A run for its result."""
+    """Normal run, without debugging."""
 
     changes_result: ClassVar[bool] = False
 
@@ -35,106 +35,109 @@ class NoDebug(DebugConfig):
 @register_debug("one_batch")
 @dataclass(kw_only=True, slots=True)
 class OneBatch(DebugConfig):
-    """One batch through every stage, from the data to the last artifact: whether all of it works, in seconds."""
+    """Smoke test: runs every stage, from loading the data to the last artifact, with one batch. Takes seconds."""
 
-    def cut(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:
-        """Keeps a batch of each split."""
+    def reduce_dataset(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:
+        """Keeps one batch of each split."""
         return replace(
             dataset,
-            train=_draw(dataset.train, batch_size, seed),
-            validation=_draw(dataset.validation, batch_size, seed) if dataset.validation else None,
-            test=_draw(dataset.test, batch_size, seed),
+            train=_sample(dataset.train, batch_size, seed),
+            validation=_sample(dataset.validation, batch_size, seed) if dataset.validation else None,
+            test=_sample(dataset.test, batch_size, seed),
         )
 
     def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:  # noqa: ARG002
-        """Ends the training after an epoch, which has one batch. The schedule is that of the whole training."""
+        """Stops the training after one epoch of one batch. The schedule is that of the whole training."""
         return [_build_stop(epochs=1)]
 
-    def conclude(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Tells that every stage was passed."""
-        return "debug=one_batch: every stage works. The figures are those of a single batch, and say nothing"
+    def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
+        """Reports that every stage was completed."""
+        return "debug=one_batch: every stage works. Ignore the metrics: they come from a single batch"
 
 
 @register_debug("overfit")
 @dataclass(kw_only=True, slots=True)
 class Overfit(DebugConfig):
-    """Trains on a few images until all are known by heart. What can't even do that has a mistake, and fails."""
+    """Overfits a few images. If the model cannot memorise them, something is wrong, and the run fails."""
 
     images: int = setting(64, ge=1)
-    """How many training images, stratified by class; they are validated and tested on too."""
+    """Number of training images, stratified by class. The same images are used for validation and test."""
     epochs: int = setting(200, ge=1)
-    """The epochs it has for that; if some are still not known then, the run has failed."""
+    """Maximum number of epochs. If the model has not memorised all images by then, the run fails."""
 
-    def adjust(self, config: RunConfig) -> RunConfig:
-        """Leaves out what makes knowing by heart harder or ends the training before: only the model is in question."""
+    def adjust_config(self, config: RunConfig) -> RunConfig:
+        """Disables everything that makes overfitting harder or stops it early: schedule, augmentation, averaging."""
         training = replace(
             config.training, epochs=self.epochs, early_stopping=EarlyStoppingConfig(), plateau=PlateauConfig()
         )
         averaged = getattr(config.optimizer, "use_ema", False)
-        raw: dict[str, Any] = {"use_ema": False} if averaged else {}  # an average lags behind what a few steps learned
-        optimizer = replace(config.optimizer, **raw)
+        no_averaging: dict[str, Any] = {"use_ema": False} if averaged else {}  # a moving average lags behind few steps
+        optimizer = replace(config.optimizer, **no_averaging)
         return replace(
             config, training=training, optimizer=optimizer, schedule=Constant(), augmentation=NoAugmentation()
         )
 
-    def cut(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:  # noqa: ARG002
-        """Keeps a few training images, in every split."""
-        few = _draw(dataset.train, self.images, seed)
-        return replace(dataset, train=few, validation=few, test=few)
+    def reduce_dataset(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:  # noqa: ARG002
+        """Uses the same few training images for every split."""
+        sample = _sample(dataset.train, self.images, seed)
+        return replace(dataset, train=sample, validation=sample, test=sample)
 
     def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:  # noqa: ARG002
-        """Ends the training when all images are known."""
+        """Stops the training when all images are classified correctly."""
         return [_build_stop(accuracy=1.0)]
 
-    def conclude(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Tells after how many epochs all images were known.
+    def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
+        """Reports after how many epochs all images were classified correctly.
 
         Raises:
-            TrainingError: If they were not.
+            TrainingError: If some images were not.
         """
         if accuracy == 1.0:
-            return f"debug=overfit: all images are known by heart after {len(history)} epochs, as they should be"
+            return f"debug=overfit: passed. The model memorised all images in {len(history)} epochs"
         raise TrainingError(
-            f"debug=overfit: expected all of {self.images} images to be known by heart, got {accuracy:.1%} of them "
-            f"after {len(history)} epochs. Look at optimizer.learning_rate, at labels that don't belong to their "
-            "images, at how pixels are scaled, and at dropout and weight_decay; or give it more debug.epochs"
+            f"debug=overfit: expected the model to memorise all {self.images} images, got an accuracy of "
+            f"{accuracy:.1%} after {len(history)} epochs. Check optimizer.learning_rate, the labels, the scaling of "
+            "pixels, dropout and weight_decay, or increase debug.epochs"
         )
 
 
 @register_debug("profile")
 @dataclass(kw_only=True, slots=True)
 class Profile(DebugConfig):
-    """Where the time of a training step goes: two short epochs, the second of them traced, operation by operation."""
+    """Profiles training steps with TensorFlow's profiler: trains two short epochs and traces the second one."""
 
     steps: int = setting(100, ge=1)
-    """The batches in each of the two epochs."""
+    """Number of steps (batches) in each of the two epochs."""
 
-    def adjust(self, config: RunConfig) -> RunConfig:
-        """Sees to it that there are two epochs."""
+    def adjust_config(self, config: RunConfig) -> RunConfig:
+        """Sets the number of epochs to at least two."""
         return replace(config, training=replace(config.training, epochs=max(config.training.epochs, 2)))
 
-    def cut(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:
-        """Keeps as many training images as are traced, in whole batches where there are as many."""
+    def reduce_dataset(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:
+        """Keeps the training images of `steps` batches, or as many full batches as the data set has."""
         images = min(self.steps * batch_size, len(dataset.train) // batch_size * batch_size or len(dataset.train))
-        return replace(dataset, train=_draw(dataset.train, images, seed))
+        return replace(dataset, train=_sample(dataset.train, images, seed))
 
     def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:
-        """Traces the second epoch and ends the training after it."""
-        return [build_recorder(folder / PROFILE, traced_epoch=1), _build_stop(epochs=2)]
+        """Traces the second epoch and stops the training after it."""
+        return [build_profiler_callback(folder / PROFILE_FOLDER, traced_epoch=1), _build_stop(epochs=2)]
 
-    def conclude(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Tells what took longest, and where the whole trace is."""
-        table = read_profile(folder / PROFILE).describe()
-        return f"{table}\n\n{PROFILE}/{TRACE} opens in https://ui.perfetto.dev, the folder in TensorBoard's profiler"
+    def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
+        """Returns a table of the slowest operations and the location of the trace."""
+        table = load_profile(folder / PROFILE_FOLDER).describe()
+        return (
+            f"{table}\n\nOpen {PROFILE_FOLDER}/{TRACE} in https://ui.perfetto.dev, or the folder {PROFILE_FOLDER} in "
+            "TensorBoard's profiler"
+        )
 
 
-def _draw(split: Split, count: int, seed: int) -> Split:
-    """Returns so many images of a split, stratified by class, or all there are."""
+def _sample(split: Split, count: int, seed: int) -> Split:
+    """Returns at most `count` images of a split, stratified by class."""
     return split.take(stratified_sample(split.labels, min(count, len(split)), seed))
 
 
 def _build_stop(*, epochs: int | None = None, accuracy: float | None = None) -> keras.callbacks.Callback:
-    """Builds the callback that ends a training after so many epochs, or at an accuracy on the validation images."""
+    """Builds the callback that stops a training after a number of epochs, or at a validation accuracy."""
     import keras
 
     def stop(epoch: int, logs: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""What every engine agrees on: which epochs are run, in which order each visits the images, and when it breaks down."""
+"""The interface of a training engine, and what all engines share: the plan of the epochs and the checks of weights."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import keras
 
 OnSteps = Callable[[int, int, int], None]
-"""Told while an epoch goes on: the epoch, from 1, the steps of it that are done, and the steps it has."""
+"""Called during an epoch with its number, counted from 1, the number of finished steps, and its number of steps."""
 
 
 _LARGE_BATCH = 1024
 
 
-def validation_batch(batch_size: int) -> int:
-    """Returns how many images are validated at a time, more than are trained on: there is no gradient to hold."""
+def validation_batch_size(batch_size: int) -> int:
+    """Returns the batch size for validation. It is larger than for training, because no gradients are stored."""
     return max(batch_size, _LARGE_BATCH)
 
 
@@ -32,69 +32,69 @@ class EpochPlan:
     """The epochs of one training.
 
     Attributes:
-        epochs: How many there are in all.
-        batch_size: Images per step; the last of an epoch may be shorter.
-        seed: With the number of the epoch it gives the order of the images.
-        first: The first epoch to run, counted from 0; above 0 where a training is resumed.
+        epochs: The total number of epochs.
+        batch_size: Images per step. The last batch of an epoch may be smaller.
+        seed: Determines, together with the epoch, the order of the images.
+        initial_epoch: The first epoch to run, counted from 0. It is above 0 if a training is resumed.
     """
 
     epochs: int
     batch_size: int
     seed: int
-    first: int = 0
+    initial_epoch: int = 0
 
-    def steps(self, images: int) -> int:
-        """Returns the steps of one epoch over so many images, the last short one included."""
+    def steps_per_epoch(self, images: int) -> int:
+        """Returns the number of steps of an epoch over this number of images, including the last, smaller batch."""
         return math.ceil(images / self.batch_size)
 
-    def order(self, epoch: int, images: int) -> NDArray[np.int32]:
+    def image_order(self, epoch: int, images: int) -> NDArray[np.int32]:
         """Returns the order in which an epoch visits the training images.
 
-        It depends on seed and epoch alone, so that an epoch can be had again without those before it.
+        The order depends only on the seed and the epoch, so an epoch can be repeated without the epochs before it.
 
         Args:
             epoch: Counted from 0.
-            images: How many there are.
+            images: The number of training images.
 
         Returns:
-            A permutation, int32 (images,).
+            A permutation of 0 to images - 1: int32 (images,).
         """
         return np.random.default_rng((self.seed, epoch)).permutation(images).astype(np.int32)
 
 
 class Engine(Protocol):
-    """Something that runs the epochs of a compiled Keras model over one data set."""
+    """Runs the epochs of a compiled Keras model over one data set."""
 
     name: str
     compile_seconds: float
-    """What tracing and compiling took, as far as it has happened by now."""
+    """The time spent so far on tracing and compiling, in seconds."""
 
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
         """Trains the model in place.
 
         Args:
-            plan: The epochs.
-            callbacks: Keras callbacks, called at epoch ends with Keras's keys (``val_loss``), after the validation.
-            on_steps: Told of each part of an epoch.
+            plan: The epochs to run.
+            callbacks: Keras callbacks. `on_epoch_end` follows the validation and receives Keras's keys (``val_loss``).
+            on_steps: Called several times during an epoch, see `OnSteps`.
 
         Raises:
             TrainingError: If the loss or a weight is no longer finite.
         """
 
 
-def broken_weights(model: keras.Model) -> list[str]:
-    """Returns the paths of the weights that hold a NaN or an infinity."""
+def find_nonfinite_weights(model: keras.Model) -> list[str]:
+    """Returns the paths of the weights that contain NaN or infinity."""
     return [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
 
 
-def broke_down(epoch: int, what: str) -> TrainingError:
-    """Returns the error of a training that has lost its footing.
+def divergence_error(epoch: int, problem: str) -> TrainingError:
+    """Returns the error for a training whose loss or weights are no longer finite.
 
     Args:
-        epoch: Counted from 1.
-        what: What was found.
+        epoch: The epoch, counted from 1.
+        problem: The value that is not finite, for the message.
     """
     return TrainingError(
-        f"training broke down in epoch {epoch}: {what}. "
+        f"training diverged in epoch {epoch}: {problem}. "
         "Try a smaller optimizer.learning_rate, and check the data for NaN"
     )

@@ -1,4 +1,7 @@
-"""The engine for whatever Keras can train: `keras.Model.fit` over uint8 images, shuffled, gathered, scaled by batch."""
+"""The `fit` engine: trains with `keras.Model.fit`, for models and callbacks that the compiled engine can't handle.
+
+The images stay uint8 in memory. They are gathered, scaled and augmented batch by batch in a `tf.data` pipeline.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,24 @@ from numpy.typing import NDArray
 
 from trainyard.data.batches import BatchMaker
 from trainyard.data.dataset import Dataset, Split
-from trainyard.training.engine import EpochPlan, OnSteps, broke_down, validation_batch
+from trainyard.training.engine import EpochPlan, OnSteps, divergence_error, validation_batch_size
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-DrawPass = Callable[[], tuple[int, NDArray[np.int32]]]
-"""Draws a pass over the training images: its epoch, counted from 0, and its order, int32 (n,)."""
+DrawOrder = Callable[[], tuple[int, NDArray[np.int32]]]
+"""Returns the epoch, counted from 0, and the order of the images for one pass over the training images: int32 (n,)."""
 
 EXECUTION_STEPS = 100
-"""Steps that Keras runs before it returns to Python: bit-identical to single steps, and much faster."""
+"""Steps per execution, between which Keras returns to Python. Bit-identical to single steps, and much faster."""
 
 _TIMED = 3
-"""The start and the ends of two executions: enough to tell compiling from training."""
+"""Time stamps needed to separate compiling from training: the start, and the ends of the first two executions."""
 
 
 class FitEngine:
-    """Keras's own loop."""
+    """Trains with `keras.Model.fit`."""
 
     name = "fit"
 
@@ -44,29 +47,30 @@ class FitEngine:
         import keras
 
         train, validation = self._dataset.train, self._dataset.validation
-        steps, size, epoch = plan.steps(len(train)), validation_batch(plan.batch_size), plan.first
-        done = [time.perf_counter()]
+        steps, size = plan.steps_per_epoch(len(train)), validation_batch_size(plan.batch_size)
+        epoch = plan.initial_epoch
+        times = [time.perf_counter()]
 
-        def begin(number: int, logs: Any = None) -> None:  # noqa: ANN401, ARG001 - Keras's signature
+        def begin_epoch(number: int, logs: Any = None) -> None:  # noqa: ANN401, ARG001 - Keras's signature
             nonlocal epoch
             epoch = number
 
-        def advance(batch: int, logs: Any = None) -> None:  # noqa: ANN401 - Keras's signature
-            done.append(time.perf_counter())
-            if len(done) == _TIMED:  # what the first execution took beyond the second
-                self.compile_seconds = max(0.0, (done[1] - done[0]) - (done[2] - done[1]))
+        def end_execution(batch: int, logs: Any = None) -> None:  # noqa: ANN401 - Keras's signature
+            times.append(time.perf_counter())
+            if len(times) == _TIMED:  # the first execution compiles; the second one does not
+                self.compile_seconds = max(0.0, (times[1] - times[0]) - (times[2] - times[1]))
             if not math.isfinite(loss := (logs or {}).get("loss", 0.0)):
-                raise broke_down(epoch + 1, f"loss/train is {loss} after step {batch + 1}")
+                raise divergence_error(epoch + 1, f"loss/train is {loss} after step {batch + 1}")
             on_steps(epoch + 1, min(batch + 1, steps), steps)
 
-        watch = keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_train_batch_end=advance)
+        monitor = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=end_execution)
         self._model.fit(
-            stream_batches(train, self._batches, plan.batch_size, lambda: (epoch, plan.order(epoch, len(train)))),
+            stream_batches(train, self._batches, plan.batch_size, lambda: (epoch, plan.image_order(epoch, len(train)))),
             validation_data=None if validation is None else stream_batches(validation, self._batches, size),
-            initial_epoch=plan.first,
+            initial_epoch=plan.initial_epoch,
             epochs=plan.epochs,
-            callbacks=[watch, *callbacks],
-            shuffle=False,  # Keras's own shuffling does not apply: each pass draws its order
+            callbacks=[monitor, *callbacks],
+            shuffle=False,  # `draw_order` shuffles; Keras can't shuffle a tf.data.Dataset
             verbose=0,
         )
 
@@ -75,43 +79,43 @@ def stream_batches(
     split: Split,
     batches: BatchMaker,
     batch_size: int,
-    draw_pass: DrawPass | None = None,
+    draw_order: DrawOrder | None = None,
 ) -> tf.data.Dataset:
-    """Streams the batches of a split; the images are held as uint8, once.
+    """Returns a `tf.data.Dataset` of the batches of a split. The images are stored once, as uint8.
 
     Args:
         split: The images and labels.
-        batches: How they become batches.
-        batch_size: Images per batch; the last may be shorter.
-        draw_pass: Called for each pass that trains on the split. None: images come as they lie, to be evaluated.
+        batches: Converts images and labels to batches.
+        batch_size: Images per batch. The last batch may be smaller.
+        draw_order: Called at the start of each training pass. None streams the images in their order, for evaluation.
 
     Returns:
-        Elements are what `BatchMaker.make` returns.
+        A dataset whose elements are what `BatchMaker.make` returns.
     """
     import tensorflow as tf
 
-    with tf.device("/CPU:0"):  # where tf.data works
+    with tf.device("/CPU:0"):  # tf.data runs on the CPU
         images, labels = tf.constant(split.images), tf.constant(split.labels)
 
     def make(epoch: tf.Tensor, number: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return batches.make(tf.gather(images, indices), tf.gather(labels, indices), (epoch, number))
 
-    if draw_pass is None:
+    if draw_order is None:
         stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size).map(batches.make)
     else:
-        places = _draw_places(draw_pass, len(split), batch_size)
-        stream = places.map(make, num_parallel_calls=tf.data.AUTOTUNE)
+        indexed_batches = _stream_batch_indices(draw_order, len(split), batch_size)
+        stream = indexed_batches.map(make, num_parallel_calls=tf.data.AUTOTUNE)
     return stream.apply(tf.data.experimental.assert_cardinality(math.ceil(len(split) / batch_size))).prefetch(
         tf.data.AUTOTUNE
     )
 
 
-def _draw_places(draw_pass: DrawPass, count: int, batch_size: int) -> tf.data.Dataset:
-    """Streams, for each batch, the epoch, the batch's number in it, int32 (), and its images' indices, int32 (b,)."""
+def _stream_batch_indices(draw_order: DrawOrder, count: int, batch_size: int) -> tf.data.Dataset:
+    """Streams the epoch, the number of the batch in it, both int32 (), and the batch's image indices, int32 (b,)."""
     import tensorflow as tf
 
     def draw() -> tuple[np.int32, NDArray[np.int32]]:
-        epoch, order = draw_pass()
+        epoch, order = draw_order()
         return np.int32(epoch), order
 
     def begin_pass(_: tf.Tensor) -> tf.data.Dataset:

@@ -1,7 +1,4 @@
-"""Losses between labels and probabilities.
-
-Before them: the registry. After them: training, which compiles the model with what they build.
-"""
+"""The losses that a config can select, ``loss=focal``. They compare labels with predicted probabilities."""
 
 from __future__ import annotations
 
@@ -19,18 +16,18 @@ if TYPE_CHECKING:
 @register_loss("cross_entropy")
 @dataclass(kw_only=True, slots=True)
 class CrossEntropy(LossConfig):
-    """Cross-entropy between labels and probabilities (sparse categorical cross-entropy)."""
+    """Categorical cross-entropy, optionally with label smoothing."""
 
     label_smoothing: float = setting(0.0, ge=0, lt=1)
-    """The share of each target that is spread evenly over all classes (Szegedy et al., 2015)."""
+    """Fraction of each target that is spread evenly over all classes (Szegedy et al., 2015). 0 disables smoothing."""
 
     @property
     def one_hot(self) -> bool:
-        """Keras smooths targets that are one-hot, and no others."""
+        """Whether targets are one-hot vectors. Keras smooths only one-hot targets."""
         return self.label_smoothing > 0
 
     def build(self) -> keras.losses.Loss:
-        """Builds the Keras loss; without smoothing `keras.losses.SparseCategoricalCrossentropy`."""
+        """Builds `SparseCategoricalCrossentropy`, or `CategoricalCrossentropy` if labels are smoothed."""
         import keras
 
         if self.one_hot:
@@ -41,20 +38,20 @@ class CrossEntropy(LossConfig):
 @register_loss("focal")
 @dataclass(kw_only=True, slots=True)
 class Focal(LossConfig):
-    """Cross-entropy that counts images the less the better they are told already (Lin et al., 2017)."""
+    """Focal loss: cross-entropy that down-weights images that are already classified well (Lin et al., 2017)."""
 
     gamma: float = setting(2.0, ge=0)
-    """How much less such images count; 0: no less, which is cross-entropy."""
+    """Focusing parameter: higher values down-weight well-classified images more. 0 gives plain cross-entropy."""
     label_smoothing: float = setting(0.0, ge=0, lt=1)
-    """The share of each target that is spread evenly over all classes."""
+    """Fraction of each target that is spread evenly over all classes (Szegedy et al., 2015). 0 disables smoothing."""
 
     @property
     def one_hot(self) -> bool:
-        """Keras has it for one-hot targets."""
+        """Always true: Keras implements the focal loss for one-hot targets."""
         return True
 
     def build(self) -> keras.losses.Loss:
-        """Builds `keras.losses.CategoricalFocalCrossentropy`, with all classes weighted alike."""
+        """Builds `keras.losses.CategoricalFocalCrossentropy` with equal weights for all classes."""
         import keras
 
         return keras.losses.CategoricalFocalCrossentropy(

@@ -1,9 +1,7 @@
-"""Optimizers, with the names and fields of Keras, and its defaults where they train.
+"""The optimizers that a config can select, ``optimizer=adam``. Names, fields and most defaults are those of Keras.
 
-Three learning rates are not Keras's, with which adagrad, adadelta and ftrl hardly move in a few epochs. Adafactor is
-left out: on MNIST its weights become NaN, in plain Keras too.
-
-Before them: the registry. After them: training, which compiles the model with what they build.
+The default learning rates of adagrad, adadelta and ftrl are higher than in Keras, whose defaults barely train a model
+in a few epochs. Adafactor is not included: on MNIST its weights become NaN, in plain Keras too.
 """
 
 from __future__ import annotations
@@ -22,57 +20,60 @@ if TYPE_CHECKING:
 
     from trainyard.config.schema import LearningRate
 
-_OURS = ("name", "learning_rate")
+_NOT_PASSED = ("name", "learning_rate")
+"""Fields that are not passed on to the Keras class unchanged."""
 
 
 @dataclass(kw_only=True, slots=True)
 class KerasOptimizer(OptimizerConfig):
-    """An optimizer of Keras: every field is an argument of its class, by the same name."""
+    """An optimizer of Keras. Each field is passed to the argument of the Keras class that has the same name."""
 
     clipnorm: float | None = setting(None, gt=0)
-    """The largest norm of a weight's gradient, which is scaled down to it; null: no limit."""
+    """Maximum norm of the gradient of each weight. Larger gradients are scaled down. `null` disables clipping."""
     clipvalue: float | None = setting(None, gt=0)
-    """The largest absolute value of an element of a gradient, which is cut to it; null: no limit."""
+    """Maximum absolute value of each gradient element. Larger values are clipped. `null` disables clipping."""
     global_clipnorm: float | None = setting(None, gt=0)
-    """The largest norm of all gradients together, which are scaled down to it; null: no limit."""
+    """Maximum norm of all gradients together. Larger gradients are scaled down. `null` disables clipping."""
     weight_decay: float | None = setting(None, ge=0)
-    """The share of each weight, times the learning rate, taken off at each step; null: none."""
+    """Weight decay: each step subtracts this fraction of each weight, times the learning rate. `null` disables it."""
     use_ema: bool = setting(False)
-    """Whether the weights that come out are a running mean over the steps; loss/val is of those that are trained."""
+    """Whether the trained model gets an exponential moving average of its weights. `loss/val` is without averaging."""
     ema_momentum: float = setting(0.99, ge=0, lt=1)
-    """The share of that running mean which is kept at each step."""
+    """Momentum of the moving average: the fraction of the average that is kept at each step. Needs `use_ema: true`."""
     gradient_accumulation_steps: int | None = setting(None, ge=2)
-    """Batches whose gradients are averaged into one step; null: a step for each batch."""
+    """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch."""
 
     keras_class: ClassVar[str] = ""
-    """The class in `keras.optimizers`."""
+    """The name of the class in `keras.optimizers`."""
 
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
         """Builds the Keras optimizer."""
         import keras
 
-        arguments = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name not in _OURS}
+        arguments = {
+            spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name not in _NOT_PASSED
+        }
         return getattr(keras.optimizers, self.keras_class)(learning_rate=learning_rate, **arguments)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem where gradients would be clipped in two ways."""
-        ways = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self, name) is not None]
-        if len(ways) > 1:
-            yield ways[1], f"gradients are clipped in one way, and {ways[0]} is set too. Set one of them to null"
+        """Yields a problem if more than one kind of gradient clipping is set."""
+        kinds = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self, name) is not None]
+        if len(kinds) > 1:
+            yield kinds[1], f"can't be combined with {kinds[0]}: only one kind of clipping is possible. Set one to null"
 
 
 @register_optimizer("sgd")
 @dataclass(kw_only=True, slots=True)
 class Sgd(KerasOptimizer):
-    """Stochastic gradient descent, with momentum where it is above 0."""
+    """Stochastic gradient descent, optionally with momentum."""
 
     keras_class: ClassVar[str] = "SGD"
     learning_rate: float = setting(0.01, gt=0)
-    """The step size at the start; the schedule changes it from there."""
+    """Initial learning rate. The schedule may change it during training."""
     momentum: float = setting(0.0, ge=0, lt=1)
-    """The share of the last step that is carried into the next."""
+    """Momentum: fraction of the previous update that is added to the next one. 0 disables momentum."""
     nesterov: bool = setting(False)
-    """Whether the gradient is taken where momentum leads to."""
+    """Whether to use Nesterov momentum. Needs `momentum` above 0."""
 
 
 @register_optimizer("rmsprop")
@@ -82,35 +83,35 @@ class RmsProp(KerasOptimizer):
 
     keras_class: ClassVar[str] = "RMSprop"
     rho: float = setting(0.9, ge=0, lt=1)
-    """Decay of the running mean of squared gradients, per step."""
+    """Decay rate per step of the moving average of squared gradients."""
     momentum: float = setting(0.0, ge=0, lt=1)
-    """The share of the last step that is carried into the next."""
+    """Momentum: fraction of the previous update that is added to the next one. 0 disables momentum."""
     epsilon: float = setting(1e-7, gt=0)
-    """Added to the denominator."""
+    """Small constant added to the denominator for numerical stability."""
     centered: bool = setting(False)
-    """Whether gradients are divided by their estimated variance rather than by their squared mean."""
+    """Whether gradients are normalised by their estimated variance instead of their mean square."""
 
 
 @dataclass(kw_only=True, slots=True)
-class _Moments(KerasOptimizer):
-    """An optimizer with running means of the gradient and of its square."""
+class _MomentOptimizer(KerasOptimizer):
+    """An optimizer with moving averages of the gradient and of its square."""
 
     beta_1: float = setting(0.9, ge=0, lt=1)
-    """Decay of the running mean of gradients, per step."""
+    """Decay rate per step of the moving average of gradients (first moment)."""
     beta_2: float = setting(0.999, ge=0, lt=1)
-    """Decay of the running mean of squared gradients, per step."""
+    """Decay rate per step of the moving average of squared gradients (second moment)."""
     epsilon: float = setting(1e-7, gt=0)
-    """Added to the denominator."""
+    """Small constant added to the denominator for numerical stability."""
 
 
 @register_optimizer("adam")
 @dataclass(kw_only=True, slots=True)
-class Adam(_Moments):
+class Adam(_MomentOptimizer):
     """Adam (Kingma and Ba, 2014)."""
 
     keras_class: ClassVar[str] = "Adam"
     amsgrad: bool = setting(False)
-    """Whether the largest squared mean so far is used (Reddi et al., 2018)."""
+    """Whether to use AMSGrad, which divides by the maximum of past second moments (Reddi et al., 2018)."""
 
 
 @register_optimizer("adamw")
@@ -120,20 +121,20 @@ class AdamW(Adam):
 
     keras_class: ClassVar[str] = "AdamW"
     weight_decay: float = setting(0.004, ge=0)
-    """The share of each weight, times the learning rate, taken off at each step."""
+    """Weight decay: each step subtracts this fraction of each weight, times the learning rate. 0 disables it."""
 
 
 @register_optimizer("adamax")
 @dataclass(kw_only=True, slots=True)
-class Adamax(_Moments):
-    """Adam with the largest gradient in the place of the squared mean (Kingma and Ba, 2014)."""
+class Adamax(_MomentOptimizer):
+    """Adamax: Adam with the infinity norm of past gradients instead of the second moment (Kingma and Ba, 2014)."""
 
     keras_class: ClassVar[str] = "Adamax"
 
 
 @register_optimizer("nadam")
 @dataclass(kw_only=True, slots=True)
-class Nadam(_Moments):
+class Nadam(_MomentOptimizer):
     """Adam with Nesterov momentum (Dozat, 2016)."""
 
     keras_class: ClassVar[str] = "Nadam"
@@ -141,8 +142,8 @@ class Nadam(_Moments):
 
 @register_optimizer("lamb")
 @dataclass(kw_only=True, slots=True)
-class Lamb(_Moments):
-    """Adam with a step size per layer, for large batches (You et al., 2019)."""
+class Lamb(_MomentOptimizer):
+    """LAMB: Adam with a separate step size for each layer, for large batches (You et al., 2019)."""
 
     keras_class: ClassVar[str] = "Lamb"
 
@@ -150,96 +151,96 @@ class Lamb(_Moments):
 @register_optimizer("adagrad")
 @dataclass(kw_only=True, slots=True)
 class Adagrad(KerasOptimizer):
-    """Step sizes that shrink with the gradients seen (Duchi et al., 2011)."""
+    """Adagrad: step sizes per weight that shrink with the sum of past squared gradients (Duchi et al., 2011)."""
 
     keras_class: ClassVar[str] = "Adagrad"
     learning_rate: float = setting(0.01, gt=0)
-    """The step size at the start; ten times that of Keras, with which it hardly moves in a few epochs."""
+    """Initial learning rate. Ten times the default of Keras, which barely trains a model in a few epochs."""
     initial_accumulator_value: float = setting(0.1, ge=0)
-    """What the sum of squared gradients starts from."""
+    """Initial value of the sum of squared gradients."""
     epsilon: float = setting(1e-7, gt=0)
-    """Added to the denominator."""
+    """Small constant added to the denominator for numerical stability."""
 
 
 @register_optimizer("adadelta")
 @dataclass(kw_only=True, slots=True)
 class Adadelta(KerasOptimizer):
-    """Adagrad with a window (Zeiler, 2012)."""
+    """Adadelta: Adagrad with a moving average of squared gradients instead of their sum (Zeiler, 2012)."""
 
     keras_class: ClassVar[str] = "Adadelta"
     learning_rate: float = setting(1.0, gt=0)
-    """A factor on the step size; 1 as in the paper. Keras's own 0.001 hardly moves."""
+    """Factor that scales each update. 1 as in the paper; the default of Keras, 0.001, barely trains a model."""
     rho: float = setting(0.95, ge=0, lt=1)
-    """Decay of the running means, per step."""
+    """Decay rate per step of the moving averages of squared gradients and squared updates."""
     epsilon: float = setting(1e-7, gt=0)
-    """Added to numerator and denominator."""
+    """Small constant added to numerator and denominator for numerical stability."""
 
 
 @register_optimizer("ftrl")
 @dataclass(kw_only=True, slots=True)
 class Ftrl(KerasOptimizer):
-    """Follow the regularised leader (McMahan et al., 2013)."""
+    """FTRL: follow the regularised leader (McMahan et al., 2013)."""
 
     keras_class: ClassVar[str] = "Ftrl"
     learning_rate: float = setting(0.05, gt=0)
-    """The step size at the start; above that of Keras, with which a deep network hardly moves."""
+    """Initial learning rate. Higher than the default of Keras, which barely trains a deep network."""
     learning_rate_power: float = setting(-0.5, le=0)
-    """How the step size shrinks with the gradients seen; 0: not at all."""
+    """Exponent that controls how fast step sizes shrink with the sum of squared gradients. 0 keeps them constant."""
     initial_accumulator_value: float = setting(0.1, ge=0)
-    """What the sum of squared gradients starts from."""
+    """Initial value of the sum of squared gradients."""
     l1_regularization_strength: float = setting(0.0, ge=0)
-    """The weight of the L1 penalty."""
+    """Strength of the L1 penalty on the weights. 0 disables it."""
     l2_regularization_strength: float = setting(0.0, ge=0)
-    """The weight of the L2 penalty."""
+    """Strength of the L2 penalty on the weights. 0 disables it."""
 
 
 @register_optimizer("lion")
 @dataclass(kw_only=True, slots=True)
 class Lion(KerasOptimizer):
-    """Steps by the sign of the momentum (Chen et al., 2023); wants a learning rate a tenth of Adam's."""
+    """Lion: updates by the sign of the momentum. Needs about a tenth of Adam's learning rate (Chen et al., 2023)."""
 
     keras_class: ClassVar[str] = "Lion"
     learning_rate: float = setting(0.0001, gt=0)
-    """The step size at the start; the schedule changes it from there."""
+    """Initial learning rate. The schedule may change it during training."""
     beta_1: float = setting(0.9, gt=0, lt=1)
-    """The share of the momentum in the step."""
+    """Weight of the momentum when it is combined with the current gradient into an update."""
     beta_2: float = setting(0.99, gt=0, lt=1)
-    """Decay of the momentum, per step."""
+    """Decay rate per step of the momentum."""
 
 
 @register_optimizer("muon")
 @dataclass(kw_only=True, slots=True)
 class Muon(KerasOptimizer):
-    """Momentum made orthogonal, for matrices; AdamW for the rest (Jordan, 2024)."""
+    """Muon: orthogonalised momentum for weight matrices, AdamW for all other weights (Jordan, 2024)."""
 
     keras_class: ClassVar[str] = "Muon"
     weight_decay: float | None = setting(0.004, ge=0)
-    """The share of each matrix, times the learning rate, taken off at each step; null: none."""
+    """Weight decay of matrices: each step subtracts this fraction, times the learning rate. `null` disables it."""
     momentum: float = setting(0.95, ge=0, lt=1)
-    """Decay of the momentum, per step."""
+    """Decay rate per step of the momentum."""
     nesterov: bool = setting(True)
-    """Whether the gradient is taken where momentum leads to."""
+    """Whether to use Nesterov momentum."""
     ns_steps: int = setting(5, ge=1)
-    """Newton-Schulz iterations towards an orthogonal matrix."""
+    """Number of Newton-Schulz iterations that orthogonalise the momentum."""
     adam_lr_ratio: float = setting(1.0, gt=0)
-    """The learning rate of AdamW, as a multiple of that of the matrices."""
+    """Learning rate of AdamW, as a multiple of `learning_rate`."""
     adam_beta_1: float = setting(0.9, ge=0, lt=1)
-    """AdamW's decay of the running mean of gradients, per step."""
+    """Decay rate per step of AdamW's moving average of gradients (first moment)."""
     adam_beta_2: float = setting(0.999, ge=0, lt=1)
-    """AdamW's decay of the running mean of squared gradients, per step."""
+    """Decay rate per step of AdamW's moving average of squared gradients (second moment)."""
     adam_weight_decay: float = setting(0.004, ge=0)
-    """AdamW's weight decay."""
+    """Weight decay of AdamW: each step subtracts this fraction, times the learning rate. 0 disables it."""
 
 
 @register_optimizer("schedule_free_adamw")
 @dataclass(kw_only=True, slots=True)
-class ScheduleFreeAdamW(_Moments):
-    """AdamW that averages its iterates in the place of a schedule (Defazio et al., 2024)."""
+class ScheduleFreeAdamW(_MomentOptimizer):
+    """Schedule-free AdamW: averages the weights instead of decaying the learning rate (Defazio et al., 2024)."""
 
     keras_class: ClassVar[str] = "ScheduleFreeAdamW"
     learning_rate: float = setting(0.0025, gt=0)
-    """The step size, once it is warmed up."""
+    """Learning rate after the warmup."""
     epsilon: float = setting(1e-8, gt=0)
-    """Added to the denominator."""
+    """Small constant added to the denominator for numerical stability."""
     warmup_steps: int = setting(0, ge=0)
-    """Steps over which the learning rate rises from 0."""
+    """Number of steps in which the learning rate first rises linearly from 0. 0 disables warmup."""

@@ -1,10 +1,10 @@
-"""Where the time of a training step goes: a trace of one epoch, and what it comes to, operation by operation.
+"""Profiles the training: traces one epoch with TensorFlow's profiler, and sums the time by operation.
 
-TensorFlow's profiler writes down each operation on each thread. Outside XLA an operation carries its path in the model
-(``.../hidden_1_1/MatMul``); what XLA made of it carries the name of an instruction, whose path stands in the program
-that is written down beside it. From the path follow the layer and whether it was the forward or the backward pass.
+The profiler records each operation on each thread. Without XLA, an operation has its path in the model as its name
+(``.../hidden_1_1/MatMul``). With XLA, it has the name of an instruction, and the trace contains the compiled program
+with the path of each instruction. The path identifies the layer, and the forward or backward pass.
 
-Only the CPU's threads are summed up. What runs on a GPU stands in the trace alone.
+Only the threads of the CPU are summed. Operations on a GPU are only in the trace.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _PICOSECONDS = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class OperationTime:
-    """What one kind of operation took in one part of a training step.
+    """The time of one type of operation in one part of a training step.
 
     Attributes:
         part: The layer, or "optimizer", "loss", "batches and metrics".
         phase: "forward", "backward", "update" or "other".
-        operation: TensorFlow's name for it, ``MatMul``.
-        calls: How often it ran.
-        seconds: The time on all threads, without what ran inside it.
+        operation: TensorFlow's name of the operation, ``MatMul``.
+        calls: The number of calls.
+        seconds: The time on all threads, excluding nested operations.
     """
 
     part: str
@@ -50,12 +50,12 @@ class OperationTime:
 
 @dataclass(frozen=True, slots=True)
 class StepProfile:
-    """What the steps of an epoch took.
+    """The time of the traced steps.
 
     Attributes:
-        steps: How many.
-        seconds: The time that passed.
-        operations: What ran, the longest first.
+        steps: The number of steps.
+        seconds: The elapsed time.
+        operations: The operations, the slowest first.
     """
 
     steps: int
@@ -64,18 +64,18 @@ class StepProfile:
 
     @property
     def busy_seconds(self) -> float:
-        """The time that operations ran, on all threads."""
+        """The total time of all operations, summed over threads."""
         return sum(operation.seconds for operation in self.operations)
 
     def by_part(self) -> dict[str, dict[str, float]]:
-        """Returns the seconds of each part by phase, the longest part first."""
+        """Returns the seconds of each part by phase, the slowest part first."""
         parts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for operation in self.operations:
             parts[operation.part][operation.phase] += operation.seconds
         return {part: dict(parts[part]) for part in sorted(parts, key=lambda part: -sum(parts[part].values()))}
 
     def describe(self, rows: int = 12) -> str:
-        """Returns a table of what took longest, in lines."""
+        """Returns a table of the slowest operations as text."""
         table = [("part", "pass", "operation", "per step", "share")]
         table += [
             (
@@ -97,16 +97,16 @@ class StepProfile:
             for row in table
         ]
         threads = self.busy_seconds / self.seconds
-        step = f"{1e6 * self.seconds / self.steps:,.0f} us a step while traced, {threads:.1f} threads busy"
+        step = f"{1e6 * self.seconds / self.steps:,.0f} us per step while traced, {threads:.1f} threads busy on average"
         return "\n".join([step, "", *lines])
 
 
-def build_recorder(folder: Path, traced_epoch: int) -> keras.callbacks.Callback:
-    """Builds the callback that traces an epoch and writes what it came to.
+def build_profiler_callback(folder: Path, traced_epoch: int) -> keras.callbacks.Callback:
+    """Builds the callback that traces an epoch and writes the profile.
 
     Args:
-        folder: Where the trace goes; made if need be.
-        traced_epoch: Counted from 0; one that compiles nothing any more.
+        folder: The folder for the trace. It is created if it does not exist.
+        traced_epoch: The epoch to trace, counted from 0. It must not be the first one, which compiles.
     """
     import keras
     import tensorflow as tf
@@ -140,29 +140,34 @@ def build_recorder(folder: Path, traced_epoch: int) -> keras.callbacks.Callback:
 
 
 def write_profile(folder: Path, layers: Sequence[str], optimizer: str, steps: int, seconds: float) -> None:
-    """Writes what a trace came to, as operations.json, and the trace for https://ui.perfetto.dev, as trace.json.gz.
+    """Writes the summary of a trace to operations.json, and the trace for https://ui.perfetto.dev to trace.json.gz.
 
     Args:
-        folder: Which TensorFlow wrote its trace to.
+        folder: The folder with TensorFlow's trace.
         layers: The names of the model's layers.
-        optimizer: Its name in the paths of operations.
-        steps: That were traced.
-        seconds: That passed.
+        optimizer: The name of the optimizer, as in the paths of operations.
+        steps: The number of traced steps.
+        seconds: The elapsed time.
 
     Raises:
-        TrainingError: If TensorFlow left no trace, or one without operations.
+        TrainingError: If TensorFlow wrote no trace, or a trace without operations.
     """
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     files = sorted(folder.rglob("*.xplane.pb"))
     if not files:
-        raise TrainingError(f"{folder}: TensorFlow's profiler left no trace. Is another one running?")
+        raise TrainingError(
+            f"{folder}: expected a trace of TensorFlow's profiler, but it wrote none. Stop other profilers"
+        )
     space = xplane_pb2.XSpace.FromString(files[-1].read_bytes())
     kinds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for path, operation, own_seconds in _operations(space):
         kinds[(*_place(path, layers, optimizer), operation)].append(own_seconds)
     if not kinds:
-        raise TrainingError(f"{folder}: TensorFlow's profiler saw no operation on the CPU")
+        raise TrainingError(
+            f"{folder}: the trace of TensorFlow's profiler contains no operation on the CPU. "
+            "Increase debug.steps, or train without a GPU"
+        )
     operations = [OperationTime(*kind, len(times), sum(times)) for kind, times in kinds.items()]
     operations.sort(key=lambda operation: -operation.seconds)
     (folder / SUMMARY).write_text(json.dumps(asdict(StepProfile(steps, seconds, tuple(operations))), indent=1) + "\n")
@@ -170,8 +175,8 @@ def write_profile(folder: Path, layers: Sequence[str], optimizer: str, steps: in
         json.dump({"traceEvents": list(_trace_events(space))}, file)
 
 
-def read_profile(folder: Path) -> StepProfile:
-    """Reads what `write_profile` wrote."""
+def load_profile(folder: Path) -> StepProfile:
+    """Loads the profile that `write_profile` wrote."""
     content = json.loads((folder / SUMMARY).read_text())
     operations = tuple(OperationTime(**operation) for operation in content.pop("operations"))
     return StepProfile(**content, operations=operations)
@@ -182,7 +187,7 @@ def read_profile(folder: Path) -> StepProfile:
 
 
 def _operations(space: Any) -> Iterator[tuple[str, str, float]]:  # noqa: ANN401 - a protocol buffer
-    """Yields each operation that ran: its path, its kind, and its seconds without those inside it."""
+    """Yields the path, type and seconds of each executed operation, excluding nested operations."""
     instructions = _instructions(space)
     for plane in space.planes:
         if plane.name != _HOST:
@@ -190,48 +195,48 @@ def _operations(space: Any) -> Iterator[tuple[str, str, float]]:  # noqa: ANN401
         stats = {key: stat.name for key, stat in plane.stat_metadata.items()}
         named: dict[int, tuple[str, str] | None] = {}
         for line in plane.lines:
-            stack: list[list[Any]] = []  # of operations that are not over: end, path, kind, own duration
+            stack: list[list[Any]] = []  # operations that have not ended: end, path, type, own duration
             for event in sorted(line.events, key=lambda event: (event.offset_ps, -event.duration_ps)):
                 if event.metadata_id not in named:
                     metadata = plane.event_metadata[event.metadata_id]
                     of_xla = any(stats.get(stat.metadata_id) == "hlo_op" for stat in event.stats)
                     named[event.metadata_id] = instructions.get(metadata.name) if of_xla else _tensorflow_op(metadata)
-                found = named[event.metadata_id]
-                if found is None:
+                path_and_kind = named[event.metadata_id]
+                if path_and_kind is None:
                     continue
                 while stack and stack[-1][0] <= event.offset_ps:
                     _, path, kind, own = stack.pop()
                     yield path, kind, own * _PICOSECONDS
                 if stack:
                     stack[-1][3] -= event.duration_ps
-                stack.append([event.offset_ps + event.duration_ps, *found, event.duration_ps])
+                stack.append([event.offset_ps + event.duration_ps, *path_and_kind, event.duration_ps])
             for _, path, kind, own in stack:
                 yield path, kind, own * _PICOSECONDS
 
 
 def _tensorflow_op(metadata: Any) -> tuple[str, str] | None:  # noqa: ANN401 - a protocol buffer
-    """Returns path and kind of an operation outside XLA, or None where an event is none."""
+    """Returns the path and type of an operation without XLA, or None if the event is not an operation."""
     path, _, kind = metadata.name.rpartition(":")
     return (path, kind) if path and kind == metadata.display_name and re.fullmatch("_?[A-Z]\\w*", kind) else None
 
 
 def _instructions(space: Any) -> dict[str, tuple[str, str]]:  # noqa: ANN401 - a protocol buffer
-    """Returns path and kind of each instruction of XLA's programs, by name."""
+    """Returns the path and type of each instruction of XLA's programs, by the name of the instruction."""
     from tensorflow.compiler.xla.service import hlo_pb2
 
-    found: dict[str, tuple[str, str]] = {}
+    instructions: dict[str, tuple[str, str]] = {}
     programs = [plane for plane in space.planes if plane.name == _PROGRAMS]
     for metadata in (metadata for plane in programs for metadata in plane.event_metadata.values()):
         for stat in metadata.stats:
             module = hlo_pb2.HloProto.FromString(stat.bytes_value).hlo_module
-            for instruction in (one for computation in module.computations for one in computation.instructions):
-                origin = instruction.metadata
-                found[instruction.name] = (origin.op_name, origin.op_type or instruction.opcode)
-    return found
+            for instruction in (item for computation in module.computations for item in computation.instructions):
+                source = instruction.metadata
+                instructions[instruction.name] = (source.op_name, source.op_type or instruction.opcode)
+    return instructions
 
 
 def _place(path: str, layers: Sequence[str], optimizer: str) -> tuple[str, str]:
-    """Returns the part of a training step that an operation belongs to, and its phase."""
+    """Returns the part of the training step to which an operation belongs, and its phase."""
     segments = [re.sub(r"_\d+$", "", segment) for segment in path.split("/")]
     whole = path.split("/")
     backward = any("gradient" in segment for segment in segments)
@@ -247,7 +252,7 @@ def _place(path: str, layers: Sequence[str], optimizer: str) -> tuple[str, str]:
 
 
 def _trace_events(space: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a protocol buffer
-    """Yields the trace as the events of Chrome's trace format, which Perfetto opens; times in microseconds."""
+    """Yields the events of the trace in Chrome's trace format, which Perfetto opens. Times are in microseconds."""
     for process, plane in enumerate(space.planes):
         yield {"ph": "M", "name": "process_name", "pid": process, "args": {"name": plane.name}}
         for thread, line in enumerate(plane.lines):

@@ -1,7 +1,4 @@
-"""How the learning rate changes while training. Schedules are written in epochs; Keras counts them in steps.
-
-Before them: the registry. After them: training, which gives what they build to the optimizer.
-"""
+"""The learning rate schedules that a config can select, ``schedule=cosine``. They count in epochs, Keras in steps."""
 
 from __future__ import annotations
 
@@ -21,28 +18,28 @@ if TYPE_CHECKING:
 @register_schedule("constant")
 @dataclass(kw_only=True, slots=True)
 class Constant(ScheduleConfig):
-    """The learning rate stays what it is, unless training.plateau lowers it."""
+    """Constant learning rate. `training.plateau` can lower it, which is not possible with the other schedules."""
 
     constant = True
 
-    def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the contract of schedules
-        """Returns the learning rate itself."""
+    def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the interface
+        """Returns the learning rate unchanged."""
         return learning_rate
 
 
 @register_schedule("exponential")
 @dataclass(kw_only=True, slots=True)
 class Exponential(ScheduleConfig):
-    """The learning rate is multiplied by a factor again and again."""
+    """Exponential decay: multiplies the learning rate by `decay_rate` every `decay_epochs` epochs."""
 
     decay_rate: float = setting(0.9, gt=0, le=1)
-    """What the learning rate is multiplied by, every `decay_epochs`."""
+    """Factor by which the learning rate is multiplied every `decay_epochs` epochs. 1 keeps it constant."""
     decay_epochs: float = setting(1.0, gt=0)
-    """The epochs from one multiplication to the next."""
+    """Number of epochs in which the learning rate decays by the factor `decay_rate`. Fractions are allowed."""
     staircase: bool = setting(False)
-    """Whether it falls in stairs; else it falls a little at each step."""
+    """If true, the learning rate drops once every `decay_epochs` epochs. If false, it decays a little at each step."""
 
-    def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the contract of schedules
+    def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the interface
         """Builds `keras.optimizers.schedules.ExponentialDecay`."""
         import keras
 
@@ -53,26 +50,28 @@ class Exponential(ScheduleConfig):
 @register_schedule("cosine")
 @dataclass(kw_only=True, slots=True)
 class Cosine(ScheduleConfig):
-    """Half a cosine, from the learning rate down to a fraction of it (Loshchilov and Hutter, 2016)."""
+    """Cosine decay over the whole training, without restarts (Loshchilov and Hutter, 2016). Warmup is optional."""
 
     final_fraction: float = setting(0.0, ge=0, le=1)
-    """What is left of the learning rate at the last step."""
+    """Learning rate at the last step, as a fraction of `optimizer.learning_rate`. 0 decays to zero."""
     warmup_epochs: float = setting(0.0, ge=0)
-    """The epochs at the start in which the learning rate rises from 0, in a straight line; 0: none."""
+    """Number of epochs in which the learning rate first rises linearly from 0. 0 disables warmup."""
 
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:
-        """Builds `keras.optimizers.schedules.CosineDecay`, which ends with the training."""
+        """Builds `keras.optimizers.schedules.CosineDecay`. It reaches its final value at the last step."""
         import keras
 
         steps = epochs * steps_per_epoch
-        rising = min(round(self.warmup_epochs * steps_per_epoch), steps - 1)
+        warmup_steps = min(round(self.warmup_epochs * steps_per_epoch), steps - 1)
         decay = keras.optimizers.schedules.CosineDecay
-        if not rising:
+        if not warmup_steps:
             return decay(learning_rate, decay_steps=steps, alpha=self.final_fraction)
-        return decay(0.0, steps - rising, self.final_fraction, warmup_target=learning_rate, warmup_steps=rising)
+        return decay(
+            0.0, steps - warmup_steps, self.final_fraction, warmup_target=learning_rate, warmup_steps=warmup_steps
+        )
 
     def training_problems(self, epochs: int) -> Iterator[tuple[str, str]]:
-        """Yields a problem where the learning rate would still rise when the training ends."""
+        """Yields a problem if the warmup is not shorter than the training."""
         if self.warmup_epochs >= epochs:
             yield "warmup_epochs", f"expected less than training.epochs={epochs}, got {self.warmup_epochs:g}"
 
@@ -80,26 +79,26 @@ class Cosine(ScheduleConfig):
 @register_schedule("piecewise")
 @dataclass(kw_only=True, slots=True)
 class Piecewise(ScheduleConfig):
-    """The learning rate changes at given epochs, and is constant between them."""
+    """Piecewise constant learning rate, which changes after the given epochs."""
 
     at_epochs: list[float] = setting([6.0, 8.0], gt=0, nonempty=True)
-    """After how many epochs it changes, rising."""
+    """Numbers of finished epochs after which the learning rate changes, in increasing order. Fractions are allowed."""
     factors: list[float] = setting([0.1, 0.01], gt=0, nonempty=True)
-    """What it is from then on, as a multiple of the learning rate; one for each change."""
+    """Learning rate after each change, as a multiple of `optimizer.learning_rate`: one value per change."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields a problem where changes and factors differ in number, or the changes do not rise."""
+        """Yields a problem if the two lists differ in length, or if `at_epochs` is not increasing."""
         if len(self.at_epochs) != len(self.factors):
             changes, given = len(self.at_epochs), len(self.factors)
-            yield "factors", f"expected one for each of at_epochs ({changes}), got {given}: {self.factors}"
+            yield "factors", f"expected {changes} values, one for each of at_epochs, got {given}: {self.factors}"
         if any(later <= earlier for earlier, later in itertools.pairwise(self.at_epochs)):
-            yield "at_epochs", f"expected rising numbers, got {self.at_epochs}"
+            yield "at_epochs", f"expected increasing numbers, got {self.at_epochs}"
 
-    def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the contract of schedules
+    def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the interface
         """Builds `keras.optimizers.schedules.PiecewiseConstantDecay`."""
         import keras
 
-        # Keras changes after a boundary, so the step at which an epoch ends is the last with the old value
+        # Keras changes the value after a boundary, so the boundary is the last step with the old value
         boundaries = [round(epoch * steps_per_epoch) - 1 for epoch in self.at_epochs]
         values = [learning_rate, *(learning_rate * factor for factor in self.factors)]
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)

@@ -1,4 +1,4 @@
-"""Training: compile the model as the config says, choose an engine, run the epochs, return what happened."""
+"""Compiles a model according to the config, chooses an engine, and trains the model."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainyard.config.schema import RunConfig
-from trainyard.data.batches import BatchMaker, plan_batches
+from trainyard.data.batches import BatchMaker, build_batch_maker
 from trainyard.data.dataset import Dataset
-from trainyard.errors import TrainingError, in_one_line
+from trainyard.errors import TrainingError, summarize_error
 from trainyard.system.progress import Progress
-from trainyard.system.tensorflow_setup import describe_circumstances, lack_of_memory_told
-from trainyard.system.xla_cache import clear_cache, seal_cache
-from trainyard.training.best_model import BestModel, build_best_keeper
+from trainyard.system.tensorflow_setup import describe_numerics, explain_out_of_memory
+from trainyard.system.xla_cache import clear_xla_cache, write_digests
+from trainyard.training.best_model import BestModel, build_best_model_saver
 from trainyard.training.callbacks import (
     LogEpoch,
-    batch_listeners,
     build_early_stopping,
-    build_epoch_watch,
-    build_plateau,
+    build_epoch_logger,
+    build_reduce_lr_on_plateau,
+    find_batch_callbacks,
 )
 from trainyard.training.checkpoint import CheckpointPlan, build_checkpointer
 from trainyard.training.compiled_engine import CompiledEngine
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     import keras
 
 
-_NOT_OF_THE_CACHE = re.compile("unsupported operations|Stack trace for op definition")
-"""What XLA says where it is the model that it can't compile, and not a kept program that it can't read."""
+_MODEL_NOT_SUPPORTED = re.compile("unsupported operations|Stack trace for op definition")
+"""Matches XLA's error if it can't compile the model. Other errors may come from a cached program it can't read."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What happened while training.
+    """The history of a training, the engine that ran it, and the time it took.
 
     Attributes:
-        history: One mapping per epoch of logged metric names to values, ``loss/train``, ``accuracy/val``...
-        best_epoch: The epoch, from 1, whose weights the model has, where early stopping restored them; else None.
-        engine: The engine that ran the epochs.
-        engine_reason: Why this one.
-        xla: Whether XLA compiled the training, and why.
-        compile_seconds: What tracing and compiling took.
-        train_seconds: The rest.
+        history: One mapping per epoch from logged names to values: ``loss/train``, ``accuracy/val``...
+        best_epoch: The epoch, counted from 1, whose weights early stopping restored. None if it restored none.
+        engine: The name of the engine: ``compiled`` or ``fit``.
+        engine_reason: The reason for the choice of the engine.
+        xla: Whether XLA compiled the training, and the reason.
+        compile_seconds: The time for tracing and compiling.
+        train_seconds: The time for everything else.
     """
 
     history: list[dict[str, float]]
@@ -62,7 +62,7 @@ class TrainResult:
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """An engine that is ready to run, why it was taken, and whether XLA compiles."""
+    """An engine that is ready to run, the reason for its choice, and whether XLA compiles the training."""
 
     engine: Engine
     reason: str
@@ -84,53 +84,53 @@ def train(
     """Compiles the model and trains it in place.
 
     Args:
-        model: Built, not compiled.
+        model: A built model. It is compiled here.
         dataset: The images.
-        config: The whole config.
-        progress: Told of each part of an epoch and of each epoch.
-        log_epoch: Called after each epoch with its number, from 1, and its metrics.
-        seed: Gives the order of the images; None: that of the config.
-        callbacks: Keras callbacks of your own.
-        checkpoints: Where to write them, and which one to start from; None: neither.
-        best: Which epoch's model is kept beside the last one's; None: none is.
+        config: The config of the run.
+        progress: Receives the finished steps and the metrics of each epoch.
+        log_epoch: Called after each epoch with its number, counted from 1, and its metrics.
+        seed: Determines the order of the images and the augmentation. None uses `config.seed`.
+        callbacks: The user's Keras callbacks.
+        checkpoints: Where to write checkpoints and which one to resume from. None disables both.
+        best: The metric that selects the best epoch, and the file of its model. None does not save the best model.
 
     Returns:
-        What happened; of a training that goes on from a checkpoint, the whole of it.
+        The history and timings. If the training was resumed, the history includes the epochs before.
 
     Raises:
-        TrainingError: If the loss or a weight is no longer finite, or the memory is used up; names the epoch. Or if
-            what the config asks for can't be done: an engine or XLA that can't train this model.
+        TrainingError: If the loss or a weight is no longer finite, or memory runs out; the message names the epoch.
+            Also if the config requires an engine or XLA, and it can't train this model.
     """
     plan = EpochPlan(
         epochs=config.training.epochs,
         batch_size=config.training.batch_size,
         seed=config.seed if seed is None else seed,
-        first=checkpoints.first_epoch(config.training.epochs) if checkpoints else 0,
+        initial_epoch=checkpoints.initial_epoch(config.training.epochs) if checkpoints else 0,
     )
-    batches = plan_batches(config, dataset, plan.seed)
-    with lack_of_memory_told(lambda: "preparing the training"):
-        compile_model(model, config, batches_per_epoch=plan.steps(len(dataset.train)))
+    batches = build_batch_maker(config, dataset, plan.seed)
+    with explain_out_of_memory(lambda: "preparing the training"):
+        compile_model(model, config, batches_per_epoch=plan.steps_per_epoch(len(dataset.train)))
     history = list(checkpoints.history) if checkpoints else []
-    watch = build_epoch_watch(history, plan.epochs, progress, log_epoch)
+    epoch_logger = build_epoch_logger(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)
-    plateau = build_plateau(config.training.plateau)
-    told = [watch, *(callback for callback in (stopping, plateau) if callback), *callbacks]
+    plateau = build_reduce_lr_on_plateau(config.training.plateau)
+    all_callbacks = [epoch_logger, *(callback for callback in (stopping, plateau) if callback), *callbacks]
 
-    began = time.perf_counter()
-    with lack_of_memory_told(lambda: "preparing the training"):
+    start_time = time.perf_counter()
+    with explain_out_of_memory(lambda: "preparing the training"):
         choice = choose_engine(model, dataset, batches, config, callbacks)
     progress.detail(f"engine {choice.engine.name}: {choice.reason}")
     progress.detail(f"XLA {choice.xla}")
     if choice.engine.compile_seconds:
         progress.detail(f"compiled in {choice.engine.compile_seconds:.1f} s")
     if checkpoints:
-        circumstances = describe_circumstances(choice.engine.name, xla=choice.xla.on)
-        told.append(build_checkpointer(told, history, checkpoints, circumstances, progress.detail))
+        numerics = describe_numerics(choice.engine.name, xla=choice.xla.on)
+        all_callbacks.append(build_checkpointer(all_callbacks, history, checkpoints, numerics, progress.detail))
     if best:
-        told.append(build_best_keeper(best, history, progress.detail))
-    with lack_of_memory_told(lambda: f"training, in epoch {len(history) + 1}"):
-        choice.engine.run(plan, told, lambda *steps: progress.step(steps[0], plan.epochs, *steps[1:]))
-    seconds = time.perf_counter() - began
+        all_callbacks.append(build_best_model_saver(best, history, progress.detail))
+    with explain_out_of_memory(lambda: f"training, in epoch {len(history) + 1}"):
+        choice.engine.run(plan, all_callbacks, lambda *steps: progress.step(steps[0], plan.epochs, *steps[1:]))
+    seconds = time.perf_counter() - start_time
     return TrainResult(
         history=history,
         best_epoch=stopping.best_epoch + 1 if stopping and stopping.restore_best_weights else None,
@@ -143,12 +143,12 @@ def train(
 
 
 def compile_model(model: keras.Model, config: RunConfig, batches_per_epoch: int) -> None:
-    """Compiles the model with the config's optimizer, schedule and loss.
+    """Compiles the model with the optimizer, schedule and loss of the config.
 
     Args:
-        model: Built.
-        config: The whole config.
-        batches_per_epoch: From which the schedule knows what an epoch is.
+        model: A built model.
+        config: The config of the run.
+        batches_per_epoch: Steps per epoch, by which the schedule converts epochs to steps.
     """
     import keras
 
@@ -171,44 +171,51 @@ def choose_engine(
     config: RunConfig,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> EngineChoice:
-    """Returns an engine for this training, ready to run, and why it was taken.
+    """Chooses and builds the engine for this training.
 
     Args:
-        model: Compiled.
+        model: A compiled model.
         dataset: The images.
-        batches: How they become batches.
-        config: The whole config: ``training.engine``, ``xla`` and ``determinism``.
-        callbacks: Those of the user; one that listens to batches can be served by `fit` alone.
+        batches: Converts images and labels to batches.
+        config: The config of the run. It may require an engine, or require or disable XLA.
+        callbacks: The user's callbacks. Only the `fit` engine can call a callback for each batch.
+
+    Returns:
+        The engine and the reason for the choice.
 
     Raises:
-        TrainingError: If the config asks for an engine or for XLA, and it can't train this model.
+        TrainingError: If the config requires an engine or XLA, and it can't train this model.
     """
-    wish = config.training.engine
-    listeners = batch_listeners(callbacks)
-    if listeners:
+    setting = config.training.engine
+    batch_callbacks = find_batch_callbacks(callbacks)
+    if batch_callbacks:
         model.steps_per_execution = 1  # Keras calls batch hooks once per execution
-    if wish == "fit":
-        return _fit(model, dataset, batches, config, "asked for by training.engine")
-    if listeners:
-        why = f"{', '.join(listeners)} wants to be called for each batch"
+    if setting == "fit":
+        return _build_fit_engine(model, dataset, batches, config, "set by training.engine")
+    if batch_callbacks:
+        reason = f"{', '.join(batch_callbacks)} must be called for each batch"
     else:
         try:
-            return _compiled(model, dataset, batches, config)
+            return _build_compiled_engine(model, dataset, batches, config)
         except (TrainingError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a layer raises that can't be traced; fit may still do it
-            why = f"the model can't be compiled into a program: {type(error).__name__}: {in_one_line(error)}"
-    if wish == "compiled":
-        raise TrainingError(f"training.engine: expected a training that can be compiled, but {why}. Leave it at auto")
-    return _fit(model, dataset, batches, config, f"Keras's own loop, because {why}")
+        except Exception as error:  # noqa: BLE001 - a layer can raise anything while it is traced; fit may still work
+            reason = f"the model can't be compiled into one program: {type(error).__name__}: {summarize_error(error)}"
+    if setting == "compiled":
+        raise TrainingError(
+            f"training.engine: expected a training that can be compiled, but {reason}. Set training.engine=auto"
+        )
+    return _build_fit_engine(model, dataset, batches, config, f"not compiled, because {reason}")
 
 
-def _compiled(model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig) -> EngineChoice:
-    """Compiles the epoch, with XLA if that is the choice; where XLA fails it is done without, unless asked for."""
+def _build_compiled_engine(
+    model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig
+) -> EngineChoice:
+    """Builds the compiled engine. If XLA was chosen but fails, builds it without, unless the config requires XLA."""
     import tensorflow as tf
 
     training = config.training
-    reason = "asked for by training.engine" if training.engine == "compiled" else "the fastest that can do the job"
+    reason = "set by training.engine" if training.engine == "compiled" else "the fastest engine for this model"
     xla = choose_xla(
         model, training.xla, training.determinism, dataset.spec.image_shape, config.augmentation.changes_images
     )
@@ -216,31 +223,33 @@ def _compiled(model: keras.Model, dataset: Dataset, batches: BatchMaker, config:
         try:
             return EngineChoice(_compile_with_xla(model, dataset, batches, training.batch_size), reason, xla)
         except tf.errors.OpError as error:
-            why = f"XLA can't compile the model: {in_one_line(error)}"
+            problem = f"XLA can't compile the model: {summarize_error(error)}"
             if training.xla == "on":
-                raise TrainingError(f"training.xla: {why}. Leave it at auto") from error
-            xla = XlaChoice(on=False, reason=why)
+                raise TrainingError(f"training.xla: {problem}. Set training.xla=auto") from error
+            xla = XlaChoice(on=False, reason=problem)
     return EngineChoice(CompiledEngine(model, dataset, batches, training.batch_size, xla=False), reason, xla)
 
 
 def _compile_with_xla(model: keras.Model, dataset: Dataset, batches: BatchMaker, batch_size: int) -> CompiledEngine:
-    """Compiles the epoch; what was kept of an earlier compilation and can't be read is removed, and it is done anew."""
+    """Builds the compiled engine with XLA. If a cached program can't be read, clears the XLA cache and compiles it."""
     import tensorflow as tf
 
-    began = time.time()
+    start_time = time.time()
     try:
         engine = CompiledEngine(model, dataset, batches, batch_size, xla=True)
     except tf.errors.OpError as error:
-        if _NOT_OF_THE_CACHE.search(str(error)) or not clear_cache():
+        if _MODEL_NOT_SUPPORTED.search(str(error)) or not clear_xla_cache():
             raise
         engine = CompiledEngine(model, dataset, batches, batch_size, xla=True)
-    seal_cache(began)
+    write_digests(start_time)
     return engine
 
 
-def _fit(model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig, reason: str) -> EngineChoice:
-    """Takes Keras's own loop, with XLA only where the config asks for it."""
-    asked = config.training.xla == "on"
-    model.jit_compile = asked
-    why = "asked for by training.xla" if config.training.xla != "auto" else "Keras's own loop runs without it"
-    return EngineChoice(FitEngine(model, dataset, batches), reason, XlaChoice(asked, why))
+def _build_fit_engine(
+    model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig, reason: str
+) -> EngineChoice:
+    """Builds the fit engine. It uses XLA only if the config requires it."""
+    use_xla = config.training.xla == "on"
+    model.jit_compile = use_xla
+    xla_reason = "set by training.xla" if config.training.xla != "auto" else "the default of the fit engine"
+    return EngineChoice(FitEngine(model, dataset, batches), reason, XlaChoice(use_xla, xla_reason))

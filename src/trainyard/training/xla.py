@@ -1,8 +1,8 @@
-"""Whether XLA compiles the training, and why.
+"""Decides whether XLA compiles the training, and gives the reason.
 
-On the CPU XLA is the fastest there is for dense networks, and ruinous for convolutions, pooling and random numbers, so
-for dropout too; ``experiments/performance`` has the measurements. So the operations of the model decide, not the names
-of its layers: a layer of your own is judged by what it does.
+On a CPU, XLA is the fastest option for dense networks. It is several times slower than TensorFlow for convolutions,
+pooling and random numbers, and therefore for dropout. The measurements are in ``experiments/performance``. The decision
+depends on the TensorFlow operations of the model, not on the names of its layers, so it also works for custom layers.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ SLOW_ON_CPU = (
     "Conv", "DepthwiseConv", "MaxPool", "AvgPool", "FractionalMaxPool", "FractionalAvgPool", "Dilation2D",
     "StatelessRandom", "RandomUniform", "RandomStandardNormal",
 )  # fmt: skip
-"""How the TensorFlow operations begin that XLA runs several times slower than TensorFlow does, on a CPU."""
+"""Prefixes of the TensorFlow operations that are several times slower with XLA than without it on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class XlaChoice:
-    """Whether XLA is used, and why; printed as ``'on: ...'``."""
+    """Whether XLA is used, and the reason. Printed as ``'on: REASON'`` or ``'off: REASON'``."""
 
     on: bool
     reason: str
@@ -32,38 +32,38 @@ class XlaChoice:
 
 
 def choose_xla(
-    model: keras.Model, wish: str, determinism: str, image_shape: tuple[int, ...], augmented: bool = False
+    model: keras.Model, setting: str, determinism: str, image_shape: tuple[int, ...], augmented: bool = False
 ) -> XlaChoice:
     """Decides whether XLA compiles the training of a model on this machine.
 
     Args:
-        model: Built.
-        wish: ``training.xla``: auto, on or off.
-        determinism: ``training.determinism``; strict does without XLA.
+        model: A built model.
+        setting: The value of ``training.xla``: auto, on or off.
+        determinism: The value of ``training.determinism``. With strict, auto chooses off.
         image_shape: The shape of one image.
-        augmented: Whether training images are moved about, for which XLA has no operation.
+        augmented: Whether augmentation transforms the training images, for which XLA has no operation.
     """
     import tensorflow as tf
 
-    if wish != "auto":
-        return XlaChoice(wish == "on", "asked for by training.xla")
+    if setting != "auto":
+        return XlaChoice(setting == "on", "set by training.xla")
     if determinism == "strict":
-        return XlaChoice(on=False, reason="determinism is strict, and XLA rounds otherwise than TensorFlow does")
+        return XlaChoice(on=False, reason="training.determinism is strict, and XLA rounds differently from TensorFlow")
     if augmented:
-        return XlaChoice(on=False, reason="augmentation moves images about, and XLA has no operation for it")
+        return XlaChoice(on=False, reason="XLA has no operation for the image transformations of augmentation")
     if tf.config.list_logical_devices("GPU"):
         return XlaChoice(on=True, reason="the model trains on a GPU")
-    slow = sorted(name for name in operations(model, image_shape) if name.startswith(SLOW_ON_CPU))
+    slow = sorted(name for name in list_operations(model, image_shape) if name.startswith(SLOW_ON_CPU))
     if slow:
-        return XlaChoice(on=False, reason=f"on a CPU XLA is slow at {', '.join(slow)}")
+        return XlaChoice(on=False, reason=f"on a CPU, XLA is slow for {', '.join(slow)}")
     return XlaChoice(on=True, reason="a network without convolution, pooling or dropout, on a CPU")
 
 
-def operations(model: keras.Model, image_shape: tuple[int, ...]) -> set[str]:
-    """Returns the types of the TensorFlow operations in a model's forward pass, those in nested functions included.
+def list_operations(model: keras.Model, image_shape: tuple[int, ...]) -> set[str]:
+    """Returns the types of the TensorFlow operations in a model's forward pass, including nested functions.
 
     Args:
-        model: Built.
+        model: A built model.
         image_shape: The shape of one image.
     """
     import tensorflow as tf

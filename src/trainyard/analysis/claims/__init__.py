@@ -1,5 +1,5 @@
-"""Records: what is claimed or aimed at, what many seeds gave, and the page that sets the two side by side.
+"""Records of experiments: what was claimed or targeted, the results over several seeds, and the generated page.
 
-A record is a folder, ``experiments/<name>``: what was aimed at (``target.yaml``), what the runs gave
-(``results.json``), pictures, and a README that is generated from both.
+A record is a folder, ``experiments/<name>``: the specification (``claim.yaml`` or ``target.yaml``), the results of the
+runs (``results.json``), plots, and a README that is generated from the results.
 """

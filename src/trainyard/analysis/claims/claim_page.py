@@ -1,6 +1,6 @@
-"""The page of a claim: every published figure beside what our seeds came to, and what is to be said of it.
+"""The page of a claim: each published value next to the values measured with several seeds, and the verdict.
 
-Generated from the results, and never written by hand.
+The page is generated from the results.
 """
 
 from __future__ import annotations
@@ -11,68 +11,68 @@ from collections.abc import Sequence
 from typing import cast
 
 from trainyard.analysis.claims.judging import (
-    LEAST_SEEDS,
-    LEVEL,
-    WIDEST_ACCURACY,
-    WIDEST_CELL,
-    Cell,
+    MAX_ACCURACY_HALF_WIDTH,
+    MAX_METRIC_HALF_WIDTH,
+    MIN_SEEDS,
+    SIGNIFICANCE_LEVEL,
+    ClaimedMetric,
     Judgement,
     Verdict,
-    conclude,
+    combine_verdicts,
     judge,
 )
-from trainyard.analysis.claims.power import REPEATS, normal, share_contradicted
-from trainyard.analysis.claims.results import FILE, Results
-from trainyard.analysis.claims.spec import SCORED, Claim
+from trainyard.analysis.claims.power import SIMULATIONS, contradiction_rate, normal_sampler
+from trainyard.analysis.claims.results import RESULTS_FILE, Results
+from trainyard.analysis.claims.spec import SCORE_NAMES, Claim
 from trainyard.reporting.markdown import Table
-from trainyard.reporting.provenance import origin_in_words
+from trainyard.reporting.provenance import format_provenance
 
-PICTURE = "cells.png"
-_NEIGHBOURS = 3
-"""So many figures on either side of ours are told the power against."""
+PLOT_FILE = "cells.png"
+_NEIGHBORS = 3
+"""Number of rounded values on either side of the measured mean for which the power is simulated."""
 
 
-def write_claim_page(results: Results) -> str:
-    """Returns the page."""
-    claim, ours = claim_of(results), results.ours
-    judgements = judge(cells_of(results))
+def render_claim_page(results: Results) -> str:
+    """Returns the page in Markdown."""
+    claim, main_arm = claim_of(results), results.main_arm
+    judgements = judge(build_claimed_metrics(results))
     blocks = [
         f"# {claim.title}",
-        f"Written by `trainyard reproduce` from `{FILE}`; nothing here was typed by hand.",
+        f"Written by `trainyard reproduce` from `{RESULTS_FILE}`. Do not edit this page by hand.",
         claim.about,
         f"Source: {claim.source}",
-        "## Does it hold?",
+        "## Is the claim supported?",
         "\n\n".join(describe_verdict(results)),
-        f"![Published figures and prediction intervals]({PICTURE})",
-        "## Cell by cell",
-        _criterion(results, judgements),
-        _table(judgements),
-        "## What such a test can't see",
-        _power(results, judgements[0]),
-        "## Every run",
-        f"`{shlex.join(ours.overrides)}`, {ours.epochs} epochs, {ours.parameters:,} parameters:",
-        _runs(results),
-        origin_in_words(results.about),
+        f"![Published values and prediction intervals]({PLOT_FILE})",
+        "## All metrics",
+        _describe_criterion(results, judgements),
+        _render_metrics(judgements),
+        "## Power of the test",
+        _render_power(results, judgements[0]),
+        "## All runs",
+        f"`{shlex.join(main_arm.overrides)}`, {main_arm.epochs} epochs, {main_arm.parameters:,} parameters:",
+        _render_runs(results),
+        format_provenance(results.about),
     ]
     return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
 def claim_of(results: Results) -> Claim:
-    """Returns the claim that results are held against."""
-    return cast("Claim", results.aim)
+    """Returns the claim that the results are compared with."""
+    return cast("Claim", results.spec)
 
 
-def cells_of(results: Results) -> list[Cell]:
-    """Returns the published figures with what our runs came to: the accuracy, then the rows of the report.
+def build_claimed_metrics(results: Results) -> list[ClaimedMetric]:
+    """Returns the published metrics with their measured values: the accuracy, then the rows of the report.
 
     Raises:
-        KeyError: If the runs have no row of a name that was published.
+        KeyError: If a published row is missing in the reports of the runs.
     """
-    claim, runs = claim_of(results), results.ours.runs
+    claim, runs = claim_of(results), results.main_arm.runs
     images = max((scores.support for scores in runs[0].report.values()), default=1)
     accuracies = tuple(run.accuracy for run in runs)
-    cells = [
-        Cell(
+    metrics = [
+        ClaimedMetric(
             name="accuracy",
             published=claim.accuracy,
             decimals=claim.decimals,
@@ -81,8 +81,8 @@ def cells_of(results: Results) -> list[Cell]:
             is_primary=True,
         )
     ]
-    cells += [
-        Cell(
+    metrics += [
+        ClaimedMetric(
             name=f"{row} {column}",
             published=getattr(scores, column),
             decimals=claim.decimals,
@@ -90,129 +90,145 @@ def cells_of(results: Results) -> list[Cell]:
             step=1 / max(runs[0].report[row].support, 1),
         )
         for row, scores in claim.classification_report.items()
-        for column in SCORED
+        for column in SCORE_NAMES
     ]
-    return cells
+    return metrics
 
 
-def wrong_counts(results: Results) -> list[str]:
-    """Returns a line for each row whose number of images is not the published one."""
-    measured = results.ours.runs[0].report
+def find_wrong_counts(results: Results) -> list[str]:
+    """Returns a line for each row whose number of images differs from the published number."""
+    measured = results.main_arm.runs[0].report
     return [
-        f"{row}: {scores.support:,} images were published, and there are {measured[row].support:,}"
+        f"{row}: the published number of images is {scores.support:,}, the measured number is {measured[row].support:,}"
         for row, scores in claim_of(results).classification_report.items()
         if scores.support != measured[row].support
     ]
 
 
 def verdict_of(results: Results) -> Verdict:
-    """Returns what is to be said of the whole claim."""
-    return conclude(judge(cells_of(results)), same_counts=not wrong_counts(results))
+    """Returns the verdict on the whole claim."""
+    return combine_verdicts(judge(build_claimed_metrics(results)), same_counts=not find_wrong_counts(results))
 
 
 def describe_verdict(results: Results) -> list[str]:
-    """Returns in a few lines what is to be said of the claim, and why."""
-    claim, judgements = claim_of(results), judge(cells_of(results))
-    verdict, counts = verdict_of(results), wrong_counts(results)
-    first = judgements[0]
-    numbers = ", ".join(f"{sum(one.verdict is each for one in judgements)} {each}" for each in Verdict)
-    accuracy = (
-        f"Accuracy: published {_published(first)}; ours {first.mean:.4f} on average over {len(first.cell.values)} "
-        f"seeds, {_range(first)}; one more run would lie in {_interval(first)}."
+    """Returns the verdict on the claim and the reasons for it, as a few lines of Markdown."""
+    claim, judgements = claim_of(results), judge(build_claimed_metrics(results))
+    verdict, wrong_counts = verdict_of(results), find_wrong_counts(results)
+    accuracy = judgements[0]
+    numbers = ", ".join(f"{sum(judgement.verdict is each for judgement in judgements)} {each}" for each in Verdict)
+    summary = (
+        f"Accuracy: the published value is {_format_published(accuracy)}. The measured mean is {accuracy.mean:.4f} "
+        f"over {len(accuracy.metric.values)} seeds, with a range from {_format_range(accuracy)}. "
+        f"The prediction interval of one more run is {_format_interval(accuracy)}."
     )
-    lines = [f"**The claim is {verdict}.** Of {len(judgements)} figures {numbers}.", accuracy]
-    lines += [f"{line}." for line in counts]
-    lines += [f"{one.cell.name}: {_why(one)}." for one in judgements if one.verdict is Verdict.CONTRADICTED]
-    if len(results.ours.runs) < LEAST_SEEDS:
-        more = f"--seeds {max(LEAST_SEEDS, claim.seeds)}"
-        lines.append(f"Fewer than {LEAST_SEEDS} seeds can contradict a figure, and support none: {more}.")
+    lines = [f"**The claim is {verdict}.** Metrics: {len(judgements)} in total, {numbers}.", summary]
+    lines += [f"{line}." for line in wrong_counts]
+    lines += [
+        f"{judgement.metric.name}: {_describe_reason(judgement)}."
+        for judgement in judgements
+        if judgement.verdict is Verdict.CONTRADICTED
+    ]
+    if len(results.main_arm.runs) < MIN_SEEDS:
+        option = f"--seeds {max(MIN_SEEDS, claim.seeds)}"
+        lines.append(f"With fewer than {MIN_SEEDS} seeds no metric can be supported, only contradicted: use {option}.")
     else:
-        lines += [f"{one.cell.name}: {_why(one)}." for one in judgements if one.verdict is Verdict.UNDECIDED]
+        lines += [
+            f"{judgement.metric.name}: {_describe_reason(judgement)}."
+            for judgement in judgements
+            if judgement.verdict is Verdict.UNDECIDED
+        ]
     return lines
 
 
-def _why(judgement: Judgement) -> str:
+def _describe_reason(judgement: Judgement) -> str:
     if judgement.verdict is Verdict.CONTRADICTED:
-        return f"published {_published(judgement)}, and one more run would lie in {_interval(judgement)}"
-    return f"one more run would lie in {_interval(judgement)}, which is too wide to tell"
+        return (
+            f"the published value is {_format_published(judgement)}, but the prediction interval of one more run is "
+            f"{_format_interval(judgement)}"
+        )
+    return f"the prediction interval of one more run is {_format_interval(judgement)}, which is too wide to decide"
 
 
-def _published(judgement: Judgement) -> str:
-    return f"{judgement.cell.published:.{judgement.cell.decimals}f}"
+def _format_published(judgement: Judgement) -> str:
+    return f"{judgement.metric.published:.{judgement.metric.decimals}f}"
 
 
-def _interval(judgement: Judgement) -> str:
+def _format_interval(judgement: Judgement) -> str:
     return f"{judgement.low:.4f} to {judgement.high:.4f}"
 
 
-def _range(judgement: Judgement) -> str:
-    return f"{min(judgement.cell.values):.4f} to {max(judgement.cell.values):.4f}"
+def _format_range(judgement: Judgement) -> str:
+    return f"{min(judgement.metric.values):.4f} to {max(judgement.metric.values):.4f}"
 
 
-def _criterion(results: Results, judgements: Sequence[Judgement]) -> str:
+def _describe_criterion(results: Results, judgements: Sequence[Judgement]) -> str:
     others = len(judgements) - 1
-    share = f"; the other {others} cells share another {LEVEL:g} (Bonferroni)" if others else ""
+    shared = f"; the other {others} metrics share a level of {SIGNIFICANCE_LEVEL:g} (Bonferroni)" if others else ""
     return (
-        "A published figure is the interval of all that rounds to it, from one run with a seed that nobody knows. "
-        "Against it stands the prediction interval of one more run, by Student's t from "
-        f"{len(results.ours.runs)} seeds. Accuracy has the level {LEVEL:g}{share}. *Contradicted*: the intervals have "
-        f"nothing in common. *Undecided*: fewer than {LEAST_SEEDS} seeds, or a half-width above {WIDEST_ACCURACY:g} "
-        f"(accuracy) or {WIDEST_CELL:g} (the others). Else *supported*. Numbers of images are compared exactly."
+        "A published value is rounded, so it represents the interval of all values that round to it. It comes from one "
+        "run with an unknown seed. The test compares it with the prediction interval of one more run, computed with "
+        f"Student's t-distribution from {len(results.main_arm.runs)} seeds. The significance level of the accuracy is "
+        f"{SIGNIFICANCE_LEVEL:g}{shared}. A metric is *contradicted* if the two intervals do not overlap. It is "
+        f"*undecided* if there are fewer than {MIN_SEEDS} seeds, or if the half-width of the prediction interval is "
+        f"larger than {MAX_ACCURACY_HALF_WIDTH:g} (accuracy) or {MAX_METRIC_HALF_WIDTH:g} (other metrics). Otherwise "
+        "it is *supported*. The numbers of images must match exactly."
     )
 
 
-def _power(results: Results, accuracy: Judgement) -> str:
-    """Returns how often figures around ours would be contradicted, were our seeds like the recipe's."""
-    count, decimals = len(results.ours.runs), accuracy.cell.decimals
-    draw = normal(accuracy.mean, accuracy.std)
+def _render_power(results: Results, accuracy: Judgement) -> str:
+    """Returns how often claims of accuracies near the measured mean would be contradicted, by simulation."""
+    count, decimals = len(results.main_arm.runs), accuracy.metric.decimals
+    draw = normal_sampler(accuracy.mean, accuracy.std)
     nearest, step = round(accuracy.mean, decimals), 10**-decimals
-    figures = [nearest + away * step for away in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if nearest + away * step <= 1]
+    claims = [nearest + away * step for away in range(-_NEIGHBORS, _NEIGHBORS + 1) if nearest + away * step <= 1]
     rows = [
         [
-            f"{figure:.{decimals}f}",
-            f"{100 * share_contradicted(draw, count, published=figure, decimals=decimals):.1f} %",
+            f"{claimed:.{decimals}f}",
+            f"{100 * contradiction_rate(draw, count, published=claimed, decimals=decimals):.1f} %",
         ]
-        for figure in figures
+        for claimed in claims
     ]
-    true = share_contradicted(draw, count, decimals=decimals)
-    told = (
-        "How often this test contradicts a claim of another accuracy, if runs of the recipe are normal with the mean "
-        f"and the standard deviation of ours, {accuracy.mean:.4f} and {accuracy.std:.4f}; by {REPEATS:,} simulations "
-        f"of {count} seeds. What is not contradicted is not thereby proven: it is a figure that one run may come to. "
-        f"The true figure of one more such run is contradicted in {100 * true:.1f} % (at most {100 * LEVEL:g} % are "
-        "promised)."
+    true_claim_rate = contradiction_rate(draw, count, decimals=decimals)
+    text = (
+        "The table shows how often the test contradicts a claim of a different accuracy. It assumes that runs of the "
+        f"recipe are normally distributed with the measured mean {accuracy.mean:.4f} and standard deviation "
+        f"{accuracy.std:.4f}, and uses {SIMULATIONS:,} simulations with {count} seeds each. A claim that is not "
+        "contradicted is not proven: it is a value that a single run can produce. A true claim, the rounded accuracy "
+        f"of one more such run, is contradicted in {100 * true_claim_rate:.1f} % of the simulations (the test "
+        f"guarantees at most {100 * SIGNIFICANCE_LEVEL:g} %)."
     )
-    return f"{told}\n\n{Table(['claimed accuracy', 'contradicted'], rows).to_markdown()}"
+    return f"{text}\n\n{Table(['claimed accuracy', 'contradicted'], rows).to_markdown()}"
 
 
-def _table(judgements: Sequence[Judgement]) -> str:
+def _render_metrics(judgements: Sequence[Judgement]) -> str:
     rows = [
         [
-            one.cell.name,
-            _published(one),
-            f"{one.mean:.4f}",
-            f"{one.std:.4f}",
-            _range(one),
-            _interval(one),
-            f"{100 * one.share:.0f} %",
-            one.verdict if one.verdict is Verdict.SUPPORTED else f"**{one.verdict}**",
+            judgement.metric.name,
+            _format_published(judgement),
+            f"{judgement.mean:.4f}",
+            f"{judgement.std:.4f}",
+            _format_range(judgement),
+            _format_interval(judgement),
+            f"{100 * judgement.share:.0f} %",
+            judgement.verdict if judgement.verdict is Verdict.SUPPORTED else f"**{judgement.verdict}**",
         ]
-        for one in judgements
+        for judgement in judgements
     ]
-    columns = ["figure", "published", "mean", "standard deviation", "range", "one more run", "round to it", "verdict"]
+    columns = ["metric", "published", "mean", "standard deviation", "range", "prediction interval",
+               "seeds that round to the published value", "verdict"]  # fmt: skip
     return Table(columns, rows).to_markdown()
 
 
-def _runs(results: Results) -> str:
-    runs = results.ours.runs
+def _render_runs(results: Results) -> str:
+    runs = results.main_arm.runs
     rows = [
-        [*_figures(f"{run.seed}", run.accuracy, run.loss, run.seconds), f"`{run.run_id}`" if run.run_id else ""]
+        [*_format_result(f"{run.seed}", run.accuracy, run.loss, run.seconds), f"`{run.run_id}`" if run.run_id else ""]
         for run in runs
     ]
     means = (statistics.mean(getattr(run, name) for run in runs) for name in ("accuracy", "loss", "seconds"))
-    rows.append([*_figures("mean", *means), ""])
-    return Table(["seed", "accuracy", "loss", "s", "run"], rows).to_markdown()
+    rows.append([*_format_result("mean", *means), ""])
+    return Table(["seed", "accuracy", "loss", "seconds", "run ID"], rows).to_markdown()
 
 
-def _figures(what: str, accuracy: float, loss: float, seconds: float) -> list[str]:
-    return [what, f"{accuracy:.4f}", f"{loss:.4f}", f"{seconds:.1f}"]
+def _format_result(label: str, accuracy: float, loss: float, seconds: float) -> list[str]:
+    return [label, f"{accuracy:.4f}", f"{loss:.4f}", f"{seconds:.1f}"]

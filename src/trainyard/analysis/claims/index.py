@@ -1,4 +1,4 @@
-"""The table across experiments: ``experiments/README.md``, made of all records and never written by hand."""
+"""The overview of all experiments: ``experiments/README.md``, generated from the records."""
 
 from __future__ import annotations
 
@@ -6,98 +6,98 @@ import statistics
 from pathlib import Path
 
 from trainyard.analysis.claims.record import PAGE
-from trainyard.analysis.claims.results import FILE, Results, load_results
-from trainyard.analysis.claims.spec import CLAIM, TARGET, Claim, read_aim
+from trainyard.analysis.claims.results import RESULTS_FILE, Results, load_results
+from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, load_spec
 from trainyard.analysis.claims.verdicts import describe_verdict, verdict_of
-from trainyard.reporting.formatting import show_seconds
+from trainyard.reporting.formatting import format_duration
 from trainyard.reporting.markdown import Table
-from trainyard.system.files import whole_file
+from trainyard.system.files import atomic_write
 
 _MARK = "Written by `trainyard reproduce --record`"
-"""What tells a page of ours from one that somebody wrote."""
+"""Identifies a generated page. A page without this text is never overwritten."""
 
 _ABOUT = (
-    "What was published (`claim.yaml`) or is aimed at (`target.yaml`), and what our own runs came to. Behind each "
-    "name: every run with its seed, versions and machine, the pictures, and the command that makes them again. "
-    "`trainyard reproduce NAME` trains an experiment anew and judges what comes out."
+    "Each experiment compares runs with a published result (`claim.yaml`) or with a target (`target.yaml`). The page "
+    "of an experiment lists every run with its seed, and has the plots, the package versions, the machine, and the "
+    "command that repeats the runs. `trainyard reproduce NAME` trains an experiment again and judges the new results."
 )
 
 
 def write_index(folder: Path) -> bool:
-    """Writes the table across experiments into the folder that holds theirs.
+    """Writes the overview into the folder that contains the experiments.
 
     Args:
-        folder: Of all experiments.
+        folder: The folder of all experiments.
 
     Returns:
-        Whether it was written; not where a page stands there that somebody wrote.
+        Whether the page was written. False if the folder has a README that was not generated.
 
     Raises:
-        ConfigError: If a record can't be read.
+        ConfigError: If a record cannot be read.
     """
     page = folder / PAGE
     if page.exists() and _MARK not in page.read_text():
         return False
-    text = write_index_page(folder)
-    with whole_file(page) as partial:
+    text = render_index_page(folder)
+    with atomic_write(page) as partial:
         partial.write_text(text)
     return True
 
 
-def write_index_page(folder: Path) -> str:
-    """Returns the table across experiments, in Markdown.
+def render_index_page(folder: Path) -> str:
+    """Returns the overview of all experiments, in Markdown.
 
     Raises:
-        ConfigError: If a record can't be read.
+        ConfigError: If a record cannot be read.
     """
-    aims = sorted(file for kind in (CLAIM, TARGET) for file in folder.glob(f"*/{kind}"))
-    records = {file.parent.name: load_results(file.parent) for file in aims if (file.parent / FILE).exists()}
-    waiting = [f"- `{file.parent.name}`: {read_aim(file).title}" for file in aims if file.parent.name not in records]
+    specs = sorted(file for kind in (CLAIM_FILE, TARGET_FILE) for file in folder.glob(f"*/{kind}"))
+    records = {file.parent.name: load_results(file.parent) for file in specs if (file.parent / RESULTS_FILE).exists()}
+    waiting = [f"- `{file.parent.name}`: {load_spec(file).title}" for file in specs if file.parent.name not in records]
     pages = sorted(file for file in folder.glob(f"*/{PAGE}") if file.parent.name not in records)
-    beside = [f"- [`{page.parent.name}/`]({page.parent.name}/{PAGE}): {_heading(page)}" for page in pages]
+    others = [f"- [`{page.parent.name}/`]({page.parent.name}/{PAGE}): {_find_heading(page)}" for page in pages]
     blocks = [
         "# Experiments",
-        f"{_MARK} from the `{FILE}` of every experiment; nothing here was typed by hand.",
+        f"{_MARK} from the `{RESULTS_FILE}` of each experiment. Do not edit this page by hand.",
         _ABOUT,
-        _table(records),
+        _render_table(records),
         *(
-            f"## {name}: {results.aim.title}\n\n{_lines(describe_verdict(results))}"
+            f"## {name}: {results.spec.title}\n\n{_render_list(describe_verdict(results))}"
             for name, results in records.items()
         ),
         *(["## Not measured yet", "\n".join(waiting)] if waiting else ()),
-        *(["## Beside them", "\n".join(beside)] if beside else ()),
+        *(["## Other pages", "\n".join(others)] if others else ()),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(records: dict[str, Results]) -> str:
-    columns = ["experiment", "wanted, %", "test accuracy, %", "verdict", "seeds", "parameters", "epochs", "all runs",
-               "measured"]  # fmt: skip
-    return Table(columns, [_row(name, results) for name, results in records.items()]).to_markdown()
+def _render_table(records: dict[str, Results]) -> str:
+    columns = ["experiment", "expected, %", "test accuracy, %", "verdict", "seeds", "parameters", "epochs",
+               "time of all runs", "date"]  # fmt: skip
+    return Table(columns, [_build_row(name, results) for name, results in records.items()]).to_markdown()
 
 
-def _row(name: str, results: Results) -> list[str]:
-    aim, ours = results.aim, results.ours
-    wanted = f"{100 * aim.accuracy:g} published" if isinstance(aim, Claim) else f"{100 * aim.goal:g} or more"
-    spread = statistics.stdev(ours.accuracies)
+def _build_row(name: str, results: Results) -> list[str]:
+    spec, main_arm = results.spec, results.main_arm
+    expected = f"{100 * spec.accuracy:g} (claim)" if isinstance(spec, Claim) else f"at least {100 * spec.goal:g}"
+    std = statistics.stdev(main_arm.accuracies)
     return [
         f"[`{name}`]({name}/{PAGE})",
-        wanted,
-        f"{100 * statistics.mean(ours.accuracies):.3f} ± {100 * spread:.3f}",
+        expected,
+        f"{100 * statistics.mean(main_arm.accuracies):.3f} ± {100 * std:.3f}",
         f"{verdict_of(results)}",
-        f"{len(ours.runs)}",
-        f"{ours.parameters:,}",
-        f"{ours.epochs}",
-        show_seconds(results.about["seconds"]),
+        f"{len(main_arm.runs)}",
+        f"{main_arm.parameters:,}",
+        f"{main_arm.epochs}",
+        format_duration(results.about["seconds"]),
         results.about["date"].split()[0],
     ]
 
 
-def _lines(verdict: list[str]) -> str:
+def _render_list(verdict: list[str]) -> str:
     return "\n".join(f"- {line.replace('**', '')}" for line in verdict if line)
 
 
-def _heading(page: Path) -> str:
+def _find_heading(page: Path) -> str:
     """Returns the first heading of a page."""
     headings = (line.lstrip("# ").strip() for line in page.read_text().splitlines() if line.startswith("# "))
     return next(headings, "no heading")

@@ -1,14 +1,15 @@
-"""Whether published figures hold, given what a recipe came to with several seeds. The criterion, and how sure it is.
+"""Judges whether published values agree with the results of several seeds. Defines the criterion and its error rates.
 
-A published figure is an interval: all that rounds to it. It came from one run with a seed that nobody knows. Against
-it stands the prediction interval of one more run, from ours by Student's t: ``mean ± t * s * sqrt(1 + 1/n)``, which
-holds the next value with the stated probability if the values are normal and independent. The accuracy is the primary
-cell and has the level 0.05 for itself; all other cells share another 0.05 (Bonferroni). The number of images of a class
-is compared exactly.
+A published value was rounded, so it represents the interval of all values that round to it. It comes from one run with
+an unknown seed. The criterion compares it with the prediction interval of one more run, computed from the measured
+values with Student's t-distribution: ``mean ± t * s * sqrt(1 + 1/n)``. If the values are normal and independent, this
+interval contains the next value with the stated probability. The accuracy is the primary metric and has its own
+significance level of 0.05; all other metrics share a second level of 0.05 (Bonferroni correction). The number of images
+of each class must match exactly.
 
-*Contradicted*: the two intervals have nothing in common. *Undecided*: fewer than ten seeds, or an interval so wide that
-it would contradict nothing. Else *supported*: which says that one run of this recipe may well come to the figure, and
-not that the figure is the recipe's mean.
+*Contradicted*: the two intervals do not overlap. *Undecided*: fewer than ten seeds, or a prediction interval that is
+too wide to contradict anything. *Supported* otherwise: a single run of this recipe can plausibly produce the published
+value. This does not mean that the published value is the mean of the recipe.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-LEVEL = 0.05
-"""How often, at most, a true accuracy is contradicted; and how often, at most, any true cell of all others is."""
-LEAST_SEEDS = 10
-WIDEST_ACCURACY, WIDEST_CELL = 0.02, 0.07
-"""Half-widths of prediction intervals beyond which nothing is decided."""
+SIGNIFICANCE_LEVEL = 0.05
+"""Maximum probability of contradicting a true accuracy, and of contradicting at least one of the other true metrics."""
+MIN_SEEDS = 10
+"""With fewer seeds no metric is supported."""
+MAX_ACCURACY_HALF_WIDTH, MAX_METRIC_HALF_WIDTH = 0.02, 0.07
+"""A metric whose prediction interval has a larger half-width than this is undecided."""
 
 
 class Verdict(StrEnum):
-    """What is to be said of a figure, or of a claim."""
+    """The verdict on a metric or on a whole claim."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
@@ -35,17 +37,17 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A published figure that differs from seed to seed, and what ours were.
+class ClaimedMetric:
+    """A metric with its published value and the values measured with several seeds.
 
     Attributes:
-        name: ``accuracy``, or a row and a column of the report: ``3 f1``.
-        published: As it was printed.
-        decimals: To how many it was rounded.
-        values: One per seed.
-        step: The least that the figure can change by, as it counts images: 1 / n. A figure that happened to be the same
-            for all seeds is taken to vary by the rounding to that, ``step ** 2 / 12``.
-        is_primary: Whether it has its level for itself.
+        name: ``accuracy``, or a row and a column of the classification report: ``3 f1``.
+        published: The published, rounded value.
+        decimals: Number of decimals of the published value.
+        values: The measured values, one per seed.
+        step: Smallest possible change of the metric, 1 / number of images. If all seeds give the same value, its
+            variance is assumed to be that of rounding to this step, ``step ** 2 / 12``.
+        is_primary: Whether the metric has its own significance level.
     """
 
     name: str
@@ -58,21 +60,21 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A cell, judged.
+    """The verdict on a metric, with the numbers that it is based on.
 
     Attributes:
-        cell: It.
-        mean: Of the values.
-        std: Their standard deviation.
-        low: Where the prediction interval of one more run begins.
-        high: Where it ends.
-        rounding_low: The least that rounds to the published figure.
-        rounding_high: The most that does.
-        share: Of the seeds that round to it.
-        verdict: What is to be said of it.
+        metric: The metric that was judged.
+        mean: Mean of the measured values.
+        std: Standard deviation of the measured values.
+        low: Lower end of the prediction interval of one more run, at least 0.
+        high: Upper end of the prediction interval of one more run, at most 1.
+        rounding_low: Smallest value that rounds to the published value.
+        rounding_high: Largest value that rounds to the published value.
+        share: Fraction of the seeds whose value rounds to the published value.
+        verdict: The verdict on the metric.
     """
 
-    cell: Cell
+    metric: ClaimedMetric
     mean: float
     std: float
     low: float
@@ -83,42 +85,48 @@ class Judgement:
     verdict: Verdict
 
 
-def judge(cells: Sequence[Cell]) -> list[Judgement]:
-    """Judges all cells of a claim together, as those that are not primary share a level.
+def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
+    """Judges all metrics of a claim. They are judged together because those that are not primary share a level.
 
     Args:
-        cells: Each with at least two values.
+        metrics: All metrics of the claim, each with at least two measured values.
     """
-    others = sum(not cell.is_primary for cell in cells)
-    return [_judge(cell, LEVEL if cell.is_primary else LEVEL / others) for cell in cells]
+    others = sum(not metric.is_primary for metric in metrics)
+    return [
+        _judge_metric(metric, SIGNIFICANCE_LEVEL if metric.is_primary else SIGNIFICANCE_LEVEL / others)
+        for metric in metrics
+    ]
 
 
-def conclude(judgements: Sequence[Judgement], *, same_counts: bool) -> Verdict:
-    """Returns what is to be said of a whole claim.
+def combine_verdicts(judgements: Sequence[Judgement], *, same_counts: bool) -> Verdict:
+    """Returns the verdict on a whole claim.
 
     Args:
-        judgements: Of its cells.
-        same_counts: Whether the numbers of images are those that were published.
+        judgements: The judgements of all its metrics.
+        same_counts: Whether the numbers of images are equal to the published ones.
     """
-    found = {judgement.verdict for judgement in judgements}
-    if not same_counts or Verdict.CONTRADICTED in found:
+    verdicts = {judgement.verdict for judgement in judgements}
+    if not same_counts or Verdict.CONTRADICTED in verdicts:
         return Verdict.CONTRADICTED
-    return Verdict.UNDECIDED if Verdict.UNDECIDED in found else Verdict.SUPPORTED
+    return Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.SUPPORTED
 
 
 def rounding_interval(published: float, decimals: int) -> tuple[float, float]:
-    """Returns the ends of what rounds to a figure, either end counted in: how halves were rounded nobody knows."""
+    """Returns the smallest and the largest value that round to a published value.
+
+    Both ends are included, because it is unknown whether halves were rounded up or down.
+    """
     half = 0.5 * 10**-decimals
     return published - half, published + half
 
 
 def prediction_interval(values: Sequence[float], level: float, step: float = 0.0) -> tuple[float, float]:
-    """Returns where one more value lies, with the probability 1 - level, given at least two normal ones.
+    """Returns the interval that contains one more value with probability 1 - level.
 
     Args:
-        values: Independent, of one distribution.
-        level: The probability that the next one lies outside.
-        step: See `Cell`.
+        values: At least two independent values of the same normal distribution.
+        level: Probability that the next value is outside the interval.
+        step: Smallest possible change of the values, see `ClaimedMetric`.
     """
     from scipy.special import stdtrit
 
@@ -129,25 +137,27 @@ def prediction_interval(values: Sequence[float], level: float, step: float = 0.0
     return mean - half, mean + half
 
 
-def _judge(cell: Cell, level: float) -> Judgement:
-    low, high = prediction_interval(cell.values, level, cell.step)
-    rounds_low, rounds_high = rounding_interval(cell.published, cell.decimals)
-    slack = 1e-12  # of floating point: the ends of both count as within
-    if low > rounds_high + slack or high < rounds_low - slack:
+def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
+    low, high = prediction_interval(metric.values, level, metric.step)
+    lowest, highest = rounding_interval(metric.published, metric.decimals)
+    tolerance = 1e-12  # floating-point tolerance, so that both ends are inside the interval
+    if low > highest + tolerance or high < lowest - tolerance:
         verdict = Verdict.CONTRADICTED
-    elif len(cell.values) < LEAST_SEEDS or (high - low) / 2 > (WIDEST_ACCURACY if cell.is_primary else WIDEST_CELL):
+    elif len(metric.values) < MIN_SEEDS or (high - low) / 2 > (
+        MAX_ACCURACY_HALF_WIDTH if metric.is_primary else MAX_METRIC_HALF_WIDTH
+    ):
         verdict = Verdict.UNDECIDED
     else:
         verdict = Verdict.SUPPORTED
-    within = [rounds_low - slack <= value <= rounds_high + slack for value in cell.values]
+    within = [lowest - tolerance <= value <= highest + tolerance for value in metric.values]
     return Judgement(
-        cell=cell,
-        mean=statistics.fmean(cell.values),
-        std=statistics.stdev(cell.values),
-        low=max(low, 0.0),  # figures lie between 0 and 1, whatever a normal distribution would allow
+        metric=metric,
+        mean=statistics.fmean(metric.values),
+        std=statistics.stdev(metric.values),
+        low=max(low, 0.0),  # scores are between 0 and 1, although the normal distribution has no limits
         high=min(high, 1.0),
-        rounding_low=rounds_low,
-        rounding_high=rounds_high,
+        rounding_low=lowest,
+        rounding_high=highest,
         share=sum(within) / len(within),
         verdict=verdict,
     )

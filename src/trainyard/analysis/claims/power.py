@@ -1,4 +1,4 @@
-"""What the criterion can see: how often it contradicts a figure, by simulation."""
+"""The power of the criterion: simulates how often it contradicts a published value."""
 
 from __future__ import annotations
 
@@ -7,37 +7,47 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.analysis.claims.judging import LEVEL, rounding_interval
+from trainyard.analysis.claims.judging import SIGNIFICANCE_LEVEL, rounding_interval
 
-REPEATS = 20_000
+SIMULATIONS = 20_000
 
-Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
-"""Draws values of the shape that it is given: what runs with further seeds come to."""
+SampleFunction = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
+"""Draws results of runs with further seeds, as an array of the given shape."""
 
 
-def normal(mean: float, std: float) -> Draw:
-    """Returns what draws normal values."""
+def normal_sampler(mean: float, std: float) -> SampleFunction:
+    """Returns a function that draws normally distributed results."""
     return lambda generator, shape: generator.normal(mean, std, shape)
 
 
-def share_contradicted(
-    draw: Draw, seeds: int, *, published: float | None = None, decimals: int = 2, level: float = LEVEL
+def contradiction_rate(
+    draw: SampleFunction,
+    seeds: int,
+    *,
+    published: float | None = None,
+    decimals: int = 2,
+    level: float = SIGNIFICANCE_LEVEL,
 ) -> float:
-    """Returns how often a figure is contradicted by so many seeds.
+    """Returns the fraction of the simulations in which a published value is contradicted.
 
     Args:
-        draw: What runs come to.
-        seeds: How many there are each time, at least two.
-        published: The figure; None: it is true, a further run of the same kind, rounded.
-        decimals: To how many it is rounded.
-        level: Of its cell.
+        draw: Draws results of runs.
+        seeds: Number of seeds in each simulation, at least two.
+        published: The published value. If None, each simulation draws it as one more run and rounds it, so that the
+            claim is true.
+        decimals: Number of decimals of the published value.
+        level: Significance level of the metric.
     """
     from scipy.special import stdtrit
 
     generator = np.random.default_rng(0)
-    values = draw(generator, (REPEATS, seeds))
-    told = np.full(REPEATS, published) if published is not None else np.round(draw(generator, (REPEATS,)), decimals)
+    values = draw(generator, (SIMULATIONS, seeds))
+    claimed = (
+        np.full(SIMULATIONS, published)
+        if published is not None
+        else np.round(draw(generator, (SIMULATIONS,)), decimals)
+    )
     half = stdtrit(seeds - 1, 1 - level / 2) * values.std(axis=1, ddof=1) * np.sqrt(1 + 1 / seeds)
     mean = values.mean(axis=1)
     rounding = rounding_interval(0.0, decimals)[1]
-    return float(np.mean((mean - half > told + rounding) | (mean + half < told - rounding)))
+    return float(np.mean((mean - half > claimed + rounding) | (mean + half < claimed - rounding)))

@@ -1,4 +1,4 @@
-"""Where the runs of a record were made: read from what each run left, not from who writes the page."""
+"""Provenance of a record: read from the folders of its runs, not from the machine that writes the page."""
 
 from __future__ import annotations
 
@@ -11,54 +11,55 @@ from typing import Any
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.system.environment import REPORTED_PACKAGES
-from trainyard.tracking import read_account
+from trainyard.tracking import load_run_record
 
 
-def describe_runs(sweeps: Sequence[SweepFolder], command: str) -> dict[str, Any]:
-    """Returns when, on what and with what the runs of finished sweeps were made, as `origin.describe_origin` does.
+def collect_runs_provenance(sweeps: Sequence[SweepFolder], command: str) -> dict[str, Any]:
+    """Returns the date, the commit, the machine and the package versions of the runs of finished sweeps.
 
     Args:
-        sweeps: Of which all trials are done.
-        command: What makes them again.
+        sweeps: Sweeps whose trials are all finished.
+        command: The command that repeats the runs.
 
     Returns:
-        That of the first run; under ``mixed`` a line for all that was not the same for all of them.
+        The provenance of the first run. ``mixed`` has one line for each value that
+        differs between the runs; ``seconds`` is the wall-clock time of all sessions together.
     """
     ledgers = [Ledger(sweep.ledger) for sweep in sweeps]
-    accounts = [
+    trials = [
         (ledger, trial.number) for ledger, sweep in zip(ledgers, sweeps, strict=True) for trial in sweep.read_trials()
     ]
-    results = [result for ledger, number in accounts if (result := ledger.account(number).result)]
-    origins = [_origin_of(Path(result.folder)) for result in results]
+    results = [result for ledger, number in trials if (result := ledger.trial_record(number).result)]
+    runs = [_load_run_provenance(Path(result.folder)) for result in results]
     seconds = sum(session.seconds for ledger in ledgers for session in ledger.sessions)
     return {
-        "date": f"{datetime.fromtimestamp(min(one['started'] for one in origins) / 1000, UTC):%Y-%m-%d %H:%M} UTC",
+        "date": f"{datetime.fromtimestamp(min(run['started'] for run in runs) / 1000, UTC):%Y-%m-%d %H:%M} UTC",
         "command": command,
-        "commit": origins[0]["commit"],
-        "dirty": any(one["dirty"] for one in origins),
-        "machine": origins[0]["machine"],
-        "versions": origins[0]["versions"],
-        "mixed": list(_mixed(origins)),
+        "commit": runs[0]["commit"],
+        "dirty": any(run["dirty"] for run in runs),
+        "machine": runs[0]["machine"],
+        "versions": runs[0]["versions"],
+        "mixed": list(_find_mixed_values(runs)),
         "seconds": seconds,
     }
 
 
-def _origin_of(folder: Path) -> dict[str, Any]:
-    account = read_account(folder)
+def _load_run_provenance(folder: Path) -> dict[str, Any]:
+    record = load_run_record(folder)
     machine = json.loads((folder / "environment" / "machine.json").read_text())
     lines = (folder / "environment" / "versions.txt").read_text().splitlines()
     versions = dict(line.split("==", 1) for line in lines)
     return {
-        "started": account.started,
-        "commit": account.tags.get("mlflow.source.git.commit"),
-        "dirty": account.tags.get("git.dirty") == "true",
+        "started": record.started,
+        "commit": record.tags.get("mlflow.source.git.commit"),
+        "dirty": record.tags.get("git.dirty") == "true",
         "machine": {name: value for name, value in machine.items() if name != "host"},
         "versions": {name: versions[name] for name in REPORTED_PACKAGES if name in versions},
     }
 
 
-def _mixed(origins: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns a line for each thing that was not the same for all runs."""
-    flat = [{"commit": one["commit"], **one["machine"], **one["versions"]} for one in origins]
-    found = {name: list(dict.fromkeys(json.dumps(one.get(name)) for one in flat)) for name in flat[0]}
-    return [f"{name}: {', '.join(values)}" for name, values in found.items() if len(values) > 1]
+def _find_mixed_values(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a line for each value that is not the same for all runs."""
+    flat = [{"commit": run["commit"], **run["machine"], **run["versions"]} for run in runs]
+    values_by_name = {name: list(dict.fromkeys(json.dumps(run.get(name)) for run in flat)) for name in flat[0]}
+    return [f"{name}: {', '.join(values)}" for name, values in values_by_name.items() if len(values) > 1]

@@ -1,4 +1,4 @@
-"""A record's files: results, page, picture, and the card of the sweep that chose its recipe."""
+"""Writes the files of a record: results, page, plot, and the card of the sweep that chose its recipe."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from trainyard.analysis.claims import claim_page, target_page
 from trainyard.analysis.claims.judging import Judgement, Verdict, judge
-from trainyard.analysis.claims.results import Results, load_results, save_results
-from trainyard.analysis.claims.selection import refuse_other_recipe
+from trainyard.analysis.claims.results import Results, load_results, write_results
+from trainyard.analysis.claims.selection import check_recipe_matches_search
 from trainyard.analysis.claims.spec import Claim
-from trainyard.analysis.claims.verdicts import write_page
+from trainyard.analysis.claims.verdicts import render_page
 from trainyard.errors import ConfigError
 from trainyard.evaluation.intervals import estimate_mean
 from trainyard.reporting import plots
-from trainyard.system.files import whole_file
+from trainyard.system.files import atomic_write
 
 PAGE = "README.md"
 
@@ -26,58 +26,58 @@ def write_record(out: Path, results: Results, card: Path | None = None) -> None:
     """Writes all files of a record.
 
     Args:
-        out: The folder; it is made.
-        results: What they are made of. Without a search those of an earlier record there keep theirs.
-        card: Of the sweep that chose the recipe, to be copied; None: what is there stays.
+        out: The folder of the record. It is created if it does not exist.
+        results: The results of the experiment. If they have no search, the search of the existing record is kept.
+        card: The card of the sweep that chose the recipe, which is copied. None keeps the existing card.
     """
     out.mkdir(parents=True, exist_ok=True)
     if results.search is None:
-        results = replace(results, search=_kept_search(out, results))
-    save_results(out, results)
+        results = replace(results, search=_load_existing_search(out, results))
+    write_results(out, results)
     if card and results.search and results.search["card"]:
         shutil.copyfile(card, out / results.search["card"])
-    with whole_file(out / PAGE) as partial:
-        partial.write_text(write_page(results))
-    draw_picture(results, out)
+    with atomic_write(out / PAGE) as partial:
+        partial.write_text(render_page(results))
+    draw_plot(results, out)
 
 
-def _kept_search(out: Path, results: Results) -> dict[str, Any] | None:
-    """Returns how an earlier record's recipe was chosen, where that is still the sweep and the recipe."""
-    if isinstance(results.aim, Claim) or results.aim.search is None:
+def _load_existing_search(out: Path, results: Results) -> dict[str, Any] | None:
+    """Returns the search of the existing record, or None if its sweep or its recipe has changed."""
+    if isinstance(results.spec, Claim) or results.spec.search is None:
         return None
     try:
         search = load_results(out).search
-        if search and search["name"] == results.aim.search:
-            refuse_other_recipe(search, results.aim.arms[results.aim.ours])
+        if search and search["name"] == results.spec.search:
+            check_recipe_matches_search(search, results.spec.arms[results.spec.main_arm_name])
             return search
-    except ConfigError:  # there is none, it is of an older format, or the recipe is another by now
+    except ConfigError:  # there is no record, its format is outdated, or the recipe has changed
         pass
     return None
 
 
-def draw_picture(results: Results, out: Path) -> None:
-    """Draws the picture of a record."""
-    if isinstance(results.aim, Claim):
-        judgements = judge(claim_page.cells_of(results))
-        rows = groupby(judgements, lambda judgement: judgement.cell.name.rpartition(" ")[0])
-        groups = [[_band(judgement) for judgement in row] for _, row in rows]
-        subtitle = f"{len(judgements)} figures; {len(results.ours.runs)} seeds of ours each"
-        plots.draw_bands(groups, results.aim.title, subtitle, out / claim_page.PICTURE)
+def draw_plot(results: Results, out: Path) -> None:
+    """Draws the plot of a record into its folder."""
+    if isinstance(results.spec, Claim):
+        judgements = judge(claim_page.build_claimed_metrics(results))
+        rows = groupby(judgements, lambda judgement: judgement.metric.name.rpartition(" ")[0])
+        groups = [[_build_published_metric(judgement) for judgement in row] for _, row in rows]
+        subtitle = f"{len(judgements)} metrics, {len(results.main_arm.runs)} seeds"
+        plots.draw_published_metrics(groups, results.spec.title, subtitle, out / claim_page.PLOT_FILE)
         return
-    found = {arm.name: estimate_mean(arm.accuracies) for arm in results.arms}
-    plots.draw_arms(
+    estimates = {arm.name: estimate_mean(arm.accuracies) for arm in results.arms}
+    plots.draw_arm_accuracies(
         {arm.name: arm.accuracies for arm in results.arms},
-        {name: (mean.value, mean.low, mean.high) for name, mean in found.items()},
-        results.aim.goal,
-        out / target_page.PICTURE,
+        {name: (mean.value, mean.low, mean.high) for name, mean in estimates.items()},
+        results.spec.goal,
+        out / target_page.PLOT_FILE,
     )
 
 
-def _band(judgement: Judgement) -> plots.Band:
-    return plots.Band(
-        judgement.cell.name,
+def _build_published_metric(judgement: Judgement) -> plots.PublishedMetric:
+    return plots.PublishedMetric(
+        judgement.metric.name,
         (judgement.rounding_low, judgement.rounding_high),
         (judgement.low, judgement.high),
-        judgement.cell.values,
+        judgement.metric.values,
         judgement.verdict is not Verdict.CONTRADICTED,
     )

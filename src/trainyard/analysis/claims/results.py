@@ -1,4 +1,4 @@
-"""What the runs of an experiment gave: ``results.json``, from which its page and pictures are made."""
+"""The results of an experiment: ``results.json``, from which the page and the plots of a record are generated."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from trainyard.analysis.claims.spec import SCORED, Claim, Scores, Target
+from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
 from trainyard.runs.artifacts import PER_CLASS_TABLE
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
-from trainyard.system.files import whole_file
+from trainyard.system.files import atomic_write
 
-FILE = "results.json"
-FORMAT = 1
-"""Raised when the file's shape changes; an older file is refused rather than misread."""
+RESULTS_FILE = "results.json"
+FORMAT_VERSION = 1
+"""Increase this number when the structure of the file changes; files of another version are rejected."""
 
-ACCURACY, LOSS = "accuracy/test", "loss/test"
+ACCURACY_METRIC, LOSS_METRIC = "accuracy/test", "loss/test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedResult:
-    """What one run came to.
+    """The result of one run.
 
     Attributes:
-        seed: Of the run.
-        accuracy: On the test images, 0 to 1.
-        loss: On the test images.
-        seconds: From the run's beginning to its end.
-        run_id: MLflow's, or None where nothing is tracked.
-        report: Precision, recall, f1 and support of each class, and their means, by row of the classification report;
-            empty where nothing is claimed of them.
+        seed: Seed of the run.
+        accuracy: Test accuracy, 0 to 1.
+        loss: Test loss.
+        seconds: Duration of the whole run in seconds.
+        run_id: MLflow run ID, or None if tracking is off.
+        report: Scores by row of the classification report: each class, and the averages over the classes. Empty for
+            targets.
     """
 
     seed: int
@@ -47,15 +47,15 @@ class SeedResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """What was trained alike, with several seeds.
+    """The results of one recipe, trained with several seeds.
 
     Attributes:
-        name: In tables and pictures.
-        overrides: What it was trained with.
-        parameters: The size of its model.
-        epochs: How many were trained, at most.
-        validation_fraction: Of the training images that were kept back; 0: none.
-        runs: By seed, rising.
+        name: Name of the arm in tables and plots.
+        overrides: The overrides of its runs.
+        parameters: Number of parameters of its model.
+        epochs: Number of epochs of the longest run.
+        validation_fraction: Fraction of the training images held out for validation; 0 if none were held out.
+        runs: One result per seed, by ascending seed.
     """
 
     name: str
@@ -67,52 +67,53 @@ class Arm:
 
     @property
     def accuracies(self) -> list[float]:
-        """One per run."""
+        """The test accuracies, one per run."""
         return [run.accuracy for run in self.runs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """All that the page of a record is made of.
+    """Everything that the page of a record is generated from.
 
     Attributes:
-        aim: What the runs are held against.
-        arms: The first is the one that the goal is for.
-        about: Where it was measured; see `origin`.
-        search: How the first arm's recipe was chosen, as `chosen.describe_search` tells; None: by no sweep.
+        spec: The target or the claim that the runs are compared with.
+        arms: The results of each arm. The target or the claim applies to the first one.
+        about: Provenance of the runs, as returned by `collect_runs_provenance`.
+        search: The sweep that chose the first arm's recipe, as returned by `describe_search`; None if no sweep
+            chose it.
     """
 
-    aim: Target | Claim
+    spec: Target | Claim
     arms: tuple[Arm, ...]
     about: dict[str, Any]
     search: dict[str, Any] | None = None
 
     @property
-    def ours(self) -> Arm:
-        """The arm that the goal is for."""
+    def main_arm(self) -> Arm:
+        """The arm that the target or the claim applies to."""
         return self.arms[0]
 
 
-def read_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with_report: bool = False) -> Arm:
-    """Returns what the trials of a finished sweep over seeds came to.
+def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with_report: bool = False) -> Arm:
+    """Loads the results of an arm from a finished sweep over seeds.
 
     Args:
-        name: Of the arm.
-        overrides: What it was trained with.
-        folder: Of its sweep, in which all trials differ by their seed alone and are done.
-        with_report: Whether each run's classification report is read from its folder.
+        name: Name of the arm.
+        overrides: The overrides of its runs.
+        folder: The sweep's folder. All trials are finished and differ only in their seed.
+        with_report: Whether to load the classification report of each run from its folder.
     """
     ledger = Ledger(folder.ledger)
     trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)
-    results = [ledger.account(trial.number).result for trial in trials]
+    results = [ledger.trial_record(trial.number).result for trial in trials]
     runs = [
         SeedResult(
             seed=trial.seed,
-            accuracy=result.metrics[ACCURACY],
-            loss=result.metrics[LOSS],
+            accuracy=result.metrics[ACCURACY_METRIC],
+            loss=result.metrics[LOSS_METRIC],
             seconds=round(result.seconds, 2),
             run_id=result.run_id,
-            report=_read_report(Path(result.folder)) if with_report else {},
+            report=_load_report(Path(result.folder)) if with_report else {},
         )
         for trial, result in zip(trials, results, strict=True)
         if result
@@ -128,12 +129,12 @@ def read_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
     )
 
 
-def _read_report(folder: Path) -> dict[str, Scores]:
-    """Returns the classification report of a run, unrounded, from its folder: its classes, and the means over them."""
+def _load_report(folder: Path) -> dict[str, Scores]:
+    """Returns the unrounded classification report of a run: one row per class, and the macro and weighted averages."""
     table = json.loads((folder / PER_CLASS_TABLE).read_text())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    report = {row["class"]: Scores(*(row[name] for name in (*SCORED, "support"))) for row in rows}
-    scores = np.array([[row[name] for name in SCORED] for row in rows])
+    report = {row["class"]: Scores(*(row[name] for name in (*SCORE_NAMES, "support"))) for row in rows}
+    scores = np.array([[row[name] for name in SCORE_NAMES] for row in rows])
     support = np.array([row["support"] for row in rows])
     for name, weights in (("macro avg", None), ("weighted avg", support)):
         precision, recall, f1 = (float(mean) for mean in np.average(scores, axis=0, weights=weights))
@@ -141,44 +142,49 @@ def _read_report(folder: Path) -> dict[str, Scores]:
     return report
 
 
-def save_results(folder: Path, results: Results) -> None:
-    """Writes the results into a folder that is there, whole or not at all."""
+def write_results(folder: Path, results: Results) -> None:
+    """Writes the results atomically into an existing folder."""
     content = {
-        "format": FORMAT,
-        "claim" if isinstance(results.aim, Claim) else "target": results.aim.model_dump(mode="json", exclude_none=True),
+        "format": FORMAT_VERSION,
+        "claim" if isinstance(results.spec, Claim) else "target": results.spec.model_dump(
+            mode="json", exclude_none=True
+        ),
         "about": results.about,
         "search": results.search,
         "arms": [asdict(arm) for arm in results.arms],
     }
-    with whole_file(folder / FILE) as partial:
+    with atomic_write(folder / RESULTS_FILE) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def load_results(folder: Path) -> Results:
-    """Reads the results of an experiment.
+    """Loads the results of an experiment from its folder.
 
     Raises:
-        ConfigError: If they are not there, or are something else's.
+        ConfigError: If the file does not exist, or is not a results file of this format version.
     """
-    path = folder / FILE
+    path = folder / RESULTS_FILE
     try:
         content = json.loads(path.read_text())
-        if content["format"] != FORMAT:
-            raise ConfigError(f"{path}: expected format {FORMAT}, found {content['format']}. Make the record again")
+        if content["format"] != FORMAT_VERSION:
+            raise ConfigError(
+                f"{path}: expected format version {FORMAT_VERSION}, got {content['format']}. Create the record again: "
+                "trainyard reproduce NAME --record"
+            )
         is_claim = "claim" in content
         return Results(
-            aim=Claim.model_validate(content["claim"]) if is_claim else Target.model_validate(content["target"]),
-            arms=tuple(_to_arm(arm) for arm in content["arms"]),
+            spec=Claim.model_validate(content["claim"]) if is_claim else Target.model_validate(content["target"]),
+            arms=tuple(_build_arm(arm) for arm in content["arms"]),
             about=content["about"],
             search=content["search"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{path}: expected the results of a record; it can't be read: {error!r}") from error
+        raise ConfigError(f"{path}: expected the results of an experiment; cannot read the file: {error!r}") from error
 
 
-def _to_arm(content: dict[str, Any]) -> Arm:
+def _build_arm(content: dict[str, Any]) -> Arm:
     runs = tuple(
         SeedResult(**{**run, "report": {row: Scores(*scores) for row, scores in run["report"].items()}})
         for run in content["runs"]

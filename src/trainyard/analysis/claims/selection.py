@@ -1,4 +1,4 @@
-"""How a recipe was chosen: the sweep behind it, and whether the recipe is what that sweep chose."""
+"""How a recipe was chosen: describes the sweep that chose it, and checks that the recipe is the sweep's choice."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from typing import Any
 
 from trainyard.config.compose import (
     HASHED_SECTIONS,
+    build_run_config,
+    build_tree,
     compose_config,
-    config_differences,
-    from_tree,
-    to_run_config,
-    to_tree,
+    config_to_dict,
+    find_config_differences,
 )
 from trainyard.errors import ConfigError
 from trainyard.sweep.card import PAGE
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.scheduler import Tally
+from trainyard.sweep.scheduler import TrialOutcomes
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.sweep.summary import count_cost, describe_choice, describe_swept, rank_trials
+from trainyard.sweep.summary import compute_cost, describe_sampling, describe_swept, rank_trials
 
 
 def describe_search(folder: SweepFolder) -> dict[str, Any]:
-    """Returns what a sweep was, what it took and what it chose, as JSON holds it.
+    """Returns the definition, the cost and the winner of a finished sweep as JSON-compatible data.
 
     Raises:
-        ConfigError: If it has trials that were not done, or compared nothing.
+        ConfigError: If the sweep has no objective, is not finished, or has no finished trial.
     """
     header, ledger = folder.read_header(), Ledger(folder.ledger)
-    trials, tally = [trial for trial in folder.read_trials() if trial.label != NOT_DRAWN], Tally()
-    tally.take_in(ledger, [trial.number for trial in trials])
+    trials, outcomes = [trial for trial in folder.read_trials() if trial.label != NOT_DRAWN], TrialOutcomes()
+    outcomes.update(ledger, [trial.number for trial in trials])
     if header["objective"] is None:
-        raise ConfigError(f"search: expected a sweep that compares trials; {folder.path.name} does not")
-    if not ledger.is_closed or tally.waiting:
+        raise ConfigError(f"search: expected a sweep with an objective; the sweep {folder.path.name} has none")
+    if not ledger.is_complete or outcomes.waiting:
         raise ConfigError(
-            f"search: the sweep {folder.path.name} has not come to its end: {len(tally.waiting)} trials are not done. "
-            "Go on with it first"
+            f"search: expected a finished sweep; {len(outcomes.waiting)} trials of {folder.path.name} have no result. "
+            "Resume the sweep first"
         )
-    ranking = rank_trials(trials, tally, header["objective"])
-    if not ranking.places:
-        raise ConfigError(f"search: no trial of the sweep {folder.path.name} came to its end, so it chose nothing")
-    best = ranking.places[0]
+    ranking = rank_trials(trials, outcomes, header["objective"])
+    if not ranking.points:
+        raise ConfigError(f"search: the sweep {folder.path.name} has no finished trial, so it has no best trial")
+    best = ranking.points[0]
     config = {key: value for key, value in best.trials[0][0].config.items() if key in HASHED_SECTIONS}
     return {
         "name": folder.path.name,
         "overrides": header["overrides"],
         "objective": header["objective"],
-        "chosen_by": describe_choice(header),
+        "chosen_by": describe_sampling(header),
         "swept": describe_swept(header, trials),
-        "trials": {"finished": len(tally.done), "pruned": len(tally.pruned)},
-        "cost": asdict(count_cost(ledger, trials, tally)),
+        "trials": {"finished": len(outcomes.done), "pruned": len(outcomes.pruned)},
+        "cost": asdict(compute_cost(ledger, trials, outcomes)),
         "winner": {
             "label": best.label,
             "varied": dict(best.varied),
@@ -63,22 +63,25 @@ def describe_search(folder: SweepFolder) -> dict[str, Any]:
     }
 
 
-def refuse_other_recipe(search: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Checks that a recipe is what a sweep chose, but for the images that the sweep kept back.
+def check_recipe_matches_search(search: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Raises ConfigError if a recipe differs from the config that a sweep chose.
+
+    The seed and the fraction of validation images may differ.
 
     Args:
-        search: What `describe_search` tells.
-        overrides: What the recipe is trained with.
+        search: The sweep, as returned by `describe_search`.
+        overrides: The overrides of the recipe.
 
     Raises:
-        ConfigError: If it is not; names each setting.
+        ConfigError: If the recipe differs; reports each setting.
     """
     recipe = compose_config(overrides)
-    whole = {**to_tree(recipe), **search["winner"]["config"]}
+    chosen = {**config_to_dict(recipe), **search["winner"]["config"]}
     problems = [
-        f"{path.partition(':')[0]}: the sweep {search['name']} chose otherwise: {path.partition(': ')[2]}"
-        for path in config_differences(to_run_config(from_tree(whole, search["name"])), recipe)
+        f"{path.partition(':')[0]}: the recipe differs from the choice of the sweep {search['name']}: "
+        f"{path.partition(': ')[2]}"
+        for path in find_config_differences(build_run_config(build_tree(chosen, search["name"])), recipe)
         if not path.startswith(("seed:", "dataset.validation_fraction:"))
     ]
     if problems:
-        raise ConfigError(*problems, f"A record shows what was chosen: put it into the recipe of {' '.join(overrides)}")
+        raise ConfigError(*problems, f"Set these values in the recipe before you record it: {' '.join(overrides)}")

@@ -1,16 +1,16 @@
-"""What an experiment is held against: a target of our own, or a claim that was published. Read and checked.
+"""Specifications of experiments: a target that the project sets, or a published claim. Loaded from YAML and validated.
 
 ``experiments/<name>/target.yaml``:
 
     title: A tuned MLP on MNIST
-    about: What is asked, in a few sentences.
-    goal: 0.986                  # the mean of the first arm's accuracy on the test images is to reach it
+    about: The question that the experiment answers, in a few sentences.
+    goal: 0.986                  # minimum mean test accuracy of the first arm
     seeds: 10
     first_seed: 1000
-    most_parameters: 316810      # of the first arm's model; left out: any
-    most_minutes: 60             # that all runs together may take, by the clock; left out: any
-    search: mnist_mlp            # the sweep that chose the first arm's recipe; left out: none did
-    arms:                        # by name, what each is trained with, as on the command line
+    most_parameters: 316810      # maximum number of parameters of the first arm's model; optional
+    most_minutes: 60             # maximum wall-clock minutes for all runs together; optional
+    search: mnist_mlp            # name of the sweep that chose the first arm's recipe; optional
+    arms:                        # overrides of each arm, by name, as on the command line
       tuned: [experiment=mnist_mlp_tuned]
       baseline: [experiment=mnist_baseline]
 
@@ -18,12 +18,12 @@
 
     title: The published MNIST baseline
     about: What was published, in a few sentences.
-    source: Where.
+    source: Where it was published.
     recipe: [experiment=mnist_baseline]
     seeds: 10
-    decimals: 2                  # to how many the figures were rounded
+    decimals: 2                  # number of decimals to which the values were rounded
     accuracy: 0.98
-    classification_report:       # by row: precision, recall, f1, support
+    classification_report:       # precision, recall, F1 and support, by row
       "0": [0.99, 0.99, 0.99, 980]
       macro avg: [0.98, 0.98, 0.98, 10000]
 """
@@ -46,41 +46,41 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from trainyard.config.registry import did_you_mean
+from trainyard.config.registry import format_suggestion
 from trainyard.errors import ConfigError
 
 EXPERIMENTS = Path("experiments")
-TARGET, CLAIM = "target.yaml", "claim.yaml"
+TARGET_FILE, CLAIM_FILE = "target.yaml", "claim.yaml"
 RECIPE = "recipe"
-"""The one arm of a claim."""
+"""The name of the only arm of a claim."""
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Overrides = Annotated[tuple[Text, ...], Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Scores(NamedTuple):
-    """A row of a classification report."""
+    """The scores in one row of a classification report."""
 
-    precision: Share
-    recall: Share
-    f1: Share
+    precision: Fraction
+    recall: Fraction
+    f1: Fraction
     support: Annotated[int, Field(ge=1)]
 
 
-SCORED = ("precision", "recall", "f1")
-_COLUMN = 2
-"""Where the place of a wrong score names its column."""
+SCORE_NAMES = ("precision", "recall", "f1")
+_COLUMN_DEPTH = 2
+"""Index of the column within the location of an invalid score: (field, row, column)."""
 
 
-class Aim(BaseModel):
-    """What targets and claims have in common.
+class ExperimentSpec(BaseModel):
+    """The fields that targets and claims have in common.
 
     Attributes:
-        title: Of the page.
-        about: What is asked, in a few sentences.
-        seeds: How many runs each arm has.
-        first_seed: Of these; the others follow it.
+        title: Title of the generated page.
+        about: The question that the experiment answers, in a few sentences.
+        seeds: Number of runs of each arm.
+        first_seed: Seed of the first run of each arm. The other runs use the seeds that follow it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,131 +91,131 @@ class Aim(BaseModel):
     first_seed: int = Field(0, ge=0)
 
 
-class Target(Aim):
-    """What is aimed at.
+class Target(ExperimentSpec):
+    """A target that the first arm of an experiment has to reach.
 
     Attributes:
-        goal: What the mean of the first arm's accuracy is to reach.
-        arms: By name, what each is trained with; the first is the one that the goal is for.
-        most_parameters: That the model of the first arm may have, or None.
-        most_minutes: That all runs together may take by the clock, side by side as they are trained, or None.
-        search: The sweep that chose the first arm's recipe, or None.
+        goal: Minimum mean test accuracy of the first arm, 0 to 1.
+        arms: The overrides of each arm, by name. The target applies to the first arm.
+        most_parameters: Maximum number of parameters of the first arm's model, or None for no limit.
+        most_minutes: Maximum wall-clock minutes for all runs together, or None for no limit. Runs may be parallel.
+        search: Name of the sweep that chose the first arm's recipe, or None if no sweep chose it.
     """
 
-    goal: Share
+    goal: Fraction
     arms: dict[Text, Overrides] = Field(min_length=1)
     most_parameters: int | None = Field(None, ge=1)
     most_minutes: float | None = Field(None, gt=0)
     search: Text | None = None
 
     @property
-    def ours(self) -> str:
-        """The arm that the goal is for."""
+    def main_arm_name(self) -> str:
+        """The name of the arm that the target applies to."""
         return next(iter(self.arms))
 
 
-class Claim(Aim):
-    """What was published.
+class Claim(ExperimentSpec):
+    """A published result.
 
     Attributes:
-        source: Where.
-        recipe: What is trained to check it, as on the command line.
-        decimals: To how many the figures were rounded.
-        accuracy: On the test images.
-        classification_report: Precision, recall, f1 and support, by row: the names of classes, ``macro avg``,
-            ``weighted avg``. Rows may be left out.
+        source: Where the result was published.
+        recipe: The overrides of the runs that check the claim, as on the command line.
+        decimals: Number of decimals to which the published values were rounded.
+        accuracy: Published test accuracy, 0 to 1.
+        classification_report: Published precision, recall, F1 and support by row. Rows are named after the classes, or
+            ``macro avg`` and ``weighted avg``. Rows may be omitted.
     """
 
     source: Text
     recipe: Overrides
     decimals: int = Field(ge=1, le=10)
-    accuracy: Share
+    accuracy: Fraction
     classification_report: dict[Text, Scores] = Field(default_factory=dict)
 
     @field_validator("classification_report", mode="before")
     @classmethod
-    def _named_by_text(cls, report: object) -> object:
-        """Takes digits that name classes for their names, as YAML takes them for numbers."""
+    def _convert_row_names(cls, report: object) -> object:
+        """Converts row names to text, because YAML reads class names such as ``3`` as numbers."""
         return {str(row): scores for row, scores in report.items()} if isinstance(report, dict) else report
 
     @model_validator(mode="after")
-    def _as_rounded(self) -> Self:
-        """Checks that figures have no more digits than they were rounded to."""
-        figures = {"accuracy": self.accuracy}
+    def _check_rounding(self) -> Self:
+        """Raises ValueError if a published value has more decimals than `decimals`."""
+        published = {"accuracy": self.accuracy}
         for row, scores in self.classification_report.items():
-            figures |= {f"classification_report.{row}.{name}": getattr(scores, name) for name in SCORED}
-        for path, figure in figures.items():
-            if abs(figure - round(figure, self.decimals)) > 1e-12:  # noqa: PLR2004 - an error of floating point
+            published |= {f"classification_report.{row}.{name}": getattr(scores, name) for name in SCORE_NAMES}
+        for path, value in published.items():
+            if abs(value - round(value, self.decimals)) > 1e-12:  # noqa: PLR2004 - floating-point tolerance
                 raise ValueError(
-                    f"{path}: expected at most {self.decimals} decimals, as it was rounded, got {figure!r}"
+                    f"{path}: expected at most {self.decimals} decimals (the value of decimals), got {value!r}"
                 )
         return self
 
     @property
     def arms(self) -> Mapping[str, tuple[str, ...]]:
-        """The one that is trained."""
+        """The overrides of the only arm, by name."""
         return {RECIPE: self.recipe}
 
 
-def experiments() -> list[str]:
-    """Returns the names of the experiments here, sorted."""
-    return sorted({file.parent.name for kind in (CLAIM, TARGET) for file in EXPERIMENTS.glob(f"*/{kind}")})
+def list_experiments() -> list[str]:
+    """Returns the sorted names of the experiments in the working directory."""
+    return sorted({file.parent.name for kind in (CLAIM_FILE, TARGET_FILE) for file in EXPERIMENTS.glob(f"*/{kind}")})
 
 
-def find_aim(name: str) -> Path:
-    """Returns the file of an experiment, from its name or the file's own path.
+def find_spec(name: str) -> Path:
+    """Returns the path of an experiment's claim or target, given the experiment's name or the path itself.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If the file does not exist.
     """
-    given = name.endswith((".yaml", ".yml"))
-    files = [Path(name)] if given else [EXPERIMENTS / name / kind for kind in (CLAIM, TARGET)]
-    if found := next((file for file in files if file.is_file()), None):
-        return found
-    known = experiments()
-    there = (
-        f"{did_you_mean(name, known)} There are: {', '.join(known)}" if known else f" There are none in {EXPERIMENTS}"
+    is_path = name.endswith((".yaml", ".yml"))
+    files = [Path(name)] if is_path else [EXPERIMENTS / name / kind for kind in (CLAIM_FILE, TARGET_FILE)]
+    if existing := next((file for file in files if file.is_file()), None):
+        return existing
+    known = list_experiments()
+    available = (
+        f"{format_suggestion(name, known)} Available: {', '.join(known)}" if known else f" {EXPERIMENTS}/ has none"
     )
-    missing = f"there is no {files[0]}" if given else f"there is neither {files[0]} nor {files[1]}"
-    raise ConfigError(f"reproduce: there is no experiment {name!r}: {missing}.{there}")
+    missing = f"{files[0]} does not exist" if is_path else f"neither {files[0]} nor {files[1]} exists"
+    raise ConfigError(f"reproduce: unknown experiment {name!r}: {missing}.{available}")
 
 
-def read_aim(file: Path) -> Target | Claim:
-    """Reads what an experiment is held against: a target where the file has a goal or arms, else a claim.
+def load_spec(file: Path) -> Target | Claim:
+    """Loads the specification of an experiment: a target if the file has a goal or arms, otherwise a claim.
 
     Raises:
-        ConfigError: If the file can't be read or says something else; names every field that is wrong.
+        ConfigError: If the file cannot be read or is invalid; reports every invalid field.
     """
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: expected YAML that says what is aimed at; it can't be read: {error}") from error
+        raise ConfigError(f"{file}: expected a claim or a target in YAML; cannot read the file: {error}") from error
     kind = Target if isinstance(content, dict) and content.keys() & {"goal", "arms"} else Claim
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(*(_in_words(file, kind, problem) for problem in error.errors())) from error
+        raise ConfigError(*(_format_problem(file, kind, problem) for problem in error.errors())) from error
 
 
-def _in_words(file: Path, kind: type[Aim], problem: ErrorDetails) -> str:
-    """Returns a line on what pydantic found: the dotted path, what is wrong, what came."""
-    path = ".".join(map(str, _named(problem["loc"]))) or "the file"
-    known = list(kind.model_fields)
+def _format_problem(file: Path, kind: type[ExperimentSpec], problem: ErrorDetails) -> str:
+    """Returns pydantic's error as one line: the file, the dotted path, the problem, and the value received."""
+    path = ".".join(map(str, _name_scores(problem["loc"]))) or "the file"
+    fields = list(kind.model_fields)
     match problem["type"]:
         case "extra_forbidden":
-            return f"{file}: {path}: there is no such field.{did_you_mean(path, known)} There are: {', '.join(known)}"
+            return f"{file}: {path}: unknown field.{format_suggestion(path, fields)} Available: {', '.join(fields)}"
         case "missing":
-            return f"{file}: {path}: is missing"
-        case "value_error":  # of ours, which names its place
+            return f"{file}: {path}: this field is required"
+        case "value_error":  # raised by Claim; its message already has the path
             return f"{file}: {problem['ctx']['error']}"
         case _:
             return f"{file}: {path}: {problem['msg']}, got {problem['input']!r}"
 
 
-def _named(place: tuple[int | str, ...]) -> list[int | str]:
-    """Returns a place with the names of the scores of a report's row, which are a list in the file."""
-    in_report = place[:1] == ("classification_report",)
+def _name_scores(location: tuple[int | str, ...]) -> list[int | str]:
+    """Returns the location of an error with the column numbers of a report row replaced by the names of the scores."""
+    in_report = location[:1] == ("classification_report",)
     return [
-        Scores._fields[part] if in_report and number == _COLUMN and isinstance(part, int) else part
-        for number, part in enumerate(place)
+        Scores._fields[part] if in_report and depth == _COLUMN_DEPTH and isinstance(part, int) else part
+        for depth, part in enumerate(location)
     ]

@@ -1,4 +1,4 @@
-"""What is to be said of an experiment, whichever it is held against: in a word, in lines, and as data."""
+"""The verdict on an experiment, whether it has a target or a claim: as a word, as text, and as data."""
 
 from __future__ import annotations
 
@@ -9,56 +9,61 @@ from trainyard.analysis.claims import claim_page, target_page
 from trainyard.analysis.claims.judging import judge
 from trainyard.analysis.claims.results import Results
 from trainyard.analysis.claims.spec import Claim
-from trainyard.config.registry import did_you_mean
+from trainyard.config.registry import format_suggestion
 from trainyard.errors import ConfigError
 
 
 def verdict_of(results: Results) -> str:
-    """Returns ``met`` or ``missed`` of a target; ``supported``, ``contradicted`` or ``undecided`` of a claim."""
-    if isinstance(results.aim, Claim):
+    """Returns ``met`` or ``missed`` for a target; ``supported``, ``contradicted`` or ``undecided`` for a claim."""
+    if isinstance(results.spec, Claim):
         return claim_page.verdict_of(results)
     return "met" if target_page.is_met(results) else "missed"
 
 
 def describe_verdict(results: Results) -> list[str]:
-    """Returns the verdict in a few lines of Markdown, with what it rests on."""
-    if isinstance(results.aim, Claim):
+    """Returns the verdict and the reasons for it, as a few lines of Markdown."""
+    if isinstance(results.spec, Claim):
         return claim_page.describe_verdict(results)
     return target_page.describe_verdict(results)
 
 
-def refuse_other_rows(results: Results) -> None:
-    """Checks that our runs have every row that was published.
+def check_report_rows(results: Results) -> None:
+    """Raises ConfigError if the claim has a row that the classification reports of the runs do not have.
 
     Raises:
-        ConfigError: If one is missing; names those that there are.
+        ConfigError: If a row is missing; lists the available rows.
     """
-    if not isinstance(results.aim, Claim):
+    if not isinstance(results.spec, Claim):
         return
-    rows = list(results.ours.runs[0].report)
+    rows = list(results.main_arm.runs[0].report)
     problems = [
-        f"classification_report.{row}: there is no such class.{did_you_mean(row, rows)} There are: {', '.join(rows)}"
-        for row in results.aim.classification_report
+        f"classification_report.{row}: the data set has no such class.{format_suggestion(row, rows)} "
+        f"Available: {', '.join(rows)}"
+        for row in results.spec.classification_report
         if row not in rows
     ]
     if problems:
         raise ConfigError(*problems)
 
 
-def write_page(results: Results) -> str:
-    """Returns the whole page."""
-    if isinstance(results.aim, Claim):
-        return claim_page.write_claim_page(results)
-    return target_page.write_target_page(results)
+def render_page(results: Results) -> str:
+    """Returns the README of a record, in Markdown."""
+    if isinstance(results.spec, Claim):
+        return claim_page.render_claim_page(results)
+    return target_page.render_target_page(results)
 
 
-def summarise(results: Results) -> dict[str, Any]:
-    """Returns the verdict with all that it rests on, as JSON holds it."""
-    told: dict[str, Any] = {"title": results.aim.title, "verdict": str(verdict_of(results)), "about": results.about}
-    if isinstance(results.aim, Claim):
-        told["wrong_counts"] = claim_page.wrong_counts(results)
-        told["cells"] = [
-            {**asdict(one.cell), **{key: value for key, value in asdict(one).items() if key != "cell"}}
-            for one in judge(claim_page.cells_of(results))
+def build_summary(results: Results) -> dict[str, Any]:
+    """Returns the verdict with all values that it is based on, as JSON-compatible data."""
+    summary: dict[str, Any] = {
+        "title": results.spec.title,
+        "verdict": str(verdict_of(results)),
+        "about": results.about,
+    }
+    if isinstance(results.spec, Claim):
+        summary["wrong_counts"] = claim_page.find_wrong_counts(results)
+        summary["cells"] = [
+            {**asdict(judgement.metric), **{key: value for key, value in asdict(judgement).items() if key != "metric"}}
+            for judgement in judge(claim_page.build_claimed_metrics(results))
         ]
-    return {**told, "arms": [asdict(arm) for arm in results.arms]}
+    return {**summary, "arms": [asdict(arm) for arm in results.arms]}

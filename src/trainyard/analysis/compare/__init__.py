@@ -1,1 +1,1 @@
-"""Runs beside one another: which are chosen, how they stand, what two of them say of each image, and the page."""
+"""Comparison of runs: selection, comparison table, comparison of the predictions of two runs, and the HTML page."""

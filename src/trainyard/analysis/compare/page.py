@@ -1,4 +1,4 @@
-"""The page of a comparison: a single HTML file that holds its pictures and needs no network."""
+"""The page of a comparison: one HTML file that contains its plots and needs no network."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from numpy.typing import NDArray
 
-from trainyard.analysis.compare.predictions import Change
-from trainyard.analysis.compare.table import Standing
-from trainyard.evaluation.ranking import Place
+from trainyard.analysis.compare.predictions import PredictionDiff
+from trainyard.analysis.compare.table import ComparisonTable
+from trainyard.evaluation.ranking import RankedPoint
 from trainyard.reporting import plots
-from trainyard.reporting.leaderboard import MOST_ROWS as MOST_LISTED
-from trainyard.reporting.leaderboard import card_columns, card_rows, explain
-from trainyard.reporting.plots import Flip
-from trainyard.reporting.plots.comparison import MOST_ROWS
-from trainyard.reporting.plots.style import LONGEST_NAME, shorten
-from trainyard.reporting.run_report import embed, render_sortable
-from trainyard.system.files import whole_file
+from trainyard.reporting.leaderboard import MAX_CARD_ROWS as MAX_LISTED
+from trainyard.reporting.leaderboard import build_card_columns, build_card_rows, explain_ranking
+from trainyard.reporting.plots import PredictionFlip
+from trainyard.reporting.plots.comparison import MAX_ROWS
+from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
+from trainyard.reporting.run_report import embed_image, render_sortable_page
+from trainyard.system.files import atomic_write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,20 +29,21 @@ if TYPE_CHECKING:
     from trainyard.data.dataset import DataSpec
 
 TEMPLATE = "compare.html"
-CURVES = ("accuracy/val", "loss/val", "accuracy/train", "loss/train")
-"""What is drawn of each epoch: of the first two what there is, else the others."""
-MOST_DRAWN = 12
-"""Rows whose learning curves are drawn; each takes a few requests to the store."""
-MOST_FLIPS = 40
+CURVE_METRICS = ("accuracy/val", "loss/val", "accuracy/train", "loss/train")
+"""Metrics of learning curves. The first two of these that all runs have are drawn."""
+MAX_CURVES = 12
+"""Maximum number of configs whose learning curves are drawn. Each run needs a few requests to the store."""
+MAX_FLIPS = 40
+"""Maximum number of images in each plot of changed images."""
 _F1 = "f1_by_class/"
 
 
-class Images(NamedTuple):
-    """The test images.
+class PairImages(NamedTuple):
+    """The test images of two runs.
 
     Attributes:
-        pixels: uint8 (n, height, width) or (n, height, width, 3), raw.
-        spec: What is known of them.
+        pixels: Raw pixels, uint8 (n, height, width) or (n, height, width, 3).
+        spec: Description of the data set.
     """
 
     pixels: NDArray[np.uint8]
@@ -50,30 +51,30 @@ class Images(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two runs, image by image.
+class RunPair:
+    """Two runs whose predictions are compared image by image.
 
     Attributes:
-        before: What the first is called.
-        now: What the second is called.
-        change: From the first to the second.
-        images: That they were tested on; None where they can't be had.
-        lacking: Why they can't be had; else empty.
+        before: Label of the first run.
+        now: Label of the second run.
+        diff: Difference between their predictions.
+        images: Their test images, or None if they are not drawn.
+        images_error: Why the images are not available; otherwise empty.
     """
 
     before: str
     now: str
-    change: Change
-    images: Images | None = None
-    lacking: str = ""
+    diff: PredictionDiff
+    images: PairImages | None = None
+    images_error: str = ""
 
     def verdict(self) -> str:
-        """Returns in a sentence or two whether one is better than the other, or that may be chance."""
-        return self.change.describe(self.before, self.now)
+        """Returns one or two sentences on which run is better and whether the difference is significant."""
+        return self.diff.describe(self.before, self.now)
 
 
 class RunRow(NamedTuple):
-    """A run as the page lists it."""
+    """A row in the page's list of runs."""
 
     label: str
     seed: int
@@ -83,83 +84,87 @@ class RunRow(NamedTuple):
     reference: str
 
 
-def write_page(path: Path, standing: Standing, pair: Pair | None, command: str, notes: Sequence[str]) -> None:
-    """Writes the page, whole or not at all.
+def write_comparison_page(
+    path: Path, table: ComparisonTable, pair: RunPair | None, command: str, notes: Sequence[str]
+) -> None:
+    """Writes the page atomically.
 
     Args:
-        path: The HTML file.
-        standing: What it shows.
-        pair: The two runs image by image, where there are two.
-        command: What makes the page again.
-        notes: What else there is to know, a line each: which runs have no place, and why two were not compared.
+        path: Path of the HTML file.
+        table: The comparison to show.
+        pair: The comparison image by image, or None if there are not exactly two runs.
+        command: The command that creates the page again.
+        notes: More information, one line each, for example which runs were left out.
     """
-    ranking = standing.ranking
-    with tempfile.TemporaryDirectory(prefix="trainyard-compare-") as place:
-        of_all = [embed(caption, file) for caption, file in _draw(standing, Path(place)).items()]
-        of_pair = [embed(caption, file) for caption, file in _draw_pair(pair, Path(place)).items()] if pair else []
-    runs = _runs(standing)
-    html = render_sortable(
+    ranking = table.ranking
+    with tempfile.TemporaryDirectory(prefix="trainyard-compare-") as folder:
+        table_plots = [embed_image(caption, file) for caption, file in _draw_table(table, Path(folder)).items()]
+        pair_plots = (
+            [embed_image(caption, file) for caption, file in _draw_pair(pair, Path(folder)).items()] if pair else []
+        )
+    runs = _build_run_rows(table)
+    html = render_sortable_page(
         TEMPLATE,
-        title=f"{pair.before} → {pair.now}" if pair else _counts(standing),
-        standing=standing,
+        title=f"{pair.before} → {pair.now}" if pair else _format_counts(table),
+        table=table,
         ranking=ranking,
-        headline=_headline(standing, pair),
-        columns=["#", "config", *card_columns(ranking)[2:]],
-        rows=card_rows(ranking),
-        explanation=explain(ranking),
-        list_left_out=max(len(ranking.places) - MOST_LISTED, 0),
-        pictures=of_all,
+        headline=_build_headline(table, pair),
+        columns=["#", "config", *build_card_columns(ranking)[2:]],
+        rows=build_card_rows(ranking),
+        explanation=explain_ranking(ranking),
+        list_left_out=max(len(ranking.points) - MAX_LISTED, 0),
+        table_plots=table_plots,
         pair=pair,
-        classes=_class_rows(pair) if pair else [],
-        pair_pictures=of_pair,
-        runs=runs[:MOST_LISTED],
-        runs_left_out=max(len(runs) - MOST_LISTED, 0),
+        classes=_build_class_rows(pair) if pair else [],
+        pair_plots=pair_plots,
+        runs=runs[:MAX_LISTED],
+        runs_left_out=max(len(runs) - MAX_LISTED, 0),
         command=command,
         notes=notes,
     )
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(html, encoding="utf-8")
 
 
-def _counts(standing: Standing) -> str:
-    places = len(standing.ranking.places)
-    runs = sum(place.n for place in standing.ranking.places)
-    return f"{runs:,} run{'s' if runs > 1 else ''}, {places:,} config{'s' if places > 1 else ''}"
+def _format_counts(table: ComparisonTable) -> str:
+    configs = len(table.ranking.points)
+    runs = sum(ranked.n for ranked in table.ranking.points)
+    return f"{runs:,} run{'s' if runs > 1 else ''}, {configs:,} config{'s' if configs > 1 else ''}"
 
 
-def _headline(standing: Standing, pair: Pair | None) -> dict[str, tuple[str, str]]:
-    """Returns the figures that a reader wants first, each with a few words on it."""
-    best = standing.ranking.places[0]
+def _build_headline(table: ComparisonTable, pair: RunPair | None) -> dict[str, tuple[str, str]]:
+    """Returns the most important values, each with a short explanation."""
+    best = table.ranking.points[0]
     mean, _, std = best.describe().partition(" ± ")
     seeds = f"± {std} over {best.n} seeds" if std else "one seed"
-    figures = {f"Best {standing.by}": (mean, f"{seeds}: {best.label}")}
+    headline = {f"Best {table.metric}": (mean, f"{seeds}: {best.label}")}
     if pair is None:
-        return figures | {"Compared": (_counts(standing), "a config is one row")}
-    change = pair.change
-    images = len(change.before.actual)
-    return figures | {
-        "Became right": (f"{len(change.improved):,}", f"images that only {pair.now} tells right"),
-        "Became wrong": (f"{len(change.worsened):,}", f"images that only {pair.before} tells right"),
-        "Both wrong": (f"{change.both_wrong:,}", f"of {images:,} test images"),
-        "p": (f"{change.chance:.2g}", "McNemar's exact test of these two models"),
+        return headline | {"Compared": (_format_counts(table), "each config is one row")}
+    diff = pair.diff
+    images = len(diff.before.actual)
+    return headline | {
+        "Became correct": (f"{len(diff.improved):,}", f"images that only {pair.now} classifies correctly"),
+        "Became wrong": (f"{len(diff.worsened):,}", f"images that only {pair.before} classifies correctly"),
+        "Both wrong": (f"{diff.both_wrong:,}", f"of {images:,} test images"),
+        "p-value": (f"{diff.p_value:.2g}", "McNemar's exact test of these two models"),
     }
 
 
-def _draw(standing: Standing, folder: Path) -> dict[str, Path]:
-    """Draws the pictures of all rows that apply.
+def _draw_table(table: ComparisonTable, folder: Path) -> dict[str, Path]:
+    """Draws the plots that apply to the whole table.
 
     Returns:
-        Their files, by caption.
+        The files by caption.
     """
-    ranking = standing.ranking
-    metrics = [name for name in CURVES if _all_have(ranking.places[:MOST_DRAWN], name)]
+    ranking = table.ranking
+    metrics = [name for name in CURVE_METRICS if _have_history(ranking.points[:MAX_CURVES], name)]
     drawings: dict[str, Callable[[Path], bool]] = {
-        "The first places": lambda path: plots.draw_ranking(ranking, path),
+        "Best configs": lambda path: plots.draw_ranking(ranking, path),
         **{
-            f"Learning curves: {name}": partial(plots.draw_curves, ranking.places[:MOST_DRAWN], name)
+            f"Learning curves: {name}": partial(plots.draw_point_curves, ranking.points[:MAX_CURVES], name)
             for name in metrics[:2]
         },
-        "F1 by class": lambda path: _draw_class_scores(standing, path),
+        "F1 by class": lambda path: _draw_class_scores(table, path),
     }
     drawn = {}
     for number, (caption, draw) in enumerate(drawings.items()):
@@ -169,16 +174,18 @@ def _draw(standing: Standing, folder: Path) -> dict[str, Path]:
     return drawn
 
 
-def _all_have(places: Sequence[Place], metric: str) -> bool:
-    return all(any(metric in epoch for epoch in result.history) for place in places for _, result in place.trials)
+def _have_history(points: Sequence[RankedPoint], metric: str) -> bool:
+    return all(any(metric in epoch for epoch in result.history) for ranked in points for _, result in ranked.trials)
 
 
-def _draw_class_scores(standing: Standing, path: Path) -> bool:
-    """Draws the F1 by class of the first rows; not where they have no classes in common."""
+def _draw_class_scores(table: ComparisonTable, path: Path) -> bool:
+    """Draws the F1 scores by class of the best configs. Returns False if they have no classes in common."""
     scores: dict[str, dict[str, float]] = {}
-    for place in standing.ranking.places[:MOST_ROWS]:
-        metrics = standing.metrics(place)
-        scores[place.label] = {name[len(_F1) :]: it.mean for name, it in metrics.items() if name.startswith(_F1)}
+    for ranked in table.ranking.points[:MAX_ROWS]:
+        metrics = table.summarize_metrics(ranked)
+        scores[ranked.label] = {
+            name[len(_F1) :]: summary.mean for name, summary in metrics.items() if name.startswith(_F1)
+        }
     first = next(iter(scores.values()))
     names = [name for name in first if all(name in others for others in scores.values())]
     if not names:
@@ -188,58 +195,62 @@ def _draw_class_scores(standing: Standing, path: Path) -> bool:
     return True
 
 
-def _draw_pair(pair: Pair, folder: Path) -> dict[str, Path]:
-    """Draws what changed from one run to the other.
+def _draw_pair(pair: RunPair, folder: Path) -> dict[str, Path]:
+    """Draws the difference between the predictions of two runs.
 
     Returns:
-        The files, by caption.
+        The files by caption.
     """
-    change = pair.change
+    diff = pair.diff
     drawn = {}
-    if change.difference.any():
-        drawn["The difference of the confusion matrices"] = folder / "difference.png"
-        plots.draw_confusion_difference(change.difference, change.before.class_names, folder / "difference.png")
+    if diff.difference.any():
+        drawn["Difference of the confusion matrices"] = folder / "difference.png"
+        plots.draw_confusion_difference(diff.difference, diff.before.class_names, folder / "difference.png")
     if pair.images is None:
         return drawn
-    for name, which, indices in (
-        ("Became right", f"only {shorten(pair.now, LONGEST_NAME)} tells right", change.improved),
-        ("Became wrong", f"only {shorten(pair.before, LONGEST_NAME)} tells right", change.worsened),
+    for caption, description, indices in (
+        ("Became correct", f"only {shorten(pair.now, MAX_NAME_LENGTH)} classifies correctly", diff.improved),
+        ("Became wrong", f"only {shorten(pair.before, MAX_NAME_LENGTH)} classifies correctly", diff.worsened),
     ):
         if not len(indices):
             continue
         flips = [
-            Flip(at, int(change.before.actual[at]), int(change.before.predicted[at]), int(change.now.predicted[at]))
-            for at in map(int, indices[:MOST_FLIPS])
+            PredictionFlip(at, int(diff.before.actual[at]), int(diff.before.predicted[at]), int(diff.now.predicted[at]))
+            for at in map(int, indices[:MAX_FLIPS])
         ]
-        few = f"the {len(flips)} surest of {len(indices):,}" if len(flips) < len(indices) else f"{len(flips):,}"
-        file = folder / f"{name.replace(' ', '_')}.png"
-        told = f"Images that {which}; under each what it was taken for before and is now"
-        plots.draw_flips(pair.images.pixels, flips, pair.images.spec, (f"{name}: {few}", told), file)
-        drawn[name] = file
+        count = (
+            f"the {len(flips)} most confident of {len(indices):,}" if len(flips) < len(indices) else f"{len(flips):,}"
+        )
+        file = folder / f"{caption.replace(' ', '_')}.png"
+        subtitle = f"Images that {description}; below each: prediction before → now"
+        plots.draw_prediction_flips(
+            pair.images.pixels, flips, pair.images.spec, (f"{caption}: {count}", subtitle), file
+        )
+        drawn[caption] = file
     return drawn
 
 
-def _class_rows(pair: Pair) -> list[tuple[str, str, str, str, str]]:
-    """Returns a row per class in which something changed, the greatest change first."""
-    changed = [one for one in pair.change.by_class() if one.improved or one.worsened]
-    changed.sort(key=lambda one: -abs(one.improved - one.worsened))
+def _build_class_rows(pair: RunPair) -> list[tuple[str, str, str, str, str]]:
+    """Returns a row for each class in which something changed, the largest net change first."""
+    changed = [row for row in pair.diff.by_class() if row.improved or row.worsened]
+    changed.sort(key=lambda row: -abs(row.improved - row.worsened))
     return [
-        (one.name, f"{one.images:,}", f"{one.improved:,}", f"{one.worsened:,}",
-         f"{one.improved - one.worsened:+,}".replace("-", "\N{MINUS SIGN}"))
-        for one in changed
+        (row.name, f"{row.images:,}", f"{row.improved:,}", f"{row.worsened:,}",
+         f"{row.improved - row.worsened:+,}".replace("-", "\N{MINUS SIGN}"))
+        for row in changed
     ]  # fmt: skip
 
 
-def _runs(standing: Standing) -> list[RunRow]:
+def _build_run_rows(table: ComparisonTable) -> list[RunRow]:
     return [
         RunRow(
-            place.label,
+            ranked.label,
             run.seed,
             run.name,
             run.experiment,
-            f"{run.metrics[standing.by]:.4f}",
+            f"{run.metrics[table.metric]:.4f}",
             run.run_id or run.reference,
         )
-        for place in standing.ranking.places
-        for run in standing.runs_of(place)
+        for ranked in table.ranking.points
+        for run in table.runs_of(ranked)
     ]

@@ -1,4 +1,4 @@
-"""A run as it is compared, wherever it was found: in a store, or in its folder."""
+"""A run that is compared, loaded from a tracking store or from its folder."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trainyard.tracking import download_files, read_account
+from trainyard.tracking import download_files, load_run_record
 from trainyard.tracking.runs import RESTORED_TAG
-from trainyard.tracking.search import StoredRun, stored_history
+from trainyard.tracking.search import StoredRun, load_metric_history
 
-_OF_EPOCHS = ("/val", "/train")
-DIGEST = 36
-"""Characters of a digest that MLflow holds."""
+_EPOCH_METRICS = ("/val", "/train")
+DIGEST_LENGTH = 36
+"""MLflow stores the first 36 characters of a digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedRun:
-    """A run.
+    """A run that is compared.
 
     Attributes:
-        reference: What names it: its id, or its folder.
-        run_id: MLflow's id, or None where no store has it.
-        name: Of the run.
-        experiment: The name of its experiment.
+        reference: Run ID or folder, as given by the user.
+        run_id: MLflow run ID, or None if the run is in no store.
+        name: Name of the run.
+        experiment: Name of the run's MLflow experiment.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        started: In milliseconds since 1970.
-        params: Its resolved config by dotted path.
-        metrics: The last value of each.
-        tags: All.
-        test_digest: The beginning of the sha256 of its test images; None: not known.
-        uri: The store that it was found in, or None.
-        folder: Which it was found in, or None.
+        started: Start time in milliseconds since 1970.
+        params: Values of the resolved config by dotted path.
+        metrics: Last value of each metric.
+        tags: Tags of the run.
+        test_digest: First characters of the SHA-256 digest of the test images, or None if unknown.
+        uri: URI of the store that the run was loaded from, or None.
+        folder: Folder that the run was loaded from, or None.
     """
 
     reference: str
@@ -53,70 +53,73 @@ class ComparedRun:
     folder: Path | None = None
 
     @property
-    def config(self) -> str:
-        """What is the same for runs that compute the same with other seeds; its own where nothing tells."""
+    def config_key(self) -> str:
+        """Config hash: equal for runs that differ only in their seed. Without a hash, the run's reference."""
         return self.tags.get("config_hash", self.reference)
 
     @property
     def identity(self) -> str:
-        """What it is told by, whether it was named by its id or by its folder."""
+        """Equal if the same run is given once by its ID and once by its folder."""
         return self.run_id or self.reference
 
     @property
-    def short(self) -> str:
-        """A few characters that tell it from others."""
+    def short_name(self) -> str:
+        """The first characters of the run ID, or the name of the folder."""
         return self.run_id[:8] if self.run_id else Path(self.reference).name
 
-    def as_restored(self, name: str) -> ComparedRun:
-        """Returns the run with a metric of an epoch as it was in the epoch whose weights the model has.
+    def with_restored_metric(self, name: str) -> ComparedRun:
+        """Returns the run with an epoch metric replaced by its value in the epoch whose weights were restored.
 
         Raises:
-            TrackingError: If its store can't be reached.
+            TrackingError: If the tracking store cannot be reached.
         """
         epoch = self.tags.get(RESTORED_TAG)
-        if epoch is None or not name.endswith(_OF_EPOCHS):
+        if epoch is None or not name.endswith(_EPOCH_METRICS):
             return self
-        found = [measured[name] for measured in self.history([name])[: int(epoch)] if name in measured]
-        return replace(self, metrics={**self.metrics, name: found[-1]}) if found else self
+        values = [measured[name] for measured in self.load_history([name])[: int(epoch)] if name in measured]
+        return replace(self, metrics={**self.metrics, name: values[-1]}) if values else self
 
     @property
     def seed(self) -> int:
-        """Of the run; 0 where nothing tells."""
+        """Seed of the run, or 0 if unknown."""
         text = self.tags.get("drawn_seed") or self.tags.get("seed") or str(self.params.get("seed", ""))
         return int(text) if text.isdigit() else 0
 
-    def history(self, names: Sequence[str]) -> list[dict[str, float]]:
-        """Returns these metrics epoch by epoch, first to last; an epoch may lack some.
+    def load_history(self, names: Sequence[str]) -> list[dict[str, float]]:
+        """Loads the values of metrics for each epoch, first to last; a metric may be missing in an epoch.
 
         Raises:
-            TrackingError: If its store can't be reached.
+            TrackingError: If the tracking store cannot be reached.
         """
         if self.folder is None:
             known = [name for name in names if name in self.metrics]
-            return stored_history(self.uri or "", self.reference, known)
+            return load_metric_history(self.uri or "", self.reference, known)
         epochs: dict[int, dict[str, float]] = {}
-        for metrics, step, _ in read_account(self.folder).metrics:
+        for metrics, step, _ in load_run_record(self.folder).metrics:
             if kept := {name: metrics[name] for name in names if name in metrics}:
                 epochs.setdefault(step, {}).update(kept)
         return [epochs[step] for step in sorted(epochs)]
 
     @contextmanager
-    def files(self, *names: str) -> Iterator[Path]:
-        """Gives a folder that holds files and folders which the run logged, under their paths.
+    def open_files(self, *names: str) -> Iterator[Path]:
+        """Yields a folder that contains the given artifacts of the run; downloads them if the run has no folder.
+
+        Args:
+            names: Artifact paths of files and folders.
 
         Raises:
-            TrackingError: If its store can't be reached, or lacks one of them.
+            TrackingError: If the tracking store cannot be reached, or does not have one of them.
         """
         if self.folder is not None:
             yield self.folder
             return
-        with TemporaryDirectory(prefix="trainyard-compare-") as place:
-            download_files(self.uri or "", self.reference, names, Path(place))
-            yield Path(place)
+        with TemporaryDirectory(prefix="trainyard-compare-") as temporary:
+            download_files(self.uri or "", self.reference, names, Path(temporary))
+            yield Path(temporary)
 
 
-def from_store(run: StoredRun, uri: str) -> ComparedRun:
-    """Returns a run of a store."""
+def build_run_from_store(run: StoredRun, uri: str) -> ComparedRun:
+    """Returns a run that was found in a tracking store."""
     return ComparedRun(
         reference=run.run_id,
         run_id=run.run_id,
@@ -124,7 +127,7 @@ def from_store(run: StoredRun, uri: str) -> ComparedRun:
         experiment=run.experiment,
         status=run.status,
         started=run.started,
-        params={path: _value(text) for path, text in run.params.items()},
+        params={path: _parse_param(text) for path, text in run.params.items()},
         metrics=run.metrics,
         tags=run.tags,
         test_digest=run.test_digest,
@@ -132,31 +135,31 @@ def from_store(run: StoredRun, uri: str) -> ComparedRun:
     )
 
 
-def from_folder(folder: Path) -> ComparedRun:
-    """Returns a run from its folder.
+def load_run_from_folder(folder: Path) -> ComparedRun:
+    """Loads a run from its folder.
 
     Raises:
         ConfigError: If it is not the folder of a run.
     """
-    account = read_account(folder)
-    digests = (split.digest[:DIGEST] for split in account.inputs if split.context == "test")
+    record = load_run_record(folder)
+    digests = (split.digest[:DIGEST_LENGTH] for split in record.inputs if split.context == "test")
     return ComparedRun(
         reference=str(folder),
-        run_id=next(iter(account.stores.values()), None),
-        name=account.name,
-        experiment=account.experiment,
-        status=account.status or "RUNNING",
-        started=account.started,
-        params=account.params,
-        metrics={name: value for metrics, _, _ in account.metrics for name, value in metrics.items()},
-        tags=account.tags,
+        run_id=next(iter(record.stores.values()), None),
+        name=record.name,
+        experiment=record.experiment,
+        status=record.status or "RUNNING",
+        started=record.started,
+        params=record.params,
+        metrics={name: value for metrics, _, _ in record.metrics for name, value in metrics.items()},
+        tags=record.tags,
         test_digest=next(digests, None),
         folder=folder.absolute(),
     )
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 - any value of a config
-    """Returns a value from how it was logged: as it is where it is text, else as JSON."""
+def _parse_param(text: str) -> Any:  # noqa: ANN401 - any value of a config
+    """Returns the value of a logged parameter: parsed as JSON if it is valid JSON, otherwise the text."""
     with contextlib.suppress(ValueError):
         return json.loads(text)
     return text

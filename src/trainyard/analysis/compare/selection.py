@@ -1,6 +1,6 @@
-"""Which runs are compared: those that are named, those of an experiment, of a sweep, or that a filter finds.
+"""Selects the runs to compare: by ID or folder, by experiment, by sweep, or with an MLflow filter string.
 
-Of runs that are not named one by one, only those that are FINISHED count, and a sweep's own run does not.
+A search returns only finished runs, and no parent runs of sweeps.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainyard.analysis.compare.runs import DIGEST, ComparedRun, from_folder, from_store
-from trainyard.config.registry import did_you_mean
+from trainyard.analysis.compare.runs import DIGEST_LENGTH, ComparedRun, build_run_from_store, load_run_from_folder
+from trainyard.config.registry import format_suggestion
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.tracking.runs import PARENT_TAG
-from trainyard.tracking.search import search_runs, stored_run
+from trainyard.tracking.search import load_stored_run, search_runs
 from trainyard.tracking.trial_runs import TRIAL_TAG
 
 _UNKNOWN = "not known"
@@ -22,109 +22,117 @@ _UNKNOWN = "not known"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What a user asks for.
+    """The runs that the user wants to compare.
 
     Attributes:
-        references: Ids of runs, and folders.
-        experiment: All runs of this experiment.
-        sweep: All trials of this sweep.
-        wanted: All that this filter finds, in MLflow's language.
-        test_data: The beginning of the digest of the test images; of no other runs.
+        references: Run IDs and folders.
+        experiment: Selects all runs of this MLflow experiment; None disables it.
+        sweep: Selects all trials of this sweep; None disables it.
+        filter_string: Selects all runs that match this MLflow filter string; None disables it.
+        test_data: First characters of the digest of the test images. Runs with other test images are left out. None
+            disables it.
     """
 
     references: tuple[str, ...] = ()
     experiment: str | None = None
     sweep: str | None = None
-    wanted: str | None = None
+    filter_string: str | None = None
     test_data: str | None = None
 
     @property
-    def searches(self) -> bool:
-        """Whether runs are to be found, beside those that are named."""
-        return bool(self.experiment or self.sweep or self.wanted)
+    def is_search(self) -> bool:
+        """Whether the store is searched for runs, in addition to the given references."""
+        return bool(self.experiment or self.sweep or self.filter_string)
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """What was found.
+class SelectedRuns:
+    """The runs of a selection.
 
     Attributes:
-        runs: Tested on the same images: those that were named, in the order given, then the others, the earliest first.
-        left_out: How many more there are, by why they don't count.
+        runs: Runs with the same test images: first the given references in their order, then the runs found by the
+            search, by start time.
+        left_out: Number of runs that were found and left out, by reason.
     """
 
     runs: list[ComparedRun]
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def select_runs(selection: Selection, uri: str) -> Selected:
-    """Finds the runs.
+def select_runs(selection: Selection, uri: str) -> SelectedRuns:
+    """Loads the selected runs.
 
     Args:
-        selection: Which.
-        uri: Of the store that knows them.
+        selection: The runs to select.
+        uri: URI of the tracking store.
 
     Raises:
-        ConfigError: If there is no such run, experiment or sweep, or they were tested on different images.
-        TrackingError: If the store can't be reached.
+        ConfigError: If a run, an experiment or a sweep does not exist, or if the runs have different test images.
+        TrackingError: If the tracking store cannot be reached.
     """
-    found = {run.identity: run for run in (_by_reference(reference, uri) for reference in selection.references)}
+    selected = {run.identity: run for run in (_load_run(reference, uri) for reference in selection.references)}
     left_out: Counter[str] = Counter()
-    if selection.searches:
+    if selection.is_search:
         for run in sorted(_search(selection, uri), key=lambda run: run.started):
-            if run.tags.get("trainyard.role") == "sweep" or run.identity in found:
+            if run.tags.get("trainyard.role") == "sweep" or run.identity in selected:
                 continue
             if run.status == "FINISHED":
-                found[run.identity] = run
+                selected[run.identity] = run
             else:
                 left_out["pruned" if "pruned" in run.tags else run.status] += 1
-    if not found:
-        besides = f" There are {_counted(left_out)}." if left_out else ""
-        raise ConfigError(f"compare: expected runs that came to their end, found none.{besides} Ask for others")
-    return Selected(_on_same_images(list(found.values()), selection.test_data, left_out), left_out)
+    if not selected:
+        others = f" Other runs: {_format_counts(left_out)}." if left_out else ""
+        raise ConfigError(f"compare: expected finished runs, found none.{others} Select other runs")
+    return SelectedRuns(_check_same_images(list(selected.values()), selection.test_data, left_out), left_out)
 
 
-def _counted(left_out: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {why}" for why, count in left_out.items())
+def _format_counts(left_out: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
 
 
-def _by_reference(reference: str, uri: str) -> ComparedRun:
+def _load_run(reference: str, uri: str) -> ComparedRun:
     if Path(reference).is_dir():
-        return from_folder(Path(reference))
+        return load_run_from_folder(Path(reference))
     try:
-        run = from_store(stored_run(uri, reference), uri)
+        run = build_run_from_store(load_stored_run(uri, reference), uri)
     except TrackingError as error:
         raise ConfigError(f"compare: {error}") from error
     if run.tags.get("trainyard.role") == "sweep":
         raise ConfigError(
-            f"compare: {reference} is a sweep and no single run. To compare its trials: --sweep {run.tags['sweep_id']}"
+            f"compare: expected a single run, got the sweep {reference}. To compare its trials, use "
+            f"--sweep {run.tags['sweep_id']}"
         )
     return run
 
 
 def _search(selection: Selection, uri: str) -> list[ComparedRun]:
-    conditions = [selection.wanted] if selection.wanted else []
+    conditions = [selection.filter_string] if selection.filter_string else []
     if selection.sweep:
         quote = '"' if "'" in selection.sweep else "'"
         conditions += [f"tags.sweep_id = {quote}{selection.sweep}{quote}", "tags.`trainyard.role` = 'trial'"]
-    found = search_runs(uri, selection.experiment, " and ".join(conditions))
-    runs = [from_store(run, uri) for run in found]
-    return _trials(runs, selection.sweep, uri) if selection.sweep else runs
+    stored_runs = search_runs(uri, selection.experiment, " and ".join(conditions))
+    runs = [build_run_from_store(run, uri) for run in stored_runs]
+    return _keep_latest_trials(runs, selection.sweep, uri) if selection.sweep else runs
 
 
-def _trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
-    """Returns the trials of a sweep, of each its latest run."""
+def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
+    """Returns the latest run of each trial of a sweep, and checks that the sweep exists and is unique."""
     if not runs:
         known = {run.tags["sweep_id"] for run in search_runs(uri, None, "tags.`trainyard.role` = 'sweep'")}
         if sweep in known:
-            raise ConfigError(f"--sweep: no trial of {sweep!r} is of that experiment, or matches that filter")
-        told = f" There are: {', '.join(sorted(known))}" if known else " There are none"
-        raise ConfigError(f"--sweep: the store has no sweep {sweep!r}.{did_you_mean(sweep, sorted(known))}{told}")
+            raise ConfigError(
+                f"--sweep: no trial of {sweep!r} is in the experiment of --experiment and matches --filter. Change "
+                "or omit these options"
+            )
+        available = f" Available: {', '.join(sorted(known))}" if known else " It has no sweeps"
+        raise ConfigError(
+            f"--sweep: the store has no sweep {sweep!r}.{format_suggestion(sweep, sorted(known))}{available}"
+        )
     parents = sorted({run.tags.get(PARENT_TAG, "") for run in runs})
     if len(parents) > 1:
         raise ConfigError(
-            f"--sweep: expected one sweep of the name {sweep!r}, found {len(parents)}. Name its run: "
-            f"--filter 'tags.`{PARENT_TAG}` = \"{parents[0]}\"'. There are: {', '.join(parents)}"
+            f"--sweep: expected one sweep with the name {sweep!r}, got {len(parents)}. Select one by its run ID: "
+            f"--filter 'tags.`{PARENT_TAG}` = \"{parents[0]}\"'. Run IDs: {', '.join(parents)}"
         )
     latest: dict[str, ComparedRun] = {}
     for run in sorted(runs, key=lambda run: (run.status == "FINISHED", run.started)):
@@ -132,35 +140,37 @@ def _trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
     return list(latest.values())
 
 
-def _on_same_images(runs: list[ComparedRun], wanted: str | None, left_out: Counter[str]) -> list[ComparedRun]:
-    """Returns the runs that were tested on the images that are asked for, and checks that these are the same.
+def _check_same_images(runs: list[ComparedRun], digest: str | None, left_out: Counter[str]) -> list[ComparedRun]:
+    """Returns the runs with the given digest of the test images, and checks that all runs have the same test images.
 
-    Where a limit has the seed draw the test images, every config has to have been tested on all of the sets.
+    If the seed draws the test images (`dataset.limit`), every config must have been tested on all of the sets.
     """
-    kept = [run for run in runs if wanted is None or (run.test_digest or "").startswith(wanted[:DIGEST])]
+    kept = [run for run in runs if digest is None or (run.test_digest or "").startswith(digest[:DIGEST_LENGTH])]
     if len(runs) > len(kept) > 0:
         left_out["on other test images"] = len(runs) - len(kept)
     by_config: dict[str, set[str]] = defaultdict(set)
     for run in kept:
-        by_config[run.config].add(run.test_digest or _UNKNOWN)
-    digests = {digest for those in by_config.values() for digest in those}
+        by_config[run.config_key].add(run.test_digest or _UNKNOWN)
+    all_digests = {each for digests in by_config.values() for each in digests}
     if not kept:
-        there = _digests_in_words(runs)
-        raise ConfigError(f"--test-data: no run was tested on images whose digest begins with {wanted!r}. {there}")
-    if any(those != digests for those in by_config.values()) or (len(digests) > 1 and len(by_config) == 1):
+        available = _format_digests(runs)
         raise ConfigError(
-            f"compare: expected runs that were tested on the same images, got {len(digests)} sets of them. "
-            f"{_digests_in_words(kept)}. Choose one: --test-data DIGEST"
+            f"--test-data: no run has test images with a digest that starts with {digest!r}. Available: {available}"
+        )
+    if any(digests != all_digests for digests in by_config.values()) or (len(all_digests) > 1 and len(by_config) == 1):
+        raise ConfigError(
+            f"compare: expected runs with the same test images, got {len(all_digests)} sets of test images: "
+            f"{_format_digests(kept)}. Choose one: --test-data DIGEST"
         )
     return kept
 
 
-def _digests_in_words(runs: Sequence[ComparedRun]) -> str:
+def _format_digests(runs: Sequence[ComparedRun]) -> str:
     by_digest: dict[str, list[ComparedRun]] = {}
     for run in runs:
         by_digest.setdefault(run.test_digest or _UNKNOWN, []).append(run)
-    return "; ".join(f"{digest}: {_some(those)}" for digest, those in by_digest.items())
+    return "; ".join(f"{digest}: {_format_runs(runs_of_digest)}" for digest, runs_of_digest in by_digest.items())
 
 
-def _some(runs: Sequence[ComparedRun]) -> str:
-    return runs[0].reference if len(runs) == 1 else f"{len(runs):,} runs, {runs[0].reference} among them"
+def _format_runs(runs: Sequence[ComparedRun]) -> str:
+    return runs[0].reference if len(runs) == 1 else f"{len(runs):,} runs, including {runs[0].reference}"

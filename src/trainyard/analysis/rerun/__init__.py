@@ -1,1 +1,1 @@
-"""Having a logged run again: its config restored from what it left, trained once more, and the two compared."""
+"""Reruns of logged runs: restores the config of a run from its artifacts, and compares the rerun with the original."""

@@ -1,13 +1,13 @@
-"""Two runs of the same thing, compared: how alike they are, where they part, and what was different around them.
+"""Compares a rerun with the original run: how similar they are, where they diverge, and how their environments differ.
 
-    bitwise       all weights are the same, to the last bit
-    same metrics  the weights are not, and every figure on the test images is
-    within spread the accuracies differ by no more than seeds differ, or than the choice of test images would
-    drifted       by more
+    bitwise       all weights are equal bit for bit
+    same metrics  the weights differ, but all test metrics are equal
+    within spread the test accuracies differ by no more than the spread
+    drifted       the test accuracies differ by more than the spread
 
-The spread is that of the difference of two runs, 95 % of which lie within it: by Student's t from runs of the same
-config with other seeds, where the store has five; else 1.96 standard errors of the difference of two shares of so many
-images.
+The spread is the limit that 95 % of the differences between two runs stay below. With at least five runs of the same
+config with other seeds in the store, it is computed from them with Student's t-distribution. Otherwise it is 1.96
+standard errors of the difference of two binomial proportions, for the number of test images.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainyard.analysis.claims.judging import LEVEL
-from trainyard.analysis.rerun.original import Original
-from trainyard.tracking import Account
+from trainyard.analysis.claims.judging import SIGNIFICANCE_LEVEL
+from trainyard.analysis.rerun.original import OriginalRun
+from trainyard.tracking import RunRecord
 
-LEAST_SIBLINGS = 5
+MIN_SIBLINGS = 5
+"""Minimum number of runs with other seeds for a spread that is computed from them."""
 _ACCURACY = "accuracy/test"
 _TEST = ("/test", "_by_class/")
-"""What the names of metrics on the test images hold."""
+"""Parts of the names of test metrics."""
 _EPOCH = ("/train", "/val")
-"""How the names of metrics of an epoch end that do not tell of time."""
+"""Endings of the names of epoch metrics, without those that measure time."""
 _SOURCE = {"mlflow.source.git.commit": "commit", "git.dirty": "uncommitted changes"}
 _TAGS = {
     "threads": "threads", "engine": "engine", "xla": "xla", "determinism": "determinism",
@@ -35,14 +36,14 @@ _TAGS = {
 }  # fmt: skip
 _MACHINE = ("host", "cpu", "instructions", "gpus", "onednn", "platform", "python")
 _PACKAGES = ("tensorflow", "keras", "numpy", "ml_dtypes", "ml-dtypes", "scikit-learn", "pillow", "h5py", "trainyard")
-"""Those that data and weights go through."""
+"""Packages that process data or weights."""
 _CAUSES = ("threads", "engine", "xla", "determinism", "digest of the data", "cpu", "instructions", "gpus", "onednn",
            *(f"package {name}" for name in _PACKAGES), "python", "commit", "uncommitted changes")  # fmt: skip
-"""Of what may differ, what may change bits, what is likelier to have done so first."""
+"""Differences that can change results bit for bit, the most likely cause first."""
 
 
 class Likeness(StrEnum):
-    """How alike two runs are."""
+    """How similar two runs are."""
 
     BITWISE = "bitwise"
     METRICS = "same metrics"
@@ -51,8 +52,8 @@ class Likeness(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Something around two runs that is not the same: what it was, and what it is."""
+class EnvironmentDifference:
+    """A difference between the environments of two runs: what differs, and its value in either run."""
 
     what: str
     before: str
@@ -63,18 +64,18 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Two runs, compared.
+class RerunComparison:
+    """The comparison of a rerun with the original run.
 
     Attributes:
-        likeness: How alike they are; None where the first did not come to its end.
-        before: The accuracy of the first on the test images.
-        now: That of the second.
-        spread: Within which accuracies may differ, and what it is from, in words.
-        parted: The first epoch of which a metric is not the same, counted from 1; 0: before any, their initial weights
-            differ; None: never.
-        changed: What was changed in the config on purpose, a line each.
-        environment: What else is not the same.
+        likeness: How similar the runs are, or None if the original did not finish.
+        before: Test accuracy of the original, or None if it did not finish.
+        now: Test accuracy of the rerun.
+        spread: Limit for the difference of the accuracies, and a text that explains how it was estimated.
+        parted: First epoch in which a metric differs, counted from 1; 0 if the initial weights differ; None if no
+            metric differs.
+        changed: Intentional changes of the config, one line each.
+        environment: Differences between the environments.
     """
 
     likeness: Likeness | None
@@ -83,115 +84,122 @@ class Comparison:
     spread: tuple[float, str]
     parted: int | None
     changed: Sequence[str]
-    environment: Sequence[Difference]
+    environment: Sequence[EnvironmentDifference]
 
     @property
-    def causes(self) -> list[Difference]:
-        """What may have made the bits differ."""
-        return sorted((one for one in self.environment if one.what in _CAUSES), key=lambda one: _CAUSES.index(one.what))
+    def causes(self) -> list[EnvironmentDifference]:
+        """Differences that can change results bit for bit, the most likely cause first."""
+        return sorted(
+            (difference for difference in self.environment if difference.what in _CAUSES),
+            key=lambda difference: _CAUSES.index(difference.what),
+        )
 
 
-def compare(original: Original, again: Original, siblings: Sequence[float], changed: Sequence[str] = ()) -> Comparison:
-    """Compares a run with an earlier one.
+def compare_runs(
+    original: OriginalRun, again: OriginalRun, siblings: Sequence[float], changed: Sequence[str] = ()
+) -> RerunComparison:
+    """Compares a rerun with the original run.
 
     Args:
-        original: The earlier.
-        again: The later, which came to its end.
-        siblings: The accuracies of runs of the same config with other seeds.
-        changed: What was changed in the config on purpose, a line each.
+        original: The original run.
+        again: The rerun. It has finished.
+        siblings: Test accuracies of runs of the same config with other seeds.
+        changed: Intentional changes of the config, one line each.
     """
-    first, second = original.account, again.account
+    first, second = original.run_record, again.run_record
     before, now = last_values(first), last_values(second)
     images = next((split.images for split in second.inputs if split.context == "test"), 0)
-    spread = _spread(now[_ACCURACY], siblings, images)
-    return Comparison(
-        likeness=_likeness(first, second, spread[0]),
+    spread = _estimate_spread(now[_ACCURACY], siblings, images)
+    return RerunComparison(
+        likeness=_classify(first, second, spread[0]),
         before=before.get(_ACCURACY),
         now=now[_ACCURACY],
         spread=spread,
-        parted=_first_difference(first, second),
+        parted=_find_first_difference(first, second),
         changed=changed,
-        environment=list(_environment(original, again)),
+        environment=list(_find_environment_differences(original, again)),
     )
 
 
-def last_values(account: Account) -> dict[str, float]:
+def last_values(run_record: RunRecord) -> dict[str, float]:
     """Returns the last value of each metric of a run."""
-    return {name: value for metrics, _, _ in account.metrics for name, value in metrics.items()}
+    return {name: value for metrics, _, _ in run_record.metrics for name, value in metrics.items()}
 
 
-def _likeness(first: Account, second: Account, spread: float) -> Likeness | None:
+def _classify(first: RunRecord, second: RunRecord, spread: float) -> Likeness | None:
     before, now = last_values(first), last_values(second)
     if first.status != "FINISHED" or _ACCURACY not in before:
         return None
     if first.tags.get("weights_digest") == second.tags["weights_digest"]:
         return Likeness.BITWISE
-    tested = {name for name in {**before, **now} if any(part in name for part in _TEST)}
-    if all(_same(before.get(name), now.get(name)) for name in tested):
+    test_metrics = {name for name in {**before, **now} if any(part in name for part in _TEST)}
+    if all(_is_equal(before.get(name), now.get(name)) for name in test_metrics):
         return Likeness.METRICS
     return Likeness.SPREAD if abs(before[_ACCURACY] - now[_ACCURACY]) <= spread else Likeness.DRIFTED
 
 
-def _spread(accuracy: float, siblings: Sequence[float], images: int) -> tuple[float, str]:
+def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) -> tuple[float, str]:
     from scipy.special import stdtrit
 
-    if len(siblings) >= LEAST_SIBLINGS:
+    if len(siblings) >= MIN_SIBLINGS:
         std = math.sqrt(max(statistics.variance(siblings), (1 / images) ** 2 / 12 if images else 0.0))
-        half = float(stdtrit(len(siblings) - 1, 1 - LEVEL / 2)) * std * math.sqrt(2)
-        return half, f"within which two runs of {len(siblings)} other seeds of this config lie"
+        half = float(stdtrit(len(siblings) - 1, 1 - SIGNIFICANCE_LEVEL / 2)) * std * math.sqrt(2)
+        return half, f"estimated from {len(siblings)} runs of this config with other seeds"
     error = math.sqrt(2 * accuracy * (1 - accuracy) / images) if images else 0.0
-    return 1.96 * error, f"within which two shares of {images:,} test images lie"
+    return 1.96 * error, f"estimated from the number of test images, {images:,}"
 
 
-def _first_difference(first: Account, second: Account) -> int | None:
-    """Returns the first epoch of which a metric of both is not the same."""
+def _find_first_difference(first: RunRecord, second: RunRecord) -> int | None:
+    """Returns the first epoch in which a metric that both runs have differs."""
     initial = "initial_weights_digest"
     if first.tags.get(initial) != second.tags.get(initial):
         return 0
-    before, now = _by_epoch(first), _by_epoch(second)
+    before, now = _group_by_epoch(first), _group_by_epoch(second)
     for epoch in sorted(before.keys() & now.keys()):
-        if not all(_same(before[epoch][name], now[epoch][name]) for name in before[epoch].keys() & now[epoch].keys()):
+        if not all(
+            _is_equal(before[epoch][name], now[epoch][name]) for name in before[epoch].keys() & now[epoch].keys()
+        ):
             return epoch
     return None
 
 
-def _same(one: float | None, other: float | None) -> bool:
-    """Tells whether two figures are the same; what is no number is the same as what is none."""
-    return one == other or (one is not None and other is not None and math.isnan(one) and math.isnan(other))
+def _is_equal(first: float | None, second: float | None) -> bool:
+    """Returns whether two values are equal. NaN is equal to NaN, and None to None."""
+    return first == second or (first is not None and second is not None and math.isnan(first) and math.isnan(second))
 
 
-def _by_epoch(account: Account) -> dict[int, dict[str, float]]:
-    found: dict[int, dict[str, float]] = {}
-    for metrics, step, _ in account.metrics:
+def _group_by_epoch(run_record: RunRecord) -> dict[int, dict[str, float]]:
+    by_epoch: dict[int, dict[str, float]] = {}
+    for metrics, step, _ in run_record.metrics:
         kept = {name: value for name, value in metrics.items() if name.endswith(_EPOCH)}
         if kept:
-            found.setdefault(step, {}).update(kept)
-    return found
+            by_epoch.setdefault(step, {}).update(kept)
+    return by_epoch
 
 
-def _environment(original: Original, again: Original) -> Iterator[Difference]:
-    """Yields what is not the same around two runs, what is likelier to matter first."""
-    before, now = (_without_reasons(run.account.tags) for run in (original, again))
-    yield from _differing(before, now, _SOURCE | _TAGS)
-    yield from _differing(original.machine, again.machine, {name: name for name in _MACHINE})
+def _find_environment_differences(original: OriginalRun, again: OriginalRun) -> Iterator[EnvironmentDifference]:
+    """Yields the differences between the environments of two runs, the most relevant first."""
+    before, now = (_remove_reasons(run.run_record.tags) for run in (original, again))
+    yield from _find_differences(before, now, _SOURCE | _TAGS)
+    yield from _find_differences(original.machine, again.machine, {name: name for name in _MACHINE})
     names = {name: f"package {name}" for name in sorted({*original.versions, *again.versions})}
-    yield from _differing(original.versions, again.versions, names)
+    yield from _find_differences(original.versions, again.versions, names)
 
 
-def _without_reasons(tags: Mapping[str, str]) -> dict[str, str]:
-    """Returns tags without the reason for the engine and for XLA, as what was found the first time is asked for now."""
+def _remove_reasons(tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns the tags without the reasons for the engine and XLA: a rerun requests both, so its reasons differ."""
     return {**tags, **{name: tags[name].partition(":")[0] for name in ("engine", "xla") if name in tags}}
 
 
-def _differing(
+def _find_differences(
     before: Mapping[str, object], now: Mapping[str, object], names: Mapping[str, str]
-) -> Iterator[Difference]:
+) -> Iterator[EnvironmentDifference]:
     for key, what in names.items():
         if before.get(key) != now.get(key):
-            yield Difference(what, _shown(before.get(key)), _shown(now.get(key)))
+            yield EnvironmentDifference(what, _format_value(before.get(key)), _format_value(now.get(key)))
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""A run that is to be had again: what it left, and the config that has it again."""
+"""The original run of a rerun: loads its artifacts, and restores the config that repeats it."""
 
 from __future__ import annotations
 
@@ -10,155 +10,164 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainyard.config.compose import compose_config, expand_sweep, key_of, literal, load_config, to_tree
+from trainyard.config.compose import (
+    compose_config,
+    config_to_dict,
+    escape_interpolations,
+    expand_sweep,
+    load_config,
+    override_key,
+)
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking import Account, download_files, find_run, read_account
-from trainyard.tracking.history import stored_account
+from trainyard.tracking import RunRecord, download_files, find_run, load_run_record
+from trainyard.tracking.history import load_stored_record
 
-SETTING = "rerun"
+_COMMAND = "rerun"
 CONFIG, ENVIRONMENT = "config.yaml", "environment"
 RERUN_TAG = "rerun_of"
 _PRESETS = {"experiment", "training"}
-"""Groups that say what stands in sections, and not of what kind those are."""
+"""Config groups whose options are sets of values. They do not choose a component."""
 _ENGINE_DEPENDS_ON = (
     "dataset", "model", "optimizer", "schedule", "loss", "augmentation", "debug",
     "training.engine", "training.xla", "training.precision", "training.determinism", "training.class_weights",
     "training.balance_classes",
 )  # fmt: skip
+"""Paths of the settings that can change which engine is chosen and whether XLA is used."""
 _NOT_REPEATED = ("tracking", "sweep", "resume")
-"""Sections that say where a run was logged and what it belonged to, and not what it was."""
+"""Sections that a rerun does not restore: where the run was logged, and the sweep it belonged to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
-    """What is known of a run.
+class OriginalRun:
+    """A logged run.
 
     Attributes:
-        reference: Its id, or its folder where it was named by that.
-        config: What it ran.
-        account: What it told.
-        machine: What it was computed on, as `provenance.describe_machine` tells; empty where it did not get that far.
-        versions: Of all packages that were installed, by name.
+        reference: Run ID or folder, as given by the user.
+        config: Resolved config of the run.
+        run_record: What the run logged.
+        machine: Description of the machine, as returned by `collect_machine_info`; empty if the run ended before it was
+            written.
+        versions: Versions of all installed packages, by name.
     """
 
     reference: str
     config: RunConfig
-    account: Account
+    run_record: RunRecord
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
 
 
-def read_original(reference: str, uri: str | None) -> Original:
-    """Reads a run.
+def load_original(reference: str, uri: str | None) -> OriginalRun:
+    """Loads a logged run from its folder or from a tracking store.
 
     Args:
-        reference: Its id in the store, or its folder.
-        uri: Of the store, or None where nothing is tracked.
+        reference: Run ID or folder.
+        uri: URI of the tracking store, or None if tracking is off.
 
     Raises:
-        ConfigError: If there is no such run, or its config can't be read.
-        TrackingError: If the store can't be reached, or lacks what the run logged.
+        ConfigError: If the run does not exist, or its config cannot be read.
+        TrackingError: If the store cannot be reached, or does not have the artifacts of the run.
     """
     if (folder := Path(reference)).is_dir():
-        account = read_account(folder)
-        return Original(reference, load_config(folder / CONFIG), account, *_read_environment(folder))
+        run_record = load_run_record(folder)
+        return OriginalRun(reference, load_config(folder / CONFIG), run_record, *_load_environment(folder))
     if uri is None:
-        raise ConfigError(f"{SETTING}: expected the folder of a run, as nothing is tracked, got {reference!r}")
+        raise ConfigError(f"{_COMMAND}: expected the folder of a run, because tracking is off, got {reference!r}")
     try:
         find_run(uri, reference)
     except TrackingError as error:
-        raise ConfigError(f"{SETTING}: {error}") from error
-    with tempfile.TemporaryDirectory() as place:
-        download_files(uri, reference, (CONFIG, ENVIRONMENT), Path(place))
-        config = load_config(Path(place) / CONFIG)
-        return Original(reference, config, stored_account(uri, reference), *_read_environment(Path(place)))
+        raise ConfigError(f"{_COMMAND}: {error}") from error
+    with tempfile.TemporaryDirectory() as temporary:
+        download_files(uri, reference, (CONFIG, ENVIRONMENT), Path(temporary))
+        config = load_config(Path(temporary) / CONFIG)
+        return OriginalRun(reference, config, load_stored_record(uri, reference), *_load_environment(Path(temporary)))
 
 
-def restore(
-    original: Original, changes: tuple[str, ...] = (), *, keep_engine: bool | None = None
+def restore_config(
+    original: OriginalRun, changes: tuple[str, ...] = (), *, keep_engine: bool | None = None
 ) -> tuple[RunConfig, list[str]]:
-    """Returns the config that has a run again, and the overrides that it is composed with, every value among them.
+    """Returns the config that repeats a run, and the overrides that compose it. The overrides set every value.
 
-    Threads are as many as there were. Engine and XLA are what they came to, too, unless something is changed that they
-    depend on: then what can do the job is for them to find out.
+    The number of threads is that of the original run. So are the engine and XLA, unless `changes` has a setting that
+    they depend on; in that case they are chosen again.
 
     Args:
-        original: The run.
-        changes: Overrides, as ``trainyard train`` takes them. One that chooses a component takes the place of the
-            run's own with all its fields.
-        keep_engine: Whether engine and XLA are what they came to; None: as the changes are.
+        original: The run to repeat.
+        changes: Overrides, as for ``trainyard train``. An override that chooses a component replaces the run's
+            component with all its fields.
+        keep_engine: Whether to use the engine and XLA of the original run. None decides by `changes`.
 
     Raises:
-        ConfigError: If a change is wrong.
+        ConfigError: If a change is invalid.
     """
-    tree, tags = to_tree(original.config), original.account.tags
+    tree, tags = config_to_dict(original.config), original.run_record.tags
     kept = keeps_engine(changes) if keep_engine is None else keep_engine
     for name in ("threads", *(("engine", "xla") if kept else ())):
         if name in tags:
             tree["training"][name] = int(tags[name]) if name == "threads" else tags[name].partition(":")[0]
     dataset = tree["dataset"]
     if "mirrors" in dataset and dataset["path"] and not Path(dataset["path"]).exists():
-        dataset["path"] = None  # it lay there on another machine; published sets are found, and known by their digests
-    keys = {key_of(change) for change in changes}
+        dataset["path"] = None  # a path on another machine; published data sets are found here and verified by digest
+    keys = {override_key(change) for change in changes}
     for group in _PRESETS & keys:
         raise ConfigError(
-            f"{group}: a rerun has every value of the run, which a choice would not change. Set the fields"
+            f"{group}: a rerun sets every field of the run, so choosing {group} has no effect. Override single fields"
         )
     if len(expand_sweep(changes)) > 1:
-        raise ConfigError(f"{SETTING}: expected one value of each field, got several: {' '.join(changes)}")
-    overrides = [*_to_overrides(tree, keys), *changes]
+        raise ConfigError(f"{_COMMAND}: expected one value for each field, got several: {' '.join(changes)}")
+    overrides = [*_build_overrides(tree, keys), *changes]
     config = compose_config(overrides)
-    config.tracking.tags[RERUN_TAG] = next(iter(original.account.stores.values()), original.reference)
+    config.tracking.tags[RERUN_TAG] = next(iter(original.run_record.stores.values()), original.reference)
     return config, overrides
 
 
 def keeps_engine(changes: Iterable[str]) -> bool:
-    """Tells whether changes leave engine and XLA as they came to be."""
-    keys = [key_of(change).replace("/", ".") for change in changes]
+    """Returns whether no change affects a setting that the choice of the engine and XLA depends on."""
+    keys = [override_key(change).replace("/", ".") for change in changes]
     return not any(f"{key}.".startswith(f"{path}.") for key in keys for path in _ENGINE_DEPENDS_ON)
 
 
-def _to_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str]:
-    """Returns the tree of a config as overrides that compose it: every component, every value.
+def _build_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str]:
+    """Returns the overrides that compose a config, with every component and every value.
 
     Args:
-        tree: Of the config.
-        without: Groups that are left out, as something else is chosen.
+        tree: The config as a dictionary.
+        without: Groups to leave out, because another component is chosen for them.
     """
-    kept = {key: value for key, value in literal(tree).items() if key not in (*_NOT_REPEATED, *without)}
-    chosen = [f"{group}={kept[group].pop('name')}" for group in COMPONENT_GROUPS if group in kept]
-    return [*chosen, *(f"{path}={_written(value)}" for path, value in _leaves(kept))]
+    kept = {key: value for key, value in escape_interpolations(tree).items() if key not in (*_NOT_REPEATED, *without)}
+    components = [f"{group}={kept[group].pop('name')}" for group in COMPONENT_GROUPS if group in kept]
+    return [*components, *(f"{path}={_format_value(value)}" for path, value in _iterate_values(kept))]
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _iterate_values(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from _iterate_values(value, f"{prefix}{key}.")
         else:
-            yield (f"++{prefix}{key}" if prefix else key), value  # ++: a field may hold names of its own
+            yield (f"++{prefix}{key}" if prefix else key), value  # ++ because users choose the keys of dict fields
 
 
-def _written(value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a value in Hydra's grammar."""
+def _format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
+    """Returns a value in Hydra's override grammar."""
     match value:
         case None | bool():
             return json.dumps(value)
         case list() | tuple():
-            return f"[{','.join(map(_written, value))}]"
+            return f"[{','.join(map(_format_value, value))}]"
         case dict():
-            return f"{{{','.join(f'{key}:{_written(inner)}' for key, inner in value.items())}}}"
+            return f"{{{','.join(f'{key}:{_format_value(inner)}' for key, inner in value.items())}}}"
         case str():
-            doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # Hydra takes one before a quote for that quote's own
+            doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # Hydra reads a backslash before a quote as an escape
             return "'" + doubled.replace("'", "\\'") + "'"
         case _:
             return repr(value)
 
 
-def _read_environment(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns the machine and the versions that a run's folder tells."""
+def _load_environment(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the machine and the package versions from a run's folder; empty where the files do not exist."""
     environment = folder / ENVIRONMENT
     machine, versions = environment / "machine.json", environment / "versions.txt"
     lines = versions.read_text().splitlines() if versions.exists() else []
     pairs = (line.partition("==") for line in lines)
-    return json.loads(machine.read_text()) if machine.exists() else {}, {name: found for name, _, found in pairs}
+    return json.loads(machine.read_text()) if machine.exists() else {}, {name: version for name, _, version in pairs}

@@ -1,4 +1,4 @@
-"""Tables of trials: a column per swept setting where there is room, else what distinguishes a trial in one."""
+"""Tables of trials, with a column per swept setting, or a single column of labels if the terminal is too narrow."""
 
 from __future__ import annotations
 
@@ -14,108 +14,117 @@ from rich.table import Table
 from rich.text import Text
 
 from trainyard.evaluation.trials import Trial
-from trainyard.reporting.formatting import show_value
-from trainyard.sweep.progress import Standing, State, TrialStatus
+from trainyard.reporting.formatting import format_value
+from trainyard.sweep.progress import SweepProgress, TrialState, TrialStatus
 
 R = TypeVar("R")
 
-STYLES: Mapping[State, str] = {
-    State.WAITING: "dim",
-    State.RUNNING: "cyan",
-    State.DONE: "green",
-    State.FAILED: "bold red",
-    State.PRUNED: "dim green",
-    State.AGAIN: "yellow",
-    State.STOPPED: "yellow",
+STATE_STYLES: Mapping[TrialState, str] = {
+    TrialState.WAITING: "dim",
+    TrialState.RUNNING: "cyan",
+    TrialState.DONE: "green",
+    TrialState.FAILED: "bold red",
+    TrialState.PRUNED: "dim green",
+    TrialState.AGAIN: "yellow",
+    TrialState.STOPPED: "yellow",
 }
 
 _GAP = 2
 _BARS = (20, 10)
-"""How wide a trial's progress bar is, where there is room and where there is little."""
-_WIDEST_SETTING = 28
-_WIDEST_LABEL = 48
-_LEAST_LABEL = 14
-"""How much of what distinguishes a trial is shown before anything else gives way."""
+"""Widths of a trial's progress bar in a wide and in a narrow terminal."""
+_MAX_SETTING_WIDTH = 28
+_MAX_LABEL_WIDTH = 48
+_MIN_LABEL_WIDTH = 14
+"""Width of a label below which other columns are removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[R]):
-    """A column of a table: its title, what stands in the cell of a row, and how wide it is."""
+    """A column of a table: its title, a function that returns the cell of a row, its width, and its alignment."""
 
     title: str
     cell: Callable[[R], RenderableType]
     width: int
-    right: bool = False
+    align_right: bool = False
 
 
-def column(title: str, cell: Callable[[R], str], rows: Iterable[R], *, widest: int | None = None) -> Column[R]:
-    """Returns a column of plain text that is as wide as its longest cell; numbers stand to the right.
+def build_column(title: str, cell: Callable[[R], str], rows: Iterable[R], *, max_width: int | None = None) -> Column[R]:
+    """Returns a column of plain text that is as wide as its longest cell. Numbers are aligned to the right.
 
     Args:
-        title: What stands above it.
-        cell: What stands in the cell of a row.
-        rows: All that there will be, shown or not, so that the table keeps its shape.
-        widest: Where longer cells are cut; None: nowhere.
+        title: The title of the column.
+        cell: Returns the text of a row's cell.
+        rows: All rows, also those that are not shown, so that the width does not change.
+        max_width: Maximum width in characters, at which longer cells are cut; None disables the limit.
     """
     cells = [cell(row) for row in rows]
     width = max([cell_len(title), *map(cell_len, cells)])
-    right = all(_is_number(text) for text in cells if text)
-    return Column(title, lambda row: Text(cell(row)), width if widest is None else min(width, widest), right=right)
+    align_right = all(_is_number(text) for text in cells if text)
+    return Column(
+        title,
+        lambda row: Text(cell(row)),
+        width if max_width is None else min(width, max_width),
+        align_right=align_right,
+    )
 
 
 def build_table(columns: Sequence[Column[R]], rows: Iterable[R], style: Callable[[R], str] = lambda _: "") -> Table:
     """Returns a table that is as wide as its columns."""
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", collapse_padding=True)
-    for each in columns:
-        table.add_column(each.title, width=each.width, no_wrap=True, justify="right" if each.right else "left")
+    for column in columns:
+        table.add_column(
+            column.title, width=column.width, no_wrap=True, justify="right" if column.align_right else "left"
+        )
     for row in rows:
-        table.add_row(*(each.cell(row) for each in columns), style=style(row))
+        table.add_row(*(column.cell(row) for column in columns), style=style(row))
     return table
 
 
 def print_table(console: Console, columns: Sequence[Column[R]], rows: Iterable[R]) -> None:
-    """Prints a table of texts, cut at the edge of a terminal; elsewhere every line is whole, however long."""
+    """Prints a table of texts. A terminal shows as much of a line as fits; elsewhere, lines are complete."""
     if console.is_terminal:
         console.print(build_table(columns, rows))
         return
-    lines = [_line(columns, [each.title for each in columns])]
-    lines += [_line(columns, [str(each.cell(row)) for each in columns]) for row in rows]
+    lines = [_line(columns, [column.title for column in columns])]
+    lines += [_line(columns, [str(column.cell(row)) for column in columns]) for row in rows]
     console.out("\n".join(lines), highlight=False)
 
 
 def _line(columns: Sequence[Column[R]], cells: Sequence[str]) -> str:
-    """Returns a line of a table; rich would take half a millisecond, which ten thousand lines make felt."""
+    """Returns a line of a table. Rich needs half a millisecond for this, too much for ten thousand lines."""
     padded = []
-    for each, text in zip(columns, cells, strict=True):
-        padding = " " * (each.width - cell_len(text))
-        padded.append(padding + text if each.right else text + padding)
+    for column, text in zip(columns, cells, strict=True):
+        padding = " " * (column.width - cell_len(text))
+        padded.append(padding + text if column.align_right else text + padding)
     return (" " * _GAP).join(padded).rstrip()
 
 
 def table_width(columns: Sequence[Column[R]]) -> int:
-    """Returns how wide a table of these columns is."""
-    return sum(each.width for each in columns) + _GAP * (len(columns) - 1)
+    """Returns the width of a table with these columns, in characters."""
+    return sum(column.width for column in columns) + _GAP * (len(columns) - 1)
 
 
-def setting_columns(trials: Sequence[Trial], *, widest: int | None = _WIDEST_SETTING) -> list[Column[Trial]]:
-    """Returns a column per swept setting, and one for the seed where trials differ by it alone."""
+def build_setting_columns(
+    trials: Sequence[Trial], *, max_width: int | None = _MAX_SETTING_WIDTH
+) -> list[Column[Trial]]:
+    """Returns a column per swept setting, and one for the seed if trials have different seeds."""
     paths = list(dict.fromkeys(path for trial in trials for path in trial.varied))
     columns = [
-        column(title, partial(_setting, path), trials, widest=widest)
-        for path, title in zip(paths, short_titles(paths), strict=True)
+        build_column(title, partial(_setting, path), trials, max_width=max_width)
+        for path, title in zip(paths, shorten_paths(paths), strict=True)
     ]
     if "seed" not in paths and len({trial.seed for trial in trials}) > 1:
-        columns.append(column("seed", lambda trial: str(trial.seed), trials))
+        columns.append(build_column("seed", lambda trial: str(trial.seed), trials))
     return columns
 
 
-def label_column(trials: Sequence[Trial]) -> Column[Trial]:
-    """Returns the one column that stands for those of the settings where they need too much room."""
-    return column("what varies", lambda trial: trial.label, trials, widest=_WIDEST_LABEL)
+def build_label_column(trials: Sequence[Trial]) -> Column[Trial]:
+    """Returns the column of labels, which replaces the columns of settings if they are too wide."""
+    return build_column("settings", lambda trial: trial.label, trials, max_width=_MAX_LABEL_WIDTH)
 
 
-def short_titles(paths: Sequence[str]) -> list[str]:
-    """Returns the ends of dotted paths, each as long as it takes to tell it from the others."""
+def shorten_paths(paths: Sequence[str]) -> list[str]:
+    """Returns the shortest ends of dotted paths that are unique among these paths."""
     titles = []
     for path in paths:
         parts = path.split(".")
@@ -125,25 +134,25 @@ def short_titles(paths: Sequence[str]) -> list[str]:
 
 
 class TrialColumns:
-    """The columns of a table of trials as they stand; made once, since they depend on all trials."""
+    """The columns of a table of trial statuses. They depend on all trials, so they are built once."""
 
-    def __init__(self, trials: Sequence[Trial], standing: Standing) -> None:
-        self._settings = [_of_trial(each) for each in setting_columns(trials)]
-        self._label = _of_trial(label_column(trials))
-        self._number = _of_trial(column("trial", lambda trial: str(trial.number), trials))
+    def __init__(self, trials: Sequence[Trial], progress: SweepProgress) -> None:
+        self._settings = [_to_status_column(column) for column in build_setting_columns(trials)]
+        self._label = _to_status_column(build_label_column(trials))
+        self._number = _to_status_column(build_column("trial", lambda trial: str(trial.number), trials))
         longest = max([len(str(trial.config["training"]["epochs"])) for trial in trials], default=1)
-        self._state = _column("state", _state, 7, style=lambda status: STYLES[status.state])
+        self._state = _column("state", _state, 7, style=lambda status: STATE_STYLES[status.state])
         self._end = (
-            _column("epoch", _epoch, max(5, 2 * longest + 1), right=True),
-            _column(standing.shown, _value, max(8, len(standing.shown)), right=True),
-            _column("time", partial(_time, standing), 7, right=True),
+            _column("epoch", _epoch, max(5, 2 * longest + 1), align_right=True),
+            _column(progress.shown_metric, _value, max(8, len(progress.shown_metric)), align_right=True),
+            _column("time", partial(_time, progress), 7, align_right=True),
         )
 
     def fit(self, width: int) -> list[Column[TrialStatus]]:
-        """Returns the columns that a width has room for.
+        """Returns the columns that fit into a width.
 
-        Settings have columns of their own where these fit. Else a label tells what varies, and what is left of it
-        decides whether bars, time and state give way too.
+        Each setting has a separate column if these fit. Otherwise a label replaces them, and if the label is still too
+        narrow, first the bars, then time and state are removed.
         """
         for settings, bar in ((self._settings, _BARS[0]), (self._settings, _BARS[1]), ([self._label], _BARS[1])):
             columns = self._columns(settings, bar)
@@ -153,38 +162,38 @@ class TrialColumns:
         if table_width(columns) <= width:
             return columns
         columns = self._columns([self._label], 0)
-        for gives_way in ("", "time", "state"):
-            columns = [each for each in columns if each.title != gives_way]
+        for removed in ("", "time", "state"):
+            columns = [column for column in columns if column.title != removed]
             room = self._label.width - (table_width(columns) - width)
-            if room >= min(_LEAST_LABEL, self._label.width):
+            if room >= min(_MIN_LABEL_WIDTH, self._label.width):
                 break
         cut = Column(self._label.title, self._label.cell, max(1, min(room, self._label.width)))
-        return [cut if each is self._label else each for each in columns]
+        return [cut if column is self._label else column for column in columns]
 
     def _columns(self, settings: Sequence[Column[TrialStatus]], bar: int) -> list[Column[TrialStatus]]:
         progress = [Column("progress", partial(_progress, bar), bar)] if bar else []
         return [self._number, *settings, self._state, *progress, *self._end]
 
 
-def whole_columns(statuses: Sequence[TrialStatus], standing: Standing) -> list[Column[TrialStatus]]:
-    """Returns the columns for a file or a pipe, where nothing is cut or moves; why trials failed comes last."""
+def build_plain_columns(statuses: Sequence[TrialStatus], progress: SweepProgress) -> list[Column[TrialStatus]]:
+    """Returns the columns for a file or a pipe: nothing is cut, and the last column has the reasons of failures."""
     trials = [status.trial for status in statuses]
     return [
-        column("trial", lambda status: str(status.trial.number), statuses),
-        *(_of_trial(each) for each in setting_columns(trials, widest=None)),
-        column("state", _state, statuses),
-        column("epoch", _epoch, statuses),
-        column(standing.shown, _value, statuses),
-        column("time", partial(_time, standing), statuses),
-        column("reason", lambda status: status.reason, statuses),
+        build_column("trial", lambda status: str(status.trial.number), statuses),
+        *(_to_status_column(column) for column in build_setting_columns(trials, max_width=None)),
+        build_column("state", _state, statuses),
+        build_column("epoch", _epoch, statuses),
+        build_column(progress.shown_metric, _value, statuses),
+        build_column("time", partial(_time, progress), statuses),
+        build_column("reason", lambda status: status.reason, statuses),
     ]
 
 
-def show_metric(value: float | None) -> str:
-    """Returns a metric with four decimals, or in powers of ten where these would show nothing of it."""
+def format_four_decimals(value: float | None) -> str:
+    """Returns a metric with four decimals, or in scientific notation if it is too small; empty for None."""
     if value is None:
         return ""
-    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"  # noqa: PLR2004 - two of four decimals
+    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"  # noqa: PLR2004 - fewer than two significant digits
 
 
 def _column(
@@ -192,50 +201,50 @@ def _column(
     cell: Callable[[TrialStatus], str],
     width: int,
     *,
-    right: bool = False,
+    align_right: bool = False,
     style: Callable[[TrialStatus], str] = lambda _: "",
 ) -> Column[TrialStatus]:
-    return Column(title, lambda status: Text(cell(status), style(status)), width, right)
+    return Column(title, lambda status: Text(cell(status), style(status)), width, align_right)
 
 
-def _of_trial(each: Column[Trial]) -> Column[TrialStatus]:
-    return Column(each.title, lambda status: each.cell(status.trial), each.width, each.right)
+def _to_status_column(column: Column[Trial]) -> Column[TrialStatus]:
+    return Column(column.title, lambda status: column.cell(status.trial), column.width, column.align_right)
 
 
 def _setting(path: str, trial: Trial) -> str:
-    return show_value(trial.varied[path]) if path in trial.varied else ""
+    return format_value(trial.varied[path]) if path in trial.varied else ""
 
 
 def _state(status: TrialStatus) -> str:
-    again = status.state is State.RUNNING and status.attempt > 1
-    return f"try {status.attempt}" if again else status.state.value
+    is_retry = status.state is TrialState.RUNNING and status.attempt > 1
+    return f"try {status.attempt}" if is_retry else status.state.value
 
 
 def _progress(width: int, status: TrialStatus) -> RenderableType:
-    """Returns the bar of a running trial; of a failed one, the room tells why, where it is wide."""
-    if status.state is State.RUNNING:
+    """Returns the bar of a running trial, or the reason of a failed one if the column is wide enough."""
+    if status.state is TrialState.RUNNING:
         return ProgressBar(max(status.epochs, 1), status.epoch, width, complete_style="cyan", finished_style="cyan")
-    told = width == _BARS[0] and status.state in (State.FAILED, State.AGAIN)
-    return Text(status.reason if told else "", style="red")
+    shows_reason = width == _BARS[0] and status.state in (TrialState.FAILED, TrialState.AGAIN)
+    return Text(status.reason if shows_reason else "", style="red")
 
 
-def _time(standing: Standing, status: TrialStatus) -> str:
-    """Returns how long a trial took or has been running for, in few characters: ``12.3 s``, ``2:05``, ``1:02:05``."""
-    seconds = standing.seconds_run(status)
-    if seconds is None or status.state in (State.WAITING, State.AGAIN):
+def _time(progress: SweepProgress, status: TrialStatus) -> str:
+    """Returns the duration of a trial so far, in a short form: ``12.3 s``, ``2:05``, ``1:02:05``."""
+    seconds = progress.seconds_run(status)
+    if seconds is None or status.state in (TrialState.WAITING, TrialState.AGAIN):
         return ""
-    if seconds < 59.95:  # noqa: PLR2004 - what would be shown as 60
-        return f"{seconds:.0f} s" if status.state is State.RUNNING else f"{seconds:.1f} s"
+    if seconds < 59.95:  # noqa: PLR2004 - larger values round to 60.0
+        return f"{seconds:.0f} s" if status.state is TrialState.RUNNING else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"  # noqa: PLR2004
 
 
 def _epoch(status: TrialStatus) -> str:
-    return "" if status.state is State.WAITING else f"{status.epoch}/{status.epochs}"
+    return "" if status.state is TrialState.WAITING else f"{status.epoch}/{status.epochs}"
 
 
 def _value(status: TrialStatus) -> str:
-    return "" if status.state in (State.WAITING, State.AGAIN) else show_metric(status.value)
+    return "" if status.state in (TrialState.WAITING, TrialState.AGAIN) else format_four_decimals(status.value)
 
 
 def _is_number(text: str) -> bool:

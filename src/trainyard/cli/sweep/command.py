@@ -1,4 +1,4 @@
-"""``trainyard sweep``: plan all trials, then have Hydra run them through our sweeper; go on where it was ended."""
+"""``trainyard sweep``: plans all trials, then lets Hydra run them with Trainyard's sweeper, or resumes a sweep."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.cli.hydra_arguments import SWEEPER, config_dir, parse_arguments, wants_our_sweeper
-from trainyard.config.compose import PRIMARY, VERSION_BASE, key_of
-from trainyard.config.search_path import prepare_hydra, shipped_conf
+from trainyard.cli.hydra_arguments import SWEEPER_GROUP, config_dir, parse_arguments, uses_trainyard_sweeper
+from trainyard.config.compose import PRIMARY_CONFIG, VERSION_BASE, override_key
+from trainyard.config.search_path import find_shipped_config_folder, prepare_hydra
 from trainyard.config.security import BASIC_LAUNCHER, FORK_LAUNCHER
 from trainyard.errors import ConfigError
 from trainyard.sweep.folder import (
     SWEEPS,
     SweepFolder,
-    refuse_other_definition,
-    refuse_strange_folder,
-    set_aside,
-    take_over,
+    check_definition,
+    check_folder,
+    lock_sweep,
+    move_aside,
 )
-from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, share_out
+from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import Plan, make_plan
-from trainyard.sweep.warm_start import Experience, read_experience
-from trainyard.system.garbage import collector_paused
-from trainyard.system.signals import signals_raise
+from trainyard.sweep.plan import SweepPlan, make_plan
+from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
+from trainyard.system.garbage import gc_paused
+from trainyard.system.signals import raise_on_signals
 from trainyard.system.tensorflow_setup import available_cores
 from trainyard.system.uris import sqlite_path
-from trainyard.system.xla_cache import prepare_cache
+from trainyard.system.xla_cache import configure_xla_cache
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
 
 def sweep_command(arguments: Sequence[str]) -> int:
-    """Runs ``trainyard sweep``; see `train.train_command`."""
+    """Runs ``trainyard sweep``, and returns the exit code; see `train.train_command`."""
     options = parse_arguments(["--multirun", *arguments])
     if options.help:
         from trainyard.cli.help import print_sweep_help
@@ -46,80 +46,91 @@ def sweep_command(arguments: Sequence[str]) -> int:
         prepare_hydra(config_dir(options))
         print_sweep_help(config_dir(options))
         return 0
-    if not wants_our_sweeper(options):
-        raise ConfigError(f"{SWEEPER}: trainyard sweep is that of Trainyard. For another: trainyard train --multirun")
+    if not uses_trainyard_sweeper(options):
+        raise ConfigError(
+            f"{SWEEPER_GROUP}: trainyard sweep uses Trainyard's sweeper. For another one: trainyard train --multirun"
+        )
     return run_sweep(options)
 
 
 def run_sweep(options: Namespace) -> int:
-    """Plans a sweep, and runs what of it is not done yet.
+    """Plans a sweep, and runs the trials that are not done yet. With --plan or --status, only prints these.
 
     Args:
-        options: What stands after the command, parsed.
+        options: The parsed arguments of the command.
 
     Returns:
         The exit code.
 
     Raises:
-        ConfigError: If a trial is wrong, or the sweep runs already; nothing was run.
+        ConfigError: If the config of a trial is invalid, or the sweep is already running; nothing was run.
     """
     if options.status is not None:
         if options.overrides:
-            raise ConfigError(f"--status: expected the name of a sweep alone, got {options.overrides[0]!r} beside it")
+            raise ConfigError(f"--status: expected only the name of a sweep, but also got {options.overrides[0]!r}")
         from trainyard.cli.sweep.status import show_status
 
         show_status(options.status)
         return 0
-    with collector_paused():  # composing makes many objects, which all are needed
+    with gc_paused():  # composing creates many objects, and none of them is garbage
         plan = make_plan(options.overrides, options.config_name, config_dir(options))
-    places, threads = _share_cores(plan)
-    _refuse_file_for_many_machines(plan)
-    folder = SweepFolder(_folder_of(options.overrides, plan))
-    refuse_strange_folder(folder)
+    slots, threads = _allocate_slots_and_threads(plan)
+    _check_store_is_server(plan)
+    folder = SweepFolder(_find_folder(options.overrides, plan))
+    check_folder(folder)
     if options.plan:
         from trainyard.cli.sweep.tables import print_plan
 
-        print_plan(plan.trials, plan.duplicates, plan.name, places, threads)
-        for earlier in _read_experience(plan):
-            print(earlier.describe())  # noqa: T201 - as the plan is
+        print_plan(plan.trials, plan.duplicates, plan.name, slots, threads)
+        for prior_sweep in _load_prior_sweeps(plan):
+            print(prior_sweep.describe())  # noqa: T201 - part of the plan
         return 0
-    from trainyard.cli.sweep.run import carry_out
+    from trainyard.cli.sweep.run import run_planned_sweep
 
-    with signals_raise(), take_over(folder, print):
-        goes_on = not options.fresh and folder.plan.exists() and Ledger(folder.ledger).has_begun
-        experience = [] if goes_on else _read_experience(plan)
-        if options.fresh and (aside := set_aside(folder)):
-            print(f"what was there of this sweep is kept in {os.path.relpath(aside)}")  # noqa: T201 - no screen yet
+    with raise_on_signals(), lock_sweep(folder, print):
+        resumes = not options.fresh and folder.plan.exists() and Ledger(folder.ledger).has_started
+        prior_sweeps = [] if resumes else _load_prior_sweeps(plan)
+        if options.fresh and (aside := move_aside(folder)):
+            print(f"earlier files of this sweep: moved to {os.path.relpath(aside)}")  # noqa: T201 - no screen yet
         ledger = Ledger(folder.ledger)
-        if goes_on:
-            refuse_other_definition(folder, plan)
+        if resumes:
+            check_definition(folder, plan)
         else:
             folder.write_plan(plan, threads)
         folder.repair()
         plan = folder.restore(plan)
         match [*{threads_of or folder.threads for threads_of in plan.threads}]:
-            case [int(number)]:  # what XLA compiles depends on it; its place is said before TensorFlow is imported
-                prepare_cache(number)
-        return carry_out(
-            plan, folder, ledger, places, lambda sweep: _hand_over(options, folder, sweep), experience=experience
+            case [int(number)]:  # the XLA cache depends on it, and must be configured before TensorFlow is imported
+                configure_xla_cache(number)
+        return run_planned_sweep(
+            plan,
+            folder,
+            ledger,
+            slots,
+            lambda sweep: _run_with_hydra(options, folder, sweep),
+            prior_sweeps=prior_sweeps,
         )
 
 
-def _read_experience(plan: Plan) -> list[Experience]:
-    """Returns what the sampler knows from earlier sweeps."""
+def _load_prior_sweeps(plan: SweepPlan) -> list[PriorSweep]:
+    """Returns the earlier sweeps whose results the sampler starts from (``sweep.warm_start``)."""
     if plan.search is None or plan.objective is None:
         return []
-    return read_experience(plan.policy.warm_start, plan.objective, plan.search.space.axes, plan.search.sampler)
+    return load_prior_sweeps(plan.policy.warm_start, plan.objective, plan.search.space.axes, plan.search.sampler)
 
 
-def _folder_of(overrides: Sequence[str], plan: Plan) -> Path:
-    """Returns the folder of a sweep: the one that is named, or its own among all sweeps."""
-    named = any(key_of(override) == "hydra.sweep.dir" for override in overrides)
+def _find_folder(overrides: Sequence[str], plan: SweepPlan) -> Path:
+    """Returns the folder of a sweep: ``hydra.sweep.dir`` if the overrides set it, else ``sweeps/NAME``."""
+    named = any(override_key(override) == "hydra.sweep.dir" for override in overrides)
     return Path(str(plan.hydra_section.sweep.dir)) if named else SWEEPS / plan.name
 
 
-def _share_cores(plan: Plan) -> tuple[int, int | None]:
-    """Returns how many trials run side by side, and how many threads those have that don't say so themselves."""
+def _allocate_slots_and_threads(plan: SweepPlan) -> tuple[int, int | None]:
+    """Returns the number of trials that run in parallel, and the default number of threads of a trial.
+
+    Raises:
+        ConfigError: If a setting of the launcher is invalid, or does not fit the sweep.
+    """
     launcher = plan.hydra_section.launcher
     for path, value in (
         ("launcher.time_limit_seconds", launcher.get("time_limit_seconds")),
@@ -128,44 +139,50 @@ def _share_cores(plan: Plan) -> tuple[int, int | None]:
         if value is not None and not value > 0:
             raise ConfigError(f"hydra.{path}: expected a number above 0, or null, got {value}")
     if plan.hydra_section.job.chdir:
-        raise ConfigError("hydra.job.chdir: expected false, as trials work where the sweep was started, got true")
+        raise ConfigError("hydra.job.chdir: expected false, because trials run in the working directory, got true")
     if launcher._target_ != FORK_LAUNCHER and plan.policy.pruner != "off":
-        raise ConfigError("sweep.pruner: hears of a trial's epochs under hydra/launcher=fork alone. Leave one out")
+        raise ConfigError("sweep.pruner: requires hydra/launcher=fork. Use that launcher, or set sweep.pruner=off")
     if launcher._target_ == FORK_LAUNCHER:
-        places = min(len(share_out(launcher.n_jobs, os.environ)), len(plan.trials))
-        return places, max(1, available_cores() // places)
+        slots = min(len(allocate_slots(launcher.n_jobs, os.environ)), len(plan.trials))
+        return slots, max(1, available_cores() // slots)
     if launcher._target_ == RAY_LAUNCHER:
-        return launcher.n_jobs or 1, max(1, int(launcher.num_cpus))  # how many there is room for the cluster tells
+        return launcher.n_jobs or 1, max(1, int(launcher.num_cpus))  # the cluster decides how many fit
     if launcher._target_ == BASIC_LAUNCHER:
         strict = {trial.config["training"]["determinism"] == "strict" for trial in plan.trials}
         for path, values in (("training.threads", plan.threads), ("training.determinism=strict", strict)):
             if len(values) > 1:
-                raise ConfigError(f"{path}: expected the same for all trials, which share a process: hydra/launcher")
+                raise ConfigError(
+                    f"{path}: expected the same for all trials, because they share a process. Use hydra/launcher=fork"
+                )
     return 1, None
 
 
-def _refuse_file_for_many_machines(plan: Plan) -> None:
-    """Checks that the store is a server where the trials run on several machines."""
+def _check_store_is_server(plan: SweepPlan) -> None:
+    """Raises ConfigError if trials run on several machines, and the tracking store is a file."""
     launcher = plan.hydra_section.launcher
     cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
     if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.uri and sqlite_path(plan.uri):
         raise ConfigError(
-            f"tracking.uri: expected that of a server, got the file {sqlite_path(plan.uri)}: trials run on several "
-            "machines, and a sqlite file takes writers from one. Start a server (mlflow server --backend-store-uri "
-            "... --host ...), and give its address: tracking=server tracking.uri=http://HOST:PORT"
+            f"tracking.uri: expected the URI of a server, because trials run on several machines, got the SQLite file "
+            f"{sqlite_path(plan.uri)}. Start a server (mlflow server --backend-store-uri ... --host ...), and set its "
+            "address: tracking=server tracking.uri=http://HOST:PORT"
         )
 
 
-def _hand_over(options: Namespace, folder: SweepFolder, task: Any) -> None:  # noqa: ANN401 - a task function
-    """Lets Hydra run the trials, through our sweeper."""
+def _run_with_hydra(options: Namespace, folder: SweepFolder, task: Any) -> None:  # noqa: ANN401 - a task function
+    """Lets Hydra run the trials with Trainyard's sweeper."""
     flags = ["--multirun"]
     for flag in ("config_name", "config_dir"):
         if value := getattr(options, flag):
             flags += [f"--{flag.replace('_', '-')}", value]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # what Hydra raises comes to us, not to the screen
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     escaped = str(folder.path).replace("'", "\\'")
-    ours = [f"{SWEEPER}=trainyard", f"hydra.sweep.dir='{escaped}'"]
-    given = [override for override in options.overrides if key_of(override) not in (SWEEPER, "hydra.sweep.dir")]
-    sys.argv = ["trainyard sweep", *flags, *given, *ours]
-    main: Any = hydra.main(version_base=VERSION_BASE, config_path=str(shipped_conf()), config_name=PRIMARY)(task)
+    fixed = [f"{SWEEPER_GROUP}=trainyard", f"hydra.sweep.dir='{escaped}'"]
+    given = [
+        override for override in options.overrides if override_key(override) not in (SWEEPER_GROUP, "hydra.sweep.dir")
+    ]
+    sys.argv = ["trainyard sweep", *flags, *given, *fixed]
+    main: Any = hydra.main(
+        version_base=VERSION_BASE, config_path=str(find_shipped_config_folder()), config_name=PRIMARY_CONFIG
+    )(task)
     main()

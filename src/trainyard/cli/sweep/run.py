@@ -1,4 +1,4 @@
-"""A sweep from the moment its folder is ours to its last line: what is done already, what is left, what came out."""
+"""Runs a planned sweep in its locked folder: remaining trials, tracking, progress, ledger and summary."""
 
 from __future__ import annotations
 
@@ -9,133 +9,142 @@ from functools import partial
 from pathlib import Path
 
 from trainyard.cli.jobs import TrialTask
-from trainyard.cli.screen import command_to_see
+from trainyard.cli.screen import build_ui_command
 from trainyard.cli.sweep.screen import SweepScreen
-from trainyard.cli.sweep.tables import SweepSummary, print_summary, ranking_table
+from trainyard.cli.sweep.tables import SweepReport, build_ranking_table, print_summary
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.launch.process_pool import start_server
+from trainyard.sweep.launch.process_pool import start_fork_server
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import Plan
-from trainyard.sweep.progress import State, status_of
+from trainyard.sweep.plan import SweepPlan
+from trainyard.sweep.progress import TrialState, build_status
 from trainyard.sweep.progress_file import EpochFile
-from trainyard.sweep.pruner import OFF, Pruning
-from trainyard.sweep.scheduler import PlannedSweep, Tally
-from trainyard.sweep.search import Search
-from trainyard.sweep.smoke_test import architecture_of, try_architectures
-from trainyard.sweep.summary import Conclusion, conclude
-from trainyard.sweep.tracking import SweepRun
-from trainyard.sweep.warm_start import Experience
-from trainyard.system.environment import describe_process
+from trainyard.sweep.pruner import OFF, TrialPruner
+from trainyard.sweep.scheduler import SweepScheduler, TrialOutcomes
+from trainyard.sweep.search import SearchQueue
+from trainyard.sweep.smoke_test import architecture_key, smoke_test_architectures
+from trainyard.sweep.summary import SweepResult, summarize_sweep
+from trainyard.sweep.tracking import SweepTracker
+from trainyard.sweep.warm_start import PriorSweep
+from trainyard.system.environment import collect_process_info
 
 
-def carry_out(
-    plan: Plan,
+def run_planned_sweep(
+    plan: SweepPlan,
     folder: SweepFolder,
     ledger: Ledger,
-    places: int,
-    hand_over: Callable[[PlannedSweep], None],
+    slots: int,
+    run_trials: Callable[[SweepScheduler], None],
     *,
-    experience: Sequence[Experience] = (),
+    prior_sweeps: Sequence[PriorSweep] = (),
 ) -> int:
-    """Runs what of a sweep is not done yet, and tells what came out.
+    """Runs the trials of a sweep that are not done yet, and prints a summary of the sweep.
 
     Args:
-        plan: Of the sweep, as its folder has it.
-        folder: Of the sweep; ours alone.
-        ledger: Of the sweep.
-        places: How many trials run side by side.
-        hand_over: Has Hydra run the sweep.
-        experience: What its sampler knows from earlier sweeps.
+        plan: The plan, as restored from the folder.
+        folder: The folder of the sweep; this process holds its lock.
+        ledger: The ledger of the sweep.
+        slots: The number of trials that run in parallel.
+        run_trials: Lets Hydra run the scheduler.
+        prior_sweeps: Earlier sweeps whose results the sampler starts from.
 
     Returns:
-        The exit code: 1 if any trial failed, or was not started because others did.
+        The exit code: 1 if a trial failed, or was not started because others failed, else 0.
     """
-    work = TrialTask(plan.name, plan.objective, prunes=plan.policy.pruner != OFF)
-    sweep = PlannedSweep(plan.trials, plan.policy, folder, ledger, work)
-    run = SweepRun(plan, sweep.tally, sweep.note)
-    sweep.is_finished, sweep.bring_in = run.is_finished, run.bring_in
-    sweep.take_up()
+    task = TrialTask(plan.name, plan.objective, prunes=plan.policy.pruner != OFF)
+    sweep = SweepScheduler(plan.trials, plan.policy, folder, ledger, task)
+    run = SweepTracker(plan, sweep.outcomes, sweep.note)
+    sweep.is_finished, sweep.upload_run = run.is_finished, run.upload_run
+    sweep.load_ledger()
     if plan.search and plan.objective:
-        sweep.make_queue = partial(Search, plan.search, plan.objective, folder, ledger, experience)
+        sweep.build_queue = partial(SearchQueue, plan.search, plan.objective, folder, ledger, prior_sweeps)
     if plan.policy.pruner != OFF and plan.objective:
-        sweep.make_pruning = partial(
-            Pruning, plan.policy.pruner, plan.objective, plan.epochs, ledger, plan.policy.min_epochs
+        sweep.build_pruner = partial(
+            TrialPruner, plan.policy.pruner, plan.objective, plan.epochs, ledger, plan.policy.min_epochs
         )
-    if ledger.is_closed and not sweep.tally.waiting:
-        _tell(plan, folder, sweep, conclude(folder, ledger, plan.objective, sweep.trials, sweep.tally))
+    if ledger.is_complete and not sweep.outcomes.waiting:
+        _print_summary(
+            plan, folder, sweep, summarize_sweep(folder, ledger, plan.objective, sweep.trials, sweep.outcomes)
+        )
         return 0
-    if sweep.tally.waiting:
-        start_server()  # it imports TensorFlow while the store is opened
-    with _session(ledger, sweep.tally, places), run.opened(ledger.parent):
-        sweep.recover()
-        if sweep.tally.waiting:
+    if sweep.outcomes.waiting:
+        start_fork_server()  # the server imports TensorFlow while the store is opened
+    with _session(ledger, sweep.outcomes, slots), run.open_run(ledger.parent_run_id):
+        sweep.adopt_finished()
+        if sweep.outcomes.waiting:
             with SweepScreen(
-                sweep.trials, plan.objective, places=places, done=sweep.tally.done, pruned=sweep.tally.pruned
+                sweep.trials, plan.objective, slots=slots, done=sweep.outcomes.done, pruned=sweep.outcomes.pruned
             ) as screen:
                 sweep.listeners += [screen, run, EpochFile(folder.epochs)]
-                sweep.prepare = lambda: _prepare(sweep, run, work, ledger, places)
-                hand_over(sweep)
+                sweep.prepare = lambda: _prepare(sweep, run, task, ledger, slots)
+                run_trials(sweep)
         if plan.search:
             folder.write_overview(folder.read_header(), sweep.trials)
-        conclusion = conclude(folder, ledger, plan.objective, sweep.trials, sweep.tally)
-        run.conclude(conclusion)
-    _tell(plan, folder, sweep, conclusion)
-    return 1 if sweep.tally.failed or sweep.tally.waiting else 0
+        result = summarize_sweep(folder, ledger, plan.objective, sweep.trials, sweep.outcomes)
+        run.log_result(result)
+    _print_summary(plan, folder, sweep, result)
+    return 1 if sweep.outcomes.failed or sweep.outcomes.waiting else 0
 
 
 @contextmanager
-def _session(ledger: Ledger, tally: Tally, places: int) -> Iterator[None]:
-    """Writes into the ledger that this process takes the sweep up, and how that ended."""
+def _session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iterator[None]:
+    """Records in the ledger that this process starts to work on the sweep, and with which status it ends."""
     ledger.repair()
-    ledger.opened(describe_process(), places)
+    ledger.record_session_start(collect_process_info(), slots)
     try:
         yield
     except BaseException as error:
-        ledger.closed("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        ledger.record_session_end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    ledger.closed("FAILED" if tally.failed or tally.waiting else "FINISHED")
+    ledger.record_session_end("FAILED" if outcomes.failed or outcomes.waiting else "FINISHED")
 
 
-def _prepare(sweep: PlannedSweep, run: SweepRun, work: TrialTask, ledger: Ledger, places: int) -> None:
-    """Has the store ready, and tries the architectures, before the first trial starts."""
-    untried: dict[str, Trial] = {}
+def _prepare(sweep: SweepScheduler, run: SweepTracker, task: TrialTask, ledger: Ledger, slots: int) -> None:
+    """Waits for the parent run, and runs a smoke test of each new architecture, before the first trial starts."""
+    untested: dict[str, Trial] = {}
     for trial in sweep.trials:
-        if trial.number not in sweep.tally.waiting or ledger.account(trial.number).attempts:
-            continue  # it is done, or has shown what it does
-        if (architecture := architecture_of(trial)) not in ledger.tried:
-            untried.setdefault(architecture, trial)
+        if trial.number not in sweep.outcomes.waiting or ledger.trial_record(trial.number).attempts:
+            continue  # it is done, or an attempt has already tested its architecture
+        if (architecture := architecture_key(trial)) not in ledger.tested_architectures:
+            untested.setdefault(architecture, trial)
 
-    def confirm() -> None:
-        work.parent_run_id = run.confirm()
-        if work.parent_run_id:
-            ledger.has_parent(work.parent_run_id)
+    def wait_for_parent_run() -> None:
+        task.parent_run_id = run.wait_until_created()
+        if task.parent_run_id:
+            ledger.record_parent(task.parent_run_id)
 
-    try_architectures(untried, ledger.works, sweep.folder.logs, places, sweep.folder.held, meanwhile=confirm)
+    smoke_test_architectures(
+        untested,
+        ledger.record_smoke_test,
+        sweep.folder.logs,
+        slots,
+        sweep.folder.trials_lock_file,
+        meanwhile=wait_for_parent_run,
+    )
 
 
-def _tell(plan: Plan, folder: SweepFolder, sweep: PlannedSweep, conclusion: Conclusion) -> None:
-    """Prints what the sweep came to, the trials that failed last."""
+def _print_summary(plan: SweepPlan, folder: SweepFolder, sweep: SweepScheduler, result: SweepResult) -> None:
+    """Prints the ranking, the winner and the failed trials of a sweep."""
     failed = []
     for trial in sweep.trials:
-        if reason := sweep.tally.failed.get(trial.number):
-            status = status_of(trial, plan.objective, log=_shown(folder.log_file(trial.number)))
-            status.state, status.reason = State.FAILED, reason
+        if reason := sweep.outcomes.failed.get(trial.number):
+            status = build_status(trial, plan.objective, log=_relative_path(folder.log_file(trial.number)))
+            status.state, status.reason = TrialState.FAILED, reason
             failed.append(status)
-    columns, rows = ranking_table(conclusion.ranking)
+    columns, rows = build_ranking_table(result.ranking)
     print_summary(
-        SweepSummary(
+        SweepReport(
             name=plan.name,
-            folder=_shown(folder.path),
+            folder=_relative_path(folder.path),
             columns=columns,
             ranking=rows,
-            verdict=conclusion.ranking.verdict(),
-            winner=conclusion.winner,
+            verdict=result.ranking.verdict(),
+            winner=result.winner,
             failed=failed,
-            ui=None if plan.uri is None else command_to_see(plan.uri, plan.name),
+            ui=None if plan.uri is None else build_ui_command(plan.uri, plan.name),
         )
     )
 
 
-def _shown(path: Path) -> str:
+def _relative_path(path: Path) -> str:
     return os.path.relpath(path)

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep that runs: a live table in a terminal, lines of plain text elsewhere."""
+"""The output of a running sweep: a live table in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from rich.table import Table
 from rich.text import Text
 
 from trainyard.cli.sweep.columns import (
-    STYLES,
+    STATE_STYLES,
     TrialColumns,
     build_table,
-    show_metric,
+    format_four_decimals,
 )
 from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
-from trainyard.reporting.formatting import show_seconds
-from trainyard.sweep.progress import NO_OBJECTIVE, Standing, State, status_of
+from trainyard.reporting.formatting import format_duration
+from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, build_status
 
 REFRESHES_PER_SECOND = 4
 
 _LINES_AROUND_THE_ROWS = 7
-"""Two empty ones, the head of the table, what it leaves out, the overall bar, the best, and one of what came before."""
+"""Two empty lines, the header, the counts of hidden trials, the overall bar, the best trial, and one earlier line."""
 
 _OVERALL_BAR = 30
-_LEAST_BAR = 8
+_MIN_BAR = 8
+"""Widths of the overall bar, in characters."""
 
 
 class SweepScreen(SweepListener):
-    """Shows a sweep while it runs. Use it as a context: whatever ends the sweep, the terminal is as it was before.
+    """Shows a sweep while it runs. As a context manager, it always restores the terminal.
 
-    In a terminal a table moves; only failures and notes stay above it. When the sweep comes to its end the table goes,
-    since the summary tells all of it; when it is interrupted the table stays. Where there is no terminal each trial has
-    a line when it begins and when it ends.
+    In a terminal, a table is updated in place, and failures and messages are printed above it. The table is removed
+    when the sweep has finished, because the summary contains all of it; it remains if the sweep is interrupted.
+    Without a terminal, one line is printed when a trial starts, and one when it ends.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class SweepScreen(SweepListener):
         trials: Sequence[Trial],
         objective: str | None,
         *,
-        places: int,
+        slots: int,
         done: Mapping[int, TrialResult] | None = None,
         pruned: Mapping[int, str] | None = None,
         console: Console | None = None,
@@ -56,35 +57,35 @@ class SweepScreen(SweepListener):
         """Prepares the screen; nothing is printed yet.
 
         Args:
-            trials: All of the sweep, in the order of the plan.
-            objective: What it compares; None: nothing.
-            places: How many run at a time.
-            done: What trials came to, by number, that were done by an earlier start of the sweep.
-            pruned: Why trials were pruned, by number, that were by an earlier start.
-            console: Where to print; else to stdout.
-            clock: Seconds that never go back.
+            trials: All trials of the sweep, in the order of the plan.
+            objective: The metric that ranks the trials; None disables the ranking.
+            slots: The number of trials that run in parallel.
+            done: By trial number, the results from an earlier start of the sweep.
+            pruned: By trial number, the reasons for pruning from an earlier start.
+            console: The console to print to; None prints to stdout.
+            clock: Returns monotonic time in seconds.
         """
-        earlier, given_up = done or {}, pruned or {}
-        statuses = [status_of(trial, objective, earlier.get(trial.number)) for trial in trials]
+        earlier_results, prune_reasons = done or {}, pruned or {}
+        statuses = [build_status(trial, objective, earlier_results.get(trial.number)) for trial in trials]
         for status in statuses:
-            if reason := given_up.get(status.trial.number):
-                status.state, status.reason = State.PRUNED, reason
+            if reason := prune_reasons.get(status.trial.number):
+                status.state, status.reason = TrialState.PRUNED, reason
         self._console = console or Console(highlight=False)
-        self._standing = Standing(statuses, objective, places=places, clock=clock)
-        self._columns = TrialColumns(trials, self._standing)
+        self._progress = SweepProgress(statuses, objective, slots=slots, clock=clock)
+        self._columns = TrialColumns(trials, self._progress)
         self._number_width = max([len(str(trial.number)) for trial in trials], default=1)
-        self._earlier = len(earlier)
+        self._done_earlier = len(earlier_results)
         self._clock = clock
         self._start = clock()
-        self._lock = threading.RLock()  # the table is drawn by a thread of its own
+        self._lock = threading.RLock()  # a separate thread draws the table
         self._live: Live | None = None
-        if self._console.is_interactive and self._console.file.isatty():  # FORCE_COLOR makes no terminal of a log file
+        if self._console.is_interactive and self._console.file.isatty():  # with FORCE_COLOR, a log file is interactive
             self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=REFRESHES_PER_SECOND)
 
     def __enter__(self) -> Self:
         self._start = self._clock()
-        if self._earlier:
-            self._say(Text(f"done earlier: {self._earlier:,} of {self._standing.total:,} trials"))
+        if self._done_earlier:
+            self._print(Text(f"already done: {self._done_earlier:,} of {self._progress.total:,} trials"))
         if self._live:
             self._live.start(refresh=True)
         return self
@@ -93,118 +94,124 @@ class SweepScreen(SweepListener):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            self._standing.stop()
-        whole = not error and self._standing.ended == self._standing.total
+            self._progress.mark_interrupted()
+        finished = not error and self._progress.ended_count == self._progress.total
         if self._live:
-            self._live.transient = whole
+            self._live.transient = finished
             self._live.stop()
-        took = show_seconds(self._clock() - self._start)
-        self._say(Text(f"{'finished' if whole else 'stopped'} after {took}: {self._standing.counts}", style="bold"))
+        took = format_duration(self._clock() - self._start)
+        self._print(
+            Text(f"{'finished' if finished else 'stopped'} after {took}: {self._progress.counts}", style="bold")
+        )
 
-    def note(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         """Prints a line."""
-        self._say(Text(text))
+        self._print(Text(text))
 
-    def began(self, trial: Trial, attempt: int) -> None:
-        """Shows that a trial runs."""
+    def on_trial_begin(self, trial: Trial, attempt: int) -> None:
+        """Shows that a trial has started."""
         with self._lock:
-            if self._standing.take_in(trial):
-                self._columns = TrialColumns(self._standing.trials, self._standing)
-            self._standing.began(trial.number, attempt)
+            if self._progress.update_trial(trial):
+                self._columns = TrialColumns(self._progress.trials, self._progress)
+            self._progress.start_trial(trial.number, attempt)
         if not self._live:
-            again = f", attempt {attempt}" if attempt > 1 else ""
-            self._tell(trial, "began", f"{trial.label}{again}")
+            suffix = f", attempt {attempt}" if attempt > 1 else ""
+            self._print_event(trial, "started", f"{trial.label}{suffix}")
 
-    def epoch(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Moves a trial's bar."""
+    def on_epoch_end(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Updates a trial's bar."""
         with self._lock:
-            self._standing.epoch(trial.number, epoch, epochs, metrics)
+            self._progress.update_epoch(trial.number, epoch, epochs, metrics)
 
-    def done(self, trial: Trial, result: TrialResult) -> None:
-        """Shows what a trial came to."""
+    def on_trial_done(self, trial: Trial, result: TrialResult) -> None:
+        """Shows the result of a trial."""
         with self._lock:
-            status = self._standing.done(trial.number, result)
+            status = self._progress.finish_trial(trial.number, result)
         if self._live:
             return
-        shown = {self._standing.shown: status.value, NO_OBJECTIVE: result.metrics.get(NO_OBJECTIVE)}
-        told = [f"{name} {show_metric(value)}" for name, value in shown.items() if value is not None]
-        best = self._standing.best
-        so_far = self._standing.counts + (f", best {show_metric(best.value)}: {best.label}" if best else "")
-        told.append(f"{show_seconds(result.seconds)}  ({so_far})")
-        self._tell(trial, "done", ", ".join(told), STYLES[State.DONE])
+        metrics = {self._progress.shown_metric: status.value, NO_OBJECTIVE: result.metrics.get(NO_OBJECTIVE)}
+        parts = [f"{name} {format_four_decimals(value)}" for name, value in metrics.items() if value is not None]
+        best = self._progress.best
+        so_far = self._progress.counts + (f", best {format_four_decimals(best.value)}: {best.label}" if best else "")
+        parts.append(f"{format_duration(result.seconds)}  ({so_far})")
+        self._print_event(trial, "done", ", ".join(parts), STATE_STYLES[TrialState.DONE])
 
-    def pruned(self, trial: Trial, reason: str) -> None:
-        """Shows that a trial was ended before its time."""
+    def on_trial_pruned(self, trial: Trial, reason: str) -> None:
+        """Shows that a trial was pruned."""
         with self._lock:
-            self._standing.pruned_for(trial.number, reason)
+            self._progress.prune_trial(trial.number, reason)
         if not self._live:
-            self._tell(trial, "pruned", f"{reason}  ({self._standing.counts})", STYLES[State.PRUNED])
+            self._print_event(trial, "pruned", f"{reason}  ({self._progress.counts})", STATE_STYLES[TrialState.PRUNED])
 
-    def failed(self, trial: Trial, reason: str, *, again: bool) -> None:
-        """Tells why a trial failed, in a line that stays."""
+    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:
+        """Prints why a trial failed, in a permanent line."""
         with self._lock:
-            self._standing.failed_for(trial.number, reason, again=again)
-        label = f"{trial.label}: " if self._live else ""  # elsewhere the line of its beginning has it
-        text = f"{label}{reason}{'; it will be tried again' if again else ''}"
-        self._tell(trial, "failed", text, STYLES[State.FAILED])
+            self._progress.fail_trial(trial.number, reason, again=again)
+        label = f"{trial.label}: " if self._live else ""  # without a terminal, the line of its start has the label
+        text = f"{label}{reason}{'; it will be retried' if again else ''}"
+        self._print_event(trial, "failed", text, STATE_STYLES[TrialState.FAILED])
 
-    def _tell(self, trial: Trial, what: str, text: str, style: str = "") -> None:
+    def _print_event(self, trial: Trial, event: str, text: str, style: str = "") -> None:
         number = f"trial {trial.number:<{self._number_width}}  "
-        self._say(Text(number) + Text(f"{what:8}", style=style) + Text(text))
+        self._print(Text(number) + Text(f"{event:8}", style=style) + Text(text))
 
-    def _say(self, line: Text) -> None:
+    def _print(self, line: Text) -> None:
         self._console.print(line, soft_wrap=not self._console.is_terminal)
 
     def _draw(self) -> Group:
         width, height = self._console.size
         limit = max(1, height - _LINES_AROUND_THE_ROWS)
         with self._lock:
-            return Group("", draw_standing(self._standing, self._columns, width=width, limit=limit))
+            return Group("", render_sweep_progress(self._progress, self._columns, width=width, limit=limit))
 
 
-def draw_standing(standing: Standing, columns: TrialColumns, *, width: int, limit: int) -> Group:
-    """Returns how a sweep stands: a table of its trials, an overall bar, and the best so far.
+def render_sweep_progress(progress: SweepProgress, columns: TrialColumns, *, width: int, limit: int) -> Group:
+    """Returns the progress of a sweep: a table of its trials, an overall bar, and the best trial so far.
 
     Args:
-        standing: The sweep.
-        columns: Of its trials.
-        width: Of the terminal.
-        limit: How many trials are shown at most; then a line tells what is left out.
+        progress: The progress of the sweep.
+        columns: The columns of the table.
+        width: Width of the terminal, in characters.
+        limit: Maximum number of trials in the table; a line counts the others.
     """
-    rows, left_out = standing.rows(limit)
-    best = standing.best
+    rows, hidden = progress.select_rows(limit)
+    best = progress.best
     lines: list[RenderableType] = [
         build_table(
             columns.fit(width),
             rows,
-            lambda status: "bold" if best and status.trial.point == best.point and status.state is State.DONE else "",
+            lambda status: (
+                "bold" if best and status.trial.point == best.point and status.state is TrialState.DONE else ""
+            ),
         )
     ]
-    if left_out:
-        counts = ", ".join(f"{count:,} {state}" for state, count in left_out.items())
+    if hidden:
+        counts = ", ".join(f"{count:,} {state}" for state, count in hidden.items())
         lines.append(Text(f"not shown: {counts}", style="dim", no_wrap=True, overflow="ellipsis"))
-    lines += ["", _overall(standing, width)]
+    lines += ["", _render_overall_bar(progress, width)]
     if best:
-        told = Text.assemble(
-            ("best ", "dim"), (f"{standing.shown} {show_metric(best.value)}", "bold"), f", {best.label} ({best.origin})"
+        line = Text.assemble(
+            ("best ", "dim"),
+            (f"{progress.shown_metric} {format_four_decimals(best.value)}", "bold"),
+            f", {best.label} ({best.source})",
         )
-        told.no_wrap, told.overflow = True, "ellipsis"
-        lines.append(told)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        lines.append(line)
     return Group(*lines)
 
 
-def _overall(standing: Standing, width: int) -> RenderableType:
-    left = standing.seconds_left()
-    text = standing.counts + ("" if left is None else f", about {_roughly(left)} left")
+def _render_overall_bar(progress: SweepProgress, width: int) -> RenderableType:
+    left = progress.seconds_left()
+    text = progress.counts + ("" if left is None else f", about {_format_estimate(left)} left")
     room = min(_OVERALL_BAR, width - len(text) - 2)
-    if room < _LEAST_BAR:
+    if room < _MIN_BAR:
         return Text(text, no_wrap=True, overflow="ellipsis")
     line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_row(ProgressBar(1.0, standing.fraction, room, complete_style="green", finished_style="green"), Text(text))
+    line.add_row(ProgressBar(1.0, progress.fraction, room, complete_style="green", finished_style="green"), Text(text))
     return line
 
 
-def _roughly(seconds: float) -> str:
+def _format_estimate(seconds: float) -> str:
     """Returns an estimate in whole seconds: ``'12 s'``, ``'2 min 05 s'``."""
     whole = math.ceil(seconds)
-    return f"{whole} s" if whole < 60 else show_seconds(whole)  # noqa: PLR2004 - a minute
+    return f"{whole} s" if whole < 60 else format_duration(whole)  # noqa: PLR2004 - a minute

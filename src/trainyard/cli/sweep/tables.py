@@ -1,6 +1,6 @@
-"""What is printed about a sweep that does not run: what it would do, how it stands, and what it came to.
+"""Prints the plan, the status and the summary of a sweep.
 
-In a terminal long tables are cut to what can be read; elsewhere they are whole, one line per row, for `grep` and files.
+In a terminal, long tables are shortened. Elsewhere they are complete, with one line per row, for files and `grep`.
 """
 
 from __future__ import annotations
@@ -21,56 +21,57 @@ from rich.text import Text
 from trainyard.cli.sweep.columns import (
     Column,
     TrialColumns,
+    build_column,
+    build_label_column,
+    build_plain_columns,
+    build_setting_columns,
     build_table,
-    column,
-    label_column,
+    format_four_decimals,
     print_table,
-    setting_columns,
-    show_metric,
     table_width,
-    whole_columns,
 )
-from trainyard.cli.sweep.screen import draw_standing
-from trainyard.config.registry import look_up
+from trainyard.cli.sweep.screen import render_sweep_progress
+from trainyard.config.registry import find_component
 from trainyard.evaluation.ranking import Ranking
 from trainyard.evaluation.trials import Trial
-from trainyard.reporting.formatting import show_seconds
-from trainyard.sweep.progress import Standing, TrialStatus
+from trainyard.reporting.formatting import format_duration
+from trainyard.sweep.progress import SweepProgress, TrialStatus
 
 if TYPE_CHECKING:
     from trainyard.config.schema import ModelConfig
     from trainyard.sweep.recipe import Winner
 
 _FIRST, _LAST = 50, 5
-"""How many trials of a plan a terminal is given."""
+"""Number of trials at the beginning and at the end of a plan that a terminal shows."""
 
-_RANKED = 20
-_FAILURES = 20
-_TRIALS = 40
-"""How many rows of a ranking, failures, and trials of a sweep a terminal is given."""
+_MAX_RANKED = 20
+_MAX_FAILURES = 20
+_MAX_TRIALS = 40
+"""Maximum number of rows of a ranking, of failures and of trials that a terminal shows."""
 
-_TEST = ("accuracy/test", "loss/test")
-"""What of the test images stands in a ranking."""
+_TEST_METRICS = ("accuracy/test", "loss/test")
+"""Metrics on the test images that a ranking shows."""
 
 _COMMANDS = ("train it", "see it")
+"""Labels of lines that contain a command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepStatus:
-    """How a sweep of this folder stands.
+    """The status of a sweep in this folder.
 
     Attributes:
-        name: Its folder's.
+        name: Name of the sweep's folder.
         state: ``running``, ``interrupted``, ``failed`` or ``done``.
-        pid: Of the process that runs it.
-        done: How many trials are done.
-        pruned: How many were pruned.
-        failed: How many failed.
-        todo: How many are left.
-        objective: What it compares; None: nothing.
-        best: The best value so far.
-        best_label: What distinguishes the trial that has it.
-        changed: When something last happened.
+        pid: Id of the process that runs the sweep; None if it is not running.
+        done: Number of trials that are done.
+        pruned: Number of pruned trials.
+        failed: Number of failed trials.
+        todo: Number of trials that are neither done, pruned nor failed.
+        objective: The metric that ranks the trials; None if they are not ranked.
+        best: The best value of the objective so far.
+        best_label: The label of the point with this value.
+        changed: Time of the last entry in the ledger.
     """
 
     name: str
@@ -87,18 +88,18 @@ class SweepStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepSummary:
-    """What a sweep came to.
+class SweepReport:
+    """The contents of the summary that is printed at the end of a sweep.
 
     Attributes:
-        name: Its name.
-        folder: Where all of it is, as the user would name it.
-        columns: The titles of the ranking.
-        ranking: Its rows, the best first.
-        verdict: What the ranking comes to, in a few sentences.
-        winner: None where nothing is compared, or nothing is done.
-        failed: The trials that failed for good, with reasons and logs.
-        ui: The command that shows it in MLflow; None where nothing is tracked.
+        name: Name of the sweep.
+        folder: Path of the sweep's folder, relative to the working directory.
+        columns: Column titles of the ranking.
+        ranking: Rows of the ranking, the best first.
+        verdict: The conclusion from the ranking, in a few sentences.
+        winner: The best trial; None if the sweep has no objective, or no trial is done.
+        failed: The trials that failed finally, with reasons and logs.
+        ui: The command that opens the sweep in MLflow; None if nothing is tracked.
     """
 
     name: str
@@ -115,20 +116,20 @@ def print_plan(
     trials: Sequence[Trial],
     duplicates: int,
     name: str,
-    side_by_side: int,
+    slots: int,
     threads: int | None,
     *,
     console: Console | None = None,
 ) -> None:
-    """Prints what a sweep would run: a table of its trials, and how many run at a time.
+    """Prints the trials that a sweep would run, and how many of them run in parallel.
 
     Args:
-        trials: In the order of the plan.
-        duplicates: How many more there would be if equal ones were not run once.
-        name: Of the sweep.
-        side_by_side: How many run at a time.
-        threads: How many each is given that does not say so itself; None: it may take as many as there are cores.
-        console: Where to print; else to stdout.
+        trials: The trials, in the order of the plan.
+        duplicates: The number of identical trials that the plan leaves out.
+        name: Name of the sweep.
+        slots: Number of trials that run in parallel.
+        threads: Default number of threads per trial; None: each trial may use all cores.
+        console: The console to print to; None prints to stdout.
     """
     console = console or Console(highlight=False)
     columns = _plan_columns(trials, console.width if console.is_terminal else None)
@@ -140,71 +141,71 @@ def print_plan(
         console.print(rest)
     else:
         print_table(console, columns, trials)
-    left_out = f"; {_count(duplicates, 'duplicate')} left out" if duplicates else ""
-    at_a_time = f"{side_by_side} at a time" if side_by_side > 1 else "one after the other"
+    skipped = f"; {_count(duplicates, 'duplicate')} skipped" if duplicates else ""
+    parallelism = f"{slots} in parallel" if slots > 1 else "one at a time"
     console.print()
-    _print_text(console, f"sweep {name}: {_count(len(trials), 'trial')}{_of_points(trials)}{left_out}")
-    _print_text(console, at_a_time + (f", with {_count(threads, 'thread')} each" if threads else ""))
+    _print_text(console, f"sweep {name}: {_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
+    _print_text(console, parallelism + (f", with {_count(threads, 'thread')} each" if threads else ""))
 
 
-def print_status(rows: Sequence[SweepStatus], *, console: Console | None = None) -> None:
-    """Prints the sweeps of this folder, in the order given.
+def print_sweep_list(rows: Sequence[SweepStatus], *, console: Console | None = None) -> None:
+    """Prints a table of sweeps, in the given order.
 
     Args:
-        rows: One per sweep.
-        console: Where to print; else to stdout.
+        rows: The sweeps.
+        console: The console to print to; None prints to stdout.
     """
     console = console or Console(highlight=False)
     if not rows:
         command = "trainyard sweep optimizer.learning_rate=0.01,0.001"
-        _print_text(console, f"There is no sweep in sweeps/ yet. Start one: {command}")
+        _print_text(console, f"There are no sweeps in sweeps/ yet. Start one: {command}")
         return
     columns = [
-        column("sweep", lambda row: row.name, rows),
-        column("state", _state, rows),
-        column("done", lambda row: f"{row.done:,}", rows),
-        *([column("pruned", lambda row: f"{row.pruned:,}", rows)] if any(row.pruned for row in rows) else []),
-        column("failed", lambda row: f"{row.failed:,}", rows),
-        column("to do", lambda row: f"{row.todo:,}", rows),
-        column("last change", lambda row: f"{row.changed:%Y-%m-%d %H:%M}", rows),
-        column("best", _best, rows),
+        build_column("sweep", lambda row: row.name, rows),
+        build_column("state", _state, rows),
+        build_column("done", lambda row: f"{row.done:,}", rows),
+        *([build_column("pruned", lambda row: f"{row.pruned:,}", rows)] if any(row.pruned for row in rows) else []),
+        build_column("failed", lambda row: f"{row.failed:,}", rows),
+        build_column("remaining", lambda row: f"{row.todo:,}", rows),
+        build_column("last change", lambda row: f"{row.changed:%Y-%m-%d %H:%M}", rows),
+        build_column("best", _best, rows),
     ]
     if console.is_terminal:
         if table_width(columns) > console.width:
-            columns = [each for each in columns if each.title != "last change"]
-        over = max(0, table_width(columns) - console.width)
-        columns[-1] = replace(columns[-1], width=max(len("best"), columns[-1].width - over))
+            columns = [column for column in columns if column.title != "last change"]
+        excess = max(0, table_width(columns) - console.width)
+        columns[-1] = replace(columns[-1], width=max(len("best"), columns[-1].width - excess))
     print_table(console, columns, rows)
 
 
 def print_sweep_status(
-    status: SweepStatus, trials: Sequence[TrialStatus], places: int, *, console: Console | None = None
+    status: SweepStatus, trials: Sequence[TrialStatus], slots: int, *, console: Console | None = None
 ) -> None:
-    """Prints how the trials of one sweep stand, and why those failed that did.
+    """Prints the trials of one sweep, and the reasons of failures.
 
     Args:
-        status: The sweep.
-        trials: Its trials, in the order of the plan; `began` is a time of `time.time`.
-        places: How many run at a time.
-        console: Where to print; else to stdout.
+        status: The status of the sweep.
+        trials: Its trials, in the order of the plan; `started` is a time of `time.time`.
+        slots: Number of trials that run in parallel.
+        console: The console to print to; None prints to stdout.
     """
     console = console or Console(highlight=False)
-    standing = Standing(trials, status.objective, places=places, clock=time.time)
+    progress = SweepProgress(trials, status.objective, slots=slots, clock=time.time)
     if console.is_terminal:
         _print_text(console, f"sweep {status.name}: {_state(status)}", "bold")
-        columns = TrialColumns([each.trial for each in trials], standing)
-        console.print(draw_standing(standing, columns, width=console.width, limit=_TRIALS))
-        _print_failures(console, standing.failed, status.name)
+        columns = TrialColumns([trial_status.trial for trial_status in trials], progress)
+        console.print(render_sweep_progress(progress, columns, width=console.width, limit=_MAX_TRIALS))
+        _print_failures(console, progress.failed, status.name)
     else:
-        print_table(console, whole_columns(trials, standing), trials)
+        print_table(console, build_plain_columns(trials, progress), trials)
 
 
-def print_summary(summary: SweepSummary, *, console: Console | None = None) -> None:
-    """Prints what a sweep came to: the ranking, the winner and how to train it, where all is, and what failed.
+def print_summary(summary: SweepReport, *, console: Console | None = None) -> None:
+    """Prints the summary of a sweep: ranking, winner, commands, folder and failed trials.
 
     Args:
-        summary: Of the sweep.
-        console: Where to print; else to stdout.
+        summary: The contents of the summary.
+        console: The console to print to; None prints to stdout.
     """
     console = console or Console(highlight=False)
     console.print()
@@ -224,43 +225,43 @@ def print_summary(summary: SweepSummary, *, console: Console | None = None) -> N
 
 
 def print_ranking(rows: Sequence[Sequence[str]], columns: Sequence[str], *, console: Console | None = None) -> None:
-    """Prints a ranking, the best first; a terminal is given its head.
+    """Prints a ranking, the best first; in a terminal only its first rows.
 
     Args:
-        rows: The cells of each.
-        columns: The titles.
-        console: Where to print; else to stdout.
+        rows: The cells of each row.
+        columns: The column titles.
+        console: The console to print to; None prints to stdout.
     """
     console = console or Console(highlight=False)
-    shown = rows[:_RANKED] if console.is_terminal else rows
-    made = [column(title, itemgetter(place), rows) for place, title in enumerate(columns)]
-    print_table(console, made, shown)
+    shown = rows[:_MAX_RANKED] if console.is_terminal else rows
+    table_columns = [build_column(title, itemgetter(index), rows) for index, title in enumerate(columns)]
+    print_table(console, table_columns, shown)
     if len(shown) < len(rows):
         console.print(Text(f"and {len(rows) - len(shown):,} more", style="dim"))
 
 
-def ranking_table(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
-    """Returns the titles and the rows of a ranking, the best first.
+def build_ranking_table(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
+    """Returns the column titles and the rows of a ranking, the best first.
 
-    Where points have several seeds, those that can't be told from the best are marked.
+    If points have several seeds, a mark (≈) shows which ones do not differ significantly from the best.
     """
     objective = ranking.objective
-    compared = [objective, *(["seeds", "95 %"] if ranking.repeated else [])] if objective else []
-    columns = ["", "trial", *compared, *_TEST, "parameters", "time"]
+    compared = [objective, *(["seeds", "95 %"] if ranking.has_repeats else [])] if objective else []
+    columns = ["", "trial", *compared, *_TEST_METRICS, "parameters", "time"]
     rows = []
-    for number, place in enumerate(ranking.places, start=1):
-        mark = " ≈" if place.tied and ranking.tied > 1 and ranking.repeated else ""
-        interval = "" if place.low is None or place.high is None else f"{place.low:.4f} to {place.high:.4f}"
-        value = [place.describe(), *([str(place.n), interval] if ranking.repeated else [])] if objective else []
-        tests = [show_metric(place.metrics[name]) if name in place.metrics else "" for name in _TEST]
-        size = f"{place.parameters:,}"
-        rows.append([f"{number}{mark}", place.label, *value, *tests, size, show_seconds(place.seconds)])
+    for number, ranked in enumerate(ranking.points, start=1):
+        mark = " ≈" if ranked.tied and ranking.n_tied > 1 and ranking.has_repeats else ""
+        interval = "" if ranked.low is None or ranked.high is None else f"{ranked.low:.4f} to {ranked.high:.4f}"
+        value = [ranked.describe(), *([str(ranked.n), interval] if ranking.has_repeats else [])] if objective else []
+        tests = [format_four_decimals(ranked.metrics[name]) if name in ranked.metrics else "" for name in _TEST_METRICS]
+        size = f"{ranked.parameters:,}"
+        rows.append([f"{number}{mark}", ranked.label, *value, *tests, size, format_duration(ranked.seconds)])
     return columns, rows
 
 
 def _print_failures(console: Console, failed: Sequence[TrialStatus], name: str) -> None:
-    """Names the trials that failed, a line each."""
-    shown = failed[:_FAILURES] if console.is_terminal else failed
+    """Prints one line per failed trial."""
+    shown = failed[:_MAX_FAILURES] if console.is_terminal else failed
     for status in shown:
         trial = status.trial
         log = f" (log: {status.log})" if status.log else ""
@@ -268,12 +269,12 @@ def _print_failures(console: Console, failed: Sequence[TrialStatus], name: str) 
     if len(shown) < len(failed):
         more = len(failed) - len(shown)
         _print_line(
-            console, "failed", f"{more:,} more; all of them: trainyard sweep --status {name} | grep failed", "red"
+            console, "failed", f"{more:,} more; to list all: trainyard sweep --status {name} | grep failed", "red"
         )
 
 
 def _print_line(console: Console, title: str, text: str, style: str = "") -> None:
-    """Prints what something is; commands stay in one piece, to be copied."""
+    """Prints a labelled line; commands are not wrapped, so that they can be copied."""
     line = Text.assemble((f"{title:9} ", "dim"), (text, style))
     console.print(line, soft_wrap=title in _COMMANDS or not console.is_terminal)
 
@@ -283,40 +284,40 @@ def _print_text(console: Console, text: str, style: str = "") -> None:
 
 
 def _plan_columns(trials: Sequence[Trial], room: int | None) -> list[Column[Trial]]:
-    """Returns the columns of a plan; where there is no room for all, one of labels takes the place of the settings'."""
+    """Returns the columns of a plan. If they do not fit into `room` characters, labels replace the settings."""
     networks: dict[str, str] = {}
-    number = column("trial", lambda trial: str(trial.number), trials)
-    network = column("network", lambda trial: _network(trial, networks), trials)
-    size = column("parameters", lambda trial: "" if trial.parameters is None else f"{trial.parameters:,}", trials)
+    number = build_column("trial", lambda trial: str(trial.number), trials)
+    network = build_column("network", lambda trial: _network(trial, networks), trials)
+    size = build_column("parameters", lambda trial: "" if trial.parameters is None else f"{trial.parameters:,}", trials)
     if room is None:
-        return [number, *setting_columns(trials, widest=None), network, size]
-    settings = setting_columns(trials)
+        return [number, *build_setting_columns(trials, max_width=None), network, size]
+    settings = build_setting_columns(trials)
     for columns in ([number, *settings, network, size], [number, *settings, size]):
         if table_width(columns) <= room:
             return columns
-    label = label_column(trials)
-    over = max(0, table_width([number, label, size]) - room)
-    return [number, replace(label, width=max(1, label.width - over)), size]
+    label = build_label_column(trials)
+    excess = max(0, table_width([number, label, size]) - room)
+    return [number, replace(label, width=max(1, label.width - excess)), size]
 
 
-def _network(trial: Trial, known: dict[str, str]) -> str:
-    """Returns the label of a trial's architecture; there are fewer of these than trials."""
+def _network(trial: Trial, cache: dict[str, str]) -> str:
+    """Returns the label of a trial's architecture. Trials share architectures, so labels are cached."""
     settings = trial.config["model"]
     key = repr(settings)
-    if key not in known:
-        component = OmegaConf.structured(look_up("model", settings["name"]))
-        known[key] = cast("ModelConfig", OmegaConf.to_object(OmegaConf.merge(component, settings))).label
-    return known[key]
+    if key not in cache:
+        component = OmegaConf.structured(find_component("model", settings["name"]))
+        cache[key] = cast("ModelConfig", OmegaConf.to_object(OmegaConf.merge(component, settings))).label
+    return cache[key]
 
 
-def _of_points(trials: Sequence[Trial]) -> str:
-    """Returns how many points the trials are, where there are several of some."""
+def _describe_points(trials: Sequence[Trial]) -> str:
+    """Returns the number of points and of seeds; empty if every trial is a separate point."""
     counts = Counter(trial.point for trial in trials)
     if len(counts) == len(trials):
         return ""
     seeds = set(counts.values())
-    each = f" with {_count(seeds.pop(), 'seed')} each" if len(seeds) == 1 else ""
-    return f" ({_count(len(counts), 'point')}{each})"
+    per_point = f" with {_count(seeds.pop(), 'seed')} each" if len(seeds) == 1 else ""
+    return f" ({_count(len(counts), 'point')}{per_point})"
 
 
 def _state(status: SweepStatus) -> str:
@@ -324,8 +325,10 @@ def _state(status: SweepStatus) -> str:
 
 
 def _best(status: SweepStatus) -> str:
-    return "" if status.best is None else f"{show_metric(status.best)} {status.best_label} ({status.objective})"
+    return (
+        "" if status.best is None else f"{format_four_decimals(status.best)} {status.best_label} ({status.objective})"
+    )
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The reference of the config as a JSON Schema, which tells an editor what may stand in a YAML file."""
+"""Builds JSON Schemas of the config, with which editors validate and complete YAML files."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 
 from trainyard.config.fields import Rule
 from trainyard.config.reference.fields import RECIPES, FieldDoc, SectionDoc
-from trainyard.config.registry import BASE_PREFIX, registered_metrics, unknown
-from trainyard.config.validation import alternatives, is_optional
+from trainyard.config.registry import BASE_PREFIX, registered_metrics, unknown_name_message
+from trainyard.config.validation import accepted_types, is_optional
 from trainyard.errors import ConfigError
 from trainyard.models import layers
-from trainyard.models.layers import LAYERS, Kind, required_arguments
+from trainyard.models.layers import LAYERS, ArgumentType, required_arguments
 
 Schema = dict[str, Any]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 RECIPE, RESOLVED = "recipe", "config"
-"""What a schema may be for, beside the groups: a file of conf/experiment/, and the config.yaml of a run."""
+"""The targets of a schema besides the groups: a file in conf/experiment/, and the config.yaml of a run."""
 
 _INTERPOLATION = r"\$\{"
-"""What a text holds that stands for another value, ``${optimizer.learning_rate}``."""
+"""Matches a string with an interpolation, such as ``${optimizer.learning_rate}``."""
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _MARGIN: Schema = {"type": "integer", "minimum": 0}
-_POSITIVE: Schema = {"type": "number", "minimum": 0}
-_ARGUMENTS: dict[Kind, Schema] = {
+_NON_NEGATIVE: Schema = {"type": "number", "minimum": 0}
+_ARGUMENTS: dict[ArgumentType, Schema] = {
     layers.COUNT: _COUNT,
     layers.SIZE: {"type": ["integer", "array"], "minimum": 1, "items": _COUNT, "minItems": 1},
-    layers.SHARE: {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+    layers.FRACTION: {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
     layers.NUMBER: {"type": "number"},
-    layers.POSITIVE: _POSITIVE,
+    layers.NON_NEGATIVE: _NON_NEGATIVE,
     layers.FLAG: {"type": "boolean"},
     layers.AXIS: {"type": ["integer", "array"], "items": {"type": "integer"}, "minItems": 1},
     layers.SHAPE: {"type": "array", "items": {"type": "integer"}, "minItems": 1},
@@ -49,104 +49,104 @@ _ARGUMENTS: dict[Kind, Schema] = {
     },
     layers.PENALTY: {
         "type": "object",
-        "properties": {"l1": _POSITIVE, "l2": _POSITIVE},
+        "properties": {"l1": _NON_NEGATIVE, "l2": _NON_NEGATIVE},
         "additionalProperties": False,
         "minProperties": 1,
     },
 }
-"""What `Kind.admits` answers, as schemas; a kind of `choices` is told by those."""
+"""The schemas of the argument types of layers. The schema of a type with `choices` is an enumeration."""
 
 
-_AS_RECIPES = (RECIPES, "sweep")
-"""The folders whose files speak of the whole config."""
+_RECIPE_GROUPS = (RECIPES, "sweep")
+"""The groups whose files set values of the complete config."""
 
 
-def build_schema(config: SectionDoc, target: str = RECIPE) -> Schema:
-    """Returns a JSON Schema, draft 2020-12.
+def build_json_schema(config: SectionDoc, target: str = RECIPE) -> Schema:
+    """Builds a JSON Schema, draft 2020-12.
 
     Args:
-        config: The whole config; see `describe_config`.
-        target: `RECIPE`, `RESOLVED`, or a group, for the YAML files of that group.
+        config: The description of the complete config; see `describe_config`.
+        target: `RECIPE`, `RESOLVED`, or a group whose YAML files are to be validated.
 
     Raises:
-        ConfigError: If it is none of these.
+        ConfigError: If the target is unknown.
     """
-    groups = {section.path: section for section in config.sections if section.chosen}
-    target = RECIPE if target in _AS_RECIPES else target
-    if target not in targets(config):
-        raise ConfigError(unknown("--for", "unknown kind of file", target, targets(config)))
-    writer = _Writer(literal=target == RESOLVED, file_of=target if target in groups else "")
-    definitions: Schema = writer.layers()
+    groups = {section.path: section for section in config.sections if section.default_choice}
+    target = RECIPE if target in _RECIPE_GROUPS else target
+    if target not in list_schema_targets(config):
+        raise ConfigError(unknown_name_message("--for", "unknown target", target, list_schema_targets(config)))
+    builder = _SchemaBuilder(literal=target == RESOLVED, file_of=target if target in groups else "")
+    definitions: Schema = builder.layers()
     for section in [groups[target]] if target in groups else config.sections:
-        definitions |= writer.section(section)
+        definitions |= builder.section(section)
     if target in groups:
-        root = writer.group_file(groups[target], definitions)
+        root = builder.group_file(groups[target], definitions)
     else:
-        root = writer.mapping(config, {section.path: _ref(section.path) for section in config.sections})
+        root = builder.mapping(config, {section.path: _ref(section.path) for section in config.sections})
         if target == RECIPE:
-            root = writer.recipe(root, groups.values())
+            root = builder.recipe(root, groups.values())
     return {"$schema": DRAFT, "title": f"Trainyard: {target}", **root, "$defs": definitions}
 
 
-def targets(config: SectionDoc) -> list[str]:
-    """Returns what a schema may be for: a recipe, a resolved config, the files of a group."""
-    return [RECIPE, RESOLVED, *(section.path for section in config.sections if section.chosen)]
+def list_schema_targets(config: SectionDoc) -> list[str]:
+    """Returns the targets of a schema: a recipe, a resolved config, and the files of each group."""
+    return [RECIPE, RESOLVED, *(section.path for section in config.sections if section.default_choice)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
-    """Writes parts of a schema.
+class _SchemaBuilder:
+    """Builds the parts of a schema.
 
     Attributes:
-        literal: Whether values are what they say: a resolved config has no interpolations.
-        file_of: The group whose files are described, which begin with a defaults list; empty for none.
+        literal: Whether values are literal: a resolved config has no interpolations.
+        file_of: The group whose files are described, which contain a defaults list; empty if there is none.
     """
 
     literal: bool
     file_of: str
 
     def section(self, section: SectionDoc) -> Schema:
-        """Returns the definitions of a section: itself, what it has within, and each component."""
+        """Returns the definitions of a section, its nested sections and its components."""
         definitions: Schema = {}
         for inner in section.sections:
             definitions |= self.section(inner)
-        own = {inner.name: _ref(inner.path) for inner in section.sections}
+        extra = {inner.name: _ref(inner.path) for inner in section.sections}
         if section.path == self.file_of:
-            own["defaults"] = _group_defaults(section)
+            extra["defaults"] = _group_defaults(section)
         if not section.components:
-            return {**definitions, section.path: self.mapping(section, own)}
+            return {**definitions, section.path: self.mapping(section, extra)}
         common, references = f"{section.path}.*", []
         definitions[common] = self.mapping(section, {})
         for component in section.components:
-            named = {"name": {"const": component.name}, **own}
-            named |= {doc.name: _ref(f"{common}/properties/{doc.name}") for doc in section.fields}
-            schema = self.mapping(dataclasses.replace(component, fields=section.own_fields(component)), named)
+            properties = {"name": {"const": component.name}, **extra}
+            properties |= {doc.name: _ref(f"{common}/properties/{doc.name}") for doc in section.fields}
+            schema = self.mapping(dataclasses.replace(component, fields=section.specific_fields(component)), properties)
             if self.literal:
                 schema["required"] = ["name"]
             definitions[f"{section.path}.{component.name}"] = schema
             references.append(_ref(f"{section.path}.{component.name}"))
-        return {**definitions, section.path: {"description": section.purpose, "anyOf": references}}
+        return {**definitions, section.path: {"description": section.summary, "anyOf": references}}
 
     def mapping(self, section: SectionDoc, others: Schema) -> Schema:
-        """Returns what a section may hold: its fields and others, and nothing else."""
+        """Returns the schema of a section with its fields and other properties. No other keys are allowed."""
         return {
-            "description": section.purpose,
+            "description": section.summary,
             "type": "object",
             "properties": {**others, **{doc.name: self.field(doc) for doc in section.fields}},
             "additionalProperties": False,
         }
 
     def field(self, doc: FieldDoc) -> Schema:
-        """Returns what a field may be."""
-        options = [*alternatives(doc.kind, doc.rule), *([type(None)] if is_optional(doc.kind) else [])]
+        """Returns the schema of a field."""
+        options = [*accepted_types(doc.annotation, doc.rule), *([type(None)] if is_optional(doc.annotation) else [])]
         return {"description": doc.meaning, **self.value(options, doc.rule), "default": doc.default}
 
     def value(self, options: Iterable[Any], rule: Rule) -> Schema:
-        """Returns what a value of one of these types may be. Each keyword speaks of one type and lets others pass."""
+        """Returns the schema of a value of one of several types. Each keyword applies to one type only."""
         schema: Schema = {"type": []}
-        for kind in options:
-            arguments = typing.get_args(kind)
-            if arguments and typing.get_origin(kind) is list:
+        for option in options:
+            arguments = typing.get_args(option)
+            if arguments and typing.get_origin(option) is list:
                 schema["type"].append("array")
                 schema["items"] = self.element(arguments[0], rule)
                 schema |= {"minItems": 1} if rule.nonempty else {}
@@ -154,64 +154,66 @@ class _Writer:
                 schema["type"].append("object")
                 schema["additionalProperties"] = self.element(arguments[1], Rule())
             else:
-                schema["type"].append(_TYPES[kind])
-                schema |= {"minLength": 1} if rule.nonempty and kind is str else {}
+                schema["type"].append(_TYPES[option])
+                schema |= {"minLength": 1} if rule.nonempty and option is str else {}
         if {"integer", "number"} & set(schema["type"]):
             schema |= _bounds(rule)
         if rule.choices:
             return self._one_of(rule.choices, schema)
         return self.or_interpolation(schema)
 
-    def element(self, kind: Any, rule: Rule) -> Schema:  # noqa: ANN401 - any annotation
-        """Returns what an element of a list may be."""
-        if rule.holds == "layers":
+    def element(self, annotation: Any, rule: Rule) -> Schema:  # noqa: ANN401 - any annotation
+        """Returns the schema of an element of a list."""
+        if rule.elements == "layers":
             return _ref("layer")
-        if rule.holds == "metrics":
+        if rule.elements == "metrics":
             return self.value([str], Rule(choices=tuple(sorted(registered_metrics()))))
-        if kind is Any:
+        if annotation is Any:
             return {}
-        return self.value([kind], Rule(rule.gt, rule.ge, rule.lt, rule.le, rule.choices))
+        return self.value([annotation], Rule(rule.gt, rule.ge, rule.lt, rule.le, rule.choices))
 
     def _one_of(self, choices: Iterable[str], schema: Schema) -> Schema:
-        """Returns a schema in which text is one of the choices."""
+        """Returns a schema in which strings are one of the choices."""
         listed: list[Any] = list(choices)
-        if not self.literal:  # YAML's unquoted on and off are truth values, which a config takes for the words
-            listed += [truth for word, truth in (("on", True), ("off", False)) if word in listed]
-        others = [kind for kind in schema["type"] if kind != "string"]
-        found: list[Schema] = [{"enum": listed}]
-        if others:
-            found.append({**schema, "type": others})
+        if not self.literal:  # YAML parses unquoted on and off as booleans, which the config converts to strings
+            listed += [boolean for word, boolean in (("on", True), ("off", False)) if word in listed]
+        other_types = [name for name in schema["type"] if name != "string"]
+        alternatives: list[Schema] = [{"enum": listed}]
+        if other_types:
+            alternatives.append({**schema, "type": other_types})
         if not self.literal:
-            found.append({"type": "string", "pattern": _INTERPOLATION})
-        return {"anyOf": found} if len(found) > 1 else found[0]
+            alternatives.append({"type": "string", "pattern": _INTERPOLATION})
+        return {"anyOf": alternatives} if len(alternatives) > 1 else alternatives[0]
 
     def or_interpolation(self, schema: Schema) -> Schema:
-        """Returns a schema that lets an interpolation stand in the place of a value, too."""
-        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        if not self.literal and "string" not in kinds:
-            kinds = [*kinds, "string"]
+        """Returns a schema that also accepts an interpolation instead of a value."""
+        names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        if not self.literal and "string" not in names:
+            names = [*names, "string"]
             schema = {**schema, "pattern": _INTERPOLATION}
-        return {**schema, "type": kinds if len(kinds) > 1 else kinds[0]}
+        return {**schema, "type": names if len(names) > 1 else names[0]}
 
     def layers(self) -> Schema:
-        """Returns the definitions of an entry of a list of layers, and of what their arguments may be."""
-        names = {kind: f"argument.{name.lower()}" for name, kind in vars(layers).items() if isinstance(kind, Kind)}
+        """Returns the definitions of a layer in a list of layers, and of the argument types of layers."""
+        names = {
+            value: f"argument.{name.lower()}" for name, value in vars(layers).items() if isinstance(value, ArgumentType)
+        }
         definitions: Schema = {}
-        for kind, name in names.items():
-            choice = self._one_of(kind.choices, {"type": ["string"]}) if kind.choices else None
-            definitions[name] = choice or self.or_interpolation(_ARGUMENTS[kind])
+        for value, name in names.items():
+            choice = self._one_of(value.choices, {"type": ["string"]}) if value.choices else None
+            definitions[name] = choice or self.or_interpolation(_ARGUMENTS[value])
         properties = {}
         for layer, known in LAYERS.items():
             needed = required_arguments(layer)
             properties[layer] = {
                 "type": "object" if needed else ["object", "null"],
-                "properties": {argument: _ref(names[kind]) for argument, kind in known.items()},
+                "properties": {argument: _ref(names[value]) for argument, value in known.items()},
                 "additionalProperties": False,
                 **({"required": needed} if needed else {}),
             }
         arguments = {"type": "object", "properties": properties, "additionalProperties": False}
         definitions["layer"] = {
-            "description": "A layer of Keras: its name, or that with its arguments.",
+            "description": "A Keras layer: its name, or a mapping of its name to its arguments.",
             "anyOf": [
                 {"enum": [name for name in LAYERS if not required_arguments(name)]},
                 {**arguments, "minProperties": 1, "maxProperties": 1},
@@ -220,16 +222,16 @@ class _Writer:
         return definitions
 
     def recipe(self, root: Schema, groups: Iterable[SectionDoc]) -> Schema:
-        """Returns the root of a recipe: its defaults list narrows each section down to the component it chooses."""
-        entries, narrowed = {}, []
+        """Returns the root schema of a recipe. Its defaults list restricts each section to the selected component."""
+        entries, conditions = {}, []
         for group in groups:
             key = f"override /{group.path}"
             entries[key] = {"anyOf": [{"enum": [*group.choices]}, {"type": "string", "pattern": _INTERPOLATION}]}
             for component, names in _names_by_component(group).items():
                 entry = {"type": "object", "properties": {key: {"enum": names}}, "required": [key]}
-                narrowed.append(_if_defaults(entry, {"properties": {group.path: _ref(f"{group.path}.{component}")}}))
+                conditions.append(_if_defaults(entry, {"properties": {group.path: _ref(f"{group.path}.{component}")}}))
         defaults = {
-            "description": "Which component each group takes, `override /optimizer: sgd`; or recipes to build on.",
+            "description": "The component of each group, such as `override /optimizer: sgd`, and recipes to extend.",
             "type": "array",
             "items": {
                 "type": ["string", "object"],
@@ -240,40 +242,40 @@ class _Writer:
                 "maxProperties": 1,
             },
         }
-        hydra = {"description": "Hydra's own settings, such as the folder of a run.", "type": "object"}
-        return {**root, "properties": {"defaults": defaults, **root["properties"], "hydra": hydra}, "allOf": narrowed}
+        hydra = {"description": "Settings of Hydra, such as the output folder.", "type": "object"}
+        return {**root, "properties": {"defaults": defaults, **root["properties"], "hydra": hydra}, "allOf": conditions}
 
     def group_file(self, group: SectionDoc, definitions: Schema) -> Schema:
-        """Returns the root of a file of a group, and takes it out of the definitions."""
+        """Returns the root schema of a file of a group, and removes it from the definitions."""
         root: Schema = definitions.pop(group.path)
         if not group.components:
-            return {**root, "type": ["object", "null"]}  # a file with nothing but a comment is null
-        narrowed = []
+            return {**root, "type": ["object", "null"]}  # a file that contains only comments is null
+        conditions = []
         for component, names in _names_by_component(group).items():
             entries = {"enum": [BASE_PREFIX + component, *names]}
-            narrowed.append(_if_defaults(entries, _ref(f"{group.path}.{component}")))
-        return {**root, "required": ["defaults"], "allOf": narrowed}
+            conditions.append(_if_defaults(entries, _ref(f"{group.path}.{component}")))
+        return {**root, "required": ["defaults"], "allOf": conditions}
 
 
 def _group_defaults(group: SectionDoc) -> Schema:
     names = [*(BASE_PREFIX + component.name for component in group.components), *group.choices, "_self_"]
     return {
-        "description": f"What this {group.path} builds on, `{names[0]}`, and `_self_` where it does not come last.",
+        "description": f"The configs that this file extends, such as `{names[0]}`, and `_self_` if it is not last.",
         "type": "array",
         "items": {"anyOf": [{"enum": names}, {"type": "object"}]},
     }
 
 
 def _names_by_component(group: SectionDoc) -> dict[str, list[str]]:
-    """Returns each component of a group with the choices that it stands behind."""
+    """Returns the choices that select each component of a group, by component."""
     return {
-        component.name: [name for name, behind in group.choices.items() if behind == component.name]
+        component.name: [name for name, selected in group.choices.items() if selected == component.name]
         for component in group.components
     }
 
 
 def _if_defaults(entry: Schema, consequence: Schema) -> Schema:
-    """Returns what holds where the defaults list has such an entry."""
+    """Returns a schema that applies only if the defaults list contains a matching entry."""
     condition = {"properties": {"defaults": {"contains": entry}}, "required": ["defaults"]}
     return {"if": condition, "then": consequence}
 

@@ -1,4 +1,4 @@
-"""The reference of the config as a page for people, in Markdown."""
+"""Renders the config reference as Markdown."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from trainyard.config.registry import registered_metrics
 from trainyard.config.validation import describe_type
 from trainyard.models.layers import LAYERS, required_arguments
 
-_FEW = 6
-"""So many choices stand in a table's cell; more stand beneath the table."""
+_MAX_CHOICES_IN_CELL = 6
+"""Maximum number of choices in a table cell. More choices are listed below the table."""
 
-_SHORT = 60
-"""So many characters of a default, too."""
+_MAX_DEFAULT_CHARACTERS = 60
+"""Maximum length of a default value in a table cell. Longer defaults are written below the table."""
 
 _INTRODUCTION = """\
-# The config, field by field
+# Config reference
 
-Everything that a run depends on is a field with a default. Say only what you want otherwise, on the command line or in
-a recipe:
+A config contains all settings of a run. Each setting is a field with a default. Set only the fields that differ from
+their default, on the command line or in a recipe:
 
 ```sh
 trainyard train model=cnn optimizer=adamw optimizer.learning_rate=0.002 training.epochs=20
 ```
 
-`model=cnn` chooses what stands in a section; `optimizer.learning_rate=0.002` sets a field, by the dotted path that it
-has below. In a recipe the same is written as
+`model=cnn` selects the component of a section. `optimizer.learning_rate=0.002` sets a field by its dotted path, which
+is listed below. The same settings in a recipe:
 
 ```yaml
 # @package _global_
@@ -44,48 +44,48 @@ training:
   epochs: 20
 ```
 
-`null` is YAML's word for nothing. Lists go in brackets, and in quotes where a shell would take them for a pattern:
-`'model.hidden_units=[512,256]'`. A section has the fields of what was chosen for it, and no others.
+`null` is the empty value of YAML; the tables describe what it means for each field. Write lists in brackets, and quote
+them in a shell: `'model.hidden_units=[512,256]'`. A section has only the fields of its selected component.
 
-This page is what `trainyard config schema` prints. Components of your own plugins, and variations and recipes of your
-own in `./conf`, are told there too.
+This page is the output of `trainyard config schema`. If you run the command yourself, it also lists the components of
+your plugins, and the YAML files in `./conf`.
 """
 
 
-def render_page(config: SectionDoc, recipes: Iterable[VariationDoc]) -> str:
-    """Returns the reference as Markdown: a table of contents, then a table of fields for each section.
+def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc]) -> str:
+    """Returns the config reference as Markdown: a table of contents, then a table of fields for each section.
 
     Args:
-        config: The whole config; see `describe_config`.
-        recipes: See `describe_recipes`.
+        config: The description of the complete config; see `describe_config`.
+        recipes: The descriptions of the recipes; see `describe_recipes`.
     """
     blocks = [
         _INTRODUCTION.rstrip(),
         "## Contents",
         _contents(config.sections),
         "## The run",
-        "What stands at the top, in no section.",
+        "Fields at the top level, outside of all sections.",
         *_fields(config.fields),
     ]
     for section in config.sections:
         blocks += _section(section)
-    blocks += ["## Recipes", "Whole experiments, `trainyard train experiment=NAME`."]
-    blocks.append(_table(["`experiment=`", "what it is"], ([f"`{doc.name}`", doc.purpose] for doc in recipes)))
+    blocks += ["## Recipes", "Complete experiments. Run one with `trainyard train experiment=NAME`."]
+    blocks.append(_table(["`experiment=`", "description"], ([f"`{doc.name}`", doc.summary] for doc in recipes)))
     blocks += _layers()
     return "\n\n".join(blocks) + "\n"
 
 
 def _contents(sections: Iterable[SectionDoc]) -> str:
-    rows = [[_link("The run"), "its name, seed and notes, and what it goes on from", ""]]
-    rows += [[_link(section.name), section.purpose, _code(section.choices)] for section in sections]
-    rows.append([_link("Recipes"), "whole experiments", ""])
-    rows.append([_link("Layers"), "what `model.layers` of `model=sequential` may list", ""])
-    return _table(["section", "what it says", "choices"], rows)
+    rows = [[_link("The run"), "Name, seed and notes of the run, and the run to resume.", ""]]
+    rows += [[_link(section.name), section.summary, _code(section.choices)] for section in sections]
+    rows.append([_link("Recipes"), "Complete experiments.", ""])
+    rows.append([_link("Layers"), "Layers and arguments for `model.layers` of `model=sequential`.", ""])
+    return _table(["section", "description", "choices"], rows)
 
 
 def _section(section: SectionDoc) -> Iterator[str]:
     yield f"## {section.name}"
-    yield section.purpose
+    yield section.summary
     if section.components:
         yield from _components(section)
     else:
@@ -93,7 +93,7 @@ def _section(section: SectionDoc) -> Iterator[str]:
         yield from _variations(section)
     for inner in section.sections:
         yield f"### {inner.path}"
-        yield inner.purpose
+        yield inner.summary
         yield from _fields(inner.fields)
 
 
@@ -101,56 +101,56 @@ def _components(group: SectionDoc) -> Iterator[str]:
     rows = []
     for component in group.components:
         title = f"{group.name}={component.name}"
-        cell = f"[`{component.name}`](#{_anchor(title)})" if group.own_fields(component) else f"`{component.name}`"
-        rows.append([cell + (" (default)" if component.name == group.chosen else ""), component.purpose])
-    yield _table([f"`{group.name}=`", "what it is"], rows)
+        cell = f"[`{component.name}`](#{_anchor(title)})" if group.specific_fields(component) else f"`{component.name}`"
+        rows.append([cell + (" (default)" if component.name == group.default_choice else ""), component.summary])
+    yield _table([f"`{group.name}=`", "description"], rows)
     yield from _variations(group)
     if group.fields:
-        yield "Fields that all of them have:"
+        yield "Fields of every component:"
         yield from _fields(group.fields)
     for component in group.components:
-        if fields := group.own_fields(component):
+        if fields := group.specific_fields(component):
             yield f"### {group.name}={component.name}"
-            yield component.purpose
+            yield component.summary
             common = {doc.name for doc in group.fields} & {doc.name for doc in fields}
             if common:
-                yield f"Otherwise than in the others: {_code(sorted(common))}."
+                yield f"Different from the other components: {_code(sorted(common))}."
             yield from _fields(fields)
 
 
 def _variations(section: SectionDoc) -> Iterator[str]:
-    """Says which YAML files may be chosen too, and what they set."""
+    """Yields the table of the YAML files of a section, with the values that they set."""
     rows = []
     for variation in section.variations:
         values = [f"{path}={_value(value)}" for path, value in variation.values.items()]
-        what = f"`{section.path}={variation.component}`" if variation.component else ""
-        settings = ", ".join(filter(None, [what, _code(values)])) or "the defaults"
-        rows.append([f"`{variation.name}`", variation.purpose, settings])
+        base = f"`{section.path}={variation.component}`" if variation.component else ""
+        settings = ", ".join(filter(None, [base, _code(values)])) or "the defaults"
+        rows.append([f"`{variation.name}`", variation.summary, settings])
     if rows:
-        yield "YAML files that may be chosen too:"
-        yield _table([f"`{section.path}=`", "what it is", "stands for"], rows)
+        yield "YAML files that can be selected as well:"
+        yield _table([f"`{section.path}=`", "description", "equivalent to"], rows)
 
 
 def _fields(fields: Iterable[FieldDoc]) -> Iterator[str]:
-    """Yields the table of fields, and beneath it what is too long for a cell."""
+    """Yields the table of fields, followed by notes with the values that are too long for a cell."""
     rows, notes = [], []
     for doc in fields:
-        words = describe_type(doc.kind, doc.rule)
+        description = describe_type(doc.annotation, doc.rule)
         listed = ", ".join(doc.rule.choices)
-        if listed and len(doc.rule.choices) <= _FEW:
-            words = words.replace(listed, _code(doc.rule.choices))
+        if listed and len(doc.rule.choices) <= _MAX_CHOICES_IN_CELL:
+            description = description.replace(listed, _code(doc.rule.choices))
         elif listed:
-            words = words.replace(f"one of {listed}", f"one of {len(doc.rule.choices)} names, below")
-            notes.append(f"`{doc.path}` is one of {_code(doc.rule.choices)}.")
-        if doc.rule.holds == "layers":
-            words = words.replace("layers", _link("layers"))
-        if doc.rule.holds == "metrics":
-            notes.append(f"`{doc.path}` may name {_code(sorted(registered_metrics()))}.")
+            description = description.replace(f"one of {listed}", f"one of {len(doc.rule.choices)} names (see below)")
+            notes.append(f"Choices of `{doc.path}`: {_code(doc.rule.choices)}.")
+        if doc.rule.elements == "layers":
+            description = description.replace("layers", _link("layers"))
+        if doc.rule.elements == "metrics":
+            notes.append(f"Metrics for `{doc.path}`: {_code(sorted(registered_metrics()))}.")
         default = f"`{_value(doc.default)}`"
-        if len(default) > _SHORT:
-            notes.append(f"`{doc.path}` is {default} when nothing is said.")
-            default = "below"
-        rows.append([f"`{doc.path}`", words, default, doc.meaning])
+        if len(default) > _MAX_DEFAULT_CHARACTERS:
+            notes.append(f"Default of `{doc.path}`: {default}.")
+            default = "see below"
+        rows.append([f"`{doc.path}`", description, default, doc.meaning])
     if rows:
         yield _table(["field", "type and range", "default", "meaning"], rows)
     yield from notes
@@ -159,35 +159,35 @@ def _fields(fields: Iterable[FieldDoc]) -> Iterator[str]:
 def _layers() -> Iterator[str]:
     yield "## Layers"
     yield (
-        "The layers of Keras that `model.layers` may list, with the arguments that Keras gives them; those in **bold** "
-        "can't be left out. What arguments take stands beneath."
+        "The Keras layers for `model.layers`, with their arguments. Arguments in **bold** are required. "
+        "The second table lists the values that arguments accept. Their meaning is in the documentation of Keras."
     )
     rows = []
     for layer, arguments in LAYERS.items():
-        needed = required_arguments(layer)
-        cells = [f"**`{name}`**" for name in needed] + [f"`{name}`" for name in arguments if name not in needed]
+        required = required_arguments(layer)
+        cells = [f"**`{name}`**" for name in required] + [f"`{name}`" for name in arguments if name not in required]
         rows.append([f"`{layer}`", ", ".join(cells)])
     yield _table(["layer", "arguments"], rows)
-    yield _table(["arguments", "what they take"], _kinds_of_arguments())
+    yield _table(["arguments", "accepted values"], _argument_rows())
 
 
-def _kinds_of_arguments() -> Iterator[list[str]]:
-    """Yields a row per kind: the arguments that take it, each with its layers where others of its name take another."""
-    layers_by_kind: dict[str, dict[str, list[str]]] = {}
+def _argument_rows() -> Iterator[list[str]]:
+    """Yields a row per type: its arguments. An argument whose type depends on the layer is followed by its layers."""
+    layers_by_type: dict[str, dict[str, list[str]]] = {}
     for layer, arguments in LAYERS.items():
-        for name, kind in arguments.items():
-            layers_by_kind.setdefault(kind.words, {}).setdefault(name, []).append(layer)
-    usual = {
-        name: max(len(names.get(name, [])) for names in layers_by_kind.values())
+        for name, argument_type in arguments.items():
+            layers_by_type.setdefault(argument_type.description, {}).setdefault(name, []).append(layer)
+    most_common = {
+        name: max(len(names.get(name, [])) for names in layers_by_type.values())
         for arguments in LAYERS.values()
         for name in arguments
     }
-    for words, names in layers_by_kind.items():
+    for description, names in layers_by_type.items():
         cells = [
-            f"`{name}`" + (f" (of {_code(layers)})" if len(layers) < usual[name] else "")
+            f"`{name}`" + (f" (of {_code(layers)})" if len(layers) < most_common[name] else "")
             for name, layers in sorted(names.items())
         ]
-        yield [", ".join(cells), words]
+        yield [", ".join(cells), description]
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -195,12 +195,12 @@ def _kinds_of_arguments() -> Iterator[list[str]]:
 
 
 def _table(titles: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *([_in_a_row(cell) for cell in row] for row in rows)]
+    lines = [titles, ["---"] * len(titles), *([_escape_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _in_a_row(text: str) -> str:
-    """Returns text that stays in its cell and is no HTML, outside of code."""
+def _escape_cell(text: str) -> str:
+    """Returns text with escaped pipes, and with escaped HTML outside of code."""
     parts = re.split(r"(`[^`]*`)", text.replace("|", "\\|"))
     return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
 
@@ -214,12 +214,12 @@ def _link(title: str) -> str:
 
 
 def _anchor(title: str) -> str:
-    """Returns what the heading is called in an address, as GitHub makes it."""
+    """Returns the anchor of a heading, as GitHub generates it."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a value as one writes it in YAML, on one line."""
+    """Returns a value as YAML on one line."""
     if isinstance(value, (list, dict)):
         return yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False).strip()
     return value if isinstance(value, str) and value else json.dumps(value)

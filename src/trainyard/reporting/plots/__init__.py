@@ -1,42 +1,50 @@
-"""The pictures of a run as PNG files: learning curves, confusion matrix, calibration, predictions, mistakes, profile.
+"""Plots as PNG files.
 
-Those of a sweep: learning curves, ranking, settings one by one and together. One of what a model says of images,
-those of records, and those of a comparison: scores by class, what changed, the images that did.
+- Runs: learning curves, confusion matrix, calibration, first predictions, mistakes, profile.
+- Sweeps: learning curves, ranking, the effect of each setting, parallel coordinates.
+- Predictions: images with the probabilities of their classes.
+- Records of experiments: the scores of all seeds, and published metrics with measured ones.
+- Comparisons of runs: scores by class, differences of confusion matrices, images whose prediction changed.
 
-The only place that knows matplotlib. It uses figures without pyplot, so that drawing needs no display, leaves nothing
-behind in the process, and can go on in several threads at once.
+This is the only package that imports matplotlib. It does not use pyplot, so drawing needs no display, keeps no global
+state, and can run in several threads at the same time.
 """
 
 from trainyard.reporting.plots.calibration import draw_calibration
-from trainyard.reporting.plots.claims import Band, draw_arms, draw_bands
-from trainyard.reporting.plots.comparison import Flip, draw_class_scores, draw_confusion_difference, draw_flips
+from trainyard.reporting.plots.claims import PublishedMetric, draw_arm_accuracies, draw_published_metrics
+from trainyard.reporting.plots.comparison import (
+    PredictionFlip,
+    draw_class_scores,
+    draw_confusion_difference,
+    draw_prediction_flips,
+)
 from trainyard.reporting.plots.confusion_matrix import draw_confusion_matrix
-from trainyard.reporting.plots.effects import draw_effects, draw_parallel
-from trainyard.reporting.plots.grid import draw_grid
+from trainyard.reporting.plots.effects import draw_parallel_coordinates, draw_setting_effects
+from trainyard.reporting.plots.grid import draw_numeric_settings
 from trainyard.reporting.plots.image_grid import draw_mistakes, draw_predictions
 from trainyard.reporting.plots.learning_curves import draw_learning_curves
 from trainyard.reporting.plots.probabilities import draw_probabilities
 from trainyard.reporting.plots.profile import draw_profile
-from trainyard.reporting.plots.ranking import draw_curves, draw_ranking
+from trainyard.reporting.plots.ranking import draw_point_curves, draw_ranking
 
 __all__ = [
-    "Band",
-    "Flip",
-    "draw_arms",
-    "draw_bands",
+    "PredictionFlip",
+    "PublishedMetric",
+    "draw_arm_accuracies",
     "draw_calibration",
     "draw_class_scores",
     "draw_confusion_difference",
     "draw_confusion_matrix",
-    "draw_curves",
-    "draw_effects",
-    "draw_flips",
-    "draw_grid",
     "draw_learning_curves",
     "draw_mistakes",
-    "draw_parallel",
+    "draw_numeric_settings",
+    "draw_parallel_coordinates",
+    "draw_point_curves",
+    "draw_prediction_flips",
     "draw_predictions",
     "draw_probabilities",
     "draw_profile",
+    "draw_published_metrics",
     "draw_ranking",
+    "draw_setting_effects",
 ]

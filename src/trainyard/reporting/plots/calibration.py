@@ -1,4 +1,4 @@
-"""The reliability diagram."""
+"""Reliability diagram."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from trainyard.reporting.plots.style import (
     SOFT,
     TEXT,
     VERMILLION,
-    make_figure,
-    save,
-    write_headline,
+    add_headline,
+    build_figure,
+    save_figure,
 )
 
 
 def draw_calibration(calibration: Calibration, path: Path) -> None:
-    """Draws accuracy against confidence, and under it how many predictions there are of each confidence.
+    """Draws accuracy against confidence and, below it, the share of the predictions in each confidence bin.
 
-    On the diagonal a model is as often right as it says. Points under it are too confident, points over it too modest.
-    A point's area tells how many predictions it stands for; a thin line joins it to where it would be if it were true.
+    Points on the diagonal are perfectly calibrated. The model is overconfident at points below it, and underconfident
+    at points above it. The area of a point shows the share of the predictions in its bin. A thin vertical line shows
+    its distance from the diagonal.
 
     Args:
-        calibration: By bins.
+        calibration: Confidence and accuracy by bin.
         path: The PNG file to write.
     """
-    figure = make_figure(4.6, 5.4)
+    figure = build_figure(4.6, 5.4)
     upper = figure.add_axes((0.14, 0.36, 0.82, 0.5))
     lower = figure.add_axes((0.14, 0.1, 0.82, 0.18))
-    held = calibration.counts > 0
-    confidence, accuracy = calibration.confidence[held], calibration.accuracy[held]
-    share = calibration.counts[held] / calibration.counts.sum()
+    nonempty = calibration.counts > 0
+    confidence, accuracy = calibration.confidence[nonempty], calibration.accuracy[nonempty]
+    share = calibration.counts[nonempty] / calibration.counts.sum()
 
     upper.plot((0, 1), (0, 1), color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     upper.vlines(confidence, confidence, accuracy, color=VERMILLION, linewidth=1.2, zorder=2)
@@ -47,10 +48,10 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
     upper.set(xlim=(start, 1), ylim=(start, 1))
     upper.set_ylabel("Accuracy", size=TEXT, color=INK)
     title = f"Expected calibration error {100 * calibration.error:.2f} %"
-    write_headline(upper, title, "Broken line: as often right as it says. Areas: share of the predictions")
+    add_headline(upper, title, "Dashed line: perfect calibration. Area of a point: share of the predictions")
 
     width = calibration.edges[1] - calibration.edges[0]
-    lower.bar(calibration.edges[:-1][held], 100 * share, width=width, align="edge", color=BLUE, edgecolor="white")
+    lower.bar(calibration.edges[:-1][nonempty], 100 * share, width=width, align="edge", color=BLUE, edgecolor="white")
     lower.set(xlim=(start, 1), ylim=(0, 100 * float(share.max()) * 1.05))
     lower.set_xlabel("Confidence", size=TEXT, color=INK)
     lower.set_ylabel("Share", size=TEXT, color=INK)
@@ -63,4 +64,4 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["bottom", "left"]].set_color(FAINT)
     upper.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-    save(figure, path)
+    save_figure(figure, path)

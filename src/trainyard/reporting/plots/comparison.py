@@ -1,4 +1,4 @@
-"""The pictures of a comparison: scores by class side by side, and what changed from one run to another."""
+"""Plots of comparisons: scores by class, and the differences between the predictions of two runs."""
 
 from __future__ import annotations
 
@@ -11,59 +11,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data.dataset import DataSpec
-from trainyard.reporting.plots.confusion_matrix import matrix_side, name_classes
-from trainyard.reporting.plots.image_grid import MANY, MANY_COLUMNS, MISTAKE_COLUMNS, Tile, draw_tiles
+from trainyard.reporting.plots.confusion_matrix import compute_matrix_side, label_classes
+from trainyard.reporting.plots.image_grid import MANY_COLUMNS, MANY_TILES, MISTAKE_COLUMNS, Tile, draw_tiles
 from trainyard.reporting.plots.style import (
     BLUE,
-    CHARACTER,
+    CHARACTER_WIDTH,
     FAINT,
     INK,
-    LONGEST_NAME,
+    MAX_NAME_LENGTH,
     PAPER,
-    POINTS,
+    POINTS_PER_INCH,
     SERIES,
     SMALL,
     TEXT,
     TINY,
     VERMILLION,
-    make_figure,
-    save_small,
+    add_headline,
+    build_figure,
+    save_small_figure,
     shorten,
-    tidy,
-    write_headline,
+    style_axes,
 )
 
-MOST_ROWS = len(SERIES)
-"""Rows of a comparison whose scores by class can be told apart."""
-MOST_CLASSES = 30
-"""Of more, those are drawn in which the rows differ most."""
-_LINE = 0.27
-"""Inches that a class takes."""
-_BESIDE = 0.16
-"""How far off the line of its class a mark lies at most, in lines, so that equal ones don't hide each other."""
+MAX_ROWS = len(SERIES)
+"""Maximum number of rows of a comparison whose scores by class are drawn: one per combination of colour and marker."""
+MAX_CLASSES = 30
+"""Maximum number of classes that are drawn. If there are more, the ones in which the rows differ most are drawn."""
+_LINE_HEIGHT = 0.27
+"""Height of a class in inches."""
+_MAX_SHIFT = 0.16
+"""Maximum vertical distance of a marker from the line of its class, in lines. It keeps equal scores visible."""
 
 
 def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequence[str], path: Path) -> None:
-    """Draws the F1 of each class, a mark per row of a comparison.
+    """Draws the F1 score of each class, with one marker per row of a comparison.
 
     Args:
-        scores: By label of a row, at most `MOST_ROWS`: one F1 per class, 0 to 1.
-        class_names: By label of a class.
+        scores: F1 scores (0 to 1, one per class) by label of the row. At most `MAX_ROWS` rows.
+        class_names: Class names, in the order of the scores.
         path: The PNG file to write.
     """
     table = 100 * np.array(list(scores.values()))
-    shown = sorted(np.argsort(-np.ptp(table, axis=0), kind="stable")[:MOST_CLASSES])
-    height = 1.35 + _LINE * len(shown)
-    names = [shorten(class_names[at], LONGEST_NAME) for at in shown]
-    left = (max(map(len, names)) * CHARACTER * SMALL / POINTS + 0.3) / 7.4
-    figure = make_figure(7.4, height)
+    shown = sorted(np.argsort(-np.ptp(table, axis=0), kind="stable")[:MAX_CLASSES])
+    height = 1.35 + _LINE_HEIGHT * len(shown)
+    names = [shorten(class_names[at], MAX_NAME_LENGTH) for at in shown]
+    left = (max(map(len, names)) * CHARACTER_WIDTH * SMALL / POINTS_PER_INCH + 0.3) / 7.4
+    figure = build_figure(7.4, height)
     axes = figure.add_axes((left, 0.5 / height, 0.97 - left, 1 - 1.35 / height))
     for row, at in enumerate(shown):
         axes.plot([table[:, at].min(), table[:, at].max()], [row, row], color=FAINT, linewidth=2.4, zorder=1)
-    beside = np.linspace(-_BESIDE, _BESIDE, len(table)) if len(table) > 1 else [0.0]
-    marks = []
-    for values, shift, (colour, marker) in zip(table, beside, SERIES, strict=False):
-        marks += axes.plot(
+    shifts = np.linspace(-_MAX_SHIFT, _MAX_SHIFT, len(table)) if len(table) > 1 else [0.0]
+    markers = []
+    for values, shift, (colour, marker) in zip(table, shifts, SERIES, strict=False):
+        markers += axes.plot(
             values[shown], np.arange(len(shown)) + shift, marker, color=colour, markersize=6, markeredgecolor="white",
             markeredgewidth=0.7, linestyle="none", zorder=3,
         )  # fmt: skip
@@ -71,74 +71,81 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.margins(x=0.04)
     axes.set_xlabel("F1, %", size=TEXT, color=INK)
-    tidy(axes, grid="x")
+    style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=SMALL, labelcolor=INK, length=0)
     legend = axes.legend(
-        marks, [shorten(label, LONGEST_NAME) for label in scores], fontsize=SMALL, frameon=False, labelcolor=INK,
+        markers, [shorten(label, MAX_NAME_LENGTH) for label in scores], fontsize=SMALL, frameon=False, labelcolor=INK,
         ncols=min(len(scores), 3), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, handletextpad=0.2,
         columnspacing=1.4,
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)
-    few = f"The {len(shown)} of {len(class_names):,} classes that differ most" if len(shown) < len(class_names) else ""
-    write_headline(axes, "F1 by class", few, over=18 + 13 * ((len(scores) - 1) // 3))
-    save_small(figure, path)
+    subtitle = (
+        f"The {len(shown)} of {len(class_names):,} classes that differ most" if len(shown) < len(class_names) else ""
+    )
+    add_headline(axes, "F1 by class", subtitle, over=18 + 13 * ((len(scores) - 1) // 3))
+    save_small_figure(figure, path)
 
 
 def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
-    """Draws one confusion matrix less another: blue where the second is better, vermillion where it is worse.
+    """Draws the difference of two confusion matrices: blue where the second run is better, orange where it is worse.
 
     Args:
-        difference: int64 (classes, classes), actual (rows) against predicted classes (columns).
-        class_names: By label.
+        difference: Counts of the second run minus counts of the first, int64 (classes, classes). Rows are actual,
+            columns predicted classes.
+        class_names: Class names in label order.
         path: The PNG file to write.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
     classes = len(difference)
-    side = matrix_side(classes)
-    cell = side * POINTS / classes
+    side = compute_matrix_side(classes)
+    cell = side * POINTS_PER_INCH / classes
     better = np.where(np.eye(classes, dtype=bool), difference, -difference)
     largest = max(int(np.abs(better).max()), 1)
     strength = np.sign(better) * np.sqrt(np.abs(better) / largest)
     scale = LinearSegmentedColormap.from_list("change", [VERMILLION, PAPER, BLUE])
-    figure = make_figure(side, side)
+    figure = build_figure(side, side)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(strength, cmap=scale, vmin=-1, vmax=1, interpolation="nearest")
-    name_classes(axes, class_names, cell)
+    label_classes(axes, class_names, cell)
     if cell >= TEXT:
         axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=min(1.5, cell / 16))
-    size = min(TEXT + 1, 0.85 * cell / (CHARACTER * (len(str(largest)) + 1)))
+    size = min(TEXT + 1, 0.85 * cell / (CHARACTER_WIDTH * (len(str(largest)) + 1)))
     if size >= TINY:
         for row, column in itertools.product(range(classes), repeat=2):
             if difference[row, column]:
-                colour = "white" if abs(strength[row, column]) > 0.6 else INK  # noqa: PLR2004 - dark from there on
+                colour = "white" if abs(strength[row, column]) > 0.6 else INK  # noqa: PLR2004 - dark cells
                 text = f"{difference[row, column]:+d}".replace("-", "\N{MINUS SIGN}")
                 axes.text(column, row, text, size=size, color=colour, ha="center", va="center")
-    write_headline(axes, "Images more, or fewer, than before", "Blue is better, orange is worse")
-    save_small(figure, path)
+    add_headline(axes, "Change in the number of images", "Blue: better than before. Orange: worse")
+    save_small_figure(figure, path)
 
 
-class Flip(NamedTuple):
-    """A test image that two runs took for different things; the classes by their labels."""
+class PredictionFlip(NamedTuple):
+    """A test image for which two runs predict different classes."""
 
     image: int
+    """Index of the image in the test set."""
     actual: int
+    """Label of the actual class."""
     before: int
+    """Label that the first run predicts."""
     now: int
+    """Label that the second run predicts."""
 
 
-def draw_flips(
-    images: NDArray[np.uint8], flips: Sequence[Flip], spec: DataSpec, headline: tuple[str, str], path: Path
+def draw_prediction_flips(
+    images: NDArray[np.uint8], flips: Sequence[PredictionFlip], spec: DataSpec, headline: tuple[str, str], path: Path
 ) -> None:
-    """Draws images that changed sides, each with what it shows, and what it was taken for before and now.
+    """Draws the images whose predicted class differs between two runs, with their actual and predicted classes.
 
     Args:
-        images: uint8 (n, height, width) or (n, height, width, 3), the raw pixels of all test images.
-        flips: Which; at least one.
-        spec: The names of the classes and the range of pixels.
+        images: Raw pixels of all test images, uint8 (n, height, width) or (n, height, width, 3).
+        flips: The images to draw; at least one.
+        spec: Class names and pixel range.
         headline: Title and subtitle.
         path: The PNG file to write.
     """
@@ -147,5 +154,5 @@ def draw_flips(
         Tile(flip.image, (f"actual {names[flip.actual]}", f"{names[flip.before]} → {names[flip.now]}"), wrong=False)
         for flip in flips
     ]
-    columns = MISTAKE_COLUMNS if len(tiles) <= MANY else MANY_COLUMNS
+    columns = MISTAKE_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS
     draw_tiles(images, tiles, spec, path, columns=columns, headline=headline)

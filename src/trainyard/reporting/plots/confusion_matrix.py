@@ -1,4 +1,4 @@
-"""The confusion matrix."""
+"""Confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from trainyard.evaluation.scoring import EvalResult
 from trainyard.reporting.plots.style import (
-    CHARACTER,
+    CHARACTER_WIDTH,
     FAINT,
     INK,
-    LONGEST_NAME,
+    MAX_NAME_LENGTH,
     PAPER,
-    POINTS,
+    POINTS_PER_INCH,
     SMALL,
     SOFT,
     TEXT,
     TINY,
-    make_figure,
-    save,
+    add_headline,
+    build_figure,
+    save_figure,
     shorten,
-    write_headline,
 )
 
 if TYPE_CHECKING:
@@ -35,56 +35,56 @@ if TYPE_CHECKING:
 
 
 def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
-    """Draws the counts of actual (rows) against predicted classes (columns).
+    """Draws the number of images by actual (rows) and predicted class (columns).
 
-    The diagonal is shaded by the share of the class that was told right. Errors have their own scale, that
-    of the square root, so that a few in thousands are seen beside many. Cells without an image stay empty,
-    and numbers are left out where they would be too small to read.
+    The diagonal is shaded by the recall of the class. Errors have a separate square-root colour scale, so a few errors
+    among thousands of images remain visible. Cells without images are empty. Numbers that would be too small to read
+    are left out.
 
     Args:
-        result: The predictions and their scores.
+        result: Predictions and scores.
         path: The PNG file to write.
     """
     counts = result.confusion
     classes = len(counts)
-    side = matrix_side(classes)
-    cell = side * POINTS / classes
-    figure = make_figure(side, side)
+    side = compute_matrix_side(classes)
+    cell = side * POINTS_PER_INCH / classes
+    figure = build_figure(side, side)
     axes = figure.add_axes((0, 0, 1, 1))
-    colours = _shade(figure, counts, side)
+    colours = _shade_cells(figure, counts, side)
     axes.imshow(colours, interpolation="nearest")
-    name_classes(axes, [scores.name for scores in result.per_class], cell)
+    label_classes(axes, [scores.name for scores in result.per_class], cell)
     if cell >= TEXT:
         axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=min(1.5, cell / 16))
-    size = min(TEXT + 1, 0.85 * cell / (CHARACTER * len(str(counts.max()))))
+    size = min(TEXT + 1, 0.85 * cell / (CHARACTER_WIDTH * len(str(counts.max()))))
     if size >= TINY:
         for row, column in itertools.product(range(classes), repeat=2):
             if counts[row, column] or row == column:
-                colour = "white" if _luminance(colours[row, column]) < 0.5 else INK  # noqa: PLR2004 - half as bright as white
+                colour = "white" if _luminance(colours[row, column]) < 0.5 else INK  # noqa: PLR2004 - dark cells
                 axes.text(column, row, counts[row, column], size=size, color=colour, ha="center", va="center")
     images, wrong = len(result.actual), int(counts.sum() - counts.trace())
     title = f"Accuracy {100 * result.accuracy:.2f} %: {wrong:,} of {images:,} images wrong"
-    write_headline(axes, title, "Counts, shaded by their share of the actual class")
-    save(figure, path)
+    add_headline(axes, title, "Number of images, shaded by share of the actual class")
+    save_figure(figure, path)
 
 
-def matrix_side(classes: int) -> float:
-    """Returns the side of the matrix in inches: half an inch per class, until that is too much."""
+def compute_matrix_side(classes: int) -> float:
+    """Returns the side length of the matrix in inches: half an inch per class, and less per class if there are many."""
     return max(2.6, min(0.5 * classes, 9.0), min(0.11 * classes, 14.0))
 
 
-def _shade(figure: Figure, counts: NDArray[np.int64], side: float) -> NDArray[np.float64]:
-    """Draws the two colour scales right of the matrix.
+def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDArray[np.float64]:
+    """Draws the two colour scales to the right of the matrix, and returns the colour of each cell.
 
     Args:
-        figure: As large as the matrix.
-        counts: int (classes, classes).
-        side: The side of the matrix in inches.
+        figure: A figure of the size of the matrix.
+        counts: Confusion matrix, int64 (classes, classes).
+        side: Side length of the matrix in inches.
 
     Returns:
-        The colour of each cell: float (classes, classes, 4).
+        RGBA colours, float64 (classes, classes, 4), 0 to 1.
     """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -104,32 +104,38 @@ def _shade(figure: Figure, counts: NDArray[np.int64], side: float) -> NDArray[np
     colours[shown] = scales["errors"].to_rgba(share[shown])
 
     length = min(side * 0.36, 1.8)
-    ticks = {"correct": [0.0, 0.5, 1.0], "errors": _root_ticks(largest)}
-    for place, (name, scale) in enumerate(scales.items()):
-        top = side - 0.22 - place * (length + 0.45)
+    ticks = {"correct": [0.0, 0.5, 1.0], "errors": _choose_square_root_ticks(largest)}
+    for number, (name, scale) in enumerate(scales.items()):
+        top = side - 0.22 - number * (length + 0.45)
         bar = figure.add_axes((1 + 0.25 / side, (top - length) / side, 0.13 / side, length / side))
-        drawn = figure.colorbar(scale, cax=bar, ticks=ticks[name])
-        drawn.outline.set_visible(False)
-        drawn.minorticks_off()
+        color_bar = figure.colorbar(scale, cax=bar, ticks=ticks[name])
+        color_bar.outline.set_visible(False)
+        color_bar.minorticks_off()
         bar.set_yticks(ticks[name], labels=[f"{100 * tick:.3g} %" for tick in ticks[name]])
         bar.set_title(name, size=SMALL, color=INK, loc="left", pad=7)
         bar.tick_params(labelsize=SMALL - 0.5, labelcolor=SOFT, color=FAINT, length=3)
     return colours
 
 
-def _root_ticks(largest: float) -> list[float]:
-    """Returns 0, a round number half way up a scale of the square root, and one at its end."""
-    rounds = [step * 10.0**power for power in range(-7, 1) for step in (1, 2, 5)]
-    return [0.0, *(max(number for number in rounds if number <= limit) for limit in (largest / 4, largest))]
+def _choose_square_root_ticks(largest: float) -> list[float]:
+    """Returns three ticks of a square-root scale: 0, and round numbers near its middle and its end."""
+    round_numbers = [step * 10.0**power for power in range(-7, 1) for step in (1, 2, 5)]
+    return [0.0, *(max(number for number in round_numbers if number <= limit) for limit in (largest / 4, largest))]
 
 
-def name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
-    """Writes the class names on both axes, upright or slanted as there is room; `cell` is in points."""
+def label_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
+    """Writes the class names on both axes, rotated if they are too long.
+
+    Args:
+        axes: Axes of the matrix.
+        names: Class names in label order. If there is too little space, only every n-th name is written.
+        cell: Side length of a cell in typographic points.
+    """
     size = min(TEXT, max(TINY, cell * 0.8))
     every = math.ceil(size * 1.1 / cell)
-    places, labels = range(0, len(names), every), [shorten(name, LONGEST_NAME) for name in names[::every]]
+    places, labels = range(0, len(names), every), [shorten(name, MAX_NAME_LENGTH) for name in names[::every]]
     rotation = 0
-    if max(map(len, labels)) * CHARACTER * size > 0.95 * cell * every:
+    if max(map(len, labels)) * CHARACTER_WIDTH * size > 0.95 * cell * every:
         rotation = 45 if cell > 2 * TEXT else 90
     slanted: dict[str, Any] = {"rotation": rotation, "ha": "right", "va": "center", "rotation_mode": "anchor"}
     axes.set_xticks(places, labels=labels, parse_math=False, **(slanted if rotation else {}))
@@ -142,5 +148,5 @@ def name_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
 
 
 def _luminance(colour: NDArray[np.float64]) -> float:
-    """Returns how bright a colour is, 0 to 1."""
+    """Returns the relative luminance of a colour, 0 to 1, computed from the sRGB values without gamma correction."""
     return float(colour[:3] @ (0.2126, 0.7152, 0.0722))

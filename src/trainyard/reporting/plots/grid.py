@@ -1,4 +1,4 @@
-"""The objective of a sweep against the one or two settings that vary."""
+"""Plot of the objective of a sweep against one or two numeric settings."""
 
 from __future__ import annotations
 
@@ -9,127 +9,153 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.evaluation.ranking import Place, Ranking
-from trainyard.reporting.plots.ranking import in_words, label_ends, letters_high, span, value_range, write_values
+from trainyard.evaluation.ranking import RankedPoint, Ranking
+from trainyard.reporting.plots.ranking import (
+    compute_axis_limits,
+    compute_label_height,
+    format_count_range,
+    format_metric_name,
+    format_value_axis,
+    label_line_ends,
+)
 from trainyard.reporting.plots.style import (
     BLUE,
     INK,
-    POINTS,
+    POINTS_PER_INCH,
     SMALL,
     SOFT,
     TEXT,
-    make_figure,
-    save_small,
-    tidy,
-    write_headline,
+    add_headline,
+    build_figure,
+    save_small_figure,
+    style_axes,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_LINES = 6
-"""Values of the second setting that can be told apart by their shade."""
-SHADES = ("#7fb8dc", "#08306b")
-"""Of the lines for the smallest and the largest value of the second setting."""
+MAX_LINES = 6
+"""Maximum number of values of the second setting. More shades would not be distinguishable."""
+SHADE_RANGE = ("#7fb8dc", "#08306b")
+"""Colours of the lines for the smallest and the largest value of the second setting."""
 BAR_GAP = 3.0
-"""Typographic points between the bars of two lines at one place."""
+"""Horizontal distance between the bars of two lines at the same value, in typographic points."""
 
 
-def draw_grid(ranking: Ranking, path: Path) -> bool:
+def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
     """Draws the objective against a numeric setting, with a line per value of a second one.
 
-    A list of one number counts as the number. The first setting is that with more values.
+    The setting with more values is on the x axis. A list of one number is treated as that number.
 
     Args:
-        ranking: Of a sweep.
+        ranking: Ranking of a sweep.
         path: The PNG file to write.
 
     Returns:
-        Whether it was drawn: only where exactly one or two settings vary, by numbers that form lines.
+        Whether the plot was drawn. It is only if the sweep has an objective, exactly one or two settings vary, all
+        their values are numbers, and there are at most `MAX_LINES` lines with at least two points each.
     """
-    settings = _numeric_settings(ranking.places)
+    settings = _find_numeric_settings(ranking.points)
     if ranking.objective is None or settings is None:
         return False
     first, second = settings[0], (settings[1] if len(settings) > 1 else None)
-    lines: dict[float | None, list[tuple[float, Place]]] = {}
-    for place in ranking.places:
-        value = None if second is None else as_number(place.varied[second])
-        lines.setdefault(value, []).append((as_number(place.varied[first]) or 0.0, place))
-    if len(lines) > MOST_LINES or min(map(len, lines.values())) < 2:  # noqa: PLR2004 - a point is no line
+    lines: dict[float | None, list[tuple[float, RankedPoint]]] = {}
+    for point in ranking.points:
+        value = None if second is None else as_number(point.varied[second])
+        lines.setdefault(value, []).append((as_number(point.varied[first]) or 0.0, point))
+    if len(lines) > MAX_LINES or min(map(len, lines.values())) < 2:  # noqa: PLR2004 - a line needs two points
         return False
-    figure = make_figure(6.8, 3.8)
+    figure = build_figure(6.8, 3.8)
     axes = figure.add_axes((0.12, 0.15, 0.68, 0.68))
     ordered = dict(sorted(lines.items(), key=lambda item: item[0] or 0.0))
-    colours = dict(zip(ordered, _shades(len(ordered)), strict=True))
+    colours = dict(zip(ordered, _build_shades(len(ordered)), strict=True))
     for number, (value, line) in enumerate(ordered.items()):
-        aside = BAR_GAP * (number - (len(ordered) - 1) / 2) if ranking.repeated else 0.0
-        _draw_line(axes, sorted(line, key=lambda item: item[0]), colours[value], aside)
-    every = sorted({place for line in lines.values() for place, _ in line})
-    _set_setting_axis(axes, every)
-    low, high = value_range(ranking.places, ranking.objective)
+        shift = BAR_GAP * (number - (len(ordered) - 1) / 2) if ranking.has_repeats else 0.0
+        _draw_line(axes, sorted(line, key=lambda item: item[0]), colours[value], shift)
+    values = sorted({number for line in lines.values() for number, _ in line})
+    _set_setting_axis(axes, values)
+    low, high = compute_axis_limits(ranking.points, ranking.objective)
     axes.set_ylim(low, high)
     axes.set_xlabel(first, size=TEXT, color=INK)
-    write_values(axes, ranking.objective, "y")
-    tidy(axes, grid="y")
+    format_value_axis(axes, ranking.objective, "y")
+    style_axes(axes, grid="y")
     if second is not None:
         _label_lines(axes, ordered, colours, second)
-    seeds = span(sorted({place.n for place in ranking.places}))
-    told = f"Mean of {seeds} seeds, bars: least to most" if ranking.repeated else "One seed each"
-    hidden = sum(not low <= statistics.fmean(place.values) <= high for place in ranking.places)
-    write_headline(axes, in_words(ranking.objective), told + (f". Out of sight: {hidden:,}" if hidden else ""))
-    save_small(figure, path)
+    seeds = format_count_range(sorted({point.n for point in ranking.points}))
+    subtitle = f"Mean of {seeds} seeds, bars: min to max" if ranking.has_repeats else "One seed per point"
+    hidden = sum(not low <= statistics.fmean(point.values) <= high for point in ranking.points)
+    add_headline(
+        axes, format_metric_name(ranking.objective), subtitle + (f". Outside the axis: {hidden:,}" if hidden else "")
+    )
+    save_small_figure(figure, path)
     return True
 
 
-def _draw_line(axes: Axes, line: Sequence[tuple[float, Place]], colour: str, aside: float) -> None:
-    """Draws the points of a line, with the range of their seeds, so many typographic points beside their place."""
+def _draw_line(axes: Axes, line: Sequence[tuple[float, RankedPoint]], colour: str, shift: float) -> None:
+    """Draws the points of a line, with bars from minimum to maximum over the seeds.
+
+    Args:
+        axes: The axes to draw on.
+        line: Values of the first setting with their points, in ascending order.
+        colour: Colour of the line.
+        shift: Horizontal shift of the line in typographic points, so that bars of different lines do not overlap.
+    """
     from matplotlib.transforms import ScaledTranslation
 
-    beside = axes.transData + ScaledTranslation(aside / POINTS, 0, axes.figure.dpi_scale_trans)
-    where = [number for number, _ in line]
-    means = [statistics.fmean(place.values) for _, place in line]
-    for number, place in line:
-        ends = (min(place.values), max(place.values))
-        axes.plot((number, number), ends, color=colour, linewidth=1.2, alpha=0.6, zorder=2, transform=beside)
-    axes.plot(where, means, "o-", color=colour, linewidth=1.7, markersize=5, zorder=3, transform=beside)
+    shifted = axes.transData + ScaledTranslation(shift / POINTS_PER_INCH, 0, axes.figure.dpi_scale_trans)
+    numbers = [number for number, _ in line]
+    means = [statistics.fmean(point.values) for _, point in line]
+    for number, point in line:
+        ends = (min(point.values), max(point.values))
+        axes.plot((number, number), ends, color=colour, linewidth=1.2, alpha=0.6, zorder=2, transform=shifted)
+    axes.plot(numbers, means, "o-", color=colour, linewidth=1.7, markersize=5, zorder=3, transform=shifted)
 
 
 def _label_lines(
-    axes: Axes, lines: Mapping[float | None, list[tuple[float, Place]]], colours: Mapping[float | None, str], name: str
+    axes: Axes,
+    lines: Mapping[float | None, list[tuple[float, RankedPoint]]],
+    colours: Mapping[float | None, str],
+    name: str,
 ) -> None:
-    """Writes the value of each line at its right end, and above them what they are values of."""
+    """Writes the value of each line at its right end, and the name of their setting above these labels."""
     labels = {}
     for value, line in lines.items():
-        number, place = max(line, key=lambda item: item[0])
-        labels[value] = (f"{value:g}", colours[value], (number, statistics.fmean(place.values)))
-    top = label_ends(axes, labels)
+        number, point = max(line, key=lambda item: item[0])
+        labels[value] = (f"{value:g}", colours[value], (number, statistics.fmean(point.values)))
+    top = label_line_ends(axes, labels)
     axes.annotate(
-        name, (1.045, top + 1.15 * letters_high(axes)), xycoords="axes fraction", size=SMALL, color=SOFT, va="center",
-        annotation_clip=False,
+        name, (1.045, top + 1.15 * compute_label_height(axes)), xycoords="axes fraction", size=SMALL, color=SOFT,
+        va="center", annotation_clip=False,
     )  # fmt: skip
 
 
-def _numeric_settings(places: Sequence[Place]) -> list[str] | None:
-    """Returns the one or two settings that vary, that with more values first; None where it is not so."""
-    paths = dict.fromkeys(path for place in places for path in place.varied)
-    values = {path: {str(place.varied.get(path)) for place in places} for path in paths}
+def _find_numeric_settings(points: Sequence[RankedPoint]) -> list[str] | None:
+    """Returns the paths of the one or two varying settings, the one with more values first.
+
+    Returns None if another number of settings vary, or not all of their values are numbers.
+    """
+    paths = dict.fromkeys(path for point in points for path in point.varied)
+    values = {path: {str(point.varied.get(path)) for point in points} for path in paths}
     varying = [path for path in paths if len(values[path]) > 1]
-    if not 1 <= len(varying) <= 2:  # noqa: PLR2004 - a picture has two dimensions, and shades
+    if not 1 <= len(varying) <= 2:  # noqa: PLR2004 - one is shown on the x axis, one by the shade
         return None
-    if any(as_number(place.varied.get(path)) is None for place in places for path in varying):
+    if any(as_number(point.varied.get(path)) is None for point in points for path in varying):
         return None
     return sorted(varying, key=lambda path: -len(values[path]))
 
 
 def as_number(value: Any) -> float | None:  # noqa: ANN401 - any value of a config
-    """Returns the number that a setting is."""
+    """Returns the value of a setting as a number, or None if it is not a number or a list of one number."""
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _set_setting_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Names the values of the setting on its axis where there is room; over more than a decade it is logarithmic."""
+    """Sets scale, limits and ticks of the x axis.
+
+    The scale is logarithmic if the values span more than a factor of ten. Each value is labeled if there is space.
+    """
     logarithmic = values[0] > 0 and values[-1] > 10 * values[0]
     positions = np.log10(values) if logarithmic else np.array(values)
     limits = positions[[0, -1]] + np.array([-0.04, 0.04]) * np.ptp(positions)
@@ -141,10 +167,10 @@ def _set_setting_axis(axes: Axes, values: Sequence[float]) -> None:
         axes.minorticks_off()
 
 
-def _shades(count: int) -> list[str]:
-    """Returns so many colours, from light to dark; the only one is our blue."""
+def _build_shades(count: int) -> list[str]:
+    """Returns `count` colours from light to dark, or the default blue if there is only one."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
     if count == 1:
         return [BLUE]
-    return [to_hex(colour) for colour in LinearSegmentedColormap.from_list("", SHADES)(np.linspace(0, 1, count))]
+    return [to_hex(colour) for colour in LinearSegmentedColormap.from_list("", SHADE_RANGE)(np.linspace(0, 1, count))]

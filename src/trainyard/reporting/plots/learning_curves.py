@@ -1,4 +1,4 @@
-"""The learning curves."""
+"""Learning curves of a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trainyard.reporting.plots.style import (
     BLUE,
     FAINT,
     INK,
-    POINTS,
+    POINTS_PER_INCH,
     SMALL,
     SOFT,
     TEXT,
     TITLE,
     VERMILLION,
-    make_figure,
-    save,
+    build_figure,
+    save_figure,
 )
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Label = TypeVar("Label")
 
 
-class Curve(NamedTuple):
-    """How the values of one split are drawn."""
+class CurveStyle(NamedTuple):
+    """Label, colours and marker of the curve of one split."""
 
     label: str
     colour: str
@@ -35,37 +35,40 @@ class Curve(NamedTuple):
     fill: str
 
 
-CURVES = {"train": Curve("train", BLUE, "o", BLUE), "val": Curve("validation", VERMILLION, "s", "white")}
-EPOCHS_WRITTEN, EPOCHS_MARKED = 12, 30
-"""Up to so many epochs each is named on the axis, and marked by a point; more would run into one another."""
+CURVE_STYLES = {
+    "train": CurveStyle("train", BLUE, "o", BLUE),
+    "val": CurveStyle("validation", VERMILLION, "s", "white"),
+}
+MAX_EPOCHS_LABELED, MAX_EPOCHS_MARKED = 12, 30
+"""Maximum numbers of epochs for which every epoch is labeled on the axis, and for which every value has a marker."""
 
 
 def draw_learning_curves(history: list[dict[str, float]], path: Path, best_epoch: int | None = None) -> None:
-    """Draws loss and accuracy over the epochs, side by side, for training and, if there is any, validation.
+    """Draws loss and accuracy by epoch in two panels, for the training images and, if any, the validation images.
 
     Args:
-        history: One mapping per epoch of logged metric names to values; at least one.
+        history: The logged metrics by name, one mapping per epoch; at least one epoch.
         path: The PNG file to write.
-        best_epoch: The epoch, from 1, to mark.
+        best_epoch: The epoch to mark, counted from 1. None marks no epoch.
     """
-    figure = make_figure(9.0, 3.3)
-    for place, quantity in enumerate(("loss", "accuracy")):
-        axes = figure.add_axes((0.06 + 0.51 * place, 0.14, 0.36, 0.72))
-        _draw_curves(axes, history, quantity, best_epoch)
-    save(figure, path)
+    figure = build_figure(9.0, 3.3)
+    for column, quantity in enumerate(("loss", "accuracy")):
+        axes = figure.add_axes((0.06 + 0.51 * column, 0.14, 0.36, 0.72))
+        _draw_quantity(axes, history, quantity, best_epoch)
+    save_figure(figure, path)
 
 
-def _draw_curves(axes: Axes, history: list[dict[str, float]], quantity: str, best_epoch: int | None) -> None:
-    """Draws one quantity of all splits that have it."""
+def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, best_epoch: int | None) -> None:
+    """Draws a quantity, such as the loss, of all splits that have it."""
     from matplotlib.ticker import MaxNLocator
 
     last = len(history)
     series = {
         split: [epoch[f"{quantity}/{split}"] for epoch in history]
-        for split in CURVES
+        for split in CURVE_STYLES
         if f"{quantity}/{split}" in history[0]
     }
-    low, high = _value_range(quantity, [value for values in series.values() for value in values])
+    low, high = _compute_limits(quantity, [value for values in series.values() for value in values])
     axes.set(xlim=(1 - 0.03 * (last - 1), last) if last > 1 else (0.5, 1.5), ylim=(low, high))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -77,20 +80,22 @@ def _draw_curves(axes: Axes, history: list[dict[str, float]], quantity: str, bes
         )  # fmt: skip
     ends = {}
     for split, values in series.items():
-        curve = CURVES[split]
+        curve = CURVE_STYLES[split]
         axes.plot(
             range(1, last + 1), values, color=curve.colour, linewidth=1.7, markersize=4.2,
-            marker=curve.marker if last <= EPOCHS_MARKED else None, markerfacecolor=curve.fill,
+            marker=curve.marker if last <= MAX_EPOCHS_MARKED else None, markerfacecolor=curve.fill,
             clip_on=False, zorder=3,
         )  # fmt: skip
         ends[split] = (values[-1] - low) / (high - low)
-    gap = 12 / (axes.get_window_extent().height / axes.figure.dpi * POINTS)
-    for split, place in keep_apart(ends, gap).items():
-        curve = CURVES[split]
+    gap = 12 / (axes.get_window_extent().height / axes.figure.dpi * POINTS_PER_INCH)
+    for split, label_height in spread_labels(ends, gap).items():
+        curve = CURVE_STYLES[split]
         offset = 1.025 if last > 1 else 0.56
-        axes.text(offset, place, curve.label, transform=axes.transAxes, size=TEXT, color=curve.colour, va="center")
+        axes.text(
+            offset, label_height, curve.label, transform=axes.transAxes, size=TEXT, color=curve.colour, va="center"
+        )
 
-    axes.set_xticks(epoch_ticks(last))
+    axes.set_xticks(choose_epoch_ticks(last))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     if quantity == "accuracy":
         axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
@@ -102,17 +107,17 @@ def _draw_curves(axes: Axes, history: list[dict[str, float]], quantity: str, bes
     axes.tick_params(axis="y", length=0)
 
 
-def epoch_ticks(last: int) -> list[int]:
-    """Returns the epochs to write on the axis: all of them, or the first and round ones."""
-    if last <= EPOCHS_WRITTEN:
+def choose_epoch_ticks(last: int) -> list[int]:
+    """Returns the epochs to label on the axis: all of them, or the first one and round numbers."""
+    if last <= MAX_EPOCHS_LABELED:
         return list(range(1, last + 1))
-    rounds = (step * 10**power for power in range(9) for step in (1, 2, 5))
-    step = next(step for step in rounds if step * 6 >= last)
+    round_steps = (step * 10**power for power in range(9) for step in (1, 2, 5))
+    step = next(step for step in round_steps if step * 6 >= last)
     return [1, *range(step, last + 1, step)]
 
 
-def _value_range(quantity: str, values: list[float]) -> tuple[float, float]:
-    """Returns the limits of the y axis: a loss stands on 0, an accuracy uses the room there is."""
+def _compute_limits(quantity: str, values: list[float]) -> tuple[float, float]:
+    """Returns the limits of the y axis. The axis of a loss starts at 0; that of an accuracy covers its values."""
     low, high = min(values), max(values)
     if quantity == "loss":
         return min(0.0, low), max(high * 1.04, 1e-6)
@@ -120,16 +125,20 @@ def _value_range(quantity: str, values: list[float]) -> tuple[float, float]:
     return max(low - margin, 0.0), min(high + margin / 2, 1.0)
 
 
-def keep_apart(places: Mapping[Label, float], gap: float) -> dict[Label, float]:
-    """Moves labels that would touch away from each other, in the order they have, and no further than it takes."""
+def spread_labels(heights: Mapping[Label, float], gap: float) -> dict[Label, float]:
+    """Returns label heights that are at least `gap` apart, in the same order and moved as little as possible."""
     groups: list[list[tuple[Label, float]]] = []
-    for label in sorted(places.items(), key=lambda item: item[1]):
+    for label in sorted(heights.items(), key=lambda item: item[1]):
         groups.append([label])
-        while len(groups) > 1 and _lowest(groups[-1], gap) - _lowest(groups[-2], gap) < gap * len(groups[-2]):
+        while len(groups) > 1 and _lowest_height(groups[-1], gap) - _lowest_height(groups[-2], gap) < gap * len(
+            groups[-2]
+        ):
             groups[-2:] = [groups[-2] + groups[-1]]
-    return {label: _lowest(group, gap) + gap * number for group in groups for number, (label, _) in enumerate(group)}
+    return {
+        label: _lowest_height(group, gap) + gap * number for group in groups for number, (label, _) in enumerate(group)
+    }
 
 
-def _lowest(group: Sequence[tuple[object, float]], gap: float) -> float:
-    """Returns where the lowest of labels that touch stands: all together are as high as they were."""
-    return sum(place for _, place in group) / len(group) - gap * (len(group) - 1) / 2
+def _lowest_height(group: Sequence[tuple[object, float]], gap: float) -> float:
+    """Returns the height of the lowest label in a group of touching labels; the mean of the group stays the same."""
+    return sum(height for _, height in group) / len(group) - gap * (len(group) - 1) / 2

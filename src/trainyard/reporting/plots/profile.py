@@ -1,4 +1,4 @@
-"""Where the time of a training step goes."""
+"""Plot of the time that each part of a training step takes."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from pathlib import Path
 
 from trainyard.reporting.plots.style import (
     BLUE,
-    CHARACTER,
+    CHARACTER_WIDTH,
     FAINT,
     INK,
-    LONGEST_NAME,
-    POINTS,
+    MAX_NAME_LENGTH,
+    POINTS_PER_INCH,
     SKY,
     SMALL,
     SOFT,
     TEXT,
     VERMILLION,
-    make_figure,
-    save,
+    add_headline,
+    build_figure,
+    save_figure,
     shorten,
-    write_headline,
 )
 from trainyard.training.profiler import StepProfile
 
 _COLOURS = {"forward": SKY, "backward": BLUE, "update": VERMILLION, "other": SOFT}
-_MOST_PARTS = 16
-_ROW = 0.3
-"""Inches."""
+_MAX_PARTS = 16
+_ROW_HEIGHT = 0.3
+"""Height of a row in inches."""
 
 
 def draw_profile(profile: StepProfile, path: Path) -> None:
-    """Draws the time of each part of a training step, forward and backward apart, the longest first.
+    """Draws the time of each part of a training step by phase (forward, backward, update), the longest first.
 
     Args:
-        profile: What the steps of an epoch took.
+        profile: Measured times of the steps of an epoch.
         path: The PNG file to write.
     """
     parts = profile.by_part()
-    shown = dict(list(parts.items())[:_MOST_PARTS])
-    names = [shorten(part, LONGEST_NAME) for part in shown]
-    label_inches = max(map(len, names)) * CHARACTER * TEXT / POINTS + 0.2
-    height = _ROW * len(shown)
-    figure = make_figure(label_inches + 4.6, height + 1.3)
+    shown = dict(list(parts.items())[:_MAX_PARTS])
+    names = [shorten(part, MAX_NAME_LENGTH) for part in shown]
+    label_inches = max(map(len, names)) * CHARACTER_WIDTH * TEXT / POINTS_PER_INCH + 0.2
+    height = _ROW_HEIGHT * len(shown)
+    figure = build_figure(label_inches + 4.6, height + 1.3)
     axes = figure.add_axes(
         (label_inches / (label_inches + 4.6), 0.5 / (height + 1.3), 3.8 / (label_inches + 4.6), height / (height + 1.3))
     )
@@ -59,7 +59,7 @@ def draw_profile(profile: StepProfile, path: Path) -> None:
         )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xlabel("Microseconds a step, on all threads together", size=TEXT, color=INK)
+    axes.set_xlabel("Microseconds per step, summed over all threads", size=TEXT, color=INK)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="x", labelsize=SMALL, labelcolor=SOFT, color=FAINT, length=3)
@@ -69,10 +69,10 @@ def draw_profile(profile: StepProfile, path: Path) -> None:
     handles = [axes.barh(0, 0, color=_COLOURS[phase], label=phase) for phase in used]
     axes.legend(handles=handles, loc="lower right", fontsize=SMALL, frameon=False, labelcolor=INK)
     busy = profile.busy_seconds / profile.seconds
-    hidden = f", the {len(shown)} longest of {len(parts)} parts" if len(parts) > len(shown) else ""
-    write_headline(
+    selection = f". The {len(shown)} longest of {len(parts)} parts" if len(parts) > len(shown) else ""
+    add_headline(
         axes,
-        "Where the time of a training step goes",
-        f"{profile.seconds * microseconds:,.0f} microseconds pass a step, with {busy:.1f} threads busy{hidden}",
+        "Time by part of a training step",
+        f"{profile.seconds * microseconds:,.0f} microseconds per step, {busy:.1f} threads busy on average{selection}",
     )
-    save(figure, path)
+    save_figure(figure, path)

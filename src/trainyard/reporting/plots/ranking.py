@@ -1,4 +1,4 @@
-"""The pictures of a sweep: its learning curves and its ranking."""
+"""Plots of a sweep: learning curves of its points, and their ranking."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from trainyard.evaluation.ranking import Place, Ranking, is_share
-from trainyard.reporting.plots.learning_curves import epoch_ticks, keep_apart
+from trainyard.evaluation.ranking import RankedPoint, Ranking, is_proportion
+from trainyard.reporting.plots.learning_curves import choose_epoch_ticks, spread_labels
 from trainyard.reporting.plots.style import (
     BLUE,
-    CHARACTER,
+    CHARACTER_WIDTH,
     INK,
-    POINTS,
+    POINTS_PER_INCH,
     SERIES,
     SMALL,
     SOFT,
     TEXT,
-    make_figure,
-    save_small,
+    add_headline,
+    build_figure,
+    save_small_figure,
     shorten,
-    tidy,
-    write_headline,
+    style_axes,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GREY = "#b8b8b8"
-LONGEST_LABEL = 40
-"""Characters of a point's label; longer ones are cut."""
-MOST_ROWS = 20
-"""Places that the picture of the ranking shows."""
-FENCE = 4.0
-"""So many times as far from the best as the middle one is out of sight: it would press all others together."""
-LEAST_FALLEN = 1e-4
-"""Where the logarithmic axis of losses and errors ends: less is drawn as this."""
-LETTERS_HIGH = 12
-"""Points that a label takes from the one under it."""
-MOST_GREY = 300
-"""Lines that don't stand out; of more, as many are drawn, from the best to the worst."""
-_ROW = 0.27
-"""Inches."""
+MAX_LABEL_LENGTH = 40
+"""Maximum length of a point's label in characters. Longer labels are shortened."""
+MAX_ROWS = 20
+"""Maximum number of points in the plot of the ranking."""
+OUTLIER_FACTOR = 4.0
+"""A point is outside the axis if its distance from the best exceeds that of the median point by this factor.
+
+Without this limit, a single outlier would make the differences between the other points invisible.
+"""
+MIN_DRAWN_VALUE = 1e-4
+"""Smallest value on the logarithmic axis of losses and error rates. Smaller values are drawn as this value."""
+LABEL_HEIGHT = 12
+"""Vertical distance between labels in typographic points."""
+MAX_GREY_LINES = 300
+"""Maximum number of grey lines. If there are more, a regular sample from the best to the worst is drawn."""
+_ROW_HEIGHT = 0.27
+"""Height of a row of the ranking in inches."""
 
 
-class Course(NamedTuple):
-    """How a point went, epoch by epoch, as far as all its seeds went: its loss, or its share of errors.
+class PointCurve(NamedTuple):
+    """Loss or error rate of a point by epoch, up to the last epoch that all its seeds reached.
 
     Attributes:
-        label: Of the point.
-        mean: Over the seeds, float64 (epochs,), above 0.
-        low: The least of the seeds, likewise.
-        high: The most of the seeds, likewise.
-        seeds: How many they are.
+        label: Label of the point.
+        mean: Mean over the seeds, float64 (epochs,), above 0.
+        low: Minimum over the seeds, float64 (epochs,), above 0.
+        high: Maximum over the seeds, float64 (epochs,), above 0.
+        seeds: Number of seeds.
     """
 
     label: str
@@ -69,138 +72,141 @@ class Course(NamedTuple):
 # Learning curves
 
 
-def draw_curves(
-    places: Sequence[Place], objective: str | None, path: Path, pruned: Sequence[Sequence[float]] = ()
+def draw_point_curves(
+    points: Sequence[RankedPoint], objective: str | None, path: Path, pruned: Sequence[Sequence[float]] = ()
 ) -> bool:
-    """Draws the objective over the epochs, a line per point: the best few in colour and labelled, the others in grey.
+    """Draws the objective by epoch, one line per point. The best points have colours and labels, the others are grey.
 
-    A point with several seeds is the line of their mean, as far as all of them went; if it is one of the best, in a
-    band from the least to the most. The axis is logarithmic in the loss, or in the share of errors, as good models
-    differ by little.
+    The line of a point with several seeds is their mean, up to the last epoch that all of them reached. For the best
+    points, a band shows minimum and maximum. The axis is logarithmic in the loss or in the error rate, so that small
+    differences between good models are visible.
 
     Args:
-        places: The best first.
-        objective: What is drawn; None: the loss on the training images, with those that end lowest in colour.
+        points: Points of a sweep, the best first.
+        objective: The metric to draw. None draws the training loss, and colours the points with the lowest final loss.
         path: The PNG file to write.
-        pruned: The objective of each trial that was pruned, epoch by epoch; drawn in grey, with a cross where it ended.
+        pruned: Objective of each pruned trial by epoch. Drawn in grey, with a cross at the end.
 
     Returns:
-        Whether it was drawn: not where no epoch tells of it.
+        Whether the plot was drawn. It is not if no point has values of the metric.
     """
     metric = objective or "loss/train"
-    courses = [course for place in places if (course := _course(place, metric))]
-    if not courses:
+    curves = [curve for point in points if (curve := _build_point_curve(point, metric))]
+    if not curves:
         return False
     if objective is None:
-        courses.sort(key=lambda course: course.mean[-1])
-    best, others = courses[: len(SERIES)], courses[len(SERIES) :]
-    figure = make_figure(7.4, 4.0)
+        curves.sort(key=lambda curve: curve.mean[-1])
+    best, others = curves[: len(SERIES)], curves[len(SERIES) :]
+    figure = build_figure(7.4, 4.0)
     axes = figure.add_axes((0.1, 0.14, 0.64, 0.7))
-    last = max(len(course.mean) for course in courses)
+    last = max(len(curve.mean) for curve in curves)
     axes.set_xlim((1 - 0.02 * (last - 1), last) if last > 1 else (0.5, 1.5))
-    _set_fallen_axis(axes, metric, *_curve_range(best, others))
-    _draw_others(axes, others)
-    _draw_pruned(axes, [_fallen(np.array(values), metric) for values in pruned if values])
+    _set_error_axis(axes, metric, *_compute_curve_limits(best, others))
+    _draw_grey_curves(axes, others)
+    _draw_pruned(axes, [_to_errors(np.array(values), metric) for values in pruned if values])
     ends = {}
-    for number, course in reversed(list(enumerate(best))):  # the best on top
+    for number, curve in reversed(list(enumerate(best))):  # draws the best on top
         colour, marker = SERIES[number]
-        epochs = range(1, len(course.mean) + 1)
-        if course.seeds > 1:
-            axes.fill_between(epochs, course.low, course.high, color=colour, alpha=0.1, linewidth=0, zorder=2)
+        epochs = range(1, len(curve.mean) + 1)
+        if curve.seeds > 1:
+            axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.1, linewidth=0, zorder=2)
         axes.plot(
-            epochs, course.mean, color=colour, linewidth=1.7, zorder=3, solid_capstyle="round",
-            marker=marker if len(course.mean) == 1 else None, markersize=5,
+            epochs, curve.mean, color=colour, linewidth=1.7, zorder=3, solid_capstyle="round",
+            marker=marker if len(curve.mean) == 1 else None, markersize=5,
         )  # fmt: skip
-        ends[number] = (len(course.mean), float(course.mean[-1]))
-    label_ends(axes, {number: (best[number].label, SERIES[number][0], end) for number, end in ends.items()})
-    axes.set_xticks(epoch_ticks(last))
+        ends[number] = (len(curve.mean), float(curve.mean[-1]))
+    label_line_ends(axes, {number: (best[number].label, SERIES[number][0], end) for number, end in ends.items()})
+    axes.set_xticks(choose_epoch_ticks(last))
     axes.set_xlabel("Epoch", size=TEXT, color=INK)
-    tidy(axes, grid="y")
-    hidden = sum(course.mean[-1] > max(axes.get_ylim()) for course in others)
-    write_headline(axes, in_words(metric), _curves_subtitle(best, len(others), hidden, objective, len(pruned)))
-    save_small(figure, path)
+    style_axes(axes, grid="y")
+    hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in others)
+    add_headline(axes, format_metric_name(metric), _curves_subtitle(best, len(others), hidden, objective, len(pruned)))
+    save_small_figure(figure, path)
     return True
 
 
-def _course(place: Place, metric: str) -> Course | None:
-    """Returns how a point went; None where no epoch of a trial tells of the metric."""
-    rows = [[epoch[metric] for epoch in result.history if metric in epoch] for _, result in place.trials]
+def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
+    """Returns the curve of a point, or None if one of its trials has no values of the metric."""
+    rows = [[epoch[metric] for epoch in result.history if metric in epoch] for _, result in point.trials]
     epochs = min(map(len, rows))
     if not epochs:
         return None
     values = np.array([row[:epochs] for row in rows])
-    values = _fallen(values, metric)
-    label = shorten(place.label, LONGEST_LABEL)
-    return Course(label, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(rows))
+    values = _to_errors(values, metric)
+    label = shorten(point.label, MAX_LABEL_LENGTH)
+    return PointCurve(label, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(rows))
 
 
-def _fallen(values: np.ndarray, metric: str) -> np.ndarray:
-    """Returns losses, or the shares of errors of accuracies, above 0."""
-    fallen: np.ndarray = np.maximum(1 - values if is_share(metric) else values, LEAST_FALLEN)
-    return fallen
+def _to_errors(values: np.ndarray, metric: str) -> np.ndarray:
+    """Returns error rates for a proportion such as accuracy, and other metrics unchanged; at least MIN_DRAWN_VALUE."""
+    errors: np.ndarray = np.maximum(1 - values if is_proportion(metric) else values, MIN_DRAWN_VALUE)
+    return errors
 
 
-def _curve_range(best: Sequence[Course], others: Sequence[Course]) -> tuple[float, float]:
-    """Returns the limits of the axis: with all of the best, and with the ends of three quarters of the others."""
-    ends = [float(course.mean[-1]) for course in others] or [LEAST_FALLEN]
-    low = min(float(course.low.min()) for course in [*best, *others])
-    high = max(*(float(course.high.max()) for course in best), float(np.quantile(ends, 0.75)))
+def _compute_curve_limits(best: Sequence[PointCurve], others: Sequence[PointCurve]) -> tuple[float, float]:
+    """Returns axis limits that include all of the best curves, and the ends of three quarters of the others."""
+    ends = [float(curve.mean[-1]) for curve in others] or [MIN_DRAWN_VALUE]
+    low = min(float(curve.low.min()) for curve in [*best, *others])
+    high = max(*(float(curve.high.max()) for curve in best), float(np.quantile(ends, 0.75)))
     margin = (high / low) ** 0.04 if high > low else 1.5
     return low / margin, high * margin
 
 
-def _set_fallen_axis(axes: Axes, metric: str, low: float, high: float) -> None:
-    """Sets a logarithmic axis of losses, or of accuracies by their errors, which then go up."""
+def _set_error_axis(axes: Axes, metric: str, low: float, high: float) -> None:
+    """Sets up a logarithmic y axis of losses or error rates.
+
+    The axis of an accuracy is inverted and labeled with accuracies, so better points are higher.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    accuracy = is_share(metric)
+    accuracy = is_proportion(metric)
     axes.set_yscale("log")
     axes.set_ylim(*((high, low) if accuracy else (low, high)))
     ticks = [step * 10.0**power for power in range(-5, 6) for step in (1, 2, 5)]
     ticks = [tick for tick in ticks if low <= tick <= high]
-    if len(ticks) < 3:  # noqa: PLR2004 - they don't tell that the axis is logarithmic
+    if len(ticks) < 3:  # noqa: PLR2004 - too few to show that the axis is logarithmic
         ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
     axes.set_yticks(ticks, [f"{100 * (1 - tick):.6g} %" if accuracy else f"{tick:.6g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylabel(f"Logarithmic in the {'errors' if accuracy else 'loss'}", size=SMALL, color=SOFT)
+    axes.set_ylabel(f"Logarithmic in the {'error rate' if accuracy else 'loss'}", size=SMALL, color=SOFT)
 
 
-def _draw_others(axes: Axes, others: Sequence[Course]) -> None:
-    """Draws the points that don't stand out, at most so many as can be seen."""
+def _draw_grey_curves(axes: Axes, curves: Sequence[PointCurve]) -> None:
+    """Draws curves in grey, at most `MAX_GREY_LINES` of them."""
     from matplotlib.collections import LineCollection
 
-    drawn = others[:: -(-len(others) // MOST_GREY) or 1]
-    lines = [np.column_stack((np.arange(1, len(course.mean) + 1), course.mean)) for course in drawn]
-    alpha = 0.9 if len(lines) <= 40 else 0.45  # noqa: PLR2004 - many lines lie upon one another
+    drawn = curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]
+    lines = [np.column_stack((np.arange(1, len(curve.mean) + 1), curve.mean)) for curve in drawn]
+    alpha = 0.9 if len(lines) <= 40 else 0.45  # noqa: PLR2004 - many lines overlap
     axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=alpha, zorder=1))
-    alone = [course.mean[0] for course in drawn if len(course.mean) == 1]
-    axes.plot([1] * len(alone), alone, "o", color=GREY, markersize=4, zorder=1)
+    single_values = [curve.mean[0] for curve in drawn if len(curve.mean) == 1]
+    axes.plot([1] * len(single_values), single_values, "o", color=GREY, markersize=4, zorder=1)
 
 
-def _draw_pruned(axes: Axes, courses: Sequence[np.ndarray]) -> None:
-    """Draws how far the trials came that were pruned, at most so many as can be seen."""
+def _draw_pruned(axes: Axes, curves: Sequence[np.ndarray]) -> None:
+    """Draws the curves of pruned trials in grey with a cross at the end, at most `MAX_GREY_LINES` of them."""
     low, high = sorted(axes.get_ylim())
-    for course in courses[:: -(-len(courses) // MOST_GREY) or 1]:
-        epochs = np.arange(1, len(course) + 1)
-        axes.plot(epochs, course, color=GREY, linewidth=0.7, alpha=0.7, zorder=1)
-        if low <= course[-1] <= high:
-            axes.plot(epochs[-1], course[-1], "x", color=SOFT, markersize=4.5, markeredgewidth=1, zorder=1.5)
+    for curve in curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]:
+        epochs = np.arange(1, len(curve) + 1)
+        axes.plot(epochs, curve, color=GREY, linewidth=0.7, alpha=0.7, zorder=1)
+        if low <= curve[-1] <= high:
+            axes.plot(epochs[-1], curve[-1], "x", color=SOFT, markersize=4.5, markeredgewidth=1, zorder=1.5)
 
 
-def label_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float, float]]]) -> float:
-    """Writes labels to the right of the axes, apart from one another, each joined to the end of its line.
+def label_line_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float, float]]]) -> float:
+    """Writes labels to the right of the axes without overlap, each connected to the end of its line.
 
     Args:
-        axes: With their final limits.
-        labels: Text, colour and end of the line in data coordinates, by any key.
+        axes: The axes, with their final limits.
+        labels: By any key: text, colour, and end of the line in data coordinates.
 
     Returns:
-        How high the highest stands, in axes fractions.
+        The height of the highest label, as a fraction of the axes.
     """
     to_fraction = axes.transData + axes.transAxes.inverted()
     ends = {key: float(to_fraction.transform(end)[1]) for key, (_, _, end) in labels.items()}
-    gap = letters_high(axes)
-    heights = keep_apart({key: min(max(end, 0.0), 1.0) for key, end in ends.items()}, gap)
+    gap = compute_label_height(axes)
+    heights = spread_labels({key: min(max(end, 0.0), 1.0) for key, end in ends.items()}, gap)
     shift = min(1 - max(heights.values()), 0.0) or max(-min(heights.values()), 0.0)
     for key, (text, colour, (right, _)) in labels.items():
         (across, _) = to_fraction.transform((right, 1.0))
@@ -215,19 +221,19 @@ def label_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float, flo
     return max(heights.values()) + shift
 
 
-def letters_high(axes: Axes) -> float:
-    """Returns what a label takes from the one under it, in axes fractions."""
-    return LETTERS_HIGH / (axes.get_window_extent().height / axes.figure.dpi * POINTS)
+def compute_label_height(axes: Axes) -> float:
+    """Returns the vertical distance between labels, as a fraction of the axes."""
+    return LABEL_HEIGHT / (axes.get_window_extent().height / axes.figure.dpi * POINTS_PER_INCH)
 
 
-def _curves_subtitle(best: Sequence[Course], others: int, hidden: int, objective: str | None, pruned: int) -> str:
-    """Returns what the lines are."""
-    seeds = sorted({course.seeds for course in best})
-    lines = f"Mean of {span(seeds)} seeds, band: least to most" if seeds[-1] > 1 else "Each line is a trial"
-    which = "the best" if objective else "those that end lowest"
-    told = f". In colour {which}, in grey {others:,} more" if others else ""
-    told += f", {hidden:,} out of sight" if hidden else ""
-    return f"{lines}{told}" + (f". Crosses: where {pruned:,} were pruned" if pruned else "")
+def _curves_subtitle(best: Sequence[PointCurve], others: int, hidden: int, objective: str | None, pruned: int) -> str:
+    """Returns the subtitle that explains the lines."""
+    seeds = sorted({curve.seeds for curve in best})
+    lines = f"Mean of {format_count_range(seeds)} seeds, band: min to max" if seeds[-1] > 1 else "One line per trial"
+    selection = "the best points" if objective else "lowest final loss"
+    colours = f". Colours: {selection}. Grey: {others:,} more" if others else ""
+    colours += f", {hidden:,} outside the axis" if hidden else ""
+    return f"{lines}{colours}" + (f". Crosses: {pruned:,} pruned trials" if pruned else "")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -235,113 +241,121 @@ def _curves_subtitle(best: Sequence[Course], others: int, hidden: int, objective
 
 
 def draw_ranking(ranking: Ranking, path: Path) -> bool:
-    """Draws the first places: the mean with its 95 % interval, each seed as a small dot, the tied ones filled.
+    """Draws the best points: the mean with its 95 % confidence interval, and the value of each seed as a small dot.
+
+    The markers of points that do not differ significantly from the best are filled.
 
     Args:
-        ranking: Of a sweep.
+        ranking: Ranking of a sweep.
         path: The PNG file to write.
 
     Returns:
-        Whether it was drawn: not where nothing is compared, or there is only one point.
+        Whether the plot was drawn. It is not if the sweep has no objective or only one point.
     """
-    if ranking.objective is None or len(ranking.places) < 2:  # noqa: PLR2004 - one is no ranking
+    if ranking.objective is None or len(ranking.points) < 2:  # noqa: PLR2004 - a ranking needs two points
         return False
-    shown = ranking.places[:MOST_ROWS]
-    labels = [shorten(place.label, LONGEST_LABEL) for place in shown]
-    label_inches = max(map(len, labels)) * CHARACTER * TEXT / POINTS + 0.2
-    rows = _ROW * (len(shown) + ranking.repeated)
+    shown = ranking.points[:MAX_ROWS]
+    labels = [shorten(point.label, MAX_LABEL_LENGTH) for point in shown]
+    label_inches = max(map(len, labels)) * CHARACTER_WIDTH * TEXT / POINTS_PER_INCH + 0.2
+    rows = _ROW_HEIGHT * (len(shown) + ranking.has_repeats)
     width, height = label_inches + 5.4, rows + 1.3
-    figure = make_figure(width, height)
+    figure = build_figure(width, height)
     axes = figure.add_axes((label_inches / width, 0.55 / height, 4.1 / width, rows / height))
-    low, high = value_range(shown, ranking.objective)
-    axes.set(xlim=(low, high), ylim=(len(shown) - 0.4, -1.2 if ranking.repeated else -0.6))
-    for row, place in enumerate(shown):
-        _draw_place(axes, row, place, marked=place.tied or not ranking.repeated)
+    low, high = compute_axis_limits(shown, ranking.objective)
+    axes.set(xlim=(low, high), ylim=(len(shown) - 0.4, -1.2 if ranking.has_repeats else -0.6))
+    for row, point in enumerate(shown):
+        _draw_point(axes, row, point, filled=point.tied or not ranking.has_repeats)
         axes.annotate(
-            _show(place.mean, place.std, ranking.objective), (1, row), (8, 0), xycoords=("axes fraction", "data"),
-            textcoords="offset points", size=SMALL, va="center", color=INK if place.tied else SOFT,
+            _format_mean(point.mean, point.std, ranking.objective), (1, row), (8, 0),
+            xycoords=("axes fraction", "data"), textcoords="offset points", size=SMALL, va="center",
+            color=INK if point.tied else SOFT,
         )  # fmt: skip
-    if ranking.repeated:
+    if ranking.has_repeats:
         axes.annotate(
             "mean ± std", (1, -0.8), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", size=SMALL,
             va="center", color=SOFT,
         )  # fmt: skip
     axes.set_yticks(range(len(shown)), labels=labels, parse_math=False)
-    write_values(axes, ranking.objective, "x")
-    axes.set_xlabel(in_words(ranking.objective), size=TEXT, color=INK)
-    tidy(axes, grid="x")
+    format_value_axis(axes, ranking.objective, "x")
+    axes.set_xlabel(format_metric_name(ranking.objective), size=TEXT, color=INK)
+    style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK)
-    count = len(ranking.places)
-    title = f"The first {len(shown)} of {count:,} points" if count > len(shown) else f"The {count} points, ranked"
-    write_headline(axes, title, _ranking_subtitle(ranking))
-    save_small(figure, path)
+    count = len(ranking.points)
+    title = f"The best {len(shown)} of {count:,} points" if count > len(shown) else f"Ranking of {count} points"
+    add_headline(axes, title, _ranking_subtitle(ranking))
+    save_small_figure(figure, path)
     return True
 
 
-def _draw_place(axes: Axes, row: int, place: Place, *, marked: bool) -> None:
-    """Draws a place in its row; one that is too far away becomes an arrow at the edge."""
+def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> None:
+    """Draws a point in its row, or an arrow at the edge if the point is outside the axis."""
     low, high = axes.get_xlim()
-    mean, colour = statistics.fmean(place.values), BLUE if marked else SOFT
+    mean, colour = statistics.fmean(point.values), BLUE if filled else SOFT
     if not low <= mean <= high:
         edge, arrow = (0.012, "<") if mean < low else (0.988, ">")
         axes.plot(edge, row, arrow, color=SOFT, markersize=6, transform=axes.get_yaxis_transform())
         return
-    if place.low is not None and place.high is not None:
-        axes.plot((place.low, place.high), (row, row), color=colour, linewidth=1.5, alpha=0.75, zorder=2)
-        axes.plot(place.values, [row + 0.24] * place.n, ".", color=colour, markersize=3.2, alpha=0.75, zorder=3)
+    if point.low is not None and point.high is not None:
+        axes.plot((point.low, point.high), (row, row), color=colour, linewidth=1.5, alpha=0.75, zorder=2)
+        axes.plot(point.values, [row + 0.24] * point.n, ".", color=colour, markersize=3.2, alpha=0.75, zorder=3)
     axes.plot(
-        mean, row, "o", color=colour, markerfacecolor=colour if marked else "white", markersize=6, markeredgewidth=1.3,
+        mean, row, "o", color=colour, markerfacecolor=colour if filled else "white", markersize=6, markeredgewidth=1.3,
         zorder=4,
     )  # fmt: skip
 
 
-def value_range(places: Sequence[Place], objective: str) -> tuple[float, float]:
-    """Returns the limits of the axis of values: all that is not beyond the fence, with the dots of its seeds."""
-    means = [statistics.fmean(place.values) for place in places]
-    reach = FENCE * abs(means[len(means) // 2] - means[0])
-    inside = [place for place, mean in zip(places, means, strict=True) if abs(mean - means[0]) <= reach or reach == 0]
-    values = [value for place in inside for value in place.values]
+def compute_axis_limits(points: Sequence[RankedPoint], objective: str) -> tuple[float, float]:
+    """Returns the limits of the axis of the objective. They include all seeds of all points except outliers.
+
+    Args:
+        points: Points of a sweep, the best first.
+        objective: Name of the objective. The upper limit for a proportion is about 1.
+    """
+    means = [statistics.fmean(point.values) for point in points]
+    reach = OUTLIER_FACTOR * abs(means[len(means) // 2] - means[0])
+    inside = [point for point, mean in zip(points, means, strict=True) if abs(mean - means[0]) <= reach or reach == 0]
+    values = [value for point in inside for value in point.values]
     margin = 0.06 * (max(values) - min(values)) or 1e-3
     low, high = min(values) - margin, max(values) + margin
-    return low, min(high, 1.0 + margin / 4) if is_share(objective) and max(values) <= 1 else high
+    return low, min(high, 1.0 + margin / 4) if is_proportion(objective) and max(values) <= 1 else high
 
 
 def _ranking_subtitle(ranking: Ranking) -> str:
-    """Returns what the marks mean."""
-    if not ranking.repeated:
-        return "One seed each: differences of this size may be chance"
-    seeds = span(sorted({place.n for place in ranking.places[:MOST_ROWS]}))
-    return f"Mean of {seeds} seeds with its 95 % interval. Filled: can't be told from the best at 5 %"
+    """Returns the subtitle that explains the markers."""
+    if not ranking.has_repeats:
+        return "One seed per point: the differences may be due to chance"
+    seeds = format_count_range(sorted({point.n for point in ranking.points[:MAX_ROWS]}))
+    return f"Mean of {seeds} seeds with 95 % interval. Filled: no significant difference from the best (5 %)"
 
 
 # ------------------------------------------------------------------------------------------------------------
-# Words and numbers
+# Text and numbers
 
 
-def in_words(metric: str) -> str:
-    """Returns what is measured: ``Validation accuracy``."""
+def format_metric_name(metric: str) -> str:
+    """Returns the display name of a metric: ``Validation accuracy`` for ``accuracy/val``."""
     quantity, _, split = metric.partition("/")
     return f"{ {'val': 'Validation', 'train': 'Training'}.get(split, split.capitalize()) } {quantity}"
 
 
-def span(counts: Sequence[int]) -> str:
-    """Returns sorted counts in words: ``5``, ``3 to 5``."""
+def format_count_range(counts: Sequence[int]) -> str:
+    """Returns the range of sorted counts as text: ``5``, ``3 to 5``."""
     return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
 
 
-def _show(mean: float | None, std: float | None, metric: str) -> str:
-    """Returns a mean with its standard deviation, an accuracy in per cent."""
+def _format_mean(mean: float | None, std: float | None, metric: str) -> str:
+    """Returns a mean with its standard deviation. Proportions, such as accuracies, are in percent."""
     if mean is None:
         return ""
-    factor, unit, digits = (100, " %", 2) if is_share(metric) else (1, "", 4)
+    factor, unit, digits = (100, " %", 2) if is_proportion(metric) else (1, "", 4)
     return f"{factor * mean:.{digits}f}" + ("" if std is None else f" ± {factor * std:.{digits}f}") + unit
 
 
-def write_values(axes: Axes, metric: str, which: str) -> None:
-    """Writes round values on an axis, those of an accuracy in per cent."""
+def format_value_axis(axes: Axes, metric: str, which: str) -> None:
+    """Places ticks at round values of an axis, `"x"` or `"y"`. Proportions, such as accuracies, are in percent."""
     from matplotlib.ticker import MaxNLocator
 
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    if is_share(metric):
+    if is_proportion(metric):
         axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")

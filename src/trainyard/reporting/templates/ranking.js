@@ -1,5 +1,5 @@
 "use strict";
-// Sorts the table by the column whose head is clicked. Without this script the rows stand as they are ranked.
+// Sorts a table by the column whose title is clicked. Without this script, the rows stay in ranking order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const valueOf = (row, column) => row.cells[column].dataset.v ?? row.cells[column].textContent;
   const compare = (left, right) => {

@@ -1,4 +1,4 @@
-"""Places where jobs run side by side: one per GPU where there are GPUs, else as many as there are cores."""
+"""Slots for trials that run at the same time: one per GPU or, without GPUs, one per CPU core."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from trainyard.system.tensorflow_setup import available_cores
 
 RAY_LAUNCHER = "hydra_plugins.trainyard_ray_launcher.RayLauncher"
 SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
-"""Launchers of clusters, by what Hydra makes them of."""
+"""The values of `hydra.launcher._target_` for the cluster launchers."""
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-_LISTING_SECONDS = 20
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+_NVIDIA_SMI_TIMEOUT_SECONDS = 20
 
 
-def share_out(n_jobs: int | None, environment: Mapping[str, str]) -> list[dict[str, str]]:
-    """Returns the places for jobs, each with the environment variables that a job there needs.
+def allocate_slots(n_jobs: int | None, environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """Returns the slots for jobs: for each, the environment variables of the jobs that run in it.
 
     Args:
-        n_jobs: How many at most; None: as many as there are GPUs, or cores where there are none.
-        environment: Of this process; CUDA_VISIBLE_DEVICES may leave it only some GPUs.
+        n_jobs: Number of slots. With GPUs it is an upper limit; without GPUs it is exact. None: one per GPU or core.
+        environment: The environment of this process; its CUDA_VISIBLE_DEVICES limits the GPUs.
 
     Raises:
-        ConfigError: If `n_jobs` is no count.
+        ConfigError: If `n_jobs` is less than 1.
     """
     if n_jobs is not None and n_jobs < 1:
         raise ConfigError(f"hydra.launcher.n_jobs: expected a whole number of at least 1, or null, got {n_jobs}")
     if gpus := find_gpus(environment):
-        return [{VISIBLE: gpu} for gpu in gpus[:n_jobs]]
+        return [{VISIBLE_GPUS: gpu} for gpu in gpus[:n_jobs]]
     return [{}] * (n_jobs or available_cores())
 
 
 def find_gpus(environment: Mapping[str, str]) -> list[str]:
-    """Returns the names of the GPUs that jobs may use, as CUDA_VISIBLE_DEVICES takes them."""
-    if VISIBLE in environment:
+    """Returns the available NVIDIA GPUs, as values for CUDA_VISIBLE_DEVICES."""
+    if VISIBLE_GPUS in environment:
         return [
-            name.strip() for name in environment[VISIBLE].split(",") if name.strip() not in ("", "-1", "NoDevFiles")
+            name.strip()
+            for name in environment[VISIBLE_GPUS].split(",")
+            if name.strip() not in ("", "-1", "NoDevFiles")
         ]
     if not Path("/dev/nvidiactl").exists():
         return []
     try:
         listing = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=_LISTING_SECONDS
+            ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=_NVIDIA_SMI_TIMEOUT_SECONDS
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return []

@@ -1,22 +1,22 @@
-"""Imported first by the server that jobs are forked from, so that it outlives the signals that end what started it.
+"""Makes the fork server ignore SIGTERM and SIGHUP. The fork server imports this module first.
 
-A signal to the group of the program, as `timeout` and a closing terminal send it, would end the server too, and nobody
-could tell any more how the jobs ended. It ends by itself when the program does.
+`timeout` and a closing terminal send these signals to the whole process group. Without the fork server the exit status
+of the jobs would be lost. The fork server ends when the main program ends.
 """
 
 import os
 import signal
 
 _names = ("SIGTERM", "SIGHUP")
-INHERITED = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in _names)}
-"""What the server was told to do at these signals, and what its jobs do."""
+INHERITED_HANDLERS = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in _names)}
+"""The signal handlers that the fork server inherited, which its jobs restore."""
 
-for _number in INHERITED:
+for _number in INHERITED_HANDLERS:
     signal.signal(_number, signal.SIG_IGN)
 os.setpgid(0, 0)
 
 
-def take_signals_back() -> None:
-    """Has this process, forked from the server, heed the signals that the server ignores."""
-    for number, handler in INHERITED.items():
+def restore_signal_handlers() -> None:
+    """Restores the inherited signal handlers in a job, which was forked from the fork server."""
+    for number, handler in INHERITED_HANDLERS.items():
         signal.signal(number, handler)

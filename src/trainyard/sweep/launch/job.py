@@ -1,4 +1,4 @@
-"""What happens in a job's process: it does its work, tells its starter how it goes, and ends when that is gone."""
+"""Runs in the process of a job: executes the work, sends reports to the parent, and ends when the parent ends."""
 
 from __future__ import annotations
 
@@ -16,93 +16,108 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from trainyard.system.uris import without_credentials
+from trainyard.system.uris import redact_credentials
 
 GRACE_SECONDS = 15.0
-"""From asking a job to end until it is killed: time to close its run."""
+"""The time between the request to end a job and killing it, in which it can close its run."""
 
 _reports: list[Connection] = []
-"""In a job's process, the pipe that it reports over."""
+"""The pipe to the parent process; empty outside a job."""
 
 _answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-"""In a job's process, what its starter answered."""
+"""The answers from the parent process that were not read yet."""
 
-ANSWER_SECONDS = 60.0
-"""How long a job waits for an answer before it goes on without one."""
+ANSWER_TIMEOUT_SECONDS = 60.0
+"""Maximum time that a job waits for an answer before it continues without one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """What a job's process begins with: the work, where its output goes, and what it shares with its starter."""
+class JobStart:
+    """Everything that the process of a job receives when it starts.
+
+    Attributes:
+        command: The command line of the parent, which becomes `sys.orig_argv`.
+        work: A function without arguments, pickled by cloudpickle.
+        log: The file to which all output is appended.
+        environment: All environment variables of the job.
+        folder: The working directory.
+        lock_file: A file on which the process holds a shared lock until it ends; None for no lock.
+    """
 
     command: list[str]
     work: bytes
     log: Path
     environment: Mapping[str, str]
     folder: Path
-    held: Path | None
+    lock_file: Path | None
 
 
 def report(content: Any) -> None:  # noqa: ANN401 - any message
-    """Sends a message from a job to the process that started it; elsewhere nothing happens."""
+    """Sends a message from a job to its parent process. Outside a job it does nothing."""
     for reports in _reports:
         reports.send(("message", content))
 
 
-def ask(content: Any, key: Any) -> Any:  # noqa: ANN401 - any message, any answer
-    """Sends a message and returns what the starter answers; None where nobody does, or not in time.
+def request_answer(content: Any, key: Any) -> Any:  # noqa: ANN401 - any message, any answer
+    """Sends a message to the parent process and returns its answer; None outside a job or after the timeout.
 
     Args:
         content: The message.
-        key: With which the answer comes, so that one that comes too late is not taken for the next.
+        key: The key that the answer must contain. A late answer to an earlier request has another key and is discarded.
     """
     if not _reports:
         return None
     report(content)
-    deadline = time.monotonic() + ANSWER_SECONDS
+    deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
     with contextlib.suppress(queue.Empty):
         while True:
-            answered, answer = _answers.get(timeout=max(deadline - time.monotonic(), 0))
-            if answered == key:
+            answer_key, answer = _answers.get(timeout=max(deadline - time.monotonic(), 0))
+            if answer_key == key:
                 return answer
     return None
 
 
-def do_work(start: Start, reports: Connection, lifeline: Connection) -> None:
-    """Does a job; the process ends with it."""
+def do_work(start: JobStart, reports: Connection, lifeline: Connection) -> None:
+    """Runs a job; it is the main function of the job's process.
+
+    Args:
+        start: The job and its environment.
+        reports: The pipe to which messages and the result are written.
+        lifeline: The pipe from which answers are read; it closes when the parent process ends.
+    """
     import cloudpickle
 
-    from trainyard.sweep.launch.fork_server import take_signals_back  # there since before the fork
+    from trainyard.sweep.launch.fork_server import restore_signal_handlers  # the fork server imported this module
 
-    take_signals_back()
-    with contextlib.suppress(OSError):  # it leads a group already
-        os.setpgid(0, 0)  # a Ctrl-C in the terminal is for the process that started it, which then asks
-    sys.orig_argv[:] = start.command  # what was typed, and not what the server was started with
+    restore_signal_handlers()
+    with contextlib.suppress(OSError):  # the process already leads a group
+        os.setpgid(0, 0)  # Ctrl-C in the terminal must reach only the parent, which then ends its jobs
+    sys.orig_argv[:] = start.command  # the user's command line instead of that of the fork server
     os.chdir(start.folder)
     os.environ.clear()
     os.environ.update(start.environment)
-    write_to(start.log)
-    if start.held:
-        _hold(start.held, lifeline)
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    redirect_output(start.log)
+    if start.lock_file:
+        _lock_until_exit(start.lock_file, lifeline)
+    threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()
     _reports.append(reports)
     try:
         end = (True, cloudpickle.loads(start.work)(), "")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-        sys.stderr.write(without_credentials(traceback.format_exc()))
+    except Exception as error:  # noqa: BLE001 - every error is reported to the parent
+        sys.stderr.write(redact_credentials(traceback.format_exc()))
         end = (False, error, f"{type(error).__name__}: {error}")
     except KeyboardInterrupt as error:
         end = (False, None, f"{type(error).__name__}: {error}".rstrip(": "))
     try:
         reports.send(("end", end))
-    except Exception as error:  # noqa: BLE001 - an exception, or a result, that can't be pickled
-        reports.send(("end", (end[0], None, end[2] or f"its result can't be sent: {error}")))
+    except Exception as error:  # noqa: BLE001 - an exception or a result that cannot be pickled
+        reports.send(("end", (end[0], None, end[2] or f"its result cannot be sent: {error}")))
     sys.stdout.flush()
     sys.stderr.flush()
 
 
-def write_to(log: Path) -> None:
-    """Has all output of this process, that of libraries too, appended to a file."""
+def redirect_output(log: Path) -> None:
+    """Appends all output of this process to a file, including the output of native libraries."""
     sys.stdout.flush()
     sys.stderr.flush()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -111,12 +126,12 @@ def write_to(log: Path) -> None:
     os.close(descriptor)
 
 
-def _hold(file: Path, lifeline: Connection) -> None:
-    """Locks a file until this process is gone; ends it at once where the one that started it is gone already.
+def _lock_until_exit(file: Path, lifeline: Connection) -> None:
+    """Locks a file until this process ends. If the parent has already ended, the process exits at once.
 
-    Whoever then finds the lock free knows that no such process is left, and that none will begin.
+    A process that then acquires the lock exclusively can be sure that no job of the parent runs or will start.
     """
-    import fcntl  # which Windows lacks
+    import fcntl  # not available on Windows
 
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -124,8 +139,8 @@ def _hold(file: Path, lifeline: Connection) -> None:
         os._exit(1)
 
 
-def _end_with(lifeline: Connection) -> None:
-    """Ends this process when the one that started it is gone: as a signal would, so that what is open gets closed."""
+def _exit_with_parent(lifeline: Connection) -> None:
+    """Collects answers until the parent ends; then ends this process: SIGTERM, and SIGKILL after `GRACE_SECONDS`."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             _answers.put(lifeline.recv())

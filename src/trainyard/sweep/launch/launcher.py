@@ -1,11 +1,11 @@
-"""Runs Hydra's jobs side by side, each in a process of its own; a new one starts the moment a place is free.
+"""Launchers for Hydra that run each job in a separate process, and start a job as soon as a slot is free.
 
-Any Hydra program can use it, ``python program.py -m hydra/launcher=fork ...``: the task function may be a closure, its
-script needs no guard, and what it returns or raises comes back as Hydra's launchers are bound to hand it back. A job
-that exits, is killed or takes too long fails, and no other is lost with it.
+They work with any Hydra program: ``python program.py -m hydra/launcher=fork ...``. The task function may be a closure,
+and the script needs no `__main__` guard. Return values and exceptions are passed to Hydra as by its own launchers. A
+job that exits, is killed or exceeds the time limit fails without affecting the others.
 
-`run_batch` keeps Hydra's contract, a batch of jobs in, all that came of them out. `open_jobs`, and `open_ray_jobs` on a
-cluster, are for a sweeper that hands in one job at a time and wants to hear of each as soon as it ends.
+`run_batch` implements Hydra's interface: it runs a batch of jobs and returns all results. `open_jobs`, and
+`open_ray_jobs` on a cluster, are for sweepers that submit single jobs and process each result as soon as a job ends.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainyard.errors import ConfigError, TrialError
-from trainyard.sweep.launch.devices import share_out
-from trainyard.sweep.launch.process_pool import PRELOADED, End, Job, Message, ProcessPool
-from trainyard.sweep.launch.ray_pool import RaySettings, open_pool
+from trainyard.sweep.launch.devices import allocate_slots
+from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, Message, ProcessPool
+from trainyard.sweep.launch.ray_pool import RaySettings, open_ray_pool
 
 LOGS = "logs"
-"""The folder within that of the sweep where each job's output goes, as ``<hydra.job.id>.log``."""
+"""The folder below the sweep's folder that contains the output of each job, as ``<hydra.job.id>.log``."""
 
 _STRIPPED = ("MLFLOW_RUN_ID",)
-"""Variables that mean one run, and that jobs must not share."""
+"""Environment variables that identify a single run, which jobs must not inherit."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class JobEnd:
-    """How a job ended.
+class JobResult:
+    """The result of a job.
 
     Attributes:
-        number: As Hydra counts jobs, from 0.
-        job: What Hydra's launchers return of it.
-        failure: What went wrong, in a line; empty where nothing did.
+        number: The number of the job in Hydra, from 0.
+        job_return: The result, as Hydra's launchers return it.
+        failure: The error in one line; empty if the job succeeded.
     """
 
     number: int
-    job: JobReturn
+    job_return: JobReturn
     failure: str
 
 
 @dataclass(frozen=True, slots=True)
 class Multirun:
-    """What Hydra hands its launchers.
+    """The arguments that Hydra passes to a launcher.
 
     Attributes:
-        hydra_context: With the loader that composes jobs, and the callbacks.
-        task_function: Run in each job's process.
-        config: Of the whole multirun.
+        hydra_context: Contains the loader that composes the configs of jobs, and the callbacks.
+        task_function: The function that runs in the process of each job.
+        config: The config of the multirun.
     """
 
     hydra_context: HydraContext
@@ -75,9 +75,10 @@ class ForkSettings:
     """The fields of ``hydra.launcher``.
 
     Attributes:
-        n_jobs: How many run side by side; None: one per GPU, or per core where there is none.
-        time_limit_seconds: How long one may take; None: as long as it likes.
-        preload: Modules that are imported once, before the first; None: Trainyard's, for a task of its own.
+        n_jobs: Maximum number of jobs that run at the same time; None: one per GPU or, without GPUs, one per CPU core.
+        time_limit_seconds: Maximum duration of a job; None for no limit.
+        preload: Modules that are imported once, before the first job. None: those that a training needs, if the task is
+            Trainyard's own; no modules otherwise.
     """
 
     n_jobs: int | None = None
@@ -86,45 +87,45 @@ class ForkSettings:
 
 
 def run_batch(
-    opened: AbstractContextManager[Jobs], job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    job_runner: AbstractContextManager[JobRunner], job_overrides: Sequence[Sequence[str]], initial_job_idx: int
 ) -> list[JobReturn]:
-    """Runs a batch of jobs, and returns what came of each, in the order of the batch.
+    """Runs a batch of jobs and returns their results, in the order of the batch.
 
     Args:
-        opened: What runs them, by `open_jobs` or `open_ray_jobs`.
+        job_runner: The return value of `open_jobs` or `open_ray_jobs`.
         job_overrides: The overrides of each job.
-        initial_job_idx: The number of the first.
+        initial_job_idx: The number of the first job.
 
     Returns:
-        A `JobReturn` per job. That of a job which did not come to its end is FAILED, and raises a TrialError when it
-        is asked for its return value.
+        A `JobReturn` per job. If a job did not run to its end, its status is FAILED, and its `return_value` raises a
+        TrialError.
 
     Raises:
         ConfigError: If a setting is out of range.
     """
     numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
     returns: dict[int, JobReturn] = {}
-    with opened as jobs:
-        _log.info("Launching %d jobs, %d at a time, each in a process of its own", len(numbers), jobs.places)
+    with job_runner as jobs:
+        _log.info("Launching %d jobs, %d at a time, each in a separate process", len(numbers), jobs.slots)
         composed = [jobs.compose(number, job) for number, job in zip(numbers, job_overrides, strict=True)]
         composed.reverse()
         while composed or len(jobs):
-            while composed and jobs.free:
+            while composed and jobs.has_free_slot:
                 jobs.submit(composed.pop())
             for event in jobs.poll():
-                if isinstance(event, JobEnd):
-                    returns[event.number] = event.job
+                if isinstance(event, JobResult):
+                    returns[event.number] = event.job_return
     return [returns[number] for number in numbers]
 
 
 @contextlib.contextmanager
-def open_jobs(multirun: Multirun, settings: ForkSettings, held: Path | None = None) -> Iterator[Jobs]:
-    """Yields what runs jobs side by side on this machine; at the end of the block none is left.
+def open_jobs(multirun: Multirun, settings: ForkSettings, lock_file: Path | None = None) -> Iterator[JobRunner]:
+    """Yields a runner for jobs on this machine. On exit it ends all jobs.
 
     Args:
-        multirun: What they are jobs of.
-        settings: Of the launcher.
-        held: A file that each job's process holds a shared lock on for as long as it lives.
+        multirun: The multirun that the jobs belong to.
+        settings: The settings of the launcher.
+        lock_file: A file on which the process of each job holds a shared lock until it ends.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -132,21 +133,23 @@ def open_jobs(multirun: Multirun, settings: ForkSettings, held: Path | None = No
     preload = settings.preload
     if preload is None:
         preload = PRELOADED if type(multirun.task_function).__module__.startswith("trainyard.") else ()
-    places = share_out(settings.n_jobs, os.environ)
-    with _with_logging(multirun, settings.time_limit_seconds), ProcessPool(preload=preload) as pool:
-        yield Jobs(multirun, pool, places, limit_seconds=settings.time_limit_seconds, held=held)
+    slots = allocate_slots(settings.n_jobs, os.environ)
+    with _hydra_logging(multirun, settings.time_limit_seconds), ProcessPool(preload=preload) as pool:
+        yield JobRunner(multirun, pool, slots, limit_seconds=settings.time_limit_seconds, lock_file=lock_file)
 
 
 @contextlib.contextmanager
-def open_ray_jobs(multirun: Multirun, settings: RaySettings, held: Path | None = None) -> Iterator[Jobs]:
-    """Yields what runs jobs on a Ray cluster; see `open_jobs`, and `raypool.open_pool` for further errors."""
-    with _with_logging(multirun, settings.time_limit_seconds), open_pool(settings) as pool:
-        yield Jobs(multirun, pool, [{}] * pool.places, limit_seconds=settings.time_limit_seconds, held=held)
+def open_ray_jobs(multirun: Multirun, settings: RaySettings, lock_file: Path | None = None) -> Iterator[JobRunner]:
+    """Yields a runner for jobs on a Ray cluster; see `open_jobs`, and `raypool.open_ray_pool` for further errors."""
+    with _hydra_logging(multirun, settings.time_limit_seconds), open_ray_pool(settings) as pool:
+        yield JobRunner(
+            multirun, pool, [{}] * pool.slots, limit_seconds=settings.time_limit_seconds, lock_file=lock_file
+        )
 
 
 @contextlib.contextmanager
-def _with_logging(multirun: Multirun, limit_seconds: float | None) -> Iterator[None]:
-    """Has Hydra's log lines go where the config says, before and after what jobs do to logging."""
+def _hydra_logging(multirun: Multirun, limit_seconds: float | None) -> Iterator[None]:
+    """Configures Hydra's logging before and after the block, because jobs change it. Checks the time limit."""
     if limit_seconds is not None and not limit_seconds > 0:
         raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, got {limit_seconds}")
     setup_globals()
@@ -156,54 +159,62 @@ def _with_logging(multirun: Multirun, limit_seconds: float | None) -> Iterator[N
     configure_log(hydra_section.hydra_logging, hydra_section.verbose)
 
 
-class Pool(Protocol):
-    """What runs jobs."""
+class JobPool(Protocol):
+    """The interface of `ProcessPool` and `RayPool`."""
 
     def submit(self, job: Job) -> None:
         """Starts a job."""
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Answers a job that waits for it."""
+        """Sends an answer to a job that waits for it."""
 
-    def poll(self) -> list[Message | End]:
-        """Waits until something happens, and returns all that has."""
+    def poll(self) -> list[Message | JobExit]:
+        """Waits for messages and exits of jobs, and returns all that occurred."""
 
 
-class Jobs:
-    """Jobs that run side by side, as many as there are places."""
+class JobRunner:
+    """Runs the jobs of a multirun in a pool, one per slot at the same time."""
 
     def __init__(
         self,
         multirun: Multirun,
-        pool: Pool,
-        places: list[dict[str, str]],
+        pool: JobPool,
+        slots: list[dict[str, str]],
         *,
         limit_seconds: float | None,
-        held: Path | None,
+        lock_file: Path | None,
     ) -> None:
-        """Takes what `open_jobs` prepares."""
-        self.places = len(places)
+        """Creates a runner; see `open_jobs`.
+
+        Args:
+            multirun: The multirun that the jobs belong to.
+            pool: The pool that runs them.
+            slots: For each slot, the environment variables of its jobs.
+            limit_seconds: Maximum duration of a job; None for no limit.
+            lock_file: A file on which the process of each job holds a shared lock until it ends.
+        """
+        self.slots = len(slots)
         self._multirun = multirun
         self._pool = pool
-        self._free = list(places)
-        self._taken: dict[int, dict[str, str]] = {}
+        self._free_slots = list(slots)
+        self._used_slots: dict[int, dict[str, str]] = {}
         self._limit_seconds = limit_seconds
-        self._held = held
+        self._lock_file = lock_file
         self._logs = Path(str(multirun.config.hydra.sweep.dir)) / LOGS
         self._configs: dict[int, DictConfig] = {}
         self._shared = cloudpickle.dumps((multirun.hydra_context, multirun.task_function, Singleton.get_state()))
 
     def __len__(self) -> int:
-        """How many are running."""
-        return len(self._taken)
+        """Returns the number of running jobs."""
+        return len(self._used_slots)
 
     @property
-    def free(self) -> bool:
-        """Whether a job could begin at once."""
-        return bool(self._free)
+    def has_free_slot(self) -> bool:
+        """Whether a job can be submitted now."""
+        return bool(self._free_slots)
 
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
-        """Returns a job's config: what is edited while it waits changes nothing."""
+        """Returns the config of a job. Config files that are edited afterwards do not affect it."""
         loader = self._multirun.hydra_context.config_loader
         config = loader.load_sweep_config(self._multirun.config, list(overrides))
         with open_dict(config):
@@ -213,73 +224,78 @@ class Jobs:
         return config
 
     def submit(self, config: DictConfig) -> None:
-        """Starts a job, in a place that is free."""
+        """Starts a job in a free slot."""
         number = int(config.hydra.job.num)
         _log.info("\t#%d : %s", number, " ".join(filter_overrides(config.hydra.overrides.task)))
         self._configs[number] = config
-        self._taken[number] = self._free.pop(0)
+        self._used_slots[number] = self._free_slots.pop(0)
         self._pool.submit(
             Job(
                 number=number,
-                work=cloudpickle.dumps(_Work(self._shared, config)),
+                work=cloudpickle.dumps(_HydraJob(self._shared, config)),
                 log=self._log_file(config),
                 limit_seconds=self._limit_seconds,
-                environment=self._taken[number],
-                held=self._held,
+                environment=self._used_slots[number],
+                lock_file=self._lock_file,
             )
         )
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Answers a job, by its number from 0, with the key of what it asked and the answer; see `job.ask`."""
+        """Sends an answer, as (key, answer), to the job with this number, from 0; see `job.request_answer`."""
         self._pool.answer(number, content)
 
-    def poll(self) -> list[Message | JobEnd]:
-        """Waits until something happens, and returns all that has: what jobs reported, and how they ended."""
-        return [event if isinstance(event, Message) else self._end(event) for event in self._pool.poll()]
+    def poll(self) -> list[Message | JobResult]:
+        """Waits for messages and results of jobs, and returns all that occurred."""
+        return [event if isinstance(event, Message) else self._collect_result(event) for event in self._pool.poll()]
 
-    def _end(self, event: End) -> JobEnd:
-        self._free.append(self._taken.pop(event.number))
+    def _collect_result(self, event: JobExit) -> JobResult:
+        self._free_slots.append(self._used_slots.pop(event.number))
         config = self._configs.pop(event.number)
         failure = event.failure
         job: JobReturn | None = None
         if event.returned:
             try:
                 job = cloudpickle.loads(event.value)
-            except Exception as error:  # noqa: BLE001 - whatever a class raises that can't be made anew here
-                failure = f"what it returned can't be read here: {type(error).__name__}: {error}"
+            except Exception as error:  # noqa: BLE001 - unpickling a user's class may raise anything
+                failure = f"its return value cannot be unpickled: {type(error).__name__}: {error}"
         if job and job.status == JobStatus.FAILED:
             raised = job._return_value  # noqa: SLF001 - return_value would raise it
             failure = f"{type(raised).__name__}: {raised}"
         if failure:
             _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, self._log_file(config))
-        return JobEnd(event.number, job or self._failed(event.number, config, failure), failure)
+        return JobResult(event.number, job or self._build_failure(event.number, config, failure), failure)
 
-    def _failed(self, number: int, config: DictConfig, failure: str) -> JobReturn:
-        """Returns what Hydra is handed for a job that did not come to its end."""
+    def _build_failure(self, number: int, config: DictConfig, failure: str) -> JobReturn:
+        """Returns the `JobReturn` of a job that did not run to its end."""
         task_config, hydra_config = config.copy(), OmegaConf.create({"hydra": config.hydra})
         with open_dict(task_config):
             del task_config["hydra"]
         overrides = list(config.hydra.overrides.task)
-        told = f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {self._log_file(config)}"
+        message = f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {self._log_file(config)}"
         job = JobReturn(overrides=overrides, cfg=task_config, hydra_cfg=hydra_config, status=JobStatus.FAILED)
         job.working_dir, job.task_name = str(Path.cwd()), config.hydra.job.name
-        job.return_value = TrialError(told)
+        job.return_value = TrialError(message)
         return job
 
     def _log_file(self, config: DictConfig) -> Path:
         return self._logs / f"{config.hydra.job.id}.log"
 
 
-class _Work:
-    """A job as it travels into its process."""
+class _HydraJob:
+    """The function that runs a job of Hydra; it is pickled and sent to the process of the job."""
 
     def __init__(self, shared: bytes, config: DictConfig) -> None:
-        """Takes what all jobs have in common, pickled once, and the config of this one."""
+        """Creates the function.
+
+        Args:
+            shared: What all jobs have in common, pickled once: Hydra's context, the task function, Hydra's singletons.
+            config: The config of the job.
+        """
         self._shared = shared
         self._config = config
 
     def __call__(self) -> bytes:
-        """Runs the job as Hydra runs jobs, and returns its JobReturn, pickled by cloudpickle."""
+        """Runs the job with Hydra's `run_job`, and returns its `JobReturn`, pickled by cloudpickle."""
         for name in _STRIPPED:
             os.environ.pop(name, None)
         setup_globals()
@@ -297,18 +313,22 @@ class _Work:
 
 
 def _pickle(job: JobReturn) -> bytes:
-    """Returns a job so that it can be read again: without a value that can't, with the text of such an exception."""
+    """Returns a pickled `JobReturn`.
+
+    A return value that cannot be pickled is dropped. An exception that cannot be pickled or unpickled is replaced by a
+    TrialError with its message.
+    """
     failed = job.status == JobStatus.FAILED
     try:
         pickled: bytes = cloudpickle.dumps(job)
         if failed:
-            cloudpickle.loads(pickled)  # an exception may be of a class that can't be made anew
-    except Exception as error:  # noqa: BLE001 - whatever its classes raise: the job was done all the same
+            cloudpickle.loads(pickled)  # some exception classes can be pickled but not unpickled
+    except Exception as error:  # noqa: BLE001 - a user's class may raise anything; the job itself has ended
         if failed:
             raised = job._return_value  # noqa: SLF001 - return_value would raise it
             job.return_value = TrialError(f"{type(raised).__name__}: {raised}")
         else:
-            _log.warning("what the task returned can't be pickled, and is dropped: %s", error)
+            _log.warning("the return value of the task cannot be pickled and is dropped: %s", error)
             job.return_value = None
         pickled = cloudpickle.dumps(job)
     return pickled

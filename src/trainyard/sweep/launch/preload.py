@@ -1,10 +1,11 @@
-"""Imported by the server that trials are forked from, before all else: TensorFlow, in silence.
+"""Imports TensorFlow without its log messages in the fork server, before the other modules that trials need.
 
-TensorFlow reads where compiled programs are kept when it is imported; whoever starts the server has said so by then.
+TensorFlow reads the location of the XLA cache when it is imported. The environment must specify it before the fork
+server starts.
 """
 
-from trainyard.system.garbage import process_is_ours
+from trainyard.system.garbage import mark_process_owned
 from trainyard.system.tensorflow_setup import import_tensorflow
 
-process_is_ours()
-import_tensorflow(to_fork=True)
+mark_process_owned()
+import_tensorflow(before_fork=True)

@@ -1,8 +1,8 @@
-"""A process for each job, forked from a server that has imported the heavy libraries once.
+"""Runs each job in a separate process, forked from a server that has already imported the heavy libraries.
 
-Every job is alone: what it raises, leaks, exits with or is killed by costs that job and no other. A job reports over a
-pipe of its own, writes its output to a log file of its own, and ends when the process that started it ends, whatever
-ended that: it holds one end of a pipe (its lifeline) whose other end only that process holds.
+Jobs are isolated: an exception, a memory leak, an exit or a crash affects only one job. A job sends reports over its
+own pipe and writes its output to its own log file. It ends when its parent process ends, even if the parent is killed:
+the job reads from a pipe (the lifeline) whose other end only the parent holds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from trainyard.errors import TrainyardError
-from trainyard.sweep.launch.job import GRACE_SECONDS, Start, do_work
+from trainyard.sweep.launch.job import GRACE_SECONDS, JobStart, do_work
 
 PRELOADED = (
     "trainyard.sweep.launch.preload",
@@ -36,27 +36,29 @@ PRELOADED = (
     "matplotlib.backends.backend_agg",
     "jinja2",
 )
-"""What the server imports before the first job of Trainyard's own: all that takes a run long. Of a module that is not
-there, as the inner ones of MLflow may not always be, the server says nothing, and a job imports what it needs."""
+"""The modules that the fork server imports for Trainyard's own jobs: everything that is slow to import.
+
+The fork server skips modules that do not exist, such as internal modules of another version of MLflow.
+"""
 
 SERVER = "trainyard.sweep.launch.fork_server"
-"""What it imports before all else."""
+"""The module that the fork server imports first."""
 
 Work = Callable[[], Any]
-"""What a job does: it returns a result that can be pickled, and may `report` what can be pickled while it goes on."""
+"""The function that a job executes. Its result must be picklable, and it may send picklable messages with `report`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Something to be done in a process of its own.
+    """A function to execute in a separate process.
 
     Attributes:
-        number: Names the job in what is reported of it.
+        number: The number that identifies the job in its messages.
         work: A `Work`, pickled by cloudpickle.
-        log: The file that its output is appended to.
-        limit_seconds: After which it is ended; None: it may take as long as it likes.
-        environment: Variables set for it alone.
-        held: A file that its process holds a shared lock on until it is gone, whoever else may be gone by then.
+        log: The file to which the output is appended.
+        limit_seconds: The time after which the job is ended; None for no limit.
+        environment: Environment variables to set, in addition to those of this process.
+        lock_file: A file on which the process holds a shared lock until it ends; None for no lock.
     """
 
     number: int
@@ -64,26 +66,31 @@ class Job:
     log: Path
     limit_seconds: float | None = None
     environment: Mapping[str, str] | None = None
-    held: Path | None = None
+    lock_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something that a job sent while it ran."""
+    """A message that a running job sent.
+
+    Attributes:
+        number: The number of the job.
+        content: The message.
+    """
 
     number: int
     content: Any
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """How a job ended.
+class JobExit:
+    """How the process of a job ended.
 
     Attributes:
-        number: The job.
-        returned: Whether it came to its end; else it raised, exited or was killed.
-        value: What it returned, or the exception that it raised where that can be pickled.
-        failure: What happened instead, in a line; empty where it returned.
+        number: The number of the job.
+        returned: Whether the work returned; else it raised, exited or was killed.
+        value: The return value; or the exception, if it can be pickled.
+        failure: The error, in one line; empty if the work returned.
     """
 
     number: int
@@ -92,8 +99,8 @@ class End:
     failure: str
 
 
-def start_server(preload: Sequence[str] = PRELOADED) -> None:
-    """Starts the server without waiting until it has imported what jobs need; without it, the first job does."""
+def start_fork_server(preload: Sequence[str] = PRELOADED) -> None:
+    """Starts the fork server in the background. Otherwise it starts with the first job, which then waits for it."""
     if "forkserver" in multiprocessing.get_all_start_methods():
         context: Any = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([SERVER, *preload])
@@ -101,19 +108,21 @@ def start_server(preload: Sequence[str] = PRELOADED) -> None:
 
 
 class ProcessPool:
-    """Runs jobs, each in a process of its own. Use it as a context: at its end no process is left."""
+    """Runs jobs, each in a separate process. Use it as a context manager: on exit it ends all jobs."""
 
     def __init__(self, *, preload: Sequence[str] = PRELOADED) -> None:
-        """Prepares the server; it starts with the first job.
+        """Configures the fork server, which starts with the first job.
 
         Args:
-            preload: Modules that every job needs.
+            preload: The modules that the fork server imports.
         """
         if "forkserver" not in multiprocessing.get_all_start_methods():
-            raise TrainyardError("hydra/launcher=fork: this system can't fork processes. Use another launcher")
+            raise TrainyardError(
+                "hydra/launcher=fork: this operating system cannot fork processes. Choose another launcher"
+            )
         self._context: Any = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([SERVER, *preload])
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, _RunningJob] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -127,58 +136,58 @@ class ProcessPool:
         return len(self._running)
 
     def submit(self, job: Job) -> None:
-        """Starts a job at once."""
+        """Starts a job immediately."""
         reports, job_reports = self._context.Pipe(duplex=False)
         job_lifeline, lifeline = self._context.Pipe(duplex=False)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **(job.environment or {})}
-        start = Start(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), job.held)
+        start = JobStart(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), job.lock_file)
         pipes = (job_reports, job_lifeline)
         process = self._context.Process(target=do_work, args=(start, *pipes), name=f"job {job.number}")
-        with _main_hidden():
+        with _main_module_hidden():
             process.start()
         job_reports.close()
         job_lifeline.close()
-        self._running[job.number] = _Running(job, process, reports, lifeline)
+        self._running[job.number] = _RunningJob(job, process, reports, lifeline)
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Answers a job that waits in `ask`; one that has ended meanwhile does not hear it."""
+        """Sends an answer to a job that waits in `request_answer`. If the job has ended, nothing happens."""
         if number in self._running:
             self._running[number].answer(content)
 
-    def poll(self, timeout_seconds: float | None = None) -> list[Message | End]:
-        """Waits until something happens, and returns all that has.
+    def poll(self, timeout_seconds: float | None = None) -> list[Message | JobExit]:
+        """Waits for messages and exits of jobs, and returns all that occurred.
 
         Args:
-            timeout_seconds: How long to wait at most; None: until something happens.
+            timeout_seconds: Maximum time to wait; None waits until something occurs.
         """
         deadlines = [due for running in self._running.values() if (due := running.deadline()) is not None]
         if timeout_seconds is not None:
             deadlines.append(time.monotonic() + timeout_seconds)
-        patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        wait([thing for running in self._running.values() for thing in running.waited_for()], patience)
-        happened: list[Message | End] = []
+        wait_seconds = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        wait([source for running in self._running.values() for source in running.wait_sources()], wait_seconds)
+        events: list[Message | JobExit] = []
         for number, running in list(self._running.items()):
-            happened += running.messages()
+            events += running.read_messages()
             if running.process.exitcode is None:
-                running.hurry()
+                running.enforce_deadline()
             else:
-                happened += running.messages()  # what came between the last look and the end
-                happened.append(running.end())
+                events += running.read_messages()  # messages that arrived between the first read and the exit
+                events.append(running.collect_exit())
                 del self._running[number]
-        return happened
+        return events
 
-    def stop(self) -> list[End]:
-        """Asks all jobs to end, kills those that don't, and returns how they ended."""
+    def stop(self) -> list[JobExit]:
+        """Requests the end of all jobs, kills those that do not end in time, and returns how they ended."""
         for running in self._running.values():
-            running.ask("the sweep was stopped")
-        ends: list[End] = []
+            running.request_end("the sweep was stopped")
+        exits: list[JobExit] = []
         while self._running:
-            ends += [event for event in self.poll() if isinstance(event, End)]
-        return ends
+            exits += [event for event in self.poll() if isinstance(event, JobExit)]
+        return exits
 
 
-class _Running:
+class _RunningJob:
     """A job whose process was started."""
 
     def __init__(self, job: Job, process: BaseProcess, reports: Connection, lifeline: Connection) -> None:
@@ -190,84 +199,87 @@ class _Running:
         self._reports: Connection | None = reports
         self._lifeline = lifeline
         self._started = time.monotonic()
-        self._asked: float | None = None
-        self._why = ""
-        self._last: tuple[bool, Any, str] | None = None
+        self._end_requested: float | None = None
+        self._end_reason = ""
+        self._outcome: tuple[bool, Any, str] | None = None
 
     def answer(self, content: Any) -> None:  # noqa: ANN401 - what can be pickled
         with contextlib.suppress(OSError):
             self._lifeline.send(content)
 
-    def waited_for(self) -> Iterator[Any]:
+    def wait_sources(self) -> Iterator[Any]:
+        """Yields the objects to wait on for an event of this job."""
         yield self.process.sentinel
         if self._reports:
             yield self._reports
 
     def deadline(self) -> float | None:
-        """Returns when something must be done about it, on the monotonic clock."""
-        if self._asked is not None:
-            return self._asked + GRACE_SECONDS
+        """Returns when `enforce_deadline` must be called, on the monotonic clock; None for never."""
+        if self._end_requested is not None:
+            return self._end_requested + GRACE_SECONDS
         return None if self._job.limit_seconds is None else self._started + self._job.limit_seconds
 
-    def hurry(self) -> None:
-        """Ends it where its time is up."""
+    def enforce_deadline(self) -> None:
+        """Requests the end of the job if its time limit is exceeded; kills it if it did not end after a request."""
         due = self.deadline()
         if due is None or time.monotonic() < due:
             return
-        if self._asked is None:
-            self.ask(f"it took longer than {self._job.limit_seconds:g} s")
+        if self._end_requested is None:
+            self.request_end(f"it took longer than {self._job.limit_seconds:g} s")
         else:
             self.process.kill()
             _signal_group(self._pid, signal.SIGKILL)
 
-    def ask(self, why: str) -> None:
-        """Asks it to end, with the signal that closes a run."""
-        if self._asked is None:
-            self._asked, self._why = time.monotonic(), why
+    def request_end(self, reason: str) -> None:
+        """Requests the end of the job with SIGTERM, so that it can close its run."""
+        if self._end_requested is None:
+            self._end_requested, self._end_reason = time.monotonic(), reason
             if not _signal_group(self._pid, signal.SIGTERM):
                 self.process.terminate()
 
-    def messages(self) -> list[Message]:
-        """Returns what it sent; the last thing it sends is how it ended."""
-        found = []
+    def read_messages(self) -> list[Message]:
+        """Returns the messages that arrived. The outcome, which a job sends last, is kept for `collect_exit`."""
+        messages = []
         while self._reports:
             try:
                 if not self._reports.poll():
                     break
                 kind, content = self._reports.recv()
-            except Exception:  # noqa: BLE001 - it was killed within a message, or sent what can't be read here
+            except Exception:  # noqa: BLE001 - the job was killed while sending, or the content cannot be unpickled
                 self._reports.close()
                 self._reports = None
                 break
             if kind == "end":
-                self._last = content
+                self._outcome = content
             else:
-                found.append(Message(self._job.number, content))
-        return found
+                messages.append(Message(self._job.number, content))
+        return messages
 
-    def end(self) -> End:
-        """Returns how it ended, and lets go of it."""
-        _signal_group(self._pid, signal.SIGKILL)  # what it started and left behind
+    def collect_exit(self) -> JobExit:
+        """Releases the resources of a job whose process has ended, and returns how it ended."""
+        _signal_group(self._pid, signal.SIGKILL)  # processes that the job started and left behind
         self.process.join()
         code = self.process.exitcode or 0
         self._lifeline.close()
         if self._reports:
             self._reports.close()
-        returned, value, failure = self._last or (False, None, self._why or _describe_exit(code))
-        return End(self._job.number, returned, value, failure if returned or not self._why else self._why)
+        returned, value, failure = self._outcome or (False, None, self._end_reason or _describe_exit(code))
+        return JobExit(
+            self._job.number, returned, value, failure if returned or not self._end_reason else self._end_reason
+        )
 
 
 def _describe_exit(code: int) -> str:
-    """Returns how a process ended that did not say so itself."""
+    """Returns a description of the end of a process that did not send an outcome."""
     if code >= 0:
         return f"its process exited with code {code} before it was done"
     name = signal.Signals(-code).name if -code in {number.value for number in signal.Signals} else f"signal {-code}"
-    memory = ", as when the system runs out of memory" if name == "SIGKILL" else ""
-    return f"its process was killed by {name}{memory}"
+    hint = ", for example because the system ran out of memory" if name == "SIGKILL" else ""
+    return f"its process was killed by {name}{hint}"
 
 
 def _signal_group(pid: int, number: int) -> bool:
-    """Sends a signal to a job and to what it started; returns False where there is no such group (any more, or yet)."""
+    """Sends a signal to a job and the processes it started. Returns False if the process group does not exist."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
@@ -276,10 +288,10 @@ def _signal_group(pid: int, number: int) -> bool:
 
 
 @contextlib.contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Keeps multiprocessing from importing the program's own script once more in each process that it starts.
+def _main_module_hidden() -> Iterator[None]:
+    """Prevents multiprocessing from importing the main script again in each process that it starts.
 
-    What a job needs of it travels with the job, and a script without a guard would begin anew.
+    A job contains everything it needs of the script, and a script without a `__main__` guard would run again.
     """
     main = vars(sys.modules["__main__"])
     hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}

@@ -1,8 +1,8 @@
-"""Jobs on a Ray cluster, each a task with a worker process of its own, which ends with it.
+"""Runs jobs on a Ray cluster. Each job is a Ray task in its own worker process, which ends with the job.
 
-Nodes share a file system: a job works in the folder that the sweep was started in, and leaves there what it would leave
-under the launcher of one machine. What a node knows by its environment, as the password of a tracking server, it is not
-told by us.
+The nodes must share a file system: a job runs in the directory in which the sweep was started, and writes the same
+files as a job on one machine. Environment variables, such as the credentials of a tracking server, are not forwarded to
+the nodes; set them there.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any
 
 import cloudpickle
 
-from trainyard.errors import ConfigError, TrainyardError, in_one_line
-from trainyard.sweep.launch.job import GRACE_SECONDS, write_to
-from trainyard.sweep.launch.process_pool import End, Job, Message
-from trainyard.system.uris import without_credentials
+from trainyard.errors import ConfigError, TrainyardError, summarize_error
+from trainyard.sweep.launch.job import GRACE_SECONDS, redirect_output
+from trainyard.sweep.launch.process_pool import Job, JobExit, Message
+from trainyard.system.uris import redact_credentials
 
-_LOOK_SECONDS = 0.5
-"""How often it is looked for jobs that take too long."""
+_CHECK_INTERVAL_SECONDS = 0.5
+"""How often jobs are checked for exceeding the time limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,13 @@ class RaySettings:
     """The fields of ``hydra.launcher``.
 
     Attributes:
-        address: Of the cluster, ``host:port``, or ``auto`` for the one that this machine belongs to; None: that of the
-            variable RAY_ADDRESS, or a cluster of this machine alone for the time of the sweep.
-        num_cpus: Cores that each job takes, and threads that a training has.
-        num_gpus: GPUs that each job takes; a share of one is fine.
-        resources: What else each job takes, as nodes were started with: ``{"big": 1}``.
-        n_jobs: How many run side by side at most; None: as many as the nodes have room for.
-        time_limit_seconds: How long one may take; None: as long as it likes.
+        address: The address of the cluster, ``host:port``, or ``auto`` for the cluster that this machine belongs to.
+            None uses the environment variable RAY_ADDRESS; without it, Ray starts a cluster of this machine alone.
+        num_cpus: CPU cores per job; also the number of threads of a training.
+        num_gpus: GPUs per job; it may be a fraction.
+        resources: Amounts of custom Ray resources per job, as specified when the nodes were started: ``{"big": 1}``.
+        n_jobs: Maximum number of jobs that run at the same time; None: as many as fit on the nodes.
+        time_limit_seconds: Maximum duration of a job; None for no limit.
     """
 
     address: str | None = None
@@ -54,32 +54,32 @@ class RaySettings:
 
 
 @contextlib.contextmanager
-def open_pool(settings: RaySettings) -> Iterator[RayPool]:
-    """Yields a pool on the cluster, and leaves the cluster at the end of the block, with no job running.
+def open_ray_pool(settings: RaySettings) -> Iterator[RayPool]:
+    """Connects to a Ray cluster and yields a pool. On exit it ends all jobs and disconnects.
 
     Raises:
-        ConfigError: If Ray is not installed, a setting is out of range, or no node has what a job takes.
-        TrainyardError: If the cluster can't be reached.
+        ConfigError: If Ray is not installed, a setting is out of range, or no node has enough resources for a job.
+        TrainyardError: If the cluster cannot be reached.
     """
-    _check(settings)
+    _check_settings(settings)
     import ray
 
-    ours = not ray.is_initialized()
-    if ours:
-        _join(ray, settings.address)
+    connects = not ray.is_initialized()
+    if connects:
+        _connect(ray, settings.address)
     try:
         with contextlib.closing(RayPool(settings)) as pool:
             yield pool
     finally:
-        if ours:
+        if connects:
             ray.shutdown()
 
 
-def _check(settings: RaySettings) -> None:
+def _check_settings(settings: RaySettings) -> None:
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
-            "hydra/launcher: ray runs jobs with the package ray, which is not installed. Install Trainyard's extra "
-            "'ray' (pip install ray)"
+            "hydra/launcher=ray: the package ray is not installed. Install Trainyard with its extra 'ray', or run: "
+            "pip install ray"
         )
     for name in ("num_cpus", "num_gpus"):
         value = getattr(settings, name)
@@ -91,158 +91,166 @@ def _check(settings: RaySettings) -> None:
         )
 
 
-def _join(ray: Any, address: str | None) -> None:  # noqa: ANN401 - a module
+def _connect(ray: Any, address: str | None) -> None:  # noqa: ANN401 - a module
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, include_dashboard=False)
     except Exception as error:
-        where = address or os.environ.get("RAY_ADDRESS") or "of this machine"
+        cluster = address or os.environ.get("RAY_ADDRESS") or "of this machine"
         raise TrainyardError(
-            f"hydra.launcher.address: the Ray cluster {where} can't be reached: {in_one_line(error)}. "
-            "Is it up (ray status), with the same versions of Ray and Python?"
+            f"hydra.launcher.address: the Ray cluster {cluster} cannot be reached: {summarize_error(error)}. "
+            "Check that it is running (ray status) and uses the same versions of Ray and Python"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():  # Ray has its own, which know nothing of runs to be closed
+            for number, handler in handlers.items():  # Ray replaces the handlers that close the runs
                 signal.signal(number, handler)
 
 
 class RayPool:
-    """Runs jobs as tasks of Ray. What they report while they go on is not heard."""
+    """Runs jobs as Ray tasks. Messages that jobs send while they run are not received."""
 
     def __init__(self, settings: RaySettings) -> None:
-        """Takes the cluster that this process has joined."""
+        """Creates the pool; this process must be connected to the cluster."""
         import ray
 
         self._ray = ray
         self._settings = settings
-        self._task = ray.remote(max_calls=1)(_do_work)  # a process for each
-        self._needs = {
+        self._task = ray.remote(max_calls=1)(_run_work)  # a new process for each call
+        self._task_options = {
             "num_cpus": settings.num_cpus,
             "num_gpus": settings.num_gpus,
             "resources": dict(settings.resources),
-            "max_retries": 0,  # what is lost is told, and tried again by the policy of the sweep
+            "max_retries": 0,  # a lost job is reported, and retried as sweep.retries specifies
         }
-        self._running: dict[Any, _Running] = {}
-        if not self.places:
-            wanted = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
+        self._running: dict[Any, _RunningTask] = {}
+        if not self.slots:
+            required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
             raise ConfigError(
-                f"hydra.launcher: no node of the cluster has what a job takes: {wanted}. "
-                f"The nodes have {[node['Resources'] for node in self._nodes()]}"
+                f"hydra.launcher: no node of the Ray cluster has enough resources: a job requires {required}, "
+                f"the nodes have {[node['Resources'] for node in self._nodes()]}. Reduce the requirements of a job, or "
+                "add a node"
             )
 
     @property
-    def places(self) -> int:
-        """How many jobs run side by side: as many as the nodes that are up now have room for, or as were asked for."""
-        wanted = {"CPU": self._settings.num_cpus, "GPU": self._settings.num_gpus, **self._settings.resources}
-        room = sum(
-            int(min(node["Resources"].get(name, 0) / amount for name, amount in wanted.items() if amount))
+    def slots(self) -> int:
+        """The number of jobs that fit on the nodes that are alive now, at most `n_jobs`."""
+        required = {"CPU": self._settings.num_cpus, "GPU": self._settings.num_gpus, **self._settings.resources}
+        capacity = sum(
+            int(min(node["Resources"].get(name, 0) / amount for name, amount in required.items() if amount))
             for node in self._nodes()
         )
-        return min(room, self._settings.n_jobs or room)
+        return min(capacity, self._settings.n_jobs or capacity)
 
     def _nodes(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]
 
     def submit(self, job: Job) -> None:
-        """Hands a job to the cluster, which starts it as soon as a node has room."""
+        """Submits a job to the cluster, which starts it as soon as a node has free resources."""
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        start = (sys.orig_argv, str(Path.cwd()), str(job.log.absolute()), job.held and str(job.held))
-        reference = self._task.options(name=f"job {job.number}", **self._needs).remote(job.work, *start)
-        self._running[reference] = _Running(job)
+        start = (sys.orig_argv, str(Path.cwd()), str(job.log.absolute()), job.lock_file and str(job.lock_file))
+        reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(job.work, *start)
+        self._running[reference] = _RunningTask(job)
 
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - as the pool of one machine has it
-        """Nobody asks here."""
+    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface of JobPool
+        """Does nothing: messages of jobs are not received, so that no job waits for an answer."""
 
-    def poll(self) -> list[Message | End]:
-        """Waits until a job ends, and returns how each did that has."""
+    def poll(self) -> list[Message | JobExit]:
+        """Waits until a job ends, and returns all exits that occurred."""
         while self._running:
             references = list(self._running)
             ended, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
             if not ended:
-                ended, _ = self._ray.wait(references, timeout=_LOOK_SECONDS)
-            self._hurry()
+                ended, _ = self._ray.wait(references, timeout=_CHECK_INTERVAL_SECONDS)
+            self._enforce_time_limit()
             if ended:
-                return [self._end(reference) for reference in ended]
+                return [self._collect_exit(reference) for reference in ended]
         return []
 
     def close(self) -> None:
-        """Asks all jobs to end, and kills those that don't."""
+        """Requests the end of all jobs, and kills those that do not end in time."""
         for reference, running in self._running.items():
-            self._ask(reference, running, "the sweep was stopped")
+            self._request_end(reference, running, "the sweep was stopped")
         while self._running:
             self.poll()
 
-    def _hurry(self) -> None:
-        """Ends those whose time is up."""
+    def _enforce_time_limit(self) -> None:
+        """Requests the end of jobs that exceed the time limit; kills those that did not end after a request."""
         limit = self._settings.time_limit_seconds
         for reference, running in self._running.items():
-            if running.asked is not None and time.monotonic() > running.asked + GRACE_SECONDS:
+            if running.end_requested is not None and time.monotonic() > running.end_requested + GRACE_SECONDS:
                 self._ray.cancel(reference, force=True)
-            elif limit is not None and running.asked is None and time.monotonic() > running.started + limit:
-                self._ask(reference, running, f"it took longer than {limit:g} s")
+            elif limit is not None and running.end_requested is None and time.monotonic() > running.started + limit:
+                self._request_end(reference, running, f"it took longer than {limit:g} s")
 
-    def _ask(self, reference: Any, running: _Running, why: str) -> None:  # noqa: ANN401 - of Ray's
-        """Asks a job to end, as Ctrl-C would."""
-        if running.asked is None:
-            running.asked, running.why = time.monotonic(), why
+    def _request_end(self, reference: Any, running: _RunningTask, reason: str) -> None:  # noqa: ANN401 - a Ray type
+        """Requests the end of a job: raises KeyboardInterrupt in it."""
+        if running.end_requested is None:
+            running.end_requested, running.end_reason = time.monotonic(), reason
             self._ray.cancel(reference)
 
-    def _end(self, reference: Any) -> End:  # noqa: ANN401 - of Ray's
+    def _collect_exit(self, reference: Any) -> JobExit:  # noqa: ANN401 - a Ray type
         running = self._running.pop(reference)
         try:
             value, failure = self._ray.get(reference)
-        except Exception as error:  # noqa: BLE001 - whatever Ray raises: the job is lost
-            value, failure = None, f"its process was lost: {_describe(error)}"
-        failure = running.why or failure
-        return End(running.job.number, not failure, value, failure)
+        except Exception as error:  # noqa: BLE001 - any error of Ray means that the job is lost
+            value, failure = None, f"its process was lost: {_describe_error(error)}"
+        failure = running.end_reason or failure
+        return JobExit(running.job.number, not failure, value, failure)
 
 
 @dataclass(slots=True)
-class _Running:
-    """A job that was handed to the cluster; since when, and when and why it was asked to end."""
+class _RunningTask:
+    """A submitted job.
+
+    Attributes:
+        job: The job.
+        started: When it was submitted, on the monotonic clock.
+        end_requested: When its end was requested; None if it was not.
+        end_reason: Why its end was requested.
+    """
 
     job: Job
     started: float = field(default_factory=time.monotonic)
-    asked: float | None = None
-    why: str = ""
+    end_requested: float | None = None
+    end_reason: str = ""
 
 
-def _do_work(work: bytes, command: list[str], folder: str, log: str, held: str | None) -> tuple[Any, str]:
-    """Does a job in a worker of Ray's; returns its value, or what went wrong.
+def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file: str | None) -> tuple[Any, str]:
+    """Runs a job in a Ray worker process. Returns its value and an empty string, or None and an error message.
 
     Args:
-        work: What is done, pickled.
-        command: What was typed.
-        folder: Where that was.
-        log: The file that all output goes to.
-        held: A file that is locked until this process is gone, so that nobody goes on with the sweep meanwhile.
+        work: A function without arguments, pickled by cloudpickle.
+        command: The command line of the main process.
+        folder: The working directory of the main process.
+        log: The file to which all output is appended.
+        lock_file: A file that is locked until this process ends, so that the sweep is not resumed before.
     """
     sys.orig_argv[:] = command
     try:
         os.chdir(folder)
-        write_to(Path(log))
+        redirect_output(Path(log))
     except OSError as error:
-        return None, f"{error}: the folder of the sweep has to be on a file system that all nodes share"
+        return None, f"{error}: the folder of the sweep must be on a file system that all nodes of the cluster share"
     with contextlib.suppress(ImportError, OSError):
-        _hold(held)
+        _lock_until_exit(lock_file)
     try:
         return cloudpickle.loads(work)(), ""
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-        sys.stderr.write(without_credentials(traceback.format_exc()))
+    except Exception as error:  # noqa: BLE001 - every error is reported to the main process
+        sys.stderr.write(redact_credentials(traceback.format_exc()))
         return None, f"{type(error).__name__}: {error}"
     except KeyboardInterrupt:
         return None, "KeyboardInterrupt"
 
 
-def _hold(held: str | None) -> None:
-    import fcntl  # which Windows lacks
+def _lock_until_exit(lock_file: str | None) -> None:
+    import fcntl  # not available on Windows
 
-    if held:
-        fcntl.flock(os.open(held, os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    if lock_file:
+        fcntl.flock(os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
-def _describe(error: Exception) -> str:
-    """Returns what Ray says of a lost task, in a line."""
-    return f"{type(error).__name__}: {in_one_line(error)}"
+def _describe_error(error: Exception) -> str:
+    """Returns the type and the message of an error of Ray, in one line."""
+    return f"{type(error).__name__}: {summarize_error(error)}"
