@@ -15,7 +15,8 @@ from pathlib import Path
 
 from trainyard import compose_config
 from trainyard.data import load_dataset
-from trainyard.system import environment, tensorflow_setup
+from trainyard.system import tensorflow_setup
+from trainyard.system.environment import collect_machine_info, list_installed_versions
 from trainyard.system.progress import Progress
 from trainyard.training.trainer import train
 
@@ -49,8 +50,8 @@ def losses() -> dict[str, dict[str, list[float]]]:
 
 def environment() -> dict[str, object]:
     """Returns the versions and machine properties that affect the last bits of a loss."""
-    machine = environment.collect_machine_info(THREADS)
-    versions = environment.list_installed_versions()
+    machine = collect_machine_info(THREADS)
+    versions = list_installed_versions()
     packages = {name: versions[name] for name in ("tensorflow", "keras", "numpy", "scikit-learn")}
     return {**packages, **{key: machine[key] for key in ("cpu", "instructions", "gpus", "threads", "onednn")}}
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from trainyard.cli.screen import ScreenProgress, print_error, print_result
 from trainyard.config.compose import build_run_config
-from trainyard.config.registry import load_plugins
+from trainyard.config.plugins import load_plugins
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation.trials import TrialResult
 from trainyard.runs.tags import TrialInfo

@@ -26,22 +26,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from trainyard import data, models
 from trainyard.config.fields import rule_of
 from trainyard.config.hydra_errors import translate_hydra_errors, unknown_key_message
-from trainyard.config.registry import BASE_PREFIX, find_component, load_plugins, unknown_name_message
+from trainyard.config.plugins import load_plugins
+from trainyard.config.registry import BASE_PREFIX, find_component, unknown_name_message
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import find_shipped_config_folder, list_choices, list_groups, prepare_hydra
 from trainyard.config.security import forbid_resolvers
 from trainyard.config.validation import validate_config
-from trainyard.data import augmentation
 from trainyard.errors import ConfigError
-from trainyard.evaluation import metrics
-from trainyard.tracking import stores
-from trainyard.training import debug, losses, optimizers, schedules
-
-COMPONENT_MODULES = (augmentation, data, debug, losses, metrics, models, optimizers, schedules, stores)
-"""The modules that register components when they are imported."""
 
 HASHED_SECTIONS = ("dataset", "model", "optimizer", "schedule", "loss", "augmentation", "training", "debug")
 """The sections that affect results and are part of the config hash."""

@@ -7,16 +7,13 @@ component without a YAML file can be selected by its name as well; see `conffile
 from __future__ import annotations
 
 import difflib
-import functools
-import importlib
-import os
 import re
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
+from trainyard.config.plugins import load_built_in_components
 from trainyard.config.schema import (
     COMPONENT_GROUPS,
     AugmentationConfig,
@@ -29,7 +26,7 @@ from trainyard.config.schema import (
     ScheduleConfig,
     TrackingConfig,
 )
-from trainyard.errors import ConfigError, summarize_error
+from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,45 +94,13 @@ def register_metric(name: str) -> Callable[[MetricFunction], MetricFunction]:
 
 def registered_metrics() -> dict[str, MetricFunction]:
     """Returns the registered metrics by name."""
+    load_built_in_components()
     return dict(_metrics)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Plugins: packages of users, which register components when they are imported
-
-PLUGIN_GROUP = "trainyard.plugins"
-"""The group of the entry points that specify plugin modules."""
-PLUGIN_VARIABLE = "TRAINYARD_PLUGINS"
-"""The environment variable with the names of additional plugin modules, separated by commas."""
-
-
-@functools.cache
-def load_plugins() -> None:
-    """Imports the plugin modules of installed packages and of ``TRAINYARD_PLUGINS``, once per process.
-
-    A config cannot specify plugins, because it must not execute code.
-
-    Raises:
-        ConfigError: If a plugin cannot be imported. The message contains its module and where it is specified.
-    """
-    plugins = [(point.value, f"entry point of {point.dist.name if point.dist else 'a package'}")
-               for point in entry_points(group=PLUGIN_GROUP)]  # fmt: skip
-    modules = os.environ.get(PLUGIN_VARIABLE, "").split(",")
-    plugins += [(module.strip(), PLUGIN_VARIABLE) for module in modules if module.strip()]
-    for module, origin in dict(plugins).items():
-        try:
-            importlib.import_module(module.partition(":")[0])
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(
-                f"plugin {module} ({origin}): it cannot be imported: {type(error).__name__}: {summarize_error(error)}. "
-                "Fix the plugin, uninstall it, or make it importable (PYTHONPATH)"
-            ) from error
 
 
 def registered_components(group: str) -> dict[str, type[ComponentConfig]]:
     """Returns the registered components of a group by name; empty if the group has no components."""
+    load_built_in_components()
     return dict(_components.get(group, {}))
 
 
@@ -145,6 +110,7 @@ def find_component(group: str, name: str) -> type[ComponentConfig]:
     Raises:
         ConfigError: If the name is unknown. The message contains the most similar name and all names.
     """
+    load_built_in_components()
     if name not in _components[group]:
         raise ConfigError(unknown_name_message(group, f"unknown {group}", name, _components[group]))
     return _components[group][name]

@@ -12,7 +12,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from trainyard.config.registry import load_plugins, registered_components
+from trainyard.config.plugins import load_plugins
+from trainyard.config.registry import registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 
 

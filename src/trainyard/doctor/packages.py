@@ -46,13 +46,8 @@ def check_versions() -> Iterator[Finding]:
 def check_plugins() -> Iterator[Finding]:
     """Imports the plugins, and reports the components and metrics that they register."""
     from trainyard.config import compose  # noqa: F401 - registers Trainyard's components, whose names plugins can't use
-    from trainyard.config.registry import (
-        PLUGIN_GROUP,
-        PLUGIN_VARIABLE,
-        load_plugins,
-        registered_components,
-        registered_metrics,
-    )
+    from trainyard.config.plugins import PLUGIN_GROUP, PLUGIN_VARIABLE, load_plugins
+    from trainyard.config.registry import registered_components, registered_metrics
     from trainyard.config.schema import COMPONENT_GROUPS
     from trainyard.errors import ConfigError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config.registry import load_plugins
+from trainyard.config.plugins import load_plugins
 from trainyard.data.dataset import DataSpec
 from trainyard.data.preprocessing import PREPROCESSING_FILE, Preprocessing, is_image_shape, load_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError

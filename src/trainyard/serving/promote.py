@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainyard.config.registry import load_plugins
+from trainyard.config.plugins import load_plugins
 from trainyard.errors import ConfigError, ModelError, TrackingError
 from trainyard.runs.saved_models import load_model
 from trainyard.system.environment import hash_weights

@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from trainyard.config.compose import build_tree
-from trainyard.config.registry import load_plugins
+from trainyard.config.plugins import load_plugins
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import SweepFolder
 

@@ -16,7 +16,7 @@ from typing import Any
 import cloudpickle
 
 from trainyard.config.compose import build_run_config, build_tree
-from trainyard.config.registry import load_plugins
+from trainyard.config.plugins import load_plugins
 from trainyard.data import load_dataset
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial

@@ -61,7 +61,7 @@ class ProcessWriter:
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         reader, sink = os.pipe()  # a separate pipe for answers: other code may print to stdout while Python starts
-        program = f"import sys; sys.path[:] = {sys.path!r}; from trainyard.tracking.writer_process import serve; serve({sink})"
+        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({sink})"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
             stdin=subprocess.PIPE,
