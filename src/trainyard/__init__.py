@@ -12,8 +12,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainyard.config.compose import compose_config, dump_config, load_config
+    from trainyard.config.compose import compose_config
     from trainyard.config.schema import RunConfig
+    from trainyard.config.serialization import dump_config, load_config
     from trainyard.errors import (
         ConfigError,
         DatasetError,

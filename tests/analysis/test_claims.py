@@ -23,7 +23,8 @@ from trainyard.analysis.claims.power import contradiction_rate, normal_sampler
 from trainyard.analysis.claims.results import Arm, Results, SeedResult
 from trainyard.analysis.claims.spec import Claim, Scores, Target
 from trainyard.cli.reproduce import reproduce_command
-from trainyard.config.compose import HASHED_SECTIONS, compose_config, config_to_dict
+from trainyard.config.compose import compose_config
+from trainyard.config.serialization import HASHED_SECTIONS, config_to_dict
 from trainyard.errors import ConfigError
 from trainyard.evaluation.intervals import Estimate, estimate_difference, estimate_mean
 from trainyard.runs.artifacts import PER_CLASS_TABLE

@@ -22,7 +22,8 @@ from trainyard.analysis.compare.runs import ComparedRun, load_run_from_folder
 from trainyard.analysis.compare.selection import Selection, select_runs
 from trainyard.analysis.compare.table import build_comparison_table, choose_metric
 from trainyard.cli import app
-from trainyard.config.compose import compose_config, hash_config
+from trainyard.config.compose import compose_config
+from trainyard.config.serialization import hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.runs.experiment import run_experiment

@@ -16,7 +16,8 @@ import pytest
 from trainyard.analysis.rerun.comparison import EnvironmentDifference, Likeness, RerunComparison, compare_runs
 from trainyard.analysis.rerun.original import OriginalRun, load_original, restore_config
 from trainyard.cli.rerun import print_comparison, rerun_command
-from trainyard.config.compose import compose_config, dump_config
+from trainyard.config.compose import compose_config
+from trainyard.config.serialization import dump_config
 from trainyard.errors import ConfigError
 from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import sqlite_uri

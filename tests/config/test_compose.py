@@ -7,18 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainyard.config.compose import (
-    compose_config,
-    dump_config,
-    expand_sweep,
-    flatten_config,
-    hash_config,
-    load_config,
-)
+from trainyard.config.compose import compose_config, expand_sweep
 from trainyard.config.fields import rule_of
 from trainyard.config.registry import registered_components
 from trainyard.config.schema import COMPONENT_GROUPS
 from trainyard.config.search_path import find_shipped_config_folder, list_choices
+from trainyard.config.serialization import dump_config, flatten_config, hash_config, load_config
 from trainyard.errors import ConfigError
 
 MISTAKES = [

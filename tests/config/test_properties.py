@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from trainyard import ConfigError, TrainingError, compose_config, run_experiment
-from trainyard.config.compose import dump_config, load_config
 from trainyard.config.fields import rule_of
 from trainyard.config.registry import registered_components
+from trainyard.config.serialization import dump_config, load_config
 from trainyard.config.validation import accepted_types, is_optional, validate_config
 
 GROUPS = ("model", "optimizer", "schedule", "loss", "augmentation")

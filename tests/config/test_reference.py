@@ -15,14 +15,16 @@ from typer.testing import CliRunner
 
 from trainyard.cli import app
 from trainyard.config import plugins, registry
-from trainyard.config.compose import compose_config, dump_config
+from trainyard.config.compose import compose_config
 from trainyard.config.reference.fields import describe_config, describe_recipes
 from trainyard.config.reference.json_schema import build_json_schema
+from trainyard.config.reference.layers import ArgumentType
 from trainyard.config.reference.markdown import render_config_page
 from trainyard.config.registry import registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import find_shipped_config_folder
-from trainyard.models.layers import LAYERS, ArgumentType
+from trainyard.config.serialization import dump_config
+from trainyard.models.layers import LAYERS, describe_layers
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "config.md"
@@ -35,7 +37,7 @@ def run_command(*arguments: str) -> str:
 
 
 def fresh_validator(target: str = "recipe") -> Draft202012Validator:
-    schema = build_json_schema(describe_config(), target)
+    schema = build_json_schema(describe_config(), describe_layers(), target)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(json.loads(json.dumps(schema)))
 
@@ -222,7 +224,7 @@ def test_user_yaml_files_are_listed_and_in_the_schema():
     Path("conf/experiment").mkdir()
     recipe = "# @package _global_\n# yaml-language-server: $schema=x.json\n# Mine.\ndefaults: [{override /optimizer: fast}]\n"
     Path("conf/experiment/mine.yaml").write_text(recipe)
-    page = render_config_page(describe_config(), describe_recipes())
+    page = render_config_page(describe_config(), describe_recipes(), describe_layers())
     assert "| `fast` | Fast. | `optimizer=sgd`, `optimizer.learning_rate=0.5` |" in page
     assert "| `mine` | Mine. |" in page
     schema_validator = fresh_validator()
@@ -241,7 +243,7 @@ def test_plugin_components_are_listed_and_in_the_schema(monkeypatch):
     monkeypatch.setenv(plugins.PLUGIN_VARIABLE, "acme_vision")
     plugins.load_plugins.cache_clear()
     try:
-        page = render_config_page(describe_config(), describe_recipes())
+        page = render_config_page(describe_config(), describe_recipes(), describe_layers())
         assert "| [`linear`](#modellinear) | Logistic regression. |" in page
         assert "| `dataset.noise` | a number at least 0, at most 1 | `0.2` | Fraction of noise in each pixel. |" in page
         assert "| `optimizer.momentum` | a number at least 0, below 1 | `0.95` |" in page

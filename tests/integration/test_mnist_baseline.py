@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from trainyard.config.compose import compose_config, flatten_config, hash_config, load_config
+from trainyard.config.compose import compose_config
+from trainyard.config.serialization import flatten_config, hash_config, load_config
 from trainyard.data import Mnist
 from trainyard.system.environment import hash_weights
 from trainyard.system.uris import sqlite_uri

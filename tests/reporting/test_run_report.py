@@ -9,7 +9,8 @@ import re
 import numpy as np
 import pytest
 
-from trainyard.config.compose import compose_config, dump_config
+from trainyard.config.compose import compose_config
+from trainyard.config.serialization import dump_config
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.evaluation.scoring import score_predictions
 from trainyard.reporting.formatting import format_duration, format_value

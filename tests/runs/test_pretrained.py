@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainyard import run_experiment
-from trainyard.config.compose import hash_config
+from trainyard.config.serialization import hash_config
 from trainyard.errors import ConfigError, ModelError, TrainingError
 from trainyard.runs.pretrained import find_start_model
 from trainyard.system import environment

@@ -14,7 +14,8 @@ import pytest
 from trainyard import ConfigError, DatasetError, run_experiment
 from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.cli.train import add_recorded_overrides, check_arguments
-from trainyard.config.compose import compose_config, find_config_differences
+from trainyard.config.compose import compose_config
+from trainyard.config.serialization import find_config_differences
 from trainyard.runs.resume import load_resume_point
 from trainyard.system import environment
 from trainyard.system.progress import Progress

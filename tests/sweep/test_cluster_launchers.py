@@ -59,7 +59,7 @@ def test_a_pruner_is_rejected_for_ray_because_epochs_are_not_reported():
     [
         ({"num_cpus": 0}, "hydra.launcher.num_cpus: expected a number above 0, got 0"),
         ({"num_gpus": -1}, "hydra.launcher.num_gpus: expected a number above 0, got -1"),
-        ({"n_jobs": 0}, "hydra.launcher.n_jobs: expected a whole number of at least 1"),
+        ({"n_jobs": 0}, "hydra.launcher.n_jobs: expected an integer of at least 1"),
     ],
 )
 def test_settings_out_of_range_are_rejected_before_ray_starts(settings, message):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.config.compose import compose_config, config_to_dict
+from trainyard.config.compose import compose_config
+from trainyard.config.serialization import config_to_dict
 from trainyard.errors import ConfigError
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import combine_axes, parse_axes

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from trainyard.config.compose import load_config
+from trainyard.config.serialization import load_config
 from trainyard.sweep.folder import SweepFolder, list_sweeps
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.results import has_finished

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.config.compose import flatten_config
 from trainyard.config.schema import RESERVED_TAGS
+from trainyard.config.serialization import flatten_config
 from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking import names

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from trainyard import ConfigError, run_experiment
-from trainyard.config.compose import compose_config, hash_config
+from trainyard.config.compose import compose_config
+from trainyard.config.serialization import hash_config
 from trainyard.system import environment
 from trainyard.system.progress import Progress
 from trainyard.training.best_model import BestModel

@@ -11,6 +11,7 @@ from trainyard.config.reference.fields import describe_config, describe_recipes
 from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets
 from trainyard.config.reference.markdown import render_config_page
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.models.layers import describe_layers
 
 
 def schema_targets() -> list[str]:
@@ -31,13 +32,16 @@ def show_schema(form: str, target: str, out: Path | None) -> None:
         TrainyardError: If the file cannot be written.
     """
     if form == "json":
-        text = json.dumps(build_json_schema(describe_config(), target), indent=1, ensure_ascii=False) + "\n"
+        text = (
+            json.dumps(build_json_schema(describe_config(), describe_layers(), target), indent=1, ensure_ascii=False)
+            + "\n"
+        )
     elif target != "recipe":
         raise ConfigError(
             f"--for {target}: only applies to a JSON Schema; the Markdown page has every field. Add --format json"
         )
     else:
-        text = render_config_page(describe_config(), describe_recipes())
+        text = render_config_page(describe_config(), describe_recipes(), describe_layers())
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.config.compose import compose_config, dump_config
+from trainyard.config.compose import compose_config
 from trainyard.config.search_path import list_choices, list_groups
+from trainyard.config.serialization import dump_config
 
 _FLAGS = {
     "--cfg job": "Print the composed config and exit.",

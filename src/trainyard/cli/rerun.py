@@ -14,8 +14,9 @@ from rich.text import Text
 from trainyard.analysis.rerun.comparison import Likeness, RerunComparison, compare_runs
 from trainyard.analysis.rerun.original import OriginalRun, keeps_engine, load_original, restore_config
 from trainyard.cli.screen import ScreenProgress, print_heading, print_result
-from trainyard.config.compose import compose_trees, find_config_differences
+from trainyard.config.compose import compose_trees
 from trainyard.config.security import forbid_code_execution
+from trainyard.config.serialization import find_config_differences
 from trainyard.config.validation import check_files_exist
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs.pretrained import find_start_model

@@ -8,36 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import secrets
 import threading
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import hydra
-import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainyard.config.fields import rule_of
 from trainyard.config.hydra_errors import translate_hydra_errors, unknown_key_message
-from trainyard.config.plugins import load_plugins
-from trainyard.config.registry import BASE_PREFIX, find_component, unknown_name_message
+from trainyard.config.registry import BASE_PREFIX, unknown_name_message
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import find_shipped_config_folder, list_choices, list_groups, prepare_hydra
 from trainyard.config.security import forbid_resolvers
 from trainyard.config.validation import validate_config
 from trainyard.errors import ConfigError
 
-HASHED_SECTIONS = ("dataset", "model", "optimizer", "schedule", "loss", "augmentation", "training", "debug")
-"""The sections that affect results and are part of the config hash."""
 VERSION_BASE = "1.3"
 _hydra_lock = threading.RLock()
 """Hydra uses global state, so only one config at a time can be composed in a process."""
@@ -205,115 +196,3 @@ def _find_undeclared_keys(tree: DictConfig, path: str) -> Iterator[str]:
             yield unknown_key_message(dotted, names)
         elif isinstance(node := tree._get_node(key), DictConfig) and not node._is_none() and not node._is_missing():  # noqa: SLF001
             yield from _find_undeclared_keys(node, dotted)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Serialization
-
-
-def config_to_dict(config: RunConfig) -> dict[str, Any]:
-    """Returns the config as plain dicts, lists and scalars."""
-    return dataclasses.asdict(config)
-
-
-def dump_config(config: RunConfig) -> str:
-    """Returns the resolved config as YAML that `load_config` reads back to an equal config."""
-    return yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
-
-
-def load_config(path: Path | str) -> RunConfig:
-    """Loads a resolved config that was logged by a run.
-
-    Args:
-        path: The file ``config.yaml`` of a run.
-
-    Returns:
-        A config that is equal to the saved one.
-
-    Raises:
-        ConfigError: If the file is not a valid resolved config. One line per problem.
-    """
-    load_plugins()
-    try:
-        tree = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected a resolved config in YAML, but it cannot be read: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected a resolved config, got {type(tree).__name__}")
-    return build_run_config(build_tree(tree, str(path)))
-
-
-def build_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
-    """Converts the result of `config_to_dict` into an OmegaConf tree.
-
-    Args:
-        tree: Plain dicts, lists and scalars.
-        source: The origin of `tree`, for messages.
-
-    Raises:
-        ConfigError: If the name of a component is missing or unknown, or a value has a wrong type.
-    """
-    with translate_hydra_errors():
-        node = OmegaConf.structured(RunConfig)
-        for group in COMPONENT_GROUPS:
-            section = tree.get(group)
-            if not isinstance(section, dict) or "name" not in section:
-                raise ConfigError(f"{source}: {group}.name: expected the name of a component, got {section!r}")
-            node[group] = find_component(group, section["name"])()
-        return typing.cast("DictConfig", OmegaConf.merge(node, OmegaConf.create(escape_interpolations(tree))))
-
-
-def hash_config(config: RunConfig) -> str:
-    """Returns the SHA-256 hash (hexadecimal) of all settings that affect results, except the seed."""
-    tree = {section: _identity(getattr(config, section)) for section in HASHED_SECTIONS}
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
-
-
-def find_config_differences(before: RunConfig, after: RunConfig) -> list[str]:
-    """Returns one line per difference of two configs that affects results, such as ``'seed: 1, was 0'``."""
-
-    def flatten(config: RunConfig) -> dict[str, Any]:
-        sections = {section: _identity(getattr(config, section)) for section in HASHED_SECTIONS}
-        return {"seed": config.seed, **flatten_tree(sections)}
-
-    old, new = flatten(before), flatten(after)
-    return [
-        f"{path}: {new.get(path, 'absent')}, was {old.get(path, 'absent')}"
-        for path in {**new, **old}
-        if new.get(path, MISSING) != old.get(path, MISSING)
-    ]
-
-
-def flatten_config(config: RunConfig) -> dict[str, Any]:
-    """Returns the config as a flat mapping of dotted paths to values. Lists are not flattened."""
-    return flatten_tree(config_to_dict(config))
-
-
-def flatten_tree(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a tree as a flat mapping of dotted paths to values. Lists and empty mappings are not flattened."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten_tree(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _identity(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dataclass
-    """Returns the values of a section that affect results. An integer in a float field is converted to a float."""
-    hints = typing.get_type_hints(type(section))
-    values = {spec.name: getattr(section, spec.name) for spec in dataclasses.fields(section) if rule_of(spec).identity}
-    return {
-        name: _identity(value) if dataclasses.is_dataclass(value) else float(value) if hints[name] is float else value
-        for name, value in values.items()
-    }
-
-
-def escape_interpolations(node: Any) -> Any:  # noqa: ANN401 - any part of a config
-    """Returns a tree in which ``${`` is escaped in all strings, because a resolved config has no interpolations."""
-    if isinstance(node, Mapping):
-        return {key: escape_interpolations(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [escape_interpolations(value) for value in node]
-    return node.replace("${", "\\${") if isinstance(node, str) else node

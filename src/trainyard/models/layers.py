@@ -8,26 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from trainyard.config.reference.layers import ArgumentType, LayerDoc
 from trainyard.config.registry import format_suggestion
 from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS
-
-
-@dataclass(frozen=True, slots=True)
-class ArgumentType:
-    """The allowed values of an argument of a layer.
-
-    Attributes:
-        description: The allowed values in words, for a message after "expected".
-        accepts: Returns whether a value is allowed.
-        choices: The allowed names, if only certain names are allowed; else empty.
-    """
-
-    description: str
-    accepts: Callable[[Any], bool]
-    choices: tuple[str, ...] = ()
 
 
 def _is_count(value: Any) -> bool:  # noqa: ANN401 - any value
@@ -60,26 +45,84 @@ def _is_penalty(value: Any) -> bool:  # noqa: ANN401 - any value
     )
 
 
-def _choice(*options: str) -> ArgumentType:
+def _choice(name: str, *options: str) -> ArgumentType:
     return ArgumentType(
-        f"one of {', '.join(options)}", lambda value: isinstance(value, str) and value in options, options
+        name=name,
+        description=f"one of {', '.join(options)}",
+        accepts=lambda value: isinstance(value, str) and value in options,
+        schema={},
+        choices=options,
     )
 
 
-COUNT = ArgumentType("a whole number of at least 1", _is_count)
-SIZE = ArgumentType("a whole number of at least 1, or a list of them", lambda v: _is_count(v) or _is_list(_is_count)(v))
-FRACTION = ArgumentType("a number of at least 0 and below 1", lambda v: _is_number(v) and 0 <= v < 1)
-NUMBER = ArgumentType("a number", _is_number)
-NON_NEGATIVE = ArgumentType("a number of at least 0", lambda v: _is_number(v) and v >= 0)
-FLAG = ArgumentType("true or false", lambda v: isinstance(v, bool))
-AXIS = ArgumentType("a whole number, or a list of them", lambda v: _is_integer(v) or _is_list(_is_integer)(v))
-SHAPE = ArgumentType("a list of whole numbers", _is_list(_is_integer))
-MARGIN = ArgumentType("a whole number of at least 0, or a list of them", _is_margin)
-PADDING = _choice("valid", "same")
-ACTIVATION = _choice(*ACTIVATIONS, "softmax")
-INITIALIZER = _choice(*INITIALIZERS, "zeros", "ones")
-PENALTY = ArgumentType("a mapping such as {l2: 0.001}, of l1 and l2 to weights", _is_penalty)
-INTERPOLATION = _choice("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+_COUNT_SCHEMA = {"type": "integer", "minimum": 1}
+_MARGIN_SCHEMA = {"type": "integer", "minimum": 0}
+_NON_NEGATIVE_SCHEMA = {"type": "number", "minimum": 0}
+
+COUNT = ArgumentType(name="count", description="an integer of at least 1", accepts=_is_count, schema=_COUNT_SCHEMA)
+SIZE = ArgumentType(
+    name="size",
+    description="an integer of at least 1, or a list of them",
+    accepts=lambda value: _is_count(value) or _is_list(_is_count)(value),
+    schema={"type": ["integer", "array"], "minimum": 1, "items": _COUNT_SCHEMA, "minItems": 1},
+)
+FRACTION = ArgumentType(
+    name="fraction",
+    description="a number of at least 0 and below 1",
+    accepts=lambda value: _is_number(value) and 0 <= value < 1,
+    schema={"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+)
+NUMBER = ArgumentType(name="number", description="a number", accepts=_is_number, schema={"type": "number"})
+NON_NEGATIVE = ArgumentType(
+    name="non_negative",
+    description="a number of at least 0",
+    accepts=lambda value: _is_number(value) and value >= 0,
+    schema=_NON_NEGATIVE_SCHEMA,
+)
+FLAG = ArgumentType(
+    name="flag",
+    description="true or false",
+    accepts=lambda value: isinstance(value, bool),
+    schema={"type": "boolean"},
+)
+AXIS = ArgumentType(
+    name="axis",
+    description="an integer, or a list of them",
+    accepts=lambda value: _is_integer(value) or _is_list(_is_integer)(value),
+    schema={"type": ["integer", "array"], "items": {"type": "integer"}, "minItems": 1},
+)
+SHAPE = ArgumentType(
+    name="shape",
+    description="a list of integers",
+    accepts=_is_list(_is_integer),
+    schema={"type": "array", "items": {"type": "integer"}, "minItems": 1},
+)
+MARGIN = ArgumentType(
+    name="margin",
+    description="an integer of at least 0, or a list of them",
+    accepts=_is_margin,
+    schema={
+        "type": ["integer", "array"],
+        "minimum": 0,
+        "items": {"type": ["integer", "array"], "minimum": 0, "items": _MARGIN_SCHEMA, "minItems": 1},
+        "minItems": 1,
+    },
+)
+PADDING = _choice("padding", "valid", "same")
+ACTIVATION = _choice("activation", *ACTIVATIONS, "softmax")
+INITIALIZER = _choice("initializer", *INITIALIZERS, "zeros", "ones")
+PENALTY = ArgumentType(
+    name="penalty",
+    description="a mapping such as {l2: 0.001}, of l1 and l2 to weights",
+    accepts=_is_penalty,
+    schema={
+        "type": "object",
+        "properties": {"l1": _NON_NEGATIVE_SCHEMA, "l2": _NON_NEGATIVE_SCHEMA},
+        "additionalProperties": False,
+        "minProperties": 1,
+    },
+)
+INTERPOLATION = _choice("interpolation", "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 
 Arguments = dict[str, ArgumentType]
 
@@ -151,6 +194,11 @@ LAYERS: dict[str, Arguments] = {
 
 REQUIRED_ARGUMENTS = ("units", "filters", "kernel_size", "rate", "stddev", "dims", "target_shape")
 """Arguments that have no default in Keras. The layer ``Activation`` also requires its argument ``activation``."""
+
+
+def describe_layers() -> list[LayerDoc]:
+    """Returns the allowed layers for the reference pages."""
+    return [LayerDoc(name, arguments, required_arguments(name)) for name, arguments in LAYERS.items()]
 
 
 def required_arguments(name: str) -> list[str]:

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trainyard.config.compose import dump_config, flatten_config
+from trainyard.config.serialization import dump_config, flatten_config
 from trainyard.reporting.formatting import format_duration, format_metric, format_value
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.config.compose import dump_config
 from trainyard.config.schema import RunConfig
+from trainyard.config.serialization import dump_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.scoring import EvalResult
 from trainyard.models import build_serving_model

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from trainyard.config.compose import find_config_differences, hash_config, load_config
 from trainyard.config.schema import RunConfig
+from trainyard.config.serialization import find_config_differences, hash_config, load_config
 from trainyard.data.dataset import Dataset
 from trainyard.errors import ConfigError, DatasetError, TrackingError, TrainingError
 from trainyard.tracking import find_run, mark_killed

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config.compose import flatten_config, hash_config
 from trainyard.config.schema import RunConfig
+from trainyard.config.serialization import flatten_config, hash_config
 from trainyard.data.dataset import Dataset
 from trainyard.reporting.run_report import ReportPage
 from trainyard.runs import artifacts

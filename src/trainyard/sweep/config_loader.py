@@ -12,8 +12,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from trainyard.config.compose import build_tree
 from trainyard.config.plugins import load_plugins
+from trainyard.config.serialization import build_tree
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import SweepFolder
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trainyard.config.compose import flatten_tree
 from trainyard.config.registry import format_suggestion
+from trainyard.config.serialization import flatten_tree
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.ledger import Ledger

@@ -15,9 +15,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainyard.config.compose import config_to_dict, override_key
+from trainyard.config.compose import override_key
 from trainyard.config.schema import RunConfig
 from trainyard.config.sections import SweepConfig
+from trainyard.config.serialization import config_to_dict
 from trainyard.config.validation import check_files_exist, find_section_problems, validate_config
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from trainyard.config.compose import escape_interpolations
 from trainyard.config.schema import COMPONENT_GROUPS
+from trainyard.config.serialization import escape_interpolations
 from trainyard.evaluation.trials import Trial
 from trainyard.system.files import atomic_write
 

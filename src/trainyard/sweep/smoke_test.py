@@ -15,8 +15,9 @@ from typing import Any
 
 import cloudpickle
 
-from trainyard.config.compose import build_run_config, build_tree
+from trainyard.config.compose import build_run_config
 from trainyard.config.plugins import load_plugins
+from trainyard.config.serialization import build_tree
 from trainyard.data import load_dataset
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.config.compose import flatten_tree
+from trainyard.config.serialization import flatten_tree
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import Trial
 from trainyard.sweep.folder import find_sweep

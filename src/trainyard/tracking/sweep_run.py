@@ -26,7 +26,7 @@ class SweepParentRun(TrackedRun):
     """Logs a sweep, in order and without waiting for the store. Before `open` is called, it logs and finds nothing."""
 
     def __init__(self, notify: Callable[[str], None]) -> None:
-        """Prepares the run; `notify` is called with a message when the store fails, like ``SweepListener.on_message``."""
+        """Prepares the run; `notify` is called with a message when the store fails."""
         super().__init__(notify, "The sweep continues; its folder contains all results")
 
     @property

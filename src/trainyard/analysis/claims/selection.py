@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from trainyard.config.compose import (
-    HASHED_SECTIONS,
-    build_run_config,
-    build_tree,
-    compose_config,
-    config_to_dict,
-    find_config_differences,
-)
+from trainyard.config.compose import build_run_config, compose_config
+from trainyard.config.serialization import HASHED_SECTIONS, build_tree, config_to_dict, find_config_differences
 from trainyard.errors import ConfigError
 from trainyard.sweep.card import PAGE
 from trainyard.sweep.folder import SweepFolder

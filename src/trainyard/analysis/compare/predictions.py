@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.analysis.compare.runs import ComparedRun
-from trainyard.config.compose import load_config
+from trainyard.config.serialization import load_config
 from trainyard.data import load_dataset
 from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainyardError

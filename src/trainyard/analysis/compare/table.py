@@ -14,11 +14,11 @@ from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from trainyard.analysis.compare.runs import ComparedRun
-from trainyard.config.compose import HASHED_SECTIONS
 from trainyard.config.fields import rule_of
 from trainyard.config.registry import format_suggestion, registered_components
 from trainyard.config.schema import COMPONENT_GROUPS
 from trainyard.config.sections import TrainingConfig
+from trainyard.config.serialization import HASHED_SECTIONS
 from trainyard.errors import ConfigError
 from trainyard.evaluation.ranking import RankedPoint, Ranking, rank
 from trainyard.evaluation.trials import Trial, TrialResult

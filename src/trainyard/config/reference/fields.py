@@ -19,11 +19,12 @@ from typing import Any
 
 import yaml
 
-from trainyard.config.compose import PRIMARY_CONFIG, flatten_tree
+from trainyard.config.compose import PRIMARY_CONFIG
 from trainyard.config.fields import Rule, rule_of
 from trainyard.config.registry import BASE_PREFIX, registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, prepare_hydra
+from trainyard.config.serialization import flatten_tree
 from trainyard.errors import ConfigError
 
 RECIPES = "experiment"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trainyard.config.fields import Rule
 from trainyard.config.reference.fields import RECIPES, FieldDoc, SectionDoc
+from trainyard.config.reference.layers import ArgumentType, LayerDoc
 from trainyard.config.registry import BASE_PREFIX, registered_metrics, unknown_name_message
 from trainyard.config.validation import accepted_types, is_optional
 from trainyard.errors import ConfigError
-from trainyard.models import layers
-from trainyard.models.layers import LAYERS, ArgumentType, required_arguments
 
 Schema = dict[str, Any]
 
@@ -29,43 +28,16 @@ _INTERPOLATION = r"\$\{"
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 
-_COUNT: Schema = {"type": "integer", "minimum": 1}
-_MARGIN: Schema = {"type": "integer", "minimum": 0}
-_NON_NEGATIVE: Schema = {"type": "number", "minimum": 0}
-_ARGUMENTS: dict[ArgumentType, Schema] = {
-    layers.COUNT: _COUNT,
-    layers.SIZE: {"type": ["integer", "array"], "minimum": 1, "items": _COUNT, "minItems": 1},
-    layers.FRACTION: {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-    layers.NUMBER: {"type": "number"},
-    layers.NON_NEGATIVE: _NON_NEGATIVE,
-    layers.FLAG: {"type": "boolean"},
-    layers.AXIS: {"type": ["integer", "array"], "items": {"type": "integer"}, "minItems": 1},
-    layers.SHAPE: {"type": "array", "items": {"type": "integer"}, "minItems": 1},
-    layers.MARGIN: {
-        "type": ["integer", "array"],
-        "minimum": 0,
-        "items": {"type": ["integer", "array"], "minimum": 0, "items": _MARGIN, "minItems": 1},
-        "minItems": 1,
-    },
-    layers.PENALTY: {
-        "type": "object",
-        "properties": {"l1": _NON_NEGATIVE, "l2": _NON_NEGATIVE},
-        "additionalProperties": False,
-        "minProperties": 1,
-    },
-}
-"""The schemas of the argument types of layers. The schema of a type with `choices` is an enumeration."""
-
-
 _RECIPE_GROUPS = (RECIPES, "sweep")
 """The groups whose files set values of the complete config."""
 
 
-def build_json_schema(config: SectionDoc, target: str = RECIPE) -> Schema:
+def build_json_schema(config: SectionDoc, layers: Sequence[LayerDoc], target: str = RECIPE) -> Schema:
     """Builds a JSON Schema, draft 2020-12.
 
     Args:
         config: The description of the complete config; see `describe_config`.
+        layers: The layers that ``model.layers`` may list.
         target: `RECIPE`, `RESOLVED`, or a group whose YAML files are to be validated.
 
     Raises:
@@ -76,7 +48,7 @@ def build_json_schema(config: SectionDoc, target: str = RECIPE) -> Schema:
     if target not in list_schema_targets(config):
         raise ConfigError(unknown_name_message("--for", "unknown target", target, list_schema_targets(config)))
     builder = _SchemaBuilder(literal=target == RESOLVED, file_of=target if target in groups else "")
-    definitions: Schema = builder.layers()
+    definitions: Schema = builder.layers(layers)
     for section in [groups[target]] if target in groups else config.sections:
         definitions |= builder.section(section)
     if target in groups:
@@ -193,29 +165,25 @@ class _SchemaBuilder:
             schema = {**schema, "pattern": _INTERPOLATION}
         return {**schema, "type": names if len(names) > 1 else names[0]}
 
-    def layers(self) -> Schema:
+    def layers(self, layers: Sequence[LayerDoc]) -> Schema:
         """Returns the definitions of a layer in a list of layers, and of the argument types of layers."""
-        names = {
-            value: f"argument.{name.lower()}" for name, value in vars(layers).items() if isinstance(value, ArgumentType)
-        }
         definitions: Schema = {}
-        for value, name in names.items():
-            choice = self._one_of(value.choices, {"type": ["string"]}) if value.choices else None
-            definitions[name] = choice or self.or_interpolation(_ARGUMENTS[value])
-        properties = {}
-        for layer, known in LAYERS.items():
-            needed = required_arguments(layer)
-            properties[layer] = {
-                "type": "object" if needed else ["object", "null"],
-                "properties": {argument: _ref(names[value]) for argument, value in known.items()},
+        properties: Schema = {}
+        for layer in layers:
+            for argument in layer.arguments.values():
+                choice = self._one_of(argument.choices, {"type": ["string"]}) if argument.choices else None
+                definitions[_argument_definition(argument)] = choice or self.or_interpolation({**argument.schema})
+            properties[layer.name] = {
+                "type": "object" if layer.required else ["object", "null"],
+                "properties": {name: _ref(_argument_definition(value)) for name, value in layer.arguments.items()},
                 "additionalProperties": False,
-                **({"required": needed} if needed else {}),
+                **({"required": [*layer.required]} if layer.required else {}),
             }
         arguments = {"type": "object", "properties": properties, "additionalProperties": False}
         definitions["layer"] = {
             "description": "A Keras layer: its name, or a mapping of its name to its arguments.",
             "anyOf": [
-                {"enum": [name for name in LAYERS if not required_arguments(name)]},
+                {"enum": [layer.name for layer in layers if not layer.required]},
                 {**arguments, "minProperties": 1, "maxProperties": 1},
             ],
         }
@@ -289,3 +257,7 @@ def _bounds(rule: Rule) -> Schema:
 
 def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
+
+
+def _argument_definition(argument: ArgumentType) -> str:
+    return f"argument.{argument.name}"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import yaml
 
 from trainyard.config.reference.fields import FieldDoc, SectionDoc, VariationDoc
+from trainyard.config.reference.layers import LayerDoc
 from trainyard.config.registry import registered_metrics
 from trainyard.config.validation import describe_type
-from trainyard.models.layers import LAYERS, required_arguments
 
 _MAX_CHOICES_IN_CELL = 6
 """Maximum number of choices in a table cell. More choices are listed below the table."""
@@ -52,12 +52,13 @@ your plugins, and the YAML files in `./conf`.
 """
 
 
-def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc]) -> str:
+def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc], layers: Sequence[LayerDoc]) -> str:
     """Returns the config reference as Markdown: a table of contents, then a table of fields for each section.
 
     Args:
         config: The description of the complete config; see `describe_config`.
         recipes: The descriptions of the recipes; see `describe_recipes`.
+        layers: The layers that ``model.layers`` may list.
     """
     blocks = [
         _INTRODUCTION.rstrip(),
@@ -71,7 +72,7 @@ def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc]) -> s
         blocks += _section(section)
     blocks += ["## Recipes", "Complete experiments. Run one with `trainyard train experiment=NAME`."]
     blocks.append(_table(["`experiment=`", "description"], ([f"`{doc.name}`", doc.summary] for doc in recipes)))
-    blocks += _layers()
+    blocks += _layers(layers)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -156,36 +157,36 @@ def _fields(fields: Iterable[FieldDoc]) -> Iterator[str]:
     yield from notes
 
 
-def _layers() -> Iterator[str]:
+def _layers(layers: Sequence[LayerDoc]) -> Iterator[str]:
     yield "## Layers"
     yield (
         "The Keras layers for `model.layers`, with their arguments. Arguments in **bold** are required. "
         "The second table lists the values that arguments accept. Their meaning is in the documentation of Keras."
     )
     rows = []
-    for layer, arguments in LAYERS.items():
-        required = required_arguments(layer)
-        cells = [f"**`{name}`**" for name in required] + [f"`{name}`" for name in arguments if name not in required]
-        rows.append([f"`{layer}`", ", ".join(cells)])
+    for layer in layers:
+        optional = [name for name in layer.arguments if name not in layer.required]
+        cells = [f"**`{name}`**" for name in layer.required] + [f"`{name}`" for name in optional]
+        rows.append([f"`{layer.name}`", ", ".join(cells)])
     yield _table(["layer", "arguments"], rows)
-    yield _table(["arguments", "accepted values"], _argument_rows())
+    yield _table(["arguments", "accepted values"], _argument_rows(layers))
 
 
-def _argument_rows() -> Iterator[list[str]]:
+def _argument_rows(layers: Sequence[LayerDoc]) -> Iterator[list[str]]:
     """Yields a row per type: its arguments. An argument whose type depends on the layer is followed by its layers."""
     layers_by_type: dict[str, dict[str, list[str]]] = {}
-    for layer, arguments in LAYERS.items():
-        for name, argument_type in arguments.items():
-            layers_by_type.setdefault(argument_type.description, {}).setdefault(name, []).append(layer)
+    for layer in layers:
+        for name, argument_type in layer.arguments.items():
+            layers_by_type.setdefault(argument_type.description, {}).setdefault(name, []).append(layer.name)
     most_common = {
         name: max(len(names.get(name, [])) for names in layers_by_type.values())
-        for arguments in LAYERS.values()
-        for name in arguments
+        for layer in layers
+        for name in layer.arguments
     }
     for description, names in layers_by_type.items():
         cells = [
-            f"`{name}`" + (f" (of {_code(layers)})" if len(layers) < most_common[name] else "")
-            for name, layers in sorted(names.items())
+            f"`{name}`" + (f" (of {_code(owners)})" if len(owners) < most_common[name] else "")
+            for name, owners in sorted(names.items())
         ]
         yield [", ".join(cells), description]
 

@@ -28,7 +28,7 @@ def allocate_slots(n_jobs: int | None, environment: Mapping[str, str]) -> list[d
         ConfigError: If `n_jobs` is less than 1.
     """
     if n_jobs is not None and n_jobs < 1:
-        raise ConfigError(f"hydra.launcher.n_jobs: expected a whole number of at least 1, or null, got {n_jobs}")
+        raise ConfigError(f"hydra.launcher.n_jobs: expected an integer of at least 1, or null, got {n_jobs}")
     if gpus := find_gpus(environment):
         return [{VISIBLE_GPUS: gpu} for gpu in gpus[:n_jobs]]
     return [{}] * (n_jobs or available_cores())

@@ -86,9 +86,7 @@ def _check_settings(settings: RaySettings) -> None:
         if value < 0 or (name == "num_cpus" and value == 0):
             raise ConfigError(f"hydra.launcher.{name}: expected a number above 0, got {value}")
     if settings.n_jobs is not None and settings.n_jobs < 1:
-        raise ConfigError(
-            f"hydra.launcher.n_jobs: expected a whole number of at least 1, or null, got {settings.n_jobs}"
-        )
+        raise ConfigError(f"hydra.launcher.n_jobs: expected an integer of at least 1, or null, got {settings.n_jobs}")
 
 
 def _connect(ray: Any, address: str | None) -> None:  # noqa: ANN401 - a module
