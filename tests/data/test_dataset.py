@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.data.dataset import Dataset, DataSpec, Split, hold_out_validation, limit_dataset, stratified_sample
+from trainyard.data.dataset import Dataset, DataSpec, Split
+from trainyard.data.splits import hold_out_validation, limit_dataset, stratified_sample
 
 LABELS = np.repeat(np.arange(3, dtype=np.uint8), [60, 30, 10])
 

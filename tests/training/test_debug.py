@@ -12,7 +12,7 @@ import pytest
 from trainyard import TrainingError, run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import dump_config, hash_config, load_config
-from trainyard.data.dataset import stratified_sample
+from trainyard.data.splits import stratified_sample
 from trainyard.training.debug import PROFILE_FOLDER
 from trainyard.training.profiler import load_profile
 

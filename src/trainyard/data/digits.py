@@ -8,7 +8,8 @@ import numpy as np
 
 from trainyard.config.registry import register_dataset
 from trainyard.config.schema import DatasetConfig
-from trainyard.data.dataset import Dataset, DataSpec, Split, stratified_sample
+from trainyard.data.dataset import Dataset, DataSpec, Split
+from trainyard.data.splits import stratified_sample
 
 DIGITS_TEST_IMAGES = 360
 """The number of test images, a fifth of the 1,797 images."""

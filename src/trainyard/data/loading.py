@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trainyard.config.schema import DatasetConfig
 from trainyard.data.checks import check_dataset
-from trainyard.data.dataset import Dataset, hold_out_validation, limit_dataset, standardise_dataset
+from trainyard.data.dataset import Dataset, standardise_dataset
+from trainyard.data.splits import hold_out_validation, limit_dataset
 from trainyard.errors import DatasetError
 
 

@@ -1,4 +1,4 @@
-"""Basic types of a sweep: the trial, its result, and the listener interface."""
+"""Trials and their results: what rankings compare."""
 
 from __future__ import annotations
 
@@ -55,25 +55,3 @@ class TrialResult:
     run_id: str | None
     folder: str
     parameters: int
-
-
-class SweepListener:
-    """Receives the events of a sweep and ignores them. Subclasses override the methods they need."""
-
-    def on_message(self, text: str) -> None:
-        """Called with a message for the user, one line."""
-
-    def on_trial_begin(self, trial: Trial, attempt: int) -> None:
-        """Called when a trial starts. Attempts are counted from 1; a retry has a higher number."""
-
-    def on_epoch_end(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Called after each epoch of a trial, counted from 1. The metrics have their logged names."""
-
-    def on_trial_done(self, trial: Trial, result: TrialResult) -> None:
-        """Called when a trial has finished successfully."""
-
-    def on_trial_pruned(self, trial: Trial, reason: str) -> None:
-        """Called when a trial was pruned. The reason is one line."""
-
-    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:
-        """Called when a trial has failed. The reason is one line; `again` is True if the trial will be retried."""

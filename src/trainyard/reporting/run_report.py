@@ -6,20 +6,17 @@ by e-mail, opened from a disk or shown in a frame.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainyard.config.serialization import dump_config, flatten_config
-from trainyard.reporting.formatting import format_duration, format_metric, format_value
+from trainyard.reporting.formatting import format_duration
+from trainyard.reporting.html import build_template_environment, embed_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    import jinja2
 
     from trainyard.config.schema import RunConfig
     from trainyard.data.dataset import Dataset
@@ -27,13 +24,8 @@ if TYPE_CHECKING:
     from trainyard.training.trainer import TrainResult
 
 TEMPLATE = "report.html"
-SORT_SCRIPT = "ranking.js"
 CURVES_FILE = "learning_curves.png"
 """File name of the plot that is shown in the section on training. All other plots are shown after the scores."""
-PNG_WIDTH_BYTES = slice(16, 20)
-"""Position of the image width in a PNG file, 4 bytes, big-endian."""
-IMAGE_PIXELS_PER_CSS_PIXEL = 1.5
-"""Image pixels per CSS pixel, so that plots are sharp on high-resolution screens and on paper."""
 SHOWN_IN_HEADER = ("name", "notes")
 """Config values that the header of the page shows already."""
 
@@ -86,17 +78,6 @@ class ConfigChange(NamedTuple):
     """Value in the config of the run."""
     default: Any
     """Default of the field."""
-
-
-class EmbeddedImage(NamedTuple):
-    """An image that is embedded in an HTML page."""
-
-    caption: str
-    """Caption, also the alternative text."""
-    address: str
-    """The content as a data URI."""
-    width: int
-    """Display width in CSS pixels."""
 
 
 def write_report(path: Path, page: ReportPage) -> None:
@@ -163,40 +144,3 @@ def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
             f"{page.layers} layer{'' if page.layers == 1 else 's'} with a kernel",
         ),
     }
-
-
-def embed_image(caption: str, file: Path) -> EmbeddedImage:
-    """Loads a PNG file for embedding. The display width is chosen so that text has the same size in all plots."""
-    content = file.read_bytes()
-    pixels = int.from_bytes(content[PNG_WIDTH_BYTES])
-    address = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
-    return EmbeddedImage(caption, address, round(pixels / IMAGE_PIXELS_PER_CSS_PIXEL))
-
-
-def render_sortable_page(template: str, **values: Any) -> str:  # noqa: ANN401 - template values can be of any type
-    """Returns an HTML page with sortable tables. Its content security policy allows only the script that sorts them.
-
-    Args:
-        template: File name of the template. It must include the script, and use `script_digest` in its policy.
-        values: Values for the template.
-    """
-    templates = build_template_environment()
-    script = templates.get_template(SORT_SCRIPT).render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return templates.get_template(template).render(**values, script_digest=f"sha256-{digest}")
-
-
-def build_template_environment() -> jinja2.Environment:
-    """Returns the Jinja environment for all HTML pages. It escapes all values and raises for undefined ones."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trainyard.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"seconds": format_duration, "value": format_value}
-    environment.globals["format_metric"] = format_metric
-    return environment

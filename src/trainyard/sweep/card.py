@@ -16,14 +16,14 @@ from trainyard.evaluation.ranking import Ranking, compare_first_two
 from trainyard.evaluation.trials import Trial
 from trainyard.reporting import plots
 from trainyard.reporting.formatting import format_duration, format_value
+from trainyard.reporting.html import embed_image, render_sortable_page
 from trainyard.reporting.leaderboard import MAX_CARD_ROWS, build_card_columns, build_card_rows, explain_ranking
-from trainyard.reporting.run_report import embed_image, render_sortable_page
 from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.recipe import Winner
 from trainyard.system.files import atomic_write
 
 if TYPE_CHECKING:
-    from trainyard.reporting.run_report import EmbeddedImage
+    from trainyard.reporting.html import EmbeddedImage
 
 PAGE = "card.html"
 TEMPLATE = "card.html"

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
+from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.sweep.listener import SweepListener
 from trainyard.system.files import atomic_write
 
 _INTERVAL_SECONDS = 1.0

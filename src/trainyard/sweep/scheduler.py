@@ -21,12 +21,13 @@ from omegaconf import DictConfig
 
 from trainyard.config.sections import SweepConfig
 from trainyard.errors import TrackingError
-from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
+from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.config_loader import FrozenConfigLoader
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.launcher import JobResult
 from trainyard.sweep.launch.process_pool import Message
 from trainyard.sweep.ledger import EpochReport, Ledger
+from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.pruner import TrialPruner
 from trainyard.sweep.results import has_finished, load_result
 from trainyard.sweep.space import NOT_DRAWN

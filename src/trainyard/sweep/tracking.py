@@ -11,11 +11,12 @@ from typing import Any
 
 from trainyard.errors import TrackingError
 from trainyard.evaluation.ranking import higher_is_better
-from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
+from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.reporting.leaderboard import TABLE, render_leaderboard_markdown
 from trainyard.runs.sync import sync_run
 from trainyard.runs.tags import build_provenance_tags
 from trainyard.sweep.launch.devices import RAY_LAUNCHER
+from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.plan import SweepPlan
 from trainyard.sweep.scheduler import TrialOutcomes
 from trainyard.sweep.summary import SweepResult, describe_swept

@@ -15,12 +15,12 @@ from trainyard.analysis.compare.predictions import PredictionDiff
 from trainyard.analysis.compare.table import ComparisonTable
 from trainyard.evaluation.ranking import RankedPoint
 from trainyard.reporting import plots
+from trainyard.reporting.html import embed_image, render_sortable_page
 from trainyard.reporting.leaderboard import MAX_CARD_ROWS as MAX_LISTED
 from trainyard.reporting.leaderboard import build_card_columns, build_card_rows, explain_ranking
 from trainyard.reporting.plots import PredictionFlip
 from trainyard.reporting.plots.comparison import MAX_ROWS
 from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
-from trainyard.reporting.run_report import embed_image, render_sortable_page
 from trainyard.system.files import atomic_write
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from trainyard.cli.sweep.columns import (
     build_table,
     format_four_decimals,
 )
-from trainyard.evaluation.trials import SweepListener, Trial, TrialResult
+from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.reporting.formatting import format_duration
+from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, build_status
 
 REFRESHES_PER_SECOND = 4

@@ -1,0 +1,64 @@
+"""Splits of data sets: stratified samples, validation images and limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainyard.data.dataset import Dataset
+
+
+def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """Returns a data set with at most `count` training and `count` test images, stratified by class."""
+    splits = [
+        split.take(np.sort(stratified_sample(split.labels, min(count, len(split)), seed)))
+        for split in (dataset.train, dataset.test)
+    ]
+    return replace(dataset, train=splits[0], test=splits[1], limited=True)
+
+
+def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    """Moves a random fraction of the training images, stratified by class, to the validation split.
+
+    Args:
+        dataset: A data set without validation images.
+        fraction: The fraction of the training images to hold out, above 0 and below 1.
+        seed: Determines which images are held out.
+
+    Returns:
+        A data set with at least one validation and one training image. Both splits keep the order of the images.
+    """
+    total = len(dataset.train)
+    count = min(max(round(total * fraction), 1), total - 1)
+    held_out = np.zeros(total, dtype=bool)
+    held_out[stratified_sample(dataset.train.labels, count, seed)] = True
+    return replace(
+        dataset,
+        train=dataset.train.take(np.flatnonzero(~held_out)),
+        validation=dataset.train.take(np.flatnonzero(held_out)),
+    )
+
+
+def stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.intp]:
+    """Draws indices such that each prefix of the result has the class proportions of `labels`.
+
+    Each class is shuffled, and its k-th of n members gets the position (k + 0.5) / n. The indices with the lowest
+    positions are drawn. This works for any count from 1, where rounding the share of each class would fail.
+
+    Args:
+        labels: uint8 (n,).
+        count: The number of indices to draw, at most n.
+        seed: Determines the order within a class, and between members of different classes with equal positions.
+
+    Returns:
+        The indices, int (count,).
+    """
+    generator = np.random.default_rng((seed, len(labels)))
+    shuffled = generator.permutation(len(labels))
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        position[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return shuffled[np.argsort(position[shuffled], kind="stable")][:count]

@@ -1,0 +1,71 @@
+"""HTML pages that contain their images, styles and scripts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from trainyard.reporting.formatting import format_duration, format_metric, format_value
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import jinja2
+
+
+SORT_SCRIPT = "ranking.js"
+
+PNG_WIDTH_BYTES = slice(16, 20)
+"""Position of the image width in a PNG file, 4 bytes, big-endian."""
+
+IMAGE_PIXELS_PER_CSS_PIXEL = 1.5
+"""Image pixels per CSS pixel, so that plots are sharp on high-resolution screens and on paper."""
+
+
+class EmbeddedImage(NamedTuple):
+    """An image that is embedded in an HTML page."""
+
+    caption: str
+    """Caption, also the alternative text."""
+    address: str
+    """The content as a data URI."""
+    width: int
+    """Display width in CSS pixels."""
+
+
+def embed_image(caption: str, file: Path) -> EmbeddedImage:
+    """Loads a PNG file for embedding. The display width is chosen so that text has the same size in all plots."""
+    content = file.read_bytes()
+    pixels = int.from_bytes(content[PNG_WIDTH_BYTES])
+    address = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+    return EmbeddedImage(caption, address, round(pixels / IMAGE_PIXELS_PER_CSS_PIXEL))
+
+
+def render_sortable_page(template: str, **values: Any) -> str:  # noqa: ANN401 - template values can be of any type
+    """Returns an HTML page with sortable tables. Its content security policy allows only the script that sorts them.
+
+    Args:
+        template: File name of the template. It must include the script, and use `script_digest` in its policy.
+        values: Values for the template.
+    """
+    templates = build_template_environment()
+    script = templates.get_template(SORT_SCRIPT).render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return templates.get_template(template).render(**values, script_digest=f"sha256-{digest}")
+
+
+def build_template_environment() -> jinja2.Environment:
+    """Returns the Jinja environment for all HTML pages. It escapes all values and raises for undefined ones."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trainyard.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"seconds": format_duration, "value": format_value}
+    environment.globals["format_metric"] = format_metric
+    return environment
