@@ -327,3 +327,13 @@ def test_an_unreachable_server_is_reported_within_seconds():
     assert done.returncode == 1
     assert "the tracking store http://127.0.0.1:9 can't be used" in done.stderr
     assert time.monotonic() - start < 60  # with MLflow's defaults, it takes four minutes
+
+
+@pytest.mark.parametrize(
+    "command", [["train"], ["train", "--multirun"], ["sweep", "--plan"], ["train", "--multirun", "hydra/sweeper=basic"]]
+)
+def test_the_commands_accept_a_recipe_with_a_plus(command):
+    values = "1,2" if "train" not in command or "--multirun" in command else "1"
+    overrides = ["dataset.limit=300", f"training.epochs={values}", "training.xla=off", "tracking=off"]
+    done = trainyard(*command, "+experiment=quickstart", *overrides)
+    assert (done.returncode, done.stderr) == (0, "")

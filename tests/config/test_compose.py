@@ -344,3 +344,13 @@ def test_several_threads_can_compose_at_the_same_time():
 def test_string_instead_of_list_of_overrides_is_rejected():
     with pytest.raises(ConfigError, match="expected a list of overrides, got the string 'seed=1'"):
         compose_config("seed=1")
+
+
+@pytest.mark.parametrize("prefix", ["", "+", "++"])
+def test_a_recipe_is_selected_with_or_without_a_plus(prefix):
+    assert compose_config([f"{prefix}experiment=quickstart"]) == compose_config(["experiment=quickstart"])
+
+
+def test_an_unknown_recipe_with_a_plus_is_refused():
+    with pytest.raises(ConfigError, match="experiment.*'quikstart'.*Did you mean 'quickstart'"):
+        compose_config(["+experiment=quikstart"])

@@ -21,6 +21,7 @@ from trainyard.config.compose import (
     build_run_config,
     compose_trees,
     expand_sweep,
+    normalize_overrides,
     override_key,
 )
 from trainyard.config.search_path import find_shipped_config_folder, prepare_hydra
@@ -45,7 +46,7 @@ def train_command(arguments: Sequence[str]) -> int:
     Raises:
         ConfigError: If the config is wrong; nothing was run.
     """
-    arguments = add_recorded_overrides(arguments)
+    arguments = add_recorded_overrides(normalize_overrides(arguments))
     options = parse_arguments(arguments)
     if uses_trainyard_sweeper(options):
         from trainyard.cli.sweep.command import run_sweep

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -87,6 +88,7 @@ def compose_trees(
     """
     if isinstance(overrides, str):
         raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
+    overrides = normalize_overrides(overrides)
     _check_overrides(overrides, config_dir)
     with _hydra_lock, _isolated_hydra(), translate_hydra_errors(config_dir):
         prepare_hydra(config_dir)
@@ -107,6 +109,11 @@ def _isolated_hydra() -> Iterator[None]:
         yield
     finally:
         GlobalHydra.instance().hydra = original
+
+
+def normalize_overrides(overrides: Sequence[str]) -> list[str]:
+    """Replaces ``+experiment=NAME`` with ``experiment=NAME``, as both are common in Hydra projects."""
+    return [re.sub(r"^\+{1,2}experiment=", "experiment=", override) for override in overrides]
 
 
 def override_key(override: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainyard.config.compose import override_key
+from trainyard.config.compose import normalize_overrides, override_key
 from trainyard.config.schema import RunConfig
 from trainyard.config.sections import SweepConfig
 from trainyard.config.serialization import config_to_dict
@@ -111,6 +111,7 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         ConfigError: If any trial is invalid; one line per problem.
     """
     composer = Composer(config_name, config_dir)
+    overrides = normalize_overrides(overrides)
     axes = parse_axes(overrides, config_dir=config_dir)
     shared, hydra_section = _read_shared(axes, composer)
     if params := {**(hydra_section.sweeper.get("params") or {}), **shared.sweep.params}:
@@ -188,7 +189,7 @@ def _plan_search(space: SearchSpace, sweep: SweepConfig) -> SearchPlan:
         axis.key: {
             "settings": [setting.text for setting in axis.settings],
             "interval": asdict(axis.interval) if axis.interval else None,
-            "told": axis.describe(),
+            "description": axis.describe(),
         }
         for axis in space.axes
         if axis.swept

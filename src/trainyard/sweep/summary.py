@@ -94,7 +94,7 @@ def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[s
         trials: All trials. For a grid, the values are read from them.
     """
     if header.get("search"):
-        return {key: axis["told"] for key, axis in header["search"]["axes"].items()}
+        return {key: axis["description"] for key, axis in header["search"]["axes"].items()}
     values = {
         key: dict.fromkeys(json.dumps(trial.varied[key]) for trial in trials if key in trial.varied)
         for key in header["swept"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from trainyard.cli.hydra_arguments import SWEEPER_GROUP, config_dir, parse_arguments, uses_trainyard_sweeper
-from trainyard.config.compose import PRIMARY_CONFIG, VERSION_BASE, override_key
+from trainyard.config.compose import PRIMARY_CONFIG, VERSION_BASE, normalize_overrides, override_key
 from trainyard.config.search_path import find_shipped_config_folder, prepare_hydra
 from trainyard.config.security import BASIC_LAUNCHER, FORK_LAUNCHER
 from trainyard.errors import ConfigError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def sweep_command(arguments: Sequence[str]) -> int:
     """Runs ``trainyard sweep``, and returns the exit code; see `train.train_command`."""
-    options = parse_arguments(["--multirun", *arguments])
+    options = parse_arguments(["--multirun", *normalize_overrides(arguments)])
     if options.help:
         from trainyard.cli.help import print_sweep_help
 
