@@ -193,4 +193,4 @@ def test_a_process_that_is_killed_for_lack_of_memory_leaves_no_running_run():
     while (run := _only_run()).info.status == "RUNNING" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert run.info.status == "KILLED"
-    assert "lack of memory" in run.data.tags["error"]
+    assert "memory ran out" in run.data.tags["error"]

@@ -106,7 +106,7 @@ def complete_path(prefix: str, *, folders_only: bool = False) -> list[str]:
         for path in sorted(folder.iterdir()):
             hidden = path.name.startswith(".") and not tail.startswith(".")
             if path.name.startswith(tail) and not hidden and (path.is_dir() or not folders_only):
-                paths.append(os.path.join(head, path.name) + ("/" if path.is_dir() else ""))  # noqa: PTH118 - keeps "./"
+                paths.append(os.path.join(head, path.name) + ("/" if path.is_dir() else ""))  # noqa: PTH118
     return paths
 
 

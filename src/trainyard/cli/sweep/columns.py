@@ -193,7 +193,7 @@ def format_four_decimals(value: float | None) -> str:
     """Returns a metric with four decimals, or in scientific notation if it is too small; empty for None."""
     if value is None:
         return ""
-    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"  # noqa: PLR2004 - fewer than two significant digits
+    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"  # noqa: PLR2004
 
 
 def _column(
