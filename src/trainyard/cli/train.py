@@ -74,7 +74,8 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     reference = given["resume"].partition("=")[2].strip("'\"")
     if reference.lower() == "null":
         return list(arguments)
-    from trainyard.runs.resume import find_run_folder, load_recorded_overrides
+    from trainyard.runs.lookup import find_run_folder
+    from trainyard.runs.resume import load_recorded_overrides
 
     if options.multirun:
         raise ConfigError("resume: resumes a single run, but --multirun has several. Remove one of the two")

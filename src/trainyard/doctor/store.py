@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.runs.resume import mark_orphan_killed
+from trainyard.runs.lookup import mark_orphan_killed
 from trainyard.system.uris import redact_credentials, sqlite_path
 from trainyard.tracking import LoggedRun
 from trainyard.tracking.health import PROCESS_TAGS, StoreHealth, examine_store, roll_back_interrupted_write

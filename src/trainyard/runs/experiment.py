@@ -18,21 +18,18 @@ from trainyard.evaluation.scoring import evaluate
 from trainyard.reporting.run_report import write_report
 from trainyard.runs import artifacts
 from trainyard.runs.pretrained import find_start_model, load_start_weights
+from trainyard.runs.report import batch_size_warning, build_report_page, describe_data, describe_model
 from trainyard.runs.result import RunResult, TrainedRun
 from trainyard.runs.resume import ResumePoint, load_resume_point, plan_checkpoints
 from trainyard.runs.sync import upload_run
 from trainyard.runs.tags import (
     TrialInfo,
-    batch_size_warning,
     build_config_params,
     build_dataset_inputs,
     build_model_params,
-    build_report_page,
     build_result_tags,
     build_start_tags,
     build_tensorflow_tags,
-    describe_data,
-    describe_model,
 )
 from trainyard.system.environment import collect_machine_info, hash_weights, read_git_state
 from trainyard.system.files import explain_disk_full

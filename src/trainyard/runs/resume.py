@@ -11,10 +11,9 @@ import yaml
 from trainyard.config.schema import RunConfig
 from trainyard.config.serialization import find_config_differences, hash_config, load_config
 from trainyard.data.dataset import Dataset
-from trainyard.errors import ConfigError, DatasetError, TrackingError, TrainingError
-from trainyard.tracking import find_run, mark_killed
-from trainyard.tracking.health import PROCESS_TAGS, examine_store
-from trainyard.tracking.runs import is_alive, is_on_this_host, is_orphan
+from trainyard.errors import ConfigError, DatasetError, TrainingError
+from trainyard.runs.lookup import find_run_folder, mark_orphan_killed
+from trainyard.tracking import find_run
 from trainyard.training.checkpoint import (
     CHECKPOINTS_FOLDER,
     Checkpoint,
@@ -23,12 +22,6 @@ from trainyard.training.checkpoint import (
     find_checkpoints,
     load_checkpoint,
 )
-
-FOLDER_TAG = "trainyard.folder"
-
-
-class FolderElsewhereError(ConfigError):
-    """The run is in the tracking store, but its folder is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,69 +45,6 @@ class ResumePoint:
     def describe(self) -> list[str]:
         """Returns the problems of skipped checkpoints and the epoch to resume from, as lines of text."""
         return [*self.damaged, f"resuming after epoch {self.checkpoint.epoch} of run {self.reference}"]
-
-
-def find_run_folder(reference: str, uri: str | None, setting: str = "resume") -> Path:
-    """Returns the folder of a run.
-
-    Args:
-        reference: The run's id in the store, or its folder.
-        uri: The tracking URI. None if tracking is off.
-        setting: The setting or argument that names the run, for messages.
-
-    Raises:
-        ConfigError: If the run does not exist, or is still running.
-        FolderElsewhereError: If the folder is not on this machine. It is a subclass of ConfigError.
-        TrackingError: If the store can't be reached.
-    """
-    if not reference:
-        raise ConfigError(f"{setting}: expected the id or the folder of a run, got an empty value")
-    if (folder := Path(reference)).is_dir():
-        return folder.absolute()
-    if uri is None:
-        raise ConfigError(
-            f"{setting}: expected an existing folder of a run (tracking is off, so run ids can't be looked up), "
-            f"got {reference!r}"
-        )
-    try:
-        run = find_run(uri, reference)
-    except TrackingError as error:
-        raise ConfigError(f"{setting}: {error}") from error
-    if run.status == "RUNNING" and is_on_this_host(run) and is_alive(run):
-        raise ConfigError(
-            f"{setting}: run {reference} is still running, as process {run.tags['pid']}. Wait for it or stop it"
-        )
-    folder = Path(run.tags.get(FOLDER_TAG, ""))
-    if FOLDER_TAG not in run.tags or not folder.is_dir():
-        location = f"{folder} on host {run.tags.get('host', '(unknown)')}"
-        raise FolderElsewhereError(
-            f"{setting}: the folder of run {reference} is not on this machine. It was written to {location}. "
-            f"Copy the folder to this machine and name it: {setting}=FOLDER"
-        )
-    return folder
-
-
-def mark_orphan_killed(reference: str, uri: str | None) -> bool:
-    """Marks the run as KILLED if its process on this host has ended. Returns whether the run was marked."""
-    if uri is None or Path(reference).is_dir() or not is_orphan(find_run(uri, reference)):
-        return False
-    mark_killed(uri, reference)
-    return True
-
-
-def mark_orphans_killed(uri: str) -> list[str]:
-    """Marks every run as KILLED that is RUNNING in the store but whose process on this host has ended.
-
-    Returns:
-        The ids of the marked runs.
-
-    Raises:
-        TrackingError: If the store can't be reached.
-    """
-    orphans = [
-        run.run_id for run in examine_store(uri).running if run.tags.keys() >= {*PROCESS_TAGS} and is_orphan(run)
-    ]
-    return [run_id for run_id in orphans if mark_orphan_killed(run_id, uri)]
 
 
 def load_recorded_overrides(folder: Path) -> list[str]:

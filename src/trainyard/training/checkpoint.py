@@ -9,9 +9,7 @@ previous checkpoint is kept. A valid checkpoint therefore exists at any time. Ch
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.errors import TrainingError, summarize_error
+from trainyard.training.callback_state import ARRAY_KEY, CallbackState, hash_array, pack_state, unpack_state
 
 if TYPE_CHECKING:
     import keras
@@ -34,8 +33,6 @@ KEPT_CHECKPOINTS = 2
 """The number of checkpoints to keep: the last one and the one before it."""
 
 _FORMAT = 1
-_ARRAY = "__array__"
-_TUPLE = "__tuple__"
 _CONTENT = "content"
 
 
@@ -166,7 +163,7 @@ def build_checkpointer(
     import keras
 
     saved_callbacks = list(callbacks)
-    states = [_CallbackState(callback) for callback in saved_callbacks]
+    states = [CallbackState(callback) for callback in saved_callbacks]
 
     class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
@@ -198,10 +195,6 @@ def build_checkpointer(
     return Checkpointer()
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Files
-
-
 def find_checkpoints(folder: Path) -> list[Path]:
     """Returns the checkpoint files in a folder, the last epoch first."""
     return sorted(folder.glob("epoch_*.npz"), reverse=True)
@@ -225,9 +218,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "stopped": checkpoint.stopped,
         "history": checkpoint.history,
         "identity": dataclasses.asdict(checkpoint.identity),
-        "callbacks": [[name, _pack(state, arrays)] for name, state in checkpoint.callbacks],
+        "callbacks": [[name, pack_state(state, arrays)] for name, state in checkpoint.callbacks],
         "circumstances": checkpoint.numerics,
-        "sha256": {name: _digest(array) for name, array in arrays.items()},
+        "sha256": {name: hash_array(array) for name, array in arrays.items()},
     }
     arrays[_CONTENT] = np.frombuffer(json.dumps(content).encode(), np.uint8)
     try:
@@ -270,23 +263,17 @@ def _load(path: Path) -> Checkpoint:
     content = json.loads(arrays.pop(_CONTENT).tobytes())
     if content["format"] != _FORMAT:
         raise ValueError(f"expected format {_FORMAT}, got {content['format']}")
-    if {name: _digest(array) for name, array in arrays.items()} != content["sha256"]:
+    if {name: hash_array(array) for name, array in arrays.items()} != content["sha256"]:
         raise ValueError("the arrays do not match their checksums")
     return Checkpoint(
         epoch=content["epoch"],
         stopped=content["stopped"],
         history=content["history"],
         identity=Identity(**content["identity"]),
-        callbacks=[(name, _unpack(state, arrays)) for name, state in content["callbacks"]],
+        callbacks=[(name, unpack_state(state, arrays)) for name, state in content["callbacks"]],
         numerics=content["circumstances"],
-        variables={name: array for name, array in arrays.items() if not name.startswith(_ARRAY)},
+        variables={name: array for name, array in arrays.items() if not name.startswith(ARRAY_KEY)},
     )
-
-
-def _digest(array: NDArray[Any]) -> str:
-    sha = hashlib.sha256(f"{array.shape} {array.dtype}".encode())
-    sha.update(array.tobytes())
-    return sha.hexdigest()
 
 
 def _storable(array: NDArray[Any]) -> NDArray[Any]:
@@ -306,88 +293,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The state of callbacks
-
-
-class _CallbackState:
-    """The state of a callback: the attributes that change during training, without its settings."""
-
-    def __init__(self, callback: keras.callbacks.Callback) -> None:
-        self._callback = callback
-        self._settings: dict[str, Any] = {}
-        self._reported: set[str] = set()
-
-    def record_settings(self) -> None:
-        """Records the callback's attributes when the training begins. They are its settings, not its state."""
-        self._settings = {name: copy.deepcopy(value) for name, value in self._attributes() if _is_plain(value)}
-
-    def capture(self, report: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
-        """Returns the class name and the changed attributes. Reports each attribute that can't be saved once."""
-        class_name = type(self._callback).__name__
-        state = {}
-        for name, value in self._attributes():
-            if callable(value):
-                continue
-            if not _is_plain(value):
-                if name not in self._reported:
-                    self._reported.add(name)
-                    report(
-                        f"checkpoint: {class_name}.{name} is not saved: expected numbers, text, arrays, or lists, "
-                        f"tuples and dicts of these, got {type(value).__name__}"
-                    )
-            elif name not in self._settings or not _is_equal(value, self._settings[name]):
-                state[name] = value
-        return class_name, state
-
-    def _attributes(self) -> list[tuple[str, Any]]:
-        return [(name, value) for name, value in vars(self._callback).items() if name not in _KERAS_ATTRIBUTES]
-
-
-_KERAS_ATTRIBUTES = ("model", "_model", "params", "_params", "validation_data")
-"""Attributes that Keras itself sets on every callback."""
-
-
-def _is_equal(first: Any, second: Any) -> bool:  # noqa: ANN401 - plain data
-    """Returns whether two values of plain data are equal. NaN equals NaN."""
-    return json.dumps(_pack(first, {}, inline=True)) == json.dumps(_pack(second, {}, inline=True))
-
-
-def _is_plain(value: Any) -> bool:  # noqa: ANN401 - any attribute
-    """Returns whether a value can be saved: a number, text, None, an array, or a list, tuple or dict of these."""
-    if isinstance(value, (list, tuple)):
-        return all(_is_plain(item) for item in value)
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    if isinstance(value, np.ndarray):
-        return bool(value.dtype.kind in "biuf")
-    return value is None or isinstance(value, (bool, int, float, str, np.number, np.bool_))
-
-
-def _pack(value: Any, arrays: dict[str, NDArray[Any]], *, inline: bool = False) -> Any:  # noqa: ANN401 - any plain data
-    """Converts a value to JSON. Arrays are added to `arrays` and replaced by a name, or with `inline` by a digest."""
-    if isinstance(value, np.ndarray):
-        name = _digest(value) if inline else f"{_ARRAY}{len(arrays)}"
-        arrays[name] = value
-        return {_ARRAY: name}
-    if isinstance(value, dict):
-        return {key: _pack(item, arrays, inline=inline) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        items = [_pack(item, arrays, inline=inline) for item in value]
-        return {_TUPLE: items} if isinstance(value, tuple) else items
-    return value.item() if isinstance(value, (np.number, np.bool_)) else value
-
-
-def _unpack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
-    """Reverses `_pack`."""
-    if isinstance(value, list):
-        return [_unpack(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if _ARRAY in value:
-        return arrays[value[_ARRAY]]
-    if _TUPLE in value:
-        return tuple(_unpack(item, arrays) for item in value[_TUPLE])
-    return {key: _unpack(item, arrays) for key, item in value.items()}
