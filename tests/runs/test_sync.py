@@ -19,9 +19,9 @@ from trainyard.cli.sync import sync_command
 from trainyard.runs.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
 from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import operations, ui_server
+from trainyard.tracking import names, operations, ui_server
 from trainyard.tracking.connection import connect
-from trainyard.tracking.journal import JOURNAL, KEY_TAG, Journal, load_run_record, record_stored
+from trainyard.tracking.journal import JOURNAL, Journal, load_run_record, record_stored
 
 SYNC = [sys.executable, "-c", "from trainyard.cli import main; main()", "sync"]
 
@@ -53,7 +53,7 @@ def _logged_data(client, run):
         for name in run.data.metrics
         if not name.startswith("time/")
     }
-    varying_tags = {"pid", "started", "trainyard.folder", KEY_TAG, "mlflow.note.content", "command"}
+    varying_tags = {"pid", "started", "trainyard.folder", names.RUN_KEY, "mlflow.note.content", "command"}
     tags = {key: value for key, value in run.data.tags.items() if key not in varying_tags}
     params = {key: value for key, value in run.data.params.items() if not key.startswith("tracking.")}
     inputs = [(item.dataset.name, item.dataset.digest, item.tags[0].value) for item in run.inputs.dataset_inputs]
@@ -125,7 +125,7 @@ def test_a_run_can_be_in_two_stores(store, tiny):
     folder = run_experiment(tiny()).folder
     assert sync_command([folder], "sqlite:///other.db") == 0
     (here,), (there,) = _runs(store), _runs(sqlite_uri(Path("other.db")))
-    assert here.data.tags[KEY_TAG] == there.data.tags[KEY_TAG]
+    assert here.data.tags[names.RUN_KEY] == there.data.tags[names.RUN_KEY]
     assert here.data.metrics == there.data.metrics
 
 

@@ -102,3 +102,12 @@ def test_users_cannot_set_a_tag_that_is_logged():
 )
 def test_a_pattern_matches_names_with_its_variable_part(pattern, name, matches):
     assert names.LoggedName(pattern, "", "").matches(name) is matches
+
+
+def test_names_with_a_prefix_are_spelled_in_one_module():
+    source = Path(names.__file__).parents[1]
+    tags = [entry.name for entry in names.TAGS if entry.name.startswith(("mlflow.", "trainyard.", "git."))]
+    for path in source.rglob("*.py"):
+        if path != Path(names.__file__):
+            text = path.read_text()
+            assert not [tag for tag in tags if f'"{tag}"' in text or f"'{tag}'" in text], path

@@ -24,7 +24,7 @@ from trainyard.sweep.launch.job import report, request_answer
 from trainyard.sweep.results import write_result
 from trainyard.system.signals import raise_on_signals
 from trainyard.system.uris import redact_credentials
-from trainyard.tracking import load_run_record
+from trainyard.tracking import load_run_record, names
 
 if TYPE_CHECKING:
     from trainyard.runs.result import RunResult
@@ -148,8 +148,8 @@ def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialInfo | None = N
     except Exception as error:
         shown = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
         print_error(shown)
-        if (folder / "error.txt").exists():
-            hint = "" if shown is error else "; the traceback is in error.txt"
+        if (folder / names.ERROR_FILE).exists():
+            hint = "" if shown is error else "; the traceback is in {names.ERROR_FILE}"
             print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))
         raise
     return result

@@ -20,6 +20,7 @@ from trainyard.runs.result import TrainedRun
 from trainyard.system.environment import GitState, list_installed_versions
 from trainyard.system.files import atomic_write, write_checksums
 from trainyard.system.uris import redact_credentials
+from trainyard.tracking import names
 from trainyard.training.debug import PROFILE_FOLDER
 from trainyard.training.profiler import load_profile
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from trainyard.data.dataset import DataSpec
 
 SERVABLE_FILE = ".servable.keras"
-PER_CLASS_TABLE = "evaluation/per_class.json"
 
 
 def create_run_folder(folder: Path) -> Path:
@@ -63,7 +63,7 @@ def write_provenance(folder: Path, config: RunConfig, overrides: Sequence[str], 
     """Writes what is needed to repeat the run: config.yaml, and in environment/ overrides, versions and git diff."""
     environment = folder / "environment"
     environment.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(dump_config(config))
+    (folder / names.CONFIG_FILE).write_text(dump_config(config))
     (environment / "overrides.yaml").write_text(
         "".join(f"- {json.dumps(override)}\n" for override in overrides) or "[]\n"
     )
@@ -117,7 +117,7 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     names = [scores.name for scores in result.per_class]
     _write_json(folder / "evaluation" / "metrics.json", result.metrics())
     _write_json(
-        folder / PER_CLASS_TABLE,
+        folder / names.PER_CLASS_TABLE,
         {
             "columns": ["class", "f1", "precision", "recall", "support"],
             "data": [[row.name, row.f1, row.precision, row.recall, row.support] for row in result.per_class],

@@ -42,7 +42,7 @@ from trainyard.system.tensorflow_setup import (
     import_tensorflow,
 )
 from trainyard.system.timing import StageTimer
-from trainyard.tracking import Tracker, open_tracker
+from trainyard.tracking import Tracker, names, open_tracker
 from trainyard.training.best_model import BEST_MODEL, BestModel
 from trainyard.training.trainer import train
 
@@ -132,7 +132,7 @@ def run_experiment(
             model = _build_model(config, dataset.spec, None if resume_point else start_file, progress)
             artifacts.write_model_summary(folder, model)
             run.log_params(build_model_params(model))
-            run.set_tags({"initial_weights_digest": hash_weights(model)})
+            run.set_tags({names.INITIAL_WEIGHTS_DIGEST: hash_weights(model)})
 
         with timer.stage("train"):
             best = _plan_best_model(config, folder, resume_point)

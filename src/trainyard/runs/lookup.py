@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking import find_run, mark_killed
+from trainyard.tracking import find_run, mark_killed, names
 from trainyard.tracking.runs import is_alive, is_on_this_host, is_orphan
-
-FOLDER_TAG = "trainyard.folder"
 
 
 class FolderElsewhereError(ConfigError):
@@ -43,10 +41,10 @@ def find_run_folder(reference: str, uri: str | None, setting: str = "resume") ->
         raise ConfigError(f"{setting}: {error}") from error
     if run.status == "RUNNING" and is_on_this_host(run) and is_alive(run):
         raise ConfigError(
-            f"{setting}: run {reference} is still running, as process {run.tags['pid']}. Wait for it or stop it"
+            f"{setting}: run {reference} is still running, as process {run.tags[names.PID]}. Wait for it or stop it"
         )
-    folder = Path(run.tags.get(FOLDER_TAG, ""))
-    if FOLDER_TAG not in run.tags or not folder.is_dir():
+    folder = Path(run.tags.get(names.FOLDER, ""))
+    if names.FOLDER not in run.tags or not folder.is_dir():
         location = f"{folder} on host {run.tags.get('host', '(unknown)')}"
         raise FolderElsewhereError(
             f"{setting}: the folder of run {reference} is not on this machine. It was written to {location}. "

@@ -15,6 +15,7 @@ from trainyard.system.environment import (
     REPORTED_PACKAGES,
     list_installed_versions,
 )
+from trainyard.tracking import names
 
 if TYPE_CHECKING:
     import keras
@@ -71,19 +72,19 @@ def build_report_page(
         plot_files: The plot files by caption.
     """
     config, model, machine = trained.config, trained.model, trained.machine
-    commit = tags.get("mlflow.source.git.commit")
-    changes = ", with local changes" if tags.get("git.dirty") == "true" else ""
+    commit = tags.get(names.GIT_COMMIT)
+    changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
     versions = list_installed_versions()
     provenance_rows = {
-        "Command": tags["command"],
+        "Command": tags[names.COMMAND],
         "Commit": f"{commit}{changes}" if commit else "not in a git repository",
-        "Config hash": tags["config_hash"],
-        "Seed": tags["seed"],
-        "Dataset digest": tags["dataset_digest"],
-        "Weights digest": tags["weights_digest"],
-        "Engine": tags["engine"],
-        "XLA": tags["xla"],
-        "Threads": tags["threads"],
+        "Config hash": tags[names.CONFIG_HASH],
+        "Seed": tags[names.SEED],
+        "Dataset digest": tags[names.DATASET_DIGEST],
+        "Weights digest": tags[names.WEIGHTS_DIGEST],
+        "Engine": tags[names.ENGINE],
+        "XLA": tags[names.XLA],
+        "Threads": tags[names.THREADS],
         "Machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['platform']}",
         "Versions": ", ".join(f"{name} {versions[name]}" for name in REPORTED_PACKAGES if name in versions),
         "Python": machine["python"],
@@ -95,7 +96,7 @@ def build_report_page(
         notes=config.notes,
         config=config,
         dataset=trained.dataset,
-        dataset_digest=tags["dataset_digest"],
+        dataset_digest=tags[names.DATASET_DIGEST],
         model_summary=artifacts.render_model_summary(model),
         layers=count_layers(model),
         parameters=model.count_params(),

@@ -13,7 +13,7 @@ from trainyard.config.serialization import find_config_differences, hash_config,
 from trainyard.data.dataset import Dataset
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.runs.lookup import find_run_folder, mark_orphan_killed
-from trainyard.tracking import find_run
+from trainyard.tracking import find_run, names
 from trainyard.training.checkpoint import (
     CHECKPOINTS_FOLDER,
     Checkpoint,
@@ -77,7 +77,7 @@ def load_resume_point(config: RunConfig, uri: str | None) -> ResumePoint | None:
     if config.resume is None:
         return None
     folder = find_run_folder(config.resume, uri)
-    original = load_config(folder / "config.yaml")
+    original = load_config(folder / names.CONFIG_FILE)
     if hash_config(original) != hash_config(config) or original.seed != config.seed:
         differences = "\n".join(f"  {line}" for line in find_config_differences(original, config))
         raise ConfigError(

@@ -22,6 +22,7 @@ from trainyard.tracking import (
     find_logged_files,
     has_run,
     load_run_record,
+    names,
     record_stored,
     upload_record,
 )
@@ -103,7 +104,7 @@ def sync_run(folder: Path, to: str | None, environment: Mapping[str, str]) -> Sy
         reason = (
             "another process is uploading it"
             if record.status
-            else f"it is still running, as process {record.tags['pid']}"
+            else f"it is still running, as process {record.tags[names.PID]}"
         )
         raise LiveRunError(f"{folder}: the run was not uploaded: {reason}") from error
     except OSError as error:
@@ -135,7 +136,7 @@ def upload_run(folder: Path, uri: str) -> str:
 
 def _check_ended(folder: Path, record: RunRecord) -> None:
     """Raises LiveRunError if a run of another host may still be running. File locks may not work between hosts."""
-    host = record.tags.get("host")
+    host = record.tags.get(names.HOST)
     if record.status is None and host != socket.gethostname():
         raise LiveRunError(
             f"{folder}: the run was not uploaded: it has no final status, so it may still be running on host {host}. "

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from trainyard.config.schema import RunConfig
 from trainyard.config.serialization import flatten_config, hash_config
 from trainyard.data.dataset import Dataset
-from trainyard.runs import artifacts
-from trainyard.runs.lookup import FOLDER_TAG
 from trainyard.runs.report import count_layers
 from trainyard.runs.result import RunResult, TrainedRun
 from trainyard.system.environment import (
@@ -22,8 +20,7 @@ from trainyard.system.environment import (
     format_command_line,
     hash_weights,
 )
-from trainyard.tracking import DatasetInput
-from trainyard.tracking.runs import RESTORED_TAG
+from trainyard.tracking import DatasetInput, names
 
 if TYPE_CHECKING:
     import keras
@@ -51,8 +48,8 @@ class TrialInfo:
 
     def tags(self) -> dict[str, str]:
         """Returns the tags that mark a run as a trial of the sweep."""
-        parent = {"mlflow.parentRunId": self.parent_run_id} if self.parent_run_id else {}
-        return {"trainyard.role": "trial", "trainyard.trial": f"{self.number}", "sweep_id": self.sweep_id, **parent}
+        parent = {names.PARENT_RUN_ID: self.parent_run_id} if self.parent_run_id else {}
+        return {names.ROLE: "trial", names.TRIAL_NUMBER: f"{self.number}", names.SWEEP_ID: self.sweep_id, **parent}
 
 
 def build_start_tags(config: RunConfig, folder: Path, git: GitState | None, trial: TrialInfo | None) -> dict[str, str]:
@@ -60,19 +57,19 @@ def build_start_tags(config: RunConfig, folder: Path, git: GitState | None, tria
     tags = {
         **config.tracking.tags,
         **build_provenance_tags(git),
-        "trainyard.role": "run",
-        "config_hash": hash_config(config),
-        "seed": str(config.seed),
-        "determinism": config.training.determinism,
-        FOLDER_TAG: str(folder),
-        "mlflow.note.content": config.notes,
+        names.ROLE: "run",
+        names.CONFIG_HASH: hash_config(config),
+        names.SEED: str(config.seed),
+        names.DETERMINISM: config.training.determinism,
+        names.FOLDER: str(folder),
+        names.NOTE: config.notes,
     }
     if config.resume:
-        tags["resumed_from"] = config.resume
+        tags[names.RESUMED_FROM] = config.resume
     if config.training.start_from:
-        tags["started_from"] = config.training.start_from
+        tags[names.STARTED_FROM] = config.training.start_from
     if config.sweep.name:
-        tags["sweep_id"] = config.sweep.name
+        tags[names.SWEEP_ID] = config.sweep.name
     if trial:
         tags |= trial.tags()
     return tags
@@ -81,16 +78,16 @@ def build_start_tags(config: RunConfig, folder: Path, git: GitState | None, tria
 def build_provenance_tags(git: GitState | None) -> dict[str, str]:
     """Returns the tags for the provenance of a run or a sweep: the command, the process and the git state."""
     git_tags = {
-        "mlflow.source.git.commit": git.commit,
-        "mlflow.source.git.branch": git.branch,
-        "git.dirty": str(git.dirty).lower(),
+        names.GIT_COMMIT: git.commit,
+        names.GIT_BRANCH: git.branch,
+        names.GIT_DIRTY: str(git.dirty).lower(),
     } if git else {}  # fmt: skip
     return {
-        "trainyard.version": version("trainyard"),
-        "command": format_command_line(),
-        "mlflow.user": find_user_name(),
-        "mlflow.source.name": "trainyard",
-        "mlflow.source.type": "LOCAL",
+        names.VERSION: version("trainyard"),
+        names.COMMAND: format_command_line(),
+        names.USER: find_user_name(),
+        names.SOURCE_NAME: "trainyard",
+        names.SOURCE_TYPE: "LOCAL",
         **collect_process_info(),
         **git_tags,
     }
@@ -98,8 +95,8 @@ def build_provenance_tags(git: GitState | None) -> dict[str, str]:
 
 def build_tensorflow_tags(config: RunConfig, seed: int, machine: dict[str, Any]) -> dict[str, str]:
     """Returns the tags that are known after TensorFlow was configured: the threads, and the seed if it was random."""
-    seed_tags = {"drawn_seed": str(seed)} if config.training.determinism == "off" else {}
-    return {"threads": str(machine["threads"]), **seed_tags}
+    seed_tags = {names.DRAWN_SEED: str(seed)} if config.training.determinism == "off" else {}
+    return {names.THREADS: str(machine["threads"]), **seed_tags}
 
 
 def build_result_tags(trained: TrainedRun) -> dict[str, str]:
@@ -112,18 +109,18 @@ def build_result_tags(trained: TrainedRun) -> dict[str, str]:
         f"epochs {len(training.history)}, batch size {config.training.batch_size}, seed {config.seed}."
         f"\n\n{config.notes}"
     )
-    restored = {} if training.best_epoch is None else {RESTORED_TAG: str(training.best_epoch)}
-    best = {"best_epoch": trained.best_model.describe(training.history)} if trained.best_model else {}
+    restored = {} if training.best_epoch is None else {names.RESTORED_EPOCH: str(training.best_epoch)}
+    best = {names.BEST_EPOCH: trained.best_model.describe(training.history)} if trained.best_model else {}
     return {
         **best,
         **restored,
-        "dataset_digest": trained.dataset.digest,
-        "weights_digest": hash_weights(trained.model),
-        "engine": f"{training.engine}: {training.engine_reason}",
-        "xla": str(training.xla),
-        "threads": str(trained.machine["threads"]),
-        "mlflow.note.content": note.strip(),
-        "mlflow.loggedArtifacts": f'[{{"path": "{artifacts.PER_CLASS_TABLE}", "type": "table"}}]',
+        names.DATASET_DIGEST: trained.dataset.digest,
+        names.WEIGHTS_DIGEST: hash_weights(trained.model),
+        names.ENGINE: f"{training.engine}: {training.engine_reason}",
+        names.XLA: str(training.xla),
+        names.THREADS: str(trained.machine["threads"]),
+        names.NOTE: note.strip(),
+        names.LOGGED_TABLES: f'[{{"path": "{names.PER_CLASS_TABLE}", "type": "table"}}]',
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from trainyard.data.preprocessing import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, ModelError, TrackingError, TrainyardError
 from trainyard.system.files import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
-from trainyard.tracking import download_files, load_run_record
+from trainyard.tracking import download_files, load_run_record, names
 from trainyard.tracking.search import load_stored_run
 
 MODELS = ("model.keras", "model.h5")
@@ -26,7 +26,7 @@ _FILES = {
     "metrics.json": "all metrics on the test images",
     "classification_report.txt": "precision, recall and F1 of each class",
     "report.html": "a report of the whole run on one page",
-    "config.yaml": "the resolved config of the run",
+    names.CONFIG_FILE: "the resolved config of the run",
 }
 """The exported files, with their descriptions in the README."""
 _PACKAGES = ("tensorflow", "keras", "numpy")
@@ -181,14 +181,14 @@ With Trainyard: `trainyard predict model.keras digit.png`.
 def _list_provenance(run: _ExportedRun) -> Mapping[str, str]:
     """Returns how the run was made, as the rows of a table; values that were not logged are left out."""
     tags = run.tags
-    changes = ", with local changes" if tags.get("git.dirty") == "true" else ""
+    changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
     rows = {
         "run": f"`{run.reference}`",
-        "command": f"`{tags['command']}`" if "command" in tags else "",
-        "commit": f"{tags['mlflow.source.git.commit']}{changes}" if "mlflow.source.git.commit" in tags else "",
-        "seed": tags.get("seed", ""),
-        "digest of the data": tags.get("dataset_digest", ""),
-        "digest of the weights": tags.get("weights_digest", ""),
-        "Trainyard": tags.get("trainyard.version", ""),
+        "command": f"`{tags[names.COMMAND]}`" if names.COMMAND in tags else "",
+        "commit": f"{tags[names.GIT_COMMIT]}{changes}" if names.GIT_COMMIT in tags else "",
+        "seed": tags.get(names.SEED, ""),
+        "digest of the data": tags.get(names.DATASET_DIGEST, ""),
+        "digest of the weights": tags.get(names.WEIGHTS_DIGEST, ""),
+        "Trainyard": tags.get(names.VERSION, ""),
     }
     return {item: value for item, value in rows.items() if value}

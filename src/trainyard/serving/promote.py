@@ -12,6 +12,7 @@ from trainyard.errors import ConfigError, ModelError, TrackingError
 from trainyard.runs.saved_models import load_model
 from trainyard.system.environment import hash_weights
 from trainyard.system.tensorflow_setup import import_tensorflow
+from trainyard.tracking import names
 from trainyard.tracking.model_registry import LoggedModel, download_logged_model, find_logged_model, register_model
 from trainyard.tracking.runs import LoggedRun, find_run
 
@@ -80,7 +81,7 @@ def promote_run(run_id: str, name: str, alias: str | None, uri: str) -> Register
 
 def _check_weights(uri: str, model: LoggedModel, run: LoggedRun) -> None:
     """Raises a ModelError if the weights of the logged model differ from the digest that the run logged."""
-    expected = run.tags.get("weights_digest")
+    expected = run.tags.get(names.WEIGHTS_DIGEST)
     if expected is None:
         raise ConfigError(f"{COMMAND}: expected a run with the tag weights_digest, got {run.run_id}, which has none")
     with tempfile.TemporaryDirectory(prefix="trainyard-promote-") as folder:

@@ -22,8 +22,7 @@ from trainyard.sweep.scheduler import TrialOutcomes
 from trainyard.sweep.summary import SweepResult, describe_swept
 from trainyard.system.environment import read_git_state
 from trainyard.system.uris import redact_credentials
-from trainyard.tracking import SweepParentRun
-from trainyard.tracking.sweep_run import ARTIFACT_SUBFOLDER
+from trainyard.tracking import SweepParentRun, names
 
 
 class SweepTracker(SweepListener):
@@ -73,7 +72,7 @@ class SweepTracker(SweepListener):
                 yield
                 failure = self._end()
             except BaseException as error:
-                self._run.set_tags({"error": redact_credentials(f"{type(error).__name__}: {error}")})
+                self._run.set_tags({names.ERROR: redact_credentials(f"{type(error).__name__}: {error}")})
                 killed = isinstance(error, KeyboardInterrupt)
                 if killed and self._run.run_id is None:
                     self._run.abort()
@@ -124,21 +123,21 @@ class SweepTracker(SweepListener):
 
     def on_trial_done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002 - in the outcomes
         """Logs the number of finished trials and the best objective."""
-        metrics = {"trials/finished": float(len(self._outcomes.done))}
+        metrics = {names.TRIALS_FINISHED: float(len(self._outcomes.done))}
         if objective := self._plan.objective:
             values = [done.objective for done in self._outcomes.done.values() if done.objective is not None]
-            metrics[f"best/{objective}"] = (max if higher_is_better(objective) else min)(values)
+            metrics[f"{names.BEST_PREFIX}{objective}"] = (max if higher_is_better(objective) else min)(values)
         self._run.log_metrics(metrics)
 
     def on_trial_pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002 - in the outcomes
         """Logs the number of pruned trials."""
-        self._run.log_metrics({"trials/pruned": float(len(self._outcomes.pruned))})
+        self._run.log_metrics({names.TRIALS_PRUNED: float(len(self._outcomes.pruned))})
 
     def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002 - an interface
         """Logs the number of failed trials, and closes the run of this trial if its process was killed."""
         number = f"{trial.number}"
         self._run.close_orphans({number: reason}, ended_elsewhere=[number])
-        self._run.log_metrics({"trials/failed": float(len(self._outcomes.failed))})
+        self._run.log_metrics({names.TRIALS_FAILED: float(len(self._outcomes.failed))})
 
     def log_result(self, result: SweepResult) -> None:
         """Logs the verdict, the leaderboard, the failed trials, the id of the best run and the files of the result."""
@@ -150,22 +149,24 @@ class SweepTracker(SweepListener):
         note = f"{ranking.verdict()}\n\n{render_leaderboard_markdown(ranking)}" + (
             f"\n\nFailed:\n{failed}" if failed else ""
         )
-        table = [{"path": f"{ARTIFACT_SUBFOLDER}/{TABLE}", "type": "table"}]
-        best = {"best_run_id": winner.run_id} if winner and winner.run_id else {}
-        self._run.set_tags({"mlflow.note.content": note, "mlflow.loggedArtifacts": json.dumps(table), **best})
+        table = [{"path": f"{names.SWEEP_FOLDER}/{TABLE}", "type": "table"}]
+        best = {names.BEST_RUN_ID: winner.run_id} if winner and winner.run_id else {}
+        self._run.set_tags({names.NOTE: note, names.LOGGED_TABLES: json.dumps(table), **best})
         self._run.log_files(result.files)
 
     def _end(self) -> TrackingError | None:
         failed, waiting = len(self._outcomes.failed), len(self._outcomes.waiting)
-        self._run.log_metrics({"trials/finished": float(len(self._outcomes.done)), "trials/failed": float(failed)})
+        self._run.log_metrics(
+            {names.TRIALS_FINISHED: float(len(self._outcomes.done)), names.TRIALS_FAILED: float(failed)}
+        )
         if failed or waiting:
             left = f", {waiting} were not started" if waiting else ""
-            self._run.set_tags({"error": f"{failed} of {len(self._plan.trials)} trials failed{left}"})
+            self._run.set_tags({names.ERROR: f"{failed} of {len(self._plan.trials)} trials failed{left}"})
         return self._run.end("FAILED" if failed or waiting else "FINISHED")
 
     def _tags(self) -> dict[str, str]:
         git_tags = build_provenance_tags(read_git_state(Path.cwd()))
-        return {**git_tags, "trainyard.role": "sweep", "sweep_id": self._plan.name}
+        return {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: self._plan.name}
 
     def _params(self) -> dict[str, Any]:
         plan = self._plan

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, summarize_error
 from trainyard.system.uris import redact_credentials, sqlite_path
+from trainyard.tracking import names
 from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, connect
 from trainyard.tracking.runs import PAGE_SIZE, LoggedRun, iterate_pages
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 2.0
 """Time limit in seconds of the search for damage in a SQLite file; a file of several gigabytes would take minutes."""
-PROCESS_TAGS = ("trainyard.version", "host", "pid", "started")
+PROCESS_TAGS = (names.VERSION, "host", "pid", "started")
 """Tags of a run that Trainyard started; they identify the process of the run."""
 
 _PROGRESS_STEPS = 10_000

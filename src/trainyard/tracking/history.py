@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainyard.tracking import names
 from trainyard.tracking.connection import connect, tracking_errors
 from trainyard.tracking.journal import RunRecord
 from trainyard.tracking.operations import TimedMetrics
@@ -24,7 +25,7 @@ def load_stored_record(uri: str, run_id: str) -> RunRecord:
             for metric in client.get_metric_history(run_id, name)
         ]
     return RunRecord(
-        key=run.data.tags.get("trainyard.key", ""),
+        key=run.data.tags.get(names.RUN_KEY, ""),
         uri=uri,
         experiment=experiment.name,
         notes="",
@@ -59,9 +60,9 @@ def find_sibling_accuracies(uri: str, record: RunRecord, excluded_run_id: str | 
         filter_string = f"tags.config_hash = '{record.tags.get('config_hash', '')}' and attributes.status = 'FINISHED'"
         runs = list(iterate_pages(client.search_runs, [experiment.experiment_id], filter_string))
     return {
-        run.data.tags["seed"]: run.data.metrics["accuracy/test"]
+        run.data.tags[names.SEED]: run.data.metrics["accuracy/test"]
         for run in runs
         if run.info.run_id != excluded_run_id
         and "accuracy/test" in run.data.metrics
-        and run.data.tags.get("seed", record.tags["seed"]) != record.tags["seed"]
+        and run.data.tags.get(names.SEED, record.tags[names.SEED]) != record.tags[names.SEED]
     }

@@ -29,9 +29,6 @@ JOURNAL = ".tracking.jsonl"
 LOCK = ".tracking.lock"
 """File in the run folder that is locked by the process that logs the run to the store."""
 
-KEY_TAG = "trainyard.key"
-"""The tag with the unique key of a run, which is the same in every store."""
-
 
 class Journal:
     """Writes the journal of one run. If the disk is full, the journal gets a gap, and the run continues.

@@ -61,17 +61,9 @@ TRIALS_FAILED = "trials/failed"
 TRIALS_PRUNED = "trials/pruned"
 BEST_PREFIX = "best/"
 
-# Metrics that other packages read
-TEST_ACCURACY = "accuracy/test"
-TOTAL_SECONDS = "time/total_seconds"
-
 # Artifacts
 CONFIG_FILE = "config.yaml"
 PER_CLASS_TABLE = "evaluation/per_class.json"
-METRICS_FILE = "evaluation/metrics.json"
-VERSIONS_FILE = "environment/versions.txt"
-MACHINE_FILE = "environment/machine.json"
-OVERRIDES_FILE = "environment/overrides.yaml"
 ERROR_FILE = "error.txt"
 SWEEP_FOLDER = "sweep"
 

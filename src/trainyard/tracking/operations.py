@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from trainyard.tracking import names
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.stores import URI_VARIABLE
 
@@ -161,7 +162,7 @@ def remove_partial_models(run: OpenRun) -> bool:
 def clear_error(run: OpenRun) -> None:
     """Deletes the tag `error`, if it exists."""
     if "error" in run.client.get_run(run.run_id).data.tags:
-        run.client.delete_tag(run.run_id, "error")
+        run.client.delete_tag(run.run_id, names.ERROR)
 
 
 def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.errors import TrackingError
 from trainyard.system.environment import is_process_alive
 from trainyard.system.uris import redact_credentials
+from trainyard.tracking import names
 from trainyard.tracking.connection import connect, connect_to_existing, tracking_errors
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
 """The tag `error` of a RUNNING run whose process no longer exists."""
-PARENT_TAG = "mlflow.parentRunId"
-"""The tag with the id of the parent run."""
-RESTORED_TAG = "restored_epoch"
-"""The tag with the epoch whose weights early stopping restored; without it the model has those of the last epoch."""
 PAGE_SIZE = 1000
 """Number of runs or experiments that one request to MLflow returns at most."""
 
@@ -97,8 +94,8 @@ def reopen_run(client: MlflowClient, experiment_id: str, run_id: str, tags: Mapp
     if earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != experiment_id:
         return False
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    if "error" in earlier.data.tags:
-        client.delete_tag(run_id, "error")
+    if names.ERROR in earlier.data.tags:
+        client.delete_tag(run_id, names.ERROR)
     client.update_run(run_id, status="RUNNING")
     with contextlib.suppress(AttributeError, MlflowException):  # the public client can't clear the end time
         client._tracking_client.store.update_run_info(run_id, RunStatus.RUNNING, 0, None)  # noqa: SLF001
@@ -133,7 +130,7 @@ def mark_killed(uri: str, run_id: str) -> None:
     """Closes a run whose process no longer exists, as KILLED, with the reason in the tag `error`."""
     with tracking_errors(uri):
         client = connect(uri)
-        client.set_tag(run_id, "error", PROCESS_DIED)
+        client.set_tag(run_id, names.ERROR, PROCESS_DIED)
         client.set_terminated(run_id, "KILLED")
 
 
@@ -144,12 +141,12 @@ def is_orphan(run: LoggedRun) -> bool:
 
 def is_on_this_host(run: LoggedRun) -> bool:
     """Returns whether a run was started on this host; only processes of this host can be checked."""
-    return run.tags.get("host") == socket.gethostname()
+    return run.tags.get(names.HOST) == socket.gethostname()
 
 
 def is_alive(run: LoggedRun) -> bool:
     """Returns whether the process of a run that was started on this host still exists."""
-    return is_process_alive(run.tags.get("pid", ""), run.tags.get("started", ""))
+    return is_process_alive(run.tags.get(names.PID, ""), run.tags.get(names.STARTED, ""))
 
 
 def iterate_pages(search: Callable[..., Any], *arguments: object, **settings: object) -> Iterator[Any]:

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.errors import TrackingError
-from trainyard.tracking import operations, trial_runs
+from trainyard.tracking import names, operations, trial_runs
 from trainyard.tracking.tracked_run import TrackedRun
 from trainyard.tracking.trial_runs import TrialRun
 from trainyard.tracking.ui_views import build_sweep_view
 from trainyard.tracking.writer import RunRequest, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
-
-ARTIFACT_SUBFOLDER = "sweep"
-"""Subfolder of the parent run's artifacts for the files of the sweep."""
 
 
 class SweepParentRun(TrackedRun):
@@ -81,7 +78,7 @@ class SweepParentRun(TrackedRun):
         """Adds a view of the sweep to the experiment, with the key `sweep_view_key`; see `view.build_sweep_view`."""
         self._perform(operations.share_view, build_sweep_view(sweep_id, objective, varied))
 
-    def log_files(self, paths: Sequence[Path], subfolder: str = ARTIFACT_SUBFOLDER) -> None:
+    def log_files(self, paths: Sequence[Path], subfolder: str = names.SWEEP_FOLDER) -> None:
         """Uploads files, and folders with their contents, to a subfolder of the artifacts.
 
         The upload happens later: the files must exist until `end` or `wait_until_created` returns.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainyard.errors import TrackingError
-from trainyard.tracking import operations
+from trainyard.tracking import names, operations
 from trainyard.tracking.writer import Operation, StoreWriter, Writer, WriterStatus
 
 
@@ -65,7 +65,7 @@ class TrackedRun:
         if failure := self._writer.flush().failure:
             if self._writer.is_lost:
                 self._writer = self._replace_writer(self._writer)
-            self._writer.perform(operations.set_tags, {"error": str(failure)}, even_after_failure=True)
+            self._writer.perform(operations.set_tags, {names.ERROR: str(failure)}, even_after_failure=True)
             status = "FAILED" if status == "FINISHED" else status
         self._writer.perform(operations.end, status, even_after_failure=True)
         return self._writer.flush().failure

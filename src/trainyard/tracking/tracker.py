@@ -25,8 +25,8 @@ from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.system.progress import Progress
 from trainyard.system.signals import prefer_interrupt
 from trainyard.system.uris import redact_credentials
-from trainyard.tracking import operations
-from trainyard.tracking.journal import KEY_TAG, LOCK, Journal, find_logged_files
+from trainyard.tracking import names, operations
+from trainyard.tracking.journal import LOCK, Journal, find_logged_files
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operations import DatasetInput
 from trainyard.tracking.tracked_run import TrackedRun
@@ -58,7 +58,7 @@ class Tracker(TrackedRun):
             tags: The first tags.
             params: The first params.
         """
-        config, tags = self._config, {**tags, KEY_TAG: self._journal.key}
+        config, tags = self._config, {**tags, names.RUN_KEY: self._journal.key}
         self._journal.record_start(uri, config.experiment, config.notes, self.name, tags, model=config.tracking.model)
         if uri is not None:
             in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, processes inherit no pipes by number
@@ -200,12 +200,14 @@ def _close_failed_run(tracker: Tracker, folder: Path, error: BaseException) -> T
         The first failure of the store; None if there was none.
     """
     if isinstance(error, TrialPruned):
-        tracker.set_tags({"pruned": str(error)})
+        tracker.set_tags({names.PRUNED: str(error)})
         tracker.log_folder()
         return _close(tracker, error)
     with contextlib.suppress(OSError):  # a full disk must not prevent the run from being closed
-        (folder / "error.txt").write_text(_make_writable("".join(traceback.format_exception(error))), encoding="utf-8")
-    tracker.set_tags({"error": _make_writable(f"{type(error).__name__}: {error}")})
+        (folder / names.ERROR_FILE).write_text(
+            _make_writable("".join(traceback.format_exception(error))), encoding="utf-8"
+        )
+    tracker.set_tags({names.ERROR: _make_writable(f"{type(error).__name__}: {error}")})
     with contextlib.suppress(OSError):
         tracker.log_folder()
     return _close(tracker, error)

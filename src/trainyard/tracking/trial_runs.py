@@ -9,11 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainyard.tracking import operations
+from trainyard.tracking import names, operations
 from trainyard.tracking.operations import OpenRun
 from trainyard.tracking.runs import PROCESS_DIED, LoggedRun, find_run, is_on_this_host, is_orphan, iterate_pages
-
-TRIAL_TAG = "trainyard.trial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,9 @@ class TrialRun:
 def find_finished_trials(parent: OpenRun) -> dict[str, TrialRun]:
     """Returns the FINISHED run of each trial, by the trial's number as text; the latest if a trial has several."""
     return {
-        child.data.tags[TRIAL_TAG]: TrialRun(child.info.run_id, dict(child.data.metrics))
+        child.data.tags[names.TRIAL_NUMBER]: TrialRun(child.info.run_id, dict(child.data.metrics))
         for child in _search_children(parent, "FINISHED")
-        if TRIAL_TAG in child.data.tags
+        if names.TRIAL_NUMBER in child.data.tags
     }
 
 
@@ -51,7 +49,7 @@ def close_orphans(parent: OpenRun, errors: Mapping[str, str], ended_elsewhere: C
     """
     for run in _search_children(parent, "RUNNING"):
         child = LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags))
-        number = child.tags.get(TRIAL_TAG, "")
+        number = child.tags.get(names.TRIAL_NUMBER, "")
         is_lost = not is_on_this_host(child) and (ended_elsewhere is None or number in ended_elsewhere)
         # Read the status again: the run may have ended since the search.
         if (is_lost or is_orphan(child)) and find_run(parent.uri, child.run_id).status == "RUNNING":

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainyard.config.schema import COMPONENT_GROUPS
+from trainyard.tracking import names
 
 SHARE_KEY = "trainyard"
 """Key of the default view of an experiment: latest runs first, with trials nested under the run of their sweep."""
@@ -76,10 +77,10 @@ def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
         charts=charts,
     )
     return {
-        "mlflow.note.content": note,
-        "mlflow.experimentKind": "custom_model_development",
-        f"mlflow.sharedViewState.{SHARE_KEY}": latest,
-        f"mlflow.sharedViewState.{BEST_KEY}": best,
+        names.NOTE: note,
+        names.EXPERIMENT_KIND: "custom_model_development",
+        f"{names.SHARED_VIEW}.{SHARE_KEY}": latest,
+        f"{names.SHARED_VIEW}.{BEST_KEY}": best,
     }
 
 
@@ -126,7 +127,7 @@ def build_sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]
         charts=charts,
         visible_runs="SHOW_ALL",
     )
-    return {f"mlflow.sharedViewState.{sweep_view_key(sweep_id)}": view}
+    return {f"{names.SHARED_VIEW}.{sweep_view_key(sweep_id)}": view}
 
 
 def _find_param(setting: str) -> str:

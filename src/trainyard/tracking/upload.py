@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.system.uris import redact_credentials
-from trainyard.tracking import operations
+from trainyard.tracking import names, operations
 from trainyard.tracking.connection import open_store, tracking_errors
-from trainyard.tracking.journal import KEY_TAG, RunRecord
+from trainyard.tracking.journal import RunRecord
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operations import OpenRun, truncate_tags
-from trainyard.tracking.runs import PAGE_SIZE, PARENT_TAG, PROCESS_DIED, iterate_pages
+from trainyard.tracking.runs import PAGE_SIZE, PROCESS_DIED, iterate_pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,9 +41,9 @@ def upload_record(
     Raises:
         TrackingError: If the store fails. The upload can be repeated.
     """
-    status, tags = record.status or "KILLED", {**record.tags, KEY_TAG: record.key}
+    status, tags = record.status or "KILLED", {**record.tags, names.RUN_KEY: record.key}
     if redact_credentials(uri) != record.uri:
-        tags.pop(PARENT_TAG, None)  # the parent run is only in the store of the sweep
+        tags.pop(names.PARENT_RUN_ID, None)  # the parent run is only in the store of the sweep
     client, experiment_id = open_store(uri, record.experiment, record.notes)
     with tracking_errors(uri):
         entity = _find_run(client, record.key)
@@ -51,7 +51,7 @@ def upload_record(
             if entity and entity.info.status not in OPEN_STATUSES:
                 status = entity.info.status
             else:
-                tags.setdefault("error", PROCESS_DIED)
+                tags.setdefault(names.ERROR, PROCESS_DIED)
         if entity is None:
             entity = client.create_run(experiment_id, record.started, truncate_tags(tags), record.name)
         run = OpenRun(client, uri, entity.info.experiment_id, entity.info.run_id)
@@ -64,7 +64,7 @@ def upload_record(
         if build_model and not operations.remove_partial_models(run):
             operations.log_model(run, build_model())
         operations.log_history(run, late)
-        if record.status and "error" not in tags:
+        if record.status and names.ERROR not in tags:
             operations.clear_error(run)  # the error was the failure of the store
         operations.end(run, status, record.updated)
     return run.run_id
@@ -87,7 +87,7 @@ def _find_run(client: MlflowClient, key: str) -> Run | None:
     experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
     for start in range(0, len(experiments), PAGE_SIZE):
         batch = experiments[start : start + PAGE_SIZE]
-        for run in iterate_pages(client.search_runs, batch, f"tags.`{KEY_TAG}` = '{key}'"):
+        for run in iterate_pages(client.search_runs, batch, f"tags.`{names.RUN_KEY}` = '{key}'"):
             return run
     return None
 

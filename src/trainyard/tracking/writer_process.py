@@ -27,7 +27,7 @@ from trainyard.errors import TrackingError
 from trainyard.system.garbage import gc_paused_import, mark_process_owned
 from trainyard.system.signals import ignore_signals
 from trainyard.system.uris import redact_credentials
-from trainyard.tracking import operations
+from trainyard.tracking import names, operations
 from trainyard.tracking.runs import PROCESS_DIED
 from trainyard.tracking.writer import Operation, RunQuery, RunRequest, StoreWriter, T, WriterStatus
 
@@ -227,7 +227,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             if request.method == "create" and request.arguments[0].logs_model:
                 _preload_modules()
     if is_run_open:
-        writer.perform(operations.set_tags, {"error": PROCESS_DIED}, even_after_failure=True)
+        writer.perform(operations.set_tags, {names.ERROR: PROCESS_DIED}, even_after_failure=True)
         writer.perform(operations.end, "KILLED", even_after_failure=True)
 
 

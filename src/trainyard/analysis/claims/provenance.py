@@ -11,7 +11,7 @@ from typing import Any
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.system.environment import REPORTED_PACKAGES
-from trainyard.tracking import load_run_record
+from trainyard.tracking import load_run_record, names
 
 
 def collect_runs_provenance(sweeps: Sequence[SweepFolder], command: str) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def _load_run_provenance(folder: Path) -> dict[str, Any]:
     versions = dict(line.split("==", 1) for line in lines)
     return {
         "started": record.started,
-        "commit": record.tags.get("mlflow.source.git.commit"),
-        "dirty": record.tags.get("git.dirty") == "true",
+        "commit": record.tags.get(names.GIT_COMMIT),
+        "dirty": record.tags.get(names.GIT_DIRTY) == "true",
         "machine": {name: value for name, value in machine.items() if name != "host"},
         "versions": {name: versions[name] for name in REPORTED_PACKAGES if name in versions},
     }

@@ -11,10 +11,10 @@ import numpy as np
 
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
-from trainyard.runs.artifacts import PER_CLASS_TABLE
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.system.files import atomic_write
+from trainyard.tracking import names
 
 RESULTS_FILE = "results.json"
 FORMAT_VERSION = 1
@@ -131,7 +131,7 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
 
 def _load_report(folder: Path) -> dict[str, Scores]:
     """Returns the unrounded classification report of a run: one row per class, and the macro and weighted averages."""
-    table = json.loads((folder / PER_CLASS_TABLE).read_text())
+    table = json.loads((folder / names.PER_CLASS_TABLE).read_text())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     report = {row["class"]: Scores(*(row[name] for name in (*SCORE_NAMES, "support"))) for row in rows}
     scores = np.array([[row[name] for name in SCORE_NAMES] for row in rows])

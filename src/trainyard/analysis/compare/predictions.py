@@ -15,10 +15,11 @@ from trainyard.config.serialization import load_config
 from trainyard.data import load_dataset
 from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.tracking import names
 
 SIGNIFICANCE_LEVEL = 0.05
 """Differences with a p-value below this level are reported as significant."""
-_FOLDER, _CONFIG = "evaluation", "config.yaml"
+_FOLDER, _CONFIG = "evaluation", names.CONFIG_FILE
 _PREDICTIONS, _MATRIX = "test_predictions.npz", "confusion_matrix.json"
 
 

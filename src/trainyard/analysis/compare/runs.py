@@ -11,8 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trainyard.tracking import download_files, load_run_record
-from trainyard.tracking.runs import RESTORED_TAG
+from trainyard.tracking import download_files, load_run_record, names
 from trainyard.tracking.search import StoredRun, load_metric_history
 
 _EPOCH_METRICS = ("/val", "/train")
@@ -55,7 +54,7 @@ class ComparedRun:
     @property
     def config_key(self) -> str:
         """Config hash: equal for runs that differ only in their seed. Without a hash, the run's reference."""
-        return self.tags.get("config_hash", self.reference)
+        return self.tags.get(names.CONFIG_HASH, self.reference)
 
     @property
     def identity(self) -> str:
@@ -73,7 +72,7 @@ class ComparedRun:
         Raises:
             TrackingError: If the tracking store cannot be reached.
         """
-        epoch = self.tags.get(RESTORED_TAG)
+        epoch = self.tags.get(names.RESTORED_EPOCH)
         if epoch is None or not name.endswith(_EPOCH_METRICS):
             return self
         values = [measured[name] for measured in self.load_history([name])[: int(epoch)] if name in measured]
@@ -82,7 +81,7 @@ class ComparedRun:
     @property
     def seed(self) -> int:
         """Seed of the run, or 0 if unknown."""
-        text = self.tags.get("drawn_seed") or self.tags.get("seed") or str(self.params.get("seed", ""))
+        text = self.tags.get(names.DRAWN_SEED) or self.tags.get(names.SEED) or str(self.params.get("seed", ""))
         return int(text) if text.isdigit() else 0
 
     def load_history(self, names: Sequence[str]) -> list[dict[str, float]]:

@@ -13,9 +13,8 @@ from pathlib import Path
 from trainyard.analysis.compare.runs import DIGEST_LENGTH, ComparedRun, build_run_from_store, load_run_from_folder
 from trainyard.config.registry import format_suggestion
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking.runs import PARENT_TAG
+from trainyard.tracking import names
 from trainyard.tracking.search import load_stored_run, search_runs
-from trainyard.tracking.trial_runs import TRIAL_TAG
 
 _UNKNOWN = "not known"
 
@@ -74,12 +73,12 @@ def select_runs(selection: Selection, uri: str) -> SelectedRuns:
     left_out: Counter[str] = Counter()
     if selection.is_search:
         for run in sorted(_search(selection, uri), key=lambda run: run.started):
-            if run.tags.get("trainyard.role") == "sweep" or run.identity in selected:
+            if run.tags.get(names.ROLE) == "sweep" or run.identity in selected:
                 continue
             if run.status == "FINISHED":
                 selected[run.identity] = run
             else:
-                left_out["pruned" if "pruned" in run.tags else run.status] += 1
+                left_out["pruned" if names.PRUNED in run.tags else run.status] += 1
     if not selected:
         others = f" Other runs: {_format_counts(left_out)}." if left_out else ""
         raise ConfigError(f"compare: expected finished runs, found none.{others} Select other runs")
@@ -97,10 +96,10 @@ def _load_run(reference: str, uri: str) -> ComparedRun:
         run = build_run_from_store(load_stored_run(uri, reference), uri)
     except TrackingError as error:
         raise ConfigError(f"compare: {error}") from error
-    if run.tags.get("trainyard.role") == "sweep":
+    if run.tags.get(names.ROLE) == "sweep":
         raise ConfigError(
             f"compare: expected a single run, got the sweep {reference}. To compare its trials, use "
-            f"--sweep {run.tags['sweep_id']}"
+            f"--sweep {run.tags[names.SWEEP_ID]}"
         )
     return run
 
@@ -118,7 +117,7 @@ def _search(selection: Selection, uri: str) -> list[ComparedRun]:
 def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
     """Returns the latest run of each trial of a sweep, and checks that the sweep exists and is unique."""
     if not runs:
-        known = {run.tags["sweep_id"] for run in search_runs(uri, None, "tags.`trainyard.role` = 'sweep'")}
+        known = {run.tags[names.SWEEP_ID] for run in search_runs(uri, None, "tags.`trainyard.role` = 'sweep'")}
         if sweep in known:
             raise ConfigError(
                 f"--sweep: no trial of {sweep!r} is in the experiment of --experiment and matches --filter. Change "
@@ -128,15 +127,15 @@ def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[C
         raise ConfigError(
             f"--sweep: the store has no sweep {sweep!r}.{format_suggestion(sweep, sorted(known))}{available}"
         )
-    parents = sorted({run.tags.get(PARENT_TAG, "") for run in runs})
+    parents = sorted({run.tags.get(names.PARENT_RUN_ID, "") for run in runs})
     if len(parents) > 1:
         raise ConfigError(
             f"--sweep: expected one sweep with the name {sweep!r}, got {len(parents)}. Select one by its run ID: "
-            f"--filter 'tags.`{PARENT_TAG}` = \"{parents[0]}\"'. Run IDs: {', '.join(parents)}"
+            f"--filter 'tags.`{names.PARENT_RUN_ID}` = \"{parents[0]}\"'. Run IDs: {', '.join(parents)}"
         )
     latest: dict[str, ComparedRun] = {}
     for run in sorted(runs, key=lambda run: (run.status == "FINISHED", run.started)):
-        latest[run.tags.get(TRIAL_TAG, run.reference)] = run
+        latest[run.tags.get(names.TRIAL_NUMBER, run.reference)] = run
     return list(latest.values())
 
 

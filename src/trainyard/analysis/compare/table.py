@@ -23,6 +23,7 @@ from trainyard.errors import ConfigError
 from trainyard.evaluation.ranking import RankedPoint, Ranking, rank
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.labels import build_trial_label, shorten_keys
+from trainyard.tracking import names
 
 DEFAULT_METRICS = ("accuracy/val", "accuracy/test", "loss/val", "loss/test")
 """Without ``--by``, runs are compared by the first of these metrics that all of them have."""
@@ -192,7 +193,7 @@ def _param_as_json(run: ComparedRun, path: str) -> str:
 
 def _affects_result(path: str, run: ComparedRun) -> bool:
     """Returns whether a setting can change the result of a run; True for all settings of runs not made by Trainyard."""
-    if "config_hash" not in run.tags:
+    if names.CONFIG_HASH not in run.tags:
         return True
     section, _, rest = path.partition(".")
     if section not in HASHED_SECTIONS or path in _SIZES:

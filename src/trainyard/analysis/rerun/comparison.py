@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from trainyard.analysis.claims.judging import SIGNIFICANCE_LEVEL
 from trainyard.analysis.rerun.original import OriginalRun
-from trainyard.tracking import RunRecord
+from trainyard.tracking import RunRecord, names
 
 MIN_SIBLINGS = 5
 """Minimum number of runs with other seeds for a spread that is computed from them."""
@@ -29,7 +29,7 @@ _TEST = ("/test", "_by_class/")
 """Parts of the names of test metrics."""
 _EPOCH = ("/train", "/val")
 """Endings of the names of epoch metrics, without those that measure time."""
-_SOURCE = {"mlflow.source.git.commit": "commit", "git.dirty": "uncommitted changes"}
+_SOURCE = {names.GIT_COMMIT: "commit", names.GIT_DIRTY: "uncommitted changes"}
 _TAGS = {
     "threads": "threads", "engine": "engine", "xla": "xla", "determinism": "determinism",
     "dataset_digest": "digest of the data", "initial_weights_digest": "digest of the initial weights",
@@ -130,7 +130,7 @@ def _classify(first: RunRecord, second: RunRecord, spread: float) -> Likeness | 
     before, now = last_values(first), last_values(second)
     if first.status != "FINISHED" or _ACCURACY not in before:
         return None
-    if first.tags.get("weights_digest") == second.tags["weights_digest"]:
+    if first.tags.get(names.WEIGHTS_DIGEST) == second.tags[names.WEIGHTS_DIGEST]:
         return Likeness.BITWISE
     test_metrics = {name for name in {**before, **now} if any(part in name for part in _TEST)}
     if all(_is_equal(before.get(name), now.get(name)) for name in test_metrics):

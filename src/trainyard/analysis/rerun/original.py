@@ -14,12 +14,11 @@ from trainyard.config.compose import compose_config, expand_sweep, override_key
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.serialization import config_to_dict, escape_interpolations, load_config
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking import RunRecord, download_files, find_run, load_run_record
+from trainyard.tracking import RunRecord, download_files, find_run, load_run_record, names
 from trainyard.tracking.history import load_stored_record
 
 _COMMAND = "rerun"
-CONFIG, ENVIRONMENT = "config.yaml", "environment"
-RERUN_TAG = "rerun_of"
+CONFIG, ENVIRONMENT = names.CONFIG_FILE, "environment"
 _PRESETS = {"experiment", "training"}
 """Config groups whose options are sets of values. They do not choose a component."""
 _ENGINE_DEPENDS_ON = (
@@ -112,7 +111,7 @@ def restore_config(
         raise ConfigError(f"{_COMMAND}: expected one value for each field, got several: {' '.join(changes)}")
     overrides = [*_build_overrides(tree, keys), *changes]
     config = compose_config(overrides)
-    config.tracking.tags[RERUN_TAG] = next(iter(original.run_record.stores.values()), original.reference)
+    config.tracking.tags[names.RERUN_OF] = next(iter(original.run_record.stores.values()), original.reference)
     return config, overrides
 
 
