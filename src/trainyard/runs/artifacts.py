@@ -95,11 +95,11 @@ def save_models(folder: Path, model: keras.Model) -> None:
 
     ``.keras`` is saved first, because saving ``.h5`` removes the optimizer from the model's compiled state.
     """
-    names = ("model.keras", "model.h5")
-    for name in names:
+    files = ("model.keras", "model.h5")
+    for name in files:
         with atomic_write(folder / name) as partial:
             model.save(partial)
-    write_checksums(folder, names)
+    write_checksums(folder, files)
 
 
 def save_servable_model(folder: Path, model: keras.Model, spec: DataSpec) -> Path:
@@ -114,7 +114,7 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     """Writes the classification report, the metrics, the tables and the predictions on the test images."""
     (folder / "evaluation").mkdir(exist_ok=True)
     (folder / "classification_report.txt").write_text(result.report)
-    names = [scores.name for scores in result.per_class]
+    classes = [scores.name for scores in result.per_class]
     _write_json(folder / "evaluation" / "metrics.json", result.metrics())
     _write_json(
         folder / names.PER_CLASS_TABLE,
@@ -125,7 +125,7 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     )
     _write_json(
         folder / "evaluation" / "confusion_matrix.json",
-        {"classes": names, "rows": "actual", "columns": "predicted", "matrix": result.confusion.tolist()},
+        {"classes": classes, "rows": "actual", "columns": "predicted", "matrix": result.confusion.tolist()},
     )
     first = range(min(first_predictions, len(result.actual)))
     _write_json(
@@ -133,8 +133,8 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
         [
             {
                 "index": index,
-                "predicted": names[result.predicted[index]],
-                "actual": names[result.actual[index]],
+                "predicted": classes[result.predicted[index]],
+                "actual": classes[result.actual[index]],
                 "probability": round(float(result.confidence[index]), 6),
             }
             for index in first

@@ -102,8 +102,8 @@ def _open_run(reference: str, uri: str) -> Iterator[_ExportedRun]:
     with tempfile.TemporaryDirectory(prefix="trainyard-export-") as download:
         run = _ExportedRun(Path(download), reference, stored.name, stored.experiment, stored.status, stored.tags)
         _check_finished(run)
-        names = [name for name in _FILES if _path_in_run(name) == name]
-        download_files(uri, reference, [*names, "evaluation", "environment"], Path(download))
+        files = [name for name in _FILES if _path_in_run(name) == name]
+        download_files(uri, reference, [*files, "evaluation", "environment"], Path(download))
         yield run
 
 

@@ -102,13 +102,13 @@ def reopen_run(client: MlflowClient, experiment_id: str, run_id: str, tags: Mapp
     return True
 
 
-def download_files(uri: str, run_id: str, names: Sequence[str], folder: Path) -> None:
+def download_files(uri: str, run_id: str, paths: Sequence[str], folder: Path) -> None:
     """Downloads artifacts of a run.
 
     Args:
         uri: The tracking URI.
         run_id: MLflow's id of the run.
-        names: The paths of the files in the root of the run's artifacts.
+        paths: The paths of the files in the root of the run's artifacts.
         folder: The existing folder to which the files are written, with the same relative paths.
 
     Raises:
@@ -118,12 +118,12 @@ def download_files(uri: str, run_id: str, names: Sequence[str], folder: Path) ->
     with tracking_errors(uri):
         client = connect(uri)
         existing = {artifact.path for artifact in client.list_artifacts(run_id)}
-        if missing := [name for name in names if name not in existing]:
+        if missing := [path for path in paths if path not in existing]:
             raise TrackingError(
                 f"the run {run_id} in the tracking store {redact_credentials(uri)} has no artifact {missing[0]}"
             )
-        for name in names:
-            client.download_artifacts(run_id, name, str(folder))
+        for path in paths:
+            client.download_artifacts(run_id, path, str(folder))
 
 
 def mark_killed(uri: str, run_id: str) -> None:

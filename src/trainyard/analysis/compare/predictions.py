@@ -152,10 +152,10 @@ def load_predictions(run: ComparedRun) -> Predictions:
     """
     with run.open_files(_FOLDER) as folder:
         try:
-            names = json.loads((folder / _FOLDER / _MATRIX).read_text())["classes"]
+            class_names = json.loads((folder / _FOLDER / _MATRIX).read_text())["classes"]
             with np.load(folder / _FOLDER / _PREDICTIONS, allow_pickle=False) as arrays:
                 return Predictions(
-                    class_names=tuple(names),
+                    class_names=tuple(class_names),
                     actual=arrays["actual"],
                     predicted=arrays["predicted"],
                     probability=arrays["probability"],

@@ -84,27 +84,27 @@ class ComparedRun:
         text = self.tags.get(names.DRAWN_SEED) or self.tags.get(names.SEED) or str(self.params.get("seed", ""))
         return int(text) if text.isdigit() else 0
 
-    def load_history(self, names: Sequence[str]) -> list[dict[str, float]]:
+    def load_history(self, metric_names: Sequence[str]) -> list[dict[str, float]]:
         """Loads the values of metrics for each epoch, first to last; a metric may be missing in an epoch.
 
         Raises:
             TrackingError: If the tracking store cannot be reached.
         """
         if self.folder is None:
-            known = [name for name in names if name in self.metrics]
+            known = [name for name in metric_names if name in self.metrics]
             return load_metric_history(self.uri or "", self.reference, known)
         epochs: dict[int, dict[str, float]] = {}
         for metrics, step, _ in load_run_record(self.folder).metrics:
-            if kept := {name: metrics[name] for name in names if name in metrics}:
+            if kept := {name: metrics[name] for name in metric_names if name in metrics}:
                 epochs.setdefault(step, {}).update(kept)
         return [epochs[step] for step in sorted(epochs)]
 
     @contextmanager
-    def open_files(self, *names: str) -> Iterator[Path]:
+    def open_files(self, *paths: str) -> Iterator[Path]:
         """Yields a folder that contains the given artifacts of the run; downloads them if the run has no folder.
 
         Args:
-            names: Artifact paths of files and folders.
+            paths: Artifact paths of files and folders.
 
         Raises:
             TrackingError: If the tracking store cannot be reached, or does not have one of them.
@@ -113,7 +113,7 @@ class ComparedRun:
             yield self.folder
             return
         with TemporaryDirectory(prefix="trainyard-compare-") as temporary:
-            download_files(self.uri or "", self.reference, names, Path(temporary))
+            download_files(self.uri or "", self.reference, paths, Path(temporary))
             yield Path(temporary)
 
 

@@ -74,8 +74,8 @@ class ComparisonTable:
     def summarize_metrics(self, ranked: RankedPoint) -> dict[str, MetricSummary]:
         """Returns mean and standard deviation of every metric that all runs of a config have."""
         runs = self.runs_of(ranked)
-        names = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
-        return {name: _summarize([run.metrics[name] for run in runs]) for name in names}
+        metric_names = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
+        return {name: _summarize([run.metrics[name] for run in runs]) for name in metric_names}
 
     def select_best(self, count: int) -> ComparisonTable:
         """Returns a table of the best configs only. The verdict and the ties still refer to all configs."""
@@ -211,8 +211,8 @@ def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) 
     """Returns a unique label for each row: the name of its runs if the names are unique, otherwise its settings."""
     if list(varied) == ["seed"]:
         return _make_unique([f"seed {row[0].seed}" for row in rows], rows)
-    names = [{run.name for run in row} for row in rows]
-    unique_names = [name for name, *others in names if not others and not re.fullmatch(r"seed=?\d+", name)]
+    row_names = [{run.name for run in row} for row in rows]
+    unique_names = [name for name, *others in row_names if not others and not re.fullmatch(r"seed=?\d+", name)]
     if len(set(unique_names)) == len(rows):
         return unique_names
     labels = [row[0].name if len(row) == 1 else row[0].experiment for row in rows]

@@ -182,8 +182,8 @@ def _find_environment_differences(original: OriginalRun, again: OriginalRun) -> 
     before, now = (_remove_reasons(run.run_record.tags) for run in (original, again))
     yield from _find_differences(before, now, _SOURCE | _TAGS)
     yield from _find_differences(original.machine, again.machine, {name: name for name in _MACHINE})
-    names = {name: f"package {name}" for name in sorted({*original.versions, *again.versions})}
-    yield from _find_differences(original.versions, again.versions, names)
+    package_labels = {name: f"package {name}" for name in sorted({*original.versions, *again.versions})}
+    yield from _find_differences(original.versions, again.versions, package_labels)
 
 
 def _remove_reasons(tags: Mapping[str, str]) -> dict[str, str]:
@@ -192,11 +192,11 @@ def _remove_reasons(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _find_differences(
-    before: Mapping[str, object], now: Mapping[str, object], names: Mapping[str, str]
+    before: Mapping[str, object], now: Mapping[str, object], labels: Mapping[str, str]
 ) -> Iterator[EnvironmentDifference]:
-    for key, what in names.items():
+    for key, label in labels.items():
         if before.get(key) != now.get(key):
-            yield EnvironmentDifference(what, _format_value(before.get(key)), _format_value(now.get(key)))
+            yield EnvironmentDifference(label, _format_value(before.get(key)), _format_value(now.get(key)))
 
 
 def _format_value(value: object) -> str:
