@@ -1,10 +1,11 @@
-"""The rules that hold the house together: what imports what, and what is not imported before it is needed."""
+"""The rules that keep the structure: what imports what, and what is not imported before it is needed."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,44 +14,19 @@ import trainyard
 
 SOURCE = Path(trainyard.__file__).parent
 
-ORDER = [
-    "cli.sweep",
-    "analysis",
-    "sweep.launch",
-    "serving",
-    "runs",
-    "reporting",
-    "training",
-    "config.reference",
-    "config",
-    "system",
-    "evaluation",
-    "errors", "reporting.formatting", "system.garbage", "config.fields", "data.dataset", "data.preprocessing", "system.uris", "data.npz", "data.image_files", "data.idx", "system.progress", "system.signals", "system.timing",
-    "system.files", "config.sections", "config.schema", "config.registry", "config.validation", "config.security", "config.search_path",
-    "config.hydra_errors", "data.digits", "data.checks", "data.user_arrays", "data.image_folder", "data.published",
-    "data.loading", "data", "serving.image_inputs", "models.blocks", "models.layers", "models.parameter_count", "models.mlp", "models.cnn",
-    "models.sequential", "models", "training.optimizers", "training.schedules", "training.losses", "evaluation.metrics", "data.augmentation", "training.profiler", "training.debug", "tracking.stores",
-    "config.compose", "config.reference.fields", "config.reference.markdown", "config.reference.json_schema", "system.xla_cache", "system.tensorflow_setup",
-    "system.environment", "data.batches", "training.engine", "training.xla", "training.fit_engine", "training.compiled_engine", "training.callbacks", "training.checkpoint", "training.best_model", "training.trainer", "evaluation.calibration",
-    "evaluation.scoring", "runs.result", "reporting.markdown", "reporting.provenance", "evaluation.trials", "evaluation.ranking",
-    "reporting.plots.style", "reporting.plots.calibration", "reporting.plots.profile", "reporting.plots.confusion_matrix", "reporting.plots.learning_curves", "reporting.plots.image_grid",
-    "reporting.plots.probabilities", "reporting.plots.ranking", "reporting.plots.grid", "reporting.plots.effects", "reporting.plots.claims", "reporting.plots.comparison", "reporting.plots", "reporting.run_report", "runs.artifacts", "tracking.ui_views",
-    "tracking.connection", "tracking.runs", "tracking.health", "tracking.mlflow_model", "tracking.operations", "tracking.trial_runs",
-    "tracking.journal", "tracking.history", "tracking.search", "tracking.model_registry", "tracking.upload", "tracking.writer", "tracking.writer_process", "tracking.tracked_run", "tracking.tracker", "tracking.sweep_run", "tracking.ui_server", "tracking",
-    "runs.resume", "runs.saved_models", "runs.pretrained", "runs.sync", "serving.predictor", "serving.export", "serving.promote", "runs.tags", "runs.experiment",
-    "sweep.progress", "sweep.grid", "sweep.composer", "sweep.labels", "sweep.sampler", "sweep.space", "sweep.plan", "sweep.ledger", "sweep.pruner", "sweep.progress_file",
-    "sweep.folder", "sweep.warm_start", "sweep.search", "sweep.config_loader", "sweep.launch.devices", "sweep.launch.fork_server", "sweep.launch.preload", "sweep.launch.job", "sweep.launch.process_pool", "sweep.launch.ray_pool", "sweep.launch.launcher", "sweep.results", "sweep.smoke_test",
-    "sweep.scheduler", "sweep.recipe", "reporting.leaderboard", "sweep.importance", "sweep.card", "sweep.summary", "sweep.tracking", "sweep",
-    "analysis.claims.spec", "analysis.claims.results", "analysis.claims.provenance", "evaluation.intervals", "analysis.claims.judging", "analysis.claims.power", "analysis.claims.selection", "analysis.claims.target_page", "analysis.claims.claim_page", "analysis.claims.verdicts",
-    "analysis.claims.record", "analysis.claims.index", "analysis.claims",
-    "analysis.compare.runs", "analysis.compare.selection", "analysis.compare.table", "analysis.compare.predictions", "analysis.compare.page", "analysis.compare",
-    "analysis.rerun.original", "analysis.rerun.comparison", "analysis.rerun",
-    "doctor.finding", "doctor.packages", "doctor.machine", "doctor.disk", "doctor.store", "doctor.caches", "doctor",
-    "cli.screen", "cli.help", "cli.hydra_arguments", "cli.jobs", "cli.sweep.columns", "cli.sweep.screen", "cli.sweep.tables", "cli.sweep.status",
-    "cli.sweep.run", "cli.sweep.command", "cli.train", "cli.reproduce", "cli.rerun", "cli.compare", "cli.export", "cli.data", "cli.predict", "cli.sync", "cli.ui", "cli.doctor", "cli.config",
-    "cli.override_completion", "cli.completion", "cli.app", "cli.run_commands", "cli.tool_commands", "cli", "",
-]  # fmt: skip
-"""Every module, each importing only what stands before it; the package itself comes last."""
+LEVELS = [
+    ("errors",),
+    ("system",),
+    ("config",),
+    ("data",),
+    ("models", "training", "evaluation"),
+    ("tracking", "reporting"),
+    ("runs",),
+    ("serving", "sweep", "doctor"),
+    ("analysis",),
+    ("cli",),
+]
+"""The packages. Each imports only from levels above its own; packages of one level are independent of each other."""
 
 HEAVY = (
     "tensorflow",
@@ -67,58 +43,117 @@ HEAVY = (
 )
 
 
-def _modules() -> dict[str, Path]:
-    found = {}
-    for path in SOURCE.rglob("*.py"):
-        parts = path.relative_to(SOURCE).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+def _name(path: Path) -> str:
+    """Returns the dotted name of a module below ``trainyard``; the package itself is the empty string."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _imports(path: Path) -> list[tuple[str, bool]]:
-    """Returns what a module imports, each with whether the import stands at its top level and runs."""
+MODULES = {_name(path): path for path in SOURCE.rglob("*.py")}
+LEVEL_OF = {package: level for level, packages in enumerate(LEVELS) for package in packages}
+
+
+def _imports(path: Path) -> list[tuple[str, tuple[str, ...], bool]]:
+    """Returns the imports of a file: the module, the names imported from it, and whether it runs on import.
+
+    Imports for annotations only, under ``TYPE_CHECKING``, are left out.
+    """
     tree = ast.parse(path.read_text())
-    lazy = set()
+    lazy, typing_only = set(), set()
     for node in ast.walk(tree):
-        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or typing_only:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             lazy.update(id(child) for child in ast.walk(node))
-    found = []
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            typing_only.update(id(child) for child in ast.walk(node))
+    imports = []
     for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
         if isinstance(node, ast.Import):
-            found += [(alias.name, id(node) not in lazy) for alias in node.names]
+            imports += [(alias.name, (), id(node) not in lazy) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            modules = {name if name.removeprefix("trainyard.") in ORDER else node.module for name in names}
-            found += [(name, id(node) not in lazy) for name in sorted(modules)]
-    return found
+            imports.append((node.module, tuple(alias.name for alias in node.names), id(node) not in lazy))
+    return imports
 
 
-def test_every_module_has_its_place():
-    assert sorted(_modules()) == sorted(ORDER)
+def _own_imports(module: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Returns the imports of a module from Trainyard, without the prefix ``trainyard.``."""
+    return [
+        (name.removeprefix("trainyard").removeprefix("."), names)
+        for name, names, _ in _imports(MODULES[module])
+        if name.split(".")[0] == "trainyard"
+    ]
 
 
-@pytest.mark.parametrize("module", ORDER[:-1])
-def test_imports_point_one_way(module):
-    place = ORDER.index(module)
-    for name, _ in _imports(_modules()[module]):
-        if name.startswith("trainyard."):
-            imported = name.removeprefix("trainyard.")
-            if imported in ORDER:
-                assert ORDER.index(imported) < place, f"{module} imports {imported}, which stands after it"
+def _exports(package: str) -> set[str]:
+    """Returns the names in ``__all__`` of a package."""
+    for node in ast.parse(MODULES[package].read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
 
 
-@pytest.mark.parametrize("module", ORDER)
+def test_every_package_has_a_level():
+    assert {module.split(".")[0] for module in MODULES} - {""} == set(LEVEL_OF)
+
+
+def test_the_top_is_small():
+    assert sum(path.parent == SOURCE for path in MODULES.values()) <= 3
+    assert len(LEVEL_OF) <= 15
+
+
+@pytest.mark.parametrize("package", [package for level in LEVELS for package in level])
+def test_packages_import_in_one_direction(package):
+    for module in MODULES:
+        if module.split(".")[0] == package:
+            for imported, _ in _own_imports(module):
+                other = imported.split(".")[0]
+                assert other in (package, "") or LEVEL_OF[other] < LEVEL_OF[package], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("package", [package for level in LEVELS for package in level])
+def test_packages_use_only_what_other_packages_export(package):
+    for module in MODULES:
+        if module.split(".")[0] == package:
+            for imported, names in _own_imports(module):
+                other = imported.split(".")[0]
+                if other not in (package, "errors", ""):
+                    assert imported == other, f"{module} imports {imported}, which is private to {other}"
+                    assert set(names) <= _exports(other), f"{module}: {set(names) - _exports(other)}"
+
+
+def test_modules_do_not_import_in_a_circle():
+    graph = {}
+    for module in MODULES:
+        targets = set()
+        for imported, names in _own_imports(module):
+            if imported:
+                inner = {f"{imported}.{name}" for name in names} & set(MODULES)
+                targets |= inner or {imported}
+        graph[module] = targets - {module}
+    list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_heavy_libraries_are_imported_where_they_are_needed(module):
-    heavy = {name for name, at_top in _imports(_modules()[module]) if at_top and name.split(".")[0] in HEAVY}
+    heavy = {name for name, _, at_top in _imports(MODULES[module]) if at_top and name.split(".")[0] in HEAVY}
     assert not heavy
 
 
-def test_only_one_place_knows_each_of_mlflow_and_matplotlib():
-    for module, path in _modules().items():
-        libraries = {name.split(".")[0] for name, _ in _imports(path)}
+def test_one_package_knows_mlflow_and_one_matplotlib():
+    for module, path in MODULES.items():
+        libraries = {name.split(".")[0] for name, _, _ in _imports(path)}
         assert "mlflow" not in libraries or module.startswith("tracking"), module
-        assert "matplotlib" not in libraries or module.startswith(("plots", "reporting.plots")), module
+        assert "matplotlib" not in libraries or module.startswith("reporting.plots"), module
+
+
+def test_public_classes_have_distinct_names():
+    homes: dict[str, str] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                assert node.name not in homes, f"{node.name} is in {homes[node.name]} and in {module}"
+                homes[node.name] = module
 
 
 @pytest.mark.parametrize(
@@ -160,6 +195,6 @@ def test_the_public_names_are_what_all_says():
 
 
 def test_files_stay_readable():
-    for path in SOURCE.rglob("*.py"):
+    for path in MODULES.values():
         assert len(path.read_text().splitlines()) <= 400, path
         assert path.stem not in ("utils", "helpers", "common", "manager", "misc"), path

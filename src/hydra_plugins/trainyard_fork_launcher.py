@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from trainyard.sweep.launch.launcher import JobRunner
+    from trainyard.sweep import JobRunner
 
 
 @dataclass
@@ -47,12 +47,12 @@ class ForkLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs a batch of jobs. See `trainyard.sweep.launch.launcher.run_batch`."""
-        from trainyard.sweep.launch.launcher import run_batch
+        from trainyard.sweep import run_batch
 
         return run_batch(self.open(), job_overrides, initial_job_idx)
 
     def open(self, lock_file: Path | None = None) -> "AbstractContextManager[JobRunner]":
         """Returns a runner that accepts one job at a time. See `trainyard.sweep.launch.launcher.open_jobs`."""
-        from trainyard.sweep.launch.launcher import ForkSettings, Multirun, open_jobs
+        from trainyard.sweep import ForkSettings, Multirun, open_jobs
 
         return open_jobs(Multirun(*self._hydra_arguments), ForkSettings(**self._settings), lock_file)

@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from trainyard.sweep.launch.launcher import JobRunner
+    from trainyard.sweep import JobRunner
 
 
 @dataclass
@@ -54,13 +54,12 @@ class RayLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs a batch of jobs. See `trainyard.sweep.launch.launcher.run_batch`."""
-        from trainyard.sweep.launch.launcher import run_batch
+        from trainyard.sweep import run_batch
 
         return run_batch(self.open(), job_overrides, initial_job_idx)
 
     def open(self, lock_file: Path | None = None) -> "AbstractContextManager[JobRunner]":
         """Returns a runner that accepts one job at a time. See `trainyard.sweep.launch.launcher.open_ray_jobs`."""
-        from trainyard.sweep.launch.launcher import Multirun, open_ray_jobs
-        from trainyard.sweep.launch.ray_pool import RaySettings
+        from trainyard.sweep import Multirun, RaySettings, open_ray_jobs
 
         return open_ray_jobs(Multirun(*self._hydra_arguments), RaySettings(**self._settings), lock_file)

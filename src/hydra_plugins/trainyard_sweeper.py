@@ -37,7 +37,7 @@ class TrainyardSweeper(BasicSweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Stores the arguments that Hydra passes, and creates the launcher."""
         if type(task_function).__module__.startswith("trainyard."):
-            from trainyard.sweep.scheduler import SweepScheduler
+            from trainyard.sweep import SweepScheduler
 
             if isinstance(task_function, SweepScheduler):
                 self._planned = task_function

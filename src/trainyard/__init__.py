@@ -12,9 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainyard.config.compose import compose_config
-    from trainyard.config.schema import RunConfig
-    from trainyard.config.serialization import dump_config, load_config
+    from trainyard.config import RunConfig, compose_config, dump_config, load_config
     from trainyard.errors import (
         ConfigError,
         DatasetError,
@@ -24,10 +22,9 @@ if TYPE_CHECKING:
         TrainingError,
         TrainyardError,
     )
-    from trainyard.runs.experiment import run_experiment
-    from trainyard.runs.result import RunResult
-    from trainyard.serving.predictor import Predictor, load_predictor
-    from trainyard.system.progress import Progress
+    from trainyard.runs import RunResult, run_experiment
+    from trainyard.serving import Predictor, load_predictor
+    from trainyard.system import Progress
 
 __version__ = version("trainyard")
 
@@ -51,15 +48,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "config.compose": ("compose_config", "dump_config", "load_config"),
+    "config": ("RunConfig", "compose_config", "dump_config", "load_config"),
     "errors": (
         "ConfigError", "DatasetError", "ModelError", "Terminated", "TrackingError", "TrainingError", "TrainyardError",
     ),
-    "runs.result": ("RunResult",),
-    "serving.predictor": ("Predictor", "load_predictor"),
-    "system.progress": ("Progress",),
-    "runs.experiment": ("run_experiment",),
-    "config.schema": ("RunConfig",),
+    "runs": ("RunResult", "run_experiment"),
+    "serving": ("Predictor", "load_predictor"),
+    "system": ("Progress",),
 }  # fmt: skip
 
 

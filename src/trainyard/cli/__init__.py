@@ -14,7 +14,7 @@ from trainyard.cli import (
 from trainyard.cli.app import app
 from trainyard.cli.screen import print_error
 from trainyard.errors import ConfigError
-from trainyard.system.garbage import freeze_gc_at_exit, mark_process_owned
+from trainyard.system import freeze_gc_at_exit, mark_process_owned
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import typer
 
 from trainyard.cli.screen import print_error
 from trainyard.errors import Terminated, TrainyardError
-from trainyard.system.signals import ignore_signals
+from trainyard.system import ignore_signals
 
 _GETTING_STARTED = """Start with `trainyard train experiment=quickstart`, which needs no download, and view the run with
 `trainyard ui`. `trainyard train --help` lists all groups and fields."""

@@ -15,19 +15,30 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, PairImages, RunPair, write_comparison_page
-from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
-from trainyard.analysis.compare.selection import SelectedRuns, Selection, select_runs
-from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
+from trainyard.analysis import (
+    CURVE_METRICS,
+    MAX_CURVES,
+    ComparisonTable,
+    PairImages,
+    RunPair,
+    SelectedRuns,
+    Selection,
+    build_comparison_table,
+    choose_metric,
+    compare_predictions,
+    load_predictions,
+    load_test_images,
+    select_runs,
+    write_comparison_page,
+)
 from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep.columns import format_four_decimals, shorten_paths
 from trainyard.cli.sweep.tables import print_ranking
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation.ranking import RankedPoint
-from trainyard.reporting.formatting import format_duration, format_value
-from trainyard.reporting.leaderboard import SHOWN_TEST_METRICS
-from trainyard.system.environment import format_command_line
-from trainyard.tracking.stores import resolve_store_uri
+from trainyard.evaluation import RankedPoint
+from trainyard.reporting import SHOWN_TEST_METRICS, format_duration, format_value
+from trainyard.system import format_command_line
+from trainyard.tracking import resolve_store_uri
 
 Form = Literal["table", "json", "csv"]
 _PAIR = 2

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import typer
 
-from trainyard.config.reference.fields import describe_config, describe_recipes
-from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets
-from trainyard.config.reference.markdown import render_config_page
+from trainyard.config import (
+    build_json_schema,
+    describe_config,
+    describe_recipes,
+    list_schema_targets,
+    render_config_page,
+)
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.models.layers import describe_layers
+from trainyard.models import describe_layers
 
 
 def schema_targets() -> list[str]:

@@ -8,11 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainyard.config.registry import find_component, registered_components
-from trainyard.config.search_path import prepare_hydra
-from trainyard.data import PublishedDataset
-from trainyard.data.dataset import Dataset
-from trainyard.data.user_arrays import UserData
+from trainyard.config import find_component, prepare_hydra, registered_components
+from trainyard.data import Dataset, PublishedDataset, UserData
 from trainyard.errors import ConfigError, DatasetError
 
 

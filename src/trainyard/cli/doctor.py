@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.doctor import Finding, Severity, apply_fixes, run_checks
-from trainyard.doctor.finding import FIX_COMMAND
+from trainyard.doctor import FIX_COMMAND, Finding, Severity, apply_fixes, run_checks
 
 _STYLES = {Severity.WRONG: "bold red", Severity.NOTE: "yellow", Severity.OK: "green"}
 _SEVERITY_WIDTH, _CHECK_WIDTH = 7, 13

@@ -9,10 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.serving.export import export_run
-from trainyard.serving.promote import promote_run
-from trainyard.system.uris import redact_credentials
-from trainyard.tracking.stores import resolve_store_uri
+from trainyard.serving import export_run, promote_run
+from trainyard.system import redact_credentials
+from trainyard.tracking import resolve_store_uri
 
 
 def export_command(run: str, folder: Path, uri: str | None) -> None:

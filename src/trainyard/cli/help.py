@@ -8,9 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.config.compose import compose_config
-from trainyard.config.search_path import list_choices, list_groups
-from trainyard.config.serialization import dump_config
+from trainyard.config import compose_config, dump_config, list_choices, list_groups
 
 _FLAGS = {
     "--cfg job": "Print the composed config and exit.",

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 from hydra._internal.utils import get_args_parser
 
-from trainyard.config.compose import override_key
-from trainyard.config.hydra_errors import find_field_path
-from trainyard.config.search_path import list_groups
+from trainyard.config import find_field_path, list_groups, override_key
 from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -14,20 +14,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from trainyard.cli.screen import ScreenProgress, print_error, print_result
-from trainyard.config.compose import build_run_config
-from trainyard.config.plugins import load_plugins
+from trainyard.config import build_run_config, load_plugins
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
-from trainyard.evaluation.trials import TrialResult
-from trainyard.runs.tags import TrialInfo
-from trainyard.sweep.folder import trial_number
-from trainyard.sweep.launch.job import report, request_answer
-from trainyard.sweep.results import write_result
-from trainyard.system.signals import raise_on_signals
-from trainyard.system.uris import redact_credentials
+from trainyard.evaluation import TrialResult
+from trainyard.runs import TrialInfo
+from trainyard.sweep import report, request_answer, trial_number, write_result
+from trainyard.system import raise_on_signals, redact_credentials
 from trainyard.tracking import load_run_record, names
 
 if TYPE_CHECKING:
-    from trainyard.runs.result import RunResult
+    from trainyard.runs import RunResult
 
 
 class RunTask:
@@ -125,7 +121,7 @@ class TrialProgress(ScreenProgress):
 
 def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialInfo | None = None) -> RunResult:
     """Runs one job, and prints its result, or its error before it is raised."""
-    from trainyard.runs.experiment import run_experiment
+    from trainyard.runs import run_experiment
 
     load_plugins()  # a separate process has not loaded them yet
     job = HydraConfig.get()

@@ -13,13 +13,21 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from trainyard.config.compose import compose_trees
-from trainyard.config.fields import rule_of
-from trainyard.config.registry import registered_components, registered_metrics
-from trainyard.config.schema import COMPONENT_GROUPS, ComponentConfig, RunConfig
-from trainyard.config.search_path import list_choices, list_config_folders, list_groups, prepare_hydra
+from trainyard.config import (
+    COMPONENT_GROUPS,
+    ComponentConfig,
+    RunConfig,
+    compose_trees,
+    list_choices,
+    list_config_folders,
+    list_groups,
+    prepare_hydra,
+    registered_components,
+    registered_metrics,
+    rule_of,
+)
 from trainyard.errors import ConfigError
-from trainyard.sweep.folder import list_sweeps
+from trainyard.sweep import list_sweeps
 
 Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]
 """Flags, each with its possible values, or with a function that returns the values that start with a prefix."""

@@ -16,11 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.reporting import plots
-from trainyard.reporting.plots.image_grid import format_percent
-from trainyard.reporting.plots.probabilities import MAX_IMAGES, ImagePrediction
-from trainyard.serving.image_inputs import ImageConversion, ImageInputs, load_image_inputs
-from trainyard.serving.predictor import Predictor, find_predictor_model, load_model_preprocessing, load_predictor
+from trainyard.reporting import MAX_IMAGES, ImagePrediction, format_percent, plots
+from trainyard.serving import (
+    ImageConversion,
+    ImageInputs,
+    Predictor,
+    find_predictor_model,
+    load_image_inputs,
+    load_model_preprocessing,
+    load_predictor,
+)
 
 
 @dataclass(frozen=True, slots=True)

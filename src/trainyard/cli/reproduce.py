@@ -19,20 +19,33 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.analysis.claims.index import write_index
-from trainyard.analysis.claims.provenance import collect_runs_provenance
-from trainyard.analysis.claims.record import PAGE, write_record
-from trainyard.analysis.claims.results import Results, load_arm
-from trainyard.analysis.claims.selection import check_recipe_matches_search, describe_search
-from trainyard.analysis.claims.spec import CLAIM_FILE, EXPERIMENTS, TARGET_FILE, Claim, Target, find_spec, load_spec
-from trainyard.analysis.claims.verdicts import build_summary, check_report_rows, describe_verdict, verdict_of
+from trainyard.analysis import (
+    CLAIM_FILE,
+    EXPERIMENTS,
+    PAGE,
+    TARGET_FILE,
+    Claim,
+    Results,
+    Target,
+    build_summary,
+    check_recipe_matches_search,
+    check_report_rows,
+    collect_runs_provenance,
+    describe_search,
+    describe_verdict,
+    find_spec,
+    load_arm,
+    load_spec,
+    verdict_of,
+    write_index,
+    write_record,
+)
 from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep.command import sweep_command
-from trainyard.config.compose import compose_config, expand_sweep, override_key
+from trainyard.config import compose_config, expand_sweep, override_key
 from trainyard.errors import ConfigError, TrialError
-from trainyard.sweep.card import PAGE as CARD
-from trainyard.sweep.folder import SWEEPS, SweepFolder
-from trainyard.sweep.plan import is_execution_override
+from trainyard.sweep import PAGE as CARD
+from trainyard.sweep import SWEEPS, SweepFolder, is_execution_override
 
 OUT = Path("outputs/reproduce")
 _EXIT_CODES = {"met": 0, "missed": 3, "supported": 0, "contradicted": 3, "undecided": 4}

@@ -11,18 +11,21 @@ from contextlib import nullcontext, redirect_stdout
 from rich.console import Console
 from rich.text import Text
 
-from trainyard.analysis.rerun.comparison import Likeness, RerunComparison, compare_runs
-from trainyard.analysis.rerun.original import OriginalRun, keeps_engine, load_original, restore_config
+from trainyard.analysis import (
+    Likeness,
+    OriginalRun,
+    RerunComparison,
+    compare_runs,
+    keeps_engine,
+    load_original,
+    restore_config,
+)
 from trainyard.cli.screen import ScreenProgress, print_heading, print_result
-from trainyard.config.compose import compose_trees
-from trainyard.config.security import forbid_code_execution
-from trainyard.config.serialization import find_config_differences
-from trainyard.config.validation import check_files_exist
+from trainyard.config import check_files_exist, compose_trees, find_config_differences, forbid_code_execution
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.runs.pretrained import find_start_model
-from trainyard.system.signals import raise_on_signals
-from trainyard.tracking.history import find_sibling_accuracies
-from trainyard.tracking.stores import resolve_store_uri
+from trainyard.runs import find_start_model
+from trainyard.system import raise_on_signals
+from trainyard.tracking import find_sibling_accuracies, resolve_store_uri
 
 EXIT_NOT_CONFIRMED = 3
 """The exit code if a verification finds that the weights are not bitwise identical."""
@@ -60,7 +63,7 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
     changed = find_config_differences(original_config, config)
     if verify:
         _check_verifiable(original, changed)
-    from trainyard.runs.experiment import run_experiment
+    from trainyard.runs import run_experiment
 
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         print_heading(f"Rerun of {original.run_record.name}, {reference}")

@@ -83,7 +83,7 @@ def rerun(
 
 
 def _complete_experiment(incomplete: str) -> list[str]:
-    from trainyard.analysis.claims.spec import list_experiments
+    from trainyard.analysis import list_experiments
 
     return [name for name in list_experiments() if name.startswith(incomplete)]
 
@@ -152,7 +152,7 @@ def compare(
     uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
 ) -> None:
     """Compare runs: settings, results, and whether the differences are significant."""
-    from trainyard.analysis.compare.selection import Selection
+    from trainyard.analysis import Selection
     from trainyard.cli.compare import compare_command
     from trainyard.errors import ConfigError
 
@@ -232,7 +232,7 @@ def predict(
 ) -> None:
     """Predict the classes of images: `predict RUN_ID digit.png`."""
     from trainyard.cli.predict import predict_command
-    from trainyard.serving.image_inputs import ImageConversion
+    from trainyard.serving import ImageConversion
 
     with exit_on_error():
         conversion = ImageConversion(resize=resize, invert=invert, as_is=as_is)

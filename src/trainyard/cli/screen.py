@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from trainyard.system.progress import Progress
+from trainyard.system import Progress
 
 if TYPE_CHECKING:
-    from trainyard.runs.result import RunResult
+    from trainyard.runs import RunResult
 
 STAGE_TITLES = {
     "open": "Opening the tracking store",
@@ -131,8 +131,8 @@ def build_ui_command(uri: str | None, sweep: str | None = None) -> str:
 
     The URI is left out if it is that of the default store of the working directory.
     """
-    from trainyard.system.uris import redact_credentials
-    from trainyard.tracking.stores import LocalStore
+    from trainyard.system import redact_credentials
+    from trainyard.tracking import LocalStore
 
     command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
     if uri in (None, LocalStore().resolve_uri(os.environ, Path.cwd())):

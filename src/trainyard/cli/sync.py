@@ -9,10 +9,10 @@ from pathlib import Path
 import typer
 
 from trainyard.cli.screen import print_error
-from trainyard.config.search_path import prepare_hydra
+from trainyard.config import prepare_hydra
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.runs.sync import LiveRunError, find_run_folders, sync_run
-from trainyard.system.uris import absolute_uri, find_uri_problem
+from trainyard.runs import LiveRunError, find_run_folders, sync_run
+from trainyard.system import absolute_uri, find_uri_problem
 
 
 def sync_command(paths: Sequence[Path], to: str | None) -> int:

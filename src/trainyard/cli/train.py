@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from trainyard.cli.hydra_arguments import config_dir, parse_arguments, uses_trainyard_sweeper
-from trainyard.config.compose import (
+from trainyard.config import (
     PRIMARY_CONFIG,
     VERSION_BASE,
     build_run_config,
+    check_files_exist,
     compose_trees,
     expand_sweep,
+    find_shipped_config_folder,
+    forbid_code_execution,
     normalize_overrides,
     override_key,
+    prepare_hydra,
 )
-from trainyard.config.search_path import find_shipped_config_folder, prepare_hydra
-from trainyard.config.security import forbid_code_execution
-from trainyard.config.validation import check_files_exist
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.system.signals import raise_on_signals
+from trainyard.system import raise_on_signals
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -74,8 +75,7 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     reference = given["resume"].partition("=")[2].strip("'\"")
     if reference.lower() == "null":
         return list(arguments)
-    from trainyard.runs.lookup import find_run_folder
-    from trainyard.runs.resume import load_recorded_overrides
+    from trainyard.runs import find_run_folder, load_recorded_overrides
 
     if options.multirun:
         raise ConfigError("resume: resumes a single run, but --multirun has several. Remove one of the two")

@@ -7,12 +7,9 @@ from pathlib import Path
 import typer
 
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.sweep.folder import find_sweep
-from trainyard.system.signals import raise_on_signals
-from trainyard.system.uris import redact_credentials, sqlite_path
-from trainyard.tracking import sweep_view_key, training_view_url, ui_server
-from trainyard.tracking.stores import resolve_store_uri
-from trainyard.tracking.ui_views import SHARE_KEY
+from trainyard.sweep import find_sweep
+from trainyard.system import raise_on_signals, redact_credentials, sqlite_path
+from trainyard.tracking import SHARE_KEY, resolve_store_uri, sweep_view_key, training_view_url, ui_server
 
 
 def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:

@@ -11,24 +11,22 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from omegaconf import MISSING
 
 from trainyard.config.fields import setting
 from trainyard.config.sections import EvaluationConfig, SweepConfig, TrainingConfig
-from trainyard.system.uris import find_uri_problem, redact_credentials
+from trainyard.system import find_uri_problem, redact_credentials
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import TypeAlias
 
     import keras
     import tensorflow as tf
 
-    from trainyard.data.dataset import Dataset, DataSpec
+    from trainyard.data import Dataset, DataSpec
 
-    LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 RESERVED_TAGS = (
     "config_hash", "dataset_digest", "initial_weights_digest", "weights_digest", "engine", "xla", "seed", "drawn_seed",
@@ -36,6 +34,10 @@ RESERVED_TAGS = (
     "started", "command", "error",
 )  # fmt: skip
 """Tags that Trainyard sets. Names that begin with ``trainyard.``, ``mlflow.`` or ``git.`` are reserved, too."""
+
+
+LearningRate: TypeAlias = "float | keras.optimizers.schedules.LearningRateSchedule"
+"""What `OptimizerConfig.build` accepts: a constant, or a schedule of Keras."""
 
 
 # ---------------------------------------------------------------------------------------------------------------

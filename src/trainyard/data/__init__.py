@@ -1,20 +1,58 @@
-"""The built-in data sets. The data is verified each time it is loaded."""
+"""Data: data sets, file formats, splits, preprocessing, batches and augmentation."""
 
+from trainyard.data import image_files, preprocessing
+from trainyard.data.augmentation import NoAugmentation
+from trainyard.data.batches import BatchMaker, build_batch_maker
+from trainyard.data.checks import check_images, check_labels
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.digits import Digits
+from trainyard.data.image_files import convert_image, load_image
 from trainyard.data.image_folder import ImageFolder
 from trainyard.data.loading import load_dataset
+from trainyard.data.npz import list_npz_arrays, load_npz
+from trainyard.data.preprocessing import (
+    PREPROCESSING_FILE,
+    Preprocessing,
+    is_image_shape,
+    load_preprocessing,
+    measure_background_lightness,
+    write_preprocessing,
+)
 from trainyard.data.published import DATA_DIR_VARIABLE, FashionMnist, Kmnist, Mnist, PublishedDataset
-from trainyard.data.user_arrays import Idx, Npz
+from trainyard.data.splits import stratified_sample
+from trainyard.data.user_arrays import Idx, Npz, UserData
 
 __all__ = [
     "DATA_DIR_VARIABLE",
+    "PREPROCESSING_FILE",
+    "BatchMaker",
+    "DataSpec",
+    "Dataset",
     "Digits",
     "FashionMnist",
     "Idx",
     "ImageFolder",
     "Kmnist",
     "Mnist",
+    "NoAugmentation",
     "Npz",
+    "Preprocessing",
     "PublishedDataset",
+    "Split",
+    "UserData",
+    "build_batch_maker",
+    "check_images",
+    "check_labels",
+    "convert_image",
+    "image_files",
+    "is_image_shape",
+    "list_npz_arrays",
     "load_dataset",
+    "load_image",
+    "load_npz",
+    "load_preprocessing",
+    "measure_background_lightness",
+    "preprocessing",
+    "stratified_sample",
+    "write_preprocessing",
 ]

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_augmentation
-from trainyard.config.schema import AugmentationConfig
+from trainyard.config import AugmentationConfig, register_augmentation, setting
 
 if TYPE_CHECKING:
     import tensorflow as tf

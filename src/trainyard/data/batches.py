@@ -17,7 +17,7 @@ from trainyard.errors import TrainingError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from trainyard.config.schema import AugmentationConfig, RunConfig
+    from trainyard.config import AugmentationConfig, RunConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainyard.config.registry import register_dataset
-from trainyard.config.schema import DatasetConfig
+from trainyard.config import DatasetConfig, register_dataset
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.splits import stratified_sample
 

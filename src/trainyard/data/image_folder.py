@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_dataset
+from trainyard.config import register_dataset, setting
 from trainyard.data.checks import MAX_CLASSES, build_dataset
 from trainyard.data.image_files import IMAGE_SUFFIXES, load_image
 from trainyard.data.user_arrays import UserData

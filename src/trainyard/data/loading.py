@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainyard.config.schema import DatasetConfig
+from trainyard.config import DatasetConfig
 from trainyard.data.checks import check_dataset
 from trainyard.data.dataset import Dataset, standardise_dataset
 from trainyard.data.splits import hold_out_validation, limit_dataset

@@ -13,9 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_dataset
-from trainyard.config.schema import DatasetConfig
+from trainyard.config import DatasetConfig, register_dataset, setting
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.idx import IdxFile, load_verified_idx, load_verified_npz_array
 from trainyard.errors import DatasetError, summarize_error

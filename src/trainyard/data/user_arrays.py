@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_dataset
-from trainyard.config.schema import DatasetConfig
+from trainyard.config import DatasetConfig, register_dataset, setting
 from trainyard.data.checks import build_dataset
 from trainyard.data.dataset import Dataset
 from trainyard.data.idx import load_idx

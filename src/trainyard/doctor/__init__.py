@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from trainyard.doctor.caches import check_data, check_leftovers, check_programs
 from trainyard.doctor.disk import check_disk, check_git
-from trainyard.doctor.finding import Finding, Severity, wrong
+from trainyard.doctor.finding import FIX_COMMAND, Finding, Severity, wrong
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory
 from trainyard.doctor.packages import check_plugins, check_versions
 from trainyard.doctor.store import check_store
 from trainyard.errors import summarize_error
 
-__all__ = ["CHECKS", "Finding", "Severity", "apply_fixes", "run_checks"]
+__all__ = ["CHECKS", "FIX_COMMAND", "Finding", "Severity", "apply_fixes", "run_checks"]
 
 CHECKS = (
     check_versions,

@@ -13,13 +13,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from trainyard.config.registry import registered_components
-from trainyard.data import PublishedDataset
-from trainyard.data.published import DATA_DIR_VARIABLE
+from trainyard.config import registered_components
+from trainyard.data import DATA_DIR_VARIABLE, PublishedDataset
 from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
 from trainyard.errors import DatasetError
 from trainyard.system import xla_cache
-from trainyard.training.checkpoint import CHECKPOINTS_FOLDER
+from trainyard.training import CHECKPOINTS_FOLDER
 
 STALE_SECONDS = 86_400
 """Time without changes after which an unfinished file counts as abandoned: one day, because networks can be slow."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainyard.doctor.finding import GIB, Finding, note, ok, wrong
-from trainyard.system.environment import read_git_state
+from trainyard.system import read_git_state
 
 MIN_FREE_BYTES = GIB
 """Free space in bytes below which the next runs may not fit on the disk."""
@@ -21,10 +21,8 @@ def check_disk() -> Iterator[Finding]:
     import pooch
 
     from trainyard.errors import ConfigError
-    from trainyard.system.uris import sqlite_path
-    from trainyard.system.xla_cache import cache_root
-    from trainyard.tracking.connection import artifact_folder
-    from trainyard.tracking.stores import LocalStore
+    from trainyard.system import cache_root, sqlite_path
+    from trainyard.tracking import LocalStore, artifact_folder
 
     locations = {"runs": Path("outputs").absolute()}
     try:

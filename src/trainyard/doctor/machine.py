@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from trainyard.doctor.finding import GIB, Finding, note, ok, wrong
-from trainyard.system.tensorflow_setup import available_cores, uses_onednn
+from trainyard.system import available_cores, uses_onednn
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")

@@ -45,10 +45,15 @@ def check_versions() -> Iterator[Finding]:
 
 def check_plugins() -> Iterator[Finding]:
     """Imports the plugins, and reports the components and metrics that they register."""
-    from trainyard.config import compose  # noqa: F401 - registers Trainyard's components, whose names plugins can't use
-    from trainyard.config.plugins import PLUGIN_GROUP, PLUGIN_VARIABLE, load_plugins
-    from trainyard.config.registry import registered_components, registered_metrics
-    from trainyard.config.schema import COMPONENT_GROUPS
+    from trainyard.config import (
+        COMPONENT_GROUPS,
+        PLUGIN_GROUP,
+        PLUGIN_VARIABLE,
+        compose,  # noqa: F401 - registers Trainyard's components, whose names plugins can't use
+        load_plugins,
+        registered_components,
+        registered_metrics,
+    )
     from trainyard.errors import ConfigError
 
     if not entry_points(group=PLUGIN_GROUP) and not os.environ.get(PLUGIN_VARIABLE):

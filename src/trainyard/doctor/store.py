@@ -10,12 +10,19 @@ from pathlib import Path
 
 from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.runs.lookup import mark_orphan_killed
-from trainyard.system.uris import redact_credentials, sqlite_path
-from trainyard.tracking import LoggedRun
-from trainyard.tracking.health import PROCESS_TAGS, StoreHealth, examine_store, roll_back_interrupted_write
-from trainyard.tracking.runs import is_on_this_host, is_orphan
-from trainyard.tracking.stores import URI_VARIABLE, LocalStore
+from trainyard.runs import mark_orphan_killed
+from trainyard.system import redact_credentials, sqlite_path
+from trainyard.tracking import (
+    PROCESS_TAGS,
+    URI_VARIABLE,
+    LocalStore,
+    LoggedRun,
+    StoreHealth,
+    examine_store,
+    is_on_this_host,
+    is_orphan,
+    roll_back_interrupted_write,
+)
 
 _MAX_LISTED_RUNS = 5
 

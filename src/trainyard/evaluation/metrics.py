@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard.config.registry import register_metric
+from trainyard.config import register_metric
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config.registry import registered_metrics
-from trainyard.config.sections import EvaluationConfig
-from trainyard.data.dataset import DataSpec, Split
+from trainyard.config import EvaluationConfig, registered_metrics
+from trainyard.data import DataSpec, Split
 from trainyard.errors import TrainingError, summarize_error
 from trainyard.evaluation.calibration import Calibration, measure_calibration
 

@@ -6,7 +6,14 @@ The input of a model is images as `DataSpec.scale` returns them, in 0..1 or stan
 
 from trainyard.models.blocks import build_serving_model
 from trainyard.models.cnn import Cnn
+from trainyard.models.layers import describe_layers
 from trainyard.models.mlp import Mlp
 from trainyard.models.sequential import Sequential
 
-__all__ = ["Cnn", "Mlp", "Sequential", "build_serving_model"]
+__all__ = [
+    "Cnn",
+    "Mlp",
+    "Sequential",
+    "build_serving_model",
+    "describe_layers",
+]

@@ -10,7 +10,7 @@ from trainyard.errors import summarize_error
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.data.dataset import DataSpec
+    from trainyard.data import DataSpec
 
 ACTIVATIONS = (
     "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear",

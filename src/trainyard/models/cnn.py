@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_model
-from trainyard.config.schema import ModelConfig
+from trainyard.config import ModelConfig, register_model, setting
 from trainyard.errors import TrainingError
 from trainyard.models.blocks import (
     ACTIVATIONS,
@@ -23,7 +21,7 @@ from trainyard.models.parameter_count import LayerSpec, count_parameters, list_h
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.data.dataset import DataSpec
+    from trainyard.data import DataSpec
 
 
 @register_model("cnn")

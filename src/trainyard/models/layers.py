@@ -10,8 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainyard.config.reference.layers import ArgumentType, LayerDoc
-from trainyard.config.registry import format_suggestion
+from trainyard.config import ArgumentType, LayerDoc, format_suggestion
 from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS
 
 

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_model
-from trainyard.config.schema import ModelConfig
+from trainyard.config import ModelConfig, register_model, setting
 from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS, build_l2_regularizer, build_output_layer
 from trainyard.models.parameter_count import count_parameters, list_hidden_layers
 
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.data.dataset import DataSpec
+    from trainyard.data import DataSpec
 
 
 @register_model("mlp")

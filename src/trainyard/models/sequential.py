@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_model
-from trainyard.config.schema import ModelConfig
+from trainyard.config import ModelConfig, register_model, setting
 from trainyard.errors import TrainingError
 from trainyard.models.blocks import build_image_input, build_output_layer, format_keras_error
 from trainyard.models.layers import layer_problems, parse_layer
@@ -17,7 +15,7 @@ from trainyard.models.parameter_count import count_parameters
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.data.dataset import DataSpec
+    from trainyard.data import DataSpec
 
 _LABEL_LAYERS = 3
 """The number of layers in a label."""

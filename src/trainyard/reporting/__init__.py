@@ -1,1 +1,51 @@
 """Reports: plots, tables and HTML pages."""
+
+from trainyard.reporting import plots
+from trainyard.reporting.formatting import format_duration, format_value
+from trainyard.reporting.html import EmbeddedImage, embed_image, render_sortable_page
+from trainyard.reporting.leaderboard import (
+    MAX_CARD_ROWS,
+    SHOWN_TEST_METRICS,
+    TABLE,
+    build_card_columns,
+    build_card_rows,
+    explain_ranking,
+    render_leaderboard_markdown,
+    write_leaderboard,
+)
+from trainyard.reporting.markdown import Table
+from trainyard.reporting.plots import PredictionFlip
+from trainyard.reporting.plots.comparison import MAX_ROWS
+from trainyard.reporting.plots.image_grid import format_percent
+from trainyard.reporting.plots.probabilities import MAX_IMAGES, ImagePrediction
+from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
+from trainyard.reporting.provenance import format_provenance
+from trainyard.reporting.run_report import ReportPage, write_report
+
+__all__ = [
+    "MAX_CARD_ROWS",
+    "MAX_IMAGES",
+    "MAX_NAME_LENGTH",
+    "MAX_ROWS",
+    "SHOWN_TEST_METRICS",
+    "TABLE",
+    "EmbeddedImage",
+    "ImagePrediction",
+    "PredictionFlip",
+    "ReportPage",
+    "Table",
+    "build_card_columns",
+    "build_card_rows",
+    "embed_image",
+    "explain_ranking",
+    "format_duration",
+    "format_percent",
+    "format_provenance",
+    "format_value",
+    "plots",
+    "render_leaderboard_markdown",
+    "render_sortable_page",
+    "shorten",
+    "write_leaderboard",
+    "write_report",
+]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.evaluation.ranking import (
+from trainyard.evaluation import (
     CONFIDENCE_LEVEL,
     SIGNIFICANCE_LEVEL,
     TEST_METRICS,
@@ -16,7 +16,7 @@ from trainyard.evaluation.ranking import (
     count_decimals,
 )
 from trainyard.reporting.formatting import format_duration, format_value
-from trainyard.system.files import atomic_write
+from trainyard.system import atomic_write
 
 TABLE = "leaderboard.json"
 MAX_CARD_ROWS = 500

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard.system.environment import (
+from trainyard.system import (
     REPORTED_PACKAGES,
     collect_machine_info,
     list_installed_versions,

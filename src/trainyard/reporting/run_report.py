@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trainyard.config.serialization import dump_config, flatten_config
+from trainyard.config import dump_config, flatten_config
 from trainyard.reporting.formatting import format_duration
 from trainyard.reporting.html import build_template_environment, embed_image
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from trainyard.config.schema import RunConfig
-    from trainyard.data.dataset import Dataset
-    from trainyard.evaluation.scoring import EvalResult
-    from trainyard.training.trainer import TrainResult
+    from trainyard.config import RunConfig
+    from trainyard.data import Dataset
+    from trainyard.evaluation import EvalResult
+    from trainyard.training import TrainResult
 
 TEMPLATE = "report.html"
 CURVES_FILE = "learning_curves.png"

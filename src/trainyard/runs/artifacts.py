@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.config.schema import RunConfig
-from trainyard.config.serialization import dump_config
+from trainyard.config import RunConfig, dump_config
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation.scoring import EvalResult
+from trainyard.evaluation import EvalResult
 from trainyard.models import build_serving_model
 from trainyard.reporting import plots
 from trainyard.runs.result import TrainedRun
-from trainyard.system.environment import GitState, list_installed_versions
-from trainyard.system.files import atomic_write, write_checksums
-from trainyard.system.uris import redact_credentials
+from trainyard.system import GitState, atomic_write, list_installed_versions, redact_credentials, write_checksums
 from trainyard.tracking import names
-from trainyard.training.debug import PROFILE_FOLDER
-from trainyard.training.profiler import load_profile
+from trainyard.training import PROFILE_FOLDER, load_profile
 
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.data.dataset import DataSpec
+    from trainyard.data import DataSpec
 
 SERVABLE_FILE = ".servable.keras"
 

@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config.compose import make_unique_name
-from trainyard.config.schema import RunConfig
-from trainyard.config.sections import TrainingConfig
-from trainyard.config.validation import find_size_problems, validate_config
-from trainyard.data import load_dataset
-from trainyard.data.preprocessing import write_preprocessing
+from trainyard.config import RunConfig, TrainingConfig, find_size_problems, make_unique_name, validate_config
+from trainyard.data import load_dataset, write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
-from trainyard.evaluation.scoring import evaluate
-from trainyard.reporting.run_report import write_report
+from trainyard.evaluation import evaluate
+from trainyard.reporting import write_report
 from trainyard.runs import artifacts
 from trainyard.runs.pretrained import find_start_model, load_start_weights
 from trainyard.runs.report import batch_size_warning, build_report_page, describe_data, describe_model
@@ -31,25 +27,27 @@ from trainyard.runs.tags import (
     build_start_tags,
     build_tensorflow_tags,
 )
-from trainyard.system.environment import collect_machine_info, hash_weights, read_git_state
-from trainyard.system.files import explain_disk_full
-from trainyard.system.progress import Progress
-from trainyard.system.signals import check_interrupted, raise_on_signals
-from trainyard.system.tensorflow_setup import (
+from trainyard.system import (
+    Progress,
+    StageTimer,
+    check_interrupted,
     choose_seed,
+    collect_machine_info,
     configure_tensorflow,
+    explain_disk_full,
     explain_out_of_memory,
+    hash_weights,
     import_tensorflow,
+    raise_on_signals,
+    read_git_state,
 )
-from trainyard.system.timing import StageTimer
 from trainyard.tracking import Tracker, names, open_tracker
-from trainyard.training.best_model import BEST_MODEL, BestModel
-from trainyard.training.trainer import train
+from trainyard.training import BEST_MODEL, BestModel, train
 
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.data.dataset import Dataset, DataSpec
+    from trainyard.data import Dataset, DataSpec
 
 
 def run_experiment(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking import find_run, mark_killed, names
-from trainyard.tracking.runs import is_alive, is_on_this_host, is_orphan
+from trainyard.tracking import find_run, is_alive, is_on_this_host, is_orphan, mark_killed, names
 
 
 class FolderElsewhereError(ConfigError):

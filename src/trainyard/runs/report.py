@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard.config.schema import RunConfig
-from trainyard.data.dataset import Dataset
-from trainyard.reporting.run_report import ReportPage
+from trainyard.config import RunConfig
+from trainyard.data import Dataset
+from trainyard.reporting import ReportPage
 from trainyard.runs import artifacts
 from trainyard.runs.result import TrainedRun
-from trainyard.system.environment import (
+from trainyard.system import (
     REPORTED_PACKAGES,
     list_installed_versions,
 )

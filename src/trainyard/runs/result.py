@@ -6,11 +6,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from trainyard.config.schema import RunConfig
-from trainyard.data.dataset import Dataset
-from trainyard.evaluation.scoring import EvalResult
-from trainyard.training.best_model import BestModel
-from trainyard.training.trainer import TrainResult
+from trainyard.config import RunConfig
+from trainyard.data import Dataset
+from trainyard.evaluation import EvalResult
+from trainyard.training import BestModel, TrainResult
 
 if TYPE_CHECKING:
     import keras

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from trainyard.config.schema import RunConfig
-from trainyard.config.serialization import find_config_differences, hash_config, load_config
-from trainyard.data.dataset import Dataset
+from trainyard.config import RunConfig, find_config_differences, hash_config, load_config
+from trainyard.data import Dataset
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.runs.lookup import find_run_folder, mark_orphan_killed
 from trainyard.tracking import find_run, names
-from trainyard.training.checkpoint import (
+from trainyard.training import (
     CHECKPOINTS_FOLDER,
     Checkpoint,
     CheckpointPlan,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trainyard.data import preprocessing
 from trainyard.errors import ConfigError, ModelError, summarize_error
 from trainyard.runs.lookup import FolderElsewhereError, find_run_folder
-from trainyard.system.files import find_checksum_problem
+from trainyard.system import find_checksum_problem
 from trainyard.tracking import download_files
 
 if TYPE_CHECKING:

@@ -9,14 +9,17 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainyard.data.preprocessing import PREPROCESSING_FILE as PREPROCESSING
-from trainyard.data.preprocessing import load_preprocessing
+from trainyard.data import PREPROCESSING_FILE as PREPROCESSING
+from trainyard.data import load_preprocessing
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs import artifacts
 from trainyard.runs.saved_models import MODEL_FILE, load_model
-from trainyard.system.tensorflow_setup import import_tensorflow
-from trainyard.system.uris import redact_credentials
+from trainyard.system import import_tensorflow, redact_credentials
 from trainyard.tracking import (
+    JOURNAL,
+    LOCK,
+    URI_VARIABLE,
+    LocalStore,
     RunRecord,
     ServableModel,
     find_logged_files,
@@ -26,8 +29,6 @@ from trainyard.tracking import (
     record_stored,
     upload_record,
 )
-from trainyard.tracking.journal import JOURNAL, LOCK
-from trainyard.tracking.stores import URI_VARIABLE, LocalStore
 
 
 class LiveRunError(TrackingError):

@@ -8,12 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config.schema import RunConfig
-from trainyard.config.serialization import flatten_config, hash_config
-from trainyard.data.dataset import Dataset
+from trainyard.config import RunConfig, flatten_config, hash_config
+from trainyard.data import Dataset
 from trainyard.runs.report import count_layers
 from trainyard.runs.result import RunResult, TrainedRun
-from trainyard.system.environment import (
+from trainyard.system import (
     GitState,
     collect_process_info,
     find_user_name,

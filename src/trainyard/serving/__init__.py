@@ -1,1 +1,18 @@
 """Trained models in use: predicting, exporting, and promoting to MLflow's model registry."""
+
+from trainyard.serving.export import export_run
+from trainyard.serving.image_inputs import ImageConversion, ImageInputs, load_image_inputs
+from trainyard.serving.predictor import Predictor, find_predictor_model, load_model_preprocessing, load_predictor
+from trainyard.serving.promote import promote_run
+
+__all__ = [
+    "ImageConversion",
+    "ImageInputs",
+    "Predictor",
+    "export_run",
+    "find_predictor_model",
+    "load_image_inputs",
+    "load_model_preprocessing",
+    "load_predictor",
+    "promote_run",
+]

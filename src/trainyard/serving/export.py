@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainyard.data.preprocessing import PREPROCESSING_FILE, load_preprocessing
+from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, ModelError, TrackingError, TrainyardError
-from trainyard.system.files import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
-from trainyard.tracking import download_files, load_run_record, names
-from trainyard.tracking.search import load_stored_run
+from trainyard.system import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
+from trainyard.tracking import download_files, load_run_record, load_stored_run, names
 
 MODELS = ("model.keras", "model.h5")
 _METRICS, _VERSIONS = "evaluation/metrics.json", "environment/versions.txt"

@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data import image_files
-from trainyard.data.checks import check_images, check_labels
-from trainyard.data.dataset import DataSpec
-from trainyard.data.image_files import convert_image, load_image
-from trainyard.data.npz import list_npz_arrays, load_npz
-from trainyard.data.preprocessing import Preprocessing, measure_background_lightness
+from trainyard.data import (
+    DataSpec,
+    Preprocessing,
+    check_images,
+    check_labels,
+    convert_image,
+    image_files,
+    list_npz_arrays,
+    load_image,
+    load_npz,
+    measure_background_lightness,
+)
 from trainyard.errors import DatasetError
 
 _IMAGES = ("images", "x_test")

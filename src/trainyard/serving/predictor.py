@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config.plugins import load_plugins
-from trainyard.data.dataset import DataSpec
-from trainyard.data.preprocessing import PREPROCESSING_FILE, Preprocessing, is_image_shape, load_preprocessing
+from trainyard.config import load_plugins
+from trainyard.data import PREPROCESSING_FILE, DataSpec, Preprocessing, is_image_shape, load_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
-from trainyard.runs.saved_models import MODEL_SUFFIXES, find_model, find_or_download_model, load_model
-from trainyard.system.tensorflow_setup import import_tensorflow
-from trainyard.system.uris import find_uri_problem, sqlite_path
-from trainyard.tracking.stores import resolve_store_uri
+from trainyard.runs import MODEL_SUFFIXES, find_model, find_or_download_model, load_model
+from trainyard.system import find_uri_problem, import_tensorflow, sqlite_path
+from trainyard.tracking import resolve_store_uri
 
 if TYPE_CHECKING:
     import keras

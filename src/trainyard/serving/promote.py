@@ -7,14 +7,19 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainyard.config.plugins import load_plugins
+from trainyard.config import load_plugins
 from trainyard.errors import ConfigError, ModelError, TrackingError
-from trainyard.runs.saved_models import load_model
-from trainyard.system.environment import hash_weights
-from trainyard.system.tensorflow_setup import import_tensorflow
-from trainyard.tracking import names
-from trainyard.tracking.model_registry import LoggedModel, download_logged_model, find_logged_model, register_model
-from trainyard.tracking.runs import LoggedRun, find_run
+from trainyard.runs import load_model
+from trainyard.system import hash_weights, import_tensorflow
+from trainyard.tracking import (
+    LoggedModel,
+    LoggedRun,
+    download_logged_model,
+    find_logged_model,
+    find_run,
+    names,
+    register_model,
+)
 
 COMMAND = "promote"
 """The name of the command, for messages."""

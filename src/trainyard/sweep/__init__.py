@@ -1,1 +1,105 @@
 """Sweeps: plan, run, rank and report many trials that are started by one command."""
+
+from trainyard.sweep.card import PAGE
+from trainyard.sweep.folder import (
+    SWEEPS,
+    SweepFolder,
+    check_definition,
+    check_folder,
+    find_sweep,
+    is_locked,
+    list_sweeps,
+    lock_sweep,
+    move_aside,
+    trial_number,
+)
+from trainyard.sweep.labels import build_trial_label, shorten_keys
+from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
+from trainyard.sweep.launch.job import report, request_answer
+from trainyard.sweep.launch.launcher import ForkSettings, JobRunner, Multirun, open_jobs, open_ray_jobs, run_batch
+from trainyard.sweep.launch.process_pool import start_fork_server
+from trainyard.sweep.launch.ray_pool import RaySettings
+from trainyard.sweep.ledger import Ledger, Session
+from trainyard.sweep.listener import SweepListener
+from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan
+from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, TrialStatus, build_status
+from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
+from trainyard.sweep.pruner import OFF, TrialPruner
+from trainyard.sweep.recipe import Winner
+from trainyard.sweep.results import write_result
+from trainyard.sweep.scheduler import SweepScheduler, TrialOutcomes
+from trainyard.sweep.search import SearchQueue
+from trainyard.sweep.smoke_test import architecture_key, smoke_test_architectures
+from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.summary import (
+    SweepResult,
+    compute_cost,
+    describe_sampling,
+    describe_swept,
+    rank_trials,
+    summarize_sweep,
+)
+from trainyard.sweep.tracking import SweepTracker
+from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
+
+__all__ = [
+    "NOT_DRAWN",
+    "NO_OBJECTIVE",
+    "OFF",
+    "PAGE",
+    "RAY_LAUNCHER",
+    "SLURM_LAUNCHER",
+    "SWEEPS",
+    "EpochFile",
+    "ForkSettings",
+    "JobRunner",
+    "LatestEpoch",
+    "Ledger",
+    "Multirun",
+    "PriorSweep",
+    "RaySettings",
+    "SearchQueue",
+    "Session",
+    "SweepFolder",
+    "SweepListener",
+    "SweepPlan",
+    "SweepProgress",
+    "SweepResult",
+    "SweepScheduler",
+    "SweepTracker",
+    "TrialOutcomes",
+    "TrialPruner",
+    "TrialState",
+    "TrialStatus",
+    "Winner",
+    "allocate_slots",
+    "architecture_key",
+    "build_status",
+    "build_trial_label",
+    "check_definition",
+    "check_folder",
+    "compute_cost",
+    "describe_sampling",
+    "describe_swept",
+    "find_sweep",
+    "is_execution_override",
+    "is_locked",
+    "list_sweeps",
+    "load_epochs",
+    "load_prior_sweeps",
+    "lock_sweep",
+    "make_plan",
+    "move_aside",
+    "open_jobs",
+    "open_ray_jobs",
+    "rank_trials",
+    "report",
+    "request_answer",
+    "run_batch",
+    "shorten_keys",
+    "smoke_test_architectures",
+    "start_fork_server",
+    "summarize_sweep",
+    "trial_number",
+    "write_result",
+]

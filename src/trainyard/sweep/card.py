@@ -12,18 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainyard.evaluation.ranking import Ranking, compare_first_two
-from trainyard.evaluation.trials import Trial
-from trainyard.reporting import plots
-from trainyard.reporting.formatting import format_duration, format_value
-from trainyard.reporting.html import embed_image, render_sortable_page
-from trainyard.reporting.leaderboard import MAX_CARD_ROWS, build_card_columns, build_card_rows, explain_ranking
+from trainyard.evaluation import Ranking, Trial, compare_first_two
+from trainyard.reporting import (
+    MAX_CARD_ROWS,
+    build_card_columns,
+    build_card_rows,
+    embed_image,
+    explain_ranking,
+    format_duration,
+    format_value,
+    plots,
+    render_sortable_page,
+)
 from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.recipe import Winner
-from trainyard.system.files import atomic_write
+from trainyard.system import atomic_write
 
 if TYPE_CHECKING:
-    from trainyard.reporting.html import EmbeddedImage
+    from trainyard.reporting import EmbeddedImage
 
 PAGE = "card.html"
 TEMPLATE = "card.html"

@@ -14,10 +14,14 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainyard.config.compose import PRIMARY_CONFIG, build_unchecked_config, compose_trees
-from trainyard.config.hydra_errors import translate_hydra_errors
-from trainyard.config.schema import RunConfig
-from trainyard.config.security import forbid_code_execution
+from trainyard.config import (
+    PRIMARY_CONFIG,
+    RunConfig,
+    build_unchecked_config,
+    compose_trees,
+    forbid_code_execution,
+    translate_hydra_errors,
+)
 from trainyard.errors import ConfigError
 from trainyard.sweep.grid import AxisSetting, Point
 

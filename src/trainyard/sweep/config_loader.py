@@ -12,9 +12,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from trainyard.config.plugins import load_plugins
-from trainyard.config.serialization import build_tree
-from trainyard.evaluation.trials import Trial
+from trainyard.config import build_tree, load_plugins
+from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SweepFolder
 
 

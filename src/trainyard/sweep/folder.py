@@ -22,15 +22,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trainyard.config.registry import format_suggestion
-from trainyard.config.serialization import flatten_tree
+from trainyard.config import flatten_tree, format_suggestion
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation.trials import Trial
+from trainyard.evaluation import Trial
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import SearchPlan, SweepPlan, to_canonical_json
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.system.environment import is_process_alive
-from trainyard.system.files import PARTIAL_PREFIX, atomic_write
+from trainyard.system import PARTIAL_PREFIX, atomic_write, is_process_alive
 
 SWEEPS = Path("sweeps")
 """Where the folders of sweeps are, in the working directory."""

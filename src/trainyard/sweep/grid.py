@@ -12,8 +12,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString, RangeSweep
 
-from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
-from trainyard.config.search_path import list_choices, list_groups
+from trainyard.config import find_field_path, list_choices, list_groups, translate_hydra_errors
 from trainyard.errors import ConfigError
 
 _ONE_STORE = "because all trials of a sweep are logged to one experiment of one tracking store"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from trainyard.evaluation.ranking import RankedPoint, Ranking
-from trainyard.reporting.formatting import format_value
+from trainyard.evaluation import RankedPoint, Ranking
+from trainyard.reporting import format_value
 from trainyard.sweep.sampler import suppress_optuna_warnings
 
 MIN_POINTS, MAX_POINTS = 8, 200

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from trainyard.errors import TrainyardError
-from trainyard.evaluation.trials import TrialResult
+from trainyard.evaluation import TrialResult
 
 RecordState = Literal["todo", "running", "done", "failed", "pruned"]
 

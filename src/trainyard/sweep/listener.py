@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.evaluation import Trial, TrialResult
 
 
 class SweepListener:

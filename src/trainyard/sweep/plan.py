@@ -15,13 +15,18 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from trainyard.config.compose import normalize_overrides, override_key
-from trainyard.config.schema import RunConfig
-from trainyard.config.sections import SweepConfig
-from trainyard.config.serialization import config_to_dict
-from trainyard.config.validation import check_files_exist, find_section_problems, validate_config
+from trainyard.config import (
+    RunConfig,
+    SweepConfig,
+    check_files_exist,
+    config_to_dict,
+    find_section_problems,
+    normalize_overrides,
+    override_key,
+    validate_config,
+)
 from trainyard.errors import ConfigError
-from trainyard.evaluation.trials import Trial
+from trainyard.evaluation import Trial
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, build_seed_axis, combine_axes, parse_axes
 from trainyard.sweep.labels import build_trial_label, shorten_keys

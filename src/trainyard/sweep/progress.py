@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.evaluation import Trial, TrialResult
 
 NO_OBJECTIVE = "accuracy/test"
 """The metric that is shown if the sweep has no objective."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.evaluation import Trial, TrialResult
 from trainyard.sweep.listener import SweepListener
-from trainyard.system.files import atomic_write
+from trainyard.system import atomic_write
 
 _INTERVAL_SECONDS = 1.0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainyard.evaluation.ranking import higher_is_better
+from trainyard.evaluation import higher_is_better
 from trainyard.sweep.ledger import Ended, EpochReport, Ledger
 
 OFF = "off"

@@ -10,10 +10,9 @@ from typing import Any
 
 import yaml
 
-from trainyard.config.schema import COMPONENT_GROUPS
-from trainyard.config.serialization import escape_interpolations
-from trainyard.evaluation.trials import Trial
-from trainyard.system.files import atomic_write
+from trainyard.config import COMPONENT_GROUPS, escape_interpolations
+from trainyard.evaluation import Trial
+from trainyard.system import atomic_write
 
 _LEFT_OUT = ("tracking", "sweep", "resume")
 """Config sections that do not define the training itself, and are left out of the recipe."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.errors import ConfigError
-from trainyard.evaluation.trials import TrialResult
-from trainyard.system.files import atomic_write
+from trainyard.evaluation import TrialResult
+from trainyard.system import atomic_write
 from trainyard.tracking import load_run_record
 
 if TYPE_CHECKING:
-    from trainyard.runs.result import RunResult
+    from trainyard.runs import RunResult
 
 RESULT = "result.json"
 

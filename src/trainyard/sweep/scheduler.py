@@ -19,9 +19,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
-from trainyard.config.sections import SweepConfig
+from trainyard.config import SweepConfig
 from trainyard.errors import TrackingError
-from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.evaluation import Trial, TrialResult
 from trainyard.sweep.config_loader import FrozenConfigLoader
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.launcher import JobResult

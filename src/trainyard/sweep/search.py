@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainyard.config.schema import RunConfig
+from trainyard.config import RunConfig
 from trainyard.errors import ConfigError
-from trainyard.evaluation.ranking import higher_is_better
-from trainyard.evaluation.trials import Trial
+from trainyard.evaluation import Trial, higher_is_better
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Draw, Ended, EpochReport, Ledger, PriorPoint
 from trainyard.sweep.plan import SearchPlan, to_canonical_json

@@ -15,19 +15,14 @@ from typing import Any
 
 import cloudpickle
 
-from trainyard.config.compose import build_run_config
-from trainyard.config.plugins import load_plugins
-from trainyard.config.serialization import build_tree
+from trainyard.config import build_run_config, build_tree, load_plugins
 from trainyard.data import load_dataset
 from trainyard.errors import ConfigError
-from trainyard.evaluation.trials import Trial
+from trainyard.evaluation import Trial
 from trainyard.sweep.launch.devices import allocate_slots
 from trainyard.sweep.launch.process_pool import Job, JobExit, ProcessPool
-from trainyard.system.progress import Progress
-from trainyard.system.tensorflow_setup import configure_tensorflow
-from trainyard.training.debug import OneBatch
-from trainyard.training.schedules import Constant
-from trainyard.training.trainer import train
+from trainyard.system import Progress, configure_tensorflow
+from trainyard.training import Constant, OneBatch, train
 
 _LIMIT_SECONDS = 600.0
 _LEARNING_RATE = 1e-6

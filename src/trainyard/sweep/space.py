@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainyard.config.schema import RunConfig
-from trainyard.evaluation.trials import Trial
+from trainyard.config import RunConfig
+from trainyard.evaluation import Trial
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, AxisSetting, Point
 from trainyard.sweep.labels import build_trial_label, shorten_keys

@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainyard.evaluation.ranking import RankedPoint, Ranking, rank
-from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.reporting.leaderboard import write_leaderboard
+from trainyard.evaluation import RankedPoint, Ranking, Trial, TrialResult, rank
+from trainyard.reporting import write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.recipe import Winner, write_recipe
 from trainyard.sweep.results import load_result
 from trainyard.sweep.scheduler import TrialOutcomes
-from trainyard.system.environment import format_command_line
+from trainyard.system import format_command_line
 
 WINNER = "winner"
 

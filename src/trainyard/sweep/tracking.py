@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.errors import TrackingError
-from trainyard.evaluation.ranking import higher_is_better
-from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.reporting.leaderboard import TABLE, render_leaderboard_markdown
-from trainyard.runs.sync import sync_run
-from trainyard.runs.tags import build_provenance_tags
+from trainyard.evaluation import Trial, TrialResult, higher_is_better
+from trainyard.reporting import TABLE, render_leaderboard_markdown
+from trainyard.runs import build_provenance_tags, sync_run
 from trainyard.sweep.launch.devices import RAY_LAUNCHER
 from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.plan import SweepPlan
 from trainyard.sweep.scheduler import TrialOutcomes
 from trainyard.sweep.summary import SweepResult, describe_swept
-from trainyard.system.environment import read_git_state
-from trainyard.system.uris import redact_credentials
+from trainyard.system import read_git_state, redact_credentials
 from trainyard.tracking import SweepParentRun, names
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.config.serialization import flatten_tree
+from trainyard.config import flatten_tree
 from trainyard.errors import ConfigError
-from trainyard.evaluation.trials import Trial
+from trainyard.evaluation import Trial
 from trainyard.sweep.folder import find_sweep
 from trainyard.sweep.grid import Axis
 from trainyard.sweep.ledger import Ledger, PriorPoint

@@ -20,10 +20,15 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from trainyard.errors import TrackingError, TrainyardError, summarize_error
-from trainyard.system.environment import find_user_name
-from trainyard.system.files import PARTIAL_PREFIX, atomic_write
-from trainyard.system.garbage import gc_paused_import
-from trainyard.system.uris import redact_credentials, sqlite_path, sqlite_uri
+from trainyard.system import (
+    PARTIAL_PREFIX,
+    atomic_write,
+    find_user_name,
+    gc_paused_import,
+    redact_credentials,
+    sqlite_path,
+    sqlite_uri,
+)
 from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, summarize_error
-from trainyard.system.uris import redact_credentials, sqlite_path
+from trainyard.system import redact_credentials, sqlite_path
 from trainyard.tracking import names
 from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, connect
 from trainyard.tracking.runs import PAGE_SIZE, LoggedRun, iterate_pages

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.errors import ConfigError
-from trainyard.system.files import PARTIAL_PREFIX
-from trainyard.system.uris import redact_credentials
+from trainyard.system import PARTIAL_PREFIX, redact_credentials
 from trainyard.tracking import operations
 from trainyard.tracking.operations import DatasetInput, TimedMetrics
-from trainyard.training.checkpoint import CHECKPOINTS_FOLDER
+from trainyard.training import CHECKPOINTS_FOLDER
 
 JOURNAL = ".tracking.jsonl"
 """File name in the run folder; hidden, because the journal itself is not logged."""

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import TrackingError
-from trainyard.system.environment import is_process_alive
-from trainyard.system.uris import redact_credentials
+from trainyard.system import is_process_alive, redact_credentials
 from trainyard.tracking import names
 from trainyard.tracking.connection import connect, connect_to_existing, tracking_errors
 

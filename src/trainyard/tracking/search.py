@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.config.registry import format_suggestion
+from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError
-from trainyard.system.garbage import gc_paused
-from trainyard.system.uris import redact_credentials
+from trainyard.system import gc_paused, redact_credentials
 from trainyard.tracking.connection import connect, connect_to_existing, tracking_errors
 from trainyard.tracking.runs import get_run, iterate_pages
 

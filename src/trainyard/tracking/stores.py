@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainyard.config.registry import register_tracking
-from trainyard.config.schema import TrackingConfig
+from trainyard.config import TrackingConfig, register_tracking
 from trainyard.errors import ConfigError
-from trainyard.system.uris import absolute_uri, find_uri_problem, sqlite_uri
+from trainyard.system import absolute_uri, find_uri_problem, sqlite_uri
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 

@@ -20,11 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from trainyard.config.schema import RunConfig
+from trainyard.config import RunConfig
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
-from trainyard.system.progress import Progress
-from trainyard.system.signals import prefer_interrupt
-from trainyard.system.uris import redact_credentials
+from trainyard.system import Progress, prefer_interrupt, redact_credentials
 from trainyard.tracking import names, operations
 from trainyard.tracking.journal import LOCK, Journal, find_logged_files
 from trainyard.tracking.mlflow_model import ServableModel
@@ -34,7 +32,7 @@ from trainyard.tracking.writer import Operation, RunRequest, StoreWriter
 from trainyard.tracking.writer_process import ProcessWriter
 
 if TYPE_CHECKING:
-    from trainyard.data.dataset import DataSpec
+    from trainyard.data import DataSpec
 
 
 class Tracker(TrackedRun):

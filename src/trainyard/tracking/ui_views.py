@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from trainyard.config.schema import COMPONENT_GROUPS
+from trainyard.config import COMPONENT_GROUPS
 from trainyard.tracking import names
 
 SHARE_KEY = "trainyard"

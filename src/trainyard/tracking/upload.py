@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard.system.uris import redact_credentials
+from trainyard.system import redact_credentials
 from trainyard.tracking import names, operations
 from trainyard.tracking.connection import open_store, tracking_errors
 from trainyard.tracking.journal import RunRecord

@@ -24,9 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainyard.errors import TrackingError
-from trainyard.system.garbage import gc_paused_import, mark_process_owned
-from trainyard.system.signals import ignore_signals
-from trainyard.system.uris import redact_credentials
+from trainyard.system import gc_paused_import, ignore_signals, mark_process_owned, redact_credentials
 from trainyard.tracking import names, operations
 from trainyard.tracking.runs import PROCESS_DIED
 from trainyard.tracking.writer import Operation, RunQuery, RunRequest, StoreWriter, T, WriterStatus

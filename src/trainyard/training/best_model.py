@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.system.files import atomic_write
+from trainyard.system import atomic_write
 
 if TYPE_CHECKING:
     import keras

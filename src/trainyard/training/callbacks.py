@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
-from trainyard.system.progress import Progress
+from trainyard.config import EarlyStoppingConfig, PlateauConfig
+from trainyard.system import Progress
 from trainyard.training.engine import divergence_error, find_nonfinite_weights
 
 if TYPE_CHECKING:

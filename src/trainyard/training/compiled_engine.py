@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.batches import BatchMaker
-from trainyard.data.dataset import Dataset, Split
-from trainyard.system.tensorflow_setup import stderr_captured
+from trainyard.data import BatchMaker, Dataset, Split
+from trainyard.system import stderr_captured
 from trainyard.training.engine import (
     EpochPlan,
     OnSteps,

@@ -7,13 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_debug
-from trainyard.config.schema import DebugConfig, RunConfig
-from trainyard.config.sections import EarlyStoppingConfig, PlateauConfig
-from trainyard.data.augmentation import NoAugmentation
-from trainyard.data.dataset import Dataset, Split
-from trainyard.data.splits import stratified_sample
+from trainyard.config import DebugConfig, EarlyStoppingConfig, PlateauConfig, RunConfig, register_debug, setting
+from trainyard.data import Dataset, NoAugmentation, Split, stratified_sample
 from trainyard.errors import TrainingError
 from trainyard.training.profiler import TRACE, build_profiler_callback, load_profile
 from trainyard.training.schedules import Constant

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.batches import BatchMaker
-from trainyard.data.dataset import Dataset, Split
+from trainyard.data import BatchMaker, Dataset, Split
 from trainyard.training.engine import EpochPlan, OnSteps, divergence_error, validation_batch_size
 
 if TYPE_CHECKING:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_loss
-from trainyard.config.schema import LossConfig
+from trainyard.config import LossConfig, register_loss, setting
 
 if TYPE_CHECKING:
     import keras

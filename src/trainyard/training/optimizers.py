@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_optimizer
-from trainyard.config.schema import OptimizerConfig
+from trainyard.config import OptimizerConfig, register_optimizer, setting
 
 if TYPE_CHECKING:
     import keras
 
-    from trainyard.config.schema import LearningRate
+    from trainyard.config import LearningRate
 
 _NOT_PASSED = ("name", "learning_rate")
 """Fields that are not passed on to the Keras class unchanged."""

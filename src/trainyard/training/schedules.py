@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.config.fields import setting
-from trainyard.config.registry import register_schedule
-from trainyard.config.schema import ScheduleConfig
+from trainyard.config import ScheduleConfig, register_schedule, setting
 
 if TYPE_CHECKING:
-    from trainyard.config.schema import LearningRate
+    from trainyard.config import LearningRate
 
 
 @register_schedule("constant")

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.config.schema import RunConfig
-from trainyard.data.batches import BatchMaker, build_batch_maker
-from trainyard.data.dataset import Dataset
+from trainyard.config import RunConfig
+from trainyard.data import BatchMaker, Dataset, build_batch_maker
 from trainyard.errors import TrainingError, summarize_error
-from trainyard.system.progress import Progress
-from trainyard.system.tensorflow_setup import describe_numerics, explain_out_of_memory
-from trainyard.system.xla_cache import clear_xla_cache, write_digests
+from trainyard.system import Progress, clear_xla_cache, describe_numerics, explain_out_of_memory, write_digests
 from trainyard.training.best_model import BestModel, build_best_model_saver
 from trainyard.training.callbacks import (
     LogEpoch,

@@ -24,8 +24,7 @@ from trainyard.analysis.claims.judging import (
 from trainyard.analysis.claims.power import SIMULATIONS, contradiction_rate, normal_sampler
 from trainyard.analysis.claims.results import RESULTS_FILE, Results
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim
-from trainyard.reporting.markdown import Table
-from trainyard.reporting.provenance import format_provenance
+from trainyard.reporting import Table, format_provenance
 
 PLOT_FILE = "cells.png"
 _NEIGHBORS = 3

@@ -9,9 +9,8 @@ from trainyard.analysis.claims.record import PAGE
 from trainyard.analysis.claims.results import RESULTS_FILE, Results, load_results
 from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, load_spec
 from trainyard.analysis.claims.verdicts import describe_verdict, verdict_of
-from trainyard.reporting.formatting import format_duration
-from trainyard.reporting.markdown import Table
-from trainyard.system.files import atomic_write
+from trainyard.reporting import Table, format_duration
+from trainyard.system import atomic_write
 
 _MARK = "Written by `trainyard reproduce --record`"
 """Identifies a generated page. A page without this text is never overwritten."""

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import Ledger
-from trainyard.system.environment import REPORTED_PACKAGES
+from trainyard.sweep import Ledger, SweepFolder
+from trainyard.system import REPORTED_PACKAGES
 from trainyard.tracking import load_run_record, names
 
 

@@ -15,9 +15,9 @@ from trainyard.analysis.claims.selection import check_recipe_matches_search
 from trainyard.analysis.claims.spec import Claim
 from trainyard.analysis.claims.verdicts import render_page
 from trainyard.errors import ConfigError
-from trainyard.evaluation.intervals import estimate_mean
+from trainyard.evaluation import estimate_mean
 from trainyard.reporting import plots
-from trainyard.system.files import atomic_write
+from trainyard.system import atomic_write
 
 PAGE = "README.md"
 

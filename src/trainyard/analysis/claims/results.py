@@ -11,9 +11,8 @@ import numpy as np
 
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
-from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import Ledger
-from trainyard.system.files import atomic_write
+from trainyard.sweep import Ledger, SweepFolder
+from trainyard.system import atomic_write
 from trainyard.tracking import names
 
 RESULTS_FILE = "results.json"

@@ -6,15 +6,26 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from trainyard.config.compose import build_run_config, compose_config
-from trainyard.config.serialization import HASHED_SECTIONS, build_tree, config_to_dict, find_config_differences
+from trainyard.config import (
+    HASHED_SECTIONS,
+    build_run_config,
+    build_tree,
+    compose_config,
+    config_to_dict,
+    find_config_differences,
+)
 from trainyard.errors import ConfigError
-from trainyard.sweep.card import PAGE
-from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.scheduler import TrialOutcomes
-from trainyard.sweep.space import NOT_DRAWN
-from trainyard.sweep.summary import compute_cost, describe_sampling, describe_swept, rank_trials
+from trainyard.sweep import (
+    NOT_DRAWN,
+    PAGE,
+    Ledger,
+    SweepFolder,
+    TrialOutcomes,
+    compute_cost,
+    describe_sampling,
+    describe_swept,
+    rank_trials,
+)
 
 
 def describe_search(folder: SweepFolder) -> dict[str, Any]:

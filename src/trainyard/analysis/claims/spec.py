@@ -46,7 +46,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from trainyard.config.registry import format_suggestion
+from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError
 
 EXPERIMENTS = Path("experiments")

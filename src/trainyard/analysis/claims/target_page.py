@@ -9,10 +9,8 @@ from typing import Any, cast
 
 from trainyard.analysis.claims.results import RESULTS_FILE, Arm, Results
 from trainyard.analysis.claims.spec import Target
-from trainyard.evaluation.intervals import estimate_difference, estimate_mean
-from trainyard.reporting.formatting import format_duration, format_value
-from trainyard.reporting.markdown import Table
-from trainyard.reporting.provenance import format_provenance
+from trainyard.evaluation import estimate_difference, estimate_mean
+from trainyard.reporting import Table, format_duration, format_provenance, format_value
 
 PLOT_FILE = "accuracies.png"
 

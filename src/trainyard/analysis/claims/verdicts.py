@@ -9,7 +9,7 @@ from trainyard.analysis.claims import claim_page, target_page
 from trainyard.analysis.claims.judging import judge
 from trainyard.analysis.claims.results import Results
 from trainyard.analysis.claims.spec import Claim
-from trainyard.config.registry import format_suggestion
+from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError
 
 

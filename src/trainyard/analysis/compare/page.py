@@ -13,20 +13,26 @@ from numpy.typing import NDArray
 
 from trainyard.analysis.compare.predictions import PredictionDiff
 from trainyard.analysis.compare.table import ComparisonTable
-from trainyard.evaluation.ranking import RankedPoint
-from trainyard.reporting import plots
-from trainyard.reporting.html import embed_image, render_sortable_page
-from trainyard.reporting.leaderboard import MAX_CARD_ROWS as MAX_LISTED
-from trainyard.reporting.leaderboard import build_card_columns, build_card_rows, explain_ranking
-from trainyard.reporting.plots import PredictionFlip
-from trainyard.reporting.plots.comparison import MAX_ROWS
-from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
-from trainyard.system.files import atomic_write
+from trainyard.evaluation import RankedPoint
+from trainyard.reporting import MAX_CARD_ROWS as MAX_LISTED
+from trainyard.reporting import (
+    MAX_NAME_LENGTH,
+    MAX_ROWS,
+    PredictionFlip,
+    build_card_columns,
+    build_card_rows,
+    embed_image,
+    explain_ranking,
+    plots,
+    render_sortable_page,
+    shorten,
+)
+from trainyard.system import atomic_write
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from trainyard.data.dataset import DataSpec
+    from trainyard.data import DataSpec
 
 TEMPLATE = "compare.html"
 CURVE_METRICS = ("accuracy/val", "loss/val", "accuracy/train", "loss/train")

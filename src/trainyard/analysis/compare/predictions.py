@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.analysis.compare.runs import ComparedRun
-from trainyard.config.serialization import load_config
-from trainyard.data import load_dataset
-from trainyard.data.dataset import DataSpec
+from trainyard.config import load_config
+from trainyard.data import DataSpec, load_dataset
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.tracking import names
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trainyard.tracking import download_files, load_run_record, names
-from trainyard.tracking.search import StoredRun, load_metric_history
+from trainyard.tracking import StoredRun, download_files, load_metric_history, load_run_record, names
 
 _EPOCH_METRICS = ("/val", "/train")
 DIGEST_LENGTH = 36

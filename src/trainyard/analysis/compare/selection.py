@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainyard.analysis.compare.runs import DIGEST_LENGTH, ComparedRun, build_run_from_store, load_run_from_folder
-from trainyard.config.registry import format_suggestion
+from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking import names
-from trainyard.tracking.search import load_stored_run, search_runs
+from trainyard.tracking import load_stored_run, names, search_runs
 
 _UNKNOWN = "not known"
 

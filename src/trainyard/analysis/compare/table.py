@@ -14,15 +14,17 @@ from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from trainyard.analysis.compare.runs import ComparedRun
-from trainyard.config.fields import rule_of
-from trainyard.config.registry import format_suggestion, registered_components
-from trainyard.config.schema import COMPONENT_GROUPS
-from trainyard.config.sections import TrainingConfig
-from trainyard.config.serialization import HASHED_SECTIONS
+from trainyard.config import (
+    COMPONENT_GROUPS,
+    HASHED_SECTIONS,
+    TrainingConfig,
+    format_suggestion,
+    registered_components,
+    rule_of,
+)
 from trainyard.errors import ConfigError
-from trainyard.evaluation.ranking import RankedPoint, Ranking, rank
-from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.sweep.labels import build_trial_label, shorten_keys
+from trainyard.evaluation import RankedPoint, Ranking, Trial, TrialResult, rank
+from trainyard.sweep import build_trial_label, shorten_keys
 from trainyard.tracking import names
 
 DEFAULT_METRICS = ("accuracy/val", "accuracy/test", "loss/val", "loss/test")

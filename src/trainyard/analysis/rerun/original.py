@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainyard.config.compose import compose_config, expand_sweep, override_key
-from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
-from trainyard.config.serialization import config_to_dict, escape_interpolations, load_config
+from trainyard.config import (
+    COMPONENT_GROUPS,
+    RunConfig,
+    compose_config,
+    config_to_dict,
+    escape_interpolations,
+    expand_sweep,
+    load_config,
+    override_key,
+)
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking import RunRecord, download_files, find_run, load_run_record, names
-from trainyard.tracking.history import load_stored_record
+from trainyard.tracking import RunRecord, download_files, find_run, load_run_record, load_stored_record, names
 
 _COMMAND = "rerun"
 CONFIG, ENVIRONMENT = names.CONFIG_FILE, "environment"

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from trainyard.evaluation.trials import Trial
-from trainyard.reporting.formatting import format_value
-from trainyard.sweep.progress import SweepProgress, TrialState, TrialStatus
+from trainyard.evaluation import Trial
+from trainyard.reporting import format_value
+from trainyard.sweep import SweepProgress, TrialState, TrialStatus
 
 R = TypeVar("R")
 

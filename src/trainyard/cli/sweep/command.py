@@ -11,27 +11,34 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from trainyard.cli.hydra_arguments import SWEEPER_GROUP, config_dir, parse_arguments, uses_trainyard_sweeper
-from trainyard.config.compose import PRIMARY_CONFIG, VERSION_BASE, normalize_overrides, override_key
-from trainyard.config.search_path import find_shipped_config_folder, prepare_hydra
-from trainyard.config.security import BASIC_LAUNCHER, FORK_LAUNCHER
+from trainyard.config import (
+    BASIC_LAUNCHER,
+    FORK_LAUNCHER,
+    PRIMARY_CONFIG,
+    VERSION_BASE,
+    find_shipped_config_folder,
+    normalize_overrides,
+    override_key,
+    prepare_hydra,
+)
 from trainyard.errors import ConfigError
-from trainyard.sweep.folder import (
+from trainyard.sweep import (
+    RAY_LAUNCHER,
+    SLURM_LAUNCHER,
     SWEEPS,
+    Ledger,
+    PriorSweep,
     SweepFolder,
+    SweepPlan,
+    allocate_slots,
     check_definition,
     check_folder,
+    load_prior_sweeps,
     lock_sweep,
+    make_plan,
     move_aside,
 )
-from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
-from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import SweepPlan, make_plan
-from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
-from trainyard.system.garbage import gc_paused
-from trainyard.system.signals import raise_on_signals
-from trainyard.system.tensorflow_setup import available_cores
-from trainyard.system.uris import sqlite_path
-from trainyard.system.xla_cache import configure_xla_cache
+from trainyard.system import available_cores, configure_xla_cache, gc_paused, raise_on_signals, sqlite_path
 
 if TYPE_CHECKING:
     from argparse import Namespace

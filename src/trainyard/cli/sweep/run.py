@@ -12,21 +12,28 @@ from trainyard.cli.jobs import TrialTask
 from trainyard.cli.screen import build_ui_command
 from trainyard.cli.sweep.screen import SweepScreen
 from trainyard.cli.sweep.tables import SweepReport, build_ranking_table, print_summary
-from trainyard.evaluation.trials import Trial
-from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.launch.process_pool import start_fork_server
-from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import SweepPlan
-from trainyard.sweep.progress import TrialState, build_status
-from trainyard.sweep.progress_file import EpochFile
-from trainyard.sweep.pruner import OFF, TrialPruner
-from trainyard.sweep.scheduler import SweepScheduler, TrialOutcomes
-from trainyard.sweep.search import SearchQueue
-from trainyard.sweep.smoke_test import architecture_key, smoke_test_architectures
-from trainyard.sweep.summary import SweepResult, summarize_sweep
-from trainyard.sweep.tracking import SweepTracker
-from trainyard.sweep.warm_start import PriorSweep
-from trainyard.system.environment import collect_process_info
+from trainyard.evaluation import Trial
+from trainyard.sweep import (
+    OFF,
+    EpochFile,
+    Ledger,
+    PriorSweep,
+    SearchQueue,
+    SweepFolder,
+    SweepPlan,
+    SweepResult,
+    SweepScheduler,
+    SweepTracker,
+    TrialOutcomes,
+    TrialPruner,
+    TrialState,
+    architecture_key,
+    build_status,
+    smoke_test_architectures,
+    start_fork_server,
+    summarize_sweep,
+)
+from trainyard.system import collect_process_info
 
 
 def run_planned_sweep(

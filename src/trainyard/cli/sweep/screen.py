@@ -21,10 +21,9 @@ from trainyard.cli.sweep.columns import (
     build_table,
     format_four_decimals,
 )
-from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.reporting.formatting import format_duration
-from trainyard.sweep.listener import SweepListener
-from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, build_status
+from trainyard.evaluation import Trial, TrialResult
+from trainyard.reporting import format_duration
+from trainyard.sweep import NO_OBJECTIVE, SweepListener, SweepProgress, TrialState, build_status
 
 REFRESHES_PER_SECOND = 4
 

@@ -9,13 +9,24 @@ from datetime import datetime
 from trainyard.cli.screen import print_error
 from trainyard.cli.sweep.tables import SweepStatus, print_sweep_list, print_sweep_status
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation.trials import Trial
-from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, is_locked, list_sweeps
-from trainyard.sweep.ledger import Ledger, Session
-from trainyard.sweep.progress import SweepProgress, TrialState, TrialStatus, build_status
-from trainyard.sweep.progress_file import LatestEpoch, load_epochs
-from trainyard.sweep.space import NOT_DRAWN
-from trainyard.system.environment import is_process_alive
+from trainyard.evaluation import Trial
+from trainyard.sweep import (
+    NOT_DRAWN,
+    SWEEPS,
+    LatestEpoch,
+    Ledger,
+    Session,
+    SweepFolder,
+    SweepProgress,
+    TrialState,
+    TrialStatus,
+    build_status,
+    find_sweep,
+    is_locked,
+    list_sweeps,
+    load_epochs,
+)
+from trainyard.system import is_process_alive
 
 
 def show_status(name: str) -> None:

@@ -31,15 +31,14 @@ from trainyard.cli.sweep.columns import (
     table_width,
 )
 from trainyard.cli.sweep.screen import render_sweep_progress
-from trainyard.config.registry import find_component
-from trainyard.evaluation.ranking import Ranking
-from trainyard.evaluation.trials import Trial
-from trainyard.reporting.formatting import format_duration
-from trainyard.sweep.progress import SweepProgress, TrialStatus
+from trainyard.config import find_component
+from trainyard.evaluation import Ranking, Trial
+from trainyard.reporting import format_duration
+from trainyard.sweep import SweepProgress, TrialStatus
 
 if TYPE_CHECKING:
-    from trainyard.config.schema import ModelConfig
-    from trainyard.sweep.recipe import Winner
+    from trainyard.config import ModelConfig
+    from trainyard.sweep import Winner
 
 _FIRST, _LAST = 50, 5
 """Number of trials at the beginning and at the end of a plan that a terminal shows."""

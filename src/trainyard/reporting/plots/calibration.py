@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainyard.evaluation.calibration import Calibration
+from trainyard.evaluation import Calibration
 from trainyard.reporting.plots.style import (
     BLUE,
     FAINT,

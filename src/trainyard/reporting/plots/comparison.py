@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.dataset import DataSpec
+from trainyard.data import DataSpec
 from trainyard.reporting.plots.confusion_matrix import compute_matrix_side, label_classes
 from trainyard.reporting.plots.image_grid import MANY_COLUMNS, MANY_TILES, MISTAKE_COLUMNS, Tile, draw_tiles
 from trainyard.reporting.plots.style import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.evaluation.scoring import EvalResult
+from trainyard.evaluation import EvalResult
 from trainyard.reporting.plots.style import (
     CHARACTER_WIDTH,
     FAINT,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.evaluation.ranking import RankedPoint, Ranking, higher_is_better
+from trainyard.evaluation import RankedPoint, Ranking, higher_is_better
 from trainyard.reporting.formatting import format_value
 from trainyard.reporting.plots.grid import as_number
 from trainyard.reporting.plots.ranking import compute_axis_limits, format_metric_name, format_value_axis

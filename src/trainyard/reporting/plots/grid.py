@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.evaluation.ranking import RankedPoint, Ranking
+from trainyard.evaluation import RankedPoint, Ranking
 from trainyard.reporting.plots.ranking import (
     compute_axis_limits,
     compute_label_height,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.dataset import DataSpec
-from trainyard.evaluation.scoring import EvalResult
+from trainyard.data import DataSpec
+from trainyard.evaluation import EvalResult
 from trainyard.reporting.plots.style import (
     FAINT,
     INK,

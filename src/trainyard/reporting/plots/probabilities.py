@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.dataset import DataSpec
+from trainyard.data import DataSpec
 from trainyard.reporting.plots.image_grid import TILE_SIZE, draw_image, format_percent
 from trainyard.reporting.plots.style import (
     BLUE,

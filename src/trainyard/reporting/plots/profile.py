@@ -21,7 +21,7 @@ from trainyard.reporting.plots.style import (
     save_figure,
     shorten,
 )
-from trainyard.training.profiler import StepProfile
+from trainyard.training import StepProfile
 
 _COLOURS = {"forward": SKY, "backward": BLUE, "update": VERMILLION, "other": SOFT}
 _MAX_PARTS = 16

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from trainyard.evaluation.ranking import RankedPoint, Ranking, is_proportion
+from trainyard.evaluation import RankedPoint, Ranking, is_proportion
 from trainyard.reporting.plots.learning_curves import choose_epoch_ticks, spread_labels
 from trainyard.reporting.plots.style import (
     BLUE,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainyard.errors import ConfigError
-from trainyard.system.tensorflow_setup import available_cores
+from trainyard.system import available_cores
 
 RAY_LAUNCHER = "hydra_plugins.trainyard_ray_launcher.RayLauncher"
 SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"

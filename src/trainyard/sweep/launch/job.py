@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from trainyard.system.uris import redact_credentials
+from trainyard.system import redact_credentials
 
 GRACE_SECONDS = 15.0
 """The time between the request to end a job and killing it, in which it can close its run."""

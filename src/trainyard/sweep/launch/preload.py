@@ -4,8 +4,7 @@ TensorFlow reads the location of the XLA cache when it is imported. The environm
 server starts.
 """
 
-from trainyard.system.garbage import mark_process_owned
-from trainyard.system.tensorflow_setup import import_tensorflow
+from trainyard.system import import_tensorflow, mark_process_owned
 
 mark_process_owned()
 import_tensorflow(before_fork=True)

@@ -25,7 +25,7 @@ import cloudpickle
 from trainyard.errors import ConfigError, TrainyardError, summarize_error
 from trainyard.sweep.launch.job import GRACE_SECONDS, redirect_output
 from trainyard.sweep.launch.process_pool import Job, JobExit, Message
-from trainyard.system.uris import redact_credentials
+from trainyard.system import redact_credentials
 
 _CHECK_INTERVAL_SECONDS = 0.5
 """How often jobs are checked for exceeding the time limit."""
