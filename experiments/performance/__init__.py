@@ -1,5 +1,5 @@
-"""The benchmark: Trainyard measured beside what a plain Keras user writes, and beside the floor under both.
+"""Benchmark of Trainyard against plain Keras scripts, and against the matrix products alone as a lower bound.
 
-Seconds mean little on a machine that others use too, so contestants take turns, epoch by epoch and run by run, and
-what counts is the ratio within a turn: its median, with the quartiles.
+Absolute times are unreliable on a machine that also runs other programs. Therefore the compared programs are measured
+alternately, epoch by epoch or command by command. Results are ratios within a round: the median and the quartiles.
 """

@@ -1,4 +1,4 @@
-"""The benchmark's command: ``python -m experiments.performance [PART ...]``, run from the root of a clone."""
+"""The command ``python -m experiments.performance [PART ...]``, for the root folder of a git clone."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from experiments.performance.benchmark import PAGE, run_benchmark
+from experiments.performance.benchmark import PAGE_FILE, run_benchmark
 from experiments.performance.section import Section
-from trainyard.cli.app import exit_codes
+from trainyard.cli.app import exit_on_error
 from trainyard.cli.screen import ScreenProgress, print_heading
-from trainyard.system.signals import signals_raise
+from trainyard.system.signals import raise_on_signals
 
 OUT, QUICK_OUT = Path("experiments/performance"), Path("outputs/bench_quick")
 
 _TABLE_WIDTH = 160
-"""Maximum width of a table in characters; wide tables are not wrapped, because wrapped figures are unreadable."""
+"""Maximum width of a table in characters. Tables are not wrapped, because wrapped numbers are hard to read."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
@@ -41,66 +41,68 @@ def main(
     mnist: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Folder with the MNIST files. Default: found or downloaded as by `dataset=mnist`."
+            metavar="FOLDER",
+            help="Folder with the MNIST files. Default: the files that `dataset=mnist` finds or downloads.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder for the results. Parts that are not measured keep their earlier results. "
+            help="Folder for the results. The earlier results of parts that are not measured are kept. "
             "[default: experiments/performance]",
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads of TensorFlow and NumPy. Default: one per core.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Threads of TensorFlow and NumPy. Default: one per core."),
     ] = None,
     rounds: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Repetitions of whole commands in `run`, `sweep`, `search`, `compare`."),
+        typer.Option(min=1, metavar="N", help="Measurements of each command in `run`, `sweep`, `search`, `compare`."),
     ] = 3,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Check that the benchmark works: a few minutes, on small data.")
+        bool, typer.Option("--quick", help="Only check that the benchmark works, with small data. Takes a few minutes.")
     ] = False,
 ) -> None:
-    """Measure Trainyard against plain Keras, alternating between the two, and report the ratios."""
-    with exit_codes():
+    """Measure Trainyard and plain Keras scripts alternately, and report the ratios of their times."""
+    with exit_on_error():
         measure(parts or [], mnist=mnist, out=out, threads=threads, rounds=rounds, quick=quick)
 
 
 def measure(
     parts: Sequence[str], *, mnist: Path | None, out: Path | None, threads: int | None, rounds: int, quick: bool
 ) -> None:
-    """Measures parts of the benchmark and prints the results; see `run_benchmark`.
+    """Measures parts of the benchmark and prints their results; see `run_benchmark`.
 
     Raises:
         TrainyardError: If a part cannot be measured.
     """
     out = out or (QUICK_OUT if quick else OUT)
-    with signals_raise(), ScreenProgress() as progress:
+    with raise_on_signals(), ScreenProgress() as progress:
         sections = run_benchmark(
             parts, out, mnist=mnist, threads=threads, rounds=rounds, quick=quick, progress=progress
         )
     for section in sections:
         print_section(section)
-    Console(soft_wrap=True, highlight=False).print(Text(f"\nfiles  {os.path.relpath(out / PAGE)}"))
+    Console(soft_wrap=True, highlight=False).print(Text(f"\nfiles  {os.path.relpath(out / PAGE_FILE)}"))
 
 
 def print_section(section: Section) -> None:
-    """Prints the tables of a part, its goals and its notes."""
+    """Prints the tables, goals and notes of a part."""
     print_heading(section.title)
     console = Console(highlight=False, soft_wrap=True)
-    wide = Console(highlight=False, width=_TABLE_WIDTH)
+    wide_console = Console(highlight=False, width=_TABLE_WIDTH)
     for table in section.tables:
-        grid = Grid(box=box.SIMPLE, pad_edge=False)
+        terminal_table = TerminalTable(box=box.SIMPLE, pad_edge=False)
         for position, column in enumerate(table.columns):
-            grid.add_column(Text(column), justify="right" if position else "left")
+            terminal_table.add_column(Text(column), justify="right" if position else "left")
         for row in table.rows:
-            grid.add_row(*(Text(cell) for cell in row))
-        wide.print(grid)
+            terminal_table.add_row(*(Text(cell) for cell in row))
+        wide_console.print(terminal_table)
     for goal in section.goals:
-        style = "" if goal.not_judged else "green" if goal.met else "bold red"
-        line = Text(f"{goal.measured}{goal.unit} {goal.what}; goal {goal.wanted}: ")
+        style = "" if goal.not_judged_reason else "green" if goal.is_met else "bold red"
+        line = Text(f"{goal.description}: {goal.measured}{goal.unit}; goal: {goal.requirement}: ")
         console.print(line + Text(goal.verdict, style=style))
     for note in section.notes:
         console.print(Text(note.replace("`", "")))

@@ -1,8 +1,8 @@
-"""The child process that trains the published recipe with several seeds through one engine.
+"""The child process that trains the published recipe with several seeds, all with one engine.
 
     python -m experiments.performance.accuracy_child FOLDER THREADS ENGINE EPOCHS SEED...
 
-FOLDER has the images. Each line on stdout is a seed's test accuracy in JSON.
+FOLDER has the images. Each line on stdout is a JSON object: the seed, its test accuracy, and the training time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.performance.images import read_dataset
+from experiments.performance.images import load_dataset
 from trainyard.config.compose import compose_config
 from trainyard.evaluation.scoring import evaluate
 from trainyard.system.progress import Progress
@@ -24,15 +24,15 @@ def main() -> None:
     """Trains and evaluates one model per seed."""
     folder, threads, engine, epochs = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     import_tensorflow(threads)
-    dataset = read_dataset(folder)
+    dataset = load_dataset(folder)
     for seed in map(int, sys.argv[5:]):
-        recipe = [f"training.engine={engine}", f"training.epochs={epochs}", f"seed={seed}"]
-        config = compose_config(["experiment=mnist_baseline", *recipe])
+        overrides = [f"training.engine={engine}", f"training.epochs={epochs}", f"seed={seed}"]
+        config = compose_config(["experiment=mnist_baseline", *overrides])
         configure_tensorflow(seed, threads)
         model = config.model.build(dataset.spec)
-        began = time.perf_counter()
+        started = time.perf_counter()
         train(model, dataset, config, Progress(), lambda *_: None)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         accuracy = evaluate(model, dataset.test, dataset.spec).accuracy
         sys.stdout.write(json.dumps({"seed": seed, "accuracy": accuracy, "seconds": seconds}) + "\n")
 

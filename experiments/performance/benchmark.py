@@ -1,4 +1,4 @@
-"""One benchmark from beginning to end: the images, the parts that are asked for, results, page, pictures."""
+"""Runs the benchmark: prepares the images, measures the requested parts, and writes results, page and figures."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.performance.figures import draw_pictures
-from experiments.performance.images import provide_digits, provide_mnist
+from experiments.performance.figures import draw_figures
+from experiments.performance.images import prepare_digits, prepare_mnist
 from experiments.performance.measure_accuracy import measure_seeds
 from experiments.performance.measure_compare import measure_compare
-from experiments.performance.measure_epochs import Setting, measure_epoch, measure_grid, measure_memory, measure_xla
+from experiments.performance.measure_epochs import (
+    BenchmarkSettings,
+    measure_epoch,
+    measure_grid,
+    measure_memory,
+    measure_xla,
+)
 from experiments.performance.measure_run import measure_run
 from experiments.performance.measure_search import measure_search
-from experiments.performance.measure_sweep import measure_sweep, require_peer
-from experiments.performance.page import write_page
-from experiments.performance.results import PARTS, load_results, save_results
+from experiments.performance.measure_sweep import check_tensorboard_installed, measure_sweep
+from experiments.performance.page import render_page
+from experiments.performance.results import PARTS, load_results, write_results
 from experiments.performance.section import Section
 from experiments.performance.sections import build_sections
 from trainyard.errors import ConfigError
@@ -26,9 +32,9 @@ from trainyard.reporting.provenance import collect_provenance
 from trainyard.system.progress import Progress
 from trainyard.system.tensorflow_setup import available_cores, import_tensorflow
 
-PAGE = "README.md"
+PAGE_FILE = "README.md"
 
-_MEASURES: dict[str, Callable[[Setting], dict[str, Any]]] = {
+_MEASURE_FUNCTIONS: dict[str, Callable[[BenchmarkSettings], dict[str, Any]]] = {
     "epoch": measure_epoch,
     "grid": measure_grid,
     "xla": measure_xla,
@@ -41,23 +47,23 @@ _MEASURES: dict[str, Callable[[Setting], dict[str, Any]]] = {
 }
 
 _HEADINGS = {
-    "epoch": "One epoch of the published network, in turns",
-    "grid": "The same over widths and batch sizes",
-    "xla": "With and without XLA",
-    "memory": "Memory",
-    "seeds": "The published recipe with many seeds, through both engines",
-    "run": "Whole runs, in turns with a plain script",
-    "sweep": "Whole sweeps, in turns with a shell loop over a plain script",
-    "search": "Searches: TPE with pruning, in turns with random search",
-    "compare": "Comparing the runs of a large store, in turns with MLflow's own search",
+    "epoch": "epoch: one epoch of the published network",
+    "grid": "grid: epochs with different widths and batch sizes",
+    "xla": "xla: both engines with and without XLA",
+    "memory": "memory: peak memory",
+    "seeds": "seeds: accuracy of both engines with several seeds",
+    "run": "run: complete runs and a plain Keras script",
+    "sweep": "sweep: complete sweeps and a shell loop over a plain Keras script",
+    "search": "search: TPE with pruning and random search",
+    "compare": "compare: comparing the runs of a large store, and MLflow's search",
 }
 
 
 _REPEATED = ("run", "sweep", "search", "compare")
-"""The parts that are measured in rounds of whole commands."""
+"""Parts that measure complete commands in several rounds."""
 
 _WITHOUT_IMAGES = ("compare",)
-"""The parts that train on none of the images."""
+"""Parts that do not use the images."""
 
 
 def run_benchmark(
@@ -70,64 +76,71 @@ def run_benchmark(
     quick: bool = False,
     progress: Progress | None = None,
 ) -> list[Section]:
-    """Measures parts and writes results, page and pictures; after each part, so that none is lost.
+    """Measures parts, and writes results, page and figures.
+
+    The results are written after each part, so that an interruption does not lose the parts that are complete.
 
     Args:
-        parts: Which, of `PARTS`; none: all.
-        out: The folder to write to. Its results of other parts are kept.
-        mnist: The folder with MNIST; None: as ``dataset=mnist`` finds it.
-        threads: For TensorFlow and NumPy; None: one per core.
-        rounds: How often whole commands are repeated.
-        quick: Whether to measure tiny sizes of scikit-learn's digits, to see that everything works.
-        progress: Told of what goes on; None: silence.
+        parts: Names of the parts, from `PARTS`; empty for all.
+        out: Folder for results, page and figures. Its results of other parts are kept.
+        mnist: Folder with MNIST; None uses the files that ``dataset=mnist`` finds or downloads.
+        threads: Number of threads of TensorFlow and NumPy; None for one per core.
+        rounds: How often complete commands are measured.
+        quick: Whether to use a few images of scikit-learn's digits, to check only that everything works.
+        progress: Notified of the progress; None reports no progress.
 
     Returns:
-        The parts that were measured, as they are shown.
+        The sections of the measured parts.
 
     Raises:
-        ConfigError: If a part is unknown or lacks a package, or the folder holds something else's results.
-        DatasetError: If a part wants MNIST, and it is absent or damaged.
-        TrainingError: If a child process fails; shows its last words.
+        ConfigError: If a part is unknown, a required package is missing, or `out` has a results file that cannot be
+            read.
+        DatasetError: If a part requires MNIST, and it is missing or damaged.
+        TrainingError: If a child process fails. The message contains the end of its stderr.
     """
     if unknown := [part for part in parts if part not in PARTS]:
         raise ConfigError(f"experiments.performance: unknown part {unknown[0]!r}. Available: {', '.join(PARTS)}")
     results = load_results(out)
-    wanted = [part for part in PARTS if part in (parts or PARTS)]
-    if "sweep" in wanted:
-        require_peer()
+    selected_parts = [part for part in PARTS if part in (parts or PARTS)]
+    if "sweep" in selected_parts:
+        check_tensorboard_installed()
     progress = progress or Progress()
     out.mkdir(parents=True, exist_ok=True)
     progress.stage("start")
     import_tensorflow()
-    used = threads or available_cores()
-    with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as spare:
-        if all(part in _WITHOUT_IMAGES for part in wanted):
-            folder = Path(spare)
+    actual_threads = threads or available_cores()
+    with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as temporary_folder:
+        if all(part in _WITHOUT_IMAGES for part in selected_parts):
+            folder = Path(temporary_folder)
         elif quick:
-            folder = provide_digits(Path(spare))
+            folder = prepare_digits(Path(temporary_folder))
         else:
-            folder = provide_mnist(mnist, Path(spare), progress=progress.downloads)
-        setting = Setting(folder, used, 1 if quick else rounds, quick, progress, threads_asked=threads)
-        for part in wanted:
+            folder = prepare_mnist(mnist, Path(temporary_folder), progress=progress.downloads)
+        settings = BenchmarkSettings(
+            folder, actual_threads, 1 if quick else rounds, quick, progress, requested_threads=threads
+        )
+        for part in selected_parts:
             progress.stage(_HEADINGS[part])
-            began = time.monotonic()
-            measured = _MEASURES[part](setting)
-            command = repeat_command(part, mnist, threads, rounds, quick=quick)
-            about = {**collect_provenance(used, command), "quick": quick, "seconds": time.monotonic() - began}
-            results[part] = {"about": about, **measured}
-            save_results(out, results)
+            started = time.monotonic()
+            measured = _MEASURE_FUNCTIONS[part](settings)
+            command = build_repeat_command(part, mnist, threads, rounds, quick=quick)
+            provenance = {
+                **collect_provenance(actual_threads, command), "quick": quick, "seconds": time.monotonic() - started,
+            }  # fmt: skip
+            results[part] = {"about": provenance, **measured}
+            write_results(out, results)
     write_report(out, load_results(out))
-    return [section for section in build_sections(load_results(out)) if section.name in wanted]
+    return [section for section in build_sections(load_results(out)) if section.name in selected_parts]
 
 
 def write_report(out: Path, parts: dict[str, Any]) -> None:
-    """Writes the page and the pictures of results."""
-    (out / PAGE).write_text(write_page(build_sections(parts)))
-    draw_pictures(parts, out)
+    """Writes the page and the figures of the results."""
+    (out / PAGE_FILE).write_text(render_page(build_sections(parts)))
+    draw_figures(parts, out)
 
 
-def repeat_command(part: str, mnist: Path | None, threads: int | None, rounds: int, *, quick: bool) -> str:
-    """Returns the command that measures a part again; where MNIST lies is left to whoever repeats it."""
+def build_repeat_command(part: str, mnist: Path | None, threads: int | None, rounds: int, *, quick: bool) -> str:
+    """Returns the command that repeats the measurement of a part, with a placeholder for the folder of MNIST."""
     command = ["python", "-m", "experiments.performance", part]
     command += ["--mnist", "FOLDER"] if mnist else []
     command += ["--threads", str(threads)] if threads else []

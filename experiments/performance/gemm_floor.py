@@ -1,7 +1,7 @@
-"""The floor under one epoch of a dense network: its matrix products alone, in float32, by NumPy on the CPU.
+"""A lower bound of the time of an epoch of a dense network: its matrix products, in float32, with NumPy on the CPU.
 
-No loss, no activations, no optimizer, no data gathering: nothing that trains this network on this processor with dense
-float32 products can be much faster.
+Loss, activations, optimizer and the selection of batches are left out. Training of the same network on the same CPU
+with dense float32 products cannot be much faster.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 
 
 class MatrixProducts:
-    """The products of forward and backward pass, over random images."""
+    """The matrix products of the forward and backward pass, computed on random images."""
 
     def __init__(self, sizes: list[int], images: int, batch_size: int) -> None:
-        """Draws images and weights.
+        """Draws random images and weights.
 
         Args:
-            sizes: The units of each layer, from the pixels to the classes.
+            sizes: Width of each layer, from the number of pixels to the number of classes.
             images: Images per epoch.
-            batch_size: Images per step; a short last batch is left out.
+            batch_size: Images per step; an incomplete last batch is left out.
         """
         random = np.random.default_rng(0)
         self._pixels = random.random((images, sizes[0]), dtype=np.float32)
@@ -28,7 +28,7 @@ class MatrixProducts:
         self._batch_size = batch_size
 
     def run_epoch(self) -> None:
-        """Computes the products of one epoch and drops them."""
+        """Computes the products of one epoch and discards the results."""
         size, weights = self._batch_size, self._weights
         for step in range(len(self._pixels) // size):
             activations = [self._pixels[step * size : (step + 1) * size]]

@@ -1,4 +1,4 @@
-"""The images of a benchmark: a folder with four gzipped idx files, which every contestant and every script can read."""
+"""The images of the benchmark: a folder with four gzipped IDX files, which every measured program can read."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from trainyard.data.idx import IdxFile
 from trainyard.errors import DatasetError
 
 
-def provide_mnist(wanted: Path | None, spare: Path, *, progress: bool) -> Path:
-    """Returns a folder with the four gzipped files of MNIST, verified.
+def prepare_mnist(source: Path | None, empty_folder: Path, *, progress: bool) -> Path:
+    """Returns a folder with the four gzipped files of MNIST, whose content is verified.
 
     Args:
-        wanted: A folder that holds them, in whatever way Trainyard reads; None: look for them, then download.
-        spare: An empty folder, where they are written if they lie somewhere in another form.
-        progress: Whether a download may draw a bar.
+        source: Folder or file with MNIST in any format that Trainyard reads; None searches and, if necessary,
+            downloads it.
+        empty_folder: Folder for the gzipped files, used if `source` has another format.
+        progress: Whether to show a progress bar for a download.
 
     Raises:
-        DatasetError: If MNIST is absent or damaged.
+        DatasetError: If MNIST is missing or damaged.
     """
     try:
-        dataset = Mnist(path=str(wanted) if wanted else None).load(progress=progress)
+        dataset = Mnist(path=str(source) if source else None).load(progress=progress)
     except DatasetError as error:
         raise DatasetError(str(error).replace("dataset.path", "--mnist")) from error
-    found = Path(dataset.source)
-    if all((found / f"{file.name}.gz").is_file() for file in Mnist.files):
-        return found.resolve()
-    return write_idx_files(dataset, spare)
+    folder = Path(dataset.source)
+    if all((folder / f"{file.name}.gz").is_file() for file in Mnist.files):
+        return folder.resolve()
+    return write_idx_files(dataset, empty_folder)
 
 
-def provide_digits(spare: Path) -> Path:
-    """Returns a folder with scikit-learn's digits in MNIST's files, for a smoke run without MNIST."""
-    return write_idx_files(Digits().load(progress=False), spare)
+def prepare_digits(empty_folder: Path) -> Path:
+    """Writes scikit-learn's digits in the files of MNIST, for a quick check without MNIST, and returns the folder."""
+    return write_idx_files(Digits().load(progress=False), empty_folder)
 
 
 def write_idx_files(dataset: Dataset, folder: Path) -> Path:
-    """Writes training and test images in the four files that MNIST comes in, and returns the folder."""
+    """Writes training and test images to four gzipped files with the names of MNIST's files; returns the folder."""
     arrays = (dataset.train.images, dataset.train.labels, dataset.test.images, dataset.test.labels)
     for file, array in zip(Mnist.files, arrays, strict=True):
         header = IdxFile(file.name, array.shape).header
@@ -50,28 +51,28 @@ def write_idx_files(dataset: Dataset, folder: Path) -> Path:
     return folder
 
 
-def read_training_images(folder: Path, images: int, repeat: int) -> Split:
-    """Reads the first training images, repeated.
+def load_training_images(folder: Path, images: int, repeat: int) -> Split:
+    """Loads the first training images, and repeats them.
 
     Args:
-        folder: From `provide_mnist` or `provide_digits`, which verified it.
-        images: How many; all, where there are fewer.
-        repeat: How many times over.
+        folder: The folder from `prepare_mnist` or `prepare_digits`; its files are not verified again.
+        images: Maximum number of images to load.
+        repeat: How many times the loaded images are repeated.
     """
-    pixels, labels = (_read_idx(folder / f"{file.name}.gz")[:images] for file in Mnist.files[:2])
+    pixels, labels = (_load_idx_file(folder / f"{file.name}.gz")[:images] for file in Mnist.files[:2])
     if repeat > 1:
         pixels, labels = np.concatenate([pixels] * repeat), np.concatenate([labels] * repeat)
     return Split(pixels, labels)
 
 
-def read_dataset(folder: Path) -> Dataset:
-    """Reads training and test images of ten classes; see `read_training_images`."""
-    x_train, y_train, x_test, y_test = (_read_idx(folder / f"{file.name}.gz") for file in Mnist.files)
-    return replace(as_dataset(Split(x_train, y_train)), test=Split(x_test, y_test))
+def load_dataset(folder: Path) -> Dataset:
+    """Loads all training and test images of ten classes; see `load_training_images`."""
+    x_train, y_train, x_test, y_test = (_load_idx_file(folder / f"{file.name}.gz") for file in Mnist.files)
+    return replace(build_dataset(Split(x_train, y_train)), test=Split(x_test, y_test))
 
 
-def as_dataset(train: Split) -> Dataset:
-    """Returns a data set of ten classes with these training images; nothing is tested on it."""
+def build_dataset(train: Split) -> Dataset:
+    """Returns a data set of ten classes with these training images. Its test split is only a placeholder."""
     spec = DataSpec(
         image_shape=train.images.shape[1:],
         class_names=tuple(str(label) for label in range(10)),
@@ -80,7 +81,7 @@ def as_dataset(train: Split) -> Dataset:
     return Dataset(name="benchmark", spec=spec, train=train, test=Split(train.images[:1], train.labels[:1]), source="")
 
 
-def _read_idx(path: Path) -> NDArray[np.uint8]:
+def _load_idx_file(path: Path) -> NDArray[np.uint8]:
     content = gzip.decompress(path.read_bytes())
     shape = np.frombuffer(content, ">u4", content[3], offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)

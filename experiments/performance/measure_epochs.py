@@ -1,4 +1,4 @@
-"""The parts of the benchmark that train in turns: what is measured, of which networks, by whom."""
+"""Measures the parts that alternate between epochs of several implementations: epoch, grid, xla and memory."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ from typing import Any
 
 import psutil
 
-from experiments.performance.training_job import CNN, MLP, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, PUBLISHED_UNITS, Job
-from experiments.performance.training_processes import compete, contestants
+from experiments.performance.training_job import (
+    CNN,
+    MLP,
+    MLP_NORM_DROPOUT,
+    PLAIN_FIT,
+    PRODUCTS,
+    PUBLISHED_UNITS,
+    TrainingJob,
+)
+from experiments.performance.training_processes import measure_alternately, start_processes
 from trainyard.system.progress import Progress
 
-FIT, TRAINYARD, NO_XLA, OWN_FIT, FLOOR = (
+FIT, TRAINYARD, NO_XLA, TRAINYARD_FIT, MATRIX_PRODUCTS = (
     "fit", "trainyard", "trainyard without XLA", "trainyard fit", "matrix products",
 )  # fmt: skip
-"""The contestants, as they are called in results and tables."""
+"""Names of the measured implementations in results and tables."""
 
-LOOPS = {FIT: (PLAIN_FIT, "auto"), TRAINYARD: ("auto", "auto"), NO_XLA: ("compiled", "off"), OWN_FIT: ("fit", "auto"),
-         FLOOR: (PRODUCTS, "auto")}  # fmt: skip
-"""Each contestant's loop and XLA; see `Job`."""
+IMPLEMENTATIONS = {FIT: (PLAIN_FIT, "auto"), TRAINYARD: ("auto", "auto"), NO_XLA: ("compiled", "off"),
+                   TRAINYARD_FIT: ("fit", "auto"), MATRIX_PRODUCTS: (PRODUCTS, "auto")}  # fmt: skip
+"""Training loop and XLA setting of each implementation; see `TrainingJob`."""
 
 XLA_CHOICES = {
     "compiled with XLA": ("compiled", "on"),
@@ -28,23 +36,24 @@ XLA_CHOICES = {
     "fit with XLA": ("fit", "on"),
     "fit without XLA": ("fit", "off"),
 }
-"""What ``training.engine`` and ``training.xla`` can come to."""
+"""Values of ``training.engine`` and ``training.xla`` for each combination that the part ``xla`` measures."""
 
 _FIT_BYTES_PER_IMAGE = 784 * (1 + 3 * 4)
-"""Of plain fit: the pixels as they are stored, and as floats up to three times."""
+"""Memory that `FIT` needs per image: the pixels as bytes, and up to three copies as float32."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What all parts are run with.
+class BenchmarkSettings:
+    """Settings that apply to all parts.
 
     Attributes:
-        folder: The images, as four gzipped idx files.
-        threads: For TensorFlow and NumPy.
-        rounds: How often whole commands are repeated.
-        quick: Whether everything is as small as it can be, to see that it works.
-        progress: Told of what goes on.
-        threads_asked: The threads if they were asked for, else None: whole runs are started as a user would.
+        folder: Folder with the images, in four gzipped IDX files.
+        threads: Number of threads of TensorFlow and NumPy.
+        rounds: How often complete commands are repeated.
+        quick: Whether to use the smallest possible sizes, to check only that the benchmark works.
+        progress: Notified of the progress.
+        requested_threads: Value of ``--threads``, or None if it was not given. In that case, complete commands run
+            with their default number of threads.
     """
 
     folder: Path
@@ -52,90 +61,104 @@ class Setting:
     rounds: int
     quick: bool
     progress: Progress
-    threads_asked: int | None = None
+    requested_threads: int | None = None
 
 
-def measure_epoch(setting: Setting) -> dict[str, Any]:
-    """Measures the published network at batch size 32, ten epochs of which nine count, all contestants."""
-    images, epochs = (320, 4) if setting.quick else (60_000, 10)
-    jobs = {name: Job(loop, images, epochs, xla=xla) for name, (loop, xla) in LOOPS.items()}
-    with contestants({name: loop for name, (loop, _) in LOOPS.items()}, setting.folder, setting.threads) as those:
-        found = compete(those, jobs, setting.progress)
+def measure_epoch(settings: BenchmarkSettings) -> dict[str, Any]:
+    """Measures all implementations on the published network: batch size 32, a warm-up epoch and nine other epochs."""
+    images, epochs = (320, 4) if settings.quick else (60_000, 10)
+    jobs = {name: TrainingJob(loop, images, epochs, xla=xla) for name, (loop, xla) in IMPLEMENTATIONS.items()}
+    with start_processes(
+        {name: loop for name, (loop, _) in IMPLEMENTATIONS.items()}, settings.folder, settings.threads
+    ) as processes:
+        measurements = measure_alternately(processes, jobs, settings.progress)
     return {
         "images": images,
         "epochs": epochs,
         "batch_size": 32,
         "hidden_units": list(PUBLISHED_UNITS),
-        "contestants": found,
+        "contestants": measurements,
     }
 
 
-def measure_grid(setting: Setting) -> dict[str, Any]:
-    """Measures three contestants over batch sizes and widths of one hidden layer, on a part of the images."""
-    cells: list[tuple[int, tuple[int, ...]]]
-    if setting.quick:
-        images, epochs, cells = 320, 3, [(32, (16,)), (64, (32,))]
+def measure_grid(settings: BenchmarkSettings) -> dict[str, Any]:
+    """Measures three implementations on some of the images, for several batch sizes and widths of a hidden layer."""
+    sizes: list[tuple[int, tuple[int, ...]]]
+    if settings.quick:
+        images, epochs, sizes = 320, 3, [(32, (16,)), (64, (32,))]
     else:
         widths = [(units,) for units in (64, 256, 1024, 2048)]
-        cells = [*itertools.product((32, 128, 512), widths), (128, PUBLISHED_UNITS), (512, PUBLISHED_UNITS)]
+        sizes = [*itertools.product((32, 128, 512), widths), (128, PUBLISHED_UNITS), (512, PUBLISHED_UNITS)]
         images, epochs = 12_800, 4
-    names = (FIT, TRAINYARD, FLOOR)
-    measured = []
-    with contestants({name: LOOPS[name][0] for name in names}, setting.folder, setting.threads) as those:
-        for batch_size, units in cells:
-            setting.progress.detail(f"hidden units {'-'.join(map(str, units))}, batch size {batch_size}")
+    names = (FIT, TRAINYARD, MATRIX_PRODUCTS)
+    cells = []
+    with start_processes(
+        {name: IMPLEMENTATIONS[name][0] for name in names}, settings.folder, settings.threads
+    ) as processes:
+        for batch_size, units in sizes:
+            settings.progress.detail(f"hidden units {'-'.join(map(str, units))}, batch size {batch_size}")
             jobs = {
-                name: Job(LOOPS[name][0], images, epochs, batch_size=batch_size, hidden_units=units) for name in names
-            }
-            found = compete(those, jobs, setting.progress)
-            measured.append({"batch_size": batch_size, "hidden_units": list(units), "contestants": found})
-    return {"images": images, "epochs": epochs, "cells": measured}
+                name: TrainingJob(
+                    IMPLEMENTATIONS[name][0], images, epochs, batch_size=batch_size, hidden_units=units
+                )
+                for name in names
+            }  # fmt: skip
+            measurements = measure_alternately(processes, jobs, settings.progress)
+            cells.append({"batch_size": batch_size, "hidden_units": list(units), "contestants": measurements})
+    return {"images": images, "epochs": epochs, "cells": cells}
 
 
-def measure_xla(setting: Setting) -> dict[str, Any]:
-    """Measures both engines with and without XLA on three kinds of networks, and asks what ``auto`` says of each."""
-    jobs = {
-        MLP: Job("", 12_800, 5),
-        MLP_NORM_DROPOUT: Job("", 12_800, 5, network=MLP_NORM_DROPOUT),
-        CNN: Job("", 2_560, 3, batch_size=128, network=CNN),
+def measure_xla(settings: BenchmarkSettings) -> dict[str, Any]:
+    """Measures both engines with and without XLA on three networks, and records the setting that ``auto`` selects."""
+    network_jobs = {
+        MLP: TrainingJob("", 12_800, 5),
+        MLP_NORM_DROPOUT: TrainingJob("", 12_800, 5, network=MLP_NORM_DROPOUT),
+        CNN: TrainingJob("", 2_560, 3, batch_size=128, network=CNN),
     }
     networks: dict[str, Any] = {}
-    with contestants({name: loop for name, (loop, _) in XLA_CHOICES.items()}, setting.folder, setting.threads) as those:
-        for network, job in jobs.items():
-            images, epochs = (128, 2) if setting.quick else (job.images, job.epochs)
-            setting.progress.detail(f"{network}, {images:,} images, batch size {job.batch_size}")
-            offers = {
-                name: Job(
+    with start_processes(
+        {name: loop for name, (loop, _) in XLA_CHOICES.items()}, settings.folder, settings.threads
+    ) as processes:
+        for network, job in network_jobs.items():
+            images, epochs = (128, 2) if settings.quick else (job.images, job.epochs)
+            settings.progress.detail(f"{network}, {images:,} images, batch size {job.batch_size}")
+            jobs = {
+                name: TrainingJob(
                     loop, images, epochs, xla=xla, batch_size=job.batch_size, network=network,
-                    hidden_units=(16,) if setting.quick else job.hidden_units,
+                    hidden_units=(16,) if settings.quick else job.hidden_units,
                 )
                 for name, (loop, xla) in XLA_CHOICES.items()
             }  # fmt: skip
-            found = compete(those, offers, setting.progress)
-            auto = {contestant.pop("auto") for contestant in found.values()}
+            measurements = measure_alternately(processes, jobs, settings.progress)
+            selected = {measurement.pop("auto") for measurement in measurements.values()}
             networks[network] = {
                 "images": images,
                 "batch_size": job.batch_size,
-                "auto": " / ".join(sorted(auto)),
-                "contestants": found,
+                "auto": " / ".join(sorted(selected)),
+                "contestants": measurements,
             }
     return {"networks": networks}
 
 
-def measure_memory(setting: Setting) -> dict[str, Any]:
-    """Measures the most memory that a process has resident that trains one epoch, for few and for many images."""
-    images, batch_size = (320, 32) if setting.quick else (60_000, 500)
+def measure_memory(settings: BenchmarkSettings) -> dict[str, Any]:
+    """Measures the peak memory of a process that trains one epoch, for the original and ten times as many images."""
+    images, batch_size = (320, 32) if settings.quick else (60_000, 500)
     rows, skipped = [], []
     for repeat, name in itertools.product((1, 10), (TRAINYARD, FIT)):
         total = images * repeat
-        if name == FIT and (needed := total * _FIT_BYTES_PER_IMAGE) > psutil.virtual_memory().available:
-            skipped.append(f"{name} on {total:,} images: it may need {needed / 2**30:.1f} GiB, more than is free")
+        if name == FIT and (required := total * _FIT_BYTES_PER_IMAGE) > psutil.virtual_memory().available:
+            skipped.append(
+                f"{name} on {total:,} images, because it may require {required / 2**30:.1f} GiB, more than the "
+                "available memory"
+            )
             continue
-        setting.progress.detail(f"{name}, {total:,} images")
-        loop, _ = LOOPS[name]
-        job = Job(loop, images, 1, batch_size=batch_size, repeat=repeat)
-        with contestants({name: loop}, setting.folder, setting.threads) as those:
-            imported = those[name].peak_mib
-            compete(those, {name: job}, setting.progress)
-            rows.append({"contestant": name, "images": total, "import_mib": imported, "peak_mib": those[name].peak_mib})
+        settings.progress.detail(f"{name}, {total:,} images")
+        loop, _ = IMPLEMENTATIONS[name]
+        job = TrainingJob(loop, images, 1, batch_size=batch_size, repeat=repeat)
+        with start_processes({name: loop}, settings.folder, settings.threads) as processes:
+            import_mib = processes[name].peak_mib
+            measure_alternately(processes, {name: job}, settings.progress)
+            rows.append(
+                {"contestant": name, "images": total, "import_mib": import_mib, "peak_mib": processes[name].peak_mib}
+            )
     return {"batch_size": batch_size, "rows": rows, "skipped": skipped}

@@ -1,7 +1,8 @@
-"""The part of the benchmark that measures whole runs: from the shell to the exit of the process, and stage by stage.
+"""Measures complete runs: from the start of the command to its exit, and each stage.
 
-``trainyard train`` takes turns with ``plain_keras.py``, which computes the same and records nothing. A run's own
-stages are read from its metrics; what lies before and after them is the difference to what the shell sees.
+``trainyard train`` is measured alternately with ``plain_keras.py``, which trains the same network and tracks nothing.
+The stages of a run are read from its metrics. The time before and after them is the difference to the wall-clock time
+of the command.
 """
 
 from __future__ import annotations
@@ -14,75 +15,84 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.performance.measure_epochs import Setting
-from experiments.performance.training_processes import child_environment, end_process, failed_child
+from experiments.performance.measure_epochs import BenchmarkSettings
+from experiments.performance.training_processes import build_child_environment, child_process_error, end_process_group
 from trainyard.system.uris import sqlite_uri
 from trainyard.tracking.connection import connect
 
-PLAIN, FIRST, FRESH, EXISTING, UNTRACKED = (
+PLAIN_SCRIPT, FIRST_RUN, NEW_STORE, EXISTING_STORE, UNTRACKED = (
     "plain script", "trainyard, first run ever", "trainyard, new store", "trainyard, store exists", "tracking=off",
 )  # fmt: skip
-RUNS = (PLAIN, FIRST, FRESH, EXISTING, UNTRACKED)
-"""What is run in each round, in this order. The first run finds neither a store nor anything in a cache."""
+RUNS = (PLAIN_SCRIPT, FIRST_RUN, NEW_STORE, EXISTING_STORE, UNTRACKED)
+"""The runs of each round, in this order. The first Trainyard run starts without a store and with an empty cache."""
 
 SCRIPT = Path(__file__).with_name("plain_keras.py")
 
 
-def measure_run(setting: Setting) -> dict[str, Any]:
-    """Measures rounds of a plain script and of our runs, each round in a folder and with a cache of its own."""
+def measure_run(settings: BenchmarkSettings) -> dict[str, Any]:
+    """Measures rounds of a plain script and of Trainyard runs; each round has a new folder and an empty cache."""
     rounds: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as place:
-        for number in range(1, setting.rounds + 1):
-            folder = Path(place) / str(number)
-            for name in ("cache", "first", "second"):
-                (folder / name).mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as temporary_folder:
+        for number in range(1, settings.rounds + 1):
+            folder = Path(temporary_folder) / str(number)
+            for subfolder in ("cache", "first", "second"):
+                (folder / subfolder).mkdir(parents=True)
             measured: dict[str, Any] = {}
             for name in RUNS:
-                setting.progress.step(number, setting.rounds, len(measured), len(RUNS))
-                measured[name] = _run_plain(setting, folder) if name == PLAIN else _run_ours(setting, folder, name)
-                setting.progress.detail(f"round {number}: {name} {measured[name]['wall_seconds']:.1f} s")
+                settings.progress.step(number, settings.rounds, len(measured), len(RUNS))
+                measured[name] = (
+                    _run_plain_script(settings, folder)
+                    if name == PLAIN_SCRIPT
+                    else _run_trainyard(settings, folder, name)
+                )
+                settings.progress.detail(f"round {number}: {name} {measured[name]['wall_seconds']:.1f} s")
             rounds.append(measured)
-    return {"epochs": _epochs(setting), "rounds": rounds}
+    return {"epochs": _epochs(settings), "rounds": rounds}
 
 
-def _epochs(setting: Setting) -> int:
-    return 2 if setting.quick else 10
+def _epochs(settings: BenchmarkSettings) -> int:
+    return 2 if settings.quick else 10
 
 
-def _run_plain(setting: Setting, folder: Path) -> dict[str, Any]:
-    """Runs the plain script, which prints its own stages."""
-    command = [sys.executable, "-P", str(SCRIPT), str(setting.folder), str(_epochs(setting)), "0"]
-    environment = child_environment(setting.threads_asked, folder / "cache")
-    began, ended, output = time_command("the plain script", command, folder, environment)
-    told = json.loads(output.splitlines()[-1])
-    stages = {"before": told["started"] - began, **told["stages"], "after": ended - told["ended"]}
-    return {"wall_seconds": ended - began, "stages": stages, "test_accuracy": told["test_accuracy"]}
+def _run_plain_script(settings: BenchmarkSettings, folder: Path) -> dict[str, Any]:
+    """Runs the plain script, which prints the time of its stages."""
+    command = [sys.executable, "-P", str(SCRIPT), str(settings.folder), str(_epochs(settings)), "0"]
+    environment = build_child_environment(settings.requested_threads, folder / "cache")
+    started, ended, output = time_command("the plain script", command, folder, environment)
+    report = json.loads(output.splitlines()[-1])
+    stages = {"before": report["started"] - started, **report["stages"], "after": ended - report["ended"]}
+    return {"wall_seconds": ended - started, "stages": stages, "test_accuracy": report["test_accuracy"]}
 
 
-def _run_ours(setting: Setting, folder: Path, name: str) -> dict[str, Any]:
-    """Runs ``trainyard train experiment=mnist_baseline``: the first one in a folder, the others in another."""
-    data = ["dataset=digits", f"training.epochs={_epochs(setting)}"] if setting.quick else []
+def _run_trainyard(settings: BenchmarkSettings, folder: Path, name: str) -> dict[str, Any]:
+    """Runs ``trainyard train experiment=mnist_baseline``: the first run in one folder, all others in a second one."""
+    quick_overrides = ["dataset=digits", f"training.epochs={_epochs(settings)}"] if settings.quick else []
     overrides = [
         "experiment=mnist_baseline",
-        *(data or [f"dataset.path='{setting.folder}'"]),
-        *([f"training.threads={setting.threads_asked}"] if setting.threads_asked else []),
+        *(quick_overrides or [f"dataset.path='{settings.folder}'"]),
+        *([f"training.threads={settings.requested_threads}"] if settings.requested_threads else []),
         *(["tracking=off"] if name == UNTRACKED else []),
     ]
-    command = [*console_command(), "train", *overrides]
-    place = folder / ("first" if name == FIRST else "second")
-    environment = child_environment(setting.threads_asked, folder / "cache")
-    began, ended, _ = time_command(f"the run ({name})", command, place, environment)
-    measured: dict[str, Any] = {"wall_seconds": ended - began}
+    command = [*find_trainyard_command(), "train", *overrides]
+    working_directory = folder / ("first" if name == FIRST_RUN else "second")
+    environment = build_child_environment(settings.requested_threads, folder / "cache")
+    started, ended, _ = time_command(f"the run ({name})", command, working_directory, environment)
+    measured: dict[str, Any] = {"wall_seconds": ended - started}
     if name != UNTRACKED:
-        measured |= _read_stages(place, began, ended)
+        measured |= _read_stages(working_directory, started, ended)
     return measured
 
 
-def _read_stages(folder: Path, began: float, ended: float) -> dict[str, Any]:
-    """Reads the stages of the run that is the latest in the folder's store, and its accuracy.
+def _read_stages(folder: Path, started: float, ended: float) -> dict[str, Any]:
+    """Reads the stages and the test accuracy of the latest run in the folder's store.
 
-    The run logs its total at the moment that it has measured it, so from that metric's time and value it is known when
-    its clock started; that is what splits the rest of the wall time into before and after.
+    A run logs its total time as soon as it has measured it. The timestamp of that metric minus its value is the time
+    when the run started its clock, so the rest of the wall-clock time can be divided into before and after.
+
+    Args:
+        folder: Folder with the store.
+        started: Start of the command, in seconds since the epoch.
+        ended: Exit of the command, in seconds since the epoch.
     """
     client = connect(sqlite_uri(folder / "mlflow.db"))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -95,7 +105,7 @@ def _read_stages(folder: Path, began: float, ended: float) -> dict[str, Any]:
     total = run.data.metrics["time/total_seconds"]
     logged = client.get_metric_history(run.info.run_id, "time/total_seconds")[0].timestamp / 1000
     stages = {
-        "before": logged - total - began,
+        "before": logged - total - started,
         "open": total - sum(times.values()),
         **times,
         "after": ended - logged,
@@ -103,19 +113,30 @@ def _read_stages(folder: Path, began: float, ended: float) -> dict[str, Any]:
     return {"stages": stages, "test_accuracy": run.data.metrics["accuracy/test"]}
 
 
-def console_command() -> list[str]:
-    """Returns what a user types: the console script beside this Python, where it is there."""
+def find_trainyard_command() -> list[str]:
+    """Returns the command that users run: the script `trainyard` next to this Python, or an equivalent command."""
     script = Path(sys.executable).with_name("trainyard")
     return [str(script)] if script.exists() else [sys.executable, "-c", "from trainyard.cli import main; main()"]
 
 
-def time_command(what: str, command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, float, str]:
-    """Runs a command to its end; returns the wall-clock time before and after, and what it printed.
+def time_command(
+    description: str, command: list[str], folder: Path, environment: dict[str, str]
+) -> tuple[float, float, str]:
+    """Runs a command and waits for its exit.
+
+    Args:
+        description: The command, as named in error messages.
+        command: The program and its arguments.
+        folder: Working directory.
+        environment: Environment variables.
+
+    Returns:
+        The wall-clock time at the start and at the exit, in seconds since the epoch, and the output on stdout.
 
     Raises:
-        TrainingError: If it fails; says what it wrote to stderr.
+        TrainingError: If the command fails. The message contains the end of its stderr.
     """
-    began = time.time()
+    started = time.time()
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -130,7 +151,7 @@ def time_command(what: str, command: list[str], folder: Path, environment: dict[
         output, errors = process.communicate()
         ended = time.time()
     finally:
-        end_process(process)
+        end_process_group(process)
     if process.returncode:
-        raise failed_child(what, process.returncode, errors)
-    return began, ended, output
+        raise child_process_error(description, process.returncode, errors)
+    return started, ended, output

@@ -1,4 +1,4 @@
-"""The page of a benchmark: a README in Markdown beside its results, generated from them."""
+"""Renders the results page of the benchmark in Markdown."""
 
 from __future__ import annotations
 
@@ -9,35 +9,46 @@ from trainyard.reporting.provenance import format_provenance
 _OPENING = """\
 # Performance
 
-Written by `python -m experiments.performance` from `results.json`, which holds every raw number.
-Machines differ and are shared, so contestants take turns and what counts is the ratio within a turn: the median, with
-the quartiles in brackets.
+This page compares Trainyard with plain Keras scripts. The time of the matrix products alone is a lower bound of the
+training time. `python -m experiments.performance` measures all results and generates this page from `results.json`,
+which contains every raw measurement.
+
+Other programs may run on the same machine, so absolute times vary. For this reason, the compared programs are measured
+alternately, in rounds. Ratios and differences are computed within each round. The tables show their median over all
+rounds, with the lower and upper quartile in parentheses.
+
+Parts recorded before December 2026 name the benchmark's former command, `trainyard bench`, which is now
+`python -m experiments.performance`.
 """
 
 
-def write_page(sections: list[Section]) -> str:
-    """Returns the page."""
+def render_page(sections: list[Section]) -> str:
+    """Returns the page: the opening, a table of all goals, and a section per part."""
     blocks = [_OPENING]
-    if goals := _goals(sections):
-        blocks.append(f"## The goals\n\n{goals}\n")
-    blocks += [_section(section) for section in sections]
+    if goals_table := _render_goals(sections):
+        blocks.append(f"## Goals\n\n{goals_table}\n")
+    blocks += [_render_section(section) for section in sections]
     return "\n".join(blocks)
 
 
-def _goals(sections: list[Section]) -> str:
+def _render_goals(sections: list[Section]) -> str:
     rows = [
-        [f"{section.name}: {goal.what}", f"{goal.measured}{goal.unit}", goal.wanted, goal.verdict]
+        [f"{section.name}: {goal.description}", f"{goal.measured}{goal.unit}", goal.requirement, goal.verdict]
         for section in sections
         for goal in section.goals
     ]
-    return Table(["what", "measured", "goal", "verdict"], rows).to_markdown() if rows else ""
+    return Table(["part: quantity", "measured", "goal", "verdict"], rows).to_markdown() if rows else ""
 
 
-def _section(section: Section) -> str:
-    picture = [f"![{section.title}]({section.picture})"] if section.picture else []
+def _render_section(section: Section) -> str:
+    figure = [f"![{section.title}]({section.figure})"] if section.figure else []
     notes = ["\n".join(f"- {note}" for note in section.notes)] if section.notes else []
     tables = [table.to_markdown() for table in section.tables]
-    smoke = ["**A smoke run of tiny sizes: these figures say nothing about speed.**"] if section.about["quick"] else []
-    return "\n\n".join(
-        [f"## {section.title}", *smoke, section.how, *tables, *notes, *picture, format_provenance(section.about)]
-    ) + "\n"  # fmt: skip
+    warning = (
+        ["**Quick check with small data: these times do not show how fast the programs are.**"]
+        if section.provenance["quick"]
+        else []
+    )
+    provenance = format_provenance(section.provenance)
+    blocks = [f"## {section.title}", *warning, section.method, *tables, *notes, *figure, provenance]
+    return "\n\n".join(blocks) + "\n"

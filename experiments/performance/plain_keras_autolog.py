@@ -1,9 +1,10 @@
-"""What a user would loop over in a shell to sweep: the published recipe in plain Keras, logged by `mlflow.autolog`.
+"""The published recipe as a plain Keras script, logged with `mlflow.autolog`.
 
     python plain_keras_autolog.py MNIST_FOLDER HIDDEN_UNITS LEARNING_RATE EPOCHS
 
-MNIST_FOLDER holds the four gzipped idx files; HIDDEN_UNITS are numbers with commas between, ``300,200,100``. The run
-goes to ``mlflow.db`` in the working directory. The last line printed is JSON: the accuracy on the test images.
+Without Trainyard, a user would sweep over learning rates by running this script in a shell loop. MNIST_FOLDER has the
+four gzipped IDX files; HIDDEN_UNITS is a comma-separated list such as ``300,200,100``. The run is logged to
+``mlflow.db`` in the working directory. The last line of the output is a JSON object with the test accuracy.
 """
 
 import gzip
@@ -13,21 +14,21 @@ from pathlib import Path
 
 
 def main(folder: Path, hidden_units: list[int], learning_rate: float, epochs: int) -> None:
-    """Loads, builds, trains, evaluates; what is logged is left to MLflow, save for the accuracy on the test images."""
+    """Trains and evaluates a model. MLflow logs the run automatically; only the test accuracy is logged here."""
     import keras
     import mlflow
     import numpy as np
 
-    def read_idx(name: str) -> np.ndarray:
+    def load_idx_file(name: str) -> np.ndarray:
         content = gzip.decompress((folder / name).read_bytes())
         dimensions = content[3]
         shape = np.frombuffer(content, ">u4", dimensions, offset=4)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
-    x_train = read_idx("train-images-idx3-ubyte.gz") / np.float32(255)
-    y_train = read_idx("train-labels-idx1-ubyte.gz")
-    x_test = read_idx("t10k-images-idx3-ubyte.gz") / np.float32(255)
-    y_test = read_idx("t10k-labels-idx1-ubyte.gz")
+    x_train = load_idx_file("train-images-idx3-ubyte.gz") / np.float32(255)
+    y_train = load_idx_file("train-labels-idx1-ubyte.gz")
+    x_test = load_idx_file("t10k-images-idx3-ubyte.gz") / np.float32(255)
+    y_test = load_idx_file("t10k-labels-idx1-ubyte.gz")
 
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     mlflow.set_experiment("plain")
@@ -50,7 +51,7 @@ def main(folder: Path, hidden_units: list[int], learning_rate: float, epochs: in
         model.fit(x_train, y_train, epochs=epochs, verbose=0)
         _, accuracy = model.evaluate(x_test, y_test, verbose=0)
         mlflow.log_metric("test_accuracy", accuracy)
-    print(json.dumps({"test_accuracy": float(accuracy)}))  # noqa: T201 - a script prints
+    print(json.dumps({"test_accuracy": float(accuracy)}))  # noqa: T201 - the output of the script
 
 
 if __name__ == "__main__":

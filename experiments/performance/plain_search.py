@@ -1,25 +1,25 @@
-"""What a user would write to find the best of many runs: MLflow's own search, as a table of pandas.
+"""Finds the best runs with `mlflow.search_runs`, as a user would without Trainyard.
 
     python plain_search.py STORE EXPERIMENT
 
-It prints the three runs with the highest accuracy on the test images.
+Prints the three runs with the highest test accuracy.
 """
 
 import sys
 
 
 def main(store: str, experiment: str) -> None:
-    """Reads all runs of an experiment and prints the best.
+    """Fetches all runs of an experiment and prints the three best.
 
     Args:
-        store: Its URI.
-        experiment: Its name.
+        store: URI of the tracking store.
+        experiment: Name of the experiment.
     """
     import mlflow
 
     mlflow.set_tracking_uri(store)
     runs = mlflow.search_runs(experiment_names=[experiment], order_by=["metrics.`accuracy/test` DESC"])
-    print(runs[["run_id", "params.seed", "metrics.accuracy/test"]].head(3))  # noqa: T201 - a script prints
+    print(runs[["run_id", "params.seed", "metrics.accuracy/test"]].head(3))  # noqa: T201 - the output of the script
 
 
 if __name__ == "__main__":

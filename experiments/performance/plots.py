@@ -1,4 +1,4 @@
-"""The pictures of the benchmark: epochs against their floor, the grid, XLA, a run's seconds, a sweep's throughput."""
+"""Draws the figures of the parts ``epoch``, ``grid``, ``xla``, ``run`` and ``sweep``."""
 
 from __future__ import annotations
 
@@ -39,100 +39,117 @@ STAGE_COLOURS = {
     "log": ORANGE,
     "after": "#4d4d4d",
 }
-"""The colour of each stage of a run."""
+"""Colour of each stage of a run."""
 
 _DARK_STAGES = ("before", "compile", "train", "evaluate", "after")
 
 _GOAL_LINE: dict[str, Any] = {"color": SOFT, "linewidth": 1.1, "linestyle": (0, (4, 3)), "zorder": 0.9}
 
-_LEAST_WRITTEN = 0.035
-"""The share of the axis that a stage must fill to have its seconds written into it."""
+_MIN_LABELLED_FRACTION = 0.035
+"""Shortest stage whose seconds are written into the bar, as a fraction of the longest run."""
 
 
-class GridLine(NamedTuple):
-    """One batch size of the grid: units of the hidden layer, and the two ratios at each."""
+class GridSeries(NamedTuple):
+    """The results of one batch size.
+
+    Attributes:
+        batch_size: The batch size.
+        units: Units of the hidden layer.
+        speedups: Speedup over plain Keras `fit`, per number of units.
+        lower_bound_ratios: Time divided by the time of the matrix products, per number of units.
+    """
 
     batch_size: int
     units: list[int]
-    to_fit: list[float]
-    to_floor: list[float]
+    speedups: list[float]
+    lower_bound_ratios: list[float]
 
 
 def draw_epochs(
-    ratios: Mapping[str, Sequence[float]], path: Path, *, ours: str, floor: str, goal: float, subtitle: str
+    ratios: Mapping[str, Sequence[float]], path: Path, *, highlighted: str, lower_bound: str, goal: float, subtitle: str
 ) -> None:
-    """Draws each epoch of each contestant as a dot, and their median as a line, in times of the floor's epoch.
+    """Draws the time of each epoch, divided by the lower bound, as a marker, and the median as a vertical line.
 
     Args:
-        ratios: One value per epoch, by contestant, from the top down.
+        ratios: One value per epoch, by implementation, in the order from top to bottom.
         path: The PNG file to write.
-        ours: The contestant that stands out.
-        floor: What the floor is called.
-        goal: The most that it may take, in times of the floor.
-        subtitle: What was trained.
+        highlighted: Name of the implementation that the goal applies to.
+        lower_bound: Name of the lower bound.
+        goal: Largest ratio that meets the goal.
+        subtitle: Description of the training.
     """
     figure = build_figure(7.2, 1.3 + 0.4 * len(ratios))
     axes = figure.add_axes((0.23, 0.2, 0.72, 0.6))
-    for place, (name, values) in enumerate(ratios.items()):
-        colour, marker = (BLUE, "o") if name == ours else (SOFT, "s")
+    for row, (name, values) in enumerate(ratios.items()):
+        colour, marker = (BLUE, "o") if name == highlighted else (SOFT, "s")
         median = statistics.median(values)
-        axes.plot(values, [place] * len(values), marker, color=colour, alpha=0.45, markersize=5, markeredgewidth=0)
-        axes.plot([median] * 2, [place - 0.27, place + 0.27], color=colour, linewidth=2.4, zorder=3)
+        axes.plot(values, [row] * len(values), marker, color=colour, alpha=0.45, markersize=5, markeredgewidth=0)
+        axes.plot([median] * 2, [row - 0.27, row + 0.27], color=colour, linewidth=2.4, zorder=3)
         axes.annotate(
-            f"{median:.2f}", (max(values), place), (9, 0), textcoords="offset points", size=TEXT, color=colour,
-            va="center", weight="bold" if name == ours else "normal",
+            f"{median:.2f}", (max(values), row), (9, 0), textcoords="offset points", size=TEXT, color=colour,
+            va="center", weight="bold" if name == highlighted else "normal",
         )  # fmt: skip
     axes.axvline(goal, **_GOAL_LINE)
     axes.axvline(1, color=INK, linewidth=1.2)
     axes.annotate(
-        f"goal of {ours}: at most {goal:g}", (goal, len(ratios)), (6, 0), textcoords="offset points", size=SMALL,
-        color=SOFT, va="center",
+        f"goal for {highlighted}: at most {goal:g}", (goal, len(ratios)), (6, 0), textcoords="offset points",
+        size=SMALL, color=SOFT, va="center",
     )  # fmt: skip
-    axes.set_yticks(range(len(ratios) + 1), [*ratios, floor])
+    axes.set_yticks(range(len(ratios) + 1), [*ratios, lower_bound])
     axes.set(xlim=(0, 1.12 * max(max(values) for values in ratios.values())), ylim=(len(ratios) + 0.5, -0.5))
-    axes.set_xlabel("Time of an epoch, in times of its matrix products", size=TEXT, color=INK)
+    axes.set_xlabel("Epoch time divided by the time of its matrix products", size=TEXT, color=INK)
     style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
-    add_headline(axes, "An epoch, against its floor", subtitle)
+    add_headline(axes, "Epoch time relative to the matrix products", subtitle)
     save_figure(figure, path)
 
 
-def draw_grid(lines: Sequence[GridLine], fit_goal: float, floor_goal: float, path: Path) -> None:
+def draw_grid(series: Sequence[GridSeries], fit_goal: float, matrix_products_goal: float, path: Path) -> None:
     """Draws both ratios over the hidden units, one line per batch size.
 
     Args:
-        lines: From the smallest batch size to the largest.
-        fit_goal: That of the published network, for comparison.
-        floor_goal: The same, against the floor.
+        series: The results by batch size, in ascending order.
+        fit_goal: Goal for the speedup of the published network, for comparison.
+        matrix_products_goal: Goal for the ratio of the published network to the matrix products, for comparison.
         path: The PNG file to write.
     """
     figure = build_figure(8.6, 3.5)
     panels = (
-        ("Times as fast as plain fit", "more is better", [line.to_fit for line in lines], fit_goal),
-        ("Times the matrix products", "less is better, 1 is the floor", [line.to_floor for line in lines], floor_goal),
+        (
+            "Speedup over plain Keras fit",
+            "higher is better; dashed: goal for the published network",
+            [line.speedups for line in series],
+            fit_goal,
+        ),
+        (
+            "Time relative to the matrix products",
+            "lower is better, at least 1; dashed: goal for the published network",
+            [line.lower_bound_ratios for line in series],
+            matrix_products_goal,
+        ),
     )
-    for place, (title, subtitle, values, goal) in enumerate(panels):
-        axes = figure.add_axes((0.06 + 0.5 * place, 0.15, 0.4, 0.66))
+    for column, (title, subtitle, values, goal) in enumerate(panels):
+        axes = figure.add_axes((0.06 + 0.5 * column, 0.15, 0.4, 0.66))
         axes.axhline(goal, **_GOAL_LINE)
         axes.annotate(
-            f"goal of the published network, {goal:g}", (1, goal), (0, 3), xycoords=("axes fraction", "data"),
+            f"goal: {goal:g}", (1, goal), (0, 3), xycoords=("axes fraction", "data"),
             textcoords="offset points", size=SMALL, color=SOFT, ha="right", va="bottom", zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         )  # fmt: skip
-        for line, series, (colour, marker) in zip(lines, values, SERIES, strict=False):
+        for line, ratios, (colour, marker) in zip(series, values, SERIES, strict=False):
             axes.plot(
-                line.units, series, color=colour, marker=marker, linewidth=1.7, markersize=5.5, zorder=3,
+                line.units, ratios, color=colour, marker=marker, linewidth=1.7, markersize=5.5, zorder=3,
                 label=str(line.batch_size),
             )  # fmt: skip
-        units = sorted({unit for line in lines for unit in line.units})
+        units = sorted({unit for line in series for unit in line.units})
         axes.set_xscale("log", base=2)
         axes.set_xticks(units, [f"{unit:,}" for unit in units])
         axes.minorticks_off()
-        axes.set_ylim(0, 1.1 * max(goal, *(max(series) for series in values)))
-        axes.set_xlabel("Hidden units, one layer", size=TEXT, color=INK)
+        axes.set_ylim(0, 1.1 * max(goal, *(max(ratios) for ratios in values)))
+        axes.set_xlabel("Units of the hidden layer", size=TEXT, color=INK)
         style_axes(axes, grid="y")
         add_headline(axes, title, subtitle)
-        if place == len(panels) - 1:
+        if column == len(panels) - 1:
             legend = axes.legend(
                 title="Batch size", fontsize=SMALL, title_fontsize=SMALL, frameon=False, loc="center left",
                 bbox_to_anchor=(1.01, 0.5), labelcolor=INK,
@@ -141,45 +158,47 @@ def draw_grid(lines: Sequence[GridLine], fit_goal: float, floor_goal: float, pat
     save_figure(figure, path)
 
 
-def draw_choices(groups: Mapping[str, Mapping[str, float]], chosen: Mapping[str, str], device: str, path: Path) -> None:
-    """Draws the seconds of an epoch with each choice of engine and XLA, a group per network, on a logarithmic axis.
+def draw_xla_choices(
+    medians: Mapping[str, Mapping[str, float]], selected: Mapping[str, str], device: str, path: Path
+) -> None:
+    """Draws the seconds per epoch of each choice of engine and XLA, grouped by network, on a logarithmic axis.
 
     Args:
-        groups: Median seconds by choice, by network; all with the same choices.
-        chosen: By network, the choice that is taken by itself.
-        device: What it ran on.
+        medians: Median seconds by network and choice; the choices are the same for all networks.
+        selected: The choice that the settings `auto` select, by network.
+        device: Name of the CPU or GPU.
         path: The PNG file to write.
     """
     from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator, NullLocator
 
-    choices = list(next(iter(groups.values())))
-    figure = build_figure(7.6, 1.0 + 0.95 * len(groups))
+    choices = list(next(iter(medians.values())))
+    figure = build_figure(7.6, 1.0 + 0.95 * len(medians))
     axes = figure.add_axes((0.2, 0.2, 0.56, 0.6))
     step = 0.8 / len(choices)
     for number, (choice, (colour, marker)) in enumerate(zip(choices, SERIES, strict=False)):
-        for place, (network, seconds) in enumerate(groups.items()):
-            height = place + (number - (len(choices) - 1) / 2) * step
-            taken = chosen[network] == choice
+        for row, (network, seconds) in enumerate(medians.items()):
+            y = row + (number - (len(choices) - 1) / 2) * step
+            is_selected = selected[network] == choice
             axes.plot(
-                seconds[choice], height, marker, color=colour, markersize=7, zorder=3, clip_on=False,
-                markerfacecolor=colour if taken else "white", markeredgewidth=1.6,
+                seconds[choice], y, marker, color=colour, markersize=7, zorder=3, clip_on=False,
+                markerfacecolor=colour if is_selected else "white", markeredgewidth=1.6,
             )  # fmt: skip
             axes.annotate(
-                f"{seconds[choice]:.3g} s" + ("  auto" if taken else ""), (seconds[choice], height), (8, 0),
-                textcoords="offset points", size=SMALL, color=colour if taken else SOFT, va="center",
-                weight="bold" if taken else "normal", annotation_clip=False,
+                f"{seconds[choice]:.3g} s" + ("  auto" if is_selected else ""), (seconds[choice], y), (8, 0),
+                textcoords="offset points", size=SMALL, color=colour if is_selected else SOFT, va="center",
+                weight="bold" if is_selected else "normal", annotation_clip=False,
             )  # fmt: skip
-        for place in range(1, len(groups)):
-            axes.axhline(place - 0.5, color=FAINT, linewidth=0.8)
-    everything = [value for seconds in groups.values() for value in seconds.values()]
+        for row in range(1, len(medians)):
+            axes.axhline(row - 0.5, color=FAINT, linewidth=0.8)
+    all_seconds = [value for seconds in medians.values() for value in seconds.values()]
     axes.set_xscale("log")
-    axes.set(xlim=(min(everything) / 1.6, max(everything) * 2.6), ylim=(len(groups) - 0.5, -0.5))
-    axes.set_yticks(range(len(groups)), [network.replace(", ", ",\n", 1) for network in groups])
+    axes.set(xlim=(min(all_seconds) / 1.6, max(all_seconds) * 2.6), ylim=(len(medians) - 0.5, -0.5))
+    axes.set_yticks(range(len(medians)), [network.replace(", ", ",\n", 1) for network in medians])
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("Seconds per epoch, logarithmic", size=TEXT, color=INK)
+    axes.set_xlabel("Seconds per epoch (logarithmic scale)", size=TEXT, color=INK)
     style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
     legend = [
@@ -189,17 +208,19 @@ def draw_choices(groups: Mapping[str, Mapping[str, float]], chosen: Mapping[str,
     axes.legend(
         handles=legend, fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5), labelcolor=INK
     )
-    add_headline(axes, "With and without XLA", f"{device}; filled: what auto chooses")
+    add_headline(axes, "Engines with and without XLA", f"{device}; filled marker: selected by auto")
     save_figure(figure, path)
 
 
-def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, str], goal: float, path: Path) -> None:
-    """Draws where the seconds of whole runs go, one bar per run, stage after stage.
+def draw_run_stages(
+    bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, str], goal: float, path: Path
+) -> None:
+    """Draws the duration of complete runs: one bar per run, divided into stages.
 
     Args:
-        bars: Seconds by stage, by run; the first is the plain script.
-        stages: The stages in words, in their order.
-        goal: The most that the others may take, in times of the first.
+        bars: Seconds by run and stage; the first run is the plain script.
+        stages: Descriptions of the stages, in chronological order.
+        goal: Longest duration of the other runs that meets the goal, relative to the first run.
         path: The PNG file to write.
     """
     from matplotlib.patches import Patch
@@ -207,26 +228,26 @@ def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, st
     figure = build_figure(8.6, 1.5 + 0.5 * len(bars))
     axes = figure.add_axes((0.2, 0.38, 0.75, 0.45))
     totals = [sum(seconds.values()) for seconds in bars.values()]
-    widest = max(totals)
-    for place, seconds in enumerate(bars.values()):
+    longest = max(totals)
+    for row, seconds in enumerate(bars.values()):
         left = 0.0
         for stage in stages:
             width = seconds.get(stage, 0.0)
-            axes.barh(place, width, 0.56, left, color=STAGE_COLOURS[stage], edgecolor="white", linewidth=0.5)
-            if width > _LEAST_WRITTEN * widest:
+            axes.barh(row, width, 0.56, left, color=STAGE_COLOURS[stage], edgecolor="white", linewidth=0.5)
+            if width > _MIN_LABELLED_FRACTION * longest:
                 axes.text(
-                    left + width / 2, place, f"{width:.1f}", size=SMALL, ha="center", va="center",
+                    left + width / 2, row, f"{width:.1f}", size=SMALL, ha="center", va="center",
                     color="white" if stage in _DARK_STAGES else INK,
                 )  # fmt: skip
             left += width
         axes.annotate(
-            f"{left:.1f} s", (left, place), (5, 0), textcoords="offset points", size=TEXT, color=INK, weight="bold",
+            f"{left:.1f} s", (left, row), (5, 0), textcoords="offset points", size=TEXT, color=INK, weight="bold",
             va="center",
         )  # fmt: skip
     axes.axvline(goal * totals[0], **_GOAL_LINE)
     axes.set_yticks(range(len(bars)), list(bars))
-    axes.set(xlim=(0, 1.1 * widest), ylim=(len(bars) - 0.5, -0.5))
-    axes.set_xlabel("Seconds from the shell to the exit", size=TEXT, color=INK)
+    axes.set(xlim=(0, 1.1 * longest), ylim=(len(bars) - 0.5, -0.5))
+    axes.set_xlabel("Seconds from the start of the command to its exit", size=TEXT, color=INK)
     style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
     used = [stage for stage in stages if any(seconds.get(stage, 0) > 0 for seconds in bars.values())]
@@ -235,51 +256,56 @@ def draw_stages(bars: Mapping[str, Mapping[str, float]], stages: Mapping[str, st
         handles=patches, ncols=3, fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(-0.26, -0.3),
         labelcolor=INK, handlelength=1.4, columnspacing=1.4,
     )  # fmt: skip
-    goal_in_words = f"Broken line: the goal, {goal:g} times the time of the plain script"
-    add_headline(axes, "Where the seconds of a run go", goal_in_words)
+    subtitle = f"Dashed line: goal, at most {goal:g} times the duration of the plain script"
+    add_headline(axes, "Duration of a complete run by stage", subtitle)
     save_figure(figure, path)
 
 
 def draw_throughputs(
-    speeds: Mapping[str, Sequence[float]], goals: Mapping[str, float], path: Path, *, ours: str, subtitle: str
+    throughputs: Mapping[str, Sequence[float]],
+    goals: Mapping[str, float],
+    path: Path,
+    *,
+    highlighted: str,
+    subtitle: str,
 ) -> None:
-    """Draws how many trials are done in a minute: a bar per way to do them, with a dot per round.
+    """Draws the trials per minute: a bar per command with the median, and a dot per round.
 
-    A goal stands where the bar of ours would end if it just reached it, judged as a goal is: by the median of the
-    rounds' ratios.
+    A dashed line marks the length that the highlighted bar requires to meet a goal. Goals apply to the median of the
+    ratios per round, so the line is drawn at the highlighted median times the goal, divided by the median ratio.
 
     Args:
-        speeds: Trials per minute of each round, by way, from the top down.
-        goals: By way, how many times its speed ours has to reach.
+        throughputs: Trials per minute in each round, by command, in the order from top to bottom.
+        goals: Smallest ratio of the highlighted throughput to that of another command that meets the goal, by command.
         path: The PNG file to write.
-        ours: The way that stands out.
-        subtitle: What was trained.
+        highlighted: Name of the command that the goals apply to.
+        subtitle: Description of the sweep.
     """
-    figure = build_figure(7.6, 1.5 + 0.5 * len(speeds))
+    figure = build_figure(7.6, 1.5 + 0.5 * len(throughputs))
     axes = figure.add_axes((0.2, 0.2, 0.75, 0.55))
-    places = {name: place for place, name in enumerate(speeds)}
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
-    ratios = {name: statistics.median(map(truediv, speeds[ours], speeds[name])) for name in goals}
-    ends = {name: medians[ours] * times / ratios[name] for name, times in goals.items()}
-    widest = max(*(max(values) for values in speeds.values()), *ends.values())
-    for name, values in speeds.items():
-        axes.barh(places[name], medians[name], 0.5, color=BLUE if name == ours else SOFT, alpha=0.85)
-        axes.plot(values, [places[name]] * len(values), "o", color=INK, markersize=3.5, zorder=3)
+    rows = {name: row for row, name in enumerate(throughputs)}
+    medians = {name: statistics.median(values) for name, values in throughputs.items()}
+    ratios = {name: statistics.median(map(truediv, throughputs[highlighted], throughputs[name])) for name in goals}
+    goal_positions = {name: medians[highlighted] * goal / ratios[name] for name, goal in goals.items()}
+    longest = max(*(max(values) for values in throughputs.values()), *goal_positions.values())
+    for name, values in throughputs.items():
+        axes.barh(rows[name], medians[name], 0.5, color=BLUE if name == highlighted else SOFT, alpha=0.85)
+        axes.plot(values, [rows[name]] * len(values), "o", color=INK, markersize=3.5, zorder=3)
         axes.annotate(
-            f"{medians[name]:.2f}", (max(values), places[name]), (8, 0), textcoords="offset points", size=TEXT,
-            color=BLUE if name == ours else INK, weight="bold" if name == ours else "normal", va="center",
+            f"{medians[name]:.2f}", (max(values), rows[name]), (8, 0), textcoords="offset points", size=TEXT,
+            color=BLUE if name == highlighted else INK, weight="bold" if name == highlighted else "normal", va="center",
         )  # fmt: skip
-    for name, times in goals.items():
-        axes.plot([ends[name]] * 2, [places[name], places[ours] + 0.42], **_GOAL_LINE)
+    for name, goal in goals.items():
+        axes.plot([goal_positions[name]] * 2, [rows[name], rows[highlighted] + 0.42], **_GOAL_LINE)
         axes.annotate(
-            f"goal: {times:g} times", (ends[name], places[name]), (-5, 0), textcoords="offset points", size=SMALL,
-            color=SOFT, ha="right", va="center", zorder=4,
+            f"goal: {goal:g} times", (goal_positions[name], rows[name]), (-5, 0),
+            textcoords="offset points", size=SMALL, color=SOFT, ha="right", va="center", zorder=4,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         )  # fmt: skip
-    axes.set_yticks(list(places.values()), list(places))
-    axes.set(xlim=(0, 1.12 * widest), ylim=(len(speeds) - 0.5, -0.5))
+    axes.set_yticks(list(rows.values()), list(rows))
+    axes.set(xlim=(0, 1.12 * longest), ylim=(len(throughputs) - 0.5, -0.5))
     axes.set_xlabel("Trials per minute", size=TEXT, color=INK)
     style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
-    add_headline(axes, "How fast a sweep gets through its trials", subtitle)
+    add_headline(axes, "Throughput of a complete sweep", subtitle)
     save_figure(figure, path)

@@ -1,6 +1,6 @@
-"""What was measured, as one JSON file: every part with its raw numbers, and where and when they come from.
+"""Reads and writes ``results.json``: the raw measurements of every part, with machine, versions, commit and time.
 
-A part that is measured again takes the place of what was there; the others stay as they are.
+When a part is measured again, its earlier result is replaced. The results of the other parts are kept.
 """
 
 from __future__ import annotations
@@ -11,42 +11,43 @@ from typing import Any
 
 from trainyard.errors import ConfigError
 
-FILE = "results.json"
+RESULTS_FILE = "results.json"
 FORMAT = 1
-"""Raised when the file's shape changes; an older file is refused rather than misread."""
+"""Version of the file format. A file with another version is rejected."""
 
 PARTS = ("epoch", "grid", "xla", "memory", "seeds", "run", "sweep", "search", "compare")
-"""In the order in which they are measured and shown."""
+"""All parts, in the order in which they are measured and shown."""
 
 
 def load_results(folder: Path) -> dict[str, Any]:
-    """Returns the parts that a folder has results of, by name; none where there is no file.
+    """Returns the results in a folder, by part; an empty dict if the folder has no results file.
 
     Raises:
-        ConfigError: If there is a file that is none of this benchmark's.
+        ConfigError: If the file is not a results file of this benchmark, or has another format version.
     """
-    path = folder / FILE
+    path = folder / RESULTS_FILE
     if not path.exists():
         return {}
     try:
         content = json.loads(path.read_text())
         if content["format"] != FORMAT:
             raise ConfigError(
-                f"{path}: expected format {FORMAT}, found {content['format']}. Move it away, or use --out"
+                f"{path}: expected format {FORMAT}, got {content['format']}. Move the file, or write to another "
+                "folder with --out"
             )
         return {name: content["parts"][name] for name in PARTS if name in content["parts"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
-            f"{path}: expected the results of an earlier benchmark, which are kept; it can't be read: {error!r}. "
-            "Move it away, or use --out"
+            f"{path}: expected the results of an earlier benchmark, but the file cannot be read: {error!r}. "
+            "Move the file, or write to another folder with --out"
         ) from error
 
 
-def save_results(folder: Path, parts: dict[str, Any]) -> None:
-    """Writes the parts, in their order; the file is replaced whole or not at all."""
+def write_results(folder: Path, parts: dict[str, Any]) -> None:
+    """Writes the results of the parts to the results file, in the order of `PARTS`. The file is replaced atomically."""
     content = {"format": FORMAT, "parts": {name: parts[name] for name in PARTS if name in parts}}
-    beside = folder / f".{FILE}.part"
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    beside.replace(folder / FILE)
+    temporary_file = folder / f".{RESULTS_FILE}.part"
+    temporary_file.write_text(json.dumps(content, indent=1) + "\n")
+    temporary_file.replace(folder / RESULTS_FILE)

@@ -1,104 +1,113 @@
-"""What searches found, in words and tables."""
+"""Builds the section of the part ``search``."""
 
 from __future__ import annotations
 
 import statistics
 from typing import Any
 
-from experiments.performance.measure_search import CLEVER, POINTS, RANDOM, course, equal_budget
+from experiments.performance.measure_search import POINTS, RANDOM, TPE, compute_best_so_far, compute_equal_budget
 from experiments.performance.section import Section
 from trainyard.evaluation.intervals import estimate_difference
 from trainyard.reporting.formatting import format_duration
 from trainyard.reporting.markdown import Table
 
-_SHARES = (0.25, 0.5, 1.0)
-"""Of the equal budget, at which the searches are compared."""
+_BUDGET_FRACTIONS = (0.25, 0.5, 1.0)
+"""Fractions of the equal budget at which the searches are compared."""
 
 
 def search_section(part: dict[str, Any]) -> Section:
     """Returns the section of the part ``search``."""
-    budget, rounds = equal_budget(part), part["rounds"]
-    trials = {name: [len(one[name]["trials"]) for one in rounds] for name in POINTS}
-    pruned = [sum(trial["validation"] is None for trial in one[CLEVER]["trials"]) for one in rounds]
+    budget, rounds = compute_equal_budget(part), part["rounds"]
+    trials = {name: [len(searches[name]["trials"]) for searches in rounds] for name in POINTS}
+    pruned = [sum(trial["validation"] is None for trial in searches[TPE]["trials"]) for searches in rounds]
     counts = (
-        f"Trials of a search: random {_range(trials[RANDOM])}, TPE {_range(trials[CLEVER])}, of which {_range(pruned)} "
-        "were pruned. TPE's first ten points are drawn at random, by the seed that random search has, too."
+        f"Trials per search: {RANDOM} {_range(trials[RANDOM])}; {TPE} {_range(trials[TPE])}, of which "
+        f"{_range(pruned)} were pruned. TPE draws its first ten points at random, with the same seed as {RANDOM}."
     )
     return Section(
         name="search",
-        title="TPE with pruning and random search, at equal compute",
-        how=(
-            f"`trainyard sweep sweep=mnist_mlp`, {part['epochs']} epochs a trial, in turns by `sweep.sampler=random` "
-            "without pruning and by `sweep.sampler=tpe` with `sweep.pruner=median`, each with "
-            f"{len(rounds)} seeds, of points, split, weights and batches. What a search has spent is the time of its "
-            f"trials, pruned ones among them; all are compared at what the cheapest of all spent, "
-            f"{format_duration(budget)}, and at parts of that. What it has found is the trial that is best on the "
-            "validation images, 12,000 that were kept back; the test images decide nothing. Accuracies in percent: "
-            "means over the seeds, with their standard deviation; the last column is the difference of the means with "
-            "its 95 % interval (Welch's t)."
+        title="TPE with pruning and random search, at equal compute time",
+        method=(
+            f"Measures `trainyard sweep sweep=mnist_mlp` with {part['epochs']} epochs per trial, alternately with "
+            "random search without pruning (`sweep.sampler=random`) and with TPE and the median pruner "
+            f"(`sweep.sampler=tpe sweep.pruner=median`). Each search is repeated with {len(rounds)} seeds. The seed "
+            "determines the sampled points, the validation split, the initial weights and the batches. The compute "
+            "time of a search is the total duration of its trials, including pruned trials. The searches are compared "
+            f"at the compute time of the cheapest search, {format_duration(budget)}, and at fractions of it. The "
+            "result of a search is the trial with the best accuracy on the 12,000 validation images, which are not used for "
+            "training. The test images do not influence this selection. The accuracies are in percent: mean ± "
+            "standard deviation over the seeds. The difference is the mean of TPE minus the mean of random search, in "
+            "percentage points, with its 95 % confidence interval (Welch's t)."
         ),
         tables=[_table(part, "validation", budget), _table(part, "test", budget)],
         goals=[],
         notes=[counts, *_time_to_match(part, budget)],
-        about=part["about"],
-        picture="search.png",
+        provenance=part["about"],
+        figure="search.png",
     )
 
 
-def found_at(part: dict[str, Any], name: str, which: str, budget: float) -> list[float]:
-    """Returns what the searches of a kind had found for a budget: an accuracy in percent per seed.
+def compute_best_accuracies(part: dict[str, Any], name: str, split: str, budget: float) -> list[float]:
+    """Returns the accuracy of the best trial of each search within a budget, in percent.
 
     Args:
-        part: What was measured.
-        name: Of the kind.
-        which: ``validation`` or ``test``.
-        budget: In seconds.
+        part: The measurements.
+        name: `RANDOM` or `TPE`.
+        split: ``validation`` or ``test``. The best trial is always selected on the validation images.
+        budget: Compute time in seconds. Searches without a completed trial within the budget are left out.
     """
-    courses = [course(one[name]["trials"], budget) for one in part["rounds"]]
-    return [100 * getattr(found[-1], which) for found in courses if found]
+    histories = [compute_best_so_far(searches[name]["trials"], budget) for searches in part["rounds"]]
+    return [100 * getattr(history[-1], split) for history in histories if history]
 
 
-def _table(part: dict[str, Any], which: str, budget: float) -> Table:
+def _table(part: dict[str, Any], split: str, budget: float) -> Table:
     rows = []
-    for share in _SHARES:
-        found = {name: found_at(part, name, which, share * budget) for name in POINTS}
-        least = min(map(len, found.values()))
+    for fraction in _BUDGET_FRACTIONS:
+        accuracies = {name: compute_best_accuracies(part, name, split, fraction * budget) for name in POINTS}
+        fewest = min(map(len, accuracies.values()))
         rows.append(
             [
-                f"{which}, after {format_duration(share * budget)}",
-                *(_mean(values, len(part["rounds"])) for values in found.values()),
-                _difference(found[CLEVER], found[RANDOM]) if least > 1 else "",
+                f"{split}, after {format_duration(fraction * budget)}",
+                *(_mean(values, len(part["rounds"])) for values in accuracies.values()),
+                _difference(accuracies[TPE], accuracies[RANDOM]) if fewest > 1 else "",
             ]
         )
-    return Table([f"best by then, on the {which} images", *POINTS, "difference"], rows)
+    return Table([f"best trial so far, accuracy on the {split} images", *POINTS, "difference"], rows)
 
 
 def _mean(values: list[float], searches: int) -> str:
     if not values:
-        return "none yet"
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    of = "" if len(values) == searches else f" ({len(values)} of {searches})"
-    return f"{statistics.mean(values):.3f}{spread}{of}"
+        return "no trial completed"
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    count = "" if len(values) == searches else f" ({len(values)} of {searches})"
+    return f"{statistics.mean(values):.3f}{deviation}{count}"
 
 
-def _difference(ours: list[float], theirs: list[float]) -> str:
-    found = estimate_difference(ours, theirs)
-    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+def _difference(tpe: list[float], random_search: list[float]) -> str:
+    difference = estimate_difference(tpe, random_search)
+    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
 def _time_to_match(part: dict[str, Any], budget: float) -> list[str]:
-    """Says when the clever search had found what the blind one had at its end, seed by seed."""
+    """Returns a note on how soon TPE reached the final accuracy of the random search with the same seed."""
     times = []
-    for one in part["rounds"]:
-        wanted = max((found.validation for found in course(one[RANDOM]["trials"], budget)), default=0.0)
-        times.append(next((f.spent for f in course(one[CLEVER]["trials"], budget) if f.validation >= wanted), None))
+    for searches in part["rounds"]:
+        target = max((best.validation for best in compute_best_so_far(searches[RANDOM]["trials"], budget)), default=0.0)
+        times.append(
+            next(
+                (
+                    tpe_best.spent
+                    for tpe_best in compute_best_so_far(searches[TPE]["trials"], budget)
+                    if tpe_best.validation >= target
+                ),
+                None,
+            )
+        )
     reached = [time for time in times if time is not None]
     if not reached:
-        return [f"Within that time no {CLEVER} found as good a point as {RANDOM} of its seed had at the end."]
-    told = (
-        f"{CLEVER} had found as good a point as {RANDOM} of its seed had at the end in {len(reached)} of {len(times)}"
-    )
-    return [f"{told} searches; there after {100 * statistics.median(reached) / budget:.0f} % of the time (median)."]
+        return [f"{TPE} did not reach the final validation accuracy of {RANDOM} with any seed."]
+    message = f"{TPE} reached the final validation accuracy of {RANDOM} with {len(reached)} of {len(times)} seeds"
+    return [f"{message}, after {100 * statistics.median(reached) / budget:.0f} % of the compute time (median)."]
 
 
 def _range(values: list[int]) -> str:

@@ -1,6 +1,6 @@
-"""Results in words and tables: what each part measured, medians and ratios, and whether each goal is met.
+"""Builds the sections of the results: tables of medians and ratios, goals and notes, computed from the raw results.
 
-Everything here is computed from the raw numbers in the results; screen and page show the same sections.
+The page and the terminal show the same sections.
 """
 
 from __future__ import annotations
@@ -10,155 +10,166 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from experiments.performance.compare_section import compare_section
-from experiments.performance.measure_epochs import FIT, FLOOR, TRAINYARD
-from experiments.performance.measure_run import EXISTING, FIRST, FRESH, PLAIN, UNTRACKED
-from experiments.performance.measure_sweep import LOOP, ONE_BY_ONE, SWEEP, SWEEP_THREADS, throughputs
+from experiments.performance.measure_epochs import FIT, MATRIX_PRODUCTS, TRAINYARD
+from experiments.performance.measure_run import EXISTING_STORE, FIRST_RUN, NEW_STORE, PLAIN_SCRIPT, UNTRACKED
+from experiments.performance.measure_sweep import ONE_BY_ONE, SHELL_LOOP, SWEEP, SWEEP_THREADS, compute_throughputs
 from experiments.performance.search_section import search_section
-from experiments.performance.section import Section, disturbed, not_judged
-from experiments.performance.summary_statistics import Goal, Spread, difference, ratio, spread
+from experiments.performance.section import Section, disturbance_reason, not_judged_reason
+from experiments.performance.summary_statistics import (
+    Goal,
+    Quartiles,
+    compute_quartiles,
+    difference_quartiles,
+    ratio_quartiles,
+)
 from trainyard.evaluation.intervals import estimate_difference
 from trainyard.reporting.markdown import Table
 
-FIT_GOAL, FLOOR_GOAL, RUN_GOAL, TRACKING_GOAL = 4.5, 1.25, 0.4, 2.0
-"""At least so many times as fast as plain fit; at most so many times the floor, the plain script, and seconds."""
+FIT_GOAL, MATRIX_PRODUCTS_GOAL, RUN_GOAL, TRACKING_GOAL = 4.5, 1.25, 0.4, 2.0
+"""Minimum speedup over plain Keras `fit`; maximum time relative to the matrix products; maximum time relative to the
+plain script; maximum time that tracking adds, in seconds."""
 
-LOOP_GOAL, ONE_BY_ONE_GOAL = 8.0, 1.7
-"""At least so many times the throughput of the loop, and of the same sweep one trial at a time."""
+SHELL_LOOP_GOAL, ONE_BY_ONE_GOAL = 8.0, 1.7
+"""Minimum throughput relative to the shell loop, and relative to the same sweep with one trial at a time."""
 
 EQUIVALENCE_GOAL = 0.3
-"""Within so many percent points of accuracy two engines count as equivalent."""
+"""Maximum difference in accuracy of equivalent engines, in percentage points."""
 
 STAGES = {
-    "before": "interpreter, first imports",
-    "open": "opening the store, between stages",
+    "before": "Python start, first imports",
+    "open": "opening the store, gaps between stages",
     "start": "importing TensorFlow",
     "load": "loading the data",
     "build": "building the model",
     "compile": "compiling",
     "train": "training",
     "evaluate": "evaluating",
-    "log": "writing and logging",
-    "after": "closing, exit",
+    "log": "saving and logging",
+    "after": "shutdown",
 }
-"""The stages of a whole run in their order, in words."""
+"""Descriptions of the stages of a run, in chronological order."""
 
 
 def build_sections(parts: dict[str, Any]) -> list[Section]:
-    """Returns a section per part that there are results of."""
+    """Returns a section for each part that has results."""
     return [_BUILDERS[name](part) for name, part in parts.items()]
 
 
 def _epoch(part: dict[str, Any]) -> Section:
-    found = part["contestants"]
-    ours, fit, floor = (found[name]["epoch_seconds"] for name in (TRAINYARD, FIT, FLOOR))
-    to_fit, to_floor = ratio(fit, ours), ratio(ours, floor)
-    why = not_judged(part["about"])
+    measurements = part["contestants"]
+    trainyard, fit, products = (measurements[name]["epoch_seconds"] for name in (TRAINYARD, FIT, MATRIX_PRODUCTS))
+    speedup, products_ratio = ratio_quartiles(fit, trainyard), ratio_quartiles(trainyard, products)
+    reason = not_judged_reason(part["about"])
     return Section(
         name="epoch",
         title="One epoch of the published network",
-        how=(
-            f"The network {_network(part)} with relu and Adam, {part['images']:,} images, batch size "
-            f"{part['batch_size']}. Each contestant is a process of its own and trains in turns with the others, one "
-            f"epoch at a time; of {part['epochs']} epochs the first is not counted. `fit` is a plain Keras script: "
-            "float arrays, one call of `model.fit`. `trainyard` is what `trainyard train` does by itself; `trainyard "
-            "fit` is its other engine. `matrix products` is the floor: the products of forward and backward pass by "
-            "NumPy on the CPU, and nothing else. Ratios are taken round by round; the quartiles stand in brackets. "
-            "To compile comes before the first epoch and is paid once; for the two `fit` it is what the first epoch "
-            "took beyond the median of the others."
+        method=(
+            f"Trains the published network (hidden layers with {_network(part)} units, ReLU, Adam) on "
+            f"{part['images']:,} images with batch size {part['batch_size']}. Each implementation runs in a separate "
+            f"process. In each round, every process trains one epoch. The first of {part['epochs']} rounds is a "
+            "warm-up and is not counted. The implementations:\n\n"
+            "- `fit`: a plain Keras script, with images as float arrays and one call of `model.fit`.\n"
+            "- `trainyard`: the default of `trainyard train`.\n"
+            "- `trainyard without XLA`: `training.engine=compiled` with `training.xla=off`.\n"
+            "- `trainyard fit`: `training.engine=fit`.\n"
+            "- `matrix products`: no training, only the matrix products of the forward and backward pass, with NumPy "
+            "on the CPU. Their time is the lower bound.\n\n"
+            "Compilation happens once, before the first epoch. For `fit` and `trainyard fit` the compile time is an "
+            "estimate: the time of the first epoch minus the median of the other epochs."
         ),
         tables=[
             Table(
-                ["contestant", "s per epoch", "quartiles", "fit / it", "it / floor", "s to compile"],
+                ["implementation", "s per epoch", "quartiles", "speedup over fit", "time / matrix products",
+                 "compile time, s"],
                 [
-                    [
-                        name,
-                        *_seconds(one["epoch_seconds"]),
-                        str(ratio(fit, one["epoch_seconds"])),
-                        str(ratio(one["epoch_seconds"], floor)),
-                        "" if name == FLOOR else f"{compile_seconds(one):.1f}",
-                    ]
-                    for name, one in found.items()
+                    [name, *_seconds(times["epoch_seconds"]), str(ratio_quartiles(fit, times["epoch_seconds"])),
+                     str(ratio_quartiles(times["epoch_seconds"], products)),
+                     "" if name == MATRIX_PRODUCTS else f"{estimate_compile_seconds(times):.1f}"]
+                    for name, times in measurements.items()
                 ],
             )
         ],
         goals=[
-            Goal("times as fast as plain fit", to_fit, FIT_GOAL, at_least=True, not_judged=why or disturbed(to_fit)),
-            Goal(
-                "times the time of the matrix products", to_floor, FLOOR_GOAL, not_judged=why or disturbed(to_floor, 1)
-            ),
+            Goal("speedup over plain Keras fit", speedup, FIT_GOAL, at_least=True,
+                 not_judged_reason=reason or disturbance_reason(speedup)),
+            Goal("time relative to the matrix products", products_ratio, MATRIX_PRODUCTS_GOAL,
+                 not_judged_reason=reason or disturbance_reason(products_ratio, 1)),
         ],
-        notes=[f"XLA {found[TRAINYARD]['xla']}."],
-        about=part["about"],
-        picture="epoch.png",
-    )
+        notes=[f"With `trainyard`, `training.xla=auto` selects \"{measurements[TRAINYARD]['xla']}\"."],
+        provenance=part["about"],
+        figure="epoch.png",
+    )  # fmt: skip
 
 
 def _grid(part: dict[str, Any]) -> Section:
     rows = []
     for cell in part["cells"]:
-        ours, fit, floor = (cell["contestants"][name]["epoch_seconds"] for name in (TRAINYARD, FIT, FLOOR))
+        trainyard, fit, products = (
+            cell["contestants"][name]["epoch_seconds"] for name in (TRAINYARD, FIT, MATRIX_PRODUCTS)
+        )
         rows.append(
             [
                 _network(cell),
                 str(cell["batch_size"]),
-                *(f"{statistics.median(seconds):.3f}" for seconds in (fit, ours, floor)),
-                str(ratio(fit, ours)),
-                str(ratio(ours, floor)),
+                *(f"{statistics.median(seconds):.3f}" for seconds in (fit, trainyard, products)),
+                str(ratio_quartiles(fit, trainyard)),
+                str(ratio_quartiles(trainyard, products)),
             ]
         )
     return Section(
         name="grid",
-        title="Over widths and batch sizes",
-        how=(
-            f"As above, on {part['images']:,} images, {part['epochs']} epochs of which the first is not counted. Where "
-            "a network is small, what a step costs beside its products dominates; where it is large, the optimizer's "
-            "pass over the weights does."
+        title="Different widths and batch sizes",
+        method=(
+            f"The same measurement as above with other networks and batch sizes, on {part['images']:,} images and with "
+            f"{part['epochs']} epochs, of which the first is not counted. Most of the time in addition to the matrix "
+            "products is overhead per step for small networks, and the optimizer's update of the weights for large "
+            "networks."
         ),
         tables=[
-            Table(["hidden units", "batch size", "fit s", "trainyard s", "floor s", "fit / trainyard",
-                   "trainyard / floor"], rows)
+            Table(["hidden units", "batch size", "fit, s", "trainyard, s", "matrix products, s", "fit / trainyard",
+                   "trainyard / matrix products"], rows)
         ],
         goals=[],
         notes=[],
-        about=part["about"],
-        picture="grid.png",
+        provenance=part["about"],
+        figure="grid.png",
     )  # fmt: skip
 
 
 def _xla(part: dict[str, Any]) -> Section:
     rows, notes = [], []
     for network, measured in part["networks"].items():
-        medians = {name: statistics.median(one["epoch_seconds"]) for name, one in measured["contestants"].items()}
+        medians = {name: statistics.median(times["epoch_seconds"]) for name, times in measured["contestants"].items()}
         rows += [
             [f"{network}: {name}", f"{medians[name]:.3f}", f"{medians[name] / min(medians.values()):.2f}",
-             f"{compile_seconds(one):.1f}"]
-            for name, one in measured["contestants"].items()
+             f"{estimate_compile_seconds(times):.1f}"]
+            for name, times in measured["contestants"].items()
         ]  # fmt: skip
-        switched = "with XLA" if measured["auto"].startswith("on") else "without XLA"
-        chosen = medians[f"compiled {switched}"]
-        other = next(medians[name] for name in medians if name.startswith("compiled") and not name.endswith(switched))
+        setting = "with XLA" if measured["auto"].startswith("on") else "without XLA"
+        selected = medians[f"compiled {setting}"]
+        other = next(medians[name] for name in medians if name.startswith("compiled") and not name.endswith(setting))
         notes.append(
-            f"{network}: `auto` says {measured['auto']}. The compiled program {switched} takes {chosen / other:.2f} "
-            "times the time of the other way."
+            f'{network}: `training.xla=auto` selects "{measured["auto"]}". An epoch of the compiled engine {setting} '
+            f"takes {selected / other:.2f} times as long as with the opposite setting."
         )
-    sizes = ", ".join(
-        f"{name} on {one['images']:,} images at batch size {one['batch_size']}"
-        for name, one in part["networks"].items()
+    sizes = "; ".join(
+        f"`{name}`, {measured['images']:,} images, batch size {measured['batch_size']}"
+        for name, measured in part["networks"].items()
     )
-    device = ", ".join(part["about"]["machine"]["gpus"]) or f"the CPU, {part['about']['machine']['cpu']}"
+    device = ", ".join(part["about"]["machine"]["gpus"]) or f"CPU ({part['about']['machine']['cpu']})"
     return Section(
         name="xla",
-        title="With and without XLA",
-        how=(
-            f"What `training.xla` and `training.engine` can come to, in turns, on {device}: {sizes}. The cnn is two "
-            "convolutions (32 and 64 filters of 3 x 3), each with pooling, and the output layer. The first epoch is "
-            "not counted."
+        title="Engines with and without XLA",
+        method=(
+            f"Measures the values of `training.engine` and `training.xla` alternately on this {device}. The first "
+            f"epoch is not counted. The networks: {sizes}. `cnn` has two convolutional layers (32 and 64 filters of "
+            "3 x 3), each with pooling, and an output layer."
         ),
-        tables=[Table(["network: engine", "s per epoch", "times the fastest", "s to compile"], rows)],
+        tables=[Table(["network: engine", "s per epoch", "time / fastest", "compile time, s"], rows)],
         goals=[],
         notes=notes,
-        about=part["about"],
-        picture="xla.png",
+        provenance=part["about"],
+        figure="xla.png",
     )
 
 
@@ -171,32 +182,32 @@ def _memory(part: dict[str, Any]) -> Section:
     return Section(
         name="memory",
         title="Memory",
-        how=(
-            "The most memory that a process had resident which loaded the images and trained one epoch of the "
-            f"published network at batch size {part['batch_size']}; images beyond MNIST's are MNIST's, "
-            "repeated. The second column is the same after importing TensorFlow and nothing else."
+        method=(
+            "Peak resident memory of a process that loads the images and trains the published network for one epoch "
+            f"with batch size {part['batch_size']}. MNIST is repeated where more images are required than it has. The "
+            "memory after imports is the peak after TensorFlow is imported and before images are loaded."
         ),
-        tables=[Table(["contestant", "imports alone, MiB", "peak, MiB", "beyond imports, MiB"], rows)],
+        tables=[Table(["implementation", "after imports, MiB", "peak, MiB", "difference, MiB"], rows)],
         goals=[],
-        notes=[*_growth(part["rows"]), *(f"Left out: {what}." for what in part["skipped"])],
-        about=part["about"],
+        notes=[*_growth(part["rows"]), *(f"Not measured: {skipped}." for skipped in part["skipped"])],
+        provenance=part["about"],
     )
 
 
 def _growth(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Yields what each further image costs, for each contestant that was measured on few images and on many."""
+    """Yields the memory per additional image, for each implementation that was measured with both numbers of images."""
     for name in (TRAINYARD, FIT):
-        found = [row for row in rows if row["contestant"] == name]
-        if len(found) > 1:
-            few, many = found[0], found[-1]
+        measured = [row for row in rows if row["contestant"] == name]
+        if len(measured) > 1:
+            few, many = measured[0], measured[-1]
             kib = 1024 * (many["peak_mib"] - few["peak_mib"]) / (many["images"] - few["images"])
-            yield f"{name}: each image beyond {few['images']:,} takes {kib:.2f} KiB."
+            yield f"{name}: each image in addition to the first {few['images']:,} needs {kib:.2f} KiB."
 
 
 def _seeds(part: dict[str, Any]) -> Section:
     percent = {engine: [100 * trial["accuracy"] for trial in trials] for engine, trials in part["trials"].items()}
-    found = estimate_difference(percent["compiled"], percent["fit"], confidence=0.9)
-    farther = max(abs(found.low), abs(found.high))
+    difference = estimate_difference(percent["compiled"], percent["fit"], confidence=0.9)
+    largest = max(abs(difference.low), abs(difference.high))
     rows = [
         [
             engine,
@@ -211,166 +222,171 @@ def _seeds(part: dict[str, Any]) -> Section:
     seeds = [trial["seed"] for trial in part["trials"]["compiled"]]
     return Section(
         name="seeds",
-        title="The same accuracy",
-        how=(
-            f"The published recipe, {part['epochs']} epochs, through both engines with the seeds {seeds[0]} to "
-            f"{seeds[-1]}; each sees a fresh order of the images every epoch. Accuracy on the test images, in percent. "
-            "The engines are equivalent where the whole 90 % confidence interval of the difference of their means "
-            "(Welch's t) lies within 0.3 points."
+        title="Accuracy of both engines",
+        method=(
+            f"Trains the published recipe for {part['epochs']} epochs with both engines and the seeds {seeds[0]} to "
+            f"{seeds[-1]}. Both engines shuffle the images in each epoch. Accuracies are measured on the test images, "
+            "in percent. The engines are equivalent if the 90 % confidence interval of the difference of their mean "
+            "accuracies (Welch's t) lies entirely between -0.3 and +0.3 percentage points."
         ),
         tables=[
-            Table(["engine", "seeds", "mean accuracy", "standard deviation", "range", "s to train"], rows),
+            Table(["engine", "seeds", "mean accuracy", "standard deviation", "range", "training time, s"], rows),
         ],
         goals=[
             Goal(
-                "points by which the mean accuracies differ at most (the farther end of the 90 % interval)",
-                Spread(farther, farther, farther),
+                "difference of the mean accuracies in percentage points (largest absolute value in the 90 % interval)",
+                Quartiles(largest, largest, largest),
                 EQUIVALENCE_GOAL,
-                not_judged="a smoke run of tiny sizes" if part["about"]["quick"] else "",
+                not_judged_reason="quick check with small data" if part["about"]["quick"] else "",
             )
         ],
-        notes=[f"Mean accuracy, compiled less fit: {found.value:+.3f} points ({found.low:+.3f} to {found.high:+.3f})."],
-        about=part["about"],
+        notes=[
+            f"`compiled` minus `fit`: {difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f}) points."
+        ],
+        provenance=part["about"],
     )
 
 
 def _run(part: dict[str, Any]) -> Section:
-    walls = {name: [one[name]["wall_seconds"] for one in part["rounds"]] for name in part["rounds"][0]}
-    why = not_judged(part["about"])
-    shown = typical_stages(part)
+    wall_seconds = {name: [runs[name]["wall_seconds"] for runs in part["rounds"]] for name in part["rounds"][0]}
+    reason = not_judged_reason(part["about"])
+    typical = find_typical_stages(part)
     stages = Table(
-        ["stage, s", *shown],
+        ["stage, s", *typical],
         [
-            [words, *(f"{shown[name][stage]:.2f}" if stage in shown[name] else "" for name in shown)]
-            for stage, words in STAGES.items()
+            [text, *(f"{typical[name][stage]:.2f}" if stage in typical[name] else "" for name in typical)]
+            for stage, text in STAGES.items()
         ]
-        + [["from the shell to the exit", *(f"{sum(seconds.values()):.2f}" for seconds in shown.values())]],
+        + [["total", *(f"{sum(seconds.values()):.2f}" for seconds in typical.values())]],
     )
     notes = [
         "Accuracy on the test images: "
-        + ", ".join(f"{name} {part['rounds'][-1][name]['test_accuracy']:.4f}" for name in (PLAIN, FRESH))
+        + ", ".join(f"{name} {part['rounds'][-1][name]['test_accuracy']:.4f}" for name in (PLAIN_SCRIPT, NEW_STORE))
         + "."
     ]
     return Section(
         name="run",
-        title="A whole run, from the shell to the exit",
-        how=(
-            f"`trainyard train experiment=mnist_baseline` ({part['epochs']} epochs) in turns with a plain Keras script "
-            "that trains the same network, evaluates it and saves it, and tracks nothing. The first run ever finds "
-            "neither a store nor a compiled program; the others find what it compiled. A round is one of each; "
-            f"rounds: {len(part['rounds'])}. The stages are those of the round with the median wall time."
+        title="A complete run",
+        method=(
+            f"Measures `trainyard train experiment=mnist_baseline` ({part['epochs']} epochs) alternately with a plain "
+            "Keras script, which trains, evaluates and saves the same network and tracks nothing. Times are "
+            "wall-clock times from the start of a command to its exit. The first Trainyard run of a round starts "
+            "without a tracking store and with an empty cache; the later runs of the round find its compiled program "
+            f"in the cache. `tracking=off` is Trainyard without tracking. Number of rounds: {len(part['rounds'])}. "
+            "The stages in each column are from the round with the median time."
         ),
         tables=[
             Table(
-                ["what", "s", "quartiles", "it / plain script", "s beyond tracking=off"],
+                ["run", "s", "quartiles", "time / plain script", "s added by tracking"],
                 [
-                    [
-                        name,
-                        *_seconds(seconds),
-                        str(ratio(seconds, walls[PLAIN])),
-                        str(difference(seconds, walls[UNTRACKED])) if name in (FRESH, EXISTING) else "",
-                    ]
-                    for name, seconds in walls.items()
+                    [name, *_seconds(seconds), str(ratio_quartiles(seconds, wall_seconds[PLAIN_SCRIPT])),
+                     str(difference_quartiles(seconds, wall_seconds[UNTRACKED]))
+                     if name in (NEW_STORE, EXISTING_STORE) else ""]
+                    for name, seconds in wall_seconds.items()
                 ],
             ),
             stages,
         ],
         goals=[
             *(
-                Goal(f"times the time of the plain script ({name})", ratio(walls[name], walls[PLAIN]), RUN_GOAL,
-                     not_judged=why)
-                for name in (FIRST, EXISTING)
+                Goal(f"time relative to the plain script ({name})",
+                     ratio_quartiles(wall_seconds[name], wall_seconds[PLAIN_SCRIPT]), RUN_GOAL,
+                     not_judged_reason=reason)
+                for name in (FIRST_RUN, EXISTING_STORE)
             ),
             *(
-                Goal(f"what tracking adds ({name})", difference(walls[name], walls[UNTRACKED]), TRACKING_GOAL,
-                     unit=" s", not_judged=why)
-                for name in (FRESH, EXISTING)
+                Goal(f"time added by tracking ({name})",
+                     difference_quartiles(wall_seconds[name], wall_seconds[UNTRACKED]), TRACKING_GOAL, unit=" s",
+                     not_judged_reason=reason)
+                for name in (NEW_STORE, EXISTING_STORE)
             ),
         ],
         notes=notes,
-        about=part["about"],
-        picture="run.png",
+        provenance=part["about"],
+        figure="run.png",
     )  # fmt: skip
 
 
-def typical_stages(part: dict[str, Any]) -> dict[str, dict[str, float]]:
+def find_typical_stages(part: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Returns the stages of the plain script and of tracked runs, each from its round with the median wall time."""
-    found = {}
-    for name in (PLAIN, FIRST, FRESH, EXISTING):
-        rounds = sorted((one[name] for one in part["rounds"]), key=lambda one: float(one["wall_seconds"]))
-        found[name] = rounds[(len(rounds) - 1) // 2]["stages"]
-    return found
+    stages = {}
+    for name in (PLAIN_SCRIPT, FIRST_RUN, NEW_STORE, EXISTING_STORE):
+        rounds = sorted((runs[name] for runs in part["rounds"]), key=lambda run: float(run["wall_seconds"]))
+        stages[name] = rounds[(len(rounds) - 1) // 2]["stages"]
+    return stages
 
 
 def _sweep(part: dict[str, Any]) -> Section:
-    speeds = throughputs(part)
-    to_loop, to_one = ratio(speeds[SWEEP], speeds[LOOP]), ratio(speeds[SWEEP], speeds[ONE_BY_ONE])
-    last = part["rounds"][-1]
-    (swept,) = last[SWEEP]
-    turns = {rate: accuracy for turn in last[LOOP] for rate, accuracy in turn["accuracies"].items()}
-    why = not_judged(part["about"])
-    if not why and part["about"]["machine"]["threads"] != SWEEP_THREADS:
-        why = f"the goals are for {SWEEP_THREADS} cores; see --threads"
+    throughputs = compute_throughputs(part)
+    loop_ratio = ratio_quartiles(throughputs[SWEEP], throughputs[SHELL_LOOP])
+    one_by_one_ratio = ratio_quartiles(throughputs[SWEEP], throughputs[ONE_BY_ONE])
+    last_round = part["rounds"][-1]
+    (sweep,) = last_round[SWEEP]
+    loop_accuracies = {
+        rate: accuracy for command in last_round[SHELL_LOOP] for rate, accuracy in command["accuracies"].items()
+    }
+    reason = not_judged_reason(part["about"])
+    if not reason and part["about"]["machine"]["threads"] != SWEEP_THREADS:
+        reason = f"the goals apply to {SWEEP_THREADS} threads; use --threads {SWEEP_THREADS}"
     return Section(
         name="sweep",
-        title="A whole sweep, from the shell to the exit",
-        how=(
-            "`trainyard sweep experiment=mnist_baseline optimizer.learning_rate=...` with "
-            f"{len(swept['accuracies'])} learning rates, {part['epochs']} epochs each, tracked, in turns with a shell "
-            "loop over a plain Keras script that trains the same network, evaluates it and is logged by "
-            "`mlflow.autolog`, and with the same sweep one trial at a time on one thread. Every command is timed from "
-            "the shell to its exit. A sweep is timed whole, all its trials, and is a user's first: it finds neither a "
-            "store nor anything in a cache. Of the loop, each round has the processes of the learning rates "
-            f"{', '.join(turns)}, around the sweeps; a process before the first round made its store and is not "
-            "counted, which favours the loop. Trials per minute are trials over the seconds of their commands; rounds: "
+        title="A complete sweep",
+        method=(
+            "Measures `trainyard sweep experiment=mnist_baseline optimizer.learning_rate=...` with "
+            f"{len(sweep['accuracies'])} learning rates, {part['epochs']} epochs per trial and tracking. It alternates "
+            "with a shell loop (`loop over autolog`) over a plain Keras script, which trains and evaluates the same "
+            "network and logs it with `mlflow.autolog`, and with the same sweep limited to one trial at a time on one "
+            "thread. Times are wall-clock times from the start of a command to its exit. Each sweep runs all its "
+            "trials and starts without a tracking store and with an empty cache. The complete shell loop would take "
+            "too long: each round measures only its processes with the learning rates "
+            f"{', '.join(loop_accuracies)}, before, between and after the sweeps. An additional process creates the "
+            "store of the shell loop before the first round and is not counted, which favors the shell loop. Trials "
+            "per minute are the number of trials divided by the total time of their commands. Number of rounds: "
             f"{len(part['rounds'])}."
         ),
         tables=[
             Table(
-                ["what", "trials per minute", "quartiles", "it / loop", "it / one at a time", "s per command"],
+                ["command", "trials per minute", "quartiles", "throughput / shell loop", "throughput / one at a time",
+                 "s per command"],
                 [
-                    [
-                        name,
-                        *_seconds(values),
-                        str(ratio(values, speeds[LOOP])),
-                        str(ratio(values, speeds[ONE_BY_ONE])),
-                        f"{_median_wall(part, name):.1f}",
-                    ]
-                    for name, values in speeds.items()
+                    [name, *_seconds(values), str(ratio_quartiles(values, throughputs[SHELL_LOOP])),
+                     str(ratio_quartiles(values, throughputs[ONE_BY_ONE])),
+                     f"{_median_wall_seconds(part, name):.1f}"]
+                    for name, values in throughputs.items()
                 ],
             )
         ],
         goals=[
-            Goal("times the throughput of the loop", to_loop, LOOP_GOAL, at_least=True,
-                 not_judged=why or disturbed(to_loop)),
-            Goal("times the throughput of one trial at a time", to_one, ONE_BY_ONE_GOAL, at_least=True,
-                 not_judged=why or disturbed(to_one)),
+            Goal("throughput relative to the shell loop", loop_ratio, SHELL_LOOP_GOAL, at_least=True,
+                 not_judged_reason=reason or disturbance_reason(loop_ratio)),
+            Goal("throughput relative to one trial at a time", one_by_one_ratio, ONE_BY_ONE_GOAL, at_least=True,
+                 not_judged_reason=reason or disturbance_reason(one_by_one_ratio)),
         ],
         notes=[
-            f"Accuracy on the test images at the learning rate {rate}: loop {accuracy:.4f}, sweep "
-            f"{swept['accuracies'][rate]:.4f}."
-            for rate, accuracy in turns.items()
+            f"Accuracy on the test images with learning rate {rate}: shell loop {accuracy:.4f}, sweep "
+            f"{sweep['accuracies'][rate]:.4f}."
+            for rate, accuracy in loop_accuracies.items()
         ],
-        about=part["about"],
-        picture="sweep.png",
+        provenance=part["about"],
+        figure="sweep.png",
     )  # fmt: skip
 
 
-def _median_wall(part: dict[str, Any], name: str) -> float:
-    return statistics.median(float(command["wall_seconds"]) for one in part["rounds"] for command in one[name])
+def _median_wall_seconds(part: dict[str, Any], name: str) -> float:
+    return statistics.median(float(run["wall_seconds"]) for commands in part["rounds"] for run in commands[name])
 
 
-def compile_seconds(contestant: dict[str, Any]) -> float:
-    """Returns what compiling took: measured by the engine, or what the first epoch of `fit` took beyond the others."""
-    if contestant.get("engine") == "compiled":
-        return float(contestant["compile_seconds"])
-    return max(0.0, float(contestant["first_seconds"] - statistics.median(contestant["epoch_seconds"])))
+def estimate_compile_seconds(measurement: dict[str, Any]) -> float:
+    """Returns the compile time: as measured by the engine, or the first epoch of `fit` minus the median epoch."""
+    if measurement.get("engine") == "compiled":
+        return float(measurement["compile_seconds"])
+    return max(0.0, float(measurement["first_seconds"] - statistics.median(measurement["epoch_seconds"])))
 
 
 def _seconds(values: list[float]) -> tuple[str, str]:
-    found: Spread = spread(values)
-    digits = 3 if found.median < 1 else 2
-    return f"{found.median:.{digits}f}", f"{found.low:.{digits}f} to {found.high:.{digits}f}"
+    quartiles: Quartiles = compute_quartiles(values)
+    digits = 3 if quartiles.median < 1 else 2
+    return f"{quartiles.median:.{digits}f}", f"{quartiles.low:.{digits}f} to {quartiles.high:.{digits}f}"
 
 
 def _network(part: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Medians, quartiles and ratios of what was measured, and the goals they are held against."""
+"""Medians, quartiles and ratios of the measurements, and the goals that they are compared with."""
 
 from __future__ import annotations
 
@@ -8,75 +8,77 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """The median of some values, with their quartiles."""
+class Quartiles:
+    """The median, the lower quartile (`low`) and the upper quartile (`high`) of some values."""
 
     median: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        around = "" if self.low == self.high else f" ({self.low:.2f} to {self.high:.2f})"
-        return f"{self.median:.2f}{around}"
+        quartile_range = "" if self.low == self.high else f" ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.median:.2f}{quartile_range}"
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Returns the median and the quartiles of at least one value."""
+def compute_quartiles(values: Sequence[float]) -> Quartiles:
+    """Returns the median and the quartiles of one or more values."""
     if len(values) == 1:
-        return Spread(values[0], values[0], values[0])
+        return Quartiles(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Spread(median, low, high)
+    return Quartiles(median, low, high)
 
 
-def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """Returns the spread of the ratio round by round, in which what slows a whole round cancels out.
+def ratio_quartiles(numerators: Sequence[float], denominators: Sequence[float]) -> Quartiles:
+    """Returns the quartiles of the ratios per round. A disturbance that slows a whole round cancels out.
 
     Args:
-        numerators: One per round.
-        denominators: The same rounds.
+        numerators: One value per round.
+        denominators: One value per round, in the same order.
     """
-    return spread([above / below for above, below in zip(numerators, denominators, strict=True)])
+    return compute_quartiles(
+        [numerator / denominator for numerator, denominator in zip(numerators, denominators, strict=True)]
+    )
 
 
-def difference(values: Sequence[float], less: Sequence[float]) -> Spread:
-    """Returns the spread of the difference round by round."""
-    return spread([value - other for value, other in zip(values, less, strict=True)])
+def difference_quartiles(values: Sequence[float], subtrahends: Sequence[float]) -> Quartiles:
+    """Returns the quartiles of the differences per round."""
+    return compute_quartiles([value - subtrahend for value, subtrahend in zip(values, subtrahends, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure that has to hold.
+    """A bound for the median of a measurement.
 
     Attributes:
-        what: What was measured, in words.
-        measured: It.
-        bound: What the median is held against.
-        at_least: Whether the bound is the least; else it is the most.
-        unit: Of both.
-        not_judged: Why this measurement proves nothing either way, or empty.
+        description: The measured quantity.
+        measured: The measurement.
+        bound: The bound for its median.
+        at_least: Whether `bound` is a lower bound; otherwise it is an upper bound.
+        unit: Unit of the measurement and the bound.
+        not_judged_reason: Why this measurement cannot be compared with the goal; empty if it can.
     """
 
-    what: str
-    measured: Spread
+    description: str
+    measured: Quartiles
     bound: float
     at_least: bool = False
     unit: str = ""
-    not_judged: str = ""
+    not_judged_reason: str = ""
 
     @property
-    def met(self) -> bool:
-        """Whether the median keeps the bound."""
+    def is_met(self) -> bool:
+        """Whether the median satisfies the bound."""
         median = self.measured.median
         return median >= self.bound if self.at_least else median <= self.bound
 
     @property
     def verdict(self) -> str:
-        """``met``, ``missed``, or why it is not judged."""
-        if self.not_judged:
-            return f"not judged: {self.not_judged}"
-        return "met" if self.met else "missed"
+        """``met``, ``missed``, or ``not judged`` with the reason."""
+        if self.not_judged_reason:
+            return f"not judged: {self.not_judged_reason}"
+        return "met" if self.is_met else "missed"
 
     @property
-    def wanted(self) -> str:
-        """The bound in words, ``'at least 4.5'``."""
+    def requirement(self) -> str:
+        """The bound as text, for example ``at least 4.5``."""
         return f"{'at least' if self.at_least else 'at most'} {self.bound:g}{self.unit}"

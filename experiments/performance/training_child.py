@@ -1,10 +1,11 @@
-"""The child process of a benchmark: trains what it is told to, one epoch each time that it is told to.
+"""The child process of the benchmark: trains a network, one epoch per request.
 
     python -m experiments.performance.training_child FOLDER THREADS LOOP
 
-FOLDER has the images. Each line on stdin is a job (see `Job`), or ``epoch``; each line on stdout is an answer in
-JSON. Because the epochs of a job are one call of `fit` or one run of an engine, it is the callback at an epoch's begin
-that waits for the word. The clock runs from there to the epoch's end. LOOP tells whether TensorFlow is needed.
+FOLDER has the images. Each line on stdin is a job (see `TrainingJob`) or ``epoch``; each line on stdout is a response
+in JSON. All epochs of a job are one call of `fit` or one run of an engine. Therefore a callback at the begin of each
+epoch waits for the request. The epoch's time is measured from there to its end. LOOP is the training loop of all jobs;
+for `PRODUCTS`, TensorFlow is not imported.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from experiments.performance.gemm_floor import MatrixProducts
-from experiments.performance.images import as_dataset, read_training_images
-from experiments.performance.training_job import CNN, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, Job
+from experiments.performance.images import build_dataset, load_training_images
+from experiments.performance.training_job import CNN, MLP_NORM_DROPOUT, PLAIN_FIT, PRODUCTS, TrainingJob
 from trainyard.data.dataset import DataSpec, Split
 
 if TYPE_CHECKING:
@@ -26,51 +27,51 @@ if TYPE_CHECKING:
 
 
 class Channel:
-    """Orders in, answers out; what libraries print goes to stderr."""
+    """Reads requests from stdin and writes responses to stdout; redirects what libraries print to stderr."""
 
     def __init__(self) -> None:
-        self._answers: TextIO = os.fdopen(os.dup(1), "w")
+        self._responses: TextIO = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
-    def answer(self, **facts: Any) -> None:  # noqa: ANN401 - whatever JSON holds
-        """Sends one line."""
-        self._answers.write(json.dumps(facts) + "\n")
-        self._answers.flush()
+    def respond(self, **values: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Writes one response line."""
+        self._responses.write(json.dumps(values) + "\n")
+        self._responses.flush()
 
-    def next_order(self) -> str:
-        """Waits for the next line; where no more can come the process ends."""
+    def next_request(self) -> str:
+        """Waits for the next request line and returns it; exits the process at the end of stdin."""
         line = sys.stdin.readline()
         if not line:
             raise SystemExit(0)
         return line.strip()
 
 
-class Paces:
-    """Waits for the word at the begin of each epoch, and answers with the epoch's seconds at its end."""
+class EpochTimer:
+    """Waits for a request at the begin of each epoch, and responds with the epoch's duration at its end."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._began = 0.0
+        self._started = 0.0
 
-    def begin(self, *_: object) -> None:
-        """Waits, then starts the clock."""
-        self._channel.next_order()
-        self._began = time.perf_counter()
+    def start(self, *_: object) -> None:
+        """Waits for a request, then starts the clock."""
+        self._channel.next_request()
+        self._started = time.perf_counter()
 
-    def end(self, *_: object) -> None:
-        """Reads the clock and answers."""
-        seconds = time.perf_counter() - self._began
-        self._channel.answer(seconds=seconds, peak_mib=peak_memory_mib())
+    def stop(self, *_: object) -> None:
+        """Stops the clock and responds with the duration and the peak memory."""
+        seconds = time.perf_counter() - self._started
+        self._channel.respond(seconds=seconds, peak_mib=read_peak_memory_mib())
 
-    def callback(self) -> keras.callbacks.Callback:
-        """Returns the Keras callback that does so."""
+    def build_callback(self) -> keras.callbacks.Callback:
+        """Returns a Keras callback that starts and stops the clock."""
         import keras
 
-        return keras.callbacks.LambdaCallback(on_epoch_begin=self.begin, on_epoch_end=self.end)
+        return keras.callbacks.LambdaCallback(on_epoch_begin=self.start, on_epoch_end=self.stop)
 
 
 def main() -> None:
-    """Answers orders until there are no more."""
+    """Runs the requested jobs until stdin ends."""
     folder, threads, loop = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     channel = Channel()
     if loop != PRODUCTS:
@@ -78,34 +79,34 @@ def main() -> None:
 
         import_tensorflow()
         configure_tensorflow(0, threads)
-    channel.answer(peak_mib=peak_memory_mib())
+    channel.respond(peak_mib=read_peak_memory_mib())
     while True:
-        job = Job.from_line(channel.next_order())
-        train = read_training_images(folder, job.images, job.repeat)
+        job = TrainingJob.from_json(channel.next_request())
+        train_split = load_training_images(folder, job.images, job.repeat)
         if job.loop == PRODUCTS:
-            _multiply(job, train, channel)
+            _multiply(job, train_split, channel)
         else:
             configure_tensorflow(0, threads)
-            (_fit_plainly if job.loop == PLAIN_FIT else _train)(job, train, channel)
+            (_train_plain_keras if job.loop == PLAIN_FIT else _train_trainyard)(job, train_split, channel)
 
 
-def _multiply(job: Job, train: Split, channel: Channel) -> None:
-    """Runs the matrix products of a job's network."""
-    products = MatrixProducts([train.images[0].size, *job.hidden_units, 10], len(train), job.batch_size)
-    paces = Paces(channel)
-    channel.answer()
+def _multiply(job: TrainingJob, train_split: Split, channel: Channel) -> None:
+    """Computes the matrix products of a job's network."""
+    products = MatrixProducts([train_split.images[0].size, *job.hidden_units, 10], len(train_split), job.batch_size)
+    timer = EpochTimer(channel)
+    channel.respond()
     for _ in range(job.epochs):
-        paces.begin()
+        timer.start()
         products.run_epoch()
-        paces.end()
+        timer.stop()
 
 
-def _fit_plainly(job: Job, train: Split, channel: Channel) -> None:
-    """Trains as ``plain_keras.py`` does: everything that can be left to Keras is left to Keras."""
+def _train_plain_keras(job: TrainingJob, train_split: Split, channel: Channel) -> None:
+    """Trains as ``plain_keras.py`` does: float arrays, and one call of `fit` with Keras's defaults."""
     import keras
     import numpy as np
 
-    x_train, y_train = train.images / np.float32(255), train.labels
+    x_train, y_train = train_split.images / np.float32(255), train_split.labels
     model = keras.Sequential(
         [
             keras.layers.Input(x_train.shape[1:]),
@@ -115,20 +116,20 @@ def _fit_plainly(job: Job, train: Split, channel: Channel) -> None:
         ]
     )
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    channel.answer()
-    callbacks = [Paces(channel).callback()]
+    channel.respond()
+    callbacks = [EpochTimer(channel).build_callback()]
     model.fit(x_train, y_train, batch_size=job.batch_size, epochs=job.epochs, verbose=0, callbacks=callbacks)
 
 
-def _train(job: Job, train: Split, channel: Channel) -> None:
-    """Trains through the engine that Trainyard takes."""
+def _train_trainyard(job: TrainingJob, train_split: Split, channel: Channel) -> None:
+    """Trains with the engine that Trainyard selects for the job."""
     from trainyard.config.compose import compose_config
     from trainyard.data.batches import build_batch_maker
     from trainyard.training.engine import EpochPlan
     from trainyard.training.trainer import choose_engine, compile_model
     from trainyard.training.xla import choose_xla
 
-    norm = job.network == MLP_NORM_DROPOUT
+    with_norm_and_dropout = job.network == MLP_NORM_DROPOUT
     config = compose_config(
         [
             f"training.batch_size={job.batch_size}",
@@ -136,16 +137,16 @@ def _train(job: Job, train: Split, channel: Channel) -> None:
             f"training.engine={job.loop}",
             f"training.xla={job.xla}",
             f"model.hidden_units={list(job.hidden_units)}",
-            *(["model.batch_norm=true", "model.dropout=0.2"] if norm else []),
+            *(["model.batch_norm=true", "model.dropout=0.2"] if with_norm_and_dropout else []),
         ]
     )
-    dataset = as_dataset(train)
+    dataset = build_dataset(train_split)
     plan = EpochPlan(epochs=job.epochs, batch_size=job.batch_size, seed=0)
     model = _build_cnn(dataset.spec) if job.network == CNN else config.model.build(dataset.spec)
-    compile_model(model, config, plan.steps_per_epoch(len(train)))
-    callbacks = [Paces(channel).callback()]
+    compile_model(model, config, plan.steps_per_epoch(len(train_split)))
+    callbacks = [EpochTimer(channel).build_callback()]
     choice = choose_engine(model, dataset, build_batch_maker(config, dataset, plan.seed), config, callbacks)
-    channel.answer(
+    channel.respond(
         compile_seconds=choice.engine.compile_seconds,
         engine=choice.engine.name,
         xla=str(choice.xla),
@@ -155,7 +156,7 @@ def _train(job: Job, train: Split, channel: Channel) -> None:
 
 
 def _build_cnn(spec: DataSpec) -> keras.Model:
-    """Builds the small convolutional network of the XLA part."""
+    """Builds the small convolutional network of the part ``xla``."""
     import keras
 
     layers = keras.layers
@@ -173,11 +174,11 @@ def _build_cnn(spec: DataSpec) -> keras.Model:
     )
 
 
-def peak_memory_mib() -> float:
-    """Returns the most memory that this process has had resident, in MiB.
+def read_peak_memory_mib() -> float:
+    """Returns the peak resident memory of this process in MiB.
 
-    Linux counts what the process that started this one held into its ``ru_maxrss``, so there the kernel's own high
-    water mark of this process is read; elsewhere ``ru_maxrss`` is all there is.
+    On Linux, ``ru_maxrss`` of a child process includes the memory of its parent at the time of the fork. Therefore
+    ``VmHWM`` is read from ``/proc`` where it exists; ``ru_maxrss`` is used on other systems.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""What a contestant is told to train, as it goes from the benchmark to the child process."""
+"""The description of a training that the benchmark sends to a child process."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from dataclasses import dataclass
 from typing import Any
 
 PUBLISHED_UNITS = (300, 200, 100)
-"""The hidden layers of the published network."""
+"""Units of the hidden layers of the published network."""
 
 PLAIN_FIT = "plain"
-"""The loop of a plain Keras user: float arrays, one call of `fit`."""
+"""Training loop of a plain Keras script: float arrays and one call of `fit`."""
 PRODUCTS = "products"
-"""No training: the matrix products alone."""
+"""No training: only the matrix products of an epoch."""
 
 MLP, MLP_NORM_DROPOUT, CNN = "mlp", "mlp, batch norm, dropout", "cnn"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One network, trained for some epochs.
+class TrainingJob:
+    """A network to train and the number of epochs.
 
     Attributes:
-        loop: `PLAIN_FIT`, `PRODUCTS`, or what ``training.engine`` takes.
-        images: Images of an epoch, taken from the front; before they are repeated.
-        epochs: Epochs in all.
+        loop: `PLAIN_FIT`, `PRODUCTS`, or a value of ``training.engine``.
+        images: Number of training images per epoch, before `repeat`. The first images of the data set are used.
+        epochs: Number of epochs, including the first, which is a warm-up.
         batch_size: Images per step.
         network: `MLP`, `MLP_NORM_DROPOUT` or `CNN`.
-        hidden_units: Of the first two.
-        xla: What ``training.xla`` takes; the first two loops have none.
-        repeat: How many times the images are repeated, to make more of them.
+        hidden_units: Units of each hidden layer; not used by `CNN`.
+        xla: A value of ``training.xla``; not used by `PLAIN_FIT` and `PRODUCTS`.
+        repeat: How many times the images are repeated to get a larger data set.
     """
 
     loop: str
@@ -42,12 +42,12 @@ class Job:
     xla: str = "auto"
     repeat: int = 1
 
-    def to_line(self) -> str:
+    def to_json(self) -> str:
         """Returns the job as one line of JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_line(cls, line: str) -> Job:
-        """Returns the job that a line describes."""
+    def from_json(cls, line: str) -> TrainingJob:
+        """Returns the job that a line of JSON describes."""
         fields: dict[str, Any] = json.loads(line)
         return cls(**fields | {"hidden_units": tuple(fields["hidden_units"])})

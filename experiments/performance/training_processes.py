@@ -1,4 +1,4 @@
-"""Contestants that take turns: each a child process of its own, which trains one epoch at its turn and then waits."""
+"""Child processes that train alternately: each trains one epoch when the benchmark requests it, and then waits."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from experiments.performance.training_job import Job
+from experiments.performance.training_job import TrainingJob
 from trainyard.errors import TrainingError
 from trainyard.system.progress import Progress
 
 ROOT = Path(__file__).parents[2]
-"""The clone, from which child processes import this package."""
+"""Root of the git clone, from which child processes import this package."""
 
-_LAST_WORDS = 30
-"""Lines of a failed child's stderr that are shown."""
+_STDERR_LINES = 30
+"""Number of last lines of a failed child's stderr that the error message shows."""
 
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
-"""What NumPy's libraries and TensorFlow take their threads from, where a program does not say."""
+"""Environment variables that set the default number of threads of TensorFlow and of the libraries that NumPy uses."""
 
 
-class Contestant:
-    """A child process that waits for jobs."""
+class TrainingProcess:
+    """A child process that waits for training jobs."""
 
     def __init__(self, name: str, loop: str, folder: Path, threads: int) -> None:
-        """Starts it.
+        """Starts the child process.
 
         Args:
-            name: What it is called in errors.
-            loop: What it will be told to run; see `Job`.
-            folder: The images.
-            threads: For TensorFlow and NumPy.
+            name: Name of the process in error messages.
+            loop: Training loop of all its jobs; see `TrainingJob`.
+            folder: Folder with the images.
+            threads: Number of threads of TensorFlow and NumPy.
         """
         self.name = name
         self.peak_mib = 0.0
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the contestant
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._cache = tempfile.TemporaryDirectory(prefix="trainyard-bench-")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "experiments.performance.training_child", str(folder), str(threads), loop],
-            env=child_environment(threads, Path(self._cache.name)),
+            env=build_child_environment(threads, Path(self._cache.name)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -65,7 +65,7 @@ class Contestant:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        end_process(self._process)
+        end_process_group(self._process)
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 if stream:
@@ -73,121 +73,132 @@ class Contestant:
         self._errors.close()
         self._cache.cleanup()
 
-    def await_start(self) -> None:
-        """Returns when its imports are done."""
-        self.peak_mib = float(self._answer()["peak_mib"])
+    def wait_until_ready(self) -> None:
+        """Waits until the process has finished its imports."""
+        self.peak_mib = float(self._read_response()["peak_mib"])
 
-    def prepare(self, job: Job) -> dict[str, Any]:
-        """Has it build and compile; returns what it says of that."""
-        return self._order(job.to_line())
+    def prepare(self, job: TrainingJob) -> dict[str, Any]:
+        """Builds and compiles the network of a job; returns the response, for example the compile time."""
+        return self._request(job.to_json())
 
     def run_epoch(self) -> float:
-        """Has it train one epoch; returns the seconds."""
-        answer = self._order("epoch")
-        self.peak_mib = answer["peak_mib"]
-        return float(answer["seconds"])
+        """Trains one epoch; returns its duration in seconds."""
+        response = self._request("epoch")
+        self.peak_mib = response["peak_mib"]
+        return float(response["seconds"])
 
-    def _order(self, line: str) -> dict[str, Any]:
-        assert self._process.stdin  # noqa: S101 - a pipe was asked for
-        with contextlib.suppress(BrokenPipeError):  # what it died of is found where its answer is missing
+    def _request(self, line: str) -> dict[str, Any]:
+        assert self._process.stdin  # noqa: S101 - the process was started with a pipe
+        with contextlib.suppress(BrokenPipeError):  # `_read_response` raises the error of a process that has ended
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
-        return self._answer()
+        return self._read_response()
 
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout  # noqa: S101 - a pipe was asked for
+    def _read_response(self) -> dict[str, Any]:
+        assert self._process.stdout  # noqa: S101 - the process was started with a pipe
         line = self._process.stdout.readline()
         if not line:
-            code = self._process.wait()
+            exit_code = self._process.wait()
             self._errors.seek(0)
-            raise failed_child(f"the contestant {self.name!r}", code, self._errors.read().decode(errors="replace"))
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+            raise child_process_error(
+                f"the training process {self.name!r}", exit_code, self._errors.read().decode(errors="replace")
+            )
+        response: dict[str, Any] = json.loads(line)
+        return response
 
 
 @contextlib.contextmanager
-def contestants(loops: Mapping[str, str], folder: Path, threads: int) -> Iterator[dict[str, Contestant]]:
-    """Starts contestants, all at once, and yields them when all wait for a job; they end with the block.
+def start_processes(loops: Mapping[str, str], folder: Path, threads: int) -> Iterator[dict[str, TrainingProcess]]:
+    """Starts training processes at the same time and yields them when all are ready; ends them with the block.
 
     Args:
-        loops: The name of each, and its loop.
-        folder: The images.
-        threads: For each of them.
+        loops: The training loop of each process, by name.
+        folder: Folder with the images.
+        threads: Number of threads of each process.
     """
     with contextlib.ExitStack() as stack:
-        found = {name: stack.enter_context(Contestant(name, loop, folder, threads)) for name, loop in loops.items()}
-        for contestant in found.values():
-            contestant.await_start()
-        yield found
+        processes = {
+            name: stack.enter_context(TrainingProcess(name, loop, folder, threads)) for name, loop in loops.items()
+        }
+        for process in processes.values():
+            process.wait_until_ready()
+        yield processes
 
 
-def compete(those: Mapping[str, Contestant], jobs: Mapping[str, Job], progress: Progress) -> dict[str, dict[str, Any]]:
-    """Has contestants train in turns, epoch by epoch.
+def measure_alternately(
+    processes: Mapping[str, TrainingProcess], jobs: Mapping[str, TrainingJob], progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Trains one epoch in each process, then the next epoch in each process, and so forth.
 
-    They build and compile one after the other, so that none disturbs another's clock. The first epoch of each warms
-    up and is kept apart.
+    The processes build and compile one after the other, so that none slows another down. The first epoch of each
+    process is a warm-up and is reported separately.
 
     Args:
-        those: By name, in the order of their turns.
-        jobs: What each trains, all for the same number of epochs.
-        progress: Told of each epoch.
+        processes: The processes by name, in the order in which they train.
+        jobs: The job of each process, by name; all have the same number of epochs.
+        progress: Notified of each epoch.
 
     Returns:
-        By name: what it said when it was ready, ``first_seconds``, and ``epoch_seconds``, a list with one per round.
+        By name: the response to `TrainingProcess.prepare`, ``first_seconds``, and ``epoch_seconds``, a list of the
+        durations of the other epochs.
     """
-    found = {name: contestant.prepare(jobs[name]) for name, contestant in those.items()}
+    measurements = {name: process.prepare(jobs[name]) for name, process in processes.items()}
     rounds = min(job.epochs for job in jobs.values())
-    seconds: dict[str, list[float]] = {name: [] for name in those}
+    seconds: dict[str, list[float]] = {name: [] for name in processes}
     for number in range(1, rounds + 1):
-        for place, (name, contestant) in enumerate(those.items(), start=1):
-            seconds[name].append(contestant.run_epoch())
-            progress.step(number, rounds, place, len(those))
+        for position, (name, process) in enumerate(processes.items(), start=1):
+            seconds[name].append(process.run_epoch())
+            progress.step(number, rounds, position, len(processes))
     for name, (first, *others) in seconds.items():
-        found[name] |= {"first_seconds": first, "epoch_seconds": others}
-    return found
+        measurements[name] |= {"first_seconds": first, "epoch_seconds": others}
+    return measurements
 
 
-def child_environment(threads: int | None, cache: Path) -> dict[str, str]:
-    """Returns the environment of a child: without a tracking server, and with a cache of its own.
+def build_child_environment(threads: int | None, cache: Path) -> dict[str, str]:
+    """Returns the environment variables of a child process: no tracking server, and a separate cache.
 
     Args:
-        threads: For NumPy and TensorFlow; None: as they find it right.
-        cache: Where compiled programs are kept; an empty folder makes the child compile.
+        threads: Number of threads of NumPy and TensorFlow; None uses their defaults.
+        cache: Folder for compiled programs. If it is empty, the child compiles everything.
     """
-    own = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    own |= {
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment |= {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # contestants share the device
-        "TF_XLA_FLAGS": re.sub(r"--tf_xla_persistent_cache\S*", "", own.get("TF_XLA_FLAGS", "")).strip(),
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the training processes share the GPU
+        "TF_XLA_FLAGS": re.sub(r"--tf_xla_persistent_cache\S*", "", environment.get("TF_XLA_FLAGS", "")).strip(),
         "XDG_CACHE_HOME": str(cache),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), own.get("PYTHONPATH", "")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH", "")])),
     }
     if threads is not None:
-        own |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    return own
+        environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    return environment
 
 
-def end_process(process: subprocess.Popen[Any]) -> None:
-    """Ends a child that leads a process group, with all that it started; one that is gone is only waited for."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def end_process_group(process: subprocess.Popen[Any]) -> None:
+    """Ends a child that leads a process group, and all processes of the group: SIGTERM first, then SIGKILL."""
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
+            os.killpg(process.pid, signal_number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=10)
 
 
-def failed_child(what: str, code: int, errors: str) -> TrainingError:
-    """Returns the error of a child that ended before its work was done.
+def child_process_error(subject: str, exit_code: int, stderr: str) -> TrainingError:
+    """Returns the error for a child process that failed.
 
     Args:
-        what: Which one.
-        code: Its exit code; below 0 the signal that ended it.
-        errors: What it wrote to stderr.
+        subject: The process, as named in the message.
+        exit_code: Its exit code; the negative number of a signal if the signal ended it.
+        stderr: Its output on stderr.
     """
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    advice = " Is there enough memory? Close other programs, or choose other parts." if code == -signal.SIGKILL else ""
-    words = "\n".join(errors.strip().splitlines()[-_LAST_WORDS:]) or "(it said nothing)"
-    return TrainingError(f"{what} {how}.{advice} Its last words:\n{words}")
+    reason = f"was ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    advice = (
+        " The machine may have run out of memory: close other programs, or measure other parts."
+        if exit_code == -signal.SIGKILL
+        else ""
+    )
+    last_lines = "\n".join(stderr.strip().splitlines()[-_STDERR_LINES:]) or "(empty)"
+    return TrainingError(f"{subject} {reason}.{advice} The end of its stderr:\n{last_lines}")
