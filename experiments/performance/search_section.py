@@ -33,9 +33,9 @@ def search_section(part: dict[str, Any]) -> Section:
             f"(`sweep.sampler=tpe sweep.pruner=median`). Each search is repeated with {len(rounds)} seeds. The seed "
             "determines the sampled points, the validation split, the initial weights and the batches. The compute "
             "time of a search is the total duration of its trials, including pruned trials. The searches are compared "
-            f"at the compute time of the cheapest search, {format_duration(budget)}, and at fractions of it. The "
-            "result of a search is the trial with the best accuracy on the 12,000 validation images, which are not used for "
-            "training. The test images do not influence this selection. The accuracies are in percent: mean ± "
+            f"at the compute time of the cheapest search, {format_duration(budget)}, and at fractions of it. "
+            "The result of a search is the trial with the best accuracy on the 12,000 validation images, which are not "
+            "used for training. The test images do not influence this selection. The accuracies are in percent: mean ± "
             "standard deviation over the seeds. The difference is the mean of TPE minus the mean of random search, in "
             "percentage points, with its 95 % confidence interval (Welch's t)."
         ),
