@@ -27,8 +27,8 @@ from trainyard.config.compose import compose_config
 from trainyard.config.serialization import HASHED_SECTIONS, config_to_dict
 from trainyard.errors import ConfigError
 from trainyard.evaluation.intervals import Estimate, estimate_difference, estimate_mean
-from trainyard.runs.artifacts import PER_CLASS_TABLE
 from trainyard.sweep.folder import SweepFolder
+from trainyard.tracking.names import PER_CLASS_TABLE
 
 ROOT = Path(__file__).parents[2]
 RECORDS = sorted(file.parent for kind in ("target", "claim") for file in ROOT.glob(f"experiments/*/{kind}.yaml"))
@@ -259,7 +259,7 @@ def test_committed_pages_match_their_results(folder):
     expected = spec.load_spec(spec.find_spec(str(next(folder.glob("[tc]*.yaml")))))
     assert (folder / record.PAGE).read_text() == verdicts.render_page(kept)
     assert kept.spec == expected
-    assert min(len(arm_results.runs) for arm_results in kept.arms) >= spec.seeds
+    assert min(len(arm_results.runs) for arm_results in kept.arms) >= expected.seeds
     if kept.search:
         selection.check_recipe_matches_search(kept.search, spec.arms[spec.main_arm_name])
 

@@ -243,9 +243,9 @@ def test_a_signal_stops_the_run_with_status_killed(number, code):
 def test_an_interrupt_before_the_run_starts_does_not_report_a_killed_run():
     program = """
 import os, signal
-import trainyard.runs.experiment
+import trainyard.runs
 
-trainyard.runs.experiment.run_experiment = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
+trainyard.runs.run_experiment = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
 from trainyard.cli import main
 
 main()

@@ -45,7 +45,7 @@ NOT_REACHED = 3
 ELSEWHERE = {
     r"python3 -m venv|\.venv/bin/pip|\. \.venv/bin/activate": ".ci/run",
     r"trainyard ui$": "tests/integration/test_ui.py::test_the_server_listens_only_on_localhost_and_sends_no_telemetry",
-    r"python -m experiments.performance$": "tests/test_bench.py::test_the_command_measures_an_epoch_and_keeps_the_other_parts",
+    r"python -m experiments.performance$": "tests/performance/test_performance.py::test_the_command_measures_an_epoch_and_keeps_the_other_parts",
     r"mlflow server --host|export RAY|ray |trainyard sweep .*launcher=ray": (
         "tests/integration/test_cluster.py::test_a_killed_node_fails_only_its_trial_and_resuming_completes_the_sweep"
     ),

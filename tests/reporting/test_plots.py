@@ -394,10 +394,10 @@ def test_an_outlier_does_not_extend_the_axis(sweep_of):
     assert 0.98 < high <= 1
 
 
-def sweep_over(sweep_of, grid):
+def sweep_over(sweep_of, settings):
     """Returns the ranking of a sweep over these settings, with two seeds per point."""
-    varied = {f"point {number}": setting for number, setting in enumerate(grid)}
-    values = make_points(len(grid), 2).values()
+    varied = {f"point {number}": setting for number, setting in enumerate(settings)}
+    values = make_points(len(settings), 2).values()
     return rank(sweep_of(dict(zip(varied, values, strict=True)), varied=varied), "accuracy/val")
 
 
@@ -411,8 +411,8 @@ def sweep_over(sweep_of, grid):
     ],
     ids=["one", "one, and a constant", "two, one in a list", "many values"],
 )
-def test_one_or_two_numeric_settings_are_drawn(sweep_of, tmp_path, grid):
-    assert plots.draw_numeric_settings(sweep_over(sweep_of, grid), tmp_path / "grid.png")
+def test_one_or_two_numeric_settings_are_drawn(sweep_of, tmp_path, settings):
+    assert plots.draw_numeric_settings(sweep_over(sweep_of, settings), tmp_path / "grid.png")
     load_checked(tmp_path / "grid.png", max_kib=100)
 
 
@@ -429,8 +429,8 @@ def test_one_or_two_numeric_settings_are_drawn(sweep_of, tmp_path, grid):
     ],
     ids=["strings", "booleans", "lists", "missing in some points", "no lines", "three", "too many lines"],
 )
-def test_other_settings_are_not_drawn(sweep_of, tmp_path, grid):
-    assert not plots.draw_numeric_settings(sweep_over(sweep_of, grid), tmp_path / "grid.png")
+def test_other_settings_are_not_drawn(sweep_of, tmp_path, settings):
+    assert not plots.draw_numeric_settings(sweep_over(sweep_of, settings), tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()
 
 

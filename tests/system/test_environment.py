@@ -48,7 +48,7 @@ def test_process_info_and_command_line():
     program = "from trainyard.system import environment; print(environment.collect_process_info(), environment.format_command_line())"
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "'pid'" in process.stdout
-    assert "import provenance" in process.stdout
+    assert "import environment" in process.stdout
 
 
 def test_versions_are_the_installed_versions():

@@ -49,7 +49,6 @@ def check_plugins() -> Iterator[Finding]:
         COMPONENT_GROUPS,
         PLUGIN_GROUP,
         PLUGIN_VARIABLE,
-        compose,  # noqa: F401 - registers Trainyard's components, whose names plugins can't use
         load_plugins,
         registered_components,
         registered_metrics,
