@@ -261,7 +261,7 @@ def test_committed_pages_match_their_results(folder):
     assert kept.spec == expected
     assert min(len(arm_results.runs) for arm_results in kept.arms) >= expected.seeds
     if kept.search:
-        selection.check_recipe_matches_search(kept.search, spec.arms[spec.main_arm_name])
+        selection.check_recipe_matches_search(kept.search, expected.arms[expected.main_arm_name])
 
 
 # ------------------------------------------------------------------------------------------------------------
