@@ -18,8 +18,8 @@ from trainyard.config.compose import compose_config
 from trainyard.data import Mnist
 from trainyard.data.idx import IdxFile
 from trainyard.evaluation.trials import Trial, TrialResult
-from trainyard.system.garbage import mark_process_owned
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.garbage_collection import mark_process_owned
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import _create_store as make_store
 from trainyard.tracking.connection import connect
 
@@ -77,7 +77,7 @@ def new_store(_kept_store):
 
     def create(file: Path):
         build_store_copier(make_store, _kept_store)(file)
-        return connect(sqlite_uri(file))
+        return connect(build_sqlite_uri(file))
 
     return create
 

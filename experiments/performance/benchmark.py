@@ -30,7 +30,7 @@ from experiments.performance.sections import build_sections
 from trainyard.errors import ConfigError
 from trainyard.reporting.provenance import collect_provenance
 from trainyard.system.progress import Progress
-from trainyard.system.tensorflow_setup import available_cores, import_tensorflow
+from trainyard.system.tensorflow_setup import count_available_cores, import_tensorflow
 
 PAGE_FILE = "README.md"
 
@@ -108,7 +108,7 @@ def run_benchmark(
     out.mkdir(parents=True, exist_ok=True)
     progress.stage("start")
     import_tensorflow()
-    actual_threads = threads or available_cores()
+    actual_threads = threads or count_available_cores()
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as temporary_folder:
         if all(part in _WITHOUT_IMAGES for part in selected_parts):
             folder = Path(temporary_folder)

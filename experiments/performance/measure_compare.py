@@ -16,10 +16,10 @@ from typing import Any
 from experiments.performance.measure_epochs import BenchmarkSettings
 from experiments.performance.measure_run import find_trainyard_command, time_command
 from experiments.performance.training_processes import build_child_environment
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import RunRecord, load_run_record, operations
 from trainyard.tracking.connection import open_store
-from trainyard.tracking.journal import JOURNAL
+from trainyard.tracking.operation_log import OPERATION_LOG_FILE
 from trainyard.tracking.operations import OpenRun
 
 TRAINYARD_COMPARE, MLFLOW_SEARCH = "trainyard compare", "mlflow.search_runs"
@@ -44,7 +44,7 @@ def measure_compare(settings: BenchmarkSettings) -> dict[str, Any]:
         folder = Path(temporary_folder)
         environment = build_child_environment(settings.requested_threads, folder / "cache")
         record = _train_run(folder, environment)
-        uri = sqlite_uri(folder / "mlflow.db")
+        uri = build_sqlite_uri(folder / "mlflow.db")
         commands = {
             TRAINYARD_COMPARE: [
                 *find_trainyard_command(),
@@ -79,7 +79,7 @@ def measure_compare(settings: BenchmarkSettings) -> dict[str, Any]:
 def _train_run(folder: Path, environment: dict[str, str]) -> RunRecord:
     """Trains the run that is copied, and returns what it logged."""
     time_command("the training run", [*find_trainyard_command(), "train", "experiment=quickstart"], folder, environment)
-    (journal,) = (folder / "outputs").rglob(JOURNAL)
+    (journal,) = (folder / "outputs").rglob(OPERATION_LOG_FILE)
     return load_run_record(journal.parent)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.performance.measure_epochs import BenchmarkSettings
 from experiments.performance.training_processes import build_child_environment, child_process_error, end_process_group
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 PLAIN_SCRIPT, FIRST_RUN, NEW_STORE, EXISTING_STORE, UNTRACKED = (
@@ -94,7 +94,7 @@ def _read_stages(folder: Path, started: float, ended: float) -> dict[str, Any]:
         started: Start of the command, in seconds since the epoch.
         ended: Exit of the command, in seconds since the epoch.
     """
-    client = connect(sqlite_uri(folder / "mlflow.db"))
+    client = connect(build_sqlite_uri(folder / "mlflow.db"))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     run = client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=1)[0]
     times = {

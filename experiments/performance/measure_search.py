@@ -132,7 +132,7 @@ def _read_trials(folder: SweepFolder) -> list[dict[str, Any]]:
     ledger = Ledger(folder.ledger)
     trials = []
     for number in (event.trial for event in ledger.events if isinstance(event, Ended)):
-        record, last_epoch = ledger.trial_record(number), ledger.last_epoch(number)
+        record, last_epoch = ledger.get_trial_record(number), ledger.get_last_epoch(number)
         result = record.result
         trials.append(
             {

@@ -21,7 +21,7 @@ from experiments.performance.measure_run import find_trainyard_command, time_com
 from experiments.performance.training_job import PUBLISHED_UNITS
 from experiments.performance.training_processes import build_child_environment
 from trainyard.errors import ConfigError, TrainingError
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 SHELL_LOOP, ONE_BY_ONE, SWEEP = "loop over autolog", "one trial at a time", "trainyard sweep"
@@ -142,7 +142,7 @@ def _read_accuracies(folder: Path, name: str, rates: Sequence[str]) -> dict[str,
     Raises:
         TrainingError: If a trial has no finished run, so that only completed trials are counted.
     """
-    client = connect(sqlite_uri(folder / "mlflow.db"))
+    client = connect(build_sqlite_uri(folder / "mlflow.db"))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     accuracies = {
         float(run.data.params["optimizer.learning_rate"]): run.data.metrics["accuracy/test"]

@@ -143,7 +143,7 @@ def _train_trainyard(job: TrainingJob, train_split: Split, channel: Channel) -> 
     dataset = build_dataset(train_split)
     plan = EpochPlan(epochs=job.epochs, batch_size=job.batch_size, seed=0)
     model = _build_cnn(dataset.spec) if job.network == CNN else config.model.build(dataset.spec)
-    compile_model(model, config, plan.steps_per_epoch(len(train_split)))
+    compile_model(model, config, plan.count_steps_per_epoch(len(train_split)))
     callbacks = [EpochTimer(channel).build_callback()]
     choice = choose_engine(model, dataset, build_batch_maker(config, dataset, plan.seed), config, callbacks)
     channel.respond(

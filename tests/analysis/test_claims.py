@@ -18,8 +18,14 @@ from PIL import Image
 from scipy.special import stdtrit
 
 from trainyard.analysis.claims import claim_page, index, record, results, selection, spec, target_page, verdicts
-from trainyard.analysis.claims.judging import SIGNIFICANCE_LEVEL, ClaimedMetric, Verdict, judge, prediction_interval
-from trainyard.analysis.claims.power import contradiction_rate, normal_sampler
+from trainyard.analysis.claims.judging import (
+    SIGNIFICANCE_LEVEL,
+    ClaimedMetric,
+    Verdict,
+    compute_prediction_interval,
+    judge,
+)
+from trainyard.analysis.claims.power import build_normal_sampler, simulate_contradiction_rate
 from trainyard.analysis.claims.results import Arm, Results, SeedResult
 from trainyard.analysis.claims.spec import Claim, Scores, Target
 from trainyard.cli.reproduce import reproduce_command
@@ -335,7 +341,7 @@ def merge(content, change):
 
 def test_every_metric_of_a_true_claim_is_supported():
     outcome = claim_results()
-    assert claim_page.verdict_of(outcome) == "supported"
+    assert claim_page.determine_verdict(outcome) == "supported"
     lines = claim_page.describe_verdict(outcome)
     assert lines[0] == "**The claim is supported.** Metrics: 37 in total, 37 supported, 0 contradicted, 0 undecided."
     assert len(lines) == 2
@@ -355,7 +361,7 @@ def test_every_metric_of_a_true_claim_is_supported():
 )  # fmt: skip
 def test_wrong_claim_is_contradicted_with_a_reason(change, message):
     outcome = claim_results(change)
-    assert claim_page.verdict_of(outcome) == "contradicted"
+    assert claim_page.determine_verdict(outcome) == "contradicted"
     (_, _, *reasons) = claim_page.describe_verdict(outcome)
     assert len(reasons) == 1
     assert reasons[0].startswith(message)
@@ -375,16 +381,16 @@ def test_wrong_claim_is_contradicted_with_a_reason(change, message):
     ],
 )
 def test_too_few_seeds_or_too_much_variance_is_undecided(outcome, message):
-    assert claim_page.verdict_of(outcome) == "undecided"
+    assert claim_page.determine_verdict(outcome) == "undecided"
     assert claim_page.describe_verdict(outcome)[-1] == message
 
 
 def test_five_seeds_can_contradict_a_claim():
-    assert claim_page.verdict_of(claim_results({"accuracy": 0.9}, seeds=5)) == "contradicted"
+    assert claim_page.determine_verdict(claim_results({"accuracy": 0.9}, seeds=5)) == "contradicted"
 
 
 def test_equal_values_have_the_variance_of_rounding():
-    low, high = prediction_interval([0.98] * 10, 0.05, step=1 / 100)
+    low, high = compute_prediction_interval([0.98] * 10, 0.05, step=1 / 100)
     assert high - low == pytest.approx(2 * 2.262 * 0.01 / 12**0.5 * 1.1**0.5, rel=1e-3)
 
 
@@ -392,18 +398,18 @@ def test_secondary_metrics_share_one_level():
     metric = ClaimedMetric(name="a", published=0.9, decimals=2, values=tuple(np.linspace(0.89, 0.91, 10)), step=0.001)
     alone, shared = judge([metric]), judge([metric] * 36)
     assert shared[0].high - shared[0].low > 1.5 * (alone[0].high - alone[0].low)
-    low, high = prediction_interval(metric.values, 0.05 / 36, 0.001)
+    low, high = compute_prediction_interval(metric.values, 0.05 / 36, 0.001)
     assert (shared[0].low, shared[0].high) == (low, min(high, 1.0))
 
 
 @pytest.mark.parametrize("seeds", [10, 20])
 def test_true_accuracy_is_contradicted_at_most_at_the_level(seeds):
     """Without rounding the level is exact: 5 %. Rounding makes a contradiction less likely."""
-    draw = normal_sampler(0.979, 0.0025)
-    assert contradiction_rate(draw, seeds, decimals=12) == pytest.approx(0.05, abs=0.005)
-    assert contradiction_rate(draw, seeds) < 0.03
+    draw = build_normal_sampler(0.979, 0.0025)
+    assert simulate_contradiction_rate(draw, seeds, decimals=12) == pytest.approx(0.05, abs=0.005)
+    assert simulate_contradiction_rate(draw, seeds) < 0.03
     heavy = lambda generator, shape: 0.979 + 0.0018 * generator.standard_t(4, shape)  # noqa: E731 - heavy-tailed values
-    assert contradiction_rate(heavy, seeds) < 0.05
+    assert simulate_contradiction_rate(heavy, seeds) < 0.05
 
 
 def test_true_secondary_metrics_are_contradicted_at_most_at_the_shared_level():
@@ -420,8 +426,10 @@ def test_true_secondary_metrics_are_contradicted_at_most_at_the_shared_level():
 
 
 def test_power_matches_the_documentation():
-    draw = normal_sampler(0.979, 0.0025)
-    rates = {claimed: contradiction_rate(draw, 10, published=claimed) for claimed in (0.96, 0.97, 0.98, 0.99, 1.0)}
+    draw = build_normal_sampler(0.979, 0.0025)
+    rates = {
+        claimed: simulate_contradiction_rate(draw, 10, published=claimed) for claimed in (0.96, 0.97, 0.98, 0.99, 1.0)
+    }
     assert rates[0.96] > 0.99
     assert rates[1.0] > 0.99
     assert rates[0.98] < 0.01

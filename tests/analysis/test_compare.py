@@ -28,7 +28,7 @@ from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.runs.experiment import run_experiment
 from trainyard.runs.tags import build_config_params
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 
 STORE = Path("mlflow.db")
 ACCURACY = "accuracy/test"
@@ -68,7 +68,7 @@ def test_runs_of_a_config_are_one_row_and_only_differing_settings_are_listed():
     assert second.varied == {"model.hidden_units": [8], "optimizer.learning_rate": 0.001}
     spread = table.summarize_metrics(second)["accuracy/test"]
     assert spread == (pytest.approx(0.91), pytest.approx(np.std([0.90, 0.92], ddof=1)), 2)
-    assert [run.seed for run in table.runs_of(second)] == [0, 1]
+    assert [run.seed for run in table.get_runs(second)] == [0, 1]
 
 
 def test_latest_run_of_a_seed_is_used():
@@ -148,7 +148,7 @@ def test_runs_that_are_not_ranked_are_counted_by_reason():
     ]
     table = build_comparison_table(runs, ACCURACY)
     assert table.left_out == {"without accuracy/test": 2, "replaced by a newer run with the same config and seed": 1}
-    assert [run.started for run in table.runs_of(table.ranking.points[0])] == [2]
+    assert [run.started for run in table.get_runs(table.ranking.points[0])] == [2]
 
 
 def test_best_rows_list_only_settings_that_differ_among_them():
@@ -186,7 +186,7 @@ def test_predictions_are_compared_image_by_image():
     assert (diff.both_correct, diff.both_wrong) == (2, 1)
     assert diff.p_value == binomtest(2, 3).pvalue
     assert diff.difference.tolist() == [[0, 0, 0], [-1, 1, 0], [0, 0, 0]]
-    assert [(row.name, row.images, row.improved, row.worsened) for row in diff.by_class()] == [
+    assert [(row.name, row.images, row.improved, row.worsened) for row in diff.group_by_class()] == [
         ("cat", 2, 1, 1), ("dog", 2, 1, 0), ("eel", 2, 0, 0),
     ]  # fmt: skip
 
@@ -238,7 +238,7 @@ def store(new_store):
 
 
 def select(**options):
-    return select_runs(Selection(**options), sqlite_uri(STORE))
+    return select_runs(Selection(**options), build_sqlite_uri(STORE))
 
 
 def test_experiment_selects_its_finished_runs(store):
@@ -433,8 +433,8 @@ def test_restored_epoch_is_compared_after_early_stopping(tiny):
     assert best < len(result.training.history)
     loaded = load_run_from_folder(result.folder)
     assert loaded.metrics["loss/val"] == result.training.history[-1]["loss/val"]
-    assert loaded.with_restored_metric("loss/val").metrics["loss/val"] == result.training.history[best - 1]["loss/val"]
-    assert loaded.with_restored_metric("loss/test") is loaded
+    assert loaded.restore_metric("loss/val").metrics["loss/val"] == result.training.history[best - 1]["loss/val"]
+    assert loaded.restore_metric("loss/test") is loaded
 
 
 def test_names_with_matplotlib_markup_are_drawn_literally():

@@ -20,7 +20,7 @@ from trainyard.config.compose import compose_config
 from trainyard.config.serialization import dump_config
 from trainyard.errors import ConfigError
 from trainyard.runs.experiment import run_experiment
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import RunRecord, load_run_record, ui_server
 from trainyard.tracking.connection import connect
 from trainyard.tracking.operations import DatasetInput
@@ -193,10 +193,10 @@ def test_rerun_is_bitwise_equal_from_the_folder_and_from_the_store(tiny, capsys)
     assert rerun(first.run_id, verify=True, as_json=True) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["likeness"], record["parted"], record["original"]) == ("bitwise", None, first.run_id)
-    assert connect(sqlite_uri(Path(STORE))).get_run(record["run_id"]).data.tags["rerun_of"] == first.run_id
+    assert connect(build_sqlite_uri(Path(STORE))).get_run(record["run_id"]).data.tags["rerun_of"] == first.run_id
     assert (
         load_run_record(Path(record["folder"])).tags["weights_digest"]
-        == load_original(first.run_id, sqlite_uri(Path(STORE))).run_record.tags["weights_digest"]
+        == load_original(first.run_id, build_sqlite_uri(Path(STORE))).run_record.tags["weights_digest"]
     )
 
 
@@ -312,7 +312,7 @@ def test_run_on_the_server_of_another_machine_is_repeated():
         done = run("here", "rerun", logged.info.run_id, "--verify", "--uri", address)
     assert done.returncode == 0, done.stderr
     assert "bitwise" in done.stdout
-    here = connect(sqlite_uri(Path("here", STORE).absolute()))
+    here = connect(build_sqlite_uri(Path("here", STORE).absolute()))
     (again,) = here.search_runs([experiment.experiment_id for experiment in here.search_experiments()])
     assert again.data.tags["started_from"] == first.info.run_id
     assert again.data.params["training.start_from"] == first.info.run_id

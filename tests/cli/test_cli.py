@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 SMALL = ["name=tiny", "dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "training.xla=off"]
@@ -27,7 +27,7 @@ def _command(*arguments: str) -> list[str]:
 
 
 def runs():
-    client = connect(sqlite_uri(Path("mlflow.db")))
+    client = connect(build_sqlite_uri(Path("mlflow.db")))
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     return client.search_runs(ids)
 
@@ -313,7 +313,7 @@ def test_concurrent_processes_can_create_the_same_store():
         "import sys; from trainyard.tracking.connection import open_store; "
         "client, experiment = open_store(sys.argv[1], 'shared', ''); print(client.create_run(experiment).info.run_id)"
     )
-    command = [sys.executable, "-c", program, sqlite_uri(Path("mlflow.db"))]
+    command = [sys.executable, "-c", program, build_sqlite_uri(Path("mlflow.db"))]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     ids = {process.communicate(timeout=180)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0] * 4

@@ -10,8 +10,8 @@ import pexpect
 import pytest
 from rich.console import Console
 
-from trainyard.cli.sweep.columns import TrialColumns, shorten_paths, table_width
-from trainyard.cli.sweep.screen import SweepScreen
+from trainyard.cli.sweep.columns import TrialColumns, compute_table_width, shorten_paths
+from trainyard.cli.sweep.live_display import SweepScreen
 from trainyard.cli.sweep.tables import (
     SweepReport,
     SweepStatus,
@@ -22,7 +22,7 @@ from trainyard.cli.sweep.tables import (
 )
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.progress import SweepProgress, TrialState, build_status
-from trainyard.sweep.recipe import Winner
+from trainyard.sweep.winner_recipe import Winner
 
 RATES = (0.01, 0.003, 0.001, 0.0003)
 WIDTHS = ([512, 256], [300, 200, 100], [64])
@@ -158,15 +158,15 @@ def test_the_remaining_time_follows_from_the_remaining_epochs_and_the_slots():
     clock.now += 3
     progress.update_epoch(1, 1, 10, {})
     progress.update_epoch(2, 1, 10, {})
-    assert progress.seconds_left() is None  # too early for an estimate
+    assert progress.estimate_seconds_left() is None  # too early for an estimate
     clock.now += 1
     progress.update_epoch(1, 2, 10, {})
     progress.update_epoch(2, 2, 10, {})
-    assert progress.seconds_left() == pytest.approx(36 * 2 / 2)  # 36 epochs of 2 s in 2 slots
+    assert progress.estimate_seconds_left() == pytest.approx(36 * 2 / 2)  # 36 epochs of 2 s in 2 slots
     progress.fail_trial(2, "no", again=False)
-    assert progress.seconds_left() == pytest.approx(28 * 2 / 2)
+    assert progress.estimate_seconds_left() == pytest.approx(28 * 2 / 2)
     progress.mark_interrupted()
-    assert progress.seconds_left() is None
+    assert progress.estimate_seconds_left() is None
 
 
 def test_the_remaining_time_is_at_least_that_of_the_slowest_running_trial():
@@ -178,7 +178,7 @@ def test_the_remaining_time_is_at_least_that_of_the_slowest_running_trial():
     for epoch in range(1, 10):
         progress.update_epoch(1, epoch, 10, {})
     progress.update_epoch(2, 1, 10, {})
-    assert progress.seconds_left() == pytest.approx(90)
+    assert progress.estimate_seconds_left() == pytest.approx(90)
 
 
 def test_epochs_of_an_earlier_attempt_do_not_count_for_the_speed():
@@ -188,7 +188,7 @@ def test_epochs_of_an_earlier_attempt_do_not_count_for_the_speed():
     clock.now += 4
     progress.update_epoch(1, 7, 10, {})
     progress.update_epoch(1, 8, 10, {})
-    assert progress.seconds_left() == pytest.approx(2 * 4 / 2)
+    assert progress.estimate_seconds_left() == pytest.approx(2 * 4 / 2)
 
 
 def test_a_short_table_shows_running_trials_first_then_the_best_and_the_failures():
@@ -256,7 +256,7 @@ def test_columns_are_removed_one_by_one_as_the_terminal_gets_narrower():
     trials = make_trials(4)
     columns = TrialColumns(trials, make_progress(trials))
     titles = [tuple(each.title for each in columns.fit(width)) for width in range(120, 20, -1)]
-    assert all(table_width(columns.fit(width)) <= width for width in range(120, 40, -1))
+    assert all(compute_table_width(columns.fit(width)) <= width for width in range(120, 40, -1))
     assert [len(each) for each in titles] == sorted((len(each) for each in titles), reverse=True)
     assert titles[-1] == ("trial", "settings", "epoch", "accuracy/val")
 
@@ -305,7 +305,7 @@ def test_drawing_ten_thousand_trials_reads_only_the_shown_ones(monkeypatch):
     for trial in trials[:4]:
         screen.on_trial_begin(trial, 1)
     read_statuses = []
-    monkeypatch.setattr(SweepProgress, "seconds_run", lambda self, status: read_statuses.append(status))
+    monkeypatch.setattr(SweepProgress, "compute_seconds_run", lambda self, status: read_statuses.append(status))
     monkeypatch.setattr(screen._progress, "_statuses", None)
     draw_lines(screen)
     assert len(read_statuses) == 4
@@ -364,7 +364,7 @@ SWEEP = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from test_sweep_screen import make_trials, result
-from trainyard.cli.sweep.screen import SweepScreen
+from trainyard.cli.sweep.live_display import SweepScreen
 
 trials = make_trials(6)
 try:

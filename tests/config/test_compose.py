@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from trainyard.config.compose import compose_config, expand_sweep
-from trainyard.config.fields import rule_of
-from trainyard.config.registry import registered_components
+from trainyard.config.fields import get_rule
+from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import COMPONENT_GROUPS
 from trainyard.config.search_path import find_shipped_config_folder, list_choices
 from trainyard.config.serialization import dump_config, flatten_config, hash_config, load_config
@@ -150,8 +150,8 @@ REQUIRED_OVERRIDES["affine"] = ["augmentation.flip_horizontal=true"]
 @pytest.mark.slow
 def test_every_component_can_be_selected_by_name():
     for group in COMPONENT_GROUPS:
-        assert registered_components(group), group
-        for name, component in registered_components(group).items():
+        assert get_registered_components(group), group
+        for name, component in get_registered_components(group).items():
             config = compose_config([f"{group}={name}", *REQUIRED_OVERRIDES.get(name, [])])
             assert isinstance(getattr(config, group), component)
 
@@ -251,9 +251,9 @@ def test_baseline_recipe_sets_all_published_values():
     config = compose_config(["experiment=mnist_baseline"])
     for section in ("dataset", "model", "optimizer", "loss"):
         fields = dataclasses.fields(getattr(config, section))
-        assert set(text[section]) == {spec.name for spec in fields if rule_of(spec).identity} - {"name"}, section
+        assert set(text[section]) == {spec.name for spec in fields if get_rule(spec).identity} - {"name"}, section
     execution = {"engine", "xla", "determinism"}  # may differ between runs of the recipe
-    computed = {spec.name for spec in dataclasses.fields(config.training) if rule_of(spec).identity}
+    computed = {spec.name for spec in dataclasses.fields(config.training) if get_rule(spec).identity}
     assert set(text["training"]) == computed - execution
     assert (text["training"]["epochs"], text["training"]["batch_size"]) == (10, 32)
     assert text["model"]["hidden_units"] == [300, 200, 100]

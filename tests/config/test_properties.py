@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from trainyard import ConfigError, TrainingError, compose_config, run_experiment
-from trainyard.config.fields import rule_of
-from trainyard.config.registry import registered_components
+from trainyard.config.fields import get_rule
+from trainyard.config.registry import get_registered_components
 from trainyard.config.serialization import dump_config, load_config
-from trainyard.config.validation import accepted_types, is_optional, validate_config
+from trainyard.config.validation import is_optional, list_accepted_types, validate_config
 
 GROUPS = ("model", "optimizer", "schedule", "loss", "augmentation")
 JUNK = st.sampled_from(
@@ -52,7 +52,7 @@ def _likely_values(annotation, rule):
         str: st.sampled_from(rule.choices or ("name", "a b", "x" * 300)),
     }
     strategies = [st.none()] if is_optional(annotation) else []
-    for option in accepted_types(annotation, rule):
+    for option in list_accepted_types(annotation, rule):
         if option in of_type:
             strategies.append(of_type[option])
         elif typing.get_origin(option) is list and typing.get_args(option)[0] in of_type:
@@ -63,7 +63,7 @@ def _likely_values(annotation, rule):
 @st.composite
 def changed_configs(draw):
     """Draws a config with random components and up to three random values. Returns it with the changed values."""
-    components = [f"{group}={draw(st.sampled_from(sorted(registered_components(group))))}" for group in GROUPS]
+    components = [f"{group}={draw(st.sampled_from(sorted(get_registered_components(group))))}" for group in GROUPS]
     small = [
         "dataset.limit=60",
         "training.epochs=1",
@@ -79,7 +79,7 @@ def changed_configs(draw):
     changes = {}
     for section, spec, annotation, path in draw(st.lists(st.sampled_from(list(_fields(config))), max_size=3)):
         value = draw(
-            st.one_of(_likely_values(annotation, rule_of(spec)), _likely_values(annotation, rule_of(spec)), JUNK)
+            st.one_of(_likely_values(annotation, get_rule(spec)), _likely_values(annotation, get_rule(spec)), JUNK)
         )
         setattr(section, spec.name, value)
         changes[path] = value

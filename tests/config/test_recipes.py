@@ -6,9 +6,9 @@ import pytest
 
 from trainyard import run_experiment
 from trainyard.config.compose import compose_config
-from trainyard.config.registry import registered_components
+from trainyard.config.registry import get_registered_components
 from trainyard.config.search_path import find_shipped_config_folder
-from trainyard.data import Mnist, PublishedDataset
+from trainyard.data import DownloadableDataset, Mnist
 
 RECIPES = sorted(path.stem for path in (find_shipped_config_folder() / "experiment").glob("*.yaml"))
 
@@ -26,7 +26,7 @@ def test_recipe_begins_with_description_command_and_expected_result(name):
 def test_recipe_can_be_trained_for_one_step(keras, tiny_mnist, use_tiny_files_for, name):
     config = compose_config([f"experiment={name}", "tracking=off", "dataset.limit=30", "training.epochs=1"])
     assert config.name == name
-    if isinstance(config.dataset, PublishedDataset):
+    if isinstance(config.dataset, DownloadableDataset):
         if not isinstance(config.dataset, Mnist):
             use_tiny_files_for(type(config.dataset))
         config.dataset.path = str(tiny_mnist)
@@ -38,9 +38,13 @@ def test_recipe_can_be_trained_for_one_step(keras, tiny_mnist, use_tiny_files_fo
 
 def test_every_shipped_data_set_has_a_recipe():
     used = {compose_config([f"experiment={name}"]).dataset.name for name in RECIPES}
-    own = {name for name, dataset in registered_components("dataset").items() if "path" in dataset.__dataclass_fields__}
+    own = {
+        name for name, dataset in get_registered_components("dataset").items() if "path" in dataset.__dataclass_fields__
+    }
     published = {
-        name for name, dataset in registered_components("dataset").items() if issubclass(dataset, PublishedDataset)
+        name
+        for name, dataset in get_registered_components("dataset").items()
+        if issubclass(dataset, DownloadableDataset)
     }
     assert used == {"digits"} | published
     assert own - published == {"npz", "idx", "image_folder"}

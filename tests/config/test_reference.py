@@ -20,7 +20,7 @@ from trainyard.config.reference.fields import describe_config, describe_recipes
 from trainyard.config.reference.json_schema import build_json_schema
 from trainyard.config.reference.layers import ArgumentType
 from trainyard.config.reference.markdown import render_config_page
-from trainyard.config.registry import registered_components
+from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import find_shipped_config_folder
 from trainyard.config.serialization import dump_config
@@ -58,7 +58,7 @@ def test_committed_page_is_up_to_date():
 def test_every_field_has_a_meaning_and_a_table_row():
     page = run_command("config", "schema")
     classes = [(RunConfig, "")]
-    classes += [(cls, f"{group}.") for group in COMPONENT_GROUPS for cls in registered_components(group).values()]
+    classes += [(cls, f"{group}.") for group in COMPONENT_GROUPS for cls in get_registered_components(group).values()]
     for cls, path in classes:
         for spec in dataclasses.fields(cls):
             if dataclasses.is_dataclass(spec.type) or (path and spec.name == "name"):
@@ -112,7 +112,7 @@ def test_schema_accepts_every_shipped_file(path):
     "overrides",
     [
         *(f"experiment={path.stem}" for path in sorted((find_shipped_config_folder() / "experiment").glob("*.yaml"))),
-        *(f"{group}={name}" for group in COMPONENT_GROUPS for name in sorted(registered_components(group))),
+        *(f"{group}={name}" for group in COMPONENT_GROUPS for name in sorted(get_registered_components(group))),
         "training=early_stopping dataset.validation_fraction=0.1",
         "model.activation=[relu,tanh,relu] +tracking.tags.owner=ada name='${notes}' notes=x",
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.splits import hold_out_validation, limit_dataset, stratified_sample
+from trainyard.data.splits import draw_stratified_sample, hold_out_validation, limit_dataset
 
 LABELS = np.repeat(np.arange(3, dtype=np.uint8), [60, 30, 10])
 
@@ -17,13 +17,13 @@ def _dataset() -> Dataset:
 
 @pytest.mark.parametrize("count", [1, 2, 7, 10, 50, 100])
 def test_samples_of_any_size_keep_the_class_proportions(count):
-    indices = stratified_sample(LABELS, count, seed=3)
+    indices = draw_stratified_sample(LABELS, count, seed=3)
     assert len(set(indices)) == count
     assert np.all(np.abs(np.bincount(LABELS[indices], minlength=3) - count * np.array([0.6, 0.3, 0.1])) <= 1)
 
 
 def test_the_sample_depends_only_on_the_seed():
-    samples = [tuple(stratified_sample(LABELS, 20, seed)) for seed in (0, 0, 1)]
+    samples = [tuple(draw_stratified_sample(LABELS, 20, seed)) for seed in (0, 0, 1)]
     assert samples[0] == samples[1] != samples[2]
 
 

@@ -28,8 +28,8 @@ from trainyard.doctor.machine import check_cores, check_environment, check_gpu, 
 from trainyard.doctor.packages import check_plugins, check_versions
 from trainyard.doctor.store import check_store
 from trainyard.system import environment, xla_cache
-from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.health import _schema_revisions
+from trainyard.system.uris import build_sqlite_uri
+from trainyard.tracking.health import _read_schema_revisions
 from trainyard.tracking.runs import PROCESS_DIED
 
 
@@ -181,7 +181,7 @@ def test_runs_and_experiments_of_the_store_are_counted(store):
 def test_the_latest_schema_revision_is_that_of_mlflow():
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    known, latest = _schema_revisions()
+    known, latest = _read_schema_revisions()
     assert latest == _get_latest_schema_revision()
     assert latest in known
 
@@ -191,7 +191,7 @@ def test_a_store_of_an_older_mlflow_is_reported_and_not_migrated():
     from mlflow.store.db.utils import _get_alembic_config, _upgrade_db, create_sqlalchemy_engine
     from mlflow.store.tracking.dbmodels.initial_models import Base
 
-    uri = sqlite_uri(Path("mlflow.db"))
+    uri = build_sqlite_uri(Path("mlflow.db"))
     engine = create_sqlalchemy_engine(uri)
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
@@ -308,7 +308,7 @@ def mlflow_address(store):
     from trainyard.tracking import ui_server
 
     port = ui_server.find_free_port(5600)
-    with ui_server.mlflow_server(sqlite_uri(Path("mlflow.db")), port) as running:
+    with ui_server.mlflow_server(build_sqlite_uri(Path("mlflow.db")), port) as running:
         ui_server.wait_until_ready(running)
         yield f"http://127.0.0.1:{port}"
 
@@ -389,10 +389,10 @@ def control_groups(tmp_path, monkeypatch):
 
 
 def test_the_cpu_quota_of_the_control_groups_is_respected(control_groups, monkeypatch):
-    monkeypatch.setattr(machine, "available_cores", lambda: 4)
-    assert machine.core_quota() is None
+    monkeypatch.setattr(machine, "count_available_cores", lambda: 4)
+    assert machine.read_core_quota() is None
     (control_groups / "cpu.max").write_text("max 100000\n")
-    assert machine.core_quota() is None
+    assert machine.read_core_quota() is None
     (control_groups.parent / "cpu.max").write_text("250000 100000\n")
     finding = next(iter(check_cores()))
     assert "the CPU quota of the container is 2.5 cores" in finding.message
@@ -505,7 +505,7 @@ def test_a_cache_that_links_to_a_folder_of_the_user_is_not_changed(tiny_mnist):
 
 
 def test_a_changed_program_is_removed_and_one_without_digest_is_kept():
-    folder = xla_cache.cache_root() / "0123456789abcdef"
+    folder = xla_cache.find_cache_root() / "0123456789abcdef"
     folder.mkdir(parents=True)
     for name in ("valid", "changed", "unfinished"):
         (folder / f"{name}.pb").write_bytes(b"machine code")

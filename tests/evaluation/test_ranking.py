@@ -163,27 +163,27 @@ def test_paired_test_removes_the_effect_of_the_seeds(sweep_of):
 def test_verdict_names_the_best_point(sweep_of):
     best_alone = {"wide": CLEAR["wide"], "narrow": CLEAR["narrow"]}
     ranking = rank(sweep_of(best_alone), "accuracy/val")
-    assert ranking.verdict() == "wide is best: accuracy/val 0.9816 ± 0.0011 (n 5)."
+    assert ranking.format_verdict() == "wide is best: accuracy/val 0.9816 ± 0.0011 (n 5)."
 
 
 def test_verdict_names_the_tied_points(sweep_of):
-    assert rank(sweep_of(CLEAR), "accuracy/val").verdict() == (
+    assert rank(sweep_of(CLEAR), "accuracy/val").format_verdict() == (
         "The first 2 do not differ significantly (5 % level): wide (accuracy/val 0.9816 ± 0.0011), deep (0.9814 ± 0.0005)."
     )
     values = np.random.default_rng(0).normal(0.9, 0.01, (5, 3)).tolist()
-    verdict = rank(sweep_of(dict(zip("abcde", values, strict=True))), "accuracy/val").verdict()
+    verdict = rank(sweep_of(dict(zip("abcde", values, strict=True))), "accuracy/val").format_verdict()
     assert verdict.startswith("All 5 do not differ significantly (5 % level): ")
     assert verdict.endswith(") and 2 more.")
 
 
 def test_verdict_mentions_lower_points_that_do_not_differ_significantly(sweep_of):
     wild = [0.98, 0.10, 0.97, 0.98, 0.20]
-    verdict = rank(sweep_of({**CLEAR, "wild": wild}), "accuracy/val").verdict()
+    verdict = rank(sweep_of({**CLEAR, "wild": wild}), "accuracy/val").format_verdict()
     assert verdict.endswith(
         ". Rank 4 does not differ significantly from the best either, due to few seeds or a large spread."
     )
     without_deep = {name: CLEAR[name] for name in ("wide", "narrow")}
-    verdict = rank(sweep_of({**without_deep, "wild": wild, "odd": [0.1]}), "accuracy/val").verdict()
+    verdict = rank(sweep_of({**without_deep, "wild": wild, "odd": [0.1]}), "accuracy/val").format_verdict()
     assert verdict.startswith("wide is first: accuracy/val 0.9816 ± 0.0011 (n 5). 2 lower ranks do not differ")
 
 
@@ -205,7 +205,7 @@ def test_verdict_mentions_lower_points_that_do_not_differ_significantly(sweep_of
     ],
 )
 def test_verdict_without_a_statistical_test(sweep_of, points, objective, verdict):
-    assert rank(sweep_of(points, objective=objective), objective).verdict() == verdict
+    assert rank(sweep_of(points, objective=objective), objective).format_verdict() == verdict
 
 
 def test_points_with_one_seed_are_all_tied(sweep_of):

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from trainyard.sweep.ledger import Ledger
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import ui_server
 from trainyard.tracking.connection import connect
 
@@ -73,7 +73,7 @@ def store(new_store):
     """Starts a tracking server and yields its URI."""
     new_store(Path("ui_server.db"))
     port = ui_server.find_free_port(5660)
-    with ui_server.mlflow_server(sqlite_uri(Path("ui_server.db").absolute()), port) as running:
+    with ui_server.mlflow_server(build_sqlite_uri(Path("ui_server.db").absolute()), port) as running:
         ui_server.wait_until_ready(running)
         yield f"http://{ui_server.HOST}:{port}"
 
@@ -103,7 +103,7 @@ def test_a_killed_node_fails_only_its_trial_and_resuming_completes_the_sweep(clu
     assert process.returncode == 1, output + errors
     assert "its process was lost" in output
     ledger = Ledger(Path("sweeps/far/ledger.jsonl"))
-    states = [ledger.trial_record(number).state for number in (1, 2, 3)]
+    states = [ledger.get_trial_record(number).state for number in (1, 2, 3)]
     assert sorted(states) == ["done", "done", "failed"]
     assert collections.Counter(_statuses(store)) == {
         "FINISHED": 2,
@@ -114,8 +114,8 @@ def test_a_killed_node_fails_only_its_trial_and_resuming_completes_the_sweep(clu
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     ledger = Ledger(Path("sweeps/far/ledger.jsonl"))
-    assert [ledger.trial_record(number).state for number in (1, 2, 3)] == ["done"] * 3
-    assert sorted(ledger.trial_record(number).attempts for number in (1, 2, 3)) == [1, 1, 2]
+    assert [ledger.get_trial_record(number).state for number in (1, 2, 3)] == ["done"] * 3
+    assert sorted(ledger.get_trial_record(number).attempts for number in (1, 2, 3)) == [1, 1, 2]
     assert collections.Counter(_statuses(store)) == {"FINISHED": 4, "KILLED": 1}
     rates = [run.data.params.get("optimizer.learning_rate") for run in _runs(store) if run.info.status == "FINISHED"]
     assert sorted(rate for rate in rates if rate) == sorted(RATES)

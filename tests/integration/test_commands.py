@@ -19,7 +19,7 @@ from pages import shown_commands
 from PIL import Image
 from ports import ephemeral_port
 
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import ui_server
 from trainyard.tracking.connection import connect
 from trainyard.training.checkpoint import CHECKPOINTS_FOLDER, find_checkpoints
@@ -86,7 +86,7 @@ def trainyard() -> str:
 
 def runs_of(store: Path) -> list:
     """Returns all runs of a store."""
-    client = connect(sqlite_uri(store.absolute()))
+    client = connect(build_sqlite_uri(store.absolute()))
     return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
 
 
@@ -167,7 +167,7 @@ def test_documented_commands_compare_export_and_upload_runs(work_folder, new_sto
     other = Path("elsewhere.db").absolute()
     new_store(other)
     port = ephemeral_port()
-    with ui_server.mlflow_server(sqlite_uri(other), port) as running:
+    with ui_server.mlflow_server(build_sqlite_uri(other), port) as running:
         ui_server.wait_until_ready(running)
         for command in (line for line in RUN_HERE if line.startswith("trainyard sync")):
             line = command.replace("quickstart/RUN", f"quickstart/{folder.name}")

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ STAGES = (
 
 
 def _runs():
-    client = connect(sqlite_uri(Path("mlflow.db")))
+    client = connect(build_sqlite_uri(Path("mlflow.db")))
     return client.search_runs([item.experiment_id for item in client.search_experiments()])
 
 

@@ -97,10 +97,10 @@ def _reference(tracking: str, name: str, folder: Path) -> str:
 
 
 def _runs():
-    from trainyard.system.uris import sqlite_uri
+    from trainyard.system.uris import build_sqlite_uri
     from trainyard.tracking.connection import connect
 
-    client = connect(sqlite_uri(Path("mlflow.db")))
+    client = connect(build_sqlite_uri(Path("mlflow.db")))
     experiment_ids = [
         experiment.experiment_id for experiment in client.search_experiments() if experiment.name != "Default"
     ]

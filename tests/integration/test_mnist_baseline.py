@@ -17,7 +17,7 @@ from trainyard.config.compose import compose_config
 from trainyard.config.serialization import flatten_config, hash_config, load_config
 from trainyard.data import Mnist
 from trainyard.system.environment import hash_weights
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ def baseline(mnist_folder, tmp_path_factory, keras):
     command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", *overrides]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr
-    client = connect(sqlite_uri(folder / "mlflow.db"))
+    client = connect(build_sqlite_uri(folder / "mlflow.db"))
     experiment = client.get_experiment_by_name("mnist_baseline")
     (run,) = client.search_runs([experiment.experiment_id])
     files = Path(client.download_artifacts(run.info.run_id, "", tmp_path_factory.mktemp("artifacts")))
@@ -181,7 +181,7 @@ def test_all_saved_models_make_the_same_predictions(baseline, keras):
     logged = baseline.client.get_logged_model(output.model_id)
     assert (logged.name, logged.status.value) == ("model", "READY")
     assert {metric.key for metric in logged.metrics} >= {"accuracy/test", "loss/test"}
-    mlflow.set_tracking_uri(sqlite_uri(baseline.folder / "mlflow.db"))
+    mlflow.set_tracking_uri(build_sqlite_uri(baseline.folder / "mlflow.db"))
     try:
         served = mlflow.pyfunc.load_model(logged.model_uri)
     finally:

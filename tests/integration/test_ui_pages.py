@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from trainyard.system.uris import sqlite_uri
-from trainyard.tracking.connection import connect, open_store, training_view_url
-from trainyard.tracking.ui_views import BEST_KEY, build_sweep_view, sweep_view_key
+from trainyard.system.uris import build_sqlite_uri
+from trainyard.tracking.connection import build_training_view_url, connect, open_store
+from trainyard.tracking.ui_views import BEST_KEY, build_sweep_view, build_sweep_view_key
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ DOWNLOAD_SUFFIXES = {".h5", ".keras", ".npz"}
 @pytest.fixture(scope="session")
 def store(ui):
     """The store that the UI shows: a client, the id of the experiment, and its runs by name."""
-    client = connect(sqlite_uri(ui.folder / "mlflow.db"))
+    client = connect(build_sqlite_uri(ui.folder / "mlflow.db"))
     experiment = client.get_experiment_by_name("quickstart").experiment_id
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
     return SimpleNamespace(client=client, experiment=experiment, runs=runs)
@@ -69,7 +69,7 @@ def test_trials_are_nested_under_the_run_of_their_sweep(ui, page):
 
 def test_a_second_saved_view_ranks_runs_and_trials(ui, store, page):
     text = page.open(
-        training_view_url(ui.address, store.experiment, BEST_KEY), "6 matching runs", "Best first", "16 lr0.01"
+        build_training_view_url(ui.address, store.experiment, BEST_KEY), "6 matching runs", "Best first", "16 lr0.01"
     )
     assert "sweep rates" not in text
     assert "best/accuracy/val" not in text
@@ -79,16 +79,16 @@ def test_a_second_saved_view_ranks_runs_and_trials(ui, store, page):
 
 
 def test_columns_without_values_are_hidden(ui, page):
-    client, experiment = open_store(sqlite_uri(ui.folder / "mlflow.db"), "alone", "")
+    client, experiment = open_store(build_sqlite_uri(ui.folder / "mlflow.db"), "alone", "")
     run_id = client.create_run(experiment, run_name="a run", tags={"trainyard.role": "run"}).info.run_id
     client.log_metric(run_id, "accuracy/test", 0.5)
-    page.open(training_view_url(ui.address, experiment), "a run")
+    page.open(build_training_view_url(ui.address, experiment), "a run")
     page.wait(lambda: "accuracy/test" in page.heads(), "the columns are missing")
     assert "best/accuracy/val" not in page.heads()
 
 
 def test_charts_are_grouped_in_the_sections_of_the_view(ui, store, page):
-    best = training_view_url(ui.address, store.experiment, BEST_KEY)
+    best = build_training_view_url(ui.address, store.experiment, BEST_KEY)
     text = page.open(
         f"{best}&compareRunsMode=CHART",
         "Learning curves",
@@ -107,7 +107,7 @@ def test_charts_are_grouped_in_the_sections_of_the_view(ui, store, page):
 @pytest.fixture(scope="session")
 def swept(ui):
     """The links of two views of a sweep: a parent run with three trial runs, in a separate experiment."""
-    client, experiment_id = open_store(sqlite_uri(ui.folder / "mlflow.db"), "swept", "")
+    client, experiment_id = open_store(build_sqlite_uri(ui.folder / "mlflow.db"), "swept", "")
     tags = {"sweep_id": "my rates", "trainyard.role": "sweep"}
     parent = client.create_run(experiment_id, run_name="the parent", tags=tags).info.run_id
     tags |= {"trainyard.role": "trial", "mlflow.parentRunId": parent}
@@ -118,13 +118,13 @@ def swept(ui):
         for epoch in (1, 2):
             client.log_metric(run_id, "accuracy/val", accuracy * epoch / 2, step=epoch)
         client.set_terminated(run_id)
-    key = sweep_view_key("my rates")
+    key = build_sweep_view_key("my rates")
     for view_key, objective in ((key, "accuracy/val"), ("unranked", None)):
         (view,) = build_sweep_view("my rates", objective, ["optimizer.learning_rate", "model.hidden_units"]).values()
         client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{view_key}", view)
     return SimpleNamespace(
-        best_first=training_view_url(ui.address, experiment_id, key),
-        unranked=training_view_url(ui.address, experiment_id, "unranked"),
+        best_first=build_training_view_url(ui.address, experiment_id, key),
+        unranked=build_training_view_url(ui.address, experiment_id, "unranked"),
     )
 
 
@@ -138,7 +138,7 @@ def test_a_sweep_view_shows_its_trials_in_order(swept, page, view, order):
 
 
 def test_varied_settings_of_a_sweep_are_plotted_against_its_objective(ui, store, page):
-    view = training_view_url(ui.address, store.experiment, sweep_view_key("rates"))
+    view = build_training_view_url(ui.address, store.experiment, build_sweep_view_key("rates"))
     page.open(
         f"{view}&compareRunsMode=CHART",
         "4 matching runs",

@@ -59,7 +59,7 @@ from experiments.performance.training_processes import (
 )
 from trainyard.errors import ConfigError, DatasetError, TrainingError
 from trainyard.system.progress import Progress
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 ROOT = Path(__file__).parents[2]
@@ -491,7 +491,7 @@ def fake_command(new_store, tmp_path, monkeypatch):
 
 def log_trials(folder: Path, statuses: dict[str, str]) -> None:
     """Logs a run per learning rate to the store of the fake command, and the sweep's parent run without one."""
-    client = connect(sqlite_uri(folder / "store.db"))
+    client = connect(build_sqlite_uri(folder / "store.db"))
     experiment = client.create_experiment("mnist_baseline")
     client.set_terminated(client.create_run(experiment).info.run_id)
     for rate, status in statuses.items():
@@ -566,7 +566,7 @@ def test_a_missing_package_is_reported_before_anything_is_measured(monkeypatch):
 def test_the_script_of_the_shell_loop_trains_and_logs(digits):
     command = [sys.executable, "-P", str(measure_sweep.SCRIPT), str(digits), "16", "0.01", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    client = connect(sqlite_uri(Path("mlflow.db").absolute()))
+    client = connect(build_sqlite_uri(Path("mlflow.db").absolute()))
     (run,) = client.search_runs([client.get_experiment_by_name("plain").experiment_id])
     assert run.info.status == "FINISHED"
     assert (run.data.params["epochs"], float(run.data.params["opt_learning_rate"])) == ("2", pytest.approx(0.01))

@@ -12,7 +12,7 @@ from trainyard.evaluation.calibration import measure_calibration
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.scoring import score_predictions
 from trainyard.reporting import plots
-from trainyard.reporting.plots import grid, image_grid, learning_curves, probabilities, ranking, style
+from trainyard.reporting.plots import image_grid, learning_curves, numeric_settings, probabilities, ranking, style
 from trainyard.reporting.plots.probabilities import ImagePrediction
 
 pytestmark = pytest.mark.pictures
@@ -436,4 +436,4 @@ def test_other_settings_are_not_drawn(sweep_of, tmp_path, settings):
 
 def test_the_setting_with_more_values_is_on_the_x_axis(sweep_of):
     points = [{"width": width, "lr": rate} for rate in (0.1, 0.01, 0.001) for width in (64, 128)]
-    assert grid._find_numeric_settings(sweep_over(sweep_of, points).points) == ["lr", "width"]
+    assert numeric_settings._find_numeric_settings(sweep_over(sweep_of, points).points) == ["lr", "width"]

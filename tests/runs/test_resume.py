@@ -60,13 +60,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(keras, interrupted):
 
 
 def test_the_interrupted_run_stays_killed_and_the_new_run_has_its_id_as_tag(keras):
-    from trainyard.system.uris import sqlite_uri
+    from trainyard.system.uris import build_sqlite_uri
     from trainyard.tracking.connection import connect
 
     config = compose_config(OVERRIDES)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(config, progress=StopIn(3))
-    client = connect(sqlite_uri(Path("mlflow.db")))
+    client = connect(build_sqlite_uri(Path("mlflow.db")))
     (experiment,) = [item for item in client.search_experiments() if item.name == "tiny"]
     (killed,) = client.search_runs([experiment.experiment_id])
     config.resume = killed.info.run_id

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import ui_server
 from trainyard.tracking.connection import connect
 
@@ -31,7 +31,7 @@ def test_password_and_environment_variables_are_not_written_anywhere(tmp_path):
         assert CANARY not in process.stdout + process.stderr
         return process
 
-    with ui_server.mlflow_server(sqlite_uri(store / "mlflow.db"), port) as running:
+    with ui_server.mlflow_server(build_sqlite_uri(store / "mlflow.db"), port) as running:
         ui_server.wait_until_ready(running)
         assert trainyard("train", *SMALL).returncode == 0
         failed = trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
@@ -52,7 +52,7 @@ def test_password_and_environment_variables_are_not_written_anywhere(tmp_path):
     assert trainyard("sync", "outputs").returncode == 1
     assert trainyard("doctor").returncode == 1
 
-    runs = connect(sqlite_uri(store / "mlflow.db")).search_runs(["1", "2", "3"])
+    runs = connect(build_sqlite_uri(store / "mlflow.db")).search_runs(["1", "2", "3"])
     assert sorted(run.info.status for run in runs) == ["FAILED", "FAILED", "FAILED", "FINISHED", "FINISHED"]
     for path in tmp_path.rglob("*"):
         assert CANARY not in str(path)

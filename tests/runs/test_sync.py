@@ -18,10 +18,10 @@ from trainyard import ConfigError, TrackingError, run_experiment
 from trainyard.cli.sync import sync_command
 from trainyard.runs.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import names, operations, ui_server
 from trainyard.tracking.connection import connect
-from trainyard.tracking.journal import JOURNAL, Journal, load_run_record, record_stored
+from trainyard.tracking.operation_log import OPERATION_LOG_FILE, OperationLog, load_run_record, record_stored
 
 SYNC = [sys.executable, "-c", "from trainyard.cli import main; main()", "sync"]
 
@@ -29,7 +29,7 @@ SYNC = [sys.executable, "-c", "from trainyard.cli import main; main()", "sync"]
 @pytest.fixture
 def store(keras):
     """Returns the URI of the default store of this working directory."""
-    return sqlite_uri(Path("mlflow.db"))
+    return build_sqlite_uri(Path("mlflow.db"))
 
 
 def _runs(uri):
@@ -108,8 +108,8 @@ def test_repeated_uploads_log_everything_once(store, tiny, capsys):
 
 def _forget(folder):
     """Removes the record of the upload from the journal, as if the sync had been killed before writing it."""
-    lines = [line for line in folder.joinpath(JOURNAL).read_text().splitlines() if '"stored"' not in line]
-    folder.joinpath(JOURNAL).write_text("".join(f"{line}\n" for line in lines))
+    lines = [line for line in folder.joinpath(OPERATION_LOG_FILE).read_text().splitlines() if '"stored"' not in line]
+    folder.joinpath(OPERATION_LOG_FILE).write_text("".join(f"{line}\n" for line in lines))
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_a_deleted_run_is_uploaded_again(store, tiny):
 def test_a_run_can_be_in_two_stores(store, tiny):
     folder = run_experiment(tiny()).folder
     assert sync_command([folder], "sqlite:///other.db") == 0
-    (here,), (there,) = _runs(store), _runs(sqlite_uri(Path("other.db")))
+    (here,), (there,) = _runs(store), _runs(build_sqlite_uri(Path("other.db")))
     assert here.data.tags[names.RUN_KEY] == there.data.tags[names.RUN_KEY]
     assert here.data.metrics == there.data.metrics
 
@@ -360,10 +360,10 @@ def test_a_running_run_is_not_uploaded(tiny, capsys):
 @pytest.mark.slow
 def test_an_open_run_of_another_host_is_not_uploaded(tiny):
     folder = run_experiment(tiny("tracking=off")).folder
-    lines = folder.joinpath(JOURNAL).read_text().splitlines()
+    lines = folder.joinpath(OPERATION_LOG_FILE).read_text().splitlines()
     first_entry = json.loads(lines[0])
     first_entry["tags"]["host"] = "elsewhere"
-    folder.joinpath(JOURNAL).write_text(json.dumps(first_entry) + "\n")
+    folder.joinpath(OPERATION_LOG_FILE).write_text(json.dumps(first_entry) + "\n")
     with pytest.raises(LiveRunError, match="may still be running on host elsewhere"):
         sync_run(folder, "sqlite:///mlflow.db", {})
 
@@ -383,17 +383,17 @@ def test_a_password_is_required_but_not_saved(tiny, monkeypatch):
 
 def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_raises(tiny):
     folder = run_experiment(tiny("tracking=off")).folder
-    journal = folder / JOURNAL
+    journal = folder / OPERATION_LOG_FILE
     content = journal.read_text()
     journal.write_text(content + '{"what": "ta')
     assert load_run_record(folder).status == "FINISHED"
     record_stored(folder, "sqlite:////x.db", "1")
     assert load_run_record(folder).stores == {"sqlite:////x.db": "1"}
     journal.write_text(content.replace('"what": "inputs"', '"what": "inp'))
-    with pytest.raises(ConfigError, match=rf"{JOURNAL}: line \d+ is damaged: "):
+    with pytest.raises(ConfigError, match=rf"{OPERATION_LOG_FILE}: line \d+ is damaged: "):
         load_run_record(folder)
     journal.write_text("")
-    with pytest.raises(ConfigError, match="the journal is empty because the run was interrupted"):
+    with pytest.raises(ConfigError, match="the operation log is empty because the run was interrupted"):
         load_run_record(folder)
 
 
@@ -407,11 +407,11 @@ def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(tiny
         def epoch(self, epoch, epochs, metrics):
             (folder,) = Path("outputs/tiny").iterdir()
             if epoch == 1:
-                (folder / JOURNAL).rename(folder / "aside")
-                (folder / JOURNAL).mkdir()
+                (folder / OPERATION_LOG_FILE).rename(folder / "aside")
+                (folder / OPERATION_LOG_FILE).mkdir()
             else:
-                (folder / JOURNAL).rmdir()
-                (folder / "aside").rename(folder / JOURNAL)
+                (folder / OPERATION_LOG_FILE).rmdir()
+                (folder / "aside").rename(folder / OPERATION_LOG_FILE)
 
         def detail(self, text):
             self.details.append(text)
@@ -426,7 +426,7 @@ def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(tiny
 
 def test_an_unwritten_first_line_of_a_journal_is_written_before_all_others(tmp_path):
     messages = []
-    journal = Journal(tmp_path / "run", messages.append)
+    journal = OperationLog(tmp_path / "run", messages.append)
     journal.record_start(None, "tiny", "", "16 relu", {"seed": "0"}, model=True)
     journal.record_operation(operations.log_params, {"seed": 0})
     (tmp_path / "run").mkdir()

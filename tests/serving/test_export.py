@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from trainyard.cli import app
 from trainyard.runs.experiment import run_experiment
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import ui_server
 from trainyard.tracking.connection import connect
 
@@ -84,7 +84,7 @@ def test_changed_or_unfinished_models_are_neither_exported_nor_registered(tiny, 
     message = run("export", result.folder, "out", code=1)
     assert "export: model.h5 of" in message
     assert "is damaged: the file was changed after it was saved" in message
-    client = connect(sqlite_uri(STORE))
+    client = connect(build_sqlite_uri(STORE))
     client.set_tag(result.run_id, "weights_digest", "0" * 64)
     message = run("promote", result.run_id, "digits", code=1)
     assert (
@@ -143,7 +143,7 @@ def test_a_run_is_registered_once_and_the_alias_moves_to_the_newest_version(tiny
     text = run("promote", second.run_id, "digits", "--alias", "champion")
     assert "registered digits version 2" in text
     assert "mlflow models serve --env-manager local -m models:/digits@champion" in text
-    client = connect(sqlite_uri(STORE))
+    client = connect(build_sqlite_uri(STORE))
     champion = client.get_model_version_by_alias("digits", "champion")
     assert (champion.version, champion.run_id) == (2, second.run_id)
     assert champion.tags["weights_digest"] == client.get_run(second.run_id).data.tags["weights_digest"]

@@ -20,9 +20,9 @@ from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.ledger import EpochReport, Ledger
 from trainyard.sweep.plan import make_plan
-from trainyard.sweep.recipe import Winner
 from trainyard.sweep.scheduler import TrialOutcomes
 from trainyard.sweep.summary import summarize_sweep
+from trainyard.sweep.winner_recipe import Winner
 
 POINTS = {"wide": [0.981, 0.982, 0.980], "narrow": [0.951, 0.953, 0.950], "deep": [0.982, 0.981, 0.9805]}
 VARIED = {
@@ -110,7 +110,7 @@ def test_leaderboard_without_an_objective_has_no_objective_columns(sweep_of, tmp
 
 def test_page_shows_the_verdict_and_the_ranking(ranking, tmp_path):
     page = Page(write(tmp_path, ranking)[1])
-    assert ranking.verdict() in page.text
+    assert ranking.format_verdict() in page.text
     assert page.rows[0] == [
         "#", "trial", "hidden_units", "learning_rate", "accuracy/val", "n", "95 % interval", "accuracy/test", "loss/test",
         "parameters", "time",

@@ -12,7 +12,7 @@ from trainyard.cli.sweep.command import sweep_command
 from trainyard.errors import ConfigError
 from trainyard.sweep.launch.ray_pool import RaySettings, open_ray_pool
 from trainyard.sweep.ledger import Ledger
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 SWEEP = ["dataset.limit=200", "dataset.validation_fraction=0.2", "model.hidden_units=[8]", "name=tiny", "seed=1,2"]
@@ -85,8 +85,8 @@ def test_a_sweep_runs_with_submitit():
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     ledger = Ledger(Path("sweeps/local/ledger.jsonl"))
-    assert [ledger.trial_record(number).state for number in (1, 2)] == ["done", "done"]
-    client = connect(sqlite_uri(Path("mlflow.db")))
+    assert [ledger.get_trial_record(number).state for number in (1, 2)] == ["done", "done"]
+    client = connect(build_sqlite_uri(Path("mlflow.db")))
     runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
     parents = {run.data.tags.get("mlflow.parentRunId") for run in runs}
     assert sorted(run.info.status for run in runs) == ["FINISHED"] * 3

@@ -103,8 +103,8 @@ def test_edits_of_config_files_after_the_start_have_no_effect():
 
 
 def test_cores_are_divided_among_the_concurrent_jobs(monkeypatch):
-    monkeypatch.setattr("trainyard.cli.sweep.command.available_cores", lambda: 16)
-    monkeypatch.setattr("trainyard.sweep.launch.devices.available_cores", lambda: 16)
+    monkeypatch.setattr("trainyard.cli.sweep.command.count_available_cores", lambda: 16)
+    monkeypatch.setattr("trainyard.sweep.launch.devices.count_available_cores", lambda: 16)
     arguments = ["sweep.objective=off", "seed=1,2"]
     assert _allocate_slots_and_threads(make_plan(arguments)) == (2, 8)
     assert _allocate_slots_and_threads(make_plan([*arguments, "hydra.launcher.n_jobs=1"])) == (1, 16)

@@ -55,13 +55,17 @@ def test_entries_are_restored_when_the_file_is_read(tmp_path):
         for field in ("objective", "metrics", "epochs", "seconds", "run_id", "folder", "parameters")
     }
     done = TrialRecord("done", 1, "trials/1", result=TrialResult(**result_fields, history=()))
-    assert dataclasses.replace(restored.trial_record(1), began="", seconds=0.0) == done
-    assert (restored.trial_record(2).state, restored.trial_record(2).attempts, restored.trial_record(2).folder) == (
+    assert dataclasses.replace(restored.get_trial_record(1), began="", seconds=0.0) == done
+    assert (
+        restored.get_trial_record(2).state,
+        restored.get_trial_record(2).attempts,
+        restored.get_trial_record(2).folder,
+    ) == (
         "running",
         2,
         "trials/2-2",
     )
-    assert restored.trial_record(3) == TrialRecord()
+    assert restored.get_trial_record(3) == TrialRecord()
     assert restored.parent_run_id == "parent"
     assert restored.tested_architectures == {"mlp"}
     assert [(session.pid, session.status) for session in restored.sessions] == [(str(os.getpid()), "KILLED")]
@@ -84,7 +88,7 @@ def test_durations_of_trials_and_sessions(tmp_path):
     ]
     file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     ledger = Ledger(file)
-    assert [ledger.trial_record(number).seconds for number in (1, 2, 3)] == [9, 2, 0]
+    assert [ledger.get_trial_record(number).seconds for number in (1, 2, 3)] == [9, 2, 0]
     assert [session.seconds for session in ledger.sessions] == [20, 10]
 
 
@@ -98,10 +102,10 @@ def test_an_incomplete_entry_is_ignored_and_repair_removes_it(tmp_path):
         cut = tmp_path / "cut.jsonl"
         cut.write_bytes(file.read_bytes()[:length])
         again = Ledger(cut)
-        assert again.trial_record(1).state == "running"
+        assert again.get_trial_record(1).state == "running"
         again.repair()
         again.record_start(2, "trials/2")
-        assert [Ledger(cut).trial_record(number).state for number in (1, 2)] == ["running", "running"]
+        assert [Ledger(cut).get_trial_record(number).state for number in (1, 2)] == ["running", "running"]
 
 
 def test_a_partial_write_on_a_full_disk_is_rolled_back(tmp_path):
@@ -227,7 +231,7 @@ def test_moved_sweeps_are_kept():
 def test_each_attempt_has_a_separate_folder():
     folder = SweepFolder(Path("sweeps/mine"))
     for name in ("3", "3-2", "3-3"):
-        attempt = folder.next_attempt_folder(3)
+        attempt = folder.find_next_attempt_folder(3)
         assert attempt.name == name
         attempt.mkdir(parents=True)
 

@@ -68,7 +68,9 @@ def test_reason_names_the_epoch_and_the_pruner():
     ledger = Ledger(Path("ledger.jsonl"))
     run_trials(ledger, "median", range(1, 12))
     reasons = [
-        ledger.trial_record(number).reason for number in range(1, 12) if ledger.trial_record(number).state == "pruned"
+        ledger.get_trial_record(number).reason
+        for number in range(1, 12)
+        if ledger.get_trial_record(number).state == "pruned"
     ]
     assert reasons
     assert all(" by sweep.pruner=median" in reason and "with accuracy/val 0." in reason for reason in reasons)
@@ -77,7 +79,7 @@ def test_reason_names_the_epoch_and_the_pruner():
 def test_curves_of_pruned_trials_are_kept_in_the_ledger():
     ledger = Ledger(Path("ledger.jsonl"))
     pruned = run_trials(ledger, "median", range(1, 12))
-    curves = Ledger(Path("ledger.jsonl")).epoch_values()
+    curves = Ledger(Path("ledger.jsonl")).get_epoch_values()
     assert {number: curves[number] for number in pruned} == {n: curve(n)[:epoch] for n, epoch in pruned.items()}
 
 

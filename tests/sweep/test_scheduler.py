@@ -21,7 +21,7 @@ from trainyard.sweep.plan import make_plan
 from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
 from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
-from trainyard.tracking.journal import Journal
+from trainyard.tracking.operation_log import OperationLog
 
 
 def _sweep(*overrides):
@@ -37,7 +37,7 @@ def _sweep(*overrides):
 def _write_result(folder, *, status):
     """Writes the result and the journal of a trial that ended with a status."""
     folder.mkdir(parents=True)
-    journal = Journal(folder, pytest.fail)
+    journal = OperationLog(folder, pytest.fail)
     journal.record_start("http://host", "tiny", "", "seed1", {}, model=True)
     journal.record_end(status)
     result = TrialResult(
@@ -63,7 +63,7 @@ class Launcher:
         return len(self.ended)
 
     def compose(self, number, overrides):
-        subdir = str(self.sweep.folder.next_attempt_folder(number + 1).relative_to(self.sweep.folder.path))
+        subdir = str(self.sweep.folder.find_next_attempt_folder(number + 1).relative_to(self.sweep.folder.path))
         return SimpleNamespace(hydra=SimpleNamespace(sweep=SimpleNamespace(subdir=subdir)), number=number)
 
     def submit(self, config):
@@ -137,7 +137,7 @@ def test_a_batch_launcher_gets_batches_of_the_requested_size(size, expected):
             batch_sizes.append(len(job_overrides))
             for overrides in job_overrides:
                 number = next(trial.number for trial in sweep.trials if trial.overrides == tuple(overrides))
-                _write_result(sweep.folder.next_attempt_folder(number), status="FINISHED")
+                _write_result(sweep.folder.find_next_attempt_folder(number), status="FINISHED")
             return [JobReturn(status=JobStatus.COMPLETED) for _ in job_overrides]
 
     sweep = _sweep()

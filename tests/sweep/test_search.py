@@ -60,7 +60,7 @@ class Launcher:
         self.answers.append((number + 1, content))
 
     def compose(self, number, overrides):
-        subdir = str(self.folder.next_attempt_folder(number + 1).relative_to(self.folder.path))
+        subdir = str(self.folder.find_next_attempt_folder(number + 1).relative_to(self.folder.path))
         trials = {trial.number: trial for trial in self.folder.read_trials()}
         assert trials[number + 1].overrides == tuple(overrides)
         return SimpleNamespace(hydra=SimpleNamespace(sweep=SimpleNamespace(subdir=subdir)), trial=trials[number + 1])

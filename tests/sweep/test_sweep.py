@@ -120,7 +120,7 @@ def test_a_failing_trial_is_reported_and_does_not_affect_the_others():
     ledger = Ledger(Path("sweeps/deadly/ledger.jsonl"))
     trials = SweepFolder(Path("sweeps/deadly")).read_trials()
     by_mode = {
-        mode: [ledger.trial_record(t.number) for t in trials if t.config["evaluation"]["metrics"] == [mode]]
+        mode: [ledger.get_trial_record(t.number) for t in trials if t.config["evaluation"]["metrics"] == [mode]]
         for mode in modes
     }
     assert {mode: {account.state for account in accounts} for mode, accounts in by_mode.items()} == {
@@ -171,7 +171,7 @@ def test_a_sweep_finishes_a_trial_without_its_server_and_uploads_the_run_when_re
             time.sleep(0.05)
     process.communicate(timeout=600)
     assert process.returncode == 1
-    before = Ledger(Path("sweeps/away/ledger.jsonl")).trial_record(1)
+    before = Ledger(Path("sweeps/away/ledger.jsonl")).get_trial_record(1)
     assert (before.state, has_finished(Path(before.folder))) == ("failed", True)
 
     with ui_server.mlflow_server(uri, port) as running:
@@ -217,7 +217,7 @@ def test_a_sweep_that_is_interrupted_at_random_times_resumes_and_runs_no_trial_t
     assert Counter(entry["trial"] for entry in _entries(folder.ledger) if entry["what"] == "done") == dict.fromkeys(
         range(1, 7), 1
     ), moments
-    assert {ledger.trial_record(trial).state for trial in range(1, 7)} == {"done"}
+    assert {ledger.get_trial_record(trial).state for trial in range(1, 7)} == {"done"}
     runs = _runs()
     finished = [run for run in _of_role(runs, "trial") if run.info.status == "FINISHED"]
     assert Counter(run.data.tags["trainyard.trial"] for run in finished) == {str(trial): 1 for trial in range(1, 7)}, (
@@ -296,7 +296,7 @@ def test_a_killed_search_resumes_with_the_same_draws_and_prunings_as_an_uninterr
     killed, whole = (SweepFolder(Path("sweeps") / name) for name in ("killed", "whole"))
     assert [trial.varied for trial in killed.read_trials()] == [trial.varied for trial in whole.read_trials()]
     states = [
-        [Ledger(folder.ledger).trial_record(number).state for number in range(1, 8)] for folder in (killed, whole)
+        [Ledger(folder.ledger).get_trial_record(number).state for number in range(1, 8)] for folder in (killed, whole)
     ]
     assert states[0] == states[1]
     assert set(states[0]) == {"done", "pruned"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainyard.errors import ConfigError
-from trainyard.system.uris import absolute_uri, find_uri_problem, redact_credentials
+from trainyard.system.uris import find_uri_problem, make_uri_absolute, redact_credentials
 from trainyard.tracking.stores import LocalStore, NoStore, ServerStore
 
 HERE = Path("/here")
@@ -45,9 +45,9 @@ def test_unsupported_uris_are_rejected(uri):
 
 
 def test_relative_sqlite_path_is_made_absolute():
-    assert absolute_uri("sqlite:///rel.db", HERE) == "sqlite:////here/rel.db"
-    assert absolute_uri("sqlite:////abs.db", HERE) == "sqlite:////abs.db"
-    assert absolute_uri("http://h", HERE) == "http://h"
+    assert make_uri_absolute("sqlite:///rel.db", HERE) == "sqlite:////here/rel.db"
+    assert make_uri_absolute("sqlite:////abs.db", HERE) == "sqlite:////abs.db"
+    assert make_uri_absolute("http://h", HERE) == "http://h"
 
 
 def test_uri_is_resolved_from_config_then_environment_then_default():

@@ -9,7 +9,7 @@ import pytest
 from trainyard.config.schema import RESERVED_TAGS
 from trainyard.config.serialization import flatten_config
 from trainyard.runs.experiment import run_experiment
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import names
 from trainyard.tracking.connection import connect
 
@@ -63,7 +63,7 @@ def test_the_tables_list_exactly_what_a_run_a_sweep_and_a_trial_log(tiny):
     ]  # fmt: skip
     program = [sys.executable, "-c", "from trainyard.cli import main; main()", *command]
     subprocess.run(program, check=True, capture_output=True)
-    client = connect(sqlite_uri(Path("mlflow.db")))
+    client = connect(build_sqlite_uri(Path("mlflow.db")))
     experiment = client.get_experiment_by_name("tiny")
     roles = {"run": [], "trial": [], "sweep": []}
     for run in client.search_runs([experiment.experiment_id]):

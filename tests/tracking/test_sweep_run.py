@@ -13,8 +13,8 @@ import pytest
 
 from trainyard import TrackingError
 from trainyard.system import environment
-from trainyard.system.uris import sqlite_uri
-from trainyard.tracking import SweepParentRun, TrialRun, find_run, sweep_run, sweep_view_key, ui_server
+from trainyard.system.uris import build_sqlite_uri
+from trainyard.tracking import SweepParentRun, TrialRun, build_sweep_view_key, find_run, sweep_run, ui_server
 from trainyard.tracking.connection import connect
 from trainyard.tracking.runs import PROCESS_DIED
 from trainyard.tracking.writer import StoreWriter
@@ -25,7 +25,7 @@ DEAD_PROCESS = {**environment.collect_process_info(), "started": "2001-01-01T00:
 @pytest.fixture
 def uri(tmp_path, new_store):
     new_store(tmp_path / "mlflow.db")
-    return sqlite_uri(tmp_path / "mlflow.db")
+    return build_sqlite_uri(tmp_path / "mlflow.db")
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_sweep_is_logged_by_another_process(opened, uri):
     assert run.data.metrics == {"trials/finished": 2}
     assert run.data.tags["best_run_id"] == child
     assert [file.path for file in client.list_artifacts(run_id, "sweep")] == ["sweep/plan.json"]
-    assert f"mlflow.sharedViewState.{sweep_view_key('tiny-1')}" in client.get_experiment(experiment_id).tags
+    assert f"mlflow.sharedViewState.{build_sweep_view_key('tiny-1')}" in client.get_experiment(experiment_id).tags
 
 
 def _check_reopening(opened, store):
@@ -259,7 +259,7 @@ def test_the_run_of_a_killed_sweep_is_marked_killed(uri):
 @pytest.mark.slow
 @pytest.mark.stores
 def test_eight_processes_can_create_the_same_store_at_once(opened, tmp_path):
-    sweeps = [opened(store=sqlite_uri(tmp_path / "fresh.db")) for _ in range(8)]
+    sweeps = [opened(store=build_sqlite_uri(tmp_path / "fresh.db")) for _ in range(8)]
     ids = [sweep.wait_until_created() for sweep in sweeps]
     assert len({run_id for run_id, _ in ids}) == 8
     assert len({experiment_id for _, experiment_id in ids}) == 1
@@ -281,5 +281,5 @@ def test_all_operations_work_with_a_server(in_process, opened, uri):
         sweep.close_orphans()
         assert find_run(store, died).status == "KILLED"
         sweep.share_view("tiny-1", "loss/val", ["model"])
-        assert f"mlflow.sharedViewState.{sweep_view_key('tiny-1')}" in client.get_experiment(ids[1]).tags
+        assert f"mlflow.sharedViewState.{build_sweep_view_key('tiny-1')}" in client.get_experiment(ids[1]).tags
         assert sweep.end("FINISHED") is None

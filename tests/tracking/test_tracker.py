@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from trainyard import TrackingError
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import operations
 from trainyard.tracking.connection import connect, tracking_errors
 from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel
@@ -28,7 +28,7 @@ from trainyard.tracking.writer_process import PROCESS_DIED, ProcessWriter
 
 @pytest.fixture
 def request_(tmp_path):
-    return RunRequest(sqlite_uri(tmp_path / "mlflow.db"), "tiny", "Notes.", "a run", {"seed": "0"})
+    return RunRequest(build_sqlite_uri(tmp_path / "mlflow.db"), "tiny", "Notes.", "a run", {"seed": "0"})
 
 
 @pytest.fixture
@@ -249,9 +249,9 @@ import sys
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
 from trainyard.tracking.connection import open_store
-from trainyard.system.uris import sqlite_uri
+from trainyard.system.uris import build_sqlite_uri
 print("start", flush=True)
-open_store(sqlite_uri(Path("mlflow.db").absolute()), "tiny", "")
+open_store(build_sqlite_uri(Path("mlflow.db").absolute()), "tiny", "")
 print("created", flush=True)
 """
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from trainyard.tracking.connection import training_view_url
-from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags, build_sweep_view, sweep_view_key
+from trainyard.tracking.connection import build_training_view_url
+from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags, build_sweep_view, build_sweep_view_key
 
 
 def _states(tags):
@@ -97,13 +97,13 @@ def test_a_view_fits_into_a_tag_for_any_number_of_settings():
 
 def test_view_keys_are_safe_in_links_and_unique():
     ids = ["widths", "Widths.2_b-c", "a b", "a/b", "a&b=c", "ä", "s" * 200, "s" * 201, ""]
-    keys = [sweep_view_key(sweep_id) for sweep_id in ids]
+    keys = [build_sweep_view_key(sweep_id) for sweep_id in ids]
     assert keys[:2] == ["sweep-widths", "sweep-Widths.2_b-c"]
     assert len(set(keys)) == len(ids)
     for key in keys:
         assert set(key) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
-    assert training_view_url("http://a", "7", keys[0]).endswith("&viewStateShareKey=sweep-widths")
-    assert training_view_url("http://a", "7").endswith(f"&viewStateShareKey={SHARE_KEY}")
+    assert build_training_view_url("http://a", "7", keys[0]).endswith("&viewStateShareKey=sweep-widths")
+    assert build_training_view_url("http://a", "7").endswith(f"&viewStateShareKey={SHARE_KEY}")
 
 
 def test_a_sweep_name_with_a_quote_gives_a_valid_filter():

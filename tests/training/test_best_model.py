@@ -98,7 +98,7 @@ def test_the_best_model_by_another_metric_is_not_reused(keras):
 
 def test_the_best_epoch_has_the_highest_accuracy():
     history = [{"accuracy/train": value} for value in (0.2, 0.9, 0.9, 0.5)]
-    assert BestModel("accuracy/train", Path("best.keras")).best_epoch(history) == 2
+    assert BestModel("accuracy/train", Path("best.keras")).find_best_epoch(history) == 2
 
 
 def test_invalid_values_of_keep_best_are_rejected():

@@ -12,7 +12,7 @@ import pytest
 from trainyard import TrainingError, run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import dump_config, hash_config, load_config
-from trainyard.data.splits import stratified_sample
+from trainyard.data.splits import draw_stratified_sample
 from trainyard.training.debug import PROFILE_FOLDER
 from trainyard.training.profiler import load_profile
 
@@ -98,7 +98,7 @@ def test_profile_reports_the_time_of_a_step(keras, tiny, engine):
     result = run_experiment(config)
     assert len(result.dataset.train) == 4 * 32
     assert len(result.training.history) == 2
-    assert {"hidden_1", "optimizer"} <= set(load_profile(result.folder / PROFILE_FOLDER).by_part())
+    assert {"hidden_1", "optimizer"} <= set(load_profile(result.folder / PROFILE_FOLDER).group_by_part())
     assert "threads busy" in result.findings
     names = {path.name for path in (result.folder / PROFILE_FOLDER).iterdir()}
     assert names == {"operations.json", "trace.json.gz", "profile.png", "plugins"}
@@ -117,7 +117,7 @@ def test_profile_uses_all_images_if_there_are_fewer_than_requested():
 
 def test_a_stratified_sample_depends_on_the_seed():
     labels = np.repeat(np.arange(4, dtype=np.uint8), 25)
-    first, repeated, other = (stratified_sample(labels, 20, seed) for seed in (1, 1, 2))
+    first, repeated, other = (draw_stratified_sample(labels, 20, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, repeated)
     assert not np.array_equal(first, other)
 

@@ -6,12 +6,12 @@ import pytest
 
 from trainyard import run_experiment
 from trainyard.config.compose import compose_config
-from trainyard.config.registry import registered_components
+from trainyard.config.registry import get_registered_components
 from trainyard.config.validation import validate_config
 from trainyard.errors import ConfigError
 from trainyard.training.optimizers import Sgd
 
-OPTIMIZERS = registered_components("optimizer")
+OPTIMIZERS = get_registered_components("optimizer")
 OWN_LEARNING_RATES = {"adagrad": 0.01, "adadelta": 1.0, "ftrl": 0.05, "lion": 0.0001, "schedule_free_adamw": 0.0025}
 """Default learning rates that differ from those of Keras, 0.001 (0.01 for sgd)."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from trainyard import TrainingError
 from trainyard.reporting.plots import draw_profile
-from trainyard.training.profiler import OperationTime, StepProfile, _place, load_profile, write_profile
+from trainyard.training.profiler import OperationTime, StepProfile, _classify_operation, load_profile, write_profile
 
 LAYERS = ["hidden_1", "dropout_1", "probabilities"]
 
@@ -27,7 +27,7 @@ LAYERS = ["hidden_1", "dropout_1", "probabilities"]
     ],
 )
 def test_a_path_identifies_layer_and_phase(path, layer_and_phase):
-    assert _place(path, LAYERS, "adam") == layer_and_phase
+    assert _classify_operation(path, LAYERS, "adam") == layer_and_phase
 
 
 def trace(tensorflow_events, xla_events=()):
@@ -75,7 +75,7 @@ def test_nested_operations_are_counted_once(keras, tmp_path):
         ("batches and metrics", "other", "fusion"): 5,
     }
     assert [item.operation for item in profile.operations][:2] == ["MatMul", "MatMul"]
-    assert list(profile.by_part()) == ["hidden_1", "optimizer", "batches and metrics"]
+    assert list(profile.group_by_part()) == ["hidden_1", "optimizer", "batches and metrics"]
     table = profile.describe(rows=2).splitlines()
     assert table[0] == "100 us per step while traced, 0.2 threads busy on average"
     assert table[3].split() == ["hidden_1", "forward", "MatMul", "9", "us", "48.6", "%"]

@@ -35,7 +35,7 @@ def _train(config, progress=None, log_epoch=lambda epoch, metrics: None):
 
 def test_the_image_order_depends_only_on_seed_and_epoch():
     plans = [EpochPlan(epochs=2, batch_size=8, seed=seed) for seed in (0, 1)]
-    orders = [tuple(plans[seed].image_order(epoch, 50)) for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]]
+    orders = [tuple(plans[seed].draw_image_order(epoch, 50)) for seed, epoch in [(0, 0), (0, 1), (1, 0), (0, 0)]]
     assert orders[0] == orders[3]
     assert len(set(orders)) == 3
     assert all(sorted(order) == list(range(50)) for order in orders)
@@ -72,9 +72,9 @@ def test_training_reports_every_epoch_and_learns(keras, tiny):
 
 @pytest.mark.parametrize("engine", ["compiled", "fit"])
 def test_each_epoch_uses_its_own_order(keras, tiny, monkeypatch, engine):
-    calls, image_order = [], EpochPlan.image_order
+    calls, image_order = [], EpochPlan.draw_image_order
     monkeypatch.setattr(
-        EpochPlan, "image_order", lambda plan, *key: calls.append((plan.seed, *key)) or image_order(plan, *key)
+        EpochPlan, "draw_image_order", lambda plan, *key: calls.append((plan.seed, *key)) or image_order(plan, *key)
     )
     _train(tiny("training.epochs=3", "seed=5", f"training.engine={engine}"))
     assert calls == [(5, 0, 300), (5, 1, 300), (5, 2, 300)]
@@ -90,7 +90,7 @@ def test_weights_equal_those_of_plain_keras_with_the_same_order(keras, tiny):
     compile_model(plain, config, batches_per_epoch=1)
     plain.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
     for epoch in range(2):
-        order = EpochPlan(2, 32, config.seed).image_order(epoch, len(dataset.train))
+        order = EpochPlan(2, 32, config.seed).draw_image_order(epoch, len(dataset.train))
         for start in range(0, len(order), 32):
             batch = dataset.train.take(order[start : start + 32])
             plain.train_on_batch(batch.images / np.float32(16), batch.labels)
@@ -155,7 +155,10 @@ def test_nan_weights_are_detected_even_if_the_loss_is_finite(keras, tiny):
 
 def test_steps_per_epoch_include_the_last_smaller_batch(tiny):
     config = tiny()
-    assert EpochPlan(1, config.training.batch_size, 0).steps_per_epoch(len(load_dataset(config.dataset, 0).train)) == 10
+    assert (
+        EpochPlan(1, config.training.batch_size, 0).count_steps_per_epoch(len(load_dataset(config.dataset, 0).train))
+        == 10
+    )
 
 
 def test_the_digest_of_weights_depends_on_every_weight(keras, tiny):

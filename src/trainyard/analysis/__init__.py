@@ -15,7 +15,7 @@ from trainyard.analysis.claims.spec import (
     list_experiments,
     load_spec,
 )
-from trainyard.analysis.claims.verdicts import build_summary, check_report_rows, describe_verdict, verdict_of
+from trainyard.analysis.claims.verdicts import build_summary, check_report_rows, describe_verdict, determine_verdict
 from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, PairImages, RunPair, write_comparison_page
 from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
 from trainyard.analysis.compare.selection import SelectedRuns, Selection, select_runs
@@ -51,6 +51,7 @@ __all__ = [
     "compare_runs",
     "describe_search",
     "describe_verdict",
+    "determine_verdict",
     "find_spec",
     "keeps_engine",
     "list_experiments",
@@ -61,7 +62,6 @@ __all__ = [
     "load_test_images",
     "restore_config",
     "select_runs",
-    "verdict_of",
     "write_comparison_page",
     "write_index",
     "write_record",

@@ -1,7 +1,8 @@
 """The Typer application that commands register with, and the translation of errors into a message and an exit code.
 
-Exit codes: 0 success, 1 the work failed, 2 the command or the config is wrong, 3 a claim is contradicted, a target is
-missed or a rerun is not confirmed, 4 a claim is undecided, 128 + n a signal stopped the process (130: SIGINT).
+Exit codes: 0 success, 1 an error during the work, 2 the command or the config is invalid, 3 a claim is contradicted, a
+target is missed or a rerun is not confirmed, 4 a claim is undecided, 128 + n a signal stopped the process (130:
+SIGINT).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from trainyard.cli.screen import print_error
+from trainyard.cli.terminal import print_error
 from trainyard.errors import Terminated, TrainyardError
 from trainyard.system import ignore_signals
 
@@ -54,7 +55,7 @@ def exit_on_error() -> Iterator[None]:
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _print_version(
     show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show:

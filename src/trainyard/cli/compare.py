@@ -31,9 +31,9 @@ from trainyard.analysis import (
     select_runs,
     write_comparison_page,
 )
-from trainyard.cli.screen import print_heading
 from trainyard.cli.sweep.columns import format_four_decimals, shorten_paths
 from trainyard.cli.sweep.tables import print_ranking
+from trainyard.cli.terminal import print_heading
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import RankedPoint
 from trainyard.reporting import SHOWN_TEST_METRICS, format_duration, format_value
@@ -90,10 +90,10 @@ def _build_table(
 ) -> ComparisonTable:
     """Returns the comparison of the runs, with the learning curves of the best configs if these are drawn."""
     metric = by or choose_metric(selected.runs)
-    runs = [run.with_restored_metric(metric) for run in selected.runs]
+    runs = [run.restore_metric(metric) for run in selected.runs]
     table = build_comparison_table(runs, metric, separate_seeds=separate_seeds)
     if draw:
-        drawn = [run for ranked in table.ranking.points[:MAX_CURVES] for run in table.runs_of(ranked)]
+        drawn = [run for ranked in table.ranking.points[:MAX_CURVES] for run in table.get_runs(ranked)]
         histories = {run.reference: run.load_history(CURVE_METRICS) for run in drawn}
         table = build_comparison_table(runs, metric, histories, separate_seeds=separate_seeds)
     return table if best is None else table.select_best(best)
@@ -108,23 +108,23 @@ def _note_validation(table: ComparisonTable) -> str:
 
 def _compare_pair(selected: SelectedRuns, table: ComparisonTable, *, images: bool) -> tuple[RunPair | None, str]:
     """Returns the comparison of two runs image by image, or None; and the error if it is impossible."""
-    labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.runs_of(ranked)}
+    labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
     runs = [run for run in selected.runs if run.reference in labels]
     if len(runs) != _PAIR:
         return None, ""
     first, second = runs
-    before, now = labels[first.reference], labels[second.reference]
+    first_label, second_label = labels[first.reference], labels[second.reference]
     try:
         diff = compare_predictions(load_predictions(first), load_predictions(second))
     except TrainyardError as error:
         return None, f"Not compared image by image: {error}"
     if not images:
-        return RunPair(before=before, now=now, diff=diff), ""
+        return RunPair(first_label=first_label, second_label=second_label, diff=diff), ""
     try:
-        pair_images = PairImages(*load_test_images(second, diff.now.actual))
-        return RunPair(before=before, now=now, diff=diff, images=pair_images), ""
+        pair_images = PairImages(*load_test_images(second, diff.second.actual))
+        return RunPair(first_label=first_label, second_label=second_label, diff=diff, images=pair_images), ""
     except TrainyardError as error:
-        return RunPair(before=before, now=now, diff=diff, images_error=str(error)), ""
+        return RunPair(first_label=first_label, second_label=second_label, diff=diff, images_error=str(error)), ""
 
 
 def _note_left_out(selected: SelectedRuns, table: ComparisonTable) -> str:
@@ -139,9 +139,9 @@ def _print(table: ComparisonTable, pair: RunPair | None, notes: list[str], html:
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text(f"\n{table.verdict}"))
     if pair:
-        print_heading(f"Image by image: {pair.before} → {pair.now}")
-        console.print(Text(pair.verdict()))
-        for diff in sorted(pair.diff.by_class(), key=lambda diff: diff.worsened - diff.improved):
+        print_heading(f"Image by image: {pair.first_label} → {pair.second_label}")
+        console.print(Text(pair.format_verdict()))
+        for diff in sorted(pair.diff.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
             if diff.improved or diff.worsened:
                 console.print(Text(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong"))
     for note in notes:
@@ -161,7 +161,7 @@ def _build_rows(table: ComparisonTable) -> tuple[list[str], list[list[str]]]:
     for number, ranked in enumerate(ranking.points, 1):
         mark = " ≈" if ranked.tied and ranking.n_tied > 1 and ranking.has_repeats else ""
         interval = "" if ranked.low is None or ranked.high is None else f"{ranked.low:.4f} to {ranked.high:.4f}"
-        runs = table.runs_of(ranked)
+        runs = table.get_runs(ranked)
         rows.append(
             [
                 f"{number}{mark}",
@@ -187,7 +187,7 @@ def _to_csv(table: ComparisonTable) -> str:
     metric_titles = [title for name in names for title in (name, f"{name} std")]
     writer.writerow(["rank", "config", *table.varied, "seeds", *metric_titles, "runs"])
     for number, (ranked, row) in enumerate(zip(table.ranking.points, metrics, strict=True), 1):
-        runs = table.runs_of(ranked)
+        runs = table.get_runs(ranked)
         values = [runs[0].params.get(path) for path in table.varied]
         figures = [
             figure for name in names for figure in ((row[name].mean, row[name].std) if name in row else (None, None))
@@ -210,31 +210,33 @@ def _to_record(
         "test_data": selected.runs[0].test_digest,
         "verdict": table.verdict,
         "varied": list(table.varied),
-        "configs": [_point_record(number, ranked, table) for number, ranked in enumerate(table.ranking.points, 1)],
+        "configs": [
+            _build_point_record(number, ranked, table) for number, ranked in enumerate(table.ranking.points, 1)
+        ],
         "left_out": {**selected.left_out, **table.left_out},
         "notes": notes,
     }
     if pair:
         record["pair"] = {
-            "before": pair.before,
-            "now": pair.now,
-            "verdict": pair.verdict(),
+            "before": pair.first_label,
+            "now": pair.second_label,
+            "verdict": pair.format_verdict(),
             "p": pair.diff.p_value,
             "improved": pair.diff.improved.tolist(),
             "worsened": pair.diff.worsened.tolist(),
             "both_wrong": pair.diff.both_wrong,
-            "by_class": [asdict(diff) for diff in pair.diff.by_class()],
+            "by_class": [asdict(diff) for diff in pair.diff.group_by_class()],
         }
     return record
 
 
-def _finite(value: float | None) -> float | None:
+def _replace_nonfinite(value: float | None) -> float | None:
     """Returns None for a value that JSON cannot represent (NaN or infinity), else the value."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _point_record(number: int, ranked: RankedPoint, table: ComparisonTable) -> dict[str, Any]:
-    runs = table.runs_of(ranked)
+def _build_point_record(number: int, ranked: RankedPoint, table: ComparisonTable) -> dict[str, Any]:
+    runs = table.get_runs(ranked)
     return {
         "rank": number,
         "config": ranked.label,
@@ -243,7 +245,7 @@ def _point_record(number: int, ranked: RankedPoint, table: ComparisonTable) -> d
         "parameters": ranked.parameters or None,
         "seeds": ranked.n,
         "metrics": {
-            name: {"mean": _finite(summary.mean), "std": _finite(summary.std)}
+            name: {"mean": _replace_nonfinite(summary.mean), "std": _replace_nonfinite(summary.std)}
             for name, summary in table.summarize_metrics(ranked).items()
         },
         "runs": [

@@ -64,12 +64,12 @@ def complete_line(root: Any, shell: str, line: str, breaks: str) -> list[str]:  
         Complete words; for bash, only their parts after the last break character. A trailing space marks a finished
         word; fish adds it itself.
     """
-    words, word, kept, quote = split_line(line, breaks)
+    words, word, kept_length, quote = split_line(line, breaks)
     names = [PurePath(name).name for name in words]
     words = words[names.index("trainyard") + 1 :] if "trainyard" in names else words[1:]
     completions = []
     for completion in complete_command(root, words, word):
-        text = completion[kept:]
+        text = completion[kept_length:]
         if shell == "bash" and not quote:
             text = re.sub(r"([^\w\-+=:,./~@%\[\]])", r"\\\1", text)
         unfinished = shell == "fish" or quote or completion.endswith(_UNFINISHED_ENDINGS)
@@ -89,12 +89,12 @@ def split_line(line: str, breaks: str = "") -> tuple[list[str], str, int, str]:
         keeps; the quote that is open, or an empty string.
     """
     words: list[str] = []
-    word, kept, quote, in_word = "", 0, "", False
+    word, kept_length, quote, in_word = "", 0, "", False
     characters = iter(line)
     for character in characters:
         if character == quote:
             quote = ""
-            kept = len(word) if breaks else 0
+            kept_length = len(word) if breaks else 0
         elif character == "\\" and quote != "'":
             word += next(characters, "")
             in_word = True
@@ -102,23 +102,23 @@ def split_line(line: str, breaks: str = "") -> tuple[list[str], str, int, str]:
             word += character
         elif character in "'\"":
             quote, in_word = character, True
-            kept = len(word) if breaks else 0
+            kept_length = len(word) if breaks else 0
         elif character.isspace():
             words += [word] if in_word else []
-            word, kept, in_word = "", 0, False
+            word, kept_length, in_word = "", 0, False
         else:
             word, in_word = word + character, True
-            kept = len(word) if character in breaks else kept
-    return words, word, kept, quote
+            kept_length = len(word) if character in breaks else kept_length
+    return words, word, kept_length, quote
 
 
 def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]:  # noqa: ANN401 - a Click command
     """Returns the completions of a word of the command line: commands, options, their values, overrides."""
-    command, rest = root, list(before)
-    while rest and rest[0] in getattr(command, "commands", {}):
-        command = command.commands[rest.pop(0)]
+    command, words = root, list(before)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
     if command.name in ("train", "sweep"):
-        return complete_overrides(rest, word, TRAIN_FLAGS if command.name == "train" else SWEEP_FLAGS)
+        return complete_overrides(words, word, TRAIN_FLAGS if command.name == "train" else SWEEP_FLAGS)
     options = {
         spelling: parameter
         for parameter in command.params
@@ -130,14 +130,14 @@ def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]: 
         return [f"{option}={completed}" for completed in _complete_value(command, options[option], value)]
     if word.startswith("-"):
         return sorted(spelling for spelling in (*options, "--help") if spelling.startswith(word))
-    if rest and rest[-1] in options and not options[rest[-1]].is_flag:
-        return _complete_value(command, options[rest[-1]], word)
+    if words and words[-1] in options and not options[words[-1]].is_flag:
+        return _complete_value(command, options[words[-1]], word)
     if hasattr(command, "commands"):
-        names = (name for name, subcommand in command.commands.items() if not subcommand.hidden and not rest)
+        names = (name for name, subcommand in command.commands.items() if not subcommand.hidden and not words)
         return sorted(name for name in names if name.startswith(word))
     arguments = [parameter for parameter in command.params if parameter not in options.values()]
     values = [value for argument in arguments for value in _complete_value(command, argument, word)]
-    return [value for value in values if value not in rest]
+    return [value for value in values if value not in words]
 
 
 def _complete_value(command: Any, parameter: Any, prefix: str) -> list[str]:  # noqa: ANN401 - Click objects

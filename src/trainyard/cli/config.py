@@ -18,7 +18,7 @@ from trainyard.errors import ConfigError, TrainyardError
 from trainyard.models import describe_layers
 
 
-def schema_targets() -> list[str]:
+def list_targets() -> list[str]:
     """Returns the kinds of files that a JSON Schema can be built for."""
     return list_schema_targets(describe_config())
 

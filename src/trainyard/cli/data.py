@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainyard.config import find_component, prepare_hydra, registered_components
-from trainyard.data import Dataset, PublishedDataset, UserData
+from trainyard.config import find_component, get_registered_components, prepare_hydra
+from trainyard.data import Dataset, DownloadableDataset, UserData
 from trainyard.errors import ConfigError, DatasetError
 
 
@@ -19,11 +19,11 @@ def list_data() -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("dataset", "description", "location"):
         table.add_column(column, overflow="fold")
-    for name, component in sorted(registered_components("dataset").items()):
+    for name, component in sorted(get_registered_components("dataset").items()):
         description = (component.__doc__ or "").partition("\n")[0]
         if issubclass(component, UserData):
             location = "your files: dataset.path=..."
-        elif issubclass(component, PublishedDataset):
+        elif issubclass(component, DownloadableDataset):
             location = _find_location(component())
         else:
             location = "no download needed"
@@ -43,9 +43,9 @@ def fetch_data(names: list[str]) -> None:
     """
     console = Console(soft_wrap=True, highlight=False)
     for dataset in _select_published(names):
-        found = dataset.load_local()
-        _, location = found or dataset.download_missing(progress=sys.stderr.isatty())
-        console.print(Text(f"{dataset.name}: {'already' if found else 'downloaded, now'} in {location}, verified"))
+        local_copy = dataset.load_local()
+        _, location = local_copy or dataset.download_missing(progress=sys.stderr.isatty())
+        console.print(Text(f"{dataset.name}: {'already' if local_copy else 'downloaded, now'} in {location}, verified"))
 
 
 def verify_data(names: list[str]) -> None:
@@ -68,18 +68,22 @@ def verify_data(names: list[str]) -> None:
             console.print(Text(f"{config.name}: not on this machine"))
 
 
-def published_sets() -> list[str]:
+def list_published_sets() -> list[str]:
     """Returns the names of the published data sets, which can be downloaded and verified."""
     prepare_hydra()
-    return [name for name, kind in registered_components("dataset").items() if issubclass(kind, PublishedDataset)]
+    return [
+        name
+        for name, component in get_registered_components("dataset").items()
+        if issubclass(component, DownloadableDataset)
+    ]
 
 
-def _select_published(names: list[str]) -> list[PublishedDataset]:
-    available = published_sets()
+def _select_published(names: list[str]) -> list[DownloadableDataset]:
+    available = list_published_sets()
     chosen = []
     for name in names or available:
         config = find_component("dataset", name)()
-        if not isinstance(config, PublishedDataset):
+        if not isinstance(config, DownloadableDataset):
             raise ConfigError(
                 f"{name}: expected a published data set ({', '.join(sorted(available))}), got one without a download"
             )
@@ -87,12 +91,12 @@ def _select_published(names: list[str]) -> list[PublishedDataset]:
     return chosen
 
 
-def _find_location(config: PublishedDataset) -> str:
+def _find_location(config: DownloadableDataset) -> str:
     try:
-        found = config.load_local()
+        local_copy = config.load_local()
     except DatasetError as error:
         return f"damaged: {error}"
-    return str(found[1]) if found else f"not downloaded: trainyard data fetch {config.name}"
+    return str(local_copy[1]) if local_copy else f"not downloaded: trainyard data fetch {config.name}"
 
 
 def _describe(dataset: Dataset) -> str:

@@ -43,7 +43,7 @@ def doctor_command(*, fix: bool, as_json: bool) -> int:
         console.print()
     if as_json:
         outcomes = {name: [line for line in fixes if fixes[line] is succeeded] for name, succeeded in _OUTCOMES.items()}
-        typer.echo(json.dumps(_as_data(findings) | outcomes, indent=2))
+        typer.echo(json.dumps(_to_record(findings) | outcomes, indent=2))
     else:
         _print(console, findings)
     return int(_count(findings, Severity.WRONG) > 0 or not all(fixes.values()))
@@ -61,7 +61,7 @@ def _print(console: Console, findings: Sequence[Finding]) -> None:
         console.print(Text(f"{FIX_COMMAND} can fix {fixable} of these"))
 
 
-def _as_data(findings: Sequence[Finding]) -> dict[str, object]:
+def _to_record(findings: Sequence[Finding]) -> dict[str, object]:
     records = [
         {
             "sign": finding.severity,

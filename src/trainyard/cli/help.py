@@ -20,7 +20,7 @@ _FLAGS = {
 
 
 _SWEEP_FLAGS = {
-    "--plan": "Check and print all trials, but start none.",
+    "--plan": "Check and print all trials, but do not start them.",
     "--status [NAME]": "Show the status of the sweeps in this folder, or of the trials of one sweep.",
     "--fresh": "Start over; earlier files are kept in another folder. Without it, an interrupted sweep resumes.",
     "--config-dir DIR": "Search DIR for configs as well; ./conf is always searched.",
@@ -29,7 +29,7 @@ _SWEEP_FLAGS = {
 
 _SWEEP_FIELDS = {
     "sweep.objective": "metric that ranks the trials: accuracy/val or loss/val; off disables the ranking",
-    "sweep.seeds": "number of seeds per point; more seeds separate real differences from chance",
+    "sweep.seeds": "number of seeds per point; more seeds make the ranking more reliable",
     "sweep.on_error": "what to do when a trial fails: continue or stop",
     "sweep.retries": "number of times that a failed trial is retried",
     "sweep.max_failures": "number of failed trials after which no other trial starts",
@@ -48,8 +48,8 @@ def print_sweep_help(config_dir: Path | None) -> None:
     title = partial(_print_title, console)
     console.print(Text("Usage: trainyard sweep [FLAGS] [OVERRIDES]", style="bold"))
     console.print(
-        "\nTrain every combination of several values in parallel. Each trial has a separate process, so a failure does "
-        "not\nstop the others. To resume an interrupted sweep, run the same command again."
+        "\nTrain every combination of several values in parallel. Each trial runs in a separate process, so a failure "
+        "does\nnot stop the others. To resume an interrupted sweep, run the same command again."
     )
     title("Examples")
     for example in (
@@ -59,7 +59,7 @@ def print_sweep_help(config_dir: Path | None) -> None:
         "model=mlp,cnn dataset.validation_fraction=0.1 sweep.seeds=5",
     ):
         console.print(Text(f"  trainyard sweep {example}"))
-    title("Values to sweep (give several values to a group or a field)")
+    title("Values to sweep (assign several values to a group or a field)")
     console.print(
         Text("  1,2,3   [64],[64,32]   range(1,10)   choice(a,b)   shuffle(...)   glob(*)   (Hydra's grammar)")
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hydra._internal.utils import get_args_parser
 
-from trainyard.config import find_field_path, list_groups, override_key
+from trainyard.config import find_field_path, get_override_key, list_groups
 from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ SWEEPER_GROUP = "hydra/sweeper"
 """The config group that selects a sweeper."""
 
 
-def config_dir(options: Namespace) -> Path | None:
+def get_config_dir(options: Namespace) -> Path | None:
     """Returns the additional config folder (``--config-dir``), or None."""
     return Path(options.config_dir) if options.config_dir else None
 
@@ -38,7 +38,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     # Hydra itself requires all flags in one block; intermixed parsing accepts them anywhere
     options, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
-        raise ConfigError(_unknown_flag(unknown[0], list_groups(config_dir(options)), options.multirun))
+        raise ConfigError(_format_unknown_flag(unknown[0], list_groups(get_config_dir(options)), options.multirun))
     if options.shell_completion:
         raise ConfigError('--shell-completion: not supported. Use Trainyard\'s: eval "$(trainyard completion bash)"')
     if options.experimental_rerun:
@@ -68,11 +68,11 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
 
 def uses_trainyard_sweeper(options: Namespace) -> bool:
     """Returns whether the arguments start a sweep with Trainyard's sweeper, not with another one."""
-    sweepers = [override for override in options.overrides if override_key(override) == SWEEPER_GROUP]
+    sweepers = [override for override in options.overrides if get_override_key(override) == SWEEPER_GROUP]
     return options.multirun and not options.help and sweepers[-1:] in ([], [f"{SWEEPER_GROUP}=trainyard"])
 
 
-def _unknown_flag(flag: str, known_groups: Sequence[str], sweep: bool) -> str:
+def _format_unknown_flag(flag: str, known_groups: Sequence[str], sweep: bool) -> str:
     """Returns the message for an unknown flag. Most are fields that are written like the flags of other programs."""
     key = flag.partition("=")[0].lstrip("-").replace("-", "_")
     message = f"{flag}: unknown flag. Set groups and fields without dashes"

@@ -13,12 +13,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from trainyard.cli.screen import ScreenProgress, print_error, print_result
+from trainyard.cli.terminal import ScreenProgress, print_error, print_result
 from trainyard.config import build_run_config, load_plugins
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.evaluation import TrialResult
 from trainyard.runs import TrialInfo
-from trainyard.sweep import report, request_answer, trial_number, write_result
+from trainyard.sweep import parse_trial_number, report, request_answer, write_result
 from trainyard.system import raise_on_signals, redact_credentials
 from trainyard.tracking import load_run_record, names
 
@@ -73,7 +73,7 @@ class TrialTask:
     def __call__(self, tree: DictConfig) -> float | None:
         """Runs the trial, and returns its value of the sweep's objective; None if there is none, or it was pruned."""
         job = HydraConfig.get()
-        number = trial_number(Path(job.runtime.output_dir))
+        number = parse_trial_number(Path(job.runtime.output_dir))
         results: list[TrialResult] = []
         progress = TrialProgress(prunes=self._prunes)
         trial = TrialInfo(
@@ -142,10 +142,12 @@ def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialInfo | None = N
         print_error(TrainyardError(f"pruned {error}. The run's files are in {os.path.relpath(folder)}"))
         raise
     except Exception as error:
-        shown = error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
-        print_error(shown)
+        printed_error = (
+            error if isinstance(error, TrainyardError) else TrainyardError(f"{type(error).__name__}: {error}")
+        )
+        print_error(printed_error)
         if (folder / names.ERROR_FILE).exists():
-            hint = "" if shown is error else "; the traceback is in {names.ERROR_FILE}"
+            hint = "" if printed_error is error else "; the traceback is in {names.ERROR_FILE}"
             print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))
         raise
     return result

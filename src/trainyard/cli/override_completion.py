@@ -18,13 +18,13 @@ from trainyard.config import (
     ComponentConfig,
     RunConfig,
     compose_trees,
+    get_registered_components,
+    get_registered_metrics,
+    get_rule,
     list_choices,
     list_config_folders,
     list_groups,
     prepare_hydra,
-    registered_components,
-    registered_metrics,
-    rule_of,
 )
 from trainyard.errors import ConfigError
 from trainyard.sweep import list_sweeps
@@ -101,7 +101,7 @@ def complete_overrides(before: Sequence[str], word: str, flags: Flags) -> list[s
     elif key in list_groups(config_dir):
         options = list_choices(key, config_dir)
     else:
-        options = _field_values(key, before, config_dir)
+        options = _list_field_values(key, before, config_dir)
     return [f"{plus_signs}{key}={earlier_values}{comma}{option}" for option in options if option.startswith(last)]
 
 
@@ -125,28 +125,28 @@ def _complete_key(key: str, before: Sequence[str], config_dir: Path | None) -> l
     config_groups = list_groups(config_dir)
     if not dot:
         names = [f"{group}=" for group in config_groups]
-    cls = _section_class(section, before, config_dir)
-    for name, kind in _settable_fields(cls).items():
+    cls = _find_section_class(section, before, config_dir)
+    for name, kind in _list_settable_fields(cls).items():
         path = section + dot + name
         if path not in config_groups:
             names.append(path + ("." if dataclasses.is_dataclass(kind) else "="))
     return sorted(name for name in names if name.startswith(key))
 
 
-def _field_values(path: str, before: Sequence[str], config_dir: Path | None) -> list[str]:
+def _list_field_values(path: str, before: Sequence[str], config_dir: Path | None) -> list[str]:
     """Returns the possible values of a field, if they are few; else an empty list."""
     section, _, name = path.rpartition(".")
-    cls = _section_class(section, before, config_dir)
-    kind = _settable_fields(cls).get(name)
+    cls = _find_section_class(section, before, config_dir)
+    kind = _list_settable_fields(cls).get(name)
     if cls is None or kind is None:
         return []
-    (rule,) = (rule_of(spec) for spec in dataclasses.fields(cls) if spec.name == name)
+    (rule,) = (get_rule(spec) for spec in dataclasses.fields(cls) if spec.name == name)
     if rule.elements == "metrics":
-        return [f"[{metric}]" for metric in sorted(registered_metrics())]
+        return [f"[{metric}]" for metric in sorted(get_registered_metrics())]
     return [*rule.choices] or (["true", "false"] if kind is bool else [])
 
 
-def _settable_fields(cls: type[Any] | None) -> dict[str, Any]:
+def _list_settable_fields(cls: type[Any] | None) -> dict[str, Any]:
     """Returns the fields that an override can set, with their types."""
     if cls is None:
         return {}
@@ -155,18 +155,18 @@ def _settable_fields(cls: type[Any] | None) -> dict[str, Any]:
     return {spec.name: hints[spec.name] for spec in dataclasses.fields(cls) if spec.name != fixed}
 
 
-def _section_class(path: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
+def _find_section_class(path: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
     """Returns the dataclass of a section, as the arguments before choose it; None if there is no such section."""
     cls: Any = RunConfig
     for depth, name in enumerate(path.split(".") if path else []):
-        kind = _settable_fields(cls).get(name)
+        kind = _list_settable_fields(cls).get(name)
         if not dataclasses.is_dataclass(kind):
             return None
-        cls = _chosen_component(name, before, config_dir) if depth == 0 and name in COMPONENT_GROUPS else kind
+        cls = _find_chosen_component(name, before, config_dir) if depth == 0 and name in COMPONENT_GROUPS else kind
     return cls if isinstance(cls, type) else None
 
 
-def _chosen_component(group: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
+def _find_chosen_component(group: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
     """Returns the component class that the arguments choose for a group.
 
     If some arguments are wrong or unfinished, only those that choose groups are used, and then none.
@@ -174,8 +174,12 @@ def _chosen_component(group: str, before: Sequence[str], config_dir: Path | None
     overrides = [word for word in before if "=" in word and not word.startswith("-")]
     chosen_names = [word.partition("=")[2] for word in overrides if word.partition("=")[0] == group]
     files = [folder / group / f"{name}.yaml" for name in chosen_names for folder in list_config_folders(config_dir)]
-    if chosen_names and chosen_names[-1] in registered_components(group) and not any(file.exists() for file in files):
-        return registered_components(group)[chosen_names[-1]]  # no need to compose the config
+    if (
+        chosen_names
+        and chosen_names[-1] in get_registered_components(group)
+        and not any(file.exists() for file in files)
+    ):
+        return get_registered_components(group)[chosen_names[-1]]  # no need to compose the config
     chosen = [word for word in overrides if word.partition("=")[0] in list_groups(config_dir)]
     for attempt in (overrides, chosen, []):
         with contextlib.suppress(ConfigError):

@@ -146,12 +146,12 @@ def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None
     if correct:
         table.add_column("actual", overflow="fold")
     for row in rows:
-        first, *others = [
+        first, *other_classes = [
             (names[label], format_percent(float(row.probabilities[label]))) for label in row.top_classes(top)
         ]
         cells = [row.location(row.file), *first]
         if runners_up:
-            cells.append(", ".join(f"{name}: {probability}" for name, probability in others))
+            cells.append(", ".join(f"{name}: {probability}" for name, probability in other_classes))
         if correct:
             actual = "" if row.label is None else names[row.label]
             cells.append(actual if actual in ("", first[0]) else f"{actual} (wrong)")
@@ -169,8 +169,8 @@ def _draw(path: Path, rows: Sequence[_Row], predictor: Predictor, top: int) -> N
         plots.draw_probabilities(images, predictor.preprocessing.spec, path, top)
     except OSError as error:
         raise TrainyardError(f"--plot: {path} cannot be written: {error}") from error
-    shown = f"the first {MAX_IMAGES} of {len(rows):,} images" if len(rows) > MAX_IMAGES else "all images"
-    _print_note(f"{path} shows {shown}")
+    subject = f"the first {MAX_IMAGES} of {len(rows):,} images" if len(rows) > MAX_IMAGES else "all images"
+    _print_note(f"{path} shows {subject}")
 
 
 def _print_note(text: str) -> None:

@@ -20,7 +20,7 @@ from trainyard.analysis import (
     load_original,
     restore_config,
 )
-from trainyard.cli.screen import ScreenProgress, print_heading, print_result
+from trainyard.cli.terminal import ScreenProgress, print_heading, print_result
 from trainyard.config import check_files_exist, compose_trees, find_config_differences, forbid_code_execution
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs import find_start_model
@@ -89,23 +89,23 @@ def print_comparison(comparison: RerunComparison) -> None:
     console = Console(soft_wrap=True, highlight=False)
     print_heading("Comparison with the original run")
     likeness = comparison.likeness
-    console.print(Text(_headline(comparison), style="green" if likeness is Likeness.BITWISE else "bold"))
+    console.print(Text(_format_headline(comparison), style="green" if likeness is Likeness.BITWISE else "bold"))
     if comparison.parted is not None:
         console.print(Text(_describe_divergence(comparison.parted)))
     for line in comparison.changed:
         console.print(Text(f"{'changed':{_LABEL}}{line}"))
     causes = comparison.causes
-    shown = causes if len(causes) <= _SHOWN_CAUSES else causes[:_SHOWN_CAUSES]
+    listed_causes = causes if len(causes) <= _SHOWN_CAUSES else causes[:_SHOWN_CAUSES]
     label = "differs" if likeness is Likeness.BITWISE else "possible cause"
-    for cause in shown:
+    for cause in listed_causes:
         console.print(Text(f"{label:{_LABEL}}{cause}"))
-    if len(causes) > len(shown):
-        console.print(Text(f"{'':{_LABEL}}and {len(causes) - len(shown)} more"))
+    if len(causes) > len(listed_causes):
+        console.print(Text(f"{'':{_LABEL}}and {len(causes) - len(listed_causes)} more"))
     if not causes and likeness not in (Likeness.BITWISE, None) and not comparison.changed:
         console.print(Text("No difference in the environment was found. See training.determinism for the guarantees"))
 
 
-def _headline(comparison: RerunComparison) -> str:
+def _format_headline(comparison: RerunComparison) -> str:
     within, source = comparison.spread
     figures = f"accuracy {comparison.now:.4f}, was {comparison.before:.4f}" if comparison.before is not None else ""
     match comparison.likeness:

@@ -46,17 +46,20 @@ def ui(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Sweep of this folder to open; its trials are sorted, the best first.",
+            help="Sweep in this folder to open. The best trials are listed first.",
             autocompletion=_complete_sweep,
         ),
     ] = None,
     uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
     port: Annotated[
-        int, typer.Option(min=1, max=65435, metavar="N", help="Port to listen on; if it is in use, the next free port.")
+        int,
+        typer.Option(
+            min=1, max=65435, metavar="N", help="Port to listen on. If it is in use, the next free port is used."
+        ),
     ] = 5000,
 ) -> None:
     """Start the MLflow UI on the tracking store; only this machine can reach it."""
-    from trainyard.cli.ui import ui_command
+    from trainyard.cli.mlflow_ui import ui_command
 
     with exit_on_error():
         ui_command(experiment, sweep, uri, port)
@@ -64,7 +67,7 @@ def ui(
 
 @app.command()
 def rerun(
-    run: Annotated[str, typer.Argument(help="Id or folder of the run.", metavar="RUN")],
+    run: Annotated[str, typer.Argument(help="ID or folder of the run.", metavar="RUN")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Overrides of the run's config, as in `train`.", metavar="OVERRIDE")
     ] = None,
@@ -106,7 +109,8 @@ def reproduce(
         int | None, typer.Option(min=2, metavar="N", help="Number of seeds. [default: as the experiment specifies]")
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Write next to the claim or target, not to `outputs/reproduce`.")
+        bool,
+        typer.Option("--record", help="Write the results next to the claim or target, not to `outputs/reproduce`."),
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; do not resume interrupted sweeps.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures and verdicts as JSON.")] = False,
@@ -122,7 +126,7 @@ def reproduce(
 
 @app.command()
 def compare(
-    runs: Annotated[list[str] | None, typer.Argument(help="Ids or folders of runs.", metavar="RUN")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="IDs or folders of runs.", metavar="RUN")] = None,
     *,
     experiment: Annotated[str | None, typer.Option(metavar="NAME", help="Select the runs of this experiment.")] = None,
     sweep: Annotated[
@@ -132,7 +136,9 @@ def compare(
     filter_string: Annotated[
         str | None,
         typer.Option(
-            "--filter", metavar="FILTER", help="Select runs by an MLflow filter string; narrows other selections."
+            "--filter",
+            metavar="FILTER",
+            help="Select runs with an MLflow filter string; restricts the other selections.",
         ),
     ] = None,
     by: Annotated[
@@ -147,7 +153,9 @@ def compare(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per config.")] = False,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a page with curves, scores per class, and changed predictions."),
+        typer.Option(
+            metavar="FILE", help="Write an HTML page with learning curves, scores per class, and changed predictions."
+        ),
     ] = None,
     uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
 ) -> None:
@@ -178,7 +186,7 @@ def compare(
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="Id or folder of the run.", metavar="RUN")],
+    run: Annotated[str, typer.Argument(help="ID or folder of the run.", metavar="RUN")],
     folder: Annotated[Path, typer.Argument(help="Folder to create; it must be new or empty.", metavar="DIR")],
     *,
     uri: Annotated[str | None, typer.Option(metavar="URI", help=f"Tracking store. {DEFAULT_STORE_HELP}")] = None,
@@ -192,7 +200,7 @@ def export(
 
 @app.command()
 def promote(
-    run: Annotated[str, typer.Argument(help="Id of the run.", metavar="RUN_ID")],
+    run: Annotated[str, typer.Argument(help="ID of the run.", metavar="RUN_ID")],
     name: Annotated[str, typer.Argument(help="Name of the registered model.", metavar="NAME")],
     *,
     alias: Annotated[
@@ -210,7 +218,7 @@ def promote(
 @app.command()
 def predict(
     model: Annotated[
-        str, typer.Argument(help="Trained model: id or folder of a run, or a .keras or .h5 file.", metavar="MODEL")
+        str, typer.Argument(help="Trained model: ID or folder of a run, or a .keras or .h5 file.", metavar="MODEL")
     ],
     images: Annotated[list[Path], typer.Argument(help="Images to classify: PNG, JPEG or npz files.", metavar="IMAGE")],
     *,
@@ -220,10 +228,10 @@ def predict(
         Path | None, typer.Option(metavar="FILE", help="Draw the images and probabilities to this PNG file.")
     ] = None,
     resize: Annotated[
-        bool, typer.Option("--resize", help="Resize images to the model's input size, instead of refusing them.")
+        bool, typer.Option("--resize", help="Resize images to the model's input size, instead of rejecting them.")
     ] = False,
     invert: Annotated[
-        bool, typer.Option("--invert", help="Swap light and dark, as for ink on paper if the model expects white ink.")
+        bool, typer.Option("--invert", help="Invert light and dark, for example for dark ink on paper.")
     ] = False,
     as_is: Annotated[
         bool, typer.Option("--as-is", help="Accept images whose background is lighter or darker than in training.")

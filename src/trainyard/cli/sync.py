@@ -8,11 +8,11 @@ from pathlib import Path
 
 import typer
 
-from trainyard.cli.screen import print_error
+from trainyard.cli.terminal import print_error
 from trainyard.config import prepare_hydra
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.runs import LiveRunError, find_run_folders, sync_run
-from trainyard.system import absolute_uri, find_uri_problem
+from trainyard.system import find_uri_problem, make_uri_absolute
 
 
 def sync_command(paths: Sequence[Path], to: str | None) -> int:
@@ -32,7 +32,7 @@ def sync_command(paths: Sequence[Path], to: str | None) -> int:
     if to is not None:
         if problem := find_uri_problem(to):
             raise ConfigError(f"--to: {problem}")
-        to = absolute_uri(to, Path.cwd())
+        to = make_uri_absolute(to, Path.cwd())
     folders = {folder: folder in paths for path in paths for folder in find_run_folders(path)}
     prepare_hydra()
     code = 0

@@ -1,4 +1,4 @@
-"""The arguments of the other commands: benchmark, data sets, doctor, config reference, completion.
+"""The arguments of the other commands: data sets, doctor, config reference, completion.
 
 Each command is implemented in a separate module.
 """
@@ -18,9 +18,9 @@ app.add_typer(data_app, name="data")
 
 
 def _complete_dataset(incomplete: str) -> list[str]:
-    from trainyard.cli.data import published_sets
+    from trainyard.cli.data import list_published_sets
 
-    return [name for name in published_sets() if name.startswith(incomplete)]
+    return [name for name in list_published_sets() if name.startswith(incomplete)]
 
 
 Names = Annotated[
@@ -80,9 +80,9 @@ app.add_typer(config_app, name="config")
 
 
 def _complete_schema_target(incomplete: str) -> list[str]:
-    from trainyard.cli.config import schema_targets
+    from trainyard.cli.config import list_targets
 
-    return [target for target in schema_targets() if target.startswith(incomplete)]
+    return [target for target in list_targets() if target.startswith(incomplete)]
 
 
 @config_app.command("schema")

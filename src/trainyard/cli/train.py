@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.cli.hydra_arguments import config_dir, parse_arguments, uses_trainyard_sweeper
+from trainyard.cli.hydra_arguments import get_config_dir, parse_arguments, uses_trainyard_sweeper
 from trainyard.config import (
     PRIMARY_CONFIG,
     VERSION_BASE,
@@ -24,8 +24,8 @@ from trainyard.config import (
     expand_sweep,
     find_shipped_config_folder,
     forbid_code_execution,
+    get_override_key,
     normalize_overrides,
-    override_key,
     prepare_hydra,
 )
 from trainyard.errors import ConfigError, TrainyardError
@@ -57,7 +57,7 @@ def train_command(arguments: Sequence[str]) -> int:
     if options.help:
         from trainyard.cli.help import print_train_help
 
-        print_train_help(config_dir(options))
+        print_train_help(get_config_dir(options))
         return 0
     return _run_with_hydra(arguments, options)
 
@@ -69,26 +69,31 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
         ConfigError: If there is no such run.
     """
     options = parse_arguments(arguments)
-    given = {override_key(override): override for override in options.overrides}
-    if "resume" not in given:
+    overrides_by_key = {get_override_key(override): override for override in options.overrides}
+    if "resume" not in overrides_by_key:
         return list(arguments)
-    reference = given["resume"].partition("=")[2].strip("'\"")
+    reference = overrides_by_key["resume"].partition("=")[2].strip("'\"")
     if reference.lower() == "null":
         return list(arguments)
     from trainyard.runs import find_run_folder, load_recorded_overrides
 
     if options.multirun:
         raise ConfigError("resume: resumes a single run, but --multirun has several. Remove one of the two")
-    tracking = [override for override in options.overrides if override_key(override).partition(".")[0] == "tracking"]
-    tree, _ = compose_trees(tracking, config_name=options.config_name or PRIMARY_CONFIG, config_dir=config_dir(options))
+    tracking = [
+        override for override in options.overrides if get_override_key(override).partition(".")[0] == "tracking"
+    ]
+    tree, _ = compose_trees(
+        tracking, config_name=options.config_name or PRIMARY_CONFIG, config_dir=get_config_dir(options)
+    )
     uri = build_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
     recorded = [
         override
         for override in load_recorded_overrides(find_run_folder(reference, uri))
-        if override_key(override) not in given
+        if get_override_key(override) not in overrides_by_key
     ]
-    kept = [argument for argument in arguments if argument != given["resume"]]
-    return [*kept, *recorded, f"resume='{reference}'"]  # quoted, because an id of digits would be parsed as a number
+    other_arguments = [argument for argument in arguments if argument != overrides_by_key["resume"]]
+    quoted = f"resume='{reference}'"  # because an id of digits would be parsed as a number
+    return [*other_arguments, *recorded, quoted]
 
 
 def check_arguments(options: Namespace) -> None:
@@ -100,7 +105,7 @@ def check_arguments(options: Namespace) -> None:
     Raises:
         ConfigError: If a config is invalid.
     """
-    folder = config_dir(options)
+    folder = get_config_dir(options)
     if options.help:  # --info and --hydra-help compose too, so they are checked
         prepare_hydra(folder)
         return

@@ -8,11 +8,11 @@ from trainyard.config.compose import (
     compose_config,
     compose_trees,
     expand_sweep,
+    get_override_key,
     make_unique_name,
     normalize_overrides,
-    override_key,
 )
-from trainyard.config.fields import rule_of, setting
+from trainyard.config.fields import get_rule, setting
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
 from trainyard.config.plugins import PLUGIN_GROUP, PLUGIN_VARIABLE, load_plugins
 from trainyard.config.reference.fields import describe_config, describe_recipes
@@ -22,6 +22,8 @@ from trainyard.config.reference.markdown import render_config_page
 from trainyard.config.registry import (
     find_component,
     format_suggestion,
+    get_registered_components,
+    get_registered_metrics,
     register_augmentation,
     register_dataset,
     register_debug,
@@ -31,8 +33,6 @@ from trainyard.config.registry import (
     register_optimizer,
     register_schedule,
     register_tracking,
-    registered_components,
-    registered_metrics,
 )
 from trainyard.config.schema import (
     COMPONENT_GROUPS,
@@ -121,6 +121,10 @@ __all__ = [
     "flatten_tree",
     "forbid_code_execution",
     "format_suggestion",
+    "get_override_key",
+    "get_registered_components",
+    "get_registered_metrics",
+    "get_rule",
     "hash_config",
     "list_choices",
     "list_config_folders",
@@ -130,7 +134,6 @@ __all__ = [
     "load_plugins",
     "make_unique_name",
     "normalize_overrides",
-    "override_key",
     "prepare_hydra",
     "register_augmentation",
     "register_dataset",
@@ -141,10 +144,7 @@ __all__ = [
     "register_optimizer",
     "register_schedule",
     "register_tracking",
-    "registered_components",
-    "registered_metrics",
     "render_config_page",
-    "rule_of",
     "setting",
     "translate_hydra_errors",
     "validate_config",

@@ -22,8 +22,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainyard.config.hydra_errors import translate_hydra_errors, unknown_key_message
-from trainyard.config.registry import BASE_PREFIX, unknown_name_message
+from trainyard.config.hydra_errors import format_unknown_key, translate_hydra_errors
+from trainyard.config.registry import BASE_PREFIX, format_unknown_name
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import find_shipped_config_folder, list_choices, list_groups, prepare_hydra
 from trainyard.config.security import forbid_resolvers
@@ -90,7 +90,7 @@ def compose_trees(
         raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
     overrides = normalize_overrides(overrides)
     _check_overrides(overrides, config_dir)
-    with _hydra_lock, _isolated_hydra(), translate_hydra_errors(config_dir):
+    with _hydra_lock, _isolate_hydra(), translate_hydra_errors(config_dir):
         prepare_hydra(config_dir)
         with hydra.initialize_config_dir(str(find_shipped_config_folder()), version_base=VERSION_BASE):
             tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
@@ -101,7 +101,7 @@ def compose_trees(
 
 
 @contextlib.contextmanager
-def _isolated_hydra() -> Iterator[None]:
+def _isolate_hydra() -> Iterator[None]:
     """Removes a Hydra instance that the caller has initialized, and restores it after the block."""
     original = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -116,7 +116,7 @@ def normalize_overrides(overrides: Sequence[str]) -> list[str]:
     return [re.sub(r"^\+{1,2}experiment=", "experiment=", override) for override in overrides]
 
 
-def override_key(override: str) -> str:
+def get_override_key(override: str) -> str:
     """Returns the path or group that an override sets, without the prefix ``+`` or ``~``."""
     return override.partition("=")[0].lstrip("+~")
 
@@ -158,7 +158,7 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
         if override.is_add() and key in (*COMPONENT_GROUPS, "training", "experiment"):
             raise ConfigError(f"{key}: the config already contains this group. Remove the +: {key}={value}")
         if isinstance(value, str) and value.startswith(BASE_PREFIX):
-            raise ConfigError(unknown_name_message(key, f"unknown {key}", value, options))
+            raise ConfigError(format_unknown_name(key, f"unknown {key}", value, options))
         if not isinstance(value, str) and not (value is None and key == "experiment"):
             raise ConfigError(f"{key}: expected one of {', '.join(options)}, got {value!r}")
 
@@ -200,6 +200,6 @@ def _find_undeclared_keys(tree: DictConfig, path: str) -> Iterator[str]:
     for key in tree:
         dotted = f"{path}.{key!s}" if path else str(key)
         if names is not None and key not in names:
-            yield unknown_key_message(dotted, names)
+            yield format_unknown_key(dotted, names)
         elif isinstance(node := tree._get_node(key), DictConfig) and not node._is_none() and not node._is_missing():  # noqa: SLF001
             yield from _find_undeclared_keys(node, dotted)

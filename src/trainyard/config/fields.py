@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,7 +71,21 @@ def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - the type checke
     return field(default=default, metadata=metadata)
 
 
-def rule_of(spec: dataclasses.Field[Any]) -> Rule:
+def get_rule(spec: dataclasses.Field[Any]) -> Rule:
     """Returns the rule of a field. A field without a rule accepts all values of its type."""
     rule = spec.metadata.get(_RULE)
     return rule if isinstance(rule, Rule) else Rule()
+
+
+_MAX_NAME_CHARACTERS = 150
+
+
+def find_name_problem(name: str) -> str | None:
+    """Returns a message if a name cannot be used for a folder and an MLflow experiment, else None."""
+    if len(name) > _MAX_NAME_CHARACTERS:
+        return f"expected at most {_MAX_NAME_CHARACTERS} characters (it names a folder), got {len(name)}"
+    if re.fullmatch(r"\w([\w .+-]*\w)?", name):
+        return None
+    invalid = re.search(r"[^\w .+-]|^\W|\W$", name)
+    reason = f"; {invalid.group()!r} at position {invalid.start() + 1} is not allowed" if invalid else ""
+    return f"expected letters and digits, and between them spaces and . _ + - (it names a folder), got {name!r}{reason}"

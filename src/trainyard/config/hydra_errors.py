@@ -14,8 +14,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from trainyard.config.fields import rule_of
-from trainyard.config.registry import format_suggestion, registered_components, unknown_name_message
+from trainyard.config.fields import get_rule
+from trainyard.config.registry import format_suggestion, format_unknown_name, get_registered_components
 from trainyard.config.schema import RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, list_groups
 from trainyard.config.validation import describe_type
@@ -28,18 +28,18 @@ def translate_hydra_errors(config_dir: Path | None = None) -> Iterator[None]:
     try:
         yield
     except MissingConfigException as error:
-        raise ConfigError(_missing_config_message(error, config_dir)) from error
+        raise ConfigError(_format_missing_config(error, config_dir)) from error
     except HydraException as error:
         cause = error.__cause__ or error.__context__
         source = re.match(r"In '([^']+)'", str(error))
         location = f" (in {source.group(1)}.yaml)" if source else ""
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            raise ConfigError(_invalid_key_message(cause) + location) from error
+            raise ConfigError(_format_invalid_key(cause) + location) from error
         if isinstance(error, OverrideParseException):
-            raise ConfigError(_invalid_override_message(error, config_dir)) from error
+            raise ConfigError(_format_invalid_override(error, config_dir)) from error
         raise ConfigError(_shorten_message(str(error))) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(_invalid_key_message(error)) from error
+        raise ConfigError(_format_invalid_key(error)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         file = _find_unreadable_file(config_dir)
         raise ConfigError(f"{file}: expected YAML, but it cannot be read: {_shorten_message(str(error))}") from error
@@ -67,7 +67,7 @@ def _find_unreadable_file(config_dir: Path | None) -> str:
     return "a config file"
 
 
-def _missing_config_message(error: MissingConfigException, config_dir: Path | None) -> str:
+def _format_missing_config(error: MissingConfigException, config_dir: Path | None) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         folders = "./conf, in --config-dir or among the configs of Trainyard"
@@ -75,21 +75,27 @@ def _missing_config_message(error: MissingConfigException, config_dir: Path | No
     if group.startswith("hydra/"):
         return f"{group}: there is no config {name!r}. It may belong to a Hydra plugin that is not installed"
     if group not in list_groups(config_dir):
-        return unknown_name_message(group, "unknown config group", group, list_groups(config_dir))
-    return unknown_name_message(group, f"unknown {group}", name, list_choices(group, config_dir))
+        return format_unknown_name(group, "unknown config group", group, list_groups(config_dir))
+    return format_unknown_name(group, f"unknown {group}", name, list_choices(group, config_dir))
 
 
-def _invalid_override_message(error: OverrideParseException, config_dir: Path | None) -> str:
+def _format_invalid_override(error: OverrideParseException, config_dir: Path | None) -> str:
     """Returns the message for an override with invalid syntax."""
     word = error.override
     if "=" not in word:
         message = f"{word!r}: expected group=name or field=value, without spaces around the ="
         if Path(word).suffix in (".yaml", ".yml"):
             return f"{message}. To select a recipe in conf/experiment, use experiment={Path(word).stem}"
-        known = [f"{group}={word}" for group in list_groups(config_dir) if word in list_choices(group, config_dir)]
+        suggestions = [
+            f"{group}={word}" for group in list_groups(config_dir) if word in list_choices(group, config_dir)
+        ]
         if path := find_field_path(word):
-            known.append(f"{path}=...")
-        return f"{message}. Did you mean {known[-1]!r}?" if known else f"{message}. Quote a value that contains spaces"
+            suggestions.append(f"{path}=...")
+        return (
+            f"{message}. Did you mean {suggestions[-1]!r}?"
+            if suggestions
+            else f"{message}. Quote a value that contains spaces"
+        )
     if any(word.count(opening) != word.count(closing) for opening, closing in ("[]", "{}", "()")):
         return f"{word!r}: unbalanced brackets. If the value contains spaces, quote the override: 'key=[1, 2]'"
     if word.endswith(","):
@@ -97,31 +103,33 @@ def _invalid_override_message(error: OverrideParseException, config_dir: Path | 
     return f"{_shorten_message(str(error))}. Quote values that contain special characters: 'key=\"a=b\"'"
 
 
-def _invalid_key_message(error: OmegaConfBaseException) -> str:
+def _format_invalid_key(error: OmegaConfBaseException) -> str:
     path, owner = str(error.full_key), error.object_type
     fields = {spec.name: spec for spec in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else {}
     if isinstance(error, (ConfigAttributeError, ConfigKeyError)):
         if owner is dict:
             return f"{path}: unknown key {error.key!r}. To add it, use +{path}=..."
-        return unknown_key_message(path, fields)
+        return format_unknown_key(path, fields)
     if isinstance(error, ValidationError):
         annotation, rule = error.ref_type, None
         if isinstance(error.key, int):  # an element of a list
             (annotation,) = typing.get_args(annotation)
         if error.key in fields:
             spec = fields[str(error.key)]
-            annotation, rule = typing.get_type_hints(owner)[spec.name], rule_of(spec)
+            annotation, rule = typing.get_type_hints(owner)[spec.name], get_rule(spec)
         if annotation is not None and not (dataclasses.is_dataclass(annotation) and error.value is None):
             return f"{path}: expected {describe_type(annotation, rule)}, got {error.value!r}"
     return f"{path}: {_shorten_message(str(error))}"
 
 
-def unknown_key_message(path: str, names: Iterable[str]) -> str:
+def format_unknown_key(path: str, names: Iterable[str]) -> str:
     """Returns the message for an unknown key, with a suggestion: a similar key, or a path that ends with the key."""
     section, _, key = path.rpartition(".")
     names = sorted(names)
     message = f"{path}: unknown key {key!r}."
-    owners = [name for name, component in registered_components(section).items() if key in _field_names(component)]
+    owners = [
+        name for name, component in get_registered_components(section).items() if key in _list_field_names(component)
+    ]
     if path == "experiment":
         return f"{message} A recipe must begin with the line '# @package _global_', which seems to be missing"
     if len(owners) == 1:
@@ -140,7 +148,7 @@ def find_field_path(key: str) -> str | None:
     return next((path for path in _list_field_paths() if path == key or path.endswith(f".{key}")), None)
 
 
-def _field_names(owner: type) -> list[str]:
+def _list_field_names(owner: type) -> list[str]:
     """Returns the names of the fields of a dataclass."""
     return [spec.name for spec in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
 
@@ -151,7 +159,7 @@ def _list_field_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str
     for spec in dataclasses.fields(owner):
         path, annotation = prefix + spec.name, hints[spec.name]
         yield path
-        for section in registered_components(path).values() or [annotation]:
+        for section in get_registered_components(path).values() or [annotation]:
             if dataclasses.is_dataclass(section):
                 yield from _list_field_paths(section, f"{path}.")
 
@@ -159,5 +167,7 @@ def _list_field_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str
 def _shorten_message(text: str) -> str:
     """Returns a message of Hydra or OmegaConf on one line, without technical details and links."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type=", "See http"))]
-    return " ".join(kept)
+    informative_lines = [
+        line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type=", "See http"))
+    ]
+    return " ".join(informative_lines)

@@ -12,7 +12,7 @@ from trainyard.errors import ConfigError, summarize_error
 BUILT_IN_MODULES = (
     "trainyard.data.digits",
     "trainyard.data.image_folder",
-    "trainyard.data.published",
+    "trainyard.data.mnist_family",
     "trainyard.data.user_arrays",
     "trainyard.data.augmentation",
     "trainyard.models.mlp",
@@ -22,7 +22,7 @@ BUILT_IN_MODULES = (
     "trainyard.training.schedules",
     "trainyard.training.losses",
     "trainyard.training.debug",
-    "trainyard.evaluation.metrics",
+    "trainyard.evaluation.extra_metrics",
     "trainyard.tracking.stores",
 )
 """The modules of Trainyard that register components. A new component in another module is listed here."""

@@ -1,7 +1,7 @@
 """Registers components by name, finds them, loads plugins, and suggests names for typing mistakes.
 
 A registered component is stored in Hydra's ConfigStore as ``model/base_mlp``, which ``conf/model/mlp.yaml`` extends. A
-component without a YAML file can be selected by its name as well; see `conffiles.prepare_hydra`.
+component without a YAML file can be selected by its name as well; see `search_path.prepare_hydra`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _make_decorator(group: str, base: type[C]) -> Callable[[str], Callable[[type
             if not issubclass(cls, base):
                 raise ConfigError(f"{group}/{name}: expected a subclass of {base.__name__}, got {cls.__qualname__}")
             existing = _components[group].get(name)
-            if existing is not None and _identity(existing) != _identity(cls):
+            if existing is not None and _get_identity(existing) != _get_identity(cls):
                 raise ConfigError(f"{group}/{name}: registered twice, by {existing.__module__} and {cls.__module__}")
             cls.registered_name = name
             _components[group][name] = cls
@@ -84,7 +84,7 @@ def register_metric(name: str) -> Callable[[MetricFunction], MetricFunction]:
         if name in _RESERVED_METRICS or name.startswith("accuracy_top"):
             raise ConfigError(f"metric {name}: this name is reserved for a built-in metric. Choose another name")
         existing = _metrics.get(name)
-        if existing is not None and _identity(existing) != _identity(metric):
+        if existing is not None and _get_identity(existing) != _get_identity(metric):
             raise ConfigError(f"metric {name}: registered twice, by {existing.__module__} and {metric.__module__}")
         _metrics[name] = metric
         return metric
@@ -92,13 +92,13 @@ def register_metric(name: str) -> Callable[[MetricFunction], MetricFunction]:
     return decorate
 
 
-def registered_metrics() -> dict[str, MetricFunction]:
+def get_registered_metrics() -> dict[str, MetricFunction]:
     """Returns the registered metrics by name."""
     load_built_in_components()
     return dict(_metrics)
 
 
-def registered_components(group: str) -> dict[str, type[ComponentConfig]]:
+def get_registered_components(group: str) -> dict[str, type[ComponentConfig]]:
     """Returns the registered components of a group by name; empty if the group has no components."""
     load_built_in_components()
     return dict(_components.get(group, {}))
@@ -112,11 +112,11 @@ def find_component(group: str, name: str) -> type[ComponentConfig]:
     """
     load_built_in_components()
     if name not in _components[group]:
-        raise ConfigError(unknown_name_message(group, f"unknown {group}", name, _components[group]))
+        raise ConfigError(format_unknown_name(group, f"unknown {group}", name, _components[group]))
     return _components[group][name]
 
 
-def _identity(registered: Any) -> tuple[str, str]:  # noqa: ANN401 - a class or a function
+def _get_identity(registered: Any) -> tuple[str, str]:  # noqa: ANN401 - a class or a function
     """Returns a key that is the same when a module is imported again, for example in a notebook."""
     return registered.__module__, registered.__qualname__
 
@@ -131,7 +131,7 @@ def format_suggestion(word: str, options: Iterable[str]) -> str:
     return f" Did you mean {similar[0]!r}?" if similar else ""
 
 
-def unknown_name_message(path: str, description: str, word: str, options: Iterable[str]) -> str:
+def format_unknown_name(path: str, description: str, word: str, options: Iterable[str]) -> str:
     """Returns the message for an unknown name, with the path, the most similar name and all names."""
     names = sorted(options)
     return f"{path}: {description} {word!r}.{format_suggestion(word, names)} Available: {', '.join(names)}"

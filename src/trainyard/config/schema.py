@@ -7,7 +7,6 @@ next to the field. The default component of each group is defined in ``conf/conf
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from omegaconf import MISSING
 
-from trainyard.config.fields import setting
+from trainyard.config.fields import find_name_problem, setting
 from trainyard.config.sections import EvaluationConfig, SweepConfig, TrainingConfig
 from trainyard.system import find_uri_problem, redact_credentials
 
@@ -249,7 +248,7 @@ class TrackingConfig(ComponentConfig, ABC):
     """MLflow tracking URI: ``http://host:port``, ``sqlite:///path`` or ``postgresql://...``. Must not contain
     credentials. `null` uses the environment variable `MLFLOW_TRACKING_URI`, if it is set."""
     experiment: str | None = setting(None)
-    """Name of the MLflow experiment. `null` uses `name`, followed by `debug` in debugging modes that change results."""
+    """Name of the MLflow experiment. `null` uses `name`; debugging modes that change results append `debug` to it."""
     tags: dict[str, str] = setting({})
     """Additional MLflow tags of the run. Set one with ``+tracking.tags.owner=ada``."""
     model: bool = setting(True)
@@ -264,7 +263,7 @@ class TrackingConfig(ComponentConfig, ABC):
             )
         elif self.uri is not None and (problem := find_uri_problem(self.uri)):
             yield "uri", problem
-        if self.experiment is not None and (problem := _name_problem(self.experiment)):
+        if self.experiment is not None and (problem := find_name_problem(self.experiment)):
             yield "experiment", problem
         for tag in self.tags:
             if tag in RESERVED_TAGS or tag.startswith(("mlflow.", "trainyard.", "git.")):
@@ -288,11 +287,12 @@ class RunConfig:
     """The complete config of one run. `compose.compose_config` creates it from YAML files and overrides."""
 
     name: str = setting("untitled", nonempty=True, identity=False)
-    """Name of the recipe. It is also used for the MLflow experiment and for the output folder. Must consist of letters
-    and digits, and between them spaces and `. _ + -`; at most 150 characters."""
+    """Name of the recipe. It is also used for the MLflow experiment and for the output folder. It may
+    contain letters, digits, spaces and `. _ + -`, must start and end with a letter or digit, and has at most 150
+    characters."""
     seed: int = setting(0, ge=0, le=2**32 - 1, identity=False)
-    """Random seed of the validation split, initial weights, shuffling, dropout and augmentation. `training.determinism`
-    limits what it determines."""
+    """Random seed of the validation split, initial weights, shuffling, dropout and augmentation. How much it
+    determines depends on `training.determinism`."""
     notes: str = setting("", identity=False)
     """Free text (Markdown) that MLflow shows on the page of the run."""
     resume: str | None = setting(None, identity=False)
@@ -316,51 +316,6 @@ class RunConfig:
         """The MLflow experiment to which the run is logged."""
         default = f"{self.name} debug" if self.debug.changes_result else self.name
         return self.tracking.experiment or default
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (path, message) for each contradiction between sections."""
-        for path, monitor in self.training.monitored_metrics():
-            if monitor.endswith("/val") and not self.dataset.validation_fraction:
-                remedy = "Set dataset.validation_fraction=0.1, or monitor loss/train"
-                yield f"training.{path}", f"{monitor} requires validation images, but there are none. {remedy}"
-        if self.training.plateau.patience is not None and not self.schedule.is_constant:
-            message = f"not possible with schedule={self.schedule.name}, which sets the learning rate at each step"
-            yield "training.plateau.patience", f"{message}. Use schedule=constant, or set patience to null"
-        stopping = self.training.early_stopping
-        if stopping.patience is not None and stopping.restore_best and getattr(self.optimizer, "use_ema", False):
-            message = "not possible with optimizer.use_ema=true: it would restore the weights before averaging"
-            yield "training.early_stopping.restore_best", f"{message}. Set one of them to false"
-        if self.training.keep_best is not None and getattr(self.optimizer, "use_ema", False):
-            message = "not possible with optimizer.use_ema=true: it would save the weights before averaging"
-            yield "training.keep_best", f"{message}. Set keep_best to null or use_ema to false"
-        if self.training.class_weights is not None and self.training.balance_classes:
-            yield (
-                "training.class_weights",
-                "not possible with training.balance_classes=true, which computes them. Set only one of them",
-            )
-        for name, message in self.schedule.training_problems(self.training.epochs):
-            yield f"schedule.{name}", message
-        if self.training.determinism == "strict" and self.training.xla == "on":
-            message = (
-                "on is not possible with training.determinism=strict, because XLA rounds differently than TensorFlow"
-            )
-            yield "training.xla", f"{message}. Set only one of them"
-        names = {"name": self.name, **({"sweep.name": self.sweep.name} if self.sweep.name else {})}
-        yield from ((path, problem) for path, name in names.items() if (problem := _name_problem(name)))
-
-
-_MAX_NAME_CHARACTERS = 150
-
-
-def _name_problem(name: str) -> str | None:
-    """Returns a message if a name cannot be used for a folder and an MLflow experiment, else None."""
-    if len(name) > _MAX_NAME_CHARACTERS:
-        return f"expected at most {_MAX_NAME_CHARACTERS} characters (it names a folder), got {len(name)}"
-    if re.fullmatch(r"\w([\w .+-]*\w)?", name):
-        return None
-    invalid = re.search(r"[^\w .+-]|^\W|\W$", name)
-    reason = f"; {invalid.group()!r} at position {invalid.start() + 1} is not allowed" if invalid else ""
-    return f"expected letters and digits, and between them spaces and . _ + - (it names a folder), got {name!r}{reason}"
 
 
 COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {

@@ -13,7 +13,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from trainyard.config.plugins import load_plugins
-from trainyard.config.registry import registered_components
+from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 
 
@@ -32,16 +32,16 @@ def list_config_folders(config_dir: Path | None = None) -> list[Path]:
 def list_choices(group: str, config_dir: Path | None = None) -> list[str]:
     """Returns the choices of a config group, sorted: names of YAML files and of registered components."""
     files = {path.stem for folder in list_config_folders(config_dir) for path in (folder / group).glob("*.yaml")}
-    return sorted(files | set(registered_components(group)))
+    return sorted(files | set(get_registered_components(group)))
 
 
 def list_groups(config_dir: Path | None = None) -> list[str]:
     """Returns the config groups in the order of the schema, followed by groups that are not in it (``experiment``)."""
     folders = {folder.name for conf in list_config_folders(config_dir) for folder in conf.iterdir() if folder.is_dir()}
-    known = [spec.name for spec in dataclasses.fields(RunConfig)]
+    section_names = [spec.name for spec in dataclasses.fields(RunConfig)]
     return sorted(
         folders | set(COMPONENT_GROUPS),
-        key=lambda group: (known.index(group) if group in known else len(known), group),
+        key=lambda group: (section_names.index(group) if group in section_names else len(section_names), group),
     )
 
 
@@ -69,7 +69,7 @@ def prepare_hydra(config_dir: Path | None = None) -> None:
     store = ConfigStore.instance()
     for group in COMPONENT_GROUPS:
         files = {path.stem for folder in list_config_folders(config_dir) for path in (folder / group).glob("*.yaml")}
-        for name, component in registered_components(group).items():
+        for name, component in get_registered_components(group).items():
             stored = store.repo.get(group, {}).get(f"{name}.yaml")
             if name in files:  # Hydra would use it as the schema of the YAML file with the same name
                 store.repo[group].pop(f"{name}.yaml", None)

@@ -70,9 +70,10 @@ class TrainingConfig:
     """Keras dtype policy. The mixed policies compute in 16 bits, and keep weights, loss and probabilities in
     float32."""
     determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
-    """What the seed determines. `off`: only the validation split. `seeded`: all random numbers, so that a run can be
-    repeated on the same machine with the same number of threads. `strict`: also results that are bit-identical for
-    any number of cores (slower: one thread, no XLA)."""
+    """What the seed determines. `off`: only the validation split and the images of `dataset.limit`. `seeded`: all
+    random numbers, so that a run can be repeated on the same machine with the same number of threads. `strict`: in
+    addition, results are bit-identical for any number of cores, but training is slower (one thread per operation, no
+    XLA)."""
     threads: int | None = setting(None, ge=1, identity=False)
     """Number of TensorFlow threads, within an operation and across operations. `null` uses one per available CPU
     core."""
@@ -114,7 +115,7 @@ class EvaluationConfig:
     """Metrics and plots that are computed on the test set."""
 
     first_predictions: int = setting(10, ge=1, le=100)
-    """Number of test images, from the first one on, whose predicted and true labels are listed and plotted."""
+    """Number of test images, starting with the first, whose predicted and true labels are listed and plotted."""
     mistakes: int = setting(24, ge=1, le=200)
     """Number of misclassified test images to plot, starting with the highest confidence."""
     top_k: int = setting(5, ge=2)

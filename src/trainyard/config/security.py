@@ -42,7 +42,7 @@ def forbid_resolvers(tree: DictConfig) -> None:
     """
     problems = [
         f"{path}: resolvers are refused, because their values would be logged, got {text!r}. Write the value itself"
-        for path, text in _strings(OmegaConf.to_container(tree, resolve=False), "")
+        for path, text in _iterate_strings(OmegaConf.to_container(tree, resolve=False), "")
         if _RESOLVER.search(text)
     ]
     if problems:
@@ -73,7 +73,7 @@ def forbid_code_execution(hydra_section: DictConfig, overrides: Sequence[str] = 
     problems += _find_launcher_settings_in_recipe(
         tree["launcher"], {override.partition("=")[0].lstrip("+~") for override in overrides}
     )
-    for path, text in _strings(tree, "hydra"):
+    for path, text in _iterate_strings(tree, "hydra"):
         key = path.rpartition(".")[2]
         if _RESOLVER.search(_ALLOWED_RESOLVERS.sub("", text)):
             problems.append(
@@ -95,9 +95,9 @@ def _find_launcher_settings_in_recipe(launcher: dict[str, Any], typed: set[str])
     if launcher.get("_target_") in (FORK_LAUNCHER, BASIC_LAUNCHER):
         return []
     nodes = (entry.node for entry in ConfigStore.instance().repo["hydra"]["launcher"].values())
-    known: list[Any] = [OmegaConf.to_container(node, resolve=False) for node in nodes]
+    launcher_defaults: list[Any] = [OmegaConf.to_container(node, resolve=False) for node in nodes]
     defaults: dict[str, Any] = next(
-        (candidate for candidate in known if candidate.get("_target_") == launcher.get("_target_")), {}
+        (candidate for candidate in launcher_defaults if candidate.get("_target_") == launcher.get("_target_")), {}
     )
     return [
         f"hydra.launcher.{name}: refused in a recipe, because a cluster executes code. Set it on the command line: "
@@ -107,13 +107,13 @@ def _find_launcher_settings_in_recipe(launcher: dict[str, Any], typed: set[str])
     ]
 
 
-def _strings(node: Any, path: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any part of a config
+def _iterate_strings(node: Any, path: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any part of a config
     """Yields the dotted path and the value of every string in a tree."""
     if isinstance(node, dict):
         for key, value in node.items():
-            yield from _strings(value, f"{path}.{key}" if path else str(key))
+            yield from _iterate_strings(value, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from _strings(value, f"{path}[{index}]")
+            yield from _iterate_strings(value, f"{path}[{index}]")
     elif isinstance(node, str):
         yield path, node

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainyard.config.fields import Rule, rule_of
-from trainyard.config.registry import format_suggestion, registered_metrics, unknown_name_message
+from trainyard.config.fields import Rule, find_name_problem, get_rule
+from trainyard.config.registry import format_suggestion, format_unknown_name, get_registered_metrics
 from trainyard.config.schema import ComponentConfig, RunConfig
 from trainyard.errors import ConfigError
 
@@ -41,19 +41,49 @@ def validate_config(config: RunConfig) -> None:
         raise ConfigError(f"expected a RunConfig, from compose_config or load_config, got {config!r}")
     problems = list(find_section_problems(config, ""))
     if not problems:  # contradictions between sections are meaningful only if each section is valid
-        problems = [f"{path}: {message}" for path, message in config.problems()]
-        known = registered_metrics()
-        unknown = [name for name in config.evaluation.metrics if name not in known]
-        problems += [unknown_name_message("evaluation.metrics", "unknown metric", name, known) for name in unknown]
+        problems = [f"{path}: {message}" for path, message in find_contradictions(config)]
+        registered = get_registered_metrics()
+        unknown = [name for name in config.evaluation.metrics if name not in registered]
+        problems += [format_unknown_name("evaluation.metrics", "unknown metric", name, registered) for name in unknown]
     if not problems and (shape := config.dataset.known_shape):
         problems = [f"model: {problem}" for problem in find_size_problems(config.model.count_parameters(*shape))]
     if problems:
         raise ConfigError(*problems)
 
 
+def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Yields (path, message) for each contradiction between sections."""
+    for path, monitor in config.training.monitored_metrics():
+        if monitor.endswith("/val") and not config.dataset.validation_fraction:
+            remedy = "Set dataset.validation_fraction=0.1, or monitor loss/train"
+            yield f"training.{path}", f"{monitor} requires validation images, but there are none. {remedy}"
+    if config.training.plateau.patience is not None and not config.schedule.is_constant:
+        message = f"not possible with schedule={config.schedule.name}, which sets the learning rate at each step"
+        yield "training.plateau.patience", f"{message}. Use schedule=constant, or set patience to null"
+    stopping = config.training.early_stopping
+    if stopping.patience is not None and stopping.restore_best and getattr(config.optimizer, "use_ema", False):
+        message = "not possible with optimizer.use_ema=true: it would restore the weights before averaging"
+        yield "training.early_stopping.restore_best", f"{message}. Set one of them to false"
+    if config.training.keep_best is not None and getattr(config.optimizer, "use_ema", False):
+        message = "not possible with optimizer.use_ema=true: it would save the weights before averaging"
+        yield "training.keep_best", f"{message}. Set keep_best to null or use_ema to false"
+    if config.training.class_weights is not None and config.training.balance_classes:
+        yield (
+            "training.class_weights",
+            "not possible with training.balance_classes=true, which computes them. Set only one of them",
+        )
+    for name, message in config.schedule.training_problems(config.training.epochs):
+        yield f"schedule.{name}", message
+    if config.training.determinism == "strict" and config.training.xla == "on":
+        message = "on is not possible with training.determinism=strict, because XLA rounds differently than TensorFlow"
+        yield "training.xla", f"{message}. Set only one of them"
+    names = {"name": config.name, **({"sweep.name": config.sweep.name} if config.sweep.name else {})}
+    yield from ((path, problem) for path, name in names.items() if (problem := find_name_problem(name)))
+
+
 def find_size_problems(parameters: int | None) -> Iterator[str]:
     """Yields a problem if the weights of a model alone are larger than the memory of this machine."""
-    memory, weights = _memory_bytes(), _BYTES_PER_PARAMETER * (parameters or 0)
+    memory, weights = _read_memory_bytes(), _BYTES_PER_PARAMETER * (parameters or 0)
     if weights > memory:
         yield (
             f"expected weights that fit into this machine's memory of {memory // 10**9:,} GB, got {parameters:,} "
@@ -62,7 +92,7 @@ def find_size_problems(parameters: int | None) -> Iterator[str]:
 
 
 @functools.cache
-def _memory_bytes() -> int:
+def _read_memory_bytes() -> int:
     import psutil
 
     return int(psutil.virtual_memory().total)
@@ -85,7 +115,7 @@ def check_files_exist(config: RunConfig) -> None:
 def describe_type(annotation: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 - any annotation
     """Returns a description of the values that a field accepts, such as ``'a number above 0, or null'``."""
     rule = rule or Rule()
-    options = accepted_types(annotation, rule)
+    options = list_accepted_types(annotation, rule)
     accepts_list = any(typing.get_origin(option) is list for option in options)
     description = " or ".join(_describe(option, rule.elements or "strings") for option in options)
     if rule.choices:
@@ -114,11 +144,11 @@ def _describe(annotation: Any, elements: str) -> str:  # noqa: ANN401 - any anno
 
 def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
     """Yields the problems of a section, each with its path. Contradictions between sections are not checked."""
-    hints = _hints(type(section))  # type: ignore[arg-type]  # a class is hashable
+    hints = _get_type_hints(type(section))  # type: ignore[arg-type]  # a class is hashable
     has_field_problem = False
     for spec in dataclasses.fields(section):
         dotted = f"{path}.{spec.name}" if path else spec.name
-        for problem in _field_problems(getattr(section, spec.name), hints[spec.name], rule_of(spec), dotted):
+        for problem in _find_field_problems(getattr(section, spec.name), hints[spec.name], get_rule(spec), dotted):
             has_field_problem = True
             yield problem
     if isinstance(section, ComponentConfig):
@@ -132,12 +162,12 @@ def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: AN
 
 
 @functools.cache
-def _hints(section: type) -> dict[str, Any]:
+def _get_type_hints(section: type) -> dict[str, Any]:
     """Returns the types of the fields of a section. Cached, because a sweep validates thousands of configs."""
     return typing.get_type_hints(section)
 
 
-def _field_problems(value: Any, annotation: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
+def _find_field_problems(value: Any, annotation: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         if isinstance(value, annotation):
             yield from find_section_problems(value, path)
@@ -150,15 +180,15 @@ def _field_problems(value: Any, annotation: Any, rule: Rule, path: str) -> Itera
     def expected() -> str:
         return f"{path}: expected {describe_type(annotation, rule)}, got {value!r}"
 
-    if not any(_matches(value, option) for option in accepted_types(annotation, rule)):
+    if not any(_matches(value, option) for option in list_accepted_types(annotation, rule)):
         yield expected()
         return
     if rule.nonempty and not value:
         yield f"{expected()}: it must not be empty"
-    yield from itertools.islice(_item_problems(value, rule, path, expected), 1)
+    yield from itertools.islice(_find_item_problems(value, rule, path, expected), 1)
 
 
-def _item_problems(value: Any, rule: Rule, path: str, expected: Callable[[], str]) -> Iterator[str]:  # noqa: ANN401
+def _find_item_problems(value: Any, rule: Rule, path: str, expected: Callable[[], str]) -> Iterator[str]:  # noqa: ANN401
     """Yields a problem for each element of a list, or for a single value, that violates the rule."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, float) and not math.isfinite(item):
@@ -172,7 +202,7 @@ def _item_problems(value: Any, rule: Rule, path: str, expected: Callable[[], str
             yield f"{expected()}. {reason}" if reason else f"{expected()}.{format_suggestion(item, rule.choices)}"
 
 
-def accepted_types(annotation: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
+def list_accepted_types(annotation: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
     """Returns the types that a field accepts, without None."""
     if rule.types:
         return rule.types

@@ -9,6 +9,7 @@ from trainyard.data.digits import Digits
 from trainyard.data.image_files import convert_image, load_image
 from trainyard.data.image_folder import ImageFolder
 from trainyard.data.loading import load_dataset
+from trainyard.data.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
 from trainyard.data.npz import list_npz_arrays, load_npz
 from trainyard.data.preprocessing import (
     PREPROCESSING_FILE,
@@ -18,8 +19,7 @@ from trainyard.data.preprocessing import (
     measure_background_lightness,
     write_preprocessing,
 )
-from trainyard.data.published import DATA_DIR_VARIABLE, FashionMnist, Kmnist, Mnist, PublishedDataset
-from trainyard.data.splits import stratified_sample
+from trainyard.data.splits import draw_stratified_sample
 from trainyard.data.user_arrays import Idx, Npz, UserData
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "DataSpec",
     "Dataset",
     "Digits",
+    "DownloadableDataset",
     "FashionMnist",
     "Idx",
     "ImageFolder",
@@ -37,13 +38,13 @@ __all__ = [
     "NoAugmentation",
     "Npz",
     "Preprocessing",
-    "PublishedDataset",
     "Split",
     "UserData",
     "build_batch_maker",
     "check_images",
     "check_labels",
     "convert_image",
+    "draw_stratified_sample",
     "image_files",
     "is_image_shape",
     "list_npz_arrays",
@@ -53,6 +54,5 @@ __all__ = [
     "load_preprocessing",
     "measure_background_lightness",
     "preprocessing",
-    "stratified_sample",
     "write_preprocessing",
 ]

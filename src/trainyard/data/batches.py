@@ -71,7 +71,7 @@ class BatchMaker:
         """Augments scaled images. Pixels from outside an image get the scaled value of the raw pixel 0."""
         import tensorflow as tf
 
-        epoch, batch = (tf.cast(part, tf.int64) for part in position)
+        epoch, batch = (tf.cast(number, tf.int64) for number in position)
         seed = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(self.seed, tf.int64), epoch]), batch)
         black = tf.constant(self.spec.scale_table()[0])
         return augmentation.apply(images - black, seed) + black

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainyard.config import DatasetConfig, register_dataset
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.splits import stratified_sample
+from trainyard.data.splits import draw_stratified_sample
 
 DIGITS_TEST_IMAGES = 360
 """The number of test images, a fifth of the 1,797 images."""
@@ -33,7 +33,7 @@ class Digits(DatasetConfig):
         digits = load_digits()
         all_digits = Split(digits.images.astype(np.uint8), digits.target.astype(np.uint8))
         in_test = np.zeros(len(all_digits), dtype=bool)
-        in_test[stratified_sample(all_digits.labels, DIGITS_TEST_IMAGES, seed=0)] = True
+        in_test[draw_stratified_sample(all_digits.labels, DIGITS_TEST_IMAGES, seed=0)] = True
         return Dataset(
             name="digits",
             spec=_SPEC,

@@ -13,7 +13,7 @@ from trainyard.data.dataset import Dataset
 def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
     """Returns a data set with at most `count` training and `count` test images, stratified by class."""
     splits = [
-        split.take(np.sort(stratified_sample(split.labels, min(count, len(split)), seed)))
+        split.take(np.sort(draw_stratified_sample(split.labels, min(count, len(split)), seed)))
         for split in (dataset.train, dataset.test)
     ]
     return replace(dataset, train=splits[0], test=splits[1], limited=True)
@@ -33,7 +33,7 @@ def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset
     total = len(dataset.train)
     count = min(max(round(total * fraction), 1), total - 1)
     held_out = np.zeros(total, dtype=bool)
-    held_out[stratified_sample(dataset.train.labels, count, seed)] = True
+    held_out[draw_stratified_sample(dataset.train.labels, count, seed)] = True
     return replace(
         dataset,
         train=dataset.train.take(np.flatnonzero(~held_out)),
@@ -41,7 +41,7 @@ def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset
     )
 
 
-def stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.intp]:
+def draw_stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.intp]:
     """Draws indices such that each prefix of the result has the class proportions of `labels`.
 
     Each class is shuffled, and its k-th of n members gets the position (k + 0.5) / n. The indices with the lowest

@@ -35,7 +35,7 @@ class UserData(DatasetConfig):
     """The base of data sets from the user's own files."""
 
     path: str | None = setting(None, identity=False)
-    """Path of the folder or file with the images. Required: `null`, the default, is an error."""
+    """Path of the folder or file with the images. Required: the default `null` is an error."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if no path is set."""
@@ -59,7 +59,7 @@ class UserArrays(UserData):
     """The base of data sets from files whose labels are numbers."""
 
     class_names: list[str] | None = setting(None, nonempty=True)
-    """Names of the classes, one per label, in label order. `null`: the names in the data if any, else the labels."""
+    """Names of the classes, in label order. `null` uses the names in the data, or the labels if there are no names."""
     pixel_max: int = setting(255, ge=1, le=255)
     """Largest possible raw pixel value; pixels are divided by it, which scales them to 0..1."""
 

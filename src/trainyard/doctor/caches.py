@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from trainyard.config import registered_components
-from trainyard.data import DATA_DIR_VARIABLE, PublishedDataset
+from trainyard.config import get_registered_components
+from trainyard.data import DATA_DIR_VARIABLE, DownloadableDataset
 from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
 from trainyard.errors import DatasetError
 from trainyard.system import xla_cache
@@ -38,7 +38,7 @@ def check_data() -> Iterator[Finding]:
             f"unset {DATA_DIR_VARIABLE}, or set it to another folder",
         )
     complete = []
-    for config in _published_datasets():
+    for config in _list_downloadable_datasets():
         loaded = None
         try:
             loaded = config.load_local()
@@ -59,7 +59,7 @@ def check_data() -> Iterator[Finding]:
         )
 
 
-def _check_cache(config: PublishedDataset) -> Iterator[Finding]:
+def _check_cache(config: DownloadableDataset) -> Iterator[Finding]:
     for path, error in config.find_damaged_downloads():
         if config.cache.is_symlink():  # the target of the link may belong to the user
             yield wrong("data", f"damaged: {error}", f"replace or remove the file: ls -l {path}")
@@ -81,12 +81,12 @@ def check_programs() -> Iterator[Finding]:
         )
     else:
         size = f"{format_count(len(programs), 'compiled program')}, {_format_size(programs)}"
-        yield ok("programs", f"{size}, in {xla_cache.cache_root()}")
+        yield ok("programs", f"{size}, in {xla_cache.find_cache_root()}")
 
 
 def check_leftovers() -> Iterator[Finding]:
     """Looks for unfinished files of interrupted downloads and runs."""
-    caches = {config.cache for config in _published_datasets()}
+    caches = {config.cache for config in _list_downloadable_datasets()}
     downloads = [path for cache in caches for path in cache.glob("tmp*") if _DOWNLOAD.fullmatch(path.name)]
     unfinished = [path for pattern in _UNFINISHED for path in Path.cwd().glob(pattern)]
     stale = sorted(path for path in (*downloads, *unfinished) if _is_stale(path))
@@ -100,9 +100,11 @@ def check_leftovers() -> Iterator[Finding]:
         yield ok("leftovers", "no unfinished files older than a day of interrupted downloads and runs")
 
 
-def _published_datasets() -> list[PublishedDataset]:
+def _list_downloadable_datasets() -> list[DownloadableDataset]:
     return [
-        kind() for _, kind in sorted(registered_components("dataset").items()) if issubclass(kind, PublishedDataset)
+        component()
+        for _, component in sorted(get_registered_components("dataset").items())
+        if issubclass(component, DownloadableDataset)
     ]
 
 

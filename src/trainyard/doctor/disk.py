@@ -21,19 +21,19 @@ def check_disk() -> Iterator[Finding]:
     import pooch
 
     from trainyard.errors import ConfigError
-    from trainyard.system import cache_root, sqlite_path
-    from trainyard.tracking import LocalStore, artifact_folder
+    from trainyard.system import find_cache_root, get_sqlite_path
+    from trainyard.tracking import LocalStore, find_artifact_folder
 
     locations = {"runs": Path("outputs").absolute()}
     try:
         uri = LocalStore().resolve_uri(os.environ, Path.cwd())
     except ConfigError:
         uri = ""  # `check_store` reports the error
-    if file := sqlite_path(uri):
+    if file := get_sqlite_path(uri):
         locations["the store"] = file
     if uri and not uri.startswith("http"):
-        locations["artifacts"] = artifact_folder(uri).absolute()
-    caches = {"data": Path(pooch.os_cache("trainyard")), "compiled programs": cache_root()}
+        locations["artifacts"] = find_artifact_folder(uri).absolute()
+    caches = {"data": Path(pooch.os_cache("trainyard")), "compiled programs": find_cache_root()}
     by_disk: dict[int, dict[str, Path]] = {}
     for name, path in (locations | caches).items():
         folder = _find_existing_folder(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from trainyard.doctor.finding import GIB, Finding, note, ok, wrong
-from trainyard.system import available_cores, uses_onednn
+from trainyard.system import count_available_cores, uses_onednn
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
@@ -35,7 +35,7 @@ _VARIABLES = {
 
 def check_cores() -> Iterator[Finding]:
     """Compares the CPU cores that this process may use with the cores of the machine, the CPU quota and the load."""
-    cores, all_cores, quota = available_cores(), os.cpu_count() or 1, core_quota()
+    cores, all_cores, quota = count_available_cores(), os.cpu_count() or 1, read_core_quota()
     if quota is not None and quota < cores:
         threads = max(1, int(quota))
         yield note(
@@ -55,7 +55,7 @@ def check_cores() -> Iterator[Finding]:
 
 def check_memory() -> Iterator[Finding]:
     """Reports the available memory, within the limit of the container."""
-    free = available_memory()
+    free = read_available_memory()
     message = f"{free / GIB:.1f} GiB available"
     if free < LOW_MEMORY_BYTES:
         yield note("memory", f"{message}; a small run requires 1 to 2 GiB", "close other programs, or add memory")
@@ -100,7 +100,7 @@ def check_gpu() -> Iterator[Finding]:
         )
 
 
-def core_quota() -> float | None:
+def read_core_quota() -> float | None:
     """Returns the CPU quota of this process's control groups as a number of cores, or None if there is no limit."""
     quotas = []
     for text in _read_control_files("cpu.max"):
@@ -112,7 +112,7 @@ def core_quota() -> float | None:
     return min(quotas, default=None)
 
 
-def available_memory() -> int:
+def read_available_memory() -> int:
     """Returns the available memory in bytes: the minimum over the machine and this process's control groups."""
     remaining = [int(psutil.virtual_memory().available)]
     for limit, used in (
@@ -130,8 +130,8 @@ def _read_control_files(name: str) -> Iterator[str]:
         lines = OWN_CGROUP.read_text().splitlines()
     except OSError:
         return
-    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-    for folder in (CGROUPS / own, *(CGROUPS / own).parents):
+    group_path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    for folder in (CGROUPS / group_path, *(CGROUPS / group_path).parents):
         if folder.is_relative_to(CGROUPS) and (folder / name).is_file():
             yield (folder / name).read_text().strip()
 

@@ -49,9 +49,9 @@ def check_plugins() -> Iterator[Finding]:
         COMPONENT_GROUPS,
         PLUGIN_GROUP,
         PLUGIN_VARIABLE,
+        get_registered_components,
+        get_registered_metrics,
         load_plugins,
-        registered_components,
-        registered_metrics,
     )
     from trainyard.errors import ConfigError
 
@@ -68,9 +68,11 @@ def check_plugins() -> Iterator[Finding]:
         return
     registered: dict[str, object] = {}
     for group in COMPONENT_GROUPS:
-        registered |= {f"{group}={name}": kind for name, kind in registered_components(group).items()}
-    registered |= {f"evaluation.metrics=[{name}]": metric for name, metric in registered_metrics().items()}
-    modules = {name: str(getattr(thing, "__module__", "")) for name, thing in registered.items()}
+        registered |= {f"{group}={name}": component for name, component in get_registered_components(group).items()}
+    registered |= {f"evaluation.metrics=[{name}]": metric for name, metric in get_registered_metrics().items()}
+    modules = {
+        name: str(getattr(registered_object, "__module__", "")) for name, registered_object in registered.items()
+    }
     added = [f"{name} ({module})" for name, module in modules.items() if module.partition(".")[0] != "trainyard"]
     if added:
         yield ok("plugins", f"registered by plugins: {', '.join(added)}")

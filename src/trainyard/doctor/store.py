@@ -11,7 +11,7 @@ from pathlib import Path
 from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs import mark_orphan_killed
-from trainyard.system import redact_credentials, sqlite_path
+from trainyard.system import get_sqlite_path, redact_credentials
 from trainyard.tracking import (
     PROCESS_TAGS,
     URI_VARIABLE,
@@ -34,7 +34,7 @@ def check_store() -> Iterator[Finding]:
     except ConfigError as error:
         yield wrong("store", str(error), f"set {URI_VARIABLE} to a valid URI, or unset it")
         return
-    file = sqlite_path(uri)
+    file = get_sqlite_path(uri)
     if file and not file.exists():
         yield ok("store", f"the first run will create {file}")
         return
@@ -65,7 +65,7 @@ def _describe_sound_store(location: str, file: Path | None, health: StoreHealth)
 
 def _describe_unusable_store(uri: str, location: str, health: StoreHealth) -> Finding:
     """Returns the finding for a store that is reachable, but not in the state "sound"."""
-    file = sqlite_path(uri)
+    file = get_sqlite_path(uri)
     path = shlex.quote(str(file))
     if health.state == "empty":
         return ok("store", f"{location} has no tables yet; the first run creates them")
@@ -93,18 +93,20 @@ def _suggest_access(file: Path | None) -> str:
 
 def _check_runs(uri: str, running: Sequence[LoggedRun]) -> Iterator[Finding]:
     """Groups the RUNNING runs by the state of their processes, and yields a finding for each group."""
-    own = [run for run in running if run.tags.keys() >= set(PROCESS_TAGS)]
-    orphans = [run for run in own if is_orphan(run)]
-    elsewhere = [run for run in own if not is_on_this_host(run)]
-    alive = [run for run in own if is_on_this_host(run) and not is_orphan(run)]
+    trainyard_runs = [run for run in running if run.tags.keys() >= set(PROCESS_TAGS)]
+    orphans = [run for run in trainyard_runs if is_orphan(run)]
+    remote = [run for run in trainyard_runs if not is_on_this_host(run)]
+    alive = [run for run in trainyard_runs if is_on_this_host(run) and not is_orphan(run)]
     if orphans:
         message = f"{format_count(len(orphans), 'run')} RUNNING without a live process: {_list_runs(orphans, 'pid')}"
         yield wrong("runs", message, f"{FIX_COMMAND} marks such runs as KILLED", partial(_mark_killed, uri, orphans))
-    if elsewhere:
-        message = f"{format_count(len(elsewhere), 'run')} RUNNING on another host: {_list_runs(elsewhere, 'host')}"
+    if remote:
+        message = f"{format_count(len(remote), 'run')} RUNNING on another host: {_list_runs(remote, 'host')}"
         yield note("runs", message, "to check their processes, run trainyard doctor on that host")
-    if others := len(running) - len(own):
-        yield note("runs", f"{format_count(others, 'run')} RUNNING that Trainyard did not start", "see trainyard ui")
+    if other_count := len(running) - len(trainyard_runs):
+        yield note(
+            "runs", f"{format_count(other_count, 'run')} RUNNING that Trainyard did not start", "see trainyard ui"
+        )
     if alive:
         yield ok("runs", f"{format_count(len(alive), 'run')} in progress: {_list_runs(alive, 'pid')}")
     if not running:
@@ -112,8 +114,8 @@ def _check_runs(uri: str, running: Sequence[LoggedRun]) -> Iterator[Finding]:
 
 
 def _list_runs(runs: Sequence[LoggedRun], tag: str) -> str:
-    more = f" and {len(runs) - _MAX_LISTED_RUNS} more" if len(runs) > _MAX_LISTED_RUNS else ""
-    return ", ".join(f"{run.run_id} ({tag} {run.tags[tag]})" for run in runs[:_MAX_LISTED_RUNS]) + more
+    suffix = f" and {len(runs) - _MAX_LISTED_RUNS} more" if len(runs) > _MAX_LISTED_RUNS else ""
+    return ", ".join(f"{run.run_id} ({tag} {run.tags[tag]})" for run in runs[:_MAX_LISTED_RUNS]) + suffix
 
 
 def _roll_back(uri: str) -> Iterator[str]:

@@ -109,7 +109,7 @@ class Ranking:
         """Whether any point has several finished trials, so that differences can be tested."""
         return any(point.n > 1 for point in self.points)
 
-    def verdict(self, advice: str = "Add sweep.seeds=5 to test them.") -> str:
+    def format_verdict(self, advice: str = "Add sweep.seeds=5 to test them.") -> str:
         """Returns a summary of the ranking in a few sentences.
 
         Args:
@@ -138,10 +138,10 @@ class Ranking:
                 f"{point.label} ({point.describe()})" for point in self.points[1 : min(self.n_tied, MAX_NAMED_TIED)]
             ]
             named.insert(0, f"{best.label} ({self.objective} {best.describe()})")
-            more = f" and {self.n_tied - MAX_NAMED_TIED:,} more" if self.n_tied > MAX_NAMED_TIED else ""
+            suffix = f" and {self.n_tied - MAX_NAMED_TIED:,} more" if self.n_tied > MAX_NAMED_TIED else ""
             top = (
                 f"{subject} do not differ significantly ({100 * SIGNIFICANCE_LEVEL:g} % level): "
-                f"{', '.join(named)}{more}."
+                f"{', '.join(named)}{suffix}."
             )
         if not lower:
             return top
@@ -166,12 +166,12 @@ def rank(trials: Sequence[tuple[Trial, TrialResult]], objective: str | None) -> 
     if objective is None or not points:
         return Ranking(objective=objective, points=points, n_tied=0)
     sign = -1 if higher_is_better(objective) else 1
-    best, *others = sorted(points, key=lambda point: sign * statistics.fmean(point.values))
+    best, *other_points = sorted(points, key=lambda point: sign * statistics.fmean(point.values))
     step = _find_resolution([value for point in points for value in point.values])
-    comparisons = [compare_points(point, best, step) for point in others]
+    comparisons = [compare_points(point, best, step) for point in other_points]
     p_values = adjust_by_holm([comparison.p_value for comparison in comparisons])
     ranked = [dataclasses.replace(best, tied=True)]
-    for point, comparison, p_value in zip(others, comparisons, p_values, strict=True):
+    for point, comparison, p_value in zip(other_points, comparisons, p_values, strict=True):
         significantly_worse = p_value < SIGNIFICANCE_LEVEL and sign * comparison.difference > 0
         ranked.append(dataclasses.replace(point, tied=not significantly_worse))
     n_tied = sum(1 for _ in itertools.takewhile(lambda point: point.tied, ranked))
@@ -212,7 +212,7 @@ def _build_point(pairs: Sequence[tuple[Trial, TrialResult]], objective: str | No
         high = min(high, 1.0) if objective and is_proportion(objective) and max(valid) <= 1 else high
     return RankedPoint(
         point=trials[0].point,
-        label=_common_label(trials),
+        label=_find_common_label(trials),
         varied={path: value for path, value in trials[0].varied.items() if path != "seed"},
         trials=tuple(pairs),
         values=valid,
@@ -230,7 +230,7 @@ def _build_point(pairs: Sequence[tuple[Trial, TrialResult]], objective: str | No
     )
 
 
-def _common_label(trials: Sequence[Trial]) -> str:
+def _find_common_label(trials: Sequence[Trial]) -> str:
     """Returns the words that all labels of a point's trials share, or the number of the point if there are none."""
     labels = [trial.label.split() for trial in trials]
     seeds = {f"seed{between}{trials[0].seed}" for between in ("", "=")}
@@ -280,7 +280,7 @@ def compare_points(first: RankedPoint, second: RankedPoint, step: float = 0.0) -
     if len(shared) > 1:
         differences = [first.by_seed[seed] - second.by_seed[seed] for seed in shared]
         error = math.sqrt(max(statistics.variance(differences), 2 * rounding) / len(differences))
-        return _two_sided_test(statistics.fmean(differences), error, len(differences) - 1)
+        return _compute_two_sided_test(statistics.fmean(differences), error, len(differences) - 1)
     difference = statistics.fmean(first.values) - statistics.fmean(second.values)
     if min(first.n, second.n) < 2:  # noqa: PLR2004 - a spread needs two values
         return PointComparison(difference, 1.0)
@@ -290,7 +290,7 @@ def compare_points(first: RankedPoint, second: RankedPoint, step: float = 0.0) -
     degrees_of_freedom = sum(variances) ** 2 / sum(  # Welch-Satterthwaite equation
         variance**2 / (point.n - 1) for variance, point in zip(variances, (first, second), strict=True)
     )
-    return _two_sided_test(difference, math.sqrt(sum(variances)), degrees_of_freedom)
+    return _compute_two_sided_test(difference, math.sqrt(sum(variances)), degrees_of_freedom)
 
 
 def compare_first_two(ranking: Ranking) -> PointComparison:
@@ -299,7 +299,7 @@ def compare_first_two(ranking: Ranking) -> PointComparison:
     return compare_points(ranking.points[0], ranking.points[1], _find_resolution(values))
 
 
-def _two_sided_test(difference: float, error: float, degrees_of_freedom: float) -> PointComparison:
+def _compute_two_sided_test(difference: float, error: float, degrees_of_freedom: float) -> PointComparison:
     """Returns a difference with its p-value, computed from its standard error."""
     from scipy.special import stdtr
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.config import EvaluationConfig, registered_metrics
+from trainyard.config import EvaluationConfig, get_registered_metrics
 from trainyard.data import DataSpec, Split
 from trainyard.errors import TrainingError, summarize_error
 from trainyard.evaluation.calibration import Calibration, measure_calibration
@@ -104,14 +104,14 @@ class EvalResult:
         if self.roc_auc is not None:
             metrics["roc_auc/test"] = self.roc_auc
         metrics |= {f"{name}/test": value for name, value in self.extra_metrics.items()}
-        names = _metric_names([scores.name for scores in self.per_class])
+        names = _build_metric_names([scores.name for scores in self.per_class])
         for name, scores in zip(names, self.per_class, strict=True):
             for quantity in ("f1", "precision", "recall"):
                 metrics[f"{quantity}_by_class/{name}"] = getattr(scores, quantity)
         return metrics
 
 
-def _metric_names(class_names: Sequence[str]) -> list[str]:
+def _build_metric_names(class_names: Sequence[str]) -> list[str]:
     """Replaces characters in class names that MLflow does not allow in metric names. Equal names get their label added.
 
     MLflow allows a slash, but it would start a new section in the UI, so it is replaced too.
@@ -210,7 +210,7 @@ def score_predictions(
 def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArray[np.uint8]) -> float:
     """Returns a registered metric. Raises TrainingError if it fails or does not return a finite number."""
     try:
-        value = float(registered_metrics()[name](probabilities, actual))
+        value = float(get_registered_metrics()[name](probabilities, actual))
     except Exception as error:
         raise TrainingError(
             f"evaluation.metrics: {name} failed: {type(error).__name__}: {summarize_error(error)}"

@@ -44,7 +44,7 @@ def _is_penalty(value: Any) -> bool:  # noqa: ANN401 - any value
     )
 
 
-def _choice(name: str, *options: str) -> ArgumentType:
+def _build_choice_type(name: str, *options: str) -> ArgumentType:
     return ArgumentType(
         name=name,
         description=f"one of {', '.join(options)}",
@@ -107,9 +107,9 @@ MARGIN = ArgumentType(
         "minItems": 1,
     },
 )
-PADDING = _choice("padding", "valid", "same")
-ACTIVATION = _choice("activation", *ACTIVATIONS, "softmax")
-INITIALIZER = _choice("initializer", *INITIALIZERS, "zeros", "ones")
+PADDING = _build_choice_type("padding", "valid", "same")
+ACTIVATION = _build_choice_type("activation", *ACTIVATIONS, "softmax")
+INITIALIZER = _build_choice_type("initializer", *INITIALIZERS, "zeros", "ones")
 PENALTY = ArgumentType(
     name="penalty",
     description="a mapping such as {l2: 0.001}, of l1 and l2 to weights",
@@ -121,7 +121,7 @@ PENALTY = ArgumentType(
         "minProperties": 1,
     },
 )
-INTERPOLATION = _choice("interpolation", "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+INTERPOLATION = _build_choice_type("interpolation", "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 
 Arguments = dict[str, ArgumentType]
 
@@ -197,10 +197,10 @@ REQUIRED_ARGUMENTS = ("units", "filters", "kernel_size", "rate", "stddev", "dims
 
 def describe_layers() -> list[LayerDoc]:
     """Returns the allowed layers for the reference pages."""
-    return [LayerDoc(name, arguments, required_arguments(name)) for name, arguments in LAYERS.items()]
+    return [LayerDoc(name, arguments, list_required_arguments(name)) for name, arguments in LAYERS.items()]
 
 
-def required_arguments(name: str) -> list[str]:
+def list_required_arguments(name: str) -> list[str]:
     """Returns the arguments of a layer that have no default."""
     return [argument for argument in LAYERS[name] if argument in REQUIRED_ARGUMENTS or name == "Activation"]
 
@@ -213,7 +213,7 @@ def parse_layer(entry: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - any
     return name, arguments or {}
 
 
-def layer_problems(entry: Any) -> Iterator[str]:  # noqa: ANN401 - any value
+def find_layer_problems(entry: Any) -> Iterator[str]:  # noqa: ANN401 - any value
     """Yields the problems of an entry of a list of layers, as messages."""
     has_one_key = isinstance(entry, dict) and len(entry) == 1
     if not (isinstance(entry, str) or (has_one_key and all(isinstance(name, str) for name in entry))):
@@ -227,12 +227,13 @@ def layer_problems(entry: Any) -> Iterator[str]:  # noqa: ANN401 - any value
     if not isinstance(arguments, (dict, type(None))):
         yield f"{name}: expected a mapping of arguments to values, got {arguments!r}"
         return
-    known = LAYERS[name]
+    argument_types = LAYERS[name]
     for argument, value in (arguments or {}).items():
-        if argument not in known:
-            available = f"Available: {', '.join(known)}" if known else "The layer has no arguments"
-            yield f"{name}: unknown argument {argument!r}.{format_suggestion(str(argument), known)} {available}"
-        elif not known[argument].accepts(value):
-            yield f"{name}.{argument}: expected {known[argument].description}, got {value!r}"
-    if missing := [argument for argument in required_arguments(name) if argument not in (arguments or {})]:
-        yield f"{name}: {missing[0]} is missing; expected {known[missing[0]].description}"
+        if argument not in argument_types:
+            available = f"Available: {', '.join(argument_types)}" if argument_types else "The layer has no arguments"
+            suggestion = format_suggestion(str(argument), argument_types)
+            yield f"{name}: unknown argument {argument!r}.{suggestion} {available}"
+        elif not argument_types[argument].accepts(value):
+            yield f"{name}.{argument}: expected {argument_types[argument].description}, got {value!r}"
+    if missing := [argument for argument in list_required_arguments(name) if argument not in (arguments or {})]:
+        yield f"{name}: {missing[0]} is missing; expected {argument_types[missing[0]].description}"

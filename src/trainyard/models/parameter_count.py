@@ -39,11 +39,11 @@ def count_parameters(image_shape: Shape, classes: int, layers: Iterable[LayerSpe
     """
     shape, total = add_channel_axis(image_shape), 0
     for name, arguments in (*layers, ("Flatten", {}), ("Dense", {"units": classes})):
-        known = {**_ANY_RANK, **_BY_RANK.get(len(shape), {})}
-        if name not in known or arguments.get("axis", -1) != -1:
+        size_functions = {**_ANY_RANK, **_BY_RANK.get(len(shape), {})}
+        if name not in size_functions or arguments.get("axis", -1) != -1:
             return None
         try:
-            shape, parameters = known[name](shape, arguments)
+            shape, parameters = size_functions[name](shape, arguments)
         except _InvalidShapeError:
             return None
         total += parameters
@@ -59,10 +59,10 @@ def list_hidden_layers(name: str, batch_norm: bool, **arguments: Any) -> list[La
 
 def _dense(shape: Shape, arguments: Arguments) -> LayerSize:
     units = arguments["units"]
-    return (*shape[:-1], units), shape[-1] * units + _bias(units, arguments)
+    return (*shape[:-1], units), shape[-1] * units + _count_bias(units, arguments)
 
 
-def _bias(units: int, arguments: Arguments) -> int:
+def _count_bias(units: int, arguments: Arguments) -> int:
     """Returns the number of parameters of the bias."""
     return units if arguments.get("use_bias", True) else 0
 
@@ -72,13 +72,13 @@ def _convolution(shape: Shape, arguments: Arguments) -> LayerSize:
     if channels % groups or filters % groups:
         raise _InvalidShapeError
     sides, pixels = _convolve(shape, arguments)
-    return (*sides, filters), pixels * (channels // groups) * filters + _bias(filters, arguments)
+    return (*sides, filters), pixels * (channels // groups) * filters + _count_bias(filters, arguments)
 
 
 def _depthwise(shape: Shape, arguments: Arguments) -> LayerSize:
     filters = shape[-1] * arguments.get("depth_multiplier", 1)
     sides, pixels = _convolve(shape, arguments)
-    return (*sides, filters), pixels * filters + _bias(filters, arguments)
+    return (*sides, filters), pixels * filters + _count_bias(filters, arguments)
 
 
 def _separable(shape: Shape, arguments: Arguments) -> LayerSize:
@@ -139,7 +139,7 @@ def _norm(shape: Shape, arguments: Arguments, moving: int) -> LayerSize:
 def _recurrent(shape: Shape, arguments: Arguments, gates: int, biases: int = 1) -> LayerSize:
     units = arguments["units"]
     output = (shape[0], units) if arguments.get("return_sequences") else (units,)
-    return output, gates * (units * (shape[-1] + units) + biases * _bias(units, arguments))
+    return output, gates * (units * (shape[-1] + units) + biases * _count_bias(units, arguments))
 
 
 def _gru(shape: Shape, arguments: Arguments) -> LayerSize:

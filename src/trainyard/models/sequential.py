@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.config import ModelConfig, register_model, setting
 from trainyard.errors import TrainingError
 from trainyard.models.blocks import build_image_input, build_output_layer, format_keras_error
-from trainyard.models.layers import layer_problems, parse_layer
+from trainyard.models.layers import find_layer_problems, parse_layer
 from trainyard.models.parameter_count import count_parameters
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ class Sequential(ModelConfig):
         names = []
         for name, arguments in map(parse_layer, self.layers):
             names.append(f"{name}{arguments.get('units', arguments.get('filters', ''))}")
-        more = f" +{len(names) - _LABEL_LAYERS}" if len(names) > _LABEL_LAYERS else ""
-        return " ".join(names[:_LABEL_LAYERS]) + more
+        suffix = f" +{len(names) - _LABEL_LAYERS}" if len(names) > _LABEL_LAYERS else ""
+        return " ".join(names[:_LABEL_LAYERS]) + suffix
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields the problems of each layer, with its index as the field."""
         for index, entry in enumerate(self.layers):
-            yield from ((f"layers[{index}]", problem) for problem in layer_problems(entry))
+            yield from ((f"layers[{index}]", problem) for problem in find_layer_problems(entry))
 
     def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
-        """Counts all parameters; None if `models.sizes` can't count a layer. See `ModelConfig.count_parameters`."""
+        """Counts all parameters; None if `parameter_count` can't count a layer. See `ModelConfig.count_parameters`."""
         return count_parameters(image_shape, classes, map(parse_layer, self.layers))
 
     def build(self, spec: DataSpec) -> keras.Model:

@@ -11,9 +11,9 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.2f} s"
     if round(seconds, 1) < 60:  # noqa: PLR2004
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min {rest:02} s"
+        return f"{minutes} min {remainder:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 

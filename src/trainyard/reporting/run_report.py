@@ -109,7 +109,7 @@ def find_changed_values(config: RunConfig) -> Iterator[ConfigChange]:
     """Yields the config values that differ from the defaults of the selected components, except name and notes."""
     default_config = dataclasses.replace(
         type(config)(),
-        **{spec.name: type(value)() for spec, value in _sections(config)},
+        **{spec.name: type(value)() for spec, value in _iterate_sections(config)},
     )
     defaults = flatten_config(default_config)
     for path, value in flatten_config(config).items():
@@ -117,7 +117,7 @@ def find_changed_values(config: RunConfig) -> Iterator[ConfigChange]:
             yield ConfigChange(path, value, defaults.get(path))
 
 
-def _sections(config: RunConfig) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+def _iterate_sections(config: RunConfig) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
     """Yields each field of the config whose value is a dataclass, with this value."""
     for spec in dataclasses.fields(config):
         value = getattr(config, spec.name)

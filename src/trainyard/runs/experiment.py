@@ -14,7 +14,7 @@ from trainyard.evaluation import evaluate
 from trainyard.reporting import write_report
 from trainyard.runs import artifacts
 from trainyard.runs.pretrained import find_start_model, load_start_weights
-from trainyard.runs.report import batch_size_warning, build_report_page, describe_data, describe_model
+from trainyard.runs.report import build_report_page, describe_data, describe_model, find_batch_size_problem
 from trainyard.runs.result import RunResult, TrainedRun
 from trainyard.runs.resume import ResumePoint, load_resume_point, plan_checkpoints
 from trainyard.runs.sync import upload_run
@@ -210,7 +210,7 @@ def _start_tensorflow(
 def _load_data(config: RunConfig, progress: Progress) -> Dataset:
     """Loads the data, reduces it if the debug mode requires it, and reports its size and source."""
     complete = load_dataset(config.dataset, config.seed, progress=progress.downloads)
-    if warning := batch_size_warning(complete, config):
+    if warning := find_batch_size_problem(complete, config):
         progress.detail(warning)
     dataset = config.debug.reduce_dataset(complete, config.training.batch_size, config.seed)
     progress.detail(describe_data(dataset))

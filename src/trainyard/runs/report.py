@@ -49,7 +49,7 @@ def describe_data(dataset: Dataset) -> str:
     )
 
 
-def batch_size_warning(dataset: Dataset, config: RunConfig) -> str | None:
+def find_batch_size_problem(dataset: Dataset, config: RunConfig) -> str | None:
     """Returns a warning if a batch is larger than the training set, or None."""
     size, images = config.training.batch_size, len(dataset.train)
     if size <= images:

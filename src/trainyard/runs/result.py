@@ -25,7 +25,7 @@ class TrainedRun:
         model: The trained Keras model. Its input is what `dataset.spec.scale` returns, in 0..1 unless standardised.
         training: The history, the engine and the timings of the training.
         evaluation: The predictions and metrics on the test images.
-        machine: Processor, memory and versions, from `provenance.collect_machine_info`.
+        machine: Processor, memory and versions, from `collect_machine_info`.
         best_model: Which epoch's model was saved in addition to the last. None if `training.keep_best` is null.
     """
 

@@ -16,8 +16,8 @@ from trainyard.runs import artifacts
 from trainyard.runs.saved_models import MODEL_FILE, load_model
 from trainyard.system import import_tensorflow, redact_credentials
 from trainyard.tracking import (
-    JOURNAL,
     LOCK,
+    OPERATION_LOG_FILE,
     URI_VARIABLE,
     LocalStore,
     RunRecord,
@@ -60,9 +60,9 @@ def find_run_folders(path: Path) -> list[Path]:
     Raises:
         ConfigError: If there is none.
     """
-    if (path / JOURNAL).is_file():
+    if (path / OPERATION_LOG_FILE).is_file():
         return [path]
-    folders = sorted(journal.parent for journal in path.rglob(JOURNAL))
+    folders = sorted(file.parent for file in path.rglob(OPERATION_LOG_FILE))
     if not folders:
         received = "contains no run" if path.is_dir() else "is not a folder"
         raise ConfigError(f"{path}: expected a run folder, or a folder that contains run folders, but it {received}")
@@ -115,13 +115,13 @@ def sync_run(folder: Path, to: str | None, environment: Mapping[str, str]) -> Sy
 
 
 def upload_run(folder: Path, uri: str) -> str:
-    """Uploads everything of a run that a store does not have yet, and records the upload in the run's journal.
+    """Uploads everything of a run that a store does not have yet, and records the upload in the run's operation log.
 
     Returns:
         MLflow's id of the run.
 
     Raises:
-        ConfigError: If the folder contains no run, or its journal is damaged.
+        ConfigError: If the folder contains no run, or its operation log is damaged.
         ModelError: If the model in the folder is damaged.
         TrackingError: If the store fails.
     """

@@ -64,7 +64,7 @@ def export_run(reference: str, uri: str, out: Path) -> Path:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{out}: expected a new or empty folder, got a file or a folder that is not empty")
     with _open_run(reference, uri) as run:
-        for name in (*map(_path_in_run, _FILES), _VERSIONS):
+        for name in (*map(_get_path_in_run, _FILES), _VERSIONS):
             if not (run.folder / name).is_file():
                 raise ConfigError(f"export: expected a run with all its files, got {reference}: {name} is missing")
         for name in MODELS:
@@ -101,7 +101,7 @@ def _open_run(reference: str, uri: str) -> Iterator[_ExportedRun]:
     with tempfile.TemporaryDirectory(prefix="trainyard-export-") as download:
         run = _ExportedRun(Path(download), reference, stored.name, stored.experiment, stored.status, stored.tags)
         _check_finished(run)
-        files = [name for name in _FILES if _path_in_run(name) == name]
+        files = [name for name in _FILES if _get_path_in_run(name) == name]
         download_files(uri, reference, [*files, "evaluation", "environment"], Path(download))
         yield run
 
@@ -112,7 +112,7 @@ def _check_finished(run: _ExportedRun) -> None:
         raise ConfigError(f"export: expected a run that is FINISHED, got {run.reference}, which is {run.status}")
 
 
-def _path_in_run(name: str) -> str:
+def _get_path_in_run(name: str) -> str:
     """Returns the path of an exported file, relative to the folder of the run."""
     return _METRICS if name == "metrics.json" else name
 
@@ -120,7 +120,7 @@ def _path_in_run(name: str) -> str:
 def _write_files(target: Path, run: _ExportedRun) -> None:
     """Writes all exported files to an empty folder."""
     for name in _FILES:
-        shutil.copyfile(run.folder / _path_in_run(name), target / name)
+        shutil.copyfile(run.folder / _get_path_in_run(name), target / name)
     (target / "README.md").write_text(_render_readme(target, run))
 
 

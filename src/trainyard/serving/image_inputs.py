@@ -81,8 +81,8 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     """
     spec = preprocessing.spec
     if not path.is_file():
-        found = "a folder. Name the files in it" if path.is_dir() else "a path that does not exist"
-        raise DatasetError(f"{path}: expected a PNG, JPEG or npz file, got {found}")
+        received = "a folder. Name the files in it" if path.is_dir() else "a path that does not exist"
+        raise DatasetError(f"{path}: expected a PNG, JPEG or npz file, got {received}")
     if is_array := path.suffix.lower() == ".npz":
         images, labels = _load_arrays(path, spec, conversion)
     elif path.suffix.lower() in image_files.IMAGE_SUFFIXES:
@@ -106,7 +106,7 @@ def _load_single_image(path: Path, spec: DataSpec, conversion: ImageConversion) 
             f"{path}: expected images with {spec.image_shape[2]} channels, which a PNG or JPEG file can't have. "
             "Use an npz file"
         )
-    pixels = load_image(path, colour=colour, size=_image_size(spec) if conversion.resize else None)
+    pixels = load_image(path, colour=colour, size=_get_image_size(spec) if conversion.resize else None)
     _check_size(path, pixels.shape[:2], spec)
     if spec.pixel_max != np.iinfo(np.uint8).max:
         pixels = np.rint(pixels * (spec.pixel_max / 255)).astype(np.uint8)
@@ -171,7 +171,7 @@ def _fit(path: Path, images: NDArray[np.uint8], spec: DataSpec, conversion: Imag
             f"{path}: expected images {' x '.join(map(str, spec.image_shape))}, got "
             f"{' x '.join(map(str, images.shape[1:]))}. Only grayscale and RGB images can be converted"
         )
-    fitted = [convert_image(image, colour=colour, size=_image_size(spec)) for image in images]
+    fitted = [convert_image(image, colour=colour, size=_get_image_size(spec)) for image in images]
     return np.stack(fitted).reshape(expected)
 
 
@@ -180,15 +180,15 @@ def _is_colour(spec: DataSpec) -> bool | None:
     return {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:])
 
 
-def _image_size(spec: DataSpec) -> tuple[int, int]:
+def _get_image_size(spec: DataSpec) -> tuple[int, int]:
     height, width = spec.image_shape[:2]
     return height, width
 
 
 def _check_size(path: Path, size: tuple[int, ...], spec: DataSpec) -> None:
     """Raises a DatasetError if an image does not have the height and the width of a model's input."""
-    if tuple(size) != _image_size(spec):
-        expected, got = ("x".join(map(str, each)) for each in (_image_size(spec), size))
+    if tuple(size) != _get_image_size(spec):
+        expected, got = ("x".join(map(str, sides)) for sides in (_get_image_size(spec), size))
         raise DatasetError(f"{path}: height x width: expected {expected}, got {got}. Resize it: --resize")
 
 

@@ -14,7 +14,7 @@ from trainyard.data import PREPROCESSING_FILE, DataSpec, Preprocessing, is_image
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
 from trainyard.runs import MODEL_SUFFIXES, find_model, find_or_download_model, load_model
-from trainyard.system import find_uri_problem, import_tensorflow, sqlite_path
+from trainyard.system import find_uri_problem, get_sqlite_path, import_tensorflow
 from trainyard.tracking import resolve_store_uri
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def find_predictor_model(reference: str, uri: str | None = None) -> Path:
     if path.suffix in MODEL_SUFFIXES or path.is_dir():
         return find_model(reference, None, ARGUMENT)  # this needs no tracking store
     uri = resolve_store_uri(uri)
-    store = sqlite_path(uri)
+    store = get_sqlite_path(uri)
     received = f"{reference!r}, which does not exist" if len(path.parts) > 1 else None  # a run id contains no slash
     if path.is_file():
         received = f"{reference!r}, which is another kind of file. Name the model before the images"

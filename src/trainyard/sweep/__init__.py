@@ -11,7 +11,7 @@ from trainyard.sweep.folder import (
     list_sweeps,
     lock_sweep,
     move_aside,
-    trial_number,
+    parse_trial_number,
 )
 from trainyard.sweep.labels import build_trial_label, shorten_keys
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
@@ -25,11 +25,10 @@ from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan
 from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, TrialStatus, build_status
 from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
 from trainyard.sweep.pruner import OFF, TrialPruner
-from trainyard.sweep.recipe import Winner
 from trainyard.sweep.results import write_result
 from trainyard.sweep.scheduler import SweepScheduler, TrialOutcomes
 from trainyard.sweep.search import SearchQueue
-from trainyard.sweep.smoke_test import architecture_key, smoke_test_architectures
+from trainyard.sweep.smoke_test import build_architecture_key, smoke_test_architectures
 from trainyard.sweep.space import NOT_DRAWN
 from trainyard.sweep.summary import (
     SweepResult,
@@ -41,6 +40,7 @@ from trainyard.sweep.summary import (
 )
 from trainyard.sweep.tracking import SweepTracker
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
+from trainyard.sweep.winner_recipe import Winner
 
 __all__ = [
     "NOT_DRAWN",
@@ -73,7 +73,7 @@ __all__ = [
     "TrialStatus",
     "Winner",
     "allocate_slots",
-    "architecture_key",
+    "build_architecture_key",
     "build_status",
     "build_trial_label",
     "check_definition",
@@ -92,6 +92,7 @@ __all__ = [
     "move_aside",
     "open_jobs",
     "open_ray_jobs",
+    "parse_trial_number",
     "rank_trials",
     "report",
     "request_answer",
@@ -100,6 +101,5 @@ __all__ = [
     "smoke_test_architectures",
     "start_fork_server",
     "summarize_sweep",
-    "trial_number",
     "write_result",
 ]

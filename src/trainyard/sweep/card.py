@@ -25,7 +25,7 @@ from trainyard.reporting import (
     render_sortable_page,
 )
 from trainyard.sweep.importance import compute_importances
-from trainyard.sweep.recipe import Winner
+from trainyard.sweep.winner_recipe import Winner
 from trainyard.system import atomic_write
 
 if TYPE_CHECKING:

@@ -133,9 +133,9 @@ def _set(tree: DictConfig, setting: AxisSetting) -> None:
 
 def _replace_field(section: Any, names: list[str], value: Any) -> Any:  # noqa: ANN401 - any section, any value
     """Returns a copy of a config section in which the field at a path has a new value."""
-    name, *rest = names
+    name, *nested_names = names
     return dataclasses.replace(
-        section, **{name: _replace_field(getattr(section, name), rest, value) if rest else value}
+        section, **{name: _replace_field(getattr(section, name), nested_names, value) if nested_names else value}
     )
 
 

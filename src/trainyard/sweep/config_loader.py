@@ -52,7 +52,7 @@ class FrozenConfigLoader(ConfigLoader):
             hydra.job.num = trial.number - 1
             hydra.job.id = f"{trial.number}"
             hydra.sweep.dir = str(self._folder.path)
-            hydra.sweep.subdir = str(self._folder.next_attempt_folder(trial.number).relative_to(self._folder.path))
+            hydra.sweep.subdir = str(self._folder.find_next_attempt_folder(trial.number).relative_to(self._folder.path))
         return tree
 
     def load_configuration(

@@ -64,11 +64,11 @@ class SweepFolder:
         """Default of `training.threads` for trials that do not set it; `None` lets TensorFlow choose."""
         return self.read_header()["threads"]  # type: ignore[no-any-return]
 
-    def log_file(self, number: int) -> Path:
+    def get_log_file(self, number: int) -> Path:
         """Returns the path of the log file of a trial."""
         return self.logs / f"{number}.log"
 
-    def next_attempt_folder(self, number: int) -> Path:
+    def find_next_attempt_folder(self, number: int) -> Path:
         """Returns the path of a new folder for the next attempt of a trial."""
         folder, attempt = self.path / "trials" / f"{number}", 2
         while folder.exists():
@@ -95,7 +95,7 @@ class SweepFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_overview(header, plan.trials)
         with atomic_write(self.plan) as partial:  # written last: this file marks the folder as a sweep
-            lines = (json.dumps(part) for part in (header, *map(asdict, plan.trials)))
+            lines = (json.dumps(entry) for entry in (header, *map(asdict, plan.trials)))
             partial.write_text("".join(f"{line}\n" for line in lines))
 
     def write_overview(self, header: Mapping[str, Any], trials: Sequence[Trial]) -> None:
@@ -124,7 +124,7 @@ class SweepFolder:
         Raises:
             TrainyardError: If the plan is missing or damaged.
         """
-        header = next(self._lines(), {})
+        header = next(self._read_lines(), {})
         if "objective" not in header:
             raise TrainyardError(
                 f"{self.plan}: the plan of the sweep is damaged: its header (the first line) is missing. "
@@ -142,8 +142,8 @@ class SweepFolder:
         swept, overrides = tuple(header["swept"]), tuple(header["overrides"])
         trials = self.read_trials()
         if plan.search:
-            self.add_trials(more := plan.trials[len(trials) :])
-            trials = (*(t for t in trials if t.label != NOT_DRAWN or t.number <= len(plan.trials)), *more)
+            self.add_trials(added_trials := plan.trials[len(trials) :])
+            trials = (*(t for t in trials if t.label != NOT_DRAWN or t.number <= len(plan.trials)), *added_trials)
         return replace(plan, swept=swept, overrides=overrides, trials=trials)
 
     def read_trials(self) -> tuple[Trial, ...]:
@@ -152,12 +152,12 @@ class SweepFolder:
         Raises:
             TrainyardError: If the plan is missing or damaged.
         """
-        lines = self._lines()
+        lines = self._read_lines()
         next(lines)
         trials = (Trial(**{**line, "overrides": tuple(line["overrides"])}) for line in lines)
         return tuple({trial.number: trial for trial in trials}.values())
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def _read_lines(self) -> Iterator[dict[str, Any]]:
         try:
             with self.plan.open() as file:
                 for line in file:
@@ -167,7 +167,7 @@ class SweepFolder:
             raise TrainyardError(f"{self.plan}: the plan of the sweep cannot be read: {error}") from error
 
 
-def trial_number(folder: Path) -> int:
+def parse_trial_number(folder: Path) -> int:
     """Returns the number of a trial from its run folder; see `SweepFolder.next_attempt_folder`."""
     return int(folder.name.partition("-")[0])
 
@@ -190,12 +190,12 @@ def find_sweep(name: str, flag: str) -> SweepFolder:
     folder = SweepFolder(Path(name) if Path(name, "plan.jsonl").exists() else SWEEPS / name)
     if not folder.plan.exists():
         names = [sweep.path.name for sweep in list_sweeps()]
-        known = (
+        hint = (
             f"{format_suggestion(name, names)} Available: {', '.join(names)}"
             if names
             else " There are no sweeps in ./sweeps"
         )
-        raise ConfigError(f"{flag}: there is no sweep {name!r}.{known}")
+        raise ConfigError(f"{flag}: there is no sweep {name!r}.{hint}")
     return folder
 
 
@@ -312,22 +312,24 @@ def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
     before, now = header["objective"], plan.objective
     lines = [] if before == now else [f"sweep.objective was {before or 'off'}, is now {now or 'off'}"]
     lines += (
-        _changed_trials(folder, plan) if plan.search is None else _changed_search(header.get("search"), plan.search)
+        _find_changed_trials(folder, plan)
+        if plan.search is None
+        else _find_changed_search(header.get("search"), plan.search)
     )
     if not lines:
         return
-    more = [f"and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
+    omitted = [f"and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
     raise ConfigError(
         f"sweep {folder.path.name}: its definition has changed since it was started. A sweep resumes only with the "
         "same definition:",
         *lines[:_MAX_DIFFERENCES],
-        *more,
+        *omitted,
         "Restore the definition; or start again from the beginning with --fresh, which keeps the old sweep under "
         "another name; or choose another sweep.name",
     )
 
 
-def _changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
+def _find_changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
     """Returns a line for each trial of a grid that was added, removed or changed since the sweep was started."""
     lines = []
     planned = {to_canonical_json(trial.config): trial for trial in folder.read_trials()}
@@ -337,19 +339,19 @@ def _changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
     by_overrides = {trial.overrides: trial for trial in removed}
     for trial in new:
         earlier = by_overrides.pop(trial.overrides, None)
-        differences = ", ".join(_differences(earlier.config, trial.config)) if earlier else "was added"
+        differences = ", ".join(_find_differences(earlier.config, trial.config)) if earlier else "was added"
         lines.append(f"trial {trial.label}: {differences}")
     return [*lines, *(f"trial {trial.label}: was removed" for trial in by_overrides.values())]
 
 
-def _changed_search(before: dict[str, Any] | None, search: SearchPlan) -> list[str]:
+def _find_changed_search(before: dict[str, Any] | None, search: SearchPlan) -> list[str]:
     """Returns a line for each change of a search definition; `before` is None if the sweep was a grid."""
     if before is None:
         return ["the sweep was a grid, is now a search with a sampler"]
-    return list(_differences(before, json.loads(json.dumps(search.definition))))
+    return list(_find_differences(before, json.loads(json.dumps(search.definition))))
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def _find_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     old, new = flatten_tree(dict(before)), flatten_tree(dict(after))
     for path in {**new, **old}:
         if old.get(path) != new.get(path):

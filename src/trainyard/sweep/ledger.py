@@ -68,7 +68,7 @@ class Session:
     @property
     def seconds(self) -> float:
         """The time from the start of the session to its last entry."""
-        return _seconds_between(self.time, self.last)
+        return _compute_seconds_between(self.time, self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Ledger:
         """The keys of the architectures that passed the smoke test."""
         self.last_changed = ""
         """The time of the last entry, in ISO 8601; empty if there is none."""
-        for entry in self._entries():
+        for entry in self._read_entries():
             self._apply(entry)
 
     @property
@@ -150,7 +150,7 @@ class Ledger:
         """Whether any trial was started or drawn."""
         return bool(self._records or self.events)
 
-    def trial_record(self, number: int) -> TrialRecord:
+    def get_trial_record(self, number: int) -> TrialRecord:
         """Returns the record of a trial; a trial without entries has the state "todo"."""
         return self._records.get(number, TrialRecord())
 
@@ -187,9 +187,9 @@ class Ledger:
         """Records a draw of the sampler; see `Draw`."""
         self._append("drew", drawn=dict(drawn), point=point, why=reason, same=duplicate_of)
 
-    def objective_value(self, number: int) -> float | None:
+    def get_objective_value(self, number: int) -> float | None:
         """Returns the objective value of a trial that is done, else None."""
-        result = self.trial_record(number).result
+        result = self.get_trial_record(number).result
         return None if result is None else result.objective
 
     def record_epoch(self, epoch: EpochReport) -> None:
@@ -200,11 +200,11 @@ class Ledger:
         """Records that the search space contains no further points to draw."""
         self._append("exhausted")
 
-    def last_epoch(self, number: int) -> EpochReport | None:
+    def get_last_epoch(self, number: int) -> EpochReport | None:
         """Returns the last epoch that a trial reported, or None."""
         return self._last_epochs.get(number)
 
-    def epoch_values(self) -> dict[int, list[float]]:
+    def get_epoch_values(self) -> dict[int, list[float]]:
         """Returns the objective values of each trial, one per epoch, by trial number.
 
         If a trial was restarted, an epoch has the value of the last attempt that reported it.
@@ -245,7 +245,7 @@ class Ledger:
                 raise
         self._apply(entry)
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
+    def _read_entries(self) -> Iterator[dict[str, Any]]:
         if not self._file.exists():
             return
         lines = self._file.read_text().split("\n")[:-1]  # the text after the last newline is an incomplete line
@@ -287,7 +287,7 @@ class Ledger:
 
     def _apply_to_trial(self, kind: str, entry: Mapping[str, Any]) -> None:
         number = entry["trial"]
-        before = self.trial_record(number)
+        before = self.get_trial_record(number)
         if kind == "began":
             after = replace(
                 before,
@@ -305,9 +305,9 @@ class Ledger:
             if kind == "pruned" or not entry.get("again"):
                 self.events.append(Ended(number))
         if kind != "began" and before.state == "running":
-            after = replace(after, seconds=before.seconds + _seconds_between(before.began, entry["time"]))
+            after = replace(after, seconds=before.seconds + _compute_seconds_between(before.began, entry["time"]))
         self._records[number] = after
 
 
-def _seconds_between(earlier: str, later: str) -> float:
+def _compute_seconds_between(earlier: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

@@ -21,8 +21,8 @@ from trainyard.config import (
     check_files_exist,
     config_to_dict,
     find_section_problems,
+    get_override_key,
     normalize_overrides,
-    override_key,
     validate_config,
 )
 from trainyard.errors import ConfigError
@@ -133,10 +133,10 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         axes = _add_seed_axis(axes, shared.seed, sweep.seeds)
     swept = tuple(axis.key for axis in axes if axis.swept and axis.key != "seed")
 
-    drafts = list(_compose_all(space.probe_points() if space else combine_axes(axes), swept, composer))
+    drafts = list(_compose_all(space.iterate_probe_points() if space else combine_axes(axes), swept, composer))
     configs = [draft.config for draft in drafts]
     _check_shared_settings(configs)
-    name = sweep.name or _default_name(configs, overrides, config_name)
+    name = sweep.name or _build_default_name(configs, overrides, config_name)
     experiments = list(dict.fromkeys(config.experiment for config in configs))
     experiment = experiments[0] if len(experiments) == 1 else name
     freeze = partial(_freeze, name=name, experiment=experiment if len(experiments) > 1 else None)
@@ -182,8 +182,8 @@ def _build_space(axes: Sequence[Axis], shared: RunConfig, composer: Composer) ->
             "optimizer.learning_rate='tag(log, interval(1e-4, 1e-1))' model.hidden_units='choice([300,100],[512])'"
         )
     seeds = tuple(range(shared.seed, shared.seed + (sweep.seeds or 1)))
-    others = tuple(axis for axis in axes if axis.key != "seed")
-    space = SearchSpace(axes=others, seeds=seeds, composer=composer, check=_check, freeze=config_to_dict)
+    drawn_axes = tuple(axis for axis in axes if axis.key != "seed")
+    space = SearchSpace(axes=drawn_axes, seeds=seeds, composer=composer, check=_check, freeze=config_to_dict)
     if unknown := space.find_unknown_keys():
         raise ConfigError(*(f"{key}: this field exists for no choice of the swept config groups" for key in unknown))
     return space
@@ -200,7 +200,8 @@ def _plan_search(space: SearchSpace, sweep: SweepConfig) -> SearchPlan:
         if axis.swept
     }
     bases = {
-        f"{number}": space.freeze(space.build_config(base)) for number, base in enumerate(space.base_points(), start=1)
+        f"{number}": space.freeze(space.build_config(base))
+        for number, base in enumerate(space.iterate_base_points(), start=1)
     }
     sampling = {
         "sampler": sweep.sampler, "sampler_seed": sweep.sampler_seed, "seeds": list(space.seeds),
@@ -248,10 +249,10 @@ def _read_shared(axes: Sequence[Axis], composer: Composer) -> tuple[RunConfig, D
 
 def _add_seed_axis(axes: list[Axis], first: int, count: int) -> list[Axis]:
     """Adds the axis of the seeds. It varies fastest, so that the trials of a point are consecutive."""
-    others = [axis for axis in axes if axis.key != "seed"]
+    other_axes = [axis for axis in axes if axis.key != "seed"]
     if any(axis.swept for axis in axes if axis.key == "seed"):
         raise ConfigError("sweep.seeds: cannot be combined with a swept seed. Remove one of the two")
-    return [*others, build_seed_axis(first, count)]
+    return [*other_axes, build_seed_axis(first, count)]
 
 
 def _compose_all(points: Iterable[Point], swept: Sequence[str], composer: Composer) -> Iterator[_Draft]:
@@ -313,11 +314,13 @@ def _check_shared_settings(configs: Sequence[RunConfig]) -> None:
     shared = [f"sweep.{spec.name}" for spec in fields(first.sweep)]
     for path in (*shared, "tracking.name", "tracking.uri"):
         value = operator.attrgetter(path)
-        if other := next((config for config in configs if value(config) != value(first)), None):
-            raise ConfigError(f"{path}: expected the same for all trials, got {value(first)!r} and {value(other)!r}")
+        if differing := next((config for config in configs if value(config) != value(first)), None):
+            raise ConfigError(
+                f"{path}: expected the same for all trials, got {value(first)!r} and {value(differing)!r}"
+            )
 
 
-def _default_name(configs: Sequence[RunConfig], overrides: Sequence[str], config_name: str | None) -> str:
+def _build_default_name(configs: Sequence[RunConfig], overrides: Sequence[str], config_name: str | None) -> str:
     """Returns a name that is the same for the same command: the names of the recipes and a hash of the overrides."""
     names = list(dict.fromkeys(config.name for config in configs))
     prefix = "+".join(names[:_MAX_NAMES]) + ("+more" if len(names) > _MAX_NAMES else "")
@@ -328,7 +331,7 @@ def _default_name(configs: Sequence[RunConfig], overrides: Sequence[str], config
 
 def is_execution_override(override: str) -> bool:
     """Returns whether an override only affects how a sweep is run, for example its launcher or its retries."""
-    key = override_key(override)
+    key = get_override_key(override)
     if key.startswith("hydra.sweeper.params"):
         return False
     return key.startswith(("hydra.", "hydra/")) or key in {f"sweep.{name}" for name in _EXECUTION_FIELDS}

@@ -253,11 +253,11 @@ class SweepProgress:
         self.stopped |= self.running
         self.running.clear()
 
-    def seconds_run(self, status: TrialStatus) -> float | None:
+    def compute_seconds_run(self, status: TrialStatus) -> float | None:
         """Returns the duration of a trial, until now if it is running; None if it was not started."""
         return self._clock() - status.started if status.state is TrialState.RUNNING else status.seconds
 
-    def seconds_left(self) -> float | None:
+    def estimate_seconds_left(self) -> float | None:
         """Returns the estimated remaining time of the sweep, or None if too few epochs are finished.
 
         The estimate is the number of remaining epochs times the average duration of an epoch, which includes the start
@@ -265,13 +265,15 @@ class SweepProgress:
         remaining time of the slowest running trial.
         """
         now, running = self._clock(), list(self.running.values())
-        epochs = self._epochs_done + sum(_epochs_of_attempt(status) for status in running)
+        epochs = self._epochs_done + sum(_count_epochs_of_attempt(status) for status in running)
         unfinished = self.total - self.ended_count
         slots = max(self._slots, len(running))  # the number of slots of a cluster may be larger than planned
         if not running or epochs < _MIN_EPOCHS_PER_SLOT * min(slots, self.total):
             return None
         pace = (self._seconds_spent + sum(now - status.started for status in running)) / epochs
-        remaining = [(status.epochs - status.epoch, _seconds_per_epoch(status, now) or pace) for status in running]
+        remaining = [
+            (status.epochs - status.epoch, _compute_seconds_per_epoch(status, now) or pace) for status in running
+        ]
         epochs_left = self._epochs_waiting + sum(count for count, _ in remaining)
         return max([epochs_left * pace / min(slots, unfinished), *(count * own_pace for count, own_pace in remaining)])
 
@@ -309,7 +311,7 @@ class SweepProgress:
         status = self._statuses[number]
         if not self.running.pop(number, None):
             self._epochs_waiting -= status.epochs
-        elif epochs := _epochs_of_attempt(status):
+        elif epochs := _count_epochs_of_attempt(status):
             self._epochs_done += epochs
             self._seconds_spent += self._clock() - status.started
         return status
@@ -321,29 +323,35 @@ class SweepProgress:
             return
         bisect.insort(self.ranked, status, key=self._sort_key)
         point = self._points[status.trial.point]
-        values = [each.value for each in point if each.state is TrialState.DONE and each.value is not None]
+        values = [
+            seed_status.value
+            for seed_status in point
+            if seed_status.state is TrialState.DONE and seed_status.value is not None
+        ]
         mean = sum(values) / len(values) if len(values) == len(point) else math.nan
         if not math.isnan(mean) and (self.best is None or self._sign * mean < self._sign * self.best.value):
             has_seeds = len(point) > 1
             source = f"mean of {len(point)} seeds" if has_seeds else f"trial {status.trial.number}"
-            self.best = BestSoFar(mean, point_label([each.trial for each in point]), status.trial.point, source)
+            self.best = BestSoFar(
+                mean, build_point_label([seed_status.trial for seed_status in point]), status.trial.point, source
+            )
 
     def _sort_key(self, status: TrialStatus) -> float:
         value = math.nan if status.value is None else status.value
         return math.inf if math.isnan(value) else self._sign * value
 
 
-def point_label(trials: Iterable[Trial]) -> str:
+def build_point_label(trials: Iterable[Trial]) -> str:
     """Returns the words that the labels of these trials, which differ only in their seed, have in common."""
-    first, *others = (trial.label.split() for trial in trials)
-    return " ".join(word for word in first if all(word in other for other in others))
+    first, *other_labels = (trial.label.split() for trial in trials)
+    return " ".join(word for word in first if all(word in other_label for other_label in other_labels))
 
 
-def _epochs_of_attempt(status: TrialStatus) -> int:
+def _count_epochs_of_attempt(status: TrialStatus) -> int:
     """Returns the number of epochs that a running trial finished in the current attempt."""
     return status.epoch - (status.earlier_epochs or 0)
 
 
-def _seconds_per_epoch(status: TrialStatus, now: float) -> float | None:
+def _compute_seconds_per_epoch(status: TrialStatus, now: float) -> float | None:
     """Returns the average duration of an epoch of a running trial, or None before its first epoch."""
-    return (now - status.started) / _epochs_of_attempt(status) if _epochs_of_attempt(status) else None
+    return (now - status.started) / _count_epochs_of_attempt(status) if _count_epochs_of_attempt(status) else None

@@ -52,7 +52,7 @@ class TrialPruner:
             if isinstance(event, EpochReport):
                 self.report_epoch(event)
             elif isinstance(event, Ended):
-                self.report_end(event.trial, ledger.objective_value(event.trial))
+                self.report_end(event.trial, ledger.get_objective_value(event.trial))
 
     def report_epoch(self, report: EpochReport) -> str:
         """Records the objective after an epoch. Returns the reason to prune the trial, or an empty string."""

@@ -82,7 +82,7 @@ class Sampler:
         """
         drawn = self._ask(is_active, recorded if self._name not in _STATEFUL_SAMPLERS else None)
         if recorded is not None and drawn[1] != recorded:  # another version of the library
-            self._study.tell(self._draws.pop(), state=_trial_states().FAIL)
+            self._study.tell(self._draws.pop(), state=_get_trial_states().FAIL)
             drawn = self._ask(is_active, recorded)
         return drawn
 
@@ -94,7 +94,7 @@ class Sampler:
         trial = self._draws[turn]
         failed = value is None or math.isnan(value)
         if turn not in self._reported:
-            self._study.tell(trial, None if failed else value, state=_trial_states().FAIL if failed else None)
+            self._study.tell(trial, None if failed else value, state=_get_trial_states().FAIL if failed else None)
         elif not failed and self._name not in _STATEFUL_SAMPLERS:
             self._study.add_trial(_build_finished_trial(trial.params, trial.distributions, value))
         self._reported.add(turn)
@@ -103,14 +103,16 @@ class Sampler:
         """Reports that a draw was pruned after an epoch, with the value of the objective at that epoch."""
         if turn not in self._reported:
             self._draws[turn].report(value, epoch)
-            self._study.tell(self._draws[turn], state=_trial_states().PRUNED)
+            self._study.tell(self._draws[turn], state=_get_trial_states().PRUNED)
         self._reported.add(turn)
 
     def add_prior_points(self, points: Sequence[tuple[Mapping[str, Any], float]]) -> None:
         """Adds points of earlier sweeps with their objectives. Must be called before the first draw."""
         distributions = {axis.key: _build_distribution(axis) for axis in self._axes if axis.swept}
         if self._name == "cmaes":  # only numbers, and not as trials of the study, but as starting points
-            distributions = {key: each for key, each in distributions.items() if not hasattr(each, "choices")}
+            distributions = {
+                key: distribution for key, distribution in distributions.items() if not hasattr(distribution, "choices")
+            }
         trials = [
             _build_finished_trial({key: drawn[key] for key in drawn if key in distributions}, distributions, value)
             for drawn, value in points
@@ -158,22 +160,24 @@ def _suggest(trial: optuna.Trial, axis: Axis) -> AxisSetting:
         return next(setting for setting in axis.settings if setting.text == text)
     if interval.is_integer:
         low, high = int(interval.low), int(interval.high)
-        return axis.build_setting(trial.suggest_int(axis.key, low, high, log=interval.log, step=_step(interval)))
+        return axis.build_setting(
+            trial.suggest_int(axis.key, low, high, log=interval.log, step=_compute_step(interval))
+        )
     value = trial.suggest_float(axis.key, interval.low, interval.high, log=interval.log)
     return axis.build_setting(min(max(_round(value, interval), interval.low), interval.high))
 
 
 def _round(value: float, interval: Interval) -> float:
     """Rounds a number to the significant digits of itself or of the interval's width, whichever are more."""
-    exponent = min(_exponent(value), _exponent(interval.high - interval.low))
+    exponent = min(_compute_exponent(value), _compute_exponent(interval.high - interval.low))
     return round(value, _DIGITS - 1 - exponent)
 
 
-def _exponent(value: float) -> int:
+def _compute_exponent(value: float) -> int:
     return math.floor(math.log10(abs(value))) if value else 0
 
 
-def _step(interval: Interval) -> int:
+def _compute_step(interval: Interval) -> int:
     """Returns the step between integers. On a logarithmic scale Optuna supports only 1."""
     return 1 if interval.log else int(interval.step or 1)
 
@@ -185,7 +189,7 @@ def _build_distribution(axis: Axis) -> Any:  # noqa: ANN401 - an Optuna type
     if interval is None:
         return CategoricalDistribution([setting.text for setting in axis.settings])
     if interval.is_integer:
-        return IntDistribution(int(interval.low), int(interval.high), log=interval.log, step=_step(interval))
+        return IntDistribution(int(interval.low), int(interval.high), log=interval.log, step=_compute_step(interval))
     return FloatDistribution(interval.low, interval.high, log=interval.log)
 
 
@@ -222,7 +226,7 @@ def _build_optuna_sampler(name: str, seed: int, prior: Sequence[Any] | None = No
                 raise ValueError(f"expected one of {SAMPLERS[1:]}, got {name!r}")
 
 
-def _trial_states() -> Any:  # noqa: ANN401 - an Optuna type
+def _get_trial_states() -> Any:  # noqa: ANN401 - an Optuna type
     from optuna.trial import TrialState
 
     return TrialState

@@ -117,7 +117,7 @@ class TrialOutcomes:
     def update(self, ledger: Ledger, numbers: Sequence[int]) -> None:
         """Adds the outcomes that a ledger contains for these trials. Trials that failed are added to `waiting`."""
         for number in numbers:
-            record = ledger.trial_record(number)
+            record = ledger.get_trial_record(number)
             if record.result:
                 self.done[number] = record.result
             elif record.state == "pruned":
@@ -202,7 +202,7 @@ class SweepScheduler:
         Runs that finished while the tracking store was unreachable are uploaded.
         """
         for number in self.outcomes.waiting:
-            record = self._ledger.trial_record(number)
+            record = self._ledger.get_trial_record(number)
             folder = Path(record.folder)
             result = load_result(folder) if record.folder else None
             if result and self.is_finished(result):
@@ -249,7 +249,7 @@ class SweepScheduler:
             self._ledger.record_exhausted()
             self.note(f"{len(undrawn)} trials were skipped: the search space contains no further untried points")
 
-    def _next_trial(self, queue: TrialQueue) -> Trial | None:
+    def _take_next_trial(self, queue: TrialQueue) -> Trial | None:
         """Takes a trial from the queue; a trial that was just drawn replaces its placeholder."""
         trial = queue.take()
         if trial:
@@ -262,7 +262,7 @@ class SweepScheduler:
         """Starts a trial whenever a slot is free, and processes messages and results as they arrive."""
         with launcher.open(self.folder.trials_lock_file) as jobs:
             while (queue.has_more() and not self._should_stop()) or len(jobs):
-                while jobs.has_free_slot and not self._should_stop() and (trial := self._next_trial(queue)):
+                while jobs.has_free_slot and not self._should_stop() and (trial := self._take_next_trial(queue)):
                     config = jobs.compose(trial.number - 1, trial.overrides)
                     self._start(trial, config.hydra.sweep.subdir)
                     jobs.submit(config)
@@ -281,12 +281,14 @@ class SweepScheduler:
         while queue.has_more() and not self._should_stop():
             batch: list[Trial] = []
             limit = batch_size or (_DRAWN_BATCH_SIZE if queue.undrawn else None)
-            while len(batch) != limit and (trial := self._next_trial(queue)):
+            while len(batch) != limit and (trial := self._take_next_trial(queue)):
                 batch.append(trial)
             if not batch:
                 break
             for trial in batch:
-                self._start(trial, str(self.folder.next_attempt_folder(trial.number).relative_to(self.folder.path)))
+                self._start(
+                    trial, str(self.folder.find_next_attempt_folder(trial.number).relative_to(self.folder.path))
+                )
             returns = launcher.launch([trial.overrides for trial in batch], initial_job_idx=batch[0].number - 1)
             for trial, job in zip(batch, returns, strict=True):
                 error = job._return_value if job.status == JobStatus.FAILED else None  # noqa: SLF001 - it would raise
@@ -301,7 +303,7 @@ class SweepScheduler:
         self._ledger.record_start(trial.number, str(self.folder.path / subfolder))
         self._attempts[trial.number] = self._attempts.get(trial.number, 0) + 1
         for listener in self.listeners:
-            listener.on_trial_begin(trial, self._ledger.trial_record(trial.number).attempts)
+            listener.on_trial_begin(trial, self._ledger.get_trial_record(trial.number).attempts)
 
     def _handle_epoch(self, trial: Trial, message: Message, jobs: Any) -> None:  # noqa: ANN401 - a JobRunner
         """Processes the metrics of an epoch, and replies to the trial whether it is pruned."""
@@ -323,7 +325,7 @@ class SweepScheduler:
         A trial that finished but could not reach the tracking store counts as failed. It is not retried: when the sweep
         is resumed, its run is only uploaded.
         """
-        folder = Path(self._ledger.trial_record(trial.number).folder)
+        folder = Path(self._ledger.get_trial_record(trial.number).folder)
         result = load_result(folder)
         if result and (not failure or self._is_finished_now(result)):
             self._finish(trial, result)

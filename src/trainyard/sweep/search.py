@@ -108,13 +108,13 @@ class SearchQueue:
         except ConfigError as error:
             self._reject(drawn, f"its config is invalid: {error.problems[0]}", None)
             return
-        if duplicate_of := self._seen.get(self._identity(config)):
+        if duplicate_of := self._seen.get(self._compute_identity(config)):
             self._reject(drawn, f"it has the same config as point {duplicate_of}", duplicate_of)
             return
         trials = self._space.build_trials(number, (number - 1) * len(self._space.seeds) + 1, point, config)
         self._folder.add_trials(trials)
         self._ledger.record_draw(drawn, number)
-        self._register(number, self._identity(config))
+        self._register(number, self._compute_identity(config))
         self._ready.extend(trials)
 
     def _register(self, number: int, identity: str) -> None:
@@ -137,7 +137,9 @@ class SearchQueue:
         If any trial was pruned, the finished ones are ignored, because they are the trials with the best seeds.
         """
         values = self._values[point]
-        last_reports = [self._ledger.last_epoch(n) for n in values if self._ledger.trial_record(n).state == "pruned"]
+        last_reports = [
+            self._ledger.get_last_epoch(n) for n in values if self._ledger.get_trial_record(n).state == "pruned"
+        ]
         pruned = [report for report in last_reports if report]
         finished = [value for value in values.values() if value is not None and not pruned]
         self._reported[point] = statistics.fmean(finished) if finished else None
@@ -160,7 +162,7 @@ class SearchQueue:
             if isinstance(event, PriorPoint | EpochReport):
                 continue
             if isinstance(event, Ended):
-                self.finish(trials[event.trial], self._ledger.objective_value(event.trial))
+                self.finish(trials[event.trial], self._ledger.get_objective_value(event.trial))
                 continue
             self._sampler.draw(self._space.is_active, event.drawn)
             if event.point is None:
@@ -171,6 +173,6 @@ class SearchQueue:
                 first = trials[(event.point - 1) * len(self._space.seeds) + 1]
                 self._register(event.point, to_canonical_json(dict(first.config) | {"seed": None}))
 
-    def _identity(self, config: RunConfig) -> str:
+    def _compute_identity(self, config: RunConfig) -> str:
         """Returns a key that all trials of a point share, and no other point has: the config without the seed."""
         return to_canonical_json(self._space.freeze(config) | {"seed": None})

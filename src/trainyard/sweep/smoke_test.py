@@ -32,7 +32,7 @@ _IGNORED_SECTIONS = ("name", "notes", "seed", "resume", "evaluation", "tracking"
 _TRAINING_FIELDS = ("batch_size", "precision")
 
 
-def architecture_key(trial: Trial) -> str:
+def build_architecture_key(trial: Trial) -> str:
     """Returns a key for the trial's architecture. Trials with equal keys need only one smoke test."""
     parts: dict[str, Any] = {key: value for key, value in trial.config.items() if key not in _IGNORED_SECTIONS}
     parts["training"] = {key: parts["training"][key] for key in _TRAINING_FIELDS}
@@ -53,7 +53,7 @@ def smoke_test_architectures(
     """Trains one batch of each architecture, each in a separate process.
 
     Args:
-        untested: One trial of each architecture, by `architecture_key`.
+        untested: One trial of each architecture, by `build_architecture_key`.
         record_success: Called with the key of each architecture that could be trained.
         logs: The folder for the output of the processes.
         n_jobs: Number of processes that run at the same time; with GPUs, at most one per GPU.

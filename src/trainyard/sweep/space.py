@@ -47,30 +47,30 @@ class SearchSpace:
         """Returns whether a setting exists for the chosen config groups."""
         return self.composer.has_path(tuple(groups), axis.key)
 
-    def base_points(self) -> Iterator[Point]:
+    def iterate_base_points(self) -> Iterator[Point]:
         """Yields every combination of the structural axes, each with the first setting of all other axes."""
         structural = [axis for axis in self.axes if axis.settings[0].structural]
-        others = [axis for axis in self.axes if not axis.settings[0].structural]
+        field_axes = [axis for axis in self.axes if not axis.settings[0].structural]
         for groups in itertools.product(*(axis.settings for axis in structural)):
-            first_settings = [axis.settings[0] for axis in others if not axis.swept or self.is_active(axis, groups)]
-            yield self._in_order([*groups, *first_settings])
+            first_settings = [axis.settings[0] for axis in field_axes if not axis.swept or self.is_active(axis, groups)]
+            yield self._sort_by_axis([*groups, *first_settings])
 
-    def probe_points(self) -> Iterator[Point]:
+    def iterate_probe_points(self) -> Iterator[Point]:
         """Yields points that cover every setting: the base points, and each with one setting changed.
 
         Of an interval, only the ends are used.
         """
-        for base in self.base_points():
+        for base in self.iterate_base_points():
             yield base
             for index, setting in enumerate(base):
                 axis = next(axis for axis in self.axes if axis.key == setting.key)
                 if not setting.structural:
-                    yield from (self._in_order([*base[:index], *base[index + 1 :], s]) for s in axis.settings[1:])
+                    yield from (self._sort_by_axis([*base[:index], *base[index + 1 :], s]) for s in axis.settings[1:])
 
     def find_unknown_keys(self) -> list[str]:
         """Returns the swept keys that exist for no choice of the config groups."""
-        known = {setting.key for base in self.base_points() for setting in base}
-        return [key for key in self.swept if key not in known]
+        existing_keys = {setting.key for base in self.iterate_base_points() for setting in base}
+        return [key for key in self.swept if key not in existing_keys]
 
     def build_config(self, point: Point) -> RunConfig:
         """Returns the validated config of a point with its first seed.
@@ -100,7 +100,7 @@ class SearchSpace:
                 label=build_trial_label(varied, names, seed if len(self.seeds) > 1 else None),
                 varied=varied,
                 seed=seed,
-                overrides=(*_task_overrides(point), f"seed={seed}"),
+                overrides=(*_select_task_overrides(point), f"seed={seed}"),
                 config=self.freeze(replace(config, seed=seed)),
                 parameters=_count_parameters(config),
             )
@@ -117,12 +117,12 @@ class SearchSpace:
             for index, seed in enumerate(self.seeds)
         ]  # fmt: skip
 
-    def _in_order(self, settings: Sequence[AxisSetting]) -> Point:
+    def _sort_by_axis(self, settings: Sequence[AxisSetting]) -> Point:
         by_key = {setting.key: setting for setting in settings}
         return tuple(by_key[axis.key] for axis in self.axes if axis.key in by_key)
 
 
-def _task_overrides(point: Point) -> tuple[str, ...]:
+def _select_task_overrides(point: Point) -> tuple[str, ...]:
     """Returns the overrides of a point without the seed and without those of Hydra's own config."""
     return tuple(s.text for s in point if s.key != "seed" and not s.key.lstrip("+~").startswith("hydra"))
 

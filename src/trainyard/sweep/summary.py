@@ -13,9 +13,9 @@ from trainyard.reporting import write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.recipe import Winner, write_recipe
 from trainyard.sweep.results import load_result
 from trainyard.sweep.scheduler import TrialOutcomes
+from trainyard.sweep.winner_recipe import Winner, write_recipe
 from trainyard.system import format_command_line
 
 WINNER = "winner"
@@ -60,7 +60,7 @@ def summarize_sweep(
         winner=winner,
         failed=[(trial, outcomes.failed[trial.number]) for trial in trials if trial.number in outcomes.failed],
         pruned=[(trial, outcomes.pruned[trial.number]) for trial in trials if trial.number in outcomes.pruned],
-        pruned_curves=[curve for number, curve in ledger.epoch_values().items() if number in outcomes.pruned],
+        pruned_curves=[curve for number, curve in ledger.get_epoch_values().items() if number in outcomes.pruned],
         unfinished=len(outcomes.waiting),
         cost=compute_cost(ledger, trials, outcomes),
     )
@@ -77,12 +77,12 @@ def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str
         objective: Metric that is compared, or None.
     """
     excluded = {trial.point for trial in trials if trial.number in outcomes.pruned}
-    done = [
-        (trial, _with_history(outcomes.done[trial.number], objective))
+    finished_trials = [
+        (trial, _add_history(outcomes.done[trial.number], objective))
         for trial in trials
         if trial.number in outcomes.done and trial.point not in excluded
     ]
-    return rank(done, objective)
+    return rank(finished_trials, objective)
 
 
 def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, str]:
@@ -112,8 +112,8 @@ def describe_sampling(header: Mapping[str, Any]) -> str:
 
 def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcomes) -> SweepCost:
     """Returns the cost of the sweep, computed from its ledger."""
-    seconds = {trial.number: ledger.trial_record(trial.number).seconds for trial in trials}
-    last_epochs = {number: epoch.epoch for number in outcomes.pruned if (epoch := ledger.last_epoch(number))}
+    seconds = {trial.number: ledger.get_trial_record(trial.number).seconds for trial in trials}
+    last_epochs = {number: epoch.epoch for number in outcomes.pruned if (epoch := ledger.get_last_epoch(number))}
     planned = {trial.number: trial.config["training"]["epochs"] for trial in trials if trial.number in last_epochs}
     return SweepCost(
         wall_seconds=sum(session.seconds for session in ledger.sessions),
@@ -125,7 +125,7 @@ def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcome
     )
 
 
-def _with_history(result: TrialResult, objective: str | None) -> TrialResult:
+def _add_history(result: TrialResult, objective: str | None) -> TrialResult:
     """Returns a result with its history, if its folder still exists, and with the value of the given objective."""
     stored = load_result(Path(result.folder))
     value = None if objective is None else result.metrics.get(objective)

@@ -61,8 +61,8 @@ class SweepTracker(SweepListener):
                     plan.experiment,
                     plan.notes,
                     name=f"sweep {plan.name}",
-                    tags=self._tags(),
-                    params=self._params(),
+                    tags=self._build_tags(),
+                    params=self._build_params(),
                     earlier_run_id=earlier_run_id,
                 )
             try:
@@ -122,7 +122,7 @@ class SweepTracker(SweepListener):
         """Logs the number of finished trials and the best objective."""
         metrics = {names.TRIALS_FINISHED: float(len(self._outcomes.done))}
         if objective := self._plan.objective:
-            values = [done.objective for done in self._outcomes.done.values() if done.objective is not None]
+            values = [result.objective for result in self._outcomes.done.values() if result.objective is not None]
             metrics[f"{names.BEST_PREFIX}{objective}"] = (max if higher_is_better(objective) else min)(values)
         self._run.log_metrics(metrics)
 
@@ -143,7 +143,7 @@ class SweepTracker(SweepListener):
             f"\n- trial {number}, {self._trials[number].label}: {reason}"
             for number, reason in sorted(self._outcomes.failed.items())
         )
-        note = f"{ranking.verdict()}\n\n{render_leaderboard_markdown(ranking)}" + (
+        note = f"{ranking.format_verdict()}\n\n{render_leaderboard_markdown(ranking)}" + (
             f"\n\nFailed:\n{failed}" if failed else ""
         )
         table = [{"path": f"{names.SWEEP_FOLDER}/{TABLE}", "type": "table"}]
@@ -157,15 +157,15 @@ class SweepTracker(SweepListener):
             {names.TRIALS_FINISHED: float(len(self._outcomes.done)), names.TRIALS_FAILED: float(failed)}
         )
         if failed or waiting:
-            left = f", {waiting} were not started" if waiting else ""
-            self._run.set_tags({names.ERROR: f"{failed} of {len(self._plan.trials)} trials failed{left}"})
+            not_started = f", {waiting} were not started" if waiting else ""
+            self._run.set_tags({names.ERROR: f"{failed} of {len(self._plan.trials)} trials failed{not_started}"})
         return self._run.end("FAILED" if failed or waiting else "FINISHED")
 
-    def _tags(self) -> dict[str, str]:
+    def _build_tags(self) -> dict[str, str]:
         git_tags = build_provenance_tags(read_git_state(Path.cwd()))
         return {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: self._plan.name}
 
-    def _params(self) -> dict[str, Any]:
+    def _build_params(self) -> dict[str, Any]:
         plan = self._plan
         definition = plan.search.definition if plan.search else None
         swept = describe_swept({"search": definition, "swept": plan.swept}, plan.trials)

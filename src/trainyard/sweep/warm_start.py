@@ -73,7 +73,7 @@ def _load_prior_sweep(name: str, objective: str, axes: Sequence[Axis]) -> PriorS
     values: dict[int, list[float]] = defaultdict(list)
     ledger = Ledger(folder.ledger)
     for trial in folder.read_trials():
-        value = ledger.objective_value(trial.number)
+        value = ledger.get_objective_value(trial.number)
         if value is not None:
             points[trial.point].append(trial)
             values[trial.point].append(value)

@@ -21,13 +21,13 @@ from trainyard.system.files import (
     find_checksum_problem,
     write_checksums,
 )
-from trainyard.system.garbage import freeze_gc_at_exit, gc_paused, gc_paused_import, mark_process_owned
+from trainyard.system.garbage_collection import freeze_gc_at_exit, gc_paused, gc_paused_import, mark_process_owned
 from trainyard.system.progress import Progress
 from trainyard.system.signals import check_interrupted, ignore_signals, prefer_interrupt, raise_on_signals
 from trainyard.system.tensorflow_setup import (
-    available_cores,
     choose_seed,
     configure_tensorflow,
+    count_available_cores,
     describe_numerics,
     explain_out_of_memory,
     import_tensorflow,
@@ -35,8 +35,14 @@ from trainyard.system.tensorflow_setup import (
     uses_onednn,
 )
 from trainyard.system.timing import StageTimer
-from trainyard.system.uris import absolute_uri, find_uri_problem, redact_credentials, sqlite_path, sqlite_uri
-from trainyard.system.xla_cache import cache_root, clear_xla_cache, configure_xla_cache, write_digests
+from trainyard.system.uris import (
+    build_sqlite_uri,
+    find_uri_problem,
+    get_sqlite_path,
+    make_uri_absolute,
+    redact_credentials,
+)
+from trainyard.system.xla_cache import clear_xla_cache, configure_xla_cache, find_cache_root, write_digests
 
 __all__ = [
     "CHECKSUM_FILE",
@@ -45,10 +51,8 @@ __all__ = [
     "GitState",
     "Progress",
     "StageTimer",
-    "absolute_uri",
     "atomic_write",
-    "available_cores",
-    "cache_root",
+    "build_sqlite_uri",
     "check_interrupted",
     "choose_seed",
     "clear_xla_cache",
@@ -56,9 +60,11 @@ __all__ = [
     "collect_process_info",
     "configure_tensorflow",
     "configure_xla_cache",
+    "count_available_cores",
     "describe_numerics",
     "explain_disk_full",
     "explain_out_of_memory",
+    "find_cache_root",
     "find_checksum_problem",
     "find_uri_problem",
     "find_user_name",
@@ -66,18 +72,18 @@ __all__ = [
     "freeze_gc_at_exit",
     "gc_paused",
     "gc_paused_import",
+    "get_sqlite_path",
     "hash_weights",
     "ignore_signals",
     "import_tensorflow",
     "is_process_alive",
     "list_installed_versions",
+    "make_uri_absolute",
     "mark_process_owned",
     "prefer_interrupt",
     "raise_on_signals",
     "read_git_state",
     "redact_credentials",
-    "sqlite_path",
-    "sqlite_uri",
     "stderr_captured",
     "uses_onednn",
     "write_checksums",

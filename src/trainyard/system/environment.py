@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from trainyard.system.tensorflow_setup import available_cores, uses_onednn
+from trainyard.system.tensorflow_setup import count_available_cores, uses_onednn
 from trainyard.system.uris import redact_credentials
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def collect_machine_info(threads: int) -> dict[str, Any]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
-        "instructions": [name for name in _cpu_field("flags").split() if name.startswith(_VECTOR_SETS)],
-        "cores": available_cores(),
+        "cpu": _read_cpu_field("model name") or platform.processor() or platform.machine(),
+        "instructions": [name for name in _read_cpu_field("flags").split() if name.startswith(_VECTOR_SETS)],
+        "cores": count_available_cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": gpus,
         "threads": threads,
@@ -210,7 +210,7 @@ def _start_time(process: psutil.Process) -> str:
     return datetime.fromtimestamp(process.create_time(), UTC).isoformat(timespec="milliseconds")
 
 
-def _cpu_field(name: str) -> str:
+def _read_cpu_field(name: str) -> str:
     """Returns a field of the first processor in /proc/cpuinfo, or an empty string."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

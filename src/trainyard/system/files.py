@@ -64,7 +64,7 @@ def explain_disk_full(folder: Path) -> Iterator[None]:
 
 def write_checksums(folder: Path, names: Sequence[str]) -> None:
     """Writes checksums.txt, which contains the SHA-256 checksums of files in a folder."""
-    (folder / CHECKSUM_FILE).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in names))
+    (folder / CHECKSUM_FILE).write_text("".join(f"{_compute_sha256(folder / name)}  {name}\n" for name in names))
 
 
 def find_checksum_problem(file: Path) -> str | None:
@@ -74,7 +74,9 @@ def find_checksum_problem(file: Path) -> str | None:
     except FileNotFoundError:
         return None
     recorded = {name: digest.lower() for digest, _, name in (line.partition("  ") for line in lines)}.get(file.name, "")
-    if not re.fullmatch(r"[0-9a-f]{64}", recorded) or recorded == (actual := _sha256(file)):  # may not be a SHA-256
+    if not re.fullmatch(r"[0-9a-f]{64}", recorded) or recorded == (
+        actual := _compute_sha256(file)
+    ):  # may not be a SHA-256
         return None
     return (
         f"the file was changed after it was saved: expected SHA-256 {recorded}, got {actual}. If the change was "
@@ -82,6 +84,6 @@ def find_checksum_problem(file: Path) -> str | None:
     )
 
 
-def _sha256(file: Path) -> str:
+def _compute_sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

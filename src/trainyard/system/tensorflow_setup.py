@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from trainyard.errors import TrainingError, summarize_error
-from trainyard.system.garbage import gc_paused_import
+from trainyard.system.garbage_collection import gc_paused_import
 from trainyard.system.signals import prefer_interrupt
 from trainyard.system.xla_cache import configure_xla_cache
 
 
-def available_cores() -> int:
+def count_available_cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -58,7 +58,7 @@ def import_tensorflow(threads: int | None = None, *, before_fork: bool = False) 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if not before_fork:
-        configure_xla_cache(threads or available_cores())
+        configure_xla_cache(threads or count_available_cores())
     try:
         with stderr_captured(), prefer_interrupt(), gc_paused_import("keras"):
             import absl.logging
@@ -93,7 +93,7 @@ def describe_numerics(engine: str, *, xla: bool) -> dict[str, str]:
     import keras
     import tensorflow as tf
 
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or count_available_cores()
     return {
         "engine": engine,
         "XLA": "on" if xla else "off",
@@ -153,11 +153,11 @@ def configure_tensorflow(
 
 def _set_threads(read: Callable[[], int], write: Callable[[int], None], threads: int | None) -> int:
     """Sets a number of threads and returns it; if TensorFlow is already initialized, returns the current number."""
-    requested = threads or available_cores()
+    requested = threads or count_available_cores()
     try:
         write(requested)
     except RuntimeError as error:
-        current = read() or available_cores()  # 0: TensorFlow uses all cores
+        current = read() or count_available_cores()  # 0: TensorFlow uses all cores
         if threads is not None and current != threads:
             raise TrainingError(
                 f"training.threads: expected {current}, with which TensorFlow is already initialized, got {threads} "

@@ -23,18 +23,18 @@ def find_uri_problem(uri: str) -> str | None:
     return f"expected http://..., https://..., sqlite:///... or another database URI, got {redact_credentials(uri)!r}"
 
 
-def sqlite_uri(path: Path) -> str:
+def build_sqlite_uri(path: Path) -> str:
     """Returns the MLflow URI of a SQLite file, with its absolute path."""
     return f"sqlite:///{path.absolute()}"
 
 
-def sqlite_path(uri: str) -> Path | None:
+def get_sqlite_path(uri: str) -> Path | None:
     """Returns the file of a SQLite URI, or None for other stores."""
     prefix = "sqlite:///"
     return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
 
 
-def absolute_uri(uri: str, working_directory: Path) -> str:
+def make_uri_absolute(uri: str, working_directory: Path) -> str:
     """Returns the URI; if it is a SQLite URI with a relative path, makes the path absolute."""
-    path = sqlite_path(uri)
-    return sqlite_uri(working_directory / path) if path else uri
+    path = get_sqlite_path(uri)
+    return build_sqlite_uri(working_directory / path) if path else uri

@@ -34,7 +34,7 @@ def configure_xla_cache(threads: int) -> None:
     be created, programs are not cached.
     """
     other_flags = _OWN_FLAG.sub("", os.environ.get(_VARIABLE, ""))
-    folder = _folder(threads)
+    folder = _build_folder_path(threads)
     if "tensorflow" in sys.modules or _FLAG in other_flags or re.search(r"\s", str(folder)):
         return
     try:
@@ -57,34 +57,36 @@ def write_digests(started_at: float) -> None:
         started_at: The time at which the compilation began, in seconds since 1970.
     """
     with contextlib.suppress(OSError):
-        for program in _programs(_active_folder()):
-            if not _digest_file(program).exists() or (program.stat().st_mtime >= started_at and is_corrupted(program)):
-                _digest_file(program).write_text(_digest(program))
+        for program in _list_programs(_find_active_folder()):
+            if not _get_digest_file(program).exists() or (
+                program.stat().st_mtime >= started_at and is_corrupted(program)
+            ):
+                _get_digest_file(program).write_text(_compute_digest(program))
 
 
 def clear_xla_cache() -> bool:
     """Deletes all programs of the active folder. Returns whether there were any, so that compiling again may help."""
-    programs = _programs(_active_folder())
+    programs = _list_programs(_find_active_folder())
     with contextlib.suppress(OSError):
         for program in programs:
             delete_program(program)
     return bool(programs)
 
 
-def cache_root() -> Path:
+def find_cache_root() -> Path:
     """Returns the root folder of the cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trainyard" / "xla"
 
 
 def list_cached_programs() -> list[Path]:
     """Returns all cached programs, for all machines, versions and numbers of threads, unordered."""
-    return list(cache_root().glob("*/*.pb"))
+    return list(find_cache_root().glob("*/*.pb"))
 
 
 def is_corrupted(program: Path) -> bool:
     """Returns whether a program differs from its digest; False without a digest (its run is active or was killed)."""
     try:
-        return _digest_file(program).read_text() != _digest(program)
+        return _get_digest_file(program).read_text() != _compute_digest(program)
     except FileNotFoundError:
         return False
 
@@ -92,7 +94,7 @@ def is_corrupted(program: Path) -> bool:
 def delete_program(program: Path) -> None:
     """Deletes a program and its digest."""
     program.unlink(missing_ok=True)
-    _digest_file(program).unlink(missing_ok=True)
+    _get_digest_file(program).unlink(missing_ok=True)
 
 
 def _check_writable(folder: Path) -> None:
@@ -102,12 +104,18 @@ def _check_writable(folder: Path) -> None:
         test_file.flush()
 
 
-def _folder(threads: int) -> Path:
-    parts = (version("tensorflow"), platform.platform(), _processor(), os.environ.get("XLA_FLAGS", ""), str(threads))
-    return cache_root() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+def _build_folder_path(threads: int) -> Path:
+    parts = (
+        version("tensorflow"),
+        platform.platform(),
+        _describe_processor(),
+        os.environ.get("XLA_FLAGS", ""),
+        str(threads),
+    )
+    return find_cache_root() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _processor() -> str:
+def _describe_processor() -> str:
     """Returns the model and the instruction sets of the processor, as far as they are known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -118,27 +126,31 @@ def _processor() -> str:
     )
 
 
-def _active_folder() -> Path | None:
+def _find_active_folder() -> Path | None:
     match = _OWN_FLAG.search(os.environ.get(_VARIABLE, ""))
     return Path(match[1]) if match else None
 
 
-def _programs(folder: Path | None) -> list[Path]:
+def _list_programs(folder: Path | None) -> list[Path]:
     return list(folder.glob("*.pb")) if folder else []
 
 
-def _digest_file(program: Path) -> Path:
+def _get_digest_file(program: Path) -> Path:
     return program.with_suffix(".sha256")
 
 
-def _digest(program: Path) -> str:
+def _compute_digest(program: Path) -> str:
     return hashlib.sha256(program.read_bytes()).hexdigest()
 
 
 def _delete_invalid_programs(folder: Path) -> None:
     """Deletes programs that are incomplete or corrupted, and the oldest ones above the maximum number."""
-    programs = sorted(_programs(folder), key=lambda program: program.stat().st_mtime, reverse=True)
+    programs = sorted(_list_programs(folder), key=lambda program: program.stat().st_mtime, reverse=True)
     for index, program in enumerate(programs):
-        digest_file = _digest_file(program)
-        if index >= MAX_CACHED_PROGRAMS or not digest_file.exists() or digest_file.read_text() != _digest(program):
+        digest_file = _get_digest_file(program)
+        if (
+            index >= MAX_CACHED_PROGRAMS
+            or not digest_file.exists()
+            or digest_file.read_text() != _compute_digest(program)
+        ):
             delete_program(program)

@@ -1,12 +1,19 @@
 """Access to MLflow: stores, experiments, runs and their views in the UI, and logged models."""
 
 from trainyard.tracking import names, ui_server
-from trainyard.tracking.connection import artifact_folder, training_view_url
+from trainyard.tracking.connection import build_training_view_url, find_artifact_folder
 from trainyard.tracking.health import PROCESS_TAGS, StoreHealth, examine_store, roll_back_interrupted_write
 from trainyard.tracking.history import find_sibling_accuracies, load_stored_record
-from trainyard.tracking.journal import JOURNAL, LOCK, RunRecord, find_logged_files, load_run_record, record_stored
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.model_registry import LoggedModel, download_logged_model, find_logged_model, register_model
+from trainyard.tracking.operation_log import (
+    LOCK,
+    OPERATION_LOG_FILE,
+    RunRecord,
+    find_logged_files,
+    load_run_record,
+    record_stored,
+)
 from trainyard.tracking.operations import DatasetInput
 from trainyard.tracking.runs import (
     LoggedRun,
@@ -22,12 +29,12 @@ from trainyard.tracking.stores import URI_VARIABLE, LocalStore, resolve_store_ur
 from trainyard.tracking.sweep_run import SweepParentRun
 from trainyard.tracking.tracker import Tracker, open_tracker
 from trainyard.tracking.trial_runs import TrialRun
-from trainyard.tracking.ui_views import SHARE_KEY, sweep_view_key
+from trainyard.tracking.ui_views import SHARE_KEY, build_sweep_view_key
 from trainyard.tracking.upload import has_run, upload_record
 
 __all__ = [
-    "JOURNAL",
     "LOCK",
+    "OPERATION_LOG_FILE",
     "PROCESS_TAGS",
     "SHARE_KEY",
     "URI_VARIABLE",
@@ -42,10 +49,12 @@ __all__ = [
     "SweepParentRun",
     "Tracker",
     "TrialRun",
-    "artifact_folder",
+    "build_sweep_view_key",
+    "build_training_view_url",
     "download_files",
     "download_logged_model",
     "examine_store",
+    "find_artifact_folder",
     "find_logged_files",
     "find_logged_model",
     "find_run",
@@ -66,8 +75,6 @@ __all__ = [
     "resolve_store_uri",
     "roll_back_interrupted_write",
     "search_runs",
-    "sweep_view_key",
-    "training_view_url",
     "ui_server",
     "upload_record",
 ]

@@ -23,11 +23,11 @@ from trainyard.errors import TrackingError, TrainyardError, summarize_error
 from trainyard.system import (
     PARTIAL_PREFIX,
     atomic_write,
+    build_sqlite_uri,
     find_user_name,
     gc_paused_import,
+    get_sqlite_path,
     redact_credentials,
-    sqlite_path,
-    sqlite_uri,
 )
 from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags
 
@@ -60,7 +60,7 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
     Raises:
         TrackingError: If the store can't be reached, or the experiment was deleted.
     """
-    file = sqlite_path(uri)
+    file = get_sqlite_path(uri)
     with _store_lock(uri), tracking_errors(uri):
         check_reachable(uri)
         if file and (not file.exists() or file.stat().st_size == 0):
@@ -68,7 +68,7 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
         client = connect(uri)
         entity = client.get_experiment_by_name(experiment)
         if entity is None:
-            location = None if uri.startswith("http") else (artifact_folder(uri) / experiment).absolute().as_uri()
+            location = None if uri.startswith("http") else (find_artifact_folder(uri) / experiment).absolute().as_uri()
             return client, client.create_experiment(experiment, location, build_experiment_tags(experiment, notes))
     if entity.lifecycle_stage != "active":
         raise TrackingError(
@@ -86,7 +86,7 @@ def _create_store(file: Path) -> None:
     for suffix in ("", "-journal", "-wal", "-shm"):  # left over if an earlier creation was interrupted
         file.with_name(f"{PARTIAL_PREFIX}{file.name}{suffix}").unlink(missing_ok=True)
     with atomic_write(file) as partial:
-        connect(sqlite_uri(partial)).search_experiments(max_results=1)
+        connect(build_sqlite_uri(partial)).search_experiments(max_results=1)
 
 
 def check_reachable(uri: str) -> None:
@@ -110,7 +110,7 @@ def check_reachable(uri: str) -> None:
                     raise
             else:
                 return
-    elif sqlite_path(uri) is None:
+    elif get_sqlite_path(uri) is None:
         import sqlalchemy as sa
 
         address = sa.make_url(uri)
@@ -145,7 +145,7 @@ def connect_to_existing(uri: str) -> MlflowClient:
     Raises:
         TrackingError: If the SQLite file does not exist.
     """
-    if (file := sqlite_path(uri)) and not file.exists():
+    if (file := get_sqlite_path(uri)) and not file.exists():
         raise TrackingError(
             f"{file}: there are no runs here yet. Change to the folder with your runs, or specify their store "
             "(tracking.uri, or --uri of a command)"
@@ -174,13 +174,13 @@ def tracking_errors(uri: str) -> Iterator[None]:
         ) from (error if full_text == redact_credentials(full_text) else None)
 
 
-def training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) -> str:
+def build_training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) -> str:
     """Returns the link to an experiment in the MLflow UI, with the table of runs in one of Trainyard's shared views.
 
     Args:
         address: The address of the MLflow UI, such as ``http://127.0.0.1:5000``.
         experiment_id: MLflow's id of the experiment.
-        key: The key of the view: that of the experiment, or that of a sweep (`view.sweep_view_key`).
+        key: The key of the view: that of the experiment, or that of a sweep (`ui_views.build_sweep_view_key`).
     """
     view = f"workflowType=machine_learning&viewStateShareKey={key}"
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?{view}"
@@ -189,7 +189,7 @@ def training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) ->
 @contextlib.contextmanager
 def _store_lock(uri: str) -> Iterator[None]:
     """Holds the lock of a store: a file next to the SQLite file, or in the folder for temporary files."""
-    file = sqlite_path(uri)
+    file = get_sqlite_path(uri)
     uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
     lock = (
         Path(f"{file}.lock")
@@ -212,7 +212,7 @@ def _store_lock(uri: str) -> Iterator[None]:
         ) from error
 
 
-def artifact_folder(uri: str) -> Path:
+def find_artifact_folder(uri: str) -> Path:
     """Returns the artifact folder of a store without server: next to the SQLite file, or in the working directory."""
-    file = sqlite_path(uri)
+    file = get_sqlite_path(uri)
     return (file.parent if file else Path.cwd()) / "mlartifacts"

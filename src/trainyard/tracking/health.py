@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, summarize_error
-from trainyard.system import redact_credentials, sqlite_path
+from trainyard.system import get_sqlite_path, redact_credentials
 from trainyard.tracking import names
 from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, connect
 from trainyard.tracking.runs import PAGE_SIZE, LoggedRun, iterate_pages
@@ -90,7 +90,7 @@ def _examine_database(uri: str) -> StoreHealth:
     import sqlalchemy as sa
 
     searched = True
-    if file := sqlite_path(uri):
+    if file := get_sqlite_path(uri):
         try:
             damage, searched = _search_for_damage(file)
         except sqlite3.OperationalError as error:
@@ -99,13 +99,13 @@ def _examine_database(uri: str) -> StoreHealth:
             return StoreHealth("interrupted")
         if damage:
             return StoreHealth("damaged", damage=damage)
-    with contextlib.closing(_engine(uri).connect()) as connection:
+    with contextlib.closing(_create_engine(uri).connect()) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return StoreHealth("empty")
         revision = connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table("alembic_version")))
-        known, latest = _schema_revisions()
+        revisions, latest = _read_schema_revisions()
         if revision != latest:
-            return StoreHealth("newer" if revision and revision not in known else "older")
+            return StoreHealth("newer" if revision and revision not in revisions else "older")
         experiments, runs = (
             connection.scalar(
                 sa.select(sa.func.count()).select_from(sa.table(name)).where(sa.column("lifecycle_stage") == "active")
@@ -113,13 +113,13 @@ def _examine_database(uri: str) -> StoreHealth:
             for name in ("experiments", "runs")
         )
         return StoreHealth(
-            "sound", searched=searched, experiments=experiments or 0, runs=runs, running=_running_in(connection)
+            "sound", searched=searched, experiments=experiments or 0, runs=runs, running=_find_running_runs(connection)
         )
 
 
 def roll_back_interrupted_write(uri: str) -> None:
     """Rolls back an interrupted write in a SQLite file, as the next writer would do; does nothing for other stores."""
-    if file := sqlite_path(uri):
+    if file := get_sqlite_path(uri):
         with contextlib.closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
 
@@ -144,17 +144,17 @@ def _read_only(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=ANSWER_SECONDS)
 
 
-def _engine(uri: str) -> Engine:
+def _create_engine(uri: str) -> Engine:
     """Returns a SQLAlchemy engine: read-only for a SQLite file; for other databases after a check of the connection."""
     import sqlalchemy as sa
 
-    if file := sqlite_path(uri):
+    if file := get_sqlite_path(uri):
         return sa.create_engine("sqlite://", creator=lambda: _read_only(file), poolclass=sa.NullPool)
     check_reachable(uri)
     return sa.create_engine(uri, poolclass=sa.NullPool)
 
 
-def _schema_revisions() -> tuple[set[str], str]:
+def _read_schema_revisions() -> tuple[set[str], str]:
     """Returns the schema revisions of the installed MLflow, and the latest of them, which it requires.
 
     Reads them from the text of MLflow's migrations: importing these takes four seconds.
@@ -164,15 +164,15 @@ def _schema_revisions() -> tuple[set[str], str]:
         raise TrackingError("MLflow is not installed")
     folder = Path(spec.submodule_search_locations[0], "store", "db_migrations", "versions")
     migrations = "\n".join(path.read_text() for path in folder.glob("*.py"))
-    known, replaced = (
+    revisions, earlier_revisions = (
         set(re.findall(rf"""^{name}\b.*?=\s*["'](\w+)["']""", migrations, re.MULTILINE))
         for name in ("revision", "down_revision")
     )
-    (latest,) = known - replaced
-    return known, latest
+    (latest,) = revisions - earlier_revisions
+    return revisions, latest
 
 
-def _running_in(connection: Connection) -> tuple[LoggedRun, ...]:
+def _find_running_runs(connection: Connection) -> tuple[LoggedRun, ...]:
     """Returns the RUNNING runs of a database, with those of the `PROCESS_TAGS` that they have."""
     import sqlalchemy as sa
 

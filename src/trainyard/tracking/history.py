@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainyard.tracking import names
 from trainyard.tracking.connection import connect, tracking_errors
-from trainyard.tracking.journal import RunRecord
+from trainyard.tracking.operation_log import RunRecord
 from trainyard.tracking.operations import TimedMetrics
 from trainyard.tracking.runs import iterate_pages
 

@@ -107,10 +107,10 @@ TAGS: Sequence[LoggedName] = (
     LoggedName(THREADS, "number of TensorFlow threads", _START),
     LoggedName(COMMAND, "the command line, with credentials masked", _START, sweep=True),
     LoggedName(HOST, "name of the machine", _START, sweep=True),
-    LoggedName(PID, "process id", _START, sweep=True),
+    LoggedName(PID, "process ID", _START, sweep=True),
     LoggedName(STARTED, "start of the process, ISO 8601 with time zone", _START, sweep=True),
     LoggedName(FOLDER, "the run's folder, an absolute path", _START),
-    LoggedName(RUN_KEY, "a random key, by which a run is found again after a lost connection", _START),
+    LoggedName(RUN_KEY, "a random key that identifies the run after a lost connection", _START),
     LoggedName(RESUMED_FROM, "the run or folder in `resume`", _START),
     LoggedName(STARTED_FROM, "the file, run or folder in `training.start_from`", _START),
     LoggedName(RERUN_OF, "the run that `trainyard rerun` repeats", _START),
@@ -124,7 +124,7 @@ TAGS: Sequence[LoggedName] = (
     LoggedName(BEST_EPOCH, "the epoch of `best.keras` and its metric, with `training.keep_best`", _END),
     LoggedName(RESTORED_EPOCH, "the epoch whose weights early stopping restored", _END),
     LoggedName(PRUNED, "why the pruner stopped the trial", "when the trial is pruned"),
-    LoggedName(BEST_RUN_ID, "run id of the best trial", _END, sweep=True, run=False),
+    LoggedName(BEST_RUN_ID, "run ID of the best trial", _END, sweep=True, run=False),
     LoggedName(ERROR, "type and message of the exception", _FAILURE, sweep=True),
     LoggedName(GIT_DIRTY, "whether the checkout has uncommitted changes", _START, sweep=True),
     LoggedName(GIT_COMMIT, "commit of the checkout in the working directory", _START, sweep=True),
@@ -133,8 +133,8 @@ TAGS: Sequence[LoggedName] = (
     LoggedName(USER, "user name", _START, sweep=True),
     LoggedName(SOURCE_NAME, "`trainyard`", _START, sweep=True),
     LoggedName(SOURCE_TYPE, "`LOCAL`", _START, sweep=True),
-    LoggedName(PARENT_RUN_ID, "run id of the sweep's parent run", _START),
-    LoggedName(NOTE, "description in Markdown: `notes`, and the result at the end", "at the start and end", sweep=True),
+    LoggedName(PARENT_RUN_ID, "run ID of the sweep's parent run", _START),
+    LoggedName(NOTE, "description in Markdown: `notes`, and at the end the result", "at the start and end", sweep=True),
     LoggedName(LOGGED_TABLES, "tables that MLflow's artifact viewer shows", _END, sweep=True),
 )
 
@@ -164,7 +164,7 @@ METRICS: Sequence[LoggedName] = (
     LoggedName("precision_macro/test", "mean precision over the classes", _END, "0..1"),
     LoggedName("recall_macro/test", "mean recall over the classes", _END, "0..1"),
     LoggedName("ece/test", "expected calibration error", _END, "0..1"),
-    LoggedName("roc_auc/test", "area under the ROC curve, one against rest, mean over the classes", _END, "0..1"),
+    LoggedName("roc_auc/test", "area under the ROC curve, one-vs-rest, mean over the classes", _END, "0..1"),
     LoggedName("accuracy_top<k>/test", "share of test images whose label is among the k most probable", _END, "0..1"),
     LoggedName("<metric>/test", "a metric of `evaluation.metrics`", _END),
     LoggedName("f1_by_class/<class>", "F1 score of a class", _END, "0..1"),
@@ -208,7 +208,7 @@ ARTIFACTS: Sequence[LoggedName] = (
     LoggedName("evaluation/test_predictions.npz", "predicted class and its probability for each test image", _END),
     LoggedName("evaluation/mistakes.png", "the most confident mistakes", _END),
     LoggedName("evaluation/calibration.png", "reliability diagram", _END),
-    LoggedName("profile/<file>", "the profile of a training step, with `debug=profile`", _END),
+    LoggedName("profile/<file>", "the profile of the training steps, with `debug=profile`", _END),
     LoggedName(ERROR_FILE, "the traceback", _FAILURE),
     LoggedName("sweep/plan.json", "the trials and their values", _END, sweep=True, run=False),
     LoggedName("sweep/leaderboard.json", "the ranking, as a table", _END, sweep=True, run=False),
@@ -233,7 +233,7 @@ _PAGE = """\
 # What runs and sweeps log to MLflow
 
 This page is generated from `src/trainyard/tracking/names.py`. Angle brackets mark a part that varies. A trial of a
-sweep logs what a run logs. Values that are undefined, NaN or infinite are not logged.
+sweep logs the same names as a run. Values that are undefined, NaN or infinite are not logged.
 
 ## Tags
 
@@ -248,8 +248,8 @@ replaced.
 
 ## Metrics
 
-Metrics of epochs have the epoch as their step, from 1. Test metrics have no step; they describe the model that the run
-saves.
+The step of metrics that are logged after each epoch is the epoch, from 1. Test metrics have no step; they describe the
+model that the run saves.
 
 {metrics}
 
@@ -261,9 +261,9 @@ A run writes its artifacts to its own folder first and uploads them from there.
 
 ## Inputs and model
 
-A run logs its training, validation and test images as MLflow inputs, with name, digest, source and context. Unless
-`tracking.model=false` it logs a servable model named `model`, which accepts raw pixels (0..255) and returns
-probabilities. The test metrics and the params are logged to that model too.
+A run logs its training, validation and test images as MLflow inputs, with name, digest, source and context. It also
+logs a servable model named `model`, unless `tracking.model=false`. The model accepts raw pixels (0..255) and returns
+probabilities. The test metrics and the params are also logged to the model.
 
 ## Tags of an experiment
 
@@ -274,23 +274,23 @@ probabilities. The test metrics and the params are logged to that model too.
 def render_logged_names() -> str:
     """Returns the page ``docs/logged.md``."""
     return _PAGE.format(
-        tags=_table("tag", TAGS),
-        params=_table("param", PARAMS, unit=True),
-        metrics=_table("metric", METRICS, unit=True),
-        artifacts=_table("artifact", ARTIFACTS),
-        experiment_tags=_table("tag", EXPERIMENT_TAGS),
+        tags=_render_table("tag", TAGS),
+        params=_render_table("param", PARAMS, unit=True),
+        metrics=_render_table("metric", METRICS, unit=True),
+        artifacts=_render_table("artifact", ARTIFACTS),
+        experiment_tags=_render_table("tag", EXPERIMENT_TAGS),
     )
 
 
-def _table(heading: str, names: Iterable[LoggedName], *, unit: bool = False) -> str:
-    columns = [heading, "meaning", *(["unit"] if unit else []), "logged", "by"]
+def _render_table(heading: str, names: Iterable[LoggedName], *, unit: bool = False) -> str:
+    columns = [heading, "meaning", *(["unit"] if unit else []), "when logged", "logged by"]
     rows = [
-        [f"`{entry.name}`", entry.meaning, *([entry.unit] if unit else []), entry.logged, _owner(entry)]
+        [f"`{entry.name}`", entry.meaning, *([entry.unit] if unit else []), entry.logged, _describe_owner(entry)]
         for entry in names
     ]
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _owner(entry: LoggedName) -> str:
+def _describe_owner(entry: LoggedName) -> str:
     return "run, sweep" if entry.run and entry.sweep else "sweep" if entry.sweep else "run"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainyard.config import TrackingConfig, register_tracking
 from trainyard.errors import ConfigError
-from trainyard.system import absolute_uri, find_uri_problem, sqlite_uri
+from trainyard.system import build_sqlite_uri, find_uri_problem, make_uri_absolute
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -21,7 +21,9 @@ class LocalStore(TrackingConfig):
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
         """Returns the first of the three that is set; see `TrackingConfig.resolve_uri`."""
-        return _named_uri(self.uri, environment, working_directory) or sqlite_uri(working_directory / "mlflow.db")
+        return _find_named_uri(self.uri, environment, working_directory) or build_sqlite_uri(
+            working_directory / "mlflow.db"
+        )
 
 
 @register_tracking("server")
@@ -31,7 +33,7 @@ class ServerStore(TrackingConfig):
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
         """Returns `uri`, else MLFLOW_TRACKING_URI; see `TrackingConfig.resolve_uri`."""
-        uri = _named_uri(self.uri, environment, working_directory)
+        uri = _find_named_uri(self.uri, environment, working_directory)
         if not uri:
             raise ConfigError(
                 f"tracking.uri: expected the address of a tracking server, got null, and {URI_VARIABLE} is not set. "
@@ -68,13 +70,13 @@ def resolve_store_uri(uri: str | None) -> str:
         return LocalStore().resolve_uri(os.environ, Path.cwd())
     if problem := find_uri_problem(uri):
         raise ConfigError(f"--uri: {problem}")
-    return absolute_uri(uri, Path.cwd())
+    return make_uri_absolute(uri, Path.cwd())
 
 
-def _named_uri(uri: str | None, environment: Mapping[str, str], working_directory: Path) -> str | None:
+def _find_named_uri(uri: str | None, environment: Mapping[str, str], working_directory: Path) -> str | None:
     """Returns the URI from the config, else from the environment, as an absolute URI; None if neither is set."""
     if uri is None:
         uri = environment.get(URI_VARIABLE) or None
         if uri and (problem := find_uri_problem(uri)):
             raise ConfigError(f"{URI_VARIABLE}: {problem}")
-    return absolute_uri(uri, working_directory) if uri else None
+    return make_uri_absolute(uri, working_directory) if uri else None

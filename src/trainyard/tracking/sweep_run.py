@@ -49,7 +49,7 @@ class SweepParentRun(TrackedRun):
             experiment: The name of the experiment.
             notes: The description of the experiment, used if it is created.
             name: The name of the run, used if it is created.
-            tags: The tags of the run, including those of `provenance.collect_process_info`.
+            tags: The tags of the run, including those of `collect_process_info`.
             params: The params of the run. Params that a reopened run already has are not changed.
             earlier_run_id: The run of an earlier start of the same sweep. If the experiment does not contain it any
                 more, a new run is created; see `status`.
@@ -75,7 +75,7 @@ class SweepParentRun(TrackedRun):
         return status.run_id, status.experiment_id
 
     def share_view(self, sweep_id: str, objective: str | None, varied: Sequence[str]) -> None:
-        """Adds a view of the sweep to the experiment, with the key `sweep_view_key`; see `view.build_sweep_view`."""
+        """Adds a view of the sweep to the experiment; see `build_sweep_view`."""
         self._perform(operations.share_view, build_sweep_view(sweep_id, objective, varied))
 
     def log_files(self, paths: Sequence[Path], subfolder: str = names.SWEEP_FOLDER) -> None:

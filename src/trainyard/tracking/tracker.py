@@ -4,7 +4,7 @@ The tracker does not use or change MLflow's active run, its active experiment or
 notebook that uses them.
 
 If the store fails during the run, the run continues. If the store works again at the end of the run, everything is
-uploaded from the journal. If not, the run fails, but its folder contains everything, for a later `trainyard sync`.
+uploaded from the operation log. If not, the run fails, but its folder contains everything for `trainyard sync`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from trainyard.config import RunConfig
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.system import Progress, prefer_interrupt, redact_credentials
 from trainyard.tracking import names, operations
-from trainyard.tracking.journal import LOCK, Journal, find_logged_files
 from trainyard.tracking.mlflow_model import ServableModel
+from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_files
 from trainyard.tracking.operations import DatasetInput
 from trainyard.tracking.tracked_run import TrackedRun
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 
 class Tracker(TrackedRun):
-    """Logs one run, in order and without waiting for the store. Before `start`, only the journal is written."""
+    """Logs one run, in order and without waiting for the store. Before `start`, only the operation log is written."""
 
     def __init__(self, config: RunConfig, folder: Path, progress: Progress, name: str | None) -> None:
         super().__init__(progress.detail, f"The run continues, and its folder will contain everything: {folder}")
         self.name = name or config.model.label
         self._config = config
         self._folder = folder
-        self._journal = Journal(folder, progress.detail)
+        self._operation_log = OperationLog(folder, progress.detail)
         self._unfinished_operations = 0
 
     def start(self, uri: str | None, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
@@ -52,12 +52,14 @@ class Tracker(TrackedRun):
         If MLflow is already imported (in a notebook or a sweep), this process writes to the store, else another one.
 
         Args:
-            uri: The tracking URI; None writes only the journal.
+            uri: The tracking URI; None writes only the operation log.
             tags: The first tags.
             params: The first params.
         """
-        config, tags = self._config, {**tags, names.RUN_KEY: self._journal.key}
-        self._journal.record_start(uri, config.experiment, config.notes, self.name, tags, model=config.tracking.model)
+        config, tags = self._config, {**tags, names.RUN_KEY: self._operation_log.key}
+        self._operation_log.record_start(
+            uri, config.experiment, config.notes, self.name, tags, model=config.tracking.model
+        )
         if uri is not None:
             in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, processes inherit no pipes by number
             self._uri = uri
@@ -98,25 +100,25 @@ class Tracker(TrackedRun):
         self._perform(operations.log_model, ServableModel(file, spec.image_shape, spec.classes))
 
     @property
-    def is_journal_complete(self) -> bool:
-        """Whether the journal contains the complete run, so that it can be uploaded later."""
-        return not self._journal.has_gap
+    def is_log_complete(self) -> bool:
+        """Whether the operation log contains the complete run, so that it can be uploaded later."""
+        return not self._operation_log.has_gap
 
     def end(self, status: str) -> TrackingError | None:
         """Closes the run; see `TrackedRun.end`."""
-        self._journal.record_end(status)
+        self._operation_log.record_end(status)
         failure = super().end(status)
         if not failure and self.run_id and not self._unfinished_operations:
-            self._journal.record_stored(self._uri, self.run_id)
+            self._operation_log.record_stored(self._uri, self.run_id)
         return failure
 
     def abort(self) -> None:
         """Closes the run as KILLED without waiting; see `TrackedRun.abort`."""
-        self._journal.record_end("KILLED")
+        self._operation_log.record_end("KILLED")
         super().abort()
 
     def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
-        self._journal.record_operation(operation, *arguments)
+        self._operation_log.record_operation(operation, *arguments)
         self._unfinished_operations += 1  # stays above 0 if a signal interrupts the operation: then the store has a gap
         super()._perform(operation, *arguments)
         self._unfinished_operations -= 1
@@ -165,7 +167,7 @@ def open_tracker(
             with prefer_interrupt():
                 tracker.start(uri, tags, params)
                 yield tracker
-            if (failure := tracker.end("FINISHED")) and tracker.is_journal_complete:
+            if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
                 failure = _call_retry_upload(retry_upload)
                 if failure is None:
                     progress.detail("the tracking store works again and now contains the complete run")
@@ -181,7 +183,7 @@ def open_tracker(
             raise
     if failure:
         explanation = "Nothing is lost: {} contains the complete run"
-        if not tracker.is_journal_complete:
+        if not tracker.is_log_complete:
             explanation = "{} contains the run, except for data that could not be written there"
         raise TrackingError(
             f"{failure}. {explanation.format(folder)}. When the store works again, upload the run: "

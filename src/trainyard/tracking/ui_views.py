@@ -64,12 +64,12 @@ def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
     """
     note = f"Runs of `{experiment}`, compared by `accuracy/test`.\n\n{notes}".strip()
     charts = {
-        "Learning curves": [_line(name, [f"{name}/train", f"{name}/val"]) for name in ("loss", "accuracy")],
-        "Test metrics": [_bar(metric) for metric in _TEST_METRICS],
-        "Hyperparameters": [_parallel(_PARALLEL_PARAMS, ["accuracy/test"])],
+        "Learning curves": [_build_line_chart(name, [f"{name}/train", f"{name}/val"]) for name in ("loss", "accuracy")],
+        "Test metrics": [_build_bar_chart(metric) for metric in _TEST_METRICS],
+        "Hyperparameters": [_build_parallel_chart(_PARALLEL_PARAMS, ["accuracy/test"])],
     }
-    latest = _shared_view("Latest", columns=_COLUMNS, order_by=_START_NESTED, charts=charts)
-    best = _shared_view(
+    latest = _build_shared_view("Latest", columns=_COLUMNS, order_by=_START_NESTED, charts=charts)
+    best = _build_shared_view(
         "Best first",
         search_filter="tags.`trainyard.role` != 'sweep'",
         columns=[column for column in _COLUMNS if column not in _SWEEP_COLUMNS],
@@ -84,7 +84,7 @@ def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
     }
 
 
-def sweep_view_key(sweep_id: str) -> str:
+def build_sweep_view_key(sweep_id: str) -> str:
     """Returns the key of a sweep's view, which is safe in URLs. Sweeps with different ids have different keys."""
     safe = re.sub(r"[^A-Za-z0-9_.-]", "-", sweep_id)[:_MAX_KEY_LENGTH]
     suffix = "" if safe == sweep_id else f"-{hashlib.sha256(sweep_id.encode()).hexdigest()[:8]}"
@@ -107,14 +107,14 @@ def build_sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]
     curves = list(dict.fromkeys([objective or "accuracy/val", "loss/val", "loss/train"]))
     charts = {
         "Varied settings": [
-            *(_scatter(param, metric_to_plot) for param in params[:_MAX_SCATTERS]),
-            *(_contour(first, second, metric_to_plot) for first, second in pairs),
-            _parallel(params[:_MAX_AXES], [metric_to_plot]),
+            *(_build_scatter_chart(param, metric_to_plot) for param in params[:_MAX_SCATTERS]),
+            *(_build_contour_chart(first, second, metric_to_plot) for first, second in pairs),
+            _build_parallel_chart(params[:_MAX_AXES], [metric_to_plot]),
         ],
-        "Learning curves": [_line(metric, [metric]) for metric in curves],
-        "Test metrics": [_bar(metric) for metric in metrics],
+        "Learning curves": [_build_line_chart(metric, [metric]) for metric in curves],
+        "Test metrics": [_build_bar_chart(metric) for metric in metrics],
     }
-    view = _shared_view(
+    view = _build_shared_view(
         f"Sweep {sweep_id}",
         search_filter=f"tags.sweep_id = {_quote(sweep_id)} AND tags.`trainyard.role` = 'trial'",
         columns=[
@@ -127,7 +127,7 @@ def build_sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]
         charts=charts,
         visible_runs="SHOW_ALL",
     )
-    return {f"{names.SHARED_VIEW}.{sweep_view_key(sweep_id)}": view}
+    return {f"{names.SHARED_VIEW}.{build_sweep_view_key(sweep_id)}": view}
 
 
 def _find_param(setting: str) -> str:
@@ -142,7 +142,7 @@ def _quote(text: str) -> str:
     return f"{quote}{text}{quote}"
 
 
-def _shared_view(
+def _build_shared_view(
     name: str,
     *,
     columns: Sequence[str],
@@ -153,7 +153,7 @@ def _shared_view(
     visible_runs: str = "FIRST_20_RUNS",
 ) -> str:
     """Returns a view as the JSON text that MLflow stores; `charts` has the charts by the name of their section."""
-    now = int(time.time() * 1000)
+    milliseconds = int(time.time() * 1000)
     sections = [(name.lower().replace(" ", "-"), name) for name in charts]
     state = {
         "searchFilter": search_filter,
@@ -187,10 +187,10 @@ def _shared_view(
         ],
         "isAccordionReordered": True,
     }
-    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
+    return json.dumps({"name": name, "createdAt": milliseconds, "updatedAt": milliseconds, "state": json.dumps(state)})
 
 
-def _line(name: str, metrics: list[str]) -> dict[str, Any]:
+def _build_line_chart(name: str, metrics: list[str]) -> dict[str, Any]:
     return {
         "type": "LINE",
         "runsCountToCompare": 10,
@@ -206,11 +206,11 @@ def _line(name: str, metrics: list[str]) -> dict[str, Any]:
     }
 
 
-def _bar(metric: str) -> dict[str, Any]:
+def _build_bar_chart(metric: str) -> dict[str, Any]:
     return {"type": "BAR", "runsCountToCompare": 20, "metricKey": metric}
 
 
-def _parallel(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
+def _build_parallel_chart(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     return {
         "type": "PARALLEL",
         "showAllRuns": True,
@@ -220,7 +220,7 @@ def _parallel(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _scatter(param: str, metric: str) -> dict[str, Any]:
+def _build_scatter_chart(param: str, metric: str) -> dict[str, Any]:
     return {
         "type": "SCATTER",
         "runsCountToCompare": _MAX_RUNS_IN_CHART,
@@ -229,7 +229,7 @@ def _scatter(param: str, metric: str) -> dict[str, Any]:
     }
 
 
-def _contour(first: str, second: str, metric: str) -> dict[str, Any]:
+def _build_contour_chart(first: str, second: str, metric: str) -> dict[str, Any]:
     return {
         "type": "CONTOUR",
         "xaxis": {"key": first, "type": "PARAM"},

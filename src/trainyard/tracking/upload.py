@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from trainyard.system import redact_credentials
 from trainyard.tracking import names, operations
 from trainyard.tracking.connection import open_store, tracking_errors
-from trainyard.tracking.journal import RunRecord
 from trainyard.tracking.mlflow_model import ServableModel
+from trainyard.tracking.operation_log import RunRecord
 from trainyard.tracking.operations import OpenRun, truncate_tags
 from trainyard.tracking.runs import PAGE_SIZE, PROCESS_DIED, iterate_pages
 
@@ -31,7 +31,7 @@ def upload_record(
 
     Args:
         record: The record of the run. If it has no status, the run is closed as KILLED, unless the store has a status.
-        files: The files and folders to log; see `journal.find_logged_files`.
+        files: The files and folders to log; see `operation_log.find_logged_files`.
         uri: The tracking URI.
         build_model: Returns the servable model; None logs no model.
 

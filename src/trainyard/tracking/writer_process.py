@@ -153,12 +153,12 @@ class ProcessWriter:
             self._answers.put(None)  # so that the next call does not wait for an answer
             self._is_lost = True
             if not self._status.failure:
-                self._status = replace(self._status, failure=self._process_died_error())
+                self._status = replace(self._status, failure=self._build_process_died_error())
             return None
         self._status = answer.status
         return answer
 
-    def _process_died_error(self) -> TrackingError:
+    def _build_process_died_error(self) -> TrackingError:
         """Returns the error for a writer process that died, with the last line of its output."""
         self._process.kill()  # the process may be alive although its answer pipe is closed
         code = self._process.wait()

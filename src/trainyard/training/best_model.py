@@ -33,14 +33,14 @@ class BestModel:
     file: Path
     previous_file: Path | None = None
 
-    def best_epoch(self, history: Sequence[Mapping[str, float]]) -> int:
+    def find_best_epoch(self, history: Sequence[Mapping[str, float]]) -> int:
         """Returns the best epoch, counted from 1. If several epochs are equally good, returns the first."""
         values = [metrics[self.monitor] for metrics in history]
         return values.index((min if self.monitor.startswith("loss") else max)(values)) + 1
 
     def describe(self, history: Sequence[Mapping[str, float]]) -> str:
         """Returns the best epoch as text: ``'3, by loss/val 0.0813'``."""
-        epoch = self.best_epoch(history)
+        epoch = self.find_best_epoch(history)
         return f"{epoch}, by {self.monitor} {history[epoch - 1][self.monitor]:.6g}"
 
 
@@ -63,19 +63,19 @@ def build_best_model_saver(
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
             if not history:
                 return
-            if best.best_epoch(history) == len(history):
+            if best.find_best_epoch(history) == len(history):
                 self._save()
             elif best.previous_file and best.previous_file.is_file():
                 with atomic_write(best.file) as partial:
                     shutil.copy2(best.previous_file, partial)
             else:
                 report(
-                    f"{best.file.name}: the best epoch so far is {best.best_epoch(history)}, but its model is not "
+                    f"{best.file.name}: the best epoch so far is {best.find_best_epoch(history)}, but its model is not "
                     "available from the resumed run. The file is written when a later epoch is better"
                 )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            if best.best_epoch(history) == epoch + 1:
+            if best.find_best_epoch(history) == epoch + 1:
                 self._save()
 
         def _save(self) -> None:

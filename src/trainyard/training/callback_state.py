@@ -29,13 +29,13 @@ class CallbackState:
 
     def record_settings(self) -> None:
         """Records the callback's attributes when the training begins. They are its settings, not its state."""
-        self._settings = {name: copy.deepcopy(value) for name, value in self._attributes() if _is_plain(value)}
+        self._settings = {name: copy.deepcopy(value) for name, value in self._list_attributes() if _is_plain(value)}
 
     def capture(self, report: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
         """Returns the class name and the changed attributes. Reports each attribute that can't be saved once."""
         class_name = type(self._callback).__name__
         state = {}
-        for name, value in self._attributes():
+        for name, value in self._list_attributes():
             if callable(value):
                 continue
             if not _is_plain(value):
@@ -49,7 +49,7 @@ class CallbackState:
                 state[name] = value
         return class_name, state
 
-    def _attributes(self) -> list[tuple[str, Any]]:
+    def _list_attributes(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in vars(self._callback).items() if name not in _KERAS_ATTRIBUTES]
 
 
@@ -101,6 +101,7 @@ def unpack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: A
 
 
 def hash_array(array: NDArray[Any]) -> str:
+    """Returns the SHA-256 hash (hexadecimal) of an array: its dtype, shape and content."""
     sha = hashlib.sha256(f"{array.shape} {array.dtype}".encode())
     sha.update(array.tobytes())
     return sha.hexdigest()

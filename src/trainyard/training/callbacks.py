@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.config import EarlyStoppingConfig, PlateauConfig
 from trainyard.system import Progress
-from trainyard.training.engine import divergence_error, find_nonfinite_weights
+from trainyard.training.engine import build_divergence_error, find_nonfinite_weights
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +32,7 @@ def build_early_stopping(config: EarlyStoppingConfig) -> keras.callbacks.EarlySt
     if config.patience is None:
         return None
     return keras.callbacks.EarlyStopping(
-        **_monitor_arguments(config.monitor),
+        **_build_monitor_arguments(config.monitor),
         patience=config.patience,
         min_delta=config.min_delta,
         restore_best_weights=config.restore_best,
@@ -46,7 +46,7 @@ def build_reduce_lr_on_plateau(config: PlateauConfig) -> keras.callbacks.ReduceL
     if config.patience is None:
         return None
     return keras.callbacks.ReduceLROnPlateau(
-        **_monitor_arguments(config.monitor),
+        **_build_monitor_arguments(config.monitor),
         patience=config.patience,
         factor=config.factor,
         min_delta=config.min_delta,
@@ -55,7 +55,7 @@ def build_reduce_lr_on_plateau(config: PlateauConfig) -> keras.callbacks.ReduceL
     )
 
 
-def _monitor_arguments(monitor: str) -> dict[str, str]:
+def _build_monitor_arguments(monitor: str) -> dict[str, str]:
     """Returns Keras's `monitor` (the name of the metric) and `mode` (whether lower or higher is better)."""
     quantity, split = monitor.split("/")
     name = quantity if split == "train" else f"val_{quantity}"
@@ -84,7 +84,7 @@ def build_epoch_logger(
             self._start_time = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-            metrics = {_logged_name(key): float(value) for key, value in logs.items()}
+            metrics = {_translate_metric_name(key): float(value) for key, value in logs.items()}
             learning_rate = float(self.model.optimizer.learning_rate.numpy())
             metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # the precision of float32
             metrics["time/epoch_seconds"] = time.perf_counter() - self._start_time
@@ -110,7 +110,7 @@ def _has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
     return any(getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook) for hook in _BATCH_HOOKS)
 
 
-def _logged_name(keras_key: str) -> str:
+def _translate_metric_name(keras_key: str) -> str:
     """Translates Keras's name of a metric, ``val_loss``, to the logged name, ``loss/val``."""
     return f"{keras_key.removeprefix('val_')}/val" if keras_key.startswith("val_") else f"{keras_key}/train"
 
@@ -121,4 +121,4 @@ def _check_finite(model: keras.Model, metrics: Mapping[str, float], epoch: int) 
     if problem is None and (paths := find_nonfinite_weights(model)):
         problem = f"weight {', '.join(paths)} contains NaN or infinity"
     if problem:
-        raise divergence_error(epoch, problem)
+        raise build_divergence_error(epoch, problem)

@@ -79,8 +79,8 @@ class Checkpoint:
         Raises:
             TrainingError: If the variables or the callbacks are not those of the checkpoint.
         """
-        variables = named_variables(model)
-        sizes = {name: _storable(variable.numpy()).shape for name, variable in variables.items()}
+        variables = collect_variables(model)
+        sizes = {name: _make_storable(variable.numpy()).shape for name, variable in variables.items()}
         if sizes != {name: array.shape for name, array in self.variables.items()}:
             raise TrainingError(
                 "the variables in the checkpoint differ from those of the model. Resume with the same versions of "
@@ -95,14 +95,14 @@ class Checkpoint:
             )
         for name, variable in variables.items():
             value = variable.numpy()
-            variable.assign(_as_dtype(self.variables[name], value.dtype).reshape(value.shape))
+            variable.assign(_restore_dtype(self.variables[name], value.dtype).reshape(value.shape))
         for callback, (_, state) in zip(callbacks, self.callbacks, strict=True):
             for name, value in state.items():
                 setattr(callback, name, value)
         model.stop_training = self.stopped
 
 
-def named_variables(model: keras.Model) -> dict[str, Any]:
+def collect_variables(model: keras.Model) -> dict[str, Any]:
     """Returns all variables that a training changes, except those of metrics. Names are positions: ``model/0``.
 
     Keras's global seed generator is included: layers without their own generator use it.
@@ -135,7 +135,7 @@ class CheckpointPlan:
         """The metrics of the epochs before the resumed one. Empty if nothing is resumed."""
         return self.start.history if self.start else []
 
-    def initial_epoch(self, epochs: int) -> int:
+    def get_initial_epoch(self, epochs: int) -> int:
         """Returns the first epoch to train, counted from 0, or `epochs` if the training had already stopped."""
         if self.start is None:
             return 0
@@ -188,7 +188,7 @@ def build_checkpointer(
                 identity=plan.identity,
                 callbacks=[state.capture(report) for state in states],
                 numerics=numerics,
-                variables={name: variable.numpy() for name, variable in named_variables(self.model).items()},
+                variables={name: variable.numpy() for name, variable in collect_variables(self.model).items()},
             )
             save_checkpoint(plan.folder, checkpoint)
 
@@ -211,7 +211,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """
     path = folder / f"epoch_{checkpoint.epoch:06}.npz"
     partial = path.with_suffix(".partial")
-    arrays = {name: _storable(array) for name, array in checkpoint.variables.items()}
+    arrays = {name: _make_storable(array) for name, array in checkpoint.variables.items()}
     content = {
         "format": _FORMAT,
         "epoch": checkpoint.epoch,
@@ -276,13 +276,13 @@ def _load(path: Path) -> Checkpoint:
     )
 
 
-def _storable(array: NDArray[Any]) -> NDArray[Any]:
+def _make_storable(array: NDArray[Any]) -> NDArray[Any]:
     """Returns the array in a dtype that NumPy can save. Others, such as bfloat16, are returned as uint8 bytes."""
     return array if array.dtype.kind in "biufc" else np.frombuffer(array.tobytes(), np.uint8)
 
 
-def _as_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Reverses `_storable`: returns the array in its original dtype. The caller restores the shape."""
+def _restore_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Reverses `_make_storable`: returns the array in its original dtype. The caller restores the shape."""
     return array if array.dtype == dtype else np.frombuffer(array.tobytes(), dtype)
 
 

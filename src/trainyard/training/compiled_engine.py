@@ -26,9 +26,9 @@ from trainyard.system import stderr_captured
 from trainyard.training.engine import (
     EpochPlan,
     OnSteps,
-    divergence_error,
+    build_divergence_error,
+    compute_validation_batch_size,
     find_nonfinite_weights,
-    validation_batch_size,
 )
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ class CompiledEngine:
         self._validate = None
         if dataset.validation is not None:
             validation = _DeviceData(dataset.validation, batches, on_gpu=False)
-            self._validate = _ValidationProgram(model, validation, validation_batch_size(batch_size))
+            self._validate = _ValidationProgram(model, validation, compute_validation_batch_size(batch_size))
         self.compile_seconds = time.perf_counter() - start_time
 
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
         """Trains the model in place; see `Engine.run`. Callback hooks are called in the order of `keras.Model.fit`."""
         import keras
 
-        model, steps = self._model, plan.steps_per_epoch(self._images)
+        model, steps = self._model, plan.count_steps_per_epoch(self._images)
         callback_list = keras.callbacks.CallbackList(
             callbacks, add_history=True, model=model, epochs=plan.epochs, steps=steps, verbose=0
         )
@@ -96,14 +96,14 @@ class CompiledEngine:
         for epoch in range(plan.initial_epoch, plan.epochs):
             model.reset_metrics()
             callback_list.on_epoch_begin(epoch)
-            self._run_epoch(plan.image_order(epoch, self._images), epoch, steps, spans, on_steps)
-            logs = _metrics(model)
+            self._run_epoch(plan.draw_image_order(epoch, self._images), epoch, steps, spans, on_steps)
+            logs = _get_metrics(model)
             if self._validate:
                 callback_list.on_test_begin()
                 model.reset_metrics()
                 for first, last in validation_spans.over(self._validate.batches):
                     self._validate(first, last)
-                validation = _metrics(model)
+                validation = _get_metrics(model)
                 callback_list.on_test_end(validation)
                 logs |= {f"val_{name}": value for name, value in validation.items()}
             callback_list.on_epoch_end(epoch, logs)
@@ -128,12 +128,12 @@ class CompiledEngine:
 
         The mean loss stays NaN after one NaN, so checking it once per span is enough.
         """
-        loss = _metrics(self._model).get("loss", 0.0)
+        loss = _get_metrics(self._model).get("loss", 0.0)
         if not np.isfinite(loss):
-            raise divergence_error(epoch, f"loss/train is {loss} after {where}")
+            raise build_divergence_error(epoch, f"loss/train is {loss} after {where}")
         if not weights_finite:
             paths = ", ".join(find_nonfinite_weights(self._model))
-            raise divergence_error(epoch, f"weight {paths} contains NaN or infinity after {where}")
+            raise build_divergence_error(epoch, f"weight {paths} contains NaN or infinity after {where}")
 
 
 class _DeviceData:
@@ -155,11 +155,11 @@ class _DeviceData:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
-    def take(self, indices: tf.Tensor, place: tuple[tf.Tensor, tf.Tensor] | None = None) -> tuple[tf.Tensor, ...]:
+    def take(self, indices: tf.Tensor, position: tuple[tf.Tensor, tf.Tensor] | None = None) -> tuple[tf.Tensor, ...]:
         """Returns the batch of the images with these indices; see `BatchMaker.make`."""
         import tensorflow as tf
 
-        return self._batches.make(tf.gather(self.images, indices), tf.gather(self.labels, indices), place)
+        return self._batches.make(tf.gather(self.images, indices), tf.gather(self.labels, indices), position)
 
 
 class _TrainProgram:
@@ -179,7 +179,7 @@ class _TrainProgram:
                 return (number + 1,)
 
             tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
-            return _all_finite(model.weights)
+            return _are_all_finite(model.weights)
 
         number = tf.TensorSpec((), tf.int32)
         signature = [tf.TensorSpec((len(data),), tf.int32), number, number, number]
@@ -242,7 +242,7 @@ def _has_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
 
 
-def _all_finite(weights: Sequence[Any]) -> tf.Tensor:
+def _are_all_finite(weights: Sequence[Any]) -> tf.Tensor:
     """Returns a boolean scalar tensor: whether every floating-point weight is finite."""
     import tensorflow as tf
 
@@ -250,6 +250,6 @@ def _all_finite(weights: Sequence[Any]) -> tf.Tensor:
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(weight)) for weight in floating])
 
 
-def _metrics(model: keras.Model) -> dict[str, float]:
+def _get_metrics(model: keras.Model) -> dict[str, float]:
     """Returns the current loss and metrics, with Keras's names as keys."""
     return {name: float(value) for name, value in model.get_metrics_result().items()}

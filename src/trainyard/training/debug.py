@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainyard.config import DebugConfig, EarlyStoppingConfig, PlateauConfig, RunConfig, register_debug, setting
-from trainyard.data import Dataset, NoAugmentation, Split, stratified_sample
+from trainyard.data import Dataset, NoAugmentation, Split, draw_stratified_sample
 from trainyard.errors import TrainingError
 from trainyard.training.profiler import TRACE, build_profiler_callback, load_profile
 from trainyard.training.schedules import Constant
@@ -54,12 +54,12 @@ class OneBatch(DebugConfig):
 @register_debug("overfit")
 @dataclass(kw_only=True, slots=True)
 class Overfit(DebugConfig):
-    """Overfits a few images. If the model cannot memorise them, something is wrong, and the run fails."""
+    """Overfits a few images. If the model cannot memorize them, something is wrong, and the run fails."""
 
     images: int = setting(64, ge=1)
     """Number of training images, stratified by class. The same images are used for validation and test."""
     epochs: int = setting(200, ge=1)
-    """Maximum number of epochs. If the model has not memorised all images by then, the run fails."""
+    """Maximum number of epochs. If the model has not memorized all images by then, the run fails."""
 
     def adjust_config(self, config: RunConfig) -> RunConfig:
         """Disables everything that makes overfitting harder or stops it early: schedule, augmentation, averaging."""
@@ -129,7 +129,7 @@ class Profile(DebugConfig):
 
 def _sample(split: Split, count: int, seed: int) -> Split:
     """Returns at most `count` images of a split, stratified by class."""
-    return split.take(stratified_sample(split.labels, min(count, len(split)), seed))
+    return split.take(draw_stratified_sample(split.labels, min(count, len(split)), seed))
 
 
 def _build_stop(*, epochs: int | None = None, accuracy: float | None = None) -> keras.callbacks.Callback:

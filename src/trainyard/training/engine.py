@@ -22,7 +22,7 @@ OnSteps = Callable[[int, int, int], None]
 _LARGE_BATCH = 1024
 
 
-def validation_batch_size(batch_size: int) -> int:
+def compute_validation_batch_size(batch_size: int) -> int:
     """Returns the batch size for validation. It is larger than for training, because no gradients are stored."""
     return max(batch_size, _LARGE_BATCH)
 
@@ -43,11 +43,11 @@ class EpochPlan:
     seed: int
     initial_epoch: int = 0
 
-    def steps_per_epoch(self, images: int) -> int:
+    def count_steps_per_epoch(self, images: int) -> int:
         """Returns the number of steps of an epoch over this number of images, including the last, smaller batch."""
         return math.ceil(images / self.batch_size)
 
-    def image_order(self, epoch: int, images: int) -> NDArray[np.int32]:
+    def draw_image_order(self, epoch: int, images: int) -> NDArray[np.int32]:
         """Returns the order in which an epoch visits the training images.
 
         The order depends only on the seed and the epoch, so an epoch can be repeated without the epochs before it.
@@ -87,7 +87,7 @@ def find_nonfinite_weights(model: keras.Model) -> list[str]:
     return [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
 
 
-def divergence_error(epoch: int, problem: str) -> TrainingError:
+def build_divergence_error(epoch: int, problem: str) -> TrainingError:
     """Returns the error for a training whose loss or weights are no longer finite.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data import BatchMaker, Dataset, Split
-from trainyard.training.engine import EpochPlan, OnSteps, divergence_error, validation_batch_size
+from trainyard.training.engine import EpochPlan, OnSteps, build_divergence_error, compute_validation_batch_size
 
 if TYPE_CHECKING:
     import keras
@@ -46,7 +46,7 @@ class FitEngine:
         import keras
 
         train, validation = self._dataset.train, self._dataset.validation
-        steps, size = plan.steps_per_epoch(len(train)), validation_batch_size(plan.batch_size)
+        steps, size = plan.count_steps_per_epoch(len(train)), compute_validation_batch_size(plan.batch_size)
         epoch = plan.initial_epoch
         times = [time.perf_counter()]
 
@@ -59,12 +59,14 @@ class FitEngine:
             if len(times) == _TIMED:  # the first execution compiles; the second one does not
                 self.compile_seconds = max(0.0, (times[1] - times[0]) - (times[2] - times[1]))
             if not math.isfinite(loss := (logs or {}).get("loss", 0.0)):
-                raise divergence_error(epoch + 1, f"loss/train is {loss} after step {batch + 1}")
+                raise build_divergence_error(epoch + 1, f"loss/train is {loss} after step {batch + 1}")
             on_steps(epoch + 1, min(batch + 1, steps), steps)
 
         monitor = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=end_execution)
         self._model.fit(
-            stream_batches(train, self._batches, plan.batch_size, lambda: (epoch, plan.image_order(epoch, len(train)))),
+            stream_batches(
+                train, self._batches, plan.batch_size, lambda: (epoch, plan.draw_image_order(epoch, len(train)))
+            ),
             validation_data=None if validation is None else stream_batches(validation, self._batches, size),
             initial_epoch=plan.initial_epoch,
             epochs=plan.epochs,

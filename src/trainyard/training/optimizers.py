@@ -35,9 +35,9 @@ class KerasOptimizer(OptimizerConfig):
     weight_decay: float | None = setting(None, ge=0)
     """Weight decay: each step subtracts this fraction of each weight, times the learning rate. `null` disables it."""
     use_ema: bool = setting(False)
-    """Whether the trained model gets an exponential moving average of its weights. `loss/val` is without averaging."""
+    """Whether to replace the final weights with their exponential moving average. `loss/val` is computed without it."""
     ema_momentum: float = setting(0.99, ge=0, lt=1)
-    """Momentum of the moving average: the fraction of the average that is kept at each step. Needs `use_ema: true`."""
+    """Momentum of the moving average: the fraction of the average that is kept at each step. Requires `use_ema`."""
     gradient_accumulation_steps: int | None = setting(None, ge=2)
     """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch."""
 
@@ -71,7 +71,7 @@ class Sgd(KerasOptimizer):
     momentum: float = setting(0.0, ge=0, lt=1)
     """Momentum: fraction of the previous update that is added to the next one. 0 disables momentum."""
     nesterov: bool = setting(False)
-    """Whether to use Nesterov momentum. Needs `momentum` above 0."""
+    """Whether to use Nesterov momentum. Requires `momentum` above 0."""
 
 
 @register_optimizer("rmsprop")
@@ -87,7 +87,7 @@ class RmsProp(KerasOptimizer):
     epsilon: float = setting(1e-7, gt=0)
     """Small constant added to the denominator for numerical stability."""
     centered: bool = setting(False)
-    """Whether gradients are normalised by their estimated variance instead of their mean square."""
+    """Whether gradients are normalized by their estimated variance instead of their mean square."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -153,7 +153,7 @@ class Adagrad(KerasOptimizer):
 
     keras_class: ClassVar[str] = "Adagrad"
     learning_rate: float = setting(0.01, gt=0)
-    """Initial learning rate. Ten times the default of Keras, which barely trains a model in a few epochs."""
+    """Initial learning rate. The default is ten times that of Keras, which barely trains a model in a few epochs."""
     initial_accumulator_value: float = setting(0.1, ge=0)
     """Initial value of the sum of squared gradients."""
     epsilon: float = setting(1e-7, gt=0)
@@ -167,7 +167,7 @@ class Adadelta(KerasOptimizer):
 
     keras_class: ClassVar[str] = "Adadelta"
     learning_rate: float = setting(1.0, gt=0)
-    """Factor that scales each update. 1 as in the paper; the default of Keras, 0.001, barely trains a model."""
+    """Factor that scales each update. The default is that of the paper; Keras's 0.001 barely trains a model."""
     rho: float = setting(0.95, ge=0, lt=1)
     """Decay rate per step of the moving averages of squared gradients and squared updates."""
     epsilon: float = setting(1e-7, gt=0)
@@ -177,11 +177,11 @@ class Adadelta(KerasOptimizer):
 @register_optimizer("ftrl")
 @dataclass(kw_only=True, slots=True)
 class Ftrl(KerasOptimizer):
-    """FTRL: follow the regularised leader (McMahan et al., 2013)."""
+    """FTRL: follow the regularized leader (McMahan et al., 2013)."""
 
     keras_class: ClassVar[str] = "Ftrl"
     learning_rate: float = setting(0.05, gt=0)
-    """Initial learning rate. Higher than the default of Keras, which barely trains a deep network."""
+    """Initial learning rate. The default is higher than that of Keras, which barely trains a deep network."""
     learning_rate_power: float = setting(-0.5, le=0)
     """Exponent that controls how fast step sizes shrink with the sum of squared gradients. 0 keeps them constant."""
     initial_accumulator_value: float = setting(0.1, ge=0)
@@ -209,7 +209,7 @@ class Lion(KerasOptimizer):
 @register_optimizer("muon")
 @dataclass(kw_only=True, slots=True)
 class Muon(KerasOptimizer):
-    """Muon: orthogonalised momentum for weight matrices, AdamW for all other weights (Jordan, 2024)."""
+    """Muon: orthogonalized momentum for weight matrices, AdamW for all other weights (Jordan, 2024)."""
 
     keras_class: ClassVar[str] = "Muon"
     weight_decay: float | None = setting(0.004, ge=0)
@@ -219,7 +219,7 @@ class Muon(KerasOptimizer):
     nesterov: bool = setting(True)
     """Whether to use Nesterov momentum."""
     ns_steps: int = setting(5, ge=1)
-    """Number of Newton-Schulz iterations that orthogonalise the momentum."""
+    """Number of Newton-Schulz iterations that orthogonalize the momentum."""
     adam_lr_ratio: float = setting(1.0, gt=0)
     """Learning rate of AdamW, as a multiple of `learning_rate`."""
     adam_beta_1: float = setting(0.9, ge=0, lt=1)

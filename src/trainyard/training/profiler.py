@@ -67,7 +67,7 @@ class StepProfile:
         """The total time of all operations, summed over threads."""
         return sum(operation.seconds for operation in self.operations)
 
-    def by_part(self) -> dict[str, dict[str, float]]:
+    def group_by_part(self) -> dict[str, dict[str, float]]:
         """Returns the seconds of each part by phase, the slowest part first."""
         parts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for operation in self.operations:
@@ -161,8 +161,8 @@ def write_profile(folder: Path, layers: Sequence[str], optimizer: str, steps: in
         )
     space = xplane_pb2.XSpace.FromString(files[-1].read_bytes())
     kinds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for path, operation, own_seconds in _operations(space):
-        kinds[(*_place(path, layers, optimizer), operation)].append(own_seconds)
+    for path, operation, own_seconds in _iterate_operations(space):
+        kinds[(*_classify_operation(path, layers, optimizer), operation)].append(own_seconds)
     if not kinds:
         raise TrainingError(
             f"{folder}: the trace of TensorFlow's profiler contains no operation on the CPU. "
@@ -186,9 +186,9 @@ def load_profile(folder: Path) -> StepProfile:
 # TensorFlow's trace: planes of lines (threads) of events
 
 
-def _operations(space: Any) -> Iterator[tuple[str, str, float]]:  # noqa: ANN401 - a protocol buffer
+def _iterate_operations(space: Any) -> Iterator[tuple[str, str, float]]:  # noqa: ANN401 - a protocol buffer
     """Yields the path, type and seconds of each executed operation, excluding nested operations."""
-    instructions = _instructions(space)
+    instructions = _read_instructions(space)
     for plane in space.planes:
         if plane.name != _HOST:
             continue
@@ -200,27 +200,29 @@ def _operations(space: Any) -> Iterator[tuple[str, str, float]]:  # noqa: ANN401
                 if event.metadata_id not in named:
                     metadata = plane.event_metadata[event.metadata_id]
                     of_xla = any(stats.get(stat.metadata_id) == "hlo_op" for stat in event.stats)
-                    named[event.metadata_id] = instructions.get(metadata.name) if of_xla else _tensorflow_op(metadata)
+                    named[event.metadata_id] = (
+                        instructions.get(metadata.name) if of_xla else _parse_tensorflow_op(metadata)
+                    )
                 path_and_kind = named[event.metadata_id]
                 if path_and_kind is None:
                     continue
                 while stack and stack[-1][0] <= event.offset_ps:
-                    _, path, kind, own = stack.pop()
-                    yield path, kind, own * _PICOSECONDS
+                    _, path, kind, own_duration = stack.pop()
+                    yield path, kind, own_duration * _PICOSECONDS
                 if stack:
                     stack[-1][3] -= event.duration_ps
                 stack.append([event.offset_ps + event.duration_ps, *path_and_kind, event.duration_ps])
-            for _, path, kind, own in stack:
-                yield path, kind, own * _PICOSECONDS
+            for _, path, kind, own_duration in stack:
+                yield path, kind, own_duration * _PICOSECONDS
 
 
-def _tensorflow_op(metadata: Any) -> tuple[str, str] | None:  # noqa: ANN401 - a protocol buffer
+def _parse_tensorflow_op(metadata: Any) -> tuple[str, str] | None:  # noqa: ANN401 - a protocol buffer
     """Returns the path and type of an operation without XLA, or None if the event is not an operation."""
     path, _, kind = metadata.name.rpartition(":")
     return (path, kind) if path and kind == metadata.display_name and re.fullmatch("_?[A-Z]\\w*", kind) else None
 
 
-def _instructions(space: Any) -> dict[str, tuple[str, str]]:  # noqa: ANN401 - a protocol buffer
+def _read_instructions(space: Any) -> dict[str, tuple[str, str]]:  # noqa: ANN401 - a protocol buffer
     """Returns the path and type of each instruction of XLA's programs, by the name of the instruction."""
     from tensorflow.compiler.xla.service import hlo_pb2
 
@@ -235,7 +237,7 @@ def _instructions(space: Any) -> dict[str, tuple[str, str]]:  # noqa: ANN401 - a
     return instructions
 
 
-def _place(path: str, layers: Sequence[str], optimizer: str) -> tuple[str, str]:
+def _classify_operation(path: str, layers: Sequence[str], optimizer: str) -> tuple[str, str]:
     """Returns the part of the training step to which an operation belongs, and its phase."""
     segments = [re.sub(r"_\d+$", "", segment) for segment in path.split("/")]
     whole = path.split("/")
@@ -260,5 +262,5 @@ def _trace_events(space: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a p
             for event in line.events:
                 metadata = plane.event_metadata[event.metadata_id]
                 began = line.timestamp_ns / 1e3 + event.offset_ps / 1e6
-                place = {"pid": process, "tid": thread, "ts": began, "dur": event.duration_ps / 1e6}
-                yield {"ph": "X", "name": metadata.display_name or metadata.name, **place}
+                timing = {"pid": process, "tid": thread, "ts": began, "dur": event.duration_ps / 1e6}
+                yield {"ph": "X", "name": metadata.display_name or metadata.name, **timing}

@@ -87,8 +87,8 @@ class Piecewise(ScheduleConfig):
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if the two lists differ in length, or if `at_epochs` is not increasing."""
         if len(self.at_epochs) != len(self.factors):
-            changes, given = len(self.at_epochs), len(self.factors)
-            yield "factors", f"expected {changes} values, one for each of at_epochs, got {given}: {self.factors}"
+            changes, received = len(self.at_epochs), len(self.factors)
+            yield "factors", f"expected {changes} values, one for each of at_epochs, got {received}: {self.factors}"
         if any(later <= earlier for earlier, later in itertools.pairwise(self.at_epochs)):
             yield "at_epochs", f"expected increasing numbers, got {self.at_epochs}"
 

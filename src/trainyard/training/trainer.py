@@ -102,11 +102,11 @@ def train(
         epochs=config.training.epochs,
         batch_size=config.training.batch_size,
         seed=config.seed if seed is None else seed,
-        initial_epoch=checkpoints.initial_epoch(config.training.epochs) if checkpoints else 0,
+        initial_epoch=checkpoints.get_initial_epoch(config.training.epochs) if checkpoints else 0,
     )
     batches = build_batch_maker(config, dataset, plan.seed)
     with explain_out_of_memory(lambda: "preparing the training"):
-        compile_model(model, config, batches_per_epoch=plan.steps_per_epoch(len(dataset.train)))
+        compile_model(model, config, batches_per_epoch=plan.count_steps_per_epoch(len(dataset.train)))
     history = list(checkpoints.history) if checkpoints else []
     epoch_logger = build_epoch_logger(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)

@@ -21,7 +21,7 @@ from trainyard.analysis.claims.judging import (
     combine_verdicts,
     judge,
 )
-from trainyard.analysis.claims.power import SIMULATIONS, contradiction_rate, normal_sampler
+from trainyard.analysis.claims.power import SIMULATIONS, build_normal_sampler, simulate_contradiction_rate
 from trainyard.analysis.claims.results import RESULTS_FILE, Results
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim
 from trainyard.reporting import Table, format_provenance
@@ -33,7 +33,7 @@ _NEIGHBORS = 3
 
 def render_claim_page(results: Results) -> str:
     """Returns the page in Markdown."""
-    claim, main_arm = claim_of(results), results.main_arm
+    claim, main_arm = get_claim(results), results.main_arm
     judgements = judge(build_claimed_metrics(results))
     blocks = [
         f"# {claim.title}",
@@ -56,7 +56,7 @@ def render_claim_page(results: Results) -> str:
     return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
-def claim_of(results: Results) -> Claim:
+def get_claim(results: Results) -> Claim:
     """Returns the claim that the results are compared with."""
     return cast("Claim", results.spec)
 
@@ -67,7 +67,7 @@ def build_claimed_metrics(results: Results) -> list[ClaimedMetric]:
     Raises:
         KeyError: If a published row is missing in the reports of the runs.
     """
-    claim, runs = claim_of(results), results.main_arm.runs
+    claim, runs = get_claim(results), results.main_arm.runs
     images = max((scores.support for scores in runs[0].report.values()), default=1)
     accuracies = tuple(run.accuracy for run in runs)
     metrics = [
@@ -99,22 +99,24 @@ def find_wrong_counts(results: Results) -> list[str]:
     measured = results.main_arm.runs[0].report
     return [
         f"{row}: the published number of images is {scores.support:,}, the measured number is {measured[row].support:,}"
-        for row, scores in claim_of(results).classification_report.items()
+        for row, scores in get_claim(results).classification_report.items()
         if scores.support != measured[row].support
     ]
 
 
-def verdict_of(results: Results) -> Verdict:
+def determine_verdict(results: Results) -> Verdict:
     """Returns the verdict on the whole claim."""
     return combine_verdicts(judge(build_claimed_metrics(results)), same_counts=not find_wrong_counts(results))
 
 
 def describe_verdict(results: Results) -> list[str]:
     """Returns the verdict on the claim and the reasons for it, as a few lines of Markdown."""
-    claim, judgements = claim_of(results), judge(build_claimed_metrics(results))
-    verdict, wrong_counts = verdict_of(results), find_wrong_counts(results)
+    claim, judgements = get_claim(results), judge(build_claimed_metrics(results))
+    verdict, wrong_counts = determine_verdict(results), find_wrong_counts(results)
     accuracy = judgements[0]
-    numbers = ", ".join(f"{sum(judgement.verdict is each for judgement in judgements)} {each}" for each in Verdict)
+    numbers = ", ".join(
+        f"{sum(judgement.verdict is option for judgement in judgements)} {option}" for option in Verdict
+    )
     summary = (
         f"Accuracy: the published value is {_format_published(accuracy)}. The measured mean is {accuracy.mean:.4f} "
         f"over {len(accuracy.metric.values)} seeds, with a range from {_format_range(accuracy)}. "
@@ -161,8 +163,12 @@ def _format_range(judgement: Judgement) -> str:
 
 
 def _describe_criterion(results: Results, judgements: Sequence[Judgement]) -> str:
-    others = len(judgements) - 1
-    shared = f"; the other {others} metrics share a level of {SIGNIFICANCE_LEVEL:g} (Bonferroni)" if others else ""
+    secondary_count = len(judgements) - 1
+    shared = (
+        f"; the other {secondary_count} metrics share a level of {SIGNIFICANCE_LEVEL:g} (Bonferroni)"
+        if secondary_count
+        else ""
+    )
     return (
         "A published value is rounded, so it represents the interval of all values that round to it. It comes from one "
         "run with an unknown seed. The test compares it with the prediction interval of one more run, computed with "
@@ -177,17 +183,17 @@ def _describe_criterion(results: Results, judgements: Sequence[Judgement]) -> st
 def _render_power(results: Results, accuracy: Judgement) -> str:
     """Returns how often claims of accuracies near the measured mean would be contradicted, by simulation."""
     count, decimals = len(results.main_arm.runs), accuracy.metric.decimals
-    draw = normal_sampler(accuracy.mean, accuracy.std)
+    draw = build_normal_sampler(accuracy.mean, accuracy.std)
     nearest, step = round(accuracy.mean, decimals), 10**-decimals
     claims = [nearest + away * step for away in range(-_NEIGHBORS, _NEIGHBORS + 1) if nearest + away * step <= 1]
     rows = [
         [
             f"{claimed:.{decimals}f}",
-            f"{100 * contradiction_rate(draw, count, published=claimed, decimals=decimals):.1f} %",
+            f"{100 * simulate_contradiction_rate(draw, count, published=claimed, decimals=decimals):.1f} %",
         ]
         for claimed in claims
     ]
-    true_claim_rate = contradiction_rate(draw, count, decimals=decimals)
+    true_claim_rate = simulate_contradiction_rate(draw, count, decimals=decimals)
     text = (
         "The table shows how often the test contradicts a claim of a different accuracy. It assumes that runs of the "
         f"recipe are normally distributed with the measured mean {accuracy.mean:.4f} and standard deviation "

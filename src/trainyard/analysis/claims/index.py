@@ -8,7 +8,7 @@ from pathlib import Path
 from trainyard.analysis.claims.record import PAGE
 from trainyard.analysis.claims.results import RESULTS_FILE, Results, load_results
 from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, load_spec
-from trainyard.analysis.claims.verdicts import describe_verdict, verdict_of
+from trainyard.analysis.claims.verdicts import describe_verdict, determine_verdict
 from trainyard.reporting import Table, format_duration
 from trainyard.system import atomic_write
 
@@ -49,11 +49,11 @@ def render_index_page(folder: Path) -> str:
     Raises:
         ConfigError: If a record cannot be read.
     """
-    specs = sorted(file for kind in (CLAIM_FILE, TARGET_FILE) for file in folder.glob(f"*/{kind}"))
+    specs = sorted(file for file_name in (CLAIM_FILE, TARGET_FILE) for file in folder.glob(f"*/{file_name}"))
     records = {file.parent.name: load_results(file.parent) for file in specs if (file.parent / RESULTS_FILE).exists()}
     waiting = [f"- `{file.parent.name}`: {load_spec(file).title}" for file in specs if file.parent.name not in records]
     pages = sorted(file for file in folder.glob(f"*/{PAGE}") if file.parent.name not in records)
-    others = [f"- [`{page.parent.name}/`]({page.parent.name}/{PAGE}): {_find_heading(page)}" for page in pages]
+    other_pages = [f"- [`{page.parent.name}/`]({page.parent.name}/{PAGE}): {_find_heading(page)}" for page in pages]
     blocks = [
         "# Experiments",
         f"{_MARK} from the `{RESULTS_FILE}` of each experiment. Do not edit this page by hand.",
@@ -64,7 +64,7 @@ def render_index_page(folder: Path) -> str:
             for name, results in records.items()
         ),
         *(["## Not measured yet", "\n".join(waiting)] if waiting else ()),
-        *(["## Other pages", "\n".join(others)] if others else ()),
+        *(["## Other pages", "\n".join(other_pages)] if other_pages else ()),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -83,7 +83,7 @@ def _build_row(name: str, results: Results) -> list[str]:
         f"[`{name}`]({name}/{PAGE})",
         expected,
         f"{100 * statistics.mean(main_arm.accuracies):.3f} ± {100 * std:.3f}",
-        f"{verdict_of(results)}",
+        f"{determine_verdict(results)}",
         f"{len(main_arm.runs)}",
         f"{main_arm.parameters:,}",
         f"{main_arm.epochs}",

@@ -91,9 +91,9 @@ def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
     Args:
         metrics: All metrics of the claim, each with at least two measured values.
     """
-    others = sum(not metric.is_primary for metric in metrics)
+    secondary_count = sum(not metric.is_primary for metric in metrics)
     return [
-        _judge_metric(metric, SIGNIFICANCE_LEVEL if metric.is_primary else SIGNIFICANCE_LEVEL / others)
+        _judge_metric(metric, SIGNIFICANCE_LEVEL if metric.is_primary else SIGNIFICANCE_LEVEL / secondary_count)
         for metric in metrics
     ]
 
@@ -111,7 +111,7 @@ def combine_verdicts(judgements: Sequence[Judgement], *, same_counts: bool) -> V
     return Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.SUPPORTED
 
 
-def rounding_interval(published: float, decimals: int) -> tuple[float, float]:
+def compute_rounding_interval(published: float, decimals: int) -> tuple[float, float]:
     """Returns the smallest and the largest value that round to a published value.
 
     Both ends are included, because it is unknown whether halves were rounded up or down.
@@ -120,7 +120,7 @@ def rounding_interval(published: float, decimals: int) -> tuple[float, float]:
     return published - half, published + half
 
 
-def prediction_interval(values: Sequence[float], level: float, step: float = 0.0) -> tuple[float, float]:
+def compute_prediction_interval(values: Sequence[float], level: float, step: float = 0.0) -> tuple[float, float]:
     """Returns the interval that contains one more value with probability 1 - level.
 
     Args:
@@ -138,8 +138,8 @@ def prediction_interval(values: Sequence[float], level: float, step: float = 0.0
 
 
 def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
-    low, high = prediction_interval(metric.values, level, metric.step)
-    lowest, highest = rounding_interval(metric.published, metric.decimals)
+    low, high = compute_prediction_interval(metric.values, level, metric.step)
+    lowest, highest = compute_rounding_interval(metric.published, metric.decimals)
     tolerance = 1e-12  # floating-point tolerance, so that both ends are inside the interval
     if low > highest + tolerance or high < lowest - tolerance:
         verdict = Verdict.CONTRADICTED

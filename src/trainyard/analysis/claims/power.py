@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.analysis.claims.judging import SIGNIFICANCE_LEVEL, rounding_interval
+from trainyard.analysis.claims.judging import SIGNIFICANCE_LEVEL, compute_rounding_interval
 
 SIMULATIONS = 20_000
 
@@ -15,12 +15,12 @@ SampleFunction = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.flo
 """Draws results of runs with further seeds, as an array of the given shape."""
 
 
-def normal_sampler(mean: float, std: float) -> SampleFunction:
+def build_normal_sampler(mean: float, std: float) -> SampleFunction:
     """Returns a function that draws normally distributed results."""
     return lambda generator, shape: generator.normal(mean, std, shape)
 
 
-def contradiction_rate(
+def simulate_contradiction_rate(
     draw: SampleFunction,
     seeds: int,
     *,
@@ -49,5 +49,5 @@ def contradiction_rate(
     )
     half = stdtrit(seeds - 1, 1 - level / 2) * values.std(axis=1, ddof=1) * np.sqrt(1 + 1 / seeds)
     mean = values.mean(axis=1)
-    rounding = rounding_interval(0.0, decimals)[1]
+    rounding = compute_rounding_interval(0.0, decimals)[1]
     return float(np.mean((mean - half > claimed + rounding) | (mean + half < claimed - rounding)))

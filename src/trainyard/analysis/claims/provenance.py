@@ -28,7 +28,7 @@ def collect_runs_provenance(sweeps: Sequence[SweepFolder], command: str) -> dict
     trials = [
         (ledger, trial.number) for ledger, sweep in zip(ledgers, sweeps, strict=True) for trial in sweep.read_trials()
     ]
-    results = [result for ledger, number in trials if (result := ledger.trial_record(number).result)]
+    results = [result for ledger, number in trials if (result := ledger.get_trial_record(number).result)]
     runs = [_load_run_provenance(Path(result.folder)) for result in results]
     seconds = sum(session.seconds for ledger in ledgers for session in ledger.sessions)
     return {

@@ -104,7 +104,7 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
     """
     ledger = Ledger(folder.ledger)
     trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)
-    results = [ledger.trial_record(trial.number).result for trial in trials]
+    results = [ledger.get_trial_record(trial.number).result for trial in trials]
     runs = [
         SeedResult(
             seed=trial.seed,

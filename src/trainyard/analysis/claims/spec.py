@@ -159,7 +159,9 @@ class Claim(ExperimentSpec):
 
 def list_experiments() -> list[str]:
     """Returns the sorted names of the experiments in the working directory."""
-    return sorted({file.parent.name for kind in (CLAIM_FILE, TARGET_FILE) for file in EXPERIMENTS.glob(f"*/{kind}")})
+    return sorted(
+        {file.parent.name for file_name in (CLAIM_FILE, TARGET_FILE) for file in EXPERIMENTS.glob(f"*/{file_name}")}
+    )
 
 
 def find_spec(name: str) -> Path:
@@ -169,12 +171,14 @@ def find_spec(name: str) -> Path:
         ConfigError: If the file does not exist.
     """
     is_path = name.endswith((".yaml", ".yml"))
-    files = [Path(name)] if is_path else [EXPERIMENTS / name / kind for kind in (CLAIM_FILE, TARGET_FILE)]
+    files = [Path(name)] if is_path else [EXPERIMENTS / name / file_name for file_name in (CLAIM_FILE, TARGET_FILE)]
     if existing := next((file for file in files if file.is_file()), None):
         return existing
-    known = list_experiments()
+    experiments = list_experiments()
     available = (
-        f"{format_suggestion(name, known)} Available: {', '.join(known)}" if known else f" {EXPERIMENTS}/ has none"
+        f"{format_suggestion(name, experiments)} Available: {', '.join(experiments)}"
+        if experiments
+        else f" {EXPERIMENTS}/ has none"
     )
     missing = f"{files[0]} does not exist" if is_path else f"neither {files[0]} nor {files[1]} exists"
     raise ConfigError(f"reproduce: unknown experiment {name!r}: {missing}.{available}")
@@ -190,17 +194,17 @@ def load_spec(file: Path) -> Target | Claim:
         content = yaml.safe_load(file.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{file}: expected a claim or a target in YAML; cannot read the file: {error}") from error
-    kind = Target if isinstance(content, dict) and content.keys() & {"goal", "arms"} else Claim
+    spec_class = Target if isinstance(content, dict) and content.keys() & {"goal", "arms"} else Claim
     try:
-        return kind.model_validate(content)
+        return spec_class.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(*(_format_problem(file, kind, problem) for problem in error.errors())) from error
+        raise ConfigError(*(_format_problem(file, spec_class, problem) for problem in error.errors())) from error
 
 
-def _format_problem(file: Path, kind: type[ExperimentSpec], problem: ErrorDetails) -> str:
+def _format_problem(file: Path, spec_class: type[ExperimentSpec], problem: ErrorDetails) -> str:
     """Returns pydantic's error as one line: the file, the dotted path, the problem, and the value received."""
     path = ".".join(map(str, _name_scores(problem["loc"]))) or "the file"
-    fields = list(kind.model_fields)
+    fields = list(spec_class.model_fields)
     match problem["type"]:
         case "extra_forbidden":
             return f"{file}: {path}: unknown field.{format_suggestion(path, fields)} Available: {', '.join(fields)}"

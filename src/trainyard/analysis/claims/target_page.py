@@ -17,7 +17,7 @@ PLOT_FILE = "accuracies.png"
 
 def render_target_page(results: Results) -> str:
     """Returns the page in Markdown."""
-    target = target_of(results)
+    target = get_target(results)
     blocks = [
         f"# {target.title}",
         f"Written by `trainyard reproduce` from `{RESULTS_FILE}`. Do not edit this page by hand.",
@@ -35,14 +35,14 @@ def render_target_page(results: Results) -> str:
     return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
-def target_of(results: Results) -> Target:
+def get_target(results: Results) -> Target:
     """Returns the target that the results are compared with."""
     return cast("Target", results.spec)
 
 
 def is_met(results: Results) -> bool:
     """Returns True if the first arm's mean accuracy reaches the goal within the limits on parameters and time."""
-    target = target_of(results)
+    target = get_target(results)
     small = target.most_parameters is None or results.main_arm.parameters <= target.most_parameters
     quick = target.most_minutes is None or results.about["seconds"] <= 60 * target.most_minutes
     return small and quick and statistics.mean(results.main_arm.accuracies) >= target.goal
@@ -50,12 +50,12 @@ def is_met(results: Results) -> bool:
 
 def describe_verdict(results: Results) -> list[str]:
     """Returns whether the target is met, and how the first arm compares with the others, as a few lines of Markdown."""
-    main_arm, target = results.main_arm, target_of(results)
+    main_arm, target = results.main_arm, get_target(results)
     estimate = estimate_mean(main_arm.accuracies)
     met = "met" if is_met(results) else "missed"
-    interval = f"{_percent(estimate.low)} % to {_percent(estimate.high)} %"
+    interval = f"{_format_percent(estimate.low)} % to {_format_percent(estimate.high)} %"
     summary = (
-        f"**{main_arm.name}: {_percent(estimate.value)} % mean test accuracy over {len(main_arm.runs)} seeds.** "
+        f"**{main_arm.name}: {_format_percent(estimate.value)} % mean test accuracy over {len(main_arm.runs)} seeds.** "
         f"The 95 % confidence interval of the mean is {interval}. The target, {100 * target.goal:g} %, is {met}."
     )
     lines = [summary]
@@ -66,18 +66,18 @@ def describe_verdict(results: Results) -> list[str]:
         limit = "over the limit of" if results.about["seconds"] > 60 * target.most_minutes else "within the limit of"
         took = format_duration(results.about["seconds"])
         lines.append(f"All runs together took {took} (wall time), {limit} {format_duration(60 * target.most_minutes)}.")
-    for other in results.arms[1:]:
-        estimate = estimate_difference(main_arm.accuracies, other.accuracies)
+    for other_arm in results.arms[1:]:
+        estimate = estimate_difference(main_arm.accuracies, other_arm.accuracies)
         direction = "higher than" if estimate.value > 0 else "lower than"
         significance = "significant" if estimate.low > 0 or estimate.high < 0 else "not significant"
         difference = (
-            f"{_points(abs(estimate.value))} percentage points {direction} the mean of {other.name}"
+            f"{_format_points(abs(estimate.value))} percentage points {direction} the mean of {other_arm.name}"
             if estimate.value
-            else f"equal to the mean of {other.name}"
+            else f"equal to the mean of {other_arm.name}"
         )
         lines.append(
             f"The mean is {difference}: the difference is {significance} (standard error "
-            f"{_points(estimate.standard_error)})."
+            f"{_format_points(estimate.standard_error)})."
         )
     return lines
 
@@ -90,9 +90,9 @@ def _render_arms(results: Results) -> str:
             [
                 arm.name,
                 f"{len(values)}",
-                _percent(estimate.value),
-                _points(statistics.stdev(values)),
-                f"{_percent(estimate.low)} to {_percent(estimate.high)}",
+                _format_percent(estimate.value),
+                _format_points(statistics.stdev(values)),
+                f"{_format_percent(estimate.low)} to {_format_percent(estimate.high)}",
                 f"{100 * min(values):.2f} to {100 * max(values):.2f}",
                 f"{statistics.mean(run.loss for run in arm.runs):.4f}",
                 f"{arm.parameters:,}",
@@ -113,8 +113,8 @@ def _describe_images(arm: Arm) -> str:
 
 def _render_differences(results: Results) -> Iterator[str]:
     """Yields a section that compares the first arm with the others; nothing if there are no others."""
-    main_arm, others = results.main_arm, results.arms[1:]
-    if not others:
+    main_arm, other_arms = results.main_arm, results.arms[1:]
+    if not other_arms:
         return
     yield f"## Comparison of {main_arm.name} with the other arms"
     yield (
@@ -123,19 +123,20 @@ def _render_differences(results: Results) -> Iterator[str]:
         "same seed still have different initial weights and a different order of the images."
     )
     rows = []
-    for other in others:
-        estimate = estimate_difference(main_arm.accuracies, other.accuracies)
+    for other_arm in other_arms:
+        estimate = estimate_difference(main_arm.accuracies, other_arm.accuracies)
         interval = f"{100 * estimate.low:+.3f} to {100 * estimate.high:+.3f}"
         rows.append(
-            [other.name, f"{100 * estimate.value:+.3f}", _points(estimate.standard_error), interval,
-             f"{estimate.p_value:.2g}", f"{_errors(other):.0f}", f"{_errors(main_arm):.0f}"]
+            [other_arm.name, f"{100 * estimate.value:+.3f}", _format_points(estimate.standard_error), interval,
+             f"{estimate.p_value:.2g}", f"{_count_errors_per_10000(other_arm):.0f}",
+             f"{_count_errors_per_10000(main_arm):.0f}"]
         )  # fmt: skip
     columns = ["other arm", "difference, %", "standard error, %", "95 % confidence interval, %", "p-value",
                "its errors per 10,000 images", f"errors of {main_arm.name} per 10,000 images"]  # fmt: skip
     yield Table(columns, rows).to_markdown()
 
 
-def _errors(arm: Arm) -> float:
+def _count_errors_per_10000(arm: Arm) -> float:
     return 10_000 * (1 - statistics.mean(arm.accuracies))
 
 
@@ -181,9 +182,9 @@ def _render_runs(results: Results) -> str:
     return Table(["arm", "seed", "accuracy", "loss", "seconds", "run ID"], rows).to_markdown()
 
 
-def _percent(fraction: float) -> str:
+def _format_percent(fraction: float) -> str:
     return f"{100 * fraction:.3f}"
 
 
-def _points(fraction: float) -> str:
+def _format_points(fraction: float) -> str:
     return f"{100 * fraction:.3f}"

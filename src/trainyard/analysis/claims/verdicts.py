@@ -13,10 +13,10 @@ from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError
 
 
-def verdict_of(results: Results) -> str:
+def determine_verdict(results: Results) -> str:
     """Returns ``met`` or ``missed`` for a target; ``supported``, ``contradicted`` or ``undecided`` for a claim."""
     if isinstance(results.spec, Claim):
-        return claim_page.verdict_of(results)
+        return claim_page.determine_verdict(results)
     return "met" if target_page.is_met(results) else "missed"
 
 
@@ -57,7 +57,7 @@ def build_summary(results: Results) -> dict[str, Any]:
     """Returns the verdict with all values that it is based on, as JSON-compatible data."""
     summary: dict[str, Any] = {
         "title": results.spec.title,
-        "verdict": str(verdict_of(results)),
+        "verdict": str(determine_verdict(results)),
         "about": results.about,
     }
     if isinstance(results.spec, Claim):

@@ -61,22 +61,22 @@ class RunPair:
     """Two runs whose predictions are compared image by image.
 
     Attributes:
-        before: Label of the first run.
-        now: Label of the second run.
+        first_label: Label of the first run.
+        second_label: Label of the second run.
         diff: Difference between their predictions.
         images: Their test images, or None if they are not drawn.
         images_error: Why the images are not available; otherwise empty.
     """
 
-    before: str
-    now: str
+    first_label: str
+    second_label: str
     diff: PredictionDiff
     images: PairImages | None = None
     images_error: str = ""
 
-    def verdict(self) -> str:
+    def format_verdict(self) -> str:
         """Returns one or two sentences on which run is better and whether the difference is significant."""
-        return self.diff.describe(self.before, self.now)
+        return self.diff.describe(self.first_label, self.second_label)
 
 
 class RunRow(NamedTuple):
@@ -111,7 +111,7 @@ def write_comparison_page(
     runs = _build_run_rows(table)
     html = render_sortable_page(
         TEMPLATE,
-        title=f"{pair.before} → {pair.now}" if pair else _format_counts(table),
+        title=f"{pair.first_label} → {pair.second_label}" if pair else _format_counts(table),
         table=table,
         ranking=ranking,
         headline=_build_headline(table, pair),
@@ -147,10 +147,10 @@ def _build_headline(table: ComparisonTable, pair: RunPair | None) -> dict[str, t
     if pair is None:
         return headline | {"Compared": (_format_counts(table), "each config is one row")}
     diff = pair.diff
-    images = len(diff.before.actual)
+    images = len(diff.first.actual)
     return headline | {
-        "Became correct": (f"{len(diff.improved):,}", f"images that only {pair.now} classifies correctly"),
-        "Became wrong": (f"{len(diff.worsened):,}", f"images that only {pair.before} classifies correctly"),
+        "Became correct": (f"{len(diff.improved):,}", f"images that only {pair.second_label} classifies correctly"),
+        "Became wrong": (f"{len(diff.worsened):,}", f"images that only {pair.first_label} classifies correctly"),
         "Both wrong": (f"{diff.both_wrong:,}", f"of {images:,} test images"),
         "p-value": (f"{diff.p_value:.2g}", "McNemar's exact test of these two models"),
     }
@@ -163,7 +163,7 @@ def _draw_table(table: ComparisonTable, folder: Path) -> dict[str, Path]:
         The files by caption.
     """
     ranking = table.ranking
-    metrics = [name for name in CURVE_METRICS if _have_history(ranking.points[:MAX_CURVES], name)]
+    metrics = [name for name in CURVE_METRICS if _has_history(ranking.points[:MAX_CURVES], name)]
     drawings: dict[str, Callable[[Path], bool]] = {
         "Best configs": lambda path: plots.draw_ranking(ranking, path),
         **{
@@ -180,7 +180,7 @@ def _draw_table(table: ComparisonTable, folder: Path) -> dict[str, Path]:
     return drawn
 
 
-def _have_history(points: Sequence[RankedPoint], metric: str) -> bool:
+def _has_history(points: Sequence[RankedPoint], metric: str) -> bool:
     return all(any(metric in epoch for epoch in result.history) for ranked in points for _, result in ranked.trials)
 
 
@@ -193,7 +193,7 @@ def _draw_class_scores(table: ComparisonTable, path: Path) -> bool:
             name[len(_F1) :]: summary.mean for name, summary in metrics.items() if name.startswith(_F1)
         }
     first = next(iter(scores.values()))
-    names = [name for name in first if all(name in others for others in scores.values())]
+    names = [name for name in first if all(name in class_scores for class_scores in scores.values())]
     if not names:
         return False
     names.sort(key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
@@ -211,17 +211,19 @@ def _draw_pair(pair: RunPair, folder: Path) -> dict[str, Path]:
     drawn = {}
     if diff.difference.any():
         drawn["Difference of the confusion matrices"] = folder / "difference.png"
-        plots.draw_confusion_difference(diff.difference, diff.before.class_names, folder / "difference.png")
+        plots.draw_confusion_difference(diff.difference, diff.first.class_names, folder / "difference.png")
     if pair.images is None:
         return drawn
     for caption, description, indices in (
-        ("Became correct", f"only {shorten(pair.now, MAX_NAME_LENGTH)} classifies correctly", diff.improved),
-        ("Became wrong", f"only {shorten(pair.before, MAX_NAME_LENGTH)} classifies correctly", diff.worsened),
+        ("Became correct", f"only {shorten(pair.second_label, MAX_NAME_LENGTH)} classifies correctly", diff.improved),
+        ("Became wrong", f"only {shorten(pair.first_label, MAX_NAME_LENGTH)} classifies correctly", diff.worsened),
     ):
         if not len(indices):
             continue
         flips = [
-            PredictionFlip(at, int(diff.before.actual[at]), int(diff.before.predicted[at]), int(diff.now.predicted[at]))
+            PredictionFlip(
+                at, int(diff.first.actual[at]), int(diff.first.predicted[at]), int(diff.second.predicted[at])
+            )
             for at in map(int, indices[:MAX_FLIPS])
         ]
         count = (
@@ -238,7 +240,7 @@ def _draw_pair(pair: RunPair, folder: Path) -> dict[str, Path]:
 
 def _build_class_rows(pair: RunPair) -> list[tuple[str, str, str, str, str]]:
     """Returns a row for each class in which something changed, the largest net change first."""
-    changed = [row for row in pair.diff.by_class() if row.improved or row.worsened]
+    changed = [row for row in pair.diff.group_by_class() if row.improved or row.worsened]
     changed.sort(key=lambda row: -abs(row.improved - row.worsened))
     return [
         (row.name, f"{row.images:,}", f"{row.improved:,}", f"{row.worsened:,}",
@@ -258,5 +260,5 @@ def _build_run_rows(table: ComparisonTable) -> list[RunRow]:
             run.run_id or run.reference,
         )
         for ranked in table.ranking.points
-        for run in table.runs_of(ranked)
+        for run in table.get_runs(ranked)
     ]

@@ -74,8 +74,8 @@ class PredictionDiff:
     """The difference between the predictions of two runs.
 
     Attributes:
-        before: Predictions of the first run.
-        now: Predictions of the second run.
+        first: Predictions of the first run.
+        second: Predictions of the second run.
         improved: Indices of the test images that only the second run classifies correctly, int64 (m,). The images that
             the second run classifies with the highest probability are first.
         worsened: Indices of the test images that only the first run classifies correctly, int64 (m,). The images that
@@ -84,8 +84,8 @@ class PredictionDiff:
             classifies correctly is equally likely to belong to either model.
     """
 
-    before: Predictions
-    now: Predictions
+    first: Predictions
+    second: Predictions
     improved: NDArray[np.int64]
     worsened: NDArray[np.int64]
     p_value: float
@@ -93,47 +93,47 @@ class PredictionDiff:
     @property
     def both_correct(self) -> int:
         """Number of images that both runs classify correctly."""
-        return int((self.before.correct & self.now.correct).sum())
+        return int((self.first.correct & self.second.correct).sum())
 
     @property
     def both_wrong(self) -> int:
         """Number of images that neither run classifies correctly."""
-        return int((~self.before.correct & ~self.now.correct).sum())
+        return int((~self.first.correct & ~self.second.correct).sum())
 
     @property
     def difference(self) -> NDArray[np.int64]:
         """The second confusion matrix minus the first, int64 (classes, classes)."""
-        return self.now.confusion - self.before.confusion
+        return self.second.confusion - self.first.confusion
 
-    def by_class(self) -> list[ClassDiff]:
+    def group_by_class(self) -> list[ClassDiff]:
         """Returns the difference for each class, in the order of the labels."""
-        classes = len(self.before.class_names)
+        classes = len(self.first.class_names)
         images, improved, worsened = (
             np.bincount(labels, minlength=classes)
-            for labels in (self.before.actual, self.before.actual[self.improved], self.before.actual[self.worsened])
+            for labels in (self.first.actual, self.first.actual[self.improved], self.first.actual[self.worsened])
         )
         return [
             ClassDiff(name=name, images=int(images[at]), improved=int(improved[at]), worsened=int(worsened[at]))
-            for at, name in enumerate(self.before.class_names)
+            for at, name in enumerate(self.first.class_names)
         ]
 
-    def describe(self, before: str, now: str) -> str:
+    def describe(self, first_label: str, second_label: str) -> str:
         """Returns one or two sentences on which run is better and whether the difference is significant.
 
         Args:
-            before: Label of the first run.
-            now: Label of the second run.
+            first_label: Label of the first run.
+            second_label: Label of the second run.
         """
         better, worse = len(self.improved), len(self.worsened)
         if not better + worse:
-            return f"Both models classify the same images correctly ({len(self.before.actual):,} test images)."
+            return f"Both models classify the same images correctly ({len(self.first.actual):,} test images)."
         counts = (
-            f"Of {better + worse:,} test images that only one model classifies correctly, {now} classifies {better:,} "
-            f"correctly and {before} {worse:,}"
+            f"Of {better + worse:,} test images that only one model classifies correctly, {second_label} classifies "
+            f"{better:,} correctly and {first_label} {worse:,}"
         )
         if better == worse:
             return f"{counts}: neither model is better."
-        best = now if better > worse else before
+        best = second_label if better > worse else first_label
         verdict = (
             f"{best} is significantly better"
             if self.p_value < SIGNIFICANCE_LEVEL
@@ -165,7 +165,7 @@ def load_predictions(run: ComparedRun) -> Predictions:
             ) from error
 
 
-def compare_predictions(before: Predictions, now: Predictions) -> PredictionDiff:
+def compare_predictions(first: Predictions, second: Predictions) -> PredictionDiff:
     """Compares the predictions of two runs on the same images.
 
     Raises:
@@ -173,16 +173,16 @@ def compare_predictions(before: Predictions, now: Predictions) -> PredictionDiff
     """
     from scipy.stats import binomtest
 
-    if not np.array_equal(before.actual, now.actual) or before.class_names != now.class_names:
+    if not np.array_equal(first.actual, second.actual) or first.class_names != second.class_names:
         raise ConfigError("compare: expected two runs with the same test images; their labels differ")
-    improved = np.flatnonzero(now.correct & ~before.correct)
-    worsened = np.flatnonzero(before.correct & ~now.correct)
+    improved = np.flatnonzero(second.correct & ~first.correct)
+    worsened = np.flatnonzero(first.correct & ~second.correct)
     changed = len(improved) + len(worsened)
     return PredictionDiff(
-        before=before,
-        now=now,
-        improved=improved[np.argsort(-now.probability[improved], kind="stable")],
-        worsened=worsened[np.argsort(-now.probability[worsened], kind="stable")],
+        first=first,
+        second=second,
+        improved=improved[np.argsort(-second.probability[improved], kind="stable")],
+        worsened=worsened[np.argsort(-second.probability[worsened], kind="stable")],
         p_value=float(binomtest(len(improved), changed).pvalue) if changed else 1.0,
     )
 

@@ -65,7 +65,7 @@ class ComparedRun:
         """The first characters of the run ID, or the name of the folder."""
         return self.run_id[:8] if self.run_id else Path(self.reference).name
 
-    def with_restored_metric(self, name: str) -> ComparedRun:
+    def restore_metric(self, name: str) -> ComparedRun:
         """Returns the run with an epoch metric replaced by its value in the epoch whose weights were restored.
 
         Raises:
@@ -90,12 +90,12 @@ class ComparedRun:
             TrackingError: If the tracking store cannot be reached.
         """
         if self.folder is None:
-            known = [name for name in metric_names if name in self.metrics]
-            return load_metric_history(self.uri or "", self.reference, known)
+            logged_names = [name for name in metric_names if name in self.metrics]
+            return load_metric_history(self.uri or "", self.reference, logged_names)
         epochs: dict[int, dict[str, float]] = {}
         for metrics, step, _ in load_run_record(self.folder).metrics:
-            if kept := {name: metrics[name] for name in metric_names if name in metrics}:
-                epochs.setdefault(step, {}).update(kept)
+            if epoch_metrics := {name: metrics[name] for name in metric_names if name in metrics}:
+                epochs.setdefault(step, {}).update(epoch_metrics)
         return [epochs[step] for step in sorted(epochs)]
 
     @contextmanager

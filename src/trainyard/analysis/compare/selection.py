@@ -79,8 +79,8 @@ def select_runs(selection: Selection, uri: str) -> SelectedRuns:
             else:
                 left_out["pruned" if names.PRUNED in run.tags else run.status] += 1
     if not selected:
-        others = f" Other runs: {_format_counts(left_out)}." if left_out else ""
-        raise ConfigError(f"compare: expected finished runs, found none.{others} Select other runs")
+        other_runs = f" Other runs: {_format_counts(left_out)}." if left_out else ""
+        raise ConfigError(f"compare: expected finished runs, found none.{other_runs} Select other runs")
     return SelectedRuns(_check_same_images(list(selected.values()), selection.test_data, left_out), left_out)
 
 
@@ -116,15 +116,15 @@ def _search(selection: Selection, uri: str) -> list[ComparedRun]:
 def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
     """Returns the latest run of each trial of a sweep, and checks that the sweep exists and is unique."""
     if not runs:
-        known = {run.tags[names.SWEEP_ID] for run in search_runs(uri, None, "tags.`trainyard.role` = 'sweep'")}
-        if sweep in known:
+        sweep_names = {run.tags[names.SWEEP_ID] for run in search_runs(uri, None, "tags.`trainyard.role` = 'sweep'")}
+        if sweep in sweep_names:
             raise ConfigError(
                 f"--sweep: no trial of {sweep!r} is in the experiment of --experiment and matches --filter. Change "
                 "or omit these options"
             )
-        available = f" Available: {', '.join(sorted(known))}" if known else " It has no sweeps"
+        available = f" Available: {', '.join(sorted(sweep_names))}" if sweep_names else " It has no sweeps"
         raise ConfigError(
-            f"--sweep: the store has no sweep {sweep!r}.{format_suggestion(sweep, sorted(known))}{available}"
+            f"--sweep: the store has no sweep {sweep!r}.{format_suggestion(sweep, sorted(sweep_names))}{available}"
         )
     parents = sorted({run.tags.get(names.PARENT_RUN_ID, "") for run in runs})
     if len(parents) > 1:
@@ -143,14 +143,14 @@ def _check_same_images(runs: list[ComparedRun], digest: str | None, left_out: Co
 
     If the seed draws the test images (`dataset.limit`), every config must have been tested on all of the sets.
     """
-    kept = [run for run in runs if digest is None or (run.test_digest or "").startswith(digest[:DIGEST_LENGTH])]
-    if len(runs) > len(kept) > 0:
-        left_out["on other test images"] = len(runs) - len(kept)
+    matching = [run for run in runs if digest is None or (run.test_digest or "").startswith(digest[:DIGEST_LENGTH])]
+    if len(runs) > len(matching) > 0:
+        left_out["on other test images"] = len(runs) - len(matching)
     by_config: dict[str, set[str]] = defaultdict(set)
-    for run in kept:
+    for run in matching:
         by_config[run.config_key].add(run.test_digest or _UNKNOWN)
-    all_digests = {each for digests in by_config.values() for each in digests}
-    if not kept:
+    all_digests = {image_digest for digests in by_config.values() for image_digest in digests}
+    if not matching:
         available = _format_digests(runs)
         raise ConfigError(
             f"--test-data: no run has test images with a digest that starts with {digest!r}. Available: {available}"
@@ -158,9 +158,9 @@ def _check_same_images(runs: list[ComparedRun], digest: str | None, left_out: Co
     if any(digests != all_digests for digests in by_config.values()) or (len(all_digests) > 1 and len(by_config) == 1):
         raise ConfigError(
             f"compare: expected runs with the same test images, got {len(all_digests)} sets of test images: "
-            f"{_format_digests(kept)}. Choose one: --test-data DIGEST"
+            f"{_format_digests(matching)}. Choose one: --test-data DIGEST"
         )
-    return kept
+    return matching
 
 
 def _format_digests(runs: Sequence[ComparedRun]) -> str:

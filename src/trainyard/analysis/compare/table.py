@@ -19,8 +19,8 @@ from trainyard.config import (
     HASHED_SECTIONS,
     TrainingConfig,
     format_suggestion,
-    registered_components,
-    rule_of,
+    get_registered_components,
+    get_rule,
 )
 from trainyard.errors import ConfigError
 from trainyard.evaluation import RankedPoint, Ranking, Trial, TrialResult, rank
@@ -69,13 +69,13 @@ class ComparisonTable:
         """The metric by which the runs are compared."""
         return self.ranking.objective or ""
 
-    def runs_of(self, ranked: RankedPoint) -> Sequence[ComparedRun]:
+    def get_runs(self, ranked: RankedPoint) -> Sequence[ComparedRun]:
         """Returns the runs of a config."""
         return self.runs[ranked.point]
 
     def summarize_metrics(self, ranked: RankedPoint) -> dict[str, MetricSummary]:
         """Returns mean and standard deviation of every metric that all runs of a config have."""
-        runs = self.runs_of(ranked)
+        runs = self.get_runs(ranked)
         metric_names = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
         return {name: _summarize([run.metrics[name] for run in runs]) for name in metric_names}
 
@@ -83,17 +83,17 @@ class ComparisonTable:
         """Returns a table of the best configs only. The verdict and the ties still refer to all configs."""
         best = self.ranking.points[:count]
         seeds = [path for path in self.varied if path == "seed"]
-        differing = [path for path in self.varied if len({_setting_as_json(ranked, path) for ranked in best}) > 1]
-        keys = [_override_key(path) for path in differing]
-        kept = [
+        differing = [path for path in self.varied if len({_encode_setting(ranked, path) for ranked in best}) > 1]
+        keys = [_build_override_key(path) for path in differing]
+        points = [
             replace(ranked, varied={key: ranked.varied[key] for key in keys if key in ranked.varied}) for ranked in best
         ]
-        ranking = Ranking(objective=self.metric, points=kept, n_tied=min(self.ranking.n_tied, count))
+        ranking = Ranking(objective=self.metric, points=points, n_tied=min(self.ranking.n_tied, count))
         return replace(self, ranking=ranking, varied=seeds or differing)
 
 
-def _setting_as_json(ranked: RankedPoint, path: str) -> str:
-    return json.dumps(ranked.varied.get(_override_key(path)), sort_keys=True)
+def _encode_setting(ranked: RankedPoint, path: str) -> str:
+    return json.dumps(ranked.varied.get(_build_override_key(path)), sort_keys=True)
 
 
 def build_comparison_table(
@@ -116,9 +116,10 @@ def build_comparison_table(
     """
     comparable = [run for run in runs if math.isfinite(run.metrics.get(by, math.nan))]
     if not comparable:
-        known = sorted({name for run in runs for name in run.metrics if "_by_class/" not in name})
+        metric_names = sorted({name for run in runs for name in run.metrics if "_by_class/" not in name})
         raise ConfigError(
-            f"--by: no run has the metric {by!r}.{format_suggestion(by, known)} Available: {', '.join(known) or 'none'}"
+            f"--by: no run has the metric {by!r}.{format_suggestion(by, metric_names)} Available: "
+            f"{', '.join(metric_names) or 'none'}"
         )
     all_rows = _group_runs(comparable, separate_seeds=separate_seeds)
     varied = _find_varied(all_rows)
@@ -143,7 +144,7 @@ def build_comparison_table(
         ranking=ranking,
         runs=dict(enumerate(rows, 1)),
         varied=varied,
-        verdict=ranking.verdict(MORE_SEEDS_ADVICE),
+        verdict=ranking.format_verdict(MORE_SEEDS_ADVICE),
         left_out={reason: count for reason, count in left_out.items() if count},
     )
 
@@ -175,10 +176,12 @@ def _find_varied(rows: Sequence[Sequence[ComparedRun]]) -> list[str]:
     paths = dict.fromkeys(path for run in first_runs for path in run.params if _affects_result(path, run))
     if len({run.config_key for run in first_runs}) == 1:
         return ["seed"] if len({run.seed for run in first_runs}) > 1 else []
-    return [path for path in paths if len({_param_as_json(run, path) for run in _runs_with(path, first_runs)}) > 1]
+    return [
+        path for path in paths if len({_encode_param(run, path) for run in _select_runs_with(path, first_runs)}) > 1
+    ]
 
 
-def _runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[ComparedRun]:
+def _select_runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[ComparedRun]:
     """Returns the runs whose values of a setting are compared.
 
     If the runs use different components of a group, runs whose component does not have the field are left out.
@@ -189,7 +192,7 @@ def _runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[ComparedRun]:
     return [run for run in runs if path in run.params] if is_own_field else runs
 
 
-def _param_as_json(run: ComparedRun, path: str) -> str:
+def _encode_param(run: ComparedRun, path: str) -> str:
     return json.dumps(run.params[path], sort_keys=True) if path in run.params else ""
 
 
@@ -197,16 +200,18 @@ def _affects_result(path: str, run: ComparedRun) -> bool:
     """Returns whether a setting can change the result of a run; True for all settings of runs not made by Trainyard."""
     if names.CONFIG_HASH not in run.tags:
         return True
-    section, _, rest = path.partition(".")
+    section, _, field_path = path.partition(".")
     if section not in HASHED_SECTIONS or path in _SIZES:
         return False
-    kind = (
+    section_class = (
         TrainingConfig
         if section == "training"
-        else registered_components(section).get(run.params.get(f"{section}.name", ""))
+        else get_registered_components(section).get(run.params.get(f"{section}.name", ""))
     )
-    field = rest.partition(".")[0]
-    return all(rule_of(spec).identity for spec in fields(kind) if spec.name == field) if kind else True
+    field = field_path.partition(".")[0]
+    return (
+        all(get_rule(spec).identity for spec in fields(section_class) if spec.name == field) if section_class else True
+    )
 
 
 def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) -> list[str]:
@@ -214,16 +219,18 @@ def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) 
     if list(varied) == ["seed"]:
         return _make_unique([f"seed {row[0].seed}" for row in rows], rows)
     row_names = [{run.name for run in row} for row in rows]
-    unique_names = [name for name, *others in row_names if not others and not re.fullmatch(r"seed=?\d+", name)]
+    unique_names = [
+        name for name, *other_names in row_names if not other_names and not re.fullmatch(r"seed=?\d+", name)
+    ]
     if len(set(unique_names)) == len(rows):
         return unique_names
     labels = [row[0].name if len(row) == 1 else row[0].experiment for row in rows]
     for count in range(1, min(len(varied), _MAX_LABEL_SETTINGS) + 1):
         paths = varied[:count]
-        short_names = shorten_keys([_override_key(path) for path in paths])
+        short_names = shorten_keys([_build_override_key(path) for path in paths])
         labels = [
             build_trial_label(
-                {_override_key(path): row[0].params[path] for path in paths if path in row[0].params}, short_names
+                {_build_override_key(path): row[0].params[path] for path in paths if path in row[0].params}, short_names
             )
             or label
             for row, label in zip(rows, labels, strict=True)
@@ -242,7 +249,7 @@ def _make_unique(labels: Sequence[str], rows: Sequence[Sequence[ComparedRun]]) -
     return [label if longer.count(label) == 1 else f"{label} ({number})" for number, label in enumerate(longer, 1)]
 
 
-def _override_key(path: str) -> str:
+def _build_override_key(path: str) -> str:
     """Returns the key of a setting in an override: ``optimizer`` instead of ``optimizer.name``."""
     group, _, field = path.partition(".")
     return group if field == "name" and group in COMPONENT_GROUPS else path
@@ -253,7 +260,9 @@ def _build_trial(number: int, point: int, label: str, varied: Sequence[str], run
         number=number,
         point=point,
         label=label,
-        varied={_override_key(path): run.params[path] for path in varied if path in run.params and path != "seed"},
+        varied={
+            _build_override_key(path): run.params[path] for path in varied if path in run.params and path != "seed"
+        },
         seed=run.seed,
         overrides=(),
         config={},

@@ -107,7 +107,7 @@ def compare_runs(
         changed: Intentional changes of the config, one line each.
     """
     first, second = original.run_record, again.run_record
-    before, now = last_values(first), last_values(second)
+    before, now = get_last_values(first), get_last_values(second)
     images = next((split.images for split in second.inputs if split.context == "test"), 0)
     spread = _estimate_spread(now[_ACCURACY], siblings, images)
     return RerunComparison(
@@ -121,13 +121,13 @@ def compare_runs(
     )
 
 
-def last_values(run_record: RunRecord) -> dict[str, float]:
+def get_last_values(run_record: RunRecord) -> dict[str, float]:
     """Returns the last value of each metric of a run."""
     return {name: value for metrics, _, _ in run_record.metrics for name, value in metrics.items()}
 
 
 def _classify(first: RunRecord, second: RunRecord, spread: float) -> Likeness | None:
-    before, now = last_values(first), last_values(second)
+    before, now = get_last_values(first), get_last_values(second)
     if first.status != "FINISHED" or _ACCURACY not in before:
         return None
     if first.tags.get(names.WEIGHTS_DIGEST) == second.tags[names.WEIGHTS_DIGEST]:
@@ -171,9 +171,9 @@ def _is_equal(first: float | None, second: float | None) -> bool:
 def _group_by_epoch(run_record: RunRecord) -> dict[int, dict[str, float]]:
     by_epoch: dict[int, dict[str, float]] = {}
     for metrics, step, _ in run_record.metrics:
-        kept = {name: value for name, value in metrics.items() if name.endswith(_EPOCH)}
-        if kept:
-            by_epoch.setdefault(step, {}).update(kept)
+        epoch_metrics = {name: value for name, value in metrics.items() if name.endswith(_EPOCH)}
+        if epoch_metrics:
+            by_epoch.setdefault(step, {}).update(epoch_metrics)
     return by_epoch
 
 

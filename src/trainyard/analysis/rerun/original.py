@@ -17,8 +17,8 @@ from trainyard.config import (
     config_to_dict,
     escape_interpolations,
     expand_sweep,
+    get_override_key,
     load_config,
-    override_key,
 )
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.tracking import RunRecord, download_files, find_run, load_run_record, load_stored_record, names
@@ -101,14 +101,14 @@ def restore_config(
         ConfigError: If a change is invalid.
     """
     tree, tags = config_to_dict(original.config), original.run_record.tags
-    kept = keeps_engine(changes) if keep_engine is None else keep_engine
-    for name in ("threads", *(("engine", "xla") if kept else ())):
+    repeats_engine = keeps_engine(changes) if keep_engine is None else keep_engine
+    for name in ("threads", *(("engine", "xla") if repeats_engine else ())):
         if name in tags:
             tree["training"][name] = int(tags[name]) if name == "threads" else tags[name].partition(":")[0]
     dataset = tree["dataset"]
     if "mirrors" in dataset and dataset["path"] and not Path(dataset["path"]).exists():
         dataset["path"] = None  # a path on another machine; published data sets are found here and verified by digest
-    keys = {override_key(change) for change in changes}
+    keys = {get_override_key(change) for change in changes}
     for group in _PRESETS & keys:
         raise ConfigError(
             f"{group}: a rerun sets every field of the run, so choosing {group} has no effect. Override single fields"
@@ -123,7 +123,7 @@ def restore_config(
 
 def keeps_engine(changes: Iterable[str]) -> bool:
     """Returns whether no change affects a setting that the choice of the engine and XLA depends on."""
-    keys = [override_key(change).replace("/", ".") for change in changes]
+    keys = [get_override_key(change).replace("/", ".") for change in changes]
     return not any(f"{key}.".startswith(f"{path}.") for key in keys for path in _ENGINE_DEPENDS_ON)
 
 
@@ -134,9 +134,9 @@ def _build_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str
         tree: The config as a dictionary.
         without: Groups to leave out, because another component is chosen for them.
     """
-    kept = {key: value for key, value in escape_interpolations(tree).items() if key not in (*_NOT_REPEATED, *without)}
-    components = [f"{group}={kept[group].pop('name')}" for group in COMPONENT_GROUPS if group in kept]
-    return [*components, *(f"{path}={_format_value(value)}" for path, value in _iterate_values(kept))]
+    values = {key: value for key, value in escape_interpolations(tree).items() if key not in (*_NOT_REPEATED, *without)}
+    components = [f"{group}={values[group].pop('name')}" for group in COMPONENT_GROUPS if group in values]
+    return [*components, *(f"{path}={_format_value(value)}" for path, value in _iterate_values(values))]
 
 
 def _iterate_values(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

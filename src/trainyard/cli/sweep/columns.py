@@ -85,12 +85,12 @@ def print_table(console: Console, columns: Sequence[Column[R]], rows: Iterable[R
     if console.is_terminal:
         console.print(build_table(columns, rows))
         return
-    lines = [_line(columns, [column.title for column in columns])]
-    lines += [_line(columns, [str(column.cell(row)) for column in columns]) for row in rows]
+    lines = [_build_line(columns, [column.title for column in columns])]
+    lines += [_build_line(columns, [str(column.cell(row)) for column in columns]) for row in rows]
     console.out("\n".join(lines), highlight=False)
 
 
-def _line(columns: Sequence[Column[R]], cells: Sequence[str]) -> str:
+def _build_line(columns: Sequence[Column[R]], cells: Sequence[str]) -> str:
     """Returns a line of a table. Rich needs half a millisecond for this, too much for ten thousand lines."""
     padded = []
     for column, text in zip(columns, cells, strict=True):
@@ -99,7 +99,7 @@ def _line(columns: Sequence[Column[R]], cells: Sequence[str]) -> str:
     return (" " * _GAP).join(padded).rstrip()
 
 
-def table_width(columns: Sequence[Column[R]]) -> int:
+def compute_table_width(columns: Sequence[Column[R]]) -> int:
     """Returns the width of a table with these columns, in characters."""
     return sum(column.width for column in columns) + _GAP * (len(columns) - 1)
 
@@ -110,7 +110,7 @@ def build_setting_columns(
     """Returns a column per swept setting, and one for the seed if trials have different seeds."""
     paths = list(dict.fromkeys(path for trial in trials for path in trial.varied))
     columns = [
-        build_column(title, partial(_setting, path), trials, max_width=max_width)
+        build_column(title, partial(_format_setting, path), trials, max_width=max_width)
         for path, title in zip(paths, shorten_paths(paths), strict=True)
     ]
     if "seed" not in paths and len({trial.seed for trial in trials}) > 1:
@@ -141,11 +141,13 @@ class TrialColumns:
         self._label = _to_status_column(build_label_column(trials))
         self._number = _to_status_column(build_column("trial", lambda trial: str(trial.number), trials))
         longest = max([len(str(trial.config["training"]["epochs"])) for trial in trials], default=1)
-        self._state = _column("state", _state, 7, style=lambda status: STATE_STYLES[status.state])
+        self._state = _build_status_column("state", _format_state, 7, style=lambda status: STATE_STYLES[status.state])
         self._end = (
-            _column("epoch", _epoch, max(5, 2 * longest + 1), align_right=True),
-            _column(progress.shown_metric, _value, max(8, len(progress.shown_metric)), align_right=True),
-            _column("time", partial(_time, progress), 7, align_right=True),
+            _build_status_column("epoch", _format_epoch, max(5, 2 * longest + 1), align_right=True),
+            _build_status_column(
+                progress.shown_metric, _format_value, max(8, len(progress.shown_metric)), align_right=True
+            ),
+            _build_status_column("time", partial(_format_time, progress), 7, align_right=True),
         )
 
     def fit(self, width: int) -> list[Column[TrialStatus]]:
@@ -156,22 +158,22 @@ class TrialColumns:
         """
         for settings, bar in ((self._settings, _BARS[0]), (self._settings, _BARS[1]), ([self._label], _BARS[1])):
             columns = self._columns(settings, bar)
-            if table_width(columns) <= width:
+            if compute_table_width(columns) <= width:
                 return columns
         columns = self._columns(self._settings, 0)
-        if table_width(columns) <= width:
+        if compute_table_width(columns) <= width:
             return columns
         columns = self._columns([self._label], 0)
         for removed in ("", "time", "state"):
             columns = [column for column in columns if column.title != removed]
-            room = self._label.width - (table_width(columns) - width)
+            room = self._label.width - (compute_table_width(columns) - width)
             if room >= min(_MIN_LABEL_WIDTH, self._label.width):
                 break
         cut = Column(self._label.title, self._label.cell, max(1, min(room, self._label.width)))
         return [cut if column is self._label else column for column in columns]
 
     def _columns(self, settings: Sequence[Column[TrialStatus]], bar: int) -> list[Column[TrialStatus]]:
-        progress = [Column("progress", partial(_progress, bar), bar)] if bar else []
+        progress = [Column("progress", partial(_render_progress, bar), bar)] if bar else []
         return [self._number, *settings, self._state, *progress, *self._end]
 
 
@@ -181,10 +183,10 @@ def build_plain_columns(statuses: Sequence[TrialStatus], progress: SweepProgress
     return [
         build_column("trial", lambda status: str(status.trial.number), statuses),
         *(_to_status_column(column) for column in build_setting_columns(trials, max_width=None)),
-        build_column("state", _state, statuses),
-        build_column("epoch", _epoch, statuses),
-        build_column(progress.shown_metric, _value, statuses),
-        build_column("time", partial(_time, progress), statuses),
+        build_column("state", _format_state, statuses),
+        build_column("epoch", _format_epoch, statuses),
+        build_column(progress.shown_metric, _format_value, statuses),
+        build_column("time", partial(_format_time, progress), statuses),
         build_column("reason", lambda status: status.reason, statuses),
     ]
 
@@ -196,7 +198,7 @@ def format_four_decimals(value: float | None) -> str:
     return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"  # noqa: PLR2004
 
 
-def _column(
+def _build_status_column(
     title: str,
     cell: Callable[[TrialStatus], str],
     width: int,
@@ -211,16 +213,16 @@ def _to_status_column(column: Column[Trial]) -> Column[TrialStatus]:
     return Column(column.title, lambda status: column.cell(status.trial), column.width, column.align_right)
 
 
-def _setting(path: str, trial: Trial) -> str:
+def _format_setting(path: str, trial: Trial) -> str:
     return format_value(trial.varied[path]) if path in trial.varied else ""
 
 
-def _state(status: TrialStatus) -> str:
+def _format_state(status: TrialStatus) -> str:
     is_retry = status.state is TrialState.RUNNING and status.attempt > 1
     return f"try {status.attempt}" if is_retry else status.state.value
 
 
-def _progress(width: int, status: TrialStatus) -> RenderableType:
+def _render_progress(width: int, status: TrialStatus) -> RenderableType:
     """Returns the bar of a running trial, or the reason of a failed one if the column is wide enough."""
     if status.state is TrialState.RUNNING:
         return ProgressBar(max(status.epochs, 1), status.epoch, width, complete_style="cyan", finished_style="cyan")
@@ -228,22 +230,22 @@ def _progress(width: int, status: TrialStatus) -> RenderableType:
     return Text(status.reason if shows_reason else "", style="red")
 
 
-def _time(progress: SweepProgress, status: TrialStatus) -> str:
+def _format_time(progress: SweepProgress, status: TrialStatus) -> str:
     """Returns the duration of a trial so far, in a short form: ``12.3 s``, ``2:05``, ``1:02:05``."""
-    seconds = progress.seconds_run(status)
+    seconds = progress.compute_seconds_run(status)
     if seconds is None or status.state in (TrialState.WAITING, TrialState.AGAIN):
         return ""
     if seconds < 59.95:  # noqa: PLR2004 - larger values round to 60.0
         return f"{seconds:.0f} s" if status.state is TrialState.RUNNING else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"  # noqa: PLR2004
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes}:{remainder:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{remainder:02}"  # noqa: PLR2004
 
 
-def _epoch(status: TrialStatus) -> str:
+def _format_epoch(status: TrialStatus) -> str:
     return "" if status.state is TrialState.WAITING else f"{status.epoch}/{status.epochs}"
 
 
-def _value(status: TrialStatus) -> str:
+def _format_value(status: TrialStatus) -> str:
     return "" if status.state in (TrialState.WAITING, TrialState.AGAIN) else format_four_decimals(status.value)
 
 

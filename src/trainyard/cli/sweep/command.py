@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 
-from trainyard.cli.hydra_arguments import SWEEPER_GROUP, config_dir, parse_arguments, uses_trainyard_sweeper
+from trainyard.cli.hydra_arguments import SWEEPER_GROUP, get_config_dir, parse_arguments, uses_trainyard_sweeper
 from trainyard.config import (
     BASIC_LAUNCHER,
     FORK_LAUNCHER,
     PRIMARY_CONFIG,
     VERSION_BASE,
     find_shipped_config_folder,
+    get_override_key,
     normalize_overrides,
-    override_key,
     prepare_hydra,
 )
 from trainyard.errors import ConfigError
@@ -38,7 +38,7 @@ from trainyard.sweep import (
     make_plan,
     move_aside,
 )
-from trainyard.system import available_cores, configure_xla_cache, gc_paused, raise_on_signals, sqlite_path
+from trainyard.system import configure_xla_cache, count_available_cores, gc_paused, get_sqlite_path, raise_on_signals
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -50,8 +50,8 @@ def sweep_command(arguments: Sequence[str]) -> int:
     if options.help:
         from trainyard.cli.help import print_sweep_help
 
-        prepare_hydra(config_dir(options))
-        print_sweep_help(config_dir(options))
+        prepare_hydra(get_config_dir(options))
+        print_sweep_help(get_config_dir(options))
         return 0
     if not uses_trainyard_sweeper(options):
         raise ConfigError(
@@ -80,7 +80,7 @@ def run_sweep(options: Namespace) -> int:
         show_status(options.status)
         return 0
     with gc_paused():  # composing creates many objects, and none of them is garbage
-        plan = make_plan(options.overrides, options.config_name, config_dir(options))
+        plan = make_plan(options.overrides, options.config_name, get_config_dir(options))
     slots, threads = _allocate_slots_and_threads(plan)
     _check_store_is_server(plan)
     folder = SweepFolder(_find_folder(options.overrides, plan))
@@ -128,7 +128,7 @@ def _load_prior_sweeps(plan: SweepPlan) -> list[PriorSweep]:
 
 def _find_folder(overrides: Sequence[str], plan: SweepPlan) -> Path:
     """Returns the folder of a sweep: ``hydra.sweep.dir`` if the overrides set it, else ``sweeps/NAME``."""
-    named = any(override_key(override) == "hydra.sweep.dir" for override in overrides)
+    named = any(get_override_key(override) == "hydra.sweep.dir" for override in overrides)
     return Path(str(plan.hydra_section.sweep.dir)) if named else SWEEPS / plan.name
 
 
@@ -151,7 +151,7 @@ def _allocate_slots_and_threads(plan: SweepPlan) -> tuple[int, int | None]:
         raise ConfigError("sweep.pruner: requires hydra/launcher=fork. Use that launcher, or set sweep.pruner=off")
     if launcher._target_ == FORK_LAUNCHER:
         slots = min(len(allocate_slots(launcher.n_jobs, os.environ)), len(plan.trials))
-        return slots, max(1, available_cores() // slots)
+        return slots, max(1, count_available_cores() // slots)
     if launcher._target_ == RAY_LAUNCHER:
         return launcher.n_jobs or 1, max(1, int(launcher.num_cpus))  # the cluster decides how many fit
     if launcher._target_ == BASIC_LAUNCHER:
@@ -168,11 +168,11 @@ def _check_store_is_server(plan: SweepPlan) -> None:
     """Raises ConfigError if trials run on several machines, and the tracking store is a file."""
     launcher = plan.hydra_section.launcher
     cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
-    if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.uri and sqlite_path(plan.uri):
+    if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.uri and get_sqlite_path(plan.uri):
         raise ConfigError(
-            f"tracking.uri: expected the URI of a server, because trials run on several machines, got the SQLite file "
-            f"{sqlite_path(plan.uri)}. Start a server (mlflow server --backend-store-uri ... --host ...), and set its "
-            "address: tracking=server tracking.uri=http://HOST:PORT"
+            "tracking.uri: expected the URI of a server, because trials run on several machines, got the SQLite file "
+            f"{get_sqlite_path(plan.uri)}. Start a server (mlflow server --backend-store-uri ... --host ...), and set "
+            "its address: tracking=server tracking.uri=http://HOST:PORT"
         )
 
 
@@ -185,10 +185,12 @@ def _run_with_hydra(options: Namespace, folder: SweepFolder, task: Any) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     escaped = str(folder.path).replace("'", "\\'")
     fixed = [f"{SWEEPER_GROUP}=trainyard", f"hydra.sweep.dir='{escaped}'"]
-    given = [
-        override for override in options.overrides if override_key(override) not in (SWEEPER_GROUP, "hydra.sweep.dir")
+    other_overrides = [
+        override
+        for override in options.overrides
+        if get_override_key(override) not in (SWEEPER_GROUP, "hydra.sweep.dir")
     ]
-    sys.argv = ["trainyard sweep", *flags, *given, *fixed]
+    sys.argv = ["trainyard sweep", *flags, *other_overrides, *fixed]
     main: Any = hydra.main(
         version_base=VERSION_BASE, config_path=str(find_shipped_config_folder()), config_name=PRIMARY_CONFIG
     )(task)

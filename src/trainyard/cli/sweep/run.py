@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from trainyard.cli.jobs import TrialTask
-from trainyard.cli.screen import build_ui_command
-from trainyard.cli.sweep.screen import SweepScreen
+from trainyard.cli.sweep.live_display import SweepScreen
 from trainyard.cli.sweep.tables import SweepReport, build_ranking_table, print_summary
+from trainyard.cli.terminal import build_ui_command
 from trainyard.evaluation import Trial
 from trainyard.sweep import (
     OFF,
@@ -27,7 +27,7 @@ from trainyard.sweep import (
     TrialOutcomes,
     TrialPruner,
     TrialState,
-    architecture_key,
+    build_architecture_key,
     build_status,
     smoke_test_architectures,
     start_fork_server,
@@ -76,7 +76,7 @@ def run_planned_sweep(
         return 0
     if sweep.outcomes.waiting:
         start_fork_server()  # the server imports TensorFlow while the store is opened
-    with _session(ledger, sweep.outcomes, slots), run.open_run(ledger.parent_run_id):
+    with _record_session(ledger, sweep.outcomes, slots), run.open_run(ledger.parent_run_id):
         sweep.adopt_finished()
         if sweep.outcomes.waiting:
             with SweepScreen(
@@ -94,7 +94,7 @@ def run_planned_sweep(
 
 
 @contextmanager
-def _session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iterator[None]:
+def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iterator[None]:
     """Records in the ledger that this process starts to work on the sweep, and with which status it ends."""
     ledger.repair()
     ledger.record_session_start(collect_process_info(), slots)
@@ -110,9 +110,9 @@ def _prepare(sweep: SweepScheduler, run: SweepTracker, task: TrialTask, ledger: 
     """Waits for the parent run, and runs a smoke test of each new architecture, before the first trial starts."""
     untested: dict[str, Trial] = {}
     for trial in sweep.trials:
-        if trial.number not in sweep.outcomes.waiting or ledger.trial_record(trial.number).attempts:
+        if trial.number not in sweep.outcomes.waiting or ledger.get_trial_record(trial.number).attempts:
             continue  # it is done, or an attempt has already tested its architecture
-        if (architecture := architecture_key(trial)) not in ledger.tested_architectures:
+        if (architecture := build_architecture_key(trial)) not in ledger.tested_architectures:
             untested.setdefault(architecture, trial)
 
     def wait_for_parent_run() -> None:
@@ -135,17 +135,17 @@ def _print_summary(plan: SweepPlan, folder: SweepFolder, sweep: SweepScheduler, 
     failed = []
     for trial in sweep.trials:
         if reason := sweep.outcomes.failed.get(trial.number):
-            status = build_status(trial, plan.objective, log=_relative_path(folder.log_file(trial.number)))
+            status = build_status(trial, plan.objective, log=_make_path_relative(folder.get_log_file(trial.number)))
             status.state, status.reason = TrialState.FAILED, reason
             failed.append(status)
     columns, rows = build_ranking_table(result.ranking)
     print_summary(
         SweepReport(
             name=plan.name,
-            folder=_relative_path(folder.path),
+            folder=_make_path_relative(folder.path),
             columns=columns,
             ranking=rows,
-            verdict=result.ranking.verdict(),
+            verdict=result.ranking.format_verdict(),
             winner=result.winner,
             failed=failed,
             ui=None if plan.uri is None else build_ui_command(plan.uri, plan.name),
@@ -153,5 +153,5 @@ def _print_summary(plan: SweepPlan, folder: SweepFolder, sweep: SweepScheduler, 
     )
 
 
-def _relative_path(path: Path) -> str:
+def _make_path_relative(path: Path) -> str:
     return os.path.relpath(path)

@@ -6,8 +6,8 @@ import os
 import socket
 from datetime import datetime
 
-from trainyard.cli.screen import print_error
 from trainyard.cli.sweep.tables import SweepStatus, print_sweep_list, print_sweep_status
+from trainyard.cli.terminal import print_error
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import Trial
 from trainyard.sweep import (
@@ -73,7 +73,7 @@ def _load_status(folder: SweepFolder) -> tuple[SweepStatus, list[TrialStatus], i
     changed = datetime.fromisoformat(ledger.last_changed) if ledger.last_changed else datetime.now().astimezone()
     status = SweepStatus(
         name=folder.path.name,
-        state="running" if running else _stopped_state(remaining, session),
+        state="running" if running else _determine_stopped_state(remaining, session),
         pid=int(session.pid) if running and session else None,
         done=counts[TrialState.DONE],
         pruned=counts[TrialState.PRUNED],
@@ -94,7 +94,7 @@ def _is_running(session: Session, folder: SweepFolder) -> bool:
     return is_locked(folder)
 
 
-def _stopped_state(remaining: int, session: Session | None) -> str:
+def _determine_stopped_state(remaining: int, session: Session | None) -> str:
     """Returns the state of a sweep that is not running: done, failed or interrupted."""
     if not remaining:
         return "done"
@@ -110,14 +110,14 @@ def _build_trial_status(
     *,
     running: bool,
 ) -> TrialStatus:
-    record = ledger.trial_record(trial.number)
-    status = build_status(trial, objective, record.result, os.path.relpath(folder.log_file(trial.number)))
+    record = ledger.get_trial_record(trial.number)
+    status = build_status(trial, objective, record.result, os.path.relpath(folder.get_log_file(trial.number)))
     status.attempt = record.attempts
     if record.state == "failed":
         status.state, status.reason = TrialState.FAILED, record.reason
     elif record.state == "pruned":
         status.state, status.reason = TrialState.PRUNED, record.reason
-        if last := ledger.last_epoch(trial.number):
+        if last := ledger.get_last_epoch(trial.number):
             status.epoch, status.value = last.epoch, last.value
     elif record.state == "running":
         status.state = TrialState.RUNNING if running else TrialState.STOPPED

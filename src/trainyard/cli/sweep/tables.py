@@ -26,11 +26,11 @@ from trainyard.cli.sweep.columns import (
     build_plain_columns,
     build_setting_columns,
     build_table,
+    compute_table_width,
     format_four_decimals,
     print_table,
-    table_width,
 )
-from trainyard.cli.sweep.screen import render_sweep_progress
+from trainyard.cli.sweep.live_display import render_sweep_progress
 from trainyard.config import find_component
 from trainyard.evaluation import Ranking, Trial
 from trainyard.reporting import format_duration
@@ -135,9 +135,9 @@ def print_plan(
     if console.is_terminal and len(trials) > _FIRST + _LAST + 1:
         console.print(build_table(columns, trials[:_FIRST]))
         console.print(Text(f"... {_count(len(trials) - _FIRST - _LAST, 'more trial')} ...", style="dim"))
-        rest = build_table(columns, trials[-_LAST:])
-        rest.show_header = False
-        console.print(rest)
+        last_rows = build_table(columns, trials[-_LAST:])
+        last_rows.show_header = False
+        console.print(last_rows)
     else:
         print_table(console, columns, trials)
     skipped = f"; {_count(duplicates, 'duplicate')} skipped" if duplicates else ""
@@ -161,18 +161,18 @@ def print_sweep_list(rows: Sequence[SweepStatus], *, console: Console | None = N
         return
     columns = [
         build_column("sweep", lambda row: row.name, rows),
-        build_column("state", _state, rows),
+        build_column("state", _format_state, rows),
         build_column("done", lambda row: f"{row.done:,}", rows),
         *([build_column("pruned", lambda row: f"{row.pruned:,}", rows)] if any(row.pruned for row in rows) else []),
         build_column("failed", lambda row: f"{row.failed:,}", rows),
         build_column("remaining", lambda row: f"{row.todo:,}", rows),
         build_column("last change", lambda row: f"{row.changed:%Y-%m-%d %H:%M}", rows),
-        build_column("best", _best, rows),
+        build_column("best", _format_best, rows),
     ]
     if console.is_terminal:
-        if table_width(columns) > console.width:
+        if compute_table_width(columns) > console.width:
             columns = [column for column in columns if column.title != "last change"]
-        excess = max(0, table_width(columns) - console.width)
+        excess = max(0, compute_table_width(columns) - console.width)
         columns[-1] = replace(columns[-1], width=max(len("best"), columns[-1].width - excess))
     print_table(console, columns, rows)
 
@@ -191,7 +191,7 @@ def print_sweep_status(
     console = console or Console(highlight=False)
     progress = SweepProgress(trials, status.objective, slots=slots, clock=time.time)
     if console.is_terminal:
-        _print_text(console, f"sweep {status.name}: {_state(status)}", "bold")
+        _print_text(console, f"sweep {status.name}: {_format_state(status)}", "bold")
         columns = TrialColumns([trial_status.trial for trial_status in trials], progress)
         console.print(render_sweep_progress(progress, columns, width=console.width, limit=_MAX_TRIALS))
         _print_failures(console, progress.failed, status.name)
@@ -232,11 +232,11 @@ def print_ranking(rows: Sequence[Sequence[str]], columns: Sequence[str], *, cons
         console: The console to print to; None prints to stdout.
     """
     console = console or Console(highlight=False)
-    shown = rows[:_MAX_RANKED] if console.is_terminal else rows
+    listed_rows = rows[:_MAX_RANKED] if console.is_terminal else rows
     table_columns = [build_column(title, itemgetter(index), rows) for index, title in enumerate(columns)]
-    print_table(console, table_columns, shown)
-    if len(shown) < len(rows):
-        console.print(Text(f"and {len(rows) - len(shown):,} more", style="dim"))
+    print_table(console, table_columns, listed_rows)
+    if len(listed_rows) < len(rows):
+        console.print(Text(f"and {len(rows) - len(listed_rows):,} more", style="dim"))
 
 
 def build_ranking_table(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
@@ -260,15 +260,18 @@ def build_ranking_table(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
 
 def _print_failures(console: Console, failed: Sequence[TrialStatus], name: str) -> None:
     """Prints one line per failed trial."""
-    shown = failed[:_MAX_FAILURES] if console.is_terminal else failed
-    for status in shown:
+    listed = failed[:_MAX_FAILURES] if console.is_terminal else failed
+    for status in listed:
         trial = status.trial
         log = f" (log: {status.log})" if status.log else ""
         _print_line(console, "failed", f"trial {trial.number}, {trial.label}: {status.reason}{log}", "red")
-    if len(shown) < len(failed):
-        more = len(failed) - len(shown)
+    if len(listed) < len(failed):
+        hidden_count = len(failed) - len(listed)
         _print_line(
-            console, "failed", f"{more:,} more; to list all: trainyard sweep --status {name} | grep failed", "red"
+            console,
+            "failed",
+            f"{hidden_count:,} more; to list all: trainyard sweep --status {name} | grep failed",
+            "red",
         )
 
 
@@ -286,20 +289,20 @@ def _plan_columns(trials: Sequence[Trial], room: int | None) -> list[Column[Tria
     """Returns the columns of a plan. If they do not fit into `room` characters, labels replace the settings."""
     networks: dict[str, str] = {}
     number = build_column("trial", lambda trial: str(trial.number), trials)
-    network = build_column("network", lambda trial: _network(trial, networks), trials)
+    network = build_column("network", lambda trial: _format_network(trial, networks), trials)
     size = build_column("parameters", lambda trial: "" if trial.parameters is None else f"{trial.parameters:,}", trials)
     if room is None:
         return [number, *build_setting_columns(trials, max_width=None), network, size]
     settings = build_setting_columns(trials)
     for columns in ([number, *settings, network, size], [number, *settings, size]):
-        if table_width(columns) <= room:
+        if compute_table_width(columns) <= room:
             return columns
     label = build_label_column(trials)
-    excess = max(0, table_width([number, label, size]) - room)
+    excess = max(0, compute_table_width([number, label, size]) - room)
     return [number, replace(label, width=max(1, label.width - excess)), size]
 
 
-def _network(trial: Trial, cache: dict[str, str]) -> str:
+def _format_network(trial: Trial, cache: dict[str, str]) -> str:
     """Returns the label of a trial's architecture. Trials share architectures, so labels are cached."""
     settings = trial.config["model"]
     key = repr(settings)
@@ -319,11 +322,11 @@ def _describe_points(trials: Sequence[Trial]) -> str:
     return f" ({_count(len(counts), 'point')}{per_point})"
 
 
-def _state(status: SweepStatus) -> str:
+def _format_state(status: SweepStatus) -> str:
     return f"{status.state} ({status.pid})" if status.pid else status.state
 
 
-def _best(status: SweepStatus) -> str:
+def _format_best(status: SweepStatus) -> str:
     return (
         "" if status.best is None else f"{format_four_decimals(status.best)} {status.best_label} ({status.objective})"
     )

@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 
 from trainyard.config.compose import PRIMARY_CONFIG
-from trainyard.config.fields import Rule, rule_of
-from trainyard.config.registry import BASE_PREFIX, registered_components
+from trainyard.config.fields import Rule, get_rule
+from trainyard.config.registry import BASE_PREFIX, get_registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, prepare_hydra
 from trainyard.config.serialization import flatten_tree
@@ -143,13 +143,15 @@ def _describe_section(cls: type[Any], path: str, name: str | None = None) -> Sec
                 )
             )
         elif not (name and spec.name == "name"):  # the name of a component selects it and is not a field to set
-            fields.append(FieldDoc(dotted, annotation, rule_of(spec), _default(spec), _meaning(cls, spec.name)))
-    return SectionDoc(path, name or path.rpartition(".")[2], _first_line(cls), tuple(fields), tuple(sections))
+            fields.append(
+                FieldDoc(dotted, annotation, get_rule(spec), _get_default(spec), _find_meaning(cls, spec.name))
+            )
+    return SectionDoc(path, name or path.rpartition(".")[2], _get_first_line(cls), tuple(fields), tuple(sections))
 
 
 def _describe_group(group: str) -> SectionDoc:
     """Returns the description of a group: the fields of the common base class, and each component."""
-    classes = registered_components(group)
+    classes = get_registered_components(group)
     members = [*classes.values()]
     base = next(
         cls for cls in members[0].__mro__ if cls not in members and all(issubclass(other, cls) for other in members)
@@ -157,7 +159,7 @@ def _describe_group(group: str) -> SectionDoc:
     common = _describe_section(base, group, group)
     return dataclasses.replace(
         common,
-        summary=_first_line(COMPONENT_GROUPS[group]),
+        summary=_get_first_line(COMPONENT_GROUPS[group]),
         default_choice=_find_default_choice(group),
         components=tuple(_describe_section(cls, group, name) for name, cls in sorted(classes.items())),
         variations=_describe_variations(group),
@@ -168,22 +170,24 @@ def _describe_group(group: str) -> SectionDoc:
 # From source code
 
 
-def _first_line(cls: type[Any]) -> str:
-    return _plain((cls.__doc__ or "").strip().partition("\n")[0])
+def _get_first_line(cls: type[Any]) -> str:
+    return _format_docstring((cls.__doc__ or "").strip().partition("\n")[0])
 
 
-def _default(spec: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - any field
+def _get_default(spec: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - any field
     return spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
 
 
-def _meaning(cls: type[Any], field: str) -> str:
+def _find_meaning(cls: type[Any], field: str) -> str:
     """Returns the string below a field, from the class or the nearest base class that has one."""
-    texts = (_strings_under_fields(parent).get(field) for parent in cls.__mro__ if dataclasses.is_dataclass(parent))
-    return next((_plain(text) for text in texts if text), "")
+    texts = (
+        _read_strings_under_fields(parent).get(field) for parent in cls.__mro__ if dataclasses.is_dataclass(parent)
+    )
+    return next((_format_docstring(text) for text in texts if text), "")
 
 
 @functools.cache
-def _strings_under_fields(cls: type[Any]) -> dict[str, str]:
+def _read_strings_under_fields(cls: type[Any]) -> dict[str, str]:
     """Returns the strings below the fields of a class, by field name; empty if the source code is not available."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
@@ -202,7 +206,7 @@ def _strings_under_fields(cls: type[Any]) -> dict[str, str]:
     }
 
 
-def _plain(text: str) -> str:
+def _format_docstring(text: str) -> str:
     """Returns a docstring as one line of Markdown, with single backticks around code."""
     return " ".join(text.replace("``", "`").split())
 
@@ -213,14 +217,14 @@ def _plain(text: str) -> str:
 
 def _find_default_choice(group: str) -> str | None:
     """Returns the default choice of a group in the primary config; None if it is not a group."""
-    entries = _defaults(_read_yaml(f"{PRIMARY_CONFIG}.yaml").tree)
+    entries = _list_defaults(_read_yaml(f"{PRIMARY_CONFIG}.yaml").tree)
     choices = [entry[group] for entry in entries if isinstance(entry, dict) and entry.get(group)]
     return str(choices[0]) if choices else None
 
 
 def _describe_variations(group: str) -> tuple[VariationDoc, ...]:
     """Returns the descriptions of the YAML files of a group, except files that set no values of their component."""
-    registered = registered_components(group)
+    registered = get_registered_components(group)
     variations = []
     for name in list_choices(group) if group else []:
         file = _read_yaml(f"{group}/{name}.yaml")
@@ -234,18 +238,18 @@ def _describe_variations(group: str) -> tuple[VariationDoc, ...]:
 
 def _find_component(group: str, name: str, seen: tuple[str, ...] = ()) -> str | None:
     """Returns the component that a choice of a group selects, by following the first entry of each defaults list."""
-    entries = _defaults(_read_yaml(f"{group}/{name}.yaml").tree)
+    entries = _list_defaults(_read_yaml(f"{group}/{name}.yaml").tree)
     extended = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
-    if name in registered_components(group) and not extended:
+    if name in get_registered_components(group) and not extended:
         return name
     if not extended or name in seen:
         return None
     if (base := extended[0].removeprefix(BASE_PREFIX)) != extended[0]:
-        return base if base in registered_components(group) else None
+        return base if base in get_registered_components(group) else None
     return _find_component(group, base, (*seen, name))
 
 
-def _defaults(tree: dict[str, Any]) -> list[Any]:
+def _list_defaults(tree: dict[str, Any]) -> list[Any]:
     entries = tree.get("defaults")
     return entries if isinstance(entries, list) else []
 

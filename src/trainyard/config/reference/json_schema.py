@@ -12,8 +12,8 @@ from typing import Any
 from trainyard.config.fields import Rule
 from trainyard.config.reference.fields import RECIPES, FieldDoc, SectionDoc
 from trainyard.config.reference.layers import ArgumentType, LayerDoc
-from trainyard.config.registry import BASE_PREFIX, registered_metrics, unknown_name_message
-from trainyard.config.validation import accepted_types, is_optional
+from trainyard.config.registry import BASE_PREFIX, format_unknown_name, get_registered_metrics
+from trainyard.config.validation import is_optional, list_accepted_types
 from trainyard.errors import ConfigError
 
 Schema = dict[str, Any]
@@ -46,7 +46,7 @@ def build_json_schema(config: SectionDoc, layers: Sequence[LayerDoc], target: st
     groups = {section.path: section for section in config.sections if section.default_choice}
     target = RECIPE if target in _RECIPE_GROUPS else target
     if target not in list_schema_targets(config):
-        raise ConfigError(unknown_name_message("--for", "unknown target", target, list_schema_targets(config)))
+        raise ConfigError(format_unknown_name("--for", "unknown target", target, list_schema_targets(config)))
     builder = _SchemaBuilder(literal=target == RESOLVED, file_of=target if target in groups else "")
     definitions: Schema = builder.layers(layers)
     for section in [groups[target]] if target in groups else config.sections:
@@ -54,7 +54,7 @@ def build_json_schema(config: SectionDoc, layers: Sequence[LayerDoc], target: st
     if target in groups:
         root = builder.group_file(groups[target], definitions)
     else:
-        root = builder.mapping(config, {section.path: _ref(section.path) for section in config.sections})
+        root = builder.mapping(config, {section.path: _build_reference(section.path) for section in config.sections})
         if target == RECIPE:
             root = builder.recipe(root, groups.values())
     return {"$schema": DRAFT, "title": f"Trainyard: {target}", **root, "$defs": definitions}
@@ -82,7 +82,7 @@ class _SchemaBuilder:
         definitions: Schema = {}
         for inner in section.sections:
             definitions |= self.section(inner)
-        extra = {inner.name: _ref(inner.path) for inner in section.sections}
+        extra = {inner.name: _build_reference(inner.path) for inner in section.sections}
         if section.path == self.file_of:
             extra["defaults"] = _group_defaults(section)
         if not section.components:
@@ -91,26 +91,29 @@ class _SchemaBuilder:
         definitions[common] = self.mapping(section, {})
         for component in section.components:
             properties = {"name": {"const": component.name}, **extra}
-            properties |= {doc.name: _ref(f"{common}/properties/{doc.name}") for doc in section.fields}
+            properties |= {doc.name: _build_reference(f"{common}/properties/{doc.name}") for doc in section.fields}
             schema = self.mapping(dataclasses.replace(component, fields=section.specific_fields(component)), properties)
             if self.literal:
                 schema["required"] = ["name"]
             definitions[f"{section.path}.{component.name}"] = schema
-            references.append(_ref(f"{section.path}.{component.name}"))
+            references.append(_build_reference(f"{section.path}.{component.name}"))
         return {**definitions, section.path: {"description": section.summary, "anyOf": references}}
 
-    def mapping(self, section: SectionDoc, others: Schema) -> Schema:
+    def mapping(self, section: SectionDoc, other_properties: Schema) -> Schema:
         """Returns the schema of a section with its fields and other properties. No other keys are allowed."""
         return {
             "description": section.summary,
             "type": "object",
-            "properties": {**others, **{doc.name: self.field(doc) for doc in section.fields}},
+            "properties": {**other_properties, **{doc.name: self.field(doc) for doc in section.fields}},
             "additionalProperties": False,
         }
 
     def field(self, doc: FieldDoc) -> Schema:
         """Returns the schema of a field."""
-        options = [*accepted_types(doc.annotation, doc.rule), *([type(None)] if is_optional(doc.annotation) else [])]
+        options = [
+            *list_accepted_types(doc.annotation, doc.rule),
+            *([type(None)] if is_optional(doc.annotation) else []),
+        ]
         return {"description": doc.meaning, **self.value(options, doc.rule), "default": doc.default}
 
     def value(self, options: Iterable[Any], rule: Rule) -> Schema:
@@ -129,7 +132,7 @@ class _SchemaBuilder:
                 schema["type"].append(_TYPES[option])
                 schema |= {"minLength": 1} if rule.nonempty and option is str else {}
         if {"integer", "number"} & set(schema["type"]):
-            schema |= _bounds(rule)
+            schema |= _build_bounds(rule)
         if rule.choices:
             return self._one_of(rule.choices, schema)
         return self.or_interpolation(schema)
@@ -137,9 +140,9 @@ class _SchemaBuilder:
     def element(self, annotation: Any, rule: Rule) -> Schema:  # noqa: ANN401 - any annotation
         """Returns the schema of an element of a list."""
         if rule.elements == "layers":
-            return _ref("layer")
+            return _build_reference("layer")
         if rule.elements == "metrics":
-            return self.value([str], Rule(choices=tuple(sorted(registered_metrics()))))
+            return self.value([str], Rule(choices=tuple(sorted(get_registered_metrics()))))
         if annotation is Any:
             return {}
         return self.value([annotation], Rule(rule.gt, rule.ge, rule.lt, rule.le, rule.choices))
@@ -172,10 +175,12 @@ class _SchemaBuilder:
         for layer in layers:
             for argument in layer.arguments.values():
                 choice = self._one_of(argument.choices, {"type": ["string"]}) if argument.choices else None
-                definitions[_argument_definition(argument)] = choice or self.or_interpolation({**argument.schema})
+                definitions[_build_definition_name(argument)] = choice or self.or_interpolation({**argument.schema})
             properties[layer.name] = {
                 "type": "object" if layer.required else ["object", "null"],
-                "properties": {name: _ref(_argument_definition(value)) for name, value in layer.arguments.items()},
+                "properties": {
+                    name: _build_reference(_build_definition_name(value)) for name, value in layer.arguments.items()
+                },
                 "additionalProperties": False,
                 **({"required": [*layer.required]} if layer.required else {}),
             }
@@ -195,9 +200,11 @@ class _SchemaBuilder:
         for group in groups:
             key = f"override /{group.path}"
             entries[key] = {"anyOf": [{"enum": [*group.choices]}, {"type": "string", "pattern": _INTERPOLATION}]}
-            for component, names in _names_by_component(group).items():
+            for component, names in _group_names_by_component(group).items():
                 entry = {"type": "object", "properties": {key: {"enum": names}}, "required": [key]}
-                conditions.append(_if_defaults(entry, {"properties": {group.path: _ref(f"{group.path}.{component}")}}))
+                conditions.append(
+                    _build_condition(entry, {"properties": {group.path: _build_reference(f"{group.path}.{component}")}})
+                )
         defaults = {
             "description": "The component of each group, such as `override /optimizer: sgd`, and recipes to extend.",
             "type": "array",
@@ -219,9 +226,9 @@ class _SchemaBuilder:
         if not group.components:
             return {**root, "type": ["object", "null"]}  # a file that contains only comments is null
         conditions = []
-        for component, names in _names_by_component(group).items():
+        for component, names in _group_names_by_component(group).items():
             entries = {"enum": [BASE_PREFIX + component, *names]}
-            conditions.append(_if_defaults(entries, _ref(f"{group.path}.{component}")))
+            conditions.append(_build_condition(entries, _build_reference(f"{group.path}.{component}")))
         return {**root, "required": ["defaults"], "allOf": conditions}
 
 
@@ -234,7 +241,7 @@ def _group_defaults(group: SectionDoc) -> Schema:
     }
 
 
-def _names_by_component(group: SectionDoc) -> dict[str, list[str]]:
+def _group_names_by_component(group: SectionDoc) -> dict[str, list[str]]:
     """Returns the choices that select each component of a group, by component."""
     return {
         component.name: [name for name, selected in group.choices.items() if selected == component.name]
@@ -242,22 +249,22 @@ def _names_by_component(group: SectionDoc) -> dict[str, list[str]]:
     }
 
 
-def _if_defaults(entry: Schema, consequence: Schema) -> Schema:
+def _build_condition(entry: Schema, consequence: Schema) -> Schema:
     """Returns a schema that applies only if the defaults list contains a matching entry."""
     condition = {"properties": {"defaults": {"contains": entry}}, "required": ["defaults"]}
     return {"if": condition, "then": consequence}
 
 
-def _bounds(rule: Rule) -> Schema:
+def _build_bounds(rule: Rule) -> Schema:
     keywords = {
         "exclusiveMinimum": rule.gt, "minimum": rule.ge, "exclusiveMaximum": rule.lt, "maximum": rule.le,
     }  # fmt: skip
     return {keyword: bound for keyword, bound in keywords.items() if bound is not None and math.isfinite(bound)}
 
 
-def _ref(name: str) -> Schema:
+def _build_reference(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _argument_definition(argument: ArgumentType) -> str:
+def _build_definition_name(argument: ArgumentType) -> str:
     return f"argument.{argument.name}"

@@ -11,7 +11,7 @@ import yaml
 
 from trainyard.config.reference.fields import FieldDoc, SectionDoc, VariationDoc
 from trainyard.config.reference.layers import LayerDoc
-from trainyard.config.registry import registered_metrics
+from trainyard.config.registry import get_registered_metrics
 from trainyard.config.validation import describe_type
 
 _MAX_CHOICES_IN_CELL = 6
@@ -45,7 +45,8 @@ training:
 ```
 
 `null` is the empty value of YAML; the tables describe what it means for each field. Write lists in brackets, and quote
-them in a shell: `'model.hidden_units=[512,256]'`. A section has only the fields of its selected component.
+them in a shell: `'model.hidden_units=[512,256]'`. In a section with several components, only the fields of the selected
+component can be set.
 
 This page is the output of `trainyard config schema`. If you run the command yourself, it also lists the components of
 your plugins, and the YAML files in `./conf`.
@@ -63,116 +64,120 @@ def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc], laye
     blocks = [
         _INTRODUCTION.rstrip(),
         "## Contents",
-        _contents(config.sections),
+        _render_contents(config.sections),
         "## The run",
         "Fields at the top level, outside of all sections.",
-        *_fields(config.fields),
+        *_render_fields(config.fields),
     ]
     for section in config.sections:
-        blocks += _section(section)
+        blocks += _render_section(section)
     blocks += ["## Recipes", "Complete experiments. Run one with `trainyard train experiment=NAME`."]
-    blocks.append(_table(["`experiment=`", "description"], ([f"`{doc.name}`", doc.summary] for doc in recipes)))
-    blocks += _layers(layers)
+    blocks.append(_render_table(["`experiment=`", "description"], ([f"`{doc.name}`", doc.summary] for doc in recipes)))
+    blocks += _render_layers(layers)
     return "\n\n".join(blocks) + "\n"
 
 
-def _contents(sections: Iterable[SectionDoc]) -> str:
-    rows = [[_link("The run"), "Name, seed and notes of the run, and the run to resume.", ""]]
-    rows += [[_link(section.name), section.summary, _code(section.choices)] for section in sections]
-    rows.append([_link("Recipes"), "Complete experiments.", ""])
-    rows.append([_link("Layers"), "Layers and arguments for `model.layers` of `model=sequential`.", ""])
-    return _table(["section", "description", "choices"], rows)
+def _render_contents(sections: Iterable[SectionDoc]) -> str:
+    rows = [[_format_link("The run"), "Name, seed and notes of the run, and the run to resume.", ""]]
+    rows += [[_format_link(section.name), section.summary, _format_code(section.choices)] for section in sections]
+    rows.append([_format_link("Recipes"), "Complete experiments.", ""])
+    rows.append([_format_link("Layers"), "Layers and arguments for `model.layers` of `model=sequential`.", ""])
+    return _render_table(["section", "description", "choices"], rows)
 
 
-def _section(section: SectionDoc) -> Iterator[str]:
+def _render_section(section: SectionDoc) -> Iterator[str]:
     yield f"## {section.name}"
     yield section.summary
     if section.components:
-        yield from _components(section)
+        yield from _render_components(section)
     else:
-        yield from _fields(section.fields)
-        yield from _variations(section)
+        yield from _render_fields(section.fields)
+        yield from _render_variations(section)
     for inner in section.sections:
         yield f"### {inner.path}"
         yield inner.summary
-        yield from _fields(inner.fields)
+        yield from _render_fields(inner.fields)
 
 
-def _components(group: SectionDoc) -> Iterator[str]:
+def _render_components(group: SectionDoc) -> Iterator[str]:
     rows = []
     for component in group.components:
         title = f"{group.name}={component.name}"
-        cell = f"[`{component.name}`](#{_anchor(title)})" if group.specific_fields(component) else f"`{component.name}`"
+        cell = (
+            f"[`{component.name}`](#{_build_anchor(title)})"
+            if group.specific_fields(component)
+            else f"`{component.name}`"
+        )
         rows.append([cell + (" (default)" if component.name == group.default_choice else ""), component.summary])
-    yield _table([f"`{group.name}=`", "description"], rows)
-    yield from _variations(group)
+    yield _render_table([f"`{group.name}=`", "description"], rows)
+    yield from _render_variations(group)
     if group.fields:
         yield "Fields of every component:"
-        yield from _fields(group.fields)
+        yield from _render_fields(group.fields)
     for component in group.components:
         if fields := group.specific_fields(component):
             yield f"### {group.name}={component.name}"
             yield component.summary
             common = {doc.name for doc in group.fields} & {doc.name for doc in fields}
             if common:
-                yield f"Different from the other components: {_code(sorted(common))}."
-            yield from _fields(fields)
+                yield f"Fields that differ from those of the other components: {_format_code(sorted(common))}."
+            yield from _render_fields(fields)
 
 
-def _variations(section: SectionDoc) -> Iterator[str]:
+def _render_variations(section: SectionDoc) -> Iterator[str]:
     """Yields the table of the YAML files of a section, with the values that they set."""
     rows = []
     for variation in section.variations:
-        values = [f"{path}={_value(value)}" for path, value in variation.values.items()]
+        values = [f"{path}={_format_value(value)}" for path, value in variation.values.items()]
         base = f"`{section.path}={variation.component}`" if variation.component else ""
-        settings = ", ".join(filter(None, [base, _code(values)])) or "the defaults"
+        settings = ", ".join(filter(None, [base, _format_code(values)])) or "the defaults"
         rows.append([f"`{variation.name}`", variation.summary, settings])
     if rows:
-        yield "YAML files that can be selected as well:"
-        yield _table([f"`{section.path}=`", "description", "equivalent to"], rows)
+        yield "Variants that are defined in YAML files:"
+        yield _render_table([f"`{section.path}=`", "description", "equivalent to"], rows)
 
 
-def _fields(fields: Iterable[FieldDoc]) -> Iterator[str]:
+def _render_fields(fields: Iterable[FieldDoc]) -> Iterator[str]:
     """Yields the table of fields, followed by notes with the values that are too long for a cell."""
     rows, notes = [], []
     for doc in fields:
         description = describe_type(doc.annotation, doc.rule)
         listed = ", ".join(doc.rule.choices)
         if listed and len(doc.rule.choices) <= _MAX_CHOICES_IN_CELL:
-            description = description.replace(listed, _code(doc.rule.choices))
+            description = description.replace(listed, _format_code(doc.rule.choices))
         elif listed:
             description = description.replace(f"one of {listed}", f"one of {len(doc.rule.choices)} names (see below)")
-            notes.append(f"Choices of `{doc.path}`: {_code(doc.rule.choices)}.")
+            notes.append(f"Choices of `{doc.path}`: {_format_code(doc.rule.choices)}.")
         if doc.rule.elements == "layers":
-            description = description.replace("layers", _link("layers"))
+            description = description.replace("layers", _format_link("layers"))
         if doc.rule.elements == "metrics":
-            notes.append(f"Metrics for `{doc.path}`: {_code(sorted(registered_metrics()))}.")
-        default = f"`{_value(doc.default)}`"
+            notes.append(f"Metrics for `{doc.path}`: {_format_code(sorted(get_registered_metrics()))}.")
+        default = f"`{_format_value(doc.default)}`"
         if len(default) > _MAX_DEFAULT_CHARACTERS:
             notes.append(f"Default of `{doc.path}`: {default}.")
             default = "see below"
         rows.append([f"`{doc.path}`", description, default, doc.meaning])
     if rows:
-        yield _table(["field", "type and range", "default", "meaning"], rows)
+        yield _render_table(["field", "type and range", "default", "meaning"], rows)
     yield from notes
 
 
-def _layers(layers: Sequence[LayerDoc]) -> Iterator[str]:
+def _render_layers(layers: Sequence[LayerDoc]) -> Iterator[str]:
     yield "## Layers"
     yield (
-        "The Keras layers for `model.layers`, with their arguments. Arguments in **bold** are required. "
-        "The second table lists the values that arguments accept. Their meaning is in the documentation of Keras."
+        "This table lists the Keras layers for `model.layers`, with their arguments. Arguments in **bold** are "
+        "required. The second table lists the values that arguments accept. The documentation of Keras explains them."
     )
     rows = []
     for layer in layers:
         optional = [name for name in layer.arguments if name not in layer.required]
         cells = [f"**`{name}`**" for name in layer.required] + [f"`{name}`" for name in optional]
         rows.append([f"`{layer.name}`", ", ".join(cells)])
-    yield _table(["layer", "arguments"], rows)
-    yield _table(["arguments", "accepted values"], _argument_rows(layers))
+    yield _render_table(["layer", "arguments"], rows)
+    yield _render_table(["arguments", "accepted values"], _build_argument_rows(layers))
 
 
-def _argument_rows(layers: Sequence[LayerDoc]) -> Iterator[list[str]]:
+def _build_argument_rows(layers: Sequence[LayerDoc]) -> Iterator[list[str]]:
     """Yields a row per type: its arguments. An argument whose type depends on the layer is followed by its layers."""
     layers_by_type: dict[str, dict[str, list[str]]] = {}
     for layer in layers:
@@ -185,7 +190,7 @@ def _argument_rows(layers: Sequence[LayerDoc]) -> Iterator[list[str]]:
     }
     for description, names in layers_by_type.items():
         cells = [
-            f"`{name}`" + (f" (of {_code(owners)})" if len(owners) < most_common[name] else "")
+            f"`{name}`" + (f" (of {_format_code(owners)})" if len(owners) < most_common[name] else "")
             for name, owners in sorted(names.items())
         ]
         yield [", ".join(cells), description]
@@ -195,7 +200,7 @@ def _argument_rows(layers: Sequence[LayerDoc]) -> Iterator[list[str]]:
 # Markdown
 
 
-def _table(titles: list[str], rows: Iterable[list[str]]) -> str:
+def _render_table(titles: list[str], rows: Iterable[list[str]]) -> str:
     lines = [titles, ["---"] * len(titles), *([_escape_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -206,20 +211,20 @@ def _escape_cell(text: str) -> str:
     return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
 
 
-def _code(words: Iterable[str]) -> str:
+def _format_code(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
-def _link(title: str) -> str:
-    return f"[{title}](#{_anchor(title)})"
+def _format_link(title: str) -> str:
+    return f"[{title}](#{_build_anchor(title)})"
 
 
-def _anchor(title: str) -> str:
+def _build_anchor(title: str) -> str:
     """Returns the anchor of a heading, as GitHub generates it."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
-def _value(value: Any) -> str:  # noqa: ANN401 - any value of a config
+def _format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
     """Returns a value as YAML on one line."""
     if isinstance(value, (list, dict)):
         return yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False).strip()

@@ -52,23 +52,23 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
         path: The PNG file to write.
     """
     table = 100 * np.array(list(scores.values()))
-    shown = sorted(np.argsort(-np.ptp(table, axis=0), kind="stable")[:MAX_CLASSES])
-    height = 1.35 + _LINE_HEIGHT * len(shown)
-    names = [shorten(class_names[at], MAX_NAME_LENGTH) for at in shown]
+    class_indices = sorted(np.argsort(-np.ptp(table, axis=0), kind="stable")[:MAX_CLASSES])
+    height = 1.35 + _LINE_HEIGHT * len(class_indices)
+    names = [shorten(class_names[at], MAX_NAME_LENGTH) for at in class_indices]
     left = (max(map(len, names)) * CHARACTER_WIDTH * SMALL / POINTS_PER_INCH + 0.3) / 7.4
     figure = build_figure(7.4, height)
     axes = figure.add_axes((left, 0.5 / height, 0.97 - left, 1 - 1.35 / height))
-    for row, at in enumerate(shown):
+    for row, at in enumerate(class_indices):
         axes.plot([table[:, at].min(), table[:, at].max()], [row, row], color=FAINT, linewidth=2.4, zorder=1)
     shifts = np.linspace(-_MAX_SHIFT, _MAX_SHIFT, len(table)) if len(table) > 1 else [0.0]
     markers = []
     for values, shift, (colour, marker) in zip(table, shifts, SERIES, strict=False):
         markers += axes.plot(
-            values[shown], np.arange(len(shown)) + shift, marker, color=colour, markersize=6, markeredgecolor="white",
-            markeredgewidth=0.7, linestyle="none", zorder=3,
+            values[class_indices], np.arange(len(class_indices)) + shift, marker, color=colour, markersize=6,
+            markeredgecolor="white", markeredgewidth=0.7, linestyle="none", zorder=3,
         )  # fmt: skip
-    axes.set_yticks(range(len(shown)), names, parse_math=False)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_yticks(range(len(class_indices)), names, parse_math=False)
+    axes.set_ylim(len(class_indices) - 0.5, -0.5)
     axes.margins(x=0.04)
     axes.set_xlabel("F1, %", size=TEXT, color=INK)
     style_axes(axes, grid="x")
@@ -81,7 +81,9 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     for text in legend.get_texts():
         text.set_parse_math(False)
     subtitle = (
-        f"The {len(shown)} of {len(class_names):,} classes that differ most" if len(shown) < len(class_names) else ""
+        f"The {len(class_indices)} of {len(class_names):,} classes that differ most"
+        if len(class_indices) < len(class_names)
+        else ""
     )
     add_headline(axes, "F1 by class", subtitle, over=18 + 13 * ((len(scores) - 1) // 3))
     save_small_figure(figure, path)
@@ -131,9 +133,9 @@ class PredictionFlip(NamedTuple):
     """Index of the image in the test set."""
     actual: int
     """Label of the actual class."""
-    before: int
+    first_predicted: int
     """Label that the first run predicts."""
-    now: int
+    second_predicted: int
     """Label that the second run predicts."""
 
 
@@ -151,7 +153,11 @@ def draw_prediction_flips(
     """
     names = [shorten(name, 10) for name in spec.class_names]
     tiles = [
-        Tile(flip.image, (f"actual {names[flip.actual]}", f"{names[flip.before]} → {names[flip.now]}"), wrong=False)
+        Tile(
+            flip.image,
+            (f"actual {names[flip.actual]}", f"{names[flip.first_predicted]} → {names[flip.second_predicted]}"),
+            wrong=False,
+        )
         for flip in flips
     ]
     columns = MISTAKE_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS

@@ -62,7 +62,7 @@ def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
     if size >= TINY:
         for row, column in itertools.product(range(classes), repeat=2):
             if counts[row, column] or row == column:
-                colour = "white" if _luminance(colours[row, column]) < 0.5 else INK  # noqa: PLR2004 - dark cells
+                colour = "white" if _compute_luminance(colours[row, column]) < 0.5 else INK  # noqa: PLR2004 - dark cells
                 axes.text(column, row, counts[row, column], size=size, color=colour, ha="center", va="center")
     images, wrong = len(result.actual), int(counts.sum() - counts.trace())
     title = f"Accuracy {100 * result.accuracy:.2f} %: {wrong:,} of {images:,} images wrong"
@@ -92,8 +92,8 @@ def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDAr
 
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(counts), dtype=bool)
-    shown = ~diagonal & (counts > 0)
-    largest = share[shown].max() if shown.any() else 0.01
+    has_mistakes = ~diagonal & (counts > 0)
+    largest = share[has_mistakes].max() if has_mistakes.any() else 0.01
     blues = ListedColormap(colormaps["Blues"](np.linspace(0.1, 0.9, 256)))
     oranges = ListedColormap(colormaps["Oranges"](np.linspace(0.08, 0.85, 256)))
     scales = {
@@ -101,7 +101,7 @@ def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDAr
         "errors": ScalarMappable(PowerNorm(0.5, 0, largest), oranges),
     }
     colours = np.where(diagonal[..., None], scales["correct"].to_rgba(share), to_rgba(PAPER))
-    colours[shown] = scales["errors"].to_rgba(share[shown])
+    colours[has_mistakes] = scales["errors"].to_rgba(share[has_mistakes])
 
     length = min(side * 0.36, 1.8)
     ticks = {"correct": [0.0, 0.5, 1.0], "errors": _choose_square_root_ticks(largest)}
@@ -132,14 +132,14 @@ def label_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
         cell: Side length of a cell in typographic points.
     """
     size = min(TEXT, max(TINY, cell * 0.8))
-    every = math.ceil(size * 1.1 / cell)
-    places, labels = range(0, len(names), every), [shorten(name, MAX_NAME_LENGTH) for name in names[::every]]
+    step = math.ceil(size * 1.1 / cell)
+    positions, labels = range(0, len(names), step), [shorten(name, MAX_NAME_LENGTH) for name in names[::step]]
     rotation = 0
-    if max(map(len, labels)) * CHARACTER_WIDTH * size > 0.95 * cell * every:
+    if max(map(len, labels)) * CHARACTER_WIDTH * size > 0.95 * cell * step:
         rotation = 45 if cell > 2 * TEXT else 90
     slanted: dict[str, Any] = {"rotation": rotation, "ha": "right", "va": "center", "rotation_mode": "anchor"}
-    axes.set_xticks(places, labels=labels, parse_math=False, **(slanted if rotation else {}))
-    axes.set_yticks(places, labels=labels, parse_math=False)
+    axes.set_xticks(positions, labels=labels, parse_math=False, **(slanted if rotation else {}))
+    axes.set_yticks(positions, labels=labels, parse_math=False)
     axes.tick_params(which="both", length=0)
     axes.tick_params(labelsize=size, labelcolor=INK, pad=4)
     axes.set_xlabel("Predicted", size=TEXT + 1, color=INK, labelpad=6)
@@ -147,6 +147,6 @@ def label_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _luminance(colour: NDArray[np.float64]) -> float:
+def _compute_luminance(colour: NDArray[np.float64]) -> float:
     """Returns the relative luminance of a colour, 0 to 1, computed from the sRGB values without gamma correction."""
     return float(colour[:3] @ (0.2126, 0.7152, 0.0722))

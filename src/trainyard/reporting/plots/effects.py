@@ -12,7 +12,7 @@ import numpy as np
 
 from trainyard.evaluation import RankedPoint, Ranking, higher_is_better
 from trainyard.reporting.formatting import format_value
-from trainyard.reporting.plots.grid import as_number
+from trainyard.reporting.plots.numeric_settings import convert_to_number
 from trainyard.reporting.plots.ranking import compute_axis_limits, format_metric_name, format_value_axis
 from trainyard.reporting.plots.style import (
     BLUE,
@@ -65,19 +65,25 @@ class SettingScale:
         Args:
             values: All values of the setting.
         """
-        numbers = [as_number(value) for value in values]
+        numbers = [convert_to_number(value) for value in values]
         self.numeric = all(number is not None for number in numbers)
-        known = sorted({number for number in numbers if number is not None})
-        few = len(known) <= MAX_TICKS
-        self.logarithmic = self.numeric and known[0] > 0 and known[-1] > (10 if few else 100) * known[0]
+        distinct_numbers = sorted({number for number in numbers if number is not None})
+        all_have_ticks = len(distinct_numbers) <= MAX_TICKS
+        self.logarithmic = (
+            self.numeric
+            and distinct_numbers[0] > 0
+            and distinct_numbers[-1] > (10 if all_have_ticks else 100) * distinct_numbers[0]
+        )
         names = dict.fromkeys(format_value(value) for value in sorted(values, key=_sort_key))
         self._rows = {name: float(row) for row, name in enumerate(names)}
-        self.ticks = {f"{number:g}": number for number in known if few} if self.numeric else self._rows
+        self.ticks = (
+            {f"{number:g}": number for number in distinct_numbers if all_have_ticks} if self.numeric else self._rows
+        )
         """Positions of the labeled values by label. Empty if there are too many numeric values."""
 
     def position(self, value: Any) -> float:  # noqa: ANN401 - any value of a config
         """Returns the position of a value on the axis."""
-        return (as_number(value) or 0.0) if self.numeric else self._rows[format_value(value)]
+        return (convert_to_number(value) or 0.0) if self.numeric else self._rows[format_value(value)]
 
     def limits(self) -> tuple[float, float]:
         """Returns the limits of a categorical axis."""
@@ -86,18 +92,20 @@ class SettingScale:
 
 def _sort_key(value: Any) -> tuple[float, str]:  # noqa: ANN401 - any value of a config
     """Returns the sort key of a value. Lists of numbers are sorted by their sum, other values by their text."""
-    numbers = value if isinstance(value, (list, tuple)) and all(as_number(item) is not None for item in value) else ()
+    numbers = (
+        value if isinstance(value, (list, tuple)) and all(convert_to_number(item) is not None for item in value) else ()
+    )
     return float(sum(numbers)), format_value(value)
 
 
-def _values(points: Sequence[RankedPoint], path: str) -> list[Any]:
+def _collect_values(points: Sequence[RankedPoint], path: str) -> list[Any]:
     return [point.varied[path] for point in points if path in point.varied]
 
 
 def find_varying_settings(points: Sequence[RankedPoint]) -> list[str]:
     """Returns the paths of the settings that have more than one value, in the order of the sweep."""
     paths = dict.fromkeys(path for point in points for path in point.varied)
-    return [path for path in paths if len(set(map(format_value, _values(points, path)))) > 1]
+    return [path for path in paths if len(set(map(format_value, _collect_values(points, path)))) > 1]
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -153,12 +161,16 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
 
 def _draw_effect(axes: Axes, points: Sequence[RankedPoint], setting: str) -> None:
     """Draws the points against a setting. A small random shift separates points with equal categorical values."""
-    shown = [point for point in points if setting in point.varied]
-    scale = SettingScale(_values(shown, setting))
-    positions = np.array([scale.position(point.varied[setting]) for point in shown])
-    means = np.array([statistics.fmean(point.values) for point in shown])
-    best = np.array([point in points[:HIGHLIGHTED] for point in shown])
-    shifts = np.zeros(len(shown)) if scale.numeric else np.random.default_rng(0).uniform(-0.16, 0.16, len(shown))
+    points_with_setting = [point for point in points if setting in point.varied]
+    scale = SettingScale(_collect_values(points_with_setting, setting))
+    positions = np.array([scale.position(point.varied[setting]) for point in points_with_setting])
+    means = np.array([statistics.fmean(point.values) for point in points_with_setting])
+    best = np.array([point in points[:HIGHLIGHTED] for point in points_with_setting])
+    shifts = (
+        np.zeros(len(points_with_setting))
+        if scale.numeric
+        else np.random.default_rng(0).uniform(-0.16, 0.16, len(points_with_setting))
+    )
     if scale.logarithmic:
         axes.set_xscale("log")
     axes.plot((positions + shifts)[~best], means[~best], "o", color=SOFT, markersize=3.2, alpha=0.45, markeredgewidth=0)
@@ -257,7 +269,7 @@ def _compute_heights(points: Sequence[RankedPoint], setting: str) -> tuple[np.nd
 
     The axis extends from 0 to 1. Points without the setting are at `MISSING_POSITION`, with the label "none".
     """
-    scale = SettingScale(_values(points, setting))
+    scale = SettingScale(_collect_values(points, setting))
     positions = np.array(
         [scale.position(point.varied[setting]) if setting in point.varied else np.nan for point in points]
     )

@@ -130,15 +130,17 @@ def spread_labels(heights: Mapping[Label, float], gap: float) -> dict[Label, flo
     groups: list[list[tuple[Label, float]]] = []
     for label in sorted(heights.items(), key=lambda item: item[1]):
         groups.append([label])
-        while len(groups) > 1 and _lowest_height(groups[-1], gap) - _lowest_height(groups[-2], gap) < gap * len(
-            groups[-2]
-        ):
+        while len(groups) > 1 and _compute_lowest_height(groups[-1], gap) - _compute_lowest_height(
+            groups[-2], gap
+        ) < gap * len(groups[-2]):
             groups[-2:] = [groups[-2] + groups[-1]]
     return {
-        label: _lowest_height(group, gap) + gap * number for group in groups for number, (label, _) in enumerate(group)
+        label: _compute_lowest_height(group, gap) + gap * number
+        for group in groups
+        for number, (label, _) in enumerate(group)
     }
 
 
-def _lowest_height(group: Sequence[tuple[object, float]], gap: float) -> float:
+def _compute_lowest_height(group: Sequence[tuple[object, float]], gap: float) -> float:
     """Returns the height of the lowest label in a group of touching labels; the mean of the group stays the same."""
     return sum(height for _, height in group) / len(group) - gap * (len(group) - 1) / 2

@@ -67,9 +67,9 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
         path: The PNG file to write.
         top: Number of bars per image. Limited to `MAX_BARS` and the number of classes.
     """
-    shown = predictions[:MAX_IMAGES]
-    count, top = len(shown), min(top, spec.classes, MAX_BARS)
-    order = np.argsort([-image.probabilities for image in shown], axis=1, kind="stable")[:, :top]
+    drawn = predictions[:MAX_IMAGES]
+    count, top = len(drawn), min(top, spec.classes, MAX_BARS)
+    order = np.argsort([-image.probabilities for image in drawn], axis=1, kind="stable")[:, :top]
     names = {int(label): shorten(spec.class_names[label], MAX_NAME_LENGTH) for label in np.unique(order)}
     name_width = max(map(len, names.values())) * CHARACTER_WIDTH * SMALL / POINTS_PER_INCH + 0.2
     step_x = TILE_SIZE + name_width + _BAR_LENGTH + _PERCENT_WIDTH + _GAP
@@ -78,7 +78,7 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
     width, height = columns * step_x - _GAP, math.ceil(count / columns) * step_y - _GAP / 2
     figure = build_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1))
-    for number, (image, best) in enumerate(zip(shown, order.tolist(), strict=True)):
+    for number, (image, best) in enumerate(zip(drawn, order.tolist(), strict=True)):
         row, column = divmod(number, columns)
         left, upper = column * step_x, row * step_y
         wrong = image.actual not in (None, best[0])
@@ -97,7 +97,7 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
         )  # fmt: skip
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    add_headline(axes, *_build_headline(shown, len(predictions), top))
+    add_headline(axes, *_build_headline(drawn, len(predictions), top))
     save_figure(figure, path)
 
 
@@ -136,14 +136,14 @@ def _draw_bars(axes: Axes, bars: Sequence[tuple[str, float]], left: float, upper
     axes.vlines(left, upper, upper + len(bars) * _BAR_PITCH, color=FAINT, linewidth=0.8, zorder=0)
 
 
-def _build_headline(shown: Sequence[ImagePrediction], total: int, top: int) -> tuple[str, str]:
+def _build_headline(drawn: Sequence[ImagePrediction], total: int, top: int) -> tuple[str, str]:
     """Returns the title, with counts of correct and wrong predictions if labels are known, and the subtitle."""
     title = "Prediction of 1 image" if total == 1 else f"Predictions of {total} images"
-    if total > len(shown):
-        title = f"Predictions of the first {len(shown)} of {total:,} images"
-    correct = [image.probabilities.argmax() == image.actual for image in shown if image.actual is not None]
+    if total > len(drawn):
+        title = f"Predictions of the first {len(drawn)} of {total:,} images"
+    correct = [image.probabilities.argmax() == image.actual for image in drawn if image.actual is not None]
     if correct:
         title += f": {sum(correct)} correct, {len(correct) - sum(correct)} wrong"
-        title += f", {len(shown) - len(correct)} without a label" if len(correct) < len(shown) else ""
+        title += f", {len(drawn) - len(correct)} without a label" if len(correct) < len(drawn) else ""
     subtitle = "The most probable class" if top == 1 else f"The {top} most probable classes"
     return title, f"{subtitle} of each" if total > 1 else subtitle

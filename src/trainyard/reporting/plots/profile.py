@@ -36,18 +36,18 @@ def draw_profile(profile: StepProfile, path: Path) -> None:
         profile: Measured times of the steps of an epoch.
         path: The PNG file to write.
     """
-    parts = profile.by_part()
-    shown = dict(list(parts.items())[:_MAX_PARTS])
-    names = [shorten(part, MAX_NAME_LENGTH) for part in shown]
+    parts = profile.group_by_part()
+    drawn_parts = dict(list(parts.items())[:_MAX_PARTS])
+    names = [shorten(part, MAX_NAME_LENGTH) for part in drawn_parts]
     label_inches = max(map(len, names)) * CHARACTER_WIDTH * TEXT / POINTS_PER_INCH + 0.2
-    height = _ROW_HEIGHT * len(shown)
+    height = _ROW_HEIGHT * len(drawn_parts)
     figure = build_figure(label_inches + 4.6, height + 1.3)
     axes = figure.add_axes(
         (label_inches / (label_inches + 4.6), 0.5 / (height + 1.3), 3.8 / (label_inches + 4.6), height / (height + 1.3))
     )
     microseconds = 1e6 / profile.steps
-    used = [phase for phase in _COLOURS if any(phase in phases for phases in shown.values())]
-    for row, phases in enumerate(shown.values()):
+    used = [phase for phase in _COLOURS if any(phase in phases for phases in drawn_parts.values())]
+    for row, phases in enumerate(drawn_parts.values()):
         left = 0.0
         for phase in used:
             width = phases.get(phase, 0.0) * microseconds
@@ -69,7 +69,7 @@ def draw_profile(profile: StepProfile, path: Path) -> None:
     handles = [axes.barh(0, 0, color=_COLOURS[phase], label=phase) for phase in used]
     axes.legend(handles=handles, loc="lower right", fontsize=SMALL, frameon=False, labelcolor=INK)
     busy = profile.busy_seconds / profile.seconds
-    selection = f". The {len(shown)} longest of {len(parts)} parts" if len(parts) > len(shown) else ""
+    selection = f". The {len(drawn_parts)} longest of {len(parts)} parts" if len(parts) > len(drawn_parts) else ""
     add_headline(
         axes,
         "Time by part of a training step",

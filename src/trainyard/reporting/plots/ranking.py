@@ -96,13 +96,13 @@ def draw_point_curves(
         return False
     if objective is None:
         curves.sort(key=lambda curve: curve.mean[-1])
-    best, others = curves[: len(SERIES)], curves[len(SERIES) :]
+    best, other_curves = curves[: len(SERIES)], curves[len(SERIES) :]
     figure = build_figure(7.4, 4.0)
     axes = figure.add_axes((0.1, 0.14, 0.64, 0.7))
     last = max(len(curve.mean) for curve in curves)
     axes.set_xlim((1 - 0.02 * (last - 1), last) if last > 1 else (0.5, 1.5))
-    _set_error_axis(axes, metric, *_compute_curve_limits(best, others))
-    _draw_grey_curves(axes, others)
+    _set_error_axis(axes, metric, *_compute_curve_limits(best, other_curves))
+    _draw_grey_curves(axes, other_curves)
     _draw_pruned(axes, [_to_errors(np.array(values), metric) for values in pruned if values])
     ends = {}
     for number, curve in reversed(list(enumerate(best))):  # draws the best on top
@@ -119,8 +119,12 @@ def draw_point_curves(
     axes.set_xticks(choose_epoch_ticks(last))
     axes.set_xlabel("Epoch", size=TEXT, color=INK)
     style_axes(axes, grid="y")
-    hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in others)
-    add_headline(axes, format_metric_name(metric), _curves_subtitle(best, len(others), hidden, objective, len(pruned)))
+    hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in other_curves)
+    add_headline(
+        axes,
+        format_metric_name(metric),
+        _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned)),
+    )
     save_small_figure(figure, path)
     return True
 
@@ -143,10 +147,10 @@ def _to_errors(values: np.ndarray, metric: str) -> np.ndarray:
     return errors
 
 
-def _compute_curve_limits(best: Sequence[PointCurve], others: Sequence[PointCurve]) -> tuple[float, float]:
+def _compute_curve_limits(best: Sequence[PointCurve], other_curves: Sequence[PointCurve]) -> tuple[float, float]:
     """Returns axis limits that include all of the best curves, and the ends of three quarters of the others."""
-    ends = [float(curve.mean[-1]) for curve in others] or [MIN_DRAWN_VALUE]
-    low = min(float(curve.low.min()) for curve in [*best, *others])
+    ends = [float(curve.mean[-1]) for curve in other_curves] or [MIN_DRAWN_VALUE]
+    low = min(float(curve.low.min()) for curve in [*best, *other_curves])
     high = max(*(float(curve.high.max()) for curve in best), float(np.quantile(ends, 0.75)))
     margin = (high / low) ** 0.04 if high > low else 1.5
     return low / margin, high * margin
@@ -226,12 +230,14 @@ def compute_label_height(axes: Axes) -> float:
     return LABEL_HEIGHT / (axes.get_window_extent().height / axes.figure.dpi * POINTS_PER_INCH)
 
 
-def _curves_subtitle(best: Sequence[PointCurve], others: int, hidden: int, objective: str | None, pruned: int) -> str:
+def _format_curves_subtitle(
+    best: Sequence[PointCurve], other_count: int, hidden: int, objective: str | None, pruned: int
+) -> str:
     """Returns the subtitle that explains the lines."""
     seeds = sorted({curve.seeds for curve in best})
     lines = f"Mean of {format_count_range(seeds)} seeds, band: min to max" if seeds[-1] > 1 else "One line per trial"
     selection = "the best points" if objective else "lowest final loss"
-    colours = f". Colours: {selection}. Grey: {others:,} more" if others else ""
+    colours = f". Colours: {selection}. Grey: {other_count:,} more" if other_count else ""
     colours += f", {hidden:,} outside the axis" if hidden else ""
     return f"{lines}{colours}" + (f". Crosses: {pruned:,} pruned trials" if pruned else "")
 
@@ -254,16 +260,16 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     """
     if ranking.objective is None or len(ranking.points) < 2:  # noqa: PLR2004 - a ranking needs two points
         return False
-    shown = ranking.points[:MAX_ROWS]
-    labels = [shorten(point.label, MAX_LABEL_LENGTH) for point in shown]
+    drawn = ranking.points[:MAX_ROWS]
+    labels = [shorten(point.label, MAX_LABEL_LENGTH) for point in drawn]
     label_inches = max(map(len, labels)) * CHARACTER_WIDTH * TEXT / POINTS_PER_INCH + 0.2
-    rows = _ROW_HEIGHT * (len(shown) + ranking.has_repeats)
+    rows = _ROW_HEIGHT * (len(drawn) + ranking.has_repeats)
     width, height = label_inches + 5.4, rows + 1.3
     figure = build_figure(width, height)
     axes = figure.add_axes((label_inches / width, 0.55 / height, 4.1 / width, rows / height))
-    low, high = compute_axis_limits(shown, ranking.objective)
-    axes.set(xlim=(low, high), ylim=(len(shown) - 0.4, -1.2 if ranking.has_repeats else -0.6))
-    for row, point in enumerate(shown):
+    low, high = compute_axis_limits(drawn, ranking.objective)
+    axes.set(xlim=(low, high), ylim=(len(drawn) - 0.4, -1.2 if ranking.has_repeats else -0.6))
+    for row, point in enumerate(drawn):
         _draw_point(axes, row, point, filled=point.tied or not ranking.has_repeats)
         axes.annotate(
             _format_mean(point.mean, point.std, ranking.objective), (1, row), (8, 0),
@@ -275,14 +281,14 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
             "mean ± std", (1, -0.8), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", size=SMALL,
             va="center", color=SOFT,
         )  # fmt: skip
-    axes.set_yticks(range(len(shown)), labels=labels, parse_math=False)
+    axes.set_yticks(range(len(drawn)), labels=labels, parse_math=False)
     format_value_axis(axes, ranking.objective, "x")
     axes.set_xlabel(format_metric_name(ranking.objective), size=TEXT, color=INK)
     style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK)
     count = len(ranking.points)
-    title = f"The best {len(shown)} of {count:,} points" if count > len(shown) else f"Ranking of {count} points"
-    add_headline(axes, title, _ranking_subtitle(ranking))
+    title = f"The best {len(drawn)} of {count:,} points" if count > len(drawn) else f"Ranking of {count} points"
+    add_headline(axes, title, _format_ranking_subtitle(ranking))
     save_small_figure(figure, path)
     return True
 
@@ -320,7 +326,7 @@ def compute_axis_limits(points: Sequence[RankedPoint], objective: str) -> tuple[
     return low, min(high, 1.0 + margin / 4) if is_proportion(objective) and max(values) <= 1 else high
 
 
-def _ranking_subtitle(ranking: Ranking) -> str:
+def _format_ranking_subtitle(ranking: Ranking) -> str:
     """Returns the subtitle that explains the markers."""
     if not ranking.has_repeats:
         return "One seed per point: the differences may be due to chance"
@@ -351,11 +357,11 @@ def _format_mean(mean: float | None, std: float | None, metric: str) -> str:
     return f"{factor * mean:.{digits}f}" + ("" if std is None else f" ± {factor * std:.{digits}f}") + unit
 
 
-def format_value_axis(axes: Axes, metric: str, which: str) -> None:
+def format_value_axis(axes: Axes, metric: str, axis_name: str) -> None:
     """Places ticks at round values of an axis, `"x"` or `"y"`. Proportions, such as accuracies, are in percent."""
     from matplotlib.ticker import MaxNLocator
 
-    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis = axes.yaxis if axis_name == "y" else axes.xaxis
     axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     if is_proportion(metric):
         axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainyard.errors import ConfigError
-from trainyard.system import available_cores
+from trainyard.system import count_available_cores
 
 RAY_LAUNCHER = "hydra_plugins.trainyard_ray_launcher.RayLauncher"
 SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
@@ -31,7 +31,7 @@ def allocate_slots(n_jobs: int | None, environment: Mapping[str, str]) -> list[d
         raise ConfigError(f"hydra.launcher.n_jobs: expected an integer of at least 1, or null, got {n_jobs}")
     if gpus := find_gpus(environment):
         return [{VISIBLE_GPUS: gpu} for gpu in gpus[:n_jobs]]
-    return [{}] * (n_jobs or available_cores())
+    return [{}] * (n_jobs or count_available_cores())
 
 
 def find_gpus(environment: Mapping[str, str]) -> list[str]:

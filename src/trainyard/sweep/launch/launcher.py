@@ -140,7 +140,7 @@ def open_jobs(multirun: Multirun, settings: ForkSettings, lock_file: Path | None
 
 @contextlib.contextmanager
 def open_ray_jobs(multirun: Multirun, settings: RaySettings, lock_file: Path | None = None) -> Iterator[JobRunner]:
-    """Yields a runner for jobs on a Ray cluster; see `open_jobs`, and `raypool.open_ray_pool` for further errors."""
+    """Yields a runner for jobs on a Ray cluster; see `open_jobs`, and `ray_pool.open_ray_pool` for further errors."""
     with _hydra_logging(multirun, settings.time_limit_seconds), open_ray_pool(settings) as pool:
         yield JobRunner(
             multirun, pool, [{}] * pool.slots, limit_seconds=settings.time_limit_seconds, lock_file=lock_file

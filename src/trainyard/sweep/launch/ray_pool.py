@@ -127,8 +127,8 @@ class RayPool:
             required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
             raise ConfigError(
                 f"hydra.launcher: no node of the Ray cluster has enough resources: a job requires {required}, "
-                f"the nodes have {[node['Resources'] for node in self._nodes()]}. Reduce the requirements of a job, or "
-                "add a node"
+                f"the nodes have {[node['Resources'] for node in self._list_nodes()]}. Reduce the requirements of a "
+                "job, or add a node"
             )
 
     @property
@@ -137,11 +137,11 @@ class RayPool:
         required = {"CPU": self._settings.num_cpus, "GPU": self._settings.num_gpus, **self._settings.resources}
         capacity = sum(
             int(min(node["Resources"].get(name, 0) / amount for name, amount in required.items() if amount))
-            for node in self._nodes()
+            for node in self._list_nodes()
         )
         return min(capacity, self._settings.n_jobs or capacity)
 
-    def _nodes(self) -> list[dict[str, Any]]:
+    def _list_nodes(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]
 
     def submit(self, job: Job) -> None:

@@ -8,8 +8,8 @@ import typer
 
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.sweep import find_sweep
-from trainyard.system import raise_on_signals, redact_credentials, sqlite_path
-from trainyard.tracking import SHARE_KEY, resolve_store_uri, sweep_view_key, training_view_url, ui_server
+from trainyard.system import get_sqlite_path, raise_on_signals, redact_credentials
+from trainyard.tracking import SHARE_KEY, build_sweep_view_key, build_training_view_url, resolve_store_uri, ui_server
 
 
 def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:
@@ -29,9 +29,12 @@ def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port:
         raise ConfigError("--sweep: already selects the experiment. Remove --experiment")
     view = None
     if sweep:
-        experiment, view = find_sweep(sweep, "--sweep").read_header()["experiment"], sweep_view_key(Path(sweep).name)
+        experiment, view = (
+            find_sweep(sweep, "--sweep").read_header()["experiment"],
+            build_sweep_view_key(Path(sweep).name),
+        )
     uri = resolve_store_uri(uri)
-    if (file := sqlite_path(uri)) and not file.exists():
+    if (file := get_sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):
         typer.echo(_link(redact_credentials(uri), ui_server.find_experiment_id(uri, experiment), view))
@@ -50,4 +53,4 @@ def _link(address: str, experiment_id: str | None, view: str | None) -> str:
     """Returns the address of the UI, with the experiment and the view to open if there are runs."""
     if not experiment_id:
         return f"{address} (no runs yet)"
-    return training_view_url(address, experiment_id, view or SHARE_KEY)
+    return build_training_view_url(address, experiment_id, view or SHARE_KEY)

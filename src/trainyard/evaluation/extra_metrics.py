@@ -1,6 +1,6 @@
 """Additional test metrics, which a config selects by name: ``evaluation.metrics=[cohen_kappa]``.
 
-The metrics that are always computed are in `evaluation`.
+The metrics that are always computed are in `scoring`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ STAGE_TITLES = {
     "log": "Writing and logging the results",
 }
 
-_SHOWN = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
+_EPOCH_METRICS = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 
 
 def print_error(error: BaseException) -> None:
@@ -68,7 +68,7 @@ class ScreenProgress(Progress):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
 
@@ -87,9 +87,11 @@ class ScreenProgress(Progress):
 
     def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Prints the epoch's metrics."""
-        shown = "  ".join(f"{name} {metrics[name]:.4f}" for name in _SHOWN if name in metrics)
+        metrics_text = "  ".join(f"{name} {metrics[name]:.4f}" for name in _EPOCH_METRICS if name in metrics)
         width = len(str(epochs))
-        self._console.print(Text(f"  epoch {epoch:{width}}/{epochs}  {shown}  {metrics['time/epoch_seconds']:.1f} s"))
+        self._console.print(
+            Text(f"  epoch {epoch:{width}}/{epochs}  {metrics_text}  {metrics['time/epoch_seconds']:.1f} s")
+        )
 
 
 def print_result(result: RunResult) -> None:

@@ -32,7 +32,9 @@ Arrays = list[NDArray[np.uint8]]
 """Training images, training labels, test images, test labels."""
 
 
-def _files(kind: str, digests: Sequence[str], npz_keys: Sequence[str | None] = (None,) * 4) -> tuple[IdxFile, ...]:
+def _build_files(
+    kind: str, digests: Sequence[str], npz_keys: Sequence[str | None] = (None,) * 4
+) -> tuple[IdxFile, ...]:
     """Returns the four files of a data set with 60,000 training and 10,000 test images of 28 x 28 pixels.
 
     Args:
@@ -47,11 +49,11 @@ def _files(kind: str, digests: Sequence[str], npz_keys: Sequence[str | None] = (
 
 
 @dataclass(kw_only=True, slots=True)
-class PublishedDataset(DatasetConfig):
+class DownloadableDataset(DatasetConfig):
     """The base of data sets that are published as four idx files."""
 
     path: str | None = setting(None, identity=False)
-    """Folder with the four idx files; for mnist also mnist.npz or its folder. `null`: search, then download."""
+    """Folder with the four idx files; for mnist also mnist.npz or its folder. `null` searches, then downloads."""
     mirrors: list[str] = setting([], nonempty=True, identity=False)
     """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
@@ -213,7 +215,7 @@ class PublishedDataset(DatasetConfig):
 
 @register_dataset("mnist")
 @dataclass(kw_only=True, slots=True)
-class Mnist(PublishedDataset):
+class Mnist(DownloadableDataset):
     """70,000 handwritten digits of 28 x 28 pixels (LeCun, Cortes and Burges, 1998)."""
 
     mirrors: list[str] = setting(
@@ -224,7 +226,7 @@ class Mnist(PublishedDataset):
     """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "MNIST"
-    files: ClassVar[tuple[IdxFile, ...]] = _files(
+    files: ClassVar[tuple[IdxFile, ...]] = _build_files(
         "sha256",
         (
             "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -242,7 +244,7 @@ class Mnist(PublishedDataset):
 
 @register_dataset("fashion_mnist")
 @dataclass(kw_only=True, slots=True)
-class FashionMnist(PublishedDataset):
+class FashionMnist(DownloadableDataset):
     """70,000 grayscale images of clothing, of 28 x 28 pixels (Xiao, Rasul and Vollgraf, 2017)."""
 
     mirrors: list[str] = setting(
@@ -256,7 +258,7 @@ class FashionMnist(PublishedDataset):
     """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "Fashion-MNIST"
-    files: ClassVar[tuple[IdxFile, ...]] = _files(
+    files: ClassVar[tuple[IdxFile, ...]] = _build_files(
         "gz_md5",
         (
             "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -273,7 +275,7 @@ class FashionMnist(PublishedDataset):
 
 @register_dataset("kmnist")
 @dataclass(kw_only=True, slots=True)
-class Kmnist(PublishedDataset):
+class Kmnist(DownloadableDataset):
     """70,000 handwritten cursive Japanese characters (ten Hiragana), of 28 x 28 pixels (Clanuwat et al., 2018)."""
 
     mirrors: list[str] = setting(
@@ -284,7 +286,7 @@ class Kmnist(PublishedDataset):
     """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "KMNIST"
-    files: ClassVar[tuple[IdxFile, ...]] = _files(
+    files: ClassVar[tuple[IdxFile, ...]] = _build_files(
         "gz_md5",
         (
             "bdb82020997e1d708af4cf47b453dcf7",

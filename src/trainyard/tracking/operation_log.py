@@ -1,6 +1,6 @@
-"""The journal: a copy in the run folder of everything a run logs, from which the run can be uploaded to a store later.
+"""The operation log: a copy in the run folder of everything a run logs, from which a run can be uploaded later.
 
-The journal is a file of JSON lines. If the process is killed, at most the last line is incomplete. Artifacts are not
+It is a file of JSON lines. If the process is killed, at most the last line is incomplete. Artifacts are not
 copied, because they are in the run folder already. Credentials are removed from URIs.
 """
 
@@ -22,15 +22,15 @@ from trainyard.tracking import operations
 from trainyard.tracking.operations import DatasetInput, TimedMetrics
 from trainyard.training import CHECKPOINTS_FOLDER
 
-JOURNAL = ".tracking.jsonl"
-"""File name in the run folder; hidden, because the journal itself is not logged."""
+OPERATION_LOG_FILE = ".tracking.jsonl"
+"""File name in the run folder; hidden, because the operation log itself is not logged."""
 
 LOCK = ".tracking.lock"
 """File in the run folder that is locked by the process that logs the run to the store."""
 
 
-class Journal:
-    """Writes the journal of one run. If the disk is full, the journal gets a gap, and the run continues.
+class OperationLog:
+    """Writes the operation log of one run. If the disk is full, the operation log gets a gap, and the run continues.
 
     Attributes:
         key: The unique key of the run, a UUID in hexadecimal.
@@ -42,12 +42,12 @@ class Journal:
 
         Args:
             folder: The run folder.
-            notify: Called once, with a message, when the journal can't be written.
+            notify: Called once, with a message, when the operation log can't be written.
         """
         self.key = uuid.uuid4().hex
         self.has_gap = False
         self._unwritten: list[tuple[str, dict[str, Any]]] = []
-        self._file = folder / JOURNAL
+        self._file = folder / OPERATION_LOG_FILE
         self._notify = notify
 
     def record_start(
@@ -90,15 +90,15 @@ class Journal:
 
     def _write(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - any JSON value
         try:
-            while self._unwritten:  # for example the first line, without which a journal can't be read
+            while self._unwritten:  # for example the first line, without which an operation log can't be read
                 _append(self._file, *self._unwritten[0])
                 self._unwritten.pop(0)
             _append(self._file, kind, content)
         except OSError as error:
             if not self.has_gap:
                 self._notify(
-                    f"{self._file}: the journal can't be written: {error}. The run continues, but `trainyard sync` "
-                    "can't upload what is logged from now on. Free disk space"
+                    f"{self._file}: the operation log can't be written: {error}. The run continues, but "
+                    "`trainyard sync` can't upload what is logged from now on. Free disk space"
                 )
             self.has_gap = True
             entry = (kind, content) if kind == "run" else ("gap", {})
@@ -108,7 +108,7 @@ class Journal:
 
 @dataclass(slots=True)
 class RunRecord:
-    """Everything that a run has logged, read from its journal.
+    """Everything that a run has logged, read from its operation log.
 
     Attributes:
         key: The unique key of the run, also in the tag `trainyard.key`.
@@ -123,7 +123,7 @@ class RunRecord:
         params: All params.
         metrics: Metric values with their step and time.
         inputs: The splits of the data set.
-        status: FINISHED, FAILED or KILLED; None if the journal has no end entry: the run is alive or its process died.
+        status: FINISHED, FAILED or KILLED; None if there is no end entry: the run is alive or its process died.
         stores: MLflow's id of the run by the URI (without credentials) of each store that contains the complete run.
         has_gap: Whether entries are missing because the disk was full.
     """
@@ -146,16 +146,18 @@ class RunRecord:
 
 
 def load_run_record(folder: Path) -> RunRecord:
-    """Loads the record of a run from the journal in its folder.
+    """Loads the record of a run from the operation log in its folder.
 
     Raises:
-        ConfigError: If the folder has no journal, or the journal can't be read.
+        ConfigError: If the folder has no operation log, or the operation log can't be read.
     """
-    file = folder / JOURNAL
+    file = folder / OPERATION_LOG_FILE
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{folder}: expected a run folder, but its {JOURNAL} can't be read: {error}") from error
+        raise ConfigError(
+            f"{folder}: expected a run folder, but its {OPERATION_LOG_FILE} can't be read: {error}"
+        ) from error
     record: RunRecord | None = None
     for number, line in enumerate(lines[:-1], 1):  # text after the last newline is an incomplete entry
         try:
@@ -167,7 +169,9 @@ def load_run_record(folder: Path) -> RunRecord:
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"{file}: line {number} is damaged: {type(error).__name__}: {error}") from error
     if record is None:
-        raise ConfigError(f"{file}: the journal is empty because the run was interrupted at its start. Start a new run")
+        raise ConfigError(
+            f"{file}: the operation log is empty because the run was interrupted at its start. Start a new run"
+        )
     return record
 
 
@@ -178,8 +182,8 @@ def find_logged_files(folder: Path) -> list[Path]:
 
 
 def record_stored(folder: Path, uri: str, run_id: str) -> None:
-    """Writes into a run's journal that a store contains the complete run."""
-    _append(folder / JOURNAL, "stored", {"uri": redact_credentials(uri), "run_id": run_id})
+    """Writes into a run's operation log that a store contains the complete run."""
+    _append(folder / OPERATION_LOG_FILE, "stored", {"uri": redact_credentials(uri), "run_id": run_id})
 
 
 def _append(file: Path, kind: str, content: Mapping[str, Any]) -> None:
@@ -194,13 +198,13 @@ def _append(file: Path, kind: str, content: Mapping[str, Any]) -> None:
 
 
 def _build_record(entry: dict[str, Any]) -> RunRecord:
-    """Returns the record with the attributes of the first journal entry."""
+    """Returns the record with the attributes of the first entry."""
     attributes = {name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model")}
     return RunRecord(**attributes, started=entry["at"], updated=entry["at"], tags=entry["tags"])
 
 
 def _add_entry(record: RunRecord, entry: dict[str, Any]) -> None:
-    """Adds a later journal entry to the record."""
+    """Adds a later entry to the record."""
     match entry["what"]:
         case "params":
             record.params |= entry["values"]
@@ -217,8 +221,8 @@ def _add_entry(record: RunRecord, entry: dict[str, Any]) -> None:
         case "stored":
             record.stores[entry["uri"]] = entry["run_id"]
             return  # not logged by the run itself, so `updated` stays
-        case other:
-            raise ValueError(f"unknown entry {other!r}")
+        case unknown:
+            raise ValueError(f"unknown entry {unknown!r}")
     record.updated = entry["at"]
 
 

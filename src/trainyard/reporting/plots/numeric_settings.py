@@ -61,8 +61,8 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
     first, second = settings[0], (settings[1] if len(settings) > 1 else None)
     lines: dict[float | None, list[tuple[float, RankedPoint]]] = {}
     for point in ranking.points:
-        value = None if second is None else as_number(point.varied[second])
-        lines.setdefault(value, []).append((as_number(point.varied[first]) or 0.0, point))
+        value = None if second is None else convert_to_number(point.varied[second])
+        lines.setdefault(value, []).append((convert_to_number(point.varied[first]) or 0.0, point))
     if len(lines) > MAX_LINES or min(map(len, lines.values())) < 2:  # noqa: PLR2004 - a line needs two points
         return False
     figure = build_figure(6.8, 3.8)
@@ -139,12 +139,12 @@ def _find_numeric_settings(points: Sequence[RankedPoint]) -> list[str] | None:
     varying = [path for path in paths if len(values[path]) > 1]
     if not 1 <= len(varying) <= 2:  # noqa: PLR2004 - one is shown on the x axis, one by the shade
         return None
-    if any(as_number(point.varied.get(path)) is None for point in points for path in varying):
+    if any(convert_to_number(point.varied.get(path)) is None for point in points for path in varying):
         return None
     return sorted(varying, key=lambda path: -len(values[path]))
 
 
-def as_number(value: Any) -> float | None:  # noqa: ANN401 - any value of a config
+def convert_to_number(value: Any) -> float | None:  # noqa: ANN401 - any value of a config
     """Returns the value of a setting as a number, or None if it is not a number or a list of one number."""
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]

@@ -91,7 +91,7 @@ class SweepScreen(SweepListener):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
             self._progress.mark_interrupted()
@@ -201,8 +201,8 @@ def render_sweep_progress(progress: SweepProgress, columns: TrialColumns, *, wid
 
 
 def _render_overall_bar(progress: SweepProgress, width: int) -> RenderableType:
-    left = progress.seconds_left()
-    text = progress.counts + ("" if left is None else f", about {_format_estimate(left)} left")
+    seconds_left = progress.estimate_seconds_left()
+    text = progress.counts + ("" if seconds_left is None else f", about {_format_estimate(seconds_left)} left")
     room = min(_OVERALL_BAR, width - len(text) - 2)
     if room < _MIN_BAR:
         return Text(text, no_wrap=True, overflow="ellipsis")
