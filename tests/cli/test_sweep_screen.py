@@ -163,7 +163,7 @@ def test_the_remaining_time_follows_from_the_remaining_epochs_and_the_slots():
     progress.update_epoch(1, 2, 10, {})
     progress.update_epoch(2, 2, 10, {})
     assert progress.estimate_seconds_left() == pytest.approx(36 * 2 / 2)  # 36 epochs of 2 s in 2 slots
-    progress.fail_trial(2, "no", again=False)
+    progress.fail_trial(2, "no", will_retry=False)
     assert progress.estimate_seconds_left() == pytest.approx(28 * 2 / 2)
     progress.mark_interrupted()
     assert progress.estimate_seconds_left() is None
@@ -196,7 +196,7 @@ def test_a_short_table_shows_running_trials_first_then_the_best_and_the_failures
     for number in range(1, 101):
         progress.finish_trial(number, result(number / 1000))
     for number in range(101, 121):
-        progress.fail_trial(number, "no", again=False)
+        progress.fail_trial(number, "no", will_retry=False)
     for number in (200, 201, 202):
         progress.start_trial(number, 1)
     rows, hidden = progress.select_rows(12)
@@ -235,7 +235,7 @@ def test_the_table_fits_the_terminal_and_shows_running_trials(size, count):
     screen = SweepScreen(trials, "accuracy/val", slots=2, console=terminal(width, height))
     screen.on_trial_done(trials[0], result(0.9))
     screen.on_trial_begin(trials[1], 1)
-    screen.on_trial_failed(trials[2], "it took longer than 5 s", again=False)
+    screen.on_trial_failed(trials[2], "it took longer than 5 s", will_retry=False)
     lines = draw_lines(screen, width, height)
     assert len(lines) < height
     assert max(map(len, lines)) <= width
@@ -323,9 +323,9 @@ def test_without_a_terminal_trials_have_lines_but_epochs_have_none():
         screen.on_epoch_end(trials[0], 1, 10, {"accuracy/val": 0.5})
         screen.on_trial_done(trials[0], result(0.9812, test=0.979))
         screen.on_trial_begin(trials[1], 1)
-        screen.on_trial_failed(trials[1], "it took longer than 5 s", again=True)
+        screen.on_trial_failed(trials[1], "it took longer than 5 s", will_retry=True)
         screen.on_trial_begin(trials[1], 2)
-        screen.on_trial_failed(trials[1], "[bold]no[/bold]", again=False)
+        screen.on_trial_failed(trials[1], "[bold]no[/bold]", will_retry=False)
         screen.on_trial_begin(trials[2], 1)
         screen.on_trial_done(trials[2], result(0.5))
     assert console.file.getvalue().splitlines() == [
@@ -374,7 +374,7 @@ try:
             screen.on_epoch_end(trial, 1, 10, {{"accuracy/val": 0.5}})
             time.sleep(30 if trial.number == {hangs} else 0.3)
             if trial.number == 2:
-                screen.on_trial_failed(trial, "it took longer than 5 s", again=False)
+                screen.on_trial_failed(trial, "it took longer than 5 s", will_retry=False)
             else:
                 screen.on_trial_done(trial, result(0.9 + trial.number / 1000))
 except KeyboardInterrupt:

@@ -122,5 +122,5 @@ def test_the_serving_model_standardises_raw_pixels(keras):
 
 def test_a_single_channel_has_a_one_dimensional_scale_table():
     spec = DataSpec((2, 2), NAMES, 255)
-    assert np.array_equal(spec.scale_table(), np.arange(256, dtype=np.float32) / np.float32(255))
-    assert dataclasses.replace(spec, mean=(0.5,), std=(0.25,)).scale_table()[255] == pytest.approx(2.0)
+    assert np.array_equal(spec.build_scale_table(), np.arange(256, dtype=np.float32) / np.float32(255))
+    assert dataclasses.replace(spec, mean=(0.5,), std=(0.25,)).build_scale_table()[255] == pytest.approx(2.0)

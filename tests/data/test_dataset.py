@@ -63,6 +63,6 @@ def test_the_digest_depends_on_each_part_of_the_data():
 @pytest.mark.parametrize("pixel_max", [16, 255])
 def test_scaling_by_table_equals_division_in_numpy_exactly(pixel_max):
     raw = np.arange(pixel_max + 1, dtype=np.uint8)
-    table = DataSpec((2, 2), ("a",), pixel_max).scale_table()
+    table = DataSpec((2, 2), ("a",), pixel_max).build_scale_table()
     assert np.array_equal(table[raw], raw / np.float32(pixel_max))
     assert table.dtype == np.float32

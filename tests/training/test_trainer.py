@@ -130,9 +130,9 @@ def test_one_nan_pixel_stops_the_training(keras, tiny, monkeypatch, activation, 
     tensorflow_setup.configure_tensorflow(0, None)
     dataset = load_dataset(config.dataset, 0)
     dataset.train.images[7, 3, 3] = 99
-    table = dataset.spec.scale_table()
+    table = dataset.spec.build_scale_table()
     table[99] = np.nan
-    monkeypatch.setattr(DataSpec, "scale_table", lambda spec: table)
+    monkeypatch.setattr(DataSpec, "build_scale_table", lambda spec: table)
     with pytest.raises(TrainingError, match="training diverged in epoch 1: "):
         train(config.model.build(dataset.spec), dataset, config, Progress(), lambda epoch, metrics: None)
 

@@ -58,6 +58,7 @@ def exit_on_error() -> Iterator[None]:
 def _print_version(
     show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
+    """Prints the version and exits, if the option ``--version`` is given."""
     if show:
         typer.echo(f"trainyard {version('trainyard')}")
         raise typer.Exit

@@ -71,18 +71,20 @@ def compare_command(
     store = resolve_store_uri(uri)
     selected = select_runs(selection, store)
     table = _build_table(selected, by, best, separate_seeds=not selection.is_search, draw=html is not None)
-    pair, pair_error = _compare_pair(selected, table, images=html is not None)
-    notes = [line for line in (pair_error, _note_validation(table), _note_left_out(selected, table)) if line]
+    pair, pair_error = _compare_two_runs(selected, table, images=html is not None)
+    notes = [
+        line for line in (pair_error, _format_validation_note(table), _format_left_out_note(selected, table)) if line
+    ]
     if html is not None:
         write_comparison_page(html, table, pair, format_command_line(), notes)
     if form == "json":
-        sys.stdout.write(json.dumps(_to_record(table, pair, selected, notes), indent=1) + "\n")
+        sys.stdout.write(json.dumps(_build_json(table, pair, selected, notes), indent=1) + "\n")
     elif form == "csv":
-        sys.stdout.write(_to_csv(table))
+        sys.stdout.write(_render_csv(table))
         for note in notes:
             Console(soft_wrap=True, highlight=False, stderr=True).print(Text(note))
     else:
-        _print(table, pair, notes, html)
+        _print_comparison(table, pair, notes, html)
 
 
 def _build_table(
@@ -99,15 +101,15 @@ def _build_table(
     return table if best is None else table.select_best(best)
 
 
-def _note_validation(table: ComparisonTable) -> str:
+def _format_validation_note(table: ComparisonTable) -> str:
     """Returns a note if the compared metric was measured on different validation images; else an empty string."""
     if table.metric.endswith("/val") and "dataset.validation_fraction" in table.varied:
         return f"The configs differ in dataset.validation_fraction: {table.metric} was measured on different images."
     return ""
 
 
-def _compare_pair(selected: SelectedRuns, table: ComparisonTable, *, images: bool) -> tuple[RunPair | None, str]:
-    """Returns the comparison of two runs image by image, or None; and the error if it is impossible."""
+def _compare_two_runs(selected: SelectedRuns, table: ComparisonTable, *, images: bool) -> tuple[RunPair | None, str]:
+    """Compares exactly two runs image by image. Returns the comparison or None, and an error message or ``""``."""
     labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
     runs = [run for run in selected.runs if run.reference in labels]
     if len(runs) != _PAIR:
@@ -127,13 +129,14 @@ def _compare_pair(selected: SelectedRuns, table: ComparisonTable, *, images: boo
         return RunPair(first_label=first_label, second_label=second_label, diff=diff, images_error=str(error)), ""
 
 
-def _note_left_out(selected: SelectedRuns, table: ComparisonTable) -> str:
+def _format_left_out_note(selected: SelectedRuns, table: ComparisonTable) -> str:
     """Returns a note that counts the runs that are not in the table, by reason; empty if there are none."""
     counts = {**selected.left_out, **table.left_out}
     return f"Not shown: {', '.join(f'{count:,} {reason}' for reason, count in counts.items())}." if counts else ""
 
 
-def _print(table: ComparisonTable, pair: RunPair | None, notes: list[str], html: Path | None) -> None:
+def _print_comparison(table: ComparisonTable, pair: RunPair | None, notes: list[str], html: Path | None) -> None:
+    """Prints the ranking, the verdict, the comparison of two runs, the notes, and the path of the page."""
     columns, rows = _build_rows(table)
     print_ranking(rows, columns)
     console = Console(soft_wrap=True, highlight=False)
@@ -151,7 +154,7 @@ def _print(table: ComparisonTable, pair: RunPair | None, notes: list[str], html:
 
 
 def _build_rows(table: ComparisonTable) -> tuple[list[str], list[list[str]]]:
-    """Returns the column titles and the rows, the best config first."""
+    """Returns the column titles and the rows of the printed table, the best config first."""
     ranking = table.ranking
     keys = list(dict.fromkeys(key for ranked in ranking.points for key in ranked.varied))
     tests = [name for name in SHOWN_TEST_METRICS if name != table.metric]
@@ -178,7 +181,7 @@ def _build_rows(table: ComparisonTable) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
-def _to_csv(table: ComparisonTable) -> str:
+def _render_csv(table: ComparisonTable) -> str:
     """Returns a CSV line per config: rank, label, settings that differ, seeds, mean and std of each metric, runs."""
     metrics = [table.summarize_metrics(ranked) for ranked in table.ranking.points]
     names = sorted({name for row in metrics for name in row})
@@ -198,10 +201,11 @@ def _to_csv(table: ComparisonTable) -> str:
 
 
 def _to_csv_value(value: Any) -> Any:  # noqa: ANN401 - any value of a config
+    """Returns numbers and text unchanged, and any other value, such as a list or a boolean, as text."""
     return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else format_value(value)
 
 
-def _to_record(
+def _build_json(
     table: ComparisonTable, pair: RunPair | None, selected: SelectedRuns, notes: list[str]
 ) -> dict[str, Any]:
     """Returns the comparison in the form of the JSON output."""
@@ -210,9 +214,7 @@ def _to_record(
         "test_data": selected.runs[0].test_digest,
         "verdict": table.verdict,
         "varied": list(table.varied),
-        "configs": [
-            _build_point_record(number, ranked, table) for number, ranked in enumerate(table.ranking.points, 1)
-        ],
+        "configs": [_build_config_json(number, ranked, table) for number, ranked in enumerate(table.ranking.points, 1)],
         "left_out": {**selected.left_out, **table.left_out},
         "notes": notes,
     }
@@ -235,7 +237,8 @@ def _replace_nonfinite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _build_point_record(number: int, ranked: RankedPoint, table: ComparisonTable) -> dict[str, Any]:
+def _build_config_json(number: int, ranked: RankedPoint, table: ComparisonTable) -> dict[str, Any]:
+    """Returns one config in the form of the JSON output. `number` is its rank, from 1."""
     runs = table.get_runs(ranked)
     return {
         "rank": number,

@@ -127,18 +127,19 @@ def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]: 
     }
     option, equals, value = word.partition("=")
     if equals and option in options:
-        return [f"{option}={completed}" for completed in _complete_value(command, options[option], value)]
+        return [f"{option}={completed}" for completed in _complete_parameter(command, options[option], value)]
     if word.startswith("-"):
         return sorted(spelling for spelling in (*options, "--help") if spelling.startswith(word))
     if words and words[-1] in options and not options[words[-1]].is_flag:
-        return _complete_value(command, options[words[-1]], word)
+        return _complete_parameter(command, options[words[-1]], word)
     if hasattr(command, "commands"):
         names = (name for name, subcommand in command.commands.items() if not subcommand.hidden and not words)
         return sorted(name for name in names if name.startswith(word))
     arguments = [parameter for parameter in command.params if parameter not in options.values()]
-    values = [value for argument in arguments for value in _complete_value(command, argument, word)]
+    values = [value for argument in arguments for value in _complete_parameter(command, argument, word)]
     return [value for value in values if value not in words]
 
 
-def _complete_value(command: Any, parameter: Any, prefix: str) -> list[str]:  # noqa: ANN401 - Click objects
+def _complete_parameter(command: Any, parameter: Any, prefix: str) -> list[str]:  # noqa: ANN401 - Click objects
+    """Returns the values of a parameter of a Click command that start with a prefix."""
     return [item.value for item in parameter.shell_complete(command.context_class(command), prefix)]

@@ -24,7 +24,7 @@ def list_data() -> None:
         if issubclass(component, UserData):
             location = "your files: dataset.path=..."
         elif issubclass(component, DownloadableDataset):
-            location = _find_location(component())
+            location = _describe_location(component())
         else:
             location = "no download needed"
         table.add_row(Text(name, style="bold"), Text(description), Text(location))
@@ -61,7 +61,7 @@ def verify_data(names: list[str]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     for config in _select_published(names):
         if config.load_local() is not None:
-            console.print(Text(f"{config.name}: {_describe(config.load(progress=False))}"))
+            console.print(Text(f"{config.name}: {_describe_dataset(config.load(progress=False))}"))
         elif names:
             raise DatasetError(f"{config.name}: not on this machine. Download it: trainyard data fetch {config.name}")
         else:
@@ -79,6 +79,7 @@ def list_published_sets() -> list[str]:
 
 
 def _select_published(names: list[str]) -> list[DownloadableDataset]:
+    """Returns the configs of published data sets, all if `names` is empty. Raises ConfigError for other names."""
     available = list_published_sets()
     chosen = []
     for name in names or available:
@@ -91,7 +92,8 @@ def _select_published(names: list[str]) -> list[DownloadableDataset]:
     return chosen
 
 
-def _find_location(config: DownloadableDataset) -> str:
+def _describe_location(config: DownloadableDataset) -> str:
+    """Returns the path of a data set's local copy, or a message if it is damaged or not downloaded."""
     try:
         local_copy = config.load_local()
     except DatasetError as error:
@@ -99,7 +101,8 @@ def _find_location(config: DownloadableDataset) -> str:
     return str(local_copy[1]) if local_copy else f"not downloaded: trainyard data fetch {config.name}"
 
 
-def _describe(dataset: Dataset) -> str:
+def _describe_dataset(dataset: Dataset) -> str:
+    """Returns the sizes of the splits, the image shape, the classes and the source, and in a second line the digest."""
     shape = " x ".join(map(str, dataset.spec.image_shape))
     return (
         f"{len(dataset.train):,} training and {len(dataset.test):,} test images, {shape}, "

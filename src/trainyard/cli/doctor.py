@@ -43,25 +43,27 @@ def doctor_command(*, fix: bool, as_json: bool) -> int:
         console.print()
     if as_json:
         outcomes = {name: [line for line in fixes if fixes[line] is succeeded] for name, succeeded in _OUTCOMES.items()}
-        typer.echo(json.dumps(_to_record(findings) | outcomes, indent=2))
+        typer.echo(json.dumps(_build_json(findings) | outcomes, indent=2))
     else:
-        _print(console, findings)
-    return int(_count(findings, Severity.WRONG) > 0 or not all(fixes.values()))
+        _print_findings(console, findings)
+    return int(_count_findings(findings, Severity.WRONG) > 0 or not all(fixes.values()))
 
 
-def _print(console: Console, findings: Sequence[Finding]) -> None:
+def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
+    """Prints each finding with its remedy, then the numbers of problems, notes and automatic fixes."""
     for finding in findings:
         severity = Text(f"{finding.severity:{_SEVERITY_WIDTH}}", style=_STYLES[finding.severity])
         console.print(Text.assemble(severity, (f"{finding.check:{_CHECK_WIDTH}}", "bold"), finding.message))
         if finding.remedy:
             console.print(Text(" " * (_SEVERITY_WIDTH + _CHECK_WIDTH) + "-> " + finding.remedy, style="cyan"))
-    wrong, notes = _count(findings, Severity.WRONG), _count(findings, Severity.NOTE)
+    wrong, notes = _count_findings(findings, Severity.WRONG), _count_findings(findings, Severity.NOTE)
     console.print(Text(f"\nproblems: {wrong}, notes: {notes}" if wrong or notes else "\nNo problems found"))
     if fixable := sum(finding.fix is not None for finding in findings):
         console.print(Text(f"{FIX_COMMAND} can fix {fixable} of these"))
 
 
-def _to_record(findings: Sequence[Finding]) -> dict[str, object]:
+def _build_json(findings: Sequence[Finding]) -> dict[str, object]:
+    """Returns the findings and the numbers of problems and notes in the form of the JSON output."""
     records = [
         {
             "sign": finding.severity,
@@ -72,8 +74,13 @@ def _to_record(findings: Sequence[Finding]) -> dict[str, object]:
         }
         for finding in findings
     ]
-    return {"wrong": _count(findings, Severity.WRONG), "notes": _count(findings, Severity.NOTE), "findings": records}
+    return {
+        "wrong": _count_findings(findings, Severity.WRONG),
+        "notes": _count_findings(findings, Severity.NOTE),
+        "findings": records,
+    }
 
 
-def _count(findings: Sequence[Finding], severity: Severity) -> int:
+def _count_findings(findings: Sequence[Finding], severity: Severity) -> int:
+    """Returns the number of findings with this severity."""
     return sum(finding.severity is severity for finding in findings)

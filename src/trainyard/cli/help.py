@@ -102,4 +102,5 @@ def print_train_help(config_dir: Path | None) -> None:
 
 
 def _print_title(console: Console, text: str) -> None:
+    """Prints the title of a section in bold, after an empty line."""
     console.print(Text(f"\n{text}", style="bold"))

@@ -42,7 +42,7 @@ class RunTask:
     def __call__(self, tree: DictConfig) -> None:
         """Runs the job, and prints its progress and its result."""
         try:
-            _run(tree, ScreenProgress())
+            _run_job(tree, ScreenProgress())
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
@@ -71,7 +71,7 @@ class TrialTask:
 
     @raise_on_signals()
     def __call__(self, tree: DictConfig) -> float | None:
-        """Runs the trial, and returns its value of the sweep's objective; None if there is none, or it was pruned."""
+        """Runs the trial, and returns its value of the objective; None without an objective, or if it was pruned."""
         job = HydraConfig.get()
         number = parse_trial_number(Path(job.runtime.output_dir))
         results: list[TrialResult] = []
@@ -85,7 +85,7 @@ class TrialTask:
             prune_reason=lambda: progress.prune_reason,
         )
         try:
-            _run(tree, progress, trial)
+            _run_job(tree, progress, trial)
             return results[0].objective
         except TrialPruned:
             return None
@@ -119,8 +119,8 @@ class TrialProgress(ScreenProgress):
             request_answer(message, epoch)  # after the last epoch there is nothing left to prune
 
 
-def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialInfo | None = None) -> RunResult:
-    """Runs one job, and prints its result, or its error before it is raised."""
+def _run_job(tree: DictConfig, progress: ScreenProgress, trial: TrialInfo | None = None) -> RunResult:
+    """Runs one job, and prints its result. If the job fails, prints the error and raises it again."""
     from trainyard.runs import run_experiment
 
     load_plugins()  # a separate process has not loaded them yet
@@ -147,7 +147,7 @@ def _run(tree: DictConfig, progress: ScreenProgress, trial: TrialInfo | None = N
         )
         print_error(printed_error)
         if (folder / names.ERROR_FILE).exists():
-            hint = "" if printed_error is error else "; the traceback is in {names.ERROR_FILE}"
+            hint = "" if printed_error is error else f"; the traceback is in {names.ERROR_FILE}"
             print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))
         raise
     return result

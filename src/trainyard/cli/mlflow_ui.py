@@ -37,19 +37,21 @@ def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port:
     if (file := get_sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):
-        typer.echo(_link(redact_credentials(uri), ui_server.find_experiment_id(uri, experiment), view))
+        typer.echo(_build_link(redact_credentials(uri), ui_server.find_experiment_id(uri, experiment), view))
         return
     port = ui_server.find_free_port(port)
     with raise_on_signals(), ui_server.mlflow_server(uri, port) as running:
         typer.echo(f"Starting the MLflow UI on {redact_credentials(uri)} ...")
         experiment_id = ui_server.find_experiment_id(uri, experiment)
         ui_server.wait_until_ready(running)
-        typer.echo(f"{_link(f'http://{ui_server.HOST}:{port}', experiment_id, view)}\nPress Ctrl-C to stop the server.")
+        typer.echo(
+            f"{_build_link(f'http://{ui_server.HOST}:{port}', experiment_id, view)}\nPress Ctrl-C to stop the server."
+        )
         running.process.wait()
         raise TrackingError(f"the MLflow server stopped unexpectedly, with exit code {running.process.returncode}")
 
 
-def _link(address: str, experiment_id: str | None, view: str | None) -> str:
+def _build_link(address: str, experiment_id: str | None, view: str | None) -> str:
     """Returns the address of the UI, with the experiment and the view to open if there are runs."""
     if not experiment_id:
         return f"{address} (no runs yet)"

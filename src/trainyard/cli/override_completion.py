@@ -34,6 +34,7 @@ Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]
 
 
 def _complete_folder(prefix: str) -> list[str]:
+    """Returns the folders whose path starts with a prefix, each with a final slash."""
     return complete_path(prefix, folders_only=True)
 
 
@@ -126,24 +127,24 @@ def _complete_key(key: str, before: Sequence[str], config_dir: Path | None) -> l
     if not dot:
         names = [f"{group}=" for group in config_groups]
     cls = _find_section_class(section, before, config_dir)
-    for name, kind in _list_settable_fields(cls).items():
+    for name, annotation in _list_settable_fields(cls).items():
         path = section + dot + name
         if path not in config_groups:
-            names.append(path + ("." if dataclasses.is_dataclass(kind) else "="))
+            names.append(path + ("." if dataclasses.is_dataclass(annotation) else "="))
     return sorted(name for name in names if name.startswith(key))
 
 
 def _list_field_values(path: str, before: Sequence[str], config_dir: Path | None) -> list[str]:
-    """Returns the possible values of a field, if they are few; else an empty list."""
+    """Returns the possible values of a field; an empty list if they are not a fixed set."""
     section, _, name = path.rpartition(".")
     cls = _find_section_class(section, before, config_dir)
-    kind = _list_settable_fields(cls).get(name)
-    if cls is None or kind is None:
+    annotation = _list_settable_fields(cls).get(name)
+    if cls is None or annotation is None:
         return []
     (rule,) = (get_rule(spec) for spec in dataclasses.fields(cls) if spec.name == name)
     if rule.elements == "metrics":
         return [f"[{metric}]" for metric in sorted(get_registered_metrics())]
-    return [*rule.choices] or (["true", "false"] if kind is bool else [])
+    return [*rule.choices] or (["true", "false"] if annotation is bool else [])
 
 
 def _list_settable_fields(cls: type[Any] | None) -> dict[str, Any]:
@@ -156,20 +157,23 @@ def _list_settable_fields(cls: type[Any] | None) -> dict[str, Any]:
 
 
 def _find_section_class(path: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
-    """Returns the dataclass of a section, as the arguments before choose it; None if there is no such section."""
+    """Returns the dataclass of a section, as chosen by the preceding arguments; None if there is no such section."""
     cls: Any = RunConfig
     for depth, name in enumerate(path.split(".") if path else []):
-        kind = _list_settable_fields(cls).get(name)
-        if not dataclasses.is_dataclass(kind):
+        annotation = _list_settable_fields(cls).get(name)
+        if not dataclasses.is_dataclass(annotation):
             return None
-        cls = _find_chosen_component(name, before, config_dir) if depth == 0 and name in COMPONENT_GROUPS else kind
+        cls = (
+            _find_chosen_component(name, before, config_dir) if depth == 0 and name in COMPONENT_GROUPS else annotation
+        )
     return cls if isinstance(cls, type) else None
 
 
 def _find_chosen_component(group: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
     """Returns the component class that the arguments choose for a group.
 
-    If some arguments are wrong or unfinished, only those that choose groups are used, and then none.
+    Composes the config with all arguments. If that fails because an argument is wrong or unfinished, composes it with
+    only the arguments that choose groups, and finally without any.
     """
     overrides = [word for word in before if "=" in word and not word.startswith("-")]
     chosen_names = [word.partition("=")[2] for word in overrides if word.partition("=")[0] == group]

@@ -91,16 +91,16 @@ def predict_command(
     if preprocessing is None:
         _print_note(_describe_assumptions(predictor))
         files = [load_image_inputs(path, predictor.preprocessing, conversion) for path in paths]
-    rows = _predict(files, predictor)
+    rows = _predict_files(files, predictor)
     if plot is not None:
-        _draw(plot, rows, predictor, top)
+        _draw_predictions(plot, rows, predictor, top)
     if as_json:
-        sys.stdout.write(json.dumps([_to_record(row, predictor.class_names) for row in rows], indent=1) + "\n")
+        sys.stdout.write(json.dumps([_to_json_row(row, predictor.class_names) for row in rows], indent=1) + "\n")
     else:
         _print_table(rows, predictor.class_names, top)
 
 
-def _predict(files: Sequence[ImageInputs], predictor: Predictor) -> list[_Row]:
+def _predict_files(files: Sequence[ImageInputs], predictor: Predictor) -> list[_Row]:
     """Returns a row for every image of the files; the model predicts all images at once."""
     probabilities = iter(predictor.predict(np.concatenate([file.images for file in files])))
     rows = []
@@ -121,7 +121,8 @@ def _describe_assumptions(predictor: Predictor) -> str:
     )
 
 
-def _to_record(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
+def _to_json_row(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the prediction for one image in the form of the JSON output, with probabilities in 0..1."""
     rounded = [round(float(value), 6) for value in row.probabilities]
     (best,) = row.top_classes(1)
     record = {
@@ -135,6 +136,7 @@ def _to_record(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None:
+    """Prints a row per image, and the accuracy if images have labels. `top` is the number of classes per image."""
     correct = [row.label == row.top_classes(1)[0] for row in rows if row.label is not None]
     runners_up = min(top, len(names)) > 1
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -163,7 +165,8 @@ def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None
         console.print(Text(f"\naccuracy  {sum(correct) / len(correct):.4f} on {len(correct):,} labelled images"))
 
 
-def _draw(path: Path, rows: Sequence[_Row], predictor: Predictor, top: int) -> None:
+def _draw_predictions(path: Path, rows: Sequence[_Row], predictor: Predictor, top: int) -> None:
+    """Draws the first images with their `top` most probable classes to a PNG file, and prints a note about it."""
     images = [ImagePrediction(row.image, row.probabilities, row.location(row.file.name), row.label) for row in rows]
     try:
         plots.draw_probabilities(images, predictor.preprocessing.spec, path, top)

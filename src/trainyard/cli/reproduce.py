@@ -84,7 +84,7 @@ def reproduce_command(
     spec, folder = load_spec(file), file.absolute().parent
     count = seeds or spec.seeds
     if record:
-        _check_record_is_unchanged(spec, overrides, seeds)
+        _check_matches_spec(spec, overrides, seeds)
     for recipe in spec.arms.values():
         _check_single_recipe(recipe, overrides)
     search, card = _find_search(spec) if record else (None, None)
@@ -95,7 +95,7 @@ def reproduce_command(
         for number, (arm, recipe) in enumerate(spec.arms.items(), start=1):
             print_heading(f"{arm}: {' '.join(recipe)}, {count} seeds from {spec.first_seed}")
             sweep = f"{experiment}-{number}_{_sanitize_name(arm)}-{count}{_compute_fingerprint(overrides)}"
-            folders[arm] = _train(sweep, [*recipe, *overrides], seed_range, fresh=fresh)
+            folders[arm] = _train_seeds(sweep, [*recipe, *overrides], seed_range, fresh=fresh)
     with_report = isinstance(spec, Claim)
     arms = [
         load_arm(arm, (*recipe, *overrides), folders[arm], with_report=with_report) for arm, recipe in spec.arms.items()
@@ -139,8 +139,8 @@ def _check_single_recipe(recipe: Sequence[str], overrides: Sequence[str]) -> Non
         )
 
 
-def _check_record_is_unchanged(spec: Target | Claim, overrides: Sequence[str], seeds: int | None) -> None:
-    """Raises ConfigError if a record would not be of the experiment as it is specified."""
+def _check_matches_spec(spec: Target | Claim, overrides: Sequence[str], seeds: int | None) -> None:
+    """Raises ConfigError if an override changes a recipe, or there are fewer seeds than the experiment specifies."""
     for override in overrides:
         key = get_override_key(override)
         if not any(f"{key}.".startswith(f"{path}.") or key.startswith(f"{path}/") for path in _ALLOWED_WITH_RECORD):
@@ -153,7 +153,7 @@ def _check_record_is_unchanged(spec: Target | Claim, overrides: Sequence[str], s
 
 
 def _find_search(spec: Target | Claim) -> tuple[dict[str, Any] | None, Path | None]:
-    """Returns the description of the sweep that chose the recipe, and its card; None each if it is not here."""
+    """Returns the description of the sweep that chose the recipe, and its card. Both are None without such a sweep."""
     if not isinstance(spec, Target) or spec.search is None:
         return None, None
     folder = SweepFolder(SWEEPS / spec.search)
@@ -164,7 +164,7 @@ def _find_search(spec: Target | Claim) -> tuple[dict[str, Any] | None, Path | No
     return search, folder.path / CARD if search["card"] else None
 
 
-def _train(name: str, overrides: Sequence[str], seeds: range, *, fresh: bool) -> SweepFolder:
+def _train_seeds(name: str, overrides: Sequence[str], seeds: range, *, fresh: bool) -> SweepFolder:
     """Trains an arm with all seeds in parallel. Runs that an interrupted sweep has finished are not repeated."""
     sweep_overrides = [f"seed={seeds.start}", f"sweep.seeds={len(seeds)}", "sweep.objective=off", f"sweep.name={name}"]
     if sweep_command([*(["--fresh"] if fresh else []), *overrides, *sweep_overrides]):

@@ -70,8 +70,8 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
         with raise_on_signals(), ScreenProgress() as progress:
             result = run_experiment(config, progress=progress, overrides=overrides, start_model=start_model)
         print_result(result)
-    again = load_original(str(result.folder), None)
-    comparison = compare_runs(original, again, _find_sibling_accuracies(original, store, result.run_id), changed)
+    rerun = load_original(str(result.folder), None)
+    comparison = compare_runs(original, rerun, _find_sibling_accuracies(original, store, result.run_id), changed)
     if as_json:
         record = dataclasses.asdict(comparison) | {
             "original": reference,
@@ -106,6 +106,7 @@ def print_comparison(comparison: RerunComparison) -> None:
 
 
 def _format_headline(comparison: RerunComparison) -> str:
+    """Returns one line with the likeness of two runs and their test accuracies."""
     within, source = comparison.spread
     figures = f"accuracy {comparison.now:.4f}, was {comparison.before:.4f}" if comparison.before is not None else ""
     match comparison.likeness:
@@ -120,6 +121,7 @@ def _format_headline(comparison: RerunComparison) -> str:
 
 
 def _describe_divergence(epoch: int) -> str:
+    """Returns a sentence on the first epoch in which two runs differ; 0 means that the initial weights differ."""
     if epoch == 0:
         return "The runs diverge before the first epoch: their initial weights differ"
     return (
@@ -143,7 +145,7 @@ def _check_verifiable(original: OriginalRun, differences: Sequence[str]) -> None
         )
 
 
-def _find_sibling_accuracies(original: OriginalRun, uri: str | None, again: str | None) -> list[float]:
+def _find_sibling_accuracies(original: OriginalRun, uri: str | None, excluded_run_id: str | None) -> list[float]:
     """Returns the test accuracies of runs with the same config and other seeds, without the new run.
 
     The list is empty if there is no store, or it cannot be read.
@@ -151,6 +153,6 @@ def _find_sibling_accuracies(original: OriginalRun, uri: str | None, again: str 
     if uri is None:
         return []
     try:
-        return list(find_sibling_accuracies(uri, original.run_record, excluded_run_id=again).values())
+        return list(find_sibling_accuracies(uri, original.run_record, excluded_run_id=excluded_run_id).values())
     except TrackingError:  # the run itself succeeded, so the command must not fail
         return []

@@ -32,6 +32,7 @@ def sweep(context: typer.Context) -> None:
 
 
 def _complete_sweep(incomplete: str) -> list[str]:
+    """Returns the names of the sweeps in this folder that complete a word."""
     from trainyard.cli.override_completion import complete_sweep
 
     return complete_sweep(incomplete)
@@ -86,6 +87,7 @@ def rerun(
 
 
 def _complete_experiment(incomplete: str) -> list[str]:
+    """Returns the names in ``experiments/`` that complete a word."""
     from trainyard.analysis import list_experiments
 
     return [name for name in list_experiments() if name.startswith(incomplete)]

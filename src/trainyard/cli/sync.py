@@ -23,8 +23,8 @@ def sync_command(paths: Sequence[Path], to: str | None) -> int:
         to: The tracking URI; None uses the store that each run was configured for.
 
     Returns:
-        The exit code: 1 if a run could not be uploaded, or a run named in `paths` is still running. The others are
-        uploaded nevertheless.
+        The exit code: 1 if a run could not be uploaded, or a run named in `paths` is still running. All other runs
+        are uploaded.
 
     Raises:
         ConfigError: If a folder contains no run, or the URI is invalid; nothing was uploaded.

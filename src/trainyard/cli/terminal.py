@@ -131,7 +131,7 @@ def print_result(result: RunResult) -> None:
 def build_ui_command(uri: str | None, sweep: str | None = None) -> str:
     """Returns the command that opens the MLflow UI on a store, with a sweep if one is named.
 
-    The URI is left out if it is that of the default store of the working directory.
+    The URI is left out if it is the URI of the default store of the working directory.
     """
     from trainyard.system import redact_credentials
     from trainyard.tracking import LocalStore

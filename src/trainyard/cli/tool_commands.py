@@ -18,6 +18,7 @@ app.add_typer(data_app, name="data")
 
 
 def _complete_dataset(incomplete: str) -> list[str]:
+    """Returns the names of the published data sets that complete a word."""
     from trainyard.cli.data import list_published_sets
 
     return [name for name in list_published_sets() if name.startswith(incomplete)]
@@ -80,6 +81,7 @@ app.add_typer(config_app, name="config")
 
 
 def _complete_schema_target(incomplete: str) -> list[str]:
+    """Returns the possible values of ``--for`` that complete a word."""
     from trainyard.cli.config import list_targets
 
     return [target for target in list_targets() if target.startswith(incomplete)]

@@ -134,7 +134,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
-    """Checks for mistakes that Hydra reports with a traceback: invalid syntax, and groups without a name or deleted."""
+    """Raises a ConfigError for overrides that Trainyard does not support or that Hydra rejects with a traceback."""
     with translate_hydra_errors(config_dir):
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:

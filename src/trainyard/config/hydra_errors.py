@@ -68,6 +68,7 @@ def _find_unreadable_file(config_dir: Path | None) -> str:
 
 
 def _format_missing_config(error: MissingConfigException, config_dir: Path | None) -> str:
+    """Returns the message for a config file that does not exist: a primary config, a choice of a group, or a plugin."""
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         folders = "./conf, in --config-dir or among the configs of Trainyard"
@@ -104,6 +105,7 @@ def _format_invalid_override(error: OverrideParseException, config_dir: Path | N
 
 
 def _format_invalid_key(error: OmegaConfBaseException) -> str:
+    """Returns the message for a key that is unknown, or whose value has a wrong type."""
     path, owner = str(error.full_key), error.object_type
     fields = {spec.name: spec for spec in dataclasses.fields(owner)} if dataclasses.is_dataclass(owner) else {}
     if isinstance(error, (ConfigAttributeError, ConfigKeyError)):
@@ -138,8 +140,8 @@ def format_unknown_key(path: str, names: Iterable[str]) -> str:
         return f"{message} It is a field of {', '.join(owners[:-1])} and {owners[-1]}: set {section}={owners[0]}"
     if suggestion := format_suggestion(key, names):
         message += suggestion
-    elif elsewhere := find_field_path(key):
-        message += f" Did you mean {elsewhere!r}?"
+    elif similar_path := find_field_path(key):
+        message += f" Did you mean {similar_path!r}?"
     return f"{message} {'Keys of ' + section if section else 'Keys'}: {', '.join(names)}"
 
 

@@ -41,7 +41,11 @@ _components: dict[str, dict[str, type[ComponentConfig]]] = {group: {} for group 
 
 
 def _make_decorator(group: str, base: type[C]) -> Callable[[str], Callable[[type[C]], type[C]]]:
+    """Returns the public ``register_...`` function of a config group, whose components must be subclasses of `base`."""
+
     def register(name: str) -> Callable[[type[C]], type[C]]:
+        """Returns a class decorator that registers a component under a name."""
+
         def decorate(cls: type[C]) -> type[C]:
             if not issubclass(cls, base):
                 raise ConfigError(f"{group}/{name}: expected a subclass of {base.__name__}, got {cls.__qualname__}")

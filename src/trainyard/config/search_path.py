@@ -51,6 +51,7 @@ class _UserFolders(SearchPathPlugin):
     folders: ClassVar[list[Path]] = []
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Prepends the user's folders to Hydra's search path. Hydra calls this method."""
         for folder in reversed(self.folders):
             search_path.prepend(provider="trainyard-own", path=folder.absolute().as_uri(), anchor="main")
 

@@ -79,7 +79,7 @@ def build_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
 
 def hash_config(config: RunConfig) -> str:
     """Returns the SHA-256 hash (hexadecimal) of all settings that affect results, except the seed."""
-    tree = {section: _select_hashed_values(getattr(config, section)) for section in HASHED_SECTIONS}
+    tree = {section: _select_result_values(getattr(config, section)) for section in HASHED_SECTIONS}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
@@ -87,7 +87,7 @@ def find_config_differences(before: RunConfig, after: RunConfig) -> list[str]:
     """Returns one line per difference of two configs that affects results, such as ``'seed: 1, was 0'``."""
 
     def flatten(config: RunConfig) -> dict[str, Any]:
-        sections = {section: _select_hashed_values(getattr(config, section)) for section in HASHED_SECTIONS}
+        sections = {section: _select_result_values(getattr(config, section)) for section in HASHED_SECTIONS}
         return {"seed": config.seed, **flatten_tree(sections)}
 
     old, new = flatten(before), flatten(after)
@@ -114,12 +114,12 @@ def flatten_tree(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _select_hashed_values(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dataclass
+def _select_result_values(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dataclass
     """Returns the values of a section that affect results. An integer in a float field is converted to a float."""
     hints = typing.get_type_hints(type(section))
     values = {spec.name: getattr(section, spec.name) for spec in dataclasses.fields(section) if get_rule(spec).identity}
     return {
-        name: _select_hashed_values(value)
+        name: _select_result_values(value)
         if dataclasses.is_dataclass(value)
         else float(value)
         if hints[name] is float

@@ -93,6 +93,7 @@ def find_size_problems(parameters: int | None) -> Iterator[str]:
 
 @functools.cache
 def _read_memory_bytes() -> int:
+    """Returns the total main memory of this machine in bytes."""
     import psutil
 
     return int(psutil.virtual_memory().total)
@@ -117,7 +118,7 @@ def describe_type(annotation: Any, rule: Rule | None = None) -> str:  # noqa: AN
     rule = rule or Rule()
     options = list_accepted_types(annotation, rule)
     accepts_list = any(typing.get_origin(option) is list for option in options)
-    description = " or ".join(_describe(option, rule.elements or "strings") for option in options)
+    description = " or ".join(_describe_single_type(option, rule.elements or "strings") for option in options)
     if rule.choices:
         description = f"one of {', '.join(rule.choices)}" + (", or a list of them" if accepts_list else "")
     if bounds := rule.describe_bounds():
@@ -135,7 +136,8 @@ _TYPE_DESCRIPTIONS = {
 }
 
 
-def _describe(annotation: Any, elements: str) -> str:  # noqa: ANN401 - any annotation
+def _describe_single_type(annotation: Any, elements: str) -> str:  # noqa: ANN401 - any annotation
+    """Returns a type in words, without bounds. `elements` names the elements of a list that does not hold numbers."""
     if typing.get_origin(annotation) is list:
         (item,) = typing.get_args(annotation)
         return {int: "a list of integers", float: "a list of numbers"}.get(item, f"a list of {elements}")
@@ -168,6 +170,7 @@ def _get_type_hints(section: type) -> dict[str, Any]:
 
 
 def _find_field_problems(value: Any, annotation: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
+    """Yields the problems of a field's value: a wrong type, an empty value, or the first violation of its rule."""
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         if isinstance(value, annotation):
             yield from find_section_problems(value, path)
@@ -177,18 +180,18 @@ def _find_field_problems(value: Any, annotation: Any, rule: Rule, path: str) -> 
     if value is None and is_optional(annotation):
         return
 
-    def expected() -> str:
+    def format_expected() -> str:
         return f"{path}: expected {describe_type(annotation, rule)}, got {value!r}"
 
-    if not any(_matches(value, option) for option in list_accepted_types(annotation, rule)):
-        yield expected()
+    if not any(_matches_type(value, option) for option in list_accepted_types(annotation, rule)):
+        yield format_expected()
         return
     if rule.nonempty and not value:
-        yield f"{expected()}: it must not be empty"
-    yield from itertools.islice(_find_item_problems(value, rule, path, expected), 1)
+        yield f"{format_expected()}: it must not be empty"
+    yield from itertools.islice(_find_item_problems(value, rule, path, format_expected), 1)
 
 
-def _find_item_problems(value: Any, rule: Rule, path: str, expected: Callable[[], str]) -> Iterator[str]:  # noqa: ANN401
+def _find_item_problems(value: Any, rule: Rule, path: str, format_expected: Callable[[], str]) -> Iterator[str]:  # noqa: ANN401
     """Yields a problem for each element of a list, or for a single value, that violates the rule."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, float) and not math.isfinite(item):
@@ -196,10 +199,14 @@ def _find_item_problems(value: Any, rule: Rule, path: str, expected: Callable[[]
         elif isinstance(item, int) and abs(item) > _MAX_INTEGER:
             yield f"{path}: expected an integer below {_MAX_INTEGER:,}, got one with {len(str(abs(item)))} digits"
         elif isinstance(item, (int, float)) and not isinstance(item, bool) and not rule.is_within_bounds(item):
-            yield expected()
+            yield format_expected()
         elif rule.choices and isinstance(item, str) and item not in rule.choices:
             reason = rule.rejected.get(item)
-            yield f"{expected()}. {reason}" if reason else f"{expected()}.{format_suggestion(item, rule.choices)}"
+            yield (
+                f"{format_expected()}. {reason}"
+                if reason
+                else f"{format_expected()}.{format_suggestion(item, rule.choices)}"
+            )
 
 
 def list_accepted_types(annotation: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
@@ -216,13 +223,14 @@ def is_optional(annotation: Any) -> bool:  # noqa: ANN401 - any annotation
     return type(None) in typing.get_args(annotation)
 
 
-def _matches(value: Any, annotation: Any) -> bool:  # noqa: ANN401 - any value, any annotation
+def _matches_type(value: Any, annotation: Any) -> bool:  # noqa: ANN401 - any value, any annotation
+    """Returns whether a value and its elements have a type. A bool is no number; an integer is accepted as a float."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is list:
-        return isinstance(value, list) and all(_matches(item, arguments[0]) for item in value)
+        return isinstance(value, list) and all(_matches_type(item, arguments[0]) for item in value)
     if origin is dict:
         return isinstance(value, dict) and all(
-            _matches(k, arguments[0]) and _matches(v, arguments[1]) for k, v in value.items()
+            _matches_type(k, arguments[0]) and _matches_type(v, arguments[1]) for k, v in value.items()
         )
     if annotation in (int, float) and isinstance(value, bool):
         return False

@@ -73,14 +73,14 @@ class BatchMaker:
 
         epoch, batch = (tf.cast(number, tf.int64) for number in position)
         seed = tf.random.experimental.stateless_fold_in(tf.stack([tf.constant(self.seed, tf.int64), epoch]), batch)
-        black = tf.constant(self.spec.scale_table()[0])
+        black = tf.constant(self.spec.build_scale_table()[0])
         return augmentation.apply(images - black, seed) + black
 
     def scale(self, pixels: tf.Tensor) -> tf.Tensor:
         """Returns scaled pixels, bit for bit equal to `DataSpec.scale`: float32, with the shape of `pixels`."""
         import tensorflow as tf
 
-        table = self.spec.scale_table()
+        table = self.spec.build_scale_table()
         index = tf.cast(pixels, tf.int32)
         if table.ndim == 1:
             return tf.gather(tf.constant(table), index)

@@ -1,6 +1,6 @@
 """Data sets in memory: images with labels, their description, and how they are split.
 
-Images are kept as the integers in which they were stored. They are scaled to 0..1 where they are used.
+Images remain the integers that were loaded. They are scaled to 0..1 where they are used.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ class DataSpec:
         """The number of classes."""
         return len(self.class_names)
 
-    def scale_table(self) -> NDArray[np.float32]:
-        """Returns the scaled value of each raw pixel value: float32 (256,), or (256, channels) if there are several.
+    def build_scale_table(self) -> NDArray[np.float32]:
+        """Builds the table that maps each raw pixel value, 0 to 255, to the value that a model receives.
 
         An entry is ``value / pixel_max``, standardised if the spec has a mean. A table lookup is exact; multiplication
         by the reciprocal, which compilers use, differs in the last bit.
+
+        Returns:
+            float32 (256,), one table for all channels, if the spec has no mean or the mean of one channel; else
+            float32 (256, channels), a column per channel.
         """
         scaled = np.arange(256, dtype=np.float32) / np.float32(self.pixel_max)
         if not self.mean:
@@ -53,7 +57,7 @@ class DataSpec:
         Returns:
             float32 (n, *image_shape), in 0..1, or standardised if the spec has a mean.
         """
-        table = self.scale_table()
+        table = self.build_scale_table()
         return table[images] if table.ndim == 1 else table[images, np.arange(table.shape[1])]
 
 

@@ -36,7 +36,7 @@ def load_image(path: Path, *, colour: bool, size: tuple[int, int] | None = None)
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             if image.mode.startswith(("I", "F")):
                 raise DatasetError(f"{path}: expected 8 bits per channel, got mode {image.mode}. Convert it to 8 bits")
-            return _convert(_remove_transparency(ImageOps.exif_transpose(image)), colour=colour, size=size)
+            return _convert_to_array(_remove_transparency(ImageOps.exif_transpose(image)), colour=colour, size=size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"{path}: expected a PNG or JPEG image; it can't be read: {summarize_error(error)}"
@@ -56,10 +56,11 @@ def convert_image(pixels: NDArray[np.uint8], *, colour: bool, size: tuple[int, i
     """
     from PIL import Image
 
-    return _convert(Image.fromarray(pixels), colour=colour, size=size)
+    return _convert_to_array(Image.fromarray(pixels), colour=colour, size=size)
 
 
-def _convert(image: Image.Image, *, colour: bool, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def _convert_to_array(image: Image.Image, *, colour: bool, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Returns a Pillow image as an array in RGB or grayscale, resized to `size`, (height, width), unless it is None."""
     from PIL import Image
 
     converted = image.convert("RGB" if colour else "L")

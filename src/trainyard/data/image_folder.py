@@ -59,11 +59,12 @@ class ImageFolder(UserData):
         shape = (len(paths), self.height, self.width, *((3,) if self.colour else ()))
         images = np.empty(shape, np.uint8)
 
-        def load(index: int) -> None:
+        def decode_image(index: int) -> None:
+            """Decodes one file and stores its pixels at the same index of `images`."""
             images[index] = load_image(paths[index], colour=self.colour, size=(self.height, self.width))
 
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
-            for _ in pool.map(load, range(len(paths))):
+            for _ in pool.map(decode_image, range(len(paths))):
                 pass
         return images
 

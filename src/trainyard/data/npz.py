@@ -68,6 +68,7 @@ def _open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _load_member(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
+    """Loads one array of an open npz file; raises a DatasetError if its length contradicts its header."""
     with archive.open(member) as file:
         shape, fortran, dtype = _read_header(file)
         if dtype.hasobject:

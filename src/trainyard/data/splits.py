@@ -45,7 +45,7 @@ def draw_stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> 
     """Draws indices such that each prefix of the result has the class proportions of `labels`.
 
     Each class is shuffled, and its k-th of n members gets the position (k + 0.5) / n. The indices with the lowest
-    positions are drawn. This works for any count from 1, where rounding the share of each class would fail.
+    positions are drawn. This works for any count from 1, where rounding the number of images of each class would fail.
 
     Args:
         labels: uint8 (n,).

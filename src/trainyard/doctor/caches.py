@@ -60,12 +60,15 @@ def check_data() -> Iterator[Finding]:
 
 
 def _check_cache(config: DownloadableDataset) -> Iterator[Finding]:
+    """Yields a finding for each damaged file of a data set in Trainyard's cache."""
     for path, error in config.find_damaged_downloads():
         if config.cache.is_symlink():  # the target of the link may belong to the user
             yield wrong("data", f"damaged: {error}", f"replace or remove the file: ls -l {path}")
         else:
             download = f"a run, or trainyard data fetch {config.name}, then downloads it again"
-            yield wrong("data", f"damaged: {error}", f"{FIX_COMMAND} removes it; {download}", partial(_remove, [path]))
+            yield wrong(
+                "data", f"damaged: {error}", f"{FIX_COMMAND} removes it; {download}", partial(_remove_paths, [path])
+            )
 
 
 def check_programs() -> Iterator[Finding]:
@@ -77,7 +80,7 @@ def check_programs() -> Iterator[Finding]:
             "programs",
             f"{format_count(len(corrupted), 'compiled program')} changed on disk, for example {corrupted[0]}",
             f"{FIX_COMMAND} removes changed programs; runs do not use them",
-            partial(_delete_programs, corrupted),
+            partial(_remove_programs, corrupted),
         )
     else:
         size = f"{format_count(len(programs), 'compiled program')}, {_format_size(programs)}"
@@ -95,12 +98,13 @@ def check_leftovers() -> Iterator[Finding]:
             f"{format_count(len(stale), 'unfinished file')}, {_format_size(stale)}, "
             f"of interrupted downloads and runs, for example {stale[0]}"
         )
-        yield note("leftovers", message, f"{FIX_COMMAND} removes those older than a day", partial(_remove, stale))
+        yield note("leftovers", message, f"{FIX_COMMAND} removes those older than a day", partial(_remove_paths, stale))
     else:
         yield ok("leftovers", "no unfinished files older than a day of interrupted downloads and runs")
 
 
 def _list_downloadable_datasets() -> list[DownloadableDataset]:
+    """Returns the default configs of all data sets that can be downloaded, by name."""
     return [
         component()
         for _, component in sorted(get_registered_components("dataset").items())
@@ -109,14 +113,17 @@ def _list_downloadable_datasets() -> list[DownloadableDataset]:
 
 
 def _list_files(path: Path) -> list[Path]:
+    """Returns the path itself if it is a file, otherwise all files below the folder."""
     return [file for file in (path, *path.rglob("*")) if file.is_file()]
 
 
 def _format_size(paths: Sequence[Path]) -> str:
+    """Returns the total size of files and folders in megabytes (10^6 bytes): ``12.3 MB``."""
     return f"{sum(file.stat().st_size for path in paths for file in _list_files(path)) / 1e6:,.1f} MB"
 
 
 def _is_stale(path: Path) -> bool:
+    """Returns whether nothing in a file or folder has changed for `STALE_SECONDS`; False if it no longer exists."""
     try:
         latest = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
     except FileNotFoundError:  # the download or the run has just finished
@@ -124,7 +131,8 @@ def _is_stale(path: Path) -> bool:
     return time.time() - latest > STALE_SECONDS
 
 
-def _remove(paths: Sequence[Path]) -> Iterator[str]:
+def _remove_paths(paths: Sequence[Path]) -> Iterator[str]:
+    """Removes files and folders, and yields a line for each."""
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
@@ -133,7 +141,8 @@ def _remove(paths: Sequence[Path]) -> Iterator[str]:
         yield f"removed: {path}"
 
 
-def _delete_programs(programs: Sequence[Path]) -> Iterator[str]:
+def _remove_programs(programs: Sequence[Path]) -> Iterator[str]:
+    """Removes cached programs and their digests, and yields one line for all."""
     for program in programs:
         xla_cache.delete_program(program)
     yield f"removed: {format_count(len(programs), 'compiled program')}"

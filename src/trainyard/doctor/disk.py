@@ -44,7 +44,7 @@ def check_disk() -> Iterator[Finding]:
         else:
             yield wrong("disk", f"{name} can't be written to {folder}", f"use another folder, or: chmod u+w {folder}")
     for folders in by_disk.values():
-        yield _measure(folders)
+        yield _check_free_space(folders)
 
 
 def check_git() -> Iterator[Finding]:
@@ -64,8 +64,8 @@ def _find_existing_folder(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
-def _measure(folders: dict[str, Path]) -> Finding:
-    """Returns a finding with the free space on the disk of these folders, which are given by what is written there."""
+def _check_free_space(folders: dict[str, Path]) -> Finding:
+    """Returns a finding with the free space of one disk. `folders` are on that disk, by content, such as ``runs``."""
     folder = next(iter(folders.values()))
     free = shutil.disk_usage(folder).free
     message = f"{free / GIB:.1f} GiB free for {', '.join(folders)}: {folder}"

@@ -83,7 +83,7 @@ def check_environment() -> Iterator[Finding]:
 
 
 def check_gpu() -> Iterator[Finding]:
-    """Checks in another process, if there is a GPU, whether TensorFlow can use it."""
+    """Looks for a GPU, and checks in a separate process whether TensorFlow can use it."""
     name = _find_gpu_name()
     if name is None:
         yield ok("gpu", "no GPU found; training uses the CPU")
@@ -147,6 +147,7 @@ def _find_gpu_name() -> str | None:
 
 
 def _count_usable_gpus() -> int:
+    """Returns the number of GPUs that TensorFlow finds in a separate process; 0 if the process fails."""
     try:
         completed = subprocess.run(
             [sys.executable, "-c", _COUNT_GPUS_PROGRAM],

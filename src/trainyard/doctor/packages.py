@@ -36,7 +36,9 @@ def check_versions() -> Iterator[Finding]:
         )
     requirements = [Requirement(text) for text in texts]
     required = [entry for entry in requirements if entry.marker is None or entry.marker.evaluate({"extra": ""})]
-    problems = {f"{entry.name}{entry.specifier}": problem for entry in required if (problem := _find_problem(entry))}
+    problems = {
+        f"{entry.name}{entry.specifier}": problem for entry in required if (problem := _find_version_problem(entry))
+    }
     if problems:
         yield wrong("packages", "; ".join(problems.values()), f"pip install {shlex.join(problems)}")
     else:
@@ -80,7 +82,7 @@ def check_plugins() -> Iterator[Finding]:
         yield note("plugins", "the plugins were imported but register nothing")
 
 
-def _find_problem(requirement: Requirement) -> str:
+def _find_version_problem(requirement: Requirement) -> str:
     """Returns a message if the package does not meet the requirement, or an empty string if it does."""
     try:
         installed = version(requirement.name)
@@ -91,4 +93,5 @@ def _find_problem(requirement: Requirement) -> str:
 
 
 def _format_main_versions() -> str:
+    """Returns the installed versions of TensorFlow, Keras and MLflow as text."""
     return ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "mlflow"))

@@ -52,6 +52,7 @@ def check_store() -> Iterator[Finding]:
 
 
 def _describe_sound_store(location: str, file: Path | None, health: StoreHealth) -> Finding:
+    """Returns the finding for an undamaged store: its size, and whether its file is read-only or too large to check."""
     size = f", {file.stat().st_size / 1e6:,.1f} MB" if file else ""
     runs = f"{format_count(health.runs, 'run')} in " if health.runs is not None else ""
     message = f"{location}: {runs}{format_count(health.experiments, 'experiment')}{size}"
@@ -71,7 +72,7 @@ def _describe_unusable_store(uri: str, location: str, health: StoreHealth) -> Fi
         return ok("store", f"{location} has no tables yet; the first run creates them")
     if health.state == "interrupted":
         message = f"{location}: a write was interrupted, and must be rolled back before the store can be checked"
-        return note("store", message, f"{FIX_COMMAND} rolls it back", partial(_roll_back, uri))
+        return note("store", message, f"{FIX_COMMAND} rolls it back", partial(_roll_back_write, uri))
     if health.state == "damaged":
         command = f"mv {path} {path}.damaged && sqlite3 {path}.damaged .recover | sqlite3 {path}"
         return wrong("store", f"{location} is damaged: {health.damage}", f"recover the readable data: {command}")
@@ -98,32 +99,35 @@ def _check_runs(uri: str, running: Sequence[LoggedRun]) -> Iterator[Finding]:
     remote = [run for run in trainyard_runs if not is_on_this_host(run)]
     alive = [run for run in trainyard_runs if is_on_this_host(run) and not is_orphan(run)]
     if orphans:
-        message = f"{format_count(len(orphans), 'run')} RUNNING without a live process: {_list_runs(orphans, 'pid')}"
+        message = f"{format_count(len(orphans), 'run')} RUNNING without a live process: {_format_runs(orphans, 'pid')}"
         yield wrong("runs", message, f"{FIX_COMMAND} marks such runs as KILLED", partial(_mark_killed, uri, orphans))
     if remote:
-        message = f"{format_count(len(remote), 'run')} RUNNING on another host: {_list_runs(remote, 'host')}"
+        message = f"{format_count(len(remote), 'run')} RUNNING on another host: {_format_runs(remote, 'host')}"
         yield note("runs", message, "to check their processes, run trainyard doctor on that host")
     if other_count := len(running) - len(trainyard_runs):
         yield note(
             "runs", f"{format_count(other_count, 'run')} RUNNING that Trainyard did not start", "see trainyard ui"
         )
     if alive:
-        yield ok("runs", f"{format_count(len(alive), 'run')} in progress: {_list_runs(alive, 'pid')}")
+        yield ok("runs", f"{format_count(len(alive), 'run')} in progress: {_format_runs(alive, 'pid')}")
     if not running:
         yield ok("runs", "no run has the status RUNNING")
 
 
-def _list_runs(runs: Sequence[LoggedRun], tag: str) -> str:
+def _format_runs(runs: Sequence[LoggedRun], tag: str) -> str:
+    """Returns the IDs of the first runs, each with the value of a tag, and the number of further runs."""
     suffix = f" and {len(runs) - _MAX_LISTED_RUNS} more" if len(runs) > _MAX_LISTED_RUNS else ""
     return ", ".join(f"{run.run_id} ({tag} {run.tags[tag]})" for run in runs[:_MAX_LISTED_RUNS]) + suffix
 
 
-def _roll_back(uri: str) -> Iterator[str]:
+def _roll_back_write(uri: str) -> Iterator[str]:
+    """Rolls back an interrupted write to the store, and yields a line about it."""
     roll_back_interrupted_write(uri)
     yield f"{redact_credentials(uri)}: the interrupted write was rolled back"
 
 
 def _mark_killed(uri: str, orphans: Sequence[LoggedRun]) -> Iterator[str]:
+    """Marks orphaned runs as KILLED, and yields a line for each run that was marked."""
     for run in orphans:
         if mark_orphan_killed(run.run_id, uri):  # checks again: the run may have ended in the meantime
             yield f"run {run.run_id} is KILLED now"

@@ -35,7 +35,7 @@ def estimate_mean(values: Sequence[float], confidence: float = 0.95) -> Estimate
         confidence: Confidence level, 0 to 1.
     """
     standard_error = statistics.stdev(values) / math.sqrt(len(values))
-    return _estimate(statistics.mean(values), standard_error, len(values) - 1, confidence)
+    return _build_estimate(statistics.mean(values), standard_error, len(values) - 1, confidence)
 
 
 def estimate_difference(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Estimate:
@@ -57,10 +57,13 @@ def estimate_difference(first: Sequence[float], second: Sequence[float], confide
         if standard_error
         else math.inf
     )
-    return _estimate(statistics.mean(first) - statistics.mean(second), standard_error, degrees_of_freedom, confidence)
+    return _build_estimate(
+        statistics.mean(first) - statistics.mean(second), standard_error, degrees_of_freedom, confidence
+    )
 
 
-def _estimate(value: float, standard_error: float, degrees_of_freedom: float, confidence: float) -> Estimate:
+def _build_estimate(value: float, standard_error: float, degrees_of_freedom: float, confidence: float) -> Estimate:
+    """Returns an estimate with confidence interval and p-value, both from Student's t-distribution."""
     from scipy.stats import t
 
     if standard_error == 0:

@@ -119,7 +119,7 @@ class Ranking:
         if not count:
             return "No trial finished."
         if self.objective is None:
-            return f"sweep.objective is off, so nothing is compared; {_count_points(count)} in plan order."
+            return f"sweep.objective is off, so nothing is compared; {_format_listed_points(count)} in plan order."
         best = self.points[0]
         result = f"{self.objective} {best.describe()} (n {best.n})"
         if count == 1:
@@ -193,7 +193,8 @@ def count_decimals(value: float) -> int:
     return 4 if value == 0 or abs(value) >= 0.1 else min(3 - math.floor(math.log10(abs(value))), 10)  # noqa: PLR2004
 
 
-def _count_points(count: int) -> str:
+def _format_listed_points(count: int) -> str:
+    """Returns the number of listed points as a clause: ``the 12 points are listed``."""
     return "the only point is listed" if count == 1 else f"the {count:,} points are listed"
 
 

@@ -182,7 +182,8 @@ def score_predictions(
     numbered = arguments | {"target_names": [str(label) for label in labels]}  # a class may be called "macro avg"
     table = classification_report(actual, predicted, output_dict=True, **numbered)
 
-    def scores(name: str, row: str) -> ClassScores:
+    def build_class_scores(name: str, row: str) -> ClassScores:
+        """Returns the scores in a row of scikit-learn's report, under a display name."""
         values = table[row]
         return ClassScores(name, values["precision"], values["recall"], values["f1-score"], int(values["support"]))
 
@@ -194,9 +195,9 @@ def score_predictions(
         actual=actual,
         loss=float(log_loss(actual, normalised, labels=labels)),
         accuracy=float(accuracy_score(actual, predicted)),
-        per_class=[scores(name, str(label)) for label, name in enumerate(spec.class_names)],
-        macro=scores("macro avg", "macro avg"),
-        weighted=scores("weighted avg", "weighted avg"),
+        per_class=[build_class_scores(name, str(label)) for label, name in enumerate(spec.class_names)],
+        macro=build_class_scores("macro avg", "macro avg"),
+        weighted=build_class_scores("weighted avg", "weighted avg"),
         confusion=confusion_matrix(actual, predicted, labels=labels),
         report=str(classification_report(actual, predicted, digits=2, **arguments)),
         top_k=top_k,
@@ -221,6 +222,7 @@ def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArr
 
 
 def _top_k_accuracy(probabilities: NDArray[np.float64], actual: NDArray[np.uint8], top_k: int) -> float:
+    """Returns the fraction of images, 0..1, whose class is among the `top_k` most probable classes."""
     from sklearn.metrics import top_k_accuracy_score
 
     return float(top_k_accuracy_score(actual, probabilities, k=top_k, labels=np.arange(probabilities.shape[1])))

@@ -14,7 +14,7 @@ class Trial:
     Attributes:
         number: Number of the trial, counted from 1 in plan order.
         point: Number of the point, counted from 1. Trials that differ only in the seed share it.
-        label: Short name that distinguishes the trial from the others: ``lr0.003 512x256``.
+        label: Short name that distinguishes the trial from all other trials: ``lr0.003 512x256``.
         varied: Values of the swept settings: ``{"optimizer.learning_rate": 0.003, "model": "mlp"}``.
         seed: Random seed of the run.
         overrides: Hydra overrides that the config was composed from.

@@ -28,8 +28,8 @@ _GRAYSCALE_AXES = 2
 """The number of axes of an image without channels: (height, width)."""
 
 
-def add_channel_axis(image_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the image shape with a channel axis, which is added to (height, width)."""
+def ensure_channel_axis(image_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns (height, width, 1) for (height, width); returns (height, width, channels) unchanged."""
     return (*image_shape, 1) if len(image_shape) == _GRAYSCALE_AXES else image_shape
 
 
@@ -37,7 +37,7 @@ def build_image_input(spec: DataSpec) -> list[keras.Layer]:
     """Builds the first layers of a model that requires a channel axis: the input and, if necessary, a reshape."""
     import keras
 
-    inputs, shape = [keras.layers.Input(spec.image_shape)], add_channel_axis(spec.image_shape)
+    inputs, shape = [keras.layers.Input(spec.image_shape)], ensure_channel_axis(spec.image_shape)
     if shape != spec.image_shape:
         inputs.append(keras.layers.Reshape(shape, name="channel"))
     return inputs

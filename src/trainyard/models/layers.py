@@ -15,10 +15,12 @@ from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS
 
 
 def _is_count(value: Any) -> bool:  # noqa: ANN401 - any value
+    """Returns whether a value is an integer of at least 1."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - any value
+    """Returns whether a value is a finite number. A bool is not a number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -28,14 +30,17 @@ def _is_list(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _is_integer(value: Any) -> bool:  # noqa: ANN401 - any value
+    """Returns whether a value is an integer. A bool is not an integer."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_margin(value: Any) -> bool:  # noqa: ANN401 - any value
+    """Returns whether a value is a width in pixels, 0 or more, or a non-empty (nested) list of such widths."""
     return (_is_integer(value) and value >= 0) or _is_list(_is_margin)(value)
 
 
 def _is_penalty(value: Any) -> bool:  # noqa: ANN401 - any value
+    """Returns whether a value is a regularizer: a dict of ``l1``, ``l2`` or both, with weights of 0 or more."""
     return (
         isinstance(value, dict)
         and bool(value)
@@ -45,6 +50,7 @@ def _is_penalty(value: Any) -> bool:  # noqa: ANN401 - any value
 
 
 def _build_choice_type(name: str, *options: str) -> ArgumentType:
+    """Builds the type of an argument that accepts one of several names."""
     return ArgumentType(
         name=name,
         description=f"one of {', '.join(options)}",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
-from trainyard.models.blocks import add_channel_axis
+from trainyard.models.blocks import ensure_channel_axis
 
 Shape: TypeAlias = tuple[int, ...]
 Arguments: TypeAlias = Mapping[str, Any]
@@ -37,7 +37,7 @@ def count_parameters(image_shape: Shape, classes: int, layers: Iterable[LayerSpe
         The number of all parameters, trainable or not, as returned by Keras's ``count_params()``; None if the
         arithmetic of a layer is not implemented here, or a layer does not accept the output of the layer before it.
     """
-    shape, total = add_channel_axis(image_shape), 0
+    shape, total = ensure_channel_axis(image_shape), 0
     for name, arguments in (*layers, ("Flatten", {}), ("Dense", {"units": classes})):
         size_functions = {**_ANY_RANK, **_BY_RANK.get(len(shape), {})}
         if name not in size_functions or arguments.get("axis", -1) != -1:
@@ -58,6 +58,7 @@ def list_hidden_layers(name: str, batch_norm: bool, **arguments: Any) -> list[La
 
 
 def _dense(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape and the number of parameters of Dense, which is applied to the last axis."""
     units = arguments["units"]
     return (*shape[:-1], units), shape[-1] * units + _count_bias(units, arguments)
 
@@ -68,6 +69,7 @@ def _count_bias(units: int, arguments: Arguments) -> int:
 
 
 def _convolution(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape and the number of parameters of Conv1D or Conv2D."""
     filters, groups, channels = arguments["filters"], arguments.get("groups", 1), shape[-1]
     if channels % groups or filters % groups:
         raise _InvalidShapeError
@@ -76,12 +78,14 @@ def _convolution(shape: Shape, arguments: Arguments) -> LayerSize:
 
 
 def _depthwise(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape and the number of parameters of a depthwise convolution."""
     filters = shape[-1] * arguments.get("depth_multiplier", 1)
     sides, pixels = _convolve(shape, arguments)
     return (*sides, filters), pixels * filters + _count_bias(filters, arguments)
 
 
 def _separable(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape and the number of parameters of a separable convolution, depthwise and pointwise."""
     intermediate, depthwise = _depthwise(shape, {**arguments, "use_bias": False})
     output, pointwise = _dense(intermediate, {**arguments, "units": arguments["filters"]})
     return output, depthwise + pointwise
@@ -100,6 +104,7 @@ def _convolve(shape: Shape, arguments: Arguments) -> tuple[Shape, int]:
 
 
 def _pooling(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape of a pooling layer, and 0 parameters."""
     pool = _per_axis(arguments.get("pool_size", 2), len(shape) - 1)
     strides = _per_axis(arguments.get("strides", pool), len(shape) - 1)
     return (*_slide(shape[:-1], pool, strides, arguments), shape[-1]), 0
@@ -123,34 +128,41 @@ def _per_axis(value: int | Iterable[int], axes: int) -> Shape:
 
 
 def _global_pooling(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape of a global pooling layer, (channels,) or (1, ..., channels), and 0 parameters."""
     return (*((1,) * (len(shape) - 1) if arguments.get("keepdims") else ()), shape[-1]), 0
 
 
 def _up_sampling(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape of an upsampling layer, and 0 parameters."""
     factors = _per_axis(arguments.get("size", 2), len(shape) - 1)
     return (*(side * factor for side, factor in zip(shape, factors, strict=False)), shape[-1]), 0
 
 
-def _norm(shape: Shape, arguments: Arguments, moving: int) -> LayerSize:
+def _normalization(shape: Shape, arguments: Arguments, moving: int) -> LayerSize:
+    """Returns the unchanged shape and the number of parameters, with `moving` moving averages per channel."""
     trainable = arguments.get("scale", True) + arguments.get("center", True)
     return shape, (trainable + moving) * shape[-1]
 
 
 def _recurrent(shape: Shape, arguments: Arguments, gates: int, biases: int = 1) -> LayerSize:
+    """Returns the output shape and the number of parameters of a layer with `biases` biases per gate and unit."""
     units = arguments["units"]
     output = (shape[0], units) if arguments.get("return_sequences") else (units,)
     return output, gates * (units * (shape[-1] + units) + biases * _count_bias(units, arguments))
 
 
 def _gru(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape and the number of parameters of GRU. `reset_after` doubles the biases."""
     return _recurrent(shape, arguments, gates=3, biases=2 if arguments.get("reset_after", True) else 1)
 
 
 def _flatten(shape: Shape, _: Arguments) -> LayerSize:
+    """Returns the output shape of Flatten, and 0 parameters."""
     return (math.prod(shape),), 0
 
 
 def _reshape(shape: Shape, arguments: Arguments) -> LayerSize:
+    """Returns the output shape of Reshape, and 0 parameters; raises `_InvalidShapeError` if the sizes do not match."""
     target, elements = arguments["target_shape"], math.prod(shape)
     known_elements = math.prod(side for side in target if side != -1)
     if known_elements:  # -1 is inferred from the number of elements
@@ -161,20 +173,21 @@ def _reshape(shape: Shape, arguments: Arguments) -> LayerSize:
 
 
 def _unchanged(shape: Shape, _: Arguments) -> LayerSize:
+    """Returns the size of a layer without parameters that does not change the shape, such as Dropout."""
     return shape, 0
 
 
 _ANY_RANK: dict[str, Callable[[Shape, Arguments], LayerSize]] = {
     "Activation": _unchanged,
     "AlphaDropout": _unchanged,
-    "BatchNormalization": partial(_norm, moving=2),
+    "BatchNormalization": partial(_normalization, moving=2),
     "Dense": _dense,
     "Dropout": _unchanged,
     "ELU": _unchanged,
     "Flatten": _flatten,
     "GaussianDropout": _unchanged,
     "GaussianNoise": _unchanged,
-    "LayerNormalization": partial(_norm, moving=0),
+    "LayerNormalization": partial(_normalization, moving=0),
     "LeakyReLU": _unchanged,
     "ReLU": _unchanged,
     "Reshape": _reshape,

@@ -144,9 +144,7 @@ def build_card_columns(ranking: Ranking) -> list[str]:
 def build_card_rows(ranking: Ranking) -> list[TableRow]:
     """Returns the top points as rows of the card's table."""
     varied = _list_varied(ranking)
-    return [
-        _build_row(number, point, varied, ranking) for number, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)
-    ]
+    return [_build_row(rank, point, varied, ranking) for rank, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)]
 
 
 def _list_metrics(ranking: Ranking) -> list[str]:
@@ -168,8 +166,8 @@ def explain_ranking(ranking: Ranking) -> str:
     )
 
 
-def _build_row(number: int, point: RankedPoint, varied: Sequence[str], ranking: Ranking) -> TableRow:
-    """Returns a point as a row of the card's table."""
+def _build_row(rank: int, point: RankedPoint, varied: Sequence[str], ranking: Ranking) -> TableRow:
+    """Returns a point as a row of the card's table. `rank` is counted from 1, the best point first."""
     marked = point.tied and ranking.has_repeats
     statistics = [TableCell(str(point.n))]
     if point.mean is not None:
@@ -181,7 +179,7 @@ def _build_row(number: int, point: RankedPoint, varied: Sequence[str], ranking: 
         ]
     return TableRow(
         [
-            TableCell(f"{number} ≈" if marked else f"{number}", number),
+            TableCell(f"{rank} ≈" if marked else f"{rank}", rank),
             TableCell(point.label, heading=True),
             *(_build_setting_cell(point.varied.get(path)) for path in varied),
             *statistics,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table. The first column is text, the others are numbers."""
+    """A table whose first column is text, and whose other columns are numbers."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]

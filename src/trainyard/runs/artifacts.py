@@ -171,4 +171,5 @@ def draw_plots(folder: Path, trained: TrainedRun) -> dict[str, Path]:
 
 
 def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Writes a value as indented JSON, replacing the file; not atomic."""
     path.write_text(json.dumps(content, indent=1) + "\n")

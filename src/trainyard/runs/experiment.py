@@ -247,15 +247,15 @@ def _plan_best_model(config: RunConfig, folder: Path, resume_point: ResumePoint 
     )
 
 
-def _build_model(config: RunConfig, spec: DataSpec, start: Path | None, progress: Progress) -> keras.Model:
-    """Builds the model, with random weights or those of a file, and reports its layers."""
+def _build_model(config: RunConfig, spec: DataSpec, weights_file: Path | None, progress: Progress) -> keras.Model:
+    """Builds the model, and reports its layers. The weights are random, or those of the model in `weights_file`."""
     for problem in find_size_problems(config.model.count_parameters(spec.image_shape, spec.classes)):
         raise TrainingError(f"model: {problem}")
     with explain_out_of_memory(lambda: "building the model"):
         model = config.model.build(spec)
     for line in describe_model(config, model):
         progress.detail(line)
-    if start:
-        load_start_weights(model, start)
-        progress.detail(f"starting from the weights of {start}")
+    if weights_file:
+        load_start_weights(model, weights_file)
+        progress.detail(f"starting from the weights of {weights_file}")
     return model

@@ -46,7 +46,7 @@ def load_start_weights(model: keras.Model, file: Path) -> None:
     saved_model = load_model(file, SETTING)
     weights, saved_weights = model.weights, saved_model.weights
     for number in range(max(len(weights), len(saved_weights))):
-        expected, received = (_describe(variables, number) for variables in (weights, saved_weights))
+        expected, received = (_describe_weight(variables, number) for variables in (weights, saved_weights))
         if expected[1] != received[1]:
             raise TrainingError(
                 f"{SETTING}: {file} has another architecture: for weight {number}, expected "
@@ -55,7 +55,7 @@ def load_start_weights(model: keras.Model, file: Path) -> None:
     model.set_weights(saved_model.get_weights())
 
 
-def _describe(weights: list[keras.Variable], number: int) -> tuple[str, str]:
+def _describe_weight(weights: list[keras.Variable], number: int) -> tuple[str, str]:
     """Returns the path and the shape of a weight as text, for a message."""
     if number >= len(weights):
         return "none", ""

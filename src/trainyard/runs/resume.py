@@ -65,6 +65,8 @@ def load_recorded_overrides(folder: Path) -> list[str]:
 def load_resume_point(config: RunConfig, uri: str | None) -> ResumePoint | None:
     """Loads the checkpoint that a run resumes from. Returns None if the run does not resume another one.
 
+    If the process of the interrupted run has ended without closing the run in the store, the run is marked as KILLED.
+
     Args:
         config: The config of the new run. Its ``resume`` names the interrupted run.
         uri: The tracking URI. None if tracking is off.

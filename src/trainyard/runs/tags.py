@@ -33,7 +33,7 @@ class TrialInfo:
         sweep_id: The name of the sweep.
         parent_run_id: MLflow's id of the sweep's parent run. None if tracking is off.
         number: The trial's number in the sweep's plan.
-        name: The name of the trial's run. It shows how the trial differs from the others.
+        name: The name of the trial's run. It shows how the trial differs from the other trials.
         record_result: Called with the result when everything is logged, before the run's status becomes FINISHED.
         prune_reason: Called after each epoch. Returns why the trial is pruned, or an empty string to continue.
     """

@@ -178,7 +178,7 @@ With Trainyard: `trainyard predict model.keras digit.png`.
 
 
 def _list_provenance(run: _ExportedRun) -> Mapping[str, str]:
-    """Returns how the run was made, as the rows of a table; values that were not logged are left out."""
+    """Returns command, commit, seed, digests and Trainyard version by label; without values that were not logged."""
     tags = run.tags
     changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
     rows = {

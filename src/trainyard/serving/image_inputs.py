@@ -106,7 +106,7 @@ def _load_single_image(path: Path, spec: DataSpec, conversion: ImageConversion) 
             f"{path}: expected images with {spec.image_shape[2]} channels, which a PNG or JPEG file can't have. "
             "Use an npz file"
         )
-    pixels = load_image(path, colour=colour, size=_get_image_size(spec) if conversion.resize else None)
+    pixels = load_image(path, colour=colour, size=_get_height_and_width(spec) if conversion.resize else None)
     _check_size(path, pixels.shape[:2], spec)
     if spec.pixel_max != np.iinfo(np.uint8).max:
         pixels = np.rint(pixels * (spec.pixel_max / 255)).astype(np.uint8)
@@ -123,7 +123,7 @@ def _load_arrays(
     label_names = _LABELS[::-1] if name == "x_test" else _LABELS[: 1 if both_pairs else 2]
     labels_name = [label_name for label_name in label_names if label_name in available][:1]
     arrays = load_npz(path, [name, *labels_name])
-    images = _fit(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, conversion)
+    images = _convert_images(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, conversion)
     if not labels_name:
         return images, None
     labels = check_labels(arrays[labels_name[0]], f"{path}: {labels_name[0]}")
@@ -158,7 +158,9 @@ def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype
     return candidates[0]
 
 
-def _fit(path: Path, images: NDArray[np.uint8], spec: DataSpec, conversion: ImageConversion) -> NDArray[np.uint8]:
+def _convert_images(
+    path: Path, images: NDArray[np.uint8], spec: DataSpec, conversion: ImageConversion
+) -> NDArray[np.uint8]:
     """Converts an array of images to the size and the colours of a model's input."""
     expected = (len(images), *spec.image_shape)
     if images.shape == expected or (images.shape == expected[:3] and expected[3:] == (1,)):
@@ -171,7 +173,7 @@ def _fit(path: Path, images: NDArray[np.uint8], spec: DataSpec, conversion: Imag
             f"{path}: expected images {' x '.join(map(str, spec.image_shape))}, got "
             f"{' x '.join(map(str, images.shape[1:]))}. Only grayscale and RGB images can be converted"
         )
-    fitted = [convert_image(image, colour=colour, size=_get_image_size(spec)) for image in images]
+    fitted = [convert_image(image, colour=colour, size=_get_height_and_width(spec)) for image in images]
     return np.stack(fitted).reshape(expected)
 
 
@@ -180,15 +182,16 @@ def _is_colour(spec: DataSpec) -> bool | None:
     return {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:])
 
 
-def _get_image_size(spec: DataSpec) -> tuple[int, int]:
+def _get_height_and_width(spec: DataSpec) -> tuple[int, int]:
+    """Returns the height and the width of a model's input images in pixels."""
     height, width = spec.image_shape[:2]
     return height, width
 
 
 def _check_size(path: Path, size: tuple[int, ...], spec: DataSpec) -> None:
     """Raises a DatasetError if an image does not have the height and the width of a model's input."""
-    if tuple(size) != _get_image_size(spec):
-        expected, got = ("x".join(map(str, sides)) for sides in (_get_image_size(spec), size))
+    if tuple(size) != _get_height_and_width(spec):
+        expected, got = ("x".join(map(str, sides)) for sides in (_get_height_and_width(spec), size))
         raise DatasetError(f"{path}: height x width: expected {expected}, got {got}. Resize it: --resize")
 
 

@@ -163,4 +163,5 @@ def _check_signature(model: keras.Model, file: Path) -> tuple[tuple[int, ...], i
 
 
 def _format_shape(shape: tuple[int | None, ...]) -> str:
+    """Returns the shape of a batch as text, with `any` for a variable size: ``(n, 28, any)``."""
     return f"(n, {', '.join('any' if size is None else str(size) for size in shape)})"

@@ -90,7 +90,7 @@ class CardPage:
 
 
 class SweptSetting(NamedTuple):
-    """A swept setting: its values as text, and its share (0 to 1) in the variance of the objective, or None."""
+    """A swept setting: its values as text, and the fraction of the objective's variance that it explains, or None."""
 
     path: str
     values: str
@@ -171,7 +171,7 @@ def _render_page(page: CardPage, shares: Mapping[str, float], pictures: Sequence
 
 
 def _build_headline(page: CardPage) -> dict[str, tuple[str, str]]:
-    """Returns the key numbers at the top of the page by title, each with a short explanation."""
+    """Returns the key numbers at the top of the page: (number, short explanation) by title."""
     ranking, headline = page.ranking, {}
     if ranking.objective and ranking.points:
         best = ranking.points[0]
@@ -190,7 +190,7 @@ def _build_headline(page: CardPage) -> dict[str, tuple[str, str]]:
 
 
 def _describe_winner(page: CardPage) -> dict[str, str]:
-    """Returns the facts about the best point, by title."""
+    """Returns the settings, value, lead and size of the best point as text, by title; empty without a winner."""
     ranking = page.ranking
     if page.winner is None or not ranking.points:
         return {}
@@ -221,7 +221,7 @@ def _describe_lead(ranking: Ranking) -> str:
 
 
 def _describe_cost(page: CardPage) -> dict[str, str]:
-    """Returns the cost of the sweep, by title."""
+    """Returns the wall-clock time, the summed time of the trials and the epochs of the sweep as text, by title."""
     cost = page.cost
     work = cost.done_seconds + cost.pruned_seconds + cost.failed_seconds
     parts = {

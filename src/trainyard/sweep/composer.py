@@ -59,13 +59,14 @@ class Composer:
         return self._get_base(point).build_config([setting for setting in point if not setting.structural])
 
     def _get_base(self, point: Point) -> _BaseConfig:
-        """Returns the config composed from only the structural settings of a point."""
+        """Returns the config composed from only the structural settings of a point, from a cache if possible."""
         key = tuple(setting.text for setting in point if setting.structural)
         if key not in self._bases:
-            self._bases[key] = self._compose(key)
+            self._bases[key] = self._compose_base(key)
         return self._bases[key]
 
-    def _compose(self, overrides: Sequence[str]) -> _BaseConfig:
+    def _compose_base(self, overrides: Sequence[str]) -> _BaseConfig:
+        """Composes the config with Hydra, from overrides in its grammar. Rejects overrides that would execute code."""
         tree, hydra_section = compose_trees(overrides, config_name=self._config_name, config_dir=self._config_dir)
         forbid_code_execution(hydra_section, overrides)
         return _BaseConfig(tree, hydra_section)
@@ -95,25 +96,26 @@ class _BaseConfig:
 
     def build_config(self, settings: Sequence[AxisSetting]) -> RunConfig:
         """Returns a copy of the config with the given fields set."""
-        values = [self._convert(setting) for setting in settings]
+        values = [self._convert_value(setting) for setting in settings]
         if self._config is None or _ABSENT in values:
             tree = self._tree.copy()
             for setting in settings:
-                _set(tree, setting)
+                _set_field(tree, setting)
             return build_unchecked_config(tree)
         config = self._config
         for setting, value in zip(settings, values, strict=True):
             config = cast("RunConfig", _replace_field(config, setting.key.split("."), value))
         return config
 
-    def _convert(self, setting: AxisSetting) -> Any:  # noqa: ANN401 - any value
-        """Returns the value converted to the field's type, or `_ABSENT` if the whole config is needed to convert it."""
+    def _convert_value(self, setting: AxisSetting) -> Any:  # noqa: ANN401 - any value
+        """Returns a setting's value in the type of its field, or `_ABSENT` if that needs the whole config."""
         if setting.text not in self._converted:
-            _set(self._scratch, setting)
-            self._converted[setting.text] = self._read_value(setting)
+            _set_field(self._scratch, setting)
+            self._converted[setting.text] = self._read_converted_value(setting)
         return self._converted[setting.text]
 
-    def _read_value(self, setting: AxisSetting) -> Any:  # noqa: ANN401 - any value
+    def _read_converted_value(self, setting: AxisSetting) -> Any:  # noqa: ANN401 - any value
+        """Returns a value of the scratch config as a Python object, or `_ABSENT` if it needs the whole config."""
         owner: Any = self._config
         for name in setting.key.split("."):
             if not dataclasses.is_dataclass(owner) or not hasattr(owner, name):
@@ -125,8 +127,8 @@ class _BaseConfig:
         return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
 
 
-def _set(tree: DictConfig, setting: AxisSetting) -> None:
-    """Sets a field as Hydra does. OmegaConf checks and converts the value."""
+def _set_field(tree: DictConfig, setting: AxisSetting) -> None:
+    """Sets a field of a config tree in place, as Hydra does. OmegaConf checks and converts the value."""
     with translate_hydra_errors():
         OmegaConf.update(tree, setting.key, setting.value, merge=True)
 
@@ -140,7 +142,10 @@ def _replace_field(section: Any, names: list[str], value: Any) -> Any:  # noqa: 
 
 
 def _has_interpolations(tree: DictConfig) -> bool:
+    """Returns whether any string in a config tree contains a ``${...}`` interpolation."""
+
     def iter_strings(node: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a config
+        """Yields all strings in nested lists and dicts."""
         parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         if isinstance(node, str):
             yield node

@@ -66,17 +66,22 @@ class FrozenConfigLoader(ConfigLoader):
         """Calls Hydra's loader, like all methods below."""
         return self._loader.load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
 
-    def get_search_path(self) -> Any:  # noqa: ANN401, D102
+    def get_search_path(self) -> Any:  # noqa: ANN401
+        """Returns the folders in which Hydra searches for configs."""
         return self._loader.get_search_path()
 
-    def get_sources(self) -> Any:  # noqa: ANN401, D102
+    def get_sources(self) -> Any:  # noqa: ANN401
+        """Returns the config sources of the search path."""
         return self._loader.get_sources()
 
-    def list_groups(self, parent_name: str) -> list[str]:  # noqa: D102
+    def list_groups(self, parent_name: str) -> list[str]:
+        """Returns the config groups below a parent group."""
         return self._loader.list_groups(parent_name)
 
-    def get_group_options(self, *arguments: Any, **named: Any) -> list[str]:  # noqa: ANN401, D102
+    def get_group_options(self, *arguments: Any, **named: Any) -> list[str]:  # noqa: ANN401
+        """Returns the options of a config group."""
         return self._loader.get_group_options(*arguments, **named)
 
-    def compute_defaults_list(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401, D102
+    def compute_defaults_list(self, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+        """Returns the resolved defaults list of a config."""
         return self._loader.compute_defaults_list(*arguments, **named)

@@ -158,6 +158,7 @@ class SweepFolder:
         return tuple({trial.number: trial for trial in trials}.values())
 
     def _read_lines(self) -> Iterator[dict[str, Any]]:
+        """Yields the complete lines of plan.jsonl as dicts: the header, then one per trial."""
         try:
             with self.plan.open() as file:
                 for line in file:
@@ -168,7 +169,7 @@ class SweepFolder:
 
 
 def parse_trial_number(folder: Path) -> int:
-    """Returns the number of a trial from its run folder; see `SweepFolder.next_attempt_folder`."""
+    """Returns the number of a trial from its run folder; see `SweepFolder.find_next_attempt_folder`."""
     return int(folder.name.partition("-")[0])
 
 
@@ -254,6 +255,7 @@ def _find_owner(folder: SweepFolder) -> str:
 
 
 def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
+    """Waits up to 60 s until no trial of an earlier process is alive; raises a TrainyardError after that."""
     if os.name == "nt":  # processes are not forked there
         return
     import fcntl
@@ -352,6 +354,7 @@ def _find_changed_search(before: dict[str, Any] | None, search: SearchPlan) -> l
 
 
 def _find_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Yields ``<path> was <old>, is now <new>`` for each field that differs between two nested configs."""
     old, new = flatten_tree(dict(before)), flatten_tree(dict(after))
     for path in {**new, **old}:
         if old.get(path) != new.get(path):

@@ -120,7 +120,7 @@ def parse_axes(
     axes = [_parse_param(key, value, group_names, config_dir) for key, value in (params or {}).items()]
     axes += [
         _build_axis(override, group_names, config_dir)
-        for override in map(_normalize, _parse_overrides(overrides, config_dir))
+        for override in map(_normalize_override, _parse_overrides(overrides, config_dir))
     ]
     return list({axis.key: axis for axis in axes}.values())
 
@@ -147,18 +147,20 @@ def build_seed_axis(first: int, count: int) -> Axis:
 
 
 def _parse_overrides(overrides: Sequence[str], config_dir: Path | None) -> list[Override]:
+    """Parses overrides with Hydra. Raises a ConfigError if one does not follow its grammar."""
     with translate_hydra_errors(config_dir):
         return list(OverridesParser.create().parse_overrides(list(overrides)))
 
 
-def _normalize(override: Override) -> Override:
-    """Removes ``++`` from the override of an existing field, where it has no effect."""
+def _normalize_override(override: Override) -> Override:
+    """Returns the override without its ``++`` prefix if the field exists, because it then has no effect."""
     if override.is_force_add() and find_field_path(override.key_or_group) == override.key_or_group:
         return replace(override, type=OverrideType.CHANGE)
     return override
 
 
 def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path | None) -> Axis:  # noqa: ANN401 - any YAML
+    """Returns the axis of one entry of `sweep.params`; `value` is a list of values or the text of a sweep."""
     _check_sweepable(key)
     if value is None or isinstance(value, dict):
         raise ConfigError(
@@ -168,10 +170,10 @@ def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path |
     try:
         if not isinstance(value, list):
             (override,) = _parse_overrides([f"{key}={value}"], config_dir)
-            return _build_axis(_normalize(override), group_names, config_dir)
+            return _build_axis(_normalize_override(override), group_names, config_dir)
         settings = []
         for item in value:
-            (override,) = map(_normalize, _parse_overrides([f"{key}={_format_value(item)}"], config_dir))
+            (override,) = map(_normalize_override, _parse_overrides([f"{key}={_format_value(item)}"], config_dir))
             settings.append(
                 _build_setting(override, override.value(), override.get_value_element_as_str(), group_names)
             )
@@ -181,6 +183,7 @@ def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path |
 
 
 def _build_axis(override: Override, group_names: set[str], config_dir: Path | None) -> Axis:
+    """Returns the axis of a parsed override; fixed, not swept, for ``key=value`` and for ``~key``."""
     key = override.get_key_element()
     if override.is_interval_sweep():
         interval = _build_interval(override)
@@ -194,7 +197,7 @@ def _build_axis(override: Override, group_names: set[str], config_dir: Path | No
     settings = tuple(
         _build_setting(override, value, text, group_names) for value, text in _iter_values(override, config_dir)
     )
-    return _check_axis(Axis(key, settings, swept=True, interval=_build_range(override)))
+    return _check_axis(Axis(key, settings, swept=True, interval=_build_range_interval(override)))
 
 
 def _build_interval(override: Override) -> Interval:
@@ -207,7 +210,7 @@ def _build_interval(override: Override) -> Interval:
     return Interval(low, high, log, step=1 if isinstance(low, int) and isinstance(high, int) else None)
 
 
-def _build_range(override: Override) -> Interval | None:
+def _build_range_interval(override: Override) -> Interval | None:
     """Returns the numbers of ``range(a, b)`` as an interval, or None for any other sweep."""
     sweep = override._value  # noqa: SLF001 - Hydra has no public accessor
     if not isinstance(sweep, RangeSweep):
@@ -230,6 +233,7 @@ def _iter_values(override: Override, config_dir: Path | None) -> Iterator[tuple[
 
 
 def _build_setting(override: Override, value: Any, text: str, group_names: set[str]) -> AxisSetting:  # noqa: ANN401 - any value
+    """Returns the setting for one value of an override; `text` is the value in Hydra's grammar."""
     key = override.get_key_element()
     is_field = override.key_or_group not in group_names and override.package is None
     changes_keys = override.is_add() or override.is_force_add() or override.is_delete()
@@ -238,7 +242,7 @@ def _build_setting(override: Override, value: Any, text: str, group_names: set[s
 
 
 def _check_axis(axis: Axis) -> Axis:
-    """Returns the axis. Raises a ConfigError if it has no settings or cannot be swept."""
+    """Returns the axis unchanged. Raises a ConfigError if it has no settings or cannot be swept."""
     _check_sweepable(axis.key)
     if not axis.settings:
         raise ConfigError(f"{axis.key.lstrip('+~')}: expected values to sweep over, got none")
@@ -246,6 +250,7 @@ def _check_axis(axis: Axis) -> Axis:
 
 
 def _check_sweepable(key: str) -> None:
+    """Raises a ConfigError if a key must have the same value in all trials; see `_FIXED`."""
     path = key.lstrip("+~")
     for pattern, reason in _FIXED.items():
         if re.fullmatch(pattern, path.partition("@")[0]):
@@ -256,6 +261,7 @@ def _format_value(value: Any) -> str:  # noqa: ANN401 - any YAML value
     """Returns a value in Hydra's grammar. Strings are quoted, so that they stay strings."""
 
     def quote(part: Any) -> Any:  # noqa: ANN401 - any YAML value
+        """Returns a value with all strings that are not identifiers in single quotes, also in lists and dicts."""
         if isinstance(part, list):
             return [quote(item) for item in part]
         if isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""Hyperparameter importance: the share of each setting in the variance of the objective, computed by Optuna's fANOVA.
+"""Hyperparameter importance: the fraction of the objective's variance that each setting explains, by Optuna's fANOVA.
 
 fANOVA fits a random forest to the points and decomposes its variance (F. Hutter, H. Hoos, K. Leyton-Brown, An efficient
 approach for assessing hyperparameter importance, ICML 2014).
@@ -18,11 +18,11 @@ MIN_POINTS, MAX_POINTS = 8, 200
 
 
 def compute_importances(ranking: Ranking) -> dict[str, float]:
-    """Returns the share (0 to 1) of each single setting in the variance, the largest first.
+    """Returns the fraction (0 to 1) of the objective's variance that each setting explains alone, largest first.
 
-    The shares can sum to less than 1; the rest is due to interactions and noise. A setting is left out if it does not
-    vary or if some points do not have it. The result is empty if there are too few points, if fewer than two settings
-    vary, or if all points have the same value.
+    The fractions can sum to less than 1; the rest is due to interactions and noise. A setting is left out if it does
+    not vary or if some points do not have it. The result is empty if there are too few points, if fewer than two
+    settings vary, or if all points have the same value.
     """
     points = ranking.points[:: -(-len(ranking.points) // MAX_POINTS) or 1]
     values = [statistics.fmean(point.values) for point in points if point.values]
@@ -34,6 +34,7 @@ def compute_importances(ranking: Ranking) -> dict[str, float]:
 
 
 def _compute_fanova(points: list[RankedPoint], values: list[float], paths: list[str]) -> dict[str, float]:
+    """Returns the importance (0 to 1) of each setting by path, largest first; `values` has one value per point."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -59,4 +60,5 @@ def _build_distribution(values: list[Any]) -> Any:  # noqa: ANN401 - an Optuna t
 
 
 def _convert_param(value: Any, distribution: Any) -> Any:  # noqa: ANN401 - any value of a config
+    """Returns a setting's value as its Optuna distribution expects it: text for a choice, else a float."""
     return format_value(value) if hasattr(distribution, "choices") else float(value)

@@ -138,7 +138,7 @@ class Ledger:
         self.last_changed = ""
         """The time of the last entry, in ISO 8601; empty if there is none."""
         for entry in self._read_entries():
-            self._apply(entry)
+            self._apply_entry(entry)
 
     @property
     def is_complete(self) -> bool:
@@ -151,7 +151,7 @@ class Ledger:
         return bool(self._records or self.events)
 
     def get_trial_record(self, number: int) -> TrialRecord:
-        """Returns the record of a trial; a trial without entries has the state "todo"."""
+        """Returns what the ledger contains about a trial; a trial without entries has the state "todo"."""
         return self._records.get(number, TrialRecord())
 
     def repair(self) -> None:
@@ -163,29 +163,29 @@ class Ledger:
 
     def record_session_start(self, process: Mapping[str, str], slots: int) -> None:
         """Records that a process (host, pid, start time) now runs the sweep, with this number of concurrent trials."""
-        self._append("opened", **{key: process[key] for key in ("host", "pid", "started")}, places=slots)
+        self._append_entry("opened", **{key: process[key] for key in ("host", "pid", "started")}, places=slots)
 
     def record_session_end(self, status: str) -> None:
         """Records that the process stops running the sweep: "FINISHED", "FAILED" or "KILLED"."""
-        self._append("closed", status=status)
+        self._append_entry("closed", status=status)
 
     def record_parent(self, run_id: str) -> None:
         """Records the MLflow run id of the sweep's parent run."""
-        self._append("parent", run_id=run_id)
+        self._append_entry("parent", run_id=run_id)
 
     def record_smoke_test(self, architecture: str) -> None:
         """Records that an architecture passed the smoke test."""
-        self._append("works", architecture=architecture)
+        self._append_entry("works", architecture=architecture)
 
     def record_prior_points(self, points: Sequence[PriorPoint]) -> None:
         """Records the points of earlier sweeps that the sampler received."""
-        self._append("knew", points=[asdict(point) for point in points])
+        self._append_entry("knew", points=[asdict(point) for point in points])
 
     def record_draw(
         self, drawn: Mapping[str, Any], point: int | None, reason: str = "", duplicate_of: int | None = None
     ) -> None:
         """Records a draw of the sampler; see `Draw`."""
-        self._append("drew", drawn=dict(drawn), point=point, why=reason, same=duplicate_of)
+        self._append_entry("drew", drawn=dict(drawn), point=point, why=reason, same=duplicate_of)
 
     def get_objective_value(self, number: int) -> float | None:
         """Returns the objective value of a trial that is done, else None."""
@@ -194,11 +194,11 @@ class Ledger:
 
     def record_epoch(self, epoch: EpochReport) -> None:
         """Records the objective value of a trial after an epoch."""
-        self._append("epoch", **asdict(epoch))
+        self._append_entry("epoch", **asdict(epoch))
 
     def record_exhausted(self) -> None:
         """Records that the search space contains no further points to draw."""
-        self._append("exhausted")
+        self._append_entry("exhausted")
 
     def get_last_epoch(self, number: int) -> EpochReport | None:
         """Returns the last epoch that a trial reported, or None."""
@@ -217,21 +217,26 @@ class Ledger:
 
     def record_pruned(self, number: int, reason: str) -> None:
         """Records that a trial was pruned."""
-        self._append("pruned", trial=number, reason=reason)
+        self._append_entry("pruned", trial=number, reason=reason)
 
     def record_start(self, number: int, folder: str) -> None:
         """Records that an attempt of a trial starts, and its folder."""
-        self._append("began", trial=number, folder=folder)
+        self._append_entry("began", trial=number, folder=folder)
 
     def record_result(self, number: int, result: TrialResult) -> None:
         """Records the result of a trial, without its history."""
-        self._append("done", trial=number, result=asdict(replace(result, history=())))
+        self._append_entry("done", trial=number, result=asdict(replace(result, history=())))
 
-    def record_failure(self, number: int, reason: str, *, again: bool = False) -> None:
-        """Records that a trial failed, and with `again` that it is retried in the same session."""
-        self._append("failed", trial=number, reason=reason, again=again)
+    def record_failure(self, number: int, reason: str, *, will_retry: bool = False) -> None:
+        """Records that a trial failed, and with `will_retry` that it is retried in the same session."""
+        self._append_entry("failed", trial=number, reason=reason, again=will_retry)
 
-    def _append(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
+    def _append_entry(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
+        """Writes an entry to the disk, then applies it to this object.
+
+        `kind` is "opened" or "closed" (a session), "parent", "works" (a smoke test), "knew" (prior points), "drew",
+        "epoch", "exhausted", "began", "done", "failed" or "pruned".
+        """
         entry = {"what": kind, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
         line = f"{json.dumps(entry)}\n".encode()
         with self._file.open("ab", buffering=0) as file:  # unbuffered: close() would otherwise retry a failed write
@@ -243,9 +248,10 @@ class Ledger:
             except OSError:  # the disk is full: an incomplete line would corrupt the next entry
                 file.truncate(size)
                 raise
-        self._apply(entry)
+        self._apply_entry(entry)
 
     def _read_entries(self) -> Iterator[dict[str, Any]]:
+        """Yields the entries of the file, oldest first. An incomplete last line is ignored."""
         if not self._file.exists():
             return
         lines = self._file.read_text().split("\n")[:-1]  # the text after the last newline is an incomplete line
@@ -258,7 +264,8 @@ class Ledger:
                     "Remove that line, or start the sweep again from the beginning with --fresh"
                 ) from error
 
-    def _apply(self, entry: Mapping[str, Any]) -> None:
+    def _apply_entry(self, entry: Mapping[str, Any]) -> None:
+        """Updates the attributes of this object from an entry, which was just written or read from the file."""
         self.last_changed = entry["time"]
         if self.sessions and entry["what"] != "opened":
             self.sessions[-1] = replace(self.sessions[-1], last=self.last_changed)
@@ -283,9 +290,10 @@ class Ledger:
             case "exhausted":
                 self.is_exhausted = True
             case kind:
-                self._apply_to_trial(kind, entry)
+                self._apply_trial_entry(kind, entry)
 
-    def _apply_to_trial(self, kind: str, entry: Mapping[str, Any]) -> None:
+    def _apply_trial_entry(self, kind: str, entry: Mapping[str, Any]) -> None:
+        """Updates the `TrialRecord` of a trial; `kind` is "began", "done", "failed" or "pruned"."""
         number = entry["trial"]
         before = self.get_trial_record(number)
         if kind == "began":
@@ -310,4 +318,5 @@ class Ledger:
 
 
 def _compute_seconds_between(earlier: str, later: str) -> float:
+    """Returns the seconds between two times in ISO 8601."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

@@ -25,5 +25,5 @@ class SweepListener:
     def on_trial_pruned(self, trial: Trial, reason: str) -> None:
         """Called when a trial was pruned. The reason is one line."""
 
-    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:
-        """Called when a trial has failed. The reason is one line; `again` is True if the trial will be retried."""
+    def on_trial_failed(self, trial: Trial, reason: str, *, will_retry: bool) -> None:
+        """Called when a trial has failed. The reason is one line; `will_retry` is True if the trial will be retried."""

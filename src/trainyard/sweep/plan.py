@@ -118,10 +118,10 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
     composer = Composer(config_name, config_dir)
     overrides = normalize_overrides(overrides)
     axes = parse_axes(overrides, config_dir=config_dir)
-    shared, hydra_section = _read_shared(axes, composer)
+    shared, hydra_section = _compose_shared_config(axes, composer)
     if params := {**(hydra_section.sweeper.get("params") or {}), **shared.sweep.params}:
         axes = parse_axes(overrides, params, config_dir)
-        shared, hydra_section = _read_shared(axes, composer)
+        shared, hydra_section = _compose_shared_config(axes, composer)
     sweep = shared.sweep
     if sweep.warm_start and sweep.sampler not in ADAPTIVE_SAMPLERS:
         raise ConfigError(
@@ -133,13 +133,13 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         axes = _add_seed_axis(axes, shared.seed, sweep.seeds)
     swept = tuple(axis.key for axis in axes if axis.swept and axis.key != "seed")
 
-    drafts = list(_compose_all(space.iterate_probe_points() if space else combine_axes(axes), swept, composer))
+    drafts = list(_compose_drafts(space.iterate_probe_points() if space else combine_axes(axes), swept, composer))
     configs = [draft.config for draft in drafts]
     _check_shared_settings(configs)
     name = sweep.name or _build_default_name(configs, overrides, config_name)
     experiments = list(dict.fromkeys(config.experiment for config in configs))
     experiment = experiments[0] if len(experiments) == 1 else name
-    freeze = partial(_freeze, name=name, experiment=experiment if len(experiments) > 1 else None)
+    freeze = partial(_freeze_config, name=name, experiment=experiment if len(experiments) > 1 else None)
     search = _plan_search(replace(space, freeze=freeze), sweep) if space else None
     trials = (
         _build_placeholders(search) if search else _build_trials(drafts, [freeze(config) for config in configs], swept)
@@ -183,13 +183,14 @@ def _build_space(axes: Sequence[Axis], shared: RunConfig, composer: Composer) ->
         )
     seeds = tuple(range(shared.seed, shared.seed + (sweep.seeds or 1)))
     drawn_axes = tuple(axis for axis in axes if axis.key != "seed")
-    space = SearchSpace(axes=drawn_axes, seeds=seeds, composer=composer, check=_check, freeze=config_to_dict)
+    space = SearchSpace(axes=drawn_axes, seeds=seeds, composer=composer, check=_check_config, freeze=config_to_dict)
     if unknown := space.find_unknown_keys():
         raise ConfigError(*(f"{key}: this field exists for no choice of the swept config groups" for key in unknown))
     return space
 
 
 def _plan_search(space: SearchSpace, sweep: SweepConfig) -> SearchPlan:
+    """Returns how the points are drawn, with the definition that a resumed sweep must match."""
     axes = {
         axis.key: {
             "settings": [setting.text for setting in axis.settings],
@@ -235,7 +236,7 @@ class _Draft:
     config: RunConfig
 
 
-def _read_shared(axes: Sequence[Axis], composer: Composer) -> tuple[RunConfig, DictConfig]:
+def _compose_shared_config(axes: Sequence[Axis], composer: Composer) -> tuple[RunConfig, DictConfig]:
     """Returns the config that all trials share, with the first choice of swept config groups, and the `hydra` section.
 
     Only its `sweep` section is validated: the rest may be invalid without the swept settings.
@@ -255,7 +256,7 @@ def _add_seed_axis(axes: list[Axis], first: int, count: int) -> list[Axis]:
     return [*other_axes, build_seed_axis(first, count)]
 
 
-def _compose_all(points: Iterable[Point], swept: Sequence[str], composer: Composer) -> Iterator[_Draft]:
+def _compose_drafts(points: Iterable[Point], swept: Sequence[str], composer: Composer) -> Iterator[_Draft]:
     """Yields all points with their composed and validated configs.
 
     Raises:
@@ -266,17 +267,17 @@ def _compose_all(points: Iterable[Point], swept: Sequence[str], composer: Compos
     for count, point in enumerate(points, start=1):
         try:
             config = composer.build_config(point)
-            _check(config)
+            _check_config(config)
         except ConfigError as error:
             invalid.append((count, point, error))
             continue
         if not invalid:
             yield _Draft(point, config)
     if invalid:
-        raise _build_error(invalid, count, [*swept, "seed"])
+        raise _build_invalid_trials_error(invalid, count, [*swept, "seed"])
 
 
-def _check(config: RunConfig) -> None:
+def _check_config(config: RunConfig) -> None:
     """Raises a ConfigError if the config of a trial is invalid or one of its files does not exist."""
     validate_config(config)
     check_files_exist(config)
@@ -292,7 +293,9 @@ def _check(config: RunConfig) -> None:
         )
 
 
-def _build_error(invalid: Sequence[tuple[int, Point, ConfigError]], count: int, swept: Sequence[str]) -> ConfigError:
+def _build_invalid_trials_error(
+    invalid: Sequence[tuple[int, Point, ConfigError]], count: int, swept: Sequence[str]
+) -> ConfigError:
     """Returns one error for all invalid points, with the swept settings of each."""
     distinct = {error.problems for _, _, error in invalid}
     if len(distinct) == 1 and (len(invalid) == count):
@@ -337,8 +340,8 @@ def is_execution_override(override: str) -> bool:
     return key.startswith(("hydra.", "hydra/")) or key in {f"sweep.{name}" for name in _EXECUTION_FIELDS}
 
 
-def _freeze(config: RunConfig, name: str, experiment: str | None) -> dict[str, Any]:
-    """Returns the config of a trial as a dict for the plan. Its `sweep` section contains only the name."""
+def _freeze_config(config: RunConfig, name: str, experiment: str | None) -> dict[str, Any]:
+    """Returns a trial's config as a dict for the plan; a given `experiment` replaces that of the config."""
     tracking = replace(config.tracking, experiment=experiment) if experiment else config.tracking
     return config_to_dict(replace(config, sweep=SweepConfig(name=name), tracking=tracking))
 

@@ -30,7 +30,7 @@ class TrialState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     PRUNED = "pruned"
-    AGAIN = "again"  # it failed and will be retried
+    RETRY = "again"  # it failed and will be retried
     STOPPED = "stopped"  # it was interrupted
 
 
@@ -99,6 +99,7 @@ def build_status(trial: Trial, objective: str | None, result: TrialResult | None
 
 
 def _set_result(status: TrialStatus, objective: str | None, result: TrialResult) -> None:
+    """Marks a trial as done, with the epochs, duration and value of its result."""
     status.state, status.epoch, status.seconds = TrialState.DONE, result.epochs, result.seconds
     status.value = result.objective if objective else result.metrics.get(NO_OBJECTIVE)
 
@@ -155,7 +156,7 @@ class SweepProgress:
         self.total = len(self._statuses)
         for status in self._statuses.values():
             if status.state is TrialState.DONE:
-                self._rank(status)
+                self._insert_ranked(status)
             elif status.state is TrialState.RUNNING:
                 self.running[status.trial.number] = status
             elif status.state is TrialState.FAILED:
@@ -217,19 +218,19 @@ class SweepProgress:
 
     def finish_trial(self, number: int, result: TrialResult) -> TrialStatus:
         """Marks a trial as done; returns its status."""
-        status = self._remove(number)
+        status = self._remove_active(number)
         _set_result(status, self._objective, result)
-        self._rank(status)
+        self._insert_ranked(status)
         return status
 
-    def fail_trial(self, number: int, reason: str, *, again: bool) -> None:
-        """Marks a trial as failed, or with `again` as waiting for a retry."""
-        status = self._remove(number)
+    def fail_trial(self, number: int, reason: str, *, will_retry: bool) -> None:
+        """Marks a trial as failed, or with `will_retry` as waiting for a retry."""
+        status = self._remove_active(number)
         if status.state is TrialState.RUNNING:
             status.seconds = self._clock() - status.started
         status.reason = reason
-        if again:
-            status.state = TrialState.AGAIN
+        if will_retry:
+            status.state = TrialState.RETRY
             self._epochs_waiting += status.epochs
         else:
             status.state = TrialState.FAILED
@@ -237,7 +238,7 @@ class SweepProgress:
 
     def prune_trial(self, number: int, reason: str) -> TrialStatus:
         """Marks a trial as pruned; returns its status."""
-        status = self._remove(number)
+        status = self._remove_active(number)
         if status.state is TrialState.RUNNING:
             status.seconds = self._clock() - status.started
         status.state, status.reason = TrialState.PRUNED, reason
@@ -270,15 +271,23 @@ class SweepProgress:
         slots = max(self._slots, len(running))  # the number of slots of a cluster may be larger than planned
         if not running or epochs < _MIN_EPOCHS_PER_SLOT * min(slots, self.total):
             return None
-        pace = (self._seconds_spent + sum(now - status.started for status in running)) / epochs
+        seconds_per_epoch = (self._seconds_spent + sum(now - status.started for status in running)) / epochs
         remaining = [
-            (status.epochs - status.epoch, _compute_seconds_per_epoch(status, now) or pace) for status in running
+            (status.epochs - status.epoch, _compute_seconds_per_epoch(status, now) or seconds_per_epoch)
+            for status in running
         ]
         epochs_left = self._epochs_waiting + sum(count for count, _ in remaining)
-        return max([epochs_left * pace / min(slots, unfinished), *(count * own_pace for count, own_pace in remaining)])
+        return max(
+            [
+                epochs_left * seconds_per_epoch / min(slots, unfinished),
+                *(count * trial_pace for count, trial_pace in remaining),
+            ]
+        )
 
     def select_rows(self, limit: int) -> tuple[list[TrialStatus], dict[str, int]]:
         """Selects the most important trials: running or interrupted ones, the best, and the latest failures.
+
+        If there is room, the latest pruned trials follow.
 
         Args:
             limit: Maximum number of trials.
@@ -306,8 +315,8 @@ class SweepProgress:
         selected = Counter(status.state for status in rows)
         return rows, {state.value: n - selected[state] for state, n in counts.items() if n > selected[state]}
 
-    def _remove(self, number: int) -> TrialStatus:
-        """Removes a trial from the running ones or, if it never started, its epochs from the waiting ones."""
+    def _remove_active(self, number: int) -> TrialStatus:
+        """Removes a trial from `running`, or its epochs from the waiting ones if it did not run; returns its status."""
         status = self._statuses[number]
         if not self.running.pop(number, None):
             self._epochs_waiting -= status.epochs
@@ -316,12 +325,12 @@ class SweepProgress:
             self._seconds_spent += self._clock() - status.started
         return status
 
-    def _rank(self, status: TrialStatus) -> None:
+    def _insert_ranked(self, status: TrialStatus) -> None:
         """Inserts a trial that is done into the ranking, and updates the best point."""
         if not self._objective:
             self.ranked.insert(0, status)
             return
-        bisect.insort(self.ranked, status, key=self._sort_key)
+        bisect.insort(self.ranked, status, key=self._compute_sort_key)
         point = self._points[status.trial.point]
         values = [
             seed_status.value
@@ -336,7 +345,8 @@ class SweepProgress:
                 mean, build_point_label([seed_status.trial for seed_status in point]), status.trial.point, source
             )
 
-    def _sort_key(self, status: TrialStatus) -> float:
+    def _compute_sort_key(self, status: TrialStatus) -> float:
+        """Returns a number that sorts statuses from best to worst; a missing or NaN value is the worst."""
         value = math.nan if status.value is None else status.value
         return math.inf if math.isnan(value) else self._sign * value
 

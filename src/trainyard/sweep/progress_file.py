@@ -58,7 +58,7 @@ class EpochFile(SweepListener):
         """Removes a trial that has ended."""
         self._epochs.pop(trial.number, None)
 
-    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002
+    def on_trial_failed(self, trial: Trial, reason: str, *, will_retry: bool) -> None:  # noqa: ARG002
         """Removes a trial that has ended."""
         self._epochs.pop(trial.number, None)
 

@@ -85,6 +85,7 @@ class TrialPruner:
 
 
 def _build_optuna_pruner(name: str, min_epochs: int, max_epochs: int) -> Any:  # noqa: ANN401 - an Optuna type
+    """Returns the Optuna pruner for a name in `PRUNERS`, except off."""
     from optuna import pruners
 
     match name:

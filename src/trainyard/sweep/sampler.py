@@ -80,14 +80,14 @@ class Sampler:
             is_active: Returns whether an axis exists for the drawn structural settings.
             recorded: Values that the ledger has for this draw, from an earlier session. The same values are drawn.
         """
-        drawn = self._ask(is_active, recorded if self._name not in _STATEFUL_SAMPLERS else None)
+        drawn = self._draw_from_study(is_active, recorded if self._name not in _STATEFUL_SAMPLERS else None)
         if recorded is not None and drawn[1] != recorded:  # another version of the library
             self._study.tell(self._draws.pop(), state=_get_trial_states().FAIL)
-            drawn = self._ask(is_active, recorded)
+            drawn = self._draw_from_study(is_active, recorded)
         return drawn
 
     def report_value(self, turn: int, value: float | None) -> None:
-        """Reports the objective of a draw, counted from 0. None or NaN means that it failed.
+        """Reports the objective of the draw with index `turn`, from 0. None or NaN means that the draw failed.
 
         If a failed point is retried, its result is reported as a separate point.
         """
@@ -100,7 +100,7 @@ class Sampler:
         self._reported.add(turn)
 
     def report_pruned(self, turn: int, epoch: int, value: float) -> None:
-        """Reports that a draw was pruned after an epoch, with the value of the objective at that epoch."""
+        """Reports that the draw with index `turn`, from 0, was pruned after an epoch; `value` is the objective then."""
         if turn not in self._reported:
             self._draws[turn].report(value, epoch)
             self._study.tell(self._draws[turn], state=_get_trial_states().PRUNED)
@@ -123,7 +123,8 @@ class Sampler:
         else:
             self._study.add_trials(trials)
 
-    def _ask(self, is_active: IsActive, recorded: Mapping[str, Any] | None) -> tuple[Point, dict[str, Any]]:
+    def _draw_from_study(self, is_active: IsActive, recorded: Mapping[str, Any] | None) -> tuple[Point, dict[str, Any]]:
+        """Draws a point, or repeats the `recorded` values; returns it with the drawn values by axis key."""
         if recorded is not None:
             self._study.enqueue_trial(dict(recorded))
         if recorded is not None and self._name not in _STATEFUL_SAMPLERS:
@@ -134,11 +135,11 @@ class Sampler:
         with suppress_optuna_warnings():
             trial = self._study.ask()
             self._draws.append(trial)
-            groups = [_suggest(trial, axis) for axis in self._axes if axis.settings[0].structural]
+            groups = [_draw_setting(trial, axis) for axis in self._axes if axis.settings[0].structural]
             chosen = {setting.key: setting for setting in groups}
             for axis in self._axes:
                 if axis.key not in chosen and (not axis.swept or is_active(axis, groups)):
-                    chosen[axis.key] = _suggest(trial, axis)
+                    chosen[axis.key] = _draw_setting(trial, axis)
         point = tuple(chosen[axis.key] for axis in self._axes if axis.key in chosen)
         return point, dict(trial.params)
 
@@ -150,7 +151,7 @@ def find_drawn_value(axis: Axis, value: Any) -> Any:  # noqa: ANN401 - any value
     return next((setting.text for setting in axis.settings if setting.value == value), None)
 
 
-def _suggest(trial: optuna.Trial, axis: Axis) -> AxisSetting:
+def _draw_setting(trial: optuna.Trial, axis: Axis) -> AxisSetting:
     """Draws a setting of an axis. Returns the only setting if the axis is fixed."""
     if not axis.swept:
         return axis.settings[0]
@@ -164,16 +165,17 @@ def _suggest(trial: optuna.Trial, axis: Axis) -> AxisSetting:
             trial.suggest_int(axis.key, low, high, log=interval.log, step=_compute_step(interval))
         )
     value = trial.suggest_float(axis.key, interval.low, interval.high, log=interval.log)
-    return axis.build_setting(min(max(_round(value, interval), interval.low), interval.high))
+    return axis.build_setting(min(max(_round_drawn_number(value, interval), interval.low), interval.high))
 
 
-def _round(value: float, interval: Interval) -> float:
-    """Rounds a number to the significant digits of itself or of the interval's width, whichever are more."""
+def _round_drawn_number(value: float, interval: Interval) -> float:
+    """Rounds a number to 4 significant digits, of itself or of the interval's width, whichever is finer."""
     exponent = min(_compute_exponent(value), _compute_exponent(interval.high - interval.low))
     return round(value, _DIGITS - 1 - exponent)
 
 
 def _compute_exponent(value: float) -> int:
+    """Returns the decimal exponent of a number: -3 for 0.0012; 0 for zero."""
     return math.floor(math.log10(abs(value))) if value else 0
 
 
@@ -183,6 +185,7 @@ def _compute_step(interval: Interval) -> int:
 
 
 def _build_distribution(axis: Axis) -> Any:  # noqa: ANN401 - an Optuna type
+    """Returns the Optuna distribution of a swept axis."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     interval = axis.interval
@@ -206,6 +209,7 @@ def _build_finished_trial(
 
 
 def _build_optuna_sampler(name: str, seed: int, prior: Sequence[Any] | None = None) -> Any:  # noqa: ANN401 - an Optuna type
+    """Returns the Optuna sampler for a name in `SAMPLERS`; `prior` are trials that start CMA-ES."""
     from optuna import samplers
 
     with suppress_optuna_warnings():
@@ -227,6 +231,7 @@ def _build_optuna_sampler(name: str, seed: int, prior: Sequence[Any] | None = No
 
 
 def _get_trial_states() -> Any:  # noqa: ANN401 - an Optuna type
+    """Returns Optuna's enum of trial states, which is imported only when it is needed."""
     from optuna.trial import TrialState
 
     return TrialState

@@ -54,7 +54,7 @@ class TrialQueue(Protocol):
         """Adds a trial to the queue."""
 
     def put_last(self, trial: Trial) -> None:
-        """Adds a trial that starts after all others."""
+        """Adds a trial that starts after all other trials."""
 
     def take(self) -> Trial | None:
         """Removes and returns the next trial, or returns None if there is none."""
@@ -91,7 +91,7 @@ class PlannedTrialQueue:
         return self._trials.popleft() if self._trials else None
 
     def finish(self, trial: Trial, value: float | None) -> None:
-        """Does nothing: the result of a trial does not affect the others."""
+        """Does nothing: results do not affect which trials are run."""
 
 
 _DRAWN_BATCH_SIZE = 8
@@ -115,7 +115,7 @@ class TrialOutcomes:
     waiting: list[int] = field(default_factory=list)
 
     def update(self, ledger: Ledger, numbers: Sequence[int]) -> None:
-        """Adds the outcomes that a ledger contains for these trials. Trials that failed are added to `waiting`."""
+        """Adds the outcomes that a ledger contains for these trials. Trials without a result are added to `waiting`."""
         for number in numbers:
             record = ledger.get_trial_record(number)
             if record.result:
@@ -206,12 +206,13 @@ class SweepScheduler:
             folder = Path(record.folder)
             result = load_result(folder) if record.folder else None
             if result and self.is_finished(result):
-                self._finish(self._trials[number], result)
+                self._record_done(self._trials[number], result)
             elif result and has_finished(folder):
-                self._finish(self._trials[number], replace(result, run_id=self.upload_run(folder)))
+                self._record_done(self._trials[number], replace(result, run_id=self.upload_run(folder)))
         self._update_waiting()
 
     def _update_waiting(self) -> None:
+        """Sets the waiting trials: all that are not done, failed or pruned, in the order of the plan."""
         ended = self.outcomes.done.keys() | self.outcomes.failed.keys() | self.outcomes.pruned.keys()
         self.outcomes.waiting = [number for number in self._trials if number not in ended]
 
@@ -264,7 +265,7 @@ class SweepScheduler:
             while (queue.has_more() and not self._should_stop()) or len(jobs):
                 while jobs.has_free_slot and not self._should_stop() and (trial := self._take_next_trial(queue)):
                     config = jobs.compose(trial.number - 1, trial.overrides)
-                    self._start(trial, config.hydra.sweep.subdir)
+                    self._record_start(trial, config.hydra.sweep.subdir)
                     jobs.submit(config)
                 for event in jobs.poll() if len(jobs) else ():  # no job runs if no further point could be drawn
                     trial = self._trials[event.number + 1]
@@ -286,7 +287,7 @@ class SweepScheduler:
             if not batch:
                 break
             for trial in batch:
-                self._start(
+                self._record_start(
                     trial, str(self.folder.find_next_attempt_folder(trial.number).relative_to(self.folder.path))
                 )
             returns = launcher.launch([trial.overrides for trial in batch], initial_job_idx=batch[0].number - 1)
@@ -295,11 +296,13 @@ class SweepScheduler:
                 self._handle_end(trial, f"{type(error).__name__}: {error}" if error else "", queue)
 
     def _should_stop(self) -> bool:
+        """Returns whether the number of failed trials has reached the limit, so that no further trial starts."""
         failures = len(self.outcomes.failed)
         limit = 1 if self._policy.on_error == "stop" else self._policy.max_failures
         return limit is not None and failures >= limit
 
-    def _start(self, trial: Trial, subfolder: str) -> None:
+    def _record_start(self, trial: Trial, subfolder: str) -> None:
+        """Records in the ledger that an attempt of a trial starts in a subfolder, and notifies the listeners."""
         self._ledger.record_start(trial.number, str(self.folder.path / subfolder))
         self._attempts[trial.number] = self._attempts.get(trial.number, 0) + 1
         for listener in self.listeners:
@@ -328,8 +331,8 @@ class SweepScheduler:
         folder = Path(self._ledger.get_trial_record(trial.number).folder)
         result = load_result(folder)
         if result and (not failure or self._is_finished_now(result)):
-            self._finish(trial, result)
-            self._notify_end(trial, result.objective, queue)
+            self._record_done(trial, result)
+            self._notify_pruner_and_queue(trial, result.objective, queue)
             return
         prune_reason = self._prune_reasons.pop(trial.number, "")
         if prune_reason and not failure:
@@ -337,32 +340,34 @@ class SweepScheduler:
             self.outcomes.pruned[trial.number] = prune_reason
             for listener in self.listeners:
                 listener.on_trial_pruned(trial, prune_reason)
-            self._notify_end(trial, None, queue)
+            self._notify_pruner_and_queue(trial, None, queue)
             return
         reason = failure or "it ended without a result"
-        again = self._attempts[trial.number] <= self._policy.retries and not (result and has_finished(folder))
-        self._ledger.record_failure(trial.number, reason, again=again)
-        if again:
+        will_retry = self._attempts[trial.number] <= self._policy.retries and not (result and has_finished(folder))
+        self._ledger.record_failure(trial.number, reason, will_retry=will_retry)
+        if will_retry:
             queue.put_last(trial)
         else:
             self.outcomes.failed[trial.number] = reason
-            self._notify_end(trial, None, queue)
+            self._notify_pruner_and_queue(trial, None, queue)
         for listener in self.listeners:
-            listener.on_trial_failed(trial, reason, again=again)
+            listener.on_trial_failed(trial, reason, will_retry=will_retry)
 
-    def _notify_end(self, trial: Trial, value: float | None, queue: TrialQueue) -> None:
+    def _notify_pruner_and_queue(self, trial: Trial, value: float | None, queue: TrialQueue) -> None:
+        """Reports the end of a trial that is not retried; `value` is None if it failed or was pruned."""
         if self._pruner:
             self._pruner.report_end(trial.number, value)
         queue.finish(trial, value)
 
     def _is_finished_now(self, result: TrialResult) -> bool:
-        """Returns whether a run is FINISHED; False if the tracking store is unreachable, which may be why it failed."""
+        """Returns whether the MLflow run of a trial is FINISHED; False if the tracking store is unreachable."""
         try:
             return self.is_finished(result)
         except TrackingError:
             return False
 
-    def _finish(self, trial: Trial, result: TrialResult) -> None:
+    def _record_done(self, trial: Trial, result: TrialResult) -> None:
+        """Records in the ledger that a trial is done, and notifies the listeners."""
         self._ledger.record_result(trial.number, result)
         self.outcomes.done[trial.number] = replace(result, history=())
         for listener in self.listeners:

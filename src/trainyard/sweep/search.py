@@ -65,10 +65,11 @@ class SearchQueue:
 
     def has_more(self) -> bool:
         """Returns whether there may be further trials to start."""
-        return bool(self._ready or self._deferred) or self._may_draw
+        return bool(self._ready or self._deferred) or self._can_draw
 
     @property
-    def _may_draw(self) -> bool:
+    def _can_draw(self) -> bool:
+        """Whether fewer points than planned were drawn and the search space does not seem exhausted."""
         return len(self._turns) < self._points and self._rejected < _MAX_REJECTED_DRAWS
 
     def put(self, trial: Trial) -> None:
@@ -77,13 +78,13 @@ class SearchQueue:
             self._ready.append(trial)
 
     def put_last(self, trial: Trial) -> None:
-        """Queues a trial to start after all others."""
+        """Queues a trial to start after all other trials."""
         self._deferred.append(trial)
 
     def take(self) -> Trial | None:
-        """Returns the next trial, or None if the search space is exhausted."""
-        while not self._ready and self._may_draw:
-            self._draw()
+        """Removes and returns the next trial, and draws points if necessary. Returns None if there is none."""
+        while not self._ready and self._can_draw:
+            self._draw_point()
         queue = self._ready or self._deferred
         return queue.popleft() if queue else None
 
@@ -92,7 +93,7 @@ class SearchQueue:
         values = self._values[trial.point]
         values[trial.number] = value
         if len(values) == len(self._space.seeds):
-            self._report(trial.point)
+            self._report_point(trial.point)
 
     @property
     def undrawn(self) -> range:
@@ -100,38 +101,40 @@ class SearchQueue:
         seeds = len(self._space.seeds)
         return range(len(self._turns) * seeds + 1, self._points * seeds + 1)
 
-    def _draw(self) -> None:
+    def _draw_point(self) -> None:
+        """Draws a point and queues its trials. Rejects it if its config is invalid or a duplicate."""
         point, drawn = self._sampler.draw(self._space.is_active)
         number = len(self._turns) + 1
         try:
             config = self._space.build_config(point)
         except ConfigError as error:
-            self._reject(drawn, f"its config is invalid: {error.problems[0]}", None)
+            self._reject_draw(drawn, f"its config is invalid: {error.problems[0]}", None)
             return
         if duplicate_of := self._seen.get(self._compute_identity(config)):
-            self._reject(drawn, f"it has the same config as point {duplicate_of}", duplicate_of)
+            self._reject_draw(drawn, f"it has the same config as point {duplicate_of}", duplicate_of)
             return
         trials = self._space.build_trials(number, (number - 1) * len(self._space.seeds) + 1, point, config)
         self._folder.add_trials(trials)
         self._ledger.record_draw(drawn, number)
-        self._register(number, self._compute_identity(config))
+        self._register_point(number, self._compute_identity(config))
         self._ready.extend(trials)
 
-    def _register(self, number: int, identity: str) -> None:
+    def _register_point(self, number: int, identity: str) -> None:
+        """Stores the number of an accepted point; `identity` is its key from `_compute_identity`."""
         self._turns[number] = self._turn
         self._seen[identity] = number
         self._values[number] = {}
         self._turn += 1
         self._rejected = 0
 
-    def _reject(self, drawn: Mapping[str, Any], reason: str, duplicate_of: int | None) -> None:
+    def _reject_draw(self, drawn: Mapping[str, Any], reason: str, duplicate_of: int | None) -> None:
         """Rejects a draw. For a duplicate, the sampler receives the result of the earlier point."""
         self._ledger.record_draw(drawn, None, reason, duplicate_of)
         self._report_duplicate(duplicate_of)
         self._turn += 1
         self._rejected += 1
 
-    def _report(self, point: int) -> None:
+    def _report_point(self, point: int) -> None:
         """Reports a point to the sampler: the mean of its finished trials, or the last values of its pruned trials.
 
         If any trial was pruned, the finished ones are ignored, because they are the trials with the best seeds.
@@ -150,6 +153,7 @@ class SearchQueue:
             self._sampler.report_value(self._turns[point], self._reported[point])
 
     def _report_duplicate(self, duplicate_of: int | None) -> None:
+        """Reports the current, rejected draw to the sampler, with the duplicated point's value, else as failed."""
         value = self._reported.get(duplicate_of) if duplicate_of else None
         self._sampler.report_value(self._turn, value)
 
@@ -171,7 +175,7 @@ class SearchQueue:
                 self._rejected += 1
             else:
                 first = trials[(event.point - 1) * len(self._space.seeds) + 1]
-                self._register(event.point, to_canonical_json(dict(first.config) | {"seed": None}))
+                self._register_point(event.point, to_canonical_json(dict(first.config) | {"seed": None}))
 
     def _compute_identity(self, config: RunConfig) -> str:
         """Returns a key that all trials of a point share, and no other point has: the config without the seed."""

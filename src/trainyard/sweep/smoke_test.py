@@ -48,7 +48,7 @@ def smoke_test_architectures(
     n_jobs: int,
     lock_file: Path,
     *,
-    meanwhile: Callable[[], None],
+    after_start: Callable[[], None],
 ) -> None:
     """Trains one batch of each architecture, each in a separate process.
 
@@ -58,7 +58,7 @@ def smoke_test_architectures(
         logs: The folder for the output of the processes.
         n_jobs: Number of processes that run at the same time; with GPUs, at most one per GPU.
         lock_file: A file on which each process holds a shared lock until it ends.
-        meanwhile: Called once, after the first processes have started. An exception that it raises ends them.
+        after_start: Called once, after the first processes have started. An exception that it raises ends them.
 
     Raises:
         ConfigError: If any architecture cannot be trained; with one line per architecture.
@@ -70,6 +70,7 @@ def smoke_test_architectures(
     with ProcessPool() as pool:
 
         def fill_slots() -> None:
+            """Starts smoke tests until no slot is free or none is waiting."""
             while waiting and slots:
                 trial = waiting.pop()
                 used_slots[trial.number] = slots.pop()
@@ -85,7 +86,7 @@ def smoke_test_architectures(
                 )
 
         fill_slots()
-        meanwhile()
+        after_start()
         while len(pool):
             for event in pool.poll():
                 if isinstance(event, JobExit):

@@ -118,6 +118,7 @@ class SearchSpace:
         ]  # fmt: skip
 
     def _sort_by_axis(self, settings: Sequence[AxisSetting]) -> Point:
+        """Returns the settings as a point, in the order of `axes`; an axis without a setting is left out."""
         by_key = {setting.key: setting for setting in settings}
         return tuple(by_key[axis.key] for axis in self.axes if axis.key in by_key)
 
@@ -128,5 +129,6 @@ def _select_task_overrides(point: Point) -> tuple[str, ...]:
 
 
 def _count_parameters(config: RunConfig) -> int | None:
+    """Returns the number of model parameters; None if the image shape is only known after loading."""
     shape = config.dataset.known_shape
     return None if shape is None else config.model.count_parameters(*shape)

@@ -67,7 +67,7 @@ class SweepTracker(SweepListener):
                 )
             try:
                 yield
-                failure = self._end()
+                failure = self._end_run()
             except BaseException as error:
                 self._run.set_tags({names.ERROR: redact_credentials(f"{type(error).__name__}: {error}")})
                 killed = isinstance(error, KeyboardInterrupt)
@@ -115,7 +115,7 @@ class SweepTracker(SweepListener):
         return sync_run(folder, self._plan.uri, os.environ).run_id
 
     def on_trial_begin(self, trial: Trial, attempt: int) -> None:  # noqa: ARG002 - an interface
-        """Keeps the definition of a trial, which may have been drawn just now."""
+        """Stores the definition of a trial, which may have been drawn just now."""
         self._trials[trial.number] = trial
 
     def on_trial_done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002 - in the outcomes
@@ -130,7 +130,7 @@ class SweepTracker(SweepListener):
         """Logs the number of pruned trials."""
         self._run.log_metrics({names.TRIALS_PRUNED: float(len(self._outcomes.pruned))})
 
-    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:  # noqa: ARG002 - an interface
+    def on_trial_failed(self, trial: Trial, reason: str, *, will_retry: bool) -> None:  # noqa: ARG002 - an interface
         """Logs the number of failed trials, and closes the run of this trial if its process was killed."""
         number = f"{trial.number}"
         self._run.close_orphans({number: reason}, ended_elsewhere=[number])
@@ -151,7 +151,8 @@ class SweepTracker(SweepListener):
         self._run.set_tags({names.NOTE: note, names.LOGGED_TABLES: json.dumps(table), **best})
         self._run.log_files(result.files)
 
-    def _end(self) -> TrackingError | None:
+    def _end_run(self) -> TrackingError | None:
+        """Closes the parent run as FINISHED, or FAILED if trials failed or wait; returns the store's first failure."""
         failed, waiting = len(self._outcomes.failed), len(self._outcomes.waiting)
         self._run.log_metrics(
             {names.TRIALS_FINISHED: float(len(self._outcomes.done)), names.TRIALS_FAILED: float(failed)}
@@ -162,10 +163,12 @@ class SweepTracker(SweepListener):
         return self._run.end("FAILED" if failed or waiting else "FINISHED")
 
     def _build_tags(self) -> dict[str, str]:
+        """Returns the first tags of the parent run: git state, role and sweep id."""
         git_tags = build_provenance_tags(read_git_state(Path.cwd()))
         return {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: self._plan.name}
 
     def _build_params(self) -> dict[str, Any]:
+        """Returns the params of the parent run, by their logged names."""
         plan = self._plan
         definition = plan.search.definition if plan.search else None
         swept = describe_swept({"search": definition, "swept": plan.swept}, plan.trials)

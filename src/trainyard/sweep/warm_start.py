@@ -63,6 +63,7 @@ def load_prior_sweeps(
 
 
 def _load_prior_sweep(name: str, objective: str, axes: Sequence[Axis]) -> PriorSweep:
+    """Loads the points of one sweep that lie in the search space; raises a ConfigError if there are none."""
     folder = find_sweep(name, "sweep.warm_start")
     compared = folder.read_header()["objective"] or "nothing"
     if compared != objective:
@@ -90,12 +91,13 @@ def _load_prior_sweep(name: str, objective: str, axes: Sequence[Axis]) -> PriorS
 
 
 def _convert_to_draw(config: Mapping[str, Any], axes: Sequence[Axis]) -> dict[str, Any] | None:
-    """Returns the settings of an earlier trial as a sampler would draw them, or None if it could not draw them."""
+    """Returns the settings of an earlier trial as a sampler would draw them, or None if one is outside its axis."""
     drawn = dict(_convert_settings(config, axes))
     return None if None in drawn.values() or not drawn else drawn
 
 
 def _convert_settings(config: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[tuple[str, Any]]:
+    """Yields the key of each axis in a config with its value as drawn; None if the axis does not contain the value."""
     values = flatten_tree(dict(config))
     for axis in axes:
         key = axis.key.lstrip("+~")

@@ -86,18 +86,19 @@ class GitState:
 def read_git_state(folder: Path) -> GitState | None:
     """Returns the state of the git checkout that contains a folder, or None outside a checkout."""
 
-    def git(*arguments: str) -> str:
+    def run_git(*arguments: str) -> str:
+        """Returns the output of a git command in the folder."""
         command = ["git", "-C", str(folder), *arguments]
         process = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_TIMEOUT_SECONDS)
         return process.stdout.decode(errors="replace")
 
     try:
         return GitState(
-            commit=git("rev-parse", "HEAD").strip(),
-            branch=git("rev-parse", "--abbrev-ref", "HEAD").strip(),
-            diff=git("diff", "HEAD", "--no-color", "--no-ext-diff"),
+            commit=run_git("rev-parse", "HEAD").strip(),
+            branch=run_git("rev-parse", "--abbrev-ref", "HEAD").strip(),
+            diff=run_git("diff", "HEAD", "--no-color", "--no-ext-diff"),
             untracked=tuple(
-                git("ls-files", "--others", "--exclude-standard", "--full-name", ":/", *_RUN_OUTPUTS).splitlines()
+                run_git("ls-files", "--others", "--exclude-standard", "--full-name", ":/", *_RUN_OUTPUTS).splitlines()
             ),
         )
     except (OSError, subprocess.SubprocessError):
@@ -140,7 +141,7 @@ def collect_machine_info(threads: int) -> dict[str, Any]:
 
 def collect_process_info() -> dict[str, str]:
     """Returns the host, PID and start time (UTC) of this process. Together they identify it uniquely."""
-    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _start_time(psutil.Process())}
+    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _format_start_time(psutil.Process())}
 
 
 def is_process_alive(pid: str, started: str) -> bool:
@@ -206,7 +207,8 @@ def hash_weights(model: keras.Model) -> str:
     return sha.hexdigest()
 
 
-def _start_time(process: psutil.Process) -> str:
+def _format_start_time(process: psutil.Process) -> str:
+    """Returns the start time of a process in UTC, in ISO 8601 with milliseconds."""
     return datetime.fromtimestamp(process.create_time(), UTC).isoformat(timespec="milliseconds")
 
 

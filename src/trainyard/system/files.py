@@ -85,5 +85,6 @@ def find_checksum_problem(file: Path) -> str | None:
 
 
 def _compute_sha256(file: Path) -> str:
+    """Returns the SHA-256 hash (hexadecimal) of the content of a file."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -36,7 +36,7 @@ def gc_paused_import(library: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def gc_paused() -> Iterator[None]:
-    """Pauses the garbage collector in the block. Use it where many objects are created and all are kept."""
+    """Pauses the garbage collector in the block. Use it where many objects are created and none is deleted."""
     enabled = gc.isenabled()
     gc.disable()
     try:

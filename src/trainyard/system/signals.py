@@ -82,6 +82,7 @@ class _SignalHandler:
         self.raise_if_received()
 
     def raise_if_received(self) -> None:
+        """Raises KeyboardInterrupt after SIGINT, `Terminated` after another signal; does nothing without one."""
         if self.number is not None:
             raise KeyboardInterrupt if self.number == signal.SIGINT else Terminated(self.number)
 

@@ -105,6 +105,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _build_folder_path(threads: int) -> Path:
+    """Returns the cache folder for this machine, these versions and XLA flags, and this number of threads."""
     parts = (
         version("tensorflow"),
         platform.platform(),
@@ -127,19 +128,23 @@ def _describe_processor() -> str:
 
 
 def _find_active_folder() -> Path | None:
+    """Returns the cache folder that Trainyard has set for this process, or None if it has set none."""
     match = _OWN_FLAG.search(os.environ.get(_VARIABLE, ""))
     return Path(match[1]) if match else None
 
 
 def _list_programs(folder: Path | None) -> list[Path]:
+    """Returns the cached programs in a folder, unordered; empty if the folder is None."""
     return list(folder.glob("*.pb")) if folder else []
 
 
 def _get_digest_file(program: Path) -> Path:
+    """Returns the path of the file with the digest of a program, which may not exist."""
     return program.with_suffix(".sha256")
 
 
 def _compute_digest(program: Path) -> str:
+    """Returns the SHA-256 hash (hexadecimal) of the content of a program."""
     return hashlib.sha256(program.read_bytes()).hexdigest()
 
 

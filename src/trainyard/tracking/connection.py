@@ -61,7 +61,7 @@ def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str
         TrackingError: If the store can't be reached, or the experiment was deleted.
     """
     file = get_sqlite_path(uri)
-    with _store_lock(uri), tracking_errors(uri):
+    with _lock_store(uri), tracking_errors(uri):
         check_reachable(uri)
         if file and (not file.exists() or file.stat().st_size == 0):
             _create_store(file)
@@ -187,8 +187,8 @@ def build_training_view_url(address: str, experiment_id: str, key: str = SHARE_K
 
 
 @contextlib.contextmanager
-def _store_lock(uri: str) -> Iterator[None]:
-    """Holds the lock of a store: a file next to the SQLite file, or in the folder for temporary files."""
+def _lock_store(uri: str) -> Iterator[None]:
+    """Locks a store during the block: the lock file is next to the SQLite file, or in the temporary folder."""
     file = get_sqlite_path(uri)
     uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
     lock = (

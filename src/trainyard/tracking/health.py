@@ -75,6 +75,7 @@ def examine_store(uri: str) -> StoreHealth:
 
 
 def _examine_server(uri: str) -> StoreHealth:
+    """Returns the health of a store behind a tracking server, always "sound"; raises if the server fails."""
     check_reachable(uri)
     client = connect(uri)
     experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
@@ -87,6 +88,7 @@ def _examine_server(uri: str) -> StoreHealth:
 
 
 def _examine_database(uri: str) -> StoreHealth:
+    """Returns the health of a SQLite file or another database, read without MLflow."""
     import sqlalchemy as sa
 
     searched = True
@@ -127,7 +129,7 @@ def roll_back_interrupted_write(uri: str) -> None:
 def _search_for_damage(file: Path) -> tuple[str, bool]:
     """Returns a description of the damage in a SQLite file ("" if none was found), and whether the search completed."""
     deadline = time.monotonic() + CHECK_SECONDS
-    with contextlib.closing(_read_only(file)) as connection:
+    with contextlib.closing(_connect_read_only(file)) as connection:
         connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
         try:
             (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -140,7 +142,8 @@ def _search_for_damage(file: Path) -> tuple[str, bool]:
     return "" if result == "ok" else " ".join(result.split()), True
 
 
-def _read_only(file: Path) -> sqlite3.Connection:
+def _connect_read_only(file: Path) -> sqlite3.Connection:
+    """Opens a SQLite file in read-only mode."""
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=ANSWER_SECONDS)
 
 
@@ -149,7 +152,7 @@ def _create_engine(uri: str) -> Engine:
     import sqlalchemy as sa
 
     if file := get_sqlite_path(uri):
-        return sa.create_engine("sqlite://", creator=lambda: _read_only(file), poolclass=sa.NullPool)
+        return sa.create_engine("sqlite://", creator=lambda: _connect_read_only(file), poolclass=sa.NullPool)
     check_reachable(uri)
     return sa.create_engine(uri, poolclass=sa.NullPool)
 

@@ -1,4 +1,4 @@
-"""Rebuilds a run's record from the tracking store, for callers that have only the id of the run."""
+"""Rebuilds a run's `RunRecord` from the tracking store, for callers that have only the id of the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainyard.tracking.runs import iterate_pages
 
 
 def load_stored_record(uri: str, run_id: str) -> RunRecord:
-    """Loads the record of a run from a store, with the metrics of every step but without the inputs.
+    """Loads everything that a run logged from a store, with the metrics of every step but without the inputs.
 
     Raises:
         TrackingError: If the store has no such run, or can't be reached.

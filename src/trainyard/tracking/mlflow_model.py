@@ -71,6 +71,7 @@ class ServableModel:
         _write_requirements(folder)
 
     def _build_signature(self) -> object:
+        """Returns the MLflow signature: uint8 images (n, *image_shape) to float32 probabilities (n, classes)."""
         import numpy as np
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec

@@ -283,6 +283,7 @@ def render_logged_names() -> str:
 
 
 def _render_table(heading: str, names: Iterable[LoggedName], *, unit: bool = False) -> str:
+    """Returns a Markdown table of logged names; `heading` is the title of the first column."""
     columns = [heading, "meaning", *(["unit"] if unit else []), "when logged", "logged by"]
     rows = [
         [f"`{entry.name}`", entry.meaning, *([entry.unit] if unit else []), entry.logged, _describe_owner(entry)]
@@ -293,4 +294,5 @@ def _render_table(heading: str, names: Iterable[LoggedName], *, unit: bool = Fal
 
 
 def _describe_owner(entry: LoggedName) -> str:
+    """Returns which runs log a name: ``run``, ``sweep`` (a parent run) or ``run, sweep``."""
     return "run, sweep" if entry.run and entry.sweep else "sweep" if entry.sweep else "run"

@@ -65,35 +65,39 @@ class OperationLog:
         """
         safe_uri = redact_credentials(uri) if uri else None
         attributes = {"uri": safe_uri, "experiment": experiment, "notes": notes, "name": name, "tags": {**tags}}
-        self._write("run", key=self.key, **attributes, model=model)
+        self._write_entry("run", key=self.key, **attributes, model=model)
 
     def record_operation(self, operation: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - as in Writer
-        """Writes an operation that logs params, metrics, tags or inputs, with its arguments; ignores others."""
+        """Writes an operation and its arguments, if it logs params, metrics, tags or inputs; else does nothing."""
         if operation is operations.log_params:
-            self._write("params", values=arguments[0])
+            self._write_entry("params", values=arguments[0])
         elif operation is operations.log_metrics:
             values, step, milliseconds = arguments
             floats = {name: float(value) for name, value in values.items()}
-            self._write("metrics", values=floats, step=step, milliseconds=milliseconds)
+            self._write_entry("metrics", values=floats, step=step, milliseconds=milliseconds)
         elif operation is operations.set_tags:
-            self._write("tags", values=arguments[0])
+            self._write_entry("tags", values=arguments[0])
         elif operation is operations.log_inputs:
-            self._write("inputs", splits=[dataclasses.asdict(split) for split in arguments[0]])
+            self._write_entry("inputs", splits=[dataclasses.asdict(split) for split in arguments[0]])
 
     def record_end(self, status: str) -> None:
         """Writes the final status of the run, FINISHED, FAILED or KILLED, which may differ from that in the store."""
-        self._write("end", status=status)
+        self._write_entry("end", status=status)
 
     def record_stored(self, uri: str, run_id: str) -> None:
         """Writes that a store contains the complete run."""
-        self._write("stored", uri=redact_credentials(uri), run_id=run_id)
+        self._write_entry("stored", uri=redact_credentials(uri), run_id=run_id)
 
-    def _write(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - any JSON value
+    def _write_entry(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Appends an entry; `kind` is "run" (first), "params", "metrics", "tags", "inputs", "end" or "stored".
+
+        If the disk is full, a "gap" entry is written later in place of the entry, but a "run" entry itself.
+        """
         try:
             while self._unwritten:  # for example the first line, without which an operation log can't be read
-                _append(self._file, *self._unwritten[0])
+                _append_entry(self._file, *self._unwritten[0])
                 self._unwritten.pop(0)
-            _append(self._file, kind, content)
+            _append_entry(self._file, kind, content)
         except OSError as error:
             if not self.has_gap:
                 self._notify(
@@ -146,7 +150,7 @@ class RunRecord:
 
 
 def load_run_record(folder: Path) -> RunRecord:
-    """Loads the record of a run from the operation log in its folder.
+    """Loads everything that a run logged from the operation log in its folder.
 
     Raises:
         ConfigError: If the folder has no operation log, or the operation log can't be read.
@@ -165,7 +169,7 @@ def load_run_record(folder: Path) -> RunRecord:
             if record is None:
                 record = _build_record(entry)
             else:
-                _add_entry(record, entry)
+                _apply_entry(record, entry)
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"{file}: line {number} is damaged: {type(error).__name__}: {error}") from error
     if record is None:
@@ -183,10 +187,11 @@ def find_logged_files(folder: Path) -> list[Path]:
 
 def record_stored(folder: Path, uri: str, run_id: str) -> None:
     """Writes into a run's operation log that a store contains the complete run."""
-    _append(folder / OPERATION_LOG_FILE, "stored", {"uri": redact_credentials(uri), "run_id": run_id})
+    _append_entry(folder / OPERATION_LOG_FILE, "stored", {"uri": redact_credentials(uri), "run_id": run_id})
 
 
-def _append(file: Path, kind: str, content: Mapping[str, Any]) -> None:
+def _append_entry(file: Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Appends an entry to an operation log, after removing an incomplete last line; see `_write_entry`."""
     line = json.dumps({"what": kind, "at": int(time.time() * 1000), **content})
     with file.open("ab+") as stream:
         if stream.tell():
@@ -198,13 +203,13 @@ def _append(file: Path, kind: str, content: Mapping[str, Any]) -> None:
 
 
 def _build_record(entry: dict[str, Any]) -> RunRecord:
-    """Returns the record with the attributes of the first entry."""
+    """Returns a `RunRecord` with the attributes in the first entry of an operation log, which has the kind "run"."""
     attributes = {name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model")}
     return RunRecord(**attributes, started=entry["at"], updated=entry["at"], tags=entry["tags"])
 
 
-def _add_entry(record: RunRecord, entry: dict[str, Any]) -> None:
-    """Adds a later entry to the record."""
+def _apply_entry(record: RunRecord, entry: dict[str, Any]) -> None:
+    """Updates a `RunRecord` in place from a later entry; its kind, `entry["what"]`, is any except "run"."""
     match entry["what"]:
         case "params":
             record.params |= entry["values"]
@@ -213,7 +218,7 @@ def _add_entry(record: RunRecord, entry: dict[str, Any]) -> None:
         case "tags":
             record.tags |= entry["values"]
         case "inputs":
-            record.inputs += [DatasetInput(**_restore_tuple(split)) for split in entry["splits"]]
+            record.inputs += [DatasetInput(**_restore_image_shape(split)) for split in entry["splits"]]
         case "end":
             record.status = entry["status"]
         case "gap":
@@ -226,5 +231,6 @@ def _add_entry(record: RunRecord, entry: dict[str, Any]) -> None:
     record.updated = entry["at"]
 
 
-def _restore_tuple(split: dict[str, Any]) -> dict[str, Any]:
+def _restore_image_shape(split: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a `DatasetInput`, with the image shape, a list in JSON, as a tuple."""
     return {**split, "image_shape": tuple(split["image_shape"])}

@@ -1,4 +1,4 @@
-"""Operations on an open run: plain functions with plain arguments, which can be sent to another process as pickles."""
+"""Operations on an open run: functions whose arguments can be pickled, so that another process can perform them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def set_tags(run: OpenRun, tags: Mapping[str, str]) -> None:
 
 def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
     """Logs the splits of the data set that the run used."""
-    run.client.log_inputs(run.run_id, [_build_entity(split) for split in inputs])
+    run.client.log_inputs(run.run_id, [_build_mlflow_input(split) for split in inputs])
 
 
 def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
@@ -175,8 +175,8 @@ def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
 
 
-def _build_entity(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
-    """Returns the MLflow entity for a split."""
+def _build_mlflow_input(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
+    """Returns MLflow's `DatasetInput` entity for a split of the data set."""
     from mlflow.entities import Dataset, InputTag
     from mlflow.entities import DatasetInput as Entity
 

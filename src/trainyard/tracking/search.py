@@ -108,6 +108,7 @@ def load_metric_history(uri: str, run_id: str, names: Sequence[str]) -> list[dic
 
 
 def _build_stored_run(run: Any, experiment: str) -> StoredRun:  # noqa: ANN401 - MLflow is not typed
+    """Returns a `StoredRun` from MLflow's `Run` entity and the name of its experiment."""
     return StoredRun(
         run_id=run.info.run_id,
         name=run.info.run_name or run.info.run_id,
@@ -122,6 +123,7 @@ def _build_stored_run(run: Any, experiment: str) -> StoredRun:  # noqa: ANN401 -
 
 
 def _find_test_digest(run: Any) -> str | None:  # noqa: ANN401 - MLflow is not typed
+    """Returns the digest of the test images that a `Run` entity has as an input, or None."""
     for entry in run.inputs.dataset_inputs if run.inputs else ():
         if any(tag.key == "mlflow.data.context" and tag.value == "test" for tag in entry.tags):
             return str(entry.dataset.digest)

@@ -20,7 +20,10 @@ from trainyard.tracking.writer_process import ProcessWriter
 
 
 class SweepParentRun(TrackedRun):
-    """Logs a sweep, in order and without waiting for the store. Before `open` is called, it logs and finds nothing."""
+    """Logs a sweep to its parent run, without waiting for the store.
+
+    Before `open` is called, nothing is logged, and `find_finished_trials` finds nothing.
+    """
 
     def __init__(self, notify: Callable[[str], None]) -> None:
         """Prepares the run; `notify` is called with a message when the store fails."""

@@ -12,7 +12,10 @@ from trainyard.tracking.writer import Operation, StoreWriter, Writer, WriterStat
 
 
 class TrackedRun:
-    """One run in the store. As long as it has no writer, nothing is logged."""
+    """Base class of `Tracker` and `SweepParentRun`: logs one run to the store only, without an operation log.
+
+    As long as it has no writer, nothing is logged.
+    """
 
     def __init__(self, notify: Callable[[str], None], reassurance: str) -> None:
         """Creates a run without a writer.
@@ -55,7 +58,9 @@ class TrackedRun:
         self._perform(operations.set_tags, dict(tags))
 
     def end(self, status: str) -> TrackingError | None:
-        """Closes the run with a status. If the store has failed, tries once more, with FAILED instead of FINISHED.
+        """Closes the run as `status` (FINISHED, FAILED or KILLED), after all logged data has reached the store.
+
+        If the store has failed, tries once more, with FAILED instead of FINISHED.
 
         Returns:
             The first failure of the store; None if there was none.
@@ -71,7 +76,11 @@ class TrackedRun:
         return self._writer.flush().failure
 
     def abort(self) -> None:
-        """Closes the run as KILLED without waiting for the store: the writer does so when the store answers."""
+        """Closes the run as KILLED, and returns without waiting until the store has answered.
+
+        The writer process performs the requests that it received, then ends the run. Requests that could not
+        be sent to it within two seconds, or that the store rejects, may be missing in the store.
+        """
         if self._writer:
             self._writer.perform(operations.end, "KILLED", even_after_failure=True)
             self._writer.close(wait=False)
@@ -83,7 +92,7 @@ class TrackedRun:
             self._writer.close()
 
     def _replace_writer(self, lost: Writer) -> Writer:
-        """Returns a new writer for the same run, and closes the lost one."""
+        """Returns a new writer in this process for the same run, and closes the lost writer."""
         replacement = StoreWriter()
         replacement.attach(self._uri, lost.status)
         lost.close()

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 
 class Tracker(TrackedRun):
-    """Logs one run, in order and without waiting for the store. Before `start`, only the operation log is written."""
+    """Logs a training run like `TrackedRun`, and also writes all it logs to the operation log in the run folder.
+
+    Before `start`, only the operation log is written.
+    """
 
     def __init__(self, config: RunConfig, folder: Path, progress: Progress, name: str | None) -> None:
         super().__init__(progress.detail, f"The run continues, and its folder will contain everything: {folder}")
@@ -105,7 +108,7 @@ class Tracker(TrackedRun):
         return not self._operation_log.has_gap
 
     def end(self, status: str) -> TrackingError | None:
-        """Closes the run; see `TrackedRun.end`."""
+        """Closes the run as `status`, also in the operation log; see `TrackedRun.end`."""
         self._operation_log.record_end(status)
         failure = super().end(status)
         if not failure and self.run_id and not self._unfinished_operations:
@@ -113,11 +116,15 @@ class Tracker(TrackedRun):
         return failure
 
     def abort(self) -> None:
-        """Closes the run as KILLED without waiting; see `TrackedRun.abort`."""
+        """Closes the run as KILLED without waiting for the store; see `TrackedRun.abort`.
+
+        Data that has not reached the store is not lost: it is in the run folder, and `trainyard sync` uploads it.
+        """
         self._operation_log.record_end("KILLED")
         super().abort()
 
     def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
+        """Records an operation in the operation log, then performs it; see `TrackedRun._perform`."""
         self._operation_log.record_operation(operation, *arguments)
         self._unfinished_operations += 1  # stays above 0 if a signal interrupts the operation: then the store has a gap
         super()._perform(operation, *arguments)
@@ -168,14 +175,14 @@ def open_tracker(
                 tracker.start(uri, tags, params)
                 yield tracker
             if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
-                failure = _call_retry_upload(retry_upload)
+                failure = _try_upload(retry_upload)
                 if failure is None:
                     progress.detail("the tracking store works again and now contains the complete run")
         except BaseException as error:
             try:
                 store_failure = _close_failed_run(tracker, folder, error)
             except KeyboardInterrupt:  # the first signal; later ones are ignored until the run is closed
-                store_failure = _close(tracker, error)
+                store_failure = _close_with_status(tracker, error)
             if store_failure:
                 progress.detail(
                     f"{store_failure}. When the store works again, upload this run: {_format_sync_command(folder)}"
@@ -202,7 +209,7 @@ def _close_failed_run(tracker: Tracker, folder: Path, error: BaseException) -> T
     if isinstance(error, TrialPruned):
         tracker.set_tags({names.PRUNED: str(error)})
         tracker.log_folder()
-        return _close(tracker, error)
+        return _close_with_status(tracker, error)
     with contextlib.suppress(OSError):  # a full disk must not prevent the run from being closed
         (folder / names.ERROR_FILE).write_text(
             _make_writable("".join(traceback.format_exception(error))), encoding="utf-8"
@@ -210,10 +217,11 @@ def _close_failed_run(tracker: Tracker, folder: Path, error: BaseException) -> T
     tracker.set_tags({names.ERROR: _make_writable(f"{type(error).__name__}: {error}")})
     with contextlib.suppress(OSError):
         tracker.log_folder()
-    return _close(tracker, error)
+    return _close_with_status(tracker, error)
 
 
-def _close(tracker: Tracker, error: BaseException) -> TrackingError | None:
+def _close_with_status(tracker: Tracker, error: BaseException) -> TrackingError | None:
+    """Closes the run as KILLED after a signal or pruning, else FAILED; returns the store's first failure."""
     is_killed = isinstance(error, (KeyboardInterrupt, TrialPruned))
     if is_killed and tracker.run_id is None:
         tracker.abort()
@@ -226,7 +234,8 @@ def _make_writable(text: str) -> str:
     return redact_credentials(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _call_retry_upload(retry_upload: Callable[[], object]) -> TrackingError | None:
+def _try_upload(retry_upload: Callable[[], object]) -> TrackingError | None:
+    """Uploads the run again; returns the error as a TrackingError, or None if the upload succeeded."""
     try:
         retry_upload()
     except (TrainyardError, OSError) as error:

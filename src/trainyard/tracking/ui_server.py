@@ -83,7 +83,7 @@ def mlflow_server(uri: str, port: int) -> Iterator[MlflowServer]:
         try:
             yield MlflowServer(process, port, output)
         finally:
-            _terminate(process)
+            _terminate_server(process)
 
 
 def wait_until_ready(server: MlflowServer) -> None:
@@ -109,7 +109,7 @@ def wait_until_ready(server: MlflowServer) -> None:
     raise TrackingError(f"mlflow server did not answer on port {server.port} within {START_SECONDS} seconds")
 
 
-def _terminate(process: subprocess.Popen[bytes]) -> None:
+def _terminate_server(process: subprocess.Popen[bytes]) -> None:
     """Terminates the server and its workers, which are in the same process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):

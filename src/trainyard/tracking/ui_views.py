@@ -116,7 +116,7 @@ def build_sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]
     }
     view = _build_shared_view(
         f"Sweep {sweep_id}",
-        search_filter=f"tags.sweep_id = {_quote(sweep_id)} AND tags.`trainyard.role` = 'trial'",
+        search_filter=f"tags.sweep_id = {_quote_filter_value(sweep_id)} AND tags.`trainyard.role` = 'trial'",
         columns=[
             *(f"metrics.`{metric}`" for metric in metrics),
             *(f"params.`{param}`" for param in params),
@@ -137,7 +137,8 @@ def _find_param(setting: str) -> str:
     return f"{setting}.name" if setting in COMPONENT_GROUPS else setting
 
 
-def _quote(text: str) -> str:
+def _quote_filter_value(text: str) -> str:
+    """Returns a text in quotes for MLflow's search syntax; double quotes if it contains a single one."""
     quote = '"' if "'" in text else "'"
     return f"{quote}{text}{quote}"
 
@@ -191,6 +192,7 @@ def _build_shared_view(
 
 
 def _build_line_chart(name: str, metrics: list[str]) -> dict[str, Any]:
+    """Returns MLflow's definition of a line chart titled `name`, with metrics by step."""
     return {
         "type": "LINE",
         "runsCountToCompare": 10,
@@ -207,10 +209,12 @@ def _build_line_chart(name: str, metrics: list[str]) -> dict[str, Any]:
 
 
 def _build_bar_chart(metric: str) -> dict[str, Any]:
+    """Returns MLflow's definition of a bar chart with the last value of a metric for each run."""
     return {"type": "BAR", "runsCountToCompare": 20, "metricKey": metric}
 
 
 def _build_parallel_chart(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
+    """Returns MLflow's definition of a parallel coordinates chart."""
     return {
         "type": "PARALLEL",
         "showAllRuns": True,
@@ -221,6 +225,7 @@ def _build_parallel_chart(params: Sequence[str], metrics: Sequence[str]) -> dict
 
 
 def _build_scatter_chart(param: str, metric: str) -> dict[str, Any]:
+    """Returns MLflow's definition of a scatter plot of a metric (y) by a param (x)."""
     return {
         "type": "SCATTER",
         "runsCountToCompare": _MAX_RUNS_IN_CHART,
@@ -230,6 +235,7 @@ def _build_scatter_chart(param: str, metric: str) -> dict[str, Any]:
 
 
 def _build_contour_chart(first: str, second: str, metric: str) -> dict[str, Any]:
+    """Returns MLflow's definition of a contour plot of a metric by two params."""
     return {
         "type": "CONTOUR",
         "xaxis": {"key": first, "type": "PARAM"},

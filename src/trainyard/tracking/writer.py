@@ -17,7 +17,7 @@ Operation = Callable[Concatenate[OpenRun, ...], None]
 
 T = TypeVar("T")
 RunQuery = Callable[Concatenate[OpenRun, ...], T]
-"""A function that reads data about an open run and returns it as plain, picklable data."""
+"""A function that reads data about an open run and returns it in picklable types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Writer(Protocol):
 
     @property
     def status(self) -> WriterStatus:
-        """The status as far as it is known now, without waiting."""
+        """The run's ids and the first failure of the store, as far as they are known now, without waiting."""
 
     @property
     def is_lost(self) -> bool:
@@ -81,11 +81,11 @@ class Writer(Protocol):
         """Waits for all earlier operations, then returns the result of a query, even if the store has failed before.
 
         Raises:
-            TrackingError: If the query fails. This failure does not become part of the status.
+            TrackingError: If the query fails. This failure is not stored in `status`.
         """
 
     def flush(self) -> WriterStatus:
-        """Waits until all operations have been performed, and returns the status."""
+        """Waits until all operations have been performed, and returns `status`."""
 
     def close(self, *, wait: bool = True) -> None:
         """Releases the resources of the writer; with `wait`, after all operations. Must be the last call."""
@@ -109,7 +109,7 @@ class StoreWriter:
                 self._run = OpenRun(connect(uri), uri, status.experiment_id, status.run_id)
 
     def create(self, request: RunRequest) -> None:
-        """Creates or reopens the run with status RUNNING; a failure is stored in the status."""
+        """Creates or reopens the run with MLflow status RUNNING; stores a failure in `status.failure`."""
         self._uri = request.uri
         tags, run_id = truncate_tags(request.tags), request.earlier_run_id
         try:
@@ -125,7 +125,10 @@ class StoreWriter:
         self.status = WriterStatus(run_id, experiment_id, reopened=reopened)
 
     def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
-        """Performs an operation on the run. The first failure is stored in the status and disables later operations."""
+        """Performs an operation on the run. The first failure is stored in `status.failure` of this writer.
+
+        After a failure, later operations are skipped, except with `even_after_failure`.
+        """
         if self._run is None or (self.status.failure and not even_after_failure):
             return
         try:
@@ -135,14 +138,14 @@ class StoreWriter:
             self.status = replace(self.status, failure=self.status.failure or error)
 
     def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
-        """Returns the result of a query; raises its failure."""
+        """Returns the result of a query; raises a TrackingError if the store fails or no run was created."""
         if self._run is None:
             raise self.status.failure or TrackingError("the query requires a run, but none was created")
         with tracking_errors(self._uri):
             return run_query(self._run, *arguments)
 
     def flush(self) -> WriterStatus:
-        """Returns the status; operations are performed immediately."""
+        """Returns `status` without waiting, because operations are performed immediately."""
         return self.status
 
     def close(self, *, wait: bool = True) -> None:

@@ -46,7 +46,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The status after a request, and for a query its result, which is a TrackingError if the query failed."""
+    """The `WriterStatus` after a request, and for a query its result, which is a TrackingError if the query failed."""
 
     number: int
     status: WriterStatus
@@ -75,7 +75,9 @@ class ProcessWriter:
         self._last_number = 0
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._send, self._receive)]
+        self._threads = [
+            threading.Thread(target=target, daemon=True) for target in (self._send_requests, self._receive_answers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -86,9 +88,9 @@ class ProcessWriter:
 
     @property
     def status(self) -> WriterStatus:
-        """The status according to the answers received so far."""
+        """The run's ids and the first failure of the store, according to the answers received so far."""
         with contextlib.suppress(queue.Empty):
-            while self._handle(self._answers.get_nowait()) is not None:
+            while self._handle_answer(self._answers.get_nowait()) is not None:
                 pass
         return self._status
 
@@ -118,7 +120,7 @@ class ProcessWriter:
         return result  # type: ignore[no-any-return]
 
     def flush(self) -> WriterStatus:
-        """Waits until all requests have been performed, and returns the status. A signal interrupts the wait."""
+        """Waits until all requests have been performed, and returns `status`. A signal interrupts the wait."""
         self._wait_for(self._request("flush"))
         return self._status
 
@@ -143,12 +145,12 @@ class ProcessWriter:
 
     def _wait_for(self, number: int) -> _Answer | None:
         """Waits for the answer to a request, and returns it; None if the writer process died."""
-        while (answer := self._handle(self._answers.get())) and answer.number != number:
+        while (answer := self._handle_answer(self._answers.get())) and answer.number != number:
             pass
         return answer
 
-    def _handle(self, answer: _Answer | None) -> _Answer | None:
-        """Updates the status from an answer, and returns the answer; None means that the writer process died."""
+    def _handle_answer(self, answer: _Answer | None) -> _Answer | None:
+        """Stores the `WriterStatus` of an answer, and returns the answer; None means that the writer process died."""
         if answer is None:
             self._answers.put(None)  # so that the next call does not wait for an answer
             self._is_lost = True
@@ -167,7 +169,7 @@ class ProcessWriter:
         last = f": {redact_credentials(lines[-1])}" if lines else ""
         return TrackingError(f"the process that logs to MLflow ended unexpectedly with exit code {code}{last}")
 
-    def _send(self) -> None:
+    def _send_requests(self) -> None:
         """Sends the requests in the queue, and closes the pipe after the last one. Runs in a thread."""
         pipe: Any = self._process.stdin
         with contextlib.suppress(OSError):  # the writer process died, which the other thread detects
@@ -177,7 +179,7 @@ class ProcessWriter:
         with contextlib.suppress(OSError):
             pipe.close()
 
-    def _receive(self) -> None:
+    def _receive_answers(self) -> None:
         """Receives answers until the pipe is closed. Runs in a thread."""
         try:
             with self._answer_pipe as pipe:
@@ -196,7 +198,7 @@ def serve(answer_descriptor: int) -> None:
     mark_process_owned()
     ignore_signals()  # a supervisor may signal all processes at once, and the run must still log its status
     try:
-        _serve(_detach_stdin(), os.fdopen(answer_descriptor, "wb"))
+        _perform_requests(_detach_stdin(), os.fdopen(answer_descriptor, "wb"))
     except BaseException:  # noqa: BLE001 - the run's process detects that this one has died, and closes the run itself
         traceback.print_exc()
         sys.stderr.flush()
@@ -204,7 +206,8 @@ def serve(answer_descriptor: int) -> None:
     os._exit(0)  # a normal exit of the interpreter takes a second, and the run would wait for it
 
 
-def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+def _perform_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Performs pickled requests until the pipe is closed; then marks a run that is still open as KILLED."""
     writer, is_run_open = StoreWriter(), True
     with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the pipe was closed, perhaps within a message
         while True:
@@ -217,7 +220,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
                 writer.perform(*request.arguments, even_after_failure=request.even_after_failure)
                 is_run_open &= request.arguments[0] is not operations.end
             elif request.method == "query":
-                result = _run_query(writer, *request.arguments)
+                result = _try_query(writer, *request.arguments)
             if request.method in ("flush", "query") or writer.status != status_before:
                 with contextlib.suppress(OSError):
                     pickle.dump(_Answer(request.number, writer.status, result), answers)
@@ -229,7 +232,8 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         writer.perform(operations.end, "KILLED", even_after_failure=True)
 
 
-def _run_query(writer: StoreWriter, run_query: RunQuery[T], *arguments: Any) -> T | TrackingError:  # noqa: ANN401
+def _try_query(writer: StoreWriter, run_query: RunQuery[T], *arguments: Any) -> T | TrackingError:  # noqa: ANN401
+    """Returns the result of a query, or the TrackingError that it raised."""
     try:
         return writer.query(run_query, *arguments)
     except TrackingError as error:

@@ -61,6 +61,7 @@ def build_best_model_saver(
 
     class BestModelSaver(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+            """Saves or copies the best model of a resumed run, or reports that it is not available."""
             if not history:
                 return
             if best.find_best_epoch(history) == len(history):
@@ -75,10 +76,12 @@ def build_best_model_saver(
                 )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+            """Saves the model if this epoch, counted from 0, is the best so far."""
             if best.find_best_epoch(history) == epoch + 1:
                 self._save()
 
         def _save(self) -> None:
+            """Writes the model atomically."""
             with atomic_write(best.file) as partial:
                 self.model.save(partial)
 

@@ -29,16 +29,16 @@ class CallbackState:
 
     def record_settings(self) -> None:
         """Records the callback's attributes when the training begins. They are its settings, not its state."""
-        self._settings = {name: copy.deepcopy(value) for name, value in self._list_attributes() if _is_plain(value)}
+        self._settings = {name: copy.deepcopy(value) for name, value in self._list_attributes() if _is_storable(value)}
 
     def capture(self, report: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
-        """Returns the class name and the changed attributes. Reports each attribute that can't be saved once."""
+        """Returns the class name and the changed attributes. Reports, once, each attribute that can't be saved."""
         class_name = type(self._callback).__name__
         state = {}
         for name, value in self._list_attributes():
             if callable(value):
                 continue
-            if not _is_plain(value):
+            if not _is_storable(value):
                 if name not in self._reported:
                     self._reported.add(name)
                     report(
@@ -50,6 +50,7 @@ class CallbackState:
         return class_name, state
 
     def _list_attributes(self) -> list[tuple[str, Any]]:
+        """Returns the names and values of the callback's attributes, except those that Keras sets."""
         return [(name, value) for name, value in vars(self._callback).items() if name not in _KERAS_ATTRIBUTES]
 
 
@@ -57,17 +58,17 @@ _KERAS_ATTRIBUTES = ("model", "_model", "params", "_params", "validation_data")
 """Attributes that Keras itself sets on every callback."""
 
 
-def _is_equal(first: Any, second: Any) -> bool:  # noqa: ANN401 - plain data
-    """Returns whether two values of plain data are equal. NaN equals NaN."""
+def _is_equal(first: Any, second: Any) -> bool:  # noqa: ANN401 - any storable value
+    """Returns whether two values that `pack_state` can convert are equal. NaN equals NaN."""
     return json.dumps(pack_state(first, {}, inline=True)) == json.dumps(pack_state(second, {}, inline=True))
 
 
-def _is_plain(value: Any) -> bool:  # noqa: ANN401 - any attribute
+def _is_storable(value: Any) -> bool:  # noqa: ANN401 - any attribute
     """Returns whether a value can be saved: a number, text, None, an array, or a list, tuple or dict of these."""
     if isinstance(value, (list, tuple)):
-        return all(_is_plain(item) for item in value)
+        return all(_is_storable(item) for item in value)
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+        return all(isinstance(key, str) and _is_storable(item) for key, item in value.items())
     if isinstance(value, np.ndarray):
         return bool(value.dtype.kind in "biuf")
     return value is None or isinstance(value, (bool, int, float, str, np.number, np.bool_))

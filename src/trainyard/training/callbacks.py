@@ -81,9 +81,11 @@ def build_epoch_logger(
             self._start_time = 0.0
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+            """Records the start time of the epoch."""
             self._start_time = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+            """Checks that the metrics are finite, adds learning rate and time, and records, reports and logs them."""
             metrics = {_translate_metric_name(key): float(value) for key, value in logs.items()}
             learning_rate = float(self.model.optimizer.learning_rate.numpy())
             metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # the precision of float32
@@ -102,6 +104,7 @@ def find_batch_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> list[
 
 
 def _has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
+    """Returns whether a callback must be called for each batch."""
     import keras
 
     if isinstance(callback, keras.callbacks.ModelCheckpoint):  # has the hook, but needs it only if it counts batches

@@ -237,6 +237,7 @@ class _Spans:
 
 
 def _has_gpu() -> bool:
+    """Returns whether TensorFlow can use a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_logical_devices("GPU"))

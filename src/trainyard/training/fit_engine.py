@@ -55,6 +55,7 @@ class FitEngine:
             epoch = number
 
         def end_execution(batch: int, logs: Any = None) -> None:  # noqa: ANN401 - Keras's signature
+            """Measures the compilation, checks the loss, and reports the steps done; `batch` is counted from 0."""
             times.append(time.perf_counter())
             if len(times) == _TIMED:  # the first execution compiles; the second one does not
                 self.compile_seconds = max(0.0, (times[1] - times[0]) - (times[2] - times[1]))
@@ -120,6 +121,7 @@ def _stream_batch_indices(draw_order: DrawOrder, count: int, batch_size: int) ->
         return np.int32(epoch), order
 
     def begin_pass(_: tf.Tensor) -> tf.data.Dataset:
+        """Returns the elements of one training pass, in a newly drawn order."""
         epoch, order = tf.numpy_function(draw, [], [tf.int32, tf.int32])
         epoch, order = tf.ensure_shape(epoch, ()), tf.ensure_shape(order, (count,))
         batched = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()

@@ -117,18 +117,22 @@ def build_profiler_callback(folder: Path, traced_epoch: int) -> keras.callbacks.
             self._began: float | None = None
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+            """Starts the trace at the beginning of the traced epoch."""
             if epoch == traced_epoch:
                 options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
                 tf.profiler.experimental.start(str(folder), options=options)
                 self._began = time.perf_counter()
 
         def on_test_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+            """Stops the trace before the validation, which is not profiled."""
             self._stop()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+            """Stops the trace if there was no validation."""
             self._stop()
 
         def _stop(self) -> None:
+            """Stops the trace and writes the profile; does nothing if no trace is active."""
             if self._began is None:
                 return
             seconds, self._began = time.perf_counter() - self._began, None
@@ -240,11 +244,11 @@ def _read_instructions(space: Any) -> dict[str, tuple[str, str]]:  # noqa: ANN40
 def _classify_operation(path: str, layers: Sequence[str], optimizer: str) -> tuple[str, str]:
     """Returns the part of the training step to which an operation belongs, and its phase."""
     segments = [re.sub(r"_\d+$", "", segment) for segment in path.split("/")]
-    whole = path.split("/")
+    full_segments = path.split("/")
     backward = any("gradient" in segment for segment in segments)
     phase = "backward" if backward else "forward"
     for name in layers:
-        if name in whole or name in segments:
+        if name in full_segments or name in segments:
             return name, phase
     if optimizer in segments:
         return "optimizer", "update"

@@ -32,7 +32,7 @@ _NEIGHBORS = 3
 
 
 def render_claim_page(results: Results) -> str:
-    """Returns the page in Markdown."""
+    """Returns the page of a claim, in Markdown."""
     claim, main_arm = get_claim(results), results.main_arm
     judgements = judge(build_claimed_metrics(results))
     blocks = [
@@ -119,7 +119,7 @@ def describe_verdict(results: Results) -> list[str]:
     )
     summary = (
         f"Accuracy: the published value is {_format_published(accuracy)}. The measured mean is {accuracy.mean:.4f} "
-        f"over {len(accuracy.metric.values)} seeds, with a range from {_format_range(accuracy)}. "
+        f"over {len(accuracy.metric.values)} seeds, with a range from {_format_measured_range(accuracy)}. "
         f"The prediction interval of one more run is {_format_interval(accuracy)}."
     )
     lines = [f"**The claim is {verdict}.** Metrics: {len(judgements)} in total, {numbers}.", summary]
@@ -142,6 +142,7 @@ def describe_verdict(results: Results) -> list[str]:
 
 
 def _describe_reason(judgement: Judgement) -> str:
+    """Returns why a metric is contradicted or undecided, without a final period. Not for supported metrics."""
     if judgement.verdict is Verdict.CONTRADICTED:
         return (
             f"the published value is {_format_published(judgement)}, but the prediction interval of one more run is "
@@ -151,18 +152,22 @@ def _describe_reason(judgement: Judgement) -> str:
 
 
 def _format_published(judgement: Judgement) -> str:
+    """Returns the published value with as many decimals as were published."""
     return f"{judgement.metric.published:.{judgement.metric.decimals}f}"
 
 
 def _format_interval(judgement: Judgement) -> str:
+    """Returns the prediction interval of one more run: ``0.9750 to 0.9790``."""
     return f"{judgement.low:.4f} to {judgement.high:.4f}"
 
 
-def _format_range(judgement: Judgement) -> str:
+def _format_measured_range(judgement: Judgement) -> str:
+    """Returns the smallest and the largest measured value: ``0.9760 to 0.9785``."""
     return f"{min(judgement.metric.values):.4f} to {max(judgement.metric.values):.4f}"
 
 
 def _describe_criterion(results: Results, judgements: Sequence[Judgement]) -> str:
+    """Returns the paragraph that explains the statistical test and the three verdicts."""
     secondary_count = len(judgements) - 1
     shared = (
         f"; the other {secondary_count} metrics share a level of {SIGNIFICANCE_LEVEL:g} (Bonferroni)"
@@ -206,13 +211,14 @@ def _render_power(results: Results, accuracy: Judgement) -> str:
 
 
 def _render_metrics(judgements: Sequence[Judgement]) -> str:
+    """Returns the table of all metrics in Markdown: a row per metric, in the order of the judgements."""
     rows = [
         [
             judgement.metric.name,
             _format_published(judgement),
             f"{judgement.mean:.4f}",
             f"{judgement.std:.4f}",
-            _format_range(judgement),
+            _format_measured_range(judgement),
             _format_interval(judgement),
             f"{100 * judgement.share:.0f} %",
             judgement.verdict if judgement.verdict is Verdict.SUPPORTED else f"**{judgement.verdict}**",
@@ -225,15 +231,17 @@ def _render_metrics(judgements: Sequence[Judgement]) -> str:
 
 
 def _render_runs(results: Results) -> str:
+    """Returns the table of all runs in Markdown: a row per seed, then a row with the means."""
     runs = results.main_arm.runs
     rows = [
-        [*_format_result(f"{run.seed}", run.accuracy, run.loss, run.seconds), f"`{run.run_id}`" if run.run_id else ""]
+        [*_build_run_cells(f"{run.seed}", run.accuracy, run.loss, run.seconds), f"`{run.run_id}`" if run.run_id else ""]
         for run in runs
     ]
     means = (statistics.mean(getattr(run, name) for run in runs) for name in ("accuracy", "loss", "seconds"))
-    rows.append([*_format_result("mean", *means), ""])
+    rows.append([*_build_run_cells("mean", *means), ""])
     return Table(["seed", "accuracy", "loss", "seconds", "run ID"], rows).to_markdown()
 
 
-def _format_result(label: str, accuracy: float, loss: float, seconds: float) -> list[str]:
+def _build_run_cells(label: str, accuracy: float, loss: float, seconds: float) -> list[str]:
+    """Returns the first cells of a row of the table of runs: seed or `mean`, accuracy, loss and seconds."""
     return [label, f"{accuracy:.4f}", f"{loss:.4f}", f"{seconds:.1f}"]

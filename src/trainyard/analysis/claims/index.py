@@ -60,7 +60,7 @@ def render_index_page(folder: Path) -> str:
         _ABOUT,
         _render_table(records),
         *(
-            f"## {name}: {results.spec.title}\n\n{_render_list(describe_verdict(results))}"
+            f"## {name}: {results.spec.title}\n\n{_render_verdict(describe_verdict(results))}"
             for name, results in records.items()
         ),
         *(["## Not measured yet", "\n".join(waiting)] if waiting else ()),
@@ -70,12 +70,14 @@ def render_index_page(folder: Path) -> str:
 
 
 def _render_table(records: dict[str, Results]) -> str:
+    """Returns the table of all records in Markdown: a row per experiment, in the order of the dictionary."""
     columns = ["experiment", "expected, %", "test accuracy, %", "verdict", "seeds", "parameters", "epochs",
                "time of all runs", "date"]  # fmt: skip
-    return Table(columns, [_build_row(name, results) for name, results in records.items()]).to_markdown()
+    return Table(columns, [_build_experiment_row(name, results) for name, results in records.items()]).to_markdown()
 
 
-def _build_row(name: str, results: Results) -> list[str]:
+def _build_experiment_row(name: str, results: Results) -> list[str]:
+    """Returns the cells of an experiment's row. Accuracies are in percent, with mean and standard deviation."""
     spec, main_arm = results.spec, results.main_arm
     expected = f"{100 * spec.accuracy:g} (claim)" if isinstance(spec, Claim) else f"at least {100 * spec.goal:g}"
     std = statistics.stdev(main_arm.accuracies)
@@ -92,7 +94,8 @@ def _build_row(name: str, results: Results) -> list[str]:
     ]
 
 
-def _render_list(verdict: list[str]) -> str:
+def _render_verdict(verdict: list[str]) -> str:
+    """Returns the lines of a verdict as a Markdown list, without bold text."""
     return "\n".join(f"- {line.replace('**', '')}" for line in verdict if line)
 
 

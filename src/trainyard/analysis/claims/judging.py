@@ -86,7 +86,7 @@ class Judgement:
 
 
 def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
-    """Judges all metrics of a claim. They are judged together because those that are not primary share a level.
+    """Judges all metrics of a claim. All metrics that are not primary share one significance level.
 
     Args:
         metrics: All metrics of the claim, each with at least two measured values.
@@ -138,6 +138,7 @@ def compute_prediction_interval(values: Sequence[float], level: float, step: flo
 
 
 def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
+    """Judges one metric at the given significance level."""
     low, high = compute_prediction_interval(metric.values, level, metric.step)
     lowest, highest = compute_rounding_interval(metric.published, metric.decimals)
     tolerance = 1e-12  # floating-point tolerance, so that both ends are inside the interval

@@ -44,6 +44,7 @@ def collect_runs_provenance(sweeps: Sequence[SweepFolder], command: str) -> dict
 
 
 def _load_run_provenance(folder: Path) -> dict[str, Any]:
+    """Loads start time (ms since 1970), commit, machine without host name, and package versions of a run."""
     record = load_run_record(folder)
     machine = json.loads((folder / "environment" / "machine.json").read_text())
     lines = (folder / "environment" / "versions.txt").read_text().splitlines()

@@ -27,8 +27,8 @@ def write_record(out: Path, results: Results, card: Path | None = None) -> None:
 
     Args:
         out: The folder of the record. It is created if it does not exist.
-        results: The results of the experiment. If they have no search, the search of the existing record is kept.
-        card: The card of the sweep that chose the recipe, which is copied. None keeps the existing card.
+        results: The results of the experiment. If they have no search, the search of the existing record is used.
+        card: The card of the sweep that chose the recipe, which is copied. None leaves the existing card unchanged.
     """
     out.mkdir(parents=True, exist_ok=True)
     if results.search is None:
@@ -74,6 +74,7 @@ def draw_plot(results: Results, out: Path) -> None:
 
 
 def _build_published_metric(judgement: Judgement) -> plots.PublishedMetric:
+    """Converts a judgement to the data that the plot of a claim draws for one metric."""
     return plots.PublishedMetric(
         judgement.metric.name,
         (judgement.rounding_low, judgement.rounding_high),

@@ -173,7 +173,7 @@ def load_results(folder: Path) -> Results:
         is_claim = "claim" in content
         return Results(
             spec=Claim.model_validate(content["claim"]) if is_claim else Target.model_validate(content["target"]),
-            arms=tuple(_build_arm(arm) for arm in content["arms"]),
+            arms=tuple(_parse_arm(arm) for arm in content["arms"]),
             about=content["about"],
             search=content["search"],
         )
@@ -183,7 +183,8 @@ def load_results(folder: Path) -> Results:
         raise ConfigError(f"{path}: expected the results of an experiment; cannot read the file: {error!r}") from error
 
 
-def _build_arm(content: dict[str, Any]) -> Arm:
+def _parse_arm(content: dict[str, Any]) -> Arm:
+    """Builds an arm from its entry in ``results.json``."""
     runs = tuple(
         SeedResult(**{**run, "report": {row: Scores(*scores) for row, scores in run["report"].items()}})
         for run in content["runs"]

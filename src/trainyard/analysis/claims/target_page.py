@@ -16,7 +16,7 @@ PLOT_FILE = "accuracies.png"
 
 
 def render_target_page(results: Results) -> str:
-    """Returns the page in Markdown."""
+    """Returns the page of a target, in Markdown."""
     target = get_target(results)
     blocks = [
         f"# {target.title}",
@@ -43,13 +43,13 @@ def get_target(results: Results) -> Target:
 def is_met(results: Results) -> bool:
     """Returns True if the first arm's mean accuracy reaches the goal within the limits on parameters and time."""
     target = get_target(results)
-    small = target.most_parameters is None or results.main_arm.parameters <= target.most_parameters
-    quick = target.most_minutes is None or results.about["seconds"] <= 60 * target.most_minutes
-    return small and quick and statistics.mean(results.main_arm.accuracies) >= target.goal
+    within_parameters = target.most_parameters is None or results.main_arm.parameters <= target.most_parameters
+    within_minutes = target.most_minutes is None or results.about["seconds"] <= 60 * target.most_minutes
+    return within_parameters and within_minutes and statistics.mean(results.main_arm.accuracies) >= target.goal
 
 
 def describe_verdict(results: Results) -> list[str]:
-    """Returns whether the target is met, and how the first arm compares with the others, as a few lines of Markdown."""
+    """Returns whether the target is met, and how the first arm compares to the other arms, as lines of Markdown."""
     main_arm, target = results.main_arm, get_target(results)
     estimate = estimate_mean(main_arm.accuracies)
     met = "met" if is_met(results) else "missed"
@@ -64,8 +64,10 @@ def describe_verdict(results: Results) -> list[str]:
         lines.append(f"Its model has {main_arm.parameters:,} parameters, {limit} {target.most_parameters:,}.")
     if target.most_minutes is not None:
         limit = "over the limit of" if results.about["seconds"] > 60 * target.most_minutes else "within the limit of"
-        took = format_duration(results.about["seconds"])
-        lines.append(f"All runs together took {took} (wall time), {limit} {format_duration(60 * target.most_minutes)}.")
+        duration = format_duration(results.about["seconds"])
+        lines.append(
+            f"All runs together took {duration} (wall time), {limit} {format_duration(60 * target.most_minutes)}."
+        )
     for other_arm in results.arms[1:]:
         estimate = estimate_difference(main_arm.accuracies, other_arm.accuracies)
         direction = "higher than" if estimate.value > 0 else "lower than"
@@ -83,6 +85,7 @@ def describe_verdict(results: Results) -> list[str]:
 
 
 def _render_arms(results: Results) -> str:
+    """Returns the table of the arms in Markdown, with mean accuracies in percent, and a list of their recipes."""
     rows = []
     for arm in results.arms:
         values, estimate = arm.accuracies, estimate_mean(arm.accuracies)
@@ -102,17 +105,18 @@ def _render_arms(results: Results) -> str:
         )
     columns = ["arm", "seeds", "mean accuracy, %", "standard deviation, %", "95 % confidence interval, %",
                "range, %", "mean loss", "parameters", "epochs", "median seconds per run"]  # fmt: skip
-    recipes = [f"- {arm.name}: `{shlex.join(arm.overrides)}`, {_describe_images(arm)}" for arm in results.arms]
+    recipes = [f"- {arm.name}: `{shlex.join(arm.overrides)}`, {_describe_held_out_images(arm)}" for arm in results.arms]
     return "\n\n".join([Table(columns, rows).to_markdown(), "\n".join(recipes)])
 
 
-def _describe_images(arm: Arm) -> str:
+def _describe_held_out_images(arm: Arm) -> str:
+    """Returns what percentage of the training images is held out for validation, as text."""
     held_out = arm.validation_fraction
     return f"{100 * held_out:g} % of the training images held out" if held_out else "trained on all training images"
 
 
 def _render_differences(results: Results) -> Iterator[str]:
-    """Yields a section that compares the first arm with the others; nothing if there are no others."""
+    """Yields a section that compares the first arm with the other arms. Yields nothing if there is only one arm."""
     main_arm, other_arms = results.main_arm, results.arms[1:]
     if not other_arms:
         return
@@ -128,15 +132,16 @@ def _render_differences(results: Results) -> Iterator[str]:
         interval = f"{100 * estimate.low:+.3f} to {100 * estimate.high:+.3f}"
         rows.append(
             [other_arm.name, f"{100 * estimate.value:+.3f}", _format_points(estimate.standard_error), interval,
-             f"{estimate.p_value:.2g}", f"{_count_errors_per_10000(other_arm):.0f}",
-             f"{_count_errors_per_10000(main_arm):.0f}"]
+             f"{estimate.p_value:.2g}", f"{_compute_errors_per_10000(other_arm):.0f}",
+             f"{_compute_errors_per_10000(main_arm):.0f}"]
         )  # fmt: skip
     columns = ["other arm", "difference, %", "standard error, %", "95 % confidence interval, %", "p-value",
                "its errors per 10,000 images", f"errors of {main_arm.name} per 10,000 images"]  # fmt: skip
     yield Table(columns, rows).to_markdown()
 
 
-def _count_errors_per_10000(arm: Arm) -> float:
+def _compute_errors_per_10000(arm: Arm) -> float:
+    """Returns the mean number of misclassified images per 10,000 test images."""
     return 10_000 * (1 - statistics.mean(arm.accuracies))
 
 
@@ -167,6 +172,7 @@ def _render_search(search: dict[str, Any]) -> Iterator[str]:
 
 
 def _render_runs(results: Results) -> str:
+    """Returns the table of all runs of all arms, in Markdown."""
     rows = [
         [
             arm.name,
@@ -183,8 +189,10 @@ def _render_runs(results: Results) -> str:
 
 
 def _format_percent(fraction: float) -> str:
+    """Returns a fraction, 0 to 1, in percent with three decimals, without a percent sign."""
     return f"{100 * fraction:.3f}"
 
 
 def _format_points(fraction: float) -> str:
+    """Returns a difference of two fractions in percentage points, with three decimals."""
     return f"{100 * fraction:.3f}"

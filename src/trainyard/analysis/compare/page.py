@@ -93,7 +93,7 @@ class RunRow(NamedTuple):
 def write_comparison_page(
     path: Path, table: ComparisonTable, pair: RunPair | None, command: str, notes: Sequence[str]
 ) -> None:
-    """Writes the page atomically.
+    """Writes the HTML page of a comparison atomically.
 
     Args:
         path: Path of the HTML file.
@@ -133,13 +133,14 @@ def write_comparison_page(
 
 
 def _format_counts(table: ComparisonTable) -> str:
+    """Returns the numbers of runs and of configs in the table: ``10 runs, 2 configs``."""
     configs = len(table.ranking.points)
     runs = sum(ranked.n for ranked in table.ranking.points)
     return f"{runs:,} run{'s' if runs > 1 else ''}, {configs:,} config{'s' if configs > 1 else ''}"
 
 
 def _build_headline(table: ComparisonTable, pair: RunPair | None) -> dict[str, tuple[str, str]]:
-    """Returns the most important values, each with a short explanation."""
+    """Returns the most important values by title, each with a short explanation: ``{title: (value, text)}``."""
     best = table.ranking.points[0]
     mean, _, std = best.describe().partition(" ± ")
     seeds = f"± {std} over {best.n} seeds" if std else "one seed"
@@ -181,11 +182,12 @@ def _draw_table(table: ComparisonTable, folder: Path) -> dict[str, Path]:
 
 
 def _has_history(points: Sequence[RankedPoint], metric: str) -> bool:
+    """Returns whether every run of these configs logged the metric in at least one epoch."""
     return all(any(metric in epoch for epoch in result.history) for ranked in points for _, result in ranked.trials)
 
 
 def _draw_class_scores(table: ComparisonTable, path: Path) -> bool:
-    """Draws the F1 scores by class of the best configs. Returns False if they have no classes in common."""
+    """Draws the F1 scores by class of the best configs. Returns False if the configs have no class in common."""
     scores: dict[str, dict[str, float]] = {}
     for ranked in table.ranking.points[:MAX_ROWS]:
         metrics = table.summarize_metrics(ranked)
@@ -250,6 +252,7 @@ def _build_class_rows(pair: RunPair) -> list[tuple[str, str, str, str, str]]:
 
 
 def _build_run_rows(table: ComparisonTable) -> list[RunRow]:
+    """Returns a row for each run in the table, by rank of its config."""
     return [
         RunRow(
             ranked.label,

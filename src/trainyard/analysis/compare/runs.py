@@ -57,7 +57,7 @@ class ComparedRun:
 
     @property
     def identity(self) -> str:
-        """Equal if the same run is given once by its ID and once by its folder."""
+        """The run ID, otherwise the reference. Identifies a run that is given both by its ID and by its folder."""
         return self.run_id or self.reference
 
     @property
@@ -106,7 +106,7 @@ class ComparedRun:
             paths: Artifact paths of files and folders.
 
         Raises:
-            TrackingError: If the tracking store cannot be reached, or does not have one of them.
+            TrackingError: If the tracking store cannot be reached, or does not have one of the artifacts.
         """
         if self.folder is not None:
             yield self.folder
@@ -117,7 +117,7 @@ class ComparedRun:
 
 
 def build_run_from_store(run: StoredRun, uri: str) -> ComparedRun:
-    """Returns a run that was found in a tracking store."""
+    """Converts a run that was found in a tracking store to a `ComparedRun`."""
     return ComparedRun(
         reference=run.run_id,
         run_id=run.run_id,
@@ -137,7 +137,7 @@ def load_run_from_folder(folder: Path) -> ComparedRun:
     """Loads a run from its folder.
 
     Raises:
-        ConfigError: If it is not the folder of a run.
+        ConfigError: If `folder` is not the folder of a run.
     """
     record = load_run_record(folder)
     digests = (split.digest[:DIGEST_LENGTH] for split in record.inputs if split.context == "test")

@@ -71,7 +71,7 @@ def select_runs(selection: Selection, uri: str) -> SelectedRuns:
     selected = {run.identity: run for run in (_load_run(reference, uri) for reference in selection.references)}
     left_out: Counter[str] = Counter()
     if selection.is_search:
-        for run in sorted(_search(selection, uri), key=lambda run: run.started):
+        for run in sorted(_search_store(selection, uri), key=lambda run: run.started):
             if run.tags.get(names.ROLE) == "sweep" or run.identity in selected:
                 continue
             if run.status == "FINISHED":
@@ -79,16 +79,18 @@ def select_runs(selection: Selection, uri: str) -> SelectedRuns:
             else:
                 left_out["pruned" if names.PRUNED in run.tags else run.status] += 1
     if not selected:
-        other_runs = f" Other runs: {_format_counts(left_out)}." if left_out else ""
+        other_runs = f" Other runs: {_format_left_out(left_out)}." if left_out else ""
         raise ConfigError(f"compare: expected finished runs, found none.{other_runs} Select other runs")
     return SelectedRuns(_check_same_images(list(selected.values()), selection.test_data, left_out), left_out)
 
 
-def _format_counts(left_out: Counter[str]) -> str:
+def _format_left_out(left_out: Counter[str]) -> str:
+    """Returns the numbers of runs that were left out, by reason: ``2 FAILED, 1 pruned``."""
     return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
 
 
 def _load_run(reference: str, uri: str) -> ComparedRun:
+    """Loads a run from its folder or by its ID from the store. Raises ConfigError if it is a sweep's parent run."""
     if Path(reference).is_dir():
         return load_run_from_folder(Path(reference))
     try:
@@ -103,7 +105,8 @@ def _load_run(reference: str, uri: str) -> ComparedRun:
     return run
 
 
-def _search(selection: Selection, uri: str) -> list[ComparedRun]:
+def _search_store(selection: Selection, uri: str) -> list[ComparedRun]:
+    """Returns the runs in the store that match the selection; of a sweep, the latest run of each trial."""
     conditions = [selection.filter_string] if selection.filter_string else []
     if selection.sweep:
         quote = '"' if "'" in selection.sweep else "'"
@@ -164,6 +167,7 @@ def _check_same_images(runs: list[ComparedRun], digest: str | None, left_out: Co
 
 
 def _format_digests(runs: Sequence[ComparedRun]) -> str:
+    """Returns each digest of test images with the runs that have it, for a message."""
     by_digest: dict[str, list[ComparedRun]] = {}
     for run in runs:
         by_digest.setdefault(run.test_digest or _UNKNOWN, []).append(run)
@@ -171,4 +175,5 @@ def _format_digests(runs: Sequence[ComparedRun]) -> str:
 
 
 def _format_runs(runs: Sequence[ComparedRun]) -> str:
+    """Returns the reference of a single run, or the number of runs with one reference as an example."""
     return runs[0].reference if len(runs) == 1 else f"{len(runs):,} runs, including {runs[0].reference}"

@@ -70,7 +70,7 @@ class ComparisonTable:
         return self.ranking.objective or ""
 
     def get_runs(self, ranked: RankedPoint) -> Sequence[ComparedRun]:
-        """Returns the runs of a config."""
+        """Returns the runs of a config, one per seed."""
         return self.runs[ranked.point]
 
     def summarize_metrics(self, ranked: RankedPoint) -> dict[str, MetricSummary]:
@@ -93,6 +93,7 @@ class ComparisonTable:
 
 
 def _encode_setting(ranked: RankedPoint, path: str) -> str:
+    """Returns a setting of a ranked config as JSON, so that values can be compared; ``null`` if it has none."""
     return json.dumps(ranked.varied.get(_build_override_key(path)), sort_keys=True)
 
 
@@ -108,7 +109,7 @@ def build_comparison_table(
     Args:
         runs: Runs that were tested on the same images.
         by: Name of the metric.
-        histories: Metrics of each epoch by the reference of the run, for learning curves; None if none are drawn.
+        histories: Metrics of each epoch by the reference of the run, for learning curves; None without learning curves.
         separate_seeds: Whether each run gets a row if all runs have the same config.
 
     Raises:
@@ -123,7 +124,7 @@ def build_comparison_table(
         )
     all_rows = _group_runs(comparable, separate_seeds=separate_seeds)
     varied = _find_varied(all_rows)
-    rows = [_keep_latest_by_seed(row) for row in all_rows]
+    rows = [_select_latest_by_seed(row) for row in all_rows]
     labels = _build_labels(rows, varied)
     numbered = enumerate(((point, run) for point, row in enumerate(rows, 1) for run in row), 1)
     curves = histories or {}
@@ -164,7 +165,7 @@ def _group_runs(runs: Iterable[ComparedRun], *, separate_seeds: bool) -> list[li
     return list(rows.values())
 
 
-def _keep_latest_by_seed(row: Sequence[ComparedRun]) -> list[ComparedRun]:
+def _select_latest_by_seed(row: Sequence[ComparedRun]) -> list[ComparedRun]:
     """Returns the latest run of each seed. Repeating a seed gives no information on the variance over seeds."""
     latest = {run.seed: run for run in sorted(row, key=lambda run: run.started)}
     return [latest[seed] for seed in sorted(latest)]
@@ -193,6 +194,7 @@ def _select_runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[Compar
 
 
 def _encode_param(run: ComparedRun, path: str) -> str:
+    """Returns a logged parameter of a run as JSON, so that values can be compared; empty if it is missing."""
     return json.dumps(run.params[path], sort_keys=True) if path in run.params else ""
 
 
@@ -256,6 +258,7 @@ def _build_override_key(path: str) -> str:
 
 
 def _build_trial(number: int, point: int, label: str, varied: Sequence[str], run: ComparedRun) -> Trial:
+    """Converts a run to a trial for the ranking. `point` is the number of its config, from 1."""
     return Trial(
         number=number,
         point=point,
@@ -270,6 +273,7 @@ def _build_trial(number: int, point: int, label: str, varied: Sequence[str], run
 
 
 def _build_result(run: ComparedRun, by: str, history: Sequence[Mapping[str, float]]) -> TrialResult:
+    """Converts the metrics of a run to a trial result, whose objective is the metric `by`."""
     parameters = run.params.get(PARAMETERS)
     return TrialResult(
         objective=run.metrics[by],
@@ -284,5 +288,6 @@ def _build_result(run: ComparedRun, by: str, history: Sequence[Mapping[str, floa
 
 
 def _summarize(values: Sequence[float]) -> MetricSummary:
+    """Returns mean, standard deviation (None for a single value) and number of values."""
     std = statistics.stdev(values) if len(values) > 1 else None
     return MetricSummary(statistics.fmean(values), std, len(values))

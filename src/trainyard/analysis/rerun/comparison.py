@@ -96,28 +96,28 @@ class RerunComparison:
 
 
 def compare_runs(
-    original: OriginalRun, again: OriginalRun, siblings: Sequence[float], changed: Sequence[str] = ()
+    original: OriginalRun, rerun: OriginalRun, siblings: Sequence[float], changed: Sequence[str] = ()
 ) -> RerunComparison:
     """Compares a rerun with the original run.
 
     Args:
         original: The original run.
-        again: The rerun. It has finished.
+        rerun: The rerun. It has finished.
         siblings: Test accuracies of runs of the same config with other seeds.
         changed: Intentional changes of the config, one line each.
     """
-    first, second = original.run_record, again.run_record
+    first, second = original.run_record, rerun.run_record
     before, now = get_last_values(first), get_last_values(second)
     images = next((split.images for split in second.inputs if split.context == "test"), 0)
     spread = _estimate_spread(now[_ACCURACY], siblings, images)
     return RerunComparison(
-        likeness=_classify(first, second, spread[0]),
+        likeness=_classify_likeness(first, second, spread[0]),
         before=before.get(_ACCURACY),
         now=now[_ACCURACY],
         spread=spread,
         parted=_find_first_difference(first, second),
         changed=changed,
-        environment=list(_find_environment_differences(original, again)),
+        environment=list(_find_environment_differences(original, rerun)),
     )
 
 
@@ -126,7 +126,8 @@ def get_last_values(run_record: RunRecord) -> dict[str, float]:
     return {name: value for metrics, _, _ in run_record.metrics for name, value in metrics.items()}
 
 
-def _classify(first: RunRecord, second: RunRecord, spread: float) -> Likeness | None:
+def _classify_likeness(first: RunRecord, second: RunRecord, spread: float) -> Likeness | None:
+    """Returns how similar two runs are; None if the first is not FINISHED or has no test accuracy."""
     before, now = get_last_values(first), get_last_values(second)
     if first.status != "FINISHED" or _ACCURACY not in before:
         return None
@@ -139,6 +140,7 @@ def _classify(first: RunRecord, second: RunRecord, spread: float) -> Likeness | 
 
 
 def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) -> tuple[float, str]:
+    """Returns the limit for the difference of two test accuracies, and a text on how it was estimated."""
     from scipy.special import stdtrit
 
     if len(siblings) >= MIN_SIBLINGS:
@@ -150,7 +152,7 @@ def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) ->
 
 
 def _find_first_difference(first: RunRecord, second: RunRecord) -> int | None:
-    """Returns the first epoch in which a metric that both runs have differs."""
+    """Returns the first epoch in which a common metric differs; 0 if the initial weights differ, None if equal."""
     initial = "initial_weights_digest"
     if first.tags.get(initial) != second.tags.get(initial):
         return 0
@@ -169,6 +171,7 @@ def _is_equal(first: float | None, second: float | None) -> bool:
 
 
 def _group_by_epoch(run_record: RunRecord) -> dict[int, dict[str, float]]:
+    """Returns the training and validation metrics of a run by epoch, from 1."""
     by_epoch: dict[int, dict[str, float]] = {}
     for metrics, step, _ in run_record.metrics:
         epoch_metrics = {name: value for name, value in metrics.items() if name.endswith(_EPOCH)}
@@ -177,29 +180,34 @@ def _group_by_epoch(run_record: RunRecord) -> dict[int, dict[str, float]]:
     return by_epoch
 
 
-def _find_environment_differences(original: OriginalRun, again: OriginalRun) -> Iterator[EnvironmentDifference]:
+def _find_environment_differences(original: OriginalRun, rerun: OriginalRun) -> Iterator[EnvironmentDifference]:
     """Yields the differences between the environments of two runs, the most relevant first."""
-    before, now = (_remove_reasons(run.run_record.tags) for run in (original, again))
+    before, now = (_without_reasons(run.run_record.tags) for run in (original, rerun))
     yield from _find_differences(before, now, _SOURCE | _TAGS)
-    yield from _find_differences(original.machine, again.machine, {name: name for name in _MACHINE})
-    package_labels = {name: f"package {name}" for name in sorted({*original.versions, *again.versions})}
-    yield from _find_differences(original.versions, again.versions, package_labels)
+    yield from _find_differences(original.machine, rerun.machine, {name: name for name in _MACHINE})
+    package_labels = {name: f"package {name}" for name in sorted({*original.versions, *rerun.versions})}
+    yield from _find_differences(original.versions, rerun.versions, package_labels)
 
 
-def _remove_reasons(tags: Mapping[str, str]) -> dict[str, str]:
-    """Returns the tags without the reasons for the engine and XLA: a rerun requests both, so its reasons differ."""
+def _without_reasons(tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns the tags, with `engine` and `xla` shortened to their values.
+
+    A run logs these two tags as ``value: reason``. A rerun requests both values explicitly, so its reasons differ.
+    """
     return {**tags, **{name: tags[name].partition(":")[0] for name in ("engine", "xla") if name in tags}}
 
 
 def _find_differences(
     before: Mapping[str, object], now: Mapping[str, object], labels: Mapping[str, str]
 ) -> Iterator[EnvironmentDifference]:
+    """Yields a difference for each key of `labels` (key: label) whose values are not equal."""
     for key, label in labels.items():
         if before.get(key) != now.get(key):
             yield EnvironmentDifference(label, _format_value(before.get(key)), _format_value(now.get(key)))
 
 
 def _format_value(value: object) -> str:
+    """Returns a value as text: a list separated by commas, None as an empty string."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)

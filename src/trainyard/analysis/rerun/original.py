@@ -88,8 +88,8 @@ def restore_config(
 ) -> tuple[RunConfig, list[str]]:
     """Returns the config that repeats a run, and the overrides that compose it. The overrides set every value.
 
-    The number of threads is that of the original run. So are the engine and XLA, unless `changes` has a setting that
-    they depend on; in that case they are chosen again.
+    The number of threads, the engine and the use of XLA are those of the original run. If `changes` has a setting that
+    the choice of engine and XLA depends on, these two are chosen again.
 
     Args:
         original: The run to repeat.
@@ -136,13 +136,14 @@ def _build_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str
     """
     values = {key: value for key, value in escape_interpolations(tree).items() if key not in (*_NOT_REPEATED, *without)}
     components = [f"{group}={values[group].pop('name')}" for group in COMPONENT_GROUPS if group in values]
-    return [*components, *(f"{path}={_format_value(value)}" for path, value in _iterate_values(values))]
+    return [*components, *(f"{path}={_format_value(value)}" for path, value in _flatten_to_overrides(values))]
 
 
-def _iterate_values(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten_to_overrides(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the override key and the value of each leaf of a nested config: ``seed``, ``++model.dropout``."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _iterate_values(value, f"{prefix}{key}.")
+            yield from _flatten_to_overrides(value, f"{prefix}{key}.")
         else:
             yield (f"++{prefix}{key}" if prefix else key), value  # ++ because users choose the keys of dict fields
 

@@ -25,7 +25,7 @@ STATE_STYLES: Mapping[TrialState, str] = {
     TrialState.DONE: "green",
     TrialState.FAILED: "bold red",
     TrialState.PRUNED: "dim green",
-    TrialState.AGAIN: "yellow",
+    TrialState.RETRY: "yellow",
     TrialState.STOPPED: "yellow",
 }
 
@@ -157,13 +157,13 @@ class TrialColumns:
         narrow, first the bars, then time and state are removed.
         """
         for settings, bar in ((self._settings, _BARS[0]), (self._settings, _BARS[1]), ([self._label], _BARS[1])):
-            columns = self._columns(settings, bar)
+            columns = self._arrange_columns(settings, bar)
             if compute_table_width(columns) <= width:
                 return columns
-        columns = self._columns(self._settings, 0)
+        columns = self._arrange_columns(self._settings, 0)
         if compute_table_width(columns) <= width:
             return columns
-        columns = self._columns([self._label], 0)
+        columns = self._arrange_columns([self._label], 0)
         for removed in ("", "time", "state"):
             columns = [column for column in columns if column.title != removed]
             room = self._label.width - (compute_table_width(columns) - width)
@@ -172,7 +172,8 @@ class TrialColumns:
         cut = Column(self._label.title, self._label.cell, max(1, min(room, self._label.width)))
         return [cut if column is self._label else column for column in columns]
 
-    def _columns(self, settings: Sequence[Column[TrialStatus]], bar: int) -> list[Column[TrialStatus]]:
+    def _arrange_columns(self, settings: Sequence[Column[TrialStatus]], bar: int) -> list[Column[TrialStatus]]:
+        """Returns all columns from left to right, with a progress bar of `bar` characters; 0 removes the bar."""
         progress = [Column("progress", partial(_render_progress, bar), bar)] if bar else []
         return [self._number, *settings, self._state, *progress, *self._end]
 
@@ -206,18 +207,22 @@ def _build_status_column(
     align_right: bool = False,
     style: Callable[[TrialStatus], str] = lambda _: "",
 ) -> Column[TrialStatus]:
+    """Returns a column of trial statuses. `cell` and `style` return the text and the Rich style of a row."""
     return Column(title, lambda status: Text(cell(status), style(status)), width, align_right)
 
 
 def _to_status_column(column: Column[Trial]) -> Column[TrialStatus]:
+    """Converts a column of trials to a column of trial statuses."""
     return Column(column.title, lambda status: column.cell(status.trial), column.width, column.align_right)
 
 
 def _format_setting(path: str, trial: Trial) -> str:
+    """Returns the value of a swept setting as text; empty if the trial does not have the setting."""
     return format_value(trial.varied[path]) if path in trial.varied else ""
 
 
 def _format_state(status: TrialStatus) -> str:
+    """Returns the state of a trial; ``try 2`` if a later attempt is running."""
     is_retry = status.state is TrialState.RUNNING and status.attempt > 1
     return f"try {status.attempt}" if is_retry else status.state.value
 
@@ -226,14 +231,14 @@ def _render_progress(width: int, status: TrialStatus) -> RenderableType:
     """Returns the bar of a running trial, or the reason of a failed one if the column is wide enough."""
     if status.state is TrialState.RUNNING:
         return ProgressBar(max(status.epochs, 1), status.epoch, width, complete_style="cyan", finished_style="cyan")
-    shows_reason = width == _BARS[0] and status.state in (TrialState.FAILED, TrialState.AGAIN)
+    shows_reason = width == _BARS[0] and status.state in (TrialState.FAILED, TrialState.RETRY)
     return Text(status.reason if shows_reason else "", style="red")
 
 
 def _format_time(progress: SweepProgress, status: TrialStatus) -> str:
     """Returns the duration of a trial so far, in a short form: ``12.3 s``, ``2:05``, ``1:02:05``."""
     seconds = progress.compute_seconds_run(status)
-    if seconds is None or status.state in (TrialState.WAITING, TrialState.AGAIN):
+    if seconds is None or status.state in (TrialState.WAITING, TrialState.RETRY):
         return ""
     if seconds < 59.95:  # noqa: PLR2004 - larger values round to 60.0
         return f"{seconds:.0f} s" if status.state is TrialState.RUNNING else f"{seconds:.1f} s"
@@ -242,14 +247,17 @@ def _format_time(progress: SweepProgress, status: TrialStatus) -> str:
 
 
 def _format_epoch(status: TrialStatus) -> str:
+    """Returns the finished and the total number of epochs: ``3/10``; empty for a waiting trial."""
     return "" if status.state is TrialState.WAITING else f"{status.epoch}/{status.epochs}"
 
 
 def _format_value(status: TrialStatus) -> str:
-    return "" if status.state in (TrialState.WAITING, TrialState.AGAIN) else format_four_decimals(status.value)
+    """Returns the trial's value of the shown metric; empty while the trial waits for its first or next attempt."""
+    return "" if status.state in (TrialState.WAITING, TrialState.RETRY) else format_four_decimals(status.value)
 
 
 def _is_number(text: str) -> bool:
+    """Returns whether a text is a number, possibly with commas between thousands."""
     try:
         float(text.replace(",", ""))
     except ValueError:

@@ -61,7 +61,7 @@ def sweep_command(arguments: Sequence[str]) -> int:
 
 
 def run_sweep(options: Namespace) -> int:
-    """Plans a sweep, and runs the trials that are not done yet. With --plan or --status, only prints these.
+    """Plans a sweep, and runs the trials that are not done yet. ``--plan`` and ``--status`` only print.
 
     Args:
         options: The parsed arguments of the command.

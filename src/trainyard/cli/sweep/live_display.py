@@ -85,7 +85,7 @@ class SweepScreen(SweepListener):
     def __enter__(self) -> Self:
         self._start = self._clock()
         if self._done_earlier:
-            self._print(Text(f"already done: {self._done_earlier:,} of {self._progress.total:,} trials"))
+            self._print_line(Text(f"already done: {self._done_earlier:,} of {self._progress.total:,} trials"))
         if self._live:
             self._live.start(refresh=True)
         return self
@@ -99,14 +99,14 @@ class SweepScreen(SweepListener):
         if self._live:
             self._live.transient = finished
             self._live.stop()
-        took = format_duration(self._clock() - self._start)
-        self._print(
-            Text(f"{'finished' if finished else 'stopped'} after {took}: {self._progress.counts}", style="bold")
+        duration = format_duration(self._clock() - self._start)
+        self._print_line(
+            Text(f"{'finished' if finished else 'stopped'} after {duration}: {self._progress.counts}", style="bold")
         )
 
     def on_message(self, text: str) -> None:
-        """Prints a line."""
-        self._print(Text(text))
+        """Prints a message of the sweep."""
+        self._print_line(Text(text))
 
     def on_trial_begin(self, trial: Trial, attempt: int) -> None:
         """Shows that a trial has started."""
@@ -143,22 +143,25 @@ class SweepScreen(SweepListener):
         if not self._live:
             self._print_event(trial, "pruned", f"{reason}  ({self._progress.counts})", STATE_STYLES[TrialState.PRUNED])
 
-    def on_trial_failed(self, trial: Trial, reason: str, *, again: bool) -> None:
+    def on_trial_failed(self, trial: Trial, reason: str, *, will_retry: bool) -> None:
         """Prints why a trial failed, in a permanent line."""
         with self._lock:
-            self._progress.fail_trial(trial.number, reason, again=again)
+            self._progress.fail_trial(trial.number, reason, will_retry=will_retry)
         label = f"{trial.label}: " if self._live else ""  # without a terminal, the line of its start has the label
-        text = f"{label}{reason}{'; it will be retried' if again else ''}"
+        text = f"{label}{reason}{'; it will be retried' if will_retry else ''}"
         self._print_event(trial, "failed", text, STATE_STYLES[TrialState.FAILED])
 
     def _print_event(self, trial: Trial, event: str, text: str, style: str = "") -> None:
+        """Prints a permanent line: number of the trial, event in the given Rich style, and text."""
         number = f"trial {trial.number:<{self._number_width}}  "
-        self._print(Text(number) + Text(f"{event:8}", style=style) + Text(text))
+        self._print_line(Text(number) + Text(f"{event:8}", style=style) + Text(text))
 
-    def _print(self, line: Text) -> None:
+    def _print_line(self, line: Text) -> None:
+        """Prints a line. It is wrapped in a terminal, and not elsewhere."""
         self._console.print(line, soft_wrap=not self._console.is_terminal)
 
     def _draw(self) -> Group:
+        """Returns what Rich shows at each refresh: the progress of the sweep, with as many trials as fit."""
         width, height = self._console.size
         limit = max(1, height - _LINES_AROUND_THE_ROWS)
         with self._lock:
@@ -172,7 +175,7 @@ def render_sweep_progress(progress: SweepProgress, columns: TrialColumns, *, wid
         progress: The progress of the sweep.
         columns: The columns of the table.
         width: Width of the terminal, in characters.
-        limit: Maximum number of trials in the table; a line counts the others.
+        limit: Maximum number of trials in the table; a line counts the remaining trials.
     """
     rows, hidden = progress.select_rows(limit)
     best = progress.best
@@ -201,6 +204,7 @@ def render_sweep_progress(progress: SweepProgress, columns: TrialColumns, *, wid
 
 
 def _render_overall_bar(progress: SweepProgress, width: int) -> RenderableType:
+    """Returns the bar of the whole sweep with counts and remaining time; without the bar if `width` is small."""
     seconds_left = progress.estimate_seconds_left()
     text = progress.counts + ("" if seconds_left is None else f", about {_format_estimate(seconds_left)} left")
     room = min(_OVERALL_BAR, width - len(text) - 2)

@@ -56,7 +56,7 @@ def run_planned_sweep(
         prior_sweeps: Earlier sweeps whose results the sampler starts from.
 
     Returns:
-        The exit code: 1 if a trial failed, or was not started because others failed, else 0.
+        The exit code: 1 if a trial failed, or was not started because other trials failed, else 0.
     """
     task = TrialTask(plan.name, plan.objective, prunes=plan.policy.pruner != OFF)
     sweep = SweepScheduler(plan.trials, plan.policy, folder, ledger, task)
@@ -83,7 +83,7 @@ def run_planned_sweep(
                 sweep.trials, plan.objective, slots=slots, done=sweep.outcomes.done, pruned=sweep.outcomes.pruned
             ) as screen:
                 sweep.listeners += [screen, run, EpochFile(folder.epochs)]
-                sweep.prepare = lambda: _prepare(sweep, run, task, ledger, slots)
+                sweep.prepare = lambda: _prepare_trials(sweep, run, task, ledger, slots)
                 run_trials(sweep)
         if plan.search:
             folder.write_overview(folder.read_header(), sweep.trials)
@@ -106,7 +106,7 @@ def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iter
     ledger.record_session_end("FAILED" if outcomes.failed or outcomes.waiting else "FINISHED")
 
 
-def _prepare(sweep: SweepScheduler, run: SweepTracker, task: TrialTask, ledger: Ledger, slots: int) -> None:
+def _prepare_trials(sweep: SweepScheduler, run: SweepTracker, task: TrialTask, ledger: Ledger, slots: int) -> None:
     """Waits for the parent run, and runs a smoke test of each new architecture, before the first trial starts."""
     untested: dict[str, Trial] = {}
     for trial in sweep.trials:
@@ -116,6 +116,7 @@ def _prepare(sweep: SweepScheduler, run: SweepTracker, task: TrialTask, ledger: 
             untested.setdefault(architecture, trial)
 
     def wait_for_parent_run() -> None:
+        """Waits until the sweep's parent run exists, and passes its ID to the trials and to the ledger."""
         task.parent_run_id = run.wait_until_created()
         if task.parent_run_id:
             ledger.record_parent(task.parent_run_id)
@@ -126,7 +127,7 @@ def _prepare(sweep: SweepScheduler, run: SweepTracker, task: TrialTask, ledger: 
         sweep.folder.logs,
         slots,
         sweep.folder.trials_lock_file,
-        meanwhile=wait_for_parent_run,
+        after_start=wait_for_parent_run,
     )
 
 
@@ -154,4 +155,5 @@ def _print_summary(plan: SweepPlan, folder: SweepFolder, sweep: SweepScheduler, 
 
 
 def _make_path_relative(path: Path) -> str:
+    """Returns a path relative to the working directory."""
     return os.path.relpath(path)

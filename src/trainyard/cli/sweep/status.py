@@ -55,7 +55,7 @@ def show_status(name: str) -> None:
 
 
 def _load_status(folder: SweepFolder) -> tuple[SweepStatus, list[TrialStatus], int]:
-    """Returns the status of a sweep, the statuses of its trials, and the number that run in parallel."""
+    """Returns the status of a sweep, the statuses of its trials, and the number of parallel trials."""
     ledger, objective = Ledger(folder.ledger), folder.read_header()["objective"]
     session = ledger.sessions[-1] if ledger.sessions else None
     running = session is not None and not session.status and _is_running(session, folder)
@@ -110,6 +110,7 @@ def _build_trial_status(
     *,
     running: bool,
 ) -> TrialStatus:
+    """Returns the status of a trial from the ledger. A started trial is STOPPED if the sweep is not `running`."""
     record = ledger.get_trial_record(trial.number)
     status = build_status(trial, objective, record.result, os.path.relpath(folder.get_log_file(trial.number)))
     status.attempt = record.attempts

@@ -131,20 +131,20 @@ def print_plan(
         console: The console to print to; None prints to stdout.
     """
     console = console or Console(highlight=False)
-    columns = _plan_columns(trials, console.width if console.is_terminal else None)
+    columns = _build_plan_columns(trials, console.width if console.is_terminal else None)
     if console.is_terminal and len(trials) > _FIRST + _LAST + 1:
         console.print(build_table(columns, trials[:_FIRST]))
-        console.print(Text(f"... {_count(len(trials) - _FIRST - _LAST, 'more trial')} ...", style="dim"))
+        console.print(Text(f"... {_format_count(len(trials) - _FIRST - _LAST, 'more trial')} ...", style="dim"))
         last_rows = build_table(columns, trials[-_LAST:])
         last_rows.show_header = False
         console.print(last_rows)
     else:
         print_table(console, columns, trials)
-    skipped = f"; {_count(duplicates, 'duplicate')} skipped" if duplicates else ""
+    skipped = f"; {_format_count(duplicates, 'duplicate')} skipped" if duplicates else ""
     parallelism = f"{slots} in parallel" if slots > 1 else "one at a time"
     console.print()
-    _print_text(console, f"sweep {name}: {_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
-    _print_text(console, parallelism + (f", with {_count(threads, 'thread')} each" if threads else ""))
+    _print_text(console, f"sweep {name}: {_format_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
+    _print_text(console, parallelism + (f", with {_format_count(threads, 'thread')} each" if threads else ""))
 
 
 def print_sweep_list(rows: Sequence[SweepStatus], *, console: Console | None = None) -> None:
@@ -161,7 +161,7 @@ def print_sweep_list(rows: Sequence[SweepStatus], *, console: Console | None = N
         return
     columns = [
         build_column("sweep", lambda row: row.name, rows),
-        build_column("state", _format_state, rows),
+        build_column("state", _format_sweep_state, rows),
         build_column("done", lambda row: f"{row.done:,}", rows),
         *([build_column("pruned", lambda row: f"{row.pruned:,}", rows)] if any(row.pruned for row in rows) else []),
         build_column("failed", lambda row: f"{row.failed:,}", rows),
@@ -191,7 +191,7 @@ def print_sweep_status(
     console = console or Console(highlight=False)
     progress = SweepProgress(trials, status.objective, slots=slots, clock=time.time)
     if console.is_terminal:
-        _print_text(console, f"sweep {status.name}: {_format_state(status)}", "bold")
+        _print_text(console, f"sweep {status.name}: {_format_sweep_state(status)}", "bold")
         columns = TrialColumns([trial_status.trial for trial_status in trials], progress)
         console.print(render_sweep_progress(progress, columns, width=console.width, limit=_MAX_TRIALS))
         _print_failures(console, progress.failed, status.name)
@@ -282,10 +282,11 @@ def _print_line(console: Console, title: str, text: str, style: str = "") -> Non
 
 
 def _print_text(console: Console, text: str, style: str = "") -> None:
+    """Prints a line of text; it is wrapped only in a terminal."""
     console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
 
 
-def _plan_columns(trials: Sequence[Trial], room: int | None) -> list[Column[Trial]]:
+def _build_plan_columns(trials: Sequence[Trial], room: int | None) -> list[Column[Trial]]:
     """Returns the columns of a plan. If they do not fit into `room` characters, labels replace the settings."""
     networks: dict[str, str] = {}
     number = build_column("trial", lambda trial: str(trial.number), trials)
@@ -318,19 +319,22 @@ def _describe_points(trials: Sequence[Trial]) -> str:
     if len(counts) == len(trials):
         return ""
     seeds = set(counts.values())
-    per_point = f" with {_count(seeds.pop(), 'seed')} each" if len(seeds) == 1 else ""
-    return f" ({_count(len(counts), 'point')}{per_point})"
+    per_point = f" with {_format_count(seeds.pop(), 'seed')} each" if len(seeds) == 1 else ""
+    return f" ({_format_count(len(counts), 'point')}{per_point})"
 
 
-def _format_state(status: SweepStatus) -> str:
+def _format_sweep_state(status: SweepStatus) -> str:
+    """Returns the state of a sweep, with the process ID while it runs: ``running (4711)``."""
     return f"{status.state} ({status.pid})" if status.pid else status.state
 
 
 def _format_best(status: SweepStatus) -> str:
+    """Returns the best value with its label and the objective; empty if there is none."""
     return (
         "" if status.best is None else f"{format_four_decimals(status.best)} {status.best_label} ({status.objective})"
     )
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
+    """Returns a number with its noun: ``'1 trial'``, ``'2 trials'``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

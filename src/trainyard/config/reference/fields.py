@@ -146,7 +146,7 @@ def _describe_section(cls: type[Any], path: str, name: str | None = None) -> Sec
             fields.append(
                 FieldDoc(dotted, annotation, get_rule(spec), _get_default(spec), _find_meaning(cls, spec.name))
             )
-    return SectionDoc(path, name or path.rpartition(".")[2], _get_first_line(cls), tuple(fields), tuple(sections))
+    return SectionDoc(path, name or path.rpartition(".")[2], _get_summary(cls), tuple(fields), tuple(sections))
 
 
 def _describe_group(group: str) -> SectionDoc:
@@ -159,7 +159,7 @@ def _describe_group(group: str) -> SectionDoc:
     common = _describe_section(base, group, group)
     return dataclasses.replace(
         common,
-        summary=_get_first_line(COMPONENT_GROUPS[group]),
+        summary=_get_summary(COMPONENT_GROUPS[group]),
         default_choice=_find_default_choice(group),
         components=tuple(_describe_section(cls, group, name) for name, cls in sorted(classes.items())),
         variations=_describe_variations(group),
@@ -170,11 +170,13 @@ def _describe_group(group: str) -> SectionDoc:
 # From source code
 
 
-def _get_first_line(cls: type[Any]) -> str:
+def _get_summary(cls: type[Any]) -> str:
+    """Returns the first line of the docstring of a class as Markdown; empty without a docstring."""
     return _format_docstring((cls.__doc__ or "").strip().partition("\n")[0])
 
 
 def _get_default(spec: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 - any field
+    """Returns the default value of a field, which may be created by a default factory."""
     return spec.default if spec.default_factory is dataclasses.MISSING else spec.default_factory()
 
 
@@ -217,7 +219,7 @@ def _format_docstring(text: str) -> str:
 
 def _find_default_choice(group: str) -> str | None:
     """Returns the default choice of a group in the primary config; None if it is not a group."""
-    entries = _list_defaults(_read_yaml(f"{PRIMARY_CONFIG}.yaml").tree)
+    entries = _get_defaults_list(_read_yaml(f"{PRIMARY_CONFIG}.yaml").tree)
     choices = [entry[group] for entry in entries if isinstance(entry, dict) and entry.get(group)]
     return str(choices[0]) if choices else None
 
@@ -238,7 +240,7 @@ def _describe_variations(group: str) -> tuple[VariationDoc, ...]:
 
 def _find_component(group: str, name: str, seen: tuple[str, ...] = ()) -> str | None:
     """Returns the component that a choice of a group selects, by following the first entry of each defaults list."""
-    entries = _list_defaults(_read_yaml(f"{group}/{name}.yaml").tree)
+    entries = _get_defaults_list(_read_yaml(f"{group}/{name}.yaml").tree)
     extended = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
     if name in get_registered_components(group) and not extended:
         return name
@@ -249,7 +251,8 @@ def _find_component(group: str, name: str, seen: tuple[str, ...] = ()) -> str | 
     return _find_component(group, base, (*seen, name))
 
 
-def _list_defaults(tree: dict[str, Any]) -> list[Any]:
+def _get_defaults_list(tree: dict[str, Any]) -> list[Any]:
+    """Returns the entries of Hydra's defaults list in a YAML file; empty if the file has none."""
     entries = tree.get("defaults")
     return entries if isinstance(entries, list) else []
 

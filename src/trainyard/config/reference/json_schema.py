@@ -84,7 +84,7 @@ class _SchemaBuilder:
             definitions |= self.section(inner)
         extra = {inner.name: _build_reference(inner.path) for inner in section.sections}
         if section.path == self.file_of:
-            extra["defaults"] = _group_defaults(section)
+            extra["defaults"] = _build_defaults_list(section)
         if not section.components:
             return {**definitions, section.path: self.mapping(section, extra)}
         common, references = f"{section.path}.*", []
@@ -232,7 +232,8 @@ class _SchemaBuilder:
         return {**root, "required": ["defaults"], "allOf": conditions}
 
 
-def _group_defaults(group: SectionDoc) -> Schema:
+def _build_defaults_list(group: SectionDoc) -> Schema:
+    """Returns the schema of the defaults list in a YAML file of a group."""
     names = [*(BASE_PREFIX + component.name for component in group.components), *group.choices, "_self_"]
     return {
         "description": f"The configs that this file extends, such as `{names[0]}`, and `_self_` if it is not last.",
@@ -256,6 +257,7 @@ def _build_condition(entry: Schema, consequence: Schema) -> Schema:
 
 
 def _build_bounds(rule: Rule) -> Schema:
+    """Returns the finite bounds of a rule as keywords of JSON Schema."""
     keywords = {
         "exclusiveMinimum": rule.gt, "minimum": rule.ge, "exclusiveMaximum": rule.lt, "maximum": rule.le,
     }  # fmt: skip
@@ -263,8 +265,10 @@ def _build_bounds(rule: Rule) -> Schema:
 
 
 def _build_reference(name: str) -> Schema:
+    """Returns a schema that refers to the definition with this name."""
     return {"$ref": f"#/$defs/{name}"}
 
 
 def _build_definition_name(argument: ArgumentType) -> str:
+    """Returns the name of the definition of an argument type, such as ``argument.count``."""
     return f"argument.{argument.name}"

@@ -78,6 +78,7 @@ def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc], laye
 
 
 def _render_contents(sections: Iterable[SectionDoc]) -> str:
+    """Returns the table of contents: a row with a link for each section, the recipes and the layers."""
     rows = [[_format_link("The run"), "Name, seed and notes of the run, and the run to resume.", ""]]
     rows += [[_format_link(section.name), section.summary, _format_code(section.choices)] for section in sections]
     rows.append([_format_link("Recipes"), "Complete experiments.", ""])
@@ -86,6 +87,7 @@ def _render_contents(sections: Iterable[SectionDoc]) -> str:
 
 
 def _render_section(section: SectionDoc) -> Iterator[str]:
+    """Yields the Markdown blocks of a section: its components or fields, its YAML files, and its nested sections."""
     yield f"## {section.name}"
     yield section.summary
     if section.components:
@@ -100,6 +102,7 @@ def _render_section(section: SectionDoc) -> Iterator[str]:
 
 
 def _render_components(group: SectionDoc) -> Iterator[str]:
+    """Yields the table of the components of a group, their common fields, and the specific fields of each."""
     rows = []
     for component in group.components:
         title = f"{group.name}={component.name}"
@@ -163,6 +166,7 @@ def _render_fields(fields: Iterable[FieldDoc]) -> Iterator[str]:
 
 
 def _render_layers(layers: Sequence[LayerDoc]) -> Iterator[str]:
+    """Yields the table of the layers with their arguments, and the table of the values that arguments accept."""
     yield "## Layers"
     yield (
         "This table lists the Keras layers for `model.layers`, with their arguments. Arguments in **bold** are "
@@ -201,6 +205,7 @@ def _build_argument_rows(layers: Sequence[LayerDoc]) -> Iterator[list[str]]:
 
 
 def _render_table(titles: list[str], rows: Iterable[list[str]]) -> str:
+    """Returns a Markdown table. Special characters in the cells of `rows`, but not in `titles`, are escaped."""
     lines = [titles, ["---"] * len(titles), *([_escape_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -212,10 +217,12 @@ def _escape_cell(text: str) -> str:
 
 
 def _format_code(words: Iterable[str]) -> str:
+    """Returns the words as Markdown code, separated by commas."""
     return ", ".join(f"`{word}`" for word in words)
 
 
 def _format_link(title: str) -> str:
+    """Returns a Markdown link to the heading with this title on the same page."""
     return f"[{title}](#{_build_anchor(title)})"
 
 

@@ -22,10 +22,10 @@ from trainyard.reporting.plots.style import (
 
 
 def draw_calibration(calibration: Calibration, path: Path) -> None:
-    """Draws accuracy against confidence and, below it, the share of the predictions in each confidence bin.
+    """Draws accuracy against confidence and, below it, the percentage of predictions in each confidence bin.
 
     Points on the diagonal are perfectly calibrated. The model is overconfident at points below it, and underconfident
-    at points above it. The area of a point shows the share of the predictions in its bin. A thin vertical line shows
+    at points above it. The area of a point shows the fraction of predictions in its bin. A thin vertical line shows
     its distance from the diagonal.
 
     Args:

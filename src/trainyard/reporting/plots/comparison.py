@@ -54,12 +54,12 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     table = 100 * np.array(list(scores.values()))
     class_indices = sorted(np.argsort(-np.ptp(table, axis=0), kind="stable")[:MAX_CLASSES])
     height = 1.35 + _LINE_HEIGHT * len(class_indices)
-    names = [shorten(class_names[at], MAX_NAME_LENGTH) for at in class_indices]
+    names = [shorten(class_names[index], MAX_NAME_LENGTH) for index in class_indices]
     left = (max(map(len, names)) * CHARACTER_WIDTH * SMALL / POINTS_PER_INCH + 0.3) / 7.4
     figure = build_figure(7.4, height)
     axes = figure.add_axes((left, 0.5 / height, 0.97 - left, 1 - 1.35 / height))
-    for row, at in enumerate(class_indices):
-        axes.plot([table[:, at].min(), table[:, at].max()], [row, row], color=FAINT, linewidth=2.4, zorder=1)
+    for row, index in enumerate(class_indices):
+        axes.plot([table[:, index].min(), table[:, index].max()], [row, row], color=FAINT, linewidth=2.4, zorder=1)
     shifts = np.linspace(-_MAX_SHIFT, _MAX_SHIFT, len(table)) if len(table) > 1 else [0.0]
     markers = []
     for values, shift, (colour, marker) in zip(table, shifts, SERIES, strict=False):

@@ -99,6 +99,7 @@ def _sort_key(value: Any) -> tuple[float, str]:  # noqa: ANN401 - any value of a
 
 
 def _collect_values(points: Sequence[RankedPoint], path: str) -> list[Any]:
+    """Returns the value of a setting in each point that varies it."""
     return [point.varied[path] for point in points if path in point.varied]
 
 
@@ -117,7 +118,7 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
 
     Args:
         ranking: Ranking of a sweep.
-        importance: Importance of the settings, if known: share of the variance, 0 to 1. The most important settings
+        importance: Importance of the settings, if known: fraction of the variance, 0 to 1. The most important settings
             are drawn first.
         path: The PNG file to write.
 
@@ -179,12 +180,12 @@ def _draw_effect(axes: Axes, points: Sequence[RankedPoint], setting: str) -> Non
         _draw_medians(axes, positions, means)
     else:
         half = 0.3 if not scale.numeric else 0.0
-        medians = {at: float(np.median(means[positions == at])) for at in sorted(set(positions))}
+        medians = {position: float(np.median(means[positions == position])) for position in sorted(set(positions))}
         if scale.numeric:
             axes.plot(list(medians), list(medians.values()), "_-", color=BLUE, linewidth=1.4, markersize=9, zorder=3)
         else:
-            for at, value in medians.items():
-                axes.plot((at - half, at + half), (value, value), color=BLUE, linewidth=2, zorder=3)
+            for position, value in medians.items():
+                axes.plot((position - half, position + half), (value, value), color=BLUE, linewidth=2, zorder=3)
     if scale.ticks:
         _label_ticks(axes, scale)
     elif scale.logarithmic:
@@ -277,10 +278,10 @@ def _compute_heights(points: Sequence[RankedPoint], setting: str) -> tuple[np.nd
     low, high = float(np.nanmin(positions)), float(np.nanmax(positions))
     ticks = scale.ticks or _choose_round_ticks(low, high, logarithmic=scale.logarithmic)
     if scale.logarithmic:
-        positions, ticks = np.log(positions), {name: float(np.log(at)) for name, at in ticks.items()}
+        positions, ticks = np.log(positions), {name: float(np.log(position)) for name, position in ticks.items()}
         low, high = float(np.log(low)), float(np.log(high))
     spread = (high - low) or 1.0  # [64] and 64 are two values with the same position
-    tick_heights = {name: (at - low) / spread for name, at in ticks.items()}
+    tick_heights = {name: (position - low) / spread for name, position in ticks.items()}
     heights = np.where(missing, MISSING_POSITION, (positions - low) / spread)
     return heights, tick_heights | ({"none": MISSING_POSITION} if missing.any() else {})
 

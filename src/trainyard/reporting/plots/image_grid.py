@@ -179,10 +179,10 @@ def draw_image(
     )  # fmt: skip
 
 
-def format_percent(share: float) -> str:
+def format_percent(fraction: float) -> str:
     """Returns a fraction as a percentage. Only exactly 0 and 1 are shown as ``0.0 %`` and ``100.0 %``."""
-    if 0.9995 <= share < 1:  # noqa: PLR2004 - rounds to 100.0
+    if 0.9995 <= fraction < 1:  # noqa: PLR2004 - rounds to 100.0
         return "> 99.9 %"
-    if 0 < share < 0.0005:  # noqa: PLR2004 - rounds to 0.0
+    if 0 < fraction < 0.0005:  # noqa: PLR2004 - rounds to 0.0
         return "< 0.1 %"
-    return f"{100 * share:.1f} %"
+    return f"{100 * fraction:.1f} %"

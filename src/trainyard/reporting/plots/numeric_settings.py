@@ -73,7 +73,7 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
         shift = BAR_GAP * (number - (len(ordered) - 1) / 2) if ranking.has_repeats else 0.0
         _draw_line(axes, sorted(line, key=lambda item: item[0]), colours[value], shift)
     values = sorted({number for line in lines.values() for number, _ in line})
-    _set_setting_axis(axes, values)
+    _format_setting_axis(axes, values)
     low, high = compute_axis_limits(ranking.points, ranking.objective)
     axes.set_ylim(low, high)
     axes.set_xlabel(first, size=TEXT, color=INK)
@@ -151,8 +151,8 @@ def convert_to_number(value: Any) -> float | None:  # noqa: ANN401 - any value o
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _set_setting_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Sets scale, limits and ticks of the x axis.
+def _format_setting_axis(axes: Axes, values: Sequence[float]) -> None:
+    """Sets scale, limits and ticks of the x axis, which shows the values of a setting, sorted in ascending order.
 
     The scale is logarithmic if the values span more than a factor of ten. Each value is labeled if there is space.
     """

@@ -51,7 +51,7 @@ _ROW_HEIGHT = 0.27
 
 
 class PointCurve(NamedTuple):
-    """Loss or error rate of a point by epoch, up to the last epoch that all its seeds reached.
+    """Loss or error rate of a point of a sweep by epoch, up to the last epoch that all seeds of the point reached.
 
     Attributes:
         label: Label of the point.
@@ -75,7 +75,7 @@ class PointCurve(NamedTuple):
 def draw_point_curves(
     points: Sequence[RankedPoint], objective: str | None, path: Path, pruned: Sequence[Sequence[float]] = ()
 ) -> bool:
-    """Draws the objective by epoch, one line per point. The best points have colours and labels, the others are grey.
+    """Draws the objective by epoch, one line per point. The best points are coloured and labelled; the rest are grey.
 
     The line of a point with several seeds is their mean, up to the last epoch that all of them reached. For the best
     points, a band shows minimum and maximum. The axis is logarithmic in the loss or in the error rate, so that small
@@ -148,7 +148,7 @@ def _to_errors(values: np.ndarray, metric: str) -> np.ndarray:
 
 
 def _compute_curve_limits(best: Sequence[PointCurve], other_curves: Sequence[PointCurve]) -> tuple[float, float]:
-    """Returns axis limits that include all of the best curves, and the ends of three quarters of the others."""
+    """Returns axis limits that include all of the best curves, and the ends of three quarters of the other curves."""
     ends = [float(curve.mean[-1]) for curve in other_curves] or [MIN_DRAWN_VALUE]
     low = min(float(curve.low.min()) for curve in [*best, *other_curves])
     high = max(*(float(curve.high.max()) for curve in best), float(np.quantile(ends, 0.75)))

@@ -140,7 +140,7 @@ def _lock_until_exit(file: Path, lifeline: Connection) -> None:
 
 
 def _exit_with_parent(lifeline: Connection) -> None:
-    """Collects answers until the parent ends; then ends this process: SIGTERM, and SIGKILL after `GRACE_SECONDS`."""
+    """Stores answers until the parent process ends; then ends this one: SIGTERM, and SIGKILL after `GRACE_SECONDS`."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             _answers.put(lifeline.recv())

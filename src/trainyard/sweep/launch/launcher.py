@@ -2,7 +2,7 @@
 
 They work with any Hydra program: ``python program.py -m hydra/launcher=fork ...``. The task function may be a closure,
 and the script needs no `__main__` guard. Return values and exceptions are passed to Hydra as by its own launchers. A
-job that exits, is killed or exceeds the time limit fails without affecting the others.
+job that exits, is killed or exceeds the time limit fails without affecting other jobs.
 
 `run_batch` implements Hydra's interface: it runs a batch of jobs and returns all results. `open_jobs`, and
 `open_ray_jobs` on a cluster, are for sweepers that submit single jobs and process each result as soon as a job ends.
@@ -233,7 +233,7 @@ class JobRunner:
             Job(
                 number=number,
                 work=cloudpickle.dumps(_HydraJob(self._shared, config)),
-                log=self._log_file(config),
+                log=self._get_log_file(config),
                 limit_seconds=self._limit_seconds,
                 environment=self._used_slots[number],
                 lock_file=self._lock_file,
@@ -249,6 +249,7 @@ class JobRunner:
         return [event if isinstance(event, Message) else self._collect_result(event) for event in self._pool.poll()]
 
     def _collect_result(self, event: JobExit) -> JobResult:
+        """Frees the slot of a job that ended, and returns its result. Logs an error if the job failed."""
         self._free_slots.append(self._used_slots.pop(event.number))
         config = self._configs.pop(event.number)
         failure = event.failure
@@ -262,7 +263,7 @@ class JobRunner:
             raised = job._return_value  # noqa: SLF001 - return_value would raise it
             failure = f"{type(raised).__name__}: {raised}"
         if failure:
-            _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, self._log_file(config))
+            _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, self._get_log_file(config))
         return JobResult(event.number, job or self._build_failure(event.number, config, failure), failure)
 
     def _build_failure(self, number: int, config: DictConfig, failure: str) -> JobReturn:
@@ -271,13 +272,14 @@ class JobRunner:
         with open_dict(task_config):
             del task_config["hydra"]
         overrides = list(config.hydra.overrides.task)
-        message = f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {self._log_file(config)}"
+        message = f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {self._get_log_file(config)}"
         job = JobReturn(overrides=overrides, cfg=task_config, hydra_cfg=hydra_config, status=JobStatus.FAILED)
         job.working_dir, job.task_name = str(Path.cwd()), config.hydra.job.name
         job.return_value = TrialError(message)
         return job
 
-    def _log_file(self, config: DictConfig) -> Path:
+    def _get_log_file(self, config: DictConfig) -> Path:
+        """Returns the path of a job's log file, ``logs/<hydra.job.id>.log``."""
         return self._logs / f"{config.hydra.job.id}.log"
 
 
@@ -309,10 +311,10 @@ class _HydraJob:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        return _pickle(job)
+        return _pickle_job_return(job)
 
 
-def _pickle(job: JobReturn) -> bytes:
+def _pickle_job_return(job: JobReturn) -> bytes:
     """Returns a pickled `JobReturn`.
 
     A return value that cannot be pickled is dropped. An exception that cannot be pickled or unpickled is replaced by a

@@ -128,7 +128,7 @@ class ProcessPool:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
 
@@ -144,7 +144,7 @@ class ProcessPool:
         start = JobStart(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), job.lock_file)
         pipes = (job_reports, job_lifeline)
         process = self._context.Process(target=do_work, args=(start, *pipes), name=f"job {job.number}")
-        with _main_module_hidden():
+        with _hide_main_module():
             process.start()
         job_reports.close()
         job_lifeline.close()
@@ -204,6 +204,7 @@ class _RunningJob:
         self._outcome: tuple[bool, Any, str] | None = None
 
     def answer(self, content: Any) -> None:  # noqa: ANN401 - what can be pickled
+        """Sends an answer to the job; does nothing if its process has ended."""
         with contextlib.suppress(OSError):
             self._lifeline.send(content)
 
@@ -238,7 +239,7 @@ class _RunningJob:
                 self.process.terminate()
 
     def read_messages(self) -> list[Message]:
-        """Returns the messages that arrived. The outcome, which a job sends last, is kept for `collect_exit`."""
+        """Returns the messages that arrived. The outcome, which a job sends last, is stored for `collect_exit`."""
         messages = []
         while self._reports:
             try:
@@ -279,7 +280,7 @@ def _describe_exit(code: int) -> str:
 
 
 def _signal_group(pid: int, number: int) -> bool:
-    """Sends a signal to a job and the processes it started. Returns False if the process group does not exist."""
+    """Sends signal `number` to a job and the processes it started; returns False if the group does not exist."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
@@ -288,7 +289,7 @@ def _signal_group(pid: int, number: int) -> bool:
 
 
 @contextlib.contextmanager
-def _main_module_hidden() -> Iterator[None]:
+def _hide_main_module() -> Iterator[None]:
     """Prevents multiprocessing from importing the main script again in each process that it starts.
 
     A job contains everything it needs of the script, and a script without a `__main__` guard would run again.

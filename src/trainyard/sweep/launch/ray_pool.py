@@ -66,7 +66,7 @@ def open_ray_pool(settings: RaySettings) -> Iterator[RayPool]:
 
     connects = not ray.is_initialized()
     if connects:
-        _connect(ray, settings.address)
+        _connect_to_cluster(ray, settings.address)
     try:
         with contextlib.closing(RayPool(settings)) as pool:
             yield pool
@@ -76,6 +76,7 @@ def open_ray_pool(settings: RaySettings) -> Iterator[RayPool]:
 
 
 def _check_settings(settings: RaySettings) -> None:
+    """Raises a ConfigError if Ray is not installed or a setting is out of range."""
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
             "hydra/launcher=ray: the package ray is not installed. Install Trainyard with its extra 'ray', or run: "
@@ -89,7 +90,8 @@ def _check_settings(settings: RaySettings) -> None:
         raise ConfigError(f"hydra.launcher.n_jobs: expected an integer of at least 1, or null, got {settings.n_jobs}")
 
 
-def _connect(ray: Any, address: str | None) -> None:  # noqa: ANN401 - a module
+def _connect_to_cluster(ray: Any, address: str | None) -> None:  # noqa: ANN401 - a module
+    """Connects this process to a Ray cluster, or starts one, without changing the signal handlers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -142,6 +144,7 @@ class RayPool:
         return min(capacity, self._settings.n_jobs or capacity)
 
     def _list_nodes(self) -> list[dict[str, Any]]:
+        """Returns Ray's descriptions of the nodes that are alive."""
         return [node for node in self._ray.nodes() if node["Alive"]]
 
     def submit(self, job: Job) -> None:
@@ -183,12 +186,13 @@ class RayPool:
                 self._request_end(reference, running, f"it took longer than {limit:g} s")
 
     def _request_end(self, reference: Any, running: _RunningTask, reason: str) -> None:  # noqa: ANN401 - a Ray type
-        """Requests the end of a job: raises KeyboardInterrupt in it."""
+        """Requests the end of a job: raises KeyboardInterrupt in its process. A second request does nothing."""
         if running.end_requested is None:
             running.end_requested, running.end_reason = time.monotonic(), reason
             self._ray.cancel(reference)
 
     def _collect_exit(self, reference: Any) -> JobExit:  # noqa: ANN401 - a Ray type
+        """Returns how a job ended, and removes it from the running jobs."""
         running = self._running.pop(reference)
         try:
             value, failure = self._ray.get(reference)
@@ -243,6 +247,7 @@ def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file:
 
 
 def _lock_until_exit(lock_file: str | None) -> None:
+    """Holds a shared lock on a file until this process ends; raises OSError if it is locked exclusively."""
     import fcntl  # not available on Windows
 
     if lock_file:
