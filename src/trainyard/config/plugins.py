@@ -22,7 +22,7 @@ BUILT_IN_MODULES = (
     "trainyard.training.schedules",
     "trainyard.training.losses",
     "trainyard.training.debug",
-    "trainyard.evaluation.extra_metrics",
+    "trainyard.evaluation.optional_metrics",
     "trainyard.tracking.stores",
 )
 """The modules of Trainyard that register components. A new component in another module is listed here."""

@@ -35,7 +35,7 @@ def test_an_unknown_metric_is_rejected_with_a_suggestion():
     [
         ("f1 weighted", "expected a name of letters"),
         ("accuracy", "this name is reserved"),
-        ("cohen_kappa", "registered twice, by trainyard.evaluation.extra_metrics and"),
+        ("cohen_kappa", "registered twice, by trainyard.evaluation.optional_metrics and"),
     ],
 )
 def test_names_of_metrics_are_checked(name, message):
