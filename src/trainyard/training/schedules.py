@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Constant(ScheduleConfig):
     """Constant learning rate. `training.plateau` can lower it, which is not possible with the other schedules."""
 
-    constant = True
+    is_constant = True
 
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:  # noqa: ARG002 - the interface
         """Returns the learning rate unchanged."""
