@@ -183,7 +183,7 @@ def test_restore_returns_the_trials_of_the_first_plan():
     folder.write_plan(first, threads=1)
     again = make_plan(["sweep.objective=off", "sweep.name=mine", "training.epochs=choice(2,1)", "seed=range(1,4)"])
     check_definition(folder, again)
-    restored = folder.restore(again)
+    restored = folder.append_missing_trials(again)
     assert (restored.trials, restored.swept, restored.overrides) == (first.trials, first.swept, first.overrides)
 
 

@@ -103,7 +103,7 @@ def search(*overrides, name="mine", **launching):
         folder.write_plan(plan, None)
     folder.repair()
     ledger.repair()
-    plan = folder.restore(plan)
+    plan = folder.append_missing_trials(plan)
     sweep = SweepScheduler(plan.trials, plan.policy, folder, ledger, task_function=lambda _: None)
     sweep.load_ledger()
     sweep.build_queue = lambda: SearchQueue(plan.search, plan.objective, folder, ledger, prior_sweeps)

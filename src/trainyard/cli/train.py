@@ -121,7 +121,11 @@ def check_arguments(options: Namespace) -> None:
 
 
 def _run_with_hydra(arguments: Sequence[str], options: Namespace) -> int:
-    """Lets Hydra run the jobs, and returns the exit code."""
+    """Trains with `hydra.main`: one job, or several if another sweeper than Trainyard's is selected.
+
+    `options` are the parsed `arguments`, which replace `sys.argv`. Returns the exit code of a single job; a failure in
+    a multirun is raised.
+    """
     from trainyard.cli.jobs import RunTask
 
     flags = list(arguments)

@@ -23,8 +23,8 @@ class EarlyStoppingConfig:
     patience: int | None = setting(None, ge=0)
     """Number of epochs without improvement after which training stops. `null` disables early stopping."""
     monitor: str = setting("loss/val", choices=MONITORS)
-    """Metric to monitor. A loss improves when it decreases, an accuracy when it increases. `loss/val` and
-    `accuracy/val` require `dataset.validation_fraction` above 0."""
+    """Metric to monitor. A loss improves when it decreases, an accuracy when it increases. If `patience` is not `null`,
+    `loss/val` and `accuracy/val` require `dataset.validation_fraction` above 0."""
     min_delta: float = setting(0.0, ge=0)
     """Minimum change of the monitored metric that counts as an improvement."""
     restore_best: bool = setting(True)
@@ -38,12 +38,12 @@ class PlateauConfig:
 
     patience: int | None = setting(None, ge=1)
     """Number of epochs without improvement after which the learning rate is reduced. `null` disables the reduction.
-    Requires `schedule=constant`."""
+    Any other value requires `schedule=constant`."""
     factor: float = setting(0.1, gt=0, lt=1)
     """Factor by which the learning rate is multiplied at each reduction."""
     monitor: str = setting("loss/val", choices=MONITORS)
-    """Metric to monitor. A loss improves when it decreases, an accuracy when it increases. `loss/val` and
-    `accuracy/val` require `dataset.validation_fraction` above 0."""
+    """Metric to monitor. A loss improves when it decreases, an accuracy when it increases. If `patience` is not `null`,
+    `loss/val` and `accuracy/val` require `dataset.validation_fraction` above 0."""
     min_delta: float = setting(0.0001, ge=0)
     """Minimum change of the monitored metric that counts as an improvement."""
     cooldown: int = setting(0, ge=0)
@@ -70,9 +70,10 @@ class TrainingConfig:
     """Keras dtype policy. The mixed policies compute in 16 bits, and keep weights, loss and probabilities in
     float32."""
     determinism: str = setting("seeded", choices=("off", "seeded", "strict"))
-    """What the seed determines. `off`: only the validation split and the images of `dataset.limit`. `seeded`: all
-    random numbers, so that a run can be repeated on the same machine with the same number of threads. `strict`: in
-    addition, results are bit-identical for any number of cores, but training is slower (one thread per operation, no
+    """What is the same in runs with the same config and seed. `off`: only the validation split and the images of
+    `dataset.limit`. `seeded`: all random numbers; on a CPU, weights are bit-identical on the same machine with the same
+    versions, number of threads, engine and XLA setting. `strict`: weights are bit-identical on the same machine
+    with the same versions, for any number of threads and both engines; training is slower (one thread per operation, no
     XLA)."""
     threads: int | None = setting(None, ge=1, identity=False)
     """Number of TensorFlow threads, within an operation and across operations. `null` uses one per available CPU
@@ -151,9 +152,11 @@ class SweepConfig:
     """Search algorithm. `grid` trains all combinations; the others are Optuna samplers, which draw `points`
     combinations. `gp` requires PyTorch."""
     points: int = setting(20, ge=1)
-    """Number of combinations that a sampler draws. It can be increased when a sweep is resumed. Not used by `grid`."""
+    """Number of combinations that a sampler draws. It can be increased when a sweep is resumed. Has no effect if
+    `sampler` is `grid`."""
     sampler_seed: int = setting(0, ge=0, le=2**32 - 1)
-    """Random seed of the sampler. If trials run one at a time, the same seed draws the same combinations."""
+    """Random seed of the sampler. If trials run one at a time, the same seed draws the same combinations. Has no effect
+    if `sampler` is `grid`."""
     warm_start: list[str] = setting([])
     """Names or folders of earlier sweeps whose results the sampler uses from the start. Supported by `tpe`, `gp` and
     `cmaes`."""
@@ -161,7 +164,7 @@ class SweepConfig:
     """Optuna pruner that stops trials early if their objective is poor compared with other trials; `off` disables
     pruning. `halving` is Optuna's successive halving."""
     min_epochs: int = setting(1, ge=1)
-    """Minimum number of epochs before a trial can be pruned."""
+    """Minimum number of epochs before a trial can be pruned. Has no effect if `pruner` is `off`."""
     on_error: str = setting("continue", choices=("continue", "stop"))
     """What to do after a failed trial. `continue` starts the remaining trials; `stop` starts no further trials."""
     retries: int = setting(0, ge=0)

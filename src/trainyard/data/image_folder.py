@@ -30,6 +30,8 @@ _IGNORED = ("Thumbs.db", "desktop.ini")
 class ImageFolder(UserData):
     """Your own PNG and JPEG files in PATH/train/CLASS/ and PATH/test/CLASS/, resized to one size."""
 
+    path: str | None = setting(None, identity=False)
+    """Path of the folder that contains the folders `train` and `test`. Must be set."""
     height: int = setting(32, ge=1)
     """Height of all images, in pixels. Images of another size are resized; their aspect ratio may change."""
     width: int = setting(32, ge=1)

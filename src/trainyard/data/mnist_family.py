@@ -53,7 +53,7 @@ class DownloadableDataset(DatasetConfig):
     """The base of data sets that are published as four idx files."""
 
     path: str | None = setting(None, identity=False)
-    """Folder with the four idx files; for mnist also mnist.npz or its folder. `null` searches, then downloads."""
+    """Folder with the four idx files. `null` searches the usual folders, then downloads the files."""
     mirrors: list[str] = setting([], nonempty=True, identity=False)
     """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
@@ -218,6 +218,9 @@ class DownloadableDataset(DatasetConfig):
 class Mnist(DownloadableDataset):
     """70,000 handwritten digits of 28 x 28 pixels (LeCun, Cortes and Burges, 1998)."""
 
+    path: str | None = setting(None, identity=False)
+    """Folder with the four idx files or with Keras's `mnist.npz`, or the path of this npz file. `null` searches the
+    usual folders, then downloads the files."""
     mirrors: list[str] = setting(
         ["https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist"],
         nonempty=True,

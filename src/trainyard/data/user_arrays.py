@@ -35,7 +35,7 @@ class UserData(DatasetConfig):
     """The base of data sets from the user's own files."""
 
     path: str | None = setting(None, identity=False)
-    """Path of the folder or file with the images. Required: the default `null` is an error."""
+    """Path of the images: a folder or a file. Must be set."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if no path is set."""
@@ -69,6 +69,9 @@ class UserArrays(UserData):
 class Npz(UserArrays):
     """Your own images in an npz file with the arrays x_train, y_train, x_test, y_test and, optionally, class_names."""
 
+    path: str | None = setting(None, identity=False)
+    """Path of the npz file. Must be set."""
+
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
         """Loads the file; see `DatasetConfig.load`."""
         file = self.find_path()
@@ -89,6 +92,9 @@ class Npz(UserArrays):
 @dataclass(kw_only=True, slots=True)
 class Idx(UserArrays):
     """Your own images in a folder with four idx files, plain or gzipped, with the file names of MNIST."""
+
+    path: str | None = setting(None, identity=False)
+    """Path of the folder with the idx files. Must be set."""
 
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
         """Loads the files; see `DatasetConfig.load`."""

@@ -16,7 +16,7 @@ from trainyard.models.blocks import (
     build_output_layer,
     format_keras_error,
 )
-from trainyard.models.parameter_count import LayerSpec, count_parameters, list_hidden_layers
+from trainyard.models.parameter_count import LayerSpec, build_hidden_layer_specs, count_parameters
 
 if TYPE_CHECKING:
     import keras
@@ -80,11 +80,11 @@ class Cnn(ModelConfig):
         layers: list[LayerSpec] = []
         for filters, side in zip(self.filters, self.kernel_sizes, strict=True):
             shape = {"filters": filters, "kernel_size": side, "padding": self.padding}
-            layers += list_hidden_layers("Conv2D", self.batch_norm, **shape) * self.convolutions
+            layers += build_hidden_layer_specs("Conv2D", self.batch_norm, **shape) * self.convolutions
             layers.append(("MaxPooling2D", {"pool_size": self.pool_size}))  # average pooling has the same output shape
         layers.append(("Flatten" if self.global_pooling == "none" else "GlobalMaxPooling2D", {}))
         for units in self.dense_units:
-            layers += list_hidden_layers("Dense", self.batch_norm, units=units)
+            layers += build_hidden_layer_specs("Dense", self.batch_norm, units=units)
         return count_parameters(image_shape, classes, layers)
 
     def build(self, spec: DataSpec) -> keras.Model:

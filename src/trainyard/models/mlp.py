@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.config import ModelConfig, register_model, setting
 from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS, build_l2_regularizer, build_output_layer
-from trainyard.models.parameter_count import count_parameters, list_hidden_layers
+from trainyard.models.parameter_count import build_hidden_layer_specs, count_parameters
 
 if TYPE_CHECKING:
     import keras
@@ -55,7 +55,9 @@ class Mlp(ModelConfig):
     def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
         """Counts all parameters; see `ModelConfig.count_parameters`."""
         hidden = [
-            layer for units in self.hidden_units for layer in list_hidden_layers("Dense", self.batch_norm, units=units)
+            layer
+            for units in self.hidden_units
+            for layer in build_hidden_layer_specs("Dense", self.batch_norm, units=units)
         ]
         return count_parameters(image_shape, classes, [("Flatten", {}), *hidden])
 

@@ -50,8 +50,11 @@ def count_parameters(image_shape: Shape, classes: int, layers: Iterable[LayerSpe
     return total
 
 
-def list_hidden_layers(name: str, batch_norm: bool, **arguments: Any) -> list[LayerSpec]:  # noqa: ANN401 - each layer has its own
-    """Returns a hidden layer or, with `batch_norm`, the layer without a bias and its batch normalization."""
+def build_hidden_layer_specs(name: str, batch_norm: bool, **arguments: Any) -> list[LayerSpec]:  # noqa: ANN401 - each layer has its own
+    """Returns the specs of one hidden layer.
+
+    These are the layer itself or, with `batch_norm`, the layer without a bias followed by BatchNormalization.
+    """
     if not batch_norm:
         return [(name, arguments)]
     return [(name, {**arguments, "use_bias": False}), ("BatchNormalization", {})]

@@ -192,11 +192,14 @@ def _build_row(rank: int, point: RankedPoint, varied: Sequence[str], ranking: Ra
 
 
 def _build_setting_cell(value: Any) -> TableCell:  # noqa: ANN401 - any value of a config
-    """Returns the value of a setting as a cell. Numbers are right-aligned."""
+    """Returns the value of a setting as a cell. Numbers are right-aligned; text, booleans and lists are left-aligned.
+
+    None gives an empty cell.
+    """
     return TableCell("" if value is None else format_value(value), left=isinstance(value, (str, bool, list, tuple)))
 
 
 def _build_metric_cell(point: RankedPoint, name: str) -> TableCell:
-    """Returns the mean of a test metric as a cell."""
+    """Returns the mean of a test metric as a cell, which is empty if the point does not have the metric."""
     value = point.metrics.get(name)
     return TableCell("" if value is None else f"{value:.4f}")

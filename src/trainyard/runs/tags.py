@@ -99,7 +99,11 @@ def build_tensorflow_tags(config: RunConfig, seed: int, machine: dict[str, Any])
 
 
 def build_result_tags(trained: TrainedRun) -> dict[str, str]:
-    """Returns the tags that describe the result: best epoch, digests, engine, XLA, and the note that MLflow shows."""
+    """Returns the tags that describe the result.
+
+    These are the best epoch and the restored epoch (if any), the digests of the data set and of the final weights, the
+    engine and XLA with the reasons for their choice, the number of threads, the tables that MLflow shows, and the note.
+    """
     config, training = trained.config, trained.training
     note = (
         f"**{trained.evaluation.accuracy:.4f}** accuracy on {len(trained.dataset.test):,} test images. "

@@ -34,7 +34,10 @@ class FrozenConfigLoader(ConfigLoader):
         self._trials[trial.overrides] = trial
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Returns the planned config of the trial with these overrides, with the section `hydra` added."""
+        """Returns the planned config of the trial with these overrides, with the section `hydra` added.
+
+        Sets `training.threads` to the default of the sweep if the trial does not set it.
+        """
         load_plugins()
         if tuple(sweep_overrides) not in self._trials:
             self._trials = {trial.overrides: trial for trial in self._folder.read_trials()}
@@ -63,7 +66,10 @@ class FrozenConfigLoader(ConfigLoader):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        """Calls Hydra's loader, like all methods below."""
+        """Returns Hydra's config for these overrides, without using the plan.
+
+        Only `load_sweep_config` returns planned configs.
+        """
         return self._loader.load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
 
     def get_search_path(self) -> Any:  # noqa: ANN401

@@ -69,7 +69,7 @@ class SweepFolder:
         return self.logs / f"{number}.log"
 
     def find_next_attempt_folder(self, number: int) -> Path:
-        """Returns the path of a new folder for the next attempt of a trial."""
+        """Returns the path for the folder of the next attempt of a trial; does not create the folder."""
         folder, attempt = self.path / "trials" / f"{number}", 2
         while folder.exists():
             folder, attempt = folder.with_name(f"{number}-{attempt}"), attempt + 1
@@ -132,11 +132,12 @@ class SweepFolder:
             )
         return header
 
-    def restore(self, plan: SweepPlan) -> SweepPlan:
-        """Returns the plan with the trials, labels and overrides of the plan that was written first.
+    def append_missing_trials(self, plan: SweepPlan) -> SweepPlan:
+        """Appends the trials of a search's new points to the plan file. Returns the plan with the trials of the file.
 
-        A search may have more or fewer points than before: the trials of new points are appended to the plan file, and
-        trials beyond the new number that were not drawn yet are left out.
+        The returned plan also has the swept settings and overrides with which the file was written. If a search has
+        fewer points than before, trials beyond the new number that were not drawn yet are left out. For a grid, nothing
+        is appended.
         """
         header = self.read_header()
         swept, overrides = tuple(header["swept"]), tuple(header["overrides"])
@@ -244,7 +245,7 @@ def is_locked(folder: SweepFolder) -> bool:
 
 
 def _find_owner(folder: SweepFolder) -> str:
-    """Returns the pid of the process that runs the sweep. Waits up to 5 s for the process to record it."""
+    """Returns the pid of the process that runs the sweep, or a text if the process does not record it within 5 s."""
     for _ in range(50):
         with contextlib.suppress(TrainyardError):
             sessions = Ledger(folder.ledger).sessions
@@ -255,7 +256,10 @@ def _find_owner(folder: SweepFolder) -> str:
 
 
 def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
-    """Waits up to 60 s until no trial of an earlier process is alive; raises a TrainyardError after that."""
+    """Waits up to 60 s until no trial of an earlier process is alive; raises a TrainyardError after that.
+
+    Does nothing on Windows.
+    """
     if os.name == "nt":  # processes are not forked there
         return
     import fcntl

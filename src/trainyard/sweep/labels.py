@@ -16,7 +16,10 @@ _ABBREVIATIONS = {
 
 
 def shorten_keys(swept: Sequence[str]) -> dict[str, str]:
-    """Returns a short name for each swept setting: the last part of its path, or the last two if that is ambiguous."""
+    """Returns a short name for each swept setting: the last part of its path, or the last two if that is ambiguous.
+
+    Some last parts are abbreviated: `learning_rate` becomes `lr`. Two parts are never abbreviated.
+    """
     paths = {key: key.lstrip("+~").replace("/", ".").split(".") for key in swept}
     last_parts = [path[-1] for path in paths.values()]
     return {
@@ -38,7 +41,10 @@ def build_trial_label(varied: Mapping[str, Any], names: Mapping[str, str], seed:
 
 
 def _format_setting(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a setting in short form. The name is left out for strings and lists, where the value is clear alone."""
+    """Returns a setting in short form: ``lr0.003``, ``512x256``, ``no-batch_norm``, ``decay-none``.
+
+    Strings and non-empty lists have no name, because the value is clear alone.
+    """
     if isinstance(value, bool):
         return name if value else f"no-{name}"
     if isinstance(value, (int, float)):

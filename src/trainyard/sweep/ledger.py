@@ -121,7 +121,7 @@ class Ledger:
         """Reads the file; a missing file is an empty ledger.
 
         Raises:
-            TrainyardError: If a line of the file is not valid JSON.
+            TrainyardError: If a line of the file, except an incomplete last line, is not valid JSON.
         """
         self._file = file
         self._records: dict[int, TrialRecord] = {}
@@ -142,12 +142,12 @@ class Ledger:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the last session finished with all trials done."""
+        """Whether the last session finished with all trials done or pruned."""
         return bool(self.sessions) and self.sessions[-1].status == "FINISHED"
 
     @property
     def has_started(self) -> bool:
-        """Whether any trial was started or drawn."""
+        """Whether a trial was started, a point was drawn (or rejected), or points of earlier sweeps were recorded."""
         return bool(self._records or self.events)
 
     def get_trial_record(self, number: int) -> TrialRecord:
@@ -188,7 +188,7 @@ class Ledger:
         self._append_entry("drew", drawn=dict(drawn), point=point, why=reason, same=duplicate_of)
 
     def get_objective_value(self, number: int) -> float | None:
-        """Returns the objective value of a trial that is done, else None."""
+        """Returns the objective value of a trial that is done; None if it is not, or if the sweep has no objective."""
         result = self.get_trial_record(number).result
         return None if result is None else result.objective
 
@@ -232,7 +232,7 @@ class Ledger:
         self._append_entry("failed", trial=number, reason=reason, again=will_retry)
 
     def _append_entry(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - what JSON holds
-        """Writes an entry to the disk, then applies it to this object.
+        """Writes an entry to the disk, then applies it to this object. If writing fails, the file stays unchanged.
 
         `kind` is "opened" or "closed" (a session), "parent", "works" (a smoke test), "knew" (prior points), "drew",
         "epoch", "exhausted", "began", "done", "failed" or "pruned".
@@ -251,7 +251,11 @@ class Ledger:
         self._apply_entry(entry)
 
     def _read_entries(self) -> Iterator[dict[str, Any]]:
-        """Yields the entries of the file, oldest first. An incomplete last line is ignored."""
+        """Yields the entries of the file, oldest first. An incomplete last line is ignored.
+
+        Raises:
+            TrainyardError: If another line is not valid JSON.
+        """
         if not self._file.exists():
             return
         lines = self._file.read_text().split("\n")[:-1]  # the text after the last newline is an incomplete line

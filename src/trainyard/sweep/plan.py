@@ -105,7 +105,9 @@ class SweepPlan:
 
 
 def make_plan(overrides: Sequence[str], config_name: str | None = None, config_dir: Path | None = None) -> SweepPlan:
-    """Plans a sweep.
+    """Plans a sweep without training.
+
+    A grid has all its trials; a search has placeholders, whose points are drawn during the sweep.
 
     Args:
         overrides: Overrides in Hydra's grammar, with sweeps and single values.
@@ -113,7 +115,7 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         config_dir: Additional folder of configs, or None.
 
     Raises:
-        ConfigError: If any trial is invalid; one line per problem.
+        ConfigError: If an override, a trial of the grid, or a probe point of the search space is invalid.
     """
     composer = Composer(config_name, config_dir)
     overrides = normalize_overrides(overrides)
@@ -257,7 +259,7 @@ def _add_seed_axis(axes: list[Axis], first: int, count: int) -> list[Axis]:
 
 
 def _compose_drafts(points: Iterable[Point], swept: Sequence[str], composer: Composer) -> Iterator[_Draft]:
-    """Yields all points with their composed and validated configs.
+    """Yields points with their composed and validated configs. After an invalid point, the rest are only checked.
 
     Raises:
         ConfigError: After all points have been checked, with one line per problem.
@@ -278,7 +280,7 @@ def _compose_drafts(points: Iterable[Point], swept: Sequence[str], composer: Com
 
 
 def _check_config(config: RunConfig) -> None:
-    """Raises a ConfigError if the config of a trial is invalid or one of its files does not exist."""
+    """Raises a ConfigError if the config of a trial or its objective or pruner is invalid, or a file does not exist."""
     validate_config(config)
     check_files_exist(config)
     if config.sweep.objective == "off" and config.sweep.pruner != "off":
@@ -296,7 +298,7 @@ def _check_config(config: RunConfig) -> None:
 def _build_invalid_trials_error(
     invalid: Sequence[tuple[int, Point, ConfigError]], count: int, swept: Sequence[str]
 ) -> ConfigError:
-    """Returns one error for all invalid points, with the swept settings of each."""
+    """Returns one error for all invalid points, without settings if all `count` points have the same problems."""
     distinct = {error.problems for _, _, error in invalid}
     if len(distinct) == 1 and (len(invalid) == count):
         return invalid[0][2]
@@ -310,7 +312,7 @@ def _build_invalid_trials_error(
 
 
 def _check_shared_settings(configs: Sequence[RunConfig]) -> None:
-    """Raises a ConfigError if trials differ in settings that must be equal. Swept recipes can cause this."""
+    """Raises a ConfigError if trials differ in settings that must be equal (by swept recipes), or set `resume`."""
     if any(config.resume is not None for config in configs):
         raise ConfigError("resume: expected null for a sweep, because it resumes a single run. Remove it")
     first = configs[0]
@@ -341,7 +343,7 @@ def is_execution_override(override: str) -> bool:
 
 
 def _freeze_config(config: RunConfig, name: str, experiment: str | None) -> dict[str, Any]:
-    """Returns a trial's config as a dict for the plan; a given `experiment` replaces that of the config."""
+    """Returns a trial's config for the plan, with the given `experiment`, if any, and only the name in `sweep`."""
     tracking = replace(config.tracking, experiment=experiment) if experiment else config.tracking
     return config_to_dict(replace(config, sweep=SweepConfig(name=name), tracking=tracking))
 

@@ -46,8 +46,8 @@ class TrialStatus:
         epochs: The maximum number of epochs.
         value: The objective, or the test accuracy if there is no objective: of the last epoch while the trial runs,
             then of the final model.
-        seconds: The duration of the trial, once it has ended.
-        reason: Why it failed or was pruned, in one line.
+        seconds: The duration of the last attempt that ended or was interrupted; None before.
+        reason: Why the trial failed or was pruned, in one line.
         log: The path of its log file.
         started: When the attempt started, on the clock of the `SweepProgress`.
         earlier_epochs: The number of epochs that the attempt resumed from; None before its first epoch.
@@ -193,7 +193,11 @@ class SweepProgress:
         return [status.trial for status in self._statuses.values()]
 
     def update_trial(self, trial: Trial) -> bool:
-        """Replaces a trial by its current definition. Returns whether it changed: its settings may be newly drawn."""
+        """Replaces a trial and its number of epochs by its current definition.
+
+        Returns:
+            Whether the definition is a new one, because the settings of the trial were drawn just now.
+        """
         status = self._statuses[trial.number]
         changed, status.trial = trial is not status.trial, trial
         before, status.epochs = status.epochs, trial.config["training"]["epochs"]
@@ -201,7 +205,7 @@ class SweepProgress:
         return changed
 
     def start_trial(self, number: int, attempt: int) -> None:
-        """Marks a trial as running."""
+        """Marks a waiting or interrupted trial as running, and clears its epoch and its value."""
         status = self._statuses[number]
         self.stopped.pop(number, None)
         self._epochs_waiting -= status.epochs
@@ -210,14 +214,14 @@ class SweepProgress:
         self.running[number] = status
 
     def update_epoch(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """Sets the last finished epoch of a trial, and its metrics."""
+        """Sets the last finished epoch of a trial, its maximum number of epochs, and its value of the shown metric."""
         status = self._statuses[number]
         if status.earlier_epochs is None:
             status.earlier_epochs = epoch - 1
         status.epoch, status.epochs, status.value = epoch, epochs, metrics.get(self.shown_metric)
 
     def finish_trial(self, number: int, result: TrialResult) -> TrialStatus:
-        """Marks a trial as done; returns its status."""
+        """Marks a trial as done, adds it to the ranking, and updates the best point. Returns the trial's status."""
         status = self._remove_active(number)
         _set_result(status, self._objective, result)
         self._insert_ranked(status)
@@ -246,7 +250,7 @@ class SweepProgress:
         return status
 
     def mark_interrupted(self) -> None:
-        """Marks all running trials as interrupted."""
+        """Marks all running trials as interrupted. Their epochs are counted again as epochs to train."""
         now = self._clock()
         for status in self.running.values():
             status.state, status.seconds = TrialState.STOPPED, now - status.started
@@ -255,7 +259,7 @@ class SweepProgress:
         self.running.clear()
 
     def compute_seconds_run(self, status: TrialStatus) -> float | None:
-        """Returns the duration of a trial, until now if it is running; None if it was not started."""
+        """Returns the duration of the current or last attempt, until now if it is running; None if there is none."""
         return self._clock() - status.started if status.state is TrialState.RUNNING else status.seconds
 
     def estimate_seconds_left(self) -> float | None:
@@ -316,7 +320,11 @@ class SweepProgress:
         return rows, {state.value: n - selected[state] for state, n in counts.items() if n > selected[state]}
 
     def _remove_active(self, number: int) -> TrialStatus:
-        """Removes a trial from `running`, or its epochs from the waiting ones if it did not run; returns its status."""
+        """Stops counting a trial as running or waiting, and returns its status object, with its state unchanged.
+
+        For a running trial that finished an epoch, adds the finished epochs and the time of the attempt to the totals
+        for the time estimate. For a waiting trial, subtracts its epochs from those still to train.
+        """
         status = self._statuses[number]
         if not self.running.pop(number, None):
             self._epochs_waiting -= status.epochs
@@ -326,7 +334,10 @@ class SweepProgress:
         return status
 
     def _insert_ranked(self, status: TrialStatus) -> None:
-        """Inserts a trial that is done into the ranking, and updates the best point."""
+        """Inserts a trial that is done into the ranking, and updates the best point.
+
+        Without an objective, the trial is inserted at the front, and there is no best point.
+        """
         if not self._objective:
             self.ranked.insert(0, status)
             return

@@ -34,7 +34,7 @@ class LatestEpoch(NamedTuple):
 
 
 class EpochFile(SweepListener):
-    """Keeps the file up to date while a sweep runs."""
+    """Keeps the file up to date while a sweep runs. The constructor deletes the file of an earlier session."""
 
     def __init__(self, file: Path) -> None:
         file.unlink(missing_ok=True)  # of an earlier session

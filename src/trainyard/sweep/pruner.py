@@ -55,7 +55,11 @@ class TrialPruner:
                 self.report_end(event.trial, ledger.get_objective_value(event.trial))
 
     def report_epoch(self, report: EpochReport) -> str:
-        """Records the objective after an epoch. Returns the reason to prune the trial, or an empty string."""
+        """Records the objective after an epoch. Returns the reason to prune the trial, or an empty string.
+
+        NaN is not recorded, nor is an epoch that the trial reported before it was restarted. A trial is never pruned
+        after its last epoch.
+        """
         number, epoch, value = report.trial, report.epoch, report.value
         last_epoch, reason = self._last_decisions.get(number, (0, ""))
         if epoch <= last_epoch:  # the trial was restarted
@@ -73,7 +77,14 @@ class TrialPruner:
         return reason
 
     def report_end(self, number: int, value: float | None) -> None:
-        """Records the end of a trial: its objective, or None if it was pruned or failed. It may be started again."""
+        """Ends a trial in the study, so that a later start of the same trial is a new one.
+
+        A trial that has reported no epoch since its start is not in the study, and is ignored.
+
+        Args:
+            number: Number of the trial.
+            value: Final objective. None or NaN, if the trial was pruned or failed, ends it as pruned.
+        """
         from optuna.trial import TrialState
 
         self._last_decisions.pop(number, None)

@@ -191,7 +191,7 @@ class SweepScheduler:
         return self._loader
 
     def load_ledger(self) -> None:
-        """Loads the outcomes of earlier sessions of the sweep."""
+        """Loads the outcomes of earlier sessions. Removes undrawn trials if the search space is exhausted."""
         if self._ledger.is_exhausted:
             self._trials = {number: trial for number, trial in self._trials.items() if trial.label != NOT_DRAWN}
         self.outcomes.update(self._ledger, list(self._trials))
@@ -243,7 +243,7 @@ class SweepScheduler:
         self._update_waiting()
 
     def _drop_undrawn(self, queue: TrialQueue) -> None:
-        """Removes the trials that cannot be drawn because every point of the search space was already tried."""
+        """Removes the trials that cannot be drawn because the search space seems exhausted, and records this."""
         if not queue.has_more() and (undrawn := [number for number in queue.undrawn if number in self._trials]):
             for number in undrawn:
                 del self._trials[number]
@@ -309,7 +309,7 @@ class SweepScheduler:
             listener.on_trial_begin(trial, self._ledger.get_trial_record(trial.number).attempts)
 
     def _handle_epoch(self, trial: Trial, message: Message, jobs: Any) -> None:  # noqa: ANN401 - a JobRunner
-        """Processes the metrics of an epoch, and replies to the trial whether it is pruned."""
+        """Notifies the listeners of an epoch. With a pruner, also records the epoch, and replies whether to prune."""
         epoch, epochs, metrics = message.content
         for listener in self.listeners:
             listener.on_epoch_end(trial, *message.content)

@@ -102,7 +102,10 @@ class SearchQueue:
         return range(len(self._turns) * seeds + 1, self._points * seeds + 1)
 
     def _draw_point(self) -> None:
-        """Draws a point and queues its trials. Rejects it if its config is invalid or a duplicate."""
+        """Draws a point, writes it to the plan and the ledger, and queues its trials.
+
+        Rejects the draw if the config of the point is invalid or a duplicate.
+        """
         point, drawn = self._sampler.draw(self._space.is_active)
         number = len(self._turns) + 1
         try:
@@ -128,7 +131,7 @@ class SearchQueue:
         self._rejected = 0
 
     def _reject_draw(self, drawn: Mapping[str, Any], reason: str, duplicate_of: int | None) -> None:
-        """Rejects a draw. For a duplicate, the sampler receives the result of the earlier point."""
+        """Records a draw as rejected, and reports it to the sampler; see `_report_duplicate`."""
         self._ledger.record_draw(drawn, None, reason, duplicate_of)
         self._report_duplicate(duplicate_of)
         self._turn += 1
@@ -153,7 +156,10 @@ class SearchQueue:
             self._sampler.report_value(self._turns[point], self._reported[point])
 
     def _report_duplicate(self, duplicate_of: int | None) -> None:
-        """Reports the current, rejected draw to the sampler, with the duplicated point's value, else as failed."""
+        """Reports the current, rejected draw to the sampler.
+
+        A duplicate of a point that has a result gets the value of that point; any other draw is reported as failed.
+        """
         value = self._reported.get(duplicate_of) if duplicate_of else None
         self._sampler.report_value(self._turn, value)
 

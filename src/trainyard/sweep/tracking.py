@@ -152,7 +152,10 @@ class SweepTracker(SweepListener):
         self._run.log_files(result.files)
 
     def _end_run(self) -> TrackingError | None:
-        """Closes the parent run as FINISHED, or FAILED if trials failed or wait; returns the store's first failure."""
+        """Logs the numbers of finished and failed trials, and closes the parent run: FAILED if trials failed or wait.
+
+        Returns the first failure of the store.
+        """
         failed, waiting = len(self._outcomes.failed), len(self._outcomes.waiting)
         self._run.log_metrics(
             {names.TRIALS_FINISHED: float(len(self._outcomes.done)), names.TRIALS_FAILED: float(failed)}

@@ -46,7 +46,7 @@ class TrackedRun:
             self._notify_of_failure(self._writer.flush())
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Logs params; see `operations.log_params`."""
+        """Logs params as text. Values over MLflow's length limit are skipped."""
         self._perform(operations.log_params, dict(params))
 
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
@@ -60,7 +60,8 @@ class TrackedRun:
     def end(self, status: str) -> TrackingError | None:
         """Closes the run as `status` (FINISHED, FAILED or KILLED), after all logged data has reached the store.
 
-        If the store has failed, tries once more, with FAILED instead of FINISHED.
+        If the store has failed, data logged since then is skipped. Tries once more to set the tag `error` and to close
+        the run, as FAILED instead of FINISHED.
 
         Returns:
             The first failure of the store; None if there was none.
@@ -99,7 +100,10 @@ class TrackedRun:
         return replacement
 
     def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
-        """Performs an operation on the run, now or as soon as the store is ready."""
+        """Performs an operation on the run, now or as soon as the store is ready; does nothing without a writer.
+
+        Reports the first failure of the store.
+        """
         if self._writer is None:
             return
         self._writer.perform(operation, *arguments)

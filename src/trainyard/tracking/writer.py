@@ -102,7 +102,10 @@ class StoreWriter:
         self._uri = ""
 
     def attach(self, uri: str, status: WriterStatus) -> None:
-        """Continues to write to the run of another writer that was lost."""
+        """Continues to write to the run of another writer that was lost.
+
+        If no run was created or the connection fails, later operations are skipped without an error.
+        """
         self.status, self._uri = status, uri
         if status.run_id and status.experiment_id:
             with contextlib.suppress(TrackingError), tracking_errors(uri):
@@ -149,4 +152,7 @@ class StoreWriter:
         return self.status
 
     def close(self, *, wait: bool = True) -> None:
-        """Does nothing; the writer has no resources to release."""
+        """Does nothing, with or without `wait`: this writer writes in this process and has nothing to release.
+
+        The method exists because `Writer` requires it.
+        """

@@ -43,11 +43,11 @@ class OneBatch(DebugConfig):
         )
 
     def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:  # noqa: ARG002
-        """Stops the training after one epoch of one batch. The schedule is that of the whole training."""
+        """Returns a callback that stops the training after one epoch. The schedule is that of the whole training."""
         return [_build_stop(epochs=1)]
 
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Reports that every stage was completed."""
+        """Returns a message that every stage was completed."""
         return "debug=one_batch: every stage works. Ignore the metrics: they come from a single batch"
 
 
@@ -62,7 +62,10 @@ class Overfit(DebugConfig):
     """Maximum number of epochs. If the model has not memorized all images by then, the run fails."""
 
     def adjust_config(self, config: RunConfig) -> RunConfig:
-        """Disables everything that makes overfitting harder or stops it early: schedule, augmentation, averaging."""
+        """Sets the number of epochs, and disables what makes overfitting harder or stops it early.
+
+        This is early stopping, the reduction of the learning rate, the schedule, augmentation and averaging.
+        """
         training = replace(
             config.training, epochs=self.epochs, early_stopping=EarlyStoppingConfig(), plateau=PlateauConfig()
         )
@@ -79,14 +82,14 @@ class Overfit(DebugConfig):
         return replace(dataset, train=sample, validation=sample, test=sample)
 
     def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:  # noqa: ARG002
-        """Stops the training when all images are classified correctly."""
+        """Returns a callback that stops the training when all images are classified correctly."""
         return [_build_stop(accuracy=1.0)]
 
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Reports after how many epochs all images were classified correctly.
+        """Returns a message with the number of epochs after which all images were classified correctly.
 
         Raises:
-            TrainingError: If some images were not.
+            TrainingError: If some images are still classified wrongly.
         """
         if accuracy == 1.0:
             return f"debug=overfit: passed. The model memorised all images in {len(history)} epochs"
@@ -110,12 +113,15 @@ class Profile(DebugConfig):
         return replace(config, training=replace(config.training, epochs=max(config.training.epochs, 2)))
 
     def reduce_dataset(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:
-        """Keeps the training images of `steps` batches, or as many full batches as the data set has."""
+        """Keeps the training images of `steps` batches, or of fewer full batches if the data set is smaller.
+
+        Without a full batch, keeps all training images. Validation and test images are not changed.
+        """
         images = min(self.steps * batch_size, len(dataset.train) // batch_size * batch_size or len(dataset.train))
         return replace(dataset, train=_sample(dataset.train, images, seed))
 
     def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:
-        """Traces the second epoch and stops the training after it."""
+        """Returns callbacks that trace the second epoch and stop the training after that epoch."""
         return [build_profiler_callback(folder / PROFILE_FOLDER, traced_epoch=1), _build_stop(epochs=2)]
 
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002

@@ -37,7 +37,8 @@ class KerasOptimizer(OptimizerConfig):
     use_ema: bool = setting(False)
     """Whether to replace the final weights with their exponential moving average. `loss/val` is computed without it."""
     ema_momentum: float = setting(0.99, ge=0, lt=1)
-    """Momentum of the moving average: the fraction of the average that is kept at each step. Requires `use_ema`."""
+    """Momentum of the moving average: the fraction of the average that is kept at each step. Has no effect unless
+    `use_ema` is true."""
     gradient_accumulation_steps: int | None = setting(None, ge=2)
     """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch."""
 
@@ -71,7 +72,7 @@ class Sgd(KerasOptimizer):
     momentum: float = setting(0.0, ge=0, lt=1)
     """Momentum: fraction of the previous update that is added to the next one. 0 disables momentum."""
     nesterov: bool = setting(False)
-    """Whether to use Nesterov momentum. Requires `momentum` above 0."""
+    """Whether to use Nesterov momentum. Has no effect if `momentum` is 0."""
 
 
 @register_optimizer("rmsprop")
@@ -187,9 +188,11 @@ class Ftrl(KerasOptimizer):
     initial_accumulator_value: float = setting(0.1, ge=0)
     """Initial value of the sum of squared gradients."""
     l1_regularization_strength: float = setting(0.0, ge=0)
-    """Strength of the L1 penalty on the weights. 0 disables it."""
+    """Strength of the L1 penalty on the weights. The optimizer applies the penalty in its weight update; it is not part
+    of the loss. 0 disables it."""
     l2_regularization_strength: float = setting(0.0, ge=0)
-    """Strength of the L2 penalty on the weights. 0 disables it."""
+    """Strength of the L2 penalty on the weights. The optimizer applies the penalty in its weight update; it is not part
+    of the loss. 0 disables it."""
 
 
 @register_optimizer("lion")

@@ -204,10 +204,12 @@ def _draw_class_scores(table: ComparisonTable, path: Path) -> bool:
 
 
 def _draw_pair(pair: RunPair, folder: Path) -> dict[str, Path]:
-    """Draws the difference between the predictions of two runs.
+    """Draws the difference of the confusion matrices, and the images that became correct or wrong.
+
+    Figures without content are omitted, and those of images if the images are not available.
 
     Returns:
-        The files by caption.
+        The path of each figure by its caption.
     """
     diff = pair.diff
     drawn = {}

@@ -68,6 +68,8 @@ class ComparedRun:
     def restore_metric(self, name: str) -> ComparedRun:
         """Returns the run with an epoch metric replaced by its value in the epoch whose weights were restored.
 
+        Returns the run unchanged if no weights were restored, or if the metric is not one of an epoch.
+
         Raises:
             TrackingError: If the tracking store cannot be reached.
         """

@@ -106,7 +106,7 @@ def _load_run(reference: str, uri: str) -> ComparedRun:
 
 
 def _search_store(selection: Selection, uri: str) -> list[ComparedRun]:
-    """Returns the runs in the store that match the selection; of a sweep, the latest run of each trial."""
+    """Returns the runs in the store that match the selection; of a sweep, see `_keep_latest_trials`."""
     conditions = [selection.filter_string] if selection.filter_string else []
     if selection.sweep:
         quote = '"' if "'" in selection.sweep else "'"
@@ -117,7 +117,10 @@ def _search_store(selection: Selection, uri: str) -> list[ComparedRun]:
 
 
 def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
-    """Returns the latest run of each trial of a sweep, and checks that the sweep exists and is unique."""
+    """Returns one run of each trial of a sweep: the latest that is FINISHED, else the latest.
+
+    Raises ConfigError if no run matches, or if several sweeps have this name.
+    """
     if not runs:
         sweep_names = {run.tags[names.SWEEP_ID] for run in search_runs(uri, None, "tags.`trainyard.role` = 'sweep'")}
         if sweep in sweep_names:
@@ -144,7 +147,8 @@ def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[C
 def _check_same_images(runs: list[ComparedRun], digest: str | None, left_out: Counter[str]) -> list[ComparedRun]:
     """Returns the runs with the given digest of the test images, and checks that all runs have the same test images.
 
-    If the seed draws the test images (`dataset.limit`), every config must have been tested on all of the sets.
+    Counts the runs with other digests in `left_out`. If the seed draws the test images (`dataset.limit`), every config
+    must have been tested on all of the sets.
     """
     matching = [run for run in runs if digest is None or (run.test_digest or "").startswith(digest[:DIGEST_LENGTH])]
     if len(runs) > len(matching) > 0:

@@ -68,12 +68,12 @@ class RerunComparison:
     """The comparison of a rerun with the original run.
 
     Attributes:
-        likeness: How similar the runs are, or None if the original did not finish.
-        before: Test accuracy of the original, or None if it did not finish.
+        likeness: How similar the runs are, or None if the original did not finish or has no test accuracy.
+        before: Test accuracy of the original, or None if it has none.
         now: Test accuracy of the rerun.
         spread: Limit for the difference of the accuracies, and a text that explains how it was estimated.
-        parted: First epoch in which a metric differs, counted from 1; 0 if the initial weights differ; None if no
-            metric differs.
+        parted: First epoch in which a training or validation metric of both runs differs, counted from 1; 0 if the
+            initial weights differ; None if neither differs.
         changed: Intentional changes of the config, one line each.
         environment: Differences between the environments.
     """
@@ -152,7 +152,7 @@ def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) ->
 
 
 def _find_first_difference(first: RunRecord, second: RunRecord) -> int | None:
-    """Returns the first epoch in which a common metric differs; 0 if the initial weights differ, None if equal."""
+    """Returns the first epoch in which a common metric differs; 0 if the initial weights differ; None if none do."""
     initial = "initial_weights_digest"
     if first.tags.get(initial) != second.tags.get(initial):
         return 0
@@ -181,7 +181,10 @@ def _group_by_epoch(run_record: RunRecord) -> dict[int, dict[str, float]]:
 
 
 def _find_environment_differences(original: OriginalRun, rerun: OriginalRun) -> Iterator[EnvironmentDifference]:
-    """Yields the differences between the environments of two runs, the most relevant first."""
+    """Yields the differences between the environments of two runs: first commit and tags, then machine, then packages.
+
+    `RerunComparison.causes` sorts them by how likely they explain a different result.
+    """
     before, now = (_without_reasons(run.run_record.tags) for run in (original, rerun))
     yield from _find_differences(before, now, _SOURCE | _TAGS)
     yield from _find_differences(original.machine, rerun.machine, {name: name for name in _MACHINE})

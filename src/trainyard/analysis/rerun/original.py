@@ -89,7 +89,8 @@ def restore_config(
     """Returns the config that repeats a run, and the overrides that compose it. The overrides set every value.
 
     The number of threads, the engine and the use of XLA are those of the original run. If `changes` has a setting that
-    the choice of engine and XLA depends on, these two are chosen again.
+    the choice of engine and XLA depends on, these two are chosen again. A path of a published data set that does not
+    exist on this machine is dropped. The config, but not the overrides, has the tag `rerun_of`.
 
     Args:
         original: The run to repeat.

@@ -105,7 +105,7 @@ def run_sweep(options: Namespace) -> int:
         else:
             folder.write_plan(plan, threads)
         folder.repair()
-        plan = folder.restore(plan)
+        plan = folder.append_missing_trials(plan)
         match [*{threads_of or folder.threads for threads_of in plan.threads}]:
             case [int(number)]:  # the XLA cache depends on it, and must be configured before TensorFlow is imported
                 configure_xla_cache(number)
@@ -177,7 +177,7 @@ def _check_store_is_server(plan: SweepPlan) -> None:
 
 
 def _run_with_hydra(options: Namespace, folder: SweepFolder, task: Any) -> None:  # noqa: ANN401 - a task function
-    """Lets Hydra run the trials with Trainyard's sweeper."""
+    """Calls `hydra.main` with Trainyard's sweeper, which runs `task`, the scheduler. Replaces `sys.argv`."""
     flags = ["--multirun"]
     for flag in ("config_name", "config_dir"):
         if value := getattr(options, flag):

@@ -48,7 +48,7 @@ def run_planned_sweep(
     """Runs the trials of a sweep that are not done yet, and prints a summary of the sweep.
 
     Args:
-        plan: The plan, as restored from the folder.
+        plan: The plan, as returned by `SweepFolder.append_missing_trials`.
         folder: The folder of the sweep; this process holds its lock.
         ledger: The ledger of the sweep.
         slots: The number of trials that run in parallel.

@@ -117,7 +117,10 @@ class _SchemaBuilder:
         return {"description": doc.meaning, **self.value(options, doc.rule), "default": doc.default}
 
     def value(self, options: Iterable[Any], rule: Rule) -> Schema:
-        """Returns the schema of a value of one of several types. Each keyword applies to one type only."""
+        """Returns the schema of a value of one of several types. Unless `literal`, it also accepts an interpolation.
+
+        The keywords of all types are in one schema, because JSON Schema ignores those of other types.
+        """
         schema: Schema = {"type": []}
         for option in options:
             arguments = typing.get_args(option)
@@ -148,7 +151,7 @@ class _SchemaBuilder:
         return self.value([annotation], Rule(rule.gt, rule.ge, rule.lt, rule.le, rule.choices))
 
     def _one_of(self, choices: Iterable[str], schema: Schema) -> Schema:
-        """Returns a schema in which strings are one of the choices."""
+        """Returns a schema in which strings are one of the choices or, unless `literal`, an interpolation."""
         listed: list[Any] = list(choices)
         if not self.literal:  # YAML parses unquoted on and off as booleans, which the config converts to strings
             listed += [boolean for word, boolean in (("on", True), ("off", False)) if word in listed]
@@ -161,7 +164,7 @@ class _SchemaBuilder:
         return {"anyOf": alternatives} if len(alternatives) > 1 else alternatives[0]
 
     def or_interpolation(self, schema: Schema) -> Schema:
-        """Returns a schema that also accepts an interpolation instead of a value."""
+        """Returns a schema that, unless `literal`, also accepts an interpolation instead of a value."""
         names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         if not self.literal and "string" not in names:
             names = [*names, "string"]

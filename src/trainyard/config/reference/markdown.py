@@ -31,7 +31,7 @@ trainyard train model=cnn optimizer=adamw optimizer.learning_rate=0.002 training
 ```
 
 `model=cnn` selects the component of a section. `optimizer.learning_rate=0.002` sets a field by its dotted path, which
-is listed below. The same settings in a recipe:
+is listed below. The settings of this command in a recipe:
 
 ```yaml
 # @package _global_

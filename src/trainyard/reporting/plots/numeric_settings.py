@@ -145,7 +145,10 @@ def _find_numeric_settings(points: Sequence[RankedPoint]) -> list[str] | None:
 
 
 def convert_to_number(value: Any) -> float | None:  # noqa: ANN401 - any value of a config
-    """Returns the value of a setting as a number, or None if it is not a number or a list of one number."""
+    """Returns a setting that is a number, or a list of one number, as a float; otherwise None.
+
+    Strings and booleans are not numbers.
+    """
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

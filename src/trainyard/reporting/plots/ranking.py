@@ -130,7 +130,10 @@ def draw_point_curves(
 
 
 def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
-    """Returns the curve of a point, or None if one of its trials has no values of the metric."""
+    """Returns mean, minimum and maximum over a point's trials per epoch, up to the last epoch of the shortest trial.
+
+    Accuracies are converted to error rates. Returns None if a trial has no values of the metric.
+    """
     rows = [[epoch[metric] for epoch in result.history if metric in epoch] for _, result in point.trials]
     epochs = min(map(len, rows))
     if not epochs:
