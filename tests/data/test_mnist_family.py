@@ -149,7 +149,7 @@ def test_a_progress_bar_is_shown_on_request(mirror, capsys):
     ids=["500", "404", "web page", "closed half-way", "hangs"],
 )
 def test_a_failing_mirror_is_reported_with_alternatives(response, error_text, mirror, monkeypatch):
-    monkeypatch.setattr("trainyard.data.mnist_family.DOWNLOAD_TIMEOUT_SECONDS", (5.0, 0.5))
+    monkeypatch.setattr("trainyard.data.datasets.mnist_family.DOWNLOAD_TIMEOUT_SECONDS", (5.0, 0.5))
     mirror.broken[IMAGES] = response
     with pytest.raises(DatasetError) as caught:
         Mnist(mirrors=[mirror.url]).load(progress=False)

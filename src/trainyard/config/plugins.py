@@ -10,10 +10,10 @@ from importlib.metadata import entry_points
 from trainyard.errors import ConfigError, summarize_error
 
 BUILT_IN_MODULES = (
-    "trainyard.data.digits",
-    "trainyard.data.image_folder",
-    "trainyard.data.mnist_family",
-    "trainyard.data.user_arrays",
+    "trainyard.data.datasets.digits",
+    "trainyard.data.datasets.image_folder",
+    "trainyard.data.datasets.mnist_family",
+    "trainyard.data.datasets.user_arrays",
     "trainyard.data.augmentation",
     "trainyard.models.mlp",
     "trainyard.models.cnn",

@@ -5,11 +5,12 @@ from trainyard.data.augmentation import NoAugmentation
 from trainyard.data.batches import BatchMaker, build_batch_maker
 from trainyard.data.checks import check_images, check_labels
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.digits import Digits
+from trainyard.data.datasets.digits import Digits
+from trainyard.data.datasets.image_folder import ImageFolder
+from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
+from trainyard.data.datasets.user_arrays import Idx, Npz, UserData
 from trainyard.data.image_files import convert_image, load_image
-from trainyard.data.image_folder import ImageFolder
 from trainyard.data.loading import load_dataset
-from trainyard.data.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
 from trainyard.data.npz import list_npz_arrays, load_npz
 from trainyard.data.preprocessing import (
     PREPROCESSING_FILE,
@@ -20,7 +21,6 @@ from trainyard.data.preprocessing import (
     write_preprocessing,
 )
 from trainyard.data.splits import draw_stratified_sample
-from trainyard.data.user_arrays import Idx, Npz, UserData
 
 __all__ = [
     "DATA_DIR_VARIABLE",

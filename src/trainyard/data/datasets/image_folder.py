@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from trainyard.config import register_dataset, setting
 from trainyard.data.checks import MAX_CLASSES, build_dataset
+from trainyard.data.datasets.user_arrays import UserData
 from trainyard.data.image_files import IMAGE_SUFFIXES, load_image
-from trainyard.data.user_arrays import UserData
 from trainyard.errors import DatasetError
 
 if TYPE_CHECKING:
