@@ -80,6 +80,7 @@ def predict_command(
         ConfigError: If there is no such model, or `plot` is not a PNG file in an existing folder.
         DatasetError: If a file cannot be read, or its images do not fit the model's input.
         ModelError: If the model is damaged, or is not an image classifier.
+        TrackingError: If the tracking store can't be reached.
     """
     if plot is not None and (plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
         raise ConfigError(f"--plot: expected a .png file in an existing folder, got {plot}")

@@ -47,6 +47,7 @@ def _make_decorator(group: str, base: type[C]) -> Callable[[str], Callable[[type
         """Returns a class decorator that registers a component under a name."""
 
         def decorate(cls: type[C]) -> type[C]:
+            """Registers a class and returns it. Raises ConfigError if its base is wrong or its name is already used."""
             if not issubclass(cls, base):
                 raise ConfigError(f"{group}/{name}: expected a subclass of {base.__name__}, got {cls.__qualname__}")
             existing = _components[group].get(name)
@@ -83,6 +84,7 @@ def register_metric(name: str) -> Callable[[MetricFunction], MetricFunction]:
     """Registers a metric. Its name can be used in ``evaluation.metrics``; it is logged as ``<name>/test``."""
 
     def decorate(metric: MetricFunction) -> MetricFunction:
+        """Registers a metric and returns it. Raises ConfigError if its name is invalid, reserved or already used."""
         if not re.fullmatch(r"[A-Za-z]\w*", name):
             raise ConfigError(f"metric {name!r}: expected a name of letters, digits and underscores")
         if name in _RESERVED_METRICS or name.startswith("accuracy_top"):

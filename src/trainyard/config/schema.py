@@ -54,7 +54,7 @@ class ComponentConfig:
     registered_name: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Sets the name to the registered name."""
+        """Sets the name to the registered name if it is empty."""
         self.name = self.name or self.registered_name
 
     def problems(self) -> Iterator[tuple[str, str]]:

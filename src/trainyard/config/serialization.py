@@ -85,17 +85,18 @@ def hash_config(config: RunConfig) -> str:
 
 def find_config_differences(before: RunConfig, after: RunConfig) -> list[str]:
     """Returns one line per difference of two configs that affects results, such as ``'seed: 1, was 0'``."""
-
-    def flatten(config: RunConfig) -> dict[str, Any]:
-        sections = {section: _select_result_values(getattr(config, section)) for section in HASHED_SECTIONS}
-        return {"seed": config.seed, **flatten_tree(sections)}
-
-    old, new = flatten(before), flatten(after)
+    old, new = _flatten_result_values(before), _flatten_result_values(after)
     return [
         f"{path}: {new.get(path, 'absent')}, was {old.get(path, 'absent')}"
         for path in {**new, **old}
         if new.get(path, MISSING) != old.get(path, MISSING)
     ]
+
+
+def _flatten_result_values(config: RunConfig) -> dict[str, Any]:
+    """Returns the values that affect results (the seed and the hashed sections) by dotted path."""
+    sections = {section: _select_result_values(getattr(config, section)) for section in HASHED_SECTIONS}
+    return {"seed": config.seed, **flatten_tree(sections)}
 
 
 def flatten_config(config: RunConfig) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def find_size_problems(parameters: int | None) -> Iterator[str]:
 
 @functools.cache
 def _read_memory_bytes() -> int:
-    """Returns the total main memory of this machine in bytes."""
+    """Returns the main memory of this machine in bytes: the limit for the size of a model's weights."""
     import psutil
 
     return int(psutil.virtual_memory().total)
@@ -181,6 +181,7 @@ def _find_field_problems(value: Any, annotation: Any, rule: Rule, path: str) -> 
         return
 
     def format_expected() -> str:
+        """Returns the problem that the value is not what the field expects, as text."""
         return f"{path}: expected {describe_type(annotation, rule)}, got {value!r}"
 
     if not any(_matches_type(value, option) for option in list_accepted_types(annotation, rule)):

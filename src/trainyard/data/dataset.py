@@ -1,6 +1,7 @@
-"""Data sets in memory: images with labels, their description, and how they are split.
+"""The in-memory containers of images and labels, whatever data set they come from.
 
-Images remain the integers that were loaded. They are scaled to 0..1 where they are used.
+Data sets are in `data/datasets/`. Images remain the integers that were loaded. They are scaled to 0..1 where they are
+used.
 """
 
 from __future__ import annotations

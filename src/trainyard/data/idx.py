@@ -121,7 +121,11 @@ def load_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_content(path: Path, max_bytes: int | None) -> bytes:
-    """Returns the uncompressed content of a file, or its first `max_bytes` bytes."""
+    """Returns the first `max_bytes` bytes of the uncompressed content of a file; None returns all of them.
+
+    Raises:
+        DatasetError: If the file cannot be read or is truncated.
+    """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Loading the data set of a run: load, check, limit, split off validation images, standardise."""
+"""Prepares the data set of a run: loads it, checks it, and applies limit, validation split and standardization."""
 
 from __future__ import annotations
 

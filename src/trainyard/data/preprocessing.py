@@ -73,7 +73,7 @@ def write_preprocessing(folder: Path, dataset: Dataset) -> None:
     """Writes preprocessing.json for the model that a run trains.
 
     To scale an image, divide it by pixel_max. If the file has a mean and a std, then subtract mean and divide by std,
-    channel by channel.
+    channel by channel. The file also contains quantiles of the lightness of the background of the training images.
 
     Args:
         folder: The folder of the run.

@@ -101,7 +101,7 @@ def check_gpu() -> Iterator[Finding]:
 
 
 def read_core_quota() -> float | None:
-    """Returns the CPU quota of this process's control groups as a number of cores, or None if there is no limit."""
+    """Returns the lowest CPU quota of this process's control groups as a number of cores, or None without a limit."""
     quotas = []
     for text in _read_control_files("cpu.max"):
         allowed, _, period = text.partition(" ")

@@ -33,7 +33,10 @@ class Sequential(ModelConfig):
 
     @property
     def label(self) -> str:
-        """The first three layers with their units or filters, such as ``'Flatten Dense128'``."""
+        """The first three layers with their units or filters, such as ``'Flatten Dense128'``.
+
+        If there are more, also the number of further layers, such as ``'Conv2D32 MaxPooling2D Flatten +2'``.
+        """
         names = []
         for name, arguments in map(parse_layer, self.layers):
             names.append(f"{name}{arguments.get('units', arguments.get('filters', ''))}")

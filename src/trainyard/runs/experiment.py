@@ -234,7 +234,10 @@ def _finish_epoch(run: Tracker, trial: TrialInfo | None, epoch: int, metrics: Ma
 
 
 def _plan_best_model(config: RunConfig, folder: Path, resume_point: ResumePoint | None) -> BestModel | None:
-    """Returns how the best epoch is selected and where its model is saved, or None if `training.keep_best` is null."""
+    """Returns how the best epoch is selected and where its model is saved, or None if `training.keep_best` is null.
+
+    The result names the best model of the resumed run if it can be used again.
+    """
     monitor = config.training.keep_best
     if monitor is None:
         return None

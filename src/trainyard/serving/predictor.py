@@ -114,7 +114,7 @@ def load_predictor(reference: str | Path, uri: str | None = None) -> Predictor:
         The predictor.
 
     Raises:
-        ConfigError: If there is no such model.
+        ConfigError: If there is no such model, or a plugin cannot be imported.
         ModelError: If the model is damaged, contains code, or is not an image classifier.
         TrackingError: If the tracking store can't be reached.
 

@@ -159,7 +159,11 @@ class SweepFolder:
         return tuple({trial.number: trial for trial in trials}.values())
 
     def _read_lines(self) -> Iterator[dict[str, Any]]:
-        """Yields the complete lines of plan.jsonl as dicts: the header, then one per trial."""
+        """Yields the complete lines of plan.jsonl as dicts: the header, then one per trial.
+
+        Raises:
+            TrainyardError: If the file cannot be read, or a complete line is not valid JSON.
+        """
         try:
             with self.plan.open() as file:
                 for line in file:

@@ -201,7 +201,7 @@ class Ledger:
         self._append_entry("exhausted")
 
     def get_last_epoch(self, number: int) -> EpochReport | None:
-        """Returns the last epoch that a trial reported, or None."""
+        """Returns the newest epoch report of a trial, or None if it has none."""
         return self._last_epochs.get(number)
 
     def get_epoch_values(self) -> dict[int, list[float]]:

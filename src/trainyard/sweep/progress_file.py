@@ -1,6 +1,7 @@
 """The current epochs of the running trials, in a file that `trainyard sweep --status` reads.
 
-The file is a snapshot for display, not a permanent log like the ledger. It is written at most once a second.
+The file is a snapshot for display, not a permanent log like the ledger. It is written at most once a second. Which
+trials are running is read from the ledger.
 """
 
 from __future__ import annotations
@@ -51,15 +52,15 @@ class EpochFile(SweepListener):
             self._written = time.monotonic()
 
     def on_trial_done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002
-        """Removes a trial that has ended."""
+        """Forgets a trial that has ended; the next write omits it."""
         self._epochs.pop(trial.number, None)
 
     def on_trial_pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002
-        """Removes a trial that has ended."""
+        """Forgets a trial that has ended; the next write omits it."""
         self._epochs.pop(trial.number, None)
 
     def on_trial_failed(self, trial: Trial, reason: str, *, will_retry: bool) -> None:  # noqa: ARG002
-        """Removes a trial that has ended."""
+        """Forgets a trial that has ended; the next write omits it."""
         self._epochs.pop(trial.number, None)
 
 

@@ -95,7 +95,7 @@ class Sampler:
         failed = value is None or math.isnan(value)
         if turn not in self._reported:
             self._study.tell(trial, None if failed else value, state=_get_trial_states().FAIL if failed else None)
-        elif not failed and self._name not in _STATEFUL_SAMPLERS:
+        elif value is not None and not failed and self._name not in _STATEFUL_SAMPLERS:
             self._study.add_trial(_build_finished_trial(trial.params, trial.distributions, value))
         self._reported.add(turn)
 
@@ -145,7 +145,10 @@ class Sampler:
 
 
 def find_drawn_value(axis: Axis, value: Any) -> Any:  # noqa: ANN401 - any value
-    """Returns the value that a sampler would draw for a config value, or None if the axis does not contain it."""
+    """Returns how a sampler represents a config value, or None if the axis does not contain it.
+
+    This is the number itself on an interval, and the text of the override in a list.
+    """
     if axis.interval:
         return value if axis.interval.contains(value) else None
     return next((setting.text for setting in axis.settings if setting.value == value), None)
@@ -199,9 +202,12 @@ def _build_distribution(axis: Axis) -> Any:  # noqa: ANN401 - an Optuna type
 def _build_finished_trial(
     params: Mapping[str, Any],
     distributions: Mapping[str, Any],
-    value: float | None,
+    value: float,
 ) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns a finished Optuna trial that the study did not draw."""
+    """Returns a completed Optuna trial with an objective, to add to the study without a draw.
+
+    It is a point of an earlier sweep, or the result of a retried point.
+    """
     import optuna
 
     distributions = {key: distributions[key] for key in params}

@@ -95,7 +95,7 @@ class PlannedTrialQueue:
 
 
 _DRAWN_BATCH_SIZE = 8
-"""Default number of points that are drawn at once for a launcher that runs batches."""
+"""Default number of trials in a batch, for a launcher that runs batches, while trials remain to be drawn."""
 
 
 @dataclass(slots=True)

@@ -119,7 +119,7 @@ class SweepTracker(SweepListener):
         self._trials[trial.number] = trial
 
     def on_trial_done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002 - in the outcomes
-        """Logs the number of finished trials and the best objective."""
+        """Logs the number of finished trials and, if the sweep has an objective, its best value."""
         metrics = {names.TRIALS_FINISHED: float(len(self._outcomes.done))}
         if objective := self._plan.objective:
             values = [result.objective for result in self._outcomes.done.values() if result.objective is not None]

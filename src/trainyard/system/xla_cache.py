@@ -2,8 +2,8 @@
 
 TensorFlow reads and writes the files, one per program, but does not detect corrupted machine code. Trainyard therefore
 writes a digest next to each file, and deletes files without a valid digest before TensorFlow reads them. A compiled
-program depends on the processor, the versions, the XLA flags and the number of threads. TensorFlow's cache key covers
-only a part of this, so each combination has a separate folder.
+program depends on the processor, the versions of TensorFlow and the operating system, the XLA flags and the number of
+threads. TensorFlow's cache key covers only a part of this, so each combination has a separate folder.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _TEST_BYTES = 4_000_000
 
 
 def configure_xla_cache(threads: int) -> None:
-    """Sets TensorFlow's cache folder for this machine, these versions and this number of threads.
+    """Sets TensorFlow's cache folder for this machine and number of threads.
 
+    The folder also depends on the versions of TensorFlow and the operating system, and on the XLA flags.
     Call it before TensorFlow is imported. If the user has configured a cache, that one is used. If the folder cannot
     be created, programs are not cached.
     """
@@ -105,7 +106,10 @@ def _check_writable(folder: Path) -> None:
 
 
 def _build_folder_path(threads: int) -> Path:
-    """Returns the cache folder for this machine, these versions and XLA flags, and this number of threads."""
+    """Returns the cache folder for this processor, number of threads and XLA flags.
+
+    It also depends on the versions of TensorFlow and the operating system.
+    """
     parts = (
         version("tensorflow"),
         platform.platform(),

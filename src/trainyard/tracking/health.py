@@ -88,7 +88,10 @@ def _examine_server(uri: str) -> StoreHealth:
 
 
 def _examine_database(uri: str) -> StoreHealth:
-    """Returns the health of a SQLite file or another database, read without MLflow."""
+    """Returns the health of a SQLite file or another database, read without MLflow.
+
+    Only a SQLite file is searched for damage. Experiments and runs are counted only if the schema is up to date.
+    """
     import sqlalchemy as sa
 
     searched = True

@@ -20,7 +20,7 @@ class LocalStore(TrackingConfig):
     """The default store: `uri`, else MLFLOW_TRACKING_URI, else the SQLite file mlflow.db in the working directory."""
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
-        """Returns the first of the three that is set; see `TrackingConfig.resolve_uri`."""
+        """Returns `uri`, else MLFLOW_TRACKING_URI, else the URI of mlflow.db; see `TrackingConfig.resolve_uri`."""
         return _find_named_uri(self.uri, environment, working_directory) or build_sqlite_uri(
             working_directory / "mlflow.db"
         )

@@ -44,8 +44,8 @@ def close_orphans(parent: OpenRun, errors: Mapping[str, str], ended_elsewhere: C
     Args:
         parent: The run of the sweep.
         errors: Texts for the tag `error`, by the trial's number as text. Other trials get `PROCESS_DIED`.
-        ended_elsewhere: Numbers (as text) of the trials that have no live attempt on another host, according to their
-            launcher. None means that no trial has one.
+        ended_elsewhere: Numbers (as text) of the trials that, according to their launcher, no longer run on another
+            host. None means all trials.
     """
     for run in _search_children(parent, "RUNNING"):
         child = LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags))

@@ -100,7 +100,7 @@ class ProcessWriter:
         return self._is_lost
 
     def create(self, request: RunRequest) -> None:
-        """Requests the creation of the run."""
+        """Requests that the run is created or reopened, and returns without waiting for it."""
         self._request("create", request)
 
     def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401

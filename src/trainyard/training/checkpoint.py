@@ -1,9 +1,10 @@
-"""Checkpoints: one file per epoch, from which a training resumes as if it had not been interrupted.
+"""Checkpoints: one file after each epoch, of which the last two are kept.
 
-A checkpoint contains the weights, the optimizer's variables, the state of the seed generators (so that dropout
-continues with the next random number), the state of the callbacks (for example the waiting time of early stopping), the
-history, and the hash of the config. It is written to a temporary file, synced to disk, read back, and then renamed. The
-previous checkpoint is kept. A valid checkpoint therefore exists at any time. Checkpoints are never unpickled.
+A training resumes from a checkpoint as if it had not been interrupted. A checkpoint contains the weights, the
+optimizer's variables, the state of the seed generators (so that dropout continues with the next random number), the
+state of the callbacks (for example the waiting time of early stopping), the history, and the hash of the config. It is
+written to a temporary file, synced to disk, read back, and then renamed. The previous checkpoint is kept. A valid
+checkpoint therefore exists at any time. Checkpoints are never unpickled.
 """
 
 from __future__ import annotations
@@ -149,13 +150,16 @@ def build_checkpointer(
     numerics: dict[str, str],
     report: Callable[[str], None],
 ) -> keras.callbacks.Callback:
-    """Builds the callback that restores a checkpoint when the training begins and writes one after each epoch.
+    """Builds the callback that restores a training when it begins and saves a checkpoint after each epoch.
 
-    It must follow the callbacks whose state it saves, so that their state of the same epoch is saved.
+    It restores model, optimizer and callbacks if the plan has a checkpoint to resume from, and saves no checkpoints if
+    the plan has no folder. It must follow the callbacks whose state it saves, so that their state of the same epoch is
+    saved.
 
     Args:
         callbacks: The callbacks whose state is saved and restored.
-        history: The metrics of every epoch. Another callback appends to it.
+        history: The metrics of every epoch, including those before a resume. Another callback appends to it; here it
+            is only read.
         plan: The checkpoint to restore, and the folder for new ones.
         numerics: Everything that affects rounding except config, seed and data, see `describe_numerics`.
         report: Called with a message if `numerics` has changed, and for each callback attribute that can't be saved.

@@ -173,7 +173,10 @@ class _TrainProgram:
         import tensorflow as tf
 
         def span(order: tf.Tensor, epoch: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+            """Trains on the batches `first` to `last` - 1. Returns whether all weights are finite."""
+
             def step(number: tf.Tensor) -> tuple[tf.Tensor]:
+                """Trains on one batch and returns the number of the next one."""
                 indices = tf.slice(order, [number * batch_size], [rows])
                 model.train_step(data.take(indices, (epoch, number)))
                 return (number + 1,)
@@ -202,7 +205,10 @@ class _ValidationProgram:
         self.batches = math.ceil(count / batch_size)
 
         def span(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+            """Evaluates the batches `first` to `last` - 1. Returns the number of the next batch."""
+
             def step(number: tf.Tensor) -> tuple[tf.Tensor]:
+                """Evaluates one batch and returns the number of the next one."""
                 start = number * batch_size
                 model.test_step(data.take(tf.range(start, tf.minimum(start + batch_size, count))))
                 return (number + 1,)

@@ -1,4 +1,7 @@
-"""Debug modes, ``debug=overfit``: runs that search for mistakes instead of producing a result."""
+"""Debug modes: runs that search for mistakes or measure the speed instead of producing a result.
+
+They are ``debug=one_batch``, ``debug=overfit`` and ``debug=profile``. ``debug=none`` is a normal run.
+"""
 
 from __future__ import annotations
 

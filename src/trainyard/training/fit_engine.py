@@ -51,6 +51,7 @@ class FitEngine:
         times = [time.perf_counter()]
 
         def begin_epoch(number: int, logs: Any = None) -> None:  # noqa: ANN401, ARG001 - Keras's signature
+            """Stores the number of the current epoch, counted from 0."""
             nonlocal epoch
             epoch = number
 
@@ -100,6 +101,7 @@ def stream_batches(
         images, labels = tf.constant(split.images), tf.constant(split.labels)
 
     def make(epoch: tf.Tensor, number: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Makes the training batch of the images at these indices."""
         return batches.make(tf.gather(images, indices), tf.gather(labels, indices), (epoch, number))
 
     if draw_order is None:
@@ -117,6 +119,7 @@ def _stream_batch_indices(draw_order: DrawOrder, count: int, batch_size: int) ->
     import tensorflow as tf
 
     def draw() -> tuple[np.int32, NDArray[np.int32]]:
+        """Returns the epoch and the order of its images, int32 (count,)."""
         epoch, order = draw_order()
         return np.int32(epoch), order
 

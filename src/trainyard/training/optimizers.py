@@ -188,11 +188,11 @@ class Ftrl(KerasOptimizer):
     initial_accumulator_value: float = setting(0.1, ge=0)
     """Initial value of the sum of squared gradients."""
     l1_regularization_strength: float = setting(0.0, ge=0)
-    """Strength of the L1 penalty on the weights. The optimizer applies the penalty in its weight update; it is not part
-    of the loss. 0 disables it."""
+    """Strength of FTRL's L1 penalty on the weights. It is part of FTRL's formula for the weights, not of the gradient
+    or the loss. 0 disables it."""
     l2_regularization_strength: float = setting(0.0, ge=0)
-    """Strength of the L2 penalty on the weights. The optimizer applies the penalty in its weight update; it is not part
-    of the loss. 0 disables it."""
+    """Strength of FTRL's L2 penalty on the weights. It is part of FTRL's formula for the weights, not of the gradient
+    or the loss. 0 disables it."""
 
 
 @register_optimizer("lion")

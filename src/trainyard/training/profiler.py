@@ -75,7 +75,7 @@ class StepProfile:
         return {part: dict(parts[part]) for part in sorted(parts, key=lambda part: -sum(parts[part].values()))}
 
     def describe(self, rows: int = 12) -> str:
-        """Returns a table of the slowest operations as text."""
+        """Returns, as text, the time per step and a table of the slowest operations, at most `rows` of them."""
         table = [("part", "pass", "operation", "per step", "share")]
         table += [
             (

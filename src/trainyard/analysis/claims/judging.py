@@ -138,7 +138,10 @@ def compute_prediction_interval(values: Sequence[float], level: float, step: flo
 
 
 def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
-    """Judges one metric at the given significance level."""
+    """Judges one metric, with two or more values, at the given significance level.
+
+    The interval in the judgement is limited to 0..1.
+    """
     low, high = compute_prediction_interval(metric.values, level, metric.step)
     lowest, highest = compute_rounding_interval(metric.published, metric.decimals)
     tolerance = 1e-12  # floating-point tolerance, so that both ends are inside the interval

@@ -71,7 +71,7 @@ def describe_search(folder: SweepFolder) -> dict[str, Any]:
 def check_recipe_matches_search(search: dict[str, Any], overrides: Sequence[str]) -> None:
     """Raises ConfigError if a recipe differs from the config that a sweep chose.
 
-    The seed and the fraction of validation images may differ.
+    Only settings that affect results are compared. The seed and the fraction of validation images may differ.
 
     Args:
         search: The sweep, as returned by `describe_search`.

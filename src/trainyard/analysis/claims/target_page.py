@@ -110,7 +110,7 @@ def _render_arms(results: Results) -> str:
 
 
 def _describe_held_out_images(arm: Arm) -> str:
-    """Returns what percentage of the training images is held out for validation, as text."""
+    """Returns the percentage of training images held out for validation, as text, or that all are used for training."""
     held_out = arm.validation_fraction
     return f"{100 * held_out:g} % of the training images held out" if held_out else "trained on all training images"
 

@@ -28,7 +28,9 @@ def describe_verdict(results: Results) -> list[str]:
 
 
 def check_report_rows(results: Results) -> None:
-    """Raises ConfigError if the claim has a row that the classification reports of the runs do not have.
+    """Checks that the classification reports of the runs have every row of the claim.
+
+    Does nothing if the experiment has a target instead of a claim.
 
     Raises:
         ConfigError: If a row is missing; lists the available rows.

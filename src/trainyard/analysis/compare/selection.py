@@ -145,10 +145,13 @@ def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[C
 
 
 def _check_same_images(runs: list[ComparedRun], digest: str | None, left_out: Counter[str]) -> list[ComparedRun]:
-    """Returns the runs with the given digest of the test images, and checks that all runs have the same test images.
+    """Returns the runs with the given digest of the test images, and checks that all of them have the same test images.
 
-    Counts the runs with other digests in `left_out`. If the seed draws the test images (`dataset.limit`), every config
-    must have been tested on all of the sets.
+    Counts the runs with other digests in `left_out`. If `digest` is None, returns all runs. If the seed draws the test
+    images (`dataset.limit`), every config must have been tested on all of the sets.
+
+    Raises:
+        ConfigError: If no run has the digest, or the runs have different test images.
     """
     matching = [run for run in runs if digest is None or (run.test_digest or "").startswith(digest[:DIGEST_LENGTH])]
     if len(runs) > len(matching) > 0:

@@ -177,7 +177,11 @@ def _check_store_is_server(plan: SweepPlan) -> None:
 
 
 def _run_with_hydra(options: Namespace, folder: SweepFolder, task: Any) -> None:  # noqa: ANN401 - a task function
-    """Calls `hydra.main` with Trainyard's sweeper, which runs `task`, the scheduler. Replaces `sys.argv`."""
+    """Calls `hydra.main` with Trainyard's sweeper, which runs `task`, the scheduler.
+
+    Replaces `sys.argv`, and sets the environment variable HYDRA_FULL_ERROR. The sweeper and the sweep folder replace
+    those in the overrides.
+    """
     flags = ["--multirun"]
     for flag in ("config_name", "config_dir"):
         if value := getattr(options, flag):

@@ -47,6 +47,9 @@ def run_planned_sweep(
 ) -> int:
     """Runs the trials of a sweep that are not done yet, and prints a summary of the sweep.
 
+    Also logs the sweep to the tracking store, and writes the files of its result. If the sweep is already complete,
+    only writes the files again and prints the summary.
+
     Args:
         plan: The plan, as returned by `SweepFolder.append_missing_trials`.
         folder: The folder of the sweep; this process holds its lock.

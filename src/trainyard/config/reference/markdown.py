@@ -182,7 +182,10 @@ def _render_layers(layers: Sequence[LayerDoc]) -> Iterator[str]:
 
 
 def _build_argument_rows(layers: Sequence[LayerDoc]) -> Iterator[list[str]]:
-    """Yields a row per type: its arguments. An argument whose type depends on the layer is followed by its layers."""
+    """Yields a row per type: its arguments.
+
+    An argument whose type depends on the layer is followed by its layers, except in the row of its most common type.
+    """
     layers_by_type: dict[str, dict[str, list[str]]] = {}
     for layer in layers:
         for name, argument_type in layer.arguments.items():

@@ -137,6 +137,9 @@ class DownloadableDataset(DatasetConfig):
         Args:
             progress: Whether to show a progress bar.
 
+        Returns:
+            The arrays in the order of `files`, and the folder of the cache.
+
         Raises:
             DatasetError: If a file can't be downloaded from any mirror. The message names the error of each mirror.
         """

@@ -45,7 +45,7 @@ MIN_DRAWN_VALUE = 1e-4
 LABEL_HEIGHT = 12
 """Vertical distance between labels in typographic points."""
 MAX_GREY_LINES = 300
-"""Maximum number of grey lines. If there are more, a regular sample from the best to the worst is drawn."""
+"""Maximum number of grey lines of each kind: points and pruned trials. If there are more, every n-th one is drawn."""
 _ROW_HEIGHT = 0.27
 """Height of a row of the ranking in inches."""
 
@@ -179,7 +179,10 @@ def _set_error_axis(axes: Axes, metric: str, low: float, high: float) -> None:
 
 
 def _draw_grey_curves(axes: Axes, curves: Sequence[PointCurve]) -> None:
-    """Draws curves in grey, at most `MAX_GREY_LINES` of them."""
+    """Draws curves in grey.
+
+    If there are more than `MAX_GREY_LINES`, draws every n-th one, from the best to the worst.
+    """
     from matplotlib.collections import LineCollection
 
     drawn = curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]
@@ -191,7 +194,10 @@ def _draw_grey_curves(axes: Axes, curves: Sequence[PointCurve]) -> None:
 
 
 def _draw_pruned(axes: Axes, curves: Sequence[np.ndarray]) -> None:
-    """Draws the curves of pruned trials in grey with a cross at the end, at most `MAX_GREY_LINES` of them."""
+    """Draws the curves of pruned trials in grey, with a cross at the end if it is inside the axis.
+
+    If there are more than `MAX_GREY_LINES`, draws every n-th one, in the given order.
+    """
     low, high = sorted(axes.get_ylim())
     for curve in curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]:
         epochs = np.arange(1, len(curve) + 1)

@@ -166,7 +166,10 @@ class JobPool(Protocol):
         """Starts a job."""
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Sends an answer to a job that waits for it."""
+        """Sends an answer, as (key, answer), to a job that waits for it.
+
+        `RayPool` does nothing, because it receives no messages.
+        """
 
     def poll(self) -> list[Message | JobExit]:
         """Waits for messages and exits of jobs, and returns all that occurred."""

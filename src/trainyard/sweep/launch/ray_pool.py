@@ -177,12 +177,15 @@ class RayPool:
             self.poll()
 
     def _enforce_time_limit(self) -> None:
-        """Requests the end of jobs that exceed the time limit; kills those that did not end after a request."""
+        """Requests the end of jobs that exceed the time limit, which is measured from their submission.
+
+        Kills jobs that do not end within `GRACE_SECONDS` of the request.
+        """
         limit = self._settings.time_limit_seconds
         for reference, running in self._running.items():
             if running.end_requested is not None and time.monotonic() > running.end_requested + GRACE_SECONDS:
                 self._ray.cancel(reference, force=True)
-            elif limit is not None and running.end_requested is None and time.monotonic() > running.started + limit:
+            elif limit is not None and running.end_requested is None and time.monotonic() > running.submitted + limit:
                 self._request_end(reference, running, f"it took longer than {limit:g} s")
 
     def _request_end(self, reference: Any, running: _RunningTask, reason: str) -> None:  # noqa: ANN401 - a Ray type
@@ -208,13 +211,13 @@ class _RunningTask:
 
     Attributes:
         job: The job.
-        started: When it was submitted, on the monotonic clock.
+        submitted: When it was submitted, on the monotonic clock.
         end_requested: When its end was requested; None if it was not.
         end_reason: Why its end was requested.
     """
 
     job: Job
-    started: float = field(default_factory=time.monotonic)
+    submitted: float = field(default_factory=time.monotonic)
     end_requested: float | None = None
     end_reason: str = ""
 
