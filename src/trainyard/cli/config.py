@@ -19,7 +19,7 @@ from trainyard.models import describe_layers
 
 
 def list_targets() -> list[str]:
-    """Returns the kinds of files that a JSON Schema can be built for."""
+    """Returns what a JSON Schema can be built for: ``recipe``, ``config`` and the names of groups."""
     return list_schema_targets(describe_config())
 
 

@@ -33,7 +33,7 @@ _EPOCH_METRICS = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
 
 
 def print_error(error: BaseException) -> None:
-    """Prints an error to stderr, one line per problem, without markup or line wrapping."""
+    """Prints an error to stderr, one line per problem. Lines are not wrapped, and brackets are not read as markup."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     lines = str(error).splitlines() or [type(error).__name__]
     console.print(Text.assemble(("error ", "bold red"), lines[0]))

@@ -141,7 +141,11 @@ def _load_arrays(
 
 
 def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
-    """Returns the name of the array that holds the images."""
+    """Returns the name of the array of images: ``images`` or a similar name, else the only array that fits.
+
+    Raises:
+        DatasetError: If no array fits, or more than one.
+    """
     if known_names := [name for name in _IMAGES if name in arrays]:
         return known_names[0]
     candidates = [

@@ -145,7 +145,7 @@ def _has_interpolations(tree: DictConfig) -> bool:
     """Returns whether any string in a config tree contains a ``${...}`` interpolation."""
 
     def iter_strings(node: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a config
-        """Yields all strings in nested lists and dicts."""
+        """Yields all strings in nested lists and dicts, without the keys of the dicts."""
         parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
         if isinstance(node, str):
             yield node

@@ -197,7 +197,7 @@ class Ledger:
         self._append_entry("epoch", **asdict(epoch))
 
     def record_exhausted(self) -> None:
-        """Records that the search space contains no further points to draw."""
+        """Records that the search space seems exhausted; a resumed sweep draws no further points."""
         self._append_entry("exhausted")
 
     def get_last_epoch(self, number: int) -> EpochReport | None:

@@ -152,9 +152,9 @@ class SweepTracker(SweepListener):
         self._run.log_files(result.files)
 
     def _end_run(self) -> TrackingError | None:
-        """Logs the numbers of finished and failed trials, and closes the parent run: FAILED if trials failed or wait.
+        """Logs the numbers of finished and failed trials, and closes the parent run.
 
-        Returns the first failure of the store.
+        The run is FAILED if a trial failed or has no result yet. Returns the first failure of the store, or None.
         """
         failed, waiting = len(self._outcomes.failed), len(self._outcomes.waiting)
         self._run.log_metrics(

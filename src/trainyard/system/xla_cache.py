@@ -66,7 +66,10 @@ def write_digests(started_at: float) -> None:
 
 
 def clear_xla_cache() -> bool:
-    """Deletes all programs of the active folder. Returns whether there were any, so that compiling again may help."""
+    """Deletes all programs in the cache folder of this process, and returns whether there were any.
+
+    If so, a failed compilation may be due to a damaged program, and is worth repeating.
+    """
     programs = _list_programs(_find_active_folder())
     with contextlib.suppress(OSError):
         for program in programs:

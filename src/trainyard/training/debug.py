@@ -116,7 +116,7 @@ class Profile(DebugConfig):
         return replace(config, training=replace(config.training, epochs=max(config.training.epochs, 2)))
 
     def reduce_dataset(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:
-        """Keeps the training images of `steps` batches, or of fewer full batches if the data set is smaller.
+        """Keeps a stratified sample of the training images: `steps` batches, or fewer full ones of a smaller data set.
 
         Without a full batch, keeps all training images. Validation and test images are not changed.
         """

@@ -36,7 +36,7 @@ def render_target_page(results: Results) -> str:
 
 
 def get_target(results: Results) -> Target:
-    """Returns the target that the results are compared with."""
+    """Returns the spec of results that belong to a target, with that type. It is not checked."""
     return cast("Target", results.spec)
 
 

@@ -135,6 +135,8 @@ def _find_folder(overrides: Sequence[str], plan: SweepPlan) -> Path:
 def _allocate_slots_and_threads(plan: SweepPlan) -> tuple[int, int | None]:
     """Returns the number of trials that run in parallel, and the default number of threads of a trial.
 
+    The first is 1 if a cluster decides; the second is None if TensorFlow chooses.
+
     Raises:
         ConfigError: If a setting of the launcher is invalid, or does not fit the sweep.
     """

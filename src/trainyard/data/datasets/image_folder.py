@@ -40,7 +40,10 @@ class ImageFolder(UserData):
     """Whether to load images as RGB (3 channels); `false` converts them to grayscale."""
 
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
-        """Loads the images; see `DatasetConfig.load`. The classes are the subfolders of ``train/``, sorted by name."""
+        """Loads the images; see `DatasetConfig.load`. Nothing is downloaded, so `progress` has no effect.
+
+        The classes are the subfolders of ``train/``, sorted by name.
+        """
         root = self.find_path()
         classes = _list_classes(root / "train", minimum=2)
         if unknown := set(_list_classes(root / "test", minimum=1)) - set(classes):

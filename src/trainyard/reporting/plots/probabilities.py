@@ -102,7 +102,10 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
 
 
 def _build_caption(image: ImagePrediction, spec: DataSpec, length: int, *, wrong: bool) -> str:
-    """Returns the caption above an image, with at most `length` characters."""
+    """Returns the caption above an image, of at most `length` characters: the image's name and, if known, its class.
+
+    `wrong` marks a wrong prediction with ✗.
+    """
     if image.actual is None:
         return shorten(image.caption, length)
     end = f": actual {shorten(spec.class_names[image.actual], min(MAX_NAME_LENGTH, length // 2))}"
