@@ -71,7 +71,7 @@ def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
 
 
 def compute_matrix_side(classes: int) -> float:
-    """Returns the side length of the matrix in inches: half an inch per class, with a minimum, and less for many classes."""
+    """Returns the side length of the matrix in inches: half an inch per class, less for many."""
     return max(2.6, min(0.5 * classes, 9.0), min(0.11 * classes, 14.0))
 
 
