@@ -28,8 +28,9 @@ def test_the_wheel_contains_all_configs_and_templates(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"trainyard/conf/{path.relative_to(ROOT / 'conf')}" in names
-    assert "trainyard/templates/report.html" in names
+    assert "trainyard/reporting/templates/report.html" in names
     assert "hydra_plugins/trainyard_fork_launcher.py" in names
+    assert not any(name.startswith("experiments") for name in names)
 
 
 def test_the_installed_wheel_trains_outside_the_checkout(wheel, tmp_path):
