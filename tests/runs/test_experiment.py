@@ -104,6 +104,7 @@ def test_missing_data_fails_the_run_with_an_error(client):
     run = _only_run(client)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"].startswith("DatasetError: dataset.path: expected the four MNIST idx files")
+    assert " in nowhere or in its subfolder mnist; it does not exist" in run.data.tags["error"]
     assert run.data.params["dataset.path"] == "nowhere"
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert artifacts >= {"error.txt", "config.yaml"}

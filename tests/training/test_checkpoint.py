@@ -215,7 +215,10 @@ def test_the_state_of_callbacks_is_restored_but_their_settings_are_new(keras, ti
     assert resumed[:2] == uninterrupted[:2]
     assert callbacks[-1]._seen == [0, 1, 2, 3, 4, 5]
     assert sorted(path.name[:7] for path in (tmp_path / "files/resumed").iterdir()) == ["epoch_4", "epoch_5"]
-    assert any(line.startswith("checkpoint: Decaying.open_file is not saved: ") for line in uninterrupted[3])
+    assert (
+        "checkpoint: Decaying.open_file is not saved: expected numbers, text, arrays, or lists, tuples and dicts of "
+        "these, got object"
+    ) in uninterrupted[3]
 
 
 def test_the_global_seed_generator_and_half_precision_weights_are_restored(keras, tiny, tmp_path, monkeypatch):
@@ -249,7 +252,9 @@ def test_changed_numerics_are_reported(keras, tiny, tmp_path):
         _train(keras, tiny(), tmp_path / "interrupted", stop_in=2)
     start = load_checkpoint(find_checkpoints(tmp_path / "interrupted")[0])
     *_, details = _train(keras, tiny("training.xla=off"), None, start=start)
-    assert any(line.startswith("XLA: is off, was on in the resumed run. ") for line in details)
+    assert (
+        "XLA: is off, was on in the resumed run. Results may differ in the last bits from an uninterrupted run"
+    ) in details
 
 
 def test_a_training_stopped_by_early_stopping_is_not_continued(keras, tiny, tmp_path):

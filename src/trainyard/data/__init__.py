@@ -8,7 +8,7 @@ from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.datasets.digits import Digits
 from trainyard.data.datasets.image_folder import ImageFolder
 from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
-from trainyard.data.datasets.user_arrays import Idx, Npz, UserData
+from trainyard.data.datasets.user_arrays import Npz, UserData
 from trainyard.data.image_files import convert_image, load_image
 from trainyard.data.loading import load_dataset
 from trainyard.data.npz import list_npz_arrays, load_npz
@@ -31,7 +31,6 @@ __all__ = [
     "Digits",
     "DownloadableDataset",
     "FashionMnist",
-    "Idx",
     "ImageFolder",
     "Kmnist",
     "Mnist",
