@@ -7,12 +7,15 @@ import gzip
 import hashlib
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hypothesis  # noqa: F401 - it scans the garbage collector's objects, so it is imported before gc.freeze
 import numpy as np
 import pytest
-from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, build_store_copier, write_blank
+from processes import start_server
+from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, install_stand_ins
 
 from trainyard.config.compose import compose_config
 from trainyard.data import Mnist
@@ -20,10 +23,10 @@ from trainyard.data.idx import IdxFile
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.system.garbage_collection import mark_process_owned
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking.connection import _create_store as make_store
-from trainyard.tracking.connection import connect
+from trainyard.tracking import connection
 
 mark_process_owned()
+install_stand_ins()
 for _number in (signal.SIGHUP, signal.SIGINT):  # nohup ignores them; processes that tests start must receive them
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else lambda *_: None)
@@ -35,13 +38,59 @@ CHILDREN = Path(__file__).with_name("children")
 
 
 def pytest_addoption(parser):
-    """Adds an option for the folder to which tests save screenshots."""
+    """Adds the options of these tests."""
     parser.addoption("--screenshots", metavar="FOLDER", help="save screenshots of the MLflow UI to FOLDER")
+    parser.addoption("--slow", action="store_true", help="also run the tests that are marked slow")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Runs the tests of a single file in this process, because starting workers would take longer than the tests."""
+    return 0 if len(config.args) == 1 and ".py" in config.args[0] else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselects slow tests, unless an option selects them or the command names tests."""
+    if config.option.slow or config.option.markexpr or any("::" in argument for argument in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if item not in set(slow)]
+    config.hook.pytest_deselected(items=slow)
+
+
+SESSION_VARIABLE = "TEST_SESSION_FOLDER"
+"""The environment variable with the folder that all workers of a pytest run share."""
+
+_session = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config):
+    """Creates the folder that the workers share, and starts the server that forks processes."""
+    if hasattr(config, "workerinput"):
+        return
+    stack = config.stash[_session] = ExitStack()
+    os.environ[SESSION_VARIABLE] = folder = stack.enter_context(TemporaryDirectory(prefix="trainyard-tests-"))
+    server = stack.enter_context(start_server(Path(folder)))
+    stack.callback(server.stdin.close)
+
+
+def pytest_unconfigure(config):
+    """Ends the server and deletes the folder."""
+    if _session in config.stash:
+        config.stash[_session].close()
+
+
+@pytest.fixture(scope="session")
+def session_folder():
+    """The folder that all workers of this pytest run share."""
+    return Path(os.environ[SESSION_VARIABLE])
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
-    """Runs each test in an empty folder, with separate caches and without the user's environment variables."""
+def _own_folder(tmp_path, monkeypatch, session_folder):
+    """Runs each test in an empty folder, with separate caches and without the user's environment variables.
+
+    Only the cache of compiled programs is shared.
+    """
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -52,45 +101,40 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
-
-
-@pytest.fixture(scope="session")
-def _kept_store(tmp_path_factory):
-    """The path of a new tracking store that MLflow created; the first test that needs a store creates it."""
-    return tmp_path_factory.mktemp("store") / "mlflow.db"
-
-
-@pytest.fixture(autouse=True)
-def _stores_are_copied(request, monkeypatch, _kept_store):
-    """Copies a kept store instead of creating a new store with MLflow, which takes two seconds.
-
-    Processes that a test starts do the same, by means of `children/sitecustomize.py`, except in tests marked `stores`.
-    """
-    monkeypatch.setattr("trainyard.tracking.connection._create_store", build_store_copier(make_store, _kept_store))
-    if not request.node.get_closest_marker("stores"):
-        monkeypatch.setenv(STORE_VARIABLE, str(_kept_store))
+    programs = session_folder / "cache" / "trainyard" / "xla"
+    programs.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache" / "trainyard").mkdir(parents=True)
+    (tmp_path / "cache" / "trainyard" / "xla").symlink_to(programs)
 
 
 @pytest.fixture
-def new_store(_kept_store):
-    """Returns a function that creates a new store at a path, and returns a client of it."""
-
-    def create(file: Path):
-        build_store_copier(make_store, _kept_store)(file)
-        return connect(build_sqlite_uri(file))
-
-    return create
+def own_program_cache(tmp_path):
+    """Gives the test a cache of compiled programs of its own."""
+    (tmp_path / "cache" / "trainyard" / "xla").unlink()
 
 
 @pytest.fixture(autouse=True)
-def _pictures_are_blank(request, monkeypatch):
-    """Replaces figures by blank images, which saves some seconds per run, except in tests marked `pictures`.
+def _use_stand_ins(request, monkeypatch, session_folder):
+    """Copies a kept store instead of creating a new one with MLflow, and draws no figures: this saves seconds per run.
 
-    Processes that a test starts do the same, by means of `children/sitecustomize.py`.
+    Tests marked `stores` create stores, and tests marked `pictures` draw figures. Processes that a test starts do the
+    same, by means of `children/sitecustomize.py`.
     """
+    if not request.node.get_closest_marker("stores"):
+        monkeypatch.setenv(STORE_VARIABLE, str(session_folder / "mlflow.db"))
     if not request.node.get_closest_marker("pictures"):
-        monkeypatch.setattr("matplotlib.figure.Figure.savefig", write_blank)
         monkeypatch.setenv(BLANK_VARIABLE, "true")
+
+
+@pytest.fixture
+def new_store():
+    """Returns a function that creates a new store at a path, and returns a client of it."""
+
+    def create(file: Path):
+        connection._create_store(file)
+        return connection.connect(build_sqlite_uri(file))
+
+    return create
 
 
 @pytest.fixture(autouse=True)
@@ -107,10 +151,10 @@ def _freeze_garbage_collector():
 
 @pytest.fixture
 def tiny():
-    """A config that trains in a second: 300 digits, one small layer, two epochs."""
+    """A config that trains in a second: 300 digits, one small layer, two epochs, without XLA unless it is set."""
 
     def compose(*overrides: str):
-        small = ["dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "name=tiny"]
+        small = ["dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "name=tiny", "training.xla=off"]
         return compose_config([*small, *overrides])
 
     return compose

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,21 +8,13 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from processes import command_line, run_program, run_trainyard
 
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 SMALL = ["name=tiny", "dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "training.xla=off"]
 """Overrides for a small run. Without XLA, a process needs two seconds less."""
-
-
-def trainyard(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command, settings = _command(*arguments), os.environ | environment
-    return subprocess.run(command, capture_output=True, text=True, env=settings, timeout=300, check=False)
-
-
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from trainyard.cli import main; main()", *arguments]
 
 
 def runs():
@@ -33,7 +24,7 @@ def runs():
 
 
 def test_train_prints_its_stages_the_results_and_the_command_for_the_ui():
-    done = trainyard("train", *SMALL, "training.xla=auto", "dataset.validation_fraction=0.2")
+    done = run_trainyard("train", *SMALL, "training.xla=auto", "dataset.validation_fraction=0.2")
     assert (done.returncode, done.stderr) == (0, "")
     (run,) = runs()
     assert run.info.status == "FINISHED"
@@ -52,7 +43,7 @@ def test_train_prints_its_stages_the_results_and_the_command_for_the_ui():
 
 
 def test_an_invalid_config_exits_with_2_and_creates_nothing():
-    done = trainyard("train", "optimizer=adma")
+    done = run_trainyard("train", "optimizer=adma")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error optimizer: unknown optimizer 'adma'. Did you mean 'adam'? "
@@ -139,7 +130,7 @@ def test_an_invalid_config_exits_with_2_and_creates_nothing():
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_invalid_commands_exit_with_2_before_anything_is_created(arguments, message):
-    done = trainyard(*arguments)
+    done = run_trainyard(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -147,7 +138,7 @@ def test_invalid_commands_exit_with_2_before_anything_is_created(arguments, mess
 
 
 def test_a_failed_run_exits_with_1_and_names_the_folder_of_the_traceback():
-    done = trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
+    done = run_trainyard("train", *SMALL, "optimizer=sgd", "optimizer.learning_rate=1e30")
     assert done.returncode == 1
     assert "error training diverged in epoch 1" in done.stderr
     assert "the run is FAILED. Its files are in outputs/tiny/" in done.stderr
@@ -156,7 +147,7 @@ def test_a_failed_run_exits_with_1_and_names_the_folder_of_the_traceback():
 
 
 def test_cfg_prints_the_composed_config():
-    done = trainyard("train", "--cfg", "job", "seed=5", "--package", "optimizer")
+    done = run_trainyard("train", "--cfg", "job", "seed=5", "--package", "optimizer")
     assert done.returncode == 0
     assert "learning_rate: 0.001" in done.stdout
     assert not list(Path.cwd().iterdir())
@@ -165,7 +156,7 @@ def test_cfg_prints_the_composed_config():
 def test_help_lists_groups_choices_and_fields():
     Path("mine/optimizer").mkdir(parents=True)
     Path("mine/optimizer/fast.yaml").write_text("defaults: [base_sgd]\nlearning_rate: 0.5\n")
-    done = trainyard("train", "--help", "--config-dir", "mine")
+    done = run_trainyard("train", "--help", "--config-dir", "mine")
     assert done.returncode == 0
     assert "adamw, fast, ftrl, lamb" in done.stdout
     assert "experiment:   fashion_mnist, kmnist, mnist_baseline, mnist_cnn, mnist_mlp_tuned, quickstart" in done.stdout
@@ -179,7 +170,7 @@ def test_train_finds_a_users_experiment_in_conf():
     Path("conf/experiment/mine.yaml").write_text(
         "# @package _global_\nname: mine\ndataset: {limit: 200}\nmodel: {hidden_units: [8]}\ntraining: {epochs: 1}\n"
     )
-    done = trainyard("train", "experiment=mine")
+    done = run_trainyard("train", "experiment=mine")
     assert done.returncode == 0, done.stderr
     (run,) = runs()
     assert (run.info.run_name, run.data.params["name"]) == ("8 relu", "mine")
@@ -189,7 +180,7 @@ def test_train_finds_a_users_experiment_in_conf():
 def test_flags_can_be_anywhere_and_a_failed_trial_does_not_stop_the_others_in_the_same_process():
     swept = ["optimizer.learning_rate=1e30,0.01", "model.hidden_units=[16],[8]"]
     fixed = ["optimizer=sgd", "sweep.objective=off", "hydra/launcher=basic", "hydra.sweeper.max_batch_size=3"]
-    done = trainyard("train", *SMALL, *fixed, "-m", *swept)
+    done = run_trainyard("train", *SMALL, *fixed, "-m", *swept)
     assert done.returncode == 1
     trials = [run for run in runs() if run.data.tags["trainyard.role"] == "trial"]
     statuses = {(run.data.params["optimizer.learning_rate"], run.info.status) for run in trials}
@@ -203,7 +194,7 @@ def test_flags_can_be_anywhere_and_a_failed_trial_does_not_stop_the_others_in_th
 @pytest.mark.slow
 def test_another_sweeper_runs_trainyards_jobs():
     Path("conf/model").mkdir(parents=True)
-    done = trainyard("train", *SMALL, "-m", "hydra/sweeper=basic", "hydra/launcher=basic", "seed=1,2")
+    done = run_trainyard("train", *SMALL, "-m", "hydra/sweeper=basic", "hydra/launcher=basic", "seed=1,2")
     assert done.returncode == 0, done.stderr
     assert [run.info.status for run in runs()] == ["FINISHED"] * 2
     assert {run.data.tags["trainyard.role"] for run in runs()} == {"run"}
@@ -211,7 +202,9 @@ def test_another_sweeper_runs_trainyards_jobs():
 
 def test_a_password_in_the_tracking_uri_is_never_printed():
     uri = "http://ada:canary@127.0.0.1:9"
-    done = trainyard("train", *SMALL, MLFLOW_TRACKING_URI=uri, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    done = run_trainyard(
+        "train", *SMALL, environment={"MLFLOW_TRACKING_URI": uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    )
     assert done.returncode == 1
     assert "http://***@127.0.0.1:9" in done.stderr
     assert "canary" not in done.stdout + done.stderr
@@ -223,7 +216,10 @@ def test_a_password_in_the_tracking_uri_is_never_printed():
 )
 def test_a_signal_stops_the_run_with_status_killed(number, code):
     process = subprocess.Popen(
-        _command("train", *SMALL, "training.epochs=10000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command_line("train", *SMALL, "training.epochs=10000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     for line in process.stdout:
         if "epoch     3/10000" in line:
@@ -250,15 +246,14 @@ from trainyard.cli import main
 
 main()
 """
-    command = [sys.executable, "-c", program, "train", *SMALL]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_program(program, "train", *SMALL)
     assert (done.returncode, done.stderr) == (130, "error interrupted before the run started\n")
 
 
 @pytest.mark.slow
 def test_an_ignored_signal_stays_ignored():
     """Under nohup, SIGHUP is ignored."""
-    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *_command("train", *SMALL, "training.epochs=50")]
+    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command_line("train", *SMALL, "training.epochs=50")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     sent = False
     for line in process.stdout:
@@ -272,7 +267,7 @@ def test_an_ignored_signal_stays_ignored():
 
 
 def test_ctrl_c_before_the_run_starts_prints_no_error():
-    process = subprocess.Popen(_command("train", *SMALL), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command_line("train", *SMALL), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()  # the process is opening the store
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
@@ -284,7 +279,7 @@ def test_ctrl_c_before_the_run_starts_prints_no_error():
 
 def test_a_file_in_place_of_the_output_folder_is_reported():
     Path("outputs").write_text("in the way")
-    done = trainyard("train", *SMALL)
+    done = run_trainyard("train", *SMALL)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "outputs" in done.stderr
@@ -292,7 +287,7 @@ def test_a_file_in_place_of_the_output_folder_is_reported():
 
 @pytest.mark.slow
 def test_a_terminal_shows_a_progress_bar():
-    command = _command("train", *SMALL, "training.epochs=50")
+    command = command_line("train", *SMALL, "training.epochs=50")
     child = pexpect.spawn(command[0], command[1:], timeout=120, encoding="utf-8", dimensions=(40, 120))
     child.expect("epoch")
     child.expect("━")
@@ -302,7 +297,7 @@ def test_a_terminal_shows_a_progress_bar():
 
 
 def test_version_prints_the_version():
-    assert trainyard("--version").stdout.startswith("trainyard 0.")
+    assert run_trainyard("--version").stdout.startswith("trainyard 0.")
 
 
 @pytest.mark.slow
@@ -323,7 +318,7 @@ def test_concurrent_processes_can_create_the_same_store():
 
 def test_an_unreachable_server_is_reported_within_seconds():
     start = time.monotonic()
-    done = trainyard("train", *SMALL, "tracking=server", "tracking.uri=http://127.0.0.1:9")
+    done = run_trainyard("train", *SMALL, "tracking=server", "tracking.uri=http://127.0.0.1:9")
     assert done.returncode == 1
     assert "the tracking store http://127.0.0.1:9 can't be used" in done.stderr
     assert time.monotonic() - start < 60  # with MLflow's defaults, it takes four minutes
@@ -335,5 +330,5 @@ def test_an_unreachable_server_is_reported_within_seconds():
 def test_the_commands_accept_a_recipe_with_a_plus(command):
     values = "1,2" if "train" not in command or "--multirun" in command else "1"
     overrides = ["dataset.limit=300", f"training.epochs={values}", "training.xla=off", "tracking=off"]
-    done = trainyard(*command, "+experiment=quickstart", *overrides)
+    done = run_trainyard(*command, "+experiment=quickstart", *overrides)
     assert (done.returncode, done.stderr) == (0, "")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_trainyard
 
 EVIL = (
     "import pathlib; pathlib.Path('owned').touch()\ndef run(*arguments, **named):\n    pathlib.Path('owned').touch()\n"
@@ -49,13 +48,8 @@ RECIPES = {
 
 
 def _trainyard(*arguments, **variables):
-    command = [sys.executable, "-c", "from trainyard.cli import main; main()", *arguments]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), "."]),
-        "CANARY": "canary7",
-        **variables,
-    }
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    python_path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), "."])
+    return run_trainyard(*arguments, environment={"PYTHONPATH": python_path, "CANARY": "canary7", **variables})
 
 
 @pytest.mark.parametrize("command", ["train", "sweep"])

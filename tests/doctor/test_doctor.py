@@ -498,13 +498,13 @@ def test_a_damaged_file_of_the_user_is_reported_and_not_removed(tiny_mnist, monk
 
 def test_a_cache_that_links_to_a_folder_of_the_user_is_not_changed(tiny_mnist):
     cache = Mnist().cache
-    cache.parent.mkdir(parents=True)
+    cache.parent.mkdir(parents=True, exist_ok=True)
     cache.symlink_to(tiny_mnist)
     (tiny_mnist / "train-labels-idx1-ubyte.gz").write_bytes(b"no")
     assert _wrong(check_data()).fix is None
 
 
-def test_a_changed_program_is_removed_and_one_without_digest_is_kept():
+def test_a_changed_program_is_removed_and_one_without_digest_is_kept(own_program_cache):
     folder = xla_cache.find_cache_root() / "0123456789abcdef"
     folder.mkdir(parents=True)
     for name in ("valid", "changed", "unfinished"):

@@ -13,6 +13,8 @@ import pytest
 
 from trainyard.system import xla_cache
 
+pytestmark = pytest.mark.usefixtures("own_program_cache")
+
 PROGRAM = """
 import json
 from trainyard import compose_config, run_experiment
