@@ -39,6 +39,7 @@ def install_stand_ins() -> None:
 def _replace_savefig(module: ModuleType) -> None:
     original = module.Figure.savefig
 
+    @functools.wraps(original)  # pyplot checks the name of the method
     def savefig(figure: object, file: object, **settings: object) -> None:
         if BLANK_VARIABLE in os.environ:
             _write_blank(file)
