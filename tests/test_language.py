@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -29,13 +28,14 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FILES if path.suffix in SUFFIXES], ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_no_file_contains_a_forbidden_phrase(path):
-    text = re.sub(r"data:[\w/+;-]+,[\w+/=]+", "", path.read_text())  # embedded images
-    lines = [f"{number}: {line.strip()[:120]}" for number, line in enumerate(text.splitlines(), 1)
-             if FORBIDDEN.search(line)]  # fmt: skip
+def test_no_file_contains_a_forbidden_phrase():
+    paths = [path for path in FILES if path.suffix in SUFFIXES]
+    assert {path.suffix for path in paths} >= {".py", ".yaml", ".md"}
+    lines = []
+    for path in paths:
+        text = re.sub(r"data:[\w/+;-]+,[\w+/=]+", "", path.read_text())  # embedded images
+        lines += [f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
+                  for number, line in enumerate(text.splitlines(), 1) if FORBIDDEN.search(line)]  # fmt: skip
     assert not lines, "\n".join(lines)
 
 
@@ -44,7 +44,10 @@ def _commands(command: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> lis
     return [path, *(leaf for name, child in inner.items() for leaf in _commands(child, (*path, name)))]
 
 
-@pytest.mark.parametrize("path", _commands(typer.main.get_command(app)), ids=" ".join)
-def test_no_help_text_contains_a_forbidden_phrase(path):
-    output = CliRunner().invoke(app, [*path, "--help"]).output
-    assert not FORBIDDEN.search(re.sub(r"\s+", " ", output))
+def test_no_help_text_contains_a_forbidden_phrase():
+    paths = _commands(typer.main.get_command(app))
+    assert ("train",) in paths
+    for path in paths:
+        result = CliRunner().invoke(app, [*path, "--help"])
+        assert result.exit_code == 0, path
+        assert not FORBIDDEN.search(re.sub(r"\s+", " ", result.output)), path

@@ -7,7 +7,7 @@ import pytest
 
 from trainyard import run_experiment
 from trainyard.config.compose import compose_config
-from trainyard.data import load_dataset
+from trainyard.data import Digits, load_dataset
 from trainyard.data.batches import BatchMaker, build_batch_maker, compute_balanced_weights
 from trainyard.data.dataset import Dataset, DataSpec, Split, standardise_dataset
 from trainyard.errors import TrainingError
@@ -39,7 +39,7 @@ def test_a_constant_channel_is_shifted_and_not_divided_by_zero():
 
 
 @pytest.mark.parametrize("standardise", [False, True])
-@pytest.mark.parametrize("make", [_colour_images, lambda: load_dataset(compose_config().dataset, 0)])
+@pytest.mark.parametrize("make", [_colour_images, lambda: load_dataset(Digits(), 0)])
 def test_batches_are_scaled_bit_for_bit_as_in_numpy(keras, make, standardise):
     dataset = standardise_dataset(make()) if standardise else make()
     images, _ = BatchMaker(dataset.spec).make(dataset.test.images, dataset.test.labels)
@@ -61,11 +61,14 @@ def test_balanced_weights_give_each_class_the_same_total_weight():
     assert compute_balanced_weights(split, 3) == pytest.approx([0.75, 1.5, 0.0])
 
 
-@pytest.mark.parametrize("weights", ["[1,2]", f"{[0.0] * 10}"])
-def test_class_weights_must_match_the_classes(weights):
-    config = compose_config([f"training.class_weights={weights}"])
-    with pytest.raises(TrainingError, match=r"training\.class_weights: expected 10 numbers, one per class of digits"):
-        build_batch_maker(config, load_dataset(config.dataset, 0), 0)
+def test_class_weights_must_match_the_classes():
+    config = compose_config()
+    dataset = load_dataset(config.dataset, 0)
+    for weights in ([1.0, 2.0], [0.0] * 10):
+        config.training.class_weights = weights
+        expected = r"training\.class_weights: expected 10 numbers, one per class of digits"
+        with pytest.raises(TrainingError, match=expected):
+            build_batch_maker(config, dataset, 0)
 
 
 @pytest.mark.slow
@@ -73,25 +76,25 @@ def test_class_weights_must_match_the_classes(weights):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["loss.label_smoothing=0.1", "training.balance_classes=true"],
-        ["loss=focal", "dataset.standardise=true", "dataset.validation_fraction=0.2"],
-        [f"training.class_weights={[1.0] * 9 + [3.0]}", "optimizer.gradient_accumulation_steps=2", "schedule=cosine"],
-        ["training.precision=mixed_bfloat16", "optimizer.use_ema=true"],
-        ["training.precision=mixed_float16"],
-        ["training.plateau.patience=1", "training.plateau.monitor=loss/train", "training.plateau.min_delta=10"],
+        ["training.precision=mixed_bfloat16", "optimizer.use_ema=true", "loss.label_smoothing=0.1",
+         "training.balance_classes=true", "training.xla=off"],
+        ["loss=focal", "dataset.standardise=true", "dataset.validation_fraction=0.2", "training.plateau.patience=1",
+         "training.plateau.monitor=loss/train", "training.plateau.min_delta=10", "training.plateau.factor=0.5",
+         "training.xla=off"],
+        ["training.precision=mixed_float16", f"training.class_weights={[1.0] * 9 + [3.0]}",
+         "optimizer.gradient_accumulation_steps=2", "schedule=cosine"],
     ],
-    ids=["smoothing", "focal", "weights", "bfloat16", "float16", "plateau"],
-)
+    ids=["bfloat16", "focal", "float16"],
+)  # fmt: skip
 def test_both_engines_train_with_each_option(keras, engine, overrides):
     base = [f"training.engine={engine}", "training.epochs=4", "model.hidden_units=[64]", "tracking=off"]
     base.append("optimizer.learning_rate=0.01")
     result = run_experiment(compose_config([*base, *overrides]))
     assert result.training.engine == engine
-    lowered = "training.plateau.patience=1" in overrides  # the learning rate drops too soon to learn much
-    assert result.evaluation.accuracy > (0.5 if lowered else 0.85)
+    assert result.evaluation.accuracy > 0.85
     if "training.plateau.patience=1" in overrides:
         rates = [epoch["learning_rate/value"] for epoch in result.training.history]
-        assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-4])  # the first epoch is always an improvement
+        assert rates == pytest.approx([1e-2, 1e-2, 5e-3, 2.5e-3])  # the first epoch is always an improvement
     if "training.precision=mixed_bfloat16" in overrides:
         assert {layer.compute_dtype for layer in result.model.layers} == {"bfloat16", "float32"}
         assert result.evaluation.probabilities.dtype == np.float32
@@ -101,7 +104,12 @@ def test_both_engines_train_with_each_option(keras, engine, overrides):
 def test_the_engines_agree_on_weighted_losses_with_label_smoothing(keras):
     def history(engine):
         overrides = ["training.xla=off", "loss.label_smoothing=0.2", "training.epochs=1", "dataset.standardise=true"]
-        overrides += [f"training.class_weights={[0.5] * 5 + [2.0] * 5}", "model.hidden_units=[32]", "tracking=off"]
+        overrides += [
+            "dataset.limit=300",
+            f"training.class_weights={[0.5] * 5 + [2.0] * 5}",
+            "model.hidden_units=[32]",
+            "tracking=off",
+        ]
         return run_experiment(compose_config([*overrides, f"training.engine={engine}"])).training.history[0]
 
     compiled, fit = history("compiled"), history("fit")

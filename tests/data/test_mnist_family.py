@@ -43,7 +43,7 @@ def mirror(tiny_mnist):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.requests, server.broken, server.closing = [], {}, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/mnist/"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
     server.closing.set()

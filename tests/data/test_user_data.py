@@ -14,9 +14,11 @@ from PIL import Image
 
 from trainyard import run_experiment
 from trainyard.config.compose import compose_config
+from trainyard.config.registry import find_component
+from trainyard.config.validation import find_section_problems
 from trainyard.data import Digits, load_dataset
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.errors import ConfigError, DatasetError
+from trainyard.errors import DatasetError
 
 
 def _arrays(shape=(6, 5, 3), train=12, test=6):
@@ -29,8 +31,8 @@ def _arrays(shape=(6, 5, 3), train=12, test=6):
     }
 
 
-def _load(name, path, *overrides):
-    return load_dataset(compose_config([f"dataset={name}", f"dataset.path='{path}'", *overrides]).dataset, 0)
+def _load(name, path, **fields):
+    return load_dataset(find_component("dataset", name)(path=str(path), **fields), 0)
 
 
 @pytest.fixture
@@ -45,8 +47,8 @@ def npz(tmp_path):
 
 @pytest.mark.parametrize("name", ["npz", "idx", "image_folder"])
 def test_the_path_must_be_set_and_exist(name):
-    with pytest.raises(ConfigError, match=r"dataset\.path: expected the path of the data, got null"):
-        compose_config([f"dataset={name}"])
+    (problem,) = find_section_problems(find_component("dataset", name)(), "dataset")
+    assert problem.startswith("dataset.path: expected the path of the data, got null")
     with pytest.raises(DatasetError, match=r"dataset\.path: expected an existing file or folder, got nowhere"):
         _load(name, "nowhere")
 
@@ -57,7 +59,7 @@ def test_an_npz_file_is_loaded_as_a_data_set(npz):
     assert dataset.spec.class_names == ("crow", "gull", "kite")
     assert np.array_equal(dataset.test.images, _arrays()["x_test"])
     assert dataset.train.labels.dtype == np.uint8
-    assert _load("npz", npz(), "dataset.class_names=[a,b,c]").spec.class_names == ("a", "b", "c")
+    assert _load("npz", npz(), class_names=["a", "b", "c"]).spec.class_names == ("a", "b", "c")
     assert _load("npz", npz()).spec.class_names == ("0", "1", "2")
 
 
@@ -188,13 +190,13 @@ def image_folder(tmp_path):
 
 
 def test_a_folder_of_image_files_is_loaded_as_a_data_set(image_folder):
-    dataset = _load("image_folder", image_folder, "dataset.height=8", "dataset.width=6")
+    dataset = _load("image_folder", image_folder, height=8, width=6)
     assert dataset.spec.image_shape == (8, 6, 3)
     assert dataset.spec.class_names == ("crow", "gull")
     assert dataset.train.labels.tolist() == [0] * 4 + [1] * 4
     assert len(dataset.test) == 4
     assert np.abs(dataset.train.images[0].astype(int) - [200, 0, 0]).max() < 4  # JPEG is not exact
-    grey = _load("image_folder", image_folder, "dataset.height=8", "dataset.width=6", "dataset.colour=false")
+    grey = _load("image_folder", image_folder, height=8, width=6, colour=False)
     assert grey.train.images.shape == (8, 8, 6)
 
 
@@ -208,7 +210,7 @@ def test_exif_orientation_transparency_and_palettes_are_applied(image_folder):
     sideways.save(folder / "a.png", exif=exif)
     Image.new("RGBA", (3, 3), (1, 2, 3, 128)).save(folder / "b.png")
     Image.new("P", (3, 3), 0).save(folder / "c.png")
-    dataset = _load("image_folder", image_folder, "dataset.height=2", "dataset.width=1")
+    dataset = _load("image_folder", image_folder, height=2, width=1)
     crows = dataset.test.images[dataset.test.labels == 0]
     assert len(crows) == 5
     rotated = next(image for image in crows if image[0].max() == 255)
@@ -243,10 +245,9 @@ def test_a_truncated_image_file_is_rejected(image_folder):
         _load("image_folder", image_folder)
 
 
-@pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_class_names_are_used_in_the_report_and_the_metrics(keras, image_folder, model):
-    overrides = [f"dataset.path='{image_folder}'", f"model={model}", "training.epochs=1", "tracking=off"]
-    small = ["model.filters=[4]"] if model == "cnn" else ["model.hidden_units=[8]"]
+def test_class_names_are_used_in_the_report_and_the_metrics(keras, image_folder):
+    overrides = [f"dataset.path='{image_folder}'", "model=cnn", "training.epochs=1", "tracking=off"]
+    small = ["model.filters=[4]", "model.dense_units=[]"]
     sizes = ["dataset.height=8", "dataset.width=6", "dataset.standardise=true"]
     result = run_experiment(compose_config(["dataset=image_folder", *overrides, *small, *sizes]))
     assert "gull" in (result.folder / "classification_report.txt").read_text()
@@ -256,7 +257,7 @@ def test_class_names_are_used_in_the_report_and_the_metrics(keras, image_folder,
 def test_16_bit_images_are_rejected_and_transparent_images_get_a_white_background(image_folder):
     folder = image_folder / "test" / "crow"
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(folder / "clear.png")
-    dataset = _load("image_folder", image_folder, "dataset.height=4", "dataset.width=4")
+    dataset = _load("image_folder", image_folder, height=4, width=4)
     assert any((image == 255).all() for image in dataset.test.images)
     Image.fromarray(np.full((4, 4), 60_000, np.uint16)).save(folder / "deep.png")
     with pytest.raises(DatasetError, match=r"deep\.png: expected 8 bits per channel, got mode I;16"):
@@ -306,13 +307,13 @@ def _one_nan():
 def test_the_data_that_a_plugin_loads_is_checked(returned, message, monkeypatch):
     monkeypatch.setattr(Digits, "load", lambda self, progress: returned)
     with pytest.raises(DatasetError, match=f"dataset digits: .*{message}"):
-        load_dataset(compose_config([]).dataset, 0)
+        load_dataset(Digits(), 0)
 
 
 def test_integers_of_any_type_become_uint8_and_a_single_channel_axis_is_kept(monkeypatch):
     loaded = _make_dataset(images=np.full((6, 4, 4, 1), 7), labels=np.arange(6) % 2, shape=(4, 4, 1))
     loaded = replace(loaded, test=loaded.train)
     monkeypatch.setattr(Digits, "load", lambda self, progress: loaded)
-    dataset = load_dataset(compose_config([]).dataset, 0)
+    dataset = load_dataset(Digits(), 0)
     assert (dataset.train.images.dtype, dataset.train.labels.dtype) == (np.uint8, np.uint8)
     assert np.array_equal(dataset.train.images, loaded.train.images)

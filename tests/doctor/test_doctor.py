@@ -12,11 +12,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from processes import run_program
 from typer.testing import CliRunner
 
 from trainyard.cli import app
@@ -287,6 +289,7 @@ def test_the_wait_for_an_unresponsive_server_is_limited(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi is deprecated")  # inside MLflow's server
 def test_the_runs_of_a_server_are_found_on_all_pages(monkeypatch, store, orphan_tags, mlflow_address):
     for module in ("runs", "health"):
         monkeypatch.setattr(f"trainyard.tracking.{module}.PAGE_SIZE", 2)
@@ -303,14 +306,20 @@ def test_the_runs_of_a_server_are_found_on_all_pages(monkeypatch, store, orphan_
 
 
 @pytest.fixture
-def mlflow_address(store):
-    """The address of a real server on the test's store."""
-    from trainyard.tracking import ui_server
+def mlflow_address(store, monkeypatch):
+    """The address of MLflow's server application on the test's store, in a thread of this process."""
+    from mlflow.server import BACKEND_STORE_URI_ENV_VAR, app, handlers
+    from werkzeug.serving import make_server
 
-    port = ui_server.find_free_port(5600)
-    with ui_server.mlflow_server(build_sqlite_uri(Path("mlflow.db")), port) as running:
-        ui_server.wait_until_ready(running)
-        yield f"http://127.0.0.1:{port}"
+    monkeypatch.setenv(BACKEND_STORE_URI_ENV_VAR, build_sqlite_uri(Path("mlflow.db")))
+    monkeypatch.setattr(handlers, "_tracking_store", None)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def test_an_invalid_tracking_uri_is_reported(monkeypatch):
@@ -351,10 +360,8 @@ def test_plugins_are_imported_and_their_registrations_are_reported():
         ("nothing", "note the plugins were imported but register nothing"),
         ("broken", "wrong plugin broken (TRAINYARD_PLUGINS): it cannot be imported: ModuleNotFoundError: No module "),
     ]:
-        environment = os.environ | {"TRAINYARD_PLUGINS": plugin}
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        assert done.stdout.startswith(expected)
+        done = run_program(program, environment={"TRAINYARD_PLUGINS": plugin})
+        assert done.stdout.startswith(expected), done.stderr
 
 
 def test_no_plugins_are_ok():
