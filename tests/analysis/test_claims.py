@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from processes import run_trainyard
 from scipy.special import stdtrit
 
 from trainyard.analysis.claims import claim_page, index, record, results, selection, spec, target_page, verdicts
@@ -590,11 +588,6 @@ def test_reproduce_rejects_sweeps_and_seeds(overrides, message):
 SMALL = ["name=it", "dataset.limit=300", "training.epochs=2", "training.xla=off"]
 
 
-def run(*words):
-    command = [sys.executable, "-c", "from trainyard.cli import main; main()", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=300, check=False)
-
-
 def write_spec(kind, **content):
     file = Path("experiments/wide", kind)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -604,17 +597,19 @@ def write_spec(kind, **content):
 
 @pytest.mark.slow
 def test_experiment_is_reproduced_recorded_and_not_trained_twice():
-    chose = run("sweep", *SMALL, "sweep.name=it", "model.hidden_units=[4],[32]", "dataset.validation_fraction=0.2")
+    chose = run_trainyard(
+        "sweep", *SMALL, "sweep.name=it", "model.hidden_units=[4],[32]", "dataset.validation_fraction=0.2"
+    )
     assert chose.returncode == 0, chose.stderr
     spec = {key: value for key, value in TARGET.items() if key != "arms"} | {"search": "it", "seeds": 2, "goal": 1.0}
     write_spec("target.yaml", **spec, arms={"wide": [*SMALL, "model.hidden_units=[5]"]})
-    other = run("reproduce", "wide", "--record")
+    other = run_trainyard("reproduce", "wide", "--record")
     assert other.returncode == 2
     assert "error model.hidden_units: the recipe differs from the choice of the sweep it: [5], was [" in other.stderr
     widths = selection.describe_search(SweepFolder(Path("sweeps/it")))["winner"]["varied"]["model.hidden_units"]
     arms = {"wide": [*SMALL, f"model.hidden_units={widths}"], "deep": [*SMALL, "model.hidden_units=[8,8]"]}
     file = write_spec("target.yaml", **spec, arms=arms)
-    missed = run("reproduce", "wide", "--record", "tracking.model=false")
+    missed = run_trainyard("reproduce", "wide", "--record", "tracking.model=false")
     assert (missed.returncode, missed.stderr) == (3, "")
     assert "The target, 100 %, is missed." in missed.stdout
     kept = results.load_results(file.parent)
@@ -626,7 +621,9 @@ def test_experiment_is_reproduced_recorded_and_not_trained_twice():
     assert (file.parent / "README.md").read_text() == verdicts.render_page(kept)
     assert "| [`wide`](wide/README.md) | at least 100 |" in Path("experiments/README.md").read_text()
     write_spec("target.yaml", **{**spec, "goal": 0.0}, arms=arms)
-    met = run("reproduce", "wide", "tracking.model=false", "hydra.launcher.n_jobs=1")  # no run is trained twice
+    met = run_trainyard(
+        "reproduce", "wide", "tracking.model=false", "hydra.launcher.n_jobs=1"
+    )  # no run is trained twice
     assert met.returncode == 0, met.stderr
     assert results.load_results(Path("outputs/reproduce/wide")).arms[0].runs == kept.main_arm.runs
 
@@ -639,7 +636,7 @@ def test_claim_is_judged_without_tracking_and_printed_as_json():
         "claim.yaml", title="It", about="What?", source="Us", recipe=recipe, seeds=2, decimals=1, accuracy=0.9,
         classification_report=row,
     )  # fmt: skip
-    done = run("reproduce", "wide", "--json")
+    done = run_trainyard("reproduce", "wide", "--json")
     summary = json.loads(done.stdout)
     supports = {run_result["report"]["0"][3] for run_result in summary["arms"][0]["runs"]}
     assert (len(summary["cells"]), len(supports)) == (4, 1)

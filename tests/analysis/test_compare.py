@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -34,9 +35,13 @@ STORE = Path("mlflow.db")
 ACCURACY = "accuracy/test"
 
 
+compose_once = functools.cache(lambda *overrides: compose_config([*overrides]))
+"""Composes a config that the tests only read, because Hydra needs a tenth of a second."""
+
+
 def fake_run(*overrides, accuracy=0.9, started=0, reference=None, name=None, **metrics):
     """Returns a run with a valid config that was never trained."""
-    config = compose_config(list(overrides))
+    config = compose_once(*overrides)
     return ComparedRun(
         reference=reference or f"{name or config.model.label} {started} {accuracy}",
         run_id=None,
@@ -318,10 +323,11 @@ def test_test_images_drawn_by_the_seed_are_accepted_if_every_config_has_all_sets
         select(experiment="mine")
 
 
-def test_run_given_by_id_and_by_folder_is_selected_once(tiny):
-    result = run_experiment(tiny())
-    for references in ((result.run_id, result.run_id), (str(result.folder), result.run_id)):
-        assert len(select(references=references, experiment="tiny").runs) == 1
+def test_run_given_by_id_and_by_folder_is_selected_once(wide_and_thin):
+    first, other = wide_and_thin
+    for references in ((first.run_id, first.run_id), (str(first.folder), first.run_id)):
+        selected = select_runs(Selection(references=references, experiment="tiny"), first.tracking_uri)
+        assert [run.run_id for run in selected.runs] == [first.run_id, other.run_id]
 
 
 def test_sweep_without_matching_trials_is_reported(store):
@@ -354,9 +360,9 @@ def run(*words, code=0):
 
 
 @pytest.mark.pictures
-def test_two_runs_are_compared_as_text_json_csv_and_html(tiny):
-    wide = run_experiment(tiny("model.hidden_units=[64]", "dataset.validation_fraction=0.2"))
-    thin = run_experiment(tiny("model.hidden_units=[2]", "dataset.validation_fraction=0.2"))
+def test_two_runs_are_compared_as_text_json_csv_and_html(wide_and_thin):
+    wide, thin = wide_and_thin
+    shutil.copy(wide.folder.parent / STORE, STORE)  # it has everything needed: the folders were moved
     text = run(wide.run_id, thin.run_id)
     lines = text.splitlines()
     assert lines[0].split() == [
@@ -404,8 +410,6 @@ def test_two_runs_are_compared_as_text_json_csv_and_html(tiny):
     assert float(row["accuracy/test"]) == pytest.approx(wide.evaluation.accuracy)
     assert second[header.index("runs")] == thin.run_id
 
-    shutil.rmtree(wide.folder)  # everything needed is in the store
-    shutil.rmtree(thin.folder)
     assert "page  out.html" in run(wide.run_id, thin.run_id, "--html", "out.html")
     html = Path("out.html").read_text()
     assert html.count("data:image/png;base64,") == 7 - (not improved)
@@ -448,22 +452,23 @@ def test_names_with_matplotlib_markup_are_drawn_literally():
     assert "<h3>F1 by class</h3>" in Path("out.html").read_text()
 
 
-def test_changed_test_images_are_rejected(tiny):
-    result = run_experiment(tiny("tracking=off"))
-    loaded = load_run_from_folder(result.folder)
+def test_changed_test_images_are_rejected(wide_and_thin):
+    result, _ = wide_and_thin
+    folder = Path(shutil.copytree(result.folder, "changed"))
+    loaded = load_run_from_folder(folder)
     labels = result.evaluation.actual
     images, spec = load_test_images(loaded, labels)
     np.testing.assert_array_equal(images, result.dataset.test.images)
     assert spec.class_names == result.dataset.spec.class_names
     assert load_predictions(loaded).actual.tolist() == result.evaluation.actual.tolist()
-    config = result.folder / "config.yaml"
+    config = folder / "config.yaml"
     config.write_text(config.read_text().replace("limit: 300", "limit: 200"))
     with pytest.raises(TrainyardError, match="expected test images with the digest"):
         load_test_images(loaded, labels)
     config.write_text(config.read_text().replace("limit: 200", "limit: 300"))
     with pytest.raises(TrainyardError, match="got other images: their labels differ"):
         load_test_images(loaded, labels[::-1])
-    (result.folder / "evaluation" / "test_predictions.npz").write_bytes(b"PK")
+    (folder / "evaluation" / "test_predictions.npz").write_bytes(b"PK")
     with pytest.raises(ConfigError, match="cannot read the predictions of the test images"):
         load_predictions(loaded)
 

@@ -195,6 +195,11 @@ def _spawn_or_fork(spawn: Callable[..., int], path: bytes, arguments: list, desc
         return spawn(path, arguments, descriptors)
     pid = os.fork()
     if pid == 0:
+        start = 3  # as in a new process, only the standard streams and the given descriptors are open
+        for descriptor in sorted(descriptors):
+            os.closerange(start, descriptor)
+            start = descriptor + 1
+        os.closerange(start, os.sysconf("SC_OPEN_MAX"))
         _run_code(program)
     return pid
 

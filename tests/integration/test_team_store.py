@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import command_line, run_trainyard
 
 from trainyard.tracking import ui_server
 from trainyard.tracking.connection import connect
@@ -99,7 +100,8 @@ def serving(database, folder: Path, port: int):
     )
     settings.chmod(0o600)
     environment = {
-        **os.environ, "MLFLOW_BACKEND_STORE_URI": f"{database.address}/runs", "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        **os.environ, "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_BACKEND_STORE_URI": f"{database.address}/runs", "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_AUTH_ADMIN_USERNAME": "admin", "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "only-for-forms", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }  # fmt: skip
@@ -159,9 +161,8 @@ def test_a_sweep_whose_server_is_down_for_a_while_loses_nothing(database, tmp_pa
     address = f"http://127.0.0.1:{port}"
     for name, value in {"URI": address, "USERNAME": "ann", "PASSWORD": CANARY}.items():
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
-    swept = ["experiment=quickstart", "model.hidden_units=[8],[16],[32],[64]", "seed=0,1", f"training.epochs={EPOCHS}"]
-    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "sweep", *swept, "sweep.name=team",
-               "hydra.launcher.n_jobs=4", "tracking=server"]  # fmt: skip
+    swept = ["experiment=quickstart", "model.hidden_units=[8],[16]", "seed=0,1", f"training.epochs={EPOCHS}"]
+    command = command_line("sweep", *swept, "sweep.name=team", "hydra.launcher.n_jobs=2", "tracking=server")
 
     def find_runs():
         client = connect(address)
@@ -188,9 +189,9 @@ def test_a_sweep_whose_server_is_down_for_a_while_loses_nothing(database, tmp_pa
             assert {run.info.status for run in runs} <= {"FINISHED", "FAILED", "KILLED"}
             finished = [run for run in runs if run.info.status == "FINISHED"]
             roles = Counter(run.data.tags["trainyard.role"] for run in finished)
-            assert roles == {"sweep": 1, "trial": 8}
+            assert roles == {"sweep": 1, "trial": 4}
             trials = [run for run in finished if run.data.tags["trainyard.role"] == "trial"]
-            assert {run.data.tags["trainyard.trial"] for run in trials} == {str(number) for number in range(1, 9)}
+            assert {run.data.tags["trainyard.trial"] for run in trials} == {str(number) for number in range(1, 5)}
             client = connect(address)
             for run in trials:
                 history = client.get_metric_history(run.info.run_id, "loss/train")
@@ -210,41 +211,31 @@ def test_a_sweep_whose_server_is_down_for_a_while_loses_nothing(database, tmp_pa
             assert secret.encode() not in file.read_bytes(), file
 
 
-def test_two_users_can_log_to_the_same_experiment(database, tmp_path, monkeypatch):
-    server_dir = tmp_path / "server"
-    server_dir.mkdir()
+@pytest.fixture(scope="module")
+def address(database, tmp_path_factory):
+    """The address of a running server."""
     port = ui_server.find_free_port(5790)
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", "experiment=quickstart",
-               "name=shared", "training.epochs=1", "tracking=server", f"tracking.uri={address}"]  # fmt: skip
-    with serving(database, server_dir, port):
-        for user in ("cleo", "dan"):
-            _create_user(address, user, f"{user}-has-a-password")
-            monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
-            monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", f"{user}-has-a-password")
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-            assert done.returncode == 0, done.stderr
-        client = connect(address)
-        runs = client.search_runs([client.get_experiment_by_name("shared").experiment_id])
+    with serving(database, tmp_path_factory.mktemp("server"), port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_two_users_can_log_to_the_same_experiment(address, monkeypatch):
+    for user in ("cleo", "dan"):
+        _create_user(address, user, f"{user}-has-a-password")
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", f"{user}-has-a-password")
+        recipe = ("experiment=quickstart", "name=shared", "training.epochs=1")
+        done = run_trainyard("train", *recipe, "tracking=server", f"tracking.uri={address}")
+        assert done.returncode == 0, done.stderr
+    client = connect(address)
+    runs = client.search_runs([client.get_experiment_by_name("shared").experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
 
 
-def test_a_wrong_password_is_reported_but_not_shown(database, tmp_path, monkeypatch):
-    server_dir = tmp_path / "server"
-    server_dir.mkdir()
-    port = ui_server.find_free_port(5790)
-    for name, value in {"URI": f"http://127.0.0.1:{port}", "USERNAME": "ann", "PASSWORD": "wrong-4e1"}.items():
-        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
-    with serving(database, server_dir, port):
-        command = [
-            sys.executable,
-            "-c",
-            "from trainyard.cli import main; main()",
-            "train",
-            "experiment=quickstart",
-            "tracking=server",
-        ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+def test_a_wrong_password_is_reported_but_not_shown(address):
+    variables = {"URI": address, "USERNAME": "ann", "PASSWORD": "wrong-4e1"}
+    environment = {f"MLFLOW_TRACKING_{name}": value for name, value in variables.items()}
+    done = run_trainyard("train", "experiment=quickstart", "tracking=server", environment=environment)
     assert done.returncode == 1
     assert "MLFLOW_TRACKING_USERNAME" in done.stderr
     assert "wrong-4e1" not in done.stderr + done.stdout

@@ -33,83 +33,90 @@ def run(*arguments, code=0):
     return result.stdout if code == 0 else result.stderr
 
 
-def follow_readme(folder, images):
-    """Runs the Python code of a README on some images, without Trainyard; returns the predicted class names."""
-    (program,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    np.save(folder / "images.npy", images)
-    program = re.sub(r"images = .*", "images = np.load('images.npy')", program)
-    before = "import sys\nsys.modules['trainyard'] = None  # importing it fails\n"
-    process = subprocess.run(
-        [sys.executable, "-c", before + program], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
+def follow_readmes(*cases):
+    """Runs the Python code of READMEs on images, in one new interpreter without Trainyard.
+
+    Each case is a folder with a README, and images. Returns the predicted class names of each case.
+    """
+    program = "import os, sys\nsys.modules['trainyard'] = None  # importing it fails\n"
+    for folder, images in cases:
+        (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+        np.save(folder / "images.npy", images)
+        code = re.sub(r"images = .*", "images = np.load('images.npy')", code)
+        program += f"os.chdir({str(folder.absolute())!r})\nexec({code!r}, {{}})\nprint('end of case')\n"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert process.returncode == 0, process.stderr
-    (folder / "images.npy").unlink()
-    return ast.literal_eval(process.stdout.strip().splitlines()[-1])
+    outputs = process.stdout.split("end of case\n")[: len(cases)]
+    return [ast.literal_eval(output.strip().splitlines()[-1]) for output in outputs]
 
 
-@pytest.mark.parametrize("standardise", ["false", "true"])
-def test_an_exported_model_can_be_loaded_with_the_code_of_its_readme(keras, tiny, standardise):
-    result = run_experiment(tiny(f"dataset.standardise={standardise}", "dataset=digits"))
-    text = run("export", result.folder, "model")
-    assert "How to load the model: see model/README.md" in text
-    assert ("scaled - preprocessing" in (Path("model") / "README.md").read_text()) == (standardise == "true")
-    names = result.dataset.spec.class_names
-    predicted = [names[label] for label in result.evaluation.predicted]
-    assert follow_readme(Path("model"), result.dataset.test.images) == predicted
-    h5_model = keras.models.load_model("model/model.h5", compile=False)
-    assert h5_model.count_params() == result.model.count_params()
-    metrics = json.loads(Path("model/metrics.json").read_text())
-    assert metrics["accuracy/test"] == result.evaluation.accuracy
-    assert {path.name for path in Path("model").iterdir()} == {
-        "README.md", "model.keras", "model.h5", "checksums.txt", "preprocessing.json", "metrics.json",
-        "classification_report.txt", "report.html", "config.yaml",
-    }  # fmt: skip
+def test_exported_models_can_be_loaded_with_the_code_of_their_readmes(keras, trained_pair):
+    for result, folder in zip(trained_pair, ("plain", "standardised"), strict=True):
+        assert f"How to load the model: see {folder}/README.md" in run("export", result.folder, folder)
+        assert ("scaled - preprocessing" in Path(folder, "README.md").read_text()) == (folder == "standardised")
+        h5_model = keras.models.load_model(f"{folder}/model.h5", compile=False)
+        assert h5_model.count_params() == result.model.count_params()
+        metrics = json.loads(Path(folder, "metrics.json").read_text())
+        assert metrics["accuracy/test"] == result.evaluation.accuracy
+        assert {path.name for path in Path(folder).iterdir()} == {
+            "README.md", "model.keras", "model.h5", "checksums.txt", "preprocessing.json", "metrics.json",
+            "classification_report.txt", "report.html", "config.yaml",
+        }  # fmt: skip
+    plain, standardised = trained_pair
+    predicted = follow_readmes(
+        (Path("plain"), plain.dataset.test.images), (Path("standardised"), standardised.dataset.test.images)
+    )
+    for result, names in zip(trained_pair, predicted, strict=True):
+        assert names == [result.dataset.spec.class_names[label] for label in result.evaluation.predicted]
 
 
-def test_a_run_is_exported_from_the_store_and_never_to_a_folder_with_files(tiny):
-    result = run_experiment(tiny())
-    weights = (result.folder / "model.keras").read_bytes()
-    shutil.rmtree(result.folder)
-    run("export", result.run_id, "deep/model")
-    assert Path("deep/model/model.keras").read_bytes() == weights
-    assert f"| run | `{result.run_id}` |" in Path("deep/model/README.md").read_text()
-    assert "deep/model: expected a new or empty folder" in run("export", result.run_id, "deep/model", code=2)
+@pytest.fixture
+def own_store(trained):
+    """Copies the store of the runs to the default store of this folder; returns a client of it."""
+    shutil.copy(trained.folder.parent / STORE, STORE)
+    return connect(build_sqlite_uri(STORE))
+
+
+def test_a_run_is_exported_from_the_store_and_never_to_a_folder_with_files(trained, own_store):
+    run("export", trained.run_id, "deep/model")
+    assert Path("deep/model/model.keras").read_bytes() == (trained.folder / "model.keras").read_bytes()
+    assert f"| run | `{trained.run_id}` |" in Path("deep/model/README.md").read_text()
+    assert "deep/model: expected a new or empty folder" in run("export", trained.run_id, "deep/model", code=2)
     assert [path.name for path in Path("deep").iterdir()] == ["model"]
 
 
-def test_changed_or_unfinished_models_are_neither_exported_nor_registered(tiny, monkeypatch):
-    result = run_experiment(tiny())
-    with (result.folder / "model.h5").open("ab") as file:
+def test_changed_or_unfinished_models_are_neither_exported_nor_registered(trained, own_store):
+    folder = shutil.copytree(trained.folder, "changed")
+    with Path(folder, "model.h5").open("ab") as file:
         file.write(b"x")
-    message = run("export", result.folder, "out", code=1)
+    message = run("export", folder, "out", code=1)
     assert "export: model.h5 of" in message
     assert "is damaged: the file was changed after it was saved" in message
-    client = connect(build_sqlite_uri(STORE))
-    client.set_tag(result.run_id, "weights_digest", "0" * 64)
-    message = run("promote", result.run_id, "digits", code=1)
+    own_store.set_tag(trained.run_id, "weights_digest", "0" * 64)
+    message = run("promote", trained.run_id, "digits", code=1)
     assert (
-        f"model that {result.run_id} logged is not the model that it trained: expected weights with the digest 000"
+        f"model that {trained.run_id} logged is not the model that it trained: expected weights with the digest 000"
         in message
     )
-    assert client.search_registered_models() == []
-    client.set_terminated(result.run_id, "KILLED")
-    assert "export: expected a run that is FINISHED" in run("export", result.run_id, "out", code=2)
-    assert "promote: expected a run that is FINISHED" in run("promote", result.run_id, "digits", code=2)
+    assert own_store.search_registered_models() == []
+    own_store.set_terminated(trained.run_id, "KILLED")
+    assert "export: expected a run that is FINISHED" in run("export", trained.run_id, "out", code=2)
+    assert "promote: expected a run that is FINISHED" in run("promote", trained.run_id, "digits", code=2)
     assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("name", ["report.html", "model.h5", "checksums.txt", "evaluation/metrics.json"])
-def test_a_run_with_a_missing_file_is_not_exported(tiny, name):
-    result = run_experiment(tiny("tracking=off"))
-    (result.folder / name).unlink()
-    assert f"{name} is missing" in run("export", result.folder, "out", code=2)
+def test_a_run_with_a_missing_file_is_not_exported(trained, name):
+    folder = shutil.copytree(trained.folder, "incomplete")
+    Path(folder, name).unlink()
+    assert f"{name} is missing" in run("export", folder, "out", code=2)
 
 
-def test_an_empty_folder_can_be_the_target_of_an_export(tiny, monkeypatch):
-    result = run_experiment(tiny("tracking=off"))
+def test_an_empty_folder_can_be_the_target_of_an_export(trained, monkeypatch):
     Path("here").mkdir()
+    Path("there").mkdir()
     monkeypatch.chdir("here")
-    run("export", result.folder, "../there")
+    run("export", trained.folder, "../there")
     assert Path("../there/README.md").is_file()
 
 
@@ -134,8 +141,8 @@ def test_commands_without_a_store_report_it_and_create_no_store(arguments, messa
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_a_run_is_registered_once_and_the_alias_moves_to_the_newest_version(tiny):
-    first, second = run_experiment(tiny()), run_experiment(tiny("seed=1"))
+def test_a_run_is_registered_once_and_the_alias_moves_to_the_newest_version(trained_pair, own_store):
+    first, second = trained_pair
     assert "registered digits version 1, alias champion" in run(
         "promote", first.run_id, "digits", "--alias", "champion"
     )
@@ -143,13 +150,13 @@ def test_a_run_is_registered_once_and_the_alias_moves_to_the_newest_version(tiny
     text = run("promote", second.run_id, "digits", "--alias", "champion")
     assert "registered digits version 2" in text
     assert "mlflow models serve --env-manager local -m models:/digits@champion" in text
-    client = connect(build_sqlite_uri(STORE))
-    champion = client.get_model_version_by_alias("digits", "champion")
+    champion = own_store.get_model_version_by_alias("digits", "champion")
     assert (champion.version, champion.run_id) == (2, second.run_id)
-    assert champion.tags["weights_digest"] == client.get_run(second.run_id).data.tags["weights_digest"]
+    assert champion.tags["weights_digest"] == own_store.get_run(second.run_id).data.tags["weights_digest"]
     assert "-m 'models:/Ann'\"'\"'s digits/1'" in run("promote", second.run_id, "Ann's digits")
-    unlogged = run_experiment(tiny("tracking.model=false"))
-    assert "for example because of tracking.model=false" in run("promote", unlogged.run_id, "digits", code=2)
+    unlogged = own_store.create_run(first.experiment_id, tags={"trainyard.role": "run"}).info.run_id
+    own_store.set_terminated(unlogged)
+    assert "for example because of tracking.model=false" in run("promote", unlogged, "digits", code=2)
 
 
 @pytest.mark.slow

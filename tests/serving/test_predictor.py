@@ -19,26 +19,6 @@ from trainyard.errors import ConfigError, DatasetError, ModelError, TrackingErro
 from trainyard.serving.image_inputs import ImageConversion, load_image_inputs
 
 
-@pytest.fixture(scope="module")
-def trained(keras, tmp_path_factory):
-    """A run on digits, in a folder that also contains its store, an npz file and a PNG file of its test images."""
-    from trainyard.config.compose import compose_config
-
-    root = tmp_path_factory.mktemp("trained")
-    small = ["dataset.limit=300", "model.hidden_units=[16]", "training.epochs=4", "name=tiny"]
-    store = f"tracking.uri='sqlite:///{root}/mlflow.db'"
-    result = run_experiment(compose_config([*small, store, "tracking.model=false"]), folder=root / "run")
-    test = result.dataset.test
-    np.savez(root / "test.npz", x_test=test.images, y_test=test.labels)
-    Image.fromarray(_to_8_bit(test.images[0])).save(root / "first.png")
-    return result
-
-
-def _to_8_bit(pixels):
-    """Scales the pixels of the digits from 0..16 to 0..255."""
-    return (pixels * 15.9375).astype(np.uint8)
-
-
 def _predict(*arguments, code=0):
     """Runs `trainyard predict`; returns the result, after a check of the exit code."""
     result = CliRunner().invoke(app, ["predict", *map(str, arguments)], env={"COLUMNS": "400"})

@@ -15,6 +15,7 @@ import pytest
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.trials import TrialResult
 from trainyard.reporting.leaderboard import render_leaderboard_markdown, write_leaderboard
+from trainyard.sweep import importance
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import compute_importances
@@ -155,25 +156,27 @@ def test_page_needs_no_network_and_allows_only_its_own_script(ranking, tmp_path)
 
 
 def test_page_shows_at_most_500_points(sweep_of, tmp_path):
-    points = {f"point {number}": [0.9 + number / 1e5] for number in range(2000)}
+    points = {f"point {number}": [0.9 + number / 1e5] for number in range(600)}
     failed = [(sweep_of({"odd": [0.0]})[0][0], "x" * 300)] * 150
     table, text = write(tmp_path, rank(sweep_of(points), "accuracy/val"), failed=failed)
-    assert len(table["data"]) == 2000
+    assert len(table["data"]) == 600
     assert len(text) < 600 * 1024
     page = Page(text)
     assert len(page.rows) == (1 + 500) + (1 + 100)
-    assert "1,500 more are not listed here; leaderboard.json has all points." in page.text
+    assert "100 more are not listed here; leaderboard.json has all points." in page.text
     assert "50 more are not listed here." in page.text
 
 
 def test_plots_that_no_longer_apply_are_deleted(ranking, sweep_of, tmp_path):
     rates = {name: {"lr": number} for number, name in enumerate(POINTS)}
-    first = make_card(tmp_path, rank(sweep_of(POINTS, varied=rates), "accuracy/val"))
-    assert {file.name for file in first} == {path.name for path in tmp_path.iterdir()} - {"work"}
-    assert tmp_path / "settings.png" in first
-    second = make_card(tmp_path, ranking)
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    first = make_card(folder, rank(sweep_of(POINTS, varied=rates), "accuracy/val"))
+    assert {file.name for file in first} == {path.name for path in folder.iterdir()}
+    assert folder / "settings.png" in first
+    second = make_card(folder, ranking)
     assert {file.name for file in second} == {file.name for file in first} - {"settings.png"}
-    assert not (tmp_path / "settings.png").exists()
+    assert not (folder / "settings.png").exists()
 
 
 def test_failed_render_keeps_the_previous_page(ranking, tmp_path, monkeypatch):
@@ -291,7 +294,11 @@ def test_importance_orders_settings_by_their_effect(sweep_of):
     assert list(shares) == ["optimizer.learning_rate", "model.hidden_units", "training.batch_size"]
     assert 0.5 < sum(shares.values()) < 1.01
     assert shares["training.batch_size"] < 0.1
-    assert shares == compute_importances(rank_search(sweep_of, 60))
+
+
+def test_importance_of_the_same_points_is_the_same(sweep_of):
+    ranking = rank_search(sweep_of, 10)
+    assert compute_importances(ranking) == compute_importances(ranking)
 
 
 def test_importance_is_empty_if_it_cannot_be_estimated(sweep_of):
@@ -307,16 +314,23 @@ def test_importance_is_empty_if_it_cannot_be_estimated(sweep_of):
     )
 
 
-def test_importance_of_a_large_sweep_is_fast(sweep_of):
-    """The forest is fitted to a subset of the points. Fitting it to all of them would take half an hour."""
-    points = {f"p{number}": [0.5 + number / 4000] for number in range(1000)}
+def test_importance_of_a_large_sweep_is_computed_from_a_subset(sweep_of, monkeypatch):
+    """Fitting the forest to all points of a large sweep would take half an hour."""
+    subsets, compute_fanova = [], importance._compute_fanova
+    monkeypatch.setattr(importance, "MAX_POINTS", 30)
+    monkeypatch.setattr(
+        importance, "_compute_fanova", lambda points, *more: subsets.append(points) or compute_fanova(points, *more)
+    )
+    points = {f"p{number}": [0.5 + number / 4000] for number in range(100)}
     varied = {name: {"lr": number + 1, "width": number % 7} for number, name in enumerate(points)}
-    assert next(iter(compute_importances(rank(sweep_of(points, varied=varied), "accuracy/val")))) == "lr"
+    ranking = rank(sweep_of(points, varied=varied), "accuracy/val")
+    assert next(iter(compute_importances(ranking))) == "lr"
+    assert subsets == [ranking.points[::4]]
 
 
 @pytest.mark.pictures
 def test_search_card_has_plots_of_effects_and_parallel_coordinates(sweep_of, tmp_path):
-    files = {file.name for file in make_card(tmp_path, rank_search(sweep_of, 40))}
+    files = {file.name for file in make_card(tmp_path, rank_search(sweep_of, 12))}
     assert files == {"card.html", "ranking.png", "settings.png", "parallel.png", "learning_curves.png"}
     text = (tmp_path / "card.html").read_text()
     assert len(text) < 600 * 1024

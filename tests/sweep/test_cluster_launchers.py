@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_trainyard
 
 from trainyard.cli.sweep.command import sweep_command
 from trainyard.errors import ConfigError
@@ -78,11 +77,10 @@ def test_a_package_that_is_not_installed_is_reported(monkeypatch):
 
 @pytest.mark.slow
 def test_a_sweep_runs_with_submitit():
-    command = [
-        sys.executable, "-c", "from trainyard.cli import main; main()", "sweep", *SWEEP, "sweep.name=local",
-        "hydra/launcher=submitit_local", "training.epochs=2", "training.threads=1",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = run_trainyard(
+        "sweep", *SWEEP, "sweep.name=local", "hydra/launcher=submitit_local", "training.epochs=2", "training.threads=1",
+        "training.xla=off",
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     ledger = Ledger(Path("sweeps/local/ledger.jsonl"))
     assert [ledger.get_trial_record(number).state for number in (1, 2)] == ["done", "done"]

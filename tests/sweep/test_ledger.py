@@ -7,10 +7,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import run_program
 
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.trials import TrialResult
@@ -98,9 +98,10 @@ def test_an_incomplete_entry_is_ignored_and_repair_removes_it(tmp_path):
     ledger.record_start(1, "trials/1")
     whole = file.read_bytes()
     ledger.record_result(1, RESULT)
-    for length in range(len(whole), len(file.read_bytes())):
+    complete = file.read_bytes()
+    for length in [*range(len(whole), len(complete), 16), len(complete) - 2, len(complete) - 1]:
         cut = tmp_path / "cut.jsonl"
-        cut.write_bytes(file.read_bytes()[:length])
+        cut.write_bytes(complete[:length])
         again = Ledger(cut)
         assert again.get_trial_record(1).state == "running"
         again.repair()
@@ -236,44 +237,52 @@ def test_each_attempt_has_a_separate_folder():
         attempt.mkdir(parents=True)
 
 
-HOLD = """
-import sys
+LOCK = """
 from pathlib import Path
-from trainyard.system import environment
 from trainyard.sweep.folder import SweepFolder, lock_sweep
-from trainyard.sweep.ledger import Ledger
-folder = SweepFolder(Path("sweeps/mine"))
-with lock_sweep(folder, print):
-    folder.path.mkdir(exist_ok=True)
-    Ledger(folder.ledger).record_session_start(environment.collect_process_info(), 2)
-    print("held", flush=True)
-    sys.stdin.read()
+with lock_sweep(SweepFolder(Path("sweeps/mine")), print):
+    print("locked")
 """
 
 
 def test_a_second_process_is_rejected_with_the_pid_of_the_first():
-    with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout.readline() == b"held\n"
-        folder = SweepFolder(Path("sweeps/mine"))
-        with (
-            pytest.raises(ConfigError, match=f"sweep mine is already running as process {holder.pid}"),
-            lock_sweep(folder, print),
-        ):
-            pass
-        holder.kill()
+    folder = SweepFolder(Path("sweeps/mine"))
     with lock_sweep(folder, print):
-        pass
+        Ledger(folder.ledger).record_session_start(environment.collect_process_info(), 2)
+        rejected = run_program(LOCK)
+    assert rejected.returncode == 1
+    assert f"ConfigError: sweep mine is already running as process {os.getpid()}" in rejected.stderr
+    assert run_program(LOCK).stdout == "locked\n"
+
+
+TRIAL = """
+import fcntl, sys, time
+from pathlib import Path
+with open(sys.argv[1], "a") as file:
+    fcntl.flock(file, fcntl.LOCK_SH)
+    print("held", flush=True)
+    sys.stdin.readline()
+    time.sleep(0.2)
+    Path("ended").touch()
+sys.stdin.read()
+"""
 
 
 def test_locking_waits_for_processes_of_an_earlier_session():
     folder = SweepFolder(Path("sweeps/mine"))
     folder.path.mkdir(parents=True)
-    program = "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_SH); print('held', flush=True); f.flush(); time.sleep(1.5); f.close(); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", program, folder.trials_lock_file], stdout=subprocess.PIPE) as trial:
+    messages = []
+    with subprocess.Popen(
+        [sys.executable, "-c", TRIAL, folder.trials_lock_file], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as trial:
         assert trial.stdout.readline() == b"held\n"
-        messages = []
-        began = time.monotonic()
-        with lock_sweep(folder, messages.append):
-            assert time.monotonic() - began > 0.5
+
+        def end_trial(message):
+            messages.append(message)
+            trial.stdin.write(b"end\n")
+            trial.stdin.flush()
+
+        with lock_sweep(folder, end_trial):
+            assert Path("ended").exists()
         trial.kill()
-        assert messages == ["waiting until the trials of an earlier start of this sweep have ended"]
+    assert messages == ["waiting until the trials of an earlier start of this sweep have ended"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 from pathlib import Path
@@ -134,14 +135,15 @@ def test_sampler_draws_the_requested_number_of_distinct_points(sampler):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("stop", [1, 4, 7])
-def test_resumed_search_draws_the_same_points_as_an_uninterrupted_one(sampler, stop):
+def test_resumed_search_draws_the_same_points_as_an_uninterrupted_one(sampler):
     uninterrupted, _ = search(f"sweep.sampler={sampler}", RATE, WIDTH, name="uninterrupted")
-    _, first = search(f"sweep.sampler={sampler}", RATE, WIDTH, stop_after=stop)
-    assert len(first.started) == stop
-    resumed, second = search(f"sweep.sampler={sampler}", RATE, WIDTH)
-    assert drawn_settings(resumed) == drawn_settings(uninterrupted)
-    assert [trial.number for trial in second.started] == list(range(stop + 1, 9))
+    for stop in (1, 4, 7):
+        name = f"stopped-after-{stop}"
+        _, first = search(f"sweep.sampler={sampler}", RATE, WIDTH, name=name, stop_after=stop)
+        assert len(first.started) == stop
+        resumed, second = search(f"sweep.sampler={sampler}", RATE, WIDTH, name=name)
+        assert drawn_settings(resumed) == drawn_settings(uninterrupted), name
+        assert [trial.number for trial in second.started] == list(range(stop + 1, 9))
 
 
 def test_different_sampler_seeds_draw_different_points():
@@ -240,27 +242,30 @@ def test_invalid_point_is_skipped_with_a_recorded_reason():
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
-@pytest.mark.parametrize("moment", ["record_draw", "record_start", "record_result"])
-@pytest.mark.parametrize("number", [1, 4])
-def test_search_can_be_interrupted_between_any_two_ledger_entries(sampler, moment, number, monkeypatch):
+def test_search_can_be_interrupted_between_any_two_ledger_entries(sampler, monkeypatch):
     """A trial can be in the plan but not in the ledger, or drawn but not started, or finished but not recorded."""
     overrides = [f"sweep.sampler={sampler}", RATE, WIDTH]
     uninterrupted, _ = search(*overrides, name="uninterrupted")
-    entry, calls = getattr(Ledger, moment), []
 
-    def stop(self, *arguments, **named):
-        calls.append(moment)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        return entry(self, *arguments, **named)
+    def build_stop(entry, number):
+        calls = itertools.count(1)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Ledger, moment, stop)
-        stopped, _ = search(*overrides)
-    assert len(stopped.outcomes.done) < 8
-    resumed, _ = search(*overrides)
-    assert sorted(resumed.outcomes.done) == list(range(1, 9))
-    assert drawn_settings(resumed) == drawn_settings(uninterrupted)
+        def stop(self, *arguments, **named):
+            if next(calls) == number:
+                raise KeyboardInterrupt
+            return entry(self, *arguments, **named)
+
+        return stop
+
+    for moment, number in itertools.product(("record_draw", "record_start", "record_result"), (1, 4)):
+        name = f"{moment}-{number}"
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, moment, build_stop(getattr(Ledger, moment), number))
+            stopped, _ = search(*overrides, name=name)
+        assert len(stopped.outcomes.done) < 8, name
+        resumed, _ = search(*overrides, name=name)
+        assert sorted(resumed.outcomes.done) == list(range(1, 9)), name
+        assert drawn_settings(resumed) == drawn_settings(uninterrupted), name
 
 
 def test_failed_trial_is_retried_after_all_others():

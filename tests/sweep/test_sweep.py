@@ -2,46 +2,81 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
+from processes import command_line, run_trainyard
 
 from trainyard.config.serialization import load_config
 from trainyard.sweep.folder import SweepFolder, list_sweeps
 from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.progress_file import load_epochs
 from trainyard.sweep.results import has_finished
 from trainyard.tracking import ui_server
 
-COMMAND = [sys.executable, "-c", "from trainyard.cli import main; main()", "sweep"]
 SMALL = [
     "dataset.limit=200", "dataset.validation_fraction=0.2", "model.hidden_units=[8]", "name=tiny", "training.xla=off",
 ]  # fmt: skip
 
 
 def _start(*arguments: str, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*COMMAND, *SMALL, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
+    """Starts a sweep in a new interpreter: it can be killed, and its processes are those of a user's sweep."""
+    command = command_line("sweep", *SMALL, *arguments)
+    environment = {**os.environ, **environment}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def _finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    stdout, stderr = process.communicate(timeout=900)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def _sweep(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    process = _start(*arguments, **environment)
-    stdout, stderr = process.communicate(timeout=900)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    return run_trainyard("sweep", *SMALL, *arguments, environment=environment, timeout=900)
+
+
+WAITING = """
+import time
+from pathlib import Path
+from trainyard.config.registry import register_metric
+
+@register_metric("waiting")
+def metric(probabilities, labels):
+    while not Path(__file__).with_name("continue").exists():
+        time.sleep(0.05)
+    return 0.5
+"""
+"""A plugin whose metric is computed after the training, when the file `continue` exists."""
+
+
+@contextlib.contextmanager
+def _waiting_sweeps(*commands: tuple[str, ...], **environment: str):
+    """Runs sweeps, in parallel, whose trials wait for the file `continue`; yields the future result of each."""
+    Path("waiting.py").write_text(WAITING)
+    environment |= _plugin("waiting")
+    with ThreadPoolExecutor() as threads:
+        try:
+            yield [
+                threads.submit(_sweep, *arguments, "evaluation.metrics=[waiting]", **environment)
+                for arguments in commands
+            ]
+        finally:
+            Path("continue").touch()
+
+
+def _plugin(name: str) -> dict[str, str]:
+    return {"TRAINYARD_PLUGINS": name, "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:{Path.cwd()}"}
 
 
 def _runs(experiment: str = "tiny"):
@@ -107,10 +142,9 @@ for mode in ("well", "raise", "exit", "leave", "kill", "memory"):
 @pytest.mark.slow
 def test_a_failing_trial_is_reported_and_does_not_affect_the_others():
     Path("mine.py").write_text(DEADLY)
-    environment = {"TRAINYARD_PLUGINS": "mine", "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:."}
     modes = ["well", *FAILURES]
     swept = f"evaluation.metrics={','.join(f'[{mode}]' for mode in modes)}"
-    done = _sweep("training.epochs=1", swept, "sweep.retries=1", "sweep.name=deadly", **environment)
+    done = _finish(_start("training.epochs=1", swept, "sweep.retries=1", "sweep.name=deadly", **_plugin("mine")))
     assert done.returncode == 1, done.stderr
     last = done.stdout.splitlines()[-len(FAILURES) :]
     named = [line for line in last if line.startswith("failed ")]
@@ -161,22 +195,20 @@ def test_a_failing_trial_is_reported_and_does_not_affect_the_others():
 def test_a_sweep_finishes_a_trial_without_its_server_and_uploads_the_run_when_resumed():
     port = ui_server.find_free_port(5690)
     uri, address = f"sqlite:///{Path('mlflow.db').absolute()}", f"http://127.0.0.1:{port}"
-    arguments = ["seed=1,2", "training.epochs=400", "hydra.launcher.n_jobs=1", "sweep.name=away"]
-    with ui_server.mlflow_server(uri, port) as running:
-        ui_server.wait_until_ready(running)
-        process = _start(*arguments, MLFLOW_TRACKING_URI=address)
-        while (
-            not Path("sweeps/away/epochs.json").exists() and process.poll() is None
-        ):  # wait until the first trial is training
-            time.sleep(0.05)
-    process.communicate(timeout=600)
-    assert process.returncode == 1
+    arguments = ("seed=1,2", "training.epochs=2", "hydra.launcher.n_jobs=1", "sweep.name=away")
+    with _waiting_sweeps(arguments, MLFLOW_TRACKING_URI=address) as (sweep,):
+        with ui_server.mlflow_server(uri, port) as running:
+            ui_server.wait_until_ready(running)
+            while not _has_epochs("away") and not sweep.done():
+                time.sleep(0.05)
+        assert not sweep.done(), sweep.result()
+    assert sweep.result().returncode == 1
     before = Ledger(Path("sweeps/away/ledger.jsonl")).get_trial_record(1)
     assert (before.state, has_finished(Path(before.folder))) == ("failed", True)
 
     with ui_server.mlflow_server(uri, port) as running:
         ui_server.wait_until_ready(running)
-        done = _sweep(*arguments, MLFLOW_TRACKING_URI=address)
+        done = _sweep(*arguments, "evaluation.metrics=[waiting]", MLFLOW_TRACKING_URI=address, **_plugin("waiting"))
     assert done.returncode == 0, done.stdout + done.stderr
     began = [entry["trial"] for entry in _entries(Path("sweeps/away/ledger.jsonl")) if entry["what"] == "began"]
     assert Counter(began)[1] == 1
@@ -187,17 +219,22 @@ def test_a_sweep_finishes_a_trial_without_its_server_and_uploads_the_run_when_re
     assert all("accuracy/test" in run.data.metrics for run in finished)
 
 
+def _has_epochs(name: str) -> bool:
+    """Returns whether a trial of a sweep is training."""
+    return bool(load_epochs(Path("sweeps") / name / "epochs.json"))
+
+
 def _entries(ledger: Path):
     return [json.loads(line) for line in ledger.read_text().splitlines()]
 
 
 @pytest.mark.slow
 def test_a_sweep_that_is_interrupted_at_random_times_resumes_and_runs_no_trial_twice():
-    """The sweep is interrupted three times at random times, then it runs to its end."""
+    """The sweep is interrupted twice at random times, then it runs to its end."""
     generator = random.Random()
-    arguments = ["training.epochs=2", "optimizer.learning_rate=0.01,0.003", "seed=1,2,3", "hydra.launcher.n_jobs=3"]
+    arguments = ["training.epochs=2", "optimizer.learning_rate=0.01,0.003", "seed=1,2", "hydra.launcher.n_jobs=2"]
     moments = []
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGKILL, signal.SIGTERM):
         process = _start(*arguments)
         starts, delay_seconds = generator.randint(1, 2), generator.uniform(0, 3)
         moments.append((number.name, starts, delay_seconds))
@@ -208,28 +245,28 @@ def test_a_sweep_that_is_interrupted_at_random_times_resumes_and_runs_no_trial_t
         process.send_signal(number)
         process.communicate(timeout=120)
         assert process.returncode in (-number, 128 + number, 0), moments
-    done = _sweep(*arguments)
+    done = _finish(_start(*arguments))
     assert done.returncode == 0, (moments, done.stderr)
     assert _no_process_is_left(Path.cwd()), moments
 
     (folder,) = list_sweeps()
     ledger = Ledger(folder.ledger)
     assert Counter(entry["trial"] for entry in _entries(folder.ledger) if entry["what"] == "done") == dict.fromkeys(
-        range(1, 7), 1
+        range(1, 5), 1
     ), moments
-    assert {ledger.get_trial_record(trial).state for trial in range(1, 7)} == {"done"}
+    assert {ledger.get_trial_record(trial).state for trial in range(1, 5)} == {"done"}
     runs = _runs()
     finished = [run for run in _of_role(runs, "trial") if run.info.status == "FINISHED"]
-    assert Counter(run.data.tags["trainyard.trial"] for run in finished) == {str(trial): 1 for trial in range(1, 7)}, (
+    assert Counter(run.data.tags["trainyard.trial"] for run in finished) == {str(trial): 1 for trial in range(1, 5)}, (
         moments
     )
     points = {(run.data.params["optimizer.learning_rate"], run.data.params["seed"]) for run in finished}
-    assert len(points) == 6
+    assert len(points) == 4
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED", "FAILED"}, moments
     (parent,) = _of_role(runs, "sweep")
     assert parent.info.status == "FINISHED", moments
     assert not parent.data.tags.get("error")
-    assert parent.data.metrics["trials/finished"] == 6
+    assert parent.data.metrics["trials/finished"] == 4
     assert all(" sweep dataset.limit=200 " in run.data.tags["command"] for run in runs)
 
     again = _sweep(*arguments)
@@ -253,9 +290,9 @@ def test_the_recipe_of_the_winner_reproduces_its_weights():
     assert done.returncode == 0, done.stderr
     assert "lr0.1 " in done.stdout
     recipe = Path("sweeps/best/conf/experiment/winner.yaml")
-    train = [*COMMAND[:-1], "train", "--config-dir", "sweeps/best/conf", "experiment=winner"]
     assert f"trainyard train --config-dir sweeps/best/conf experiment={recipe.stem}" in done.stdout
-    subprocess.run(train, check=True, capture_output=True, timeout=600)
+    trained = run_trainyard("train", "--config-dir", "sweeps/best/conf", "experiment=winner")
+    assert trained.returncode == 0, trained.stderr
     runs = _runs()
     (parent,) = _of_role(runs, "sweep")
     (winner,) = [run for run in runs if run.info.run_id == parent.data.tags["best_run_id"]]
@@ -315,18 +352,17 @@ def test_a_killed_search_resumes_with_the_same_draws_and_prunings_as_an_uninterr
 
 @pytest.mark.slow
 def test_two_sweeps_run_at_the_same_time_and_a_second_process_of_one_sweep_is_rejected():
-    first, second = (
-        _start("training.epochs=1", f"seed={seeds}", "hydra.launcher.n_jobs=1") for seeds in ("1,2", "3,4")
-    )
-    deadline = time.monotonic() + 120
-    while len(list(Path().glob("sweeps/*/ledger.jsonl"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)  # otherwise the third process may start first
-    third = _sweep("training.epochs=1", "seed=1,2")
-    assert third.returncode == 2
-    assert f"is already running as process {first.pid}" in third.stderr
-    for process in (first, second):
-        _, stderr = process.communicate(timeout=600)
-        assert process.returncode == 0, stderr
+    first, second = (("training.epochs=1", f"seed={seeds}", f"sweep.name=of{seeds[0]}") for seeds in ("1,2", "3,4"))
+    with _waiting_sweeps(first, second) as sweeps:
+        while not (_has_epochs("of1") and _has_epochs("of3")) and not any(sweep.done() for sweep in sweeps):
+            time.sleep(0.05)
+        rejected = _sweep(*first, "evaluation.metrics=[waiting]", **_plugin("waiting"))
+        assert not any(sweep.done() for sweep in sweeps)
+    for sweep in sweeps:
+        assert sweep.result().returncode == 0, sweep.result().stderr
+    (session,) = Ledger(Path("sweeps/of1/ledger.jsonl")).sessions
+    assert rejected.returncode == 2
+    assert f"is already running as process {session.pid}" in rejected.stderr
     assert [len(folder.read_trials()) for folder in list_sweeps()] == [2, 2]
     runs = _runs()
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -338,10 +374,9 @@ def test_two_sweeps_run_at_the_same_time_and_a_second_process_of_one_sweep_is_re
 def test_an_architecture_that_cannot_be_trained_stops_the_sweep_before_the_first_trial():
     done = _sweep("model=mlp,sequential", "~model.hidden_units", "training.epochs=1")
     assert done.returncode == 2
-    done = subprocess.run(
-        [*COMMAND, "dataset.limit=200", "dataset.validation_fraction=0.2", "name=tiny", "training.epochs=1", "model=cnn",
-         "model.filters=[4],[4,4,4,4]"],
-        capture_output=True, text=True, check=False, timeout=600,
+    done = run_trainyard(
+        "sweep", "dataset.limit=200", "dataset.validation_fraction=0.2", "name=tiny", "training.epochs=1", "model=cnn",
+        "model.filters=[4],[4,4,4,4]",
     )  # fmt: skip
     assert done.returncode == 2, done.stdout
     assert "1 of 2 architectures cannot be trained on one batch, so no trial was started:" in done.stderr
