@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import gzip
 import hashlib
 import os
+import shutil
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 from processes import start_server
 from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, install_stand_ins
 
-from trainyard.config.compose import compose_config
+from trainyard import RunResult, compose_config, run_experiment
 from trainyard.data import Mnist
 from trainyard.data.idx import IdxFile
 from trainyard.evaluation.trials import Trial, TrialResult
@@ -85,45 +87,47 @@ def session_folder():
     return Path(os.environ[SESSION_VARIABLE])
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch, session_folder):
-    """Runs each test in an empty folder, with separate caches and without the user's environment variables.
+def _isolate(patch: pytest.MonkeyPatch, root: Path, session_folder: Path) -> None:
+    """Changes to an empty folder, with separate caches and without the user's environment variables.
 
-    Only the cache of compiled programs is shared.
+    Only the cache of compiled programs is shared. New stores are copies of a prepared one, and figures are blank; both
+    save seconds per run. Processes that a test starts do the same, by means of `children/sitecustomize.py`.
     """
-    folder = tmp_path / "work"
+    folder = root / "work"
     folder.mkdir()
-    monkeypatch.chdir(folder)
+    patch.chdir(folder)
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "TRAINYARD_", "HYDRA_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.setenv("PYTHONPATH", str(CHILDREN), prepend=os.pathsep)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
+        patch.delenv(name)
+    patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    patch.setenv("PYTHONPATH", str(CHILDREN), prepend=os.pathsep)
+    patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+    patch.setenv("KERAS_HOME", str(root / "keras"))
+    patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib")))
+    patch.setenv(STORE_VARIABLE, str(session_folder / "mlflow.db"))
+    patch.setenv(BLANK_VARIABLE, "true")
     programs = session_folder / "cache" / "trainyard" / "xla"
     programs.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "cache" / "trainyard").mkdir(parents=True)
-    (tmp_path / "cache" / "trainyard" / "xla").symlink_to(programs)
+    (root / "cache" / "trainyard").mkdir(parents=True)
+    (root / "cache" / "trainyard" / "xla").symlink_to(programs)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(request, tmp_path, monkeypatch, session_folder):
+    """Runs each test in its own folder and environment.
+
+    Tests marked `stores` create stores, and tests marked `pictures` draw figures.
+    """
+    _isolate(monkeypatch, tmp_path, session_folder)
+    if request.node.get_closest_marker("stores"):
+        monkeypatch.delenv(STORE_VARIABLE)
+    if request.node.get_closest_marker("pictures"):
+        monkeypatch.delenv(BLANK_VARIABLE)
 
 
 @pytest.fixture
 def own_program_cache(tmp_path):
     """Gives the test a cache of compiled programs of its own."""
     (tmp_path / "cache" / "trainyard" / "xla").unlink()
-
-
-@pytest.fixture(autouse=True)
-def _use_stand_ins(request, monkeypatch, session_folder):
-    """Copies a kept store instead of creating a new one with MLflow, and draws no figures: this saves seconds per run.
-
-    Tests marked `stores` create stores, and tests marked `pictures` draw figures. Processes that a test starts do the
-    same, by means of `children/sitecustomize.py`.
-    """
-    if not request.node.get_closest_marker("stores"):
-        monkeypatch.setenv(STORE_VARIABLE, str(session_folder / "mlflow.db"))
-    if not request.node.get_closest_marker("pictures"):
-        monkeypatch.setenv(BLANK_VARIABLE, "true")
 
 
 @pytest.fixture
@@ -149,15 +153,38 @@ def _freeze_garbage_collector():
         gc.freeze()
 
 
+SMALL = ("dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "name=tiny", "training.xla=off")
+"""Overrides of a config that trains in a second: 300 digits, one small layer, two epochs, without XLA."""
+
+
 @pytest.fixture
 def tiny():
-    """A config that trains in a second: 300 digits, one small layer, two epochs, without XLA unless it is set."""
+    """Returns a function that composes a config that trains in a second."""
 
     def compose(*overrides: str):
-        small = ["dataset.limit=300", "model.hidden_units=[16]", "training.epochs=2", "name=tiny", "training.xla=off"]
-        return compose_config([*small, *overrides])
+        return compose_config([*SMALL, *overrides])
 
     return compose
+
+
+@pytest.fixture(scope="session")
+def train_once(tmp_path_factory, session_folder):
+    """Returns a function that trains the config of `tiny`, for runs that several tests only read.
+
+    It logs to `mlflow.db` in a new folder, or in that of an earlier run, and moves the folder of the run away from the
+    place that the store knows, so that a test which reads the run from the store cannot use the folder.
+    """
+
+    def train(*overrides: str, beside: RunResult | None = None):
+        root = beside.folder.parent if beside else tmp_path_factory.mktemp("trained")
+        uri = f"tracking.uri='{build_sqlite_uri(root / 'mlflow.db')}'"
+        with pytest.MonkeyPatch.context() as patch:
+            _isolate(patch, tmp_path_factory.mktemp("isolated"), session_folder)
+            result = run_experiment(compose_config([*SMALL, uri, *overrides]))
+            folder = shutil.move(result.folder.absolute(), root / f"run{len(list(root.glob('run*')))}")
+        return dataclasses.replace(result, folder=Path(folder))
+
+    return train
 
 
 @pytest.fixture(scope="session")

@@ -190,9 +190,9 @@ def rerun(reference, *changes, verify=False, as_json=False, uri=None):
 
 
 @pytest.fixture(scope="module")
-def first(train_in, tmp_path_factory):
+def first(train_once):
     """A finished run, next to its store."""
-    return train_in(tmp_path_factory.mktemp("first"), "notes='Again, and again: \\'it\\''")
+    return train_once("notes='Again, and again: \\'it\\''")
 
 
 def test_rerun_from_the_store_is_bitwise_equal_and_logged_to_the_store_of_this_folder(first, capsys):

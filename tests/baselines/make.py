@@ -4,7 +4,7 @@
     python tests/baselines/make.py --write    also saves them as golden values; explain the change in the commit
 
 The golden values are in losses.json, with the environment in which they were computed. In an equal environment the
-losses are bit-identical; elsewhere they are equal within the tolerance in test_baselines.py.
+losses are bit-identical; elsewhere they are equal within the tolerance in test_golden_losses.py.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _MAIN = "from trainyard.cli import main; main()"
 
 _REQUEST_BYTES = 1_000_000
 _KEPT_VARIABLES = ("TF_XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL")
-"""Variables that TensorFlow read when the server imported it; a forked process must see the same values."""
+"""Variables that a forked process inherits from the server, which set them before it imported TensorFlow."""
 
 _PRELOADED = (
     "trainyard.runs.experiment", "trainyard.cli", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
@@ -177,6 +177,8 @@ def _execute(request: dict, descriptors: list[int]) -> None:
         os.dup2(descriptor, target)
         os.close(descriptor)
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    if "training.threads" in f"{request['program']} {request['arguments']}":
+        kept.pop("TF_XLA_FLAGS", None)  # the cached programs were compiled for one thread per core
     os.environ.clear()
     os.environ.update(kept | request["environment"])
     os.chdir(request["folder"])

@@ -61,7 +61,7 @@ def test_the_count_of_an_mlp_equals_that_of_keras(keras, spec):
 @pytest.mark.parametrize("spec", [GRAYSCALE, COLOUR, OBLONG], ids=["grayscale", "colour", "oblong"])
 def test_the_count_of_a_cnn_equals_that_of_keras(keras, spec):
     for fields in _combinations(
-        16,
+        8,
         filters=[[4], [8, 6]],
         kernel_size=[1, 2, 3],
         padding=["same", "valid"],
@@ -81,7 +81,7 @@ def test_the_count_of_a_cnn_equals_that_of_keras(keras, spec):
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_a_cnn_has_a_count_if_and_only_if_it_can_be_built(keras, padding):
     counts = []
-    for side, blocks, pool in itertools.product([1, 2, 4, 7, 8], [1, 2], [1, 2]):
+    for side, blocks, pool in itertools.product([1, 2, 7, 8], [1, 2], [1, 2]):
         model, spec = Cnn(filters=[2] * blocks, padding=padding, pool_size=pool), DataSpec((side, 9), ("a", "b"), 1)
         counts.append(_count_in_keras(model, spec))
         assert _count(model, spec) == counts[-1], (side, blocks, pool)

@@ -8,10 +8,13 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 import pytest
+from processes import run_program, run_trainyard
+from typer.testing import CliRunner
 
 from experiments.performance import (
     benchmark,
@@ -23,6 +26,7 @@ from experiments.performance import (
     results,
     sections,
 )
+from experiments.performance.__main__ import app
 from experiments.performance.figures import draw_figures
 from experiments.performance.images import load_training_images, prepare_digits, prepare_mnist
 from experiments.performance.measure_compare import MLFLOW_SEARCH, SIZES, TRAINYARD_COMPARE
@@ -54,6 +58,7 @@ from experiments.performance.training_job import PRODUCTS, TrainingJob
 from experiments.performance.training_processes import (
     TrainingProcess,
     build_child_environment,
+    child_process_error,
     measure_alternately,
     start_processes,
 )
@@ -64,6 +69,36 @@ from trainyard.tracking.connection import connect
 
 ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
+
+
+RUN_SCRIPT = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+"""Executes the script in the first argument, with the other arguments."""
+
+
+@pytest.fixture
+def fork_commands(monkeypatch):
+    """Runs the commands that are measured in forked processes, which do not import TensorFlow and MLflow again.
+
+    Returns a list to which the output of each command is added.
+    """
+    outputs = []
+
+    def time_command(description, command, folder, environment):
+        started = time.time()
+        if command[0] == "trainyard":
+            done = run_trainyard(*command[1:], environment=environment, folder=folder)
+        else:
+            assert command[:2] == [sys.executable, "-P"]
+            done = run_program(RUN_SCRIPT, *command[2:], environment=environment, folder=folder)
+        if done.returncode:
+            raise child_process_error(description, done.returncode, done.stderr)
+        outputs.append(done.stdout)
+        return started, time.time(), done.stdout
+
+    for module in (measure_compare, measure_run, measure_search, measure_sweep):
+        monkeypatch.setattr(module, "time_command", time_command)
+        monkeypatch.setattr(module, "find_trainyard_command", lambda: ["trainyard"])
+    return outputs
 
 
 @pytest.fixture
@@ -563,10 +598,10 @@ def test_a_missing_package_is_reported_before_anything_is_measured(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_script_of_the_shell_loop_trains_and_logs(digits):
-    command = [sys.executable, "-P", str(measure_sweep.SCRIPT), str(digits), "16", "0.01", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    client = connect(build_sqlite_uri(Path("mlflow.db").absolute()))
+def test_the_script_of_the_shell_loop_trains_and_logs(digits, new_store):
+    client = new_store(Path("mlflow.db").absolute())
+    done = run_program(RUN_SCRIPT, measure_sweep.SCRIPT, digits, "16", "0.01", "2")
+    assert done.returncode == 0, done.stderr
     (run,) = client.search_runs([client.get_experiment_by_name("plain").experiment_id])
     assert run.info.status == "FINISHED"
     assert (run.data.params["epochs"], float(run.data.params["opt_learning_rate"])) == ("2", pytest.approx(0.01))
@@ -576,9 +611,9 @@ def test_the_script_of_the_shell_loop_trains_and_logs(digits):
 
 
 @pytest.mark.slow
-def test_the_command_measures_a_sweep_and_the_shell_loop():
-    done = subprocess.run(_command("sweep", "--quick"), capture_output=True, text=True, timeout=900, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_the_command_measures_a_sweep_and_the_shell_loop(fork_commands):
+    done = CliRunner().invoke(app, ["sweep", "--quick"])
+    assert (done.exit_code, done.stderr) == (0, "")
     out = Path("outputs/bench_quick")
     (measured,) = results.load_results(out)["sweep"]["rounds"]
     rates = {name: [[*command["accuracies"]] for command in commands] for name, commands in measured.items()}
@@ -635,8 +670,15 @@ def test_the_command_measures_an_epoch_and_keeps_the_other_parts():
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "epoch.png", "results.json"]
 
 
+def test_the_measured_command_is_that_of_this_environment():
+    command = [*measure_run.find_trainyard_command(), "--version"]
+    started, ended, output = measure_run.time_command("the command", command, Path(), dict(os.environ))
+    assert version("trainyard") in output
+    assert ended > started
+
+
 @pytest.mark.slow
-def test_the_stages_of_a_run_add_up_to_its_wall_clock_time(digits, monkeypatch):
+def test_the_stages_of_a_run_add_up_to_its_wall_clock_time(digits, monkeypatch, fork_commands):
     monkeypatch.setattr(measure_run, "RUNS", (PLAIN_SCRIPT, FIRST_RUN))
     (measured,) = measure_run.measure_run(BenchmarkSettings(digits, 2, 1, quick=True, progress=Progress()))["rounds"]
     for name in (PLAIN_SCRIPT, FIRST_RUN):
@@ -695,15 +737,7 @@ def test_the_command_measures_grid_memory_xla_and_seeds():
 
 
 @pytest.mark.slow
-def test_compare_is_measured_on_a_store_that_grows(digits, monkeypatch):
-    outputs = []
-
-    def time_command(*arguments):
-        times_and_output = measure_run.time_command(*arguments)
-        outputs.append(times_and_output[-1])
-        return times_and_output
-
-    monkeypatch.setattr(measure_compare, "time_command", time_command)
+def test_compare_is_measured_on_a_store_that_grows(digits, fork_commands):
     part = measure_compare.measure_compare(BenchmarkSettings(digits, 1, 1, quick=True, progress=Progress()))
     assert [measured["runs"] for measured in part["sizes"]] == [5, 10]
     assert part["params"] > 70
@@ -712,13 +746,13 @@ def test_compare_is_measured_on_a_store_that_grows(digits, monkeypatch):
         (seconds,) = measured["rounds"]
         assert set(seconds) == {TRAINYARD_COMPARE, MLFLOW_SEARCH}
         assert all(value > 0 for value in seconds.values())
-    _, small_table, small_search, large_table, large_search = outputs
+    _, small_table, small_search, large_table, large_search = fork_commands
     assert [len(re.findall(r"(?m)^\d .* 5 runs$", table)) for table in (small_table, large_table)] == [1, 2]
     assert [len(re.findall(r"(?m)^\d ", runs)) for runs in (small_search, large_search)] == [3, 3]
 
 
 @pytest.mark.slow
-def test_the_trials_of_searches_are_read_from_their_ledgers(digits, monkeypatch):
+def test_the_trials_of_searches_are_read_from_their_ledgers(digits, monkeypatch, fork_commands):
     monkeypatch.setattr(measure_search, "_QUICK_POINTS", {RANDOM: 1, TPE: 2})
     part = measure_search.measure_search(BenchmarkSettings(digits, 1, 1, quick=True, progress=Progress()))
     (searches,) = part["rounds"]

@@ -16,13 +16,25 @@ from trainyard.system import xla_cache
 pytestmark = pytest.mark.usefixtures("own_program_cache")
 
 PROGRAM = """
-import json
-from trainyard import compose_config, run_experiment
-from trainyard.system import environment
-result = run_experiment(compose_config(["dataset.limit=200", "training.epochs=1", "tracking=off", "training.threads=2"]))
-print(json.dumps([environment.hash_weights(result.model), result.training.compile_seconds]))
-"""
+import json, os, sys
+from pathlib import Path
+from trainyard import compose_config
+from trainyard.data import load_dataset
+from trainyard.system import configure_tensorflow, hash_weights, import_tensorflow
+from trainyard.system.progress import Progress
+from trainyard.training import train
 
+import_tensorflow(2)
+for units in (16, 17):
+    config = compose_config(["dataset.limit=200", "training.epochs=1", "training.xla=on", f"model.hidden_units=[{units}]"])
+    configure_tensorflow(0, 2)
+    dataset = load_dataset(config.dataset, 0)
+    model = config.model.build(dataset.spec)
+    train(model, dataset, config, Progress(), lambda epoch, metrics: None)
+    programs = Path(os.environ["XDG_CACHE_HOME"]).glob("trainyard/xla/*/*.pb")
+    print(json.dumps([hash_weights(model), {str(path): path.stat().st_mtime_ns for path in programs}]))
+"""
+"""Trains two networks; prints for each of them the digest of its weights, and the cached programs with their times."""
 
 YESTERDAY = time.time() - 86_400
 
@@ -112,23 +124,23 @@ def test_no_cache_is_used_if_the_folder_cannot_be_created(fresh, monkeypatch, tm
 
 @pytest.mark.slow
 def test_second_process_uses_the_cache_and_recovers_from_corrupted_programs():
-    def run() -> tuple[str, float]:
+    """The second process reads the program of its first network, and compiles the damaged one of its second network."""
+
+    def run() -> list[tuple[str, dict[str, int]]]:
         process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
         assert process.returncode == 0, process.stderr[-3000:]
-        return tuple(json.loads(process.stdout.splitlines()[-1]))
+        return [tuple(json.loads(line)) for line in process.stdout.splitlines()]
 
-    def programs() -> list[Path]:
-        return list((Path(os.environ["XDG_CACHE_HOME"]) / "trainyard" / "xla").glob("*/*.pb"))
-
-    weights, _ = run()
-    (program,) = programs()
-    made = program.stat().st_mtime_ns
-    assert run()[0] == weights
-    assert program.stat().st_mtime_ns == made  # read, not written
-    half = program.read_bytes()[: program.stat().st_size // 2]
-    program.write_bytes(half)
-    program.with_suffix(".sha256").write_text(
-        xla_cache._compute_digest(program)
+    (first_weights, first_programs), (second_weights, programs) = run()
+    (intact,) = first_programs
+    (damaged,) = map(Path, programs.keys() - {intact})
+    half = damaged.read_bytes()[: damaged.stat().st_size // 2]
+    damaged.write_bytes(half)
+    damaged.with_suffix(".sha256").write_text(
+        xla_cache._compute_digest(damaged)
     )  # corrupted, but with a matching digest
-    assert run()[0] == weights
-    assert [path.stat().st_size > len(half) for path in programs()] == [True]
+    (first_weights_again, programs_read), (second_weights_again, programs_written) = run()
+    assert first_weights_again == first_weights
+    assert programs_read[intact] == first_programs[intact]  # read, not written
+    assert second_weights_again == second_weights
+    assert [Path(program).stat().st_size > len(half) for program in programs_written] == [True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from trainyard.system import environment
 from trainyard.system.progress import Progress
 from trainyard.training.best_model import BestModel
 
-# the validation loss falls, rises in the fourth of six epochs, and falls again, but less
+# validation loss and accuracy are best in the third of six epochs
 OVERRIDES = ["dataset.limit=300", "dataset.validation_fraction=0.3", "model.hidden_units=[16]", "training.epochs=6",
              "name=tiny", "optimizer=sgd_momentum", "optimizer.learning_rate=0.3", "training.keep_best=loss/val",
-             "tracking=off"]  # fmt: skip
+             "training.xla=off"]  # fmt: skip
+BEST_EPOCH = 3
 
 
 class StopIn(Progress):
@@ -36,43 +38,50 @@ def loss_of(keras, file, dataset):
     )[0]
 
 
-def test_the_model_of_the_best_epoch_is_saved(keras):
-    result = run_experiment(compose_config(OVERRIDES))
-    losses = [metrics["loss/val"] for metrics in result.training.history]
-    best = int(np.argmin(losses)) + 1
-    assert 1 < best < len(losses)  # otherwise this test would test nothing
-    assert loss_of(keras, result.folder / "best.keras", result.dataset) == pytest.approx(min(losses), rel=1e-6)
-    assert result.best_model.describe(result.training.history) == f"{best}, by loss/val {min(losses):.6g}"
-    assert not list(result.folder.glob("partial.*"))
+@pytest.fixture(scope="module")
+def interrupted(keras, tmp_path_factory):
+    """The folder of a run that was interrupted in epoch 6, with checkpoints and a best model. It is copied by tests."""
+    folder = tmp_path_factory.mktemp("best_model") / "interrupted"
+    config = compose_config([*OVERRIDES, "training.checkpoint=true", "tracking=off"])
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(config, folder=folder, progress=StopIn(6))
+    return folder
 
 
-def test_the_best_model_is_logged_and_a_tag_names_its_epoch(keras):
+def test_the_model_of_the_best_epoch_is_saved_and_logged_and_a_tag_names_the_epoch(keras):
     from trainyard.tracking.connection import connect
 
-    result = run_experiment(compose_config([*OVERRIDES[:-1], "training.epochs=2"]))
+    result = run_experiment(compose_config(OVERRIDES))
+    losses = [metrics["loss/val"] for metrics in result.training.history]
+    assert np.argmin(losses) + 1 == BEST_EPOCH  # otherwise this test would test nothing
+    assert loss_of(keras, result.folder / "best.keras", result.dataset) == pytest.approx(min(losses), rel=1e-6)
+    assert not list(result.folder.glob("partial.*"))
     client = connect(result.tracking_uri)
     tag = client.get_run(result.run_id).data.tags["best_epoch"]
     assert tag == result.best_model.describe(result.training.history)
+    assert tag == f"{BEST_EPOCH}, by loss/val {min(losses):.6g}"
     assert "best.keras" in {item.path for item in client.list_artifacts(result.run_id)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [3, 4, 6])  # before the best epoch, directly after it, later
-def test_a_resumed_training_saves_the_same_best_model(keras, stop):
-    config = compose_config([*OVERRIDES, "training.checkpoint=true"])
-    uninterrupted = run_experiment(config)
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, folder="outputs/interrupted", progress=StopIn(stop))
-    config.resume = "outputs/interrupted"
-    resumed = run_experiment(config)
-    models = [keras.models.load_model(result.folder / "best.keras") for result in (uninterrupted, resumed)]
-    assert environment.hash_weights(models[0]) == environment.hash_weights(models[1])
+def test_a_resumed_training_saves_the_same_best_model(keras):
+    """The training is interrupted before the best epoch, directly after it, and later."""
+    config = compose_config([*OVERRIDES, "training.checkpoint=true", "tracking=off"])
+
+    def hash_best_model(folder):
+        return environment.hash_weights(keras.models.load_model(Path(folder) / "best.keras"))
+
+    expected = hash_best_model(run_experiment(config).folder)
+    for stop in (BEST_EPOCH, BEST_EPOCH + 1, 6):
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(config, folder=f"outputs/stopped{stop}", progress=StopIn(stop))
+        assert (hash_best_model(f"outputs/stopped{stop}") == expected) == (stop > BEST_EPOCH)
+        config.resume = f"outputs/stopped{stop}"
+    assert hash_best_model(run_experiment(config).folder) == expected
 
 
-def test_a_missing_best_model_is_reported(keras):
-    config = compose_config([*OVERRIDES, "training.checkpoint=true"])
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, folder="outputs/interrupted", progress=StopIn(6))
+def test_a_missing_best_model_is_reported(interrupted):
+    shutil.copytree(interrupted, "outputs/interrupted")
     Path("outputs/interrupted/best.keras").unlink()
     details = []
 
@@ -80,19 +89,22 @@ def test_a_missing_best_model_is_reported(keras):
         def detail(self, text):
             details.append(text)
 
+    config = compose_config([*OVERRIDES, "training.checkpoint=true", "tracking=off"])
     config.resume = "outputs/interrupted"
     run_experiment(config, progress=Listening())
-    assert any("best.keras: the best epoch so far is" in line and "not available" in line for line in details)
+    assert any(f"best.keras: the best epoch so far is {BEST_EPOCH}, but its model is not available" in line
+               for line in details)  # fmt: skip
 
 
-def test_the_best_model_by_another_metric_is_not_reused(keras):
-    config = compose_config([*OVERRIDES, "training.checkpoint=true", "training.keep_best=accuracy/val"])
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, folder="outputs/interrupted", progress=StopIn(6))
-    config.resume, config.training.keep_best = "outputs/interrupted", "loss/val"
+def test_the_best_model_by_another_metric_is_not_reused(interrupted):
+    shutil.copytree(interrupted, "outputs/interrupted")
+    assert Path("outputs/interrupted/best.keras").exists()
+    overrides = [*OVERRIDES, "training.checkpoint=true", "tracking=off", "training.keep_best=accuracy/val"]
+    config = compose_config(overrides)
+    config.resume = "outputs/interrupted"
     resumed = run_experiment(config)
-    losses = [metrics["loss/val"] for metrics in resumed.training.history]
-    assert np.argmin(losses) < 5  # before the interruption
+    accuracies = [metrics["accuracy/val"] for metrics in resumed.training.history]
+    assert np.argmax(accuracies) < 5  # before the interruption
     assert not (resumed.folder / "best.keras").exists()
 
 

@@ -249,9 +249,9 @@ def test_the_global_seed_generator_and_half_precision_weights_are_restored(keras
 
 def test_changed_numerics_are_reported(keras, tiny, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        _train(keras, tiny(), tmp_path / "interrupted", stop_in=2)
+        _train(keras, tiny("training.xla=on"), tmp_path / "interrupted", stop_in=2)
     start = load_checkpoint(find_checkpoints(tmp_path / "interrupted")[0])
-    *_, details = _train(keras, tiny("training.xla=off"), None, start=start)
+    *_, details = _train(keras, tiny(), None, start=start)
     assert (
         "XLA: is off, was on in the resumed run. Results may differ in the last bits from an uninterrupted run"
     ) in details

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from processes import run_program, run_trainyard
 
-from trainyard import ConfigError, compose_config
+from trainyard import ConfigError, compose_config, run_experiment
 from trainyard.errors import TrainingError
 from trainyard.system import tensorflow_setup
 
@@ -19,64 +17,76 @@ PROGRAM = """
 import json, sys
 from trainyard import compose_config, run_experiment
 from trainyard.system import environment
-result = run_experiment(compose_config(["dataset.limit=400", "model.hidden_units=[300,64]", "model.dropout=0.2",
-                                        "training.epochs=2", "training.batch_size=64", "tracking=off", *sys.argv[1:]]))
-print(json.dumps([environment.hash_weights(result.model), result.training.engine, str(result.training.xla)]))
+common = ["dataset.limit=400", "model.hidden_units=[300,64]", "model.dropout=0.2", "training.epochs=2",
+          "training.batch_size=64", "tracking=off"]
+results = [run_experiment(compose_config([*common, *overrides])) for overrides in json.loads(sys.argv[1])]
+print(json.dumps([environment.hash_weights(result.model) for result in results]))
 """
+"""Trains several configs and prints the digests of their weights."""
 
 
-def _digest(*overrides: str) -> str:
-    command = [sys.executable, "-c", PROGRAM, *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _parse_digests(done: subprocess.CompletedProcess) -> list[str]:
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])[0]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def _digests(runs: Iterable[tuple[str, ...]]) -> list[str]:
-    """Returns the digest of each run's weights. Two runs are trained in parallel."""
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda overrides: _digest(*overrides), runs))
+def _digests(*runs: tuple[str, ...]) -> list[str]:
+    """Returns the digest of each run's weights. All runs are trained in one process."""
+    return _parse_digests(run_program(PROGRAM, json.dumps(runs)))
+
+
+def _digests_of_a_new_interpreter(*runs: tuple[str, ...]) -> list[str]:
+    """Returns the digests of the runs in a new interpreter, with another order of Python's sets."""
+    command = [sys.executable, "-c", PROGRAM, json.dumps(runs)]
+    return _parse_digests(subprocess.run(command, capture_output=True, text=True, check=False))
 
 
 @pytest.mark.slow
 def test_seeded_runs_are_bit_identical_in_two_processes_with_and_without_xla():
-    """The first process compiles, the second loads the program from the XLA cache. The results are bit-identical."""
+    """Each process compiles its own program."""
     runs = [("seed=3", "training.threads=2", f"training.xla={xla}") for xla in ("on", "off")]
-    (with_xla, without_xla), (with_xla_again, without_xla_again) = _digests(runs), _digests(runs)
+    other_seed = ("seed=4", "training.threads=2", "training.xla=off")
+    with_xla, without_xla, other = _digests(*runs, other_seed)
+    without_xla_again, with_xla_again = _digests_of_a_new_interpreter(*runs[::-1])
     assert with_xla == with_xla_again != without_xla == without_xla_again
-    assert _digest("seed=4", "training.threads=2", "training.xla=on") not in (with_xla, without_xla)
+    assert other not in (with_xla, without_xla)
 
 
 @pytest.mark.slow
 def test_strict_runs_are_bit_identical_with_any_number_of_threads_and_both_engines():
-    strict = ("seed=3", "training.determinism=strict")
-    settings = [(1, "compiled"), (2, "compiled"), (4, "compiled"), (1, "fit"), (2, "fit")]
-    digests = _digests(
-        (*strict, f"training.threads={threads}", f"training.engine={engine}") for threads, engine in settings
-    )
+    engines = [("seed=3", "training.determinism=strict", f"training.engine={engine}") for engine in ("compiled", "fit")]
+    digests = [
+        digest
+        for threads, runs in ((1, engines), (2, engines[::-1]), (4, engines[:1]))
+        for digest in _digests(*((*run, f"training.threads={threads}") for run in runs))
+    ]
+    assert len(digests) == 5
     assert len(set(digests)) == 1
 
 
 @pytest.mark.slow
-def test_off_uses_a_new_seed_each_time():
-    digests = _digests([("seed=3", "training.threads=2", "training.determinism=off")] * 2)
-    assert digests[0] != digests[1]
+def test_off_draws_and_logs_a_new_seed_each_time():
+    """With other values of determinism, the seed of the config is used."""
+    from trainyard.tracking.connection import connect
+
+    small = ("dataset.limit=300", "model.hidden_units=[16]", "training.xla=off", "training.epochs=1", "name=tiny")
+    for determinism in ("off", "off", "seeded"):
+        done = run_trainyard("train", *small, f"training.determinism={determinism}")
+        assert done.returncode == 0, done.stderr
+    client = connect("sqlite:///mlflow.db")
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    runs = client.search_runs([experiment], order_by=["attributes.start_time"])
+    first, second, seeded = [run.data.tags.get("drawn_seed") for run in runs]
+    assert first != second
+    assert all(0 <= int(seed) < 2**32 for seed in (first, second))
+    assert seeded is None
+    assert len({run.data.tags["weights_digest"] for run in runs}) == 3
 
 
-@pytest.mark.slow
-def test_strict_requires_onednn():
-    program = (
-        "from trainyard import compose_config, run_experiment\n"
-        "run_experiment(compose_config(['training.determinism=strict', 'tracking=off']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"},
-    )
-    assert "training.determinism: strict requires oneDNN" in done.stderr
+def test_strict_requires_onednn(keras, monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    with pytest.raises(TrainingError, match=r"training\.determinism: strict requires oneDNN"):
+        run_experiment(compose_config(["training.determinism=strict", "tracking=off"]))
 
 
 def test_strict_rejects_xla():
@@ -100,17 +110,3 @@ def test_threads_cannot_change_after_tensorflow_is_initialized(keras, tiny):
         TrainingError, match=r"training\.threads: expected \d+, with which TensorFlow is already initialized"
     ):
         tensorflow_setup.configure_tensorflow(0, 64)
-
-
-@pytest.mark.slow
-def test_off_logs_the_random_seed(keras, tiny):
-    """With other values of determinism, the seed of the config is used."""
-    from trainyard import run_experiment
-    from trainyard.tracking.connection import connect
-
-    seeds = []
-    for determinism in ("off", "seeded"):
-        result = run_experiment(tiny(f"training.determinism={determinism}", "training.epochs=1"))
-        seeds.append(connect(result.tracking_uri).get_run(result.run_id).data.tags.get("drawn_seed"))
-    assert 0 <= int(seeds[0]) < 2**32
-    assert seeds[1] is None

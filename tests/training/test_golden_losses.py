@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_program
 
 BASELINES = Path(__file__).parents[1] / "baselines"
 TOLERANCE = 5e-3
@@ -16,8 +15,7 @@ TOLERANCE = 5e-3
 
 def test_losses_match_the_golden_values():
     golden = json.loads((BASELINES / "losses.json").read_text())
-    command = [sys.executable, str(BASELINES / "make.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_program(f"import runpy; runpy.run_path({str(BASELINES / 'make.py')!r}, run_name='__main__')")
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads(done.stdout.splitlines()[-1])
     if results["environment"] == golden["environment"]:

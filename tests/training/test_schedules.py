@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard import run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.errors import ConfigError
 from trainyard.training.schedules import Constant, Cosine, Exponential, Piecewise
@@ -64,9 +63,9 @@ def test_warmup_can_last_until_the_last_step(keras):
     assert _values(schedule, 9) == pytest.approx([0.2])
 
 
-def test_a_schedule_ends_with_the_training_if_gradients_are_accumulated(keras):
+def test_a_schedule_ends_with_the_training_if_gradients_are_accumulated(tiny, train_model):
     """Keras counts every batch, also if its gradients are only accumulated."""
-    overrides = ["schedule=cosine", "optimizer.gradient_accumulation_steps=4", "model.hidden_units=[8]"]
-    result = run_experiment(compose_config([*overrides, "training.epochs=4", "dataset.limit=320", "tracking=off"]))
-    rates = [epoch["learning_rate/value"] for epoch in result.training.history]
+    config = tiny("schedule=cosine", "optimizer.gradient_accumulation_steps=4", "training.epochs=4")
+    *_, result = train_model(config)
+    rates = [epoch["learning_rate/value"] for epoch in result.history]
     assert rates == pytest.approx([1e-3 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in (1, 2, 3, 4)], abs=1e-9)
