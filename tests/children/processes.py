@@ -32,7 +32,7 @@ _KEPT_VARIABLES = ("TF_XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL")
 """Variables that a forked process inherits from the server, which set them before it imported TensorFlow."""
 
 _PRELOADED = (
-    "trainyard.runs.experiment", "trainyard.cli", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
+    "trainyard.runs.experiment", "trainyard.cli", "mlflow.pyfunc", "mlflow.server", "mlflow.store.tracking.sqlalchemy_store",
     "sklearn.metrics", "sklearn.datasets", "matplotlib.backends.backend_agg", "jinja2",
 )  # fmt: skip
 
@@ -82,9 +82,9 @@ def run_program(
         socket.send_fds(connection, [b"."], [output.fileno(), errors.fileno()])
         connection.sendall(json.dumps(request).encode())
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(timeout)
         answers = connection.makefile()
         pid = int(answers.readline())
+        connection.settimeout(timeout)
         try:
             code = int(answers.readline())
         except TimeoutError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,23 +12,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import command_line, run_program, run_trainyard
 
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 
 pytestmark = pytest.mark.slow
 
-TRAIN = [sys.executable, "-c", "from trainyard.cli import main; main()", "train"]
 SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.xla=off"]
-
-STAGES = (
-    "Opening the tracking store",
-    "Starting TensorFlow",
-    "epoch 3/",
-    "Evaluating on the test",
-    "Writing and logging",
-)
-"""Output after which a run is killed. The models are saved during the evaluation."""
 
 
 def _runs():
@@ -51,15 +41,18 @@ def _wait_for_children(children):
 @pytest.mark.parametrize(
     ("number", "stage"),
     [
-        *((signal.SIGKILL, stage) for stage in STAGES),
-        (signal.SIGINT, STAGES[1]),
-        (signal.SIGTERM, STAGES[3]),
-        (signal.SIGHUP, STAGES[4]),
+        (signal.SIGKILL, "Opening the tracking store"),
+        (signal.SIGINT, "Starting TensorFlow"),
+        (signal.SIGKILL, "epoch 3/"),
+        (signal.SIGTERM, "Evaluating on the test"),  # the models are saved during the evaluation
+        (signal.SIGHUP, "Writing and logging"),
+        (signal.SIGKILL, "Writing and logging"),
     ],
 )
 def test_a_run_that_is_killed_at_any_moment_has_the_correct_status(number, stage, new_store):
     new_store(Path("mlflow.db"))  # create the database before the run is killed
-    with subprocess.Popen([*TRAIN, *SMALL, "training.epochs=6"], stdout=subprocess.PIPE, text=True) as process:
+    command = command_line("train", *SMALL, "training.epochs=6")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if stage in line:
                 break
@@ -73,7 +66,7 @@ def test_a_run_that_is_killed_at_any_moment_has_the_correct_status(number, stage
     statuses = [run.info.status for run in _runs()]
     if process.returncode == 0:  # it finished before it was killed
         assert statuses == ["FINISHED"]
-    elif number == signal.SIGKILL and stage == STAGES[0]:
+    elif number == signal.SIGKILL and stage == "Opening the tracking store":
         assert statuses in ([], ["KILLED"])  # the run may not have been created yet
     else:
         assert statuses == ["KILLED"]
@@ -84,15 +77,34 @@ def test_a_run_that_is_killed_at_any_moment_has_the_correct_status(number, stage
 # Disks
 
 
+ON_SMALL_DISK = """
+import ctypes, os, shutil, subprocess, sys
+
+folder, size, mode, *sys.argv[1:] = sys.argv[1:]
+user, group = os.getuid(), os.getgid()
+new_user, new_mounts = 0x10000000, 0x00020000  # CLONE_NEWUSER, CLONE_NEWNS
+if ctypes.CDLL(None, use_errno=True).unshare(new_user | new_mounts):
+    raise OSError(ctypes.get_errno(), "unshare")
+for file, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+    with open(f"/proc/self/{file}", "w") as opened:
+        opened.write(text)
+subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=True)
+subprocess.run(["mount", "-o", f"remount,{mode}", folder], check=True)
+from trainyard.cli import main
+try:
+    main()
+finally:
+    shutil.copytree(folder, "kept")
+"""
+"""A program that runs a command with a folder on a separate small disk, which only it can see. Then it copies the
+contents of the folder to the folder `kept`."""
+
+
 def _train_on_small_disk(folder: str, size: str, *overrides: str, read_only: bool = False):
-    """Trains with a folder on a separate small disk, and then copies its contents to the folder `kept`."""
-    if shutil.which("unshare") is None:
-        pytest.fail("expected the command unshare, of util-linux")
+    """Trains with a folder on a separate small disk, whose contents are copied to the folder `kept`."""
     Path(folder).mkdir(parents=True)
-    ro = f"mount -o remount,ro {folder}" if read_only else ":"
-    script = f'mount -t tmpfs -o size={size} none {folder} && {ro} && "$@"; code=$?; cp -r {folder} kept; exit $code'
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", *TRAIN, *SMALL]
-    return subprocess.run([*command, "training.epochs=2", *overrides], capture_output=True, text=True, check=False)
+    train = ["train", *SMALL, "training.epochs=2", *overrides]
+    return run_program(ON_SMALL_DISK, folder, size, "ro" if read_only else "rw", *train)
 
 
 def _only_run():
@@ -133,7 +145,7 @@ def test_a_run_can_be_uploaded_later_if_the_disk_of_the_store_was_full():
     command = done.stderr.split("trainyard ")[-1].split()
     assert command[0] == "sync"
     Path("mlartifacts").mkdir(exist_ok=True)  # the small disk was mounted only for the run; this folder has free space
-    synced = subprocess.run([*TRAIN[:-1], *command], capture_output=True, text=True, check=False)
+    synced = run_trainyard(*command)
     assert synced.returncode == 0, synced.stderr
     assert _only_run().info.status == "FINISHED"
 
@@ -169,13 +181,8 @@ except TrainingError as error:
 """
 
 
-def _train_with_little_memory(xla):
-    command = [sys.executable, "-c", LITTLE_MEMORY, xla]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_a_training_that_runs_out_of_memory_fails_with_an_error():
-    done = _train_with_little_memory("off")
+    done = run_program(LITTLE_MEMORY, "off")
     assert "out of memory while training, in epoch 1" in done.stdout, done.stderr[-3000:]
     run = _only_run()
     assert run.info.status == "FAILED"
@@ -187,7 +194,8 @@ def test_a_process_that_is_killed_for_lack_of_memory_leaves_no_running_run():
 
     The exit code is random: SIGABRT, SIGSEGV, or 127 if a library is being loaded. There is never a message.
     """
-    done = _train_with_little_memory("on")
+    command = [sys.executable, "-c", LITTLE_MEMORY, "on"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode in (0, 1, 2), done.stdout) == (False, "")
     deadline = time.monotonic() + 30
     while (run := _only_run()).info.status == "RUNNING" and time.monotonic() < deadline:

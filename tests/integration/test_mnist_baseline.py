@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from processes import run_trainyard
 
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import flatten_config, hash_config, load_config
@@ -38,8 +37,7 @@ def baseline(mnist_folder, tmp_path_factory, keras):
     """Returns the finished run: its printed output, and the run as MLflow's client loads it."""
     folder = tmp_path_factory.mktemp("baseline")
     overrides = ["experiment=mnist_baseline", f"dataset.path={mnist_folder}"]
-    command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", *overrides]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
+    done = run_trainyard("train", *overrides, folder=folder, timeout=1200)
     assert done.returncode == 0, done.stderr
     client = connect(build_sqlite_uri(folder / "mlflow.db"))
     experiment = client.get_experiment_by_name("mnist_baseline")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import run_trainyard
 
 EXAMPLE = Path(__file__).parents[1] / "plugin_example"
 
@@ -22,41 +22,30 @@ def installed(tmp_path_factory):
     return folder
 
 
-def _trainyard(*arguments, **environment):
-    program = "from trainyard.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 def test_plugin_components_can_be_trained_and_are_listed(installed):
     Path("conf/dataset").mkdir(parents=True)
     Path("conf/dataset/noisy_stripes.yaml").write_text("defaults: [base_stripes]\nnoise: 0.6\n")
     overrides = ["dataset=noisy_stripes", "model=linear", "optimizer=heavy_ball", "evaluation.metrics=[worst_recall]"]
-    command = ["train", *overrides, "training.epochs=2", "tracking=off", "hydra.run.dir=out"]
-    process = _trainyard(*command, PYTHONPATH=str(installed))
+    command = ["train", *overrides, "training.epochs=2", "training.xla=off", "tracking=off", "hydra.run.dir=out"]
+    process = run_trainyard(*command, environment={"PYTHONPATH": str(installed)})
     assert process.returncode == 0, process.stderr
     metrics = json.loads(Path("out/evaluation/metrics.json").read_text())
     assert metrics["worst_recall/test"] > 0.9
     assert "f1_by_class/vertical" in metrics
-    listed = _trainyard("train", "--help", PYTHONPATH=str(installed)).stdout
+    listed = run_trainyard("train", "--help", environment={"PYTHONPATH": str(installed)}).stdout
     assert "image_folder, kmnist, mnist, noisy_stripes, npz, stripes" in listed
 
 
 def test_plugin_components_are_unknown_without_the_plugin_and_validated_with_it(installed):
-    assert "unknown model 'linear'" in _trainyard("train", "model=linear").stderr
-    process = _trainyard("train", "model=linear", "model.l2=-1", PYTHONPATH=str(installed))
+    assert "unknown model 'linear'" in run_trainyard("train", "model=linear").stderr
+    process = run_trainyard("train", "model=linear", "model.l2=-1", environment={"PYTHONPATH": str(installed)})
     assert (process.returncode, process.stderr) == (2, "error model.l2: expected a number at least 0, got -1.0\n")
 
 
 def test_environment_variable_loads_modules_that_are_not_installed():
-    source = str(EXAMPLE / "src")
-    process = _trainyard("train", "model=linear", "--cfg", "job", PYTHONPATH=source, TRAINYARD_PLUGINS="acme_vision")
+    variables = {"PYTHONPATH": str(EXAMPLE / "src"), "TRAINYARD_PLUGINS": "acme_vision"}
+    process = run_trainyard("train", "model=linear", "--cfg", "job", environment=variables)
     assert process.returncode == 0
     assert "name: linear" in process.stdout
 
@@ -75,7 +64,8 @@ def test_environment_variable_loads_modules_that_are_not_installed():
 def test_broken_plugin_is_named_in_the_error(tmp_path, content, message):
     if content:
         (tmp_path / "acme_broken.py").write_text(content)
-    process = _trainyard("train", "--cfg", "job", PYTHONPATH=str(tmp_path), TRAINYARD_PLUGINS="acme_broken")
+    variables = {"PYTHONPATH": str(tmp_path), "TRAINYARD_PLUGINS": "acme_broken"}
+    process = run_trainyard("train", "--cfg", "job", environment=variables)
     assert process.returncode == 2
     assert message in process.stderr
     assert "Traceback" not in process.stderr

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pages import shown_commands
+from processes import run_trainyard
 
 pytestmark = pytest.mark.slow
 
 TOUR = Path(__file__).parents[2] / "docs" / "tour.md"
 LINES = shown_commands(TOUR.read_text())
 COMMANDS = [line for line in LINES if line.startswith("trainyard ")]
+FEWER_EPOCHS = ["training.epochs=2", "training.xla=off"]
+"""Overrides that are added to the commands that train."""
 INSTALLING = 3
 """Number of lines that create the environment, which the tests already have."""
 
@@ -26,8 +26,12 @@ def test_the_tour_gives_the_results_that_it_shows():
     run_id, outputs = "", {}
     for command in COMMANDS:
         words = shlex.split(command.replace("RUN_ID", run_id))[1:]
-        program = [sys.executable, "-c", "from trainyard.cli import main; main()", *words]
-        done = subprocess.run(program, capture_output=True, text=True, env=os.environ, timeout=600, check=False)
+        fewer = FEWER_EPOCHS if words[0] in ("train", "sweep") else []
+        if words[0] == "sweep":
+            planned = run_trainyard(*words, "--plan").stdout
+            assert "sweep tour: 30 trials (6 points with 5 seeds each)" in planned
+            fewer = [*fewer, "sweep.seeds=2"]
+        done = run_trainyard(*words, *fewer)
         is_mistake = "optimizer=adma" in command
         assert done.returncode == (2 if is_mistake else 0), f"{command}\n{done.stdout}\n{done.stderr}"
         outputs[words[0], *words[-1:]] = done.stderr if is_mistake else done.stdout

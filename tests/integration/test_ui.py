@@ -2,54 +2,78 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import urllib.error
 import urllib.request
-from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from stand_ins import STORE_VARIABLE
+
+from trainyard.tracking import connection
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_request_with_an_unknown_host_header_is_rejected(ui):
-    request = urllib.request.Request(
-        f"{ui.address}/api/2.0/mlflow/experiments/get?experiment_id=1", headers={"Host": "evil.example.org"}
-    )
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(request)
+def _ask(address, headers, *, creates=None):
+    """Returns the status of the answer to a request that reads an experiment or creates one with a name."""
+    url = f"{address}/api/2.0/mlflow/experiments/{'create' if creates else 'get?experiment_id=0'}"
+    data = f'{{"name": "{creates}"}}'.encode() if creates else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
-def test_a_request_from_another_origin_cannot_write(ui):
-    request = urllib.request.Request(
-        f"{ui.address}/api/2.0/mlflow/experiments/create",
-        data=b'{"name": "owned"}',
-        headers={"Origin": "http://evil.example.org", "Content-Type": "application/json"},
-    )
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(request)
-
-
-def test_the_server_listens_only_on_localhost_and_sends_no_telemetry(ui):
-    servers = psutil.Process(ui.process.pid).children(recursive=True)
-    listening = {
-        connection.laddr.ip
-        for server in servers
-        for connection in server.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
-    assert listening == {"127.0.0.1"}
-    assert {server.environ()["MLFLOW_DISABLE_TELEMETRY"] for server in servers} == {"true"}
-
-
-def test_ctrl_c_stops_the_server_and_all_its_workers(serve_ui, new_store):
-    new_store(Path("mlflow.db").absolute())
-    with serve_ui(Path.cwd()) as running:
-        children = psutil.Process(running.process.pid).children(recursive=True)
-        assert children
+@pytest.fixture(scope="module")
+def observed(serve_ui, session_folder, tmp_path_factory):
+    """How a server on an empty store answered and listened, and how it ended after Ctrl-C."""
+    folder = tmp_path_factory.mktemp("ui")
+    with pytest.MonkeyPatch.context() as context:
+        context.setenv(STORE_VARIABLE, str(session_folder / "mlflow.db"))
+        connection._create_store(folder / "mlflow.db")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    other_origin = {"Origin": "http://evil.example.org"}
+    with serve_ui(folder, environment | {"XDG_CACHE_HOME": str(folder / "cache")}) as running:
+        servers = psutil.Process(running.process.pid).children(recursive=True)
+        seen = SimpleNamespace(
+            read=_ask(running.address, {}),
+            read_with_unknown_host=_ask(running.address, {"Host": "evil.example.org"}),
+            created=_ask(running.address, {}, creates="mine"),
+            created_from_another_origin=_ask(running.address, other_origin, creates="owned"),
+            listening={
+                connection.laddr.ip
+                for server in servers
+                for connection in server.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
+            },
+            telemetry={server.environ()["MLFLOW_DISABLE_TELEMETRY"] for server in servers},
+        )
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(timeout=30) == 130
-        _, alive = psutil.wait_procs(children, timeout=10)
-        assert not alive
-    assert Path("mlflow.db").exists()
+        seen.exit_code = running.process.wait(timeout=60)
+        _, seen.alive = psutil.wait_procs(servers, timeout=60)
+    seen.store_exists = (folder / "mlflow.db").exists()
+    return seen
+
+
+def test_a_request_with_an_unknown_host_header_is_rejected(observed):
+    assert (observed.read, observed.read_with_unknown_host) == (200, 403)
+
+
+def test_a_request_from_another_origin_cannot_write(observed):
+    assert (observed.created, observed.created_from_another_origin) == (200, 403)
+
+
+def test_the_server_listens_only_on_localhost_and_sends_no_telemetry(observed):
+    assert observed.listening == {"127.0.0.1"}
+    assert observed.telemetry == {"true"}
+
+
+def test_ctrl_c_stops_the_server_and_all_its_workers(observed):
+    assert observed.exit_code == 130
+    assert not observed.alive
+    assert observed.store_exists

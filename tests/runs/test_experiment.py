@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,12 @@ from trainyard import (
 )
 from trainyard.config.schema import RunConfig
 from trainyard.system.progress import Progress
-from trainyard.tracking import Tracker
+from trainyard.system.uris import build_sqlite_uri
+from trainyard.tracking import Tracker, connection
+from trainyard.tracking.connection import connect
+
+MISSING_DATA = ["dataset=mnist", "dataset.path=nowhere"]
+"""Overrides of a run that fails when it loads its data, after the run was created."""
 
 
 @pytest.fixture
@@ -42,33 +48,84 @@ class Interrupting(Progress):
         raise self.error
 
 
+class Listening(Progress):
+    """Keeps all details."""
+
+    def __init__(self):
+        self.details = []
+
+    def detail(self, text):
+        self.details.append(text)
+
+
+@pytest.fixture
+def finished(once, tiny, keras, new_store):
+    """A finished run that logged its model, while MLflow was used by the caller, and the caller's state afterwards."""
+    import mlflow
+
+    def run_within_another_run():
+        new_store(Path("callers.db"))
+        mlflow.set_tracking_uri("sqlite:///callers.db")
+        try:
+            callers_id = mlflow.MlflowClient().create_run("0").info.run_id
+            with mlflow.start_run(run_id=callers_id), pytest.MonkeyPatch.context() as context:
+                context.setenv("MLFLOW_RUN_ID", "0" * 32)
+                result = run_experiment(
+                    tiny(
+                        "+tracking.tags.owner=ada", "notes=hello", "model.dropout=0.1", "evaluation.first_predictions=4"
+                    )
+                )
+                state = mlflow.active_run().info.run_id, mlflow.get_tracking_uri(), os.environ["MLFLOW_RUN_ID"]
+        finally:
+            mlflow.set_tracking_uri(None)
+        return SimpleNamespace(
+            result=result, cwd=Path.cwd(), client=connect(result.tracking_uri), callers_id=callers_id, state=state
+        )
+
+    return once(run_within_another_run)
+
+
+@pytest.fixture
+def untracked(once, quick, keras):
+    """A run without tracking, whose batch size is larger than its data, and what it reported."""
+
+    def run_untracked():
+        progress = Listening()
+        result = run_experiment(quick("tracking=off", "training.batch_size=301"), progress=progress)
+        return SimpleNamespace(result=result, cwd=Path.cwd(), details=progress.details)
+
+    return once(run_untracked)
+
+
 def _only_run(client):
     (experiment,) = [item for item in client.search_experiments() if item.name != "Default"]
     (run,) = client.search_runs([experiment.experiment_id])
     return run
 
 
-def test_a_finished_run_returns_its_result(client, tiny):
-    result = run_experiment(tiny("+tracking.tags.owner=ada", "notes=hello"))
-    run = client.get_run(result.run_id)
+def test_a_finished_run_returns_its_result(finished):
+    result = finished.result
+    run = finished.client.get_run(result.run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "16 relu")
     assert run.data.metrics["accuracy/test"] == result.evaluation.accuracy
     assert run.data.tags["owner"] == "ada"
     assert run.data.tags["mlflow.note.content"].endswith("hello")
-    assert result.folder.parent == Path.cwd() / "outputs" / "tiny"
+    assert result.folder.parent == finished.cwd / "outputs" / "tiny"
     assert load_config(result.folder / "config.yaml") == result.config
     assert list(result.timings) == ["start", "load", "build", "compile", "train", "evaluate", "log", "total"]
 
 
-def test_two_runs_have_separate_folders(tiny, keras):
-    folders = {run_experiment(tiny("tracking=off", "training.epochs=1")).folder for _ in range(2)}
-    assert len(folders) == 2
+def test_two_runs_have_separate_folders(quick, keras):
+    for _ in range(2):
+        with pytest.raises(DatasetError):
+            run_experiment(quick("tracking=off", *MISSING_DATA))
+    assert len(list(Path("outputs/tiny").iterdir())) == 2
 
 
-def test_without_tracking_the_folder_contains_everything(tiny, keras):
-    result = run_experiment(tiny("tracking=off"))
+def test_without_tracking_the_folder_contains_everything(untracked):
+    result = untracked.result
     assert result.run_id is None
-    assert not Path("mlflow.db").exists()
+    assert [path.name for path in untracked.cwd.iterdir()] == ["outputs"]
     assert {path.name for path in result.folder.iterdir()} == {
         ".tracking.jsonl", ".tracking.lock", "checksums.txt", "classification_report.txt", "config.yaml", "confusion_matrix.png", "environment", "evaluation",
         "learning_curves.png", "model.h5", "model.keras", "model_summary.txt", "predictions.png", "preprocessing.json",
@@ -76,8 +133,8 @@ def test_without_tracking_the_folder_contains_everything(tiny, keras):
     }  # fmt: skip
 
 
-def test_the_model_is_not_logged_if_the_config_disables_it(client, tiny):
-    result = run_experiment(tiny("tracking.model=false"))
+def test_the_model_is_not_logged_if_the_config_disables_it(client, quick):
+    result = run_experiment(quick("tracking.model=false"))
     assert client.get_run(result.run_id).outputs.model_outputs == []
     assert (result.folder / "model.h5").exists()
 
@@ -100,7 +157,7 @@ def test_a_missing_server_address_is_a_config_error(tiny):
 
 def test_missing_data_fails_the_run_with_an_error(client):
     with pytest.raises(DatasetError):
-        run_experiment(compose_config(["dataset=mnist", "dataset.path=nowhere"]))
+        run_experiment(compose_config(MISSING_DATA))
     run = _only_run(client)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"].startswith("DatasetError: dataset.path: expected the four MNIST idx files")
@@ -115,9 +172,9 @@ def test_missing_data_fails_the_run_with_an_error(client):
     [(RuntimeError("boom"), "FAILED"), (SystemExit(3), "FAILED"), (KeyboardInterrupt(), "KILLED")],
     ids=["exception", "sys.exit", "Ctrl-C"],
 )
-def test_the_status_is_correct_after_an_exception_or_interrupt(client, tiny, error, status):
+def test_the_status_is_correct_after_an_exception_or_interrupt(client, quick, error, status):
     with pytest.raises(type(error)):
-        run_experiment(tiny(), progress=Interrupting(error))
+        run_experiment(quick(), progress=Interrupting(error))
     run = _only_run(client)
     assert run.info.status == status
     assert run.data.tags["error"] == f"{type(error).__name__}: {error}"
@@ -126,14 +183,14 @@ def test_the_status_is_correct_after_an_exception_or_interrupt(client, tiny, err
     assert "Traceback" in error_file.read_text()
 
 
-def test_a_failed_run_is_failed_even_if_a_signal_arrives_while_it_is_closed(client, tiny, monkeypatch):
+def test_a_failed_run_is_failed_even_if_a_signal_arrives_while_it_is_closed(client, quick, monkeypatch):
     class Impatient(Interrupting):
         def epoch(self, epoch, epochs, metrics):
             monkeypatch.setattr(Tracker, "log_folder", lambda _: os.kill(os.getpid(), signal.SIGINT))
             super().epoch(epoch, epochs, metrics)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_experiment(tiny(), progress=Impatient(RuntimeError("boom")))
+        run_experiment(quick(), progress=Impatient(RuntimeError("boom")))
     assert isinstance(caught.value.__cause__, RuntimeError)
     run = _only_run(client)
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "RuntimeError: boom")
@@ -175,10 +232,10 @@ class Swallowing(Progress):
 
 
 @pytest.mark.parametrize("error", [None, ImportError("initialization failed")], ids=["nothing", "an error"])
-def test_a_signal_stops_the_run_even_if_a_library_swallows_it(client, tiny, error):
+def test_a_signal_stops_the_run_even_if_a_library_swallows_it(client, quick, error):
     library = Swallowing(error)
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(tiny("training.epochs=5"), progress=library)
+        run_experiment(quick("training.epochs=5"), progress=library)
     run = _only_run(client)
     assert (run.info.status, run.data.tags["error"]) == ("KILLED", "KeyboardInterrupt: ")
     assert library.epochs == 2
@@ -187,18 +244,18 @@ def test_a_signal_stops_the_run_even_if_a_library_swallows_it(client, tiny, erro
 
 
 @pytest.mark.slow
-def test_commit_and_local_changes_are_logged(client, tiny):
+def test_commit_and_local_changes_are_logged(client, quick):
     _git("init", "-q", "-b", "trunk")
     Path(".gitignore").write_text("/outputs\n/mlartifacts\nmlflow.db*\n")
     Path("code.py").write_text("old\n")
     _git("add", ".")
     _git("commit", "-qm", "first")
-    clean = client.get_run(run_experiment(tiny("training.epochs=1")).run_id)
+    clean = client.get_run(run_experiment(quick("tracking.model=false")).run_id)
     assert clean.data.tags["git.dirty"] == "false"
     assert clean.data.tags["mlflow.source.git.branch"] == "trunk"
     Path("code.py").write_text("new\n")
     Path("more.py").write_text("more\n")
-    result = run_experiment(tiny("training.epochs=1"))
+    result = run_experiment(quick("tracking.model=false"))
     dirty = client.get_run(result.run_id)
     assert dirty.data.tags["git.dirty"] == "true"
     assert dirty.data.tags["mlflow.source.git.commit"] == clean.data.tags["mlflow.source.git.commit"]
@@ -208,8 +265,9 @@ def test_commit_and_local_changes_are_logged(client, tiny):
 
 
 @pytest.mark.slow
-def test_weights_depend_on_config_and_seed(client, tiny):
-    tags = [client.get_run(run_experiment(tiny(f"seed={seed}")).run_id).data.tags for seed in (1, 1, 2)]
+def test_weights_depend_on_config_and_seed(client, quick):
+    runs = [run_experiment(quick(f"seed={seed}", "tracking.model=false")) for seed in (1, 1, 2)]
+    tags = [client.get_run(run.run_id).data.tags for run in runs]
     assert tags[0]["weights_digest"] == tags[1]["weights_digest"] != tags[2]["weights_digest"]
     assert len({tag["config_hash"] for tag in tags}) == 1
     assert len({tag["dataset_digest"] for tag in tags[:2]}) == 1
@@ -221,8 +279,10 @@ def test_an_unreachable_server_is_reported_before_the_training(tiny, monkeypatch
         run_experiment(tiny("tracking.uri=http://127.0.0.1:9"))
 
 
-def test_a_silent_server_is_reported_before_the_training(tiny):
+def test_a_silent_server_is_reported_before_the_training(tiny, monkeypatch):
     """The port accepts connections, but nothing answers."""
+    assert 2 * connection.ANSWER_SECONDS <= 10  # a server gets two attempts
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
@@ -241,29 +301,23 @@ def test_a_password_in_the_environment_is_shown_nowhere(tiny, monkeypatch):
     assert not any(b"canary" in path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file())
 
 
-def test_if_the_store_fails_during_the_run_the_folder_contains_everything(tiny, keras):
-    class LosesTheStore(Progress):
-        def __init__(self):
-            self.details = []
-
+def test_if_the_store_fails_during_the_run_the_folder_contains_everything(quick, keras):
+    class LosesTheStore(Listening):
         def epoch(self, epoch, epochs, metrics):
             if epoch == 1:
                 Path("mlflow.db").unlink()
                 Path("mlflow.db").mkdir()
 
-        def detail(self, text):
-            self.details.append(text)
-
     progress = LosesTheStore()
     with pytest.raises(TrackingError, match="Nothing is lost: .* contains the complete run"):
-        run_experiment(tiny(), progress=progress)
+        run_experiment(quick(), progress=progress)
     assert any("The run continues" in detail for detail in progress.details)
     (folder,) = Path("outputs/tiny").iterdir()
     assert (folder / "model.h5").exists()
     assert json.loads((folder / "evaluation" / "metrics.json").read_text())["accuracy/test"] > 0
 
 
-def test_a_failed_call_to_the_store_is_repeated_at_the_end(client, tiny, monkeypatch):
+def test_a_failed_call_to_the_store_is_repeated_at_the_end(client, quick, monkeypatch):
     """One call fails, then the store works again."""
     from mlflow import MlflowClient
 
@@ -274,14 +328,14 @@ def test_a_failed_call_to_the_store_is_repeated_at_the_end(client, tiny, monkeyp
         raise OSError("database is locked")
 
     monkeypatch.setattr(MlflowClient, "log_inputs", locked)
-    run_experiment(tiny())
+    run_experiment(quick("tracking.model=false"))
     run = _only_run(client)
     assert run.info.status == "FINISHED"
     assert "error" not in run.data.tags
     assert {entry.tags[0].value for entry in run.inputs.dataset_inputs} == {"train", "test"}
 
 
-def test_a_run_whose_calls_to_the_store_keep_failing_is_failed(client, tiny, monkeypatch):
+def test_a_run_whose_calls_to_the_store_keep_failing_is_failed(client, quick, monkeypatch):
     from mlflow import MlflowClient
 
     def locked(self, *arguments, **named):
@@ -289,7 +343,7 @@ def test_a_run_whose_calls_to_the_store_keep_failing_is_failed(client, tiny, mon
 
     monkeypatch.setattr(MlflowClient, "log_inputs", locked)
     with pytest.raises(TrackingError, match="database is locked.* Nothing is lost"):
-        run_experiment(tiny())
+        run_experiment(quick("tracking.model=false"))
     run = _only_run(client)
     assert run.info.status == "FAILED"
     assert "database is locked" in run.data.tags["error"]
@@ -321,54 +375,37 @@ def test_without_tracking_mlflow_is_not_imported():
 
 
 def test_a_deleted_experiment_raises(client, tiny):
-    result = run_experiment(tiny("training.epochs=1"))
-    client.delete_experiment(result.experiment_id)
+    client.delete_experiment(client.create_experiment("tiny"))
     with pytest.raises(TrackingError, match="the experiment 'tiny' has been deleted in this store. Restore it"):
         run_experiment(tiny())
 
 
-@pytest.mark.slow
-def test_the_default_store_is_in_the_working_directory_of_each_run(tiny, keras, monkeypatch):
+def test_the_default_store_is_in_the_working_directory_of_each_run(tiny, new_store, monkeypatch):
     for name in ("one", "two"):
         Path(name).mkdir()
         monkeypatch.chdir(name)
-        assert run_experiment(tiny("training.epochs=1")).tracking_uri.endswith(f"/{name}/mlflow.db")
+        with pytest.raises(DatasetError):
+            run_experiment(tiny(*MISSING_DATA))
         monkeypatch.chdir("..")
+    for name in ("one", "two"):
+        run = _only_run(connect(build_sqlite_uri(Path(name, "mlflow.db"))))
+        assert Path(run.data.tags["trainyard.folder"]).parent == Path(name, "outputs", "tiny").absolute()
 
 
-def test_the_mlflow_state_of_the_caller_is_not_changed(tiny, keras, monkeypatch):
-    import mlflow
-
-    mlflow.set_tracking_uri("sqlite:///callers.db")
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    try:
-        with mlflow.start_run(run_id=_create_callers_run(mlflow)) as callers_run:
-            result = run_experiment(tiny("training.epochs=1"))
-            assert mlflow.active_run().info.run_id == callers_run.info.run_id != result.run_id
-            assert mlflow.get_tracking_uri() == "sqlite:///callers.db"
-            assert os.environ["MLFLOW_RUN_ID"] == "0" * 32
-    finally:
-        mlflow.set_tracking_uri(None)
+def test_the_mlflow_state_of_the_caller_is_not_changed(finished):
+    assert finished.state == (finished.callers_id, "sqlite:///callers.db", "0" * 32)
+    assert finished.result.run_id not in (finished.callers_id, "0" * 32)
 
 
-def test_a_batch_larger_than_the_data_causes_a_warning(tiny, keras):
-    class Listening(Progress):
-        def __init__(self):
-            self.details = []
-
-        def detail(self, text):
-            self.details.append(text)
-
-    progress = Listening()
-    run_experiment(tiny("training.batch_size=301", "tracking=off"), progress=progress)
+def test_a_batch_larger_than_the_data_causes_a_warning(untracked):
     warning = (
         "warning: training.batch_size=301 is larger than the training set (300 images), so each epoch is a single step"
     )
-    assert warning in progress.details
+    assert warning in untracked.details
 
 
-def test_loaded_models_make_the_same_predictions(tiny, keras):
-    result = run_experiment(tiny("tracking=off", "model.dropout=0.1"))
+def test_loaded_models_make_the_same_predictions(finished, keras):
+    result = finished.result
     scaled = result.dataset.test.images / np.float32(16)
     for name in ("model.keras", "model.h5"):
         loaded = keras.models.load_model(result.folder / name)
@@ -377,12 +414,12 @@ def test_loaded_models_make_the_same_predictions(tiny, keras):
     assert int(resumed.optimizer.iterations.numpy()) == 2 * 10  # .keras includes the optimizer
 
 
-def test_the_logged_model_accepts_raw_pixels(client, tiny):
+def test_the_logged_model_accepts_raw_pixels(finished):
     import mlflow
 
-    result = run_experiment(tiny("model.dropout=0.1"))
-    (output,) = client.get_run(result.run_id).outputs.model_outputs
-    logged = client.get_logged_model(output.model_id)
+    result = finished.result
+    (output,) = finished.client.get_run(result.run_id).outputs.model_outputs
+    logged = finished.client.get_logged_model(output.model_id)
     mlflow.set_tracking_uri(result.tracking_uri)
     try:
         served = mlflow.pyfunc.load_model(logged.model_uri)
@@ -396,8 +433,8 @@ def test_the_logged_model_accepts_raw_pixels(client, tiny):
     assert packages >= {"tensorflow", "keras", "numpy"}
 
 
-def test_the_tables_match_the_result(tiny, keras):
-    result = run_experiment(tiny("tracking=off", "evaluation.first_predictions=4"))
+def test_the_tables_match_the_result(finished):
+    result = finished.result
     evaluation = result.folder / "evaluation"
     first = json.loads((evaluation / "first_predictions.json").read_text())
     assert [row["actual"] for row in first] == [str(label) for label in result.dataset.test.labels[:4]]
@@ -409,10 +446,6 @@ def test_the_tables_match_the_result(tiny, keras):
     saved = np.load(evaluation / "test_predictions.npz")
     assert saved["predicted"].dtype == np.uint8
     assert np.mean(saved["predicted"] == saved["actual"]) == result.evaluation.accuracy
-
-
-def _create_callers_run(mlflow) -> str:
-    return mlflow.MlflowClient("sqlite:///callers.db").create_run("0").info.run_id
 
 
 def _git(*arguments: str) -> None:

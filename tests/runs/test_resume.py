@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +21,8 @@ from trainyard.config.serialization import find_config_differences
 from trainyard.runs.resume import load_resume_point
 from trainyard.system import environment
 from trainyard.system.progress import Progress
+from trainyard.system.uris import build_sqlite_uri, get_sqlite_path
+from trainyard.tracking.connection import connect
 from trainyard.training.checkpoint import CHECKPOINTS_FOLDER, find_checkpoints
 
 
@@ -32,70 +36,95 @@ class StopIn(Progress):
 
 
 OVERRIDES = ["dataset.limit=300", "model.hidden_units=[16]", "model.dropout=0.2", "training.epochs=4", "name=tiny",
-             "training.checkpoint=true"]  # fmt: skip
+             "training.checkpoint=true", "training.batch_size=100", "training.xla=off"]  # fmt: skip
+UNTRACKED = [*OVERRIDES, "tracking=off"]
 
 
-@pytest.fixture
-def interrupted(keras):
-    """Returns the folder of a run that was interrupted in the third of four epochs, and its config."""
-    config = compose_config([*OVERRIDES, "tracking=off"])
-    folder = Path("outputs/interrupted")
+def _interrupt():
+    """Interrupts a run in the third of four epochs, and returns its folder and its config."""
+    config = compose_config(UNTRACKED)
+    folder = Path("interrupted").absolute()
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, folder=folder, progress=StopIn(3), overrides=[*OVERRIDES, "tracking=off"])
+        run_experiment(config, folder=folder, progress=StopIn(3), overrides=UNTRACKED)
     return folder, config
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(keras, interrupted):
+@pytest.fixture
+def interrupted(keras, once):
+    """Returns the folder of a run that was interrupted in the third of four epochs, and a copy of its config."""
+    folder, config = once(_interrupt)
+    return folder, copy.deepcopy(config)
+
+
+@pytest.fixture
+def own_copy(interrupted):
+    """Returns a copy of the folder of the interrupted run, which a test may change, and a config that resumes it."""
     folder, config = interrupted
-    uninterrupted = run_experiment(config)
-    config.resume = str(folder)
-    resumed = run_experiment(config)
-    assert environment.hash_weights(resumed.model) == environment.hash_weights(uninterrupted.model)
-    assert len(resumed.training.history) == 4
-    for metrics, expected in zip(resumed.training.history, uninterrupted.training.history, strict=True):
+    copied = Path(shutil.copytree(folder, "copy"))
+    config.resume = str(copied)
+    return copied, config
+
+
+@pytest.fixture
+def resumed(keras, once, interrupted):
+    """A run that was interrupted, resumed as a tracked run, interrupted again at once, and resumed to its end."""
+
+    def resume_twice():
+        folder, untracked = interrupted
+        config = compose_config([*OVERRIDES, f"resume={folder}"])
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(config, folder="second", progress=StopIn(3))
+        uri = build_sqlite_uri(Path("mlflow.db"))
+        client = connect(uri)
+        (experiment,) = [item for item in client.search_experiments() if item.name == "tiny"]
+        (killed,) = client.search_runs([experiment.experiment_id])
+        config.resume = killed.info.run_id
+        return SimpleNamespace(
+            uri=uri, client=client, killed_id=killed.info.run_id, second=Path("second").absolute(),
+            last=run_experiment(config), uninterrupted=run_experiment(untracked),
+        )  # fmt: skip
+
+    return once(resume_twice)
+
+
+def _compose(resumed, *overrides):
+    """Composes a config that uses the store of the resumed run."""
+    return compose_config([*OVERRIDES, f"tracking.uri={resumed.uri}", *overrides])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(resumed):
+    last, uninterrupted = resumed.last, resumed.uninterrupted
+    assert environment.hash_weights(last.model) == environment.hash_weights(uninterrupted.model)
+    assert len(last.training.history) == 4
+    for metrics, expected in zip(last.training.history, uninterrupted.training.history, strict=True):
         assert {**metrics, "time/epoch_seconds": 0} == {**expected, "time/epoch_seconds": 0}
-    assert resumed.folder != folder
-    names = [path.name for path in find_checkpoints(resumed.folder / CHECKPOINTS_FOLDER)]
+    assert last.folder != resumed.second
+    names = [path.name for path in find_checkpoints(last.folder / CHECKPOINTS_FOLDER)]
     assert names == ["epoch_000004.npz", "epoch_000003.npz"]
 
 
-def test_the_interrupted_run_stays_killed_and_the_new_run_has_its_id_as_tag(keras):
-    from trainyard.system.uris import build_sqlite_uri
-    from trainyard.tracking.connection import connect
-
-    config = compose_config(OVERRIDES)
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, progress=StopIn(3))
-    client = connect(build_sqlite_uri(Path("mlflow.db")))
-    (experiment,) = [item for item in client.search_experiments() if item.name == "tiny"]
-    (killed,) = client.search_runs([experiment.experiment_id])
-    config.resume = killed.info.run_id
-    resumed = run_experiment(config)
-    run = client.get_run(resumed.run_id)
-    assert (run.info.status, client.get_run(killed.info.run_id).info.status) == ("FINISHED", "KILLED")
-    assert run.data.tags["resumed_from"] == killed.info.run_id
+def test_the_interrupted_run_stays_killed_and_the_new_run_has_its_id_as_tag(resumed):
+    client, run_id = resumed.client, resumed.last.run_id
+    run = client.get_run(run_id)
+    assert (run.info.status, client.get_run(resumed.killed_id).info.status) == ("FINISHED", "KILLED")
+    assert run.data.tags["resumed_from"] == resumed.killed_id
     for name in ("loss/train", "accuracy/train"):
         resumed_values, killed_values = (
-            {m.step: m.value for m in client.get_metric_history(r, name)} for r in (resumed.run_id, config.resume)
+            {m.step: m.value for m in client.get_metric_history(r, name)} for r in (run_id, resumed.killed_id)
         )
         assert list(resumed_values) == [1, 2, 3, 4]
         assert {step: resumed_values[step] for step in killed_values} == killed_values
         assert list(killed_values) == [1, 2]
-    assert CHECKPOINTS_FOLDER not in [artifact.path for artifact in client.list_artifacts(resumed.run_id)]
-    assert "config.yaml" in [artifact.path for artifact in client.list_artifacts(resumed.run_id)]
+    assert CHECKPOINTS_FOLDER not in [artifact.path for artifact in client.list_artifacts(run_id)]
+    assert "config.yaml" in [artifact.path for artifact in client.list_artifacts(run_id)]
 
 
-def test_a_resumed_run_can_be_interrupted_and_resumed_again(keras, interrupted):
+def test_a_resumed_run_can_be_interrupted_and_resumed_again(resumed):
     """A resumed run that is interrupted in its first epoch has a copy of the checkpoint it resumed from."""
-    folder, config = interrupted
-    config.resume = str(folder)
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(config, folder="outputs/second", progress=StopIn(3))
-    config.resume = "outputs/second"
-    assert len(run_experiment(config).training.history) == 4
+    assert [path.name for path in find_checkpoints(resumed.second / CHECKPOINTS_FOLDER)] == ["epoch_000002.npz"]
+    assert len(resumed.last.training.history) == 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -108,13 +137,12 @@ def test_a_resumed_run_can_be_interrupted_and_resumed_again(keras, interrupted):
 )
 def test_a_different_config_is_rejected_with_the_difference(interrupted, change, difference):
     folder, _ = interrupted
-    config = compose_config([*OVERRIDES, "tracking=off", change, f"resume={folder}"])
-    before = sorted(Path("outputs").iterdir())
+    config = compose_config([*UNTRACKED, change, f"resume={folder}"])
     with pytest.raises(ConfigError) as raised:
         run_experiment(config)
     assert str(raised.value).startswith(f"resume: the config differs from that of run {folder}:\n")
     assert difference in str(raised.value)
-    assert sorted(Path("outputs").iterdir()) == before
+    assert not list(Path.cwd().iterdir())
 
 
 def test_threads_paths_and_tracking_can_differ(interrupted):
@@ -138,12 +166,12 @@ def test_other_images_are_rejected(keras, interrupted, monkeypatch):
         return dataset
 
     monkeypatch.setattr(Digits, "load", changed)
-    with pytest.raises(DatasetError, match="resume: expected the images of run outputs/interrupted"):
+    with pytest.raises(DatasetError, match=f"resume: expected the images of run {folder}"):
         run_experiment(config)
 
 
-def test_a_damaged_checkpoint_is_skipped_and_reported(keras, interrupted):
-    folder, config = interrupted
+def test_a_damaged_checkpoint_is_skipped_and_reported(keras, own_copy):
+    folder, config = own_copy
     last, _ = find_checkpoints(folder / CHECKPOINTS_FOLDER)
     last.write_bytes(last.read_bytes()[:-50])
     details = []
@@ -152,14 +180,13 @@ def test_a_damaged_checkpoint_is_skipped_and_reported(keras, interrupted):
         def detail(self, text):
             details.append(text)
 
-    config.resume = str(folder)
     assert len(run_experiment(config, progress=Listener()).training.history) == 4
     assert any("epoch_000002.npz: the file is damaged" in line for line in details)
     assert f"resuming after epoch 1 of run {folder}" in details
 
 
-def test_a_run_that_cannot_be_resumed_raises_with_the_reason(interrupted):
-    folder, config = interrupted
+def test_a_run_that_cannot_be_resumed_raises_with_the_reason(own_copy):
+    folder, config = own_copy
     for reference, message in [
         ("nonsense", "resume: expected an existing folder of a run (tracking is off"),
         (".", "config.yaml: expected a resolved config"),
@@ -174,34 +201,28 @@ def test_a_run_that_cannot_be_resumed_raises_with_the_reason(interrupted):
         load_resume_point(config, None)
 
 
-def test_an_unknown_run_id_raises(keras):
-    run_experiment(compose_config(OVERRIDES))
-    config = compose_config([*OVERRIDES, "resume=0123"])
+def test_an_unknown_run_id_raises(resumed):
     with pytest.raises(ConfigError, match=r"resume: sqlite:.* has no run '0?123'\. Copy the id from the MLflow UI"):
+        run_experiment(_compose(resumed, "resume=0123"))
+
+
+def test_a_finished_run_cannot_be_resumed(resumed):
+    run_id = resumed.last.run_id
+    with pytest.raises(ConfigError, match=f"resume: run {run_id} has already finished; there is nothing to resume"):
+        run_experiment(_compose(resumed, f"resume='{run_id}'"))
+
+
+def test_a_running_run_cannot_be_resumed(resumed):
+    shutil.copyfile(get_sqlite_path(resumed.uri), "mlflow.db")
+    uri, run_id = build_sqlite_uri(Path("mlflow.db")), resumed.killed_id
+    client = connect(uri)
+    client.update_run(run_id, status="RUNNING")
+    config = compose_config([*OVERRIDES, f"resume='{run_id}'"])
+    with pytest.raises(ConfigError, match=rf"run {run_id} is still running, as process {os.getpid()}"):
         run_experiment(config)
-
-
-def test_a_finished_run_cannot_be_resumed(keras):
-    result = run_experiment(compose_config([*OVERRIDES, "training.epochs=1"]))
-    config = compose_config([*OVERRIDES, "training.epochs=1", f"resume='{result.run_id}'"])
-    with pytest.raises(
-        ConfigError, match=f"resume: run {result.run_id} has already finished; there is nothing to resume"
-    ):
-        run_experiment(config)
-
-
-def test_a_running_run_cannot_be_resumed(keras):
-    from trainyard.tracking.connection import connect
-
-    result = run_experiment(compose_config(OVERRIDES))
-    client = connect(result.tracking_uri)
-    client.update_run(result.run_id, status="RUNNING")
-    config = compose_config([*OVERRIDES, f"resume='{result.run_id}'"])
-    with pytest.raises(ConfigError, match=rf"run {result.run_id} is still running, as process {os.getpid()}"):
-        run_experiment(config)
-    client.set_tag(result.run_id, "pid", "999999999")
-    load_resume_point(config, result.tracking_uri)
-    assert client.get_run(result.run_id).info.status == "KILLED"
+    client.set_tag(run_id, "pid", "999999999")
+    load_resume_point(config, uri)
+    assert client.get_run(run_id).info.status == "KILLED"
 
 
 def test_a_process_is_identified_by_id_and_start_time():
@@ -217,7 +238,7 @@ def test_a_process_is_identified_by_id_and_start_time():
 
 def test_resume_repeats_the_recorded_overrides(interrupted):
     folder, _ = interrupted
-    assert add_recorded_overrides([f"resume={folder}"]) == [*OVERRIDES, "tracking=off", f"resume='{folder}'"]
+    assert add_recorded_overrides([f"resume={folder}"]) == [*UNTRACKED, f"resume='{folder}'"]
     arguments = add_recorded_overrides(["training.threads=1", f"resume={folder}", "tracking=local"])
     assert arguments == ["training.threads=1", "tracking=local", *OVERRIDES, f"resume='{folder}'"]
     check_arguments(parse_arguments(arguments))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import command_line, run_trainyard
 
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import ui_server
@@ -16,7 +16,7 @@ from trainyard.tracking.connection import connect
 pytestmark = pytest.mark.slow
 
 CANARY = "canary7f3a"
-SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.epochs=1"]
+SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.epochs=1", "training.xla=off"]
 
 
 def test_password_and_environment_variables_are_not_written_anywhere(tmp_path):
@@ -26,10 +26,9 @@ def test_password_and_environment_variables_are_not_written_anywhere(tmp_path):
     secrets = {"MLFLOW_TRACKING_URI": f"http://ada:{CANARY}@127.0.0.1:{port}", "MY_TOKEN": CANARY}
 
     def trainyard(*arguments):
-        command = [sys.executable, "-c", "from trainyard.cli import main; main()", *arguments]
-        process = subprocess.run(command, capture_output=True, text=True, env=os.environ | secrets, check=False)
-        assert CANARY not in process.stdout + process.stderr
-        return process
+        done = run_trainyard(*arguments, environment=secrets)
+        assert CANARY not in done.stdout + done.stderr
+        return done
 
     with ui_server.mlflow_server(build_sqlite_uri(store / "mlflow.db"), port) as running:
         ui_server.wait_until_ready(running)
@@ -47,8 +46,11 @@ def test_password_and_environment_variables_are_not_written_anywhere(tmp_path):
         assert sweep.returncode == 1
         (folder,) = [path.parent for path in Path("outputs").rglob("model.h5")]
         assert trainyard("sync", str(folder)).returncode == 0
-    offline = trainyard("train", *SMALL)  # the server has been stopped
+    offline = subprocess.run(  # the server has been stopped; in a new interpreter, another process writes to the store
+        command_line("train", *SMALL), env=os.environ | secrets, capture_output=True, text=True, check=False
+    )
     assert "http://***@127.0.0.1" in offline.stderr
+    assert CANARY not in offline.stdout + offline.stderr
     assert trainyard("sync", "outputs").returncode == 1
     assert trainyard("doctor").returncode == 1
 

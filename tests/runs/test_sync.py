@@ -5,31 +5,39 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from processes import run_program, run_trainyard
 
 from trainyard import ConfigError, TrackingError, run_experiment
 from trainyard.cli.sync import sync_command
 from trainyard.runs.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import names, operations, ui_server
+from trainyard.tracking import names, operations
 from trainyard.tracking.connection import connect
 from trainyard.tracking.operation_log import OPERATION_LOG_FILE, OperationLog, load_run_record, record_stored
-
-SYNC = [sys.executable, "-c", "from trainyard.cli import main; main()", "sync"]
 
 
 @pytest.fixture
 def store(keras):
     """Returns the URI of the default store of this working directory."""
     return build_sqlite_uri(Path("mlflow.db"))
+
+
+@pytest.fixture
+def untracked(once, quick, keras):
+    """Returns the folder of a finished run without tracking. It is a copy, which a test may upload or change."""
+
+    def run_untracked():
+        return run_experiment(quick("tracking=off"), folder="run").folder.absolute()
+
+    return Path(shutil.copytree(once(run_untracked), "outputs/tiny/untracked"))
 
 
 def _runs(uri):
@@ -73,17 +81,12 @@ def _logged_data(client, run):
 
 
 @pytest.mark.slow
-def test_an_uploaded_untracked_run_equals_a_tracked_one(store, tiny, capsys):
-    config = tiny("training.determinism=seeded")
-    run_experiment(config)
-    config.tracking = tiny("tracking=off").tracking
-    untracked = run_experiment(config).folder
+def test_an_uploaded_untracked_run_equals_a_tracked_one(store, quick, untracked, capsys):
+    run_experiment(quick())
     assert sync_command([untracked], None) == 0
-    assert (
-        capsys.readouterr().out == f"{untracked}: FINISHED, uploaded to {store} as run {_runs(store)[1].info.run_id}\n"
-    )
     client = connect(store)
-    tracked, uploaded = (client.get_run(run.info.run_id) for run in _runs(store))
+    uploaded, tracked = (client.get_run(run.info.run_id) for run in _runs(store))
+    assert capsys.readouterr().out == f"{untracked}: FINISHED, uploaded to {store} as run {uploaded.info.run_id}\n"
     assert _logged_data(client, uploaded) == _logged_data(client, tracked)
     assert (
         uploaded.info.start_time
@@ -92,8 +95,8 @@ def test_an_uploaded_untracked_run_equals_a_tracked_one(store, tiny, capsys):
     )
 
 
-def test_repeated_uploads_log_everything_once(store, tiny, capsys):
-    folder = run_experiment(tiny("tracking=off")).folder
+def test_repeated_uploads_log_everything_once(store, untracked, capsys):
+    folder = untracked
     sync_command([folder], None)
     (run,) = _runs(store)
     before = _logged_data(connect(store), run)
@@ -112,43 +115,41 @@ def _forget(folder):
     folder.joinpath(OPERATION_LOG_FILE).write_text("".join(f"{line}\n" for line in lines))
 
 
-@pytest.mark.slow
-def test_a_deleted_run_is_uploaded_again(store, tiny):
-    folder = run_experiment(tiny()).folder
+def test_a_deleted_run_is_uploaded_again(store, quick):
+    folder = run_experiment(quick("tracking.model=false")).folder
     connect(store).delete_run(_runs(store)[0].info.run_id)
     assert _runs(store) == []
     assert sync_command([folder], None) == 0
     assert [run.info.status for run in _runs(store)] == ["FINISHED"]
 
 
-def test_a_run_can_be_in_two_stores(store, tiny):
-    folder = run_experiment(tiny()).folder
+def test_a_run_can_be_in_two_stores(store, quick):
+    folder = run_experiment(quick("tracking.model=false")).folder
     assert sync_command([folder], "sqlite:///other.db") == 0
     (here,), (there,) = _runs(store), _runs(build_sqlite_uri(Path("other.db")))
     assert here.data.tags[names.RUN_KEY] == there.data.tags[names.RUN_KEY]
     assert here.data.metrics == there.data.metrics
 
 
-def _kill_sync(folder, seconds):
-    """Starts a sync and kills it after a while."""
-    with subprocess.Popen([*SYNC, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=seconds)
-        process.kill()
+KILLED_SYNC = """
+import signal, sys
+signal.setitimer(signal.ITIMER_PROF, float(sys.argv.pop(1)))
+from trainyard.cli import main
+main()
+"""
+"""A signal that is not handled kills the process after some seconds of processor time."""
 
 
 @pytest.mark.slow
-def test_a_sync_that_is_killed_at_any_moment_can_be_repeated(store, tiny):
-    folder = run_experiment(tiny("tracking=off")).folder
-    _kill_sync(folder, 60)  # not killed; creates the run
-    started = time.monotonic()
-    _kill_sync(folder, 60)
-    min_seconds = time.monotonic() - started
-    Path("mlflow.db").unlink()
-    _forget(folder)
-    for part in range(6):
-        _kill_sync(folder, min_seconds + 0.8 * part)
-    assert sync_command([folder], None) == 0
+def test_a_sync_that_is_killed_at_any_moment_can_be_repeated(store, untracked):
+    codes, seconds = [], 0.1
+    while 0 not in codes:
+        done = run_program(KILLED_SYNC, str(seconds), "sync", str(untracked))
+        codes.append(done.returncode)
+        assert done.returncode in (0, -signal.SIGPROF), done.stderr
+        seconds += 0.1
+    assert len(codes) > 3
+    assert sync_command([untracked], None) == 0
     (run,) = _runs(store)
     logged = _logged_data(connect(store), run)
     assert (logged["status"], [model[:2] for model in logged["models"]]) == ("FINISHED", [("model", "READY")])
@@ -156,22 +157,21 @@ def test_a_sync_that_is_killed_at_any_moment_can_be_repeated(store, tiny):
 
 
 @pytest.mark.slow
-def test_two_concurrent_syncs_create_one_run(store, tiny):
-    folder = run_experiment(tiny("tracking=off")).folder
-    processes = [subprocess.Popen([*SYNC, str(folder)], stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    messages = {process.communicate()[1] for process in processes}
-    assert 0 in [process.returncode for process in processes]
-    assert all(not text or "another process is uploading it" in text for text in messages)
+def test_two_concurrent_syncs_create_one_run(store, untracked):
+    with ThreadPoolExecutor() as executor:
+        done = [*executor.map(lambda _: run_trainyard("sync", str(untracked)), range(2))]
+    assert 0 in [process.returncode for process in done]
+    assert all(not process.stderr or "another process is uploading it" in process.stderr for process in done)
     assert len(_runs(store)) == 1
 
 
 @pytest.mark.slow
-def test_a_store_that_is_locked_at_the_start_is_reported_before_the_training(store, tiny):
+def test_a_store_that_is_locked_at_the_start_is_reported_before_the_training(store, quick):
     connect(store)  # creates the database
     holder = sqlite3.connect("mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     with contextlib.closing(holder), pytest.raises(TrackingError, match="database is locked"):
-        run_experiment(tiny())
+        run_experiment(quick())
     (folder,) = Path("outputs/tiny").iterdir()
     assert not (folder / "model_summary.txt").exists()
     assert sync_command([folder], None) == 0
@@ -183,36 +183,28 @@ def test_a_store_that_is_locked_at_the_start_is_reported_before_the_training(sto
 
 
 class StopsServer(Progress):
-    """Stops the server after the first epoch. With `restarts`, starts another one when the run evaluates."""
+    """Stops the server after the first epoch. With `restarts`, starts it again when the run evaluates."""
 
-    def __init__(self, uri, *, restarts):
-        self.uri, self.restarts, self.details = uri, restarts, []
-        self.port = ui_server.find_free_port(5650)
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.servers = contextlib.ExitStack()
-        self.start()
-
-    def start(self):
-        self.server = self.servers.enter_context(ui_server.mlflow_server(self.uri, self.port))
-        ui_server.wait_until_ready(self.server)
+    def __init__(self, server, *, restarts):
+        self.server, self.restarts, self.details = server, restarts, []
+        server.start()
 
     def epoch(self, epoch, epochs, metrics):
         if epoch == 1:
-            self.servers.close()
+            self.server.stop()
 
     def stage(self, name):
         if name == "evaluate" and self.restarts:
-            self.start()
+            self.server.start()
 
     def detail(self, text):
         self.details.append(text)
 
 
 @pytest.mark.slow
-def test_a_server_that_was_down_for_a_while_receives_everything_at_the_end(store, tiny):
-    progress = StopsServer(store, restarts=True)
-    with progress.servers:
-        result = run_experiment(tiny(f"tracking.uri={progress.address}"), progress=progress)
+def test_a_server_that_was_down_for_a_while_receives_everything_at_the_end(store, quick, server):
+    progress = StopsServer(server(store), restarts=True)
+    result = run_experiment(quick(f"tracking.uri={progress.server.address}"), progress=progress)
     assert progress.details[-1] == "the tracking store works again and now contains the complete run"
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
@@ -225,25 +217,26 @@ def test_a_server_that_was_down_for_a_while_receives_everything_at_the_end(store
 class HangsServer(StopsServer):
     """Suspends the server after the first epoch, until the run reports the failure. It does not answer meanwhile."""
 
+    def __init__(self, server, monkeypatch):
+        super().__init__(server, restarts=False)
+        self.monkeypatch = monkeypatch
+
     def epoch(self, epoch, epochs, metrics):
         if epoch == 1:
-            os.killpg(self.server.process.pid, signal.SIGSTOP)
+            self.monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+            os.kill(self.server.pid, signal.SIGSTOP)
 
     def detail(self, text):
         super().detail(text)
         if "The run continues" in text:
-            os.killpg(self.server.process.pid, signal.SIGCONT)
-
-    def stage(self, name):
-        pass
+            os.kill(self.server.pid, signal.SIGCONT)
+            self.monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
 
 
 @pytest.mark.slow
-def test_a_server_that_hangs_for_a_while_receives_everything_at_the_end(store, tiny, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    progress = HangsServer(store, restarts=True)
-    with progress.servers:
-        result = run_experiment(tiny(f"tracking.uri={progress.address}"), progress=progress)
+def test_a_server_that_hangs_for_a_while_receives_everything_at_the_end(store, quick, server, monkeypatch):
+    progress = HangsServer(server(store), monkeypatch)
+    result = run_experiment(quick(f"tracking.uri={progress.server.address}"), progress=progress)
     assert progress.details[-1] == "the tracking store works again and now contains the complete run"
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
@@ -253,21 +246,20 @@ def test_a_server_that_hangs_for_a_while_receives_everything_at_the_end(store, t
 
 
 @pytest.mark.slow
-def test_a_run_can_be_uploaded_later_if_the_server_stays_down(store, tiny):
-    progress = StopsServer(store, restarts=False)
+def test_a_run_can_be_uploaded_later_if_the_server_stays_down(store, quick, server):
+    progress = StopsServer(server(store), restarts=False)
     with pytest.raises(
         TrackingError, match=r"Nothing is lost: .* upload the run: trainyard sync outputs/tiny/"
     ) as caught:
-        run_experiment(tiny(f"tracking.uri={progress.address}"), progress=progress)
+        run_experiment(quick(f"tracking.uri={progress.server.address}"), progress=progress)
     folder = Path(str(caught.value).rpartition(" ")[2])
     assert (folder / "model.h5").exists()
     assert _runs(store)[0].info.status != "FINISHED"
     assert sync_command([folder], None) == 1  # the server is still down
-    progress.start()
-    with progress.servers:
-        assert sync_command([folder], None) == 0
-        (run,) = _runs(store)
-        logged = _logged_data(connect(progress.address), run)
+    progress.server.start()
+    assert sync_command([folder], None) == 0
+    (run,) = _runs(store)
+    logged = _logged_data(connect(progress.server.address), run)
     assert logged["status"] == "FINISHED"
     assert "error" not in logged["tags"]
     assert [step for step, _ in logged["history"]["loss/train"]] == [1, 2]
@@ -280,7 +272,7 @@ def test_a_run_can_be_uploaded_later_if_the_server_stays_down(store, tiny):
 
 
 @pytest.mark.slow
-def test_a_store_that_was_locked_for_a_while_receives_everything_at_the_end(store, tiny):
+def test_a_store_that_was_locked_for_a_while_receives_everything_at_the_end(store, quick):
     class Locking(Progress):
         """Locks the store after the first epoch, until the run reports the failure."""
 
@@ -296,7 +288,7 @@ def test_a_store_that_was_locked_for_a_while_receives_everything_at_the_end(stor
                 self.connection = None
 
     progress = Locking()
-    run_experiment(tiny(), progress=progress)
+    run_experiment(quick(), progress=progress)
     assert progress.connection is None
     (run,) = _runs(store)
     assert (run.info.status, "error" in run.data.tags) == ("FINISHED", False)
@@ -317,33 +309,33 @@ class Killing(Progress):
         if epoch == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-config = compose_config(["dataset.limit=300", "model.hidden_units=[16]", "tracking=off", "name=tiny"])
+config = compose_config(["dataset.limit=300", "model.hidden_units=[16]", "training.xla=off", "tracking=off", "name=tiny"])
 run_experiment(config, progress=Killing())
 """
 
 
 @pytest.mark.slow
 def test_a_run_that_received_sigkill_is_uploaded_as_killed(store):
-    assert subprocess.run([sys.executable, "-c", KILLED_RUN], check=False).returncode == -signal.SIGKILL
+    assert run_program(KILLED_RUN).returncode == -signal.SIGKILL
     assert sync_command([Path("outputs")], None) == 0
     (run,) = _runs(store)
     assert (run.info.status, run.data.metrics["loss/train"] > 0) == ("KILLED", True)
     assert "SIGKILL" in run.data.tags["error"]
 
 
-def test_the_error_of_a_failed_run_is_uploaded(store, tiny):
+def test_the_error_of_a_failed_run_is_uploaded(store, quick):
     class Failing(Progress):
         def epoch(self, epoch, epochs, metrics):
             raise RuntimeError("no more")
 
     with pytest.raises(RuntimeError):
-        run_experiment(tiny("tracking=off"), progress=Failing())
+        run_experiment(quick("tracking=off"), progress=Failing())
     assert sync_command([Path("outputs")], None) == 0
     (run,) = _runs(store)
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "RuntimeError: no more")
 
 
-def test_a_running_run_is_not_uploaded(tiny, capsys):
+def test_a_running_run_is_not_uploaded(quick, capsys):
     class Syncing(Progress):
         def epoch(self, epoch, epochs, metrics):
             (folder,) = Path("outputs/tiny").iterdir()
@@ -352,14 +344,13 @@ def test_a_running_run_is_not_uploaded(tiny, capsys):
             assert sync_command([folder], None) == 1
             assert sync_command([Path("outputs")], None) == 0
 
-    run_experiment(tiny("tracking=off"), progress=Syncing())
+    run_experiment(quick("tracking=off", "training.epochs=1"), progress=Syncing())
     assert "still running" in capsys.readouterr().out
     assert not Path("mlflow.db").exists()
 
 
-@pytest.mark.slow
-def test_an_open_run_of_another_host_is_not_uploaded(tiny):
-    folder = run_experiment(tiny("tracking=off")).folder
+def test_an_open_run_of_another_host_is_not_uploaded(untracked):
+    folder = untracked
     lines = folder.joinpath(OPERATION_LOG_FILE).read_text().splitlines()
     first_entry = json.loads(lines[0])
     first_entry["tags"]["host"] = "elsewhere"
@@ -381,8 +372,8 @@ def test_a_password_is_required_but_not_saved(tiny, monkeypatch):
     assert not any(b"canary" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_raises(tiny):
-    folder = run_experiment(tiny("tracking=off")).folder
+def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_raises(untracked):
+    folder = untracked
     journal = folder / OPERATION_LOG_FILE
     content = journal.read_text()
     journal.write_text(content + '{"what": "ta')
@@ -397,7 +388,7 @@ def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_raises(tiny):
         load_run_record(folder)
 
 
-def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(tiny, capsys):
+def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(quick, capsys):
     class Watching(Progress):
         """Replaces the journal by a folder for one epoch."""
 
@@ -417,7 +408,7 @@ def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(tiny
             self.details.append(text)
 
     progress = Watching()
-    folder = run_experiment(tiny("tracking=off"), progress=progress).folder
+    folder = run_experiment(quick("tracking=off"), progress=progress).folder
     assert len([text for text in progress.details if "upload what is logged from now on" in text]) == 1
     assert load_run_record(folder).has_gap
     assert sync_command([folder], None) == 0
@@ -436,7 +427,7 @@ def test_an_unwritten_first_line_of_a_journal_is_written_before_all_others(tmp_p
     assert (record.key, record.status, record.params, record.has_gap) == (journal.key, "FINISHED", {}, True)
 
 
-def test_metrics_that_were_not_logged_because_of_a_signal_are_uploaded(store, tiny, monkeypatch):
+def test_metrics_that_were_not_logged_because_of_a_signal_are_uploaded(store, quick, monkeypatch):
     log_metrics, interrupted_steps = operations.log_metrics, []
 
     def interrupted(run, values, step, *rest):
@@ -448,7 +439,7 @@ def test_metrics_that_were_not_logged_because_of_a_signal_are_uploaded(store, ti
     connect(store)  # if MLflow is imported, this process logs the run itself
     monkeypatch.setattr(operations, "log_metrics", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(tiny())
+        run_experiment(quick())
     monkeypatch.setattr(operations, "log_metrics", log_metrics)
     (run,) = _runs(store)
     assert (run.info.status, "loss/train" in run.data.metrics) == ("KILLED", False)

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_trainyard
 
 from trainyard.config.schema import RESERVED_TAGS
 from trainyard.config.serialization import flatten_config
@@ -55,14 +54,14 @@ def _check(logged, *, sweep, fields=()):
 
 @pytest.mark.slow
 def test_the_tables_list_exactly_what_a_run_a_sweep_and_a_trial_log(tiny):
-    overrides = ["dataset.validation_fraction=0.2", "training.epochs=1"]
+    overrides = ["dataset.validation_fraction=0.2", "training.epochs=1", "training.xla=off"]
     config = tiny(*overrides)
     run_experiment(config)
     command = [
         "sweep", "dataset.limit=300", "name=tiny", "model.hidden_units=[8],[16]", "sweep.name=widths", *overrides,
     ]  # fmt: skip
-    program = [sys.executable, "-c", "from trainyard.cli import main; main()", *command]
-    subprocess.run(program, check=True, capture_output=True)
+    done = run_trainyard(*command)
+    assert done.returncode == 0, done.stderr
     client = connect(build_sqlite_uri(Path("mlflow.db")))
     experiment = client.get_experiment_by_name("tiny")
     roles = {"run": [], "trial": [], "sweep": []}

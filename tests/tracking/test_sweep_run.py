@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from processes import run_program
 
 from trainyard import TrackingError
 from trainyard.system import environment
@@ -194,12 +196,17 @@ def test_a_store_failure_is_reported_once_and_the_run_is_closed(in_process, open
     assert "tried" not in run.tags
 
 
-def test_an_unreachable_store_is_an_error_when_the_sweep_waits_for_it(opened, monkeypatch):
+def test_an_unreachable_store_is_an_error_when_the_sweep_waits_for_it(opened, monkeypatch, capfd):
+    """Neither the error nor the output of the writer process contains the password."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    sweep = opened(store="http://127.0.0.1:9")
+    sweep = opened(store="http://ada:canary@127.0.0.1:9")
     for call in (sweep.wait_until_created, sweep.find_finished_trials):
-        with pytest.raises(TrackingError, match="http://127.0.0.1:9 can't be used"):
+        with pytest.raises(TrackingError, match=r"http://\*\*\*@127.0.0.1:9 can't be used") as caught:
             call()
+        assert "canary" not in str(caught.value)
+    assert sweep.run_id is None
+    sweep.close()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_sweep_survives_the_death_of_its_writer_process(opened, uri):
@@ -207,10 +214,12 @@ def test_a_sweep_survives_the_death_of_its_writer_process(opened, uri):
     sweep = opened(notify=messages.append)
     run_id, _ = sweep.wait_until_created()
     os.kill(sweep._writer.pid, signal.SIGKILL)
-    with pytest.raises(TrackingError, match="the process that logs to MLflow ended unexpectedly with exit code -9"):
-        sweep.find_finished_trials()
+    for _ in range(2):  # the process stays dead
+        with pytest.raises(TrackingError, match="the process that logs to MLflow ended unexpectedly with exit code -9"):
+            sweep.find_finished_trials()
     sweep.log_metrics({"trials/finished": 1})
     assert len(messages) == 1
+    assert sweep.run_id == run_id
     assert sweep.end("KILLED")
     assert find_run(uri, run_id).status == "KILLED"
 
@@ -256,14 +265,30 @@ def test_the_run_of_a_killed_sweep_is_marked_killed(uri):
     assert run.tags["error"] == PROCESS_DIED
 
 
+OPEN_SWEEP = """
+import sys
+from trainyard.tracking import SweepParentRun, sweep_run
+from trainyard.tracking.writer import StoreWriter
+
+sweep_run.ProcessWriter = StoreWriter
+sweep = SweepParentRun(print)
+sweep.open(sys.argv[1], "tiny", "", name="sweep", tags={}, params={})
+print(*sweep.wait_until_created())
+assert sweep.end("FINISHED") is None
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.stores
-def test_eight_processes_can_create_the_same_store_at_once(opened, tmp_path):
-    sweeps = [opened(store=build_sqlite_uri(tmp_path / "fresh.db")) for _ in range(8)]
-    ids = [sweep.wait_until_created() for sweep in sweeps]
-    assert len({run_id for run_id, _ in ids}) == 8
-    assert len({experiment_id for _, experiment_id in ids}) == 1
-    assert [sweep.end("FINISHED") for sweep in sweeps] == [None] * 8
+def test_eight_processes_can_create_the_same_store_at_once(tmp_path):
+    store = build_sqlite_uri(tmp_path / "fresh.db")
+    with ThreadPoolExecutor(8) as executor:
+        done = [*executor.map(lambda _: run_program(OPEN_SWEEP, store), range(8))]
+    assert [process.returncode for process in done] == [0] * 8, [process.stderr for process in done]
+    run_ids, experiment_ids = zip(*[process.stdout.split() for process in done], strict=True)
+    assert len(set(run_ids)) == 8
+    assert len(set(experiment_ids)) == 1
+    assert {find_run(store, run_id).status for run_id in run_ids} == {"FINISHED"}
 
 
 @pytest.mark.slow

@@ -12,10 +12,12 @@ import time
 import traceback
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from processes import command_line, run_program
 
 from trainyard import TrackingError
 from trainyard.system.uris import build_sqlite_uri
@@ -23,18 +25,11 @@ from trainyard.tracking import operations
 from trainyard.tracking.connection import connect, tracking_errors
 from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel
 from trainyard.tracking.writer import RunRequest, StoreWriter
-from trainyard.tracking.writer_process import PROCESS_DIED, ProcessWriter
+from trainyard.tracking.writer_process import ProcessWriter
 
 
-@pytest.fixture
-def request_(tmp_path):
-    return RunRequest(build_sqlite_uri(tmp_path / "mlflow.db"), "tiny", "Notes.", "a run", {"seed": "0"})
-
-
-@pytest.fixture
-def client(request_):
-    """Returns a client of the store when called, which must be after the store was created."""
-    return lambda: connect(request_.uri)
+def _make_request(folder):
+    return RunRequest(build_sqlite_uri(folder / "mlflow.db"), "tiny", "Notes.", "a run", {"seed": "0"})
 
 
 def _only_run(client):
@@ -43,57 +38,116 @@ def _only_run(client):
     return run
 
 
-@pytest.mark.parametrize("writer_class", [StoreWriter, ProcessWriter])
-def test_both_writers_log_the_same_data(writer_class, request_, client, tmp_path):
-    folder = tmp_path / "table"
-    folder.mkdir()
-    (folder / "rows.json").write_text("[]")
-    (tmp_path / "notes.txt").write_text("hello")
-    writer = writer_class()
-    writer.create(request_)
+PRINTING = """
+import pathlib
+from stand_ins import install_stand_ins
+
+install_stand_ins()
+print("hello")
+pathlib.Path(__file__).with_name("printed").touch()
+"""
+"""A module that Python imports when the writer process starts."""
+
+
+def _log_with(writer_class, folder, monkeypatch):
+    """Logs valid data, then an operation that fails, and others after it.
+
+    A writer process prints text while it starts, and later receives the signals that stop a run.
+    """
+    request = _make_request(folder)
+    for name, text in {"notes.txt": "hello", "table/rows.json": "[]", "program/sitecustomize.py": PRINTING}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    with monkeypatch.context() as context:
+        context.setenv("PYTHONPATH", str(folder / "program"), prepend=os.pathsep)
+        writer = writer_class()
+    writer.create(request)
+    created = writer.flush()
+    if writer_class is ProcessWriter:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(writer.pid, number)
     metrics = {"loss/train": 0.5}
     writer.perform(operations.log_metrics, metrics, 1, 1000)
     metrics["loss/train"] = 9.0  # a later change does not affect what is logged
     writer.perform(operations.log_params, {"model.hidden_units": [3, 2], "long": "x" * 7000})
     writer.perform(operations.set_tags, {"a": "b"})
     writer.perform(operations.log_inputs, [operations.DatasetInput("digits", "train", "0" * 64, "here", 5, (8, 8), 10)])
-    writer.perform(operations.log_files, [tmp_path / "notes.txt", folder])
+    writer.perform(operations.log_files, [folder / "notes.txt", folder / "table"])
     writer.perform(operations.end, "FINISHED")
-    status = writer.flush()
+    complete = writer.flush()
+    client = connect(request.uri)
+    complete_run = _only_run(client)
+    writer.perform(operations.log_files, [folder / "absent.txt"])
+    writer.perform(operations.set_tags, {"tried": "yes"})
+    failed = writer.flush()
+    writer.perform(operations.end, "FAILED", even_after_failure=True)
+    last = writer.flush()
     writer.close()
+    assert writer.status == last
+    return SimpleNamespace(
+        client=client, created=created, complete=complete, complete_run=complete_run, failed=failed, last=last,
+        printed=(folder / "program" / "printed").exists(),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def _logged():
+    return {}
+
+
+@pytest.fixture
+def logged_with(_logged, tmp_path_factory, monkeypatch):
+    """Returns a function that logs with a writer, once for all tests of this module; see `_log_with`."""
+
+    def log(writer_class):
+        if writer_class not in _logged:
+            _logged[writer_class] = _log_with(writer_class, tmp_path_factory.mktemp("logged"), monkeypatch)
+        return _logged[writer_class]
+
+    return log
+
+
+@pytest.mark.parametrize("writer_class", [StoreWriter, ProcessWriter])
+def test_both_writers_log_the_same_data(writer_class, logged_with):
+    logged = logged_with(writer_class)
+    client, run, status = logged.client, logged.complete_run, logged.complete
     assert status.failure is None
-    assert writer.status == status
-    run = _only_run(client())
     assert (run.info.run_id, run.info.experiment_id) == (status.run_id, status.experiment_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "a run")
     assert run.data.params == {"model.hidden_units": "[3, 2]"}
     assert run.data.tags.items() >= {"seed": "0", "a": "b"}.items()
-    (point,) = client().get_metric_history(run.info.run_id, "loss/train")
+    (point,) = client.get_metric_history(run.info.run_id, "loss/train")
     assert (point.value, point.step, point.timestamp) == (0.5, 1, 1000)
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
-    assert [file.path for file in client().list_artifacts(run.info.run_id)] == ["notes.txt", "table"]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["notes.txt", "table"]
 
 
 @pytest.mark.parametrize("writer_class", [StoreWriter, ProcessWriter])
-def test_after_the_first_failure_only_required_operations_are_performed(writer_class, request_, client, tmp_path):
-    writer = writer_class()
-    writer.create(request_)
-    writer.perform(operations.log_files, [tmp_path / "absent.txt"])
-    writer.perform(operations.set_tags, {"tried": "yes"})
-    failure = writer.flush().failure
-    assert "absent.txt" in str(failure)
-    writer.perform(operations.end, "FAILED", even_after_failure=True)
-    assert str(writer.flush().failure) == str(failure)
-    writer.close()
-    run = _only_run(client())
+def test_after_the_first_failure_only_required_operations_are_performed(writer_class, logged_with):
+    logged = logged_with(writer_class)
+    assert "absent.txt" in str(logged.failed.failure)
+    assert str(logged.last.failure) == str(logged.failed.failure)
+    run = _only_run(logged.client)
     assert run.info.status == "FAILED"
     assert "tried" not in run.data.tags
 
 
-@pytest.mark.parametrize("writer_class", [StoreWriter, ProcessWriter])
-def test_an_unreachable_store_is_a_failure_without_a_traceback(writer_class, monkeypatch, capfd):
+def test_the_writer_process_ignores_the_signals_that_stop_a_run(logged_with):
+    logged = logged_with(ProcessWriter)
+    assert logged.complete.failure is None
+    assert logged.complete_run.info.status == "FINISHED"
+
+
+def test_output_during_the_start_of_the_writer_process_is_ignored(logged_with):
+    logged = logged_with(ProcessWriter)
+    assert logged.printed
+    assert logged.created.run_id
+    assert logged.created.failure is None
+
+
+def test_an_unreachable_store_is_a_failure_without_a_traceback(monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    writer = writer_class()
+    writer = StoreWriter()
     writer.create(RunRequest("http://ada:canary@127.0.0.1:9", "tiny", "", "a run", {}))
     writer.perform(operations.set_tags, {"a": "b"})
     status = writer.flush()
@@ -102,55 +156,6 @@ def test_an_unreachable_store_is_a_failure_without_a_traceback(writer_class, mon
     assert "the tracking store http://***@127.0.0.1:9 can't be used" in str(status.failure)
     assert "canary" not in str(status.failure)
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_writer_process_that_dies_is_a_failure_of_the_store(request_):
-    writer = ProcessWriter()
-    writer.create(request_)
-    assert writer.flush().failure is None
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.perform(operations.set_tags, {"a": "b"})
-    for _ in range(2):  # the process stays dead
-        assert "the process that logs to MLflow ended unexpectedly with exit code -9" in str(writer.flush().failure)
-    writer.close()
-    assert writer.status.run_id
-
-
-def test_the_writer_process_ignores_the_signals_that_stop_a_run(request_):
-    writer = ProcessWriter()
-    writer.create(request_)
-    writer.flush()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        os.kill(writer.pid, number)
-    writer.perform(operations.end, "KILLED")
-    assert writer.flush().failure is None
-    writer.close()
-
-
-def test_the_writer_process_closes_a_run_whose_process_is_killed(client, request_):
-    program = (
-        "import sys, time\n"
-        "from trainyard.tracking.writer_process import ProcessWriter\n"
-        "from trainyard.tracking.writer import RunRequest\n"
-        "writer = ProcessWriter()\n"
-        f"writer.create({request_!r})\n"
-        "writer.flush()\n"
-        "print(writer.pid, flush=True)\n"
-        "time.sleep(100)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    writer_pid = int(process.stdout.readline())
-    assert _only_run(client()).info.status == "RUNNING"
-    process.kill()
-    process.communicate()
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{writer_pid}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    run = _only_run(client())
-    assert run.info.status == "KILLED"
-    assert run.data.tags["error"] == PROCESS_DIED
 
 
 def test_the_servable_model_equals_the_one_that_mlflow_writes(keras, tmp_path):
@@ -182,21 +187,8 @@ def test_the_servable_model_equals_the_one_that_mlflow_writes(keras, tmp_path):
     assert mlflow.pyfunc.load_model(str(actual)).predict(images).shape == (2, 3)
 
 
-def test_output_during_the_start_of_the_writer_process_is_ignored(request_, tmp_path, monkeypatch):
-    (tmp_path / "sitecustomize.py").write_text("print('hello')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    writer = ProcessWriter()
-    writer.create(request_)
-    status = writer.flush()
-    writer.perform(operations.end, "FINISHED")
-    writer.flush()
-    writer.close()
-    assert status.run_id
-    assert status.failure is None
-
-
 @pytest.mark.slow
-def test_a_run_whose_writer_process_dies_uploads_itself_at_the_end(client, tmp_path):
+def test_a_run_whose_writer_process_dies_uploads_itself_at_the_end(tmp_path):
     """The program has not imported MLflow, like the command line."""
     program = (
         "import os, signal\n"
@@ -206,7 +198,8 @@ def test_a_run_whose_writer_process_dies_uploads_itself_at_the_end(client, tmp_p
         "    def epoch(self, epoch, epochs, metrics):\n"
         "        for child in psutil.Process().children(): child.kill()\n"
         "    def detail(self, text): print(text)\n"
-        "config = compose_config(['dataset.limit=50', 'model.hidden_units=[4]', 'training.epochs=1', 'name=tiny'])\n"
+        "config = compose_config(['dataset.limit=50', 'model.hidden_units=[4]', 'training.epochs=1', 'name=tiny',\n"
+        "                         'training.xla=off'])\n"
         "config.tracking.uri = 'sqlite:///' + os.environ['STORE']\n"
         "run_experiment(config, progress=WriterKiller())\n"
     )
@@ -221,7 +214,7 @@ def test_a_run_whose_writer_process_dies_uploads_itself_at_the_end(client, tmp_p
     assert done.returncode == 0, done.stderr
     assert "the process that logs to MLflow ended unexpectedly with exit code -9" in done.stdout
     assert "the tracking store works again and now contains the complete run" in done.stdout
-    run = _only_run(client())
+    run = _only_run(connect(build_sqlite_uri(store)))
     assert run.info.status == "FINISHED"
     assert "error" not in run.data.tags
     assert run.data.metrics["loss/train"] > 0
@@ -231,7 +224,7 @@ def test_ctrl_c_does_not_wait_for_an_unresponsive_store(tmp_path):
     """The store accepts the connection but never answers."""
     with socket.create_server(("127.0.0.1", 0)) as unresponsive:
         uri = f"http://127.0.0.1:{unresponsive.getsockname()[1]}"
-        command = [sys.executable, "-c", "from trainyard.cli import main; main()", "train", f"tracking.uri={uri}"]
+        command = command_line("train", f"tracking.uri={uri}")
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout
         while "Starting TensorFlow" not in process.stdout.readline():
@@ -245,15 +238,15 @@ def test_ctrl_c_does_not_wait_for_an_unresponsive_store(tmp_path):
 
 
 OPEN_STORE_PROGRAM = """
-import sys
+import signal, sys
 from pathlib import Path
-import mlflow.store.tracking.sqlalchemy_store
 from trainyard.tracking.connection import open_store
 from trainyard.system.uris import build_sqlite_uri
-print("start", flush=True)
+signal.setitimer(signal.ITIMER_PROF, float(sys.argv[1]))
 open_store(build_sqlite_uri(Path("mlflow.db").absolute()), "tiny", "")
 print("created", flush=True)
 """
+"""A signal that is not handled kills the process after some seconds of processor time; 0 disables it."""
 
 
 @pytest.mark.parametrize("text", ["http://ada:canary@host/api failed", f"parse http://oauth2:{'canary' * 99}@host"])
@@ -271,19 +264,14 @@ def test_passwords_are_removed_from_error_messages_of_mlflow(text):
 @pytest.mark.stores
 def test_a_store_whose_creation_was_killed_is_created_by_the_next_process():
     """Creating the tables takes half a second; MLflow can't open a file in which some of them are missing."""
-    interrupted, wait_seconds = 0, 0.05
-    while wait_seconds < 2:
-        process = subprocess.Popen([sys.executable, "-c", OPEN_STORE_PROGRAM], stdout=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "start\n"
-        time.sleep(wait_seconds)
-        process.kill()
-        is_created = process.communicate()[0] == "created\n"
+    interrupted, seconds, is_created = 0, 0.05, False
+    while not is_created:
+        done = run_program(OPEN_STORE_PROGRAM, str(seconds))
+        is_created = done.returncode == 0
+        assert is_created or done.returncode == -signal.SIGPROF, done.stderr
         interrupted += Path("partial.mlflow.db").exists()
-        if is_created:
-            break
-        wait_seconds += 0.25
+        seconds += 0.1
     assert interrupted
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", OPEN_STORE_PROGRAM], stdout=subprocess.PIPE, text=True, check=True)
-        assert done.stdout == "start\ncreated\n"
+        assert run_program(OPEN_STORE_PROGRAM, "0").stdout == "created\n"
     assert not list(Path().glob("partial.*"))
