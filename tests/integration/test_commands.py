@@ -144,6 +144,7 @@ def test_documented_sweeps_are_run(command, work_folder):
     fewer = SHORTENED["sweep"]
     fewer += " sweep.points=2" if "sampler=" in command else ""
     fewer += " sweep.seeds=1" if "seeds=" in command else ""
+    fewer += " optimizer.learning_rate=0.003" if "sweep=widths" in command and "--plan" not in command else ""
     printed = shell(command + fewer)
     if "--plan" in command:
         assert "trials" in printed
