@@ -203,7 +203,7 @@ def test_an_interrupted_run_is_resumed(work_folder):
     (resumed,) = [line for line in BY_KIND["train"] if "resume=" in line]
     words = [trainyard(), *checkpointed.split()[1:], "dataset.limit=2000", "training.epochs=40"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not [
         file for folder in Path("outputs").glob(f"*/*/{CHECKPOINTS_FOLDER}") for file in find_checkpoints(folder)
     ]:

@@ -29,7 +29,7 @@ def _runs():
 
 def _wait_for_children(children):
     """Waits until the child processes of the run have ended. One of them logs the final status to the store."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with contextlib.suppress(psutil.NoSuchProcess):
             if not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]:
@@ -202,7 +202,7 @@ def test_a_process_that_is_killed_for_lack_of_memory_leaves_no_running_run():
     command = [sys.executable, "-c", LITTLE_MEMORY, "on"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode in (0, 1, 2), done.stdout) == (False, "")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (run := _only_run()).info.status == "RUNNING" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert run.info.status == "KILLED"

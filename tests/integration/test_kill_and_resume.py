@@ -40,7 +40,7 @@ def _start_and_kill(folder: Path, checkpoints: int, generator: random.Random, *o
     process = _start(folder, *overrides)
     initial = {path.name for path in find_checkpoints(folder / CHECKPOINTS_FOLDER)}
     seen: set[str] = set()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while len(seen - initial) < checkpoints:
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         assert time.monotonic() < deadline

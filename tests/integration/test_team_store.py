@@ -172,7 +172,7 @@ def test_a_sweep_whose_server_is_down_for_a_while_loses_nothing(database, tmp_pa
         with serving(database, server_dir, port):
             _create_user(address, "ann", CANARY)
             sweep = stack.enter_context(_terminated(subprocess.Popen(command, cwd=work, stdout=screen, stderr=screen)))
-            deadline = time.monotonic() + 240
+            deadline = time.monotonic() + 600
             statuses = set()
             while not {"FINISHED", "RUNNING"} <= statuses:  # until one trial is finished and another is running
                 assert sweep.poll() is None, (work / "screen.txt").read_text()
@@ -181,9 +181,9 @@ def test_a_sweep_whose_server_is_down_for_a_while_loses_nothing(database, tmp_pa
                 statuses = {run.info.status for run in find_runs() if run.data.tags.get("trainyard.role") == "trial"}
         time.sleep(3)  # the server is down
         with serving(database, server_dir, port):
-            sweep.wait(300)
+            sweep.wait(900)
             if sweep.returncode:  # trials that started while the server was down have failed: resume the sweep
-                resumed = subprocess.run(command, cwd=work, stdout=screen, stderr=screen, timeout=300, check=False)
+                resumed = subprocess.run(command, cwd=work, stdout=screen, stderr=screen, timeout=900, check=False)
                 assert resumed.returncode == 0, (work / "screen.txt").read_text()
             runs = find_runs()
             assert {run.info.status for run in runs} <= {"FINISHED", "FAILED", "KILLED"}

@@ -190,7 +190,7 @@ def test_a_registered_model_can_be_served_and_predicts_raw_images_over_http(tiny
 
 def _request_predictions(address, images, serving):
     body = json.dumps({"inputs": images.tolist()}).encode()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while True:
         assert serving.poll() is None, "the scoring server exited"
         try:

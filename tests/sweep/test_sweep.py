@@ -196,12 +196,13 @@ def test_a_sweep_finishes_a_trial_without_its_server_and_uploads_the_run_when_re
     port = ui_server.find_free_port(5690)
     uri, address = f"sqlite:///{Path('mlflow.db').absolute()}", f"http://127.0.0.1:{port}"
     arguments = ("seed=1,2", "training.epochs=2", "hydra.launcher.n_jobs=1", "sweep.name=away")
-    with _waiting_sweeps(arguments, MLFLOW_TRACKING_URI=address) as (sweep,):
-        with ui_server.mlflow_server(uri, port) as running:
-            ui_server.wait_until_ready(running)
+    with contextlib.ExitStack() as server:
+        ui_server.wait_until_ready(server.enter_context(ui_server.mlflow_server(uri, port)))
+        with _waiting_sweeps(arguments, MLFLOW_TRACKING_URI=address) as (sweep,):
             while not _has_epochs("away") and not sweep.done():
                 time.sleep(0.05)
-        assert not sweep.done(), sweep.result()
+            server.close()
+            assert not sweep.done(), sweep.result()
     assert sweep.result().returncode == 1
     before = Ledger(Path("sweeps/away/ledger.jsonl")).get_trial_record(1)
     assert (before.state, has_finished(Path(before.folder))) == ("failed", True)

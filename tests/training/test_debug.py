@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from trainyard import TrainingError, run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import dump_config, hash_config, load_config
 from trainyard.data.splits import draw_stratified_sample
+from trainyard.system.uris import build_sqlite_uri
 from trainyard.training.debug import PROFILE_FOLDER
 from trainyard.training.profiler import load_profile
 
@@ -69,7 +71,7 @@ def test_overfit_fails_if_a_callback_stops_it_early_and_the_run_logs_all_its_fil
         TrainingError, match=r"memorise all 64 images, .* after 1 epochs. Check optimizer"
     ) as error_info:
         run_experiment(tiny("debug=overfit"), folder="outputs/overfit", callbacks=[Stop()])
-    client = connect("sqlite:///mlflow.db")
+    client = connect(build_sqlite_uri(Path("mlflow.db")))
     experiment = client.get_experiment_by_name("tiny debug")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from processes import run_program, run_trainyard
@@ -12,6 +13,7 @@ from processes import run_program, run_trainyard
 from trainyard import ConfigError, compose_config, run_experiment
 from trainyard.errors import TrainingError
 from trainyard.system import tensorflow_setup
+from trainyard.system.uris import build_sqlite_uri
 
 PROGRAM = """
 import json, sys
@@ -73,7 +75,7 @@ def test_off_draws_and_logs_a_new_seed_each_time():
     for determinism in ("off", "off", "seeded"):
         done = run_trainyard("train", *small, f"training.determinism={determinism}")
         assert done.returncode == 0, done.stderr
-    client = connect("sqlite:///mlflow.db")
+    client = connect(build_sqlite_uri(Path("mlflow.db")))
     experiment = client.get_experiment_by_name("tiny").experiment_id
     runs = client.search_runs([experiment], order_by=["attributes.start_time"])
     first, second, seeded = [run.data.tags.get("drawn_seed") for run in runs]
