@@ -142,12 +142,12 @@ main()
 
 @pytest.mark.slow
 def test_a_sync_that_is_killed_at_any_moment_can_be_repeated(store, untracked):
-    codes, seconds = [], 0.1
+    codes, seconds = [], 0.05
     while 0 not in codes:
         done = run_program(KILLED_SYNC, str(seconds), "sync", str(untracked))
         codes.append(done.returncode)
         assert done.returncode in (0, -signal.SIGPROF), done.stderr
-        seconds += 0.1
+        seconds += 0.05
     assert len(codes) > 3
     assert sync_command([untracked], None) == 0
     (run,) = _runs(store)
@@ -179,7 +179,7 @@ def test_a_store_that_is_locked_at_the_start_is_reported_before_the_training(sto
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# A real server that stops during the run
+# A server that stops during the run
 
 
 class StopsServer(Progress):
