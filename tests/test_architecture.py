@@ -148,6 +148,22 @@ def test_one_package_knows_mlflow_and_one_matplotlib():
         assert "matplotlib" not in libraries or module.startswith("reporting.plots"), module
 
 
+def test_one_module_uses_private_names_of_hydra_and_omegaconf():
+    private = {"_return_value", "_get_node", "_is_none", "_is_missing", "_get_value_element_as_str", "repo"}
+    also_our_own = {"_value", "_convert_value"}
+    for path in SOURCE.parent.rglob("*.py"):
+        if path == MODULES["config.hydra_adapter"]:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                own = ast.unparse(node.value) in ("self", "cls")
+                assert node.attr not in private | (set() if own else also_our_own), f"{path}:{node.lineno}"
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "hydra._internal" not in node.value, f"{path}:{node.lineno}"
+        for name, _, _ in _imports(path):
+            assert not name.startswith(("hydra._internal", "omegaconf._")), f"{path} imports {name}"
+
+
 def test_public_classes_have_distinct_names():
     homes: dict[str, str] = {}
     for module, path in MODULES.items():

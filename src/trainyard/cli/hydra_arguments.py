@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra._internal.utils import get_args_parser
-
-from trainyard.config import find_field_path, get_override_key, list_groups
+from trainyard.config import build_argument_parser, find_field_path, get_override_key, list_groups
 from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     Raises:
         ConfigError: If a flag is unknown, refused, or does not apply to the command.
     """
-    parser = get_args_parser()
+    parser = build_argument_parser()
     parser.prog = "trainyard train"
     parser.allow_abbrev = False  # or --experiment would be --experimental-rerun
     parser.add_argument("--plan", action="store_true")

@@ -13,6 +13,14 @@ from trainyard.config.compose import (
     normalize_overrides,
 )
 from trainyard.config.fields import get_rule, setting
+from trainyard.config.hydra_adapter import (
+    BASIC_LAUNCHER,
+    build_argument_parser,
+    build_basic_sweeper,
+    get_job_error,
+    is_basic_launcher,
+    iterate_sweep_values,
+)
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
 from trainyard.config.plugins import PLUGIN_GROUP, PLUGIN_VARIABLE, load_plugins
 from trainyard.config.reference.fields import describe_config, describe_recipes
@@ -56,7 +64,7 @@ from trainyard.config.search_path import (
     prepare_hydra,
 )
 from trainyard.config.sections import EarlyStoppingConfig, EvaluationConfig, PlateauConfig, SweepConfig, TrainingConfig
-from trainyard.config.security import BASIC_LAUNCHER, FORK_LAUNCHER, forbid_code_execution
+from trainyard.config.security import FORK_LAUNCHER, forbid_code_execution
 from trainyard.config.serialization import (
     HASHED_SECTIONS,
     build_tree,
@@ -98,6 +106,8 @@ __all__ = [
     "SweepConfig",
     "TrackingConfig",
     "TrainingConfig",
+    "build_argument_parser",
+    "build_basic_sweeper",
     "build_json_schema",
     "build_run_config",
     "build_tree",
@@ -121,11 +131,14 @@ __all__ = [
     "flatten_tree",
     "forbid_code_execution",
     "format_suggestion",
+    "get_job_error",
     "get_override_key",
     "get_registered_components",
     "get_registered_metrics",
     "get_rule",
     "hash_config",
+    "is_basic_launcher",
+    "iterate_sweep_values",
     "list_choices",
     "list_config_folders",
     "list_groups",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import re
 import secrets
 import threading
@@ -16,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -129,8 +129,17 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """
     with translate_hydra_errors():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
-        (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    return [list(job) for job in jobs]
+        values = {
+            override.get_key_element(): list(
+                override.sweep_string_iterator()
+                if override.is_sweep_override()
+                else [override.get_value_element_as_str()]
+            )
+            for override in parsed
+        }
+    return [
+        [f"{key}={text}" for key, text in zip(values, job, strict=True)] for job in itertools.product(*values.values())
+    ]
 
 
 def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
@@ -201,5 +210,7 @@ def _find_undeclared_keys(tree: DictConfig, path: str) -> Iterator[str]:
         dotted = f"{path}.{key!s}" if path else str(key)
         if names is not None and key not in names:
             yield format_unknown_key(dotted, names)
-        elif isinstance(node := tree._get_node(key), DictConfig) and not node._is_none() and not node._is_missing():  # noqa: SLF001
-            yield from _find_undeclared_keys(node, dotted)
+        elif OmegaConf.is_missing(tree, key) or OmegaConf.is_interpolation(tree, str(key)):
+            continue
+        elif isinstance(section := tree[key], DictConfig):
+            yield from _find_undeclared_keys(section, dotted)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from trainyard.config.fields import get_rule
+from trainyard.config.hydra_adapter import load_yaml
 from trainyard.config.registry import format_suggestion, format_unknown_name, get_registered_components
 from trainyard.config.schema import RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, list_groups
@@ -61,7 +61,7 @@ def _find_unreadable_file(config_dir: Path | None) -> str:
     for folder in list_config_folders(config_dir):
         for path in sorted(folder.rglob("*.yaml")):
             try:
-                yaml.load(path.read_text(), Loader=get_yaml_loader())  # noqa: S506 - OmegaConf's loader creates no objects
+                load_yaml(path)
             except (yaml.YAMLError, UnicodeDecodeError, OSError):
                 return str(path)
     return "a config file"

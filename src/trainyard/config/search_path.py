@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
 
+from trainyard.config.hydra_adapter import remove_stored_config, store_config
 from trainyard.config.plugins import load_plugins
 from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
@@ -69,12 +68,10 @@ def prepare_hydra(config_dir: Path | None = None) -> None:
         folder for folder in list_config_folders(config_dir) if folder != find_shipped_config_folder()
     ]
     Plugins.instance().register(_UserFolders)
-    store = ConfigStore.instance()
     for group in COMPONENT_GROUPS:
         files = {path.stem for folder in list_config_folders(config_dir) for path in (folder / group).glob("*.yaml")}
         for name, component in get_registered_components(group).items():
-            stored = store.repo.get(group, {}).get(f"{name}.yaml")
-            if name in files:  # Hydra would use it as the schema of the YAML file with the same name
-                store.repo[group].pop(f"{name}.yaml", None)
-            elif stored is None or OmegaConf.get_type(stored.node) is not component:
-                store.store(group=group, name=name, node=component(), provider="trainyard")
+            if name in files:
+                remove_stored_config(group, name)
+            else:
+                store_config(group, name, component)

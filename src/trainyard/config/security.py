@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
+from trainyard.config.hydra_adapter import BASIC_LAUNCHER, list_stored_configs
 from trainyard.errors import ConfigError
 
 _RESOLVER = re.compile(r"\$\{[^}]*[:$]")
@@ -23,8 +23,7 @@ _ALLOWED_RESOLVERS = re.compile(r"\$\{(now|hydra|trainyard\.unique):[^${}]*\}")
 """Matches the resolvers that are allowed in the ``hydra`` section: time, Hydra's own values, a unique folder name."""
 
 FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
-BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-"""The ``_target_`` of the launchers that run trials on this machine."""
+"""The ``_target_`` of the launcher that runs trials in parallel on this machine."""
 
 _LOGGING_CLASSES = (
     "logging.StreamHandler",
@@ -94,11 +93,8 @@ def _find_launcher_settings_in_recipe(launcher: dict[str, Any], typed: set[str])
     """
     if launcher.get("_target_") in (FORK_LAUNCHER, BASIC_LAUNCHER):
         return []
-    nodes = (entry.node for entry in ConfigStore.instance().repo["hydra"]["launcher"].values())
-    launcher_defaults: list[Any] = [OmegaConf.to_container(node, resolve=False) for node in nodes]
-    defaults: dict[str, Any] = next(
-        (candidate for candidate in launcher_defaults if candidate.get("_target_") == launcher.get("_target_")), {}
-    )
+    registered = list_stored_configs("hydra/launcher")
+    defaults = next((config for config in registered if config.get("_target_") == launcher.get("_target_")), {})
     return [
         f"hydra.launcher.{name}: refused in a recipe, because a cluster executes code. Set it on the command line: "
         f"hydra.launcher.{name}=..."

@@ -87,11 +87,11 @@ class _BaseConfig:
 
     def has_path(self, path: str) -> bool:
         """Returns whether a field or section exists at a dotted path, even if its value is missing."""
-        node: Any = self._tree
+        node: Any = OmegaConf.to_container(self._tree, resolve=False)
         for name in path.split("."):
-            if not isinstance(node, DictConfig) or name not in node.keys():  # noqa: SIM118 - `in` is False for missing values
+            if not isinstance(node, dict) or name not in node:
                 return False
-            node = node._get_node(name)  # noqa: SLF001 - without resolving it
+            node = node[name]
         return True
 
     def build_config(self, settings: Sequence[AxisSetting]) -> RunConfig:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString, RangeSweep
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString, RangeSweep, Transformer
 
-from trainyard.config import find_field_path, list_choices, list_groups, translate_hydra_errors
+from trainyard.config import find_field_path, iterate_sweep_values, list_choices, list_groups, translate_hydra_errors
 from trainyard.errors import ConfigError
 
 _ONE_STORE = "because all trials of a sweep are logged to one experiment of one tracking store"
@@ -195,7 +195,8 @@ def _build_axis(override: Override, group_names: set[str], config_dir: Path | No
         setting = _build_setting(override, override.value(), override.get_value_element_as_str(), group_names)
         return Axis(key, (setting,), swept=False)
     settings = tuple(
-        _build_setting(override, value, text, group_names) for value, text in _iter_values(override, config_dir)
+        _build_setting(override, value, text, group_names)
+        for value, text in iterate_sweep_values(override, list_choices(override.key_or_group, config_dir))
     )
     return _check_axis(Axis(key, settings, swept=True, interval=_build_range_interval(override)))
 
@@ -212,7 +213,7 @@ def _build_interval(override: Override) -> Interval:
 
 def _build_range_interval(override: Override) -> Interval | None:
     """Returns the numbers of ``range(a, b)`` as an interval, or None for any other sweep."""
-    sweep = override._value  # noqa: SLF001 - Hydra has no public accessor
+    sweep: Any = override.value()
     if not isinstance(sweep, RangeSweep):
         return None
     numbers, log = sorted(sweep.range()), "log" in sweep.tags
@@ -221,15 +222,6 @@ def _build_range_interval(override: Override) -> Interval | None:
     if log and (abs(sweep.step) != 1 or numbers[0] < 1):  # Optuna does not support it: the values are drawn as choices
         return None
     return Interval(numbers[0], numbers[-1], log, step=abs(sweep.step))
-
-
-def _iter_values(override: Override, config_dir: Path | None) -> Iterator[tuple[Any, str]]:
-    """Yields the values of a sweep, each with its text in Hydra's grammar."""
-    if isinstance(override._value, Glob):  # noqa: SLF001 - Hydra would need a config loader
-        yield from ((name, name) for name in override._value.filter(list_choices(override.key_or_group, config_dir)))  # noqa: SLF001
-        return
-    for item in override.sweep_iterator():
-        yield Override._convert_value(item), Override._get_value_element_as_str(item)  # noqa: SLF001 - Hydra's own format
 
 
 def _build_setting(override: Override, value: Any, text: str, group_names: set[str]) -> AxisSetting:  # noqa: ANN401 - any value
@@ -268,4 +260,4 @@ def _format_value(value: Any) -> str:  # noqa: ANN401 - any YAML value
             return {key: quote(item) for key, item in part.items()}
         return QuotedString(part, Quote.single) if isinstance(part, str) and not part.isidentifier() else part
 
-    return Override._get_value_element_as_str(quote(value))  # noqa: SLF001 - Hydra's own format
+    return Transformer.str(quote(value))

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
-from trainyard.config import SweepConfig
+from trainyard.config import SweepConfig, get_job_error, is_basic_launcher
 from trainyard.errors import TrackingError
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.sweep.config_loader import FrozenConfigLoader
@@ -238,7 +237,7 @@ class SweepScheduler:
         if hasattr(launcher, "open"):
             self._run_jobs(launcher, queue)
         else:
-            self._run_batches(launcher, queue, 1 if isinstance(launcher, BasicLauncher) else batch_size)
+            self._run_batches(launcher, queue, 1 if is_basic_launcher(launcher) else batch_size)
         self._drop_undrawn(queue)
         self._update_waiting()
 
@@ -292,7 +291,7 @@ class SweepScheduler:
                 )
             returns = launcher.launch([trial.overrides for trial in batch], initial_job_idx=batch[0].number - 1)
             for trial, job in zip(batch, returns, strict=True):
-                error = job._return_value if job.status == JobStatus.FAILED else None  # noqa: SLF001 - it would raise
+                error = get_job_error(job)
                 self._handle_end(trial, f"{type(error).__name__}: {error}" if error else "", queue)
 
     def _should_stop(self) -> bool:

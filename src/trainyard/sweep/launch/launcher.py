@@ -26,6 +26,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrid
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from trainyard.config import get_job_error
 from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.launch.devices import allocate_slots
 from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, Message, ProcessPool
@@ -263,7 +264,7 @@ class JobRunner:
             except Exception as error:  # noqa: BLE001 - unpickling a user's class may raise anything
                 failure = f"its return value cannot be unpickled: {type(error).__name__}: {error}"
         if job and job.status == JobStatus.FAILED:
-            raised = job._return_value  # noqa: SLF001 - return_value would raise it
+            raised = get_job_error(job)
             failure = f"{type(raised).__name__}: {raised}"
         if failure:
             _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, self._get_log_file(config))
@@ -330,7 +331,7 @@ def _pickle_job_return(job: JobReturn) -> bytes:
             cloudpickle.loads(pickled)  # some exception classes can be pickled but not unpickled
     except Exception as error:  # noqa: BLE001 - a user's class may raise anything; the job itself has ended
         if failed:
-            raised = job._return_value  # noqa: SLF001 - return_value would raise it
+            raised = get_job_error(job)
             job.return_value = TrialError(f"{type(raised).__name__}: {raised}")
         else:
             _log.warning("the return value of the task cannot be pickled and is dropped: %s", error)
