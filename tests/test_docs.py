@@ -16,8 +16,8 @@ from trainyard.analysis.claims.spec import find_spec, load_spec
 from trainyard.cli import app
 from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.cli.sweep.command import sweep_command
-from trainyard.cli.train import check_arguments
-from trainyard.config.compose import compose_config
+from trainyard.cli.train import compose_job
+from trainyard.config.compose import compose_config, expand_sweep
 from trainyard.config.schema import COMPONENT_GROUPS
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +59,9 @@ def test_ci_runs_the_commands_of_the_readme():
 def test_every_train_command_is_valid(command, monkeypatch):
     Path("birds").mkdir()  # the user's data folder in the examples
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # tracking=server requires it
-    check_arguments(parse_arguments(shlex.split(command, comments=True)[2:]))
+    options = parse_arguments(shlex.split(command, comments=True)[2:])
+    for overrides in [] if options.help else expand_sweep(options.overrides):
+        compose_job(options, overrides)
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("trainyard sweep")])

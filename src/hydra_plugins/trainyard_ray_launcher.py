@@ -1,22 +1,17 @@
-"""Registers the launcher ``hydra/launcher=ray`` in Hydra. It is implemented in `trainyard.sweep.launch.ray_pool`.
+"""Registers the launcher ``hydra/launcher=ray`` in Hydra: each job runs as a task on a Ray cluster.
 
 Every Hydra program in the environment imports this module. It therefore imports Trainyard and Ray only when it is used.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional  # noqa: UP035 - required by OmegaConf
+from typing import Any, Dict, Optional  # noqa: UP035 - required by OmegaConf
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-if TYPE_CHECKING:
-    from trainyard.sweep import JobRunner
 
 
 @dataclass
@@ -46,20 +41,14 @@ class RayLauncher(Launcher):
     """Runs each job as a task on a Ray cluster."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of RayLauncherConf
-        self._settings = settings
+        self._settings = RayLauncherConf(**settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Stores the arguments that Hydra passes."""
         self._hydra_arguments = (hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch of jobs. See `trainyard.sweep.launch.launcher.run_batch`."""
-        from trainyard.sweep import run_batch
+        """Runs a batch of jobs. See `trainyard.sweep.launch.hydra_launcher.run_batch`."""
+        from trainyard.sweep import open_ray_pool, run_batch
 
-        return run_batch(self.open(), job_overrides, initial_job_idx)
-
-    def open(self, lock_file: Path | None = None) -> "AbstractContextManager[JobRunner]":
-        """Returns a runner that accepts one job at a time. See `trainyard.sweep.launch.launcher.open_ray_jobs`."""
-        from trainyard.sweep import Multirun, RaySettings, open_ray_jobs
-
-        return open_ray_jobs(Multirun(*self._hydra_arguments), RaySettings(**self._settings), lock_file)
+        return run_batch(open_ray_pool(self._settings), self._hydra_arguments, job_overrides, initial_job_idx)

@@ -1,7 +1,7 @@
-"""Registers the sweeper ``hydra/sweeper=trainyard`` in Hydra. It is implemented in `trainyard.sweep.scheduler`.
+"""Registers the sweeper ``hydra/sweeper=trainyard`` in Hydra: it runs all combinations of the swept values.
 
-Every Hydra program in the environment imports this module. It therefore imports Trainyard only when it is used. For
-other programs, it is identical to Hydra's basic sweeper.
+``trainyard sweep`` and ``trainyard train --multirun`` plan and run their trials themselves, so Hydra uses this class
+only in other programs, all of which import this module. It therefore imports Trainyard only when it is used.
 """
 
 from dataclasses import dataclass, field
@@ -28,31 +28,17 @@ ConfigStore.instance().store(group="hydra/sweeper", name="trainyard", node=Train
 
 
 class TrainyardSweeper(Sweeper):
-    """Runs a sweep that Trainyard has planned. For other tasks, runs all combinations of the swept values."""
+    """Runs all combinations of the swept values, as Hydra's own sweeper does."""
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
-        self._max_batch_size, self._params = max_batch_size, params
-        self._basic: Any = None
-        self._planned: Any = None
+        from trainyard.config import build_basic_sweeper
+
+        self._basic = build_basic_sweeper(max_batch_size, params)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Stores the arguments that Hydra passes, and creates the launcher."""
-        from trainyard.config import build_basic_sweeper
-
-        if type(task_function).__module__.startswith("trainyard."):
-            from trainyard.sweep import SweepScheduler
-
-            if isinstance(task_function, SweepScheduler):
-                self._planned = task_function
-                loader = task_function.build_loader(hydra_context.config_loader)
-                hydra_context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)
-                task_function = task_function.task_function
-        self._basic = build_basic_sweeper(self._max_batch_size, self._params)
         self._basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: List[str]) -> Any:  # noqa: ANN401, UP006 - the signature of Hydra
-        """Runs all jobs of the sweep."""
-        if self._planned is not None:
-            self._planned.run(self._basic.launcher, self._max_batch_size)
-            return []
+        """Runs all jobs of the sweep, and returns a list of results per batch."""
         return self._basic.sweep(arguments)

@@ -222,9 +222,9 @@ def test_another_sweeper_runs_trainyards_jobs():
 def test_an_interrupt_before_the_run_starts_does_not_report_a_killed_run():
     program = """
 import os, signal
-import trainyard.runs
+import trainyard.runs.console
 
-trainyard.runs.run_experiment = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
+trainyard.runs.console.run_experiment = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
 from trainyard.cli import main
 
 main()
@@ -239,7 +239,8 @@ def test_an_ignored_signal_stays_ignored():
     program = """
 import os, signal
 from trainyard.cli import main
-from trainyard.cli.terminal import ScreenProgress
+import trainyard.cli.train
+from trainyard.runs import ScreenProgress
 
 class Hangup(ScreenProgress):
     def epoch(self, epoch, *details):
@@ -247,8 +248,7 @@ class Hangup(ScreenProgress):
         os.kill(os.getpid(), signal.SIGHUP)
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-import trainyard.cli.jobs
-trainyard.cli.jobs.ScreenProgress = Hangup
+trainyard.cli.train.ScreenProgress = Hangup
 main()
 """
     done = run_program(program, "train", *SMALL)

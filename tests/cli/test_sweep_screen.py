@@ -21,6 +21,7 @@ from trainyard.cli.sweep.tables import (
     print_sweep_status,
 )
 from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.sweep.listener import SweepCounts
 from trainyard.sweep.progress import SweepProgress, TrialState, build_status
 from trainyard.sweep.winner_recipe import Winner
 
@@ -50,6 +51,9 @@ def make_trials(count, *, seeds=1, epochs=10):
             )
         )
     return trials
+
+
+COUNTS = SweepCounts(done=0, failed=0, pruned=0, best=None)
 
 
 def result(value, *, epochs=10, test=0.5):
@@ -233,9 +237,9 @@ def test_the_table_fits_the_terminal_and_shows_running_trials(size, count):
     width, height = size
     trials = make_trials(count)
     screen = SweepScreen(trials, "accuracy/val", slots=2, console=terminal(width, height))
-    screen.on_trial_done(trials[0], result(0.9))
+    screen.on_trial_done(trials[0], result(0.9), COUNTS)
     screen.on_trial_begin(trials[1], 1)
-    screen.on_trial_failed(trials[2], "it took longer than 5 s", will_retry=False)
+    screen.on_trial_failed(trials[2], "it took longer than 5 s", COUNTS, will_retry=False)
     lines = draw_lines(screen, width, height)
     assert len(lines) < height
     assert max(map(len, lines)) <= width
@@ -283,7 +287,7 @@ def test_counts_remaining_time_and_the_best_trial_are_below_the_table():
         for epoch in range(1, 11):
             clock.now += 7
             screen.on_epoch_end(trial, epoch, 10, {})
-        screen.on_trial_done(trial, result(value))
+        screen.on_trial_done(trial, result(value), COUNTS)
     screen.on_trial_begin(trials[2], 1)
     lines = draw_lines(screen)
     assert lines[-2].endswith("2 of 4 done, about 2 min 20 s left")
@@ -321,13 +325,13 @@ def test_without_a_terminal_trials_have_lines_but_epochs_have_none():
         screen.on_message("16 trials in sweeps/lr")
         screen.on_trial_begin(trials[0], 1)
         screen.on_epoch_end(trials[0], 1, 10, {"accuracy/val": 0.5})
-        screen.on_trial_done(trials[0], result(0.9812, test=0.979))
+        screen.on_trial_done(trials[0], result(0.9812, test=0.979), COUNTS)
         screen.on_trial_begin(trials[1], 1)
-        screen.on_trial_failed(trials[1], "it took longer than 5 s", will_retry=True)
+        screen.on_trial_failed(trials[1], "it took longer than 5 s", COUNTS, will_retry=True)
         screen.on_trial_begin(trials[1], 2)
-        screen.on_trial_failed(trials[1], "[bold]no[/bold]", will_retry=False)
+        screen.on_trial_failed(trials[1], "[bold]no[/bold]", COUNTS, will_retry=False)
         screen.on_trial_begin(trials[2], 1)
-        screen.on_trial_done(trials[2], result(0.5))
+        screen.on_trial_done(trials[2], result(0.5), COUNTS)
     assert console.file.getvalue().splitlines() == [
         "16 trials in sweeps/lr",
         "trial 1  started lr0.01 512x256",
@@ -346,7 +350,7 @@ def test_without_an_objective_the_test_accuracy_is_printed():
     trials, console = make_trials(1), pipe()
     with SweepScreen(trials, None, slots=2, console=console) as screen:
         screen.on_trial_begin(trials[0], 1)
-        screen.on_trial_done(trials[0], result(None, test=0.97))
+        screen.on_trial_done(trials[0], result(None, test=0.97), COUNTS)
     assert "done    accuracy/test 0.9700, 12.3 s  (1 of 1 done)" in console.file.getvalue()
 
 
@@ -363,7 +367,7 @@ def test_a_log_file_with_forced_colours_is_not_a_terminal():
 SWEEP = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from test_sweep_screen import make_trials, result
+from test_sweep_screen import COUNTS, make_trials, result
 from trainyard.cli.sweep.live_display import SweepScreen
 
 trials = make_trials(6)
@@ -374,9 +378,9 @@ try:
             screen.on_epoch_end(trial, 1, 10, {{"accuracy/val": 0.5}})
             time.sleep(30 if trial.number == {hangs} else 0.3)
             if trial.number == 2:
-                screen.on_trial_failed(trial, "it took longer than 5 s", will_retry=False)
+                screen.on_trial_failed(trial, "it took longer than 5 s", COUNTS, will_retry=False)
             else:
-                screen.on_trial_done(trial, result(0.9 + trial.number / 1000))
+                screen.on_trial_done(trial, result(0.9 + trial.number / 1000), COUNTS)
 except KeyboardInterrupt:
     print("interrupted")
 """

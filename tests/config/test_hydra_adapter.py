@@ -52,9 +52,10 @@ def test_error_of_a_job_is_returned_not_raised(capsys):
 
 def test_basic_launcher_and_sweeper():
     launcher = Plugins.instance()._instantiate(OmegaConf.create({"_target_": adapter.BASIC_LAUNCHER}))
-    assert adapter.is_basic_launcher(launcher)
+    config = OmegaConf.create({"hydra": {"hydra_logging": None, "verbose": False, "sweep": {"dir": "."}}})
+    launcher.setup(hydra_context=adapter.build_hydra_context(None), task_function=print, config=config)
+    assert launcher.launch([], 0) == []
     sweeper = adapter.build_basic_sweeper(3, {"a": "1,2"})
-    assert not adapter.is_basic_launcher(sweeper)
     assert (sweeper.launcher, sweeper.max_batch_size, sweeper.params) == (None, 3, {"a": "1,2"})
 
 

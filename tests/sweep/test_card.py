@@ -21,7 +21,7 @@ from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.ledger import EpochReport, Ledger
 from trainyard.sweep.plan import make_plan
-from trainyard.sweep.scheduler import TrialOutcomes
+from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.summary import summarize_sweep
 from trainyard.sweep.winner_recipe import Winner
 

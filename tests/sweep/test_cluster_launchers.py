@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from processes import run_trainyard
 
+from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
 from trainyard.cli.sweep.command import sweep_command
 from trainyard.errors import ConfigError
-from trainyard.sweep.launch.ray_pool import RaySettings, open_ray_pool
+from trainyard.sweep.launch.ray_pool import open_ray_pool
 from trainyard.sweep.ledger import Ledger
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
@@ -62,7 +63,7 @@ def test_a_pruner_is_rejected_for_ray_because_epochs_are_not_reported():
     ],
 )
 def test_settings_out_of_range_are_rejected_before_ray_starts(settings, message):
-    with pytest.raises(ConfigError, match=message), open_ray_pool(RaySettings(**settings)):
+    with pytest.raises(ConfigError, match=message), open_ray_pool(RayLauncherConf(**settings)):
         pytest.fail("it was opened")
 
 
@@ -70,7 +71,7 @@ def test_a_package_that_is_not_installed_is_reported(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with (
         pytest.raises(ConfigError, match="the package ray is not installed"),
-        open_ray_pool(RaySettings()),
+        open_ray_pool(RayLauncherConf()),
     ):
         pytest.fail("it was opened")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from trainyard.cli.sweep.command import _allocate_slots_and_threads
+from hydra_plugins.trainyard_fork_launcher import ForkLauncher
 from trainyard.errors import ConfigError
 from trainyard.sweep.launch.devices import allocate_slots, find_gpus
-from trainyard.sweep.launch.launcher import ForkSettings, Multirun, open_jobs
 from trainyard.sweep.plan import make_plan
+from trainyard.sweep.run import allocate_slots_and_threads
 
 PROGRAM = """
 import os, signal, sys, time, json
@@ -100,19 +100,21 @@ def test_edits_of_config_files_after_the_start_have_no_effect():
 
 
 def test_cores_are_divided_among_the_concurrent_jobs(monkeypatch):
-    monkeypatch.setattr("trainyard.cli.sweep.command.count_available_cores", lambda: 16)
+    monkeypatch.setattr("trainyard.sweep.run.count_available_cores", lambda: 16)
     monkeypatch.setattr("trainyard.sweep.launch.devices.count_available_cores", lambda: 16)
     arguments = ["sweep.objective=off", "seed=1,2"]
-    assert _allocate_slots_and_threads(make_plan(arguments)) == (2, 8)
-    assert _allocate_slots_and_threads(make_plan([*arguments, "hydra.launcher.n_jobs=1"])) == (1, 16)
-    assert _allocate_slots_and_threads(make_plan([*arguments, "hydra/launcher=basic"])) == (1, None)
+    assert allocate_slots_and_threads(make_plan(arguments)) == (2, 8)
+    assert allocate_slots_and_threads(make_plan([*arguments, "hydra.launcher.n_jobs=1"])) == (1, 16)
+    assert allocate_slots_and_threads(make_plan([*arguments, "hydra/launcher=basic"])) == (1, None)
 
 
 def test_a_negative_time_limit_is_an_error():
-    multirun = Multirun(hydra_context=None, task_function=pytest.fail, config=OmegaConf.create())
-    message = r"hydra.launcher.time_limit_seconds: expected a number above 0, got -5"
-    with pytest.raises(ConfigError, match=message), open_jobs(multirun, ForkSettings(time_limit_seconds=-5)):
-        pytest.fail("it was opened")
+    launcher = ForkLauncher(time_limit_seconds=-5)
+    config = OmegaConf.create({"hydra": {"launcher": {"time_limit_seconds": -5}}})
+    launcher.setup(hydra_context=None, task_function=pytest.fail, config=config)
+    message = r"hydra.launcher.time_limit_seconds: expected a number above 0, or null, got -5"
+    with pytest.raises(ConfigError, match=message):
+        launcher.launch([["x=1"]], 0)
 
 
 def test_mig_devices_do_not_count_as_gpus(monkeypatch, tmp_path):

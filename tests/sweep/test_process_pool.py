@@ -24,17 +24,17 @@ def _job(number, work, **settings):
     return Job(number=number, work=cloudpickle.dumps(work), log=Path(f"logs/{number}.log"), **settings)
 
 
-def _run(works, slots=3, limits=None, **settings):
+def _run(works, slots=({}, {}, {}), limits=None):
     """Runs jobs; returns the `JobExit` of each by its number, and the reported messages.
 
     `limits` maps the numbers of jobs to their time limits.
     """
     waiting, exits, messages = list(enumerate(works)), {}, []
-    with ProcessPool(preload=()) as pool:
+    with ProcessPool(slots, preload=()) as pool:
         while waiting or len(pool):
-            while waiting and len(pool) < slots:
+            while waiting and pool.has_free_slot:
                 number, work = waiting.pop(0)
-                pool.submit(_job(number, work, limit_seconds=(limits or {}).get(number), **settings))
+                pool.submit(_job(number, work, limit_seconds=(limits or {}).get(number)))
             for event in pool.poll():
                 if isinstance(event, JobExit):
                     exits[event.number] = event
@@ -86,7 +86,7 @@ def test_each_job_has_its_own_output_environment_and_messages():
         os.system("echo from a child >&2")
         return secret, os.environ["PLACE"], str(Path.cwd()), os.getpid()
 
-    exits, messages = _run([work, work], environment={"PLACE": "7"})
+    exits, messages = _run([work, work], [{"PLACE": "7"}])
     assert sorted(messages, key=lambda message: message.number) == [Message(number, {"epoch": 1}) for number in (0, 1)]
     (first, second) = (exits[number].value for number in (0, 1))
     assert first[:3] == second[:3] == ("from the closure", "7", str(Path.cwd()))
@@ -145,7 +145,7 @@ def work():
         finally:
             Path(f"{os.getpid()}.closed").touch()
 
-with raise_on_signals(), ProcessPool(preload=()) as pool:
+with raise_on_signals(), ProcessPool([{}, {}], preload=()) as pool:
     for number in range(2):
         pool.submit(Job(number=number, work=cloudpickle.dumps(work), log=Path(f"{number}.log")))
     pids = []

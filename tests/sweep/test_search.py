@@ -8,17 +8,16 @@ import itertools
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from hydra.core.utils import JobReturn
 
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.folder import SweepFolder, check_definition
-from trainyard.sweep.launch.launcher import JobResult
+from trainyard.sweep.launch.process_pool import JobExit
 from trainyard.sweep.ledger import Draw, Ledger, PriorPoint
 from trainyard.sweep.plan import make_plan
+from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
 from trainyard.sweep.search import SearchQueue
@@ -37,51 +36,38 @@ def objective_of(config):
     return 0.9 - 0.1 * abs(math.log10(rate) + 2) + 0.001 * min(units, 32) + 0.0001 * config["seed"]
 
 
-class Launcher:
+class Runner:
     """Runs one trial at a time: writes the result of `objective_of`. Raises KeyboardInterrupt after `stop_after` trials."""
-
-    has_free_slot = True
 
     def __init__(self, folder, stop_after=None, failing=()):
         self.folder, self.stop_after, self.failing = folder, stop_after, failing
         self.started, self.ended, self.answers = [], [], []
 
-    @contextlib.contextmanager
-    def open(self, held):
-        yield self
-
     def __len__(self):
         return len(self.ended)
 
     @property
-    def has_free_slot(self):  # noqa: F811
+    def has_free_slot(self):
         return not self.ended
 
     def answer(self, number, content):
-        self.answers.append((number + 1, content))
+        self.answers.append((number, content))
 
-    def compose(self, number, overrides):
-        subdir = str(self.folder.find_next_attempt_folder(number + 1).relative_to(self.folder.path))
-        trials = {trial.number: trial for trial in self.folder.read_trials()}
-        assert trials[number + 1].overrides == tuple(overrides)
-        return SimpleNamespace(hydra=SimpleNamespace(sweep=SimpleNamespace(subdir=subdir)), trial=trials[number + 1])
-
-    def submit(self, job):
+    def start(self, trial, folder):
         if len(self.started) == self.stop_after:
             raise KeyboardInterrupt
-        self.started.append(job.trial)
-        folder = self.folder.path / job.hydra.sweep.subdir
+        assert {planned.number: planned for planned in self.folder.read_trials()}[trial.number] == trial
+        self.started.append(trial)
         folder.mkdir(parents=True)
-        number = job.trial.number
-        if number in self.failing:
-            self.ended.append(JobResult(number - 1, JobReturn(), "TrainingError: on purpose"))
+        if trial.number in self.failing:
+            self.ended.append(JobExit(trial.number, False, None, "TrainingError: on purpose"))
             return
         result = TrialResult(
-            objective=objective_of(job.trial.config), metrics={}, epochs=1, history=(), seconds=1.0, run_id=None,
+            objective=objective_of(trial.config), metrics={}, epochs=1, history=(), seconds=1.0, run_id=None,
             folder=str(folder), parameters=1,
         )  # fmt: skip
         (folder / RESULT).write_text(json.dumps(dataclasses.asdict(result)))
-        self.ended.append(JobResult(number - 1, JobReturn(), ""))
+        self.ended.append(JobExit(trial.number, True, None, ""))
 
     def poll(self):
         assert self.ended, "the scheduler polls although no trial is running"
@@ -89,8 +75,15 @@ class Launcher:
         return ended
 
 
-def search(*overrides, name="mine", **launching):
-    """Runs or resumes the sweep `name`. Returns the scheduler and the launcher."""
+class Untracked:
+    """The runs of trials without a tracking store."""
+
+    def is_finished(self, _):
+        return True
+
+
+def search(*overrides, name="mine", **running):
+    """Runs or resumes the sweep `name`. Returns the recorder and the runner."""
     plan = make_plan([*BASE, *overrides, f"sweep.name={name}"])
     folder = SweepFolder(Path("sweeps") / name)
     ledger, axes = Ledger(folder.ledger), plan.search.space.axes
@@ -105,13 +98,11 @@ def search(*overrides, name="mine", **launching):
     folder.repair()
     ledger.repair()
     plan = folder.append_missing_trials(plan)
-    sweep = SweepScheduler(plan.trials, plan.policy, folder, ledger, task_function=lambda _: None)
-    sweep.load_ledger()
-    sweep.build_queue = lambda: SearchQueue(plan.search, plan.objective, folder, ledger, prior_sweeps)
-    launcher = Launcher(folder, **launching)
+    recorder, runner = TrialRecorder(plan.trials, folder, ledger, plan.objective), Runner(folder, **running)
+    queue = SearchQueue(plan.search, plan.objective, folder, ledger, prior_sweeps)
     with contextlib.suppress(KeyboardInterrupt):
-        sweep.run(launcher, None)
-    return sweep, launcher
+        SweepScheduler(plan.policy, recorder, queue, runner, runs=Untracked()).run()
+    return recorder, runner
 
 
 def drawn_settings(sweep):
@@ -120,8 +111,8 @@ def drawn_settings(sweep):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_sampler_draws_the_requested_number_of_distinct_points(sampler):
-    sweep, launcher = search(f"sweep.sampler={sampler}", RATE, WIDTH)
-    assert [trial.number for trial in launcher.started] == list(range(1, 9))
+    sweep, runner = search(f"sweep.sampler={sampler}", RATE, WIDTH)
+    assert [trial.number for trial in runner.started] == list(range(1, 9))
     assert sorted(sweep.outcomes.done) == list(range(1, 9))
     assert sweep.outcomes.waiting == []
     assert len(set(drawn_settings(sweep))) == 8
@@ -184,9 +175,9 @@ def test_setting_of_one_choice_is_drawn_only_with_that_choice():
 
 
 def test_next_point_is_drawn_after_all_seeds_of_a_point_have_ended():
-    sweep, launcher = search("sweep.sampler=tpe", RATE, "model.hidden_units=[8]", "sweep.seeds=2", "sweep.points=4")
-    assert [(trial.point, trial.seed) for trial in launcher.started] == [(n, s) for n in (1, 2, 3, 4) for s in (0, 1)]
-    ledger = Ledger(sweep.folder.ledger)
+    _, runner = search("sweep.sampler=tpe", RATE, "model.hidden_units=[8]", "sweep.seeds=2", "sweep.points=4")
+    assert [(trial.point, trial.seed) for trial in runner.started] == [(n, s) for n in (1, 2, 3, 4) for s in (0, 1)]
+    ledger = Ledger(runner.folder.ledger)
     assert [event.point if isinstance(event, Draw) else -event.trial for event in ledger.events] == [
         1, -1, -2, 2, -3, -4, 3, -5, -6, 4, -7, -8,
     ]  # fmt: skip
@@ -196,14 +187,14 @@ def test_failed_trial_is_retried_when_the_sweep_is_resumed():
     sweep, _ = search("sweep.sampler=tpe", RATE, failing={2})
     assert sweep.outcomes.failed == {2: "TrainingError: on purpose"}
     assert sorted(sweep.outcomes.done) == [1, 3, 4, 5, 6, 7, 8]
-    again, launcher = search("sweep.sampler=tpe", RATE)
-    assert [trial.number for trial in launcher.started] == [2]
+    again, runner = search("sweep.sampler=tpe", RATE)
+    assert [trial.number for trial in runner.started] == [2]
     assert sorted(again.outcomes.done) == list(range(1, 9))
 
 
 def test_search_ends_when_a_small_space_is_exhausted():
-    sweep, launcher = search("sweep.sampler=random", WIDTH)
-    assert len(launcher.started) == 3
+    sweep, runner = search("sweep.sampler=random", WIDTH)
+    assert len(runner.started) == 3
     assert sorted(sweep.outcomes.done) == [1, 2, 3]
     assert sweep.outcomes.waiting == []
     again, second = search("sweep.sampler=random", WIDTH)
@@ -212,8 +203,8 @@ def test_search_ends_when_a_small_space_is_exhausted():
 
 def test_search_resumes_with_more_points_but_not_with_another_definition():
     search("sweep.sampler=tpe", RATE, "sweep.points=3")
-    more, launcher = search("sweep.sampler=tpe", RATE, "sweep.points=5")
-    assert [trial.number for trial in launcher.started] == [4, 5]
+    more, runner = search("sweep.sampler=tpe", RATE, "sweep.points=5")
+    assert [trial.number for trial in runner.started] == [4, 5]
     uninterrupted, _ = search("sweep.sampler=tpe", RATE, "sweep.points=5", name="uninterrupted")
     assert drawn_settings(more) == drawn_settings(uninterrupted)
     for change in ("sweep.sampler=random", "optimizer.learning_rate=interval(0.1,0.2)", "training.epochs=7"):
@@ -236,8 +227,8 @@ def test_invalid_point_is_skipped_with_a_recorded_reason():
     draws = [event for event in Ledger(Path("sweeps/mine/ledger.jsonl")).events if isinstance(event, Draw)]
     (reason,) = {event.reason for event in draws if "invalid" in event.reason}
     assert "only one kind of clipping is possible" in reason
-    again, launcher = search("sweep.sampler=random", *both, "sweep.points=4")
-    assert launcher.started == []
+    again, runner = search("sweep.sampler=random", *both, "sweep.points=4")
+    assert runner.started == []
     assert again.outcomes.waiting == []
 
 
@@ -269,8 +260,8 @@ def test_search_can_be_interrupted_between_any_two_ledger_entries(sampler, monke
 
 
 def test_failed_trial_is_retried_after_all_others():
-    _, launcher = search("sweep.sampler=tpe", RATE, "sweep.retries=1", failing={2})
-    assert [trial.number for trial in launcher.started] == [1, 2, 3, 4, 5, 6, 7, 8, 2]
+    _, runner = search("sweep.sampler=tpe", RATE, "sweep.retries=1", failing={2})
+    assert [trial.number for trial in runner.started] == [1, 2, 3, 4, 5, 6, 7, 8, 2]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

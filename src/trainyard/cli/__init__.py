@@ -12,9 +12,8 @@ from trainyard.cli import (
     tool_commands,  # noqa: F401 - they register the commands
 )
 from trainyard.cli.app import app
-from trainyard.cli.terminal import print_error
 from trainyard.errors import ConfigError
-from trainyard.system import freeze_gc_at_exit, mark_process_owned
+from trainyard.system import freeze_gc_at_exit, mark_process_owned, print_error
 
 
 def main() -> None:

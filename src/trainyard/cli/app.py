@@ -14,9 +14,8 @@ from typing import Annotated
 
 import typer
 
-from trainyard.cli.terminal import print_error
 from trainyard.errors import Terminated, TrainyardError
-from trainyard.system import ignore_signals
+from trainyard.system import ignore_signals, print_error
 
 _GETTING_STARTED = """Start with `trainyard train experiment=quickstart`, which needs no download, and view the run with
 `trainyard ui`. `trainyard train --help` lists all groups and fields."""

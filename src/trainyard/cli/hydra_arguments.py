@@ -10,7 +10,7 @@ from trainyard.config import build_argument_parser, find_field_path, get_overrid
 from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
 SWEEPER_GROUP = "hydra/sweeper"
 """The config group that selects a sweeper."""
@@ -21,20 +21,25 @@ def get_config_dir(options: Namespace) -> Path | None:
     return Path(options.config_dir) if options.config_dir else None
 
 
-def parse_arguments(arguments: Sequence[str]) -> Namespace:
-    """Parses the arguments after ``trainyard train`` or ``sweep`` with Hydra's parser.
-
-    Raises:
-        ConfigError: If a flag is unknown, refused, or does not apply to the command.
-    """
+def build_parser() -> ArgumentParser:
+    """Returns a parser of Hydra's flags and those of ``trainyard sweep``."""
     parser = build_argument_parser()
     parser.prog = "trainyard train"
     parser.allow_abbrev = False  # or --experiment would be --experimental-rerun
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--status", nargs="?", const="", metavar="NAME")
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str]) -> Namespace:
+    """Parses the arguments after ``trainyard train`` or ``sweep`` with Hydra's parser.
+
+    Raises:
+        ConfigError: If a flag is unknown, refused, or does not apply to the command.
+    """
     # Hydra itself requires all flags in one block; intermixed parsing accepts them anywhere
-    options, unknown = parser.parse_known_intermixed_args(list(arguments))
+    options, unknown = build_parser().parse_known_intermixed_args(list(arguments))
     if unknown:
         raise ConfigError(_format_unknown_flag(unknown[0], list_groups(get_config_dir(options)), options.multirun))
     if options.shell_completion:

@@ -1,38 +1,36 @@
-"""``trainyard train``: validates the config, then lets Hydra run the training.
+"""``trainyard train``: composes and validates the config, then trains.
 
-Hydra's conventions apply (override grammar, ``--cfg``, ``--config-dir``, ``--multirun``, run folders). But Hydra
-reports a mistake with exit code 1, and only after it has started. So everything is composed and validated here first.
+Hydra's conventions apply: override grammar, ``--cfg``, ``--config-dir``, ``--multirun``, run folders.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import configure_log
+from omegaconf import DictConfig, open_dict
 
-from trainyard.cli.hydra_arguments import get_config_dir, parse_arguments, uses_trainyard_sweeper
+from trainyard.cli.hydra_arguments import build_parser, get_config_dir, parse_arguments, uses_trainyard_sweeper
 from trainyard.config import (
     PRIMARY_CONFIG,
-    VERSION_BASE,
+    RunConfig,
     build_run_config,
     check_files_exist,
     compose_trees,
     expand_sweep,
-    find_shipped_config_folder,
     forbid_code_execution,
     get_override_key,
+    load_plugins,
     normalize_overrides,
-    prepare_hydra,
+    open_hydra,
 )
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.runs import ScreenProgress, find_run_folder, load_recorded_overrides, run_and_print
 from trainyard.system import raise_on_signals
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -50,16 +48,24 @@ def train_command(arguments: Sequence[str]) -> int:
     arguments = add_recorded_overrides(normalize_overrides(arguments))
     options = parse_arguments(arguments)
     if uses_trainyard_sweeper(options):
-        from trainyard.cli.sweep.command import run_sweep
+        from trainyard.cli.sweep.command import run_sweep_command
 
-        return run_sweep(options)
-    check_arguments(options)
+        return run_sweep_command(options)
     if options.help:
         from trainyard.cli.help import print_train_help
 
         print_train_help(get_config_dir(options))
         return 0
-    return _run_with_hydra(arguments, options)
+    if options.multirun:
+        for overrides in expand_sweep(options.overrides):
+            compose_job(options, overrides)
+        _run_multirun(options)
+        return 0
+    config, tree = compose_job(options, options.overrides)
+    if options.cfg or options.info or options.hydra_help:
+        _show(options)
+        return 0
+    return _train(config, tree, options.overrides)
 
 
 def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
@@ -75,8 +81,6 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     reference = overrides_by_key["resume"].partition("=")[2].strip("'\"")
     if reference.lower() == "null":
         return list(arguments)
-    from trainyard.runs import find_run_folder, load_recorded_overrides
-
     if options.multirun:
         raise ConfigError("resume: resumes a single run, but --multirun has several. Remove one of the two")
     tracking = [
@@ -96,52 +100,67 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     return [*other_arguments, *recorded, quoted]
 
 
-def check_arguments(options: Namespace) -> None:
-    """Composes and validates the config of every job, before the first job starts.
-
-    Args:
-        options: The parsed arguments of ``trainyard train``.
+def compose_job(options: Namespace, overrides: Sequence[str]) -> tuple[RunConfig, DictConfig]:
+    """Returns the validated config of a job, and the tree it was composed from, with Hydra's section.
 
     Raises:
-        ConfigError: If a config is invalid.
+        ConfigError: If the config is invalid.
     """
-    folder = get_config_dir(options)
-    if options.help:  # --info and --hydra-help compose too, so they are checked
-        prepare_hydra(folder)
-        return
-    for overrides in expand_sweep(options.overrides) if options.multirun else [options.overrides]:
-        tree, hydra_section = compose_trees(
-            overrides, config_name=options.config_name or PRIMARY_CONFIG, config_dir=folder
-        )
-        forbid_code_execution(hydra_section, overrides)
-        config = build_run_config(tree)
-        config.tracking.resolve_uri(os.environ, Path.cwd())
-        if not options.cfg and not options.info:
-            check_files_exist(config)
+    tree, hydra_section = compose_trees(
+        overrides, config_name=options.config_name or PRIMARY_CONFIG, config_dir=get_config_dir(options)
+    )
+    forbid_code_execution(hydra_section, overrides)
+    config = build_run_config(tree)
+    config.tracking.resolve_uri(os.environ, Path.cwd())
+    if not options.cfg and not options.info:
+        check_files_exist(config)
+    with open_dict(tree):
+        tree.hydra = hydra_section  # its values refer to the whole tree, for example to the name of the experiment
+    return config, tree
 
 
-def _run_with_hydra(arguments: Sequence[str], options: Namespace) -> int:
-    """Trains with `hydra.main`: one job, or several if another sweeper than Trainyard's is selected.
+def _show(options: Namespace) -> None:
+    """Prints what ``--cfg``, ``--info`` or ``--hydra-help`` asks for, with Hydra's own functions."""
+    folder, config_name = get_config_dir(options), options.config_name or PRIMARY_CONFIG
+    with open_hydra(folder) as hydra:
+        if options.hydra_help:
+            hydra.hydra_help(config_name=config_name, args_parser=build_parser(), args=options)
+        elif options.info:
+            hydra.show_info(options.info, config_name=config_name, overrides=options.overrides)
+        else:
+            hydra.show_cfg(
+                config_name=config_name,
+                overrides=options.overrides,
+                cfg_type=options.cfg,
+                package=options.package,
+                resolve=options.resolve,
+            )
 
-    `options` are the parsed `arguments`, which replace `sys.argv`. Returns the exit code of a single job; a failure in
-    a multirun is raised.
-    """
-    from trainyard.cli.jobs import RunTask
 
-    flags = list(arguments)
-    for override in reversed(options.overrides):  # from the end, because a flag's value may be the same text
-        del flags[len(flags) - 1 - flags[::-1].index(override)]
-    task = RunTask()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
-    sys.argv = ["trainyard train", *flags, *options.overrides]
-    main: Any = hydra.main(
-        version_base=VERSION_BASE, config_path=str(find_shipped_config_folder()), config_name=PRIMARY_CONFIG
-    )(task)
+def _train(config: RunConfig, tree: DictConfig, overrides: Sequence[str]) -> int:
+    """Trains in this process, and returns the exit code."""
+    configure_log(tree.hydra.job_logging, tree.hydra.verbose)
+    if tree.hydra.job.chdir:
+        raise ConfigError("hydra.job.chdir: expected false, because runs use the working directory, got true")
     try:
         with raise_on_signals():
-            main()
-    except OSError as error:  # Hydra creates the run's folder before it calls the task
-        raise TrainyardError(
-            f"the run's folder can't be created: {error}. Change to a directory that you can write to"
-        ) from error
-    return task.exit_code
+            run_and_print(config, Path(str(tree.hydra.run.dir)), overrides, ScreenProgress())
+    except Exception as error:  # noqa: BLE001 - run_and_print has printed it
+        return error.exit_code if isinstance(error, TrainyardError) else 1
+    return 0
+
+
+def _run_multirun(options: Namespace) -> None:
+    """Trains several runs with another sweeper than Trainyard's."""
+    with raise_on_signals(), open_hydra(get_config_dir(options)) as hydra:
+        hydra.multirun(
+            config_name=options.config_name or PRIMARY_CONFIG, task_function=_run_job, overrides=options.overrides
+        )
+
+
+@raise_on_signals()
+def _run_job(tree: DictConfig) -> None:
+    """Performs a run that a sweeper of Hydra started: the task function."""
+    load_plugins()  # a separate process has not loaded them yet
+    job = HydraConfig.get()
+    run_and_print(build_run_config(tree), Path(job.runtime.output_dir), list(job.overrides.task), ScreenProgress())

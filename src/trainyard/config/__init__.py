@@ -11,14 +11,15 @@ from trainyard.config.compose import (
     get_override_key,
     make_unique_name,
     normalize_overrides,
+    open_hydra,
 )
 from trainyard.config.fields import get_rule, setting
 from trainyard.config.hydra_adapter import (
     BASIC_LAUNCHER,
     build_argument_parser,
     build_basic_sweeper,
+    build_hydra_context,
     get_job_error,
-    is_basic_launcher,
     iterate_sweep_values,
 )
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
@@ -108,6 +109,7 @@ __all__ = [
     "TrainingConfig",
     "build_argument_parser",
     "build_basic_sweeper",
+    "build_hydra_context",
     "build_json_schema",
     "build_run_config",
     "build_tree",
@@ -137,7 +139,6 @@ __all__ = [
     "get_registered_metrics",
     "get_rule",
     "hash_config",
-    "is_basic_launcher",
     "iterate_sweep_values",
     "list_choices",
     "list_config_folders",
@@ -147,6 +148,7 @@ __all__ = [
     "load_plugins",
     "make_unique_name",
     "normalize_overrides",
+    "open_hydra",
     "prepare_hydra",
     "register_augmentation",
     "register_dataset",

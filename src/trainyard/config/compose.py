@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -90,14 +91,28 @@ def compose_trees(
         raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
     overrides = normalize_overrides(overrides)
     _check_overrides(overrides, config_dir)
-    with _hydra_lock, _isolate_hydra(), translate_hydra_errors(config_dir):
-        prepare_hydra(config_dir)
-        with hydra.initialize_config_dir(str(find_shipped_config_folder()), version_base=VERSION_BASE):
-            tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
+    with open_hydra(config_dir):
+        tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
     hydra_section = tree.hydra
     with open_dict(tree):
         del tree["hydra"]
     return tree, hydra_section
+
+
+@contextlib.contextmanager
+def open_hydra(config_dir: Path | None = None) -> Iterator[Any]:
+    """Yields a Hydra object that searches the folders of configs; see `search_path`.
+
+    Args:
+        config_dir: An additional folder with configs.
+
+    Raises:
+        ConfigError: If Hydra or OmegaConf raises an error in the block.
+    """
+    with _hydra_lock, _isolate_hydra(), translate_hydra_errors(config_dir):
+        prepare_hydra(config_dir)
+        with hydra.initialize_config_dir(str(find_shipped_config_folder()), version_base=VERSION_BASE):
+            yield GlobalHydra.instance().hydra
 
 
 @contextlib.contextmanager

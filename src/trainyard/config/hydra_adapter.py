@@ -13,6 +13,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Glob, Override, Transformer
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from pathlib import Path
 
+    from hydra.core.config_loader import ConfigLoader
     from hydra.plugins.sweeper import Sweeper
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -38,12 +40,11 @@ def build_basic_sweeper(max_batch_size: int | None, params: dict[str, str] | Non
     return BasicSweeper(max_batch_size, params)
 
 
-def is_basic_launcher(launcher: object) -> bool:
-    """Returns whether a launcher is Hydra's own launcher, or derived from it.
+def build_hydra_context(config_loader: ConfigLoader) -> HydraContext:
+    """Returns the context of a launcher: the loader that provides the configs of its jobs, and no callbacks."""
+    from hydra._internal.callbacks import Callbacks
 
-    Compares names, because Hydra executes the modules of its plugins again, which creates a second class.
-    """
-    return any(f"{cls.__module__}.{cls.__qualname__}" == BASIC_LAUNCHER for cls in type(launcher).__mro__)
+    return HydraContext(config_loader=config_loader, callbacks=Callbacks())
 
 
 def get_job_error(job: JobReturn) -> BaseException | None:

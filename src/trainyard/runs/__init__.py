@@ -1,5 +1,6 @@
 """One run from start to end: its folder, artifacts and tags; resuming, finding and uploading runs."""
 
+from trainyard.runs.console import ScreenProgress, build_ui_command, print_result, run_and_print
 from trainyard.runs.experiment import run_experiment
 from trainyard.runs.lookup import find_run_folder, mark_orphan_killed
 from trainyard.runs.pretrained import find_start_model
@@ -13,8 +14,10 @@ __all__ = [
     "MODEL_SUFFIXES",
     "LiveRunError",
     "RunResult",
+    "ScreenProgress",
     "TrialInfo",
     "build_provenance_tags",
+    "build_ui_command",
     "find_model",
     "find_or_download_model",
     "find_run_folder",
@@ -23,6 +26,8 @@ __all__ = [
     "load_model",
     "load_recorded_overrides",
     "mark_orphan_killed",
+    "print_result",
+    "run_and_print",
     "run_experiment",
     "sync_run",
 ]

@@ -42,7 +42,7 @@ class TrialInfo:
     parent_run_id: str | None
     number: int
     name: str
-    record_result: Callable[[RunResult], None]
+    record_result: Callable[[RunResult], object]
     prune_reason: Callable[[], str] = lambda: ""
 
     def tags(self) -> dict[str, str]:

@@ -1,105 +1,61 @@
 """Sweeps: plan, run, rank and report many trials that are started by one command."""
 
 from trainyard.sweep.card import PAGE
-from trainyard.sweep.folder import (
-    SWEEPS,
-    SweepFolder,
-    check_definition,
-    check_folder,
-    find_sweep,
-    is_locked,
-    list_sweeps,
-    lock_sweep,
-    move_aside,
-    parse_trial_number,
-)
+from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, is_locked, list_sweeps
 from trainyard.sweep.labels import build_trial_label, shorten_keys
-from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
-from trainyard.sweep.launch.job import report, request_answer
-from trainyard.sweep.launch.launcher import ForkSettings, JobRunner, Multirun, open_jobs, open_ray_jobs, run_batch
-from trainyard.sweep.launch.process_pool import start_fork_server
-from trainyard.sweep.launch.ray_pool import RaySettings
+from trainyard.sweep.launch.devices import allocate_slots
+from trainyard.sweep.launch.hydra_launcher import run_batch
+from trainyard.sweep.launch.process_pool import ProcessPool
+from trainyard.sweep.launch.ray_pool import open_ray_pool
 from trainyard.sweep.ledger import Ledger, Session
-from trainyard.sweep.listener import SweepListener
+from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan
 from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, TrialStatus, build_status
-from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
-from trainyard.sweep.pruner import OFF, TrialPruner
-from trainyard.sweep.results import write_result
-from trainyard.sweep.scheduler import SweepScheduler, TrialOutcomes
-from trainyard.sweep.search import SearchQueue
-from trainyard.sweep.smoke_test import build_architecture_key, smoke_test_architectures
+from trainyard.sweep.progress_file import LatestEpoch, load_epochs
+from trainyard.sweep.recorder import TrialOutcomes
+from trainyard.sweep.run import allocate_slots_and_threads, check_plan, find_prior_sweeps, run_plan, run_sweep
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.sweep.summary import (
-    SweepResult,
-    compute_cost,
-    describe_sampling,
-    describe_swept,
-    rank_trials,
-    summarize_sweep,
-)
-from trainyard.sweep.tracking import SweepTracker
-from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
+from trainyard.sweep.summary import SweepResult, compute_cost, describe_sampling, describe_swept, rank_trials
 from trainyard.sweep.winner_recipe import Winner
 
 __all__ = [
     "NOT_DRAWN",
     "NO_OBJECTIVE",
-    "OFF",
     "PAGE",
-    "RAY_LAUNCHER",
-    "SLURM_LAUNCHER",
     "SWEEPS",
-    "EpochFile",
-    "ForkSettings",
-    "JobRunner",
     "LatestEpoch",
     "Ledger",
-    "Multirun",
-    "PriorSweep",
-    "RaySettings",
-    "SearchQueue",
+    "ProcessPool",
     "Session",
+    "SweepCounts",
     "SweepFolder",
     "SweepListener",
     "SweepPlan",
     "SweepProgress",
     "SweepResult",
-    "SweepScheduler",
-    "SweepTracker",
     "TrialOutcomes",
-    "TrialPruner",
     "TrialState",
     "TrialStatus",
     "Winner",
     "allocate_slots",
-    "build_architecture_key",
+    "allocate_slots_and_threads",
     "build_status",
     "build_trial_label",
-    "check_definition",
-    "check_folder",
+    "check_plan",
     "compute_cost",
     "describe_sampling",
     "describe_swept",
+    "find_prior_sweeps",
     "find_sweep",
     "is_execution_override",
     "is_locked",
     "list_sweeps",
     "load_epochs",
-    "load_prior_sweeps",
-    "lock_sweep",
     "make_plan",
-    "move_aside",
-    "open_jobs",
-    "open_ray_jobs",
-    "parse_trial_number",
+    "open_ray_pool",
     "rank_trials",
-    "report",
-    "request_answer",
     "run_batch",
+    "run_plan",
+    "run_sweep",
     "shorten_keys",
-    "smoke_test_architectures",
-    "start_fork_server",
-    "summarize_sweep",
-    "write_result",
 ]

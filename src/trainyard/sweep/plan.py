@@ -206,21 +206,21 @@ def _plan_search(space: SearchSpace, sweep: SweepConfig) -> SearchPlan:
         f"{number}": space.freeze(space.build_config(base))
         for number, base in enumerate(space.iterate_base_points(), start=1)
     }
-    sampling = {
-        "sampler": sweep.sampler, "sampler_seed": sweep.sampler_seed, "seeds": list(space.seeds),
+    definition = {
+        "sampler": sweep.sampler,
+        "sampler_seed": sweep.sampler_seed,
+        "seeds": list(space.seeds),
         "warm_start": list(sweep.warm_start),
-    }  # fmt: skip
+        "axes": axes,
+        "bases": bases,
+    }
     return SearchPlan(
-        space=space,
-        sampler=sweep.sampler,
-        seed=sweep.sampler_seed,
-        points=sweep.points,
-        definition={**sampling, "axes": axes, "bases": bases},
+        space=space, sampler=sweep.sampler, seed=sweep.sampler_seed, points=sweep.points, definition=definition
     )
 
 
 def _build_placeholders(search: SearchPlan) -> tuple[Trial, ...]:
-    """Returns placeholder trials for all points of a search. Their configs are those of the base points, in turn."""
+    """Returns placeholder trials for all points of a search, with the configs of the base points in turn."""
     bases = itertools.cycle(search.definition["bases"].values())
     n_seeds = len(search.space.seeds)
     placeholders = (

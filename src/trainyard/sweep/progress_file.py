@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainyard.evaluation import Trial, TrialResult
-from trainyard.sweep.listener import SweepListener
+from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.system import atomic_write
 
 _INTERVAL_SECONDS = 1.0
@@ -51,15 +51,15 @@ class EpochFile(SweepListener):
                 partial.write_text(json.dumps(self._epochs))
             self._written = time.monotonic()
 
-    def on_trial_done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002
+    def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
         """Forgets a trial that has ended; the next write omits it."""
         self._epochs.pop(trial.number, None)
 
-    def on_trial_pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002
+    def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
         """Forgets a trial that has ended; the next write omits it."""
         self._epochs.pop(trial.number, None)
 
-    def on_trial_failed(self, trial: Trial, reason: str, *, will_retry: bool) -> None:  # noqa: ARG002
+    def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
         """Forgets a trial that has ended; the next write omits it."""
         self._epochs.pop(trial.number, None)
 

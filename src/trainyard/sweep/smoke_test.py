@@ -63,34 +63,23 @@ def smoke_test_architectures(
     Raises:
         ConfigError: If any architecture cannot be trained; with one line per architecture.
     """
-    waiting, slots = [*untested.values()][::-1], allocate_slots(n_jobs, os.environ)
+    waiting = [*untested.values()][::-1]
     keys = {trial.number: key for key, trial in untested.items()}
-    used_slots: dict[int, dict[str, str]] = {}
     failures: dict[int, str] = {}
-    with ProcessPool() as pool:
+    with ProcessPool(allocate_slots(n_jobs, os.environ), lock_file=lock_file) as pool:
 
         def fill_slots() -> None:
             """Starts smoke tests until no slot is free or none is waiting."""
-            while waiting and slots:
+            while waiting and pool.has_free_slot:
                 trial = waiting.pop()
-                used_slots[trial.number] = slots.pop()
-                pool.submit(
-                    Job(
-                        number=trial.number,
-                        work=cloudpickle.dumps(_SmokeTest(dict(trial.config))),
-                        log=logs / f"{trial.number}-tried.log",
-                        limit_seconds=_LIMIT_SECONDS,
-                        environment=used_slots[trial.number],
-                        lock_file=lock_file,
-                    )
-                )
+                work = cloudpickle.dumps(_SmokeTest(dict(trial.config)))
+                pool.submit(Job(trial.number, work, logs / f"{trial.number}-tried.log", _LIMIT_SECONDS))
 
         fill_slots()
         after_start()
         while len(pool):
             for event in pool.poll():
                 if isinstance(event, JobExit):
-                    slots.append(used_slots[event.number])
                     failures[event.number] = event.failure
                     if not event.failure:
                         record_success(keys[event.number])

@@ -13,8 +13,8 @@ from trainyard.reporting import write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.results import load_result
-from trainyard.sweep.scheduler import TrialOutcomes
 from trainyard.sweep.winner_recipe import Winner, write_recipe
 from trainyard.system import format_command_line
 
@@ -26,18 +26,41 @@ class SweepResult:
     """The results of a sweep.
 
     Attributes:
+        folder: The folder of the sweep. Its name is the name of the sweep.
+        objective: The metric that the sweep compares, or None.
+        trials: All trials, in the order of the plan.
+        outcomes: The outcomes of the trials.
         ranking: Ranking of the points.
         winner: The best point, or None if nothing is compared or no trial has finished.
         files: The files that were written, to be logged.
     """
 
+    folder: Path
+    objective: str | None
+    trials: tuple[Trial, ...]
+    outcomes: TrialOutcomes
     ranking: Ranking
     winner: Winner | None
     files: list[Path]
 
+    @property
+    def name(self) -> str:
+        """The name of the sweep."""
+        return self.folder.name
+
+    @property
+    def failed(self) -> list[tuple[Trial, str]]:
+        """The trials that failed, with their errors."""
+        return [(trial, reason) for trial in self.trials if (reason := self.outcomes.failed.get(trial.number))]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every trial is done or was pruned."""
+        return not self.outcomes.failed and not self.outcomes.waiting
+
 
 def summarize_sweep(
-    folder: SweepFolder, ledger: Ledger, objective: str | None, trials: Sequence[Trial], outcomes: TrialOutcomes
+    folder: SweepFolder, ledger: Ledger, objective: str | None, trials: tuple[Trial, ...], outcomes: TrialOutcomes
 ) -> SweepResult:
     """Ranks the finished trials and writes the result files into the sweep's folder.
 
@@ -65,7 +88,8 @@ def summarize_sweep(
         cost=compute_cost(ledger, trials, outcomes),
     )
     files = [write_leaderboard(folder.path, ranking), *write_card(folder.path, page)]
-    return SweepResult(ranking, winner, [folder.overview, *files, *([winner.recipe] if winner else [])])
+    files = [folder.overview, *files, *([winner.recipe] if winner else [])]
+    return SweepResult(folder.path, objective, trials, outcomes, ranking, winner, files)
 
 
 def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str | None) -> Ranking:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.errors import TrackingError
-from trainyard.evaluation import Trial, TrialResult, higher_is_better
+from trainyard.evaluation import Trial, TrialResult
 from trainyard.reporting import TABLE, render_leaderboard_markdown
 from trainyard.runs import build_provenance_tags, sync_run
 from trainyard.sweep.launch.devices import RAY_LAUNCHER
-from trainyard.sweep.listener import SweepListener
+from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan
-from trainyard.sweep.scheduler import TrialOutcomes
+from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.summary import SweepResult, describe_swept
 from trainyard.system import read_git_state, redact_credentials
 from trainyard.tracking import SweepParentRun, names
@@ -25,19 +25,16 @@ from trainyard.tracking import SweepParentRun, names
 class SweepTracker(SweepListener):
     """Logs a sweep to the tracking store. If tracking is disabled, it does nothing."""
 
-    def __init__(self, plan: SweepPlan, outcomes: TrialOutcomes, notify: Callable[[str], None]) -> None:
+    def __init__(self, plan: SweepPlan, notify: Callable[[str], None]) -> None:
         """Creates the tracker without accessing the tracking store.
 
         Args:
             plan: The plan of the sweep.
-            outcomes: The outcomes of its trials, which the scheduler updates while the sweep runs.
             notify: Called with a message when the tracking store fails.
         """
         self._plan = plan
-        self._outcomes = outcomes
         self._run = SweepParentRun(notify)
-        self._notify = notify
-        self._trials = {trial.number: trial for trial in plan.trials}
+        self._result: SweepResult | None = None
         on_ray = plan.hydra_section.launcher._target_ == RAY_LAUNCHER
         self._ended_elsewhere: tuple[()] | None = None if on_ray else ()  # Ray ends tasks with their sweep
 
@@ -114,35 +111,26 @@ class SweepTracker(SweepListener):
         """
         return sync_run(folder, self._plan.uri, os.environ).run_id
 
-    def on_trial_begin(self, trial: Trial, attempt: int) -> None:  # noqa: ARG002 - an interface
-        """Stores the definition of a trial, which may have been drawn just now."""
-        self._trials[trial.number] = trial
-
-    def on_trial_done(self, trial: Trial, result: TrialResult) -> None:  # noqa: ARG002 - in the outcomes
+    def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
         """Logs the number of finished trials and, if the sweep has an objective, its best value."""
-        metrics = {names.TRIALS_FINISHED: float(len(self._outcomes.done))}
-        if objective := self._plan.objective:
-            values = [result.objective for result in self._outcomes.done.values() if result.objective is not None]
-            metrics[f"{names.BEST_PREFIX}{objective}"] = (max if higher_is_better(objective) else min)(values)
-        self._run.log_metrics(metrics)
+        best = {} if counts.best is None else {f"{names.BEST_PREFIX}{self._plan.objective}": counts.best}
+        self._run.log_metrics({names.TRIALS_FINISHED: float(counts.done), **best})
 
-    def on_trial_pruned(self, trial: Trial, reason: str) -> None:  # noqa: ARG002 - in the outcomes
+    def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
         """Logs the number of pruned trials."""
-        self._run.log_metrics({names.TRIALS_PRUNED: float(len(self._outcomes.pruned))})
+        self._run.log_metrics({names.TRIALS_PRUNED: float(counts.pruned)})
 
-    def on_trial_failed(self, trial: Trial, reason: str, *, will_retry: bool) -> None:  # noqa: ARG002 - an interface
+    def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
         """Logs the number of failed trials, and closes the run of this trial if its process was killed."""
         number = f"{trial.number}"
         self._run.close_orphans({number: reason}, ended_elsewhere=[number])
-        self._run.log_metrics({names.TRIALS_FAILED: float(len(self._outcomes.failed))})
+        self._run.log_metrics({names.TRIALS_FAILED: float(counts.failed)})
 
     def log_result(self, result: SweepResult) -> None:
         """Logs the verdict, the leaderboard, the failed trials, the id of the best run and the files of the result."""
+        self._result = result
         ranking, winner = result.ranking, result.winner
-        failed = "".join(
-            f"\n- trial {number}, {self._trials[number].label}: {reason}"
-            for number, reason in sorted(self._outcomes.failed.items())
-        )
+        failed = "".join(f"\n- trial {trial.number}, {trial.label}: {reason}" for trial, reason in result.failed)
         note = f"{ranking.format_verdict()}\n\n{render_leaderboard_markdown(ranking)}" + (
             f"\n\nFailed:\n{failed}" if failed else ""
         )
@@ -156,10 +144,9 @@ class SweepTracker(SweepListener):
 
         The run is FAILED if a trial failed or has no result yet. Returns the first failure of the store, or None.
         """
-        failed, waiting = len(self._outcomes.failed), len(self._outcomes.waiting)
-        self._run.log_metrics(
-            {names.TRIALS_FINISHED: float(len(self._outcomes.done)), names.TRIALS_FAILED: float(failed)}
-        )
+        outcomes = self._result.outcomes if self._result else TrialOutcomes()
+        failed, waiting = len(outcomes.failed), len(outcomes.waiting)
+        self._run.log_metrics({names.TRIALS_FINISHED: float(len(outcomes.done)), names.TRIALS_FAILED: float(failed)})
         if failed or waiting:
             not_started = f", {waiting} were not started" if waiting else ""
             self._run.set_tags({names.ERROR: f"{failed} of {len(self._plan.trials)} trials failed{not_started}"})

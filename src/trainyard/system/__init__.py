@@ -34,6 +34,7 @@ from trainyard.system.tensorflow_setup import (
     stderr_captured,
     uses_onednn,
 )
+from trainyard.system.terminal import print_error, print_heading
 from trainyard.system.timing import StageTimer
 from trainyard.system.uris import (
     build_sqlite_uri,
@@ -81,6 +82,8 @@ __all__ = [
     "make_uri_absolute",
     "mark_process_owned",
     "prefer_interrupt",
+    "print_error",
+    "print_heading",
     "raise_on_signals",
     "read_git_state",
     "redact_credentials",

@@ -23,7 +23,7 @@ from trainyard.cli.sweep.columns import (
 )
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.reporting import format_duration
-from trainyard.sweep import NO_OBJECTIVE, SweepListener, SweepProgress, TrialState, build_status
+from trainyard.sweep import NO_OBJECTIVE, SweepCounts, SweepListener, SweepProgress, TrialState, build_status
 
 REFRESHES_PER_SECOND = 4
 
@@ -123,7 +123,7 @@ class SweepScreen(SweepListener):
         with self._lock:
             self._progress.update_epoch(trial.number, epoch, epochs, metrics)
 
-    def on_trial_done(self, trial: Trial, result: TrialResult) -> None:
+    def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
         """Shows the result of a trial."""
         with self._lock:
             status = self._progress.finish_trial(trial.number, result)
@@ -136,14 +136,14 @@ class SweepScreen(SweepListener):
         parts.append(f"{format_duration(result.seconds)}  ({so_far})")
         self._print_event(trial, "done", ", ".join(parts), STATE_STYLES[TrialState.DONE])
 
-    def on_trial_pruned(self, trial: Trial, reason: str) -> None:
+    def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
         """Shows that a trial was pruned."""
         with self._lock:
             self._progress.prune_trial(trial.number, reason)
         if not self._live:
             self._print_event(trial, "pruned", f"{reason}  ({self._progress.counts})", STATE_STYLES[TrialState.PRUNED])
 
-    def on_trial_failed(self, trial: Trial, reason: str, *, will_retry: bool) -> None:
+    def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
         """Prints why a trial failed, in a permanent line."""
         with self._lock:
             self._progress.fail_trial(trial.number, reason, will_retry=will_retry)

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from trainyard.errors import TrainyardError
 from trainyard.sweep.launch.job import GRACE_SECONDS, JobStart, do_work
@@ -44,11 +44,14 @@ The fork server skips modules that do not exist, such as internal modules of ano
 SERVER = "trainyard.sweep.launch.fork_server"
 """The module that the fork server imports first."""
 
+_NOT_INHERITED = ("MLFLOW_RUN_ID",)
+"""Environment variables that identify a single run."""
+
 Work = Callable[[], Any]
 """The function that a job executes. Its result must be picklable, and it may send picklable messages with `report`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A function to execute in a separate process.
 
@@ -57,16 +60,12 @@ class Job:
         work: A `Work`, pickled by cloudpickle.
         log: The file to which the output is appended.
         limit_seconds: The time after which the job is ended; None for no limit.
-        environment: Environment variables to set, in addition to those of this process.
-        lock_file: A file on which the process holds a shared lock until it ends; None for no lock.
     """
 
     number: int
     work: bytes
     log: Path
     limit_seconds: float | None = None
-    environment: Mapping[str, str] | None = None
-    lock_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +106,41 @@ def start_fork_server(preload: Sequence[str] = PRELOADED) -> None:
         forkserver.ensure_running()
 
 
+class JobPool(Protocol):
+    """The interface of `ProcessPool` and `RayPool`."""
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether a job can be submitted now."""
+
+    def __len__(self) -> int:
+        """Returns the number of running jobs."""
+
+    def submit(self, job: Job) -> None:
+        """Starts a job in a free slot."""
+
+    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
+        """Sends an answer, as (key, answer), to a job that waits for it in `request_answer`."""
+
+    def poll(self) -> list[Message | JobExit]:
+        """Waits for messages and exits of jobs, and returns all that occurred."""
+
+
 class ProcessPool:
     """Runs jobs, each in a separate process. Use it as a context manager: on exit it ends all jobs."""
 
-    def __init__(self, *, preload: Sequence[str] = PRELOADED) -> None:
+    def __init__(
+        self,
+        slots: Sequence[Mapping[str, str]] = ({},),
+        *,
+        lock_file: Path | None = None,
+        preload: Sequence[str] = PRELOADED,
+    ) -> None:
         """Configures the fork server, which starts with the first job.
 
         Args:
+            slots: For each slot, environment variables of its jobs, in addition to those of this process.
+            lock_file: A file on which the process of each job holds a shared lock until it ends; None for no lock.
             preload: The modules that the fork server imports.
         """
         if "forkserver" not in multiprocessing.get_all_start_methods():
@@ -122,6 +149,8 @@ class ProcessPool:
             )
         self._context: Any = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([SERVER, *preload])
+        self._free_slots = list(slots)
+        self._lock_file = lock_file
         self._running: dict[int, _RunningJob] = {}
 
     def __enter__(self) -> Self:
@@ -135,20 +164,26 @@ class ProcessPool:
     def __len__(self) -> int:
         return len(self._running)
 
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether a job can be submitted now."""
+        return bool(self._free_slots)
+
     def submit(self, job: Job) -> None:
-        """Starts a job immediately."""
+        """Starts a job in a free slot."""
         reports, job_reports = self._context.Pipe(duplex=False)
         job_lifeline, lifeline = self._context.Pipe(duplex=False)
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **(job.environment or {})}
-        start = JobStart(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), job.lock_file)
+        slot = self._free_slots.pop(0)
+        environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED} | dict(slot)
+        start = JobStart(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), self._lock_file)
         pipes = (job_reports, job_lifeline)
         process = self._context.Process(target=do_work, args=(start, *pipes), name=f"job {job.number}")
         with _hide_main_module():
             process.start()
         job_reports.close()
         job_lifeline.close()
-        self._running[job.number] = _RunningJob(job, process, reports, lifeline)
+        self._running[job.number] = _RunningJob(job, slot, process, reports, lifeline)
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
         """Sends an answer to a job that waits in `request_answer`. If the job has ended, nothing happens."""
@@ -174,6 +209,7 @@ class ProcessPool:
             else:
                 events += running.read_messages()  # messages that arrived between the first read and the exit
                 events.append(running.collect_exit())
+                self._free_slots.append(running.slot)
                 del self._running[number]
         return events
 
@@ -190,9 +226,12 @@ class ProcessPool:
 class _RunningJob:
     """A job whose process was started."""
 
-    def __init__(self, job: Job, process: BaseProcess, reports: Connection, lifeline: Connection) -> None:
+    def __init__(
+        self, job: Job, slot: Mapping[str, str], process: BaseProcess, reports: Connection, lifeline: Connection
+    ) -> None:
         if process.pid is None:
             raise ValueError("expected a process that was started")
+        self.slot = slot
         self.process = process
         self._pid = process.pid
         self._job = job

@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
@@ -27,35 +27,20 @@ from trainyard.sweep.launch.job import GRACE_SECONDS, redirect_output
 from trainyard.sweep.launch.process_pool import Job, JobExit, Message
 from trainyard.system import redact_credentials
 
+if TYPE_CHECKING:
+    from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
+
 _CHECK_INTERVAL_SECONDS = 0.5
 """How often jobs are checked for exceeding the time limit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RaySettings:
-    """The fields of ``hydra.launcher``.
-
-    Attributes:
-        address: The address of the cluster, ``host:port``, or ``auto`` for the cluster that this machine belongs to.
-            None uses the environment variable RAY_ADDRESS; without it, Ray starts a cluster of this machine alone.
-        num_cpus: CPU cores per job; also the number of threads of a training.
-        num_gpus: GPUs per job; it may be a fraction.
-        resources: Amounts of custom Ray resources per job, as specified when the nodes were started: ``{"big": 1}``.
-        n_jobs: Maximum number of jobs that run at the same time; None: as many as fit on the nodes.
-        time_limit_seconds: Maximum duration of a job; None for no limit.
-    """
-
-    address: str | None = None
-    num_cpus: float = 1
-    num_gpus: float = 0
-    resources: Mapping[str, float] = field(default_factory=dict)
-    n_jobs: int | None = None
-    time_limit_seconds: float | None = None
-
-
 @contextlib.contextmanager
-def open_ray_pool(settings: RaySettings) -> Iterator[RayPool]:
+def open_ray_pool(settings: RayLauncherConf, lock_file: Path | None = None) -> Iterator[RayPool]:
     """Connects to a Ray cluster and yields a pool. On exit it ends all jobs and disconnects.
+
+    Args:
+        settings: The fields of ``hydra.launcher``.
+        lock_file: A file on which the process of each job holds a shared lock until it ends; None for no lock.
 
     Raises:
         ConfigError: If Ray is not installed, a setting is out of range, or no node has enough resources for a job.
@@ -68,14 +53,14 @@ def open_ray_pool(settings: RaySettings) -> Iterator[RayPool]:
     if connects:
         _connect_to_cluster(ray, settings.address)
     try:
-        with contextlib.closing(RayPool(settings)) as pool:
+        with contextlib.closing(RayPool(settings, lock_file)) as pool:
             yield pool
     finally:
         if connects:
             ray.shutdown()
 
 
-def _check_settings(settings: RaySettings) -> None:
+def _check_settings(settings: RayLauncherConf) -> None:
     """Raises a ConfigError if Ray is not installed or a setting is out of range."""
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
@@ -111,10 +96,11 @@ def _connect_to_cluster(ray: Any, address: str | None) -> None:  # noqa: ANN401 
 class RayPool:
     """Runs jobs as Ray tasks. Messages that jobs send while they run are not received."""
 
-    def __init__(self, settings: RaySettings) -> None:
-        """Creates the pool; this process must be connected to the cluster."""
+    def __init__(self, settings: RayLauncherConf, lock_file: Path | None) -> None:
+        """Creates the pool; this process must be connected to the cluster. See `open_ray_pool`."""
         import ray
 
+        self._lock_file = lock_file
         self._ray = ray
         self._settings = settings
         self._task = ray.remote(max_calls=1)(_run_work)  # a new process for each call
@@ -125,6 +111,7 @@ class RayPool:
             "max_retries": 0,  # a lost job is reported, and retried as sweep.retries specifies
         }
         self._running: dict[Any, _RunningTask] = {}
+        self.slots = self._count_slots()
         if not self.slots:
             required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
             raise ConfigError(
@@ -133,9 +120,16 @@ class RayPool:
                 "job, or add a node"
             )
 
+    def __len__(self) -> int:
+        return len(self._running)
+
     @property
-    def slots(self) -> int:
-        """The number of jobs that fit on the nodes that are alive now, at most `n_jobs`."""
+    def has_free_slot(self) -> bool:
+        """Whether a job can be submitted now."""
+        return len(self._running) < self.slots
+
+    def _count_slots(self) -> int:
+        """Returns the number of jobs that fit on the nodes that are alive now, at most `n_jobs`."""
         required = {"CPU": self._settings.num_cpus, "GPU": self._settings.num_gpus, **self._settings.resources}
         capacity = sum(
             int(min(node["Resources"].get(name, 0) / amount for name, amount in required.items() if amount))
@@ -150,7 +144,7 @@ class RayPool:
     def submit(self, job: Job) -> None:
         """Submits a job to the cluster, which starts it as soon as a node has free resources."""
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        start = (sys.orig_argv, str(Path.cwd()), str(job.log.absolute()), job.lock_file and str(job.lock_file))
+        start = (sys.orig_argv, str(Path.cwd()), str(job.log.absolute()), self._lock_file and str(self._lock_file))
         reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(job.work, *start)
         self._running[reference] = _RunningTask(job)
 
@@ -233,6 +227,7 @@ def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file:
         lock_file: A file that is locked until this process ends, so that the sweep is not resumed before.
     """
     sys.orig_argv[:] = command
+    os.environ.pop("MLFLOW_RUN_ID", None)
     try:
         os.chdir(folder)
         redirect_output(Path(log))

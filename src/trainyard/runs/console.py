@@ -1,0 +1,162 @@
+"""Terminal output of a run: progress, result and errors. Without a terminal, the output is plain lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from trainyard.config import RunConfig
+from trainyard.errors import ConfigError, TrainyardError, TrialPruned
+from trainyard.runs.experiment import run_experiment
+from trainyard.system import Progress, print_error, redact_credentials
+from trainyard.tracking import LocalStore, load_run_record, names
+
+if TYPE_CHECKING:
+    from trainyard.runs.result import RunResult
+    from trainyard.runs.tags import TrialInfo
+
+STAGE_TITLES = {
+    "open": "Opening the tracking store",
+    "start": "Starting TensorFlow",
+    "load": "Loading the data",
+    "build": "Building the model",
+    "train": "Training",
+    "evaluate": "Evaluating on the test images",
+    "log": "Writing and logging the results",
+}
+
+_EPOCH_METRICS = ("loss/train", "accuracy/train", "loss/val", "accuracy/val")
+
+
+class ScreenProgress(Progress):
+    """Prints a line per stage and per epoch of a run, and in a terminal a bar for the current epoch."""
+
+    def __init__(self) -> None:
+        self._console = Console(soft_wrap=True, highlight=False)
+        self.downloads = sys.stderr.isatty()
+        self._bars = Bars(
+            TextColumn("  epoch {task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bars.add_task("", visible=False)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def stage(self, name: str) -> None:
+        """Prints the title of the stage that starts."""
+        self._bars.update(self._task, visible=False)
+        self._console.print(Text(STAGE_TITLES.get(name, name), style="bold"))
+
+    def detail(self, text: str) -> None:
+        """Prints a line about the current stage."""
+        self._console.print(Text(f"  {text}"))
+
+    def step(self, epoch: int, epochs: int, step: int, steps: int) -> None:
+        """Updates the bar of the current epoch."""
+        self._bars.update(self._task, description=f"{epoch}/{epochs}", completed=step, total=steps, visible=True)
+
+    def epoch(self, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Prints the epoch's metrics."""
+        metrics_text = "  ".join(f"{name} {metrics[name]:.4f}" for name in _EPOCH_METRICS if name in metrics)
+        width = len(str(epochs))
+        self._console.print(
+            Text(f"  epoch {epoch:{width}}/{epochs}  {metrics_text}  {metrics['time/epoch_seconds']:.1f} s")
+        )
+
+
+def run_and_print(
+    config: RunConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    progress: ScreenProgress,
+    trial: TrialInfo | None = None,
+) -> RunResult:
+    """Runs an experiment, and prints its progress and its result. If it fails, prints the error and raises it again."""
+    try:
+        with progress:
+            result = run_experiment(config, folder=folder, progress=progress, overrides=overrides, trial=trial)
+        print_result(result)
+    except KeyboardInterrupt:
+        try:
+            status = load_run_record(folder).status or "KILLED"  # FAILED, if the run failed before the signal
+            print_error(TrainyardError(f"interrupted: the run is {status}. Its files are in {os.path.relpath(folder)}"))
+        except ConfigError:
+            print_error(TrainyardError("interrupted before the run started"))
+        raise
+    except TrialPruned as error:
+        print_error(TrainyardError(f"pruned {error}. The run's files are in {os.path.relpath(folder)}"))
+        raise
+    except Exception as error:
+        is_unexpected = not isinstance(error, TrainyardError)
+        print_error(TrainyardError(f"{type(error).__name__}: {error}") if is_unexpected else error)
+        if (folder / names.ERROR_FILE).exists():
+            hint = f"; the traceback is in {names.ERROR_FILE}" if is_unexpected else ""
+            print_error(TrainyardError(f"the run is FAILED. Its files are in {os.path.relpath(folder)}{hint}"))
+        raise
+    return result
+
+
+def print_result(result: RunResult) -> None:
+    """Prints the classification report, the first predictions, the accuracy, and the locations of files and run."""
+    console = Console(soft_wrap=True, highlight=False)
+    evaluation, names = result.evaluation, result.dataset.spec.class_names
+    count = min(result.config.evaluation.first_predictions, len(evaluation.actual))
+    predicted = [names[label] for label in evaluation.predicted[:count]]
+    actual = [names[label] for label in evaluation.actual[:count]]
+    widths = [max(len(a), len(p)) for a, p in zip(actual, predicted, strict=True)]
+
+    console.print()
+    console.print(Text(evaluation.report.rstrip("\n")))
+    console.print()
+    console.print(Text(f"The first {count} test images"))
+    for title, labels in (("predicted", predicted), ("actual", actual)):
+        console.print(
+            Text(f"  {title:9} " + " ".join(f"{label:>{w}}" for label, w in zip(labels, widths, strict=True)))
+        )
+    console.print()
+    if result.findings:
+        console.print(Text(result.findings))
+        console.print()
+    lines = {
+        "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",
+        "time": f"{result.timings['total']:.1f} s, of which training {result.timings['train']:.1f} s",
+        **({"best": f"epoch {result.best_model.describe(result.training.history)}"} if result.best_model else {}),
+        "files": os.path.relpath(result.folder),
+        "run": f"{result.name}, {result.run_id or 'not tracked'}",
+    }
+    if result.run_id:
+        lines["see it"] = build_ui_command(result.tracking_uri)
+    for title, text in lines.items():
+        console.print(Text.assemble((f"{title:9} ", "dim"), (text, "bold" if title == "accuracy" else "")))
+
+
+def build_ui_command(uri: str | None, sweep: str | None = None) -> str:
+    """Returns the command that opens the MLflow UI on a store, with a sweep if one is named.
+
+    The URI is left out if it is the URI of the default store of the working directory.
+    """
+    command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
+    if uri in (None, LocalStore().resolve_uri(os.environ, Path.cwd())):
+        return command
+    return f"{command} --uri {redact_credentials(uri)}"

@@ -1,0 +1,188 @@
+"""Runs the jobs of a Hydra multirun in a pool: implements ``hydra/launcher=fork`` and ``hydra/launcher=ray``.
+
+It works with any Hydra program: ``python program.py -m hydra/launcher=fork ...``. The task function may be a closure,
+and the script needs no `__main__` guard. Return values and exceptions are passed to Hydra as by its own launchers. A
+job that exits, is killed or exceeds the time limit fails without affecting other jobs.
+
+The trials of Trainyard's own sweeps do not use Hydra; see `trainyard.sweep.trial_runner`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import cloudpickle
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from trainyard.config import get_job_error
+from trainyard.errors import ConfigError, TrialError
+from trainyard.sweep.launch.process_pool import Job, JobExit, JobPool
+
+LOGS = "logs"
+"""The folder below the sweep's folder that contains the output of each job, as ``<hydra.job.id>.log``."""
+
+_log = logging.getLogger(__name__)
+
+
+def run_batch(
+    open_pool: AbstractContextManager[JobPool],
+    hydra_arguments: tuple[HydraContext, TaskFunction, DictConfig],
+    job_overrides: Sequence[Sequence[str]],
+    initial_job_idx: int,
+) -> list[JobReturn]:
+    """Runs a batch of jobs and returns their results, in the order of the batch.
+
+    Args:
+        open_pool: Opens the pool that runs the jobs.
+        hydra_arguments: What Hydra passes to a launcher's `setup`: the context, the task function and the config.
+        job_overrides: The overrides of each job.
+        initial_job_idx: The number of the first job.
+
+    Returns:
+        A `JobReturn` per job. If a job did not run to its end, its status is FAILED, and its `return_value` raises a
+        TrialError.
+
+    Raises:
+        ConfigError: If a setting of the launcher is out of range.
+    """
+    context, task_function, master_config = hydra_arguments
+    hydra_section = master_config.hydra
+    limit_seconds = hydra_section.launcher.time_limit_seconds
+    check_time_limit(limit_seconds)
+    setup_globals()
+    configure_log(hydra_section.hydra_logging, hydra_section.verbose)
+    shared = cloudpickle.dumps((context, task_function, Singleton.get_state()))
+    logs = Path(str(hydra_section.sweep.dir)) / LOGS
+    numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
+    _log.info("Launching %d jobs, each in a separate process", len(numbers))
+    configs = {
+        number: _compose_job(context, master_config, number, job)
+        for number, job in zip(numbers, job_overrides, strict=True)
+    }
+    waiting = [*numbers][::-1]
+    returns: dict[int, JobReturn] = {}
+    with open_pool as pool:
+        while waiting or len(pool):
+            while waiting and pool.has_free_slot:
+                number = waiting.pop()
+                config = configs[number]
+                _log.info("\t#%d : %s", number, " ".join(filter_overrides(config.hydra.overrides.task)))
+                work = cloudpickle.dumps(_HydraJob(shared, config))
+                pool.submit(Job(number, work, _get_log_file(logs, config), limit_seconds))
+            for event in pool.poll():
+                if isinstance(event, JobExit):
+                    config = configs.pop(event.number)
+                    returns[event.number] = _build_return(event, config, _get_log_file(logs, config))
+    configure_log(hydra_section.hydra_logging, hydra_section.verbose)  # jobs change it
+    return [returns[number] for number in numbers]
+
+
+def check_time_limit(seconds: float | None) -> None:
+    """Raises a ConfigError if a launcher's time limit is not a positive number or None."""
+    if seconds is not None and not seconds > 0:
+        raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, or null, got {seconds}")
+
+
+def _compose_job(context: HydraContext, master_config: DictConfig, number: int, overrides: Sequence[str]) -> DictConfig:
+    """Returns the config of a job. Config files that are edited afterwards do not affect it."""
+    config = context.config_loader.load_sweep_config(master_config, list(overrides))
+    with open_dict(config):
+        config.hydra.job.num = number
+        if OmegaConf.is_missing(config.hydra.job, "id"):
+            config.hydra.job.id = f"{number}"
+    return config
+
+
+def _get_log_file(logs: Path, config: DictConfig) -> Path:
+    """Returns the path of a job's log file, ``logs/<hydra.job.id>.log``."""
+    return logs / f"{config.hydra.job.id}.log"
+
+
+def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
+    """Returns the `JobReturn` of a job that ended. Logs an error if the job failed."""
+    failure = event.failure
+    job: JobReturn | None = None
+    if event.returned:
+        try:
+            job = cloudpickle.loads(event.value)
+        except Exception as error:  # noqa: BLE001 - unpickling a user's class may raise anything
+            failure = f"its return value cannot be unpickled: {type(error).__name__}: {error}"
+    if job:
+        failure = describe_failure(job)
+    if failure:
+        _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, log)
+    return job or _build_failure(event.number, config, failure, log)
+
+
+def _build_failure(number: int, config: DictConfig, failure: str, log: Path) -> JobReturn:
+    """Returns the `JobReturn` of a job that did not run to its end."""
+    task_config, hydra_config = config.copy(), OmegaConf.create({"hydra": config.hydra})
+    with open_dict(task_config):
+        del task_config["hydra"]
+    overrides = list(config.hydra.overrides.task)
+    job = JobReturn(overrides=overrides, cfg=task_config, hydra_cfg=hydra_config, status=JobStatus.FAILED)
+    job.return_value = TrialError(f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {log}")
+    return job
+
+
+def describe_failure(job: JobReturn) -> str:
+    """Returns the exception of a job of Hydra in one line; empty if the job succeeded."""
+    raised = get_job_error(job)
+    return f"{type(raised).__name__}: {raised}" if raised else ""
+
+
+class _HydraJob:
+    """The function that runs a job of Hydra; it is pickled and sent to the process of the job."""
+
+    def __init__(self, shared: bytes, config: DictConfig) -> None:
+        """Creates the function.
+
+        Args:
+            shared: What all jobs have in common, pickled once: Hydra's context, the task function, Hydra's singletons.
+            config: The config of the job.
+        """
+        self._shared = shared
+        self._config = config
+
+    def __call__(self) -> bytes:
+        """Runs the job with Hydra's `run_job`, and returns its `JobReturn`, pickled by cloudpickle."""
+        setup_globals()
+        hydra_context, task_function, state = cloudpickle.loads(self._shared)
+        Singleton.set_state(state)
+        HydraConfig.instance().set_config(self._config)
+        job = run_job(
+            hydra_context=hydra_context,
+            task_function=task_function,
+            config=self._config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        return _pickle_job_return(job)
+
+
+def _pickle_job_return(job: JobReturn) -> bytes:
+    """Returns a pickled `JobReturn`.
+
+    A return value that cannot be pickled is dropped. An exception that cannot be pickled or unpickled is replaced by a
+    TrialError with its message.
+    """
+    raised = get_job_error(job)
+    try:
+        pickled: bytes = cloudpickle.dumps(job)
+        if raised:
+            cloudpickle.loads(pickled)  # some exception classes can be pickled but not unpickled
+    except Exception as error:  # noqa: BLE001 - a user's class may raise anything; the job itself has ended
+        if raised:
+            job.return_value = TrialError(f"{type(raised).__name__}: {raised}")
+        else:
+            _log.warning("the return value of the task cannot be pickled and is dropped: %s", error)
+            job.return_value = None
+        pickled = cloudpickle.dumps(job)
+    return pickled

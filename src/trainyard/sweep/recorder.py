@@ -1,0 +1,207 @@
+"""The state of the trials of a sweep: each change is written to the ledger first, then passed to the listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from trainyard.evaluation import Trial, TrialResult, higher_is_better
+from trainyard.sweep.folder import SweepFolder
+from trainyard.sweep.ledger import EpochReport, Ledger
+from trainyard.sweep.listener import SweepCounts, SweepListener
+from trainyard.sweep.results import has_finished, load_result
+from trainyard.sweep.space import NOT_DRAWN
+
+
+class TrialRuns(Protocol):
+    """Access to the runs of the trials in the tracking store."""
+
+    def is_finished(self, result: TrialResult) -> bool:
+        """Returns whether the MLflow run of a trial with a result is FINISHED; True without tracking.
+
+        Raises:
+            TrackingError: If the store cannot be read.
+        """
+
+    def upload_run(self, folder: Path) -> str | None:
+        """Uploads a run that finished while the tracking store was unreachable, and returns the run id."""
+
+
+@dataclass(slots=True)
+class TrialOutcomes:
+    """The outcomes of the trials, by trial number.
+
+    Attributes:
+        done: The results of the finished trials, of all sessions of the sweep.
+        failed: The errors of the trials that failed in this session and are not retried.
+        pruned: The reasons of the pruned trials, of all sessions of the sweep.
+        waiting: The numbers of the trials that remain to be run.
+    """
+
+    done: dict[int, TrialResult] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    pruned: dict[int, str] = field(default_factory=dict)
+    waiting: list[int] = field(default_factory=list)
+
+    def update(self, ledger: Ledger, numbers: Sequence[int]) -> None:
+        """Adds the outcomes that a ledger contains for these trials. Trials without a result are added to `waiting`."""
+        for number in numbers:
+            record = ledger.get_trial_record(number)
+            if record.result:
+                self.done[number] = record.result
+            elif record.state == "pruned":
+                self.pruned[number] = record.reason
+            else:
+                self.waiting.append(number)
+
+
+class TrialRecorder:
+    """Records what happens to the trials of a sweep.
+
+    Attributes:
+        outcomes: The outcomes of the trials so far.
+        listeners: The objects that are notified of each change.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        folder: SweepFolder,
+        ledger: Ledger,
+        objective: str | None,
+        listeners: Sequence[SweepListener] = (),
+    ) -> None:
+        """Loads the outcomes of earlier sessions from the ledger.
+
+        Args:
+            trials: All trials of the sweep. Undrawn trials are ignored if the search space is exhausted.
+            folder: The folder of the sweep, locked by this process.
+            ledger: The ledger of the sweep.
+            objective: The metric that ranks the trials, or None.
+            listeners: The objects to notify.
+        """
+        self.outcomes = TrialOutcomes()
+        self.listeners = list(listeners)
+        self._folder = folder
+        self._ledger = ledger
+        self._trials = {
+            trial.number: trial for trial in trials if not (ledger.is_exhausted and trial.label == NOT_DRAWN)
+        }
+        self._attempts: dict[int, int] = {}
+        self._objective = objective
+        self.outcomes.update(ledger, list(self._trials))
+        self._best: float | None = None
+        for result in self.outcomes.done.values():
+            self._update_best(result)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials, including those that were drawn so far."""
+        return tuple(self._trials.values())
+
+    def get_trial(self, number: int) -> Trial:
+        """Returns the trial with a number."""
+        return self._trials[number]
+
+    def get_folder(self, trial: Trial) -> Path:
+        """Returns the run folder of the last attempt of a trial."""
+        return Path(self._ledger.get_trial_record(trial.number).folder)
+
+    def count_attempts(self, trial: Trial) -> int:
+        """Returns how often a trial was started in this session."""
+        return self._attempts.get(trial.number, 0)
+
+    def adopt_finished(self, runs: TrialRuns) -> None:
+        """Records the results of trials that finished after the sweep was killed, so that they are not run again.
+
+        Runs that finished while the tracking store was unreachable are uploaded.
+        """
+        for number in self.outcomes.waiting:
+            record = self._ledger.get_trial_record(number)
+            folder = Path(record.folder)
+            result = load_result(folder) if record.folder else None
+            if result and runs.is_finished(result):
+                self.record_done(self._trials[number], result)
+            elif result and has_finished(folder):
+                self.record_done(self._trials[number], replace(result, run_id=runs.upload_run(folder)))
+        self.update_waiting()
+
+    def update_waiting(self) -> None:
+        """Sets the waiting trials: all that are not done, failed or pruned, in the order of the plan."""
+        ended = self.outcomes.done.keys() | self.outcomes.failed.keys() | self.outcomes.pruned.keys()
+        self.outcomes.waiting = [number for number in self._trials if number not in ended]
+
+    def notify(self, text: str) -> None:
+        """Sends a one-line message to the listeners."""
+        for listener in self.listeners:
+            listener.on_message(text)
+
+    def record_start(self, trial: Trial) -> Path:
+        """Records that an attempt of a trial starts, and returns its run folder, which does not exist yet.
+
+        A trial that was just drawn replaces its placeholder.
+        """
+        self._trials[trial.number] = trial
+        folder = self._folder.find_next_attempt_folder(trial.number)
+        self._ledger.record_start(trial.number, str(folder))
+        self._attempts[trial.number] = self.count_attempts(trial) + 1
+        for listener in self.listeners:
+            listener.on_trial_begin(trial, self._ledger.get_trial_record(trial.number).attempts)
+        return folder
+
+    def record_epoch(
+        self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float], objective: str | None
+    ) -> EpochReport | None:
+        """Notifies the listeners of an epoch. With an objective, also writes its value to the ledger and returns it."""
+        for listener in self.listeners:
+            listener.on_epoch_end(trial, epoch, epochs, metrics)
+        if objective is None:
+            return None
+        report = EpochReport(trial.number, epoch, epochs, metrics[objective])
+        self._ledger.record_epoch(report)
+        return report
+
+    def record_done(self, trial: Trial, result: TrialResult) -> None:
+        """Records that a trial is done."""
+        self._ledger.record_result(trial.number, result)
+        self.outcomes.done[trial.number] = replace(result, history=())
+        self._update_best(result)
+        for listener in self.listeners:
+            listener.on_trial_done(trial, result, self._count())
+
+    def record_pruned(self, trial: Trial, reason: str) -> None:
+        """Records that a trial was pruned."""
+        self._ledger.record_pruned(trial.number, reason)
+        self.outcomes.pruned[trial.number] = reason
+        for listener in self.listeners:
+            listener.on_trial_pruned(trial, reason, self._count())
+
+    def record_failure(self, trial: Trial, reason: str, *, will_retry: bool) -> None:
+        """Records that a trial failed."""
+        self._ledger.record_failure(trial.number, reason, will_retry=will_retry)
+        if not will_retry:
+            self.outcomes.failed[trial.number] = reason
+        for listener in self.listeners:
+            listener.on_trial_failed(trial, reason, self._count(), will_retry=will_retry)
+
+    def drop_undrawn(self, numbers: Sequence[int]) -> None:
+        """Removes the trials that cannot be drawn because the search space seems exhausted, and records this."""
+        undrawn = [number for number in numbers if number in self._trials]
+        if undrawn:
+            for number in undrawn:
+                del self._trials[number]
+            self._ledger.record_exhausted()
+            self.notify(f"{len(undrawn)} trials were skipped: the search space contains no further untried points")
+
+    def _count(self) -> SweepCounts:
+        """Returns the numbers of ended trials, and the best value of the objective."""
+        outcomes = self.outcomes
+        return SweepCounts(len(outcomes.done), len(outcomes.failed), len(outcomes.pruned), self._best)
+
+    def _update_best(self, result: TrialResult) -> None:
+        """Updates the best value of the objective with that of a finished trial."""
+        if self._objective and result.objective is not None:
+            values = [result.objective] if self._best is None else [result.objective, self._best]
+            self._best = (max if higher_is_better(self._objective) else min)(values)

@@ -1,0 +1,309 @@
+"""Runs a sweep from its plan to its result, or resumes it: lock, ledger, parent run, trials, ranking and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol, Self
+
+from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
+from trainyard.errors import ConfigError
+from trainyard.evaluation import Trial, TrialResult
+from trainyard.sweep.folder import (
+    SWEEPS,
+    SweepFolder,
+    check_definition,
+    check_folder,
+    lock_sweep,
+    move_aside,
+)
+from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
+from trainyard.sweep.launch.process_pool import start_fork_server
+from trainyard.sweep.ledger import Ledger
+from trainyard.sweep.listener import SweepListener
+from trainyard.sweep.plan import SweepPlan, make_plan
+from trainyard.sweep.progress_file import EpochFile
+from trainyard.sweep.pruner import OFF, TrialPruner
+from trainyard.sweep.recorder import TrialOutcomes, TrialRecorder
+from trainyard.sweep.scheduler import SweepScheduler
+from trainyard.sweep.search import SearchQueue
+from trainyard.sweep.smoke_test import build_architecture_key, smoke_test_architectures
+from trainyard.sweep.summary import SweepResult, summarize_sweep
+from trainyard.sweep.tracking import SweepTracker
+from trainyard.sweep.trial_queue import PlannedTrialQueue, TrialQueue
+from trainyard.sweep.trial_runner import open_trial_runner
+from trainyard.sweep.trial_task import TrialTask
+from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
+from trainyard.system import (
+    collect_process_info,
+    configure_xla_cache,
+    count_available_cores,
+    gc_paused,
+    get_sqlite_path,
+    raise_on_signals,
+)
+
+
+class OpenDisplay(Protocol):
+    """Opens a display that follows the trials of a sweep while they run."""
+
+    def __call__(
+        self,
+        trials: Sequence[Trial],
+        objective: str | None,
+        *,
+        slots: int,
+        done: Mapping[int, TrialResult],
+        pruned: Mapping[int, str],
+    ) -> AbstractContextManager[SweepListener]:
+        """Returns the display.
+
+        Args:
+            trials: All trials of the sweep, in the order of the plan.
+            objective: The metric that ranks the trials; None disables the ranking.
+            slots: The number of trials that run in parallel.
+            done: By trial number, the results from earlier sessions of the sweep.
+            pruned: By trial number, the reasons for pruning from earlier sessions.
+        """
+
+
+class NoDisplay(SweepListener):
+    """A display that shows nothing."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Ignores what would be displayed; see `OpenDisplay`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Does nothing."""
+
+
+def run_sweep(
+    overrides: Sequence[str] = (),
+    *,
+    config_name: str | None = None,
+    config_dir: Path | None = None,
+    fresh: bool = False,
+    display: OpenDisplay = NoDisplay,
+) -> SweepResult:
+    """Plans a sweep, and runs its trials in parallel, each in a separate process. An interrupted sweep is resumed.
+
+    Args:
+        overrides: Overrides in Hydra's grammar, with several values for the settings to vary. As in
+            ``trainyard sweep``, ``sweep.seeds`` repeats each point, and ``hydra.launcher.n_jobs`` limits the trials
+            that run at the same time.
+        config_name: The name of the primary config; None uses the default.
+        config_dir: An additional folder with configs.
+        fresh: Whether to start over. Files of an earlier start are kept in another folder.
+        display: Opens a display that follows the sweep.
+
+    Returns:
+        The ranking, the winner, and the outcomes of all trials. Failed trials raise no exception.
+
+    Raises:
+        ConfigError: If the config of a trial is invalid, or the sweep is already running. Nothing was run.
+        TrackingError: If the tracking store failed. The folder of the sweep contains all results.
+        KeyboardInterrupt: If a signal interrupted the sweep. The same call resumes it.
+
+    Example:
+        >>> from trainyard import run_sweep
+        >>> result = run_sweep(["experiment=quickstart", "optimizer.learning_rate=0.01,0.001"])  # doctest: +SKIP
+        >>> print(result.ranking.format_verdict())  # doctest: +SKIP
+    """
+    with gc_paused():  # composing creates many objects, and none of them is garbage
+        plan = make_plan(overrides, config_name, config_dir)
+    return run_plan(plan, fresh=fresh, display=display)
+
+
+def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = NoDisplay) -> SweepResult:
+    """Runs the trials of a planned sweep that are not done yet; see `run_sweep`."""
+    folder = find_folder(plan)
+    slots, threads = allocate_slots_and_threads(plan)
+    check_plan(plan)
+    with raise_on_signals(), lock_sweep(folder, print):
+        resumes = not fresh and folder.plan.exists() and Ledger(folder.ledger).has_started
+        prior_sweeps = [] if resumes else find_prior_sweeps(plan)
+        if fresh and (aside := move_aside(folder)):
+            print(f"earlier files of this sweep: moved to {os.path.relpath(aside)}")  # noqa: T201 - no display yet
+        ledger = Ledger(folder.ledger)
+        if resumes:
+            check_definition(folder, plan)
+        else:
+            folder.write_plan(plan, threads)
+        folder.repair()
+        plan = folder.append_missing_trials(plan)
+        thread_numbers = {number or folder.threads for number in plan.threads}
+        if len(thread_numbers) == 1 and (number := thread_numbers.pop()):
+            configure_xla_cache(number)  # its location depends on the number, and TensorFlow reads it when imported
+        return _run_trials(plan, folder, ledger, slots, prior_sweeps=prior_sweeps, display=display)
+
+
+def find_folder(plan: SweepPlan) -> SweepFolder:
+    """Returns the folder of a sweep: ``hydra.sweep.dir`` if the overrides set it, else ``sweeps/NAME``."""
+    is_named = any(get_override_key(override) == "hydra.sweep.dir" for override in plan.overrides)
+    return SweepFolder(Path(str(plan.hydra_section.sweep.dir)) if is_named else SWEEPS / plan.name)
+
+
+def find_prior_sweeps(plan: SweepPlan) -> list[PriorSweep]:
+    """Returns the earlier sweeps whose results the sampler starts from (``sweep.warm_start``)."""
+    if plan.search is None or plan.objective is None:
+        return []
+    return load_prior_sweeps(plan.policy.warm_start, plan.objective, plan.search.space.axes, plan.search.sampler)
+
+
+def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int, int | None]:
+    """Returns the number of trials that run in parallel, and the default number of threads of a trial.
+
+    The first is 1 if a cluster decides; the second is None if TensorFlow chooses.
+
+    Raises:
+        ConfigError: If a setting of the launcher is invalid, or does not fit the sweep.
+    """
+    launcher = plan.hydra_section.launcher
+    for path, value in (
+        ("launcher.time_limit_seconds", launcher.get("time_limit_seconds")),
+        ("sweeper.max_batch_size", plan.hydra_section.sweeper.get("max_batch_size")),
+    ):
+        if value is not None and not value > 0:
+            raise ConfigError(f"hydra.{path}: expected a number above 0, or null, got {value}")
+    if plan.hydra_section.job.chdir:
+        raise ConfigError("hydra.job.chdir: expected false, because trials run in the working directory, got true")
+    if launcher._target_ != FORK_LAUNCHER and plan.policy.pruner != OFF:
+        raise ConfigError("sweep.pruner: requires hydra/launcher=fork. Use that launcher, or set sweep.pruner=off")
+    if launcher._target_ == FORK_LAUNCHER:
+        slots = min(len(allocate_slots(launcher.n_jobs, os.environ)), len(plan.trials))
+        return slots, max(1, count_available_cores() // slots)
+    if launcher._target_ == RAY_LAUNCHER:
+        return launcher.n_jobs or 1, max(1, int(launcher.num_cpus))  # the cluster decides how many fit
+    if launcher._target_ == BASIC_LAUNCHER:
+        strict = {trial.config["training"]["determinism"] == "strict" for trial in plan.trials}
+        for path, values in (("training.threads", plan.threads), ("training.determinism=strict", strict)):
+            if len(values) > 1:
+                raise ConfigError(
+                    f"{path}: expected the same for all trials, because they share a process. Use hydra/launcher=fork"
+                )
+    return 1, None
+
+
+def check_plan(plan: SweepPlan) -> None:
+    """Checks that the tracking store can be reached from all machines, and that the folder can be used.
+
+    Raises:
+        ConfigError: If not.
+    """
+    launcher = plan.hydra_section.launcher
+    cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
+    if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.uri and get_sqlite_path(plan.uri):
+        raise ConfigError(
+            "tracking.uri: expected the URI of a server, because trials run on several machines, got the SQLite file "
+            f"{get_sqlite_path(plan.uri)}. Start a server (mlflow server --backend-store-uri ... --host ...), and set "
+            "its address: tracking=server tracking.uri=http://HOST:PORT"
+        )
+    check_folder(find_folder(plan))
+
+
+def _run_trials(
+    plan: SweepPlan,
+    folder: SweepFolder,
+    ledger: Ledger,
+    slots: int,
+    *,
+    prior_sweeps: Sequence[PriorSweep],
+    display: OpenDisplay,
+) -> SweepResult:
+    """Runs the remaining trials, logs the sweep to the tracking store, and writes the files of its result.
+
+    If the sweep is already complete, only writes the files again.
+    """
+    recorder = TrialRecorder(plan.trials, folder, ledger, plan.objective)
+    outcomes = recorder.outcomes
+
+    def summarize() -> SweepResult:
+        """Ranks the trials, and writes the files of the result."""
+        return summarize_sweep(folder, ledger, plan.objective, recorder.trials, outcomes)
+
+    if ledger.is_complete and not outcomes.waiting:
+        return summarize()
+    if outcomes.waiting:
+        start_fork_server()  # the server imports TensorFlow while the store is opened
+    tracker = SweepTracker(plan, recorder.notify)
+    with _record_session(ledger, outcomes, slots), tracker.open_run(ledger.parent_run_id):
+        recorder.adopt_finished(tracker)
+        if outcomes.waiting:
+            open_display = display(
+                recorder.trials, plan.objective, slots=slots, done=outcomes.done, pruned=outcomes.pruned
+            )
+            with open_display as screen:
+                recorder.listeners += [screen, tracker, EpochFile(folder.epochs)]
+                parent_run_id = _prepare_trials(recorder, tracker, folder, ledger, slots)
+                task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
+                queue, pruner = _build_queue(plan, folder, ledger, prior_sweeps), _build_pruner(plan, ledger)
+                with open_trial_runner(plan, folder, task) as runner:
+                    SweepScheduler(plan.policy, recorder, queue, runner, runs=tracker, pruner=pruner).run()
+        if plan.search:
+            folder.write_overview(folder.read_header(), recorder.trials)
+        result = summarize()
+        tracker.log_result(result)
+    return result
+
+
+@contextmanager
+def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iterator[None]:
+    """Records in the ledger that this process starts to work on the sweep, and with which status it ends."""
+    ledger.repair()
+    ledger.record_session_start(collect_process_info(), slots)
+    try:
+        yield
+    except BaseException as error:
+        ledger.record_session_end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    ledger.record_session_end("FAILED" if outcomes.failed or outcomes.waiting else "FINISHED")
+
+
+def _build_queue(
+    plan: SweepPlan, folder: SweepFolder, ledger: Ledger, prior_sweeps: Sequence[PriorSweep]
+) -> TrialQueue:
+    """Returns an empty queue; that of a search has replayed the draws of earlier sessions."""
+    if plan.search and plan.objective:
+        return SearchQueue(plan.search, plan.objective, folder, ledger, prior_sweeps)
+    return PlannedTrialQueue()
+
+
+def _build_pruner(plan: SweepPlan, ledger: Ledger) -> TrialPruner | None:
+    """Returns the pruner, which has replayed the epochs of earlier sessions, or None if trials are not pruned."""
+    if plan.policy.pruner == OFF or not plan.objective:
+        return None
+    return TrialPruner(plan.policy.pruner, plan.objective, plan.epochs, ledger, plan.policy.min_epochs)
+
+
+def _prepare_trials(
+    recorder: TrialRecorder, tracker: SweepTracker, folder: SweepFolder, ledger: Ledger, slots: int
+) -> str | None:
+    """Runs a smoke test of each new architecture while the parent run is created. Returns the id of the parent run."""
+    untested: dict[str, Trial] = {}
+    for trial in recorder.trials:
+        if trial.number not in recorder.outcomes.waiting or ledger.get_trial_record(trial.number).attempts:
+            continue  # it is done, or an attempt has already tested its architecture
+        if (architecture := build_architecture_key(trial)) not in ledger.tested_architectures:
+            untested.setdefault(architecture, trial)
+    parent_run_ids: list[str | None] = []
+
+    def wait_for_parent_run() -> None:
+        """Waits until the sweep's parent run exists, and records its id in the ledger."""
+        parent_run_ids.append(tracker.wait_until_created())
+        if parent_run_ids[0]:
+            ledger.record_parent(parent_run_ids[0])
+
+    smoke_test_architectures(
+        untested,
+        ledger.record_smoke_test,
+        folder.logs,
+        slots,
+        folder.trials_lock_file,
+        after_start=wait_for_parent_run,
+    )
+    return parent_run_ids[0]

@@ -1,0 +1,23 @@
+"""Prints errors and headings in the terminal."""
+
+from __future__ import annotations
+
+
+def print_error(error: BaseException) -> None:
+    """Prints an error to stderr, one line per problem. Lines are not wrapped, and brackets are not read as markup."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    lines = str(error).splitlines() or [type(error).__name__]
+    console.print(Text.assemble(("error ", "bold red"), lines[0]))
+    for line in lines[1:]:
+        console.print(Text("      " + line))
+
+
+def print_heading(text: str) -> None:
+    """Prints a heading after an empty line."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(soft_wrap=True, highlight=False).print(Text(f"\n{text}", style="bold underline"))
