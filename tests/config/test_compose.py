@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from trainyard.config.compose import compose_config, expand_sweep
 from trainyard.config.fields import get_rule
-from trainyard.config.reference.fields import describe_config
+from trainyard.config.reference.description import describe_config
 from trainyard.config.reference.json_schema import build_json_schema
 from trainyard.config.registry import find_component, get_registered_components
 from trainyard.config.search_path import find_shipped_config_folder, list_choices, list_groups

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainyard import ConfigError, TrainingError, compose_config, run_experiment
-from trainyard.config.fields import get_rule
+from trainyard.config.fields import get_rule, is_optional, list_accepted_types
 from trainyard.config.registry import find_component, get_registered_components
 from trainyard.config.serialization import dump_config, load_config
-from trainyard.config.validation import is_optional, list_accepted_types, validate_config
+from trainyard.config.validation import validate_config
 
 GROUPS = ("model", "optimizer", "schedule", "loss", "augmentation")
 JUNK = st.sampled_from(

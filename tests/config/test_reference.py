@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 from trainyard.cli import app
 from trainyard.config import plugins, registry
 from trainyard.config.compose import compose_config
-from trainyard.config.reference.fields import describe_config, describe_recipes
+from trainyard.config.reference.description import ArgumentType, describe_config, describe_recipes
 from trainyard.config.reference.json_schema import build_json_schema
-from trainyard.config.reference.layers import ArgumentType
 from trainyard.config.reference.markdown import render_config_page
 from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig

@@ -13,7 +13,7 @@ from trainyard.config.compose import (
     normalize_overrides,
     open_hydra,
 )
-from trainyard.config.fields import get_rule, setting
+from trainyard.config.fields import Rule, format_suggestion, get_rule, setting
 from trainyard.config.hydra_adapter import (
     BASIC_LAUNCHER,
     build_argument_parser,
@@ -24,13 +24,11 @@ from trainyard.config.hydra_adapter import (
 )
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
 from trainyard.config.plugins import PLUGIN_GROUP, PLUGIN_VARIABLE, load_plugins
-from trainyard.config.reference.fields import describe_config, describe_recipes
+from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config, describe_recipes
 from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets
-from trainyard.config.reference.layers import ArgumentType, LayerDoc
 from trainyard.config.reference.markdown import render_config_page
 from trainyard.config.registry import (
     find_component,
-    format_suggestion,
     get_registered_components,
     get_registered_metrics,
     register_augmentation,
@@ -102,6 +100,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PlateauConfig",
+    "Rule",
     "RunConfig",
     "ScheduleConfig",
     "SweepConfig",

@@ -23,8 +23,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from trainyard.config.fields import format_unknown_name
 from trainyard.config.hydra_errors import format_unknown_key, translate_hydra_errors
-from trainyard.config.registry import BASE_PREFIX, format_unknown_name
+from trainyard.config.registry import BASE_PREFIX
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import find_shipped_config_folder, list_choices, list_groups, prepare_hydra
 from trainyard.config.security import forbid_resolvers

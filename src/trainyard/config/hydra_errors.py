@@ -13,12 +13,11 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from trainyard.config.fields import get_rule
+from trainyard.config.fields import describe_type, format_suggestion, format_unknown_name, get_rule
 from trainyard.config.hydra_adapter import load_yaml
-from trainyard.config.registry import format_suggestion, format_unknown_name, get_registered_components
+from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, list_groups
-from trainyard.config.validation import describe_type
 from trainyard.errors import ConfigError
 
 

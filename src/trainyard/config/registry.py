@@ -6,13 +6,13 @@ component without a YAML file can be selected by its name as well; see `search_p
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
+from trainyard.config.fields import format_unknown_name
 from trainyard.config.plugins import load_built_in_components
 from trainyard.config.schema import (
     COMPONENT_GROUPS,
@@ -125,19 +125,3 @@ def find_component(group: str, name: str) -> type[ComponentConfig]:
 def _get_identity(registered: Any) -> tuple[str, str]:  # noqa: ANN401 - a class or a function
     """Returns a key that is the same when a module is imported again, for example in a notebook."""
     return registered.__module__, registered.__qualname__
-
-
-def format_suggestion(word: str, options: Iterable[str]) -> str:
-    """Returns ``" Did you mean 'adam'?"`` with the most similar option, or an empty string if none is similar.
-
-    Options with the same letters are preferred, because swapped letters are the most frequent typing mistake.
-    """
-    similar = difflib.get_close_matches(word, list(options), n=5, cutoff=0.6)
-    similar.sort(key=lambda option: sorted(option) != sorted(word))
-    return f" Did you mean {similar[0]!r}?" if similar else ""
-
-
-def format_unknown_name(path: str, description: str, word: str, options: Iterable[str]) -> str:
-    """Returns the message for an unknown name, with the path, the most similar name and all names."""
-    names = sorted(options)
-    return f"{path}: {description} {word!r}.{format_suggestion(word, names)} Available: {', '.join(names)}"

@@ -138,7 +138,8 @@ class SweepConfig:
     objective: str = setting(
         "accuracy/val",
         choices=("accuracy/val", "loss/val", "off"),
-        rejected=dict.fromkeys(("accuracy/test", "loss/test", "f1_macro/test"), _NO_TEST_METRIC),
+        rejected=("accuracy/test", "loss/test", "f1_macro/test"),
+        rejection=_NO_TEST_METRIC,
     )
     """Metric of the final model by which trials are ranked. `off` does not rank the trials. The others require
     `dataset.validation_fraction` above 0."""

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-import math
-import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trainyard.config.fields import Rule, find_name_problem, get_rule
-from trainyard.config.registry import format_suggestion, format_unknown_name, get_registered_metrics
+from trainyard.config.fields import find_name_problem, find_value_problem, format_unknown_name, get_rule
+from trainyard.config.registry import get_registered_metrics
 from trainyard.config.schema import ComponentConfig, RunConfig
 from trainyard.errors import ConfigError
 
-_MAX_INTEGER = 2**63 - 1
-"""The largest integer that TensorFlow and MLflow support."""
 _BYTES_PER_PARAMETER = 4
 """Parameters are stored in float32, also with mixed precision."""
 
@@ -113,46 +108,22 @@ def check_files_exist(config: RunConfig) -> None:
         raise ConfigError(f"training.start_from: expected an existing model file, got {start}, which does not exist")
 
 
-def describe_type(annotation: Any, rule: Rule | None = None) -> str:  # noqa: ANN401 - any annotation
-    """Returns a description of the values that a field accepts, such as ``'a number above 0, or null'``."""
-    rule = rule or Rule()
-    options = list_accepted_types(annotation, rule)
-    accepts_list = any(typing.get_origin(option) is list for option in options)
-    description = " or ".join(_describe_single_type(option, rule.elements or "strings") for option in options)
-    if rule.choices:
-        description = f"one of {', '.join(rule.choices)}" + (", or a list of them" if accepts_list else "")
-    if bounds := rule.describe_bounds():
-        description += f", each {bounds}" if accepts_list else f" {bounds}"
-    return description + (", or null" if is_optional(annotation) else "")
-
-
-_TYPE_DESCRIPTIONS = {
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    bool: "true or false",
-    dict[str, str]: "a mapping of strings to strings",
-    dict[str, Any]: "a mapping of paths to values",
-}
-
-
-def _describe_single_type(annotation: Any, elements: str) -> str:  # noqa: ANN401 - any annotation
-    """Returns a type in words, without bounds. `elements` names the elements of a list that does not hold numbers."""
-    if typing.get_origin(annotation) is list:
-        (item,) = typing.get_args(annotation)
-        return {int: "a list of integers", float: "a list of numbers"}.get(item, f"a list of {elements}")
-    return _TYPE_DESCRIPTIONS.get(annotation, "a section (a mapping of fields to values)")
-
-
 def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - any section dataclass
     """Yields the problems of a section, each with its path. Contradictions between sections are not checked."""
     hints = _get_type_hints(type(section))  # type: ignore[arg-type]  # a class is hashable
     has_field_problem = False
     for spec in dataclasses.fields(section):
-        dotted = f"{path}.{spec.name}" if path else spec.name
-        for problem in _find_field_problems(getattr(section, spec.name), hints[spec.name], get_rule(spec), dotted):
-            has_field_problem = True
-            yield problem
+        dotted, value = f"{path}.{spec.name}" if path else spec.name, getattr(section, spec.name)
+        annotation: Any = hints[spec.name]
+        if not dataclasses.is_dataclass(annotation):
+            problem = find_value_problem(value, annotation, get_rule(spec))
+            problems = [f"{dotted}: {problem}"] if problem else []
+        elif isinstance(value, annotation):  # type: ignore[arg-type]
+            problems = list(find_section_problems(value, dotted))
+        else:
+            problems = [f"{dotted}: expected {annotation.__name__}, got {value!r}"]  # type: ignore[union-attr]
+        has_field_problem |= bool(problems)
+        yield from problems
     if isinstance(section, ComponentConfig):
         if section.name != section.registered_name:
             yield (
@@ -167,74 +138,3 @@ def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: AN
 def _get_type_hints(section: type) -> dict[str, Any]:
     """Returns the types of the fields of a section. Cached, because a sweep validates thousands of configs."""
     return typing.get_type_hints(section)
-
-
-def _find_field_problems(value: Any, annotation: Any, rule: Rule, path: str) -> Iterator[str]:  # noqa: ANN401 - any field
-    """Yields the problems of a field's value: a wrong type, an empty value, or the first violation of its rule."""
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        if isinstance(value, annotation):
-            yield from find_section_problems(value, path)
-        else:
-            yield f"{path}: expected {annotation.__name__}, got {value!r}"
-        return
-    if value is None and is_optional(annotation):
-        return
-
-    def format_expected() -> str:
-        """Returns the problem that the value is not what the field expects, as text."""
-        return f"{path}: expected {describe_type(annotation, rule)}, got {value!r}"
-
-    if not any(_matches_type(value, option) for option in list_accepted_types(annotation, rule)):
-        yield format_expected()
-        return
-    if rule.nonempty and not value:
-        yield f"{format_expected()}: it must not be empty"
-    yield from itertools.islice(_find_item_problems(value, rule, path, format_expected), 1)
-
-
-def _find_item_problems(value: Any, rule: Rule, path: str, format_expected: Callable[[], str]) -> Iterator[str]:  # noqa: ANN401
-    """Yields a problem for each element of a list, or for a single value, that violates the rule."""
-    for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, float) and not math.isfinite(item):
-            yield f"{path}: expected a finite number, got {value!r}"
-        elif isinstance(item, int) and abs(item) > _MAX_INTEGER:
-            yield f"{path}: expected an integer below {_MAX_INTEGER:,}, got one with {len(str(abs(item)))} digits"
-        elif isinstance(item, (int, float)) and not isinstance(item, bool) and not rule.is_within_bounds(item):
-            yield format_expected()
-        elif rule.choices and isinstance(item, str) and item not in rule.choices:
-            reason = rule.rejected.get(item)
-            yield (
-                f"{format_expected()}. {reason}"
-                if reason
-                else f"{format_expected()}.{format_suggestion(item, rule.choices)}"
-            )
-
-
-def list_accepted_types(annotation: Any, rule: Rule) -> tuple[Any, ...]:  # noqa: ANN401 - any annotation
-    """Returns the types that a field accepts, without None."""
-    if rule.types:
-        return rule.types
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return tuple(option for option in typing.get_args(annotation) if option is not type(None))
-    return (annotation,)
-
-
-def is_optional(annotation: Any) -> bool:  # noqa: ANN401 - any annotation
-    """Returns whether a field accepts null."""
-    return type(None) in typing.get_args(annotation)
-
-
-def _matches_type(value: Any, annotation: Any) -> bool:  # noqa: ANN401 - any value, any annotation
-    """Returns whether a value and its elements have a type. A bool is no number; an integer is accepted as a float."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is list:
-        return isinstance(value, list) and all(_matches_type(item, arguments[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(
-            _matches_type(k, arguments[0]) and _matches_type(v, arguments[1]) for k, v in value.items()
-        )
-    if annotation in (int, float) and isinstance(value, bool):
-        return False
-    if annotation is Any:
-        return True
-    return isinstance(value, (int, float) if annotation is float else annotation)

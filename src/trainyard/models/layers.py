@@ -6,128 +6,39 @@ not read from Keras, so that a config is checked without importing Keras. A test
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
-from trainyard.config import ArgumentType, LayerDoc, format_suggestion
+from trainyard.config import ArgumentType, LayerDoc, Rule, format_suggestion
 from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS
 
 
-def _is_count(value: Any) -> bool:  # noqa: ANN401 - any value
-    """Returns whether a value is an integer of at least 1."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _declare_type(name: str, description: str, *types: Any, **rule: Any) -> ArgumentType:  # noqa: ANN401 - any types
+    """Returns an argument type that accepts values of several types; lists must not be empty."""
+    return ArgumentType(name, description, Rule(types=types, nonempty=True, **rule))
 
 
-def _is_number(value: Any) -> bool:  # noqa: ANN401 - any value
-    """Returns whether a value is a finite number. A bool is not a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _declare_choice(name: str, *options: str) -> ArgumentType:
+    """Returns an argument type that accepts one of several names."""
+    return _declare_type(name, f"one of {', '.join(options)}", str, choices=options)
 
 
-def _is_list(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Returns a function that returns whether a value is a non-empty list of accepted elements."""
-    return lambda value: isinstance(value, list) and bool(value) and all(map(accepts, value))
-
-
-def _is_integer(value: Any) -> bool:  # noqa: ANN401 - any value
-    """Returns whether a value is an integer. A bool is not an integer."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_margin(value: Any) -> bool:  # noqa: ANN401 - any value
-    """Returns whether a value is a width in pixels, 0 or more, or a non-empty (nested) list of such widths."""
-    return (_is_integer(value) and value >= 0) or _is_list(_is_margin)(value)
-
-
-def _is_penalty(value: Any) -> bool:  # noqa: ANN401 - any value
-    """Returns whether a value is a regularizer: a dict of ``l1``, ``l2`` or both, with weights of 0 or more."""
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and value.keys() <= {"l1", "l2"}
-        and all(_is_number(weight) and weight >= 0 for weight in value.values())
-    )
-
-
-def _build_choice_type(name: str, *options: str) -> ArgumentType:
-    """Builds the type of an argument that accepts one of several names."""
-    return ArgumentType(
-        name=name,
-        description=f"one of {', '.join(options)}",
-        accepts=lambda value: isinstance(value, str) and value in options,
-        schema={},
-        choices=options,
-    )
-
-
-_COUNT_SCHEMA = {"type": "integer", "minimum": 1}
-_MARGIN_SCHEMA = {"type": "integer", "minimum": 0}
-_NON_NEGATIVE_SCHEMA = {"type": "number", "minimum": 0}
-
-COUNT = ArgumentType(name="count", description="an integer of at least 1", accepts=_is_count, schema=_COUNT_SCHEMA)
-SIZE = ArgumentType(
-    name="size",
-    description="an integer of at least 1, or a list of them",
-    accepts=lambda value: _is_count(value) or _is_list(_is_count)(value),
-    schema={"type": ["integer", "array"], "minimum": 1, "items": _COUNT_SCHEMA, "minItems": 1},
+COUNT = _declare_type("count", "an integer of at least 1", int, ge=1)
+SIZE = _declare_type("size", "an integer of at least 1, or a list of them", int, list[int], ge=1)
+FRACTION = _declare_type("fraction", "a number of at least 0 and below 1", float, ge=0, lt=1)
+NUMBER = _declare_type("number", "a number", float)
+NON_NEGATIVE = _declare_type("non_negative", "a number of at least 0", float, ge=0)
+FLAG = _declare_type("flag", "true or false", bool)
+AXIS = _declare_type("axis", "an integer, or a list of them", int, list[int])
+SHAPE = _declare_type("shape", "a list of integers", list[int])
+MARGIN = _declare_type("margin", "an integer of at least 0, or a list of them", int, list[int], list[list[int]], ge=0)
+PADDING = _declare_choice("padding", "valid", "same")
+ACTIVATION = _declare_choice("activation", *ACTIVATIONS, "softmax")
+INITIALIZER = _declare_choice("initializer", *INITIALIZERS, "zeros", "ones")
+PENALTY = _declare_type(
+    "penalty", "a mapping such as {l2: 0.001}, of l1 and l2 to weights", dict[Literal["l1", "l2"], float], ge=0
 )
-FRACTION = ArgumentType(
-    name="fraction",
-    description="a number of at least 0 and below 1",
-    accepts=lambda value: _is_number(value) and 0 <= value < 1,
-    schema={"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-)
-NUMBER = ArgumentType(name="number", description="a number", accepts=_is_number, schema={"type": "number"})
-NON_NEGATIVE = ArgumentType(
-    name="non_negative",
-    description="a number of at least 0",
-    accepts=lambda value: _is_number(value) and value >= 0,
-    schema=_NON_NEGATIVE_SCHEMA,
-)
-FLAG = ArgumentType(
-    name="flag",
-    description="true or false",
-    accepts=lambda value: isinstance(value, bool),
-    schema={"type": "boolean"},
-)
-AXIS = ArgumentType(
-    name="axis",
-    description="an integer, or a list of them",
-    accepts=lambda value: _is_integer(value) or _is_list(_is_integer)(value),
-    schema={"type": ["integer", "array"], "items": {"type": "integer"}, "minItems": 1},
-)
-SHAPE = ArgumentType(
-    name="shape",
-    description="a list of integers",
-    accepts=_is_list(_is_integer),
-    schema={"type": "array", "items": {"type": "integer"}, "minItems": 1},
-)
-MARGIN = ArgumentType(
-    name="margin",
-    description="an integer of at least 0, or a list of them",
-    accepts=_is_margin,
-    schema={
-        "type": ["integer", "array"],
-        "minimum": 0,
-        "items": {"type": ["integer", "array"], "minimum": 0, "items": _MARGIN_SCHEMA, "minItems": 1},
-        "minItems": 1,
-    },
-)
-PADDING = _build_choice_type("padding", "valid", "same")
-ACTIVATION = _build_choice_type("activation", *ACTIVATIONS, "softmax")
-INITIALIZER = _build_choice_type("initializer", *INITIALIZERS, "zeros", "ones")
-PENALTY = ArgumentType(
-    name="penalty",
-    description="a mapping such as {l2: 0.001}, of l1 and l2 to weights",
-    accepts=_is_penalty,
-    schema={
-        "type": "object",
-        "properties": {"l1": _NON_NEGATIVE_SCHEMA, "l2": _NON_NEGATIVE_SCHEMA},
-        "additionalProperties": False,
-        "minProperties": 1,
-    },
-)
-INTERPOLATION = _build_choice_type("interpolation", "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+INTERPOLATION = _declare_choice("interpolation", "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 
 Arguments = dict[str, ArgumentType]
 

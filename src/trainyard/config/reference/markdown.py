@@ -9,10 +9,9 @@ from typing import Any
 
 import yaml
 
-from trainyard.config.reference.fields import FieldDoc, SectionDoc, VariationDoc
-from trainyard.config.reference.layers import LayerDoc
+from trainyard.config.fields import describe_type
+from trainyard.config.reference.description import FieldDoc, LayerDoc, SectionDoc, VariationDoc
 from trainyard.config.registry import get_registered_metrics
-from trainyard.config.validation import describe_type
 
 _MAX_CHOICES_IN_CELL = 6
 """Maximum number of choices in a table cell. More choices are listed below the table."""
@@ -61,96 +60,79 @@ def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc], laye
         recipes: The descriptions of the recipes; see `describe_recipes`.
         layers: The layers that ``model.layers`` may list.
     """
+    contents = [
+        ["The run", "Name, seed and notes of the run, and the run to resume.", ""],
+        *([section.name, section.summary, _format_code(section.choices)] for section in config.sections),
+        ["Recipes", "Complete experiments.", ""],
+        ["Layers", "Layers and arguments for `model.layers` of `model=sequential`.", ""],
+    ]
     blocks = [
         _INTRODUCTION.rstrip(),
         "## Contents",
-        _render_contents(config.sections),
+        _render_table(["section", "description", "choices"], ([_format_link(row[0]), *row[1:]] for row in contents)),
         "## The run",
         "Fields at the top level, outside of all sections.",
         *_render_fields(config.fields),
+        *(block for section in config.sections for block in _render_section(section)),
+        "## Recipes",
+        "Complete experiments. Run one with `trainyard train experiment=NAME`.",
+        _render_table(["`experiment=`", "description"], ([f"`{doc.name}`", doc.summary] for doc in recipes)),
+        *_render_layers(layers),
     ]
-    for section in config.sections:
-        blocks += _render_section(section)
-    blocks += ["## Recipes", "Complete experiments. Run one with `trainyard train experiment=NAME`."]
-    blocks.append(_render_table(["`experiment=`", "description"], ([f"`{doc.name}`", doc.summary] for doc in recipes)))
-    blocks += _render_layers(layers)
     return "\n\n".join(blocks) + "\n"
-
-
-def _render_contents(sections: Iterable[SectionDoc]) -> str:
-    """Returns the table of contents: a row with a link for each section, the recipes and the layers."""
-    rows = [[_format_link("The run"), "Name, seed and notes of the run, and the run to resume.", ""]]
-    rows += [[_format_link(section.name), section.summary, _format_code(section.choices)] for section in sections]
-    rows.append([_format_link("Recipes"), "Complete experiments.", ""])
-    rows.append([_format_link("Layers"), "Layers and arguments for `model.layers` of `model=sequential`.", ""])
-    return _render_table(["section", "description", "choices"], rows)
 
 
 def _render_section(section: SectionDoc) -> Iterator[str]:
     """Yields the Markdown blocks of a section: its components or fields, its YAML files, and its nested sections."""
-    yield f"## {section.name}"
-    yield section.summary
+    yield f"## {section.name}\n\n{section.summary}"
+    specific_fields = {
+        component: [doc for doc in component.fields if doc not in section.fields] for component in section.components
+    }
     if section.components:
-        yield from _render_components(section)
+        rows = []
+        for component, fields in specific_fields.items():
+            link = _format_link(f"{section.name}={component.name}", f"`{component.name}`")
+            default = " (default)" if component.name == section.default_choice else ""
+            rows.append([(link if fields else f"`{component.name}`") + default, component.summary])
+        yield _render_table([f"`{section.name}=`", "description"], rows)
     else:
         yield from _render_fields(section.fields)
-        yield from _render_variations(section)
+    if section.variations:
+        yield "Variants that are defined in YAML files:"
+        yield _render_table([f"`{section.path}=`", "description", "equivalent to"], _build_variation_rows(section))
+    if section.components and section.fields:
+        yield "Fields of every component:"
+        yield from _render_fields(section.fields)
+    for component, fields in specific_fields.items():
+        if fields:
+            yield f"### {section.name}={component.name}\n\n{component.summary}"
+            if common := sorted({doc.name for doc in section.fields} & {doc.name for doc in fields}):
+                yield f"Fields that differ from those of the other components: {_format_code(common)}."
+            yield from _render_fields(fields)
     for inner in section.sections:
-        yield f"### {inner.path}"
-        yield inner.summary
+        yield f"### {inner.path}\n\n{inner.summary}"
         yield from _render_fields(inner.fields)
 
 
-def _render_components(group: SectionDoc) -> Iterator[str]:
-    """Yields the table of the components of a group, their common fields, and the specific fields of each."""
-    rows = []
-    for component in group.components:
-        title = f"{group.name}={component.name}"
-        cell = (
-            f"[`{component.name}`](#{_build_anchor(title)})"
-            if group.specific_fields(component)
-            else f"`{component.name}`"
-        )
-        rows.append([cell + (" (default)" if component.name == group.default_choice else ""), component.summary])
-    yield _render_table([f"`{group.name}=`", "description"], rows)
-    yield from _render_variations(group)
-    if group.fields:
-        yield "Fields of every component:"
-        yield from _render_fields(group.fields)
-    for component in group.components:
-        if fields := group.specific_fields(component):
-            yield f"### {group.name}={component.name}"
-            yield component.summary
-            common = {doc.name for doc in group.fields} & {doc.name for doc in fields}
-            if common:
-                yield f"Fields that differ from those of the other components: {_format_code(sorted(common))}."
-            yield from _render_fields(fields)
-
-
-def _render_variations(section: SectionDoc) -> Iterator[str]:
-    """Yields the table of the YAML files of a section, with the values that they set."""
-    rows = []
+def _build_variation_rows(section: SectionDoc) -> Iterator[list[str]]:
+    """Yields a row for each YAML file of a section, with the values that it sets."""
     for variation in section.variations:
         values = [f"{path}={_format_value(value)}" for path, value in variation.values.items()]
-        base = f"`{section.path}={variation.component}`" if variation.component else ""
-        settings = ", ".join(filter(None, [base, _format_code(values)])) or "the defaults"
-        rows.append([f"`{variation.name}`", variation.summary, settings])
-    if rows:
-        yield "Variants that are defined in YAML files:"
-        yield _render_table([f"`{section.path}=`", "description", "equivalent to"], rows)
+        base = [f"{section.path}={variation.component}"] if variation.component else []
+        yield [f"`{variation.name}`", variation.summary, _format_code([*base, *values]) or "the defaults"]
 
 
 def _render_fields(fields: Iterable[FieldDoc]) -> Iterator[str]:
     """Yields the table of fields, followed by notes with the values that are too long for a cell."""
     rows, notes = [], []
     for doc in fields:
-        description = describe_type(doc.annotation, doc.rule)
-        listed = ", ".join(doc.rule.choices)
-        if listed and len(doc.rule.choices) <= _MAX_CHOICES_IN_CELL:
-            description = description.replace(listed, _format_code(doc.rule.choices))
+        description, choices = describe_type(doc.annotation, doc.rule), doc.rule.choices
+        listed = ", ".join(choices)
+        if listed and len(choices) <= _MAX_CHOICES_IN_CELL:
+            description = description.replace(listed, _format_code(choices))
         elif listed:
-            description = description.replace(f"one of {listed}", f"one of {len(doc.rule.choices)} names (see below)")
-            notes.append(f"Choices of `{doc.path}`: {_format_code(doc.rule.choices)}.")
+            description = description.replace(f"one of {listed}", f"one of {len(choices)} names (see below)")
+            notes.append(f"Choices of `{doc.path}`: {_format_code(choices)}.")
         if doc.rule.elements == "layers":
             description = description.replace("layers", _format_link("layers"))
         if doc.rule.elements == "metrics":
@@ -166,45 +148,33 @@ def _render_fields(fields: Iterable[FieldDoc]) -> Iterator[str]:
 
 
 def _render_layers(layers: Sequence[LayerDoc]) -> Iterator[str]:
-    """Yields the table of the layers with their arguments, and the table of the values that arguments accept."""
+    """Yields the table of the layers with their arguments, and the table of the values that arguments accept.
+
+    In the second table, an argument whose type depends on the layer is followed by its layers, except in the row of its
+    most common type.
+    """
     yield "## Layers"
     yield (
         "This table lists the Keras layers for `model.layers`, with their arguments. Arguments in **bold** are "
         "required. The second table lists the values that arguments accept. The documentation of Keras explains them."
     )
     rows = []
+    layers_by_type: dict[str, dict[str, list[str]]] = {}
     for layer in layers:
         optional = [name for name in layer.arguments if name not in layer.required]
         cells = [f"**`{name}`**" for name in layer.required] + [f"`{name}`" for name in optional]
         rows.append([f"`{layer.name}`", ", ".join(cells)])
-    yield _render_table(["layer", "arguments"], rows)
-    yield _render_table(["arguments", "accepted values"], _build_argument_rows(layers))
-
-
-def _build_argument_rows(layers: Sequence[LayerDoc]) -> Iterator[list[str]]:
-    """Yields a row per type: its arguments.
-
-    An argument whose type depends on the layer is followed by its layers, except in the row of its most common type.
-    """
-    layers_by_type: dict[str, dict[str, list[str]]] = {}
-    for layer in layers:
         for name, argument_type in layer.arguments.items():
             layers_by_type.setdefault(argument_type.description, {}).setdefault(name, []).append(layer.name)
-    most_common = {
-        name: max(len(names.get(name, [])) for names in layers_by_type.values())
-        for layer in layers
-        for name in layer.arguments
-    }
-    for description, names in layers_by_type.items():
-        cells = [
-            f"`{name}`" + (f" (of {_format_code(owners)})" if len(owners) < most_common[name] else "")
-            for name, owners in sorted(names.items())
-        ]
-        yield [", ".join(cells), description]
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Markdown
+    yield _render_table(["layer", "arguments"], rows)
+    rows = []
+    for description, owners_by_name in layers_by_type.items():
+        cells = []
+        for name, owners in sorted(owners_by_name.items()):
+            most_common = max(len(other.get(name, [])) for other in layers_by_type.values())
+            cells.append(f"`{name}`" + (f" (of {_format_code(owners)})" if len(owners) < most_common else ""))
+        rows.append([", ".join(cells), description])
+    yield _render_table(["arguments", "accepted values"], rows)
 
 
 def _render_table(titles: list[str], rows: Iterable[list[str]]) -> str:
@@ -224,14 +194,10 @@ def _format_code(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
-def _format_link(title: str) -> str:
-    """Returns a Markdown link to the heading with this title on the same page."""
-    return f"[{title}](#{_build_anchor(title)})"
-
-
-def _build_anchor(title: str) -> str:
-    """Returns the anchor of a heading, as GitHub generates it."""
-    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+def _format_link(title: str, text: str = "") -> str:
+    """Returns a Markdown link to the heading with this title on the same page, whose anchor GitHub generates."""
+    anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+    return f"[{text or title}](#{anchor})"
 
 
 def _format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
