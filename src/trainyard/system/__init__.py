@@ -22,6 +22,7 @@ from trainyard.system.files import (
     write_checksums,
 )
 from trainyard.system.garbage_collection import freeze_gc_at_exit, gc_paused, gc_paused_import, mark_process_owned
+from trainyard.system.jsonl import DamagedLineError, append_entries, read_entries
 from trainyard.system.progress import Progress
 from trainyard.system.signals import check_interrupted, ignore_signals, prefer_interrupt, raise_on_signals
 from trainyard.system.tensorflow_setup import (
@@ -48,9 +49,11 @@ __all__ = [
     "CHECKSUM_FILE",
     "PARTIAL_PREFIX",
     "REPORTED_PACKAGES",
+    "DamagedLineError",
     "GitState",
     "Progress",
     "StageTimer",
+    "append_entries",
     "atomic_write",
     "build_sqlite_uri",
     "check_interrupted",
@@ -82,6 +85,7 @@ __all__ = [
     "mark_process_owned",
     "prefer_interrupt",
     "raise_on_signals",
+    "read_entries",
     "read_git_state",
     "redact_credentials",
     "stderr_captured",
