@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -146,6 +147,12 @@ def test_one_package_knows_mlflow_and_one_matplotlib():
         libraries = {name.split(".")[0] for name, _, _ in _imports(path)}
         assert "mlflow" not in libraries or module.startswith("tracking"), module
         assert "matplotlib" not in libraries or module.startswith("reporting.plots"), module
+
+
+def test_one_module_uses_private_names_of_keras_and_tensorflow():
+    private = re.compile(r"\bkeras\.src\b|\b(tensorflow|tf)\.(python|tsl|compiler)\b")
+    users = {module for module, path in MODULES.items() if private.search(path.read_text())}
+    assert users == {"system.keras_adapter"}
 
 
 def test_public_classes_have_distinct_names():
