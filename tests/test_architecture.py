@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -162,6 +163,12 @@ def test_one_module_uses_private_names_of_hydra_and_omegaconf():
                 assert "hydra._internal" not in node.value, f"{path}:{node.lineno}"
         for name, _, _ in _imports(path):
             assert not name.startswith(("hydra._internal", "omegaconf._")), f"{path} imports {name}"
+
+
+def test_one_module_uses_private_names_of_keras_and_tensorflow():
+    private = re.compile(r"\bkeras\.src\b|\b(tensorflow|tf)\.(python|tsl|compiler)\b")
+    users = {module for module, path in MODULES.items() if private.search(path.read_text())}
+    assert users == {"system.keras_adapter"}
 
 
 def test_public_classes_have_distinct_names():

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.performance.measure_epochs import BenchmarkSettings
-from experiments.performance.training_processes import build_child_environment, child_process_error, end_process_group
+from experiments.performance.training_processes import build_child_environment, child_process_error
+from trainyard.system.processes import end_process_group
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.connection import connect
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.errors import ConfigError
+from trainyard.system.files import atomic_write
 
 RESULTS_FILE = "results.json"
 FORMAT = 1
@@ -48,6 +49,5 @@ def load_results(folder: Path) -> dict[str, Any]:
 def write_results(folder: Path, parts: dict[str, Any]) -> None:
     """Writes the results of the parts to the results file, in the order of `PARTS`. The file is replaced atomically."""
     content = {"format": FORMAT, "parts": {name: parts[name] for name in PARTS if name in parts}}
-    temporary_file = folder / f".{RESULTS_FILE}.part"
-    temporary_file.write_text(json.dumps(content, indent=1) + "\n")
-    temporary_file.replace(folder / RESULTS_FILE)
+    with atomic_write(folder / RESULTS_FILE) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")

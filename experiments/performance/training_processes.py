@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from experiments.performance.training_job import TrainingJob
 from trainyard.errors import TrainingError
+from trainyard.system.processes import end_process_group
 from trainyard.system.progress import Progress
 
 ROOT = Path(__file__).parents[2]
@@ -173,17 +174,6 @@ def build_child_environment(threads: int | None, cache: Path) -> dict[str, str]:
     if threads is not None:
         environment |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     return environment
-
-
-def end_process_group(process: subprocess.Popen[Any]) -> None:
-    """Ends a child that leads a process group, and all processes of the group: SIGTERM first, then SIGKILL."""
-    for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal_number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
 
 
 def child_process_error(subject: str, exit_code: int, stderr: str) -> TrainingError:

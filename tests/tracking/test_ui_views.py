@@ -53,13 +53,11 @@ def test_component_groups_are_shown_by_their_name_param():
     assert parallel["selectedMetrics"] == ["accuracy/val"]
 
 
-@pytest.mark.parametrize(("varied", "contours"), [(["a"], 0), (["a", "b"], 1), (["a", "b", "c"], 0)])
-def test_each_setting_is_plotted_against_the_objective_and_a_pair_as_contour(varied, contours):
-    state = _state(build_sweep_view("widths", "loss/val", varied))
+def test_each_setting_is_plotted_against_the_objective():
+    state = _state(build_sweep_view("widths", "loss/val", ["a", "b", "c"]))
     scatters = _charts(state, "SCATTER")
-    assert [chart["xaxis"] for chart in scatters] == [{"key": key, "type": "PARAM"} for key in varied]
+    assert [chart["xaxis"] for chart in scatters] == [{"key": key, "type": "PARAM"} for key in "abc"]
     assert {chart["yaxis"]["key"] for chart in scatters} == {"loss/val"}
-    assert len(_charts(state, "CONTOUR")) == contours
 
 
 @pytest.mark.parametrize(
@@ -75,16 +73,13 @@ def test_every_chart_has_a_section_and_a_unique_id(tags):
         assert len({chart["uuid"] for chart in charts}) == len(charts)
 
 
-def test_an_experiment_has_a_nested_view_and_a_ranking_view():
-    latest, best = _states(build_experiment_tags("tiny", ""))
-    assert (latest["orderByKey"], latest["orderByAsc"], latest["searchFilter"]) == ("attributes.start_time", False, "")
-    assert (best["orderByKey"], best["orderByAsc"]) == ("metrics.`accuracy/test`", False)
-    assert best["searchFilter"] == "tags.`trainyard.role` != 'sweep'"
-    assert {column for column in latest["selectedColumns"] if column not in best["selectedColumns"]} == {
-        "metrics.`best/accuracy/val`",
-        "metrics.`best/loss/val`",
-        "metrics.`trials/finished`",
-    }
+def test_an_experiment_has_a_nested_view_with_learning_curves():
+    state = _state(build_experiment_tags("tiny", ""))
+    assert (state["orderByKey"], state["orderByAsc"], state["searchFilter"]) == ("attributes.start_time", False, "")
+    assert [chart["selectedMetricKeys"] for chart in _charts(state, "LINE")] == [
+        ["loss/train", "loss/val"],
+        ["accuracy/train", "accuracy/val"],
+    ]
 
 
 def test_a_view_fits_into_a_tag_for_any_number_of_settings():

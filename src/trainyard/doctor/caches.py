@@ -17,7 +17,7 @@ from trainyard.config import get_registered_components
 from trainyard.data import DATA_DIR_VARIABLE, DownloadableDataset
 from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
 from trainyard.errors import DatasetError
-from trainyard.system import xla_cache
+from trainyard.system import PARTIAL_PREFIX, xla_cache
 from trainyard.training import CHECKPOINTS_FOLDER
 
 STALE_SECONDS = 86_400
@@ -25,7 +25,17 @@ STALE_SECONDS = 86_400
 
 _DOWNLOAD = re.compile(r"tmp\w{8}")
 """Pattern of the names of Python's temporary folders, in which downloads are written."""
-_UNFINISHED = (f"outputs/*/*/{CHECKPOINTS_FOLDER}/*.partial", "outputs/*/*/.servable.keras")
+_RUN_FOLDERS = ("outputs/*/*", "sweeps/*/trials/*")
+_UNFINISHED = (
+    f"{PARTIAL_PREFIX}mlflow.db*",
+    f"sweeps/*/{PARTIAL_PREFIX}*",
+    *(
+        f"{folder}/{name}"
+        for folder in _RUN_FOLDERS
+        for name in (f"{PARTIAL_PREFIX}*", f"{CHECKPOINTS_FOLDER}/{PARTIAL_PREFIX}*", ".servable.keras")
+    ),
+)
+"""Patterns of the files that an interrupted run or sweep leaves, relative to the working directory."""
 
 
 def check_data() -> Iterator[Finding]:

@@ -18,7 +18,6 @@ from trainyard.reporting import plots
 from trainyard.runs.result import TrainedRun
 from trainyard.system import GitState, atomic_write, list_installed_versions, redact_credentials, write_checksums
 from trainyard.tracking import names
-from trainyard.training import PROFILE_FOLDER, load_profile
 
 if TYPE_CHECKING:
     import keras
@@ -164,9 +163,6 @@ def draw_plots(folder: Path, trained: TrainedRun) -> dict[str, Path]:
     plots.draw_predictions(images, result, spec, config.first_predictions, files["First predictions"])
     plots.draw_mistakes(images, result, spec, config.mistakes, files["Most confident mistakes"])
     plots.draw_calibration(result.calibration, files["Calibration"])
-    if (folder / PROFILE_FOLDER).is_dir():
-        files["Time of a training step"] = folder / PROFILE_FOLDER / "profile.png"
-        plots.draw_profile(load_profile(folder / PROFILE_FOLDER), folder / PROFILE_FOLDER / "profile.png")
     return files
 
 

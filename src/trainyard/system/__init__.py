@@ -22,6 +22,9 @@ from trainyard.system.files import (
     write_checksums,
 )
 from trainyard.system.garbage_collection import freeze_gc_at_exit, gc_paused, gc_paused_import, mark_process_owned
+from trainyard.system.jsonl import DamagedLineError, append_entries, read_entries
+from trainyard.system.keras_adapter import get_global_seed_generator
+from trainyard.system.processes import end_process_group, hold_shared_lock, signal_process_group
 from trainyard.system.progress import Progress
 from trainyard.system.signals import check_interrupted, ignore_signals, prefer_interrupt, raise_on_signals
 from trainyard.system.tensorflow_setup import (
@@ -49,9 +52,11 @@ __all__ = [
     "CHECKSUM_FILE",
     "PARTIAL_PREFIX",
     "REPORTED_PACKAGES",
+    "DamagedLineError",
     "GitState",
     "Progress",
     "StageTimer",
+    "append_entries",
     "atomic_write",
     "build_sqlite_uri",
     "check_interrupted",
@@ -63,6 +68,7 @@ __all__ = [
     "configure_xla_cache",
     "count_available_cores",
     "describe_numerics",
+    "end_process_group",
     "explain_disk_full",
     "explain_out_of_memory",
     "find_cache_root",
@@ -73,8 +79,10 @@ __all__ = [
     "freeze_gc_at_exit",
     "gc_paused",
     "gc_paused_import",
+    "get_global_seed_generator",
     "get_sqlite_path",
     "hash_weights",
+    "hold_shared_lock",
     "ignore_signals",
     "import_tensorflow",
     "is_process_alive",
@@ -85,8 +93,10 @@ __all__ = [
     "print_error",
     "print_heading",
     "raise_on_signals",
+    "read_entries",
     "read_git_state",
     "redact_credentials",
+    "signal_process_group",
     "stderr_captured",
     "uses_onednn",
     "write_checksums",

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from trainyard.system.cpu import read_cpu_info
 from trainyard.system.tensorflow_setup import count_available_cores, uses_onednn
 from trainyard.system.uris import redact_credentials
 
@@ -214,8 +215,4 @@ def _format_start_time(process: psutil.Process) -> str:
 
 def _read_cpu_field(name: str) -> str:
     """Returns a field of the first processor in /proc/cpuinfo, or an empty string."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+    return next((line.partition(":")[2].strip() for line in read_cpu_info() if line.startswith(name)), "")

@@ -24,10 +24,14 @@ _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
-def atomic_write(file: Path) -> Iterator[Path]:
+def atomic_write(file: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yields a temporary path in the folder of a file, and moves it to the file when the block ends.
 
     If the block raises, an existing file is unchanged. The temporary path has the suffix of the file.
+
+    Args:
+        file: The file to write.
+        durable: Whether to sync the folder too, so that the new file, not its predecessor, survives a power failure.
     """
     partial = file.with_name(f"{PARTIAL_PREFIX}{file.name}")
     try:
@@ -35,8 +39,19 @@ def atomic_write(file: Path) -> Iterator[Path]:
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
         partial.replace(file)
+        if durable:
+            _sync_folder(file.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Writes the names of the files in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from trainyard.errors import TrainingError, summarize_error
 from trainyard.system.garbage_collection import gc_paused_import
+from trainyard.system.keras_adapter import get_global_seed_generator
 from trainyard.system.signals import prefer_interrupt
 from trainyard.system.xla_cache import configure_xla_cache
 
@@ -126,7 +127,6 @@ def configure_tensorflow(
     """
     import keras
     import tensorflow as tf
-    from keras.src.random.seed_generator import global_seed_generator  # not part of Keras's public API
 
     strict = determinism == "strict"
     if strict and not uses_onednn():
@@ -146,7 +146,7 @@ def configure_tensorflow(
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
     state = random.getstate()
-    global_seed_generator()  # created here so that it is the same whether or not a checkpoint requests it earlier
+    get_global_seed_generator()  # created here so that it is the same whether or not a checkpoint requests it earlier
     random.setstate(state)
     return intra_op_threads
 

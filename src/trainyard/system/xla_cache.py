@@ -18,6 +18,8 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+from trainyard.system.cpu import read_cpu_info
+
 MAX_CACHED_PROGRAMS = 200
 """Maximum number of programs per folder; the oldest are deleted. One program takes about half a megabyte."""
 
@@ -125,13 +127,8 @@ def _build_folder_path(threads: int) -> Path:
 
 def _describe_processor() -> str:
     """Returns the model and the instruction sets of the processor, as far as they are known."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(
-        sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
-    )
+    fields = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in read_cpu_info() if line.startswith(fields)})) or platform.processor()
 
 
 def _find_active_folder() -> Path | None:

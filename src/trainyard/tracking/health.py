@@ -7,8 +7,6 @@ module therefore reads databases directly, SQLite files in read-only mode; it us
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import re
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, conne
 from trainyard.tracking.runs import PAGE_SIZE, LoggedRun, iterate_pages
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 CHECK_SECONDS = 2.0
 """Time limit in seconds of the search for damage in a SQLite file; a file of several gigabytes would take minutes."""
@@ -96,6 +94,7 @@ def _examine_database(uri: str) -> StoreHealth:
 
     searched = True
     if file := get_sqlite_path(uri):
+        engine = sa.create_engine("sqlite://", creator=lambda: _connect_read_only(file), poolclass=sa.NullPool)
         try:
             damage, searched = _search_for_damage(file)
         except sqlite3.OperationalError as error:
@@ -104,7 +103,10 @@ def _examine_database(uri: str) -> StoreHealth:
             return StoreHealth("interrupted")
         if damage:
             return StoreHealth("damaged", damage=damage)
-    with contextlib.closing(_create_engine(uri).connect()) as connection:
+    else:
+        check_reachable(uri)
+        engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    with contextlib.closing(engine.connect()) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return StoreHealth("empty")
         revision = connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table("alembic_version")))
@@ -150,32 +152,13 @@ def _connect_read_only(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=ANSWER_SECONDS)
 
 
-def _create_engine(uri: str) -> Engine:
-    """Returns a SQLAlchemy engine: read-only for a SQLite file; for other databases after a check of the connection."""
-    import sqlalchemy as sa
+def _read_schema_revisions() -> tuple[set[str], str | None]:
+    """Returns the schema revisions of the installed MLflow, and the latest of them, which it requires."""
+    import mlflow
+    from alembic.script import ScriptDirectory
 
-    if file := get_sqlite_path(uri):
-        return sa.create_engine("sqlite://", creator=lambda: _connect_read_only(file), poolclass=sa.NullPool)
-    check_reachable(uri)
-    return sa.create_engine(uri, poolclass=sa.NullPool)
-
-
-def _read_schema_revisions() -> tuple[set[str], str]:
-    """Returns the schema revisions of the installed MLflow, and the latest of them, which it requires.
-
-    Reads them from the text of MLflow's migrations: importing these takes four seconds.
-    """
-    spec = importlib.util.find_spec("mlflow")
-    if spec is None or not spec.submodule_search_locations:
-        raise TrackingError("MLflow is not installed")
-    folder = Path(spec.submodule_search_locations[0], "store", "db_migrations", "versions")
-    migrations = "\n".join(path.read_text() for path in folder.glob("*.py"))
-    revisions, earlier_revisions = (
-        set(re.findall(rf"""^{name}\b.*?=\s*["'](\w+)["']""", migrations, re.MULTILINE))
-        for name in ("revision", "down_revision")
-    )
-    (latest,) = revisions - earlier_revisions
-    return revisions, latest
+    script = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    return {revision.revision for revision in script.walk_revisions()}, script.get_current_head()
 
 
 def _find_running_runs(connection: Connection) -> tuple[LoggedRun, ...]:

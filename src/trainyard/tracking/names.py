@@ -208,7 +208,7 @@ ARTIFACTS: Sequence[LoggedName] = (
     LoggedName("evaluation/test_predictions.npz", "predicted class and its probability for each test image", _END),
     LoggedName("evaluation/mistakes.png", "the most confident mistakes", _END),
     LoggedName("evaluation/calibration.png", "reliability diagram", _END),
-    LoggedName("profile/<file>", "the profile of the training steps, with `debug=profile`", _END),
+    LoggedName("profile/<file>", "the trace of the training steps for TensorBoard, with `debug=profile`", _END),
     LoggedName(ERROR_FILE, "the traceback", _FAILURE),
     LoggedName("sweep/plan.json", "the trials and their values", _END, sweep=True, run=False),
     LoggedName("sweep/leaderboard.json", "the ranking, as a table", _END, sweep=True, run=False),

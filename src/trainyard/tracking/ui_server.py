@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from trainyard.errors import ConfigError, TrackingError
+from trainyard.system import end_process_group
 from trainyard.tracking.connection import connect, tracking_errors
 
 HOST = "127.0.0.1"
@@ -83,7 +83,7 @@ def mlflow_server(uri: str, port: int) -> Iterator[MlflowServer]:
         try:
             yield MlflowServer(process, port, output)
         finally:
-            _terminate_server(process)
+            end_process_group(process)
 
 
 def wait_until_ready(server: MlflowServer) -> None:
@@ -107,16 +107,6 @@ def wait_until_ready(server: MlflowServer) -> None:
             return
         time.sleep(0.2)
     raise TrackingError(f"mlflow server did not answer on port {server.port} within {START_SECONDS} seconds")
-
-
-def _terminate_server(process: subprocess.Popen[bytes]) -> None:
-    """Terminates the server and its workers, which are in the same process group."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
-            return
 
 
 def find_experiment_id(uri: str, name: str | None) -> str | None:

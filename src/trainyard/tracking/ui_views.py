@@ -1,4 +1,4 @@
-"""Shared views of the MLflow UI for an experiment, or for one sweep, which Trainyard's links open.
+"""Shared views of the MLflow UI: one for an experiment, which Trainyard's links open, and one for each sweep.
 
 A view defines the selection and the order of the runs, the columns and the charts. MLflow does not document the format
 of views, so any release may ignore them; a run never depends on them.
@@ -17,70 +17,37 @@ from trainyard.config import COMPONENT_GROUPS
 from trainyard.tracking import names
 
 SHARE_KEY = "trainyard"
-"""Key of the default view of an experiment: latest runs first, with trials nested under the run of their sweep."""
-BEST_KEY = "trainyard-best"
-"""Key of the view that ranks all runs, including trials. MLflow's page lists both views under "Saved views"."""
-
-_SWEEP_COLUMNS = ("metrics.`best/accuracy/val`", "metrics.`best/loss/val`", "metrics.`trials/finished`")
-"""Columns for the runs of sweeps, with the best value of both usual objectives. The page hides empty columns."""
+"""Key of the view of an experiment: latest runs first, with trials nested under the run of their sweep."""
 
 _COLUMNS = (
-    "metrics.`accuracy/test`",
-    "metrics.`loss/test`",
-    "metrics.`f1_macro/test`",
-    "metrics.`accuracy/val`",
-    *_SWEEP_COLUMNS,
-    "params.`model.hidden_units`",
-    "params.`model.parameters`",
-    "params.`optimizer.name`",
-    "params.`optimizer.learning_rate`",
-    "params.`training.epochs`",
-    "params.`training.batch_size`",
-    "params.`seed`",
+    *(f"metrics.`{name}`" for name in ("accuracy/test", "loss/test", "f1_macro/test", "accuracy/val")),
+    *(f"metrics.`{name}`" for name in ("best/accuracy/val", "best/loss/val", "trials/finished")),  # of sweeps
+    *(f"params.`{name}`" for name in ("model.hidden_units", "model.parameters", "optimizer.name")),
+    *(f"params.`{name}`" for name in ("optimizer.learning_rate", "training.epochs", "training.batch_size", "seed")),
     "attributes.`Duration`",
 )
+"""The UI hides columns that are empty for all runs."""
 
-_PARALLEL_PARAMS = ("model.layers", "model.parameters", "optimizer.learning_rate", "training.batch_size")
-
-_TEST_METRICS = ("accuracy/test", "loss/test", "f1_macro/test")
 _MAX_KEY_LENGTH = 60
 _MAX_COLUMNS = 20
 """Maximum number of columns for varied settings. MLflow limits a view to 20,000 characters."""
-_MAX_AXES = 8
-"""Maximum number of varied settings in a parallel coordinates chart; more would be unreadable."""
+_MAX_AXES, _MAX_SCATTERS = 8, 4
+"""Maximum number of varied settings in a parallel coordinates chart, and of scatter plots."""
 _START, _START_NESTED = "attributes.`start_time`", "attributes.start_time"
 """Sort keys. The UI nests trials under the run of their sweep only with the second one, without backticks."""
-_MAX_SCATTERS = 4
-_PAIR = 2
-_MAX_RUNS_IN_CHART = 100
+
+_Chart = dict[str, Any]
+"""MLflow's definition of a chart."""
 
 
 def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
-    """Returns the tags of a new experiment.
-
-    Args:
-        experiment: The name of the experiment.
-        notes: The description of the experiment.
-    """
-    note = f"Runs of `{experiment}`, compared by `accuracy/test`.\n\n{notes}".strip()
-    charts = {
-        "Learning curves": [_build_line_chart(name, [f"{name}/train", f"{name}/val"]) for name in ("loss", "accuracy")],
-        "Test metrics": [_build_bar_chart(metric) for metric in _TEST_METRICS],
-        "Hyperparameters": [_build_parallel_chart(_PARALLEL_PARAMS, ["accuracy/test"])],
-    }
-    latest = _build_shared_view("Latest", columns=_COLUMNS, order_by=_START_NESTED, charts=charts)
-    best = _build_shared_view(
-        "Best first",
-        search_filter="tags.`trainyard.role` != 'sweep'",
-        columns=[column for column in _COLUMNS if column not in _SWEEP_COLUMNS],
-        order_by="metrics.`accuracy/test`",
-        charts=charts,
-    )
+    """Returns the tags of a new experiment, with its name and its notes in the description."""
+    curves = [_build_line_chart(name, [f"{name}/train", f"{name}/val"]) for name in ("loss", "accuracy")]
+    view = _build_view("Latest", columns=_COLUMNS, orderByKey=_START_NESTED, charts={"Learning curves": curves})
     return {
-        names.NOTE: note,
+        names.NOTE: f"Runs of `{experiment}`, compared by `accuracy/test`.\n\n{notes}".strip(),
         names.EXPERIMENT_KIND: "custom_model_development",
-        f"{names.SHARED_VIEW}.{SHARE_KEY}": latest,
-        f"{names.SHARED_VIEW}.{BEST_KEY}": best,
+        f"{names.SHARED_VIEW}.{SHARE_KEY}": view,
     }
 
 
@@ -101,31 +68,26 @@ def build_sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]
         varied: The dotted paths of the swept settings; a component group (``model``) or ``experiment`` by its name.
     """
     params = [_find_param(setting) for setting in varied][:_MAX_COLUMNS]
-    pairs = [params] if len(params) == _PAIR else []
-    metric_to_plot = objective or "accuracy/test"
-    metrics = list(dict.fromkeys([metric_to_plot, "accuracy/test", "loss/test"]))
-    curves = list(dict.fromkeys([objective or "accuracy/val", "loss/val", "loss/train"]))
-    charts = {
-        "Varied settings": [
-            *(_build_scatter_chart(param, metric_to_plot) for param in params[:_MAX_SCATTERS]),
-            *(_build_contour_chart(first, second, metric_to_plot) for first, second in pairs),
-            _build_parallel_chart(params[:_MAX_AXES], [metric_to_plot]),
-        ],
-        "Learning curves": [_build_line_chart(metric, [metric]) for metric in curves],
-        "Test metrics": [_build_bar_chart(metric) for metric in metrics],
-    }
-    view = _build_shared_view(
+    metric = objective or "accuracy/test"
+    metrics = dict.fromkeys([metric, "accuracy/test", "loss/test"])
+    curves = dict.fromkeys([objective or "accuracy/val", "loss/val", "loss/train"])
+    parallel = {"selectedParams": params[:_MAX_AXES], "selectedMetrics": [metric]}
+    scatters = [
+        _build_chart("SCATTER", xaxis={"key": param, "type": "PARAM"}, yaxis={"key": metric, "type": "METRIC"})
+        for param in params[:_MAX_SCATTERS]
+    ]
+    quote = '"' if "'" in sweep_id else "'"
+    view = _build_view(
         f"Sweep {sweep_id}",
-        search_filter=f"tags.sweep_id = {_quote_filter_value(sweep_id)} AND tags.`trainyard.role` = 'trial'",
-        columns=[
-            *(f"metrics.`{metric}`" for metric in metrics),
-            *(f"params.`{param}`" for param in params),
-            "attributes.`Duration`",
-        ],
-        order_by=f"metrics.`{objective}`" if objective else _START,
-        ascending=objective is None or objective.startswith("loss/"),
-        charts=charts,
-        visible_runs="SHOW_ALL",
+        columns=[*(f"metrics.`{name}`" for name in metrics), *(f"params.`{name}`" for name in params), _COLUMNS[-1]],
+        charts={
+            "Varied settings": [*scatters, _build_chart("PARALLEL", showAllRuns=True, **parallel)],
+            "Learning curves": [_build_line_chart(name, [name]) for name in curves],
+        },
+        searchFilter=f"tags.sweep_id = {quote}{sweep_id}{quote} AND tags.`trainyard.role` = 'trial'",
+        orderByKey=f"metrics.`{objective}`" if objective else _START,
+        orderByAsc=objective is None or objective.startswith("loss/"),
+        runsHiddenMode="SHOW_ALL",
     )
     return {f"{names.SHARED_VIEW}.{build_sweep_view_key(sweep_id)}": view}
 
@@ -137,108 +99,46 @@ def _find_param(setting: str) -> str:
     return f"{setting}.name" if setting in COMPONENT_GROUPS else setting
 
 
-def _quote_filter_value(text: str) -> str:
-    """Returns a text in quotes for MLflow's search syntax; double quotes if it contains a single one."""
-    quote = '"' if "'" in text else "'"
-    return f"{quote}{text}{quote}"
+def _build_view(name: str, columns: Sequence[str], charts: dict[str, list[_Chart]], **state: Any) -> str:  # noqa: ANN401
+    """Returns a view as the JSON text that MLflow stores.
 
-
-def _build_shared_view(
-    name: str,
-    *,
-    columns: Sequence[str],
-    order_by: str,
-    charts: dict[str, list[dict[str, Any]]],
-    search_filter: str = "",
-    ascending: bool = False,
-    visible_runs: str = "FIRST_20_RUNS",
-) -> str:
-    """Returns a view as the JSON text that MLflow stores; `charts` has the charts by the name of their section."""
+    Args:
+        name: The title of the view.
+        columns: The columns of the table.
+        charts: The charts by the title of their section.
+        state: Further values of MLflow's state of the page.
+    """
     milliseconds = int(time.time() * 1000)
-    sections = [(name.lower().replace(" ", "-"), name) for name in charts]
+    uuids = {title: title.lower().replace(" ", "-") for title in charts}
+    generated = {"isGenerated": False, "deleted": False}
     state = {
-        "searchFilter": search_filter,
-        "orderByKey": order_by,
-        "orderByAsc": ascending,
+        "searchFilter": "",
+        "orderByAsc": False,
+        "runsHiddenMode": "FIRST_20_RUNS",
         "selectedColumns": list(columns),
         "columnOrder": list(columns),
-        "runsHiddenMode": visible_runs,
         "compareRunCharts": [
-            {
-                "uuid": f"trainyard-{uuid}-{number}",
-                "metricSectionId": uuid,
-                "deleted": False,
-                "isGenerated": False,
-                **chart,
-            }
-            for uuid, name in sections
-            for number, chart in enumerate(charts[name])
+            {"uuid": f"trainyard-{uuid}-{number}", "metricSectionId": uuid, **generated, **chart}
+            for title, uuid in uuids.items()
+            for number, chart in enumerate(charts[title])
         ],
         "compareRunSections": [
-            {
-                "uuid": uuid,
-                "name": name,
-                "display": True,
-                "isReordered": True,
-                "isGenerated": False,
-                "deleted": False,
-                "columns": 2 if len(charts[name]) in (2, 4) else 3,
-            }
-            for uuid, name in sections
+            {"uuid": uuid, "name": title, "display": True, "isReordered": True, "columns": 2, **generated}
+            for title, uuid in uuids.items()
         ],
         "isAccordionReordered": True,
+        **state,
     }
     return json.dumps({"name": name, "createdAt": milliseconds, "updatedAt": milliseconds, "state": json.dumps(state)})
 
 
-def _build_line_chart(name: str, metrics: list[str]) -> dict[str, Any]:
-    """Returns MLflow's definition of a line chart titled `name`, with metrics by step."""
-    return {
-        "type": "LINE",
-        "runsCountToCompare": 10,
-        "metricKey": metrics[0],
-        "selectedMetricKeys": metrics,
-        "displayName": name,
-        "lineSmoothness": 0,
-        "scaleType": "linear",
-        "xAxisKey": "step",
-        "yAxisKey": "metric",
-        "range": {},
-        "displayPoints": True,
-    }
+def _build_chart(kind: str, **content: Any) -> _Chart:  # noqa: ANN401 - any JSON value
+    """Returns a chart of up to 100 runs."""
+    return {"type": kind, "runsCountToCompare": 100, **content}
 
 
-def _build_bar_chart(metric: str) -> dict[str, Any]:
-    """Returns MLflow's definition of a bar chart with the last value of a metric for each run."""
-    return {"type": "BAR", "runsCountToCompare": 20, "metricKey": metric}
-
-
-def _build_parallel_chart(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
-    """Returns MLflow's definition of a parallel coordinates chart."""
-    return {
-        "type": "PARALLEL",
-        "showAllRuns": True,
-        "runsCountToCompare": _MAX_RUNS_IN_CHART,
-        "selectedParams": list(params),
-        "selectedMetrics": list(metrics),
-    }
-
-
-def _build_scatter_chart(param: str, metric: str) -> dict[str, Any]:
-    """Returns MLflow's definition of a scatter plot of a metric (y) by a param (x)."""
-    return {
-        "type": "SCATTER",
-        "runsCountToCompare": _MAX_RUNS_IN_CHART,
-        "xaxis": {"key": param, "type": "PARAM"},
-        "yaxis": {"key": metric, "type": "METRIC"},
-    }
-
-
-def _build_contour_chart(first: str, second: str, metric: str) -> dict[str, Any]:
-    """Returns MLflow's definition of a contour plot of a metric by two params."""
-    return {
-        "type": "CONTOUR",
-        "xaxis": {"key": first, "type": "PARAM"},
-        "yaxis": {"key": second, "type": "PARAM"},
-        "zaxis": {"key": metric, "type": "METRIC"},
-    }
+def _build_line_chart(title: str, metrics: list[str]) -> _Chart:
+    """Returns a line chart of metrics by step."""
+    shown = {"metricKey": metrics[0], "selectedMetricKeys": metrics, "displayName": title, "displayPoints": True}
+    axes = {"xAxisKey": "step", "yAxisKey": "metric", "scaleType": "linear", "range": {}, "lineSmoothness": 0}
+    return {**_build_chart("LINE", **shown, **axes), "runsCountToCompare": 10}

@@ -1,8 +1,11 @@
-"""The state of Keras callbacks, saved in checkpoints and restored from them."""
+"""The state of Keras callbacks, saved in checkpoints and restored from them.
+
+Any callback is saved, also one that does not know of checkpoints: its state are the attributes that have changed since
+the training began. The other attributes are its settings, which a resumed training takes from the new callback.
+"""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -17,75 +20,71 @@ if TYPE_CHECKING:
 ARRAY_KEY = "__array__"
 
 _TUPLE = "__tuple__"
+_KERAS_ATTRIBUTES = ("model", "_model", "params", "_params", "validation_data")
+"""Attributes that Keras itself sets on every callback."""
 
 
 class CallbackState:
-    """The state of a callback: the attributes that change during training, without its settings."""
+    """Finds the state of one callback."""
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:
         self._callback = callback
-        self._settings: dict[str, Any] = {}
+        self._settings: dict[str, str | None] = {}
         self._reported: set[str] = set()
 
     def record_settings(self) -> None:
-        """Records the callback's attributes when the training begins. They are its settings, not its state."""
-        self._settings = {name: copy.deepcopy(value) for name, value in self._list_attributes() if _is_storable(value)}
+        """Records the attributes when the training begins."""
+        self._settings = {name: _fingerprint(value) for name, value in vars(self._callback).items()}
 
     def capture(self, report: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
         """Returns the class name and the changed attributes. Reports, once, each attribute that can't be saved."""
-        class_name = type(self._callback).__name__
-        state = {}
-        for name, value in self._list_attributes():
-            if callable(value):
+        class_name, state = type(self._callback).__name__, {}
+        for name, value in vars(self._callback).items():
+            if name in _KERAS_ATTRIBUTES or callable(value):
                 continue
-            if not _is_storable(value):
+            fingerprint = _fingerprint(value)
+            if fingerprint is None:
                 if name not in self._reported:
                     self._reported.add(name)
                     report(
                         f"checkpoint: {class_name}.{name} is not saved: expected numbers, text, arrays, or lists, "
                         f"tuples and dicts of these, got {type(value).__name__}"
                     )
-            elif name not in self._settings or not _is_equal(value, self._settings[name]):
+            elif fingerprint != self._settings.get(name):
                 state[name] = value
         return class_name, state
 
-    def _list_attributes(self) -> list[tuple[str, Any]]:
-        """Returns the names and values of the callback's attributes, except those that Keras sets."""
-        return [(name, value) for name, value in vars(self._callback).items() if name not in _KERAS_ATTRIBUTES]
+
+def _fingerprint(value: Any) -> str | None:  # noqa: ANN401 - any attribute
+    """Returns a text that is equal for equal values (NaN equals NaN), or None if the value can't be saved."""
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        packed = pack_state(value, arrays)
+    except TypeError:
+        return None
+    return json.dumps([packed, *map(hash_array, arrays.values())])
 
 
-_KERAS_ATTRIBUTES = ("model", "_model", "params", "_params", "validation_data")
-"""Attributes that Keras itself sets on every callback."""
+def pack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
+    """Converts a value to JSON. Arrays are added to `arrays` and replaced by their name.
 
-
-def _is_equal(first: Any, second: Any) -> bool:  # noqa: ANN401 - any storable value
-    """Returns whether two values that `pack_state` can convert are equal. NaN equals NaN."""
-    return json.dumps(pack_state(first, {}, inline=True)) == json.dumps(pack_state(second, {}, inline=True))
-
-
-def _is_storable(value: Any) -> bool:  # noqa: ANN401 - any attribute
-    """Returns whether a value can be saved: a number, text, None, an array, or a list, tuple or dict of these."""
-    if isinstance(value, (list, tuple)):
-        return all(_is_storable(item) for item in value)
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_storable(item) for key, item in value.items())
-    if isinstance(value, np.ndarray):
-        return bool(value.dtype.kind in "biuf")
-    return value is None or isinstance(value, (bool, int, float, str, np.number, np.bool_))
-
-
-def pack_state(value: Any, arrays: dict[str, NDArray[Any]], *, inline: bool = False) -> Any:  # noqa: ANN401 - any plain data
-    """Converts a value to JSON. Arrays are added to `arrays` and replaced by a name, or with `inline` by a digest."""
-    if isinstance(value, np.ndarray):
-        name = hash_array(value) if inline else f"{ARRAY_KEY}{len(arrays)}"
+    Raises:
+        TypeError: If it is not a number, text, None, an array of numbers, or a list, tuple or dict of these.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        name = f"{ARRAY_KEY}{len(arrays)}"
         arrays[name] = value
         return {ARRAY_KEY: name}
-    if isinstance(value, dict):
-        return {key: pack_state(item, arrays, inline=inline) for key, item in value.items()}
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: pack_state(item, arrays) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        items = [pack_state(item, arrays, inline=inline) for item in value]
+        items = [pack_state(item, arrays) for item in value]
         return {_TUPLE: items} if isinstance(value, tuple) else items
-    return value.item() if isinstance(value, (np.number, np.bool_)) else value
+    if isinstance(value, (np.integer, np.floating, np.bool_)):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(type(value).__name__)
 
 
 def unpack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data

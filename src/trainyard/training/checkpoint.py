@@ -9,10 +9,8 @@ checkpoint therefore exists at any time. Checkpoints are never unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.errors import TrainingError, summarize_error
+from trainyard.system import atomic_write, get_global_seed_generator
 from trainyard.training.callback_state import ARRAY_KEY, CallbackState, hash_array, pack_state, unpack_state
 
 if TYPE_CHECKING:
@@ -108,13 +107,11 @@ def collect_variables(model: keras.Model) -> dict[str, Any]:
 
     Keras's global seed generator is included: layers without their own generator use it.
     """
-    from keras.src.random.seed_generator import global_seed_generator  # not in Keras's public API
-
     metrics = {id(variable) for variable in model.metrics_variables}
     model_variables = [variable for variable in model.variables if id(variable) not in metrics]
     named = {f"model/{number}": variable for number, variable in enumerate(model_variables)}
     named |= {f"optimizer/{number}": variable for number, variable in enumerate(model.optimizer.variables)}
-    return named | {"global seed generator": global_seed_generator().state}
+    return named | {"global seed generator": get_global_seed_generator().state}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +213,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         TrainingError: If the file can't be written, or differs when it is read back. Older checkpoints are not changed.
     """
     path = folder / f"epoch_{checkpoint.epoch:06}.npz"
-    partial = path.with_suffix(".partial")
     arrays = {name: _make_storable(array) for name, array in checkpoint.variables.items()}
     content = {
         "format": _FORMAT,
@@ -231,22 +227,16 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     arrays[_CONTENT] = np.frombuffer(json.dumps(content).encode(), np.uint8)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        load_checkpoint(partial)
-        partial.replace(path)
-        _sync_folder(folder)
+        with atomic_write(path, durable=True) as partial:
+            with partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            load_checkpoint(partial)
         for old in find_checkpoints(folder)[KEPT_CHECKPOINTS:]:
             old.unlink()
     except OSError as error:
         raise TrainingError(
             f"{path}: the checkpoint can't be written: {error}. Check free disk space and the folder's permissions"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
     return path
 
 
@@ -290,12 +280,3 @@ def _make_storable(array: NDArray[Any]) -> NDArray[Any]:
 def _restore_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Reverses `_make_storable`: returns the array in its original dtype. The caller restores the shape."""
     return array if array.dtype == dtype else np.frombuffer(array.tobytes(), dtype)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Syncs the folder to disk, so that a renamed file survives a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trainyard.config import DebugConfig, EarlyStoppingConfig, PlateauConfig, RunConfig, register_debug, setting
 from trainyard.data import Dataset, NoAugmentation, Split, draw_stratified_sample
 from trainyard.errors import TrainingError
-from trainyard.training.profiler import TRACE, build_profiler_callback, load_profile
+from trainyard.training.profiler import PROFILE_FOLDER, build_profiler_callback, describe_trace
 from trainyard.training.schedules import Constant
 
 if TYPE_CHECKING:
     import keras
-
-PROFILE_FOLDER = "profile"
-"""The subfolder of a run's folder for the profile."""
 
 
 @register_debug("none")
@@ -128,12 +125,8 @@ class Profile(DebugConfig):
         return [build_profiler_callback(folder / PROFILE_FOLDER, traced_epoch=1), _build_stop(epochs=2)]
 
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Returns a table of the slowest operations and the location of the trace."""
-        table = load_profile(folder / PROFILE_FOLDER).describe()
-        return (
-            f"{table}\n\nOpen {PROFILE_FOLDER}/{TRACE} in https://ui.perfetto.dev, or the folder {PROFILE_FOLDER} in "
-            "TensorBoard's profiler"
-        )
+        """Returns the commands that open the trace."""
+        return describe_trace(folder / PROFILE_FOLDER)
 
 
 def _sample(split: Split, count: int, seed: int) -> Split:

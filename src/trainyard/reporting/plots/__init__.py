@@ -1,6 +1,6 @@
 """Plots as PNG files.
 
-- Runs: learning curves, confusion matrix, calibration, first predictions, mistakes, profile.
+- Runs: learning curves, confusion matrix, calibration, first predictions, mistakes.
 - Sweeps: learning curves, ranking, the effect of each setting, parallel coordinates.
 - Predictions: images with the probabilities of their classes.
 - Records of experiments: the scores of all seeds, and published metrics with measured ones.
@@ -24,7 +24,6 @@ from trainyard.reporting.plots.image_grid import draw_mistakes, draw_predictions
 from trainyard.reporting.plots.learning_curves import draw_learning_curves
 from trainyard.reporting.plots.numeric_settings import draw_numeric_settings
 from trainyard.reporting.plots.probabilities import draw_probabilities
-from trainyard.reporting.plots.profile import draw_profile
 from trainyard.reporting.plots.ranking import draw_point_curves, draw_ranking
 
 __all__ = [
@@ -43,7 +42,6 @@ __all__ = [
     "draw_prediction_flips",
     "draw_predictions",
     "draw_probabilities",
-    "draw_profile",
     "draw_published_metrics",
     "draw_ranking",
     "draw_setting_effects",

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from trainyard.system import redact_credentials
+from trainyard.system import hold_shared_lock, redact_credentials
 
 GRACE_SECONDS = 15.0
 """The time between the request to end a job and killing it, in which it can close its run."""
@@ -131,10 +131,7 @@ def _lock_until_exit(file: Path, lifeline: Connection) -> None:
 
     A process that then acquires the lock exclusively can be sure that no job of the parent runs or will start.
     """
-    import fcntl  # not available on Windows
-
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    hold_shared_lock(file)
     if lifeline.poll():
         os._exit(1)
 

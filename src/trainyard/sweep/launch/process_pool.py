@@ -24,6 +24,7 @@ from typing import Any, Protocol, Self
 
 from trainyard.errors import TrainyardError
 from trainyard.sweep.launch.job import GRACE_SECONDS, JobStart, do_work
+from trainyard.system import signal_process_group
 
 PRELOADED = (
     "trainyard.sweep.launch.preload",
@@ -268,13 +269,13 @@ class _RunningJob:
             self.request_end(f"it took longer than {self._job.limit_seconds:g} s")
         else:
             self.process.kill()
-            _signal_group(self._pid, signal.SIGKILL)
+            signal_process_group(self._pid, signal.SIGKILL)
 
     def request_end(self, reason: str) -> None:
         """Requests the end of the job with SIGTERM, so that it can close its run."""
         if self._end_requested is None:
             self._end_requested, self._end_reason = time.monotonic(), reason
-            if not _signal_group(self._pid, signal.SIGTERM):
+            if not signal_process_group(self._pid, signal.SIGTERM):
                 self.process.terminate()
 
     def read_messages(self) -> list[Message]:
@@ -297,7 +298,7 @@ class _RunningJob:
 
     def collect_exit(self) -> JobExit:
         """Releases the resources of a job whose process has ended, and returns how it ended."""
-        _signal_group(self._pid, signal.SIGKILL)  # processes that the job started and left behind
+        signal_process_group(self._pid, signal.SIGKILL)  # processes that the job started and left behind
         self.process.join()
         code = self.process.exitcode or 0
         self._lifeline.close()
@@ -316,15 +317,6 @@ def _describe_exit(code: int) -> str:
     name = signal.Signals(-code).name if -code in {number.value for number in signal.Signals} else f"signal {-code}"
     hint = ", for example because the system ran out of memory" if name == "SIGKILL" else ""
     return f"its process was killed by {name}{hint}"
-
-
-def _signal_group(pid: int, number: int) -> bool:
-    """Sends signal `number` to a job and the processes it started; returns False if the group does not exist."""
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 @contextlib.contextmanager

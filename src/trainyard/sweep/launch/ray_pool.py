@@ -25,7 +25,7 @@ import cloudpickle
 from trainyard.errors import ConfigError, TrainyardError, summarize_error
 from trainyard.sweep.launch.job import GRACE_SECONDS, redirect_output
 from trainyard.sweep.launch.process_pool import Job, JobExit, Message
-from trainyard.system import redact_credentials
+from trainyard.system import hold_shared_lock, redact_credentials
 
 if TYPE_CHECKING:
     from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
@@ -234,7 +234,8 @@ def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file:
     except OSError as error:
         return None, f"{error}: the folder of the sweep must be on a file system that all nodes of the cluster share"
     with contextlib.suppress(ImportError, OSError):
-        _lock_until_exit(lock_file)
+        if lock_file:
+            hold_shared_lock(Path(lock_file), wait=False)
     try:
         return cloudpickle.loads(work)(), ""
     except Exception as error:  # noqa: BLE001 - every error is reported to the main process
@@ -242,14 +243,6 @@ def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file:
         return None, f"{type(error).__name__}: {error}"
     except KeyboardInterrupt:
         return None, "KeyboardInterrupt"
-
-
-def _lock_until_exit(lock_file: str | None) -> None:
-    """Holds a shared lock on a file until this process ends; raises OSError if it is locked exclusively."""
-    import fcntl  # not available on Windows
-
-    if lock_file:
-        fcntl.flock(os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def _describe_error(error: Exception) -> str:

@@ -1,0 +1,49 @@
+"""Ends groups of processes, and marks files as used until a process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+
+def end_process_group(process: subprocess.Popen[Any], timeout_seconds: float = 10) -> None:
+    """Ends a child that leads a process group, and all processes of the group: SIGTERM first, then SIGKILL.
+
+    Args:
+        process: The child, started with ``start_new_session=True``.
+        timeout_seconds: Time for the child to end after each signal.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        signal_process_group(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=timeout_seconds)
+
+
+def signal_process_group(leader: int, number: int) -> bool:
+    """Sends a signal to the group of a process with this ID. Returns False if no process of the group receives it."""
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def hold_shared_lock(file: Path, *, wait: bool = True) -> None:
+    """Locks a file until this process ends. Several processes can hold this lock, but none an exclusive one meanwhile.
+
+    Args:
+        file: The file. It is created if it does not exist.
+        wait: Whether to wait until an exclusive lock of another process is released.
+
+    Raises:
+        ImportError: On Windows, which has no such locks.
+        OSError: If the file can't be locked, or is locked exclusively and `wait` is false.
+    """
+    import fcntl
+
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)  # never closed, which would release the lock
+    fcntl.flock(descriptor, fcntl.LOCK_SH if wait else fcntl.LOCK_SH | fcntl.LOCK_NB)
