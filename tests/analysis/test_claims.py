@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import statistics
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 from processes import run_trainyard
+from scipy import stats
 from scipy.special import stdtrit
 
 from trainyard.analysis.claims import claim_page, index, record, results, selection, spec, target_page, verdicts
 from trainyard.analysis.claims.judging import (
-    SIGNIFICANCE_LEVEL,
     ClaimedMetric,
     Verdict,
     compute_prediction_interval,
@@ -30,7 +29,7 @@ from trainyard.cli.reproduce import reproduce_command
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import HASHED_SECTIONS, config_to_dict
 from trainyard.errors import ConfigError
-from trainyard.evaluation.intervals import Estimate, estimate_difference, estimate_mean
+from trainyard.evaluation.statistics import SIGNIFICANCE_LEVEL, estimate_difference, estimate_mean
 from trainyard.sweep.folder import SweepFolder
 from trainyard.tracking.names import PER_CLASS_TABLE
 
@@ -93,39 +92,6 @@ def target_results(first=(0.94, 0.95, 0.96), second=(0.90, 0.91, 0.92), *, param
     return Results(
         spec=spec, arms=(arm("wide", first, parameters), arm("deep", second)), about=about(), search=search_info
     )
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Intervals
-
-
-def test_difference_of_means_uses_welchs_interval():
-    """Compares with `scipy.stats.ttest_ind` for a worked example."""
-    from scipy.stats import ttest_ind
-
-    first, second = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9], [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8]
-    estimate = estimate_difference(first, second, confidence=0.9)
-    test = ttest_ind(first, second, equal_var=False)
-    expected = test.confidence_interval(0.9)
-    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
-    assert estimate.value == pytest.approx(sum(first) / 6 - sum(second) / 7)
-    assert estimate.p_value == pytest.approx(test.pvalue)
-
-
-def test_mean_uses_students_interval():
-    from scipy.stats import ttest_1samp
-
-    values = [0.981, 0.979, 0.985, 0.982]
-    estimate = estimate_mean(values)
-    expected = ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
-    assert estimate.standard_error == pytest.approx(statistics.stdev(values) / 2)
-
-
-def test_constant_values_give_an_interval_of_width_zero():
-    assert estimate_difference([1.0, 1.0], [1.0, 1.0]) == Estimate(0, 0, 0, 0, 1)
-    assert estimate_difference([2.0, 2.0], [1.0, 1.0]) == Estimate(1, 0, 1, 1, 0)
-    assert estimate_mean([0.5, 0.5]).low == 0.5
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -220,6 +186,16 @@ def test_verdict_describes_the_result_of_a_target(outcome, met, messages):
         assert message in " ".join(target_page.describe_verdict(outcome))
 
 
+def test_equal_accuracies_have_the_variance_of_rounding():
+    """Two seeds of 29 and of 28 of 30 images: the difference of one image is not significant."""
+    outcome = target_results(first=[29 / 30] * 2, second=[28 / 30] * 2)
+    lines = " ".join(target_page.describe_verdict(outcome))
+    assert (
+        "The mean is 3.333 percentage points higher than the mean of deep: the difference is not significant" in lines
+    )
+    assert "| deep | +3.333 | 0.962 | -0.807 to +7.474 | 0.074 |" in verdicts.render_page(outcome)
+
+
 def test_page_lists_every_run_and_the_search_of_the_recipe():
     text = verdicts.render_page(target_results(search_info=search()))
     assert "| wide | 3 | 95.000 | 1.000 | 92.516 to 97.484 | 94.00 to 96.00 | 0.1000 | 100 | 3 | 2.0 |" in text
@@ -266,6 +242,20 @@ def test_committed_pages_match_their_results(folder):
     assert min(len(arm_results.runs) for arm_results in kept.arms) >= expected.seeds
     if kept.search:
         selection.check_recipe_matches_search(kept.search, expected.arms[expected.main_arm_name])
+
+
+@pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
+def test_committed_numbers_are_not_changed_by_the_rounding_floor(folder):
+    """The accuracies of the records vary, so scipy, which knows no floor, computes the same intervals and p-values."""
+    kept = results.load_results(folder)
+    for each in kept.arms:
+        estimate = estimate_mean(each.accuracies, kept.accuracy_step)
+        interval = stats.ttest_1samp(each.accuracies, 0).confidence_interval()
+        assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high), rel=1e-9)
+    for each in kept.arms[1:]:
+        estimate = estimate_difference(kept.main_arm.accuracies, each.accuracies, kept.accuracy_step)
+        test = stats.ttest_ind(kept.main_arm.accuracies, each.accuracies, equal_var=False)
+        assert estimate.p_value == pytest.approx(test.pvalue, rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------------------

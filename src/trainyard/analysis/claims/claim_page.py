@@ -8,13 +8,13 @@ from __future__ import annotations
 import shlex
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 from trainyard.analysis.claims.judging import (
     MAX_ACCURACY_HALF_WIDTH,
     MAX_METRIC_HALF_WIDTH,
     MIN_SEEDS,
-    SIGNIFICANCE_LEVEL,
     ClaimedMetric,
     Judgement,
     Verdict,
@@ -24,6 +24,7 @@ from trainyard.analysis.claims.judging import (
 from trainyard.analysis.claims.power import SIMULATIONS, build_normal_sampler, simulate_contradiction_rate
 from trainyard.analysis.claims.results import RESULTS_FILE, Results
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim
+from trainyard.evaluation import SIGNIFICANCE_LEVEL
 from trainyard.reporting import Table, format_provenance
 
 PLOT_FILE = "cells.png"
@@ -189,16 +190,17 @@ def _render_power(results: Results, accuracy: Judgement) -> str:
     """Returns how often claims of accuracies near the measured mean would be contradicted, by simulation."""
     count, decimals = len(results.main_arm.runs), accuracy.metric.decimals
     draw = build_normal_sampler(accuracy.mean, accuracy.std)
+    simulate = partial(simulate_contradiction_rate, draw, count, decimals=decimals, step=accuracy.metric.step)
     nearest, step = round(accuracy.mean, decimals), 10**-decimals
     claims = [nearest + away * step for away in range(-_NEIGHBORS, _NEIGHBORS + 1) if nearest + away * step <= 1]
     rows = [
         [
             f"{claimed:.{decimals}f}",
-            f"{100 * simulate_contradiction_rate(draw, count, published=claimed, decimals=decimals):.1f} %",
+            f"{100 * simulate(published=claimed):.1f} %",
         ]
         for claimed in claims
     ]
-    true_claim_rate = simulate_contradiction_rate(draw, count, decimals=decimals)
+    true_claim_rate = simulate()
     text = (
         "The table shows how often the test contradicts a claim of a different accuracy. It assumes that runs of the "
         f"recipe are normally distributed with the measured mean {accuracy.mean:.4f} and standard deviation "

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-SIGNIFICANCE_LEVEL = 0.05
-"""Maximum probability of contradicting a true accuracy, and of contradicting at least one of the other true metrics."""
+from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_std, compute_t_quantile
+
 MIN_SEEDS = 10
 """With fewer seeds no metric is supported."""
 MAX_ACCURACY_HALF_WIDTH, MAX_METRIC_HALF_WIDTH = 0.02, 0.07
@@ -128,11 +128,8 @@ def compute_prediction_interval(values: Sequence[float], level: float, step: flo
         level: Probability that the next value is outside the interval.
         step: Smallest possible change of the values, see `ClaimedMetric`.
     """
-    from scipy.special import stdtrit
-
     count = len(values)
-    std = math.sqrt(max(statistics.variance(values), step**2 / 12))
-    half = float(stdtrit(count - 1, 1 - level / 2)) * std * math.sqrt(1 + 1 / count)
+    half = compute_t_quantile(count - 1, level) * compute_std(values, step) * math.sqrt(1 + 1 / count)
     mean = statistics.fmean(values)
     return mean - half, mean + half
 

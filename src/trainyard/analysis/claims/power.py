@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.analysis.claims.judging import SIGNIFICANCE_LEVEL, compute_rounding_interval
+from trainyard.analysis.claims.judging import compute_rounding_interval
+from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_t_quantile
 
 SIMULATIONS = 20_000
 
@@ -26,6 +27,7 @@ def simulate_contradiction_rate(
     *,
     published: float | None = None,
     decimals: int = 2,
+    step: float = 0.0,
     level: float = SIGNIFICANCE_LEVEL,
 ) -> float:
     """Returns the fraction of the simulations in which a published value is contradicted.
@@ -36,10 +38,9 @@ def simulate_contradiction_rate(
         published: The published value. If None, each simulation draws it as one more run and rounds it, so that the
             claim is true.
         decimals: Number of decimals of the published value.
+        step: Smallest possible change of the metric, see `ClaimedMetric`.
         level: Significance level of the metric.
     """
-    from scipy.special import stdtrit
-
     generator = np.random.default_rng(0)
     values = draw(generator, (SIMULATIONS, seeds))
     claimed = (
@@ -47,7 +48,8 @@ def simulate_contradiction_rate(
         if published is not None
         else np.round(draw(generator, (SIMULATIONS,)), decimals)
     )
-    half = stdtrit(seeds - 1, 1 - level / 2) * values.std(axis=1, ddof=1) * np.sqrt(1 + 1 / seeds)
+    std = np.maximum(values.std(axis=1, ddof=1), step / 12**0.5)
+    half = compute_t_quantile(seeds - 1, level) * std * np.sqrt(1 + 1 / seeds)
     mean = values.mean(axis=1)
     rounding = compute_rounding_interval(0.0, decimals)[1]
     return float(np.mean((mean - half > claimed + rounding) | (mean + half < claimed - rounding)))

@@ -64,7 +64,7 @@ def draw_plot(results: Results, out: Path) -> None:
         subtitle = f"{len(judgements)} metrics, {len(results.main_arm.runs)} seeds"
         plots.draw_published_metrics(groups, results.spec.title, subtitle, out / claim_page.PLOT_FILE)
         return
-    estimates = {arm.name: estimate_mean(arm.accuracies) for arm in results.arms}
+    estimates = {arm.name: estimate_mean(arm.accuracies, results.accuracy_step) for arm in results.arms}
     plots.draw_arm_accuracies(
         {arm.name: arm.accuracies for arm in results.arms},
         {name: (mean.value, mean.low, mean.high) for name, mean in estimates.items()},

@@ -48,7 +48,8 @@ def describe_search(folder: SweepFolder) -> dict[str, Any]:
     if not ranking.points:
         raise ConfigError(f"search: the sweep {folder.path.name} has no finished trial, so it has no best trial")
     best = ranking.points[0]
-    config = {key: value for key, value in best.trials[0][0].config.items() if key in HASHED_SECTIONS}
+    first = next(trial for trial in trials if trial.number == best.runs[0].number)
+    config = {key: value for key, value in first.config.items() if key in HASHED_SECTIONS}
     return {
         "name": folder.path.name,
         "overrides": header["overrides"],

@@ -51,7 +51,7 @@ def is_met(results: Results) -> bool:
 def describe_verdict(results: Results) -> list[str]:
     """Returns whether the target is met, and how the first arm compares to the other arms, as lines of Markdown."""
     main_arm, target = results.main_arm, get_target(results)
-    estimate = estimate_mean(main_arm.accuracies)
+    estimate = estimate_mean(main_arm.accuracies, results.accuracy_step)
     met = "met" if is_met(results) else "missed"
     interval = f"{_format_percent(estimate.low)} % to {_format_percent(estimate.high)} %"
     summary = (
@@ -69,7 +69,7 @@ def describe_verdict(results: Results) -> list[str]:
             f"All runs together took {duration} (wall time), {limit} {format_duration(60 * target.most_minutes)}."
         )
     for other_arm in results.arms[1:]:
-        estimate = estimate_difference(main_arm.accuracies, other_arm.accuracies)
+        estimate = estimate_difference(main_arm.accuracies, other_arm.accuracies, results.accuracy_step)
         direction = "higher than" if estimate.value > 0 else "lower than"
         significance = "significant" if estimate.low > 0 or estimate.high < 0 else "not significant"
         difference = (
@@ -88,7 +88,8 @@ def _render_arms(results: Results) -> str:
     """Returns the table of the arms in Markdown, with mean accuracies in percent, and a list of their recipes."""
     rows = []
     for arm in results.arms:
-        values, estimate = arm.accuracies, estimate_mean(arm.accuracies)
+        values = arm.accuracies
+        estimate = estimate_mean(values, results.accuracy_step)
         rows.append(
             [
                 arm.name,
@@ -128,7 +129,7 @@ def _render_differences(results: Results) -> Iterator[str]:
     )
     rows = []
     for other_arm in other_arms:
-        estimate = estimate_difference(main_arm.accuracies, other_arm.accuracies)
+        estimate = estimate_difference(main_arm.accuracies, other_arm.accuracies, results.accuracy_step)
         interval = f"{100 * estimate.low:+.3f} to {100 * estimate.high:+.3f}"
         rows.append(
             [other_arm.name, f"{100 * estimate.value:+.3f}", _format_points(estimate.standard_error), interval,

@@ -183,7 +183,7 @@ def _draw_table(table: ComparisonTable, folder: Path) -> dict[str, Path]:
 
 def _has_history(points: Sequence[RankedPoint], metric: str) -> bool:
     """Returns whether every run of these configs logged the metric in at least one epoch."""
-    return all(any(metric in epoch for epoch in result.history) for ranked in points for _, result in ranked.trials)
+    return all(any(metric in epoch for epoch in run.history) for ranked in points for run in ranked.runs)
 
 
 def _draw_class_scores(table: ComparisonTable, path: Path) -> bool:

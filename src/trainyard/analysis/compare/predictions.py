@@ -14,10 +14,9 @@ from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config import load_config
 from trainyard.data import DataSpec, load_dataset
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_mcnemar_p_value
 from trainyard.tracking import names
 
-SIGNIFICANCE_LEVEL = 0.05
-"""Differences with a p-value below this level are reported as significant."""
 _FOLDER, _CONFIG = "evaluation", names.CONFIG_FILE
 _PREDICTIONS, _MATRIX = "test_predictions.npz", "confusion_matrix.json"
 
@@ -171,19 +170,16 @@ def compare_predictions(first: Predictions, second: Predictions) -> PredictionDi
     Raises:
         ConfigError: If the runs have different test images.
     """
-    from scipy.stats import binomtest
-
     if not np.array_equal(first.actual, second.actual) or first.class_names != second.class_names:
         raise ConfigError("compare: expected two runs with the same test images; their labels differ")
     improved = np.flatnonzero(second.correct & ~first.correct)
     worsened = np.flatnonzero(first.correct & ~second.correct)
-    changed = len(improved) + len(worsened)
     return PredictionDiff(
         first=first,
         second=second,
         improved=improved[np.argsort(-second.probability[improved], kind="stable")],
         worsened=worsened[np.argsort(-second.probability[worsened], kind="stable")],
-        p_value=float(binomtest(len(improved), changed).pvalue) if changed else 1.0,
+        p_value=compute_mcnemar_p_value(len(worsened), len(improved)),
     )
 
 

@@ -23,7 +23,7 @@ from trainyard.config import (
     get_rule,
 )
 from trainyard.errors import ConfigError
-from trainyard.evaluation import RankedPoint, Ranking, Trial, TrialResult, rank
+from trainyard.evaluation import RankedPoint, RankedRun, Ranking, rank
 from trainyard.sweep import build_trial_label, shorten_keys
 from trainyard.tracking import names
 
@@ -126,17 +126,27 @@ def build_comparison_table(
     varied = _find_varied(all_rows)
     rows = [_select_latest_by_seed(row) for row in all_rows]
     labels = _build_labels(rows, varied)
-    numbered = enumerate(((point, run) for point, row in enumerate(rows, 1) for run in row), 1)
     curves = histories or {}
-    trials = [
-        (
-            _build_trial(number, point, labels[point - 1], varied, run),
-            _build_result(run, by, curves.get(run.reference, ())),
-        )
-        for number, (point, run) in numbered
-    ]
-    ranking = rank(trials, by)
-    ranking = replace(ranking, points=[replace(ranked, label=labels[ranked.point - 1]) for ranked in ranking.points])
+    ranking = rank(
+        [
+            RankedRun(
+                number=point,
+                point=point,
+                label=label,
+                varied={_build_override_key(path): run.params[path] for path in varied if path in run.params},
+                seed=run.seed,
+                value=run.metrics[by],
+                metrics=run.metrics,
+                history=curves.get(run.reference, ()),
+                seconds=run.metrics.get(_SECONDS, 0.0),
+                run_id=run.run_id,
+                parameters=_get_parameters(run),
+            )
+            for point, (row, label) in enumerate(zip(rows, labels, strict=True), 1)
+            for run in row
+        ],
+        by,
+    )
     left_out = {
         f"without {by}": len(runs) - len(comparable),
         "replaced by a newer run with the same config and seed": sum(map(len, all_rows)) - sum(map(len, rows)),
@@ -257,34 +267,10 @@ def _build_override_key(path: str) -> str:
     return group if field == "name" and group in COMPONENT_GROUPS else path
 
 
-def _build_trial(number: int, point: int, label: str, varied: Sequence[str], run: ComparedRun) -> Trial:
-    """Converts a run to a trial for the ranking. `point` is the number of its config, from 1."""
-    return Trial(
-        number=number,
-        point=point,
-        label=label,
-        varied={
-            _build_override_key(path): run.params[path] for path in varied if path in run.params and path != "seed"
-        },
-        seed=run.seed,
-        overrides=(),
-        config={},
-    )
-
-
-def _build_result(run: ComparedRun, by: str, history: Sequence[Mapping[str, float]]) -> TrialResult:
-    """Converts the metrics of a run to a trial result, whose objective is the metric `by`."""
+def _get_parameters(run: ComparedRun) -> int:
+    """Returns the number of model parameters that a run has logged, or 0."""
     parameters = run.params.get(PARAMETERS)
-    return TrialResult(
-        objective=run.metrics[by],
-        metrics=run.metrics,
-        epochs=len(history),
-        history=tuple(history),
-        seconds=run.metrics.get(_SECONDS, 0.0),
-        run_id=run.run_id,
-        folder=str(run.folder or ""),
-        parameters=parameters if isinstance(parameters, int) else 0,
-    )
+    return parameters if isinstance(parameters, int) else 0
 
 
 def _summarize(values: Sequence[float]) -> MetricSummary:
