@@ -25,7 +25,7 @@ from trainyard.analysis.claims.spec import (
     list_experiments,
     load_spec,
 )
-from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, PairImages, RunPair, write_comparison_page
+from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair, write_comparison_page
 from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
 from trainyard.analysis.compare.selection import SelectedRuns, Selection, select_runs
 from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
@@ -43,7 +43,6 @@ __all__ = [
     "ComparisonTable",
     "Likeness",
     "OriginalRun",
-    "PairImages",
     "RerunComparison",
     "Results",
     "RunPair",
