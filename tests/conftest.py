@@ -22,7 +22,7 @@ from stand_ins import BLANK_VARIABLE, STORE_VARIABLE, install_stand_ins
 from trainyard import RunResult, compose_config, run_experiment
 from trainyard.data import Mnist
 from trainyard.data.idx import IdxFile
-from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.evaluation.ranking import RankedRun
 from trainyard.system.garbage_collection import mark_process_owned
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import connection
@@ -254,7 +254,7 @@ def keras():
 
 @pytest.fixture
 def sweep_of():
-    """Returns a function that makes the trials of a sweep and their results from the objective values of each point."""
+    """Returns a function that makes the finished runs of a sweep from the objective values of each point."""
 
     def make(points, *, varied=None, epochs=3, objective="accuracy/val"):
         """Makes trials from a mapping of point labels to objective values, one per seed 0, 1, ...
@@ -268,25 +268,19 @@ def sweep_of():
                     number = len(trials) + 1
                     settings = {**(varied or {}).get(label, {"name": label}), "seed": seed}
                     trials.append(
-                        (
-                            Trial(
-                                number=number, point=point, label=f"{label} seed{seed}", varied=settings, seed=seed,
-                                overrides=(), config={},
-                            ),
-                            make_result(value, epochs, objective, f"run{number}", parameters=1000 * point),
+                        RankedRun(
+                            number=number, point=point, label=label, varied=settings, seed=seed,
+                            value=value if objective else None, history=make_history(value, epochs, objective),
+                            metrics={"accuracy/test": value - 0.01, "loss/test": 1 - value, "f1_macro/test": value - 0.02},
+                            seconds=2.0, run_id=f"run{number}", parameters=1000 * point,
                         )
                     )  # fmt: skip
         return trials
 
-    def make_result(value, epochs, objective, run_id, parameters):
-        history = tuple(
+    def make_history(value, epochs, objective):
+        return tuple(
             {"loss/train": 1 / epoch, (objective or "accuracy/val"): value * epoch / epochs}
             for epoch in range(1, epochs + 1)
         )
-        metrics = {"accuracy/test": value - 0.01, "loss/test": 1 - value, "f1_macro/test": value - 0.02}
-        return TrialResult(
-            objective=value if objective else None, metrics=metrics, epochs=epochs, history=history, seconds=2.0,
-            run_id=run_id, folder=run_id, parameters=parameters,
-        )  # fmt: skip
 
     return make

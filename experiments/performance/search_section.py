@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.performance.measure_search import POINTS, RANDOM, TPE, compute_best_so_far, compute_equal_budget
 from experiments.performance.section import Section
-from trainyard.evaluation.intervals import estimate_difference
+from trainyard.evaluation import estimate_difference
 from trainyard.reporting.formatting import format_duration
 from trainyard.reporting.markdown import Table
 

@@ -22,7 +22,7 @@ from experiments.performance.summary_statistics import (
     difference_quartiles,
     ratio_quartiles,
 )
-from trainyard.evaluation.intervals import estimate_difference
+from trainyard.evaluation import estimate_difference
 from trainyard.reporting.markdown import Table
 
 FIT_GOAL, MATRIX_PRODUCTS_GOAL, RUN_GOAL, TRACKING_GOAL = 4.5, 1.25, 0.4, 2.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import statistics
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +12,25 @@ import pytest
 import yaml
 from PIL import Image
 from processes import run_trainyard
+from scipy import stats
 from scipy.special import stdtrit
 
-from trainyard.analysis.claims import claim_page, index, record, results, selection, spec, target_page, verdicts
+from trainyard.analysis.claims import claim_page, index, provenance, record, results, spec, target_page
 from trainyard.analysis.claims.judging import (
-    SIGNIFICANCE_LEVEL,
     ClaimedMetric,
     Verdict,
+    build_normal_sampler,
     compute_prediction_interval,
     judge,
+    simulate_contradiction_rate,
 )
-from trainyard.analysis.claims.power import build_normal_sampler, simulate_contradiction_rate
 from trainyard.analysis.claims.results import Arm, Results, SeedResult
 from trainyard.analysis.claims.spec import Claim, Scores, Target
 from trainyard.cli.reproduce import reproduce_command
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import HASHED_SECTIONS, config_to_dict
 from trainyard.errors import ConfigError
-from trainyard.evaluation.intervals import Estimate, estimate_difference, estimate_mean
+from trainyard.evaluation.statistics import SIGNIFICANCE_LEVEL, estimate_difference, estimate_mean
 from trainyard.sweep.folder import SweepFolder
 from trainyard.tracking.names import PER_CLASS_TABLE
 
@@ -93,39 +93,6 @@ def target_results(first=(0.94, 0.95, 0.96), second=(0.90, 0.91, 0.92), *, param
     return Results(
         spec=spec, arms=(arm("wide", first, parameters), arm("deep", second)), about=about(), search=search_info
     )
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Intervals
-
-
-def test_difference_of_means_uses_welchs_interval():
-    """Compares with `scipy.stats.ttest_ind` for a worked example."""
-    from scipy.stats import ttest_ind
-
-    first, second = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9], [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8]
-    estimate = estimate_difference(first, second, confidence=0.9)
-    test = ttest_ind(first, second, equal_var=False)
-    expected = test.confidence_interval(0.9)
-    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
-    assert estimate.value == pytest.approx(sum(first) / 6 - sum(second) / 7)
-    assert estimate.p_value == pytest.approx(test.pvalue)
-
-
-def test_mean_uses_students_interval():
-    from scipy.stats import ttest_1samp
-
-    values = [0.981, 0.979, 0.985, 0.982]
-    estimate = estimate_mean(values)
-    expected = ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
-    assert estimate.standard_error == pytest.approx(statistics.stdev(values) / 2)
-
-
-def test_constant_values_give_an_interval_of_width_zero():
-    assert estimate_difference([1.0, 1.0], [1.0, 1.0]) == Estimate(0, 0, 0, 0, 1)
-    assert estimate_difference([2.0, 2.0], [1.0, 1.0]) == Estimate(1, 0, 1, 1, 0)
-    assert estimate_mean([0.5, 0.5]).low == 0.5
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -220,15 +187,25 @@ def test_verdict_describes_the_result_of_a_target(outcome, met, messages):
         assert message in " ".join(target_page.describe_verdict(outcome))
 
 
+def test_equal_accuracies_have_the_variance_of_rounding():
+    """Two seeds of 29 and of 28 of 30 images: the difference of one image is not significant."""
+    outcome = target_results(first=[29 / 30] * 2, second=[28 / 30] * 2)
+    lines = " ".join(target_page.describe_verdict(outcome))
+    assert (
+        "The mean is 3.333 percentage points higher than the mean of deep: the difference is not significant" in lines
+    )
+    assert "| deep | +3.333 | 0.962 | -0.807 to +7.474 | 0.074 |" in record.render_page(outcome)
+
+
 def test_page_lists_every_run_and_the_search_of_the_recipe():
-    text = verdicts.render_page(target_results(search_info=search()))
+    text = record.render_page(target_results(search_info=search()))
     assert "| wide | 3 | 95.000 | 1.000 | 92.516 to 97.484 | 94.00 to 96.00 | 0.1000 | 100 | 3 | 2.0 |" in text
     assert "| deep | 8 | 0.9100 | 0.1000 | 2.0 | `run1` |" in text
     assert "`trainyard sweep sweep=it 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-1))'`" in text
     assert "20 trials finished and 30 were pruned, with 300 epochs in total. Pruning saved 200 epochs." in text
     assert "| `optimizer.learning_rate` | interval(0.0001, 0.1), log | 0.003 |" in text
     assert "Measured 2026-03-01 12:00 UTC in 9 s on A processor, 2 cores, 8.0 GiB, no GPU, Linux, 1 thread." in text
-    assert "How the recipe was chosen" not in verdicts.render_page(target_results())
+    assert "How the recipe was chosen" not in record.render_page(target_results())
 
 
 @pytest.mark.pictures
@@ -261,11 +238,25 @@ def test_record_has_all_files_and_keeps_the_existing_search(tmp_path):
 def test_committed_pages_match_their_results(folder):
     kept = results.load_results(folder)
     expected = spec.load_spec(spec.find_spec(str(next(folder.glob("[tc]*.yaml")))))
-    assert (folder / record.PAGE).read_text() == verdicts.render_page(kept)
+    assert (folder / record.PAGE).read_text() == record.render_page(kept)
     assert kept.spec == expected
     assert min(len(arm_results.runs) for arm_results in kept.arms) >= expected.seeds
     if kept.search:
-        selection.check_recipe_matches_search(kept.search, expected.arms[expected.main_arm_name])
+        provenance.check_recipe_matches_search(kept.search, expected.arms[expected.main_arm_name])
+
+
+@pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
+def test_committed_numbers_are_not_changed_by_the_rounding_floor(folder):
+    """The accuracies of the records vary, so scipy, which knows no floor, computes the same intervals and p-values."""
+    kept = results.load_results(folder)
+    for each in kept.arms:
+        estimate = estimate_mean(each.accuracies, kept.accuracy_step)
+        interval = stats.ttest_1samp(each.accuracies, 0).confidence_interval()
+        assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high), rel=1e-9)
+    for each in kept.arms[1:]:
+        estimate = estimate_difference(kept.main_arm.accuracies, each.accuracies, kept.accuracy_step)
+        test = stats.ttest_ind(kept.main_arm.accuracies, each.accuracies, equal_var=False)
+        assert estimate.p_value == pytest.approx(test.pvalue, rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -343,7 +334,7 @@ def test_every_metric_of_a_true_claim_is_supported():
     lines = claim_page.describe_verdict(outcome)
     assert lines[0] == "**The claim is supported.** Metrics: 37 in total, 37 supported, 0 contradicted, 0 undecided."
     assert len(lines) == 2
-    judgements = judge(claim_page.build_claimed_metrics(outcome))
+    judgements = claim_page.judge_claim(outcome)
     assert judgements[0].metric.name == "accuracy"
     assert {judgement.verdict for judgement in judgements} == {Verdict.SUPPORTED}
 
@@ -478,7 +469,7 @@ def test_unknown_report_row_is_reported():
     with pytest.raises(
         ConfigError, match="classification_report.Trouser: the data set has no such class. Available: 0, 1"
     ):
-        verdicts.check_report_rows(outcome)
+        record.check_report_rows(outcome)
 
 
 def test_loaded_report_equals_the_report_of_scikit_learn(tmp_path):
@@ -506,7 +497,7 @@ def test_loaded_report_equals_the_report_of_scikit_learn(tmp_path):
 
 
 def test_claim_page_lists_every_metric():
-    text = verdicts.render_page(claim_results({"accuracy": 0.96}))
+    text = record.render_page(claim_results({"accuracy": 0.96}))
     assert "**The claim is contradicted.** Metrics: 37 in total, 36 supported, 1 contradicted, 0 undecided." in text
     assert re.search(r"\| accuracy \| 0.96 \| 0.97\d\d \| 0.00\d\d \| .* \| 0 % \| \*\*contradicted\*\* \|", text)
     assert re.search(r"\| 9 recall \| 0.96 \| 0.9\d\d\d \| .* \| supported \|", text)
@@ -520,7 +511,7 @@ def test_claim_plot_has_a_band_for_every_metric(tmp_path):
     with Image.open(tmp_path / claim_page.PLOT_FILE) as picture:
         assert picture.height > 1000
     assert results.load_results(tmp_path) == claim_results({"accuracy": 0.96})
-    summary = verdicts.build_summary(claim_results({"accuracy": 0.96}))
+    summary = record.build_summary(claim_results({"accuracy": 0.96}))
     assert (summary["verdict"], summary["cells"][0]["verdict"], summary["cells"][0]["published"]) == (
         "contradicted",
         "contradicted",
@@ -534,9 +525,9 @@ def test_claim_plot_has_a_band_for_every_metric(tmp_path):
 
 def test_recipe_that_differs_from_the_choice_of_its_sweep_is_rejected():
     sweep_choice = search()
-    selection.check_recipe_matches_search(sweep_choice, CHOSEN[:2])  # without the validation images
+    provenance.check_recipe_matches_search(sweep_choice, CHOSEN[:2])  # without the validation images
     with pytest.raises(ConfigError) as caught:
-        selection.check_recipe_matches_search(sweep_choice, ("optimizer=sgd", "optimizer.learning_rate=0.01"))
+        provenance.check_recipe_matches_search(sweep_choice, ("optimizer=sgd", "optimizer.learning_rate=0.01"))
     assert "optimizer.name: the recipe differs from the choice of the sweep it: sgd, was adam" in caught.value.problems
     assert (
         "optimizer.learning_rate: the recipe differs from the choice of the sweep it: 0.01, was 0.003"
@@ -545,7 +536,7 @@ def test_recipe_that_differs_from_the_choice_of_its_sweep_is_rejected():
     with pytest.raises(
         ConfigError, match="training.epochs: the recipe differs from the choice of the sweep it: 20, was 10"
     ):
-        selection.check_recipe_matches_search(sweep_choice, (*CHOSEN, "training.epochs=20"))
+        provenance.check_recipe_matches_search(sweep_choice, (*CHOSEN, "training.epochs=20"))
 
 
 @pytest.mark.parametrize(
@@ -606,7 +597,7 @@ def test_experiment_is_reproduced_recorded_and_not_trained_twice():
     other = run_trainyard("reproduce", "wide", "--record")
     assert other.returncode == 2
     assert "error model.hidden_units: the recipe differs from the choice of the sweep it: [5], was [" in other.stderr
-    widths = selection.describe_search(SweepFolder(Path("sweeps/it")))["winner"]["varied"]["model.hidden_units"]
+    widths = provenance.describe_search(SweepFolder(Path("sweeps/it")))["winner"]["varied"]["model.hidden_units"]
     arms = {"wide": [*SMALL, f"model.hidden_units={widths}"], "deep": [*SMALL, "model.hidden_units=[8,8]"]}
     file = write_spec("target.yaml", **spec, arms=arms)
     missed = run_trainyard("reproduce", "wide", "--record", "tracking.model=false")
@@ -618,7 +609,7 @@ def test_experiment_is_reproduced_recorded_and_not_trained_twice():
     assert kept.search["winner"]["varied"] == {"model.hidden_units": widths}
     assert kept.about["mixed"] == []
     assert (file.parent / "card.html").read_text() == Path("sweeps/it/card.html").read_text()
-    assert (file.parent / "README.md").read_text() == verdicts.render_page(kept)
+    assert (file.parent / "README.md").read_text() == record.render_page(kept)
     assert "| [`wide`](wide/README.md) | at least 100 |" in Path("experiments/README.md").read_text()
     write_spec("target.yaml", **{**spec, "goal": 0.0}, arms=arms)
     met = run_trainyard(

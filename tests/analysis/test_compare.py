@@ -72,7 +72,7 @@ def test_runs_of_a_config_are_one_row_and_only_differing_settings_are_listed():
     assert (first.label, first.n, second.label, second.n) == ("64 relu", 1, "8 relu", 2)
     assert second.varied == {"model.hidden_units": [8], "optimizer.learning_rate": 0.001}
     spread = table.summarize_metrics(second)["accuracy/test"]
-    assert spread == (pytest.approx(0.91), pytest.approx(np.std([0.90, 0.92], ddof=1)), 2)
+    assert spread == (pytest.approx(0.91), pytest.approx(np.std([0.90, 0.92], ddof=1)))
     assert [run.seed for run in table.get_runs(second)] == [0, 1]
 
 
@@ -210,7 +210,8 @@ def test_significance_is_described(better, worse, message):
     actual = [0] * 20
     before = [1] * better + [0] * (20 - better)
     now = [0] * better + [1] * worse + [0] * (20 - better - worse)
-    assert message in compare_predictions(predictions(actual, before), predictions(actual, now)).describe("A", "B")
+    diff = compare_predictions(predictions(actual, before), predictions(actual, now))
+    assert message in page.RunPair(first_label="A", second_label="B", diff=diff).format_verdict()
 
 
 def test_different_images_are_rejected():

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from trainyard.evaluation.ranking import rank
-from trainyard.evaluation.trials import TrialResult
+from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.reporting.leaderboard import render_leaderboard_markdown, write_leaderboard
 from trainyard.sweep import importance
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import compute_importances
+from trainyard.sweep.labels import build_point_label
 from trainyard.sweep.ledger import EpochReport, Ledger
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialOutcomes
@@ -63,6 +64,10 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture
 def ranking(sweep_of):
     return rank(sweep_of(POINTS, varied=VARIED), "accuracy/val")
+
+
+def make_trial(label, number=1, seed=0):
+    return Trial(number=number, point=1, label=f"{label} seed{seed}", varied={}, seed=seed, overrides=(), config={})
 
 
 def make_card(folder, ranking, **more):
@@ -123,8 +128,8 @@ def test_page_shows_the_verdict_and_the_ranking(ranking, tmp_path):
     assert page.rows[3][:2] == ["3", "narrow"]
 
 
-def test_page_lists_failed_trials_and_counts_unfinished_ones(ranking, sweep_of, tmp_path):
-    failed = [(sweep_of({"odd": [0.0]})[0][0], "TrainingError: the loss is <nan> & so on")]
+def test_page_lists_failed_trials_and_counts_unfinished_ones(ranking, tmp_path):
+    failed = [(make_trial("odd"), "TrainingError: the loss is <nan> & so on")]
     text = write(tmp_path, ranking, failed=failed, unfinished=1234)[1]
     page = Page(text)
     assert ["1: odd seed0", "TrainingError: the loss is <nan> & so on"] in page.rows
@@ -157,7 +162,7 @@ def test_page_needs_no_network_and_allows_only_its_own_script(ranking, tmp_path)
 
 def test_page_shows_at_most_500_points(sweep_of, tmp_path):
     points = {f"point {number}": [0.9 + number / 1e5] for number in range(600)}
-    failed = [(sweep_of({"odd": [0.0]})[0][0], "x" * 300)] * 150
+    failed = [(make_trial("odd"), "x" * 300)] * 150
     table, text = write(tmp_path, rank(sweep_of(points), "accuracy/val"), failed=failed)
     assert len(table["data"]) == 600
     assert len(text) < 600 * 1024
@@ -223,8 +228,8 @@ def test_page_describes_the_best_point_its_lead_and_the_command_to_train_it(rank
     )
 
 
-def test_page_shows_the_command_the_pruned_trials_and_the_cost(ranking, sweep_of, tmp_path):
-    pruned = [(sweep_of({"late": [0.1]})[0][0], "after epoch 3, with accuracy/val 0.1, by sweep.pruner=median")]
+def test_page_shows_the_command_the_pruned_trials_and_the_cost(ranking, tmp_path):
+    pruned = [(make_trial("late"), "after epoch 3, with accuracy/val 0.1, by sweep.pruner=median")]
     cost = SweepCost(wall_seconds=100, done_seconds=150, pruned_seconds=12, epochs=93, spared=7)
     swept = {"optimizer.learning_rate": "interval(0.0001, 0.1), log"}
     page = Page(
@@ -237,6 +242,12 @@ def test_page_shows_the_command_the_pruned_trials_and_the_cost(ranking, sweep_of
     for text in ("trainyard sweep x=1", "tpe, seed 3", "1 min 40 s", "93; pruning saved 7 more"):
         assert text in page.text
     assert "2 min 42 s: 2 min 30 s in 9 finished, 12.0 s in 1 pruned" in page.text
+
+
+def test_label_of_a_point_is_what_the_labels_of_its_trials_share():
+    both = [make_trial("lr0.1 512x256", seed=seed) for seed in (0, 1)]
+    assert build_point_label(both) == build_point_label(both[:1]) == "lr0.1 512x256"
+    assert build_point_label([make_trial("")]) == ""
 
 
 def test_point_with_a_pruned_trial_is_not_ranked():

@@ -1,10 +1,20 @@
 """Analysis of finished runs: comparisons, claims and reruns."""
 
 from trainyard.analysis.claims.index import write_index
-from trainyard.analysis.claims.provenance import collect_runs_provenance
-from trainyard.analysis.claims.record import PAGE, write_record
+from trainyard.analysis.claims.provenance import (
+    check_recipe_matches_search,
+    collect_runs_provenance,
+    describe_search,
+)
+from trainyard.analysis.claims.record import (
+    PAGE,
+    build_summary,
+    check_report_rows,
+    describe_verdict,
+    determine_verdict,
+    write_record,
+)
 from trainyard.analysis.claims.results import Results, load_arm
-from trainyard.analysis.claims.selection import check_recipe_matches_search, describe_search
 from trainyard.analysis.claims.spec import (
     CLAIM_FILE,
     EXPERIMENTS,
@@ -15,8 +25,7 @@ from trainyard.analysis.claims.spec import (
     list_experiments,
     load_spec,
 )
-from trainyard.analysis.claims.verdicts import build_summary, check_report_rows, describe_verdict, determine_verdict
-from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, PairImages, RunPair, write_comparison_page
+from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair, write_comparison_page
 from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
 from trainyard.analysis.compare.selection import SelectedRuns, Selection, select_runs
 from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
@@ -34,7 +43,6 @@ __all__ = [
     "ComparisonTable",
     "Likeness",
     "OriginalRun",
-    "PairImages",
     "RerunComparison",
     "Results",
     "RunPair",

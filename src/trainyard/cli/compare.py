@@ -19,7 +19,6 @@ from trainyard.analysis import (
     CURVE_METRICS,
     MAX_CURVES,
     ComparisonTable,
-    PairImages,
     RunPair,
     SelectedRuns,
     Selection,
@@ -123,7 +122,7 @@ def _compare_two_runs(selected: SelectedRuns, table: ComparisonTable, *, images:
     if not images:
         return RunPair(first_label=first_label, second_label=second_label, diff=diff), ""
     try:
-        pair_images = PairImages(*load_test_images(second, diff.second.actual))
+        pair_images = load_test_images(second, diff.second.actual)
         return RunPair(first_label=first_label, second_label=second_label, diff=diff, images=pair_images), ""
     except TrainyardError as error:
         return RunPair(first_label=first_label, second_label=second_label, diff=diff, images_error=str(error)), ""

@@ -2,12 +2,10 @@
 
 from trainyard.evaluation import scoring
 from trainyard.evaluation.calibration import Calibration
-from trainyard.evaluation.intervals import estimate_difference, estimate_mean
 from trainyard.evaluation.ranking import (
-    CONFIDENCE_LEVEL,
-    SIGNIFICANCE_LEVEL,
     TEST_METRICS,
     RankedPoint,
+    RankedRun,
     Ranking,
     compare_first_two,
     count_decimals,
@@ -16,6 +14,16 @@ from trainyard.evaluation.ranking import (
     rank,
 )
 from trainyard.evaluation.scoring import EvalResult, evaluate
+from trainyard.evaluation.statistics import (
+    CONFIDENCE_LEVEL,
+    SIGNIFICANCE_LEVEL,
+    compute_mcnemar_p_value,
+    compute_std,
+    compute_t_quantile,
+    estimate_difference,
+    estimate_mean,
+    find_step,
+)
 from trainyard.evaluation.trials import Trial, TrialResult
 
 __all__ = [
@@ -25,14 +33,19 @@ __all__ = [
     "Calibration",
     "EvalResult",
     "RankedPoint",
+    "RankedRun",
     "Ranking",
     "Trial",
     "TrialResult",
     "compare_first_two",
+    "compute_mcnemar_p_value",
+    "compute_std",
+    "compute_t_quantile",
     "count_decimals",
     "estimate_difference",
     "estimate_mean",
     "evaluate",
+    "find_step",
     "higher_is_better",
     "is_proportion",
     "rank",

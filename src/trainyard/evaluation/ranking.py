@@ -22,14 +22,18 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.evaluation.statistics import (
+    SIGNIFICANCE_LEVEL,
+    Estimate,
+    adjust_by_holm,
+    estimate_difference,
+    estimate_mean,
+    estimate_paired_difference,
+    find_step,
+)
 
-SIGNIFICANCE_LEVEL = 0.05
-"""Significance level of the two-sided tests."""
-CONFIDENCE_LEVEL = 0.95
-"""Confidence level of the intervals of the means."""
 TEST_METRICS = ("accuracy/test", "loss/test", "f1_macro/test")
 _LOWER_IS_BETTER = {"loss", "error", "errors", "ece", "mae", "mse", "rmse", "nll", "perplexity", "time", "seconds"}
 _PROPORTIONS = ("accuracy", "f1", "precision", "recall", "roc_auc", "balanced_accuracy")
@@ -38,29 +42,60 @@ MAX_NAMED_TIED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankedRun:
+    """A finished run that is ranked: a trial of a sweep, or a run of a comparison.
+
+    Attributes:
+        number: Number of the run. Runs are listed in this order.
+        point: Number of the point. Runs that differ only in the seed share it.
+        label: Label of the point, without the seed. If it is empty, the point is called by its number.
+        varied: Values of the varied settings. The seed is ignored.
+        seed: Random seed of the run.
+        value: Metric by which the points are ranked, or None if nothing is compared.
+        metrics: All metrics by logged name.
+        history: Metrics of each epoch. Empty if no learning curve is drawn.
+        seconds: Duration of the run.
+        run_id: MLflow run ID, or None if tracking is off.
+        parameters: Number of model parameters.
+    """
+
+    number: int
+    point: int
+    label: str
+    varied: Mapping[str, Any]
+    seed: int
+    value: float | None
+    metrics: Mapping[str, float]
+    history: Sequence[Mapping[str, float]] = ()
+    seconds: float
+    run_id: str | None
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RankedPoint:
-    """A point in the ranking, with all its finished trials.
+    """A point in the ranking, with all its finished runs.
 
     Attributes:
         point: Number of the point in the plan.
         label: Label of the point, without the seed.
         varied: Values of the swept settings, without the seed.
-        trials: Finished trials with their results, in plan order.
-        values: Objective of each trial. Empty if nothing is compared.
+        runs: Finished runs, by number.
+        values: Objective of each run. Empty if nothing is compared.
         mean: Mean of the values, or None if there are none.
         std: Sample standard deviation of the values, or None for fewer than two.
         low: Lower end of the 95 % confidence interval of the mean (Student's t), or None for fewer than two values.
         high: Upper end of the interval.
         parameters: Number of model parameters.
         metrics: Means of the test metrics.
-        seconds: Mean duration of a trial.
+        seconds: Mean duration of a run.
         tied: Whether the point does not differ significantly from the best. True for the best itself.
     """
 
     point: int
     label: str
     varied: Mapping[str, Any]
-    trials: tuple[tuple[Trial, TrialResult], ...] = field(repr=False)
+    runs: Sequence[RankedRun] = field(repr=False)
     values: tuple[float, ...]
     mean: float | None
     std: float | None
@@ -73,13 +108,13 @@ class RankedPoint:
 
     @property
     def n(self) -> int:
-        """Number of finished trials."""
-        return len(self.trials)
+        """Number of finished runs."""
+        return len(self.runs)
 
     @property
     def by_seed(self) -> dict[int, float]:
         """Objective by seed."""
-        return {trial.seed: value for (trial, _), value in zip(self.trials, self.values, strict=False)}
+        return {run.seed: value for run, value in zip(self.runs, self.values, strict=False)}
 
     def describe(self) -> str:
         """Returns the mean and, if known, the standard deviation: ``0.9812 ± 0.0007``."""
@@ -95,7 +130,7 @@ class Ranking:
 
     Attributes:
         objective: Metric that is compared, or None.
-        points: The points that have a finished trial.
+        points: The points that have a finished run.
         n_tied: Number of points at the top that do not differ significantly from the best, including the best; 0 if
             nothing is compared. A lower point can be `tied` as well, if it has a large spread or only one seed.
     """
@@ -106,7 +141,7 @@ class Ranking:
 
     @property
     def has_repeats(self) -> bool:
-        """Whether any point has several finished trials, so that differences can be tested."""
+        """Whether any point has several finished runs, so that differences can be tested."""
         return any(point.n > 1 for point in self.points)
 
     def format_verdict(self, advice: str = "Add sweep.seeds=5 to test them.") -> str:
@@ -149,33 +184,51 @@ class Ranking:
         return f"{top} {subject} not differ significantly from the best either, due to few seeds or a large spread."
 
 
-def rank(trials: Sequence[tuple[Trial, TrialResult]], objective: str | None) -> Ranking:
-    """Ranks the points of a sweep by the mean of the objective over their seeds.
+def rank(runs: Sequence[RankedRun], objective: str | None) -> Ranking:
+    """Ranks points by the mean of the objective over their seeds.
 
     Args:
-        trials: Finished trials with their results, in any order.
+        runs: Finished runs, in any order.
         objective: Metric that is compared in the direction of `higher_is_better`, or None to compare nothing.
 
     Raises:
-        ValueError: If there is an objective and a trial has no value for it.
+        ValueError: If there is an objective and a run has no value for it.
     """
-    by_point: dict[int, list[tuple[Trial, TrialResult]]] = {}
-    for pair in sorted(trials, key=lambda pair: pair[0].number):
-        by_point.setdefault(pair[0].point, []).append(pair)
-    points = [_build_point(pairs, objective) for _, pairs in sorted(by_point.items())]
+    by_point: dict[int, list[RankedRun]] = {}
+    for run in sorted(runs, key=lambda run: run.number):
+        by_point.setdefault(run.point, []).append(run)
+    step = find_step([run.value for run in runs if run.value is not None])
+    points = [_build_point(by_point[number], objective, step) for number in sorted(by_point)]
     if objective is None or not points:
         return Ranking(objective=objective, points=points, n_tied=0)
     sign = -1 if higher_is_better(objective) else 1
     best, *other_points = sorted(points, key=lambda point: sign * statistics.fmean(point.values))
-    step = _find_resolution([value for point in points for value in point.values])
-    comparisons = [compare_points(point, best, step) for point in other_points]
-    p_values = adjust_by_holm([comparison.p_value for comparison in comparisons])
+    differences = [compare_points(point, best, step) for point in other_points]
+    p_values = adjust_by_holm([difference.p_value for difference in differences])
     ranked = [dataclasses.replace(best, tied=True)]
-    for point, comparison, p_value in zip(other_points, comparisons, p_values, strict=True):
-        significantly_worse = p_value < SIGNIFICANCE_LEVEL and sign * comparison.difference > 0
+    for point, difference, p_value in zip(other_points, differences, p_values, strict=True):
+        significantly_worse = p_value < SIGNIFICANCE_LEVEL and sign * difference.value > 0
         ranked.append(dataclasses.replace(point, tied=not significantly_worse))
     n_tied = sum(1 for _ in itertools.takewhile(lambda point: point.tied, ranked))
     return Ranking(objective=objective, points=ranked, n_tied=n_tied)
+
+
+def compare_points(first: RankedPoint, second: RankedPoint, step: float = 0.0) -> Estimate:
+    """Returns the difference of two points, first - second; `step` is the smallest difference of two values.
+
+    Uses the paired t-test over the shared seeds if there are at least two, else Welch's t-test over all seeds.
+    """
+    shared = first.by_seed.keys() & second.by_seed.keys()
+    if len(shared) > 1:
+        values, other_values = ([point.by_seed[seed] for seed in shared] for point in (first, second))
+        return estimate_paired_difference(values, other_values, step)
+    return estimate_difference(first.values, second.values, step)
+
+
+def compare_first_two(ranking: Ranking) -> Estimate:
+    """Compares the first two points of a ranking that has an objective; see `compare_points`."""
+    step = find_step([value for point in ranking.points for value in point.values])
+    return compare_points(ranking.points[0], ranking.points[1], step)
 
 
 def higher_is_better(metric: str) -> bool:
@@ -198,130 +251,34 @@ def _format_listed_points(count: int) -> str:
     return "the only point is listed" if count == 1 else f"the {count:,} points are listed"
 
 
-def _build_point(pairs: Sequence[tuple[Trial, TrialResult]], objective: str | None) -> RankedPoint:
+def _build_point(runs: Sequence[RankedRun], objective: str | None, step: float) -> RankedPoint:
     """Returns a point with its statistics. `tied` is not set yet."""
-    trials, results = zip(*pairs, strict=True)
-    values = [result.objective for result in results] if objective is not None else []
-    valid = tuple(value for value in values if value is not None)
-    if len(valid) < len(values):
-        missing = ", ".join(str(trial.number) for trial, value in zip(trials, values, strict=True) if value is None)
+    values = tuple(run.value for run in runs if run.value is not None) if objective is not None else ()
+    if objective is not None and len(values) < len(runs):
+        missing = ", ".join(str(run.number) for run in runs if run.value is None)
         raise ValueError(f"expected a value of {objective} for every trial, but these trials have none: {missing}")
-    mean, std, low, high = _compute_statistics(valid)
-    if low is not None and high is not None:
+    low = high = None
+    if len(values) > 1:
+        interval = estimate_mean(values, step)
         # few seeds give wide intervals, but no accuracy is above 1 and no loss is below 0
-        low = max(low, 0.0) if min(valid) >= 0 else low
-        high = min(high, 1.0) if objective and is_proportion(objective) and max(valid) <= 1 else high
+        low = max(interval.low, 0.0) if min(values) >= 0 else interval.low
+        high = min(interval.high, 1.0) if objective and is_proportion(objective) and max(values) <= 1 else interval.high
+    first = runs[0]
     return RankedPoint(
-        point=trials[0].point,
-        label=_find_common_label(trials),
-        varied={path: value for path, value in trials[0].varied.items() if path != "seed"},
-        trials=tuple(pairs),
-        values=valid,
-        mean=mean,
-        std=std,
+        point=first.point,
+        label=first.label or f"point {first.point}",
+        varied={path: value for path, value in first.varied.items() if path != "seed"},
+        runs=runs,
+        values=values,
+        mean=statistics.fmean(values) if values else None,
+        std=statistics.stdev(values) if len(values) > 1 else None,
         low=low,
         high=high,
-        parameters=results[0].parameters,
+        parameters=first.parameters,
         metrics={
-            name: statistics.fmean(result.metrics[name] for result in results)
+            name: statistics.fmean(run.metrics[name] for run in runs)
             for name in TEST_METRICS
-            if all(name in result.metrics for result in results)
+            if all(name in run.metrics for run in runs)
         },
-        seconds=statistics.fmean(result.seconds for result in results),
+        seconds=statistics.fmean(run.seconds for run in runs),
     )
-
-
-def _find_common_label(trials: Sequence[Trial]) -> str:
-    """Returns the words that all labels of a point's trials share, or the number of the point if there are none."""
-    labels = [trial.label.split() for trial in trials]
-    seeds = {f"seed{between}{trials[0].seed}" for between in ("", "=")}
-    words = [word for word in labels[0] if word not in seeds and all(word in label for label in labels)]
-    return " ".join(words) or f"point {trials[0].point}"
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Statistics
-
-
-def _compute_statistics(values: Sequence[float]) -> tuple[float | None, float | None, float | None, float | None]:
-    """Returns mean, standard deviation, and lower and upper end of the mean's interval; None for unknown ones."""
-    if len(values) < 2:  # noqa: PLR2004 - a spread needs two values
-        return (values[0] if values else None), None, None, None
-    from scipy.special import stdtrit
-
-    mean, std = statistics.fmean(values), statistics.stdev(values)
-    margin = float(stdtrit(len(values) - 1, (1 + CONFIDENCE_LEVEL) / 2)) * std / math.sqrt(len(values))
-    return mean, std, mean - margin, mean + margin
-
-
-class PointComparison(NamedTuple):
-    """The difference of two means, and its two-sided p-value."""
-
-    difference: float
-    p_value: float
-
-
-def compare_points(first: RankedPoint, second: RankedPoint, step: float = 0.0) -> PointComparison:
-    """Returns the difference of two points, first - second, and its p-value.
-
-    Uses the paired t-test over the shared seeds if there are at least two, else Welch's t-test over all seeds.
-
-    Args:
-        first: A point.
-        second: Another point.
-        step: Resolution of the objective, its smallest possible difference. An accuracy is a count of images, so a few
-            values can be equal by chance. The variance of a value is therefore assumed to be at least the variance of
-            its rounding error, ``step ** 2 / 12``.
-
-    Returns:
-        The difference and its p-value. The p-value is 1 if neither test can be computed.
-    """
-    rounding = step**2 / 12
-    shared = first.by_seed.keys() & second.by_seed.keys()
-    if len(shared) > 1:
-        differences = [first.by_seed[seed] - second.by_seed[seed] for seed in shared]
-        error = math.sqrt(max(statistics.variance(differences), 2 * rounding) / len(differences))
-        return _compute_two_sided_test(statistics.fmean(differences), error, len(differences) - 1)
-    difference = statistics.fmean(first.values) - statistics.fmean(second.values)
-    if min(first.n, second.n) < 2:  # noqa: PLR2004 - a spread needs two values
-        return PointComparison(difference, 1.0)
-    variances = [max(statistics.variance(point.values), rounding) / point.n for point in (first, second)]
-    if sum(variances) == 0:  # all values are equal
-        return PointComparison(difference, 1.0)
-    degrees_of_freedom = sum(variances) ** 2 / sum(  # Welch-Satterthwaite equation
-        variance**2 / (point.n - 1) for variance, point in zip(variances, (first, second), strict=True)
-    )
-    return _compute_two_sided_test(difference, math.sqrt(sum(variances)), degrees_of_freedom)
-
-
-def compare_first_two(ranking: Ranking) -> PointComparison:
-    """Compares the first two points of a ranking that has an objective; see `compare_points`."""
-    values = [value for point in ranking.points for value in point.values]
-    return compare_points(ranking.points[0], ranking.points[1], _find_resolution(values))
-
-
-def _compute_two_sided_test(difference: float, error: float, degrees_of_freedom: float) -> PointComparison:
-    """Returns a difference with its p-value, computed from its standard error."""
-    from scipy.special import stdtr
-
-    if error == 0:
-        return PointComparison(difference, float(difference == 0))
-    return PointComparison(difference, 2 * float(stdtr(degrees_of_freedom, -abs(difference) / error)))
-
-
-def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values with Holm's correction (1979): the smallest times n, the next times n - 1, and so on.
-
-    The correction keeps the order of the p-values, and no corrected value exceeds 1.
-    """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for position, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min((len(p_values) - position) * p_values[index], 1.0))
-        adjusted[index] = largest
-    return adjusted
-
-
-def _find_resolution(values: Sequence[float]) -> float:
-    """Returns the smallest difference between two distinct values, or 0 if all values are equal."""
-    gaps = (upper - lower for lower, upper in itertools.pairwise(sorted(set(values))))
-    return min((gap for gap in gaps if gap > 1e-12), default=0.0)  # noqa: PLR2004 - smaller gaps are rounding errors

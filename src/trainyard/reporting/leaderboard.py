@@ -99,7 +99,7 @@ def _build_table(ranking: Ranking) -> dict[str, list[Any]]:
     rows = []
     for number, point in enumerate(ranking.points, 1):
         statistics = [point.mean, point.std, point.n, point.low, point.high] if ranking.objective else [point.n]
-        runs = [result.run_id for _, result in point.trials if result.run_id]
+        runs = [run.run_id for run in point.runs if run.run_id]
         rows.append(
             [
                 number,

@@ -210,14 +210,14 @@ def _describe_lead(ranking: Ranking) -> str:
     """Returns how far the best point is ahead of the second, and whether the difference is significant."""
     if len(ranking.points) < 2:  # noqa: PLR2004 - a lead needs a second point
         return ""
-    second, comparison = ranking.points[1], compare_first_two(ranking)
-    if not comparison.difference:
+    second, difference = ranking.points[1], compare_first_two(ranking)
+    if not difference.value:
         return f"none: {second.label} has the same value"
-    lead = f"{abs(comparison.difference):.4f} ahead of {second.label}"
+    lead = f"{abs(difference.value):.4f} ahead of {second.label}"
     if min(ranking.points[0].n, second.n) < 2:  # noqa: PLR2004 - a test needs two values of each
         return f"{lead}; {'one of them has' if ranking.has_repeats else 'both have'} only one seed, so it may be chance"
     significance = "not significant" if second.tied else "significant"
-    return f"{lead}; p = {comparison.p_value:.2g} (t-test of these two); {significance} after correction for all points"
+    return f"{lead}; p = {difference.p_value:.2g} (t-test of these two); {significance} after correction for all points"
 
 
 def _describe_cost(page: CardPage) -> dict[str, str]:

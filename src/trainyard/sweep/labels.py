@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainyard.evaluation import Trial
+
 _ABBREVIATIONS = {
     "learning_rate": "lr",
     "batch_size": "batch",
@@ -38,6 +40,13 @@ def build_trial_label(varied: Mapping[str, Any], names: Mapping[str, str], seed:
     """
     parts = [_format_setting(names[key], value) for key, value in varied.items()]
     return " ".join([*parts, *([f"seed{seed}"] if seed is not None else [])])
+
+
+def build_point_label(trials: Sequence[Trial]) -> str:
+    """Returns the words that the labels of a point's trials have in common, without the seed; empty if none."""
+    first, *others = (trial.label.split() for trial in trials)
+    seeds = {f"seed{trials[0].seed}", f"seed={trials[0].seed}"}
+    return " ".join(word for word in first if word not in seeds and all(word in label for label in others))
 
 
 def _format_setting(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a config

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trainyard.evaluation import Trial, TrialResult
+from trainyard.sweep.labels import build_point_label
 
 NO_OBJECTIVE = "accuracy/test"
 """The metric that is shown if the sweep has no objective."""
@@ -360,12 +361,6 @@ class SweepProgress:
         """Returns a number that sorts statuses from best to worst; a missing or NaN value is the worst."""
         value = math.nan if status.value is None else status.value
         return math.inf if math.isnan(value) else self._sign * value
-
-
-def build_point_label(trials: Iterable[Trial]) -> str:
-    """Returns the words that the labels of these trials, which differ only in their seed, have in common."""
-    first, *other_labels = (trial.label.split() for trial in trials)
-    return " ".join(word for word in first if all(word in other_label for other_label in other_labels))
 
 
 def _count_epochs_of_attempt(status: TrialStatus) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainyard.evaluation import RankedPoint, Ranking, Trial, TrialResult, rank
+from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, TrialResult, rank
 from trainyard.reporting import write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
+from trainyard.sweep.labels import build_point_label
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.results import load_result
@@ -72,7 +73,7 @@ def summarize_sweep(
         outcomes: Outcomes of the trials.
     """
     ranking = rank_trials(trials, outcomes, objective)
-    winner = _write_winner(folder, ranking.points[0], objective) if objective and ranking.points else None
+    winner = _write_winner(folder, ranking.points[0], objective, trials) if objective and ranking.points else None
     header = folder.read_header()
     page = CardPage(
         name=folder.path.name,
@@ -101,12 +102,18 @@ def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str
         objective: Metric that is compared, or None.
     """
     excluded = {trial.point for trial in trials if trial.number in outcomes.pruned}
-    finished_trials = [
-        (trial, _add_history(outcomes.done[trial.number], objective))
-        for trial in trials
-        if trial.number in outcomes.done and trial.point not in excluded
-    ]
-    return rank(finished_trials, objective)
+    points: dict[int, list[Trial]] = {}
+    for trial in trials:
+        if trial.number in outcomes.done and trial.point not in excluded:
+            points.setdefault(trial.point, []).append(trial)
+    return rank(
+        [
+            _build_ranked_run(trial, outcomes.done[trial.number], build_point_label(point), objective)
+            for point in points.values()
+            for trial in point
+        ],
+        objective,
+    )
 
 
 def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, str]:
@@ -149,18 +156,30 @@ def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcome
     )
 
 
-def _add_history(result: TrialResult, objective: str | None) -> TrialResult:
-    """Returns a result with its history, if its folder still exists, and with the value of the given objective."""
+def _build_ranked_run(trial: Trial, result: TrialResult, label: str, objective: str | None) -> RankedRun:
+    """Returns a finished trial for the ranking, with its learning curve if its folder still exists."""
     stored = load_result(Path(result.folder))
-    value = None if objective is None else result.metrics.get(objective)
-    return replace(result, history=stored.history if stored else (), objective=value)
+    return RankedRun(
+        number=trial.number,
+        point=trial.point,
+        label=label,
+        varied=trial.varied,
+        seed=trial.seed,
+        value=None if objective is None else result.metrics.get(objective),
+        metrics=result.metrics,
+        history=stored.history if stored else (),
+        seconds=result.seconds,
+        run_id=result.run_id,
+        parameters=result.parameters,
+    )
 
 
-def _write_winner(folder: SweepFolder, best: RankedPoint, objective: str) -> Winner:
+def _write_winner(folder: SweepFolder, best: RankedPoint, objective: str, trials: Sequence[Trial]) -> Winner:
     """Writes the recipe of the best point, with its first seed."""
-    trial, result = best.trials[0]
-    figure = f"{objective} {best.describe()} (n {best.n})"
-    description = f"The winner of the sweep {folder.path.name}: {best.label or trial.label}, {figure}."
+    run = best.runs[0]
+    trial = next(trial for trial in trials if trial.number == run.number)
+    description = (
+        f"The winner of the sweep {folder.path.name}: {best.label}, {objective} {best.describe()} (n {best.n})."
+    )
     recipe = folder.path / "conf" / "experiment" / f"{WINNER}.yaml"
-    command = write_recipe(trial, recipe, description, folder.threads)
-    return Winner(best.label or trial.label, result.run_id, recipe, command)
+    return Winner(best.label, run.run_id, recipe, write_recipe(trial, recipe, description, folder.threads))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from trainyard.analysis.claims.record import PAGE
+from trainyard.analysis.claims.record import PAGE, describe_verdict, determine_verdict
 from trainyard.analysis.claims.results import RESULTS_FILE, Results, load_results
 from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, load_spec
-from trainyard.analysis.claims.verdicts import describe_verdict, determine_verdict
 from trainyard.reporting import Table, format_duration
 from trainyard.system import atomic_write
 

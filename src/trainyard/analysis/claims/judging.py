@@ -16,16 +16,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-SIGNIFICANCE_LEVEL = 0.05
-"""Maximum probability of contradicting a true accuracy, and of contradicting at least one of the other true metrics."""
+import numpy as np
+from numpy.typing import NDArray
+
+from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_std, compute_t_quantile
+
 MIN_SEEDS = 10
 """With fewer seeds no metric is supported."""
 MAX_ACCURACY_HALF_WIDTH, MAX_METRIC_HALF_WIDTH = 0.02, 0.07
 """A metric whose prediction interval has a larger half-width than this is undecided."""
+SIMULATIONS = 20_000
 
 
 class Verdict(StrEnum):
@@ -128,11 +132,8 @@ def compute_prediction_interval(values: Sequence[float], level: float, step: flo
         level: Probability that the next value is outside the interval.
         step: Smallest possible change of the values, see `ClaimedMetric`.
     """
-    from scipy.special import stdtrit
-
     count = len(values)
-    std = math.sqrt(max(statistics.variance(values), step**2 / 12))
-    half = float(stdtrit(count - 1, 1 - level / 2)) * std * math.sqrt(1 + 1 / count)
+    half = compute_t_quantile(count - 1, level) * compute_std(values, step) * math.sqrt(1 + 1 / count)
     mean = statistics.fmean(values)
     return mean - half, mean + half
 
@@ -165,3 +166,49 @@ def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
         share=sum(within) / len(within),
         verdict=verdict,
     )
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The power of the criterion: simulates how often it contradicts a published value
+
+SampleFunction = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
+"""Draws results of runs with further seeds, as an array of the given shape."""
+
+
+def build_normal_sampler(mean: float, std: float) -> SampleFunction:
+    """Returns a function that draws normally distributed results."""
+    return lambda generator, shape: generator.normal(mean, std, shape)
+
+
+def simulate_contradiction_rate(
+    draw: SampleFunction,
+    seeds: int,
+    *,
+    published: float | None = None,
+    decimals: int = 2,
+    step: float = 0.0,
+    level: float = SIGNIFICANCE_LEVEL,
+) -> float:
+    """Returns the fraction of the simulations in which a published value is contradicted.
+
+    Args:
+        draw: Draws results of runs.
+        seeds: Number of seeds in each simulation, at least two.
+        published: The published value. If None, each simulation draws it as one more run and rounds it, so that the
+            claim is true.
+        decimals: Number of decimals of the published value.
+        step: Smallest possible change of the metric, see `ClaimedMetric`.
+        level: Significance level of the metric.
+    """
+    generator = np.random.default_rng(0)
+    values = draw(generator, (SIMULATIONS, seeds))
+    claimed = (
+        np.full(SIMULATIONS, published)
+        if published is not None
+        else np.round(draw(generator, (SIMULATIONS,)), decimals)
+    )
+    std = np.maximum(values.std(axis=1, ddof=1), step / 12**0.5)
+    half = compute_t_quantile(seeds - 1, level) * std * np.sqrt(1 + 1 / seeds)
+    mean = values.mean(axis=1)
+    rounding = compute_rounding_interval(0.0, decimals)[1]
+    return float(np.mean((mean - half > claimed + rounding) | (mean + half < claimed - rounding)))

@@ -11,6 +11,7 @@ import numpy as np
 
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
+from trainyard.evaluation import find_step
 from trainyard.sweep import Ledger, SweepFolder
 from trainyard.system import atomic_write
 from trainyard.tracking import names
@@ -91,6 +92,16 @@ class Results:
     def main_arm(self) -> Arm:
         """The arm that the target or the claim applies to."""
         return self.arms[0]
+
+    @property
+    def accuracy_step(self) -> float:
+        """The smallest difference between two measured accuracies, or 0 if all are equal."""
+        return find_step([accuracy for arm in self.arms for accuracy in arm.accuracies])
+
+
+def build_run_cells(label: str, accuracy: float, loss: float, seconds: float, run_id: str | None = None) -> list[str]:
+    """Returns the cells of a row in a table of runs; `label` is the seed, or ``mean``."""
+    return [label, f"{accuracy:.4f}", f"{loss:.4f}", f"{seconds:.1f}", f"`{run_id}`" if run_id else ""]
 
 
 def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with_report: bool = False) -> Arm:

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from trainyard.analysis.compare.predictions import PredictionDiff
 from trainyard.analysis.compare.table import ComparisonTable
-from trainyard.evaluation import RankedPoint
+from trainyard.evaluation import SIGNIFICANCE_LEVEL
 from trainyard.reporting import MAX_CARD_ROWS as MAX_LISTED
 from trainyard.reporting import (
     MAX_NAME_LENGTH,
@@ -31,6 +29,7 @@ from trainyard.system import atomic_write
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from trainyard.data import DataSpec
 
@@ -44,50 +43,39 @@ MAX_FLIPS = 40
 _F1 = "f1_by_class/"
 
 
-class PairImages(NamedTuple):
-    """The test images of two runs.
-
-    Attributes:
-        pixels: Raw pixels, uint8 (n, height, width) or (n, height, width, 3).
-        spec: Description of the data set.
-    """
-
-    pixels: NDArray[np.uint8]
-    spec: DataSpec
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPair:
     """Two runs whose predictions are compared image by image.
 
     Attributes:
-        first_label: Label of the first run.
-        second_label: Label of the second run.
-        diff: Difference between their predictions.
-        images: Their test images, or None if they are not drawn.
+        images: Their test images with the description of the data set, as returned by `load_test_images`; None if they
+            are not drawn.
         images_error: Why the images are not available; otherwise empty.
     """
 
     first_label: str
     second_label: str
     diff: PredictionDiff
-    images: PairImages | None = None
+    images: tuple[NDArray[np.uint8], DataSpec] | None = None
     images_error: str = ""
 
     def format_verdict(self) -> str:
         """Returns one or two sentences on which run is better and whether the difference is significant."""
-        return self.diff.describe(self.first_label, self.second_label)
-
-
-class RunRow(NamedTuple):
-    """A row in the page's list of runs."""
-
-    label: str
-    seed: int
-    name: str
-    experiment: str
-    value: str
-    reference: str
+        better, worse = len(self.diff.improved), len(self.diff.worsened)
+        if not better + worse:
+            return f"Both models classify the same images correctly ({len(self.diff.first.actual):,} test images)."
+        counts = (
+            f"Of {better + worse:,} test images that only one model classifies correctly, {self.second_label} "
+            f"classifies {better:,} correctly and {self.first_label} {worse:,}"
+        )
+        if better == worse:
+            return f"{counts}: neither model is better."
+        best = self.second_label if better > worse else self.first_label
+        significance = "significantly" if self.diff.p_value < SIGNIFICANCE_LEVEL else "not significantly"
+        return (
+            f"{counts}: {best} is {significance} better (McNemar's exact test of these two trained models, "
+            f"p = {self.diff.p_value:.2g})."
+        )
 
 
 def write_comparison_page(
@@ -97,7 +85,7 @@ def write_comparison_page(
 
     Args:
         path: Path of the HTML file.
-        table: The comparison to show.
+        table: Comparison of all runs.
         pair: The comparison image by image, or None if there are not exactly two runs.
         command: The command that creates the page again.
         notes: More information, one line each, for example which runs were left out.
@@ -105,10 +93,11 @@ def write_comparison_page(
     ranking = table.ranking
     with tempfile.TemporaryDirectory(prefix="trainyard-compare-") as folder:
         table_plots = [embed_image(caption, file) for caption, file in _draw_table(table, Path(folder)).items()]
-        pair_plots = (
-            [embed_image(caption, file) for caption, file in _draw_pair(pair, Path(folder)).items()] if pair else []
-        )
-    runs = _build_run_rows(table)
+        pair_files = _draw_pair(pair, Path(folder)) if pair else {}
+        pair_plots = [embed_image(caption, file) for caption, file in pair_files.items()]
+    classes = [row for row in pair.diff.group_by_class() if row.improved or row.worsened] if pair else []
+    classes.sort(key=lambda row: -abs(row.improved - row.worsened))
+    runs = [(ranked.label, run) for ranked in ranking.points for run in table.get_runs(ranked)]
     html = render_sortable_page(
         TEMPLATE,
         title=f"{pair.first_label} → {pair.second_label}" if pair else _format_counts(table),
@@ -121,7 +110,7 @@ def write_comparison_page(
         list_left_out=max(len(ranking.points) - MAX_LISTED, 0),
         table_plots=table_plots,
         pair=pair,
-        classes=_build_class_rows(pair) if pair else [],
+        classes=classes,
         pair_plots=pair_plots,
         runs=runs[:MAX_LISTED],
         runs_left_out=max(len(runs) - MAX_LISTED, 0),
@@ -158,44 +147,31 @@ def _build_headline(table: ComparisonTable, pair: RunPair | None) -> dict[str, t
 
 
 def _draw_table(table: ComparisonTable, folder: Path) -> dict[str, Path]:
-    """Draws the plots that apply to the whole table.
-
-    Returns:
-        The files by caption.
-    """
-    ranking = table.ranking
-    metrics = [name for name in CURVE_METRICS if _has_history(ranking.points[:MAX_CURVES], name)]
+    """Draws the plots that apply to the whole table. Returns the files by caption."""
+    points = table.ranking.points[:MAX_CURVES]
+    histories = [run.history for ranked in points for run in ranked.runs]
+    metrics = [name for name in CURVE_METRICS if all(any(name in epoch for epoch in rows) for rows in histories)]
     drawings: dict[str, Callable[[Path], bool]] = {
-        "Best configs": lambda path: plots.draw_ranking(ranking, path),
-        **{
-            f"Learning curves: {name}": partial(plots.draw_point_curves, ranking.points[:MAX_CURVES], name)
-            for name in metrics[:2]
-        },
-        "F1 by class": lambda path: _draw_class_scores(table, path),
+        "Best configs": partial(plots.draw_ranking, table.ranking),
+        **{f"Learning curves: {name}": partial(plots.draw_point_curves, points, name) for name in metrics[:2]},
+        "F1 by class": partial(_draw_class_scores, table),
     }
-    drawn = {}
-    for number, (caption, draw) in enumerate(drawings.items()):
-        path = folder / f"{number}.png"
-        if draw(path):
-            drawn[caption] = path
-    return drawn
-
-
-def _has_history(points: Sequence[RankedPoint], metric: str) -> bool:
-    """Returns whether every run of these configs logged the metric in at least one epoch."""
-    return all(any(metric in epoch for epoch in result.history) for ranked in points for _, result in ranked.trials)
+    files = {caption: folder / f"{number}.png" for number, caption in enumerate(drawings)}
+    return {caption: files[caption] for caption, draw in drawings.items() if draw(files[caption])}
 
 
 def _draw_class_scores(table: ComparisonTable, path: Path) -> bool:
     """Draws the F1 scores by class of the best configs. Returns False if the configs have no class in common."""
-    scores: dict[str, dict[str, float]] = {}
-    for ranked in table.ranking.points[:MAX_ROWS]:
-        metrics = table.summarize_metrics(ranked)
-        scores[ranked.label] = {
-            name[len(_F1) :]: summary.mean for name, summary in metrics.items() if name.startswith(_F1)
+    scores = {
+        ranked.label: {
+            name.removeprefix(_F1): summary.mean
+            for name, summary in table.summarize_metrics(ranked).items()
+            if name.startswith(_F1)
         }
-    first = next(iter(scores.values()))
-    names = [name for name in first if all(name in class_scores for class_scores in scores.values())]
+        for ranked in table.ranking.points[:MAX_ROWS]
+    }
+    first, *others = scores.values()
+    names = [name for name in first if all(name in other for other in others)]
     if not names:
         return False
     names.sort(key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
@@ -206,21 +182,19 @@ def _draw_class_scores(table: ComparisonTable, path: Path) -> bool:
 def _draw_pair(pair: RunPair, folder: Path) -> dict[str, Path]:
     """Draws the difference of the confusion matrices, and the images that became correct or wrong.
 
-    Figures without content are omitted, and those of images if the images are not available.
-
-    Returns:
-        The path of each figure by its caption.
+    Figures without content are omitted, and those of images if the images are not available. Returns the path of each
+    figure by its caption.
     """
-    diff = pair.diff
-    drawn = {}
+    diff, drawn = pair.diff, {}
     if diff.difference.any():
         drawn["Difference of the confusion matrices"] = folder / "difference.png"
         plots.draw_confusion_difference(diff.difference, diff.first.class_names, folder / "difference.png")
     if pair.images is None:
         return drawn
-    for caption, description, indices in (
-        ("Became correct", f"only {shorten(pair.second_label, MAX_NAME_LENGTH)} classifies correctly", diff.improved),
-        ("Became wrong", f"only {shorten(pair.first_label, MAX_NAME_LENGTH)} classifies correctly", diff.worsened),
+    pixels, spec = pair.images
+    for caption, correct_label, indices in (
+        ("Became correct", pair.second_label, diff.improved),
+        ("Became wrong", pair.first_label, diff.worsened),
     ):
         if not len(indices):
             continue
@@ -230,40 +204,10 @@ def _draw_pair(pair: RunPair, folder: Path) -> dict[str, Path]:
             )
             for at in map(int, indices[:MAX_FLIPS])
         ]
-        count = (
-            f"the {len(flips)} most confident of {len(indices):,}" if len(flips) < len(indices) else f"{len(flips):,}"
-        )
-        file = folder / f"{caption.replace(' ', '_')}.png"
-        subtitle = f"Images that {description}; below each: prediction before → now"
-        plots.draw_prediction_flips(
-            pair.images.pixels, flips, pair.images.spec, (f"{caption}: {count}", subtitle), file
-        )
-        drawn[caption] = file
+        shown = f"the {len(flips)} most confident of " if len(flips) < len(indices) else ""
+        label = shorten(correct_label, MAX_NAME_LENGTH)
+        subtitle = f"Images that only {label} classifies correctly; below each: prediction before → now"
+        drawn[caption] = folder / f"{caption.replace(' ', '_')}.png"
+        titles = (f"{caption}: {shown}{len(indices):,}", subtitle)
+        plots.draw_prediction_flips(pixels, flips, spec, titles, drawn[caption])
     return drawn
-
-
-def _build_class_rows(pair: RunPair) -> list[tuple[str, str, str, str, str]]:
-    """Returns a row for each class in which something changed, the largest net change first."""
-    changed = [row for row in pair.diff.group_by_class() if row.improved or row.worsened]
-    changed.sort(key=lambda row: -abs(row.improved - row.worsened))
-    return [
-        (row.name, f"{row.images:,}", f"{row.improved:,}", f"{row.worsened:,}",
-         f"{row.improved - row.worsened:+,}".replace("-", "\N{MINUS SIGN}"))
-        for row in changed
-    ]  # fmt: skip
-
-
-def _build_run_rows(table: ComparisonTable) -> list[RunRow]:
-    """Returns a row for each run in the table, by rank of its config."""
-    return [
-        RunRow(
-            ranked.label,
-            run.seed,
-            run.name,
-            run.experiment,
-            f"{run.metrics[table.metric]:.4f}",
-            run.run_id or run.reference,
-        )
-        for ranked in table.ranking.points
-        for run in table.get_runs(ranked)
-    ]

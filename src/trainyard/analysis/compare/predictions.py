@@ -14,10 +14,9 @@ from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config import load_config
 from trainyard.data import DataSpec, load_dataset
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.evaluation import compute_mcnemar_p_value
 from trainyard.tracking import names
 
-SIGNIFICANCE_LEVEL = 0.05
-"""Differences with a p-value below this level are reported as significant."""
 _FOLDER, _CONFIG = "evaluation", names.CONFIG_FILE
 _PREDICTIONS, _MATRIX = "test_predictions.npz", "confusion_matrix.json"
 
@@ -52,16 +51,9 @@ class Predictions:
         return counts.reshape(classes, classes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ClassDiff:
-    """The difference between two runs for the images of one class.
-
-    Attributes:
-        name: Name of the class.
-        images: Number of test images of the class.
-        improved: Number of images that only the second run classifies correctly.
-        worsened: Number of images that only the first run classifies correctly.
-    """
+    """The numbers of test images of a class: all, and those that became correct or wrong in the second run."""
 
     name: str
     images: int
@@ -74,14 +66,11 @@ class PredictionDiff:
     """The difference between the predictions of two runs.
 
     Attributes:
-        first: Predictions of the first run.
-        second: Predictions of the second run.
         improved: Indices of the test images that only the second run classifies correctly, int64 (m,). The images that
             the second run classifies with the highest probability are first.
         worsened: Indices of the test images that only the first run classifies correctly, int64 (m,). The images that
             the second run misclassifies with the highest probability are first.
-        p_value: P-value of McNemar's exact test, under the null hypothesis that an image which only one of the models
-            classifies correctly is equally likely to belong to either model.
+        p_value: P-value of McNemar's exact test.
     """
 
     first: Predictions
@@ -108,38 +97,9 @@ class PredictionDiff:
     def group_by_class(self) -> list[ClassDiff]:
         """Returns the difference for each class, in the order of the labels."""
         classes = len(self.first.class_names)
-        images, improved, worsened = (
-            np.bincount(labels, minlength=classes)
-            for labels in (self.first.actual, self.first.actual[self.improved], self.first.actual[self.worsened])
-        )
-        return [
-            ClassDiff(name=name, images=int(images[at]), improved=int(improved[at]), worsened=int(worsened[at]))
-            for at, name in enumerate(self.first.class_names)
-        ]
-
-    def describe(self, first_label: str, second_label: str) -> str:
-        """Returns one or two sentences on which run is better and whether the difference is significant.
-
-        Args:
-            first_label: Label of the first run.
-            second_label: Label of the second run.
-        """
-        better, worse = len(self.improved), len(self.worsened)
-        if not better + worse:
-            return f"Both models classify the same images correctly ({len(self.first.actual):,} test images)."
-        counts = (
-            f"Of {better + worse:,} test images that only one model classifies correctly, {second_label} classifies "
-            f"{better:,} correctly and {first_label} {worse:,}"
-        )
-        if better == worse:
-            return f"{counts}: neither model is better."
-        best = second_label if better > worse else first_label
-        verdict = (
-            f"{best} is significantly better"
-            if self.p_value < SIGNIFICANCE_LEVEL
-            else f"{best} is not significantly better"
-        )
-        return f"{counts}: {verdict} (McNemar's exact test of these two trained models, p = {self.p_value:.2g})."
+        groups = (self.first.actual, self.first.actual[self.improved], self.first.actual[self.worsened])
+        counts = [np.bincount(labels, minlength=classes).tolist() for labels in groups]
+        return [ClassDiff(*row) for row in zip(self.first.class_names, *counts, strict=True)]
 
 
 def load_predictions(run: ComparedRun) -> Predictions:
@@ -171,19 +131,16 @@ def compare_predictions(first: Predictions, second: Predictions) -> PredictionDi
     Raises:
         ConfigError: If the runs have different test images.
     """
-    from scipy.stats import binomtest
-
     if not np.array_equal(first.actual, second.actual) or first.class_names != second.class_names:
         raise ConfigError("compare: expected two runs with the same test images; their labels differ")
     improved = np.flatnonzero(second.correct & ~first.correct)
     worsened = np.flatnonzero(first.correct & ~second.correct)
-    changed = len(improved) + len(worsened)
     return PredictionDiff(
         first=first,
         second=second,
         improved=improved[np.argsort(-second.probability[improved], kind="stable")],
         worsened=worsened[np.argsort(-second.probability[worsened], kind="stable")],
-        p_value=float(binomtest(len(improved), changed).pvalue) if changed else 1.0,
+        p_value=compute_mcnemar_p_value(len(worsened), len(improved)),
     )
 
 
@@ -191,7 +148,7 @@ def load_test_images(run: ComparedRun, labels: NDArray[np.uint8]) -> tuple[NDArr
     """Loads the raw pixels of the images that a run was tested on, using the data set of its config.
 
     Args:
-        run: The run.
+        run: A run that was loaded from a store or from its folder.
         labels: Labels of its test images as it logged them, uint8 (n,).
 
     Returns:

@@ -9,9 +9,9 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config import (
@@ -23,7 +23,7 @@ from trainyard.config import (
     get_rule,
 )
 from trainyard.errors import ConfigError
-from trainyard.evaluation import RankedPoint, Ranking, Trial, TrialResult, rank
+from trainyard.evaluation import RankedPoint, RankedRun, Ranking, rank
 from trainyard.sweep import build_trial_label, shorten_keys
 from trainyard.tracking import names
 
@@ -33,17 +33,15 @@ PARAMETERS = "model.parameters"
 _SIZES = (PARAMETERS, "model.layers")
 """Logged parameters that follow from the config and are not settings."""
 _SECONDS = "time/total_seconds"
-MORE_SEEDS_ADVICE = "Train more seeds to decide."
 _MAX_LABEL_SETTINGS = 4
 """Maximum number of settings in the label of a row."""
 
 
 class MetricSummary(NamedTuple):
-    """Mean and standard deviation (None for one seed) of a metric over n seeds."""
+    """Mean and standard deviation (None for one seed) of a metric over the seeds."""
 
     mean: float
     std: float | None
-    n: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,31 +68,33 @@ class ComparisonTable:
         return self.ranking.objective or ""
 
     def get_runs(self, ranked: RankedPoint) -> Sequence[ComparedRun]:
-        """Returns the runs of a config, one per seed."""
+        """Returns the runs of a config."""
         return self.runs[ranked.point]
 
     def summarize_metrics(self, ranked: RankedPoint) -> dict[str, MetricSummary]:
         """Returns mean and standard deviation of every metric that all runs of a config have."""
         runs = self.get_runs(ranked)
-        metric_names = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
-        return {name: _summarize([run.metrics[name] for run in runs]) for name in metric_names}
+        shared = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
+        values = {name: [run.metrics[name] for run in runs] for name in shared}
+        return {
+            name: MetricSummary(statistics.fmean(row), statistics.stdev(row) if len(row) > 1 else None)
+            for name, row in values.items()
+        }
 
     def select_best(self, count: int) -> ComparisonTable:
         """Returns a table of the best configs only. The verdict and the ties still refer to all configs."""
         best = self.ranking.points[:count]
-        seeds = [path for path in self.varied if path == "seed"]
-        differing = [path for path in self.varied if len({_encode_setting(ranked, path) for ranked in best}) > 1]
-        keys = [_build_override_key(path) for path in differing]
+        differing = {
+            _build_override_key(path): path
+            for path in self.varied
+            if len({_encode(ranked.varied, _build_override_key(path)) for ranked in best}) > 1
+        }
         points = [
-            replace(ranked, varied={key: ranked.varied[key] for key in keys if key in ranked.varied}) for ranked in best
+            replace(ranked, varied={key: ranked.varied[key] for key in differing if key in ranked.varied})
+            for ranked in best
         ]
         ranking = Ranking(objective=self.metric, points=points, n_tied=min(self.ranking.n_tied, count))
-        return replace(self, ranking=ranking, varied=seeds or differing)
-
-
-def _encode_setting(ranked: RankedPoint, path: str) -> str:
-    """Returns a setting of a ranked config as JSON, so that values can be compared; ``null`` if it has none."""
-    return json.dumps(ranked.varied.get(_build_override_key(path)), sort_keys=True)
+        return replace(self, ranking=ranking, varied=["seed"] if "seed" in self.varied else list(differing.values()))
 
 
 def build_comparison_table(
@@ -122,30 +122,45 @@ def build_comparison_table(
             f"--by: no run has the metric {by!r}.{format_suggestion(by, metric_names)} Available: "
             f"{', '.join(metric_names) or 'none'}"
         )
-    all_rows = _group_runs(comparable, separate_seeds=separate_seeds)
-    varied = _find_varied(all_rows)
-    rows = [_select_latest_by_seed(row) for row in all_rows]
+    by_config: dict[str, list[ComparedRun]] = {}
+    for run in comparable:
+        by_config.setdefault(run.config_key, []).append(run)
+    rows = list(by_config.values())
+    if len(rows) == 1 and separate_seeds:
+        rows = [[run] for run in comparable]
+    varied = _find_varied([row[0] for row in rows])
+    rows = [_select_latest_by_seed(row) for row in rows]
     labels = _build_labels(rows, varied)
-    numbered = enumerate(((point, run) for point, row in enumerate(rows, 1) for run in row), 1)
     curves = histories or {}
-    trials = [
-        (
-            _build_trial(number, point, labels[point - 1], varied, run),
-            _build_result(run, by, curves.get(run.reference, ())),
-        )
-        for number, (point, run) in numbered
-    ]
-    ranking = rank(trials, by)
-    ranking = replace(ranking, points=[replace(ranked, label=labels[ranked.point - 1]) for ranked in ranking.points])
+    ranking = rank(
+        [
+            RankedRun(
+                number=point,
+                point=point,
+                label=label,
+                varied={_build_override_key(path): run.params[path] for path in varied if path in run.params},
+                seed=run.seed,
+                value=run.metrics[by],
+                metrics=run.metrics,
+                history=curves.get(run.reference, ()),
+                seconds=run.metrics.get(_SECONDS, 0.0),
+                run_id=run.run_id,
+                parameters=parameters if isinstance(parameters := run.params.get(PARAMETERS), int) else 0,
+            )
+            for point, (row, label) in enumerate(zip(rows, labels, strict=True), 1)
+            for run in row
+        ],
+        by,
+    )
     left_out = {
         f"without {by}": len(runs) - len(comparable),
-        "replaced by a newer run with the same config and seed": sum(map(len, all_rows)) - sum(map(len, rows)),
+        "replaced by a newer run with the same config and seed": len(comparable) - sum(map(len, rows)),
     }
     return ComparisonTable(
         ranking=ranking,
         runs=dict(enumerate(rows, 1)),
         varied=varied,
-        verdict=ranking.format_verdict(MORE_SEEDS_ADVICE),
+        verdict=ranking.format_verdict("Train more seeds to decide."),
         left_out={reason: count for reason, count in left_out.items() if count},
     )
 
@@ -155,31 +170,18 @@ def choose_metric(runs: Sequence[ComparedRun]) -> str:
     return next((name for name in DEFAULT_METRICS if all(name in run.metrics for run in runs)), DEFAULT_METRICS[1])
 
 
-def _group_runs(runs: Iterable[ComparedRun], *, separate_seeds: bool) -> list[list[ComparedRun]]:
-    """Returns the runs of each row: one row per config, or one row per run if `separate_seeds` applies."""
-    rows: dict[str, list[ComparedRun]] = {}
-    for run in runs:
-        rows.setdefault(run.config_key, []).append(run)
-    if len(rows) == 1 and separate_seeds:
-        return [[run] for row in rows.values() for run in row]
-    return list(rows.values())
-
-
 def _select_latest_by_seed(row: Sequence[ComparedRun]) -> list[ComparedRun]:
     """Returns the latest run of each seed. Repeating a seed gives no information on the variance over seeds."""
     latest = {run.seed: run for run in sorted(row, key=lambda run: run.started)}
     return [latest[seed] for seed in sorted(latest)]
 
 
-def _find_varied(rows: Sequence[Sequence[ComparedRun]]) -> list[str]:
-    """Returns the dotted paths of the settings in which the rows differ, in the order of the config."""
-    first_runs = [row[0] for row in rows]
-    paths = dict.fromkeys(path for run in first_runs for path in run.params if _affects_result(path, run))
-    if len({run.config_key for run in first_runs}) == 1:
-        return ["seed"] if len({run.seed for run in first_runs}) > 1 else []
-    return [
-        path for path in paths if len({_encode_param(run, path) for run in _select_runs_with(path, first_runs)}) > 1
-    ]
+def _find_varied(runs: Sequence[ComparedRun]) -> list[str]:
+    """Returns the dotted paths of the settings in which the rows differ, given one run of each, in config order."""
+    if len({run.config_key for run in runs}) == 1:
+        return ["seed"] if len({run.seed for run in runs}) > 1 else []
+    paths = dict.fromkeys(path for run in runs for path in run.params if _affects_result(path, run))
+    return [path for path in paths if len({_encode(run.params, path) for run in _select_runs_with(path, runs)}) > 1]
 
 
 def _select_runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[ComparedRun]:
@@ -193,9 +195,9 @@ def _select_runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[Compar
     return [run for run in runs if path in run.params] if is_own_field else runs
 
 
-def _encode_param(run: ComparedRun, path: str) -> str:
-    """Returns a logged parameter of a run as JSON, so that values can be compared; empty if it is missing."""
-    return json.dumps(run.params[path], sort_keys=True) if path in run.params else ""
+def _encode(settings: Mapping[str, Any], key: str) -> str:
+    """Returns a setting as JSON, so that values can be compared; empty if it is missing."""
+    return json.dumps(settings[key], sort_keys=True) if key in settings else ""
 
 
 def _affects_result(path: str, run: ComparedRun) -> bool:
@@ -211,9 +213,8 @@ def _affects_result(path: str, run: ComparedRun) -> bool:
         else get_registered_components(section).get(run.params.get(f"{section}.name", ""))
     )
     field = field_path.partition(".")[0]
-    return (
-        all(get_rule(spec).identity for spec in fields(section_class) if spec.name == field) if section_class else True
-    )
+    specs = fields(section_class) if section_class else ()
+    return all(get_rule(spec).identity for spec in specs if spec.name == field)
 
 
 def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) -> list[str]:
@@ -228,14 +229,11 @@ def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) 
         return unique_names
     labels = [row[0].name if len(row) == 1 else row[0].experiment for row in rows]
     for count in range(1, min(len(varied), _MAX_LABEL_SETTINGS) + 1):
-        paths = varied[:count]
-        short_names = shorten_keys([_build_override_key(path) for path in paths])
+        keys = {path: _build_override_key(path) for path in varied[:count]}
+        short_names = shorten_keys([*keys.values()])
+        settings = [{key: row[0].params[path] for path, key in keys.items() if path in row[0].params} for row in rows]
         labels = [
-            build_trial_label(
-                {_build_override_key(path): row[0].params[path] for path in paths if path in row[0].params}, short_names
-            )
-            or label
-            for row, label in zip(rows, labels, strict=True)
+            build_trial_label(values, short_names) or label for values, label in zip(settings, labels, strict=True)
         ]
         if len(set(labels)) == len(rows):
             break
@@ -255,39 +253,3 @@ def _build_override_key(path: str) -> str:
     """Returns the key of a setting in an override: ``optimizer`` instead of ``optimizer.name``."""
     group, _, field = path.partition(".")
     return group if field == "name" and group in COMPONENT_GROUPS else path
-
-
-def _build_trial(number: int, point: int, label: str, varied: Sequence[str], run: ComparedRun) -> Trial:
-    """Converts a run to a trial for the ranking. `point` is the number of its config, from 1."""
-    return Trial(
-        number=number,
-        point=point,
-        label=label,
-        varied={
-            _build_override_key(path): run.params[path] for path in varied if path in run.params and path != "seed"
-        },
-        seed=run.seed,
-        overrides=(),
-        config={},
-    )
-
-
-def _build_result(run: ComparedRun, by: str, history: Sequence[Mapping[str, float]]) -> TrialResult:
-    """Converts the metrics of a run to a trial result, whose objective is the metric `by`."""
-    parameters = run.params.get(PARAMETERS)
-    return TrialResult(
-        objective=run.metrics[by],
-        metrics=run.metrics,
-        epochs=len(history),
-        history=tuple(history),
-        seconds=run.metrics.get(_SECONDS, 0.0),
-        run_id=run.run_id,
-        folder=str(run.folder or ""),
-        parameters=parameters if isinstance(parameters, int) else 0,
-    )
-
-
-def _summarize(values: Sequence[float]) -> MetricSummary:
-    """Returns mean, standard deviation (None for a single value) and number of values."""
-    std = statistics.stdev(values) if len(values) > 1 else None
-    return MetricSummary(statistics.fmean(values), std, len(values))

@@ -13,13 +13,12 @@ standard errors of the difference of two binomial proportions, for the number of
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainyard.analysis.claims.judging import SIGNIFICANCE_LEVEL
 from trainyard.analysis.rerun.original import OriginalRun
+from trainyard.evaluation import compute_std, compute_t_quantile
 from trainyard.tracking import RunRecord, names
 
 MIN_SIBLINGS = 5
@@ -141,12 +140,11 @@ def _classify_likeness(first: RunRecord, second: RunRecord, spread: float) -> Li
 
 def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) -> tuple[float, str]:
     """Returns the limit for the difference of two test accuracies, and a text on how it was estimated."""
-    from scipy.special import stdtrit
-
     if len(siblings) >= MIN_SIBLINGS:
-        std = math.sqrt(max(statistics.variance(siblings), (1 / images) ** 2 / 12 if images else 0.0))
-        half = float(stdtrit(len(siblings) - 1, 1 - SIGNIFICANCE_LEVEL / 2)) * std * math.sqrt(2)
-        return half, f"estimated from {len(siblings)} runs of this config with other seeds"
+        std = compute_std(siblings, 1 / images if images else 0.0)
+        return compute_t_quantile(len(siblings) - 1) * std * math.sqrt(
+            2
+        ), f"estimated from {len(siblings)} runs of this config with other seeds"
     error = math.sqrt(2 * accuracy * (1 - accuracy) / images) if images else 0.0
     return 1.96 * error, f"estimated from the number of test images, {images:,}"
 

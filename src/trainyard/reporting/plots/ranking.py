@@ -134,7 +134,7 @@ def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
 
     Accuracies are converted to error rates. Returns None if a trial has no values of the metric.
     """
-    rows = [[epoch[metric] for epoch in result.history if metric in epoch] for _, result in point.trials]
+    rows = [[epoch[metric] for epoch in run.history if metric in epoch] for run in point.runs]
     epochs = min(map(len, rows))
     if not epochs:
         return None

@@ -1,0 +1,108 @@
+"""Tests of the intervals and significance tests: against scipy, against formulas, and with equal values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from trainyard.evaluation.statistics import (
+    Estimate,
+    adjust_by_holm,
+    compute_mcnemar_p_value,
+    compute_std,
+    compute_t_quantile,
+    estimate_difference,
+    estimate_mean,
+    estimate_paired_difference,
+    find_step,
+)
+
+FIRST, SECOND = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9], [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8]
+SAMPLES = [(FIRST, SECOND), (SECOND, FIRST), ([0.98, 0.981], [0.97, 0.975, 0.99]), ([1.0, 2.0, 3.0], [7.0, 7.1])]
+
+
+@pytest.mark.parametrize(("first", "second"), SAMPLES)
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+def test_difference_of_means_agrees_with_scipys_welch_test(first, second, confidence):
+    estimate = estimate_difference(first, second, confidence=confidence)
+    test = stats.ttest_ind(first, second, equal_var=False)
+    interval = test.confidence_interval(confidence)
+    assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high))
+    assert (estimate.value, estimate.p_value) == pytest.approx((np.mean(first) - np.mean(second), test.pvalue))
+    assert estimate.value / estimate.standard_error == pytest.approx(test.statistic)
+
+
+@pytest.mark.parametrize(("first", "second"), [(FIRST, SECOND[:6]), ([0.9, 0.8], [0.7, 0.75])])
+def test_paired_difference_agrees_with_scipys_paired_test(first, second):
+    estimate, test = estimate_paired_difference(first, second), stats.ttest_rel(first, second)
+    interval = test.confidence_interval(0.95)
+    assert (estimate.low, estimate.high, estimate.p_value) == pytest.approx((interval.low, interval.high, test.pvalue))
+
+
+@pytest.mark.parametrize("values", [FIRST, SECOND, [0.981, 0.979]])
+def test_mean_agrees_with_scipys_t_interval(values):
+    estimate = estimate_mean(values)
+    interval = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert (estimate.low, estimate.high) == pytest.approx(interval)
+    assert estimate.p_value == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+
+
+@pytest.mark.parametrize(("degrees_of_freedom", "level"), [(1, 0.05), (9, 0.05), (9, 0.05 / 36), (30.5, 0.1)])
+def test_quantile_agrees_with_scipy(degrees_of_freedom, level):
+    assert compute_t_quantile(degrees_of_freedom, level) == pytest.approx(stats.t.isf(level / 2, degrees_of_freedom))
+
+
+def test_equal_values_have_the_variance_of_rounding():
+    """Simulates the rounding error of counts of 30 images, and computes both tests from it by hand."""
+    step, first, second = 1 / 30, [29 / 30] * 2, [28 / 30] * 2
+    rounding_errors = np.random.default_rng(0).uniform(-step / 2, step / 2, 1_000_000)
+    assert compute_std(first, step) == pytest.approx(rounding_errors.std(), rel=1e-3)
+    paired, welch = estimate_paired_difference(first, second, step), estimate_difference(first, second, step)
+    error = math.sqrt(2 * step**2 / 12 / 2)  # two rounded values, two seeds
+    assert paired.standard_error == pytest.approx(welch.standard_error) == pytest.approx(error)
+    assert paired.p_value == pytest.approx(2 * stats.t.sf(step / error, 1)) == pytest.approx(0.179, abs=1e-3)
+    assert welch.p_value == pytest.approx(2 * stats.t.sf(step / error, 2)) == pytest.approx(0.074, abs=1e-3)
+    half_width = stats.t.isf(0.025, 1) * step / math.sqrt(12) / math.sqrt(2)
+    mean = estimate_mean(first, step)
+    assert (mean.low, mean.high) == pytest.approx((29 / 30 - half_width, 29 / 30 + half_width))
+
+
+def test_step_changes_nothing_if_the_values_vary_more():
+    assert estimate_difference(FIRST, SECOND, 1.0) == estimate_difference(FIRST, SECOND)
+    assert estimate_paired_difference(FIRST, SECOND[:6], 1.0) == estimate_paired_difference(FIRST, SECOND[:6])
+    assert estimate_mean(FIRST, 1.0) == estimate_mean(FIRST)
+
+
+def test_equal_values_without_a_known_step_give_an_interval_of_width_zero():
+    assert estimate_difference([1.0, 1.0], [1.0, 1.0]) == Estimate(0, 0, 0, 0, 1)
+    assert estimate_difference([2.0, 2.0], [1.0, 1.0]) == Estimate(1, 0, 1, 1, 0)
+    assert estimate_mean([0.5, 0.5]) == Estimate(0.5, 0, 0.5, 0.5, 0)
+
+
+def test_single_value_has_an_unknown_variance():
+    assert estimate_difference([0.9, 0.91], [0.5]) == Estimate(pytest.approx(0.405), math.inf, -math.inf, math.inf, 1)
+
+
+def test_step_is_the_smallest_difference_of_distinct_values():
+    assert find_step([0.5, 0.53, 0.5, 0.52, 0.52 + 1e-15]) == pytest.approx(0.01)
+    assert find_step([0.5, 0.5]) == find_step([]) == 0.0
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(6, 3), (3, 6), (0, 5), (40, 12), (4, 4)])
+def test_mcnemar_is_the_exact_binomial_test(only_first, only_second):
+    count = only_first + only_second
+    tail = sum(math.comb(count, k) for k in range(min(only_first, only_second) + 1)) / 2**count
+    assert compute_mcnemar_p_value(only_first, only_second) == pytest.approx(min(2 * tail, 1.0))
+
+
+def test_mcnemar_without_differences_is_not_significant():
+    assert compute_mcnemar_p_value(0, 0) == 1.0
+
+
+def test_holm_correction():
+    assert adjust_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert adjust_by_holm([0.9, 0.6]) == [1.0, 1.0]
+    assert adjust_by_holm([]) == []
