@@ -5,12 +5,15 @@ The script passes the line up to the cursor. The line is split into words here, 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from trainyard.cli.override_completion import SWEEP_FLAGS, TRAIN_FLAGS, complete_overrides
+import typer
+
+from trainyard.cli.app import app
 
 SCRIPTS = {
     "bash": r"""
@@ -51,18 +54,29 @@ _UNFINISHED_ENDINGS = ("=", ".", "/")
 """A completed word with one of these endings is not finished: no space follows it."""
 
 
+def completion(
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"], typer.Argument(help="Shell: `bash`, `zsh` or `fish`.", metavar="SHELL")
+    ],
+) -> None:
+    """Print a completion script for commands and overrides: `eval "$(trainyard completion bash)"`."""
+    typer.echo(SCRIPTS[shell].strip())
+
+
+def complete_words(
+    shell: Literal["bash", "zsh", "fish"], line: str, breaks: Annotated[str, typer.Argument()] = ""
+) -> None:
+    """Print the completions of the last word of a line; the script of `completion` calls this."""
+    with contextlib.suppress(Exception):  # an unfinished line is no error, and a message would disturb typing
+        for word in complete_line(typer.main.get_command(app), shell, line, breaks):
+            typer.echo(word)
+
+
 def complete_line(root: Any, shell: str, line: str, breaks: str) -> list[str]:  # noqa: ANN401 - a Click command
     """Returns the completions of the last word of a line, in the format that the shell's script reads.
 
-    Args:
-        root: The command group, as `typer.main.get_command` returns it.
-        shell: One of `SCRIPTS`.
-        line: The typed text up to the cursor.
-        breaks: The characters at which bash starts a new word (``COMP_WORDBREAKS``); empty for the other shells.
-
-    Returns:
-        Complete words; for bash, only their parts after the last break character. A trailing space marks a finished
-        word; fish adds it itself.
+    For bash, these are only the parts after the last of the `breaks`, at which it starts a new word
+    (``COMP_WORDBREAKS``). A trailing space marks a finished word; fish adds it itself.
     """
     words, word, kept_length, quote = split_line(line, breaks)
     names = [PurePath(name).name for name in words]
@@ -118,6 +132,8 @@ def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]: 
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     if command.name in ("train", "sweep"):
+        from trainyard.cli.override_completion import SWEEP_FLAGS, TRAIN_FLAGS, complete_overrides
+
         return complete_overrides(words, word, TRAIN_FLAGS if command.name == "train" else SWEEP_FLAGS)
     options = {
         spelling: parameter

@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from trainyard.cli.app import complete_sweep
 from trainyard.config import (
     COMPONENT_GROUPS,
     ComponentConfig,
@@ -27,7 +28,6 @@ from trainyard.config import (
     prepare_hydra,
 )
 from trainyard.errors import ConfigError
-from trainyard.sweep import list_sweeps
 
 Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]
 """Flags, each with its possible values, or with a function that returns the values that start with a prefix."""
@@ -36,11 +36,6 @@ Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]
 def _complete_folder(prefix: str) -> list[str]:
     """Returns the folders whose path starts with a prefix, each with a final slash."""
     return complete_path(prefix, folders_only=True)
-
-
-def complete_sweep(prefix: str) -> list[str]:
-    """Returns the names of the sweeps in this folder that start with a prefix."""
-    return [folder.path.name for folder in list_sweeps() if folder.path.name.startswith(prefix)]
 
 
 TRAIN_FLAGS: Flags = {
