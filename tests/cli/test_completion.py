@@ -106,7 +106,7 @@ def complete():
     root = typer.main.get_command(app)
 
     def answer(line: str) -> list[str]:
-        words, word, _, _ = split_line(line)
+        words, word, _ = split_line(line)
         return complete_command(root, words[1:], word)
 
     return answer
@@ -191,16 +191,34 @@ def test_completion_prints_no_error_for_a_broken_plugin(monkeypatch):
 @pytest.mark.parametrize(
     ("line", "split"),
     [
-        ("trainyard train a=b c", (["trainyard", "train", "a=b"], "c", 0, "")),
-        ("trainyard train model.l2=", (["trainyard", "train"], "model.l2=", 9, "")),
-        (r"trainyard x=my\ fo", (["trainyard"], "x=my fo", 2, "")),
-        ("trainyard 'x y' 'x=my fo", (["trainyard", "x y"], "x=my fo", 0, "'")),
-        ("trainyard x='my fo", (["trainyard"], "x=my fo", 2, "'")),
-        ("trainyard ", (["trainyard"], "", 0, "")),
+        ("trainyard train a=b c", (["trainyard", "train", "a=b"], "c", False)),
+        ("trainyard train model.l2=", (["trainyard", "train"], "model.l2=", False)),
+        (r"trainyard x=my\ fo", (["trainyard"], "x=my fo", False)),
+        (r"trainyard x=my\ ", (["trainyard"], "x=my ", False)),
+        ("trainyard 'x y' 'x=my fo", (["trainyard", "x y"], "x=my fo", True)),
+        ("trainyard x='my fo", (["trainyard"], "x=my fo", True)),
+        ("trainyard ", (["trainyard"], "", False)),
+        ("trainyard x=a\\", (["trainyard"], "x=a", False)),
+        ("trainyard '", (["trainyard"], "", True)),
     ],
 )
-def test_a_line_is_split_as_bash_does(line, split):
-    assert split_line(line, breaks=" \"'=:") == split
+def test_a_line_is_split_as_a_shell_does(line, split):
+    assert split_line(line) == split
+
+
+@pytest.mark.parametrize(
+    ("line", "part", "completed"),
+    [
+        ("trainyard train optimizer=rms", "rms", "rmsprop "),
+        ("trainyard train optimizer=rms", "optimizer=rms", "optimizer=rmsprop "),
+        ("trainyard train 'optimizer=rms", "optimizer=rms", "optimizer=rmsprop"),
+        (r"trainyard train dataset.path=my\ fo", r"my\ fo", r"my\ folder/"),
+        ("trainyard train dataset.path='my fo", "my fo", "my folder/"),
+    ],
+)
+def test_bash_gets_only_the_part_of_a_word_that_it_replaces(line, part, completed):
+    Path("my folder").mkdir()
+    assert CliRunner().invoke(app, ["complete-words", "bash", line, part]).output == f"{completed}\n"
 
 
 def test_hydras_completion_flag_refers_to_trainyards_completion():

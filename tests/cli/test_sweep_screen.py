@@ -10,16 +10,10 @@ import pexpect
 import pytest
 from rich.console import Console
 
-from trainyard.cli.sweep.columns import TrialColumns, compute_table_width, shorten_paths
 from trainyard.cli.sweep.live_display import SweepScreen
-from trainyard.cli.sweep.tables import (
-    SweepReport,
-    SweepStatus,
-    print_plan,
-    print_summary,
-    print_sweep_list,
-    print_sweep_status,
-)
+from trainyard.cli.sweep.status import SweepStatus, print_sweep_list, print_sweep_status
+from trainyard.cli.sweep.tables import SweepReport, print_plan, print_summary, shorten_paths
+from trainyard.cli.sweep.trial_table import TrialTable
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.listener import SweepCounts
 from trainyard.sweep.progress import SweepProgress, TrialState, build_status
@@ -258,9 +252,12 @@ def test_settings_have_separate_columns_in_a_wide_terminal_and_a_label_in_a_narr
 
 def test_columns_are_removed_one_by_one_as_the_terminal_gets_narrower():
     trials = make_trials(4)
-    columns = TrialColumns(trials, make_progress(trials))
-    titles = [tuple(each.title for each in columns.fit(width)) for width in range(120, 20, -1)]
-    assert all(compute_table_width(columns.fit(width)) <= width for width in range(120, 40, -1))
+    table = TrialTable(trials, make_progress(trials))
+    layouts = {width: table.fit(width) for width in range(120, 20, -1)}
+    titles = [tuple(columns) for columns in layouts.values()]
+    gap = 2
+    for width in range(120, 40, -1):
+        assert sum(size + gap for size in layouts[width].values()) - gap <= width
     assert [len(each) for each in titles] == sorted((len(each) for each in titles), reverse=True)
     assert titles[-1] == ("trial", "settings", "epoch", "accuracy/val")
 
@@ -439,8 +436,8 @@ def test_a_terminal_shows_the_first_and_last_trials_of_a_long_plan_and_a_pipe_al
     console = terminal()
     print_plan(trials, 0, "long", 1, 2, console=console)
     lines = printed(console).splitlines()
-    assert lines[51] == "... 9,945 more trials ..."
-    assert [line.split()[0] for line in lines[50:57:6]] == ["50", "10000"]
+    assert [line.split()[0] for line in lines[50:57]] == ["50", "...", "9996", "9997", "9998", "9999", "10000"]
+    assert lines[57] == "not shown: 9,945 trials"
     assert lines[-2:] == ["sweep long: 10,000 trials", "one at a time, with 2 threads each"]
     console = pipe()
     print_plan(trials, 0, "long", 1, 2, console=console)
@@ -455,40 +452,32 @@ def test_a_plan_fits_a_narrow_terminal(width):
     assert "parameters" in printed(console)
 
 
-def make_sweep_status(**changes):
+def make_sweep_status(statuses, objective="accuracy/val", **changes):
     fields = {
         "name": "quickstart-3f2a9c",
-        "state": "running",
-        "pid": 4711,
-        "done": 12,
-        "failed": 1,
-        "todo": 3,
-        "objective": "accuracy/val",
-        "best": 0.9812,
-        "best_label": "lr0.003 512x256",
+        "state": "running (4711)",
         "changed": datetime(2026, 11, 23, 16, 4),  # noqa: DTZ001 - printed without conversion
+        "trials": statuses,
+        "progress": SweepProgress(statuses, objective, slots=2),
     }
     return SweepStatus(**{**fields, **changes})
 
 
 def test_the_status_has_a_row_per_sweep():
-    rows = [make_sweep_status(), make_sweep_status(name="lr", state="done", pid=None, objective=None, best=None)]
+    rows = [
+        make_sweep_status(make_trial_statuses()),
+        make_sweep_status([build_status(trial, None) for trial in make_trials(12)], None, name="lr", state="done"),
+    ]
     console = pipe()
     print_sweep_list(rows, console=console)
     assert console.file.getvalue().splitlines() == [
         "sweep              state           done  failed  remaining  last change       best",
-        "quickstart-3f2a9c  running (4711)    12       1          3  2026-11-23 16:04  0.9812 lr0.003 512x256 (accuracy/val)",
-        "lr                 done              12       1          3  2026-11-23 16:04",
+        "quickstart-3f2a9c  running (4711)     1       1          1  2026-11-23 16:04  0.9000 lr0.01 512x256 (accuracy/val)",
+        "lr                 done               0       0         12  2026-11-23 16:04",
     ]
     console = terminal()
     print_sweep_list(rows, console=console)
-    assert "running (4711)    12       1          3  0.9812 lr0.003" in printed(console)
-
-
-def test_without_sweeps_the_status_shows_how_to_start_one():
-    console = pipe()
-    print_sweep_list([], console=console)
-    assert "Start one: trainyard sweep optimizer.learning_rate=0.01,0.001" in console.file.getvalue()
+    assert "running (4711)     1       1          1  0.9000 lr0.01" in printed(console)
 
 
 def make_trial_statuses():
@@ -509,7 +498,7 @@ def test_the_status_of_one_sweep_shows_its_trials_and_their_failures():
             r"failed    trial 2, lr0.003 300x200x100: it took longer than 5 s \(log: sweeps/lr/logs/2.log\)",
         ),
     ):
-        print_sweep_status(make_sweep_status(), make_trial_statuses(), 2, console=console)
+        print_sweep_status(make_sweep_status(make_trial_statuses()), console=console)
         assert re.search("1 .*done .*10/10 .*0.9000 .*12.3 s", printed(console))
         assert re.search(failure, printed(console))
     assert "1 of 3 done, 1 failed" in printed(console)

@@ -15,7 +15,7 @@ import pytest
 from processes import run_program, run_trainyard
 
 from trainyard import ConfigError, TrackingError, run_experiment
-from trainyard.cli.sync import sync_command
+from trainyard.cli.sync import sync as sync_command
 from trainyard.runs.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
 from trainyard.system.uris import build_sqlite_uri

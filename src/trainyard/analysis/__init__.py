@@ -25,38 +25,31 @@ from trainyard.analysis.claims.spec import (
     list_experiments,
     load_spec,
 )
-from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair, write_comparison_page
-from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
-from trainyard.analysis.compare.selection import SelectedRuns, Selection, select_runs
-from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
+from trainyard.analysis.compare.comparison import Comparison, compare_selection
+from trainyard.analysis.compare.page import write_comparison_page
+from trainyard.analysis.compare.selection import Selection
 from trainyard.analysis.rerun.comparison import Likeness, RerunComparison, compare_runs
 from trainyard.analysis.rerun.original import OriginalRun, keeps_engine, load_original, restore_config
 
 __all__ = [
     "CLAIM_FILE",
-    "CURVE_METRICS",
     "EXPERIMENTS",
-    "MAX_CURVES",
     "PAGE",
     "TARGET_FILE",
     "Claim",
-    "ComparisonTable",
+    "Comparison",
     "Likeness",
     "OriginalRun",
     "RerunComparison",
     "Results",
-    "RunPair",
-    "SelectedRuns",
     "Selection",
     "Target",
-    "build_comparison_table",
     "build_summary",
     "check_recipe_matches_search",
     "check_report_rows",
-    "choose_metric",
     "collect_runs_provenance",
-    "compare_predictions",
     "compare_runs",
+    "compare_selection",
     "describe_search",
     "describe_verdict",
     "determine_verdict",
@@ -65,11 +58,8 @@ __all__ = [
     "list_experiments",
     "load_arm",
     "load_original",
-    "load_predictions",
     "load_spec",
-    "load_test_images",
     "restore_config",
-    "select_runs",
     "write_comparison_page",
     "write_index",
     "write_record",

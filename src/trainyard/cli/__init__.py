@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import typer
 
-from trainyard.cli import (
-    run_commands,  # noqa: F401 - they register the commands
-    tool_commands,  # noqa: F401 - they register the commands
-)
-from trainyard.cli.app import app
+from trainyard.cli import compare, completion, config, data, doctor, export, mlflow_ui, predict, run_commands, sync
+from trainyard.cli.app import add_command, app
 from trainyard.errors import ConfigError
 from trainyard.system import freeze_gc_at_exit, mark_process_owned, print_error
+
+_HYDRA_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+"""Click settings of a command that passes its arguments to Hydra's parser."""
+
+add_command(run_commands.train, add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
+add_command(run_commands.sweep, add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
+add_command(mlflow_ui.ui)
+add_command(run_commands.rerun)
+add_command(run_commands.reproduce, context_settings={"allow_interspersed_args": True})
+add_command(compare.compare)
+add_command(export.export)
+add_command(export.promote)
+add_command(predict.predict)
+add_command(sync.sync)
+add_command(doctor.doctor)
+add_command(completion.completion)
+add_command(completion.complete_words, name="complete-words", hidden=True)
+
+_data = typer.Typer(help="List, download and verify data sets.", no_args_is_help=True)
+app.add_typer(_data, name="data")
+add_command(data.list_data, to=_data, name="list")
+add_command(data.fetch_data, to=_data, name="fetch")
+add_command(data.verify_data, to=_data, name="verify")
+
+_config = typer.Typer(help="Explain every config field: its meaning, range and default.", no_args_is_help=True)
+app.add_typer(_config, name="config")
+add_command(config.show_schema, to=_config, name="schema")
 
 
 def main() -> None:
@@ -23,19 +46,7 @@ def main() -> None:
         if "=" in word and not word.startswith("-"):
             print_error(ConfigError(f"{word!r} is not a command. Did you mean 'trainyard train {word}'?"))
             raise SystemExit(ConfigError.exit_code)
-    command = typer.main.get_command(app)
-    _remove_bool_metavar(command, None)
     try:
-        command()
+        app()
     finally:
         freeze_gc_at_exit()
-
-
-def _remove_bool_metavar(command: Any, parent: typer.Context | None) -> None:  # noqa: ANN401 - a Click command
-    """Removes the `<bool>` that Typer shows for flags from the help of all commands: flags take no value."""
-    context = typer.Context(command, parent=parent, **command.context_settings)
-    for option in command.get_params(context):
-        if getattr(option, "is_flag", False):
-            option.metavar = ""
-    for subcommand in getattr(command, "commands", {}).values():
-        _remove_bool_metavar(subcommand, context)

@@ -1,4 +1,4 @@
-"""The Typer application that commands register with, and the translation of errors into a message and an exit code.
+"""The Typer application, the translation of errors into a message and an exit code, and what several commands share.
 
 Exit codes: 0 success, 1 an error during the work, 2 the command or the config is invalid, 3 a claim is contradicted, a
 target is missed or a rerun is not confirmed, 4 a claim is undecided, 128 + n a signal stopped the process (130:
@@ -8,9 +8,10 @@ SIGINT).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,8 +21,11 @@ from trainyard.system import ignore_signals, print_error
 _GETTING_STARTED = """Start with `trainyard train experiment=quickstart`, which needs no download, and view the run with
 `trainyard ui`. `trainyard train --help` lists all groups and fields."""
 
-DEFAULT_STORE_HELP = "[default: the store of the runs in this folder]"
-"""The end of the help text of ``--uri``."""
+RunReference = Annotated[str, typer.Argument(help="ID or folder of the run.", metavar="RUN")]
+StoreUri = Annotated[
+    str | None,
+    typer.Option("--uri", metavar="URI", help="Tracking store. [default: the store of the runs in this folder]"),
+]
 
 app = typer.Typer(
     name="trainyard",
@@ -53,6 +57,17 @@ def exit_on_error() -> Iterator[None]:
         raise typer.Exit(error.exit_code if isinstance(error, Terminated) else 130) from error
 
 
+def add_command(function: Callable[..., int | None], *, to: typer.Typer = app, **settings: Any) -> None:  # noqa: ANN401 - Typer's
+    """Registers a function as a command. Its result is the exit code; None is 0. `settings` are those of Typer."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the parameters of the function
+        with exit_on_error():
+            raise typer.Exit(function(*arguments, **options) or 0)
+
+    to.command(**settings)(run)
+
+
 @app.callback(invoke_without_command=True)
 def _print_version(
     show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
@@ -63,8 +78,8 @@ def _print_version(
         raise typer.Exit
 
 
-def complete_paths(incomplete: str) -> list[str]:
-    """Returns the files and folders that complete a word."""
-    from trainyard.cli.override_completion import complete_path
+def complete_sweep(incomplete: str) -> list[str]:
+    """Returns the names of the sweeps in this folder that complete a word."""
+    from trainyard.sweep import list_sweeps
 
-    return complete_path(incomplete)
+    return [folder.path.name for folder in list_sweeps() if folder.path.name.startswith(incomplete)]

@@ -1,16 +1,21 @@
 """Shell completion: ``trainyard completion bash`` prints a script that calls ``trainyard complete-words``.
 
-The script passes the line up to the cursor. The line is split into words here, because bash would split at ``=``.
+Typer finds the values of options and arguments. Its own scripts are not used, because they split a word at ``=``, and
+add a space after an unfinished word such as ``optimizer=``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from trainyard.cli.override_completion import SWEEP_FLAGS, TRAIN_FLAGS, complete_overrides
+import typer
+
+from trainyard.cli.app import app
 
 SCRIPTS = {
     "bash": r"""
@@ -19,7 +24,7 @@ _trainyard_complete() {
     COMPREPLY=()
     while IFS= read -r word; do
         COMPREPLY+=("$word")
-    done < <("${1/#\~/$HOME}" complete-words bash "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)
+    done < <("${1/#\~/$HOME}" complete-words bash "${COMP_LINE:0:COMP_POINT}" "$2" 2>/dev/null)
 }
 complete -o nospace -F _trainyard_complete trainyard
 """,
@@ -51,65 +56,50 @@ _UNFINISHED_ENDINGS = ("=", ".", "/")
 """A completed word with one of these endings is not finished: no space follows it."""
 
 
-def complete_line(root: Any, shell: str, line: str, breaks: str) -> list[str]:  # noqa: ANN401 - a Click command
-    """Returns the completions of the last word of a line, in the format that the shell's script reads.
+def completion(
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"], typer.Argument(help="Shell: `bash`, `zsh` or `fish`.", metavar="SHELL")
+    ],
+) -> None:
+    """Print a completion script for commands and overrides: `eval "$(trainyard completion bash)"`."""
+    typer.echo(SCRIPTS[shell].strip())
 
-    Args:
-        root: The command group, as `typer.main.get_command` returns it.
-        shell: One of `SCRIPTS`.
-        line: The typed text up to the cursor.
-        breaks: The characters at which bash starts a new word (``COMP_WORDBREAKS``); empty for the other shells.
+
+def complete_words(
+    shell: Literal["bash", "zsh", "fish"], line: str, part: Annotated[str | None, typer.Argument()] = None
+) -> None:
+    """Print the completions of the last word of a line; the script of `completion` calls this.
+
+    bash replaces only a part of the word, for example the value after `=`. A trailing space marks a finished word.
+    """
+    with contextlib.suppress(Exception):  # an unfinished line is no error, and a message would disturb typing
+        words, word, in_quotes = split_line(line)
+        names = [PurePath(name).name for name in words]
+        words = words[names.index("trainyard") + 1 :] if "trainyard" in names else words[1:]
+        kept_length = 0 if part is None else len(word) - len(part if in_quotes else part.replace("\\", ""))
+        for completed in complete_command(typer.main.get_command(app), words, word):
+            text = completed[kept_length:]
+            if shell == "bash" and not in_quotes:
+                text = re.sub(r"([^\w\-+=:,./~@%\[\]])", r"\\\1", text)
+            is_unfinished = shell == "fish" or in_quotes or completed.endswith(_UNFINISHED_ENDINGS)
+            typer.echo(text if is_unfinished else f"{text} ")
+
+
+def split_line(line: str) -> tuple[list[str], str, bool]:
+    """Splits a line, which may end within quotes, into words as a shell does.
 
     Returns:
-        Complete words; for bash, only their parts after the last break character. A trailing space marks a finished
-        word; fish adds it itself.
+        The words before the last; the last word, which may be empty; whether the line ends within quotes.
     """
-    words, word, kept_length, quote = split_line(line, breaks)
-    names = [PurePath(name).name for name in words]
-    words = words[names.index("trainyard") + 1 :] if "trainyard" in names else words[1:]
-    completions = []
-    for completion in complete_command(root, words, word):
-        text = completion[kept_length:]
-        if shell == "bash" and not quote:
-            text = re.sub(r"([^\w\-+=:,./~@%\[\]])", r"\\\1", text)
-        unfinished = shell == "fish" or quote or completion.endswith(_UNFINISHED_ENDINGS)
-        completions.append(text if unfinished else f"{text} ")
-    return completions
-
-
-def split_line(line: str, breaks: str = "") -> tuple[list[str], str, int, str]:
-    """Splits a line into words as a shell does. The line may end within quotes.
-
-    Args:
-        line: The typed text up to the cursor.
-        breaks: The characters after which bash inserts a completion; if empty, the whole word is replaced.
-
-    Returns:
-        The words before the last; the last word, which may be empty; the number of its characters that the shell
-        keeps; the quote that is open, or an empty string.
-    """
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
     words: list[str] = []
-    word, kept_length, quote, in_word = "", 0, "", False
-    characters = iter(line)
-    for character in characters:
-        if character == quote:
-            quote = ""
-            kept_length = len(word) if breaks else 0
-        elif character == "\\" and quote != "'":
-            word += next(characters, "")
-            in_word = True
-        elif quote:
-            word += character
-        elif character in "'\"":
-            quote, in_word = character, True
-            kept_length = len(word) if breaks else 0
-        elif character.isspace():
-            words += [word] if in_word else []
-            word, kept_length, in_word = "", 0, False
-        else:
-            word, in_word = word + character, True
-            kept_length = len(word) if character in breaks else kept_length
-    return words, word, kept_length, quote
+    try:
+        words.extend(lexer)
+    except ValueError as error:  # the line ends within quotes, or after a backslash
+        return words, lexer.token, "closing quotation" in str(error)
+    last = words.pop() if words and not re.search(r"(?<!\\)\s$", line) else ""
+    return words, last, False
 
 
 def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]:  # noqa: ANN401 - a Click command
@@ -118,28 +108,19 @@ def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]: 
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     if command.name in ("train", "sweep"):
+        from trainyard.cli.override_completion import SWEEP_FLAGS, TRAIN_FLAGS, complete_overrides
+
         return complete_overrides(words, word, TRAIN_FLAGS if command.name == "train" else SWEEP_FLAGS)
-    options = {
-        spelling: parameter
-        for parameter in command.params
-        for spelling in (*parameter.opts, *parameter.secondary_opts)
-        if spelling.startswith("-")
-    }
+    context, prefix = command.context_class(command), ""
+    options = {name: parameter for parameter in command.params for name in parameter.opts if name.startswith("-")}
     option, equals, value = word.partition("=")
     if equals and option in options:
-        return [f"{option}={completed}" for completed in _complete_parameter(command, options[option], value)]
-    if word.startswith("-"):
-        return sorted(spelling for spelling in (*options, "--help") if spelling.startswith(word))
-    if words and words[-1] in options and not options[words[-1]].is_flag:
-        return _complete_parameter(command, options[words[-1]], word)
-    if hasattr(command, "commands"):
-        names = (name for name, subcommand in command.commands.items() if not subcommand.hidden and not words)
-        return sorted(name for name in names if name.startswith(word))
-    arguments = [parameter for parameter in command.params if parameter not in options.values()]
-    values = [value for argument in arguments for value in _complete_parameter(command, argument, word)]
-    return [value for value in values if value not in words]
-
-
-def _complete_parameter(command: Any, parameter: Any, prefix: str) -> list[str]:  # noqa: ANN401 - Click objects
-    """Returns the values of a parameter of a Click command that start with a prefix."""
-    return [item.value for item in parameter.shell_complete(command.context_class(command), prefix)]
+        parameters, prefix, word = [options[option]], f"{option}=", value
+    elif words and words[-1] in options and not options[words[-1]].is_flag:
+        parameters = [options[words[-1]]]
+    elif word.startswith("-") or hasattr(command, "commands"):
+        return sorted(item.value for item in command.shell_complete(context, word))
+    else:
+        parameters = [parameter for parameter in command.params if parameter not in options.values()]
+    values = [item.value for parameter in parameters for item in parameter.shell_complete(context, word)]
+    return [prefix + value for value in values if value not in words]

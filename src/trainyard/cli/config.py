@@ -4,42 +4,52 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from trainyard.config import (
-    build_json_schema,
-    describe_config,
-    describe_recipes,
-    list_schema_targets,
-    render_config_page,
-)
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.models import describe_layers
 
 
-def list_targets() -> list[str]:
-    """Returns what a JSON Schema can be built for: ``recipe``, ``config`` and the names of groups."""
-    return list_schema_targets(describe_config())
+def _complete_target(incomplete: str) -> list[str]:
+    """Returns the possible values of ``--for`` that complete a word."""
+    from trainyard.config import describe_config, list_schema_targets
+
+    return [target for target in list_schema_targets(describe_config()) if target.startswith(incomplete)]
 
 
-def show_schema(form: str, target: str, out: Path | None) -> None:
-    """Prints the field reference or a JSON Schema, or writes it to a file.
+def _complete_file(incomplete: str) -> list[str]:
+    """Returns the files and folders that complete a word."""
+    from trainyard.cli.override_completion import complete_path
 
-    Args:
-        form: ``markdown`` for the reference, ``json`` for a JSON Schema.
-        target: What the JSON Schema validates: ``recipe``, ``config`` or the name of a group.
-        out: The output file; None prints to stdout.
+    return complete_path(incomplete)
 
-    Raises:
-        ConfigError: If the target is unknown, or is given for the Markdown reference.
-        TrainyardError: If the file cannot be written.
-    """
+
+def show_schema(
+    form: Annotated[
+        Literal["markdown", "json"], typer.Option("--format", help="Markdown to read, or a JSON Schema for editors.")
+    ] = "markdown",
+    target: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            metavar="KIND",
+            help="What the JSON Schema validates: a `recipe`, the `config` of a run, or a group, such as `optimizer`.",
+            autocompletion=_complete_target,
+        ),
+    ] = "recipe",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write to this file. [default: stdout]", autocompletion=_complete_file),
+    ] = None,
+) -> None:
+    """Print a reference or a JSON Schema of all config fields, including your plugins and `./conf`."""
+    from trainyard.config import build_json_schema, describe_config, describe_recipes, render_config_page
+    from trainyard.models import describe_layers
+
     if form == "json":
-        text = (
-            json.dumps(build_json_schema(describe_config(), describe_layers(), target), indent=1, ensure_ascii=False)
-            + "\n"
-        )
+        schema = build_json_schema(describe_config(), describe_layers(), target)
+        text = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
     elif target != "recipe":
         raise ConfigError(
             f"--for {target}: only applies to a JSON Schema; the Markdown page has every field. Add --format json"

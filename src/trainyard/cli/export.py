@@ -1,54 +1,50 @@
-"""``trainyard export`` and ``trainyard promote``: hand a trained model to other people and programs."""
+"""``trainyard export`` and ``trainyard promote``: export a run's model to a folder, and register it in MLflow."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-from rich.text import Text
+import typer
 
-from trainyard.serving import export_run, promote_run
+from trainyard.cli.app import RunReference, StoreUri
 from trainyard.system import redact_credentials
-from trainyard.tracking import resolve_store_uri
 
 
-def export_command(run: str, folder: Path, uri: str | None) -> None:
-    """Exports a run into a self-contained folder, and lists its files.
+def export(
+    run: RunReference,
+    folder: Annotated[Path, typer.Argument(help="Folder to create; it must be new or empty.", metavar="DIR")],
+    *,
+    uri: StoreUri = None,
+) -> None:
+    """Export a run's model, scores and report to a folder, with a README that explains how to load the model."""
+    from trainyard.serving import export_run
+    from trainyard.tracking import resolve_store_uri
 
-    Args:
-        run: The run's id, or its folder.
-        folder: The folder to create; it must not exist or must be empty.
-        uri: The tracking store that has the run; None uses the default store of this folder.
-
-    Raises:
-        TrainyardError: If the export fails; see `export_run`.
-    """
     out = export_run(run, resolve_store_uri(uri), folder)
-    console = Console(soft_wrap=True, highlight=False)
     for file in sorted(out.iterdir()):
-        console.print(Text(f"{file.stat().st_size:>12,}  {os.path.relpath(file)}"))
-    console.print(Text(f"How to load the model: see {os.path.relpath(out / 'README.md')}"))
+        typer.echo(f"{file.stat().st_size:>12,}  {os.path.relpath(file)}")
+    typer.echo(f"How to load the model: see {os.path.relpath(out / 'README.md')}")
 
 
-def promote_command(run: str, name: str, alias: str | None, uri: str | None) -> None:
-    """Registers a run's model in MLflow's model registry, and prints the command that serves it.
+def promote(
+    run: Annotated[str, typer.Argument(help="ID of the run.", metavar="RUN_ID")],
+    name: Annotated[str, typer.Argument(help="Name of the registered model.", metavar="NAME")],
+    *,
+    alias: Annotated[
+        str | None, typer.Option(metavar="ALIAS", help="Alias to set on this version, such as `champion`.")
+    ] = None,
+    uri: StoreUri = None,
+) -> None:
+    """Verify the weights of a run's model, and register the model in MLflow's model registry."""
+    from trainyard.serving import promote_run
+    from trainyard.tracking import resolve_store_uri
 
-    Args:
-        run: The run's id.
-        name: The name of the registered model.
-        alias: The alias to set on this version, such as ``champion``; None sets none.
-        uri: The tracking store that has the run; None uses the default store of this folder.
-
-    Raises:
-        TrainyardError: If the model cannot be registered; see `promote_run`.
-    """
     store = resolve_store_uri(uri)
     registered = promote_run(run, name, alias, store)
     outcome = "registered" if registered.new else "already registered:"
-    alias_text = f", alias {alias}" if alias else ""
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(Text(f"{outcome} {name} version {registered.version}{alias_text}"))
+    typer.echo(f"{outcome} {name} version {registered.version}{f', alias {alias}' if alias else ''}")
     serve = f"mlflow models serve --env-manager local -m {shlex.quote(registered.uri)}"
-    console.print(Text(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(redact_credentials(store))} {serve}"))
+    typer.echo(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(redact_credentials(store))} {serve}")

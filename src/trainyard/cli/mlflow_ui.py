@@ -3,56 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from trainyard.cli.app import StoreUri, complete_sweep
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.sweep import find_sweep
 from trainyard.system import get_sqlite_path, raise_on_signals, redact_credentials
-from trainyard.tracking import SHARE_KEY, build_sweep_view_key, build_training_view_url, resolve_store_uri, ui_server
 
 
-def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:
-    """Serves the MLflow UI until it is interrupted; for a store that is a server, prints only the link.
+def ui(
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Experiment to open. [default: that of the latest run]")
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Sweep in this folder to open. The best trials are listed first.",
+            autocompletion=complete_sweep,
+        ),
+    ] = None,
+    uri: StoreUri = None,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=1, max=65435, metavar="N", help="Port to listen on. If it is in use, the next free port is used."
+        ),
+    ] = 5000,
+) -> None:
+    """Start the MLflow UI on the tracking store; only this machine can reach it."""
+    from trainyard.sweep import find_sweep
+    from trainyard.tracking import (
+        SHARE_KEY,
+        build_sweep_view_key,
+        build_training_view_url,
+        resolve_store_uri,
+        ui_server,
+    )
 
-    Args:
-        experiment: The experiment to open; None opens that of the latest run.
-        sweep: The sweep to open, by its name or its folder; None opens no sweep.
-        uri: The tracking store; None uses the default store of this folder.
-        port: The first port to try.
-
-    Raises:
-        ConfigError: If there is no store yet, or no such sweep.
-        TrackingError: If the store is unreachable, or the server does not start.
-    """
     if sweep and experiment:
         raise ConfigError("--sweep: already selects the experiment. Remove --experiment")
-    view = None
+    view = SHARE_KEY
     if sweep:
-        experiment, view = (
-            find_sweep(sweep, "--sweep").read_header()["experiment"],
-            build_sweep_view_key(Path(sweep).name),
-        )
+        experiment = find_sweep(sweep, "--sweep").read_header()["experiment"]
+        view = build_sweep_view_key(Path(sweep).name)
     uri = resolve_store_uri(uri)
     if (file := get_sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
+
+    def build_link(address: str, experiment_id: str | None) -> str:
+        """Returns the address of the UI, with the experiment and the view to open if there are runs."""
+        return build_training_view_url(address, experiment_id, view) if experiment_id else f"{address} (no runs yet)"
+
     if uri.startswith("http"):
-        typer.echo(_build_link(redact_credentials(uri), ui_server.find_experiment_id(uri, experiment), view))
+        typer.echo(build_link(redact_credentials(uri), ui_server.find_experiment_id(uri, experiment)))
         return
     port = ui_server.find_free_port(port)
     with raise_on_signals(), ui_server.mlflow_server(uri, port) as running:
         typer.echo(f"Starting the MLflow UI on {redact_credentials(uri)} ...")
         experiment_id = ui_server.find_experiment_id(uri, experiment)
         ui_server.wait_until_ready(running)
-        typer.echo(
-            f"{_build_link(f'http://{ui_server.HOST}:{port}', experiment_id, view)}\nPress Ctrl-C to stop the server."
-        )
+        typer.echo(f"{build_link(f'http://{ui_server.HOST}:{port}', experiment_id)}\nPress Ctrl-C to stop the server.")
         running.process.wait()
         raise TrackingError(f"the MLflow server stopped unexpectedly, with exit code {running.process.returncode}")
-
-
-def _build_link(address: str, experiment_id: str | None, view: str | None) -> str:
-    """Returns the address of the UI, with the experiment and the view to open if there are runs."""
-    if not experiment_id:
-        return f"{address} (no runs yet)"
-    return build_training_view_url(address, experiment_id, view or SHARE_KEY)

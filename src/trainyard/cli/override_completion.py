@@ -8,40 +8,43 @@ import itertools
 import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from trainyard.cli.app import complete_sweep
 from trainyard.config import (
     COMPONENT_GROUPS,
     ComponentConfig,
     RunConfig,
     compose_trees,
-    get_registered_components,
     get_registered_metrics,
     get_rule,
     list_choices,
-    list_config_folders,
     list_groups,
     prepare_hydra,
 )
 from trainyard.errors import ConfigError
-from trainyard.sweep import list_sweeps
 
 Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]
 """Flags, each with its possible values, or with a function that returns the values that start with a prefix."""
 
 
-def _complete_folder(prefix: str) -> list[str]:
-    """Returns the folders whose path starts with a prefix, each with a final slash."""
-    return complete_path(prefix, folders_only=True)
+def complete_path(prefix: str, *, folders_only: bool = False) -> list[str]:
+    """Returns the files and folders whose path starts with a prefix; folders end with a slash."""
+    head, tail = os.path.split(prefix)
+    paths = []
+    with contextlib.suppress(OSError):
+        for path in sorted(Path(head or ".").expanduser().iterdir()):
+            hidden = path.name.startswith(".") and not tail.startswith(".")
+            if path.name.startswith(tail) and not hidden and (path.is_dir() or not folders_only):
+                paths.append(os.path.join(head, path.name) + ("/" if path.is_dir() else ""))  # noqa: PTH118
+    return paths
 
 
-def complete_sweep(prefix: str) -> list[str]:
-    """Returns the names of the sweeps in this folder that start with a prefix."""
-    return [folder.path.name for folder in list_sweeps() if folder.path.name.startswith(prefix)]
-
+_complete_folder = partial(complete_path, folders_only=True)
 
 TRAIN_FLAGS: Flags = {
     "--cfg": ("all", "hydra", "job"),
@@ -71,13 +74,12 @@ _PATH_FIELDS = ("resume", "training.start_from", "dataset.path")
 def complete_overrides(before: Sequence[str], word: str, flags: Flags) -> list[str]:
     """Returns the completions of an argument of ``trainyard train`` or ``sweep``.
 
+    Those that end in ``=``, ``.`` or ``/`` are not finished.
+
     Args:
         before: The arguments between the command and this one.
         word: The typed part of the argument.
         flags: The flags of the command.
-
-    Returns:
-        Complete arguments that start with `word`. One that ends in ``=``, ``.`` or ``/`` is not finished.
 
     Raises:
         ConfigError: If a plugin cannot be imported.
@@ -104,19 +106,6 @@ def complete_overrides(before: Sequence[str], word: str, flags: Flags) -> list[s
     else:
         options = _list_field_values(key, before, config_dir)
     return [f"{plus_signs}{key}={earlier_values}{comma}{option}" for option in options if option.startswith(last)]
-
-
-def complete_path(prefix: str, *, folders_only: bool = False) -> list[str]:
-    """Returns the files and folders whose path starts with a prefix; folders end with a slash."""
-    head, tail = os.path.split(prefix)
-    folder = Path(head or ".").expanduser()
-    paths = []
-    with contextlib.suppress(OSError):
-        for path in sorted(folder.iterdir()):
-            hidden = path.name.startswith(".") and not tail.startswith(".")
-            if path.name.startswith(tail) and not hidden and (path.is_dir() or not folders_only):
-                paths.append(os.path.join(head, path.name) + ("/" if path.is_dir() else ""))  # noqa: PTH118
-    return paths
 
 
 def _complete_key(key: str, before: Sequence[str], config_dir: Path | None) -> list[str]:
@@ -172,20 +161,11 @@ def _find_section_class(path: str, before: Sequence[str], config_dir: Path | Non
 def _find_chosen_component(group: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
     """Returns the component class that the arguments choose for a group.
 
-    Composes the config with all arguments. If that fails because an argument is wrong or unfinished, composes it with
-    only the arguments that choose groups, and finally without any.
+    If an argument is wrong or unfinished, composes the config with only those that choose groups, or without any.
     """
     overrides = [word for word in before if "=" in word and not word.startswith("-")]
-    chosen_names = [word.partition("=")[2] for word in overrides if word.partition("=")[0] == group]
-    files = [folder / group / f"{name}.yaml" for name in chosen_names for folder in list_config_folders(config_dir)]
-    if (
-        chosen_names
-        and chosen_names[-1] in get_registered_components(group)
-        and not any(file.exists() for file in files)
-    ):
-        return get_registered_components(group)[chosen_names[-1]]  # no need to compose the config
-    chosen = [word for word in overrides if word.partition("=")[0] in list_groups(config_dir)]
-    for attempt in (overrides, chosen, []):
+    choices = [word for word in overrides if word.partition("=")[0] in list_groups(config_dir)]
+    for attempt in (overrides, choices, []):
         with contextlib.suppress(ConfigError):
             tree, _ = compose_trees(attempt, config_dir=config_dir)
             return OmegaConf.get_type(tree[group])

@@ -7,25 +7,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trainyard.cli.app import StoreUri
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.reporting import MAX_IMAGES, ImagePrediction, format_percent, plots
-from trainyard.serving import (
-    ImageConversion,
-    ImageInputs,
-    Predictor,
-    find_predictor_model,
-    load_image_inputs,
-    load_model_preprocessing,
-    load_predictor,
-)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trainyard.serving import ImageInputs, Predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,7 @@ class _Row:
         index: The index of the image in a file with several images, else None.
         image: uint8 (height, width) or (height, width, channels), raw.
         probabilities: float32 (classes,).
+        ranked: The indices of the classes, most probable first.
         label: The true class, or None if it is unknown.
     """
 
@@ -44,54 +41,60 @@ class _Row:
     index: int | None
     image: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
+    ranked: list[int]
     label: int | None
 
     def location(self, file: Path | str) -> str:
         """Returns the file name, and the index of the image if the file has several."""
         return str(file) if self.index is None else f"{file} [{self.index}]"
 
-    def top_classes(self, top: int) -> list[int]:
-        """Returns the indices of the `top` most probable classes, most probable first."""
-        return [int(label) for label in np.argsort(-self.probabilities, kind="stable")[:top]]
 
-
-def predict_command(
-    model: str,
-    paths: Sequence[Path],
+def predict(
+    model: Annotated[
+        str, typer.Argument(help="Trained model: ID or folder of a run, or a .keras or .h5 file.", metavar="MODEL")
+    ],
+    images: Annotated[list[Path], typer.Argument(help="Images to classify: PNG, JPEG or npz files.", metavar="IMAGE")],
     *,
-    conversion: ImageConversion,
-    top: int = 3,
-    as_json: bool = False,
-    plot: Path | None = None,
-    uri: str | None = None,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes to print per image.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the probabilities of all classes as JSON.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the images and probabilities to this PNG file.")
+    ] = None,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Resize images to the model's input size, instead of rejecting them.")
+    ] = False,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Invert light and dark, for example for dark ink on paper.")
+    ] = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Accept images whose background is lighter or darker than in training.")
+    ] = False,
+    uri: StoreUri = None,
 ) -> None:
-    """Prints the classes that a model predicts for images.
+    """Predict the classes of images: `predict RUN_ID digit.png`."""
+    from trainyard.serving import (
+        ImageConversion,
+        find_predictor_model,
+        load_image_inputs,
+        load_model_preprocessing,
+        load_predictor,
+    )
 
-    Args:
-        model: A run's id, its folder, or a model file.
-        paths: Image files and npz files.
-        conversion: How images that do not fit the model's input may be converted.
-        top: How many classes to print per image.
-        as_json: Whether to print JSON instead of a table.
-        plot: PNG file for a figure of the images and their probabilities; None draws no figure.
-        uri: The tracking store that has the run; None uses the default store of this folder.
-
-    Raises:
-        ConfigError: If there is no such model, or `plot` is not a PNG file in an existing folder.
-        DatasetError: If a file cannot be read, or its images do not fit the model's input.
-        ModelError: If the model is damaged, or is not an image classifier.
-        TrackingError: If the tracking store can't be reached.
-    """
     if plot is not None and (plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
         raise ConfigError(f"--plot: expected a .png file in an existing folder, got {plot}")
+    conversion = ImageConversion(resize=resize, invert=invert, as_is=as_is)
     file = find_predictor_model(model, uri)
     preprocessing = load_model_preprocessing(file)
     # with known preprocessing, images are checked before TensorFlow loads
-    files = [load_image_inputs(path, preprocessing, conversion) for path in paths] if preprocessing else []
+    files = [load_image_inputs(path, preprocessing, conversion) for path in images] if preprocessing else []
     predictor = load_predictor(file)
     if preprocessing is None:
-        _print_note(_describe_assumptions(predictor))
-        files = [load_image_inputs(path, predictor.preprocessing, conversion) for path in paths]
+        spec = predictor.preprocessing.spec
+        _print_note(
+            f"no preprocessing.json next to {file.name}: assuming images of {' x '.join(map(str, spec.image_shape))}, "
+            f"pixels divided by 255, and the class names 0 to {spec.classes - 1}"
+        )
+        files = [load_image_inputs(path, predictor.preprocessing, conversion) for path in images]
     rows = _predict_files(files, predictor)
     if plot is not None:
         _draw_predictions(plot, rows, predictor, top)
@@ -103,29 +106,22 @@ def predict_command(
 
 def _predict_files(files: Sequence[ImageInputs], predictor: Predictor) -> list[_Row]:
     """Returns a row for every image of the files; the model predicts all images at once."""
-    probabilities = iter(predictor.predict(np.concatenate([file.images for file in files])))
+    import numpy as np
+
+    all_probabilities = iter(predictor.predict(np.concatenate([file.images for file in files])))
     rows = []
     for file in files:
-        for index, (image, image_probabilities) in enumerate(zip(file.images, probabilities, strict=False)):
+        for index, (image, probabilities) in enumerate(zip(file.images, all_probabilities, strict=False)):
+            ranked = np.argsort(-probabilities, kind="stable").tolist()
             label = None if file.labels is None else int(file.labels[index])
-            rows.append(_Row(file.path, index if file.is_array else None, image, image_probabilities, label))
+            rows.append(_Row(file.path, index if file.is_array else None, image, probabilities, ranked, label))
     return rows
-
-
-def _describe_assumptions(predictor: Predictor) -> str:
-    """Returns the note about the preprocessing of a model file without a ``preprocessing.json``."""
-    spec = predictor.preprocessing.spec
-    shape = " x ".join(map(str, spec.image_shape))
-    return (
-        f"no preprocessing.json next to {predictor.file.name}: assuming images of {shape}, pixels divided by 255, "
-        f"and the class names 0 to {spec.classes - 1}"
-    )
 
 
 def _to_json_row(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
     """Returns the prediction for one image in the form of the JSON output, with probabilities in 0..1."""
     rounded = [round(float(value), 6) for value in row.probabilities]
-    (best,) = row.top_classes(1)
+    best = row.ranked[0]
     record = {
         "file": str(row.file),
         "index": row.index,
@@ -138,23 +134,23 @@ def _to_json_row(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None:
     """Prints a row per image, and the accuracy if images have labels. `top` is the number of classes per image."""
-    correct = [row.label == row.top_classes(1)[0] for row in rows if row.label is not None]
-    runners_up = min(top, len(names)) > 1
+    from trainyard.reporting import format_percent
+
+    correct = [row.label == row.ranked[0] for row in rows if row.label is not None]
+    has_runners_up = min(top, len(names)) > 1
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
     table.add_column("predicted", overflow="fold", style="bold")
     table.add_column("probability", justify="right")
-    if runners_up:
+    if has_runners_up:
         table.add_column("runners-up", overflow="fold")
     if correct:
         table.add_column("actual", overflow="fold")
     for row in rows:
-        first, *other_classes = [
-            (names[label], format_percent(float(row.probabilities[label]))) for label in row.top_classes(top)
-        ]
+        first, *others = [(names[label], format_percent(float(row.probabilities[label]))) for label in row.ranked[:top]]
         cells = [row.location(row.file), *first]
-        if runners_up:
-            cells.append(", ".join(f"{name}: {probability}" for name, probability in other_classes))
+        if has_runners_up:
+            cells.append(", ".join(f"{name}: {probability}" for name, probability in others))
         if correct:
             actual = "" if row.label is None else names[row.label]
             cells.append(actual if actual in ("", first[0]) else f"{actual} (wrong)")
@@ -163,11 +159,13 @@ def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None
     console = terminal if terminal.is_terminal else Console(highlight=False, width=10_000)  # no wrapping
     console.print(table)
     if correct:
-        console.print(Text(f"\naccuracy  {sum(correct) / len(correct):.4f} on {len(correct):,} labelled images"))
+        typer.echo(f"\naccuracy  {sum(correct) / len(correct):.4f} on {len(correct):,} labelled images")
 
 
 def _draw_predictions(path: Path, rows: Sequence[_Row], predictor: Predictor, top: int) -> None:
     """Draws the first images with their `top` most probable classes to a PNG file, and prints a note about it."""
+    from trainyard.reporting import MAX_IMAGES, ImagePrediction, plots
+
     images = [ImagePrediction(row.image, row.probabilities, row.location(row.file.name), row.label) for row in rows]
     try:
         plots.draw_probabilities(images, predictor.preprocessing.spec, path, top)

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from trainyard.cli.terminal import print_error
-from trainyard.config import prepare_hydra
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.runs import LiveRunError, find_run_folders, sync_run
 from trainyard.system import find_uri_problem, make_uri_absolute
 
 
-def sync_command(paths: Sequence[Path], to: str | None) -> int:
-    """Uploads runs that are not in the tracking store yet, and prints the location of each run.
+def sync(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Run folders, or folders that contain run folders.", metavar="RUN_FOLDER")
+    ],
+    to: Annotated[
+        str | None, typer.Option(metavar="URI", help="Tracking store. [default: the one in the config of each run]")
+    ] = None,
+) -> int:
+    """Upload runs that are missing or incomplete in the tracking store: `sync outputs`."""
+    from trainyard.config import prepare_hydra
+    from trainyard.runs import LiveRunError, find_run_folders, sync_run
 
-    Args:
-        paths: Run folders, or folders that contain run folders.
-        to: The tracking URI; None uses the store that each run was configured for.
-
-    Returns:
-        The exit code: 1 if a run could not be uploaded, or a run named in `paths` is still running. All other runs
-        are uploaded.
-
-    Raises:
-        ConfigError: If a folder contains no run, or the URI is invalid; nothing was uploaded.
-    """
     if to is not None:
         if problem := find_uri_problem(to):
             raise ConfigError(f"--to: {problem}")
         to = make_uri_absolute(to, Path.cwd())
-    folders = {folder: folder in paths for path in paths for folder in find_run_folders(path)}
+    run_folders = {run_folder: run_folder in folders for folder in folders for run_folder in find_run_folders(folder)}
     prepare_hydra()
     code = 0
-    for folder, named in folders.items():
+    for folder, named in run_folders.items():
         try:
             synced = sync_run(folder, to, os.environ)
-        except LiveRunError as error:
-            if named:
-                print_error(error)
-                code = 1
-            else:
-                typer.echo(str(error))
         except TrainyardError as error:
+            if isinstance(error, LiveRunError) and not named:
+                typer.echo(str(error))
+                continue
             print_error(error)
             code = 1
         else:

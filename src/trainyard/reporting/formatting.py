@@ -31,11 +31,13 @@ def format_metric(name: str, value: float | None) -> str:
 
     Args:
         name: Name of the metric: ``time/...`` gets two decimals, ``learning_rate/...`` four significant digits, any
-            other four decimals.
+            other four decimals, or the scientific notation if it is smaller than 0.001.
         value: Value of the metric.
     """
     if value is None:
         return ""
     if name.startswith("time/"):
         return f"{value:.2f}"
-    return f"{value:.4g}" if name.startswith("learning_rate/") else f"{value:.4f}"
+    if name.startswith("learning_rate/"):
+        return f"{value:.4g}"
+    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"  # noqa: PLR2004

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from trainyard.cli.sweep.columns import (
-    STATE_STYLES,
-    TrialColumns,
-    build_table,
-    format_four_decimals,
-)
+from trainyard.cli.sweep.trial_table import STATE_STYLES, TrialTable
 from trainyard.evaluation import Trial, TrialResult
-from trainyard.reporting import format_duration
+from trainyard.reporting import format_duration, format_metric
 from trainyard.sweep import NO_OBJECTIVE, SweepCounts, SweepListener, SweepProgress, TrialState, build_status
 
-REFRESHES_PER_SECOND = 4
-
+_REFRESHES_PER_SECOND = 4
 _LINES_AROUND_THE_ROWS = 7
 """Two empty lines, the header, the counts of hidden trials, the overall bar, the best trial, and one earlier line."""
-
-_OVERALL_BAR = 30
-_MIN_BAR = 8
-"""Widths of the overall bar, in characters."""
 
 
 class SweepScreen(SweepListener):
@@ -72,7 +59,7 @@ class SweepScreen(SweepListener):
                 status.state, status.reason = TrialState.PRUNED, reason
         self._console = console or Console(highlight=False)
         self._progress = SweepProgress(statuses, objective, slots=slots, clock=clock)
-        self._columns = TrialColumns(trials, self._progress)
+        self._table = TrialTable(trials, self._progress)
         self._number_width = max([len(str(trial.number)) for trial in trials], default=1)
         self._done_earlier = len(earlier_results)
         self._clock = clock
@@ -80,7 +67,9 @@ class SweepScreen(SweepListener):
         self._lock = threading.RLock()  # a separate thread draws the table
         self._live: Live | None = None
         if self._console.is_interactive and self._console.file.isatty():  # with FORCE_COLOR, a log file is interactive
-            self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=REFRESHES_PER_SECOND)
+            self._live = Live(
+                get_renderable=self._draw, console=self._console, refresh_per_second=_REFRESHES_PER_SECOND
+            )
 
     def __enter__(self) -> Self:
         self._start = self._clock()
@@ -112,7 +101,7 @@ class SweepScreen(SweepListener):
         """Shows that a trial has started."""
         with self._lock:
             if self._progress.update_trial(trial):
-                self._columns = TrialColumns(self._progress.trials, self._progress)
+                self._table = TrialTable(self._progress.trials, self._progress)
             self._progress.start_trial(trial.number, attempt)
         if not self._live:
             suffix = f", attempt {attempt}" if attempt > 1 else ""
@@ -130,10 +119,10 @@ class SweepScreen(SweepListener):
         if self._live:
             return
         metrics = {self._progress.shown_metric: status.value, NO_OBJECTIVE: result.metrics.get(NO_OBJECTIVE)}
-        parts = [f"{name} {format_four_decimals(value)}" for name, value in metrics.items() if value is not None]
+        parts = [f"{name} {format_metric(name, value)}" for name, value in metrics.items() if value is not None]
         best = self._progress.best
-        so_far = self._progress.counts + (f", best {format_four_decimals(best.value)}: {best.label}" if best else "")
-        parts.append(f"{format_duration(result.seconds)}  ({so_far})")
+        best_text = f", best {format_metric(self._progress.shown_metric, best.value)}: {best.label}" if best else ""
+        parts.append(f"{format_duration(result.seconds)}  ({self._progress.counts}{best_text})")
         self._print_event(trial, "done", ", ".join(parts), STATE_STYLES[TrialState.DONE])
 
     def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
@@ -163,59 +152,5 @@ class SweepScreen(SweepListener):
     def _draw(self) -> Group:
         """Returns what Rich shows at each refresh: the progress of the sweep, with as many trials as fit."""
         width, height = self._console.size
-        limit = max(1, height - _LINES_AROUND_THE_ROWS)
         with self._lock:
-            return Group("", render_sweep_progress(self._progress, self._columns, width=width, limit=limit))
-
-
-def render_sweep_progress(progress: SweepProgress, columns: TrialColumns, *, width: int, limit: int) -> Group:
-    """Returns the progress of a sweep: a table of its trials, an overall bar, and the best trial so far.
-
-    Args:
-        progress: The progress of the sweep.
-        columns: The columns of the table.
-        width: Width of the terminal, in characters.
-        limit: Maximum number of trials in the table; a line counts the remaining trials.
-    """
-    rows, hidden = progress.select_rows(limit)
-    best = progress.best
-    lines: list[RenderableType] = [
-        build_table(
-            columns.fit(width),
-            rows,
-            lambda status: (
-                "bold" if best and status.trial.point == best.point and status.state is TrialState.DONE else ""
-            ),
-        )
-    ]
-    if hidden:
-        counts = ", ".join(f"{count:,} {state}" for state, count in hidden.items())
-        lines.append(Text(f"not shown: {counts}", style="dim", no_wrap=True, overflow="ellipsis"))
-    lines += ["", _render_overall_bar(progress, width)]
-    if best:
-        line = Text.assemble(
-            ("best ", "dim"),
-            (f"{progress.shown_metric} {format_four_decimals(best.value)}", "bold"),
-            f", {best.label} ({best.source})",
-        )
-        line.no_wrap, line.overflow = True, "ellipsis"
-        lines.append(line)
-    return Group(*lines)
-
-
-def _render_overall_bar(progress: SweepProgress, width: int) -> RenderableType:
-    """Returns the bar of the whole sweep with counts and remaining time; without the bar if `width` is small."""
-    seconds_left = progress.estimate_seconds_left()
-    text = progress.counts + ("" if seconds_left is None else f", about {_format_estimate(seconds_left)} left")
-    room = min(_OVERALL_BAR, width - len(text) - 2)
-    if room < _MIN_BAR:
-        return Text(text, no_wrap=True, overflow="ellipsis")
-    line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_row(ProgressBar(1.0, progress.fraction, room, complete_style="green", finished_style="green"), Text(text))
-    return line
-
-
-def _format_estimate(seconds: float) -> str:
-    """Returns an estimate in whole seconds: ``'12 s'``, ``'2 min 05 s'``."""
-    whole = math.ceil(seconds)
-    return f"{whole} s" if whole < 60 else format_duration(whole)  # noqa: PLR2004 - a minute
+            return Group("", self._table.draw(width, limit=max(1, height - _LINES_AROUND_THE_ROWS)))

@@ -1,89 +1,39 @@
-"""Prints the plan, the status and the summary of a sweep.
+"""Prints the plan, the ranking and the summary of a sweep, and the list of sweeps.
 
-In a terminal, long tables are shortened. Elsewhere they are complete, with one line per row, for files and `grep`.
+In a terminal, long tables are shortened, and cells that do not fit are cut. Elsewhere tables are complete, with one
+line per row, for files and `grep`.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from operator import itemgetter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from omegaconf import OmegaConf
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from trainyard.cli.sweep.columns import (
-    Column,
-    TrialColumns,
-    build_column,
-    build_label_column,
-    build_plain_columns,
-    build_setting_columns,
-    build_table,
-    compute_table_width,
-    format_four_decimals,
-    print_table,
-)
-from trainyard.cli.sweep.live_display import render_sweep_progress
 from trainyard.config import find_component
 from trainyard.evaluation import Ranking, Trial
-from trainyard.reporting import format_duration
-from trainyard.sweep import SweepProgress, TrialStatus
+from trainyard.reporting import SHOWN_TEST_METRICS, format_duration, format_metric, format_value
 
 if TYPE_CHECKING:
     from trainyard.config import ModelConfig
-    from trainyard.sweep import Winner
+    from trainyard.sweep import TrialStatus, Winner
+
+Columns = Mapping[str, Sequence[str]]
+"""A table of texts: the cells of each column by its title."""
 
 _FIRST, _LAST = 50, 5
 """Number of trials at the beginning and at the end of a plan that a terminal shows."""
-
 _MAX_RANKED = 20
 _MAX_FAILURES = 20
-_MAX_TRIALS = 40
-"""Maximum number of rows of a ranking, of failures and of trials that a terminal shows."""
-
-_TEST_METRICS = ("accuracy/test", "loss/test")
-"""Metrics on the test images that a ranking shows."""
-
-_COMMANDS = ("train it", "see it")
-"""Labels of lines that contain a command."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepStatus:
-    """The status of a sweep in this folder.
-
-    Attributes:
-        name: Name of the sweep's folder.
-        state: ``running``, ``interrupted``, ``failed`` or ``done``.
-        pid: Id of the process that runs the sweep; None if it is not running.
-        done: Number of trials that are done.
-        pruned: Number of pruned trials.
-        failed: Number of failed trials.
-        todo: Number of trials that are neither done, pruned nor failed.
-        objective: The metric that ranks the trials; None if they are not ranked.
-        best: The best value of the objective so far.
-        best_label: The label of the point with this value.
-        changed: Time of the last entry in the ledger.
-    """
-
-    name: str
-    state: str
-    pid: int | None = None
-    done: int
-    pruned: int = 0
-    failed: int
-    todo: int
-    objective: str | None
-    best: float | None = None
-    best_label: str = ""
-    changed: datetime
+"""Maximum number of rows of a ranking and of failures that a terminal shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +61,74 @@ class SweepReport:
     ui: str | None
 
 
+def print_table(console: Console, columns: Columns) -> None:
+    """Prints a table. Numbers are aligned to the right."""
+    if console.is_terminal:
+        console.print(build_table(columns))
+        return
+    padded = []  # Rich needs half a millisecond for a line, too much for ten thousand
+    for title, cells in columns.items():
+        column = [title, *cells]
+        width = max(map(cell_len, column))
+        is_number = is_numeric(cells)
+        spaces = [" " * (width - cell_len(text)) for text in column]
+        padded.append([s + text if is_number else text + s for s, text in zip(spaces, column, strict=True)])
+    console.out("\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True)), highlight=False)
+
+
+def build_table(columns: Columns) -> Table:
+    """Returns a table for a terminal. If it is too narrow, texts are cut; numbers are cut last."""
+    table = start_table()
+    for title, cells in columns.items():
+        is_number = is_numeric(cells)
+        table.add_column(_build_cell(title), justify="right" if is_number else "left", no_wrap=is_number)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(_build_cell, row))
+    return table
+
+
+def start_table() -> Table:
+    """Returns an empty table without borders."""
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", collapse_padding=True)
+
+
+def _build_cell(text: str) -> Text:
+    """Returns a cell that is cut if its column is too narrow."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def is_numeric(cells: Iterable[str]) -> bool:
+    """Returns whether all texts but empty ones and ``...`` are numbers, possibly with commas between thousands."""
+    try:
+        for cell in cells:
+            float(cell.replace(",", "").replace("...", "") or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def build_setting_columns(trials: Sequence[Trial]) -> dict[str, list[str]]:
+    """Returns a column per swept setting, and one for the seed if trials have different seeds."""
+    paths = list(dict.fromkeys(path for trial in trials for path in trial.varied))
+    columns = {
+        title: [format_value(trial.varied[path]) if path in trial.varied else "" for trial in trials]
+        for path, title in zip(paths, shorten_paths(paths), strict=True)
+    }
+    if "seed" not in paths and len({trial.seed for trial in trials}) > 1:
+        columns["seed"] = [str(trial.seed) for trial in trials]
+    return columns
+
+
+def shorten_paths(paths: Sequence[str]) -> list[str]:
+    """Returns the shortest ends of dotted paths that are unique among these paths."""
+    titles = []
+    for path in paths:
+        parts = path.split(".")
+        ends = [".".join(parts[start:]) for start in reversed(range(len(parts)))]
+        titles.append(next((end for end in ends if sum(f".{o}".endswith(f".{end}") for o in paths) == 1), path))
+    return titles
+
+
 def print_plan(
     trials: Sequence[Trial],
     duplicates: int,
@@ -131,176 +149,132 @@ def print_plan(
         console: The console to print to; None prints to stdout.
     """
     console = console or Console(highlight=False)
-    columns = _build_plan_columns(trials, console.width if console.is_terminal else None)
-    if console.is_terminal and len(trials) > _FIRST + _LAST + 1:
-        console.print(build_table(columns, trials[:_FIRST]))
-        console.print(Text(f"... {_format_count(len(trials) - _FIRST - _LAST, 'more trial')} ...", style="dim"))
-        last_rows = build_table(columns, trials[-_LAST:])
-        last_rows.show_header = False
-        console.print(last_rows)
-    else:
-        print_table(console, columns, trials)
+    _print_plan_table(console, trials)
     skipped = f"; {_format_count(duplicates, 'duplicate')} skipped" if duplicates else ""
     parallelism = f"{slots} in parallel" if slots > 1 else "one at a time"
     console.print()
-    _print_text(console, f"sweep {name}: {_format_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
-    _print_text(console, parallelism + (f", with {_format_count(threads, 'thread')} each" if threads else ""))
+    print_text(console, f"sweep {name}: {_format_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
+    print_text(console, parallelism + (f", with {_format_count(threads, 'thread')} each" if threads else ""))
 
 
-def print_sweep_list(rows: Sequence[SweepStatus], *, console: Console | None = None) -> None:
-    """Prints a table of sweeps, in the given order.
-
-    Args:
-        rows: The sweeps.
-        console: The console to print to; None prints to stdout.
-    """
-    console = console or Console(highlight=False)
-    if not rows:
-        command = "trainyard sweep optimizer.learning_rate=0.01,0.001"
-        _print_text(console, f"There are no sweeps in sweeps/ yet. Start one: {command}")
-        return
-    columns = [
-        build_column("sweep", lambda row: row.name, rows),
-        build_column("state", _format_sweep_state, rows),
-        build_column("done", lambda row: f"{row.done:,}", rows),
-        *([build_column("pruned", lambda row: f"{row.pruned:,}", rows)] if any(row.pruned for row in rows) else []),
-        build_column("failed", lambda row: f"{row.failed:,}", rows),
-        build_column("remaining", lambda row: f"{row.todo:,}", rows),
-        build_column("last change", lambda row: f"{row.changed:%Y-%m-%d %H:%M}", rows),
-        build_column("best", _format_best, rows),
-    ]
-    if console.is_terminal:
-        if compute_table_width(columns) > console.width:
-            columns = [column for column in columns if column.title != "last change"]
-        excess = max(0, compute_table_width(columns) - console.width)
-        columns[-1] = replace(columns[-1], width=max(len("best"), columns[-1].width - excess))
-    print_table(console, columns, rows)
+def _print_plan_table(console: Console, trials: Sequence[Trial]) -> None:
+    """Prints a row per trial. In a narrow terminal, labels replace the settings and the network."""
+    hidden_count = max(0, len(trials) - _FIRST - _LAST) if console.is_terminal else 0
+    shown = [*trials[:_FIRST], *trials[-_LAST:]] if hidden_count else trials
+    networks: dict[str, str] = {}
+    columns = {
+        "trial": [str(trial.number) for trial in shown],
+        **build_setting_columns(shown),
+        "network": [_format_network(trial, networks) for trial in shown],
+        "parameters": ["" if trial.parameters is None else f"{trial.parameters:,}" for trial in shown],
+    }
+    if not fits(console, columns):
+        del columns["network"]
+    if not fits(console, columns):
+        labels = {"settings": [trial.label for trial in shown]}
+        columns = {"trial": columns["trial"]} | labels | {"parameters": columns["parameters"]}
+    if hidden_count:
+        for title, cells in columns.items():
+            cells.insert(_FIRST, "..." if title == "trial" else "")
+    print_table(console, columns)
+    if hidden_count:
+        console.print(Text(f"not shown: {_format_count(hidden_count, 'trial')}", style="dim"))
 
 
-def print_sweep_status(
-    status: SweepStatus, trials: Sequence[TrialStatus], slots: int, *, console: Console | None = None
-) -> None:
-    """Prints the trials of one sweep, and the reasons of failures.
-
-    Args:
-        status: The status of the sweep.
-        trials: Its trials, in the order of the plan; `started` is a time of `time.time`.
-        slots: Number of trials that run in parallel.
-        console: The console to print to; None prints to stdout.
-    """
-    console = console or Console(highlight=False)
-    progress = SweepProgress(trials, status.objective, slots=slots, clock=time.time)
-    if console.is_terminal:
-        _print_text(console, f"sweep {status.name}: {_format_sweep_state(status)}", "bold")
-        columns = TrialColumns([trial_status.trial for trial_status in trials], progress)
-        console.print(render_sweep_progress(progress, columns, width=console.width, limit=_MAX_TRIALS))
-        _print_failures(console, progress.failed, status.name)
-    else:
-        print_table(console, build_plain_columns(trials, progress), trials)
+def fits(console: Console, columns: Columns) -> bool:
+    """Returns whether a table can be printed without cutting its cells."""
+    unlimited = console.options.update(max_width=10_000)
+    return not console.is_terminal or console.measure(build_table(columns), options=unlimited).maximum <= console.width
 
 
 def print_summary(summary: SweepReport, *, console: Console | None = None) -> None:
-    """Prints the summary of a sweep: ranking, winner, commands, folder and failed trials.
-
-    Args:
-        summary: The contents of the summary.
-        console: The console to print to; None prints to stdout.
-    """
+    """Prints the summary of a sweep: ranking, winner, commands, folder and failed trials."""
     console = console or Console(highlight=False)
     console.print()
     if summary.ranking:
         print_ranking(summary.ranking, summary.columns, console=console)
         console.print()
-    _print_text(console, summary.verdict)
+    print_text(console, summary.verdict)
     console.print()
     if summary.winner:
         _print_line(console, "winner", summary.winner.label, "bold")
         _print_line(console, "recipe", os.path.relpath(summary.winner.recipe))
-        _print_line(console, "train it", summary.winner.command)
+        _print_line(console, "train it", summary.winner.command, is_command=True)
     _print_line(console, "files", summary.folder)
     if summary.ui:
-        _print_line(console, "see it", summary.ui)
-    _print_failures(console, summary.failed, summary.name)
+        _print_line(console, "see it", summary.ui, is_command=True)
+    print_failures(console, summary.failed, summary.name)
 
 
 def print_ranking(rows: Sequence[Sequence[str]], columns: Sequence[str], *, console: Console | None = None) -> None:
-    """Prints a ranking, the best first; in a terminal only its first rows.
-
-    Args:
-        rows: The cells of each row.
-        columns: The column titles.
-        console: The console to print to; None prints to stdout.
-    """
+    """Prints the rows of a ranking, the best first; in a terminal only its first rows."""
     console = console or Console(highlight=False)
     listed_rows = rows[:_MAX_RANKED] if console.is_terminal else rows
-    table_columns = [build_column(title, itemgetter(index), rows) for index, title in enumerate(columns)]
-    print_table(console, table_columns, listed_rows)
+    print_table(console, dict(zip(columns, zip(*listed_rows, strict=True), strict=True)))
     if len(listed_rows) < len(rows):
         console.print(Text(f"and {len(rows) - len(listed_rows):,} more", style="dim"))
 
 
-def build_ranking_table(ranking: Ranking) -> tuple[list[str], list[list[str]]]:
+def build_ranking_table(
+    ranking: Ranking, label_title: str = "trial", *, settings: Sequence[str] = (), runs: Sequence[str] = ()
+) -> tuple[list[str], list[list[str]]]:
     """Returns the column titles and the rows of a ranking, the best first.
 
     If points have several seeds, a mark (≈) shows which ones do not differ significantly from the best.
+
+    Args:
+        ranking: The ranking.
+        label_title: Title of the column of labels.
+        settings: The keys of `RankedPoint.varied` that get a column.
+        runs: A text on the runs of each point; without it, there is no such column.
     """
-    objective = ranking.objective
-    compared = [objective, *(["seeds", "95 %"] if ranking.has_repeats else [])] if objective else []
-    columns = ["", "trial", *compared, *_TEST_METRICS, "parameters", "time"]
+    objective, seeds = ranking.objective, ["seeds", "95 %"] if ranking.has_repeats else []
+    tests = [name for name in SHOWN_TEST_METRICS if name != objective]
+    titles = ["", label_title, *shorten_paths(settings), *([objective, *seeds] if objective else []), *tests]
+    titles += ["parameters", "time", *(["run"] if runs else [])]
     rows = []
     for number, ranked in enumerate(ranking.points, start=1):
         mark = " ≈" if ranked.tied and ranking.n_tied > 1 and ranking.has_repeats else ""
         interval = "" if ranked.low is None or ranked.high is None else f"{ranked.low:.4f} to {ranked.high:.4f}"
-        value = [ranked.describe(), *([str(ranked.n), interval] if ranking.has_repeats else [])] if objective else []
-        tests = [format_four_decimals(ranked.metrics[name]) if name in ranked.metrics else "" for name in _TEST_METRICS]
-        size = f"{ranked.parameters:,}"
-        rows.append([f"{number}{mark}", ranked.label, *value, *tests, size, format_duration(ranked.seconds)])
-    return columns, rows
-
-
-def _print_failures(console: Console, failed: Sequence[TrialStatus], name: str) -> None:
-    """Prints one line per failed trial."""
-    listed = failed[:_MAX_FAILURES] if console.is_terminal else failed
-    for status in listed:
-        trial = status.trial
-        log = f" (log: {status.log})" if status.log else ""
-        _print_line(console, "failed", f"trial {trial.number}, {trial.label}: {status.reason}{log}", "red")
-    if len(listed) < len(failed):
-        hidden_count = len(failed) - len(listed)
-        _print_line(
-            console,
-            "failed",
-            f"{hidden_count:,} more; to list all: trainyard sweep --status {name} | grep failed",
-            "red",
+        value = [ranked.describe(), *([str(ranked.n), interval] if seeds else [])] if objective else []
+        rows.append(
+            [
+                f"{number}{mark}",
+                ranked.label,
+                *(format_value(ranked.varied[key]) if key in ranked.varied else "" for key in settings),
+                *value,
+                *(format_metric(name, ranked.metrics.get(name)) for name in tests),
+                f"{ranked.parameters:,}" if ranked.parameters else "",
+                format_duration(ranked.seconds) if ranked.seconds else "",
+                *runs[number - 1 : number],
+            ]
         )
+    return titles, rows
 
 
-def _print_line(console: Console, title: str, text: str, style: str = "") -> None:
+def print_failures(console: Console, failed: Sequence[TrialStatus], sweep: str) -> None:
+    """Prints one line per failed trial of a sweep; in a terminal only the first ones."""
+    listed = failed[:_MAX_FAILURES] if console.is_terminal else failed
+    lines = [
+        f"trial {status.trial.number}, {status.trial.label}: {status.reason}"
+        + (f" (log: {status.log})" if status.log else "")
+        for status in listed
+    ]
+    if hidden_count := len(failed) - len(listed):
+        lines.append(f"{hidden_count:,} more; to list all: trainyard sweep --status {sweep} | grep failed")
+    for line in lines:
+        _print_line(console, "failed", line, "red")
+
+
+def _print_line(console: Console, title: str, text: str, style: str = "", *, is_command: bool = False) -> None:
     """Prints a labelled line; commands are not wrapped, so that they can be copied."""
     line = Text.assemble((f"{title:9} ", "dim"), (text, style))
-    console.print(line, soft_wrap=title in _COMMANDS or not console.is_terminal)
+    console.print(line, soft_wrap=is_command or not console.is_terminal)
 
 
-def _print_text(console: Console, text: str, style: str = "") -> None:
+def print_text(console: Console, text: str, style: str = "") -> None:
     """Prints a line of text; it is wrapped only in a terminal."""
     console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
-
-
-def _build_plan_columns(trials: Sequence[Trial], room: int | None) -> list[Column[Trial]]:
-    """Returns the columns of a plan. If they do not fit into `room` characters, labels replace the settings."""
-    networks: dict[str, str] = {}
-    number = build_column("trial", lambda trial: str(trial.number), trials)
-    network = build_column("network", lambda trial: _format_network(trial, networks), trials)
-    size = build_column("parameters", lambda trial: "" if trial.parameters is None else f"{trial.parameters:,}", trials)
-    if room is None:
-        return [number, *build_setting_columns(trials, max_width=None), network, size]
-    settings = build_setting_columns(trials)
-    for columns in ([number, *settings, network, size], [number, *settings, size]):
-        if compute_table_width(columns) <= room:
-            return columns
-    label = build_label_column(trials)
-    excess = max(0, compute_table_width([number, label, size]) - room)
-    return [number, replace(label, width=max(1, label.width - excess)), size]
 
 
 def _format_network(trial: Trial, cache: dict[str, str]) -> str:
@@ -321,18 +295,6 @@ def _describe_points(trials: Sequence[Trial]) -> str:
     seeds = set(counts.values())
     per_point = f" with {_format_count(seeds.pop(), 'seed')} each" if len(seeds) == 1 else ""
     return f" ({_format_count(len(counts), 'point')}{per_point})"
-
-
-def _format_sweep_state(status: SweepStatus) -> str:
-    """Returns the state of a sweep, with the process ID while it runs: ``running (4711)``."""
-    return f"{status.state} ({status.pid})" if status.pid else status.state
-
-
-def _format_best(status: SweepStatus) -> str:
-    """Returns the best value with its label and the objective; empty if there is none."""
-    return (
-        "" if status.best is None else f"{format_four_decimals(status.best)} {status.best_label} ({status.objective})"
-    )
 
 
 def _format_count(number: int, noun: str) -> str:

@@ -1,0 +1,103 @@
+"""The comparison of selected runs: their table, the predictions of two runs image by image, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair
+from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
+from trainyard.analysis.compare.selection import SelectedRuns, Selection, select_runs
+from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
+from trainyard.errors import ConfigError, TrainyardError
+
+_PAIR = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A comparison of selected runs.
+
+    Attributes:
+        table: The ranking of their configs.
+        pair: The comparison image by image; None unless there are exactly two runs with readable predictions.
+        test_digest: Digest of the test images of the runs; None if it is unknown.
+        left_out: Number of runs that are not in the table, by reason.
+        notes: What limits the comparison, one line each.
+    """
+
+    table: ComparisonTable
+    pair: RunPair | None
+    test_digest: str | None
+    left_out: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+def compare_selection(
+    selection: Selection, uri: str, *, by: str | None = None, best: int | None = None, for_page: bool = False
+) -> Comparison:
+    """Compares the selected runs.
+
+    Args:
+        selection: The runs to compare.
+        uri: URI of the tracking store that has the runs.
+        by: The metric to compare by; None uses the accuracy on validation images if all runs have it, else that on
+            test images.
+        best: The number of configs in the table, best first; None keeps all.
+        for_page: Whether to load the learning curves and test images that the HTML page shows.
+
+    Raises:
+        ConfigError: If no runs are selected, a run does not exist, or the runs cannot be compared.
+        TrackingError: If the store is unreachable.
+    """
+    if not selection.references and not selection.is_search:
+        raise ConfigError(
+            "compare: expected ids or folders of runs, or --experiment NAME, --sweep NAME or --filter FILTER, got none"
+        )
+    selected = select_runs(selection, uri)
+    metric = by or choose_metric(selected.runs)
+    runs = [run.restore_metric(metric) for run in selected.runs]
+    table = build_comparison_table(runs, metric, separate_seeds=not selection.is_search)
+    if for_page:
+        drawn = [run for ranked in table.ranking.points[:MAX_CURVES] for run in table.get_runs(ranked)]
+        histories = {run.reference: run.load_history(CURVE_METRICS) for run in drawn}
+        table = build_comparison_table(runs, metric, histories, separate_seeds=not selection.is_search)
+    if best is not None:
+        table = table.select_best(best)
+    pair, pair_error = _compare_two_runs(selected, table, images=for_page)
+    notes = [pair_error] if pair_error else []
+    if metric.endswith("/val") and "dataset.validation_fraction" in table.varied:
+        notes.append(f"The configs differ in dataset.validation_fraction: {metric} was measured on different images.")
+    left_out = {**selected.left_out, **table.left_out}
+    if left_out:
+        notes.append(f"Not shown: {', '.join(f'{count:,} {reason}' for reason, count in left_out.items())}.")
+    return Comparison(
+        table=table, pair=pair, test_digest=selected.runs[0].test_digest, left_out=left_out, notes=tuple(notes)
+    )
+
+
+def _compare_two_runs(selected: SelectedRuns, table: ComparisonTable, *, images: bool) -> tuple[RunPair | None, str]:
+    """Compares exactly two runs image by image. Returns the comparison or None, and an error message or ``""``."""
+    labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
+    runs = [run for run in selected.runs if run.reference in labels]
+    if len(runs) != _PAIR:
+        return None, ""
+    first, second = runs
+    test_images, images_error = None, ""
+    try:
+        diff = compare_predictions(load_predictions(first), load_predictions(second))
+    except TrainyardError as error:
+        return None, f"Not compared image by image: {error}"
+    if images:
+        try:
+            test_images = load_test_images(second, diff.second.actual)
+        except TrainyardError as error:
+            images_error = str(error)
+    pair = RunPair(
+        first_label=labels[first.reference],
+        second_label=labels[second.reference],
+        diff=diff,
+        images=test_images,
+        images_error=images_error,
+    )
+    return pair, ""

@@ -1,0 +1,187 @@
+"""The progress of a sweep as a table of its trials, for a terminal, a file or a pipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from trainyard.cli.sweep.tables import build_setting_columns, is_numeric, start_table
+from trainyard.evaluation import Trial
+from trainyard.reporting import format_duration, format_metric
+from trainyard.sweep import SweepProgress, TrialState, TrialStatus
+
+STATE_STYLES: Mapping[TrialState, str] = {
+    TrialState.WAITING: "dim",
+    TrialState.RUNNING: "cyan",
+    TrialState.DONE: "green",
+    TrialState.FAILED: "bold red",
+    TrialState.PRUNED: "dim green",
+    TrialState.RETRY: "yellow",
+    TrialState.STOPPED: "yellow",
+}
+
+_GAP = 2
+_MAX_SETTING_WIDTH = 28
+_MAX_LABEL_WIDTH = 48
+_MIN_LABEL_WIDTH = 14
+_WIDE_BAR, _NARROW_BAR = 20, 10
+_OVERALL_BAR = 30
+_MINUTE = 60
+
+_LAYOUTS: Sequence[tuple[bool, int, tuple[str, ...]]] = (
+    (True, _WIDE_BAR, ()),
+    (True, _NARROW_BAR, ()),
+    (False, _NARROW_BAR, ()),
+    (True, 0, ("progress",)),
+    (False, 0, ("progress",)),
+    (False, 0, ("progress", "time")),
+    (False, 0, ("progress", "time", "state")),
+)
+"""From wide to narrow: whether each setting has a column, the width of the progress bar, and the removed columns."""
+
+
+class TrialTable:
+    """Draws the progress of a sweep in a terminal.
+
+    The widths of the columns depend on all trials, so they do not change while the sweep runs.
+    """
+
+    def __init__(self, trials: Sequence[Trial], progress: SweepProgress) -> None:
+        settings = build_setting_columns(trials)
+        self._progress = progress
+        self._settings = {trial.number: row for trial, *row in zip(trials, *settings.values(), strict=True)}
+        self._setting_widths = {
+            title: min(_MAX_SETTING_WIDTH, max(map(cell_len, [title, *cells]))) for title, cells in settings.items()
+        }
+        longest = max((cell_len(trial.label) for trial in trials), default=0)
+        self._label_width = max(len("settings"), min(_MAX_LABEL_WIDTH, longest))
+        numbers, epochs = (
+            max((len(str(number)) for number in column), default=1)
+            for column in ([trial.number for trial in trials], [trial.config["training"]["epochs"] for trial in trials])
+        )
+        self._widths = {
+            "trial": max(len("trial"), numbers),
+            "state": len("waiting"),
+            "progress": 0,
+            "epoch": max(len("epoch"), 2 * epochs + 1),
+            progress.shown_metric: max(len("1.00e-04"), len(progress.shown_metric)),
+            "time": len("1:02:05"),
+        }
+        self._right_aligned = {"trial", "epoch", progress.shown_metric, "time"}
+        self._right_aligned |= {title for title, cells in settings.items() if is_numeric(cells)}
+
+    def fit(self, width: int) -> dict[str, int]:
+        """Returns the columns that fit into a terminal of this width, in characters: the width of each by its title.
+
+        Each setting has a separate column if these fit. Otherwise a label replaces them, which is cut last.
+        """
+        for with_settings, bar, removed in _LAYOUTS:
+            columns = {"trial": self._widths["trial"]}
+            columns |= self._setting_widths if with_settings else {"settings": self._label_width}
+            columns |= self._widths | {"progress": bar}
+            columns = {title: size for title, size in columns.items() if title not in removed}
+            excess = sum(columns.values()) + _GAP * (len(columns) - 1) - width
+            can_cut = not with_settings and not bar
+            if excess <= (max(0, self._label_width - _MIN_LABEL_WIDTH) if can_cut else 0):
+                break
+        if excess > 0:
+            columns["settings"] = max(1, self._label_width - excess)
+        return columns
+
+    def draw(self, width: int, limit: int) -> Group:
+        """Returns the table, a bar for the sweep, and the best trial so far.
+
+        Args:
+            width: Width of the terminal, in characters.
+            limit: Maximum number of trials in the table; a line counts the remaining trials.
+        """
+        rows, hidden = self._progress.select_rows(limit)
+        best = self._progress.best
+        lines: list[RenderableType] = [self._draw_rows(rows, self.fit(width))]
+        if hidden:
+            counts = ", ".join(f"{count:,} {state}" for state, count in hidden.items())
+            lines.append(Text(f"not shown: {counts}", style="dim", no_wrap=True, overflow="ellipsis"))
+        lines += ["", self._draw_overall_bar(width)]
+        if best:
+            value = f"{self._progress.shown_metric} {format_metric(self._progress.shown_metric, best.value)}"
+            line = Text.assemble(("best ", "dim"), (value, "bold"), f", {best.label} ({best.source})")
+            line.no_wrap, line.overflow = True, "ellipsis"
+            lines.append(line)
+        return Group(*lines)
+
+    def _draw_rows(self, statuses: Sequence[TrialStatus], columns: Mapping[str, int]) -> Table:
+        """Returns the table of some trials. `columns` are the widths by title."""
+        table, best = start_table(), self._progress.best
+        for title, width in columns.items():
+            is_number = title in self._right_aligned
+            table.add_column(Text(title), width=width, no_wrap=True, justify="right" if is_number else "left")
+        for status in statuses:
+            texts = format_status(status, self._progress) | {"settings": status.trial.label}
+            texts |= zip(self._setting_widths, self._settings[status.trial.number], strict=True)
+            cells: dict[str, RenderableType] = {title: Text(text) for title, text in texts.items()}
+            cells["state"] = Text(texts["state"], STATE_STYLES[status.state])
+            cells["progress"] = _draw_bar(status, columns.get("progress", 0))
+            is_best = best and status.trial.point == best.point and status.state is TrialState.DONE
+            table.add_row(*(cells[title] for title in columns), style="bold" if is_best else "")
+        return table
+
+    def _draw_overall_bar(self, width: int) -> Table:
+        """Returns the bar of the sweep, with the number of finished trials and the remaining time."""
+        text, seconds_left = self._progress.counts, self._progress.estimate_seconds_left()
+        if seconds_left is not None:
+            whole = math.ceil(seconds_left)
+            text += f", about {f'{whole} s' if whole < _MINUTE else format_duration(whole)} left"
+        line = Table.grid(padding=(0, _GAP, 0, 0))
+        line.add_column(width=max(0, min(_OVERALL_BAR, width - len(text) - _GAP)))
+        line.add_column(no_wrap=True, overflow="ellipsis")
+        line.add_row(ProgressBar(1.0, self._progress.fraction, complete_style="green", finished_style="green"), text)
+        return line
+
+
+def build_plain_columns(statuses: Sequence[TrialStatus], progress: SweepProgress) -> dict[str, list[str]]:
+    """Returns the columns for a file or a pipe: nothing is cut, and the last column has the reasons of failures."""
+    columns: dict[str, list[str]] = {}
+    for status in statuses:
+        for title, text in (format_status(status, progress) | {"reason": status.reason}).items():
+            columns.setdefault(title, []).append(text)
+    numbers = {"trial": columns.pop("trial", [])}
+    return numbers | build_setting_columns([status.trial for status in statuses]) | columns
+
+
+def format_status(status: TrialStatus, progress: SweepProgress) -> dict[str, str]:
+    """Returns the number, state, epoch, metric and duration of a trial by column; what is unknown is empty."""
+    is_waiting = status.state in (TrialState.WAITING, TrialState.RETRY)
+    is_retry = status.state is TrialState.RUNNING and status.attempt > 1
+    seconds = progress.compute_seconds_run(status)
+    return {
+        "trial": str(status.trial.number),
+        "state": f"try {status.attempt}" if is_retry else status.state.value,
+        "epoch": "" if status.state is TrialState.WAITING else f"{status.epoch}/{status.epochs}",
+        progress.shown_metric: "" if is_waiting else format_metric(progress.shown_metric, status.value),
+        "time": ""
+        if is_waiting or seconds is None
+        else _format_time(seconds, is_running=status.state is TrialState.RUNNING),
+    }
+
+
+def _format_time(seconds: float, *, is_running: bool) -> str:
+    """Returns a duration in at most seven characters: ``12.3 s``, ``2:05``, ``1:02:05``."""
+    if round(seconds, 1) < _MINUTE:
+        return f"{seconds:.0f} s" if is_running else f"{seconds:.1f} s"
+    minutes, remainder = divmod(round(seconds), _MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{remainder:02}" if hours else f"{minutes}:{remainder:02}"
+
+
+def _draw_bar(status: TrialStatus, width: int) -> RenderableType:
+    """Returns the bar of a running trial, or the reason of a failed one if the column is wide enough."""
+    if status.state is TrialState.RUNNING:
+        return ProgressBar(max(status.epochs, 1), status.epoch, width, complete_style="cyan", finished_style="cyan")
+    shows_reason = width == _WIDE_BAR and status.state in (TrialState.FAILED, TrialState.RETRY)
+    return Text(status.reason if shows_reason else "", style="red")
