@@ -16,9 +16,10 @@ from processes import run_program
 from trainyard import TrackingError
 from trainyard.system import environment
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import SweepParentRun, TrialRun, build_sweep_view_key, find_run, sweep_run, ui_server
+from trainyard.tracking import SweepParentRun, TrackingStore, build_sweep_view_key, sweep_run, ui_server
 from trainyard.tracking.connection import connect
-from trainyard.tracking.runs import PROCESS_DIED
+from trainyard.tracking.mlflow_internals import clear_end_time
+from trainyard.tracking.tracking_store import PROCESS_DIED
 from trainyard.tracking.writer import StoreWriter
 
 DEAD_PROCESS = {**environment.collect_process_info(), "started": "2001-01-01T00:00:00.000+00:00"}
@@ -46,7 +47,15 @@ def opened(uri):
         runs.append(run)
         tags = {"trainyard.role": "sweep", **environment.collect_process_info(), **tags}
         params = {"sweep.objective": "accuracy/val"}
-        run.open(store, experiment, "Notes.", name="sweep tiny", tags=tags, params=params, earlier_run_id=earlier)
+        run.open(
+            TrackingStore(store),
+            experiment,
+            "Notes.",
+            name="sweep tiny",
+            tags=tags,
+            params=params,
+            earlier_run_id=earlier,
+        )
         return run
 
     yield open_parent
@@ -71,7 +80,7 @@ def test_a_sweep_is_logged_by_another_process(opened, uri):
     run_id, experiment_id = sweep.wait_until_created()
     client = connect(uri)
     child = _add_child(client, (run_id, experiment_id), "1", "FINISHED", metrics={"accuracy/val": 0.9})
-    assert sweep.find_finished_trials() == {"1": TrialRun(child, {"accuracy/val": 0.9})}
+    assert sweep.find_finished_trials() == {"1": child}
     sweep.log_metrics({"trials/finished": 1})
     sweep.log_metrics({"trials/finished": 2})
     sweep.set_tags({"best_run_id": child})
@@ -112,11 +121,22 @@ def test_a_run_is_reopened(in_process, opened, uri):
     _check_reopening(opened, uri)
 
 
+def test_the_end_time_of_a_run_is_cleared_with_a_private_function_of_this_mlflow(uri):
+    client = connect(uri)
+    run_id = client.create_run("0").info.run_id
+    client.set_terminated(run_id)
+    client.update_run(run_id, status="RUNNING")
+    assert client.get_run(run_id).info.end_time
+    clear_end_time(client, run_id)
+    run = client.get_run(run_id)
+    assert (run.info.status, run.info.end_time or None) == ("RUNNING", None)
+
+
 def test_a_reopened_run_keeps_its_params_and_gets_missing_ones(in_process, opened, uri):
     run_id, _ = opened().wait_until_created()
     again = SweepParentRun(pytest.fail)
     params = {"sweep.objective": "loss/val", "jobs": 4}
-    again.open(uri, "tiny", "", name="other", tags={}, params=params, earlier_run_id=run_id)
+    again.open(TrackingStore(uri), "tiny", "", name="other", tags={}, params=params, earlier_run_id=run_id)
     again.wait_until_created()
     run = connect(uri).get_run(run_id)
     assert run.data.params == {"sweep.objective": "accuracy/val", "jobs": "4"}
@@ -132,7 +152,7 @@ def test_a_run_that_can_not_be_reopened_is_replaced_by_a_new_one(in_process, ope
     run_id, _ = sweep.wait_until_created()
     assert not sweep.status.reopened
     assert run_id != earlier
-    assert find_run(uri, run_id).status == "RUNNING"
+    assert TrackingStore(uri).load_run(run_id).status == "RUNNING"
 
 
 def test_only_finished_trials_of_this_sweep_are_found(in_process, opened, uri):
@@ -145,12 +165,12 @@ def test_only_finished_trials_of_this_sweep_are_found(in_process, opened, uri):
     assert sweep.find_finished_trials() == {}
     _add_child(client, ids, "4", "FINISHED")
     time.sleep(0.01)
-    latest = _add_child(client, ids, "4", "FINISHED", metrics={"loss/val": 0.5, "loss/test": 0.25})
-    assert sweep.find_finished_trials() == {"4": TrialRun(latest, {"loss/val": 0.5, "loss/test": 0.25})}
+    latest = _add_child(client, ids, "4", "FINISHED")
+    assert sweep.find_finished_trials() == {"4": latest}
 
 
 def test_trials_on_all_pages_of_a_search_are_found(in_process, opened, uri, monkeypatch):
-    monkeypatch.setattr("trainyard.tracking.runs.PAGE_SIZE", 2)
+    monkeypatch.setattr("trainyard.tracking.connection.PAGE_SIZE", 2)
     sweep = opened()
     ids, client = sweep.wait_until_created(), connect(uri)
     for trial in range(5):
@@ -171,11 +191,11 @@ def test_orphaned_trial_runs_are_closed(in_process, opened, uri):
     ]
     finished = _add_child(client, ids, "6", "FINISHED", **DEAD_PROCESS)
     sweep.close_orphans({"2": "it took longer than 60 s"})
-    assert [find_run(uri, run_id).status for run_id in (died, slow)] == ["KILLED", "KILLED"]
-    assert find_run(uri, died).tags["error"] == PROCESS_DIED
-    assert find_run(uri, slow).tags["error"] == "it took longer than 60 s"
-    assert {find_run(uri, run_id).status for run_id in not_orphaned} == {"RUNNING"}
-    assert find_run(uri, finished).status == "FINISHED"
+    assert [TrackingStore(uri).load_run(run_id).status for run_id in (died, slow)] == ["KILLED", "KILLED"]
+    assert TrackingStore(uri).load_run(died).tags["error"] == PROCESS_DIED
+    assert TrackingStore(uri).load_run(slow).tags["error"] == "it took longer than 60 s"
+    assert {TrackingStore(uri).load_run(run_id).status for run_id in not_orphaned} == {"RUNNING"}
+    assert TrackingStore(uri).load_run(finished).status == "FINISHED"
 
 
 def test_a_store_failure_is_reported_once_and_the_run_is_closed(in_process, opened, uri):
@@ -190,7 +210,7 @@ def test_a_store_failure_is_reported_once_and_the_run_is_closed(in_process, open
     assert message.endswith(". The sweep continues; its folder contains all results")
     assert sweep.find_finished_trials() == {}  # queries are performed even after a failure
     assert "absent.json" in str(sweep.end("FINISHED"))
-    run = find_run(uri, run_id)
+    run = TrackingStore(uri).load_run(run_id)
     assert run.status == "FAILED"
     assert "absent.json" in run.tags["error"]
     assert "tried" not in run.tags
@@ -221,7 +241,7 @@ def test_a_sweep_survives_the_death_of_its_writer_process(opened, uri):
     assert len(messages) == 1
     assert sweep.run_id == run_id
     assert sweep.end("KILLED")
-    assert find_run(uri, run_id).status == "KILLED"
+    assert TrackingStore(uri).load_run(run_id).status == "KILLED"
 
 
 def test_a_parent_run_that_was_not_opened_logs_and_finds_nothing():
@@ -241,9 +261,9 @@ def test_the_run_of_a_killed_sweep_is_marked_killed(uri):
     """The process of the sweep has not imported MLflow."""
     program = (
         "import sys, time\n"
-        "from trainyard.tracking import SweepParentRun\n"
+        "from trainyard.tracking import SweepParentRun, TrackingStore\n"
         "sweep = SweepParentRun(print)\n"
-        f"sweep.open({uri!r}, 'tiny', '', name='sweep', tags={{}}, params={{}})\n"
+        f"sweep.open(TrackingStore({uri!r}), 'tiny', '', name='sweep', tags={{}}, params={{}})\n"
         "run_id, _ = sweep.wait_until_created()\n"
         "sweep.find_finished_trials()\n"
         "print(run_id, sweep._writer.pid, 'mlflow' in sys.modules, flush=True)\n"
@@ -253,26 +273,26 @@ def test_the_run_of_a_killed_sweep_is_marked_killed(uri):
     assert process.stdout
     run_id, writer_pid, imported = process.stdout.readline().split()
     assert imported == "False"
-    assert find_run(uri, run_id).status == "RUNNING"
+    assert TrackingStore(uri).load_run(run_id).status == "RUNNING"
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 120
     while Path(f"/proc/{writer_pid}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    run = find_run(uri, run_id)
+    run = TrackingStore(uri).load_run(run_id)
     assert run.status == "KILLED"
     assert run.tags["error"] == PROCESS_DIED
 
 
 OPEN_SWEEP = """
 import sys
-from trainyard.tracking import SweepParentRun, sweep_run
+from trainyard.tracking import SweepParentRun, TrackingStore, sweep_run
 from trainyard.tracking.writer import StoreWriter
 
 sweep_run.ProcessWriter = StoreWriter
 sweep = SweepParentRun(print)
-sweep.open(sys.argv[1], "tiny", "", name="sweep", tags={}, params={})
+sweep.open(TrackingStore(sys.argv[1]), "tiny", "", name="sweep", tags={}, params={})
 print(*sweep.wait_until_created())
 assert sweep.end("FINISHED") is None
 """
@@ -288,7 +308,7 @@ def test_eight_processes_can_create_the_same_store_at_once(tmp_path):
     run_ids, experiment_ids = zip(*[process.stdout.split() for process in done], strict=True)
     assert len(set(run_ids)) == 8
     assert len(set(experiment_ids)) == 1
-    assert {find_run(store, run_id).status for run_id in run_ids} == {"FINISHED"}
+    assert {TrackingStore(store).load_run(run_id).status for run_id in run_ids} == {"FINISHED"}
 
 
 @pytest.mark.slow
@@ -302,9 +322,9 @@ def test_all_operations_work_with_a_server(in_process, opened, uri):
         ids, client = sweep.wait_until_created(), connect(store)
         finished = _add_child(client, ids, "1", "FINISHED", metrics={"loss/val": 0.5})
         died = _add_child(client, ids, "2", "RUNNING", **DEAD_PROCESS)
-        assert sweep.find_finished_trials() == {"1": TrialRun(finished, {"loss/val": 0.5})}
+        assert sweep.find_finished_trials() == {"1": finished}
         sweep.close_orphans()
-        assert find_run(store, died).status == "KILLED"
+        assert TrackingStore(store).load_run(died).status == "KILLED"
         sweep.share_view("tiny-1", "loss/val", ["model"])
         assert f"mlflow.sharedViewState.{build_sweep_view_key('tiny-1')}" in client.get_experiment(ids[1]).tags
         assert sweep.end("FINISHED") is None

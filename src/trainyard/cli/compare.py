@@ -38,7 +38,7 @@ from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import RankedPoint
 from trainyard.reporting import SHOWN_TEST_METRICS, format_duration, format_value
 from trainyard.system import format_command_line
-from trainyard.tracking import resolve_store_uri
+from trainyard.tracking import TrackingStore
 
 Form = Literal["table", "json", "csv"]
 _PAIR = 2
@@ -68,7 +68,7 @@ def compare_command(
         )
     if html is not None and (html.suffix.lower() not in (".html", ".htm") or not html.parent.is_dir()):
         raise ConfigError(f"--html: expected an .html file in an existing folder, got {html}")
-    store = resolve_store_uri(uri)
+    store = TrackingStore.from_option(uri)
     selected = select_runs(selection, store)
     table = _build_table(selected, by, best, separate_seeds=not selection.is_search, draw=html is not None)
     pair, pair_error = _compare_two_runs(selected, table, images=html is not None)
@@ -96,7 +96,7 @@ def _build_table(
     table = build_comparison_table(runs, metric, separate_seeds=separate_seeds)
     if draw:
         drawn = [run for ranked in table.ranking.points[:MAX_CURVES] for run in table.get_runs(ranked)]
-        histories = {run.reference: run.load_history(CURVE_METRICS) for run in drawn}
+        histories = {run.reference: list(run.load_history(CURVE_METRICS).values()) for run in drawn}
         table = build_comparison_table(runs, metric, histories, separate_seeds=separate_seeds)
     return table if best is None else table.select_best(best)
 

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trainyard.serving import export_run, promote_run
-from trainyard.system import redact_credentials
-from trainyard.tracking import resolve_store_uri
+from trainyard.tracking import TrackingStore
 
 
 def export_command(run: str, folder: Path, uri: str | None) -> None:
@@ -25,7 +24,7 @@ def export_command(run: str, folder: Path, uri: str | None) -> None:
     Raises:
         TrainyardError: If the export fails; see `export_run`.
     """
-    out = export_run(run, resolve_store_uri(uri), folder)
+    out = export_run(run, TrackingStore.from_option(uri), folder)
     console = Console(soft_wrap=True, highlight=False)
     for file in sorted(out.iterdir()):
         console.print(Text(f"{file.stat().st_size:>12,}  {os.path.relpath(file)}"))
@@ -44,11 +43,11 @@ def promote_command(run: str, name: str, alias: str | None, uri: str | None) -> 
     Raises:
         TrainyardError: If the model cannot be registered; see `promote_run`.
     """
-    store = resolve_store_uri(uri)
+    store = TrackingStore.from_option(uri)
     registered = promote_run(run, name, alias, store)
     outcome = "registered" if registered.new else "already registered:"
     alias_text = f", alias {alias}" if alias else ""
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text(f"{outcome} {name} version {registered.version}{alias_text}"))
     serve = f"mlflow models serve --env-manager local -m {shlex.quote(registered.uri)}"
-    console.print(Text(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(redact_credentials(store))} {serve}"))
+    console.print(Text(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(store.name)} {serve}"))

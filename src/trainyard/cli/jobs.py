@@ -133,7 +133,8 @@ def _run_job(tree: DictConfig, progress: ScreenProgress, trial: TrialInfo | None
         print_result(result)
     except KeyboardInterrupt:
         try:
-            status = load_run_record(folder).status or "KILLED"  # FAILED, if the run failed before the signal
+            run = load_run_record(folder)
+            status = run.status if run.ended else "KILLED"  # FAILED, if the run failed before the signal
             print_error(TrainyardError(f"interrupted: the run is {status}. Its files are in {os.path.relpath(folder)}"))
         except ConfigError:
             print_error(TrainyardError("interrupted before the run started"))

@@ -9,7 +9,7 @@ import typer
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.sweep import find_sweep
 from trainyard.system import get_sqlite_path, raise_on_signals, redact_credentials
-from trainyard.tracking import SHARE_KEY, build_sweep_view_key, build_training_view_url, resolve_store_uri, ui_server
+from trainyard.tracking import SHARE_KEY, TrackingStore, build_sweep_view_key, build_training_view_url, ui_server
 
 
 def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port: int) -> None:
@@ -33,7 +33,7 @@ def ui_command(experiment: str | None, sweep: str | None, uri: str | None, port:
             find_sweep(sweep, "--sweep").read_header()["experiment"],
             build_sweep_view_key(Path(sweep).name),
         )
-    uri = resolve_store_uri(uri)
+    uri = TrackingStore.from_option(uri).uri
     if (file := get_sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
     if uri.startswith("http"):

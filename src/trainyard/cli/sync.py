@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import typer
 
 from trainyard.cli.terminal import print_error
 from trainyard.config import prepare_hydra
-from trainyard.errors import ConfigError, TrainyardError
+from trainyard.errors import TrainyardError
 from trainyard.runs import LiveRunError, find_run_folders, sync_run
-from trainyard.system import find_uri_problem, make_uri_absolute
+from trainyard.tracking import TrackingStore
 
 
 def sync_command(paths: Sequence[Path], to: str | None) -> int:
@@ -29,16 +28,13 @@ def sync_command(paths: Sequence[Path], to: str | None) -> int:
     Raises:
         ConfigError: If a folder contains no run, or the URI is invalid; nothing was uploaded.
     """
-    if to is not None:
-        if problem := find_uri_problem(to):
-            raise ConfigError(f"--to: {problem}")
-        to = make_uri_absolute(to, Path.cwd())
+    store = None if to is None else TrackingStore.from_option(to, "--to")
     folders = {folder: folder in paths for path in paths for folder in find_run_folders(path)}
     prepare_hydra()
     code = 0
     for folder, named in folders.items():
         try:
-            synced = sync_run(folder, to, os.environ)
+            synced = sync_run(folder, store)
         except LiveRunError as error:
             if named:
                 print_error(error)

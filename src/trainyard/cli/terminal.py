@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -134,9 +133,9 @@ def build_ui_command(uri: str | None, sweep: str | None = None) -> str:
     The URI is left out if it is the URI of the default store of the working directory.
     """
     from trainyard.system import redact_credentials
-    from trainyard.tracking import LocalStore
+    from trainyard.tracking import TrackingStore
 
     command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
-    if uri in (None, LocalStore().resolve_uri(os.environ, Path.cwd())):
+    if uri in (None, TrackingStore.default().uri):
         return command
     return f"{command} --uri {redact_credentials(uri)}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -76,6 +75,7 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     if reference.lower() == "null":
         return list(arguments)
     from trainyard.runs import find_run_folder, load_recorded_overrides
+    from trainyard.tracking import TrackingStore
 
     if options.multirun:
         raise ConfigError("resume: resumes a single run, but --multirun has several. Remove one of the two")
@@ -85,10 +85,10 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     tree, _ = compose_trees(
         tracking, config_name=options.config_name or PRIMARY_CONFIG, config_dir=get_config_dir(options)
     )
-    uri = build_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
+    store = TrackingStore.from_config(build_run_config(tree).tracking)
     recorded = [
         override
-        for override in load_recorded_overrides(find_run_folder(reference, uri))
+        for override in load_recorded_overrides(find_run_folder(reference, store))
         if get_override_key(override) not in overrides_by_key
     ]
     other_arguments = [argument for argument in arguments if argument != overrides_by_key["resume"]]
@@ -105,6 +105,8 @@ def check_arguments(options: Namespace) -> None:
     Raises:
         ConfigError: If a config is invalid.
     """
+    from trainyard.tracking import TrackingStore
+
     folder = get_config_dir(options)
     if options.help:  # --info and --hydra-help compose too, so they are checked
         prepare_hydra(folder)
@@ -115,7 +117,7 @@ def check_arguments(options: Namespace) -> None:
         )
         forbid_code_execution(hydra_section, overrides)
         config = build_run_config(tree)
-        config.tracking.resolve_uri(os.environ, Path.cwd())
+        TrackingStore.from_config(config.tracking)
         if not options.cfg and not options.info:
             check_files_exist(config)
 

@@ -1,11 +1,10 @@
 """One run from start to end: its folder, artifacts and tags; resuming, finding and uploading runs."""
 
 from trainyard.runs.experiment import run_experiment
-from trainyard.runs.lookup import find_run_folder, mark_orphan_killed
+from trainyard.runs.lookup import MODEL_SUFFIXES, find_model, find_run, find_run_folder, load_model
 from trainyard.runs.pretrained import find_start_model
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_recorded_overrides
-from trainyard.runs.saved_models import MODEL_SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.runs.sync import LiveRunError, find_run_folders, sync_run
 from trainyard.runs.tags import TrialInfo, build_provenance_tags
 
@@ -16,13 +15,12 @@ __all__ = [
     "TrialInfo",
     "build_provenance_tags",
     "find_model",
-    "find_or_download_model",
+    "find_run",
     "find_run_folder",
     "find_run_folders",
     "find_start_model",
     "load_model",
     "load_recorded_overrides",
-    "mark_orphan_killed",
     "run_experiment",
     "sync_run",
 ]

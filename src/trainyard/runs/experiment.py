@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +40,7 @@ from trainyard.system import (
     raise_on_signals,
     read_git_state,
 )
-from trainyard.tracking import Tracker, names, open_tracker
+from trainyard.tracking import Tracker, TrackingStore, names, open_tracker
 from trainyard.training import BEST_MODEL, BestModel, train
 
 if TYPE_CHECKING:
@@ -90,11 +89,11 @@ def run_experiment(
         >>> print(result.evaluation.report)  # doctest: +SKIP
     """
     validate_config(config)
-    uri = config.tracking.resolve_uri(os.environ, Path.cwd())
+    store = TrackingStore.from_config(config.tracking)
     timer = StageTimer(progress := progress or Progress())
     resume_point, start_file = (
-        load_resume_point(config, uri),
-        start_model or find_start_model(config.training.start_from, uri),
+        load_resume_point(config, store),
+        start_model or find_start_model(config.training.start_from, store),
     )
     folder = artifacts.create_run_folder(Path(folder) if folder else Path("outputs") / config.name / make_unique_name())
     git = read_git_state(Path.cwd())
@@ -107,10 +106,10 @@ def run_experiment(
             config,
             folder,
             progress,
-            uri,
+            store,
             tags=tags,
             params=params,
-            retry_upload=lambda: upload_run(folder, uri or ""),
+            retry_upload=lambda: upload_run(folder, store) if store else None,
             name=trial.name if trial else None,
         ) as run,
         explain_disk_full(folder),
@@ -184,7 +183,7 @@ def run_experiment(
             folder=folder,
             run_id=run.run_id,
             experiment_id=run.experiment_id,
-            tracking_uri=uri,
+            tracking_uri=store.uri if store else None,
             timings={**timer.seconds, "total": timer.total},
             findings=findings,
         )

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.errors import TrainingError
-from trainyard.runs.saved_models import find_model, find_or_download_model, load_model
+from trainyard.runs.lookup import find_model, load_model
+from trainyard.tracking import TrackingStore
 
 if TYPE_CHECKING:
     import keras
@@ -14,22 +15,14 @@ if TYPE_CHECKING:
 SETTING = "training.start_from"
 
 
-def find_start_model(reference: str | None, uri: str | None) -> Path | None:
-    """Returns the model file that a training starts from, or None if it starts from random weights.
-
-    If the folder of the run is not on this machine, the model is downloaded from the tracking store.
-
-    Args:
-        reference: The value of ``training.start_from``: a model file, the folder of a run, or its id.
-        uri: The tracking URI. None if tracking is off.
+def find_start_model(reference: str | None, store: TrackingStore | None) -> Path | None:
+    """Returns the model file of ``training.start_from``, or None if a training starts from random weights.
 
     Raises:
         ConfigError: If the file or the run does not exist, or the run has no model.
         TrackingError: If the store can't be reached or does not have the model.
     """
-    if reference is None:
-        return None
-    return find_model(reference, None, SETTING) if uri is None else find_or_download_model(reference, uri, SETTING)
+    return None if reference is None else find_model(reference, store, SETTING)
 
 
 def load_start_weights(model: keras.Model, file: Path) -> None:

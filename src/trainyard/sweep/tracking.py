@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,9 +54,9 @@ class SweepTracker(SweepListener):
         """
         plan = self._plan
         with contextlib.closing(self._run):
-            if plan.uri is not None:
+            if plan.store is not None:
                 self._run.open(
-                    plan.uri,
+                    plan.store,
                     plan.experiment,
                     plan.notes,
                     name=f"sweep {plan.name}",
@@ -89,7 +88,7 @@ class SweepTracker(SweepListener):
         Raises:
             TrackingError: If the tracking store cannot be reached.
         """
-        if self._plan.uri is None:
+        if self._plan.store is None:
             return None
         run_id, _ = self._run.wait_until_created()
         self._run.share_view(self._plan.name, self._plan.objective, self._plan.swept)
@@ -104,7 +103,7 @@ class SweepTracker(SweepListener):
         """
         if result.run_id is None:
             return True
-        return result.run_id in {trial.run_id for trial in self._run.find_finished_trials().values()}
+        return result.run_id in self._run.find_finished_trials().values()
 
     def upload_run(self, folder: Path) -> str:
         """Uploads what the tracking store does not contain of a run, and returns the run id.
@@ -112,7 +111,7 @@ class SweepTracker(SweepListener):
         Raises:
             TrackingError: If the store fails.
         """
-        return sync_run(folder, self._plan.uri, os.environ).run_id
+        return sync_run(folder, self._plan.store).run_id
 
     def on_trial_begin(self, trial: Trial, attempt: int) -> None:  # noqa: ARG002 - an interface
         """Stores the definition of a trial, which may have been drawn just now."""

@@ -13,7 +13,7 @@ from typing import Any
 from trainyard.errors import TrackingError
 from trainyard.tracking import names, operations, trial_runs
 from trainyard.tracking.tracked_run import TrackedRun
-from trainyard.tracking.trial_runs import TrialRun
+from trainyard.tracking.tracking_store import TrackingStore
 from trainyard.tracking.ui_views import build_sweep_view
 from trainyard.tracking.writer import RunRequest, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
@@ -36,7 +36,7 @@ class SweepParentRun(TrackedRun):
 
     def open(
         self,
-        uri: str,
+        store: TrackingStore,
         experiment: str,
         notes: str,
         *,
@@ -48,7 +48,7 @@ class SweepParentRun(TrackedRun):
         """Starts to create the run with status RUNNING, or to reopen an earlier one with new tags and without `error`.
 
         Args:
-            uri: The tracking URI.
+            store: The store.
             experiment: The name of the experiment.
             notes: The description of the experiment, used if it is created.
             name: The name of the run, used if it is created.
@@ -57,9 +57,9 @@ class SweepParentRun(TrackedRun):
             earlier_run_id: The run of an earlier start of the same sweep. If the experiment does not contain it any
                 more, a new run is created; see `status`.
         """
-        self._uri = uri
+        self._store = store
         self._writer = ProcessWriter()
-        request = RunRequest(uri, experiment, notes, name, tags, earlier_run_id, logs_model=False)
+        request = RunRequest(store, experiment, notes, name, tags, earlier_run_id, logs_model=False)
         self._writer.create(request)
         self._perform(operations.log_missing_params if earlier_run_id else operations.log_params, dict(params))
 
@@ -88,8 +88,8 @@ class SweepParentRun(TrackedRun):
         """
         self._perform(operations.log_files, list(paths), subfolder)
 
-    def find_finished_trials(self) -> dict[str, TrialRun]:
-        """Waits for the store, and returns the trials whose runs are FINISHED, by the tag `trainyard.trial`.
+    def find_finished_trials(self) -> dict[str, str]:
+        """Waits for the store, and returns the id of the FINISHED run of each trial, by the tag `trainyard.trial`.
 
         Raises:
             TrackingError: If the store can't be read.

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainyard.errors import TrackingError
 from trainyard.tracking import names, operations
+from trainyard.tracking.tracking_store import TrackingStore
 from trainyard.tracking.writer import Operation, StoreWriter, Writer, WriterStatus
 
 
@@ -28,7 +29,7 @@ class TrackedRun:
         self._reassurance = reassurance
         self._has_notified = False
         self._writer: Writer | None = None
-        self._uri = ""
+        self._store: TrackingStore | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -95,7 +96,8 @@ class TrackedRun:
     def _replace_writer(self, lost: Writer) -> Writer:
         """Returns a new writer in this process for the same run, and closes the lost writer."""
         replacement = StoreWriter()
-        replacement.attach(self._uri, lost.status)
+        if self._store:
+            replacement.attach(self._store, lost.status)
         lost.close()
         return replacement
 

@@ -28,6 +28,7 @@ from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_files
 from trainyard.tracking.operations import DatasetInput
 from trainyard.tracking.tracked_run import TrackedRun
+from trainyard.tracking.tracking_store import TrackingStore
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter
 from trainyard.tracking.writer_process import ProcessWriter
 
@@ -49,25 +50,25 @@ class Tracker(TrackedRun):
         self._operation_log = OperationLog(folder, progress.detail)
         self._unfinished_operations = 0
 
-    def start(self, uri: str | None, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
+    def start(self, store: TrackingStore | None, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """Starts to create the run with status RUNNING, and logs tags, params and the files that are in the folder.
 
         If MLflow is already imported (in a notebook or a sweep), this process writes to the store, else another one.
 
         Args:
-            uri: The tracking URI; None writes only the operation log.
+            store: The store; None writes only the operation log.
             tags: The first tags.
             params: The first params.
         """
         config, tags = self._config, {**tags, names.RUN_KEY: self._operation_log.key}
         self._operation_log.record_start(
-            uri, config.experiment, config.notes, self.name, tags, model=config.tracking.model
+            store, config.experiment, config.notes, self.name, tags, model=config.tracking.model
         )
-        if uri is not None:
+        if store is not None:
             in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, processes inherit no pipes by number
-            self._uri = uri
+            self._store = store
             self._writer = StoreWriter() if in_process else ProcessWriter()
-            self._writer.create(RunRequest(uri, config.experiment, config.notes, self.name, tags))
+            self._writer.create(RunRequest(store, config.experiment, config.notes, self.name, tags))
         self.log_params(params)
         self.log_folder()
 
@@ -111,8 +112,8 @@ class Tracker(TrackedRun):
         """Closes the run as `status`, also in the operation log; see `TrackedRun.end`."""
         self._operation_log.record_end(status)
         failure = super().end(status)
-        if not failure and self.run_id and not self._unfinished_operations:
-            self._operation_log.record_stored(self._uri, self.run_id)
+        if self._store and self.run_id and not failure and not self._unfinished_operations:
+            self._operation_log.record_stored(self._store, self.run_id)
         return failure
 
     def abort(self) -> None:
@@ -136,7 +137,7 @@ def open_tracker(
     config: RunConfig,
     folder: Path,
     progress: Progress,
-    uri: str | None,
+    store: TrackingStore | None,
     *,
     tags: Mapping[str, str],
     params: Mapping[str, Any],
@@ -153,7 +154,7 @@ def open_tracker(
         config: The config of the run; defines the experiment and whether the model is logged.
         folder: The run folder.
         progress: Displays a message when the store fails.
-        uri: The tracking URI; None disables tracking.
+        store: The store; None disables tracking.
         tags: The first tags.
         params: The first params.
         retry_upload: Uploads the complete run; called at the end of a successful run during which the store failed.
@@ -169,10 +170,10 @@ def open_tracker(
     tracker = Tracker(config, folder, progress, name)
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
-            if uri is not None:
+            if store is not None:
                 progress.stage("open")
             with prefer_interrupt():
-                tracker.start(uri, tags, params)
+                tracker.start(store, tags, params)
                 yield tracker
             if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
                 failure = _try_upload(retry_upload)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Protocol, TypeVar
 
 from trainyard.errors import TrackingError
-from trainyard.tracking.connection import connect, open_store, tracking_errors
+from trainyard.tracking import names
+from trainyard.tracking.mlflow_internals import clear_end_time
 from trainyard.tracking.operations import OpenRun, truncate_tags
-from trainyard.tracking.runs import reopen_run
+from trainyard.tracking.tracking_store import TrackingStore
 
 Operation = Callable[Concatenate[OpenRun, ...], None]
 """A function that changes an open run, such as those in `operations`."""
@@ -25,7 +25,7 @@ class RunRequest:
     """The arguments for the creation of a run.
 
     Attributes:
-        uri: The tracking URI.
+        store: The store.
         experiment: The name of the experiment.
         notes: The description of the experiment, used if it is created.
         name: The run's name.
@@ -34,7 +34,7 @@ class RunRequest:
         logs_model: Whether a model will be logged; if so, the packages that this requires are imported in advance.
     """
 
-    uri: str
+    store: TrackingStore
     experiment: str
     notes: str
     name: str
@@ -99,32 +99,29 @@ class StoreWriter:
     def __init__(self) -> None:
         self.status = WriterStatus()
         self._run: OpenRun | None = None
-        self._uri = ""
 
-    def attach(self, uri: str, status: WriterStatus) -> None:
+    def attach(self, store: TrackingStore, status: WriterStatus) -> None:
         """Continues to write to the run of another writer that was lost.
 
-        If no run was created or the connection fails, later operations are skipped without an error.
+        If no run was created, later operations are skipped without an error.
         """
-        self.status, self._uri = status, uri
+        self.status = status
         if status.run_id and status.experiment_id:
-            with contextlib.suppress(TrackingError), tracking_errors(uri):
-                self._run = OpenRun(connect(uri), uri, status.experiment_id, status.run_id)
+            self._run = OpenRun(store, status.experiment_id, status.run_id)
 
     def create(self, request: RunRequest) -> None:
         """Creates or reopens the run with MLflow status RUNNING; stores a failure in `status.failure`."""
-        self._uri = request.uri
-        tags, run_id = truncate_tags(request.tags), request.earlier_run_id
+        store, tags, run_id = request.store, truncate_tags(request.tags), request.earlier_run_id
         try:
-            client, experiment_id = open_store(request.uri, request.experiment, request.notes)
-            with tracking_errors(request.uri):
-                reopened = run_id is not None and reopen_run(client, experiment_id, run_id, tags)
+            experiment_id = store.open_experiment(request.experiment, request.notes)
+            with store.translate_errors():
+                reopened = run_id is not None and _reopen_run(OpenRun(store, experiment_id, run_id), tags)
                 if run_id is None or not reopened:
-                    run_id = str(client.create_run(experiment_id, run_name=request.name, tags=tags).info.run_id)
+                    run_id = str(store.client.create_run(experiment_id, run_name=request.name, tags=tags).info.run_id)
         except TrackingError as error:
             self.status = WriterStatus(failure=error)
             return
-        self._run = OpenRun(client, request.uri, experiment_id, run_id)
+        self._run = OpenRun(store, experiment_id, run_id)
         self.status = WriterStatus(run_id, experiment_id, reopened=reopened)
 
     def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
@@ -135,7 +132,7 @@ class StoreWriter:
         if self._run is None or (self.status.failure and not even_after_failure):
             return
         try:
-            with tracking_errors(self._uri):
+            with self._run.store.translate_errors():
                 operation(self._run, *arguments)
         except TrackingError as error:
             self.status = replace(self.status, failure=self.status.failure or error)
@@ -144,7 +141,7 @@ class StoreWriter:
         """Returns the result of a query; raises a TrackingError if the store fails or no run was created."""
         if self._run is None:
             raise self.status.failure or TrackingError("the query requires a run, but none was created")
-        with tracking_errors(self._uri):
+        with self._run.store.translate_errors():
             return run_query(self._run, *arguments)
 
     def flush(self) -> WriterStatus:
@@ -156,3 +153,29 @@ class StoreWriter:
 
         The method exists because `Writer` requires it.
         """
+
+
+def _reopen_run(run: OpenRun, tags: Mapping[str, str]) -> bool:
+    """Reopens a run: sets it to RUNNING, applies new tags, and clears its end time and the tag `error`.
+
+    Returns:
+        False if the experiment does not contain the run, or the run was deleted.
+    """
+    from mlflow.entities import RunTag
+    from mlflow.exceptions import MlflowException
+
+    client, run_id = run.client, run.run_id
+    try:
+        earlier = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    if earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
+        return False
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    if names.ERROR in earlier.data.tags:
+        client.delete_tag(run_id, names.ERROR)
+    client.update_run(run_id, status="RUNNING")
+    clear_end_time(client, run_id)
+    return True

@@ -26,7 +26,7 @@ from typing import IO, Any
 from trainyard.errors import TrackingError
 from trainyard.system import gc_paused_import, ignore_signals, mark_process_owned, redact_credentials
 from trainyard.tracking import names, operations
-from trainyard.tracking.runs import PROCESS_DIED
+from trainyard.tracking.tracking_store import PROCESS_DIED
 from trainyard.tracking.writer import Operation, RunQuery, RunRequest, StoreWriter, T, WriterStatus
 
 _PRELOADED_MODULES = ("mlflow.models", "mlflow.pyfunc")

@@ -10,11 +10,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config import load_config
 from trainyard.data import DataSpec, load_dataset
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.tracking import names
+from trainyard.tracking import RunRecord, names
 
 SIGNIFICANCE_LEVEL = 0.05
 """Differences with a p-value below this level are reported as significant."""
@@ -142,7 +141,7 @@ class PredictionDiff:
         return f"{counts}: {verdict} (McNemar's exact test of these two trained models, p = {self.p_value:.2g})."
 
 
-def load_predictions(run: ComparedRun) -> Predictions:
+def load_predictions(run: RunRecord) -> Predictions:
     """Loads the predictions of a run on the test images.
 
     Raises:
@@ -187,7 +186,7 @@ def compare_predictions(first: Predictions, second: Predictions) -> PredictionDi
     )
 
 
-def load_test_images(run: ComparedRun, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DataSpec]:
+def load_test_images(run: RunRecord, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DataSpec]:
     """Loads the raw pixels of the images that a run was tested on, using the data set of its config.
 
     Args:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
-from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config import (
     COMPONENT_GROUPS,
     HASHED_SECTIONS,
@@ -25,7 +24,7 @@ from trainyard.config import (
 from trainyard.errors import ConfigError
 from trainyard.evaluation import RankedPoint, Ranking, Trial, TrialResult, rank
 from trainyard.sweep import build_trial_label, shorten_keys
-from trainyard.tracking import names
+from trainyard.tracking import RunRecord, names
 
 DEFAULT_METRICS = ("accuracy/val", "accuracy/test", "loss/val", "loss/test")
 """Without ``--by``, runs are compared by the first of these metrics that all of them have."""
@@ -59,7 +58,7 @@ class ComparisonTable:
     """
 
     ranking: Ranking
-    runs: Mapping[int, Sequence[ComparedRun]]
+    runs: Mapping[int, Sequence[RunRecord]]
     varied: Sequence[str]
     verdict: str
     left_out: Mapping[str, int]
@@ -69,7 +68,7 @@ class ComparisonTable:
         """The metric by which the runs are compared."""
         return self.ranking.objective or ""
 
-    def get_runs(self, ranked: RankedPoint) -> Sequence[ComparedRun]:
+    def get_runs(self, ranked: RankedPoint) -> Sequence[RunRecord]:
         """Returns the runs of a config, one per seed."""
         return self.runs[ranked.point]
 
@@ -98,7 +97,7 @@ def _encode_setting(ranked: RankedPoint, path: str) -> str:
 
 
 def build_comparison_table(
-    runs: Sequence[ComparedRun],
+    runs: Sequence[RunRecord],
     by: str,
     histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
     *,
@@ -150,14 +149,14 @@ def build_comparison_table(
     )
 
 
-def choose_metric(runs: Sequence[ComparedRun]) -> str:
+def choose_metric(runs: Sequence[RunRecord]) -> str:
     """Returns the first of `DEFAULT_METRICS` that all runs have, otherwise the test accuracy."""
     return next((name for name in DEFAULT_METRICS if all(name in run.metrics for run in runs)), DEFAULT_METRICS[1])
 
 
-def _group_runs(runs: Iterable[ComparedRun], *, separate_seeds: bool) -> list[list[ComparedRun]]:
+def _group_runs(runs: Iterable[RunRecord], *, separate_seeds: bool) -> list[list[RunRecord]]:
     """Returns the runs of each row: one row per config, or one row per run if `separate_seeds` applies."""
-    rows: dict[str, list[ComparedRun]] = {}
+    rows: dict[str, list[RunRecord]] = {}
     for run in runs:
         rows.setdefault(run.config_key, []).append(run)
     if len(rows) == 1 and separate_seeds:
@@ -165,13 +164,13 @@ def _group_runs(runs: Iterable[ComparedRun], *, separate_seeds: bool) -> list[li
     return list(rows.values())
 
 
-def _select_latest_by_seed(row: Sequence[ComparedRun]) -> list[ComparedRun]:
+def _select_latest_by_seed(row: Sequence[RunRecord]) -> list[RunRecord]:
     """Returns the latest run of each seed. Repeating a seed gives no information on the variance over seeds."""
     latest = {run.seed: run for run in sorted(row, key=lambda run: run.started)}
     return [latest[seed] for seed in sorted(latest)]
 
 
-def _find_varied(rows: Sequence[Sequence[ComparedRun]]) -> list[str]:
+def _find_varied(rows: Sequence[Sequence[RunRecord]]) -> list[str]:
     """Returns the dotted paths of the settings in which the rows differ, in the order of the config."""
     first_runs = [row[0] for row in rows]
     paths = dict.fromkeys(path for run in first_runs for path in run.params if _affects_result(path, run))
@@ -182,7 +181,7 @@ def _find_varied(rows: Sequence[Sequence[ComparedRun]]) -> list[str]:
     ]
 
 
-def _select_runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[ComparedRun]:
+def _select_runs_with(path: str, runs: Sequence[RunRecord]) -> Sequence[RunRecord]:
     """Returns the runs whose values of a setting are compared.
 
     If the runs use different components of a group, runs whose component does not have the field are left out.
@@ -193,12 +192,12 @@ def _select_runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[Compar
     return [run for run in runs if path in run.params] if is_own_field else runs
 
 
-def _encode_param(run: ComparedRun, path: str) -> str:
+def _encode_param(run: RunRecord, path: str) -> str:
     """Returns a logged parameter of a run as JSON, so that values can be compared; empty if it is missing."""
     return json.dumps(run.params[path], sort_keys=True) if path in run.params else ""
 
 
-def _affects_result(path: str, run: ComparedRun) -> bool:
+def _affects_result(path: str, run: RunRecord) -> bool:
     """Returns whether a setting can change the result of a run; True for all settings of runs not made by Trainyard."""
     if names.CONFIG_HASH not in run.tags:
         return True
@@ -216,7 +215,7 @@ def _affects_result(path: str, run: ComparedRun) -> bool:
     )
 
 
-def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) -> list[str]:
+def _build_labels(rows: Sequence[Sequence[RunRecord]], varied: Sequence[str]) -> list[str]:
     """Returns a unique label for each row: the name of its runs if the names are unique, otherwise its settings."""
     if list(varied) == ["seed"]:
         return _make_unique([f"seed {row[0].seed}" for row in rows], rows)
@@ -242,7 +241,7 @@ def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) 
     return _make_unique(labels, rows)
 
 
-def _make_unique(labels: Sequence[str], rows: Sequence[Sequence[ComparedRun]]) -> list[str]:
+def _make_unique(labels: Sequence[str], rows: Sequence[Sequence[RunRecord]]) -> list[str]:
     """Returns unique labels: appends the short name of the row's first run, or a number, to labels that repeat."""
     longer = [
         label if labels.count(label) == 1 else f"{label} {row[0].short_name}"
@@ -257,7 +256,7 @@ def _build_override_key(path: str) -> str:
     return group if field == "name" and group in COMPONENT_GROUPS else path
 
 
-def _build_trial(number: int, point: int, label: str, varied: Sequence[str], run: ComparedRun) -> Trial:
+def _build_trial(number: int, point: int, label: str, varied: Sequence[str], run: RunRecord) -> Trial:
     """Converts a run to a trial for the ranking. `point` is the number of its config, from 1."""
     return Trial(
         number=number,
@@ -272,7 +271,7 @@ def _build_trial(number: int, point: int, label: str, varied: Sequence[str], run
     )
 
 
-def _build_result(run: ComparedRun, by: str, history: Sequence[Mapping[str, float]]) -> TrialResult:
+def _build_result(run: RunRecord, by: str, history: Sequence[Mapping[str, float]]) -> TrialResult:
     """Converts the metrics of a run to a trial result, whose objective is the metric `by`."""
     parameters = run.params.get(PARAMETERS)
     return TrialResult(

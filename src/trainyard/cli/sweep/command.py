@@ -38,7 +38,7 @@ from trainyard.sweep import (
     make_plan,
     move_aside,
 )
-from trainyard.system import configure_xla_cache, count_available_cores, gc_paused, get_sqlite_path, raise_on_signals
+from trainyard.system import configure_xla_cache, count_available_cores, gc_paused, raise_on_signals
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -170,10 +170,10 @@ def _check_store_is_server(plan: SweepPlan) -> None:
     """Raises ConfigError if trials run on several machines, and the tracking store is a file."""
     launcher = plan.hydra_section.launcher
     cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
-    if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.uri and get_sqlite_path(plan.uri):
+    if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.store and plan.store.sqlite_file:
         raise ConfigError(
             "tracking.uri: expected the URI of a server, because trials run on several machines, got the SQLite file "
-            f"{get_sqlite_path(plan.uri)}. Start a server (mlflow server --backend-store-uri ... --host ...), and set "
+            f"{plan.store.sqlite_file}. Start a server (mlflow server --backend-store-uri ... --host ...), and set "
             "its address: tracking=server tracking.uri=http://HOST:PORT"
         )
 
