@@ -23,11 +23,10 @@ from trainyard.analysis.compare.selection import Selection, select_runs
 from trainyard.analysis.compare.table import build_comparison_table, choose_metric
 from trainyard.cli import app
 from trainyard.config.compose import compose_config
-from trainyard.config.serialization import hash_config
+from trainyard.config.serialization import flatten_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.runs.experiment import run_experiment
-from trainyard.runs.tags import build_config_params
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import RunRecord, TrackingStore, load_run_record
 
@@ -49,7 +48,7 @@ def fake_run(*overrides, accuracy=0.9, started=0, reference=None, name=None, **m
         experiment="e",
         status="FINISHED",
         started=started,
-        params={**build_config_params(config), "model.parameters": 100},
+        params={**flatten_config(config), "model.parameters": 100},
         metrics={"accuracy/test": accuracy, **metrics},
         tags={"config_hash": hash_config(config), "seed": str(config.seed)},
         test_digest="d",

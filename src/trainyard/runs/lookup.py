@@ -1,4 +1,4 @@
-"""Finds runs and trained models, which users name by a run id, a run folder or a file."""
+"""Finds runs, and finds and loads trained models, which users name by a run id, a run folder or a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.data import preprocessing
-from trainyard.errors import ConfigError, ModelError, TrackingError, summarize_error
+from trainyard.errors import ConfigError, ModelError, TrackingError, TrainingError, summarize_error
 from trainyard.system import find_checksum_problem
 from trainyard.tracking import RunRecord, TrackingStore, load_run_record, names
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MODEL_SUFFIXES = (".keras", ".h5")
 MODEL_FILE = "model.keras"
+_START_FROM = "training.start_from"
 
 
 class FolderElsewhereError(ConfigError):
@@ -116,6 +117,16 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
     return file
 
 
+def find_start_model(reference: str | None, store: TrackingStore | None) -> Path | None:
+    """Returns the model file of ``training.start_from``, or None if a training starts from random weights.
+
+    Raises:
+        ConfigError: If the file or the run does not exist, or the run has no model.
+        TrackingError: If the store can't be reached or does not have the model.
+    """
+    return None if reference is None else find_model(reference, store, _START_FROM)
+
+
 def _download_model(run_id: str, store: TrackingStore) -> Path:
     """Returns the file of a run's model in Trainyard's cache, after downloading it if it is not there yet."""
     import pooch
@@ -152,3 +163,29 @@ def load_model(file: Path, setting: str) -> keras.Model:
         if "safe_mode" in str(error):  # Keras's message explains how to execute the code, which Trainyard never does
             reason = "it contains Python code (a Lambda layer), which is never executed. Save the model without it"
         raise ModelError(f"{setting}: {file} can't be loaded as a Keras model: {reason}") from error
+
+
+def load_start_weights(model: keras.Model, file: Path) -> None:
+    """Copies the weights of a saved model into a model of the same architecture.
+
+    Raises:
+        ModelError: If the file is not a Keras model.
+        TrainingError: If the shapes of the weights differ. The message names the first difference.
+    """
+    saved_model = load_model(file, _START_FROM)
+    weights, saved_weights = model.weights, saved_model.weights
+    for number in range(max(len(weights), len(saved_weights))):
+        expected, received = (_describe_weight(variables, number) for variables in (weights, saved_weights))
+        if expected[1] != received[1]:
+            raise TrainingError(
+                f"{_START_FROM}: {file} has another architecture: for weight {number}, expected "
+                f"{' '.join(expected)}, got {' '.join(received)}. Use the same model config as for that file"
+            )
+    model.set_weights(saved_model.get_weights())
+
+
+def _describe_weight(weights: list[keras.Variable], number: int) -> tuple[str, str]:
+    """Returns the path and the shape of a weight as text, for a message."""
+    if number >= len(weights):
+        return "none", ""
+    return weights[number].path, "x".join(map(str, weights[number].shape)) or "a number"

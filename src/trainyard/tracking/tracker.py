@@ -42,31 +42,39 @@ class Tracker(TrackedRun):
     Before `start`, only the operation log is written.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, progress: Progress, name: str | None) -> None:
+    def __init__(
+        self, config: RunConfig, folder: Path, store: TrackingStore | None, progress: Progress, name: str | None = None
+    ) -> None:
+        """Creates the tracker of a run, which logs nothing yet.
+
+        Args:
+            config: The config of the run; defines the experiment and whether the model is logged.
+            folder: The run folder.
+            store: The store; None writes only the operation log.
+            progress: Displays a message when the store fails.
+            name: The name of the run; None uses the label of the architecture.
+        """
         super().__init__(progress.detail, f"The run continues, and its folder will contain everything: {folder}")
         self.name = name or config.model.label
+        self.folder = folder
+        self.progress = progress
         self._config = config
-        self._folder = folder
+        self._store = store
         self._operation_log = OperationLog(folder, progress.detail)
         self._unfinished_operations = 0
 
-    def start(self, store: TrackingStore | None, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
+    def start(self, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
         """Starts to create the run with status RUNNING, and logs tags, params and the files that are in the folder.
 
         If MLflow is already imported (in a notebook or a sweep), this process writes to the store, else another one.
-
-        Args:
-            store: The store; None writes only the operation log.
-            tags: The first tags.
-            params: The first params.
         """
-        config, tags = self._config, {**tags, names.RUN_KEY: self._operation_log.key}
+        config, store, tags = self._config, self._store, {**tags, names.RUN_KEY: self._operation_log.key}
         self._operation_log.record_start(
             store, config.experiment, config.notes, self.name, tags, model=config.tracking.model
         )
         if store is not None:
+            self.progress.stage("open")
             in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, processes inherit no pipes by number
-            self._store = store
             self._writer = StoreWriter() if in_process else ProcessWriter()
             self._writer.create(RunRequest(store, config.experiment, config.notes, self.name, tags))
         self.log_params(params)
@@ -87,7 +95,7 @@ class Tracker(TrackedRun):
 
     def log_folder(self) -> None:
         """Uploads the current contents of the run folder; see `find_logged_files`."""
-        self._perform(operations.log_files, find_logged_files(self._folder))
+        self._perform(operations.log_files, find_logged_files(self.folder))
 
     @property
     def logs_model(self) -> bool:
@@ -134,16 +142,8 @@ class Tracker(TrackedRun):
 
 @contextlib.contextmanager
 def open_tracker(
-    config: RunConfig,
-    folder: Path,
-    progress: Progress,
-    store: TrackingStore | None,
-    *,
-    tags: Mapping[str, str],
-    params: Mapping[str, Any],
-    retry_upload: Callable[[], object],
-    name: str | None = None,
-) -> Iterator[Tracker]:
+    tracker: Tracker, tags: Mapping[str, str], params: Mapping[str, Any], retry_upload: Callable[[], object]
+) -> Iterator[None]:
     """Opens a run for the duration of the block, and closes it with the correct status.
 
     The status is FINISHED if the block completed, KILLED if a signal interrupted it or the trial was pruned, and FAILED
@@ -151,37 +151,28 @@ def open_tracker(
     contents of the folder are logged.
 
     Args:
-        config: The config of the run; defines the experiment and whether the model is logged.
-        folder: The run folder.
-        progress: Displays a message when the store fails.
-        store: The store; None disables tracking.
+        tracker: The tracker of the run.
         tags: The first tags.
         params: The first params.
         retry_upload: Uploads the complete run; called at the end of a successful run during which the store failed.
             Raises a TrackingError if the store still fails.
-        name: The name of the run; None uses the label of the architecture.
-
-    Yields:
-        The tracker of the run.
 
     Raises:
         TrackingError: If the store failed during a run that was successful otherwise.
     """
-    tracker = Tracker(config, folder, progress, name)
+    folder, progress = tracker.folder, tracker.progress
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
-            if store is not None:
-                progress.stage("open")
             with prefer_interrupt():
-                tracker.start(store, tags, params)
-                yield tracker
+                tracker.start(tags, params)
+                yield
             if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
                 failure = _try_upload(retry_upload)
                 if failure is None:
                     progress.detail("the tracking store works again and now contains the complete run")
         except BaseException as error:
             try:
-                store_failure = _close_failed_run(tracker, folder, error)
+                store_failure = _close_failed_run(tracker, error)
             except KeyboardInterrupt:  # the first signal; later ones are ignored until the run is closed
                 store_failure = _close_with_status(tracker, error)
             if store_failure:
@@ -199,7 +190,7 @@ def open_tracker(
         )
 
 
-def _close_failed_run(tracker: Tracker, folder: Path, error: BaseException) -> TrackingError | None:
+def _close_failed_run(tracker: Tracker, error: BaseException) -> TrackingError | None:
     """Closes a run that an exception ended, after writing the exception to ``error.txt`` and the tag `error`.
 
     A pruned trial has no error but the tag `pruned`.
@@ -212,7 +203,7 @@ def _close_failed_run(tracker: Tracker, folder: Path, error: BaseException) -> T
         tracker.log_folder()
         return _close_with_status(tracker, error)
     with contextlib.suppress(OSError):  # a full disk must not prevent the run from being closed
-        (folder / names.ERROR_FILE).write_text(
+        (tracker.folder / names.ERROR_FILE).write_text(
             _make_writable("".join(traceback.format_exception(error))), encoding="utf-8"
         )
     tracker.set_tags({names.ERROR: _make_writable(f"{type(error).__name__}: {error}")})
