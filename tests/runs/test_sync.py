@@ -19,7 +19,7 @@ from trainyard.cli.sync import sync_command
 from trainyard.runs.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import TrackingStore, names, operations
+from trainyard.tracking import RunRequest, TrackingStore, names, operations
 from trainyard.tracking.connection import connect
 from trainyard.tracking.operation_log import OPERATION_LOG_FILE, OperationLog, load_operations, record_stored
 
@@ -420,7 +420,7 @@ def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(quic
 def test_an_unwritten_first_line_of_a_journal_is_written_before_all_others(tmp_path):
     messages = []
     journal = OperationLog(tmp_path / "run", messages.append)
-    journal.record_start(None, "tiny", "", "16 relu", {"seed": "0"}, model=True)
+    journal.record_start(None, RunRequest("tiny", "", "16 relu", {"seed": "0"}, logs_model=True))
     journal.record_operation(operations.log_params, {"seed": 0})
     (tmp_path / "run").mkdir()
     journal.record_end("FINISHED")

@@ -68,6 +68,11 @@ class RunContext:
     resume_point: ResumePoint | None
     start_model: Path | None
 
+    @property
+    def name(self) -> str:
+        """The name of the run: that of the trial, else the label of the architecture."""
+        return self.trial.name if self.trial else self.config.model.label
+
 
 def build_provenance_tags(git: GitState | None) -> dict[str, str]:
     """Returns the tags for the provenance of a run or a sweep: the command, the process and the git state."""

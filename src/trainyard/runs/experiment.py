@@ -48,7 +48,7 @@ from trainyard.system import (
     raise_on_signals,
     read_git_state,
 )
-from trainyard.tracking import DatasetInput, Tracker, TrackingStore, names, open_tracker
+from trainyard.tracking import DatasetInput, RunRequest, Tracker, TrackingStore, names, open_tracker
 from trainyard.training import BEST_MODEL, BestModel, TrainResult, train
 
 if TYPE_CHECKING:
@@ -122,9 +122,15 @@ def run_experiment(
     git, timer = read_git_state(Path.cwd()), run.timer
     artifacts.write_provenance(run.folder, config, overrides, git)
     run.tags.update(_build_start_tags(run, git))
-    params = {path: value for path, value in flatten_config(config).items() if path != "notes"}  # notes are a tag
-    tracker = open_tracker(run.tracker, run.tags, params, lambda: run.store and upload_run(run.folder, run.store))
-    with raise_on_signals(), tracker, explain_disk_full(run.folder):
+    opened_run = open_tracker(
+        run.tracker,
+        run.folder,
+        run.progress,
+        request=RunRequest(config.experiment, config.notes, run.name, run.tags, config.tracking.model),
+        params={path: value for path, value in flatten_config(config).items() if path != "notes"},  # notes are a tag
+        retry_upload=lambda: run.store and upload_run(run.folder, run.store),
+    )
+    with raise_on_signals(), opened_run, explain_disk_full(run.folder):
         with timer.stage("start"):
             seed, machine = _start_tensorflow(run)
         with timer.stage("load"):
@@ -163,7 +169,9 @@ def _prepare_run(
         config=config,
         folder=folder,
         store=store,
-        tracker=Tracker(config, folder, store, progress, trial.name if trial else None),
+        tracker=Tracker(
+            store, progress.detail, f"The run continues, and its folder will contain everything: {folder}", folder
+        ),
         progress=progress,
         timer=timer,
         tags={},
@@ -329,9 +337,8 @@ def _log_results(run: RunContext, trained: TrainedRun) -> None:
     artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
     tracker.set_tags(tags)
     tracker.log_metrics(evaluation.metrics())
-    if tracker.logs_model:
-        spec = trained.dataset.spec
-        tracker.log_model(artifacts.save_servable_model(folder, trained.model, spec), spec)
+    if tracker.is_tracked and run.config.tracking.model:
+        tracker.log_model(artifacts.save_servable_model(folder, trained.model, trained.dataset.spec))
     plot_files = artifacts.draw_plots(folder, trained)
     write_report(folder / "report.html", build_report_page(trained, run.timer.seconds, tags, plot_files))
     tracker.log_folder()
@@ -373,10 +380,10 @@ def _complete_result(run: RunContext, trained: TrainedRun) -> RunResult:
     findings = run.config.debug.judge_result(trained.training.history, trained.evaluation.accuracy, run.folder)
     result = RunResult.from_trained_run(
         trained,
-        name=run.tracker.name,
+        name=run.name,
         folder=run.folder,
         run_id=run.tracker.run_id,
-        experiment_id=run.tracker.experiment_id,
+        experiment_id=run.tracker.status.experiment_id,
         tracking_uri=run.store.uri if run.store else None,
         timings={**run.timer.seconds, "total": run.timer.total},
         findings=findings,

@@ -163,7 +163,7 @@ def _build_servable_model(folder: Path) -> ServableModel:
     """Returns the model that accepts raw pixels. Builds its file again if the run was interrupted before saving it."""
     spec = load_preprocessing(folder / PREPROCESSING).spec
     file = folder / artifacts.SERVABLE_FILE
-    if not file.is_file():
-        import_tensorflow()
-        artifacts.save_servable_model(folder, load_model(folder / MODEL_FILE, "sync"), spec)
-    return ServableModel(file, spec.image_shape, spec.classes)
+    if file.is_file():
+        return ServableModel(file, spec.image_shape, spec.classes)
+    import_tensorflow()
+    return artifacts.save_servable_model(folder, load_model(folder / MODEL_FILE, "sync"), spec)

@@ -18,7 +18,7 @@ from trainyard.sweep.plan import SweepPlan
 from trainyard.sweep.scheduler import TrialOutcomes
 from trainyard.sweep.summary import SweepResult, describe_swept
 from trainyard.system import read_git_state, redact_credentials
-from trainyard.tracking import SweepParentRun, names
+from trainyard.tracking import RunRequest, Tracker, names
 
 
 class SweepTracker(SweepListener):
@@ -34,7 +34,7 @@ class SweepTracker(SweepListener):
         """
         self._plan = plan
         self._outcomes = outcomes
-        self._run = SweepParentRun(notify)
+        self._run = Tracker(plan.store, notify, "The sweep continues; its folder contains all results")
         self._notify = notify
         self._trials = {trial.number: trial for trial in plan.trials}
         on_ray = plan.hydra_section.launcher._target_ == RAY_LAUNCHER
@@ -54,16 +54,14 @@ class SweepTracker(SweepListener):
         """
         plan = self._plan
         with contextlib.closing(self._run):
-            if plan.store is not None:
-                self._run.open(
-                    plan.store,
-                    plan.experiment,
-                    plan.notes,
-                    name=f"sweep {plan.name}",
-                    tags=self._build_tags(),
-                    params=self._build_params(),
-                    earlier_run_id=earlier_run_id,
-                )
+            request = RunRequest(
+                plan.experiment,
+                plan.notes,
+                f"sweep {plan.name}",
+                self._build_tags(),
+                earlier_run_id=earlier_run_id,
+            )
+            self._run.start(request, self._build_params())
             try:
                 yield
                 failure = self._end_run()
@@ -90,10 +88,10 @@ class SweepTracker(SweepListener):
         """
         if self._plan.store is None:
             return None
-        run_id, _ = self._run.wait_until_created()
+        self._run.wait_until_created()
         self._run.share_view(self._plan.name, self._plan.objective, self._plan.swept)
         self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
-        return run_id
+        return self._run.run_id
 
     def is_finished(self, result: TrialResult) -> bool:
         """Returns whether the MLflow run of a trial that has a result is FINISHED; True if the trial was not tracked.
@@ -148,7 +146,7 @@ class SweepTracker(SweepListener):
         table = [{"path": f"{names.SWEEP_FOLDER}/{TABLE}", "type": "table"}]
         best = {names.BEST_RUN_ID: winner.run_id} if winner and winner.run_id else {}
         self._run.set_tags({names.NOTE: note, names.LOGGED_TABLES: json.dumps(table), **best})
-        self._run.log_files(result.files)
+        self._run.log_files(result.files, names.SWEEP_FOLDER)
 
     def _end_run(self) -> TrackingError | None:
         """Logs the numbers of finished and failed trials, and closes the parent run.

@@ -15,11 +15,11 @@ from trainyard.tracking.operation_log import (
 from trainyard.tracking.operations import DIGEST_LENGTH, DatasetInput
 from trainyard.tracking.run_record import RunRecord, load_run_record
 from trainyard.tracking.stores import URI_VARIABLE
-from trainyard.tracking.sweep_run import SweepParentRun
 from trainyard.tracking.tracker import Tracker, open_tracker
 from trainyard.tracking.tracking_store import LoggedModel, TrackingStore
 from trainyard.tracking.ui_views import SHARE_KEY, build_sweep_view_key
 from trainyard.tracking.upload import has_run, upload_operations
+from trainyard.tracking.writer import RunRequest
 
 __all__ = [
     "DIGEST_LENGTH",
@@ -32,9 +32,9 @@ __all__ = [
     "LoggedModel",
     "LoggedOperations",
     "RunRecord",
+    "RunRequest",
     "ServableModel",
     "StoreHealth",
-    "SweepParentRun",
     "Tracker",
     "TrackingStore",
     "build_sweep_view_key",

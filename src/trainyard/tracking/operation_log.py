@@ -12,18 +12,19 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ConfigError
 from trainyard.system import PARTIAL_PREFIX
-from trainyard.tracking import operations
+from trainyard.tracking import names, operations
 from trainyard.tracking.operations import DatasetInput, TimedMetrics
 from trainyard.training import CHECKPOINTS_FOLDER
 
 if TYPE_CHECKING:
     from trainyard.tracking.tracking_store import TrackingStore
+    from trainyard.tracking.writer import RunRequest
 
 OPERATION_LOG_FILE = ".tracking.jsonl"
 """File name in the run folder; hidden, because the operation log itself is not logged."""
@@ -53,29 +54,23 @@ class OperationLog:
         self._file = folder / OPERATION_LOG_FILE
         self._notify = notify
 
-    def record_start(
-        self,
-        store: TrackingStore | None,
-        experiment: str,
-        notes: str,
-        name: str,
-        tags: Mapping[str, str],
-        *,
-        model: bool,
-    ) -> None:
-        """Writes the attributes with which the run is created; see `LoggedOperations`.
+    def record_start(self, store: TrackingStore | None, request: RunRequest) -> RunRequest:
+        """Writes what the run is created with, and returns it with the run's key as an additional tag.
 
-        Args:
-            store: The store; None if tracking is off.
-            experiment: The name of the experiment.
-            notes: The description of the experiment.
-            name: The name of the run.
-            tags: The first tags of the run.
-            model: Whether a servable model will be logged.
+        `store` is None if tracking is off.
         """
-        uri = store.name if store else None
-        attributes = {"uri": uri, "experiment": experiment, "notes": notes, "name": name, "tags": {**tags}}
-        self._write_entry("run", key=self.key, **attributes, model=model)
+        request = replace(request, tags={**request.tags, names.RUN_KEY: self.key})
+        self._write_entry(
+            "run",
+            key=self.key,
+            uri=store.name if store else None,
+            experiment=request.experiment,
+            notes=request.notes,
+            name=request.name,
+            tags=request.tags,
+            model=request.logs_model,
+        )
+        return request
 
     def record_operation(self, operation: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - as in Writer
         """Writes an operation and its arguments, if it logs params, metrics, tags or inputs; else does nothing."""
