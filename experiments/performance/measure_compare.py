@@ -17,9 +17,7 @@ from experiments.performance.measure_epochs import BenchmarkSettings
 from experiments.performance.measure_run import find_trainyard_command, time_command
 from experiments.performance.training_processes import build_child_environment
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import RunRecord, load_run_record, operations
-from trainyard.tracking.connection import open_store
-from trainyard.tracking.operation_log import OPERATION_LOG_FILE
+from trainyard.tracking import OPERATION_LOG_FILE, LoggedOperations, TrackingStore, load_operations, operations
 from trainyard.tracking.operations import OpenRun
 
 TRAINYARD_COMPARE, MLFLOW_SEARCH = "trainyard compare", "mlflow.search_runs"
@@ -76,16 +74,17 @@ def measure_compare(settings: BenchmarkSettings) -> dict[str, Any]:
     return {"params": len(record.params), "metric_values": metric_values, "seeds": SEEDS, "sizes": measured}
 
 
-def _train_run(folder: Path, environment: dict[str, str]) -> RunRecord:
+def _train_run(folder: Path, environment: dict[str, str]) -> LoggedOperations:
     """Trains the run that is copied, and returns what it logged."""
     time_command("the training run", [*find_trainyard_command(), "train", "experiment=quickstart"], folder, environment)
     (journal,) = (folder / "outputs").rglob(OPERATION_LOG_FILE)
-    return load_run_record(journal.parent)
+    return load_operations(journal.parent)
 
 
-def _add_runs(settings: BenchmarkSettings, uri: str, record: RunRecord, numbers: range) -> None:
+def _add_runs(settings: BenchmarkSettings, uri: str, record: LoggedOperations, numbers: range) -> None:
     """Adds copies of the run to the store, one per number."""
-    client, experiment = open_store(uri, EXPERIMENT, "")
+    store = TrackingStore(uri)
+    experiment = store.open_experiment(EXPERIMENT, "")
     for position, number in enumerate(numbers):
         if position % 100 == 0:
             settings.progress.step(1, 1, position, len(numbers))
@@ -95,10 +94,10 @@ def _add_runs(settings: BenchmarkSettings, uri: str, record: RunRecord, numbers:
             **record.params, "model.hidden_units": [width], "optimizer.learning_rate": learning_rate, "seed": seed,
         }  # fmt: skip
         tags = {**record.tags, "config_hash": f"{point:064x}", "seed": str(seed)}
-        created = client.create_run(
+        created = store.client.create_run(
             experiment, record.started, operations.truncate_tags(tags), f"{width} lr{learning_rate}"
         )
-        run = OpenRun(client, uri, experiment, created.info.run_id)
+        run = OpenRun(store, experiment, created.info.run_id)
         operations.log_params(run, params)
         generator = random.Random(number)  # noqa: S311 - not used for security
         history = [

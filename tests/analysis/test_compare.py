@@ -19,17 +19,16 @@ from typer.testing import CliRunner
 
 from trainyard.analysis.compare import page
 from trainyard.analysis.compare.predictions import Predictions, compare_predictions, load_predictions, load_test_images
-from trainyard.analysis.compare.runs import ComparedRun, load_run_from_folder
 from trainyard.analysis.compare.selection import Selection, select_runs
 from trainyard.analysis.compare.table import build_comparison_table, choose_metric
 from trainyard.cli import app
 from trainyard.config.compose import compose_config
-from trainyard.config.serialization import hash_config
+from trainyard.config.serialization import flatten_config, hash_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation.ranking import higher_is_better
 from trainyard.runs.experiment import run_experiment
-from trainyard.runs.tags import build_config_params
 from trainyard.system.uris import build_sqlite_uri
+from trainyard.tracking import RunRecord, TrackingStore, load_run_record
 
 STORE = Path("mlflow.db")
 ACCURACY = "accuracy/test"
@@ -42,14 +41,14 @@ compose_once = functools.cache(lambda *overrides: compose_config([*overrides]))
 def fake_run(*overrides, accuracy=0.9, started=0, reference=None, name=None, **metrics):
     """Returns a run with a valid config that was never trained."""
     config = compose_once(*overrides)
-    return ComparedRun(
-        reference=reference or f"{name or config.model.label} {started} {accuracy}",
+    return RunRecord(
+        folder=Path(reference or f"{name or config.model.label} {started} {accuracy}"),
         run_id=None,
         name=name or config.model.label,
         experiment="e",
         status="FINISHED",
         started=started,
-        params={**build_config_params(config), "model.parameters": 100},
+        params={**flatten_config(config), "model.parameters": 100},
         metrics={"accuracy/test": accuracy, **metrics},
         tags={"config_hash": hash_config(config), "seed": str(config.seed)},
         test_digest="d",
@@ -106,7 +105,8 @@ def test_labels_are_unique():
     arms = [fake_run(f"model.hidden_units=[{units}]", name=f"seed{units}", started=units) for units in (8, 9)]
     assert {ranked.label for ranked in build_comparison_table(arms, ACCURACY).ranking.points} == {"8", "9"}
     foreign = [
-        dataclasses.replace(run, tags={}, params={}, name="run", reference=f"{at}/same") for at, run in enumerate(arms)
+        dataclasses.replace(run, tags={}, params={}, name="run", folder=Path(f"{at}/same"))
+        for at, run in enumerate(arms)
     ]
     assert {ranked.label for ranked in build_comparison_table(foreign, ACCURACY).ranking.points} == {
         "run same (1)",
@@ -244,7 +244,7 @@ def store(new_store):
 
 
 def select(**options):
-    return select_runs(Selection(**options), build_sqlite_uri(STORE))
+    return select_runs(Selection(**options), TrackingStore(build_sqlite_uri(STORE)))
 
 
 def test_experiment_selects_its_finished_runs(store):
@@ -327,7 +327,7 @@ def test_test_images_drawn_by_the_seed_are_accepted_if_every_config_has_all_sets
 def test_run_given_by_id_and_by_folder_is_selected_once(wide_and_thin):
     first, other = wide_and_thin
     for references in ((first.run_id, first.run_id), (str(first.folder), first.run_id)):
-        selected = select_runs(Selection(references=references, experiment="tiny"), first.tracking_uri)
+        selected = select_runs(Selection(references=references, experiment="tiny"), TrackingStore(first.tracking_uri))
         assert [run.run_id for run in selected.runs] == [first.run_id, other.run_id]
 
 
@@ -436,7 +436,7 @@ def test_restored_epoch_is_compared_after_early_stopping(tiny):
     )  # fmt: skip
     best = result.training.best_epoch
     assert best < len(result.training.history)
-    loaded = load_run_from_folder(result.folder)
+    loaded = load_run_record(result.folder)
     assert loaded.metrics["loss/val"] == result.training.history[-1]["loss/val"]
     assert loaded.restore_metric("loss/val").metrics["loss/val"] == result.training.history[best - 1]["loss/val"]
     assert loaded.restore_metric("loss/test") is loaded
@@ -456,7 +456,7 @@ def test_names_with_matplotlib_markup_are_drawn_literally():
 def test_changed_test_images_are_rejected(wide_and_thin):
     result, _ = wide_and_thin
     folder = Path(shutil.copytree(result.folder, "changed"))
-    loaded = load_run_from_folder(folder)
+    loaded = load_run_record(folder)
     labels = result.evaluation.actual
     images, spec = load_test_images(loaded, labels)
     np.testing.assert_array_equal(images, result.dataset.test.images)

@@ -20,31 +20,32 @@ from trainyard.config.serialization import dump_config
 from trainyard.errors import ConfigError
 from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import RunRecord, load_run_record, ui_server
+from trainyard.tracking import RunRecord, TrackingStore, load_run_record, ui_server
 from trainyard.tracking.connection import connect
-from trainyard.tracking.operations import DatasetInput
 
 STORE = "mlflow.db"
 
 
 def run_record(*, weights="w", accuracy=0.98, status="FINISHED", losses=(0.5, 0.4), initial="i", **tags):
-    history = [({"loss/train": loss, "time/epoch_seconds": 1.0}, epoch, 0) for epoch, loss in enumerate(losses, 1)]
-    split = DatasetInput(
-        name="mnist", context="test", digest="d", source="", images=10_000, image_shape=(28, 28), classes=10
-    )
-    return RunRecord(
-        key="k", uri=None, experiment="e", notes="", name="n", model=False, started=0, updated=0, status=status,
+    epochs = {epoch: {"loss/train": loss, "time/epoch_seconds": epoch} for epoch, loss in enumerate(losses, 1)}
+    run = RunRecord(
+        run_id=None, folder=Path("run"), name="n", experiment="e", status=status,
         tags={"weights_digest": weights, "initial_weights_digest": initial, "threads": "2", **tags},
-        metrics=[*history, ({"accuracy/test": accuracy, "f1_by_class/3": accuracy}, 0, 0)], inputs=[split],
+        metrics={**epochs[len(losses)], "accuracy/test": accuracy, "f1_by_class/3": accuracy},
     )  # fmt: skip
+    return run, epochs
 
 
 compose_once = functools.cache(lambda *overrides: compose_config([*overrides]))
 """Composes a config that the tests only read, because Hydra needs a tenth of a second."""
 
 
-def original(record: RunRecord, config=None, machine=None, versions=None):
-    return OriginalRun("run", config or compose_once(), record, machine or {}, versions or {})
+def original(logged, config=None, machine=None, versions=None):
+    run, epochs = logged
+    return OriginalRun(run, config or compose_once(), epochs, machine or {}, versions or {})
+
+
+compare = functools.partial(compare_runs, test_images=10_000)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -123,15 +124,15 @@ def test_missing_path_of_a_published_data_set_is_dropped():
     ],
 )
 def test_likeness_and_first_difference_are_found(now, likeness, parted):
-    accuracy = now.metrics[-1][0]["accuracy/test"]
-    comparison = compare_runs(original(run_record()), original(now), [])
+    accuracy = now[0].metrics["accuracy/test"]
+    comparison = compare(original(run_record()), original(now), [])
     assert (comparison.likeness, comparison.parted) == (likeness, parted)
     assert comparison.spread[0] == pytest.approx(1.96 * (2 * accuracy * (1 - accuracy) / 10_000) ** 0.5)
 
 
 def test_spread_is_estimated_from_runs_with_other_seeds():
     seeds = [0.97, 0.975, 0.98, 0.985, 0.99]
-    comparison = compare_runs(original(run_record()), original(run_record(weights="v", accuracy=0.96)), seeds)
+    comparison = compare(original(run_record()), original(run_record(weights="v", accuracy=0.96)), seeds)
     assert comparison.likeness is Likeness.SPREAD
     assert comparison.spread == (
         pytest.approx(0.03104, abs=1e-4),
@@ -140,7 +141,7 @@ def test_spread_is_estimated_from_runs_with_other_seeds():
 
 
 def test_unfinished_original_is_not_compared():
-    assert compare_runs(original(run_record(status="KILLED")), original(run_record()), []).likeness is None
+    assert compare(original(run_record(status="KILLED")), original(run_record()), []).likeness is None
 
 
 def test_environment_differences_and_possible_causes_are_listed():
@@ -152,7 +153,7 @@ def test_environment_differences_and_possible_causes_are_listed():
         machine={"cpu": "B", "host": "b"},
         versions={"keras": "3.15", "rich": "1"},
     )
-    comparison = compare_runs(before, now, [])
+    comparison = compare(before, now, [])
     assert [str(difference) for difference in comparison.environment] == [
         "threads: 1, was 2",
         "host: b, was a",
@@ -160,7 +161,7 @@ def test_environment_differences_and_possible_causes_are_listed():
         "package keras: 3.15, was 3.14",
     ]
     assert [difference.what for difference in comparison.causes] == ["threads", "cpu", "package keras"]
-    second_comparison = compare_runs(before, dataclasses.replace(now, versions={"keras": "3.14", "rich": "2"}), [])
+    second_comparison = compare(before, dataclasses.replace(now, versions={"keras": "3.14", "rich": "2"}), [])
     assert [difference.what for difference in second_comparison.causes] == [
         "threads",
         "cpu",
@@ -203,7 +204,7 @@ def test_rerun_from_the_store_is_bitwise_equal_and_logged_to_the_store_of_this_f
     assert connect(build_sqlite_uri(Path(STORE))).get_run(record["run_id"]).data.tags["rerun_of"] == first.run_id
     assert (
         load_run_record(Path(record["folder"])).tags["weights_digest"]
-        == load_original(first.run_id, uri).run_record.tags["weights_digest"]
+        == load_original(first.run_id, TrackingStore(uri)).run.tags["weights_digest"]
     )
 
 

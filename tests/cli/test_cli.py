@@ -307,8 +307,8 @@ def test_version_prints_the_version():
 def test_concurrent_processes_can_create_the_same_store():
     """Four processes create a run in the same new store at the same time, and all succeed."""
     program = (
-        "import sys; from trainyard.tracking.connection import open_store; "
-        "client, experiment = open_store(sys.argv[1], 'shared', ''); print(client.create_run(experiment).info.run_id)"
+        "import sys; from trainyard.tracking import TrackingStore; store = TrackingStore(sys.argv[1]); "
+        "experiment = store.open_experiment('shared', ''); print(store.client.create_run(experiment).info.run_id)"
     )
     with ThreadPoolExecutor() as threads:
         done = list(threads.map(lambda _: run_program(program, build_sqlite_uri(Path("mlflow.db"))), range(4)))

@@ -32,7 +32,7 @@ from trainyard.doctor.store import check_store
 from trainyard.system import environment, xla_cache
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.health import _read_schema_revisions
-from trainyard.tracking.runs import PROCESS_DIED
+from trainyard.tracking.tracking_store import PROCESS_DIED
 
 
 def _list_severities(findings):
@@ -291,7 +291,7 @@ def test_the_wait_for_an_unresponsive_server_is_limited(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi is deprecated")  # inside MLflow's server
 def test_the_runs_of_a_server_are_found_on_all_pages(monkeypatch, store, orphan_tags, mlflow_address):
-    for module in ("runs", "health"):
+    for module in ("connection", "health"):
         monkeypatch.setattr(f"trainyard.tracking.{module}.PAGE_SIZE", 2)
     other = store.create_experiment("other")
     store.create_experiment("empty")

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking.connection import build_training_view_url, connect, open_store
+from trainyard.tracking import TrackingStore
+from trainyard.tracking.connection import build_training_view_url, connect
 from trainyard.tracking.ui_views import build_sweep_view, build_sweep_view_key
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,8 @@ def test_trials_are_nested_under_the_run_of_their_sweep(ui, page):
 
 
 def test_columns_without_values_are_hidden(ui, page):
-    client, experiment = open_store(build_sqlite_uri(ui.folder / "mlflow.db"), "alone", "")
+    store = TrackingStore(build_sqlite_uri(ui.folder / "mlflow.db"))
+    client, experiment = store.client, store.open_experiment("alone", "")
     run_id = client.create_run(experiment, run_name="a run", tags={"trainyard.role": "run"}).info.run_id
     client.log_metric(run_id, "accuracy/test", 0.5)
     page.open(build_training_view_url(ui.address, experiment), "a run")
@@ -88,7 +90,8 @@ def test_the_charts_of_an_experiment_are_its_learning_curves(ui, page):
 @pytest.fixture(scope="session")
 def swept(ui):
     """The links of two views of a sweep: a parent run with three trial runs, in a separate experiment."""
-    client, experiment_id = open_store(build_sqlite_uri(ui.folder / "mlflow.db"), "swept", "")
+    store = TrackingStore(build_sqlite_uri(ui.folder / "mlflow.db"))
+    client, experiment_id = store.client, store.open_experiment("swept", "")
     tags = {"sweep_id": "my rates", "trainyard.role": "sweep"}
     parent = client.create_run(experiment_id, run_name="the parent", tags=tags).info.run_id
     tags |= {"trainyard.role": "trial", "mlflow.parentRunId": parent}

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from trainyard import (
     ConfigError,
     DatasetError,
     TrackingError,
+    TrainingError,
     TrainyardError,
     compose_config,
     load_config,
@@ -372,6 +374,25 @@ def test_without_tracking_mlflow_is_not_imported():
         "assert 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_second_run_in_the_same_process_raises_at_once_without_a_folder_or_a_run(client, quick):
+    class StartsAnother(Listening):
+        def epoch(self, epoch, epochs, metrics):
+            with ThreadPoolExecutor(1) as thread:
+                self.second = thread.submit(run_experiment, quick("name=second", "seed=1")).exception()
+            self.folders = [path.name for path in Path("outputs").iterdir()]
+
+    progress = StartsAnother()
+    result = run_experiment(quick("training.epochs=1", "tracking.model=false"), progress=progress)
+    assert isinstance(progress.second, TrainingError)
+    assert "Seeds and TensorFlow's settings apply to the whole process" in str(progress.second)
+    assert progress.folders == ["tiny"]
+    assert _only_run(client).info.run_id == result.run_id
+    assert client.get_experiment_by_name("second") is None
+    assert result.history == result.training.history
+    with pytest.raises(DatasetError):  # the failed call above did not end the first run, and the lock is free again
+        run_experiment(quick(*MISSING_DATA, "tracking=off"))
 
 
 def test_a_deleted_experiment_raises(client, tiny):

@@ -9,7 +9,7 @@ import pytest
 from trainyard import run_experiment
 from trainyard.config.serialization import hash_config
 from trainyard.errors import ConfigError, ModelError, TrainingError
-from trainyard.runs.pretrained import find_start_model
+from trainyard.runs.lookup import find_start_model
 from trainyard.system import environment
 from trainyard.tracking.connection import connect
 

@@ -18,10 +18,12 @@ from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.cli.train import add_recorded_overrides, check_arguments
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import find_config_differences
+from trainyard.runs.lookup import find_run
 from trainyard.runs.resume import load_resume_point
 from trainyard.system import environment
 from trainyard.system.progress import Progress
 from trainyard.system.uris import build_sqlite_uri, get_sqlite_path
+from trainyard.tracking import TrackingStore
 from trainyard.tracking.connection import connect
 from trainyard.training.checkpoint import CHECKPOINTS_FOLDER, find_checkpoints
 
@@ -212,6 +214,37 @@ def test_a_finished_run_cannot_be_resumed(resumed):
         run_experiment(_compose(resumed, f"resume='{run_id}'"))
 
 
+def test_a_resume_asks_the_store_once_for_the_run(resumed, monkeypatch):
+    from mlflow import MlflowClient
+
+    get_run, requested = MlflowClient.get_run, []
+
+    def count(self, run_id):
+        requested.append(run_id)
+        return get_run(self, run_id)
+
+    monkeypatch.setattr(MlflowClient, "get_run", count)
+    config = _compose(resumed, f"resume='{resumed.killed_id}'")
+    assert load_resume_point(config, TrackingStore(resumed.uri)).checkpoint.epoch == 2
+    assert requested == [resumed.killed_id]
+
+
+def test_a_run_is_found_by_its_id_its_folder_and_a_file_in_it(resumed):
+    store, last = TrackingStore(resumed.uri), resumed.last
+    by_id = find_run(last.run_id, store, "resume")
+    assert (by_id.store, by_id.folder) == (store, last.folder)
+    for reference in (last.folder, last.folder / "config.yaml"):
+        run = find_run(str(reference), None, "resume")
+        assert (run.store, run.folder, run.identity) == (None, last.folder, last.run_id)
+        for name in ("run_id", "key", "name", "experiment", "status", "seed", "test_digest", "config_key"):
+            assert getattr(run, name) == getattr(by_id, name), name
+        assert run.metrics == by_id.metrics
+        assert run.params["model.hidden_units"] == by_id.params["model.hidden_units"] == [16]
+        assert run.load_history(["loss/train"]) == by_id.load_history(["loss/train"])
+    with pytest.raises(ConfigError, match="resume: expected the id or the folder of a run, got an empty value"):
+        find_run("", store, "resume")
+
+
 def test_a_running_run_cannot_be_resumed(resumed):
     shutil.copyfile(get_sqlite_path(resumed.uri), "mlflow.db")
     uri, run_id = build_sqlite_uri(Path("mlflow.db")), resumed.killed_id
@@ -221,7 +254,7 @@ def test_a_running_run_cannot_be_resumed(resumed):
     with pytest.raises(ConfigError, match=rf"run {run_id} is still running, as process {os.getpid()}"):
         run_experiment(config)
     client.set_tag(run_id, "pid", "999999999")
-    load_resume_point(config, uri)
+    load_resume_point(config, TrackingStore(uri))
     assert client.get_run(run_id).info.status == "KILLED"
 
 

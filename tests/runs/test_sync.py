@@ -19,9 +19,9 @@ from trainyard.cli.sync import sync as sync_command
 from trainyard.runs.sync import LiveRunError, sync_run
 from trainyard.system.progress import Progress
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import names, operations
+from trainyard.tracking import RunRequest, TrackingStore, names, operations
 from trainyard.tracking.connection import connect
-from trainyard.tracking.operation_log import OPERATION_LOG_FILE, OperationLog, load_run_record, record_stored
+from trainyard.tracking.operation_log import OPERATION_LOG_FILE, OperationLog, load_operations, record_stored
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def test_a_running_run_is_not_uploaded(quick, capsys):
         def epoch(self, epoch, epochs, metrics):
             (folder,) = Path("outputs/tiny").iterdir()
             with pytest.raises(LiveRunError, match=f"still running, as process {os.getpid()}"):
-                sync_run(folder, None, {})
+                sync_run(folder)
             assert sync_command([folder], None) == 1
             assert sync_command([Path("outputs")], None) == 0
 
@@ -356,7 +356,7 @@ def test_an_open_run_of_another_host_is_not_uploaded(untracked):
     first_entry["tags"]["host"] = "elsewhere"
     folder.joinpath(OPERATION_LOG_FILE).write_text(json.dumps(first_entry) + "\n")
     with pytest.raises(LiveRunError, match="may still be running on host elsewhere"):
-        sync_run(folder, "sqlite:///mlflow.db", {})
+        sync_run(folder, TrackingStore("sqlite:///mlflow.db"))
 
 
 def test_a_password_is_required_but_not_saved(tiny, monkeypatch):
@@ -364,11 +364,13 @@ def test_a_password_is_required_but_not_saved(tiny, monkeypatch):
     with pytest.raises(TrackingError):
         run_experiment(tiny())
     (folder,) = Path("outputs/tiny").iterdir()
-    assert load_run_record(folder).uri == "http://***@127.0.0.1:9"
-    with pytest.raises(ConfigError, match=r"http://\*\*\*@127\.0\.0\.1:9, needs a password"):
-        sync_run(folder, None, {})
+    assert load_operations(folder).uri == "http://***@127.0.0.1:9"
+    with monkeypatch.context() as context:
+        context.delenv("MLFLOW_TRACKING_URI")
+        with pytest.raises(ConfigError, match=r"http://\*\*\*@127\.0\.0\.1:9, needs a password"):
+            sync_run(folder)
     with pytest.raises(TrackingError, match=r"http://\*\*\*@127\.0\.0\.1:9 can't be used"):
-        sync_run(folder, None, os.environ)
+        sync_run(folder)
     assert not any(b"canary" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
@@ -377,15 +379,15 @@ def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_raises(untracked)
     journal = folder / OPERATION_LOG_FILE
     content = journal.read_text()
     journal.write_text(content + '{"what": "ta')
-    assert load_run_record(folder).status == "FINISHED"
-    record_stored(folder, "sqlite:////x.db", "1")
-    assert load_run_record(folder).stores == {"sqlite:////x.db": "1"}
+    assert load_operations(folder).status == "FINISHED"
+    record_stored(folder, TrackingStore("sqlite:////x.db"), "1")
+    assert load_operations(folder).stores == {"sqlite:////x.db": "1"}
     journal.write_text(content.replace('"what": "inputs"', '"what": "inp'))
     with pytest.raises(ConfigError, match=rf"{OPERATION_LOG_FILE}: line \d+ is damaged: "):
-        load_run_record(folder)
+        load_operations(folder)
     journal.write_text("")
     with pytest.raises(ConfigError, match="the operation log is empty because the run was interrupted"):
-        load_run_record(folder)
+        load_operations(folder)
 
 
 def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(quick, capsys):
@@ -410,7 +412,7 @@ def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(quic
     progress = Watching()
     folder = run_experiment(quick("tracking=off"), progress=progress).folder
     assert len([text for text in progress.details if "upload what is logged from now on" in text]) == 1
-    assert load_run_record(folder).has_gap
+    assert load_operations(folder).has_gap
     assert sync_command([folder], None) == 0
     assert "some data is missing" in capsys.readouterr().out
 
@@ -418,12 +420,12 @@ def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(quic
 def test_an_unwritten_first_line_of_a_journal_is_written_before_all_others(tmp_path):
     messages = []
     journal = OperationLog(tmp_path / "run", messages.append)
-    journal.record_start(None, "tiny", "", "16 relu", {"seed": "0"}, model=True)
+    journal.record_start(None, RunRequest("tiny", "", "16 relu", {"seed": "0"}, logs_model=True))
     journal.record_operation(operations.log_params, {"seed": 0})
     (tmp_path / "run").mkdir()
     journal.record_end("FINISHED")
     assert len(messages) == 1
-    record = load_run_record(tmp_path / "run")
+    record = load_operations(tmp_path / "run")
     assert (record.key, record.status, record.params, record.has_gap) == (journal.key, "FINISHED", {}, True)
 
 
@@ -444,8 +446,8 @@ def test_metrics_that_were_not_logged_because_of_a_signal_are_uploaded(store, qu
     (run,) = _runs(store)
     assert (run.info.status, "loss/train" in run.data.metrics) == ("KILLED", False)
     (folder,) = Path("outputs/tiny").iterdir()
-    assert load_run_record(folder).stores == {}
-    sync_run(folder, None, os.environ)
+    assert load_operations(folder).stores == {}
+    sync_run(folder)
     (run,) = _runs(store)
     assert (run.info.status, "loss/train" in run.data.metrics) == ("KILLED", True)
 

@@ -23,6 +23,7 @@ from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
 from trainyard.sweep.trial_queue import PlannedTrialQueue
 from trainyard.sweep.trial_runner import LauncherRunner
+from trainyard.tracking import RunRequest, TrackingStore
 from trainyard.tracking.operation_log import OperationLog
 
 
@@ -44,7 +45,7 @@ def _write_result(folder, *, status):
     """Writes the result and the journal of a trial that ended with a status."""
     folder.mkdir(parents=True)
     journal = OperationLog(folder, pytest.fail)
-    journal.record_start("http://host", "tiny", "", "seed1", {}, model=True)
+    journal.record_start(TrackingStore("http://host"), RunRequest("tiny", "", "seed1", {}, logs_model=True))
     journal.record_end(status)
     result = TrialResult(
         objective=None, metrics={}, epochs=1, history=(), seconds=1.0, run_id="lost", folder=str(folder), parameters=1

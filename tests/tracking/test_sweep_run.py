@@ -16,9 +16,10 @@ from processes import run_program
 from trainyard import TrackingError
 from trainyard.system import environment
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import SweepParentRun, TrialRun, build_sweep_view_key, find_run, sweep_run, ui_server
+from trainyard.tracking import RunRequest, Tracker, TrackingStore, build_sweep_view_key, tracker, ui_server
 from trainyard.tracking.connection import connect
-from trainyard.tracking.runs import PROCESS_DIED
+from trainyard.tracking.mlflow_internals import clear_end_time
+from trainyard.tracking.tracking_store import PROCESS_DIED
 from trainyard.tracking.writer import StoreWriter
 
 DEAD_PROCESS = {**environment.collect_process_info(), "started": "2001-01-01T00:00:00.000+00:00"}
@@ -33,7 +34,7 @@ def uri(tmp_path, new_store):
 @pytest.fixture
 def in_process(monkeypatch):
     """Makes parent runs write from this process, which saves the start of another one."""
-    monkeypatch.setattr(sweep_run, "ProcessWriter", StoreWriter)
+    monkeypatch.setattr(tracker, "ProcessWriter", StoreWriter)
 
 
 @pytest.fixture
@@ -42,16 +43,26 @@ def opened(uri):
     runs = []
 
     def open_parent(earlier=None, *, store=uri, experiment="tiny", notify=None, **tags):
-        run = SweepParentRun(notify or pytest.fail)
+        run = _tracker(store, notify or pytest.fail)
         runs.append(run)
         tags = {"trainyard.role": "sweep", **environment.collect_process_info(), **tags}
-        params = {"sweep.objective": "accuracy/val"}
-        run.open(store, experiment, "Notes.", name="sweep tiny", tags=tags, params=params, earlier_run_id=earlier)
+        request = RunRequest(experiment, "Notes.", "sweep tiny", tags, earlier_run_id=earlier)
+        run.start(request, {"sweep.objective": "accuracy/val"})
         return run
 
     yield open_parent
     for run in runs:
         run.close()
+
+
+def _tracker(uri, notify):
+    return Tracker(uri and TrackingStore(uri), notify, "The sweep continues; its folder contains all results")
+
+
+def _wait(sweep):
+    """Waits until the run is created; returns its id and that of its experiment."""
+    sweep.wait_until_created()
+    return sweep.run_id, sweep.status.experiment_id
 
 
 def _add_child(client, ids, trial, status, *, metrics=None, **tags):
@@ -68,14 +79,14 @@ def _add_child(client, ids, trial, status, *, metrics=None, **tags):
 def test_a_sweep_is_logged_by_another_process(opened, uri):
     Path("plan.json").write_text("{}")
     sweep = opened()
-    run_id, experiment_id = sweep.wait_until_created()
+    run_id, experiment_id = _wait(sweep)
     client = connect(uri)
     child = _add_child(client, (run_id, experiment_id), "1", "FINISHED", metrics={"accuracy/val": 0.9})
-    assert sweep.find_finished_trials() == {"1": TrialRun(child, {"accuracy/val": 0.9})}
+    assert sweep.find_finished_trials() == {"1": child}
     sweep.log_metrics({"trials/finished": 1})
     sweep.log_metrics({"trials/finished": 2})
     sweep.set_tags({"best_run_id": child})
-    sweep.log_files([Path("plan.json")])
+    sweep.log_files([Path("plan.json")], "sweep")
     sweep.share_view("tiny-1", "accuracy/val", ["optimizer.learning_rate"])
     assert sweep.end("FINISHED") is None
     run = client.get_run(run_id)
@@ -90,13 +101,13 @@ def test_a_sweep_is_logged_by_another_process(opened, uri):
 def _check_reopening(opened, store):
     """Opens a sweep's run, closes it as FAILED, and reopens it, which must remove the error."""
     first = opened(store=store, command="one", error="RuntimeError: no")
-    run_id, experiment_id = first.wait_until_created()
+    run_id, experiment_id = _wait(first)
     assert not first.status.reopened
     first.end("FAILED")
     client = connect(store)
     assert client.get_run(run_id).info.end_time
     second = opened(run_id, store=store, command="two", pid="7")
-    assert second.wait_until_created() == (run_id, experiment_id)
+    assert _wait(second) == (run_id, experiment_id)
     assert second.status.reopened
     run = client.get_run(run_id)
     assert (run.info.status, run.info.end_time or None) == ("RUNNING", None)
@@ -112,12 +123,22 @@ def test_a_run_is_reopened(in_process, opened, uri):
     _check_reopening(opened, uri)
 
 
+def test_the_end_time_of_a_run_is_cleared_with_a_private_function_of_this_mlflow(uri):
+    client = connect(uri)
+    run_id = client.create_run("0").info.run_id
+    client.set_terminated(run_id)
+    client.update_run(run_id, status="RUNNING")
+    assert client.get_run(run_id).info.end_time
+    clear_end_time(client, run_id)
+    run = client.get_run(run_id)
+    assert (run.info.status, run.info.end_time or None) == ("RUNNING", None)
+
+
 def test_a_reopened_run_keeps_its_params_and_gets_missing_ones(in_process, opened, uri):
-    run_id, _ = opened().wait_until_created()
-    again = SweepParentRun(pytest.fail)
-    params = {"sweep.objective": "loss/val", "jobs": 4}
-    again.open(uri, "tiny", "", name="other", tags={}, params=params, earlier_run_id=run_id)
-    again.wait_until_created()
+    run_id, _ = _wait(opened())
+    again = _tracker(uri, pytest.fail)
+    again.start(RunRequest("tiny", "", "other", {}, earlier_run_id=run_id), {"sweep.objective": "loss/val", "jobs": 4})
+    _wait(again)
     run = connect(uri).get_run(run_id)
     assert run.data.params == {"sweep.objective": "accuracy/val", "jobs": "4"}
     assert run.info.run_name == "sweep tiny"
@@ -125,34 +146,34 @@ def test_a_reopened_run_keeps_its_params_and_gets_missing_ones(in_process, opene
 
 @pytest.mark.parametrize("reason", ["missing", "deleted", "other experiment"])
 def test_a_run_that_can_not_be_reopened_is_replaced_by_a_new_one(in_process, opened, uri, reason):
-    earlier, _ = opened(experiment="another" if reason == "other experiment" else "tiny").wait_until_created()
+    earlier, _ = _wait(opened(experiment="another" if reason == "other experiment" else "tiny"))
     if reason == "deleted":
         connect(uri).delete_run(earlier)
     sweep = opened("0" * 32 if reason == "missing" else earlier)
-    run_id, _ = sweep.wait_until_created()
+    run_id, _ = _wait(sweep)
     assert not sweep.status.reopened
     assert run_id != earlier
-    assert find_run(uri, run_id).status == "RUNNING"
+    assert TrackingStore(uri).load_run(run_id).status == "RUNNING"
 
 
 def test_only_finished_trials_of_this_sweep_are_found(in_process, opened, uri):
     sweep, other = opened(), opened()
-    ids, client = sweep.wait_until_created(), connect(uri)
+    ids, client = _wait(sweep), connect(uri)
     for status in ("RUNNING", "FAILED", "KILLED"):
         _add_child(client, ids, "1", status)
-    _add_child(client, other.wait_until_created(), "2", "FINISHED")
+    _add_child(client, _wait(other), "2", "FINISHED")
     client.delete_run(_add_child(client, ids, "3", "FINISHED"))
     assert sweep.find_finished_trials() == {}
     _add_child(client, ids, "4", "FINISHED")
     time.sleep(0.01)
-    latest = _add_child(client, ids, "4", "FINISHED", metrics={"loss/val": 0.5, "loss/test": 0.25})
-    assert sweep.find_finished_trials() == {"4": TrialRun(latest, {"loss/val": 0.5, "loss/test": 0.25})}
+    latest = _add_child(client, ids, "4", "FINISHED")
+    assert sweep.find_finished_trials() == {"4": latest}
 
 
 def test_trials_on_all_pages_of_a_search_are_found(in_process, opened, uri, monkeypatch):
-    monkeypatch.setattr("trainyard.tracking.runs.PAGE_SIZE", 2)
+    monkeypatch.setattr("trainyard.tracking.connection.PAGE_SIZE", 2)
     sweep = opened()
-    ids, client = sweep.wait_until_created(), connect(uri)
+    ids, client = _wait(sweep), connect(uri)
     for trial in range(5):
         _add_child(client, ids, str(trial), "FINISHED")
     assert set(sweep.find_finished_trials()) == {"0", "1", "2", "3", "4"}
@@ -160,28 +181,28 @@ def test_trials_on_all_pages_of_a_search_are_found(in_process, opened, uri, monk
 
 def test_orphaned_trial_runs_are_closed(in_process, opened, uri):
     sweep, other = opened(), opened()
-    ids, client = sweep.wait_until_created(), connect(uri)
+    ids, client = _wait(sweep), connect(uri)
     died = _add_child(client, ids, "1", "RUNNING", **DEAD_PROCESS)
     slow = _add_child(client, ids, "2", "RUNNING", **DEAD_PROCESS)
     not_orphaned = [
         _add_child(client, ids, "3", "RUNNING", **environment.collect_process_info()),
         _add_child(client, ids, "4", "RUNNING", **{**DEAD_PROCESS, "host": "elsewhere"}),
         _add_child(client, ids, "5", "RUNNING"),
-        _add_child(client, other.wait_until_created(), "1", "RUNNING", **DEAD_PROCESS),
+        _add_child(client, _wait(other), "1", "RUNNING", **DEAD_PROCESS),
     ]
     finished = _add_child(client, ids, "6", "FINISHED", **DEAD_PROCESS)
     sweep.close_orphans({"2": "it took longer than 60 s"})
-    assert [find_run(uri, run_id).status for run_id in (died, slow)] == ["KILLED", "KILLED"]
-    assert find_run(uri, died).tags["error"] == PROCESS_DIED
-    assert find_run(uri, slow).tags["error"] == "it took longer than 60 s"
-    assert {find_run(uri, run_id).status for run_id in not_orphaned} == {"RUNNING"}
-    assert find_run(uri, finished).status == "FINISHED"
+    assert [TrackingStore(uri).load_run(run_id).status for run_id in (died, slow)] == ["KILLED", "KILLED"]
+    assert TrackingStore(uri).load_run(died).tags["error"] == PROCESS_DIED
+    assert TrackingStore(uri).load_run(slow).tags["error"] == "it took longer than 60 s"
+    assert {TrackingStore(uri).load_run(run_id).status for run_id in not_orphaned} == {"RUNNING"}
+    assert TrackingStore(uri).load_run(finished).status == "FINISHED"
 
 
 def test_a_store_failure_is_reported_once_and_the_run_is_closed(in_process, opened, uri):
     messages = []
     sweep = opened(notify=messages.append)
-    run_id, _ = sweep.wait_until_created()
+    run_id, _ = _wait(sweep)
     sweep.log_files([Path("absent.json")])
     sweep.log_metrics({"trials/finished": 1})
     sweep.set_tags({"tried": "yes"})
@@ -190,7 +211,7 @@ def test_a_store_failure_is_reported_once_and_the_run_is_closed(in_process, open
     assert message.endswith(". The sweep continues; its folder contains all results")
     assert sweep.find_finished_trials() == {}  # queries are performed even after a failure
     assert "absent.json" in str(sweep.end("FINISHED"))
-    run = find_run(uri, run_id)
+    run = TrackingStore(uri).load_run(run_id)
     assert run.status == "FAILED"
     assert "absent.json" in run.tags["error"]
     assert "tried" not in run.tags
@@ -212,7 +233,7 @@ def test_an_unreachable_store_is_an_error_when_the_sweep_waits_for_it(opened, mo
 def test_a_sweep_survives_the_death_of_its_writer_process(opened, uri):
     messages = []
     sweep = opened(notify=messages.append)
-    run_id, _ = sweep.wait_until_created()
+    run_id, _ = _wait(sweep)
     os.kill(sweep._writer.pid, signal.SIGKILL)
     for _ in range(2):  # the process stays dead
         with pytest.raises(TrackingError, match="the process that logs to MLflow ended unexpectedly with exit code -9"):
@@ -221,59 +242,58 @@ def test_a_sweep_survives_the_death_of_its_writer_process(opened, uri):
     assert len(messages) == 1
     assert sweep.run_id == run_id
     assert sweep.end("KILLED")
-    assert find_run(uri, run_id).status == "KILLED"
+    assert TrackingStore(uri).load_run(run_id).status == "KILLED"
 
 
-def test_a_parent_run_that_was_not_opened_logs_and_finds_nothing():
-    sweep = SweepParentRun(pytest.fail)
+def test_without_a_store_nothing_is_logged_and_found():
+    sweep = _tracker(None, pytest.fail)
+    sweep.start(RunRequest("tiny", "", "sweep", {}), {})
+    assert _wait(sweep) == (None, None)
     sweep.log_metrics({"trials/finished": 1})
     sweep.share_view("tiny-1", None, [])
     sweep.close_orphans()
     assert sweep.find_finished_trials() == {}
-    assert sweep.run_id is None
     assert sweep.end("FINISHED") is None
     sweep.close()
-    with pytest.raises(TrackingError, match="was not opened"):
-        sweep.wait_until_created()
+    assert not list(Path.cwd().iterdir())
 
 
 def test_the_run_of_a_killed_sweep_is_marked_killed(uri):
     """The process of the sweep has not imported MLflow."""
     program = (
         "import sys, time\n"
-        "from trainyard.tracking import SweepParentRun\n"
-        "sweep = SweepParentRun(print)\n"
-        f"sweep.open({uri!r}, 'tiny', '', name='sweep', tags={{}}, params={{}})\n"
-        "run_id, _ = sweep.wait_until_created()\n"
+        "from trainyard.tracking import RunRequest, Tracker, TrackingStore\n"
+        f"sweep = Tracker(TrackingStore({uri!r}), print, '')\n"
+        "sweep.start(RunRequest('tiny', '', 'sweep', {}), {})\n"
+        "sweep.wait_until_created()\n"
         "sweep.find_finished_trials()\n"
-        "print(run_id, sweep._writer.pid, 'mlflow' in sys.modules, flush=True)\n"
+        "print(sweep.run_id, sweep._writer.pid, 'mlflow' in sys.modules, flush=True)\n"
         "time.sleep(100)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     run_id, writer_pid, imported = process.stdout.readline().split()
     assert imported == "False"
-    assert find_run(uri, run_id).status == "RUNNING"
+    assert TrackingStore(uri).load_run(run_id).status == "RUNNING"
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 120
     while Path(f"/proc/{writer_pid}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    run = find_run(uri, run_id)
+    run = TrackingStore(uri).load_run(run_id)
     assert run.status == "KILLED"
     assert run.tags["error"] == PROCESS_DIED
 
 
 OPEN_SWEEP = """
 import sys
-from trainyard.tracking import SweepParentRun, sweep_run
-from trainyard.tracking.writer import StoreWriter
+from trainyard.tracking import RunRequest, Tracker, TrackingStore
 
-sweep_run.ProcessWriter = StoreWriter
-sweep = SweepParentRun(print)
-sweep.open(sys.argv[1], "tiny", "", name="sweep", tags={}, params={})
-print(*sweep.wait_until_created())
+sweep = Tracker(TrackingStore(sys.argv[1]), print, "")
+sweep.start(RunRequest("tiny", "", "sweep", {}), {}, in_process=True)
+sweep.wait_until_created()
+print(sweep.run_id, sweep.status.experiment_id)
 assert sweep.end("FINISHED") is None
 """
 
@@ -288,7 +308,7 @@ def test_eight_processes_can_create_the_same_store_at_once(tmp_path):
     run_ids, experiment_ids = zip(*[process.stdout.split() for process in done], strict=True)
     assert len(set(run_ids)) == 8
     assert len(set(experiment_ids)) == 1
-    assert {find_run(store, run_id).status for run_id in run_ids} == {"FINISHED"}
+    assert {TrackingStore(store).load_run(run_id).status for run_id in run_ids} == {"FINISHED"}
 
 
 @pytest.mark.slow
@@ -299,12 +319,12 @@ def test_all_operations_work_with_a_server(in_process, opened, uri):
         store = f"http://{ui_server.HOST}:{port}"
         _check_reopening(opened, store)
         sweep = opened(store=store)
-        ids, client = sweep.wait_until_created(), connect(store)
+        ids, client = _wait(sweep), connect(store)
         finished = _add_child(client, ids, "1", "FINISHED", metrics={"loss/val": 0.5})
         died = _add_child(client, ids, "2", "RUNNING", **DEAD_PROCESS)
-        assert sweep.find_finished_trials() == {"1": TrialRun(finished, {"loss/val": 0.5})}
+        assert sweep.find_finished_trials() == {"1": finished}
         sweep.close_orphans()
-        assert find_run(store, died).status == "KILLED"
+        assert TrackingStore(store).load_run(died).status == "KILLED"
         sweep.share_view("tiny-1", "loss/val", ["model"])
         assert f"mlflow.sharedViewState.{build_sweep_view_key('tiny-1')}" in client.get_experiment(ids[1]).tags
         assert sweep.end("FINISHED") is None

@@ -21,7 +21,7 @@ from processes import command_line, run_program
 
 from trainyard import TrackingError
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import operations
+from trainyard.tracking import TrackingStore, operations
 from trainyard.tracking.connection import connect, tracking_errors
 from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel
 from trainyard.tracking.writer import RunRequest, StoreWriter
@@ -29,7 +29,7 @@ from trainyard.tracking.writer_process import ProcessWriter
 
 
 def _make_request(folder):
-    return RunRequest(build_sqlite_uri(folder / "mlflow.db"), "tiny", "Notes.", "a run", {"seed": "0"})
+    return TrackingStore(build_sqlite_uri(folder / "mlflow.db")), RunRequest("tiny", "Notes.", "a run", {"seed": "0"})
 
 
 def _only_run(client):
@@ -54,14 +54,14 @@ def _log_with(writer_class, folder, monkeypatch):
 
     A writer process prints text while it starts, and later receives the signals that stop a run.
     """
-    request = _make_request(folder)
+    store, request = _make_request(folder)
     for name, text in {"notes.txt": "hello", "table/rows.json": "[]", "program/sitecustomize.py": PRINTING}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     with monkeypatch.context() as context:
         context.setenv("PYTHONPATH", str(folder / "program"), prepend=os.pathsep)
         writer = writer_class()
-    writer.create(request)
+    writer.create(store, request)
     created = writer.flush()
     if writer_class is ProcessWriter:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -75,7 +75,7 @@ def _log_with(writer_class, folder, monkeypatch):
     writer.perform(operations.log_files, [folder / "notes.txt", folder / "table"])
     writer.perform(operations.end, "FINISHED")
     complete = writer.flush()
-    client = connect(request.uri)
+    client = connect(store.uri)
     complete_run = _only_run(client)
     writer.perform(operations.log_files, [folder / "absent.txt"])
     writer.perform(operations.set_tags, {"tried": "yes"})
@@ -148,7 +148,7 @@ def test_output_during_the_start_of_the_writer_process_is_ignored(logged_with):
 def test_an_unreachable_store_is_a_failure_without_a_traceback(monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     writer = StoreWriter()
-    writer.create(RunRequest("http://ada:canary@127.0.0.1:9", "tiny", "", "a run", {}))
+    writer.create(TrackingStore("http://ada:canary@127.0.0.1:9"), RunRequest("tiny", "", "a run", {}))
     writer.perform(operations.set_tags, {"a": "b"})
     status = writer.flush()
     writer.close()
@@ -240,10 +240,10 @@ def test_ctrl_c_does_not_wait_for_an_unresponsive_store(tmp_path):
 OPEN_STORE_PROGRAM = """
 import signal, sys
 from pathlib import Path
-from trainyard.tracking.connection import open_store
+from trainyard.tracking import TrackingStore
 from trainyard.system.uris import build_sqlite_uri
 signal.setitimer(signal.ITIMER_PROF, float(sys.argv[1]))
-open_store(build_sqlite_uri(Path("mlflow.db").absolute()), "tiny", "")
+TrackingStore(build_sqlite_uri(Path("mlflow.db").absolute())).open_experiment("tiny", "")
 print("created", flush=True)
 """
 """A signal that is not handled kills the process after some seconds of processor time; 0 disables it."""

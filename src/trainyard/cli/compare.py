@@ -61,7 +61,7 @@ def compare(
 ) -> None:
     """Compare runs: settings, results, and whether the differences are significant."""
     from trainyard.analysis import Selection, compare_selection, write_comparison_page
-    from trainyard.tracking import resolve_store_uri
+    from trainyard.tracking import TrackingStore
 
     if as_json and as_csv:
         raise ConfigError("--json: cannot be combined with --csv. Remove one of them")
@@ -74,7 +74,9 @@ def compare(
         filter_string=filter_string,
         test_data=test_data,
     )
-    comparison = compare_selection(selection, resolve_store_uri(uri), by=by, best=best, for_page=html is not None)
+    comparison = compare_selection(
+        selection, TrackingStore.from_option(uri), by=by, best=best, for_page=html is not None
+    )
     if html is not None:
         write_comparison_page(html, comparison.table, comparison.pair, format_command_line(), comparison.notes)
     if as_json:

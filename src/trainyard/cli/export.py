@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from trainyard.cli.app import RunReference, StoreUri
-from trainyard.system import redact_credentials
 
 
 def export(
@@ -21,9 +20,9 @@ def export(
 ) -> None:
     """Export a run's model, scores and report to a folder, with a README that explains how to load the model."""
     from trainyard.serving import export_run
-    from trainyard.tracking import resolve_store_uri
+    from trainyard.tracking import TrackingStore
 
-    out = export_run(run, resolve_store_uri(uri), folder)
+    out = export_run(run, TrackingStore.from_option(uri), folder)
     for file in sorted(out.iterdir()):
         typer.echo(f"{file.stat().st_size:>12,}  {os.path.relpath(file)}")
     typer.echo(f"How to load the model: see {os.path.relpath(out / 'README.md')}")
@@ -40,11 +39,11 @@ def promote(
 ) -> None:
     """Verify the weights of a run's model, and register the model in MLflow's model registry."""
     from trainyard.serving import promote_run
-    from trainyard.tracking import resolve_store_uri
+    from trainyard.tracking import TrackingStore
 
-    store = resolve_store_uri(uri)
+    store = TrackingStore.from_option(uri)
     registered = promote_run(run, name, alias, store)
     outcome = "registered" if registered.new else "already registered:"
     typer.echo(f"{outcome} {name} version {registered.version}{f', alias {alias}' if alias else ''}")
     serve = f"mlflow models serve --env-manager local -m {shlex.quote(registered.uri)}"
-    typer.echo(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(redact_credentials(store))} {serve}")
+    typer.echo(f"serve it  MLFLOW_TRACKING_URI={shlex.quote(store.name)} {serve}")

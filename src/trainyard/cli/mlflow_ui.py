@@ -36,9 +36,9 @@ def ui(
     from trainyard.sweep import find_sweep
     from trainyard.tracking import (
         SHARE_KEY,
+        TrackingStore,
         build_sweep_view_key,
         build_training_view_url,
-        resolve_store_uri,
         ui_server,
     )
 
@@ -48,7 +48,7 @@ def ui(
     if sweep:
         experiment = find_sweep(sweep, "--sweep").read_header()["experiment"]
         view = build_sweep_view_key(Path(sweep).name)
-    uri = resolve_store_uri(uri)
+    uri = TrackingStore.from_option(uri).uri
     if (file := get_sqlite_path(uri)) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
 

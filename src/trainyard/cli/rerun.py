@@ -25,7 +25,7 @@ from trainyard.config import check_files_exist, compose_trees, find_config_diffe
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs import find_start_model
 from trainyard.system import raise_on_signals
-from trainyard.tracking import find_sibling_accuracies, resolve_store_uri
+from trainyard.tracking import TrackingStore
 
 EXIT_NOT_CONFIRMED = 3
 """The exit code if a verification finds that the weights are not bitwise identical."""
@@ -52,7 +52,7 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
         ConfigError: If there is no such run, or it cannot be repeated in this way; nothing was run.
         TrainyardError: If the new run failed.
     """
-    store = resolve_store_uri(uri)
+    store = TrackingStore.from_option(uri)
     original = load_original(reference, store)
     config, overrides = restore_config(original, tuple(changes))
     forbid_code_execution(compose_trees(overrides)[1], overrides)
@@ -66,12 +66,13 @@ def rerun_command(reference: str, changes: Sequence[str], *, verify: bool, as_js
     from trainyard.runs import run_experiment
 
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        print_heading(f"Rerun of {original.run_record.name}, {reference}")
+        print_heading(f"Rerun of {original.run.name}, {reference}")
         with raise_on_signals(), ScreenProgress() as progress:
             result = run_experiment(config, progress=progress, overrides=overrides, start_model=start_model)
         print_result(result)
     rerun = load_original(str(result.folder), None)
-    comparison = compare_runs(original, rerun, _find_sibling_accuracies(original, store, result.run_id), changed)
+    siblings = _find_sibling_accuracies(original, store, result.run_id)
+    comparison = compare_runs(original, rerun, siblings, changed, test_images=len(result.dataset.test))
     if as_json:
         record = dataclasses.asdict(comparison) | {
             "original": reference,
@@ -138,21 +139,19 @@ def _check_verifiable(original: OriginalRun, differences: Sequence[str]) -> None
         raise ConfigError(f"--verify: expected the original config, got {changes}. Remove the overrides, or --verify")
     if original.config.training.determinism == "off":
         raise ConfigError("--verify: expected a deterministic run, got training.determinism=off. Remove --verify")
-    if original.run_record.status != "FINISHED":
+    if original.run.status != "FINISHED":
         raise ConfigError(
-            f"--verify: expected a run that is FINISHED, got {original.reference}, which is "
-            f"{original.run_record.status}: there is no result to compare with. Remove --verify"
+            f"--verify: expected a run that is FINISHED, got {original.run.reference}, which is "
+            f"{original.run.status}: there is no result to compare with. Remove --verify"
         )
 
 
-def _find_sibling_accuracies(original: OriginalRun, uri: str | None, excluded_run_id: str | None) -> list[float]:
+def _find_sibling_accuracies(original: OriginalRun, store: TrackingStore, excluded_run_id: str | None) -> list[float]:
     """Returns the test accuracies of runs with the same config and other seeds, without the new run.
 
-    The list is empty if there is no store, or it cannot be read.
+    The list is empty if the store cannot be read.
     """
-    if uri is None:
-        return []
     try:
-        return list(find_sibling_accuracies(uri, original.run_record, excluded_run_id=excluded_run_id).values())
+        return list(store.find_sibling_accuracies(original.run, excluded_run_id=excluded_run_id).values())
     except TrackingError:  # the run itself succeeded, so the command must not fail
         return []

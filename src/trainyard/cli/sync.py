@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trainyard.cli.terminal import print_error
-from trainyard.errors import ConfigError, TrainyardError
-from trainyard.system import find_uri_problem, make_uri_absolute
+from trainyard.errors import TrainyardError
 
 
 def sync(
@@ -24,17 +22,15 @@ def sync(
     """Upload runs that are missing or incomplete in the tracking store: `sync outputs`."""
     from trainyard.config import prepare_hydra
     from trainyard.runs import LiveRunError, find_run_folders, sync_run
+    from trainyard.tracking import TrackingStore
 
-    if to is not None:
-        if problem := find_uri_problem(to):
-            raise ConfigError(f"--to: {problem}")
-        to = make_uri_absolute(to, Path.cwd())
+    store = None if to is None else TrackingStore.from_option(to, "--to")
     run_folders = {run_folder: run_folder in folders for folder in folders for run_folder in find_run_folders(folder)}
     prepare_hydra()
     code = 0
     for folder, named in run_folders.items():
         try:
-            synced = sync_run(folder, to, os.environ)
+            synced = sync_run(folder, store)
         except TrainyardError as error:
             if isinstance(error, LiveRunError) and not named:
                 typer.echo(str(error))

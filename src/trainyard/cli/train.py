@@ -5,7 +5,6 @@ Hydra's conventions apply: override grammar, ``--cfg``, ``--config-dir``, ``--mu
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from trainyard.config import (
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.runs import ScreenProgress, find_run_folder, load_recorded_overrides, run_and_print
 from trainyard.system import raise_on_signals
+from trainyard.tracking import TrackingStore
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -89,10 +89,10 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     tree, _ = compose_trees(
         tracking, config_name=options.config_name or PRIMARY_CONFIG, config_dir=get_config_dir(options)
     )
-    uri = build_run_config(tree).tracking.resolve_uri(os.environ, Path.cwd())
+    store = TrackingStore.from_config(build_run_config(tree).tracking)
     recorded = [
         override
-        for override in load_recorded_overrides(find_run_folder(reference, uri))
+        for override in load_recorded_overrides(find_run_folder(reference, store))
         if get_override_key(override) not in overrides_by_key
     ]
     other_arguments = [argument for argument in arguments if argument != overrides_by_key["resume"]]
@@ -111,7 +111,7 @@ def compose_job(options: Namespace, overrides: Sequence[str]) -> tuple[RunConfig
     )
     forbid_code_execution(hydra_section, overrides)
     config = build_run_config(tree)
-    config.tracking.resolve_uri(os.environ, Path.cwd())
+    TrackingStore.from_config(config.tracking)
     if not options.cfg and not options.info:
         check_files_exist(config)
     with open_dict(tree):

@@ -21,18 +21,18 @@ def check_disk() -> Iterator[Finding]:
     import pooch
 
     from trainyard.errors import ConfigError
-    from trainyard.system import find_cache_root, get_sqlite_path
-    from trainyard.tracking import LocalStore, find_artifact_folder
+    from trainyard.system import find_cache_root
+    from trainyard.tracking import TrackingStore
 
     locations = {"runs": Path("outputs").absolute()}
     try:
-        uri = LocalStore().resolve_uri(os.environ, Path.cwd())
+        store = TrackingStore.default()
     except ConfigError:
-        uri = ""  # `check_store` reports the error
-    if file := get_sqlite_path(uri):
-        locations["the store"] = file
-    if uri and not uri.startswith("http"):
-        locations["artifacts"] = find_artifact_folder(uri).absolute()
+        store = None  # `check_store` reports the error
+    if store and store.sqlite_file:
+        locations["the store"] = store.sqlite_file
+    if store and not store.is_server:
+        locations["artifacts"] = store.artifact_folder.absolute()
     caches = {"data": Path(pooch.os_cache("trainyard")), "compiled programs": find_cache_root()}
     by_disk: dict[int, dict[str, Path]] = {}
     for name, path in (locations | caches).items():

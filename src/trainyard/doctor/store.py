@@ -10,17 +10,14 @@ from pathlib import Path
 
 from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.runs import mark_orphan_killed
 from trainyard.system import get_sqlite_path, redact_credentials
 from trainyard.tracking import (
     PROCESS_TAGS,
     URI_VARIABLE,
-    LocalStore,
-    LoggedRun,
+    RunRecord,
     StoreHealth,
+    TrackingStore,
     examine_store,
-    is_on_this_host,
-    is_orphan,
     roll_back_interrupted_write,
 )
 
@@ -30,7 +27,7 @@ _MAX_LISTED_RUNS = 5
 def check_store() -> Iterator[Finding]:
     """Checks the state of the store, and looks for orphaned runs in it. Does not create a missing store."""
     try:
-        uri = LocalStore().resolve_uri(os.environ, Path.cwd())
+        uri = TrackingStore.default().uri
     except ConfigError as error:
         yield wrong("store", str(error), f"set {URI_VARIABLE} to a valid URI, or unset it")
         return
@@ -92,12 +89,12 @@ def _suggest_access(file: Path | None) -> str:
     return f"start the server, specify another store ({URI_VARIABLE}, tracking.uri), or disable it (tracking=off)"
 
 
-def _check_runs(uri: str, running: Sequence[LoggedRun]) -> Iterator[Finding]:
+def _check_runs(uri: str, running: Sequence[RunRecord]) -> Iterator[Finding]:
     """Groups the RUNNING runs by the state of their processes, and yields a finding for each group."""
     trainyard_runs = [run for run in running if run.tags.keys() >= set(PROCESS_TAGS)]
-    orphans = [run for run in trainyard_runs if is_orphan(run)]
-    remote = [run for run in trainyard_runs if not is_on_this_host(run)]
-    alive = [run for run in trainyard_runs if is_on_this_host(run) and not is_orphan(run)]
+    orphans = [run for run in trainyard_runs if run.is_orphan]
+    remote = [run for run in trainyard_runs if not run.is_on_this_host]
+    alive = [run for run in trainyard_runs if run.is_on_this_host and not run.is_orphan]
     if orphans:
         message = f"{format_count(len(orphans), 'run')} RUNNING without a live process: {_format_runs(orphans, 'pid')}"
         yield wrong("runs", message, f"{FIX_COMMAND} marks such runs as KILLED", partial(_mark_killed, uri, orphans))
@@ -114,7 +111,7 @@ def _check_runs(uri: str, running: Sequence[LoggedRun]) -> Iterator[Finding]:
         yield ok("runs", "no run has the status RUNNING")
 
 
-def _format_runs(runs: Sequence[LoggedRun], tag: str) -> str:
+def _format_runs(runs: Sequence[RunRecord], tag: str) -> str:
     """Returns the IDs of the first runs, each with the value of a tag, and the number of further runs."""
     suffix = f" and {len(runs) - _MAX_LISTED_RUNS} more" if len(runs) > _MAX_LISTED_RUNS else ""
     return ", ".join(f"{run.run_id} ({tag} {run.tags[tag]})" for run in runs[:_MAX_LISTED_RUNS]) + suffix
@@ -126,8 +123,10 @@ def _roll_back_write(uri: str) -> Iterator[str]:
     yield f"{redact_credentials(uri)}: the interrupted write was rolled back"
 
 
-def _mark_killed(uri: str, orphans: Sequence[LoggedRun]) -> Iterator[str]:
+def _mark_killed(uri: str, orphans: Sequence[RunRecord]) -> Iterator[str]:
     """Marks orphaned runs as KILLED, and yields a line for each run that was marked."""
+    store = TrackingStore(uri)
     for run in orphans:
-        if mark_orphan_killed(run.run_id, uri):  # checks again: the run may have ended in the meantime
+        if run.run_id and store.load_run(run.run_id).is_orphan:  # the run may have ended in the meantime
+            store.mark_killed(run.run_id)
             yield f"run {run.run_id} is KILLED now"

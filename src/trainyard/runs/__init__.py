@@ -1,14 +1,19 @@
 """One run from start to end: its folder, artifacts and tags; resuming, finding and uploading runs."""
 
 from trainyard.runs.console import ScreenProgress, build_ui_command, print_result, run_and_print
+from trainyard.runs.context import TrialInfo, build_provenance_tags
 from trainyard.runs.experiment import run_experiment
-from trainyard.runs.lookup import find_run_folder, mark_orphan_killed
-from trainyard.runs.pretrained import find_start_model
+from trainyard.runs.lookup import (
+    MODEL_SUFFIXES,
+    find_model,
+    find_run,
+    find_run_folder,
+    find_start_model,
+    load_model,
+)
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_recorded_overrides
-from trainyard.runs.saved_models import MODEL_SUFFIXES, find_model, find_or_download_model, load_model
 from trainyard.runs.sync import LiveRunError, find_run_folders, sync_run
-from trainyard.runs.tags import TrialInfo, build_provenance_tags
 
 __all__ = [
     "MODEL_SUFFIXES",
@@ -19,13 +24,12 @@ __all__ = [
     "build_provenance_tags",
     "build_ui_command",
     "find_model",
-    "find_or_download_model",
+    "find_run",
     "find_run_folder",
     "find_run_folders",
     "find_start_model",
     "load_model",
     "load_recorded_overrides",
-    "mark_orphan_killed",
     "print_result",
     "run_and_print",
     "run_experiment",

@@ -17,7 +17,7 @@ from trainyard.models import build_serving_model
 from trainyard.reporting import plots
 from trainyard.runs.result import TrainedRun
 from trainyard.system import GitState, atomic_write, list_installed_versions, redact_credentials, write_checksums
-from trainyard.tracking import names
+from trainyard.tracking import ServableModel, names
 
 if TYPE_CHECKING:
     import keras
@@ -97,12 +97,12 @@ def save_models(folder: Path, model: keras.Model) -> None:
     write_checksums(folder, files)
 
 
-def save_servable_model(folder: Path, model: keras.Model, spec: DataSpec) -> Path:
+def save_servable_model(folder: Path, model: keras.Model, spec: DataSpec) -> ServableModel:
     """Saves the model that accepts raw pixels to a hidden file, which is later moved to the tracking store."""
     file = folder / SERVABLE_FILE
     with atomic_write(file) as partial:
         build_serving_model(model, spec).save(partial)
-    return file
+    return ServableModel(file, spec.image_shape, spec.classes)
 
 
 def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -> None:

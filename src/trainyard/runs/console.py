@@ -18,11 +18,11 @@ from trainyard.config import RunConfig
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
 from trainyard.runs.experiment import run_experiment
 from trainyard.system import Progress, print_error, redact_credentials
-from trainyard.tracking import LocalStore, load_run_record, names
+from trainyard.tracking import TrackingStore, load_run_record, names
 
 if TYPE_CHECKING:
+    from trainyard.runs.context import TrialInfo
     from trainyard.runs.result import RunResult
-    from trainyard.runs.tags import TrialInfo
 
 STAGE_TITLES = {
     "open": "Opening the tracking store",
@@ -99,7 +99,8 @@ def run_and_print(
         print_result(result)
     except KeyboardInterrupt:
         try:
-            status = load_run_record(folder).status or "KILLED"  # FAILED, if the run failed before the signal
+            run = load_run_record(folder)
+            status = run.status if run.ended else "KILLED"  # FAILED, if the run failed before the signal
             print_error(TrainyardError(f"interrupted: the run is {status}. Its files are in {os.path.relpath(folder)}"))
         except ConfigError:
             print_error(TrainyardError("interrupted before the run started"))
@@ -157,6 +158,6 @@ def build_ui_command(uri: str | None, sweep: str | None = None) -> str:
     The URI is left out if it is the URI of the default store of the working directory.
     """
     command = f"trainyard ui --sweep {sweep}" if sweep else "trainyard ui"
-    if uri in (None, LocalStore().resolve_uri(os.environ, Path.cwd())):
+    if uri in (None, TrackingStore.default().uri):
         return command
     return f"{command} --uri {redact_credentials(uri)}"

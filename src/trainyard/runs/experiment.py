@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.config import RunConfig, TrainingConfig, find_size_problems, make_unique_name, validate_config
+from trainyard.config import (
+    RunConfig,
+    find_size_problems,
+    flatten_config,
+    hash_config,
+    make_unique_name,
+    validate_config,
+)
 from trainyard.data import load_dataset, write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
-from trainyard.evaluation import evaluate
+from trainyard.evaluation import EvalResult, evaluate
 from trainyard.reporting import write_report
 from trainyard.runs import artifacts
-from trainyard.runs.pretrained import find_start_model, load_start_weights
-from trainyard.runs.report import build_report_page, describe_data, describe_model, find_batch_size_problem
-from trainyard.runs.result import RunResult, TrainedRun
-from trainyard.runs.resume import ResumePoint, load_resume_point, plan_checkpoints
-from trainyard.runs.sync import upload_run
-from trainyard.runs.tags import (
-    TrialInfo,
-    build_config_params,
-    build_dataset_inputs,
-    build_model_params,
-    build_result_tags,
-    build_start_tags,
-    build_tensorflow_tags,
+from trainyard.runs.context import RunContext, TrialInfo, build_provenance_tags
+from trainyard.runs.lookup import find_start_model, load_start_weights
+from trainyard.runs.report import (
+    build_report_page,
+    count_layers,
+    describe_data,
+    describe_model,
+    find_batch_size_problem,
 )
+from trainyard.runs.result import RunResult, TrainedRun
+from trainyard.runs.resume import load_resume_point, plan_checkpoints
+from trainyard.runs.sync import upload_run
 from trainyard.system import (
+    GitState,
     Progress,
     StageTimer,
     check_interrupted,
@@ -41,15 +48,33 @@ from trainyard.system import (
     raise_on_signals,
     read_git_state,
 )
-from trainyard.tracking import Tracker, names, open_tracker
-from trainyard.training import BEST_MODEL, BestModel, train
+from trainyard.tracking import DatasetInput, RunRequest, Tracker, TrackingStore, names, open_tracker
+from trainyard.training import BEST_MODEL, BestModel, TrainResult, train
 
 if TYPE_CHECKING:
     import keras
 
     from trainyard.data import Dataset, DataSpec
 
+_process_lock = threading.Lock()
+"""Held during a run, because seeds and TensorFlow's settings apply to the whole process."""
 
+
+@contextlib.contextmanager
+def _claim_process() -> Iterator[None]:
+    """Raises a TrainingError if another run is in progress in this process; otherwise prevents others in the block."""
+    if not _process_lock.acquire(blocking=False):
+        raise TrainingError(
+            "run_experiment: expected no other run in this process, but one is in progress. Seeds and TensorFlow's "
+            "settings apply to the whole process, so wait for the other run, or use another process"
+        )
+    try:
+        yield
+    finally:
+        _process_lock.release()
+
+
+@_claim_process()
 def run_experiment(
     config: RunConfig,
     *,
@@ -61,6 +86,8 @@ def run_experiment(
     start_model: Path | None = None,
 ) -> RunResult:
     """Trains and evaluates the model that a config describes, and logs everything to MLflow.
+
+    A process performs one run at a time, because seeds and TensorFlow's settings apply to the whole process.
 
     Args:
         config: The config of the run, from `compose_config`. It may have been modified since.
@@ -78,7 +105,8 @@ def run_experiment(
         ConfigError: If the config is invalid. No run is created.
         DatasetError: If the data is missing or damaged. The run is FAILED.
         ModelError: If the model to start from can't be loaded. The run is FAILED.
-        TrainingError: If the training fails, for example because the loss is NaN. The run is FAILED.
+        TrainingError: If the training fails, for example because the loss is NaN. The run is FAILED. Also if another
+            thread performs a run; then no run is created.
         TrialPruned: If the sweep pruned the trial. The run is KILLED and has the tag `pruned`.
         TrackingError: If the tracking store can't be reached. If this is noticed at the start, nothing is run.
             Otherwise the run is completed, and its folder contains all results.
@@ -90,175 +118,276 @@ def run_experiment(
         >>> print(result.evaluation.report)  # doctest: +SKIP
     """
     validate_config(config)
-    uri = config.tracking.resolve_uri(os.environ, Path.cwd())
-    timer = StageTimer(progress := progress or Progress())
-    resume_point, start_file = (
-        load_resume_point(config, uri),
-        start_model or find_start_model(config.training.start_from, uri),
+    run = _prepare_run(config, Path(folder) if folder else None, progress or Progress(), trial, start_model)
+    git, timer = read_git_state(Path.cwd()), run.timer
+    artifacts.write_provenance(run.folder, config, overrides, git)
+    run.tags.update(_build_start_tags(run, git))
+    opened_run = open_tracker(
+        run.tracker,
+        run.folder,
+        run.progress,
+        request=RunRequest(config.experiment, config.notes, run.name, run.tags, config.tracking.model),
+        params={path: value for path, value in flatten_config(config).items() if path != "notes"},  # notes are a tag
+        retry_upload=lambda: run.store and upload_run(run.folder, run.store),
     )
-    folder = artifacts.create_run_folder(Path(folder) if folder else Path("outputs") / config.name / make_unique_name())
-    git = read_git_state(Path.cwd())
-    artifacts.write_provenance(folder, config, overrides, git)
-    tags, params = build_start_tags(config, folder, git, trial), build_config_params(config)
-
-    with (
-        raise_on_signals(),
-        open_tracker(
-            config,
-            folder,
-            progress,
-            uri,
-            tags=tags,
-            params=params,
-            retry_upload=lambda: upload_run(folder, uri or ""),
-            name=trial.name if trial else None,
-        ) as run,
-        explain_disk_full(folder),
-    ):
+    with raise_on_signals(), opened_run, explain_disk_full(run.folder):
         with timer.stage("start"):
-            seed, machine = _start_tensorflow(config.training, config.seed, resume_point)
-            artifacts.write_machine_info(folder, machine)
-            run.set_tags(build_tensorflow_tags(config, seed, machine))
-            run.wait_until_created()
-
+            seed, machine = _start_tensorflow(run)
         with timer.stage("load"):
-            dataset = _load_data(config, progress)
-            run.log_inputs(build_dataset_inputs(dataset))
-            write_preprocessing(folder, dataset)
-
+            dataset = _load_data(run)
         with timer.stage("build"):
-            model = _build_model(config, dataset.spec, None if resume_point else start_file, progress)
-            artifacts.write_model_summary(folder, model)
-            run.log_params(build_model_params(model))
-            run.set_tags({names.INITIAL_WEIGHTS_DIGEST: hash_weights(model)})
-
+            model = _build_model(run, dataset.spec)
         with timer.stage("train"):
-            best = _plan_best_model(config, folder, resume_point)
-            if resume_point:
-                _report_resume(resume_point, run, progress)
-            training = train(
-                model,
-                dataset,
-                config.debug.adjust_config(config),
-                progress,
-                lambda epoch, metrics: _finish_epoch(run, trial, epoch, metrics),
-                seed=seed,
-                callbacks=[*callbacks, *config.debug.callbacks(folder)],
-                checkpoints=plan_checkpoints(config, dataset, folder, seed, resume_point),
-                best=best,
-            )
+            best = _plan_best_model(run)
+            training = _train(run, model, dataset, seed=seed, callbacks=callbacks, best=best)
         timer.split("train", compile=training.compile_seconds, train=training.train_seconds)
-
         with timer.stage("evaluate"):
-            artifacts.save_models(folder, model)  # first, so that the model is saved even if a metric fails
-            with explain_out_of_memory(lambda: "evaluating"):
-                evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
-
-        with timer.stage("log"):
-            trained = TrainedRun(
-                config=config,
-                dataset=dataset,
-                model=model,
-                training=training,
-                evaluation=evaluation,
-                machine=machine,
-                best_model=best,
-            )
-            tags |= build_result_tags(trained)
-            artifacts.write_evaluation(folder, evaluation, config.evaluation.first_predictions)
-            run.set_tags(tags)
-            run.log_metrics(evaluation.metrics())
-            if run.logs_model:
-                run.log_model(artifacts.save_servable_model(folder, model, dataset.spec), dataset.spec)
-            write_report(
-                folder / "report.html",
-                build_report_page(trained, timer.seconds, tags, artifacts.draw_plots(folder, trained)),
-            )
-            run.log_folder()
-            run.flush()
-        run.log_metrics(timer.metrics())
-        findings = config.debug.judge_result(training.history, evaluation.accuracy, folder)
-        result = RunResult.from_trained_run(
-            trained,
-            name=run.name,
-            folder=folder,
-            run_id=run.run_id,
-            experiment_id=run.experiment_id,
-            tracking_uri=uri,
-            timings={**timer.seconds, "total": timer.total},
-            findings=findings,
+            evaluation = _evaluate(run, model, dataset)
+        trained = TrainedRun(
+            config=config,
+            dataset=dataset,
+            model=model,
+            training=training,
+            evaluation=evaluation,
+            machine=machine,
+            best_model=best,
         )
-        if trial:
-            trial.record_result(result)  # before the run is FINISHED, so that a resumed sweep never misses a result
-    return result
+        with timer.stage("log"):
+            _log_results(run, trained)
+        return _complete_result(run, trained)
 
 
-def _start_tensorflow(
-    training: TrainingConfig, seed: int, resume_point: ResumePoint | None
-) -> tuple[int, dict[str, Any]]:
-    """Imports and configures TensorFlow.
+def _prepare_run(
+    config: RunConfig, folder: Path | None, progress: Progress, trial: TrialInfo | None, start_model: Path | None
+) -> RunContext:
+    """Finds what the run continues or starts from, and creates its folder; see `run_experiment` for the arguments."""
+    store, timer = TrackingStore.from_config(config.tracking), StageTimer(progress)
+    resume_point = load_resume_point(config, store)
+    start_model = start_model or find_start_model(config.training.start_from, store)
+    folder = artifacts.create_run_folder(folder or Path("outputs") / config.name / make_unique_name())
+    return RunContext(
+        config=config,
+        folder=folder,
+        store=store,
+        tracker=Tracker(
+            store, progress.detail, f"The run continues, and its folder will contain everything: {folder}", folder
+        ),
+        progress=progress,
+        timer=timer,
+        tags={},
+        trial=trial,
+        resume_point=resume_point,
+        start_model=start_model,
+    )
+
+
+def _build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
+    """Returns the tags that are known before the run starts."""
+    config = run.config
+    optional_tags = {
+        names.RESUMED_FROM: config.resume,
+        names.STARTED_FROM: config.training.start_from,
+        names.SWEEP_ID: config.sweep.name,
+    }
+    return {
+        **config.tracking.tags,
+        **build_provenance_tags(git),
+        names.ROLE: "run",
+        names.CONFIG_HASH: hash_config(config),
+        names.SEED: str(config.seed),
+        names.DETERMINISM: config.training.determinism,
+        names.FOLDER: str(run.folder),
+        names.NOTE: config.notes,
+        **{name: value for name, value in optional_tags.items() if value},
+        **(run.trial.tags() if run.trial else {}),
+    }
+
+
+def _start_tensorflow(run: RunContext) -> tuple[int, dict[str, Any]]:
+    """Imports and configures TensorFlow, and waits until the run exists in the store.
 
     Returns:
         The seed of the initial weights, the order of the images and dropout; and information about the machine.
     """
+    training = run.config.training
     import_tensorflow(training.threads)
-    used_seed = resume_point.checkpoint.identity.seed if resume_point else choose_seed(seed, training.determinism)
-    threads = configure_tensorflow(used_seed, training.threads, training.determinism, training.precision)
-    return used_seed, collect_machine_info(threads)
+    seed = (
+        run.resume_point.checkpoint.identity.seed
+        if run.resume_point
+        else choose_seed(run.config.seed, training.determinism)
+    )
+    threads = configure_tensorflow(seed, training.threads, training.determinism, training.precision)
+    machine = collect_machine_info(threads)
+    artifacts.write_machine_info(run.folder, machine)
+    drawn_seed = {names.DRAWN_SEED: str(seed)} if training.determinism == "off" else {}
+    run.tracker.set_tags({names.THREADS: str(machine["threads"]), **drawn_seed})
+    run.tracker.wait_until_created()
+    return seed, machine
 
 
-def _load_data(config: RunConfig, progress: Progress) -> Dataset:
-    """Loads the data, reduces it if the debug mode requires it, and reports its size and source."""
+def _load_data(run: RunContext) -> Dataset:
+    """Loads the data, reduces it if the debug mode requires it, and logs its size, source and digests."""
+    config, progress = run.config, run.progress
     complete = load_dataset(config.dataset, config.seed, progress=progress.downloads)
     if warning := find_batch_size_problem(complete, config):
         progress.detail(warning)
     dataset = config.debug.reduce_dataset(complete, config.training.batch_size, config.seed)
     progress.detail(describe_data(dataset))
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    run.tracker.log_inputs(
+        [
+            DatasetInput(
+                name=dataset.name,
+                context=context,
+                digest=split.digest,
+                source=dataset.source,
+                images=len(split),
+                image_shape=dataset.spec.image_shape,
+                classes=dataset.spec.classes,
+            )
+            for context, split in splits.items()
+            if split is not None
+        ]
+    )
+    write_preprocessing(run.folder, dataset)
     return dataset
 
 
-def _report_resume(resume_point: ResumePoint, run: Tracker, progress: Progress) -> None:
-    """Reports the epoch from which a training resumes, and logs the metrics of the epochs before."""
-    for line in resume_point.describe():
-        progress.detail(line)
-    for epoch, metrics in enumerate(resume_point.checkpoint.history, start=1):
-        run.log_metrics(metrics, epoch)
+def _build_model(run: RunContext, spec: DataSpec) -> keras.Model:
+    """Builds the model, and reports and logs its layers. Its weights are random, or those of the start model."""
+    config = run.config
+    for problem in find_size_problems(config.model.count_parameters(spec.image_shape, spec.classes)):
+        raise TrainingError(f"model: {problem}")
+    with explain_out_of_memory(lambda: "building the model"):
+        model = config.model.build(spec)
+    for line in describe_model(config, model):
+        run.progress.detail(line)
+    if run.start_model and run.resume_point is None:
+        load_start_weights(model, run.start_model)
+        run.progress.detail(f"starting from the weights of {run.start_model}")
+    artifacts.write_model_summary(run.folder, model)
+    run.tracker.log_params({"model.layers": count_layers(model), "model.parameters": model.count_params()})
+    run.tracker.set_tags({names.INITIAL_WEIGHTS_DIGEST: hash_weights(model)})
+    return model
 
 
-def _finish_epoch(run: Tracker, trial: TrialInfo | None, epoch: int, metrics: Mapping[str, float]) -> None:
-    """Logs the metrics of an epoch. Raises an exception if the run was interrupted or the trial is pruned."""
-    run.log_metrics(metrics, epoch)
-    check_interrupted()
-    if trial and (reason := trial.prune_reason()):
-        raise TrialPruned(reason)
-
-
-def _plan_best_model(config: RunConfig, folder: Path, resume_point: ResumePoint | None) -> BestModel | None:
+def _plan_best_model(run: RunContext) -> BestModel | None:
     """Returns how the best epoch is selected and where its model is saved, or None if `training.keep_best` is null.
 
     The result names the best model of the resumed run if it can be used again.
     """
-    monitor = config.training.keep_best
+    monitor, resume_point = run.config.training.keep_best, run.resume_point
     if monitor is None:
         return None
     # with another metric, or after skipped checkpoints, the previous file has the model of another epoch
     reusable = resume_point and resume_point.keep_best == monitor and not resume_point.damaged
     return BestModel(
         monitor,
-        folder / BEST_MODEL,
+        run.folder / BEST_MODEL,
         resume_point.file.parents[1] / BEST_MODEL if resume_point and reusable else None,
     )
 
 
-def _build_model(config: RunConfig, spec: DataSpec, weights_file: Path | None, progress: Progress) -> keras.Model:
-    """Builds the model, and reports its layers. The weights are random, or those of the model in `weights_file`."""
-    for problem in find_size_problems(config.model.count_parameters(spec.image_shape, spec.classes)):
-        raise TrainingError(f"model: {problem}")
-    with explain_out_of_memory(lambda: "building the model"):
-        model = config.model.build(spec)
-    for line in describe_model(config, model):
-        progress.detail(line)
-    if weights_file:
-        load_start_weights(model, weights_file)
-        progress.detail(f"starting from the weights of {weights_file}")
-    return model
+def _train(
+    run: RunContext,
+    model: keras.Model,
+    dataset: Dataset,
+    *,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    best: BestModel | None,
+) -> TrainResult:
+    """Trains the model in place, and logs the metrics of each epoch, including those before the resume point."""
+    if run.resume_point:
+        for line in run.resume_point.describe():
+            run.progress.detail(line)
+        for epoch, metrics in enumerate(run.resume_point.checkpoint.history, start=1):
+            run.tracker.log_metrics(metrics, epoch)
+
+    def finish_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.tracker.log_metrics(metrics, epoch)
+        check_interrupted()
+        if run.trial and (reason := run.trial.prune_reason()):
+            raise TrialPruned(reason)
+
+    return train(
+        model,
+        dataset,
+        run.config.debug.adjust_config(run.config),
+        run.progress,
+        finish_epoch,
+        seed=seed,
+        callbacks=[*callbacks, *run.config.debug.callbacks(run.folder)],
+        checkpoints=plan_checkpoints(run.config, dataset, run.folder, seed, run.resume_point),
+        best=best,
+    )
+
+
+def _evaluate(run: RunContext, model: keras.Model, dataset: Dataset) -> EvalResult:
+    """Saves the model first, so that it is saved even if a metric fails; then evaluates it on the test images."""
+    artifacts.save_models(run.folder, model)
+    with explain_out_of_memory(lambda: "evaluating"):
+        return evaluate(model, dataset.test, dataset.spec, run.config.evaluation)
+
+
+def _log_results(run: RunContext, trained: TrainedRun) -> None:
+    """Writes all artifacts, and logs them with the tags and metrics of the result and the servable model."""
+    folder, tracker, evaluation = run.folder, run.tracker, trained.evaluation
+    tags = {**run.tags, **_build_result_tags(trained)}
+    artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
+    tracker.set_tags(tags)
+    tracker.log_metrics(evaluation.metrics())
+    if tracker.is_tracked and run.config.tracking.model:
+        tracker.log_model(artifacts.save_servable_model(folder, trained.model, trained.dataset.spec))
+    plot_files = artifacts.draw_plots(folder, trained)
+    write_report(folder / "report.html", build_report_page(trained, run.timer.seconds, tags, plot_files))
+    tracker.log_folder()
+    tracker.flush()
+
+
+def _build_result_tags(trained: TrainedRun) -> dict[str, str]:
+    """Returns the tags that describe the result.
+
+    These are the best epoch and the restored epoch (if any), the digests of the data set and of the final weights, the
+    engine and XLA with the reasons for their choice, the number of threads, the tables that MLflow shows, and the note.
+    """
+    config, training = trained.config, trained.training
+    note = (
+        f"**{trained.evaluation.accuracy:.4f}** accuracy on {len(trained.dataset.test):,} test images. "
+        f"{config.model.label} on {trained.dataset.name}, "
+        f"{config.optimizer.name} at {config.optimizer.learning_rate:g}, "
+        f"epochs {len(training.history)}, batch size {config.training.batch_size}, seed {config.seed}."
+        f"\n\n{config.notes}"
+    )
+    restored = {} if training.best_epoch is None else {names.RESTORED_EPOCH: str(training.best_epoch)}
+    best = {names.BEST_EPOCH: trained.best_model.describe(training.history)} if trained.best_model else {}
+    return {
+        **best,
+        **restored,
+        names.DATASET_DIGEST: trained.dataset.digest,
+        names.WEIGHTS_DIGEST: hash_weights(trained.model),
+        names.ENGINE: f"{training.engine}: {training.engine_reason}",
+        names.XLA: str(training.xla),
+        names.THREADS: str(trained.machine["threads"]),
+        names.NOTE: note.strip(),
+        names.LOGGED_TABLES: f'[{{"path": "{names.PER_CLASS_TABLE}", "type": "table"}}]',
+    }
+
+
+def _complete_result(run: RunContext, trained: TrainedRun) -> RunResult:
+    """Logs the timings, checks the result if the debug mode requires it, and passes the result to the sweep."""
+    run.tracker.log_metrics(run.timer.metrics())
+    findings = run.config.debug.judge_result(trained.training.history, trained.evaluation.accuracy, run.folder)
+    result = RunResult.from_trained_run(
+        trained,
+        name=run.name,
+        folder=run.folder,
+        run_id=run.tracker.run_id,
+        experiment_id=run.tracker.status.experiment_id,
+        tracking_uri=run.store.uri if run.store else None,
+        timings={**run.timer.seconds, "total": run.timer.total},
+        findings=findings,
+    )
+    if run.trial:
+        run.trial.record_result(result)  # before the run is FINISHED, so that a resumed sweep never misses a result
+    return result

@@ -60,6 +60,11 @@ class RunResult(TrainedRun):
     timings: dict[str, float]
     findings: str
 
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The metrics of each epoch: one mapping per epoch from logged names to values."""
+        return self.training.history
+
     @classmethod
     def from_trained_run(cls, trained: TrainedRun, **logged: Any) -> Self:  # noqa: ANN401 - the fields of this class
         """Builds the result from a trained run. `logged` gives the fields that `RunResult` adds."""

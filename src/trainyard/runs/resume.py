@@ -11,8 +11,8 @@ import yaml
 from trainyard.config import RunConfig, find_config_differences, hash_config, load_config
 from trainyard.data import Dataset
 from trainyard.errors import ConfigError, DatasetError, TrainingError
-from trainyard.runs.lookup import find_run_folder, mark_orphan_killed
-from trainyard.tracking import find_run, names
+from trainyard.runs.lookup import find_run, get_run_folder
+from trainyard.tracking import TrackingStore, names
 from trainyard.training import (
     CHECKPOINTS_FOLDER,
     Checkpoint,
@@ -62,14 +62,14 @@ def load_recorded_overrides(folder: Path) -> list[str]:
     return content
 
 
-def load_resume_point(config: RunConfig, uri: str | None) -> ResumePoint | None:
+def load_resume_point(config: RunConfig, store: TrackingStore | None) -> ResumePoint | None:
     """Loads the checkpoint that a run resumes from. Returns None if the run does not resume another one.
 
     If the process of the interrupted run has ended without closing the run in the store, the run is marked as KILLED.
 
     Args:
         config: The config of the new run. Its ``resume`` names the interrupted run.
-        uri: The tracking URI. None if tracking is off.
+        store: The tracking store. None if tracking is off.
 
     Raises:
         ConfigError: If the interrupted run can't be found, has finished, has no checkpoint, or has a different config.
@@ -77,7 +77,9 @@ def load_resume_point(config: RunConfig, uri: str | None) -> ResumePoint | None:
     """
     if config.resume is None:
         return None
-    folder = find_run_folder(config.resume, uri)
+    is_folder = bool(config.resume) and Path(config.resume).is_dir()
+    run = None if is_folder else find_run(config.resume, store, "resume")
+    folder = get_run_folder(run, "resume") if run else Path(config.resume).absolute()
     original = load_config(folder / names.CONFIG_FILE)
     if hash_config(original) != hash_config(config) or original.seed != config.seed:
         differences = "\n".join(f"  {line}" for line in find_config_differences(original, config))
@@ -85,11 +87,12 @@ def load_resume_point(config: RunConfig, uri: str | None) -> ResumePoint | None:
             f"resume: the config differs from that of run {config.resume}:\n{differences}\n"
             "  Remove these changes, or start a new run"
         )
-    if uri and not Path(config.resume).is_dir() and find_run(uri, config.resume).status == "FINISHED":
+    if run and run.status == "FINISHED":
         raise ConfigError(
             f"resume: run {config.resume} has already finished; there is nothing to resume. Start a new run"
         )
-    mark_orphan_killed(config.resume, uri)
+    if run and run.store and run.run_id and run.is_orphan:
+        run.store.mark_killed(run.run_id)
     damaged: list[str] = []
     for file in find_checkpoints(folder / CHECKPOINTS_FOLDER):
         try:

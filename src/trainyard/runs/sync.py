@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,21 +13,21 @@ from trainyard.data import PREPROCESSING_FILE as PREPROCESSING
 from trainyard.data import load_preprocessing
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs import artifacts
-from trainyard.runs.saved_models import MODEL_FILE, load_model
-from trainyard.system import import_tensorflow, redact_credentials
+from trainyard.runs.lookup import MODEL_FILE, load_model
+from trainyard.system import import_tensorflow
 from trainyard.tracking import (
     LOCK,
     OPERATION_LOG_FILE,
     URI_VARIABLE,
-    LocalStore,
-    RunRecord,
+    LoggedOperations,
     ServableModel,
+    TrackingStore,
     find_logged_files,
     has_run,
-    load_run_record,
+    load_operations,
     names,
     record_stored,
-    upload_record,
+    upload_operations,
 )
 
 
@@ -69,13 +69,13 @@ def find_run_folders(path: Path) -> list[Path]:
     return folders
 
 
-def sync_run(folder: Path, to: str | None, environment: Mapping[str, str]) -> SyncResult:
+def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
     """Uploads everything of an ended run that a tracking store does not have yet. Nothing is logged twice.
 
     Args:
         folder: The run folder.
-        to: The tracking URI. None uses the store that the run was configured for.
-        environment: The environment variables. They may name the tracking URI and contain its password.
+        store: The tracking store. None uses the store that the run was configured for. If that needs a password,
+            MLFLOW_TRACKING_URI must contain it.
 
     Returns:
         The store and the id of the run in it.
@@ -86,26 +86,26 @@ def sync_run(folder: Path, to: str | None, environment: Mapping[str, str]) -> Sy
         ModelError: If the model in the folder is damaged.
         TrackingError: If the store fails, or the folder is not writable. The upload can be repeated.
     """
-    record = load_run_record(folder)
+    logged = load_operations(folder)
     try:
         with FileLock(folder / LOCK, timeout=0):
-            record = load_run_record(folder)
-            _check_ended(folder, record)
-            uri = to or _find_store_uri(folder, record, environment)
-            run_id = record.stores.get(redact_credentials(uri))
-            is_stored = run_id is not None and has_run(uri, run_id, record)
+            logged = load_operations(folder)
+            _check_ended(folder, logged)
+            store = store or _find_store(folder, logged)
+            run_id = logged.stores.get(store.name)
+            is_stored = run_id is not None and has_run(store, run_id, logged)
             return SyncResult(
-                uri=redact_credentials(uri),
-                run_id=run_id if run_id and is_stored else upload_run(folder, uri),
-                status=record.status or "KILLED",
+                uri=store.name,
+                run_id=run_id if run_id and is_stored else upload_run(folder, store),
+                status=logged.status or "KILLED",
                 uploaded=not is_stored,
-                has_gap=record.has_gap,
+                has_gap=logged.has_gap,
             )
     except Timeout as error:
         reason = (
             "another process is uploading it"
-            if record.status
-            else f"it is still running, as process {record.tags[names.PID]}"
+            if logged.status
+            else f"it is still running, as process {logged.tags[names.PID]}"
         )
         raise LiveRunError(f"{folder}: the run was not uploaded: {reason}") from error
     except OSError as error:
@@ -114,7 +114,7 @@ def sync_run(folder: Path, to: str | None, environment: Mapping[str, str]) -> Sy
         ) from error
 
 
-def upload_run(folder: Path, uri: str) -> str:
+def upload_run(folder: Path, store: TrackingStore) -> str:
     """Uploads everything of a run that a store does not have yet, and records the upload in the run's operation log.
 
     Returns:
@@ -125,46 +125,45 @@ def upload_run(folder: Path, uri: str) -> str:
         ModelError: If the model in the folder is damaged.
         TrackingError: If the store fails.
     """
-    record = load_run_record(folder)
-    has_model = record.model and record.status == "FINISHED" and (folder / MODEL_FILE).is_file()
-    run_id = upload_record(
-        record, find_logged_files(folder), uri, (lambda: _build_servable_model(folder)) if has_model else None
-    )
-    record_stored(folder, uri, run_id)
+    logged = load_operations(folder)
+    has_model = logged.model and logged.status == "FINISHED" and (folder / MODEL_FILE).is_file()
+    build_model = (lambda: _build_servable_model(folder)) if has_model else None
+    run_id = upload_operations(logged, find_logged_files(folder), store, build_model)
+    record_stored(folder, store, run_id)
     (folder / artifacts.SERVABLE_FILE).unlink(missing_ok=True)
     return run_id
 
 
-def _check_ended(folder: Path, record: RunRecord) -> None:
+def _check_ended(folder: Path, logged: LoggedOperations) -> None:
     """Raises LiveRunError if a run of another host may still be running. File locks may not work between hosts."""
-    host = record.tags.get(names.HOST)
-    if record.status is None and host != socket.gethostname():
+    host = logged.tags.get(names.HOST)
+    if logged.status is None and host != socket.gethostname():
         raise LiveRunError(
             f"{folder}: the run was not uploaded: it has no final status, so it may still be running on host {host}. "
             f"Run `trainyard sync` on {host}"
         )
 
 
-def _find_store_uri(folder: Path, record: RunRecord, environment: Mapping[str, str]) -> str:
-    """Returns the tracking URI that a run was configured for. If tracking was off, returns the default of new runs."""
-    if record.uri is None:
-        return LocalStore().resolve_uri(environment, Path.cwd())
-    if "***" not in record.uri:
-        return record.uri
-    uri = environment.get(URI_VARIABLE, "")
-    if redact_credentials(uri) != record.uri:
+def _find_store(folder: Path, logged: LoggedOperations) -> TrackingStore:
+    """Returns the store that a run was configured for. If tracking was off, returns the default of new runs."""
+    if logged.uri is None:
+        return TrackingStore.default()
+    if "***" not in logged.uri:
+        return TrackingStore(logged.uri)
+    store = TrackingStore(os.environ.get(URI_VARIABLE, ""))
+    if store.name != logged.uri:
         raise ConfigError(
-            f"{folder}: the run's tracking store, {record.uri}, needs a password, which is not saved with the run. "
+            f"{folder}: the run's tracking store, {logged.uri}, needs a password, which is not saved with the run. "
             f"Set {URI_VARIABLE} to the complete URI, or choose another store: --to URI"
         )
-    return uri
+    return store
 
 
 def _build_servable_model(folder: Path) -> ServableModel:
     """Returns the model that accepts raw pixels. Builds its file again if the run was interrupted before saving it."""
     spec = load_preprocessing(folder / PREPROCESSING).spec
     file = folder / artifacts.SERVABLE_FILE
-    if not file.is_file():
-        import_tensorflow()
-        artifacts.save_servable_model(folder, load_model(folder / MODEL_FILE, "sync"), spec)
-    return ServableModel(file, spec.image_shape, spec.classes)
+    if file.is_file():
+        return ServableModel(file, spec.image_shape, spec.classes)
+    import_tensorflow()
+    return artifacts.save_servable_model(folder, load_model(folder / MODEL_FILE, "sync"), spec)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainyard.data import PREPROCESSING_FILE, load_preprocessing
-from trainyard.errors import ConfigError, ModelError, TrackingError, TrainyardError
+from trainyard.errors import ConfigError, ModelError, TrainyardError
+from trainyard.runs import find_run
 from trainyard.system import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
-from trainyard.tracking import download_files, load_run_record, load_stored_run, names
+from trainyard.tracking import RunRecord, TrackingStore, names
 
 MODELS = ("model.keras", "model.h5")
 _METRICS, _VERSIONS = "evaluation/metrics.json", "environment/versions.txt"
@@ -28,27 +27,16 @@ _FILES = {
     names.CONFIG_FILE: "the resolved config of the run",
 }
 """The exported files, with their descriptions in the README."""
+_DOWNLOADS = (*(name for name in _FILES if name != "metrics.json"), "evaluation", "environment")
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
-@dataclass(frozen=True, slots=True)
-class _ExportedRun:
-    """The files and the logged data of the run that is exported."""
-
-    folder: Path
-    reference: str
-    name: str
-    experiment: str
-    status: str
-    tags: Mapping[str, str]
-
-
-def export_run(reference: str, uri: str, out: Path) -> Path:
+def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
     """Writes the model, config, metrics and report of a run to a folder, with a README that explains how to load it.
 
     Args:
         reference: The run id, or the folder of the run.
-        uri: The tracking URI of the store that contains the run.
+        store: The tracking store that contains the run.
         out: The folder to create. It may exist if it is empty.
 
     Returns:
@@ -63,19 +51,22 @@ def export_run(reference: str, uri: str, out: Path) -> Path:
     target = out.resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{out}: expected a new or empty folder, got a file or a folder that is not empty")
-    with _open_run(reference, uri) as run:
+    run = find_run(reference, store, "export")
+    if run.status != "FINISHED":
+        raise ConfigError(f"export: expected a run that is FINISHED, got {run.identity}, which is {run.status}")
+    with run.open_files(*_DOWNLOADS) as folder:
         for name in (*map(_get_path_in_run, _FILES), _VERSIONS):
-            if not (run.folder / name).is_file():
+            if not (folder / name).is_file():
                 raise ConfigError(f"export: expected a run with all its files, got {reference}: {name} is missing")
         for name in MODELS:
-            if problem := find_checksum_problem(run.folder / name):
+            if problem := find_checksum_problem(folder / name):
                 raise ModelError(f"export: {name} of {reference} is damaged: {problem}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=PARTIAL_PREFIX) as temporary:
                 complete = Path(temporary) / "made"
                 complete.mkdir()
-                _write_files(complete, run)
+                _write_files(folder, complete, run)
                 if target.exists():
                     target.rmdir()
                 complete.rename(target)
@@ -84,52 +75,27 @@ def export_run(reference: str, uri: str, out: Path) -> Path:
     return out
 
 
-@contextmanager
-def _open_run(reference: str, uri: str) -> Iterator[_ExportedRun]:
-    """Yields a run that is FINISHED, with its files: from its folder, or downloaded from the tracking store."""
-    if (folder := Path(reference)).is_dir():
-        record = load_run_record(folder)
-        run_id = next(iter(record.stores.values()), reference)
-        run = _ExportedRun(folder, run_id, record.name, record.experiment, record.status or "RUNNING", record.tags)
-        _check_finished(run)
-        yield run
-        return
-    try:
-        stored = load_stored_run(uri, reference)
-    except TrackingError as error:
-        raise ConfigError(f"export: {error}") from error
-    with tempfile.TemporaryDirectory(prefix="trainyard-export-") as download:
-        run = _ExportedRun(Path(download), reference, stored.name, stored.experiment, stored.status, stored.tags)
-        _check_finished(run)
-        files = [name for name in _FILES if _get_path_in_run(name) == name]
-        download_files(uri, reference, [*files, "evaluation", "environment"], Path(download))
-        yield run
-
-
-def _check_finished(run: _ExportedRun) -> None:
-    """Raises a ConfigError if a run is not FINISHED."""
-    if run.status != "FINISHED":
-        raise ConfigError(f"export: expected a run that is FINISHED, got {run.reference}, which is {run.status}")
-
-
 def _get_path_in_run(name: str) -> str:
     """Returns the path of an exported file, relative to the folder of the run."""
     return _METRICS if name == "metrics.json" else name
 
 
-def _write_files(target: Path, run: _ExportedRun) -> None:
-    """Writes all exported files to an empty folder."""
+def _write_files(folder: Path, target: Path, run: RunRecord) -> None:
+    """Writes all exported files of a run, whose artifacts are in `folder`, to an empty folder."""
     for name in _FILES:
-        shutil.copyfile(run.folder / _get_path_in_run(name), target / name)
-    (target / "README.md").write_text(_render_readme(target, run))
+        shutil.copyfile(folder / _get_path_in_run(name), target / name)
+    versions = dict(line.split("==", 1) for line in (folder / _VERSIONS).read_text().splitlines())
+    packages = " ".join(f"{name}=={versions[name]}" for name in _PACKAGES if name in versions)
+    (target / "README.md").write_text(_render_readme(target, run, packages))
 
 
-def _render_readme(target: Path, run: _ExportedRun) -> str:
-    """Returns the README: the accuracy of the model, how to load it, the files of the folder, and the provenance."""
+def _render_readme(target: Path, run: RunRecord, packages: str) -> str:
+    """Returns the README: the accuracy of the model, how to load it, the files of the folder, and the provenance.
+
+    `packages` are the required packages as arguments of pip.
+    """
     spec = load_preprocessing(target / PREPROCESSING_FILE).spec
     metrics = json.loads((target / "metrics.json").read_text())
-    versions = dict(line.split("==", 1) for line in (run.folder / _VERSIONS).read_text().splitlines())
-    packages = " ".join(f"{name}=={versions[name]}" for name in _PACKAGES if name in versions)
     shape = ", ".join(map(str, spec.image_shape))
     standardised = '\nscaled = (scaled - preprocessing["mean"]) / preprocessing["std"]' if spec.mean else ""
     files = "\n".join(f"| `{name}` | {description} |" for name, description in _FILES.items())
@@ -177,12 +143,12 @@ With Trainyard: `trainyard predict model.keras digit.png`.
 """
 
 
-def _list_provenance(run: _ExportedRun) -> Mapping[str, str]:
+def _list_provenance(run: RunRecord) -> Mapping[str, str]:
     """Returns command, commit, seed, digests and Trainyard version by label; without values that were not logged."""
     tags = run.tags
     changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
     rows = {
-        "run": f"`{run.reference}`",
+        "run": f"`{run.identity}`",
         "command": f"`{tags[names.COMMAND]}`" if names.COMMAND in tags else "",
         "commit": f"{tags[names.GIT_COMMIT]}{changes}" if names.GIT_COMMIT in tags else "",
         "seed": tags.get(names.SEED, ""),

@@ -13,9 +13,9 @@ from trainyard.config import load_plugins
 from trainyard.data import PREPROCESSING_FILE, DataSpec, Preprocessing, is_image_shape, load_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError
 from trainyard.evaluation import scoring
-from trainyard.runs import MODEL_SUFFIXES, find_model, find_or_download_model, load_model
-from trainyard.system import find_uri_problem, get_sqlite_path, import_tensorflow
-from trainyard.tracking import resolve_store_uri
+from trainyard.runs import MODEL_SUFFIXES, find_model, load_model
+from trainyard.system import import_tensorflow
+from trainyard.tracking import TrackingStore
 
 if TYPE_CHECKING:
     import keras
@@ -76,23 +76,24 @@ class Predictor:
 
 def find_predictor_model(reference: str, uri: str | None = None) -> Path:
     """Returns the path of the model file, which is downloaded if necessary; see `load_predictor`."""
-    if uri is not None and (problem := find_uri_problem(uri)):
-        raise ConfigError(f"--uri: {problem}")
     path = Path(reference).expanduser()
     if path.suffix in MODEL_SUFFIXES or path.is_dir():
+        if uri is not None:
+            TrackingStore.from_option(uri)
         return find_model(reference, None, ARGUMENT)  # this needs no tracking store
-    uri = resolve_store_uri(uri)
-    store = get_sqlite_path(uri)
+    store = TrackingStore.from_option(uri)
     received = f"{reference!r}, which does not exist" if len(path.parts) > 1 else None  # a run id contains no slash
     if path.is_file():
         received = f"{reference!r}, which is another kind of file. Name the model before the images"
-    if received is None and store and not store.exists():  # MLflow would create the store
-        received = f"{reference!r}. There is no such folder, and no tracking store {store} with a run of this id"
+    if received is None and store.sqlite_file and not store.sqlite_file.exists():
+        received = (
+            f"{reference!r}. There is no such folder, and no tracking store {store.sqlite_file} with a run of this id"
+        )
     if received:
         raise ConfigError(
             f"{ARGUMENT}: expected a run id, a run folder or a model file ({', '.join(MODEL_SUFFIXES)}), got {received}"
         )
-    return find_or_download_model(reference, uri, ARGUMENT)
+    return find_model(reference, store, ARGUMENT)
 
 
 def load_model_preprocessing(file: Path) -> Preprocessing | None:

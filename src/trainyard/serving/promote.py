@@ -11,15 +11,7 @@ from trainyard.config import load_plugins
 from trainyard.errors import ConfigError, ModelError, TrackingError
 from trainyard.runs import load_model
 from trainyard.system import hash_weights, import_tensorflow
-from trainyard.tracking import (
-    LoggedModel,
-    LoggedRun,
-    download_logged_model,
-    find_logged_model,
-    find_run,
-    names,
-    register_model,
-)
+from trainyard.tracking import LoggedModel, RunRecord, TrackingStore, names
 
 COMMAND = "promote"
 """The name of the command, for messages."""
@@ -47,14 +39,14 @@ class RegisteredVersion:
         return f"models:/{self.name}@{self.alias}" if self.alias else f"models:/{self.name}/{self.version}"
 
 
-def promote_run(run_id: str, name: str, alias: str | None, uri: str) -> RegisteredVersion:
+def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore) -> RegisteredVersion:
     """Registers the model of a run. A run that is already registered under this name keeps its version.
 
     Args:
         run_id: The id of the run in the tracking store.
         name: The name of the registered model, which is created if it does not exist.
         alias: The alias to set to this version; an earlier version loses it. None sets no alias.
-        uri: The tracking URI of the store.
+        store: The tracking store.
 
     Raises:
         ConfigError: If there is no such run, it is not FINISHED or logged no model, or the name or alias is invalid.
@@ -68,29 +60,29 @@ def promote_run(run_id: str, name: str, alias: str | None, uri: str) -> Register
             f"--alias: expected letters, digits, _ and -, and neither latest nor v1, v2 and so on, got {alias!r}"
         )
     try:
-        run = find_run(uri, run_id)
+        run = store.load_run(run_id)
     except TrackingError as error:
         raise ConfigError(f"{COMMAND}: {error}") from error
     if run.status != "FINISHED":
         raise ConfigError(f"{COMMAND}: expected a run that is FINISHED, got {run_id}, which is {run.status}")
-    model = find_logged_model(uri, run_id)
+    model = store.find_logged_model(run_id)
     if model is None:
         raise ConfigError(
             f"{COMMAND}: expected a run that logged a servable model, got {run_id}, which logged none, for example "
             "because of tracking.model=false. Choose a run with a logged model"
         )
-    _check_weights(uri, model, run)
-    version, new = register_model(uri, name, alias, run, model)
+    _check_weights(store, model, run)
+    version, new = store.register_model(name, alias, run, model)
     return RegisteredVersion(name, version, new, alias)
 
 
-def _check_weights(uri: str, model: LoggedModel, run: LoggedRun) -> None:
+def _check_weights(store: TrackingStore, model: LoggedModel, run: RunRecord) -> None:
     """Raises a ModelError if the weights of the logged model differ from the digest that the run logged."""
     expected = run.tags.get(names.WEIGHTS_DIGEST)
     if expected is None:
         raise ConfigError(f"{COMMAND}: expected a run with the tag weights_digest, got {run.run_id}, which has none")
     with tempfile.TemporaryDirectory(prefix="trainyard-promote-") as folder:
-        file = download_logged_model(uri, model, Path(folder))
+        file = store.download_logged_model(model, Path(folder))
         load_plugins()  # importing the module of a custom layer registers the layer in Keras
         import_tensorflow()
         digest = hash_weights(load_model(file, COMMAND))

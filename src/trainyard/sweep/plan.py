@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import operator
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -32,6 +31,7 @@ from trainyard.sweep.grid import Axis, Point, build_seed_axis, combine_axes, par
 from trainyard.sweep.labels import build_trial_label, shorten_keys
 from trainyard.sweep.sampler import ADAPTIVE_SAMPLERS, GRID, check_sampler_installed
 from trainyard.sweep.space import SearchSpace
+from trainyard.tracking import TrackingStore
 
 _MAX_LISTED_PROBLEMS = 50
 _MAX_NAMES = 3
@@ -67,7 +67,7 @@ class SweepPlan:
         policy: The `sweep` section of the config.
         objective: Metric that the trials are compared by, or None if they are not compared.
         experiment: MLflow experiment of all runs.
-        uri: Tracking URI, or None if tracking is off.
+        store: Tracking store, or None if tracking is off.
         notes: Description of the experiment, from the config.
         swept: Swept keys, without the seed.
         overrides: Overrides that the sweep was started with.
@@ -81,7 +81,7 @@ class SweepPlan:
     policy: SweepConfig
     objective: str | None
     experiment: str
-    uri: str | None
+    store: TrackingStore | None
     notes: str
     swept: tuple[str, ...]
     overrides: tuple[str, ...]
@@ -151,7 +151,7 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         policy=sweep,
         objective=None if sweep.objective == "off" else sweep.objective,
         experiment=experiment,
-        uri=configs[0].tracking.resolve_uri(os.environ, Path.cwd()),
+        store=TrackingStore.from_config(configs[0].tracking),
         notes=configs[0].notes,
         swept=swept,
         overrides=tuple(overrides),

@@ -41,7 +41,6 @@ from trainyard.system import (
     configure_xla_cache,
     count_available_cores,
     gc_paused,
-    get_sqlite_path,
     raise_on_signals,
 )
 
@@ -197,10 +196,10 @@ def check_plan(plan: SweepPlan) -> None:
     """
     launcher = plan.hydra_section.launcher
     cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
-    if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.uri and get_sqlite_path(plan.uri):
+    if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.store and plan.store.sqlite_file:
         raise ConfigError(
             "tracking.uri: expected the URI of a server, because trials run on several machines, got the SQLite file "
-            f"{get_sqlite_path(plan.uri)}. Start a server (mlflow server --backend-store-uri ... --host ...), and set "
+            f"{plan.store.sqlite_file}. Start a server (mlflow server --backend-store-uri ... --host ...), and set "
             "its address: tracking=server tracking.uri=http://HOST:PORT"
         )
     check_folder(find_folder(plan))

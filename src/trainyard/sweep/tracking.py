@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from trainyard.sweep.plan import SweepPlan
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.summary import SweepResult, describe_swept
 from trainyard.system import read_git_state, redact_credentials
-from trainyard.tracking import SweepParentRun, names
+from trainyard.tracking import RunRequest, Tracker, names
 
 
 class SweepTracker(SweepListener):
@@ -33,7 +32,7 @@ class SweepTracker(SweepListener):
             notify: Called with a message when the tracking store fails.
         """
         self._plan = plan
-        self._run = SweepParentRun(notify)
+        self._run = Tracker(plan.store, notify, "The sweep continues; its folder contains all results")
         self._result: SweepResult | None = None
         on_ray = plan.hydra_section.launcher._target_ == RAY_LAUNCHER
         self._ended_elsewhere: tuple[()] | None = None if on_ray else ()  # Ray ends tasks with their sweep
@@ -52,16 +51,14 @@ class SweepTracker(SweepListener):
         """
         plan = self._plan
         with contextlib.closing(self._run):
-            if plan.uri is not None:
-                self._run.open(
-                    plan.uri,
-                    plan.experiment,
-                    plan.notes,
-                    name=f"sweep {plan.name}",
-                    tags=self._build_tags(),
-                    params=self._build_params(),
-                    earlier_run_id=earlier_run_id,
-                )
+            request = RunRequest(
+                plan.experiment,
+                plan.notes,
+                f"sweep {plan.name}",
+                self._build_tags(),
+                earlier_run_id=earlier_run_id,
+            )
+            self._run.start(request, self._build_params())
             try:
                 yield
                 failure = self._end_run()
@@ -86,12 +83,12 @@ class SweepTracker(SweepListener):
         Raises:
             TrackingError: If the tracking store cannot be reached.
         """
-        if self._plan.uri is None:
+        if self._plan.store is None:
             return None
-        run_id, _ = self._run.wait_until_created()
+        self._run.wait_until_created()
         self._run.share_view(self._plan.name, self._plan.objective, self._plan.swept)
         self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
-        return run_id
+        return self._run.run_id
 
     def is_finished(self, result: TrialResult) -> bool:
         """Returns whether the MLflow run of a trial that has a result is FINISHED; True if the trial was not tracked.
@@ -101,7 +98,7 @@ class SweepTracker(SweepListener):
         """
         if result.run_id is None:
             return True
-        return result.run_id in {trial.run_id for trial in self._run.find_finished_trials().values()}
+        return result.run_id in self._run.find_finished_trials().values()
 
     def upload_run(self, folder: Path) -> str:
         """Uploads what the tracking store does not contain of a run, and returns the run id.
@@ -109,7 +106,7 @@ class SweepTracker(SweepListener):
         Raises:
             TrackingError: If the store fails.
         """
-        return sync_run(folder, self._plan.uri, os.environ).run_id
+        return sync_run(folder, self._plan.store).run_id
 
     def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
         """Logs the number of finished trials and, if the sweep has an objective, its best value."""
@@ -137,7 +134,7 @@ class SweepTracker(SweepListener):
         table = [{"path": f"{names.SWEEP_FOLDER}/{TABLE}", "type": "table"}]
         best = {names.BEST_RUN_ID: winner.run_id} if winner and winner.run_id else {}
         self._run.set_tags({names.NOTE: note, names.LOGGED_TABLES: json.dumps(table), **best})
-        self._run.log_files(result.files)
+        self._run.log_files(result.files, names.SWEEP_FOLDER)
 
     def _end_run(self) -> TrackingError | None:
         """Logs the numbers of finished and failed trials, and closes the parent run.

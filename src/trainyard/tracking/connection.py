@@ -1,4 +1,4 @@
-"""Connects to tracking stores: opens a store and creates the experiment with its view, while holding a lock.
+"""Connects to tracking stores, and creates a store while holding a lock.
 
 A store can be corrupted if several processes create it at the same time, so a lock lets in one at a time. It can also
 be corrupted if the process is killed while it creates the store, so the file is created under another name and renamed.
@@ -13,9 +13,9 @@ import os
 import socket
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -29,7 +29,7 @@ from trainyard.system import (
     get_sqlite_path,
     redact_credentials,
 )
-from trainyard.tracking.ui_views import SHARE_KEY, build_experiment_tags
+from trainyard.tracking.ui_views import SHARE_KEY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,42 +40,28 @@ LOCK_SECONDS = 120
 ANSWER_SECONDS = 4.0
 """Time limit in seconds for an answer of a server; an HTTP server gets two attempts."""
 
+PAGE_SIZE = 1000
+"""Number of runs or experiments that one request to MLflow returns at most."""
+
 _UNAUTHENTICATED = "failed with error code 401"
 """Part of MLflow's error message if the server rejects the credentials."""
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
-def open_store(uri: str, experiment: str, notes: str) -> tuple[MlflowClient, str]:
-    """Connects to a store, and creates the store and the experiment if they do not exist.
-
-    Args:
-        uri: The tracking URI.
-        experiment: The name of the experiment.
-        notes: The description of the experiment, which the UI shows; used if the experiment is created.
-
-    Returns:
-        A client of the store, and the experiment's id.
+@contextlib.contextmanager
+def lock_store(uri: str) -> Iterator[None]:
+    """Locks a store during the block, after a check that it is reachable; creates a SQLite file that does not exist.
 
     Raises:
-        TrackingError: If the store can't be reached, or the experiment was deleted.
+        TrackingError: If the store can't be locked or reached.
     """
     file = get_sqlite_path(uri)
-    with _lock_store(uri), tracking_errors(uri):
+    with _lock_file(uri), tracking_errors(uri):
         check_reachable(uri)
         if file and (not file.exists() or file.stat().st_size == 0):
             _create_store(file)
-        client = connect(uri)
-        entity = client.get_experiment_by_name(experiment)
-        if entity is None:
-            location = None if uri.startswith("http") else (find_artifact_folder(uri) / experiment).absolute().as_uri()
-            return client, client.create_experiment(experiment, location, build_experiment_tags(experiment, notes))
-    if entity.lifecycle_stage != "active":
-        raise TrackingError(
-            f"{redact_credentials(uri)}: the experiment {experiment!r} has been deleted in this store. Restore it "
-            f"(mlflow experiments restore --experiment-id {entity.experiment_id}), or set tracking.experiment"
-        )
-    return client, entity.experiment_id
+        yield
 
 
 def _create_store(file: Path) -> None:
@@ -122,7 +108,7 @@ def check_reachable(uri: str) -> None:
 def connect(uri: str) -> MlflowClient:
     """Returns a client of the store.
 
-    The client creates missing tables in a database: for a new database, hold the lock (see `open_store`). This function
+    The client creates missing tables in a database: for a new database, hold the lock (see `lock_store`). This function
     also silences the logging of MLflow and Alembic (errors are raised anyway), and disables MLflow's telemetry.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -137,20 +123,6 @@ def connect(uri: str) -> MlflowClient:
     for name in ("mlflow", "alembic"):  # after the import, which sets the level of MLflow's logger
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(uri)
-
-
-def connect_to_existing(uri: str) -> MlflowClient:
-    """Returns a client for reading a store; does not create a missing SQLite file.
-
-    Raises:
-        TrackingError: If the SQLite file does not exist.
-    """
-    if (file := get_sqlite_path(uri)) and not file.exists():
-        raise TrackingError(
-            f"{file}: there are no runs here yet. Change to the folder with your runs, or specify their store "
-            "(tracking.uri, or --uri of a command)"
-        )
-    return connect(uri)
 
 
 @contextlib.contextmanager
@@ -187,7 +159,7 @@ def build_training_view_url(address: str, experiment_id: str, key: str = SHARE_K
 
 
 @contextlib.contextmanager
-def _lock_store(uri: str) -> Iterator[None]:
+def _lock_file(uri: str) -> Iterator[None]:
     """Locks a store during the block: the lock file is next to the SQLite file, or in the temporary folder."""
     file = get_sqlite_path(uri)
     uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
@@ -212,7 +184,12 @@ def _lock_store(uri: str) -> Iterator[None]:
         ) from error
 
 
-def find_artifact_folder(uri: str) -> Path:
-    """Returns the artifact folder of a store without server: next to the SQLite file, or in the working directory."""
-    file = get_sqlite_path(uri)
-    return (file.parent if file else Path.cwd()) / "mlartifacts"
+def iterate_pages(search: Callable[..., Any], *arguments: object, **settings: object) -> Iterator[Any]:
+    """Yields all results of one of MLflow's search functions, requested page by page."""
+    token: str | None = None
+    while True:
+        page = search(*arguments, max_results=PAGE_SIZE, page_token=token, **settings)
+        yield from page
+        token = page.token
+        if not token:
+            return

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from trainyard.errors import TrackingError, summarize_error
 from trainyard.system import get_sqlite_path, redact_credentials
 from trainyard.tracking import names
-from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, connect
-from trainyard.tracking.runs import PAGE_SIZE, LoggedRun, iterate_pages
+from trainyard.tracking.connection import ANSWER_SECONDS, PAGE_SIZE, check_reachable, connect, iterate_pages
+from trainyard.tracking.run_record import RunRecord
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -53,7 +53,7 @@ class StoreHealth:
     searched: bool = True
     experiments: int = 0
     runs: int | None = None
-    running: tuple[LoggedRun, ...] = ()
+    running: tuple[RunRecord, ...] = ()
 
 
 def examine_store(uri: str) -> StoreHealth:
@@ -77,11 +77,11 @@ def _examine_server(uri: str) -> StoreHealth:
     check_reachable(uri)
     client = connect(uri)
     experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
-    running: list[LoggedRun] = []
+    running: list[RunRecord] = []
     for start in range(0, len(experiments), PAGE_SIZE):
         batch = experiments[start : start + PAGE_SIZE]
         runs = iterate_pages(client.search_runs, batch, "attributes.status = 'RUNNING'")
-        running += [LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags)) for run in runs]
+        running += [RunRecord(run_id=run.info.run_id, status=run.info.status, tags=dict(run.data.tags)) for run in runs]
     return StoreHealth("sound", experiments=len(experiments), running=tuple(running))
 
 
@@ -161,7 +161,7 @@ def _read_schema_revisions() -> tuple[set[str], str | None]:
     return {revision.revision for revision in script.walk_revisions()}, script.get_current_head()
 
 
-def _find_running_runs(connection: Connection) -> tuple[LoggedRun, ...]:
+def _find_running_runs(connection: Connection) -> tuple[RunRecord, ...]:
     """Returns the RUNNING runs of a database, with those of the `PROCESS_TAGS` that they have."""
     import sqlalchemy as sa
 
@@ -176,4 +176,4 @@ def _find_running_runs(connection: Connection) -> tuple[LoggedRun, ...]:
     tags_by_run: dict[str, dict[str, str]] = {}
     for run_id, key, value in connection.execute(query):
         tags_by_run.setdefault(run_id, {}).update({key: value} if key else {})
-    return tuple(LoggedRun(run_id, "RUNNING", run_tags) for run_id, run_tags in tags_by_run.items())
+    return tuple(RunRecord(run_id=run_id, status="RUNNING", tags=run_tags) for run_id, run_tags in tags_by_run.items())

@@ -1,14 +1,13 @@
 """Every name that Trainyard logs to MLflow: tags, params, metrics and artifacts, with their meaning.
 
 Packages from `tracking` upwards use the constants. Packages below (`system`, `training`, `evaluation`) produce some of
-the names themselves; a test compares the tables with what a real run and a real sweep log. ``docs/logged.md`` is
-rendered from the tables. A part in angle brackets varies: ``f1_by_class/<class>``.
+the names themselves. Tests compare the tables with what a real run and a real sweep log, and with ``docs/logged.md``.
+A part in angle brackets varies: ``f1_by_class/<class>``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Tags of MLflow
@@ -87,11 +86,6 @@ class LoggedName:
     unit: str = ""
     sweep: bool = False
     run: bool = True
-
-    def matches(self, name: str) -> bool:
-        """Returns whether a logged name is this one."""
-        parts = re.split(r"<[^>]+>", self.name)
-        return re.fullmatch(".+".join(map(re.escape, parts)), name) is not None
 
 
 _START, _DATA, _BUILT, _END = "at the start", "after the data is loaded", "after the model is built", "at the end"
@@ -227,72 +221,3 @@ EXPERIMENT_TAGS: Sequence[LoggedName] = (
         sweep=True,
     ),
 )
-
-
-_PAGE = """\
-# What runs and sweeps log to MLflow
-
-This page is generated from `src/trainyard/tracking/names.py`. Angle brackets mark a part that varies. A trial of a
-sweep logs the same names as a run. Values that are undefined, NaN or infinite are not logged.
-
-## Tags
-
-{tags}
-
-## Params
-
-Values longer than 6,000 characters are only in `config.yaml`. Characters that MLflow does not accept in a name are
-replaced.
-
-{params}
-
-## Metrics
-
-The step of metrics that are logged after each epoch is the epoch, from 1. Test metrics have no step; they describe the
-model that the run saves.
-
-{metrics}
-
-## Artifacts
-
-A run writes its artifacts to its own folder first and uploads them from there.
-
-{artifacts}
-
-## Inputs and model
-
-A run logs its training, validation and test images as MLflow inputs, with name, digest, source and context. It also
-logs a servable model named `model`, unless `tracking.model=false`. The model accepts raw pixels (0..255) and returns
-probabilities. The test metrics and the params are also logged to the model.
-
-## Tags of an experiment
-
-{experiment_tags}
-"""
-
-
-def render_logged_names() -> str:
-    """Returns the page ``docs/logged.md``."""
-    return _PAGE.format(
-        tags=_render_table("tag", TAGS),
-        params=_render_table("param", PARAMS, unit=True),
-        metrics=_render_table("metric", METRICS, unit=True),
-        artifacts=_render_table("artifact", ARTIFACTS),
-        experiment_tags=_render_table("tag", EXPERIMENT_TAGS),
-    )
-
-
-def _render_table(heading: str, names: Iterable[LoggedName], *, unit: bool = False) -> str:
-    """Returns a Markdown table of logged names; `heading` is the title of the first column."""
-    columns = [heading, "meaning", *(["unit"] if unit else []), "when logged", "logged by"]
-    rows = [
-        [f"`{entry.name}`", entry.meaning, *([entry.unit] if unit else []), entry.logged, _describe_owner(entry)]
-        for entry in names
-    ]
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _describe_owner(entry: LoggedName) -> str:
-    """Returns which runs log a name: ``run``, ``sweep`` (a parent run) or ``run, sweep``."""
-    return "run, sweep" if entry.run and entry.sweep else "sweep" if entry.sweep else "run"

@@ -12,15 +12,19 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ConfigError
-from trainyard.system import PARTIAL_PREFIX, redact_credentials
-from trainyard.tracking import operations
+from trainyard.system import PARTIAL_PREFIX
+from trainyard.tracking import names, operations
 from trainyard.tracking.operations import DatasetInput, TimedMetrics
 from trainyard.training import CHECKPOINTS_FOLDER
+
+if TYPE_CHECKING:
+    from trainyard.tracking.tracking_store import TrackingStore
+    from trainyard.tracking.writer import RunRequest
 
 OPERATION_LOG_FILE = ".tracking.jsonl"
 """File name in the run folder; hidden, because the operation log itself is not logged."""
@@ -50,22 +54,23 @@ class OperationLog:
         self._file = folder / OPERATION_LOG_FILE
         self._notify = notify
 
-    def record_start(
-        self, uri: str | None, experiment: str, notes: str, name: str, tags: Mapping[str, str], *, model: bool
-    ) -> None:
-        """Writes the attributes with which the run is created; see `RunRecord`.
+    def record_start(self, store: TrackingStore | None, request: RunRequest) -> RunRequest:
+        """Writes what the run is created with, and returns it with the run's key as an additional tag.
 
-        Args:
-            uri: The tracking URI; None if tracking is off.
-            experiment: The name of the experiment.
-            notes: The description of the experiment.
-            name: The name of the run.
-            tags: The first tags of the run.
-            model: Whether a servable model will be logged.
+        `store` is None if tracking is off.
         """
-        safe_uri = redact_credentials(uri) if uri else None
-        attributes = {"uri": safe_uri, "experiment": experiment, "notes": notes, "name": name, "tags": {**tags}}
-        self._write_entry("run", key=self.key, **attributes, model=model)
+        request = replace(request, tags={**request.tags, names.RUN_KEY: self.key})
+        self._write_entry(
+            "run",
+            key=self.key,
+            uri=store.name if store else None,
+            experiment=request.experiment,
+            notes=request.notes,
+            name=request.name,
+            tags=request.tags,
+            model=request.logs_model,
+        )
+        return request
 
     def record_operation(self, operation: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - as in Writer
         """Writes an operation and its arguments, if it logs params, metrics, tags or inputs; else does nothing."""
@@ -84,9 +89,9 @@ class OperationLog:
         """Writes the final status of the run, FINISHED, FAILED or KILLED, which may differ from that in the store."""
         self._write_entry("end", status=status)
 
-    def record_stored(self, uri: str, run_id: str) -> None:
+    def record_stored(self, store: TrackingStore, run_id: str) -> None:
         """Writes that a store contains the complete run."""
-        self._write_entry("stored", uri=redact_credentials(uri), run_id=run_id)
+        self._write_entry("stored", uri=store.name, run_id=run_id)
 
     def _write_entry(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - any JSON value
         """Appends an entry; `kind` is "run" (first), "params", "metrics", "tags", "inputs", "end" or "stored".
@@ -111,7 +116,7 @@ class OperationLog:
 
 
 @dataclass(slots=True)
-class RunRecord:
+class LoggedOperations:
     """Everything that a run has logged, read from its operation log.
 
     Attributes:
@@ -149,7 +154,7 @@ class RunRecord:
     has_gap: bool = False
 
 
-def load_run_record(folder: Path) -> RunRecord:
+def load_operations(folder: Path) -> LoggedOperations:
     """Loads everything that a run logged from the operation log in its folder.
 
     Raises:
@@ -162,21 +167,21 @@ def load_run_record(folder: Path) -> RunRecord:
         raise ConfigError(
             f"{folder}: expected a run folder, but its {OPERATION_LOG_FILE} can't be read: {error}"
         ) from error
-    record: RunRecord | None = None
+    logged: LoggedOperations | None = None
     for number, line in enumerate(lines[:-1], 1):  # text after the last newline is an incomplete entry
         try:
             entry = json.loads(line)
-            if record is None:
-                record = _build_record(entry)
+            if logged is None:
+                logged = _build_operations(entry)
             else:
-                _apply_entry(record, entry)
+                _apply_entry(logged, entry)
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"{file}: line {number} is damaged: {type(error).__name__}: {error}") from error
-    if record is None:
+    if logged is None:
         raise ConfigError(
             f"{file}: the operation log is empty because the run was interrupted at its start. Start a new run"
         )
-    return record
+    return logged
 
 
 def find_logged_files(folder: Path) -> list[Path]:
@@ -185,9 +190,9 @@ def find_logged_files(folder: Path) -> list[Path]:
     return [path for path in files if path.name != CHECKPOINTS_FOLDER]
 
 
-def record_stored(folder: Path, uri: str, run_id: str) -> None:
+def record_stored(folder: Path, store: TrackingStore, run_id: str) -> None:
     """Writes into a run's operation log that a store contains the complete run."""
-    _append_entry(folder / OPERATION_LOG_FILE, "stored", {"uri": redact_credentials(uri), "run_id": run_id})
+    _append_entry(folder / OPERATION_LOG_FILE, "stored", {"uri": store.name, "run_id": run_id})
 
 
 def _append_entry(file: Path, kind: str, content: Mapping[str, Any]) -> None:
@@ -202,33 +207,33 @@ def _append_entry(file: Path, kind: str, content: Mapping[str, Any]) -> None:
         stream.write(f"{line}\n".encode())
 
 
-def _build_record(entry: dict[str, Any]) -> RunRecord:
-    """Returns a `RunRecord` with the attributes in the first entry of an operation log, which has the kind "run"."""
+def _build_operations(entry: dict[str, Any]) -> LoggedOperations:
+    """Returns the attributes in the first entry of an operation log, which has the kind "run"."""
     attributes = {name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model")}
-    return RunRecord(**attributes, started=entry["at"], updated=entry["at"], tags=entry["tags"])
+    return LoggedOperations(**attributes, started=entry["at"], updated=entry["at"], tags=entry["tags"])
 
 
-def _apply_entry(record: RunRecord, entry: dict[str, Any]) -> None:
-    """Updates a `RunRecord` in place from a later entry; its kind, `entry["what"]`, is any except "run"."""
+def _apply_entry(logged: LoggedOperations, entry: dict[str, Any]) -> None:
+    """Updates a `LoggedOperations` in place from a later entry; its kind, `entry["what"]`, is any except "run"."""
     match entry["what"]:
         case "params":
-            record.params |= entry["values"]
+            logged.params |= entry["values"]
         case "metrics":
-            record.metrics.append((entry["values"], entry["step"], entry["milliseconds"]))
+            logged.metrics.append((entry["values"], entry["step"], entry["milliseconds"]))
         case "tags":
-            record.tags |= entry["values"]
+            logged.tags |= entry["values"]
         case "inputs":
-            record.inputs += [DatasetInput(**_restore_image_shape(split)) for split in entry["splits"]]
+            logged.inputs += [DatasetInput(**_restore_image_shape(split)) for split in entry["splits"]]
         case "end":
-            record.status = entry["status"]
+            logged.status = entry["status"]
         case "gap":
-            record.has_gap = True
+            logged.has_gap = True
         case "stored":
-            record.stores[entry["uri"]] = entry["run_id"]
+            logged.stores[entry["uri"]] = entry["run_id"]
             return  # not logged by the run itself, so `updated` stays
         case unknown:
             raise ValueError(f"unknown entry {unknown!r}")
-    record.updated = entry["at"]
+    logged.updated = entry["at"]
 
 
 def _restore_image_shape(split: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,13 @@ from trainyard.tracking.stores import URI_VARIABLE
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from trainyard.tracking.tracking_store import TrackingStore
+
 MODEL_NAME = "model"
 """MLflow refuses dots and slashes in the names of models."""
+
+DIGEST_LENGTH = 36
+"""MLflow stores the first 36 characters of a digest."""
 
 TimedMetrics: TypeAlias = tuple[Mapping[str, float], int, int]
 """Values by metric name, the step, and the time of measurement in milliseconds since 1970."""
@@ -35,16 +40,19 @@ class OpenRun:
     """A run that can be written to.
 
     Attributes:
-        client: A client of the store.
-        uri: The tracking URI of the store.
+        store: The store.
         experiment_id: MLflow's id of the experiment.
         run_id: MLflow's id of the run.
     """
 
-    client: MlflowClient
-    uri: str
+    store: TrackingStore
     experiment_id: str
     run_id: str
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client of the store."""
+        return self.store.client
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,7 @@ def log_model(run: OpenRun, servable: ServableModel) -> None:
     params = run.client.get_run(run.run_id).data.params
     logged = run.client.create_logged_model(run.experiment_id, MODEL_NAME, source_run_id=run.run_id, params=params)
     before = os.environ.get(URI_VARIABLE)  # `set_tracking_uri` changes this variable too
-    mlflow.set_tracking_uri(run.uri)
+    mlflow.set_tracking_uri(run.store.uri)
     try:
         Model.log(None, servable, name=MODEL_NAME, run_id=run.run_id, model_id=logged.model_id)
     finally:
@@ -182,7 +190,7 @@ def _build_mlflow_input(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is
 
     dataset = Dataset(
         name=split.name,
-        digest=split.digest[:36],
+        digest=split.digest[:DIGEST_LENGTH],
         source_type="local",
         source=json.dumps({"uri": split.source}),
         profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),

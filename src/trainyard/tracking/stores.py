@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,22 +54,6 @@ class NoStore(TrackingConfig):
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> None:
         """Returns None, which disables tracking."""
-
-
-def resolve_store_uri(uri: str | None) -> str:
-    """Returns the tracking URI that a command reads from.
-
-    Args:
-        uri: The value of ``--uri``; None uses the store to which runs in the working directory are logged by default.
-
-    Raises:
-        ConfigError: If the value is not the URI of a store.
-    """
-    if uri is None:
-        return LocalStore().resolve_uri(os.environ, Path.cwd())
-    if problem := find_uri_problem(uri):
-        raise ConfigError(f"--uri: {problem}")
-    return make_uri_absolute(uri, Path.cwd())
 
 
 def _find_named_uri(uri: str | None, environment: Mapping[str, str], working_directory: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Tracks one run in MLflow: opens it, logs to it, and closes it with the correct status.
+"""Logs one run to the tracking store: opens it, logs to it, and closes it with the correct status.
 
 The tracker does not use or change MLflow's active run, its active experiment or MLFLOW_RUN_ID, so it also works in a
 notebook that uses them.
@@ -13,63 +13,85 @@ import contextlib
 import os
 import shlex
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
-from trainyard.config import RunConfig
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.system import Progress, prefer_interrupt, redact_credentials
-from trainyard.tracking import names, operations
+from trainyard.tracking import names, operations, trial_runs
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_files
 from trainyard.tracking.operations import DatasetInput
-from trainyard.tracking.tracked_run import TrackedRun
-from trainyard.tracking.writer import Operation, RunRequest, StoreWriter
+from trainyard.tracking.tracking_store import TrackingStore
+from trainyard.tracking.ui_views import build_sweep_view
+from trainyard.tracking.writer import Operation, RunRequest, StoreWriter, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
 
-if TYPE_CHECKING:
-    from trainyard.data import DataSpec
 
+class Tracker:
+    """Logs the run of a training, or the parent run of a sweep, without waiting for the store.
 
-class Tracker(TrackedRun):
-    """Logs a training run like `TrackedRun`, and also writes all it logs to the operation log in the run folder.
-
-    Before `start`, only the operation log is written.
+    Attributes:
+        folder: The run folder, in which everything is also logged to the operation log; None for a sweep.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, progress: Progress, name: str | None) -> None:
-        super().__init__(progress.detail, f"The run continues, and its folder will contain everything: {folder}")
-        self.name = name or config.model.label
-        self._config = config
-        self._folder = folder
-        self._operation_log = OperationLog(folder, progress.detail)
-        self._unfinished_operations = 0
-
-    def start(self, uri: str | None, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
-        """Starts to create the run with status RUNNING, and logs tags, params and the files that are in the folder.
-
-        If MLflow is already imported (in a notebook or a sweep), this process writes to the store, else another one.
+    def __init__(
+        self, store: TrackingStore | None, notify: Callable[[str], None], reassurance: str, folder: Path | None = None
+    ) -> None:
+        """Creates the tracker, which logs nothing to the store before `start`.
 
         Args:
-            uri: The tracking URI; None writes only the operation log.
-            tags: The first tags.
-            params: The first params.
+            store: The store; None logs to the operation log only.
+            notify: Called once, with a message, at the first failure of the store.
+            reassurance: Second sentence of that message, which states that the work continues.
+            folder: The run folder; None for a sweep, which has no operation log.
         """
-        config, tags = self._config, {**tags, names.RUN_KEY: self._operation_log.key}
-        self._operation_log.record_start(
-            uri, config.experiment, config.notes, self.name, tags, model=config.tracking.model
-        )
-        if uri is not None:
-            in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, processes inherit no pipes by number
-            self._uri = uri
+        self.folder = folder
+        self._store = store
+        self._notify = notify
+        self._reassurance = reassurance
+        self._has_notified = False
+        self._operation_log = OperationLog(folder, notify) if folder else None
+        self._unfinished_operations = 0
+        self._writer: StoreWriter | ProcessWriter | None = None
+
+    @property
+    def status(self) -> WriterStatus:
+        """MLflow's ids of the run and its experiment, and the first failure of the store, as far as they are known."""
+        return self._writer.status if self._writer else WriterStatus()
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run; None before the run is created, and if tracking is off."""
+        return self.status.run_id
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether there is a store."""
+        return self._store is not None
+
+    @property
+    def is_log_complete(self) -> bool:
+        """Whether the operation log contains the complete run, so that it can be uploaded later."""
+        return self._operation_log is not None and not self._operation_log.has_gap
+
+    def start(self, request: RunRequest, params: Mapping[str, Any], *, in_process: bool = False) -> None:
+        """Starts to create or reopen the run with status RUNNING, and logs its params, without changing existing ones.
+
+        By default another process writes to the store. This process then need not import MLflow, and the run is marked
+        KILLED if this process dies. With `in_process`, this process writes.
+        """
+        if self._operation_log:
+            request = self._operation_log.record_start(self._store, request)
+        if self._store is not None:
             self._writer = StoreWriter() if in_process else ProcessWriter()
-            self._writer.create(RunRequest(uri, config.experiment, config.notes, self.name, tags))
-        self.log_params(params)
-        self.log_folder()
+            self._writer.create(self._store, request)
+        self._perform(operations.log_missing_params if request.earlier_run_id else operations.log_params, dict(params))
 
     def wait_until_created(self) -> None:
         """Waits until the run has been created. An unreachable store is thus found before the training.
@@ -80,100 +102,163 @@ class Tracker(TrackedRun):
         if self._writer and (failure := self._writer.flush().failure):
             raise failure
 
+    def flush(self) -> None:
+        """Waits until all logged data has reached the store, or the store has failed."""
+        if self._writer:
+            self._notify_of_failure(self._writer.flush())
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Logs params as text. Values over MLflow's length limit are skipped."""
+        self._perform(operations.log_params, dict(params))
+
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
+        """Logs metrics of an epoch, counted from 1; None logs metrics of the whole run, at step 0."""
+        self._perform(operations.log_metrics, dict(metrics), epoch or 0, int(time.time() * 1000))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Sets tags, truncated to MLflow's length limit."""
+        self._perform(operations.set_tags, dict(tags))
+
     def log_inputs(self, inputs: Sequence[DatasetInput]) -> None:
         """Logs the splits of the data set that the run used."""
         self._perform(operations.log_inputs, list(inputs))
 
+    def log_files(self, paths: Sequence[Path], subfolder: str = "") -> None:
+        """Uploads files, and folders with their contents, to a subfolder of the artifacts.
+
+        The upload happens later: the files must exist until `end` or `flush` returns.
+        """
+        self._perform(operations.log_files, list(paths), subfolder)
+
     def log_folder(self) -> None:
         """Uploads the current contents of the run folder; see `find_logged_files`."""
-        self._perform(operations.log_files, find_logged_files(self._folder))
+        if self.folder:
+            self.log_files(find_logged_files(self.folder))
 
-    @property
-    def logs_model(self) -> bool:
-        """Whether a servable model is to be logged: the config requests it, and tracking is on."""
-        return self._writer is not None and self._config.tracking.model
+    def log_model(self, model: ServableModel) -> None:
+        """Logs the servable model with its signature and requirements. Its file is moved away."""
+        self._perform(operations.log_model, model)
 
-    def log_model(self, file: Path, spec: DataSpec) -> None:
-        """Logs the servable model with its signature and requirements.
+    def share_view(self, sweep_id: str, objective: str | None, varied: Sequence[str]) -> None:
+        """Adds a view of the sweep to the experiment; see `build_sweep_view`."""
+        self._perform(operations.share_view, build_sweep_view(sweep_id, objective, varied))
 
-        Args:
-            file: A ``.keras`` file of a model that maps raw pixels to probabilities. It is moved away.
-            spec: The shape of an image and the classes.
+    def find_finished_trials(self) -> dict[str, str]:
+        """Waits for the store, and returns the id of the FINISHED run of each trial, by the tag `trainyard.trial`.
+
+        Raises:
+            TrackingError: If the store can't be read.
         """
-        self._perform(operations.log_model, ServableModel(file, spec.image_shape, spec.classes))
+        return self._writer.query(trial_runs.find_finished_trials) if self._writer else {}
 
-    @property
-    def is_log_complete(self) -> bool:
-        """Whether the operation log contains the complete run, so that it can be uploaded later."""
-        return not self._operation_log.has_gap
+    def close_orphans(
+        self, errors: Mapping[str, str] | None = None, *, ended_elsewhere: Collection[str] | None = ()
+    ) -> None:
+        """Marks as KILLED every RUNNING child run whose process no longer exists; see `trial_runs.close_orphans`."""
+        self._perform(trial_runs.close_orphans, dict(errors or {}), ended_elsewhere)
 
     def end(self, status: str) -> TrackingError | None:
-        """Closes the run as `status`, also in the operation log; see `TrackedRun.end`."""
-        self._operation_log.record_end(status)
-        failure = super().end(status)
-        if not failure and self.run_id and not self._unfinished_operations:
-            self._operation_log.record_stored(self._uri, self.run_id)
+        """Closes the run as `status` (FINISHED, FAILED or KILLED), after all logged data has reached the store.
+
+        If the store has failed, data logged since then is skipped. Tries once more to set the tag `error` and to close
+        the run, as FAILED instead of FINISHED. The operation log always gets `status`.
+
+        Returns:
+            The first failure of the store; None if there was none.
+        """
+        if self._operation_log:
+            self._operation_log.record_end(status)
+        if self._writer is None or self._store is None:
+            return None
+        if failure := self._writer.flush().failure:
+            if self._writer.is_lost:  # continue in this process
+                self._writer.close()
+                self._writer = StoreWriter(self._store, self._writer.status)
+            self._writer.perform(operations.set_tags, {names.ERROR: str(failure)}, even_after_failure=True)
+            status = "FAILED" if status == "FINISHED" else status
+        self._writer.perform(operations.end, status, even_after_failure=True)
+        failure = self._writer.flush().failure
+        if self._operation_log and self.run_id and not failure and not self._unfinished_operations:
+            self._operation_log.record_stored(self._store, self.run_id)
         return failure
 
     def abort(self) -> None:
-        """Closes the run as KILLED without waiting for the store; see `TrackedRun.abort`.
+        """Closes the run as KILLED, and returns without waiting until the store has answered.
 
-        Data that has not reached the store is not lost: it is in the run folder, and `trainyard sync` uploads it.
+        The writer process performs the requests that it received, then ends the run. Requests that could not be sent to
+        it within two seconds, or that the store rejects, may be missing in the store. If there is an operation log,
+        `trainyard sync` uploads them.
         """
-        self._operation_log.record_end("KILLED")
-        super().abort()
+        if self._operation_log:
+            self._operation_log.record_end("KILLED")
+        if self._writer:
+            self._writer.perform(operations.end, "KILLED", even_after_failure=True)
+            self._writer.close(wait=False)
+            self._writer = None
+
+    def close(self) -> None:
+        """Closes the writer. Must be the last call."""
+        if self._writer:
+            self._writer.close()
 
     def _perform(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
-        """Records an operation in the operation log, then performs it; see `TrackedRun._perform`."""
-        self._operation_log.record_operation(operation, *arguments)
+        """Records an operation in the operation log, and performs it on the run, now or as soon as the store is ready.
+
+        Reports the first failure of the store.
+        """
+        if self._operation_log:
+            self._operation_log.record_operation(operation, *arguments)
         self._unfinished_operations += 1  # stays above 0 if a signal interrupts the operation: then the store has a gap
-        super()._perform(operation, *arguments)
+        if self._writer:
+            self._writer.perform(operation, *arguments)
+            self._notify_of_failure(self._writer.status)
         self._unfinished_operations -= 1
+
+    def _notify_of_failure(self, status: WriterStatus) -> None:
+        """Reports the first failure of the store, once. If the run was not created, `wait_until_created` raises it."""
+        if status.failure and status.run_id and not self._has_notified:
+            self._has_notified = True
+            self._notify(f"{status.failure}. {self._reassurance}")
 
 
 @contextlib.contextmanager
 def open_tracker(
-    config: RunConfig,
+    tracker: Tracker,
     folder: Path,
     progress: Progress,
-    uri: str | None,
     *,
-    tags: Mapping[str, str],
+    request: RunRequest,
     params: Mapping[str, Any],
     retry_upload: Callable[[], object],
-    name: str | None = None,
-) -> Iterator[Tracker]:
+) -> Iterator[None]:
     """Opens a run for the duration of the block, and closes it with the correct status.
 
     The status is FINISHED if the block completed, KILLED if a signal interrupted it or the trial was pruned, and FAILED
     otherwise. On failure, the traceback is written to ``error.txt``, the error to the tag `error`, and the current
-    contents of the folder are logged.
+    contents of the folder are logged. If MLflow is already imported (in a notebook or a sweep), this process writes to
+    the store, else another one.
 
     Args:
-        config: The config of the run; defines the experiment and whether the model is logged.
-        folder: The run folder.
+        tracker: The tracker of the run.
+        folder: The run folder, the contents of which are logged.
         progress: Displays a message when the store fails.
-        uri: The tracking URI; None disables tracking.
-        tags: The first tags.
+        request: The name, the first tags and the experiment of the run.
         params: The first params.
         retry_upload: Uploads the complete run; called at the end of a successful run during which the store failed.
             Raises a TrackingError if the store still fails.
-        name: The name of the run; None uses the label of the architecture.
-
-    Yields:
-        The tracker of the run.
 
     Raises:
         TrackingError: If the store failed during a run that was successful otherwise.
     """
-    tracker = Tracker(config, folder, progress, name)
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
-            if uri is not None:
+            if tracker.is_tracked:
                 progress.stage("open")
             with prefer_interrupt():
-                tracker.start(uri, tags, params)
-                yield tracker
+                in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, no pipes are inherited by number
+                tracker.start(request, params, in_process=in_process)
+                tracker.log_folder()
+                yield
             if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
                 failure = _try_upload(retry_upload)
                 if failure is None:
@@ -201,10 +286,7 @@ def open_tracker(
 def _close_failed_run(tracker: Tracker, folder: Path, error: BaseException) -> TrackingError | None:
     """Closes a run that an exception ended, after writing the exception to ``error.txt`` and the tag `error`.
 
-    A pruned trial has no error but the tag `pruned`.
-
-    Returns:
-        The first failure of the store; None if there was none.
+    A pruned trial has no error but the tag `pruned`. Returns the first failure of the store.
     """
     if isinstance(error, TrialPruned):
         tracker.set_tags({names.PRUNED: str(error)})

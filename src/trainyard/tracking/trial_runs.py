@@ -6,33 +6,21 @@ A child run has the tag ``mlflow.parentRunId``, and its number in the sweep in t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from trainyard.tracking import names, operations
+from trainyard.tracking.connection import iterate_pages
 from trainyard.tracking.operations import OpenRun
-from trainyard.tracking.runs import PROCESS_DIED, LoggedRun, find_run, is_on_this_host, is_orphan, iterate_pages
+from trainyard.tracking.run_record import RunRecord, build_run_record
+from trainyard.tracking.tracking_store import PROCESS_DIED
 
 
-@dataclass(frozen=True, slots=True)
-class TrialRun:
-    """The FINISHED run of a trial.
-
-    Attributes:
-        run_id: MLflow's id of the run.
-        metrics: The last value of each metric.
-    """
-
-    run_id: str
-    metrics: dict[str, float]
-
-
-def find_finished_trials(parent: OpenRun) -> dict[str, TrialRun]:
-    """Returns the FINISHED run of each trial, by the trial's number as text; the latest if a trial has several."""
+def find_finished_trials(parent: OpenRun) -> dict[str, str]:
+    """Returns the id of each trial's FINISHED run by the trial's number as text; the latest if a trial has several."""
     return {
-        child.data.tags[names.TRIAL_NUMBER]: TrialRun(child.info.run_id, dict(child.data.metrics))
+        child.tags[names.TRIAL_NUMBER]: child.run_id or ""
         for child in _search_children(parent, "FINISHED")
-        if names.TRIAL_NUMBER in child.data.tags
+        if names.TRIAL_NUMBER in child.tags
     }
 
 
@@ -47,22 +35,19 @@ def close_orphans(parent: OpenRun, errors: Mapping[str, str], ended_elsewhere: C
         ended_elsewhere: Numbers (as text) of the trials that, according to their launcher, no longer run on another
             host. None means all trials.
     """
-    for run in _search_children(parent, "RUNNING"):
-        child = LoggedRun(run.info.run_id, run.info.status, dict(run.data.tags))
+    for child in _search_children(parent, "RUNNING"):
         number = child.tags.get(names.TRIAL_NUMBER, "")
-        is_lost = not is_on_this_host(child) and (ended_elsewhere is None or number in ended_elsewhere)
+        is_lost = not child.is_on_this_host and (ended_elsewhere is None or number in ended_elsewhere)
         # Read the status again: the run may have ended since the search.
-        if (is_lost or is_orphan(child)) and find_run(parent.uri, child.run_id).status == "RUNNING":
-            open_child = replace(parent, run_id=child.run_id)
+        if (is_lost or child.is_orphan) and parent.client.get_run(child.run_id).info.status == "RUNNING":
+            open_child = replace(parent, run_id=child.run_id or "")
             operations.set_tags(open_child, {"error": errors.get(number, PROCESS_DIED)})
             operations.end(open_child, "KILLED")
 
 
-def _search_children(parent: OpenRun, status: str) -> Iterator[Any]:
-    """Yields the child runs with a status as MLflow's `Run` entities, oldest first."""
-    yield from iterate_pages(
-        parent.client.search_runs,
-        [parent.experiment_id],
-        f"tags.`mlflow.parentRunId` = '{parent.run_id}' AND attributes.status = '{status}'",
-        order_by=["attributes.start_time ASC"],
-    )
+def _search_children(parent: OpenRun, status: str) -> Iterator[RunRecord]:
+    """Yields the child runs with a status, oldest first."""
+    condition = f"tags.`mlflow.parentRunId` = '{parent.run_id}' AND attributes.status = '{status}'"
+    order = ["attributes.start_time ASC"]
+    for child in iterate_pages(parent.client.search_runs, [parent.experiment_id], condition, order_by=order):
+        yield build_run_record(child, "", parent.store)

@@ -6,33 +6,34 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard.system import redact_credentials
 from trainyard.tracking import names, operations
-from trainyard.tracking.connection import open_store, tracking_errors
+from trainyard.tracking.connection import PAGE_SIZE, iterate_pages
 from trainyard.tracking.mlflow_model import ServableModel
-from trainyard.tracking.operation_log import RunRecord
-from trainyard.tracking.operations import OpenRun, truncate_tags
-from trainyard.tracking.runs import PAGE_SIZE, PROCESS_DIED, iterate_pages
+from trainyard.tracking.operation_log import LoggedOperations
+from trainyard.tracking.operations import OpenRun, TimedMetrics, truncate_tags
+from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 OPEN_STATUSES = ("RUNNING", "SCHEDULED", "UNFINISHED")
 """MLflow's statuses of runs that have not ended."""
 
 
-def upload_record(
-    record: RunRecord, files: Sequence[Path], uri: str, build_model: Callable[[], ServableModel] | None
+def upload_operations(
+    logged: LoggedOperations,
+    files: Sequence[Path],
+    store: TrackingStore,
+    build_model: Callable[[], ServableModel] | None,
 ) -> str:
     """Uploads everything of a run that a store does not contain yet.
 
     The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted.
 
     Args:
-        record: The record of the run. If it has no status, the run is closed as KILLED, unless the store has a status.
+        logged: What the run logged. If it has no status, the run is closed as KILLED, unless the store has a status.
         files: The files and folders to log; see `operation_log.find_logged_files`.
-        uri: The tracking URI.
+        store: The store.
         build_model: Returns the servable model; None logs no model.
 
     Returns:
@@ -41,49 +42,50 @@ def upload_record(
     Raises:
         TrackingError: If the store fails. The upload can be repeated.
     """
-    status, tags = record.status or "KILLED", {**record.tags, names.RUN_KEY: record.key}
-    if redact_credentials(uri) != record.uri:
+    status, tags = logged.status or "KILLED", {**logged.tags, names.RUN_KEY: logged.key}
+    if store.name != logged.uri:
         tags.pop(names.PARENT_RUN_ID, None)  # the parent run is only in the store of the sweep
-    client, experiment_id = open_store(uri, record.experiment, record.notes)
-    with tracking_errors(uri):
-        entity = _find_run(client, record.key)
-        if record.status is None:
+    experiment_id = store.open_experiment(logged.experiment, logged.notes)
+    with store.translate_errors():
+        entity = _find_run(store, logged.key)
+        if logged.status is None:
             if entity and entity.info.status not in OPEN_STATUSES:
                 status = entity.info.status
             else:
                 tags.setdefault(names.ERROR, PROCESS_DIED)
         if entity is None:
-            entity = client.create_run(experiment_id, record.started, truncate_tags(tags), record.name)
-        run = OpenRun(client, uri, entity.info.experiment_id, entity.info.run_id)
-        operations.log_missing_params(run, record.params)
+            entity = store.client.create_run(experiment_id, logged.started, truncate_tags(tags), logged.name)
+        run = OpenRun(store, entity.info.experiment_id, entity.info.run_id)
+        operations.log_missing_params(run, logged.params)
         operations.set_tags(run, tags)
-        early, late = _split_metrics(record)
+        early, late = _split_metrics(logged.metrics)
         operations.log_history(run, early)
-        operations.log_inputs(run, record.inputs)
+        operations.log_inputs(run, logged.inputs)
         operations.log_files(run, files)
         if build_model and not operations.remove_partial_models(run):
             operations.log_model(run, build_model())
         operations.log_history(run, late)
-        if record.status and names.ERROR not in tags:
+        if logged.status and names.ERROR not in tags:
             operations.clear_error(run)  # the error was the failure of the store
-        operations.end(run, status, record.updated)
+        operations.end(run, status, logged.updated)
     return run.run_id
 
 
-def has_run(uri: str, run_id: str, record: RunRecord) -> bool:
+def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations) -> bool:
     """Returns whether a store still contains a run that was uploaded completely before.
 
     Raises:
         TrackingError: If the store fails.
     """
-    client, _ = open_store(uri, record.experiment, record.notes)
-    with tracking_errors(uri):
-        entity = _find_run(client, record.key)
+    store.open_experiment(logged.experiment, logged.notes)
+    with store.translate_errors():
+        entity = _find_run(store, logged.key)
     return entity is not None and entity.info.run_id == run_id and entity.info.status not in OPEN_STATUSES
 
 
-def _find_run(client: MlflowClient, key: str) -> Run | None:
+def _find_run(store: TrackingStore, key: str) -> Run | None:
     """Returns the run with a key, or None. Searches all experiments, because the experiment may have been renamed."""
+    client = store.client
     experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
     for start in range(0, len(experiments), PAGE_SIZE):
         batch = experiments[start : start + PAGE_SIZE]
@@ -92,8 +94,8 @@ def _find_run(client: MlflowClient, key: str) -> Run | None:
     return None
 
 
-def _split_metrics(record: RunRecord) -> tuple[list[operations.TimedMetrics], list[operations.TimedMetrics]]:
+def _split_metrics(metrics: Sequence[TimedMetrics]) -> tuple[list[TimedMetrics], list[TimedMetrics]]:
     """Returns the metrics to log before the model, and those to log after it: the times of the whole run."""
-    are_late = [step == 0 and all(name.startswith("time/") for name in values) for values, step, _ in record.metrics]
-    pairs = list(zip(record.metrics, are_late, strict=True))
+    are_late = [step == 0 and all(name.startswith("time/") for name in values) for values, step, _ in metrics]
+    pairs = list(zip(metrics, are_late, strict=True))
     return [entry for entry, is_late in pairs if not is_late], [entry for entry, is_late in pairs if is_late]

@@ -1,16 +1,16 @@
-"""Writers: open one run in a store, and perform operations on it one after the other, until the store fails."""
+"""A writer that opens one run in a store, and performs operations on it one after the other, until the store fails."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, Protocol, TypeVar
+from typing import Any, Concatenate, TypeVar
 
 from trainyard.errors import TrackingError
-from trainyard.tracking.connection import connect, open_store, tracking_errors
-from trainyard.tracking.operations import OpenRun, truncate_tags
-from trainyard.tracking.runs import reopen_run
+from trainyard.tracking import names
+from trainyard.tracking.mlflow_internals import clear_end_time
+from trainyard.tracking.operations import OpenRun, set_tags, truncate_tags
+from trainyard.tracking.tracking_store import TrackingStore
 
 Operation = Callable[Concatenate[OpenRun, ...], None]
 """A function that changes an open run, such as those in `operations`."""
@@ -22,25 +22,23 @@ RunQuery = Callable[Concatenate[OpenRun, ...], T]
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The arguments for the creation of a run.
+    """What a run is created with.
 
     Attributes:
-        uri: The tracking URI.
         experiment: The name of the experiment.
         notes: The description of the experiment, used if it is created.
         name: The run's name.
         tags: The first tags of the run.
-        earlier_run_id: The run to reopen instead. If the experiment does not contain it, a new run is created.
         logs_model: Whether a model will be logged; if so, the packages that this requires are imported in advance.
+        earlier_run_id: The run to reopen instead. If the experiment does not contain it, a new run is created.
     """
 
-    uri: str
     experiment: str
     notes: str
     name: str
     tags: Mapping[str, str]
+    logs_model: bool = False
     earlier_run_id: str | None = None
-    logs_model: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,99 +58,90 @@ class WriterStatus:
     reopened: bool = False
 
 
-class Writer(Protocol):
-    """Writes to one run, immediately or later, always in order."""
-
-    @property
-    def status(self) -> WriterStatus:
-        """The run's ids and the first failure of the store, as far as they are known now, without waiting."""
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether this writer can't write any more, so that it must be replaced."""
-
-    def create(self, request: RunRequest) -> None:
-        """Creates the run (also the store and the experiment, if necessary), or reopens it. Must be the first call."""
-
-    def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
-        """Performs an operation on the run, unless the store has failed before and `even_after_failure` is False."""
-
-    def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
-        """Waits for all earlier operations, then returns the result of a query, even if the store has failed before.
-
-        Raises:
-            TrackingError: If the query fails. This failure is not stored in `status`.
-        """
-
-    def flush(self) -> WriterStatus:
-        """Waits until all operations have been performed, and returns `status`."""
-
-    def close(self, *, wait: bool = True) -> None:
-        """Releases the resources of the writer; with `wait`, after all operations. Must be the last call."""
-
-
 class StoreWriter:
-    """Writes immediately, in this process."""
+    """Writes immediately, in this process. `ProcessWriter` has the same methods."""
 
     is_lost = False
 
-    def __init__(self) -> None:
-        self.status = WriterStatus()
-        self._run: OpenRun | None = None
-        self._uri = ""
+    def __init__(self, store: TrackingStore | None = None, status: WriterStatus | None = None) -> None:
+        """Creates a writer without a run, or for the run of another writer that was lost, with its status.
 
-    def attach(self, uri: str, status: WriterStatus) -> None:
-        """Continues to write to the run of another writer that was lost.
-
-        If no run was created or the connection fails, later operations are skipped without an error.
+        If that writer has not created a run, all operations are skipped without an error.
         """
-        self.status, self._uri = status, uri
-        if status.run_id and status.experiment_id:
-            with contextlib.suppress(TrackingError), tracking_errors(uri):
-                self._run = OpenRun(connect(uri), uri, status.experiment_id, status.run_id)
+        self.status = status or WriterStatus()
+        self._run: OpenRun | None = None
+        if store and self.status.run_id and self.status.experiment_id:
+            self._run = OpenRun(store, self.status.experiment_id, self.status.run_id)
 
-    def create(self, request: RunRequest) -> None:
-        """Creates or reopens the run with MLflow status RUNNING; stores a failure in `status.failure`."""
-        self._uri = request.uri
+    def create(self, store: TrackingStore, request: RunRequest) -> None:
+        """Creates or reopens the run with status RUNNING; also creates the store and the experiment if necessary.
+
+        A failure is stored in `status.failure`.
+        """
         tags, run_id = truncate_tags(request.tags), request.earlier_run_id
         try:
-            client, experiment_id = open_store(request.uri, request.experiment, request.notes)
-            with tracking_errors(request.uri):
-                reopened = run_id is not None and reopen_run(client, experiment_id, run_id, tags)
+            experiment_id = store.open_experiment(request.experiment, request.notes)
+            with store.translate_errors():
+                reopened = run_id is not None and _reopen_run(OpenRun(store, experiment_id, run_id), tags)
                 if run_id is None or not reopened:
-                    run_id = str(client.create_run(experiment_id, run_name=request.name, tags=tags).info.run_id)
+                    run_id = str(store.client.create_run(experiment_id, run_name=request.name, tags=tags).info.run_id)
         except TrackingError as error:
             self.status = WriterStatus(failure=error)
             return
-        self._run = OpenRun(client, request.uri, experiment_id, run_id)
+        self._run = OpenRun(store, experiment_id, run_id)
         self.status = WriterStatus(run_id, experiment_id, reopened=reopened)
 
     def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
-        """Performs an operation on the run. The first failure is stored in `status.failure` of this writer.
+        """Performs an operation on the run. The first failure is stored in `status.failure`.
 
         After a failure, later operations are skipped, except with `even_after_failure`.
         """
         if self._run is None or (self.status.failure and not even_after_failure):
             return
         try:
-            with tracking_errors(self._uri):
+            with self._run.store.translate_errors():
                 operation(self._run, *arguments)
         except TrackingError as error:
             self.status = replace(self.status, failure=self.status.failure or error)
 
     def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
-        """Returns the result of a query; raises a TrackingError if the store fails or no run was created."""
+        """Returns the result of a query, even if the store has failed before.
+
+        Raises:
+            TrackingError: If the store fails or no run was created. This failure is not stored in `status`.
+        """
         if self._run is None:
             raise self.status.failure or TrackingError("the query requires a run, but none was created")
-        with tracking_errors(self._uri):
+        with self._run.store.translate_errors():
             return run_query(self._run, *arguments)
 
     def flush(self) -> WriterStatus:
-        """Returns `status` without waiting, because operations are performed immediately."""
+        """Returns `status`, as all operations have been performed."""
         return self.status
 
     def close(self, *, wait: bool = True) -> None:
-        """Does nothing, with or without `wait`: this writer writes in this process and has nothing to release.
+        """Does nothing, because this writer has no resources."""
 
-        The method exists because `Writer` requires it.
-        """
+
+def _reopen_run(run: OpenRun, tags: Mapping[str, str]) -> bool:
+    """Reopens a run: sets it to RUNNING, applies new tags, and clears its end time and the tag `error`.
+
+    Returns:
+        False if the experiment does not contain the run, or the run was deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        earlier = run.client.get_run(run.run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    if earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
+        return False
+    set_tags(run, tags)
+    if names.ERROR in earlier.data.tags:
+        run.client.delete_tag(run.run_id, names.ERROR)
+    run.client.update_run(run.run_id, status="RUNNING")
+    clear_end_time(run.client, run.run_id)
+    return True

@@ -19,14 +19,14 @@ import sys
 import tempfile
 import threading
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from trainyard.errors import TrackingError
 from trainyard.system import gc_paused_import, ignore_signals, mark_process_owned, redact_credentials
 from trainyard.tracking import names, operations
-from trainyard.tracking.runs import PROCESS_DIED
+from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
 from trainyard.tracking.writer import Operation, RunQuery, RunRequest, StoreWriter, T, WriterStatus
 
 _PRELOADED_MODULES = ("mlflow.models", "mlflow.pyfunc")
@@ -34,23 +34,12 @@ _SENDING_SECONDS = 2.0
 """Time limit for sending the last requests when the run does not wait for the answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One call of a method of `StoreWriter`."""
-
-    number: int
-    method: str
-    arguments: tuple[Any, ...] = ()
-    even_after_failure: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The `WriterStatus` after a request, and for a query its result, which is a TrackingError if the query failed."""
+class _Answer(NamedTuple):
+    """The `WriterStatus` after a request, and the result of a query, which is a TrackingError if the query failed."""
 
     number: int
     status: WriterStatus
-    result: Any = None
+    result: Any
 
 
 class ProcessWriter:
@@ -99,9 +88,9 @@ class ProcessWriter:
         """Whether the writer process is known to have died; requests since then were not performed."""
         return self._is_lost
 
-    def create(self, request: RunRequest) -> None:
+    def create(self, store: TrackingStore, request: RunRequest) -> None:
         """Requests that the run is created or reopened, and returns without waiting for it."""
-        self._request("create", request)
+        self._request("create", store, request)
 
     def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
         """Requests an operation on the run. The arguments are pickled now, so later changes have no effect."""
@@ -137,10 +126,10 @@ class ProcessWriter:
         self._process.wait()
         self._errors.close()
 
-    def _request(self, method: str, *arguments: Any, even_after_failure: bool = False) -> int:  # noqa: ANN401
-        """Puts a request into the queue, and returns its number."""
+    def _request(self, method: str, *arguments: Any, **options: bool) -> int:  # noqa: ANN401
+        """Puts a call of a method of `StoreWriter` into the queue, and returns the number of the request."""
         self._last_number += 1
-        self._requests.put(pickle.dumps(_Request(self._last_number, method, arguments, even_after_failure)))
+        self._requests.put(pickle.dumps((self._last_number, method, arguments, options)))
         return self._last_number
 
     def _wait_for(self, number: int) -> _Answer | None:
@@ -211,33 +200,23 @@ def _perform_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
     writer, is_run_open = StoreWriter(), True
     with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the pipe was closed, perhaps within a message
         while True:
-            request: _Request = pickle.load(requests)  # noqa: S301 - from the process that started this one
-            status_before, result = writer.status, None
-            if request.method == "create":
-                with gc_paused_import("mlflow"):
-                    writer.create(*request.arguments)
-            elif request.method == "perform":
-                writer.perform(*request.arguments, even_after_failure=request.even_after_failure)
-                is_run_open &= request.arguments[0] is not operations.end
-            elif request.method == "query":
-                result = _try_query(writer, *request.arguments)
-            if request.method in ("flush", "query") or writer.status != status_before:
+            number, method, arguments, options = pickle.load(requests)  # noqa: S301 - from the parent process
+            status_before = writer.status
+            try:
+                with gc_paused_import("mlflow") if method == "create" else contextlib.nullcontext():
+                    result = getattr(writer, method)(*arguments, **options)
+            except TrackingError as error:
+                result = error
+            is_run_open &= operations.end not in arguments
+            if method in ("flush", "query") or writer.status != status_before:
                 with contextlib.suppress(OSError):
-                    pickle.dump(_Answer(request.number, writer.status, result), answers)
+                    pickle.dump(_Answer(number, writer.status, result), answers)
                     answers.flush()
-            if request.method == "create" and request.arguments[0].logs_model:
+            if method == "create" and arguments[1].logs_model:
                 _preload_modules()
     if is_run_open:
         writer.perform(operations.set_tags, {names.ERROR: PROCESS_DIED}, even_after_failure=True)
         writer.perform(operations.end, "KILLED", even_after_failure=True)
-
-
-def _try_query(writer: StoreWriter, run_query: RunQuery[T], *arguments: Any) -> T | TrackingError:  # noqa: ANN401
-    """Returns the result of a query, or the TrackingError that it raised."""
-    try:
-        return writer.query(run_query, *arguments)
-    except TrackingError as error:
-        return error
 
 
 def _detach_stdin() -> IO[bytes]:

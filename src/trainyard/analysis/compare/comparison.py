@@ -10,6 +10,7 @@ from trainyard.analysis.compare.predictions import compare_predictions, load_pre
 from trainyard.analysis.compare.selection import SelectedRuns, Selection, select_runs
 from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
 from trainyard.errors import ConfigError, TrainyardError
+from trainyard.tracking import TrackingStore
 
 _PAIR = 2
 
@@ -34,13 +35,18 @@ class Comparison:
 
 
 def compare_selection(
-    selection: Selection, uri: str, *, by: str | None = None, best: int | None = None, for_page: bool = False
+    selection: Selection,
+    store: TrackingStore,
+    *,
+    by: str | None = None,
+    best: int | None = None,
+    for_page: bool = False,
 ) -> Comparison:
     """Compares the selected runs.
 
     Args:
         selection: The runs to compare.
-        uri: URI of the tracking store that has the runs.
+        store: The tracking store that has the runs.
         by: The metric to compare by; None uses the accuracy on validation images if all runs have it, else that on
             test images.
         best: The number of configs in the table, best first; None keeps all.
@@ -54,13 +60,13 @@ def compare_selection(
         raise ConfigError(
             "compare: expected ids or folders of runs, or --experiment NAME, --sweep NAME or --filter FILTER, got none"
         )
-    selected = select_runs(selection, uri)
+    selected = select_runs(selection, store)
     metric = by or choose_metric(selected.runs)
     runs = [run.restore_metric(metric) for run in selected.runs]
     table = build_comparison_table(runs, metric, separate_seeds=not selection.is_search)
     if for_page:
         drawn = [run for ranked in table.ranking.points[:MAX_CURVES] for run in table.get_runs(ranked)]
-        histories = {run.reference: run.load_history(CURVE_METRICS) for run in drawn}
+        histories = {run.reference: list(run.load_history(CURVE_METRICS).values()) for run in drawn}
         table = build_comparison_table(runs, metric, histories, separate_seeds=not selection.is_search)
     if best is not None:
         table = table.select_best(best)

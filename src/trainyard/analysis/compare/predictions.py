@@ -10,12 +10,11 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config import load_config
 from trainyard.data import DataSpec, load_dataset
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import compute_mcnemar_p_value
-from trainyard.tracking import names
+from trainyard.tracking import RunRecord, names
 
 _FOLDER, _CONFIG = "evaluation", names.CONFIG_FILE
 _PREDICTIONS, _MATRIX = "test_predictions.npz", "confusion_matrix.json"
@@ -102,7 +101,7 @@ class PredictionDiff:
         return [ClassDiff(*row) for row in zip(self.first.class_names, *counts, strict=True)]
 
 
-def load_predictions(run: ComparedRun) -> Predictions:
+def load_predictions(run: RunRecord) -> Predictions:
     """Loads the predictions of a run on the test images.
 
     Raises:
@@ -144,7 +143,7 @@ def compare_predictions(first: Predictions, second: Predictions) -> PredictionDi
     )
 
 
-def load_test_images(run: ComparedRun, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DataSpec]:
+def load_test_images(run: RunRecord, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DataSpec]:
     """Loads the raw pixels of the images that a run was tested on, using the data set of its config.
 
     Args:

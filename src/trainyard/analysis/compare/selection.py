@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from trainyard.analysis.compare.runs import DIGEST_LENGTH, ComparedRun, build_run_from_store, load_run_from_folder
 from trainyard.config import format_suggestion
-from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking import load_stored_run, names, search_runs
+from trainyard.errors import ConfigError
+from trainyard.runs import find_run
+from trainyard.tracking import DIGEST_LENGTH, RunRecord, TrackingStore, names
 
 _UNKNOWN = "not known"
 
@@ -53,25 +52,25 @@ class SelectedRuns:
         left_out: Number of runs that were found and left out, by reason.
     """
 
-    runs: list[ComparedRun]
+    runs: list[RunRecord]
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def select_runs(selection: Selection, uri: str) -> SelectedRuns:
+def select_runs(selection: Selection, store: TrackingStore) -> SelectedRuns:
     """Loads the selected runs.
 
     Args:
         selection: The runs to select.
-        uri: URI of the tracking store.
+        store: The tracking store.
 
     Raises:
         ConfigError: If a run, an experiment or a sweep does not exist, or if the runs have different test images.
         TrackingError: If the tracking store cannot be reached.
     """
-    selected = {run.identity: run for run in (_load_run(reference, uri) for reference in selection.references)}
+    selected = {run.identity: run for run in (_load_run(reference, store) for reference in selection.references)}
     left_out: Counter[str] = Counter()
     if selection.is_search:
-        for run in sorted(_search_store(selection, uri), key=lambda run: run.started):
+        for run in sorted(_search_store(selection, store), key=lambda run: run.started):
             if run.tags.get(names.ROLE) == "sweep" or run.identity in selected:
                 continue
             if run.status == "FINISHED":
@@ -89,14 +88,9 @@ def _format_left_out(left_out: Counter[str]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
 
 
-def _load_run(reference: str, uri: str) -> ComparedRun:
+def _load_run(reference: str, store: TrackingStore) -> RunRecord:
     """Loads a run from its folder or by its ID from the store. Raises ConfigError if it is a sweep's parent run."""
-    if Path(reference).is_dir():
-        return load_run_from_folder(Path(reference))
-    try:
-        run = build_run_from_store(load_stored_run(uri, reference), uri)
-    except TrackingError as error:
-        raise ConfigError(f"compare: {error}") from error
+    run = find_run(reference, store, "compare")
     if run.tags.get(names.ROLE) == "sweep":
         raise ConfigError(
             f"compare: expected a single run, got the sweep {reference}. To compare its trials, use "
@@ -105,24 +99,23 @@ def _load_run(reference: str, uri: str) -> ComparedRun:
     return run
 
 
-def _search_store(selection: Selection, uri: str) -> list[ComparedRun]:
+def _search_store(selection: Selection, store: TrackingStore) -> list[RunRecord]:
     """Returns the runs in the store that match the selection; of a sweep, see `_keep_latest_trials`."""
     conditions = [selection.filter_string] if selection.filter_string else []
     if selection.sweep:
         quote = '"' if "'" in selection.sweep else "'"
         conditions += [f"tags.sweep_id = {quote}{selection.sweep}{quote}", "tags.`trainyard.role` = 'trial'"]
-    stored_runs = search_runs(uri, selection.experiment, " and ".join(conditions))
-    runs = [build_run_from_store(run, uri) for run in stored_runs]
-    return _keep_latest_trials(runs, selection.sweep, uri) if selection.sweep else runs
+    runs = store.search_runs(selection.experiment, " and ".join(conditions))
+    return _keep_latest_trials(runs, selection.sweep, store) if selection.sweep else runs
 
 
-def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[ComparedRun]:
+def _keep_latest_trials(runs: list[RunRecord], sweep: str, store: TrackingStore) -> list[RunRecord]:
     """Returns one run of each trial of a sweep: the latest that is FINISHED, else the latest.
 
     Raises ConfigError if no run matches, or if several sweeps have this name.
     """
     if not runs:
-        sweep_names = {run.tags[names.SWEEP_ID] for run in search_runs(uri, None, "tags.`trainyard.role` = 'sweep'")}
+        sweep_names = {run.tags[names.SWEEP_ID] for run in store.search_runs(None, "tags.`trainyard.role` = 'sweep'")}
         if sweep in sweep_names:
             raise ConfigError(
                 f"--sweep: no trial of {sweep!r} is in the experiment of --experiment and matches --filter. Change "
@@ -138,13 +131,13 @@ def _keep_latest_trials(runs: list[ComparedRun], sweep: str, uri: str) -> list[C
             f"--sweep: expected one sweep with the name {sweep!r}, got {len(parents)}. Select one by its run ID: "
             f"--filter 'tags.`{names.PARENT_RUN_ID}` = \"{parents[0]}\"'. Run IDs: {', '.join(parents)}"
         )
-    latest: dict[str, ComparedRun] = {}
+    latest: dict[str, RunRecord] = {}
     for run in sorted(runs, key=lambda run: (run.status == "FINISHED", run.started)):
         latest[run.tags.get(names.TRIAL_NUMBER, run.reference)] = run
     return list(latest.values())
 
 
-def _check_same_images(runs: list[ComparedRun], digest: str | None, left_out: Counter[str]) -> list[ComparedRun]:
+def _check_same_images(runs: list[RunRecord], digest: str | None, left_out: Counter[str]) -> list[RunRecord]:
     """Returns the runs with the given digest of the test images, and checks that all of them have the same test images.
 
     Counts the runs with other digests in `left_out`. If `digest` is None, returns all runs. If the seed draws the test
@@ -173,14 +166,14 @@ def _check_same_images(runs: list[ComparedRun], digest: str | None, left_out: Co
     return matching
 
 
-def _format_digests(runs: Sequence[ComparedRun]) -> str:
+def _format_digests(runs: Sequence[RunRecord]) -> str:
     """Returns each digest of test images with the runs that have it, for a message."""
-    by_digest: dict[str, list[ComparedRun]] = {}
+    by_digest: dict[str, list[RunRecord]] = {}
     for run in runs:
         by_digest.setdefault(run.test_digest or _UNKNOWN, []).append(run)
     return "; ".join(f"{digest}: {_format_runs(runs_of_digest)}" for digest, runs_of_digest in by_digest.items())
 
 
-def _format_runs(runs: Sequence[ComparedRun]) -> str:
+def _format_runs(runs: Sequence[RunRecord]) -> str:
     """Returns the reference of a single run, or the number of runs with one reference as an example."""
     return runs[0].reference if len(runs) == 1 else f"{len(runs):,} runs, including {runs[0].reference}"

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
-from trainyard.analysis.compare.runs import ComparedRun
 from trainyard.config import (
     COMPONENT_GROUPS,
     HASHED_SECTIONS,
@@ -25,7 +24,7 @@ from trainyard.config import (
 from trainyard.errors import ConfigError
 from trainyard.evaluation import RankedPoint, RankedRun, Ranking, rank
 from trainyard.sweep import build_trial_label, shorten_keys
-from trainyard.tracking import names
+from trainyard.tracking import RunRecord, names
 
 DEFAULT_METRICS = ("accuracy/val", "accuracy/test", "loss/val", "loss/test")
 """Without ``--by``, runs are compared by the first of these metrics that all of them have."""
@@ -57,7 +56,7 @@ class ComparisonTable:
     """
 
     ranking: Ranking
-    runs: Mapping[int, Sequence[ComparedRun]]
+    runs: Mapping[int, Sequence[RunRecord]]
     varied: Sequence[str]
     verdict: str
     left_out: Mapping[str, int]
@@ -67,7 +66,7 @@ class ComparisonTable:
         """The metric by which the runs are compared."""
         return self.ranking.objective or ""
 
-    def get_runs(self, ranked: RankedPoint) -> Sequence[ComparedRun]:
+    def get_runs(self, ranked: RankedPoint) -> Sequence[RunRecord]:
         """Returns the runs of a config."""
         return self.runs[ranked.point]
 
@@ -98,7 +97,7 @@ class ComparisonTable:
 
 
 def build_comparison_table(
-    runs: Sequence[ComparedRun],
+    runs: Sequence[RunRecord],
     by: str,
     histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
     *,
@@ -122,7 +121,7 @@ def build_comparison_table(
             f"--by: no run has the metric {by!r}.{format_suggestion(by, metric_names)} Available: "
             f"{', '.join(metric_names) or 'none'}"
         )
-    by_config: dict[str, list[ComparedRun]] = {}
+    by_config: dict[str, list[RunRecord]] = {}
     for run in comparable:
         by_config.setdefault(run.config_key, []).append(run)
     rows = list(by_config.values())
@@ -165,18 +164,18 @@ def build_comparison_table(
     )
 
 
-def choose_metric(runs: Sequence[ComparedRun]) -> str:
+def choose_metric(runs: Sequence[RunRecord]) -> str:
     """Returns the first of `DEFAULT_METRICS` that all runs have, otherwise the test accuracy."""
     return next((name for name in DEFAULT_METRICS if all(name in run.metrics for run in runs)), DEFAULT_METRICS[1])
 
 
-def _select_latest_by_seed(row: Sequence[ComparedRun]) -> list[ComparedRun]:
+def _select_latest_by_seed(row: Sequence[RunRecord]) -> list[RunRecord]:
     """Returns the latest run of each seed. Repeating a seed gives no information on the variance over seeds."""
     latest = {run.seed: run for run in sorted(row, key=lambda run: run.started)}
     return [latest[seed] for seed in sorted(latest)]
 
 
-def _find_varied(runs: Sequence[ComparedRun]) -> list[str]:
+def _find_varied(runs: Sequence[RunRecord]) -> list[str]:
     """Returns the dotted paths of the settings in which the rows differ, given one run of each, in config order."""
     if len({run.config_key for run in runs}) == 1:
         return ["seed"] if len({run.seed for run in runs}) > 1 else []
@@ -184,7 +183,7 @@ def _find_varied(runs: Sequence[ComparedRun]) -> list[str]:
     return [path for path in paths if len({_encode(run.params, path) for run in _select_runs_with(path, runs)}) > 1]
 
 
-def _select_runs_with(path: str, runs: Sequence[ComparedRun]) -> Sequence[ComparedRun]:
+def _select_runs_with(path: str, runs: Sequence[RunRecord]) -> Sequence[RunRecord]:
     """Returns the runs whose values of a setting are compared.
 
     If the runs use different components of a group, runs whose component does not have the field are left out.
@@ -200,7 +199,7 @@ def _encode(settings: Mapping[str, Any], key: str) -> str:
     return json.dumps(settings[key], sort_keys=True) if key in settings else ""
 
 
-def _affects_result(path: str, run: ComparedRun) -> bool:
+def _affects_result(path: str, run: RunRecord) -> bool:
     """Returns whether a setting can change the result of a run; True for all settings of runs not made by Trainyard."""
     if names.CONFIG_HASH not in run.tags:
         return True
@@ -217,7 +216,7 @@ def _affects_result(path: str, run: ComparedRun) -> bool:
     return all(get_rule(spec).identity for spec in specs if spec.name == field)
 
 
-def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) -> list[str]:
+def _build_labels(rows: Sequence[Sequence[RunRecord]], varied: Sequence[str]) -> list[str]:
     """Returns a unique label for each row: the name of its runs if the names are unique, otherwise its settings."""
     if list(varied) == ["seed"]:
         return _make_unique([f"seed {row[0].seed}" for row in rows], rows)
@@ -240,7 +239,7 @@ def _build_labels(rows: Sequence[Sequence[ComparedRun]], varied: Sequence[str]) 
     return _make_unique(labels, rows)
 
 
-def _make_unique(labels: Sequence[str], rows: Sequence[Sequence[ComparedRun]]) -> list[str]:
+def _make_unique(labels: Sequence[str], rows: Sequence[Sequence[RunRecord]]) -> list[str]:
     """Returns unique labels: appends the short name of the row's first run, or a number, to labels that repeat."""
     longer = [
         label if labels.count(label) == 1 else f"{label} {row[0].short_name}"

@@ -95,7 +95,12 @@ class RerunComparison:
 
 
 def compare_runs(
-    original: OriginalRun, rerun: OriginalRun, siblings: Sequence[float], changed: Sequence[str] = ()
+    original: OriginalRun,
+    rerun: OriginalRun,
+    siblings: Sequence[float],
+    changed: Sequence[str] = (),
+    *,
+    test_images: int,
 ) -> RerunComparison:
     """Compares a rerun with the original run.
 
@@ -104,30 +109,24 @@ def compare_runs(
         rerun: The rerun. It has finished.
         siblings: Test accuracies of runs of the same config with other seeds.
         changed: Intentional changes of the config, one line each.
+        test_images: Number of test images.
     """
-    first, second = original.run_record, rerun.run_record
-    before, now = get_last_values(first), get_last_values(second)
-    images = next((split.images for split in second.inputs if split.context == "test"), 0)
-    spread = _estimate_spread(now[_ACCURACY], siblings, images)
+    before, now = original.run.metrics, rerun.run.metrics
+    spread = _estimate_spread(now[_ACCURACY], siblings, test_images)
     return RerunComparison(
-        likeness=_classify_likeness(first, second, spread[0]),
+        likeness=_classify_likeness(original.run, rerun.run, spread[0]),
         before=before.get(_ACCURACY),
         now=now[_ACCURACY],
         spread=spread,
-        parted=_find_first_difference(first, second),
+        parted=_find_first_difference(original, rerun),
         changed=changed,
         environment=list(_find_environment_differences(original, rerun)),
     )
 
 
-def get_last_values(run_record: RunRecord) -> dict[str, float]:
-    """Returns the last value of each metric of a run."""
-    return {name: value for metrics, _, _ in run_record.metrics for name, value in metrics.items()}
-
-
 def _classify_likeness(first: RunRecord, second: RunRecord, spread: float) -> Likeness | None:
     """Returns how similar two runs are; None if the first is not FINISHED or has no test accuracy."""
-    before, now = get_last_values(first), get_last_values(second)
+    before, now = first.metrics, second.metrics
     if first.status != "FINISHED" or _ACCURACY not in before:
         return None
     if first.tags.get(names.WEIGHTS_DIGEST) == second.tags[names.WEIGHTS_DIGEST]:
@@ -149,16 +148,14 @@ def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) ->
     return 1.96 * error, f"estimated from the number of test images, {images:,}"
 
 
-def _find_first_difference(first: RunRecord, second: RunRecord) -> int | None:
+def _find_first_difference(original: OriginalRun, rerun: OriginalRun) -> int | None:
     """Returns the first epoch in which a common metric differs; 0 if the initial weights differ; None if none do."""
-    initial = "initial_weights_digest"
-    if first.tags.get(initial) != second.tags.get(initial):
+    if original.run.tags.get(names.INITIAL_WEIGHTS_DIGEST) != rerun.run.tags.get(names.INITIAL_WEIGHTS_DIGEST):
         return 0
-    before, now = _group_by_epoch(first), _group_by_epoch(second)
-    for epoch in sorted(before.keys() & now.keys()):
-        if not all(
-            _is_equal(before[epoch][name], now[epoch][name]) for name in before[epoch].keys() & now[epoch].keys()
-        ):
+    for epoch in sorted(original.epochs.keys() & rerun.epochs.keys()):
+        before, now = original.epochs[epoch], rerun.epochs[epoch]
+        common = [name for name in before.keys() & now.keys() if name.endswith(_EPOCH)]
+        if not all(_is_equal(before[name], now[name]) for name in common):
             return epoch
     return None
 
@@ -168,22 +165,12 @@ def _is_equal(first: float | None, second: float | None) -> bool:
     return first == second or (first is not None and second is not None and math.isnan(first) and math.isnan(second))
 
 
-def _group_by_epoch(run_record: RunRecord) -> dict[int, dict[str, float]]:
-    """Returns the training and validation metrics of a run by epoch, from 1."""
-    by_epoch: dict[int, dict[str, float]] = {}
-    for metrics, step, _ in run_record.metrics:
-        epoch_metrics = {name: value for name, value in metrics.items() if name.endswith(_EPOCH)}
-        if epoch_metrics:
-            by_epoch.setdefault(step, {}).update(epoch_metrics)
-    return by_epoch
-
-
 def _find_environment_differences(original: OriginalRun, rerun: OriginalRun) -> Iterator[EnvironmentDifference]:
     """Yields the differences between the environments of two runs: first commit and tags, then machine, then packages.
 
     `RerunComparison.causes` sorts them by how likely they explain a different result.
     """
-    before, now = (_without_reasons(run.run_record.tags) for run in (original, rerun))
+    before, now = (_without_reasons(run.run.tags) for run in (original, rerun))
     yield from _find_differences(before, now, _SOURCE | _TAGS)
     yield from _find_differences(original.machine, rerun.machine, {name: name for name in _MACHINE})
     package_labels = {name: f"package {name}" for name in sorted({*original.versions, *rerun.versions})}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from trainyard.config import (
     get_override_key,
     load_config,
 )
-from trainyard.errors import ConfigError, TrackingError
-from trainyard.tracking import RunRecord, download_files, find_run, load_run_record, load_stored_record, names
+from trainyard.errors import ConfigError
+from trainyard.runs import find_run
+from trainyard.tracking import RunRecord, TrackingStore, names
 
 _COMMAND = "rerun"
 CONFIG, ENVIRONMENT = names.CONFIG_FILE, "environment"
@@ -39,48 +39,38 @@ _NOT_REPEATED = ("tracking", "sweep", "resume")
 
 @dataclass(frozen=True, slots=True)
 class OriginalRun:
-    """A logged run.
+    """A logged run with its config and its environment.
 
     Attributes:
-        reference: Run ID or folder, as given by the user.
+        run: The run.
         config: Resolved config of the run.
-        run_record: What the run logged.
+        epochs: Metrics of the run by epoch, from 1.
         machine: Description of the machine, as returned by `collect_machine_info`; empty if the run ended before it was
             written.
         versions: Versions of all installed packages, by name.
     """
 
-    reference: str
+    run: RunRecord
     config: RunConfig
-    run_record: RunRecord
+    epochs: Mapping[int, Mapping[str, float]]
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
 
 
-def load_original(reference: str, uri: str | None) -> OriginalRun:
+def load_original(reference: str, store: TrackingStore | None) -> OriginalRun:
     """Loads a logged run from its folder or from a tracking store.
 
     Args:
         reference: Run ID or folder.
-        uri: URI of the tracking store, or None if tracking is off.
+        store: The tracking store, or None if tracking is off.
 
     Raises:
         ConfigError: If the run does not exist, or its config cannot be read.
         TrackingError: If the store cannot be reached, or does not have the artifacts of the run.
     """
-    if (folder := Path(reference)).is_dir():
-        run_record = load_run_record(folder)
-        return OriginalRun(reference, load_config(folder / CONFIG), run_record, *_load_environment(folder))
-    if uri is None:
-        raise ConfigError(f"{_COMMAND}: expected the folder of a run, because tracking is off, got {reference!r}")
-    try:
-        find_run(uri, reference)
-    except TrackingError as error:
-        raise ConfigError(f"{_COMMAND}: {error}") from error
-    with tempfile.TemporaryDirectory() as temporary:
-        download_files(uri, reference, (CONFIG, ENVIRONMENT), Path(temporary))
-        config = load_config(Path(temporary) / CONFIG)
-        return OriginalRun(reference, config, load_stored_record(uri, reference), *_load_environment(Path(temporary)))
+    run = find_run(reference, store, _COMMAND)
+    with run.open_files(CONFIG, ENVIRONMENT) as folder:
+        return OriginalRun(run, load_config(folder / CONFIG), run.load_history(), *_load_environment(folder))
 
 
 def restore_config(
@@ -101,7 +91,7 @@ def restore_config(
     Raises:
         ConfigError: If a change is invalid.
     """
-    tree, tags = config_to_dict(original.config), original.run_record.tags
+    tree, tags = config_to_dict(original.config), original.run.tags
     repeats_engine = keeps_engine(changes) if keep_engine is None else keep_engine
     for name in ("threads", *(("engine", "xla") if repeats_engine else ())):
         if name in tags:
@@ -118,7 +108,7 @@ def restore_config(
         raise ConfigError(f"{_COMMAND}: expected one value for each field, got several: {' '.join(changes)}")
     overrides = [*_build_overrides(tree, keys), *changes]
     config = compose_config(overrides)
-    config.tracking.tags[names.RERUN_OF] = next(iter(original.run_record.stores.values()), original.reference)
+    config.tracking.tags[names.RERUN_OF] = original.run.identity
     return config, overrides
 
 

@@ -103,6 +103,6 @@ def _print_summary(plan: SweepPlan, result: SweepResult) -> None:
             verdict=result.ranking.format_verdict(),
             winner=result.winner,
             failed=failed,
-            ui=None if plan.uri is None else build_ui_command(plan.uri, plan.name),
+            ui=None if plan.store is None else build_ui_command(plan.store.uri, plan.name),
         )
     )

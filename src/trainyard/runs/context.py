@@ -1,0 +1,92 @@
+"""What the stages of a run share, and the connection of a trial with its sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from trainyard.config import RunConfig
+from trainyard.runs.result import RunResult
+from trainyard.runs.resume import ResumePoint
+from trainyard.system import GitState, Progress, StageTimer, collect_process_info, find_user_name, format_command_line
+from trainyard.tracking import Tracker, TrackingStore, names
+
+
+@dataclass(frozen=True, slots=True)
+class TrialInfo:
+    """The sweep that a run belongs to as a trial, and the functions that connect the two.
+
+    Attributes:
+        sweep_id: The name of the sweep.
+        parent_run_id: MLflow's id of the sweep's parent run. None if tracking is off.
+        number: The trial's number in the sweep's plan.
+        name: The name of the trial's run. It shows how the trial differs from the other trials.
+        record_result: Called with the result when everything is logged, before the run's status becomes FINISHED.
+        prune_reason: Called after each epoch. Returns why the trial is pruned, or an empty string to continue.
+    """
+
+    sweep_id: str
+    parent_run_id: str | None
+    number: int
+    name: str
+    record_result: Callable[[RunResult], object]
+    prune_reason: Callable[[], str] = lambda: ""
+
+    def tags(self) -> dict[str, str]:
+        """Returns the tags that mark a run as a trial of the sweep."""
+        parent = {names.PARENT_RUN_ID: self.parent_run_id} if self.parent_run_id else {}
+        return {names.ROLE: "trial", names.TRIAL_NUMBER: f"{self.number}", names.SWEEP_ID: self.sweep_id, **parent}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What the stages of a run share.
+
+    Attributes:
+        config: The config of the run.
+        folder: The absolute path of the run's folder.
+        store: The store that the run is logged to. None if tracking is off.
+        tracker: Logs to the store and to the run's folder.
+        progress: Receives the progress of the run.
+        timer: Measures the stages.
+        tags: The tags that the run was created with.
+        trial: The sweep that the run belongs to as a trial. None if it is not a trial.
+        resume_point: The checkpoint that the training resumes from. None starts at the first epoch.
+        start_model: The model file whose weights the training starts from. None starts from random weights.
+    """
+
+    config: RunConfig
+    folder: Path
+    store: TrackingStore | None
+    tracker: Tracker
+    progress: Progress
+    timer: StageTimer
+    tags: dict[str, str]
+    trial: TrialInfo | None
+    resume_point: ResumePoint | None
+    start_model: Path | None
+
+    @property
+    def name(self) -> str:
+        """The name of the run: that of the trial, else the label of the architecture."""
+        return self.trial.name if self.trial else self.config.model.label
+
+
+def build_provenance_tags(git: GitState | None) -> dict[str, str]:
+    """Returns the tags for the provenance of a run or a sweep: the command, the process and the git state."""
+    git_tags = {
+        names.GIT_COMMIT: git.commit,
+        names.GIT_BRANCH: git.branch,
+        names.GIT_DIRTY: str(git.dirty).lower(),
+    } if git else {}  # fmt: skip
+    return {
+        names.VERSION: version("trainyard"),
+        names.COMMAND: format_command_line(),
+        names.USER: find_user_name(),
+        names.SOURCE_NAME: "trainyard",
+        names.SOURCE_TYPE: "LOCAL",
+        **collect_process_info(),
+        **git_tags,
+    }

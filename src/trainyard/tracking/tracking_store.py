@@ -1,0 +1,318 @@
+"""A tracking store: MLflow's database or server, with its runs, experiments and registered models."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainyard.config import TrackingConfig, format_suggestion
+from trainyard.errors import ConfigError, TrackingError
+from trainyard.system import find_uri_problem, gc_paused, get_sqlite_path, make_uri_absolute, redact_credentials
+from trainyard.tracking import names
+from trainyard.tracking.connection import connect, iterate_pages, lock_store, tracking_errors
+from trainyard.tracking.run_record import RunRecord, build_run_record
+from trainyard.tracking.stores import LocalStore
+from trainyard.tracking.ui_views import build_experiment_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
+"""The tag `error` of a RUNNING run whose process no longer exists."""
+
+_KERAS_FILE = "data/model.keras"
+_VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
+"""Tags that are copied from the run to the model version."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """The servable model that a run logged.
+
+    Attributes:
+        model_id: MLflow's id of the model.
+        location: The URI of the model's folder, which MLflow's loaders accept.
+    """
+
+    model_id: str
+    location: str
+
+
+@dataclass(frozen=True)
+class TrackingStore:
+    """An MLflow tracking store. It is connected on the first use, and can be pickled.
+
+    All methods raise a TrackingError if the store can't be reached.
+
+    Attributes:
+        uri: The absolute MLflow tracking URI. It may contain credentials.
+    """
+
+    uri: str
+
+    def __reduce__(self) -> tuple[type[TrackingStore], tuple[str]]:
+        return TrackingStore, (self.uri,)  # without the client
+
+    @classmethod
+    def default(cls) -> TrackingStore:
+        """Returns the store to which runs in the working directory are logged by default.
+
+        Raises:
+            ConfigError: If MLFLOW_TRACKING_URI is not the URI of a store.
+        """
+        return cls(LocalStore().resolve_uri(os.environ, Path.cwd()))
+
+    @classmethod
+    def from_config(cls, config: TrackingConfig) -> TrackingStore | None:
+        """Returns the store of a config in the working directory; None if tracking is off.
+
+        Raises:
+            ConfigError: If a URI is required but not set, or MLFLOW_TRACKING_URI is not the URI of a store.
+        """
+        uri = config.resolve_uri(os.environ, Path.cwd())
+        return None if uri is None else cls(uri)
+
+    @classmethod
+    def from_option(cls, uri: str | None, option: str = "--uri") -> TrackingStore:
+        """Returns the store that a command line option names; the default store if the option is not used.
+
+        Raises:
+            ConfigError: If the value is not the URI of a store.
+        """
+        if uri is None:
+            return cls.default()
+        if problem := find_uri_problem(uri):
+            raise ConfigError(f"{option}: {problem}")
+        return cls(make_uri_absolute(uri, Path.cwd()))
+
+    @property
+    def name(self) -> str:
+        """The URI without credentials."""
+        return redact_credentials(self.uri)
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of a SQLite store; None for servers and other databases."""
+        return get_sqlite_path(self.uri)
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the store is a tracking server, and not a database."""
+        return self.uri.startswith("http")
+
+    @property
+    def artifact_folder(self) -> Path:
+        """The artifact folder of a database: next to the SQLite file, or in the working directory."""
+        return (self.sqlite_file.parent if self.sqlite_file else Path.cwd()) / "mlartifacts"
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's client of the store. It never creates a SQLite file, unlike `open_experiment`."""
+        if self.sqlite_file and not self.sqlite_file.exists():
+            raise TrackingError(
+                f"{self.sqlite_file}: there are no runs here yet. Change to the folder with your runs, or specify "
+                "their store (tracking.uri, or --uri of a command)"
+            )
+        return connect(self.uri)
+
+    def translate_errors(self) -> AbstractContextManager[None]:
+        """Converts exceptions of MLflow and database drivers in the block to a TrackingError without passwords."""
+        return tracking_errors(self.uri)
+
+    def open_experiment(self, name: str, notes: str) -> str:
+        """Returns the id of an experiment; creates the store and the experiment if they do not exist.
+
+        Args:
+            name: The name of the experiment.
+            notes: The description of the experiment, which the UI shows; used if the experiment is created.
+
+        Raises:
+            TrackingError: If the store can't be reached, or the experiment was deleted.
+        """
+        with lock_store(self.uri):
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
+                location = None if self.is_server else (self.artifact_folder / name).absolute().as_uri()
+                return str(self.client.create_experiment(name, location, build_experiment_tags(name, notes)))
+        if experiment.lifecycle_stage != "active":
+            raise TrackingError(
+                f"{self.name}: the experiment {name!r} has been deleted in this store. Restore it (mlflow experiments "
+                f"restore --experiment-id {experiment.experiment_id}), or set tracking.experiment"
+            )
+        return str(experiment.experiment_id)
+
+    def load_run(self, run_id: str) -> RunRecord:
+        """Loads a run. Raises a TrackingError if the store does not contain it."""
+        from mlflow.exceptions import MlflowException
+
+        with self.translate_errors():
+            try:
+                run = self.client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise TrackingError(
+                    f"{self.name} has no run {run_id!r}. Copy the id from the MLflow UI or from the output of the run, "
+                    "or specify another store (tracking.uri, or --uri of a command)"
+                ) from error
+            return build_run_record(run, self.client.get_experiment(run.info.experiment_id).name, self)
+
+    def search_runs(self, experiment: str | None, filter_string: str) -> list[RunRecord]:
+        """Returns the runs that match a filter and were not deleted, latest first.
+
+        Args:
+            experiment: The name of an experiment; None searches all experiments.
+            filter_string: A filter in MLflow's search syntax; empty selects all runs.
+
+        Raises:
+            ConfigError: If there is no such experiment, or the filter is invalid.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self.translate_errors():
+            experiments = {
+                entity.experiment_id: entity.name for entity in iterate_pages(self.client.search_experiments)
+            }
+            ids = [key for key, name in experiments.items() if experiment in (None, name)]
+            if experiment is not None and not ids:
+                available = sorted(experiments.values())
+                raise ConfigError(
+                    f"--experiment: {self.name} has no experiment {experiment!r}."
+                    f"{format_suggestion(experiment, available)} Available: {', '.join(available)}"
+                )
+            if not ids:  # there is no experiment that this user may read
+                return []
+            try:
+                with gc_paused():  # MLflow creates hundreds of objects per run, which slows the collector down
+                    runs = self._iterate_runs(ids, filter_string, order_by=["attributes.start_time DESC"])
+                    return [build_run_record(run, experiments[run.info.experiment_id], self) for run in runs]
+            except MlflowException as error:
+                if error.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                raise ConfigError(
+                    "--filter: expected an MLflow filter string, such as 'params.`optimizer.name` = \"adam\"', "
+                    f"got {filter_string!r}: {error.message}"
+                ) from error
+
+    def find_sibling_accuracies(self, run: RunRecord, excluded_run_id: str | None = None) -> dict[str, float]:
+        """Returns the test accuracy, by seed, of finished runs with the same config as a run but another seed."""
+        with self.translate_errors():
+            experiment = self.client.get_experiment_by_name(run.experiment)
+            if experiment is None:
+                return {}
+            config_hash = run.tags.get(names.CONFIG_HASH, "")
+            condition = f"tags.config_hash = '{config_hash}' and attributes.status = 'FINISHED'"
+            runs = list(self._iterate_runs([experiment.experiment_id], condition))
+        seed = run.tags[names.SEED]
+        return {
+            other.data.tags[names.SEED]: other.data.metrics["accuracy/test"]
+            for other in runs
+            if other.info.run_id != excluded_run_id
+            and "accuracy/test" in other.data.metrics
+            and other.data.tags.get(names.SEED, seed) != seed
+        }
+
+    def load_metric_history(self, run_id: str, metric_names: Sequence[str]) -> dict[int, dict[str, float]]:
+        """Loads the values of metrics of a run by step, first to last; a metric may be missing in a step."""
+        steps: dict[int, dict[str, float]] = defaultdict(dict)
+        with self.translate_errors():
+            for name in metric_names:
+                for metric in self.client.get_metric_history(run_id, name):
+                    steps[metric.step][name] = metric.value
+        return dict(sorted(steps.items()))
+
+    def download_files(self, run_id: str, paths: Sequence[str], folder: Path) -> None:
+        """Downloads artifacts of a run. Raises a TrackingError if the run does not have all of them.
+
+        Args:
+            run_id: MLflow's id of the run.
+            paths: The paths of files and folders in the root of the run's artifacts.
+            folder: The existing folder to which the files are written, with the same relative paths.
+        """
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        with self.translate_errors():
+            existing = {artifact.path for artifact in self.client.list_artifacts(run_id)}
+            if missing := [path for path in paths if path not in existing]:
+                raise TrackingError(f"the run {run_id} in the tracking store {self.name} has no artifact {missing[0]}")
+            for path in paths:
+                self.client.download_artifacts(run_id, path, str(folder))
+
+    def mark_killed(self, run_id: str) -> None:
+        """Closes a run whose process no longer exists, as KILLED, with the reason in the tag `error`."""
+        with self.translate_errors():
+            self.client.set_tag(run_id, names.ERROR, PROCESS_DIED)
+            self.client.set_terminated(run_id, "KILLED")
+
+    def find_logged_model(self, run_id: str) -> LoggedModel | None:
+        """Returns the model that a run logged, or None if there is no complete one."""
+        with self.translate_errors():
+            experiment = self.client.get_run(run_id).info.experiment_id
+            for model in self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+                if model.status.name == "READY":
+                    return LoggedModel(model.model_id, model.artifact_location)
+        return None
+
+    def download_logged_model(self, model: LoggedModel, folder: Path) -> Path:
+        """Downloads the Keras file of a logged model into a folder, and returns the path of the file."""
+        import mlflow
+
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        with self.translate_errors():
+            source = f"{model.location}/{_KERAS_FILE}"
+            return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=self.uri))
+
+    def register_model(self, name: str, alias: str | None, run: RunRecord, model: LoggedModel) -> tuple[int, bool]:
+        """Registers a run's model as a version of a registered model, unless such a version exists already.
+
+        Args:
+            name: The name of the registered model, which is created if it does not exist.
+            alias: An alias to point to the version; None sets no alias.
+            run: The run that logged the model.
+            model: The model to register.
+
+        Returns:
+            The number of the version, and whether it is new.
+
+        Raises:
+            ConfigError: If MLflow rejects the name or the alias.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self.translate_errors():
+            try:
+                try:
+                    self.client.get_registered_model(name)
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                        raise
+                    self.client.create_registered_model(name)
+                existing = [
+                    int(version.version)
+                    for version in self.client.search_model_versions(f"run_id = '{run.run_id}'")
+                    if version.name == name and version.source == model.location and version.status == "READY"
+                ]
+                if existing:
+                    number = max(existing)
+                else:
+                    tags = {key: run.tags[key] for key in _VERSION_TAGS if key in run.tags}
+                    created = self.client.create_model_version(
+                        name, model.location, run_id=run.run_id, tags=tags, model_id=model.model_id
+                    )
+                    number = int(created.version)
+                if alias:
+                    self.client.set_registered_model_alias(name, alias, str(number))
+            except MlflowException as error:
+                if error.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                raise ConfigError(f"{name}: {error.message}") from error
+        return number, not existing
+
+    def _iterate_runs(self, experiment_ids: Sequence[str], filter_string: str, **options: Any) -> Iterator[Any]:  # noqa: ANN401
+        """Yields MLflow's `Run` entities that match a filter, page by page."""
+        return iterate_pages(self.client.search_runs, experiment_ids, filter_string, **options)
