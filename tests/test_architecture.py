@@ -26,6 +26,7 @@ LEVELS = [
     ("runs",),
     ("serving", "sweep", "doctor"),
     ("analysis",),
+    ("api",),
     ("cli",),
 ]
 """The packages. Each imports only from levels above its own; packages of one level are independent of each other."""

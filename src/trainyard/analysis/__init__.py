@@ -1,20 +1,8 @@
 """Analysis of finished runs: comparisons, claims and reruns."""
 
 from trainyard.analysis.claims.index import write_index
-from trainyard.analysis.claims.provenance import (
-    check_recipe_matches_search,
-    collect_runs_provenance,
-    describe_search,
-)
-from trainyard.analysis.claims.record import (
-    PAGE,
-    build_summary,
-    check_report_rows,
-    describe_verdict,
-    determine_verdict,
-    write_record,
-)
-from trainyard.analysis.claims.results import Results, load_arm
+from trainyard.analysis.claims.record import PAGE
+from trainyard.analysis.claims.reproduction import ClaimResult, reproduce_experiment
 from trainyard.analysis.claims.spec import (
     CLAIM_FILE,
     EXPERIMENTS,
@@ -25,11 +13,12 @@ from trainyard.analysis.claims.spec import (
     list_experiments,
     load_spec,
 )
-from trainyard.analysis.compare.comparison import Comparison, compare_selection
+from trainyard.analysis.compare.comparison import Comparison, compare_records, compare_selection
 from trainyard.analysis.compare.page import write_comparison_page
-from trainyard.analysis.compare.selection import Selection
-from trainyard.analysis.rerun.comparison import Likeness, RerunComparison, compare_runs
-from trainyard.analysis.rerun.original import OriginalRun, keeps_engine, load_original, restore_config
+from trainyard.analysis.compare.selection import Selection, search_runs
+from trainyard.analysis.rerun.comparison import Likeness, RerunComparison
+from trainyard.analysis.rerun.rerun import RerunResult, plan_rerun, run_rerun
+from trainyard.analysis.run_collection import Run, RunCollection
 
 __all__ = [
     "CLAIM_FILE",
@@ -37,30 +26,24 @@ __all__ = [
     "PAGE",
     "TARGET_FILE",
     "Claim",
+    "ClaimResult",
     "Comparison",
     "Likeness",
-    "OriginalRun",
     "RerunComparison",
-    "Results",
+    "RerunResult",
+    "Run",
+    "RunCollection",
     "Selection",
     "Target",
-    "build_summary",
-    "check_recipe_matches_search",
-    "check_report_rows",
-    "collect_runs_provenance",
-    "compare_runs",
+    "compare_records",
     "compare_selection",
-    "describe_search",
-    "describe_verdict",
-    "determine_verdict",
     "find_spec",
-    "keeps_engine",
     "list_experiments",
-    "load_arm",
-    "load_original",
     "load_spec",
-    "restore_config",
+    "plan_rerun",
+    "reproduce_experiment",
+    "run_rerun",
+    "search_runs",
     "write_comparison_page",
     "write_index",
-    "write_record",
 ]

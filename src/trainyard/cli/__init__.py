@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from trainyard.cli import compare, completion, config, data, doctor, export, mlflow_ui, predict, run_commands, sync
+from trainyard.cli import (
+    compare,
+    completion,
+    config,
+    data,
+    doctor,
+    export,
+    mlflow_ui,
+    predict,
+    reproduce,
+    rerun,
+    run_commands,
+    sync,
+)
 from trainyard.cli.app import add_command, app
 from trainyard.errors import ConfigError
 from trainyard.system import freeze_gc_at_exit, mark_process_owned, print_error
@@ -17,8 +30,8 @@ _HYDRA_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "a
 add_command(run_commands.train, add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
 add_command(run_commands.sweep, add_help_option=False, context_settings=_HYDRA_ARGUMENTS)
 add_command(mlflow_ui.ui)
-add_command(run_commands.rerun)
-add_command(run_commands.reproduce, context_settings={"allow_interspersed_args": True})
+add_command(rerun.rerun)
+add_command(reproduce.reproduce, context_settings={"allow_interspersed_args": True})
 add_command(compare.compare)
 add_command(export.export)
 add_command(export.promote)

@@ -14,6 +14,7 @@ from trainyard.reporting.leaderboard import (
     write_leaderboard,
 )
 from trainyard.reporting.markdown import Table
+from trainyard.reporting.notebook import build_ranking_frame, render_html_table, render_ranking_html
 from trainyard.reporting.plots import PredictionFlip
 from trainyard.reporting.plots.comparison import MAX_ROWS
 from trainyard.reporting.plots.image_grid import format_percent
@@ -36,6 +37,7 @@ __all__ = [
     "Table",
     "build_card_columns",
     "build_card_rows",
+    "build_ranking_frame",
     "embed_image",
     "explain_ranking",
     "format_duration",
@@ -44,7 +46,9 @@ __all__ = [
     "format_provenance",
     "format_value",
     "plots",
+    "render_html_table",
     "render_leaderboard_markdown",
+    "render_ranking_html",
     "render_sortable_page",
     "shorten",
     "write_leaderboard",

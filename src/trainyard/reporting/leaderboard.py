@@ -49,7 +49,7 @@ def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
     """
     file = folder / TABLE
     with atomic_write(file) as partial:
-        partial.write_text(json.dumps(_build_table(ranking), indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(build_table(ranking), indent=1) + "\n", encoding="utf-8")
     return file
 
 
@@ -87,7 +87,7 @@ def _escape(text: str) -> str:
 # The table
 
 
-def _build_table(ranking: Ranking) -> dict[str, list[Any]]:
+def build_table(ranking: Ranking) -> dict[str, list[Any]]:
     """Returns the table in MLflow's format: the column names, and the rows.
 
     The column of a setting is its path with slashes: the MLflow UI shows columns with a dot in the name as empty.

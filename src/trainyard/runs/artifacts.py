@@ -16,7 +16,14 @@ from trainyard.evaluation import EvalResult
 from trainyard.models import build_serving_model
 from trainyard.reporting import plots
 from trainyard.runs.result import TrainedRun
-from trainyard.system import GitState, atomic_write, list_installed_versions, redact_credentials, write_checksums
+from trainyard.system import (
+    GitState,
+    atomic_write,
+    hide_notebook_output,
+    list_installed_versions,
+    redact_credentials,
+    write_checksums,
+)
 from trainyard.tracking import ServableModel, names
 
 if TYPE_CHECKING:
@@ -81,7 +88,8 @@ def write_model_summary(folder: Path, model: keras.Model) -> None:
 def render_model_summary(model: keras.Model) -> str:
     """Returns Keras's summary of the model."""
     stream = io.StringIO()
-    model.summary(print_fn=lambda line, **_: stream.write(f"{line}\n"), line_length=80)
+    with hide_notebook_output():
+        model.summary(print_fn=lambda line, **_: stream.write(f"{line}\n"), line_length=80)
     return stream.getvalue()
 
 

@@ -37,6 +37,7 @@ from trainyard.system import (
     GitState,
     Progress,
     StageTimer,
+    build_default_progress,
     check_interrupted,
     choose_seed,
     collect_machine_info,
@@ -92,7 +93,7 @@ def run_experiment(
     Args:
         config: The config of the run, from `compose_config`. It may have been modified since.
         folder: The folder for the run's files. It must be new or empty. None creates one under ``outputs/<name>/``.
-        progress: Receives the progress of the run. None reports nothing.
+        progress: Receives the progress of the run. None shows a bar in a notebook, and nothing elsewhere.
         overrides: The overrides with which the config was composed. They are recorded with the run.
         callbacks: Your Keras callbacks. A callback that must be called for each batch requires the `fit` engine.
         trial: The sweep that the run belongs to as a trial. None if it is not a trial.
@@ -118,7 +119,8 @@ def run_experiment(
         >>> print(result.evaluation.report)  # doctest: +SKIP
     """
     validate_config(config)
-    run = _prepare_run(config, Path(folder) if folder else None, progress or Progress(), trial, start_model)
+    progress = progress or build_default_progress()
+    run = _prepare_run(config, Path(folder) if folder else None, progress, trial, start_model)
     git, timer = read_git_state(Path.cwd()), run.timer
     artifacts.write_provenance(run.folder, config, overrides, git)
     run.tags.update(_build_start_tags(run, git))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trainyard.config import RunConfig
 from trainyard.data import Dataset
 from trainyard.evaluation import EvalResult
+from trainyard.reporting import render_html_table
 from trainyard.training import BestModel, TrainResult
 
 if TYPE_CHECKING:
@@ -64,6 +65,19 @@ class RunResult(TrainedRun):
     def history(self) -> list[dict[str, float]]:
         """The metrics of each epoch: one mapping per epoch from logged names to values."""
         return self.training.history
+
+    def _repr_html_(self) -> str:
+        """Returns the main results as a table for a notebook."""
+        rows = {
+            "test accuracy": f"{self.evaluation.accuracy:.4f} ({len(self.evaluation.actual):,} images)",
+            "test loss": f"{self.evaluation.loss:.4f}",
+            "epochs": str(len(self.history)),
+            "parameters": f"{self.model.count_params():,}",
+            "seconds": f"{self.timings['total']:.1f}",
+            "run": f"{self.name}, {self.run_id or 'not tracked'}",
+            "folder": str(self.folder),
+        }
+        return render_html_table([self.config.name, self.config.model.label], list(rows.items()))
 
     @classmethod
     def from_trained_run(cls, trained: TrainedRun, **logged: Any) -> Self:  # noqa: ANN401 - the fields of this class

@@ -11,6 +11,7 @@ from trainyard.sweep.ledger import Ledger, Session
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan
 from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, TrialStatus, build_status
+from trainyard.sweep.progress_bar import SweepBar
 from trainyard.sweep.progress_file import LatestEpoch, load_epochs
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.run import allocate_slots_and_threads, check_plan, find_prior_sweeps, run_plan, run_sweep
@@ -27,6 +28,7 @@ __all__ = [
     "Ledger",
     "ProcessPool",
     "Session",
+    "SweepBar",
     "SweepCounts",
     "SweepFolder",
     "SweepListener",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
 from trainyard.errors import ConfigError
@@ -24,6 +24,7 @@ from trainyard.sweep.launch.process_pool import start_fork_server
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.plan import SweepPlan, make_plan
+from trainyard.sweep.progress_bar import SweepBar
 from trainyard.sweep.progress_file import EpochFile
 from trainyard.sweep.pruner import OFF, TrialPruner
 from trainyard.sweep.recorder import TrialOutcomes, TrialRecorder
@@ -68,26 +69,13 @@ class OpenDisplay(Protocol):
         """
 
 
-class NoDisplay(SweepListener):
-    """A display that shows nothing."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        """Ignores what would be displayed; see `OpenDisplay`."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Does nothing."""
-
-
 def run_sweep(
     overrides: Sequence[str] = (),
     *,
     config_name: str | None = None,
     config_dir: Path | None = None,
     fresh: bool = False,
-    display: OpenDisplay = NoDisplay,
+    display: OpenDisplay = SweepBar,
 ) -> SweepResult:
     """Plans a sweep, and runs its trials in parallel, each in a separate process. An interrupted sweep is resumed.
 
@@ -98,7 +86,8 @@ def run_sweep(
         config_name: The name of the primary config; None uses the default.
         config_dir: An additional folder with configs.
         fresh: Whether to start over. Files of an earlier start are kept in another folder.
-        display: Opens a display that follows the sweep.
+        display: Opens a display that follows the sweep. The default is a progress bar in a notebook, and nothing
+            elsewhere.
 
     Returns:
         The ranking, the winner, and the outcomes of all trials. Failed trials raise no exception.
@@ -118,7 +107,7 @@ def run_sweep(
     return run_plan(plan, fresh=fresh, display=display)
 
 
-def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = NoDisplay) -> SweepResult:
+def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = SweepBar) -> SweepResult:
     """Runs the trials of a planned sweep that are not done yet; see `run_sweep`."""
     folder = find_folder(plan)
     slots, threads = allocate_slots_and_threads(plan)

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, TrialResult, rank
-from trainyard.reporting import write_leaderboard
+from trainyard.reporting import build_ranking_frame, render_ranking_html, write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.labels import build_point_label
@@ -19,10 +19,13 @@ from trainyard.sweep.results import load_result
 from trainyard.sweep.winner_recipe import Winner, write_recipe
 from trainyard.system import format_command_line
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WINNER = "winner"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SweepResult:
     """The results of a sweep.
 
@@ -53,6 +56,28 @@ class SweepResult:
     def failed(self) -> list[tuple[Trial, str]]:
         """The trials that failed, with their errors."""
         return [(trial, reason) for trial in self.trials if (reason := self.outcomes.failed.get(trial.number))]
+
+    @property
+    def best(self) -> RankedPoint | None:
+        """The best point, or None if nothing is compared or no trial has finished."""
+        return self.ranking.points[0] if self.objective and self.ranking.points else None
+
+    @property
+    def verdict(self) -> str:
+        """Which points differ significantly, in one or two sentences."""
+        return self.ranking.format_verdict()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Returns a pandas DataFrame with a row per point, best first: settings, objective, interval, test metrics."""
+        return build_ranking_frame(self.ranking)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.outcomes.done)} of {len(self.trials)} trials done"
+        return f"<SweepResult {self.name}: {counts}. {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        """Returns the table and the verdict for a notebook."""
+        return render_ranking_html(f"Sweep {self.name}", self.ranking)
 
     @property
     def is_complete(self) -> bool:

@@ -24,6 +24,7 @@ from trainyard.system.files import (
 from trainyard.system.garbage_collection import freeze_gc_at_exit, gc_paused, gc_paused_import, mark_process_owned
 from trainyard.system.jsonl import DamagedLineError, append_entries, read_entries
 from trainyard.system.keras_adapter import get_global_seed_generator
+from trainyard.system.notebook import build_default_progress, hide_notebook_output, is_notebook, open_progress_bar
 from trainyard.system.processes import end_process_group, hold_shared_lock, signal_process_group
 from trainyard.system.progress import Progress
 from trainyard.system.signals import check_interrupted, ignore_signals, prefer_interrupt, raise_on_signals
@@ -58,6 +59,7 @@ __all__ = [
     "StageTimer",
     "append_entries",
     "atomic_write",
+    "build_default_progress",
     "build_sqlite_uri",
     "check_interrupted",
     "choose_seed",
@@ -82,13 +84,16 @@ __all__ = [
     "get_global_seed_generator",
     "get_sqlite_path",
     "hash_weights",
+    "hide_notebook_output",
     "hold_shared_lock",
     "ignore_signals",
     "import_tensorflow",
+    "is_notebook",
     "is_process_alive",
     "list_installed_versions",
     "make_uri_absolute",
     "mark_process_owned",
+    "open_progress_bar",
     "prefer_interrupt",
     "print_error",
     "print_heading",

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair
+from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair, write_comparison_page
 from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
-from trainyard.analysis.compare.selection import SelectedRuns, Selection, select_runs
+from trainyard.analysis.compare.selection import SelectedRuns, Selection, check_same_images, select_runs
 from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.tracking import TrackingStore
+from trainyard.reporting import build_ranking_frame, render_ranking_html
+from trainyard.system import format_command_line
+from trainyard.tracking import RunRecord, TrackingStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PAIR = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Comparison:
     """A comparison of selected runs.
 
@@ -32,6 +40,26 @@ class Comparison:
     test_digest: str | None
     left_out: Mapping[str, int]
     notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Which configs differ significantly, in one or two sentences."""
+        return self.table.verdict
+
+    def to_frame(self) -> pd.DataFrame:
+        """Returns a pandas DataFrame with a row per config, best first: settings, mean, interval, and test metrics."""
+        return build_ranking_frame(self.table.ranking)
+
+    def write_page(self, path: str | Path) -> None:
+        """Writes an HTML page with the table, learning curves and changed predictions. The page needs no network."""
+        write_comparison_page(Path(path), self.table, self.pair, format_command_line(), self.notes)
+
+    def __repr__(self) -> str:
+        return f"<Comparison by {self.table.metric}: {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        """Returns the table and the verdict for a notebook."""
+        return render_ranking_html(f"Comparison by {self.table.metric}", self.table.ranking)
 
 
 def compare_selection(
@@ -61,13 +89,35 @@ def compare_selection(
             "compare: expected ids or folders of runs, or --experiment NAME, --sweep NAME or --filter FILTER, got none"
         )
     selected = select_runs(selection, store)
+    return _compare_selected(selected, by, best, separate_seeds=not selection.is_search, for_page=for_page)
+
+
+def compare_records(runs: Sequence[RunRecord], *, by: str | None = None, best: int | None = None) -> Comparison:
+    """Compares runs that are already loaded, with their learning curves; see `compare_selection`.
+
+    Raises:
+        ConfigError: If there are no finished runs, or the runs cannot be compared.
+        TrackingError: If the store is unreachable.
+    """
+    left_out = Counter(run.status for run in runs if run.status != "FINISHED")
+    finished = [run for run in runs if run.status == "FINISHED"]
+    if not finished:
+        raise ConfigError("compare: expected finished runs, got none")
+    selected = SelectedRuns(check_same_images(finished, None, left_out), left_out)
+    return _compare_selected(selected, by, best, separate_seeds=True, for_page=True)
+
+
+def _compare_selected(
+    selected: SelectedRuns, by: str | None, best: int | None, *, separate_seeds: bool, for_page: bool
+) -> Comparison:
+    """Compares runs with the same test images; see `compare_selection`."""
     metric = by or choose_metric(selected.runs)
     runs = [run.restore_metric(metric) for run in selected.runs]
-    table = build_comparison_table(runs, metric, separate_seeds=not selection.is_search)
+    table = build_comparison_table(runs, metric, separate_seeds=separate_seeds)
     if for_page:
         drawn = [run for ranked in table.ranking.points[:MAX_CURVES] for run in table.get_runs(ranked)]
         histories = {run.reference: list(run.load_history(CURVE_METRICS).values()) for run in drawn}
-        table = build_comparison_table(runs, metric, histories, separate_seeds=not selection.is_search)
+        table = build_comparison_table(runs, metric, histories, separate_seeds=separate_seeds)
     if best is not None:
         table = table.select_best(best)
     pair, pair_error = _compare_two_runs(selected, table, images=for_page)

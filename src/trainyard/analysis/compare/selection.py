@@ -70,8 +70,8 @@ def select_runs(selection: Selection, store: TrackingStore) -> SelectedRuns:
     selected = {run.identity: run for run in (_load_run(reference, store) for reference in selection.references)}
     left_out: Counter[str] = Counter()
     if selection.is_search:
-        for run in sorted(_search_store(selection, store), key=lambda run: run.started):
-            if run.tags.get(names.ROLE) == "sweep" or run.identity in selected:
+        for run in search_runs(selection, store):
+            if run.identity in selected:
                 continue
             if run.status == "FINISHED":
                 selected[run.identity] = run
@@ -80,7 +80,7 @@ def select_runs(selection: Selection, store: TrackingStore) -> SelectedRuns:
     if not selected:
         other_runs = f" Other runs: {_format_left_out(left_out)}." if left_out else ""
         raise ConfigError(f"compare: expected finished runs, found none.{other_runs} Select other runs")
-    return SelectedRuns(_check_same_images(list(selected.values()), selection.test_data, left_out), left_out)
+    return SelectedRuns(check_same_images(list(selected.values()), selection.test_data, left_out), left_out)
 
 
 def _format_left_out(left_out: Counter[str]) -> str:
@@ -99,14 +99,23 @@ def _load_run(reference: str, store: TrackingStore) -> RunRecord:
     return run
 
 
-def _search_store(selection: Selection, store: TrackingStore) -> list[RunRecord]:
-    """Returns the runs in the store that match the selection; of a sweep, see `_keep_latest_trials`."""
+def search_runs(selection: Selection, store: TrackingStore) -> list[RunRecord]:
+    """Returns the runs in the store that match a selection, by start time, without parent runs of sweeps.
+
+    Of a sweep, returns one run per trial; see `_keep_latest_trials`.
+
+    Raises:
+        ConfigError: If the experiment or the sweep does not exist.
+        TrackingError: If the tracking store cannot be reached.
+    """
     conditions = [selection.filter_string] if selection.filter_string else []
     if selection.sweep:
         quote = '"' if "'" in selection.sweep else "'"
         conditions += [f"tags.sweep_id = {quote}{selection.sweep}{quote}", "tags.`trainyard.role` = 'trial'"]
     runs = store.search_runs(selection.experiment, " and ".join(conditions))
-    return _keep_latest_trials(runs, selection.sweep, store) if selection.sweep else runs
+    if selection.sweep:
+        runs = _keep_latest_trials(runs, selection.sweep, store)
+    return sorted((run for run in runs if run.tags.get(names.ROLE) != "sweep"), key=lambda run: run.started)
 
 
 def _keep_latest_trials(runs: list[RunRecord], sweep: str, store: TrackingStore) -> list[RunRecord]:
@@ -137,7 +146,7 @@ def _keep_latest_trials(runs: list[RunRecord], sweep: str, store: TrackingStore)
     return list(latest.values())
 
 
-def _check_same_images(runs: list[RunRecord], digest: str | None, left_out: Counter[str]) -> list[RunRecord]:
+def check_same_images(runs: list[RunRecord], digest: str | None, left_out: Counter[str]) -> list[RunRecord]:
     """Returns the runs with the given digest of the test images, and checks that all of them have the same test images.
 
     Counts the runs with other digests in `left_out`. If `digest` is None, returns all runs. If the seed draws the test

@@ -75,11 +75,16 @@ def run_sweep_command(options: Namespace) -> int:
         for prior_sweep in find_prior_sweeps(plan):
             print(prior_sweep.describe())  # noqa: T201 - part of the plan
         return 0
+    return 0 if run_and_print_sweep(plan, fresh=options.fresh).is_complete else 1
+
+
+def run_and_print_sweep(plan: SweepPlan, *, fresh: bool) -> SweepResult:
+    """Runs a planned sweep, and prints its progress and its summary."""
     from trainyard.cli.sweep.live_display import SweepScreen
 
-    result = run_plan(plan, fresh=options.fresh, display=SweepScreen)
+    result = run_plan(plan, fresh=fresh, display=SweepScreen)
     _print_summary(plan, result)
-    return 0 if result.is_complete else 1
+    return result
 
 
 def _print_summary(plan: SweepPlan, result: SweepResult) -> None:

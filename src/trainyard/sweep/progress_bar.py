@@ -1,0 +1,60 @@
+"""The display of a sweep in a notebook: one progress bar over the trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from trainyard.evaluation import Trial, TrialResult
+from trainyard.sweep.listener import SweepCounts, SweepListener
+from trainyard.system import is_notebook, open_progress_bar
+
+
+class SweepBar(SweepListener):
+    """Shows the ended trials of a sweep as a progress bar in a notebook, and nothing elsewhere."""
+
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        objective: str | None,
+        *,
+        slots: int,  # noqa: ARG002 - the interface `run.OpenDisplay`
+        done: Mapping[int, TrialResult],
+        pruned: Mapping[int, str],
+    ) -> None:
+        """Prepares the bar; see `run.OpenDisplay`."""
+        self._objective = objective
+        self._total = len(trials)
+        self._ended = len(done) + len(pruned)
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if is_notebook():
+            self._bar = open_progress_bar(self._total, "trials")
+            self._bar.update(self._ended)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
+        """Advances the bar."""
+        self._update(counts)
+
+    def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
+        """Advances the bar."""
+        self._update(counts)
+
+    def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
+        """Shows the number of failed trials."""
+        self._update(counts)
+
+    def _update(self, counts: SweepCounts) -> None:
+        """Shows the number of ended trials and the best value of the objective."""
+        if self._bar is None:
+            return
+        best = {} if counts.best is None else {f"best {self._objective}": f"{counts.best:.4f}"}
+        failed = {"failed": counts.failed} if counts.failed else {}
+        self._bar.set_postfix({**best, **failed}, refresh=False)
+        self._bar.update(counts.done + counts.failed + counts.pruned - self._bar.n)
