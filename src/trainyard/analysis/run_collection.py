@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+_EPOCH_METRICS = ("/train", "/val", "/value", "/epoch_seconds")
+"""Endings of the names of metrics that are logged after each epoch."""
 _SHOWN_METRICS = ("accuracy/val", "accuracy/test", "loss/test")
 _MISSING = object()
 
@@ -108,7 +110,7 @@ class Run:
         Raises:
             TrackingError: If the store can't be reached.
         """
-        steps = self.record.load_history([name for name in self.metrics if name.endswith(("/train", "/val"))])
+        steps = self.record.load_history([name for name in self.metrics if name.endswith(_EPOCH_METRICS)])
         return [values for step, values in steps.items() if step]
 
     @cached_property
