@@ -66,6 +66,7 @@ from trainyard.config.security import FORK_LAUNCHER, forbid_code_execution
 from trainyard.config.serialization import (
     HASHED_SECTIONS,
     build_tree,
+    compare_trees,
     config_to_dict,
     dump_config,
     escape_interpolations,
@@ -112,6 +113,7 @@ __all__ = [
     "build_tree",
     "build_unchecked_config",
     "check_files_exist",
+    "compare_trees",
     "compose_config",
     "compose_trees",
     "config_to_dict",

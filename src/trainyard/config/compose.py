@@ -72,14 +72,24 @@ def compose_config(
         >>> compose_config(["model.hidden_units=[64, 32]"]).model.label
         '64x32 relu'
     """
-    tree, _ = compose_trees(overrides, config_name=config_name, config_dir=config_dir)
+    tree, _ = compose_trees(overrides, config_name=config_name, config_dir=config_dir, sweep_command="run_sweep")
     return build_run_config(tree)
 
 
 def compose_trees(
-    overrides: Sequence[str], *, config_name: str = PRIMARY_CONFIG, config_dir: Path | None = None
+    overrides: Sequence[str],
+    *,
+    config_name: str = PRIMARY_CONFIG,
+    config_dir: Path | None = None,
+    sweep_command: str = "trainyard sweep",
 ) -> tuple[DictConfig, DictConfig]:
     """Composes a config into OmegaConf trees, without validation. See `compose_config`.
+
+    Args:
+        overrides: See `compose_config`.
+        config_name: See `compose_config`.
+        config_dir: See `compose_config`.
+        sweep_command: The command or function that accepts several values for a field, for messages.
 
     Returns:
         The tree of the run, and Hydra's own section.
@@ -90,7 +100,7 @@ def compose_trees(
     if isinstance(overrides, str):
         raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
     overrides = normalize_overrides(overrides)
-    _check_overrides(overrides, config_dir)
+    _check_overrides(overrides, config_dir, sweep_command)
     with _hydra_lock, _isolate_hydra(), translate_hydra_errors(config_dir):
         prepare_hydra(config_dir)
         with hydra.initialize_config_dir(str(find_shipped_config_folder()), version_base=VERSION_BASE):
@@ -143,7 +153,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     ]
 
 
-def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
+def _check_overrides(overrides: Sequence[str], config_dir: Path | None, sweep_command: str) -> None:
     """Raises a ConfigError for overrides that Trainyard does not support or that Hydra rejects with a traceback."""
     with translate_hydra_errors(config_dir):
         parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -156,7 +166,7 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
         if override.is_sweep_override():
             raise ConfigError(
                 f"{key}: expected one value, got several: {override.input_line}. For a list, use brackets and quotes: "
-                f"'{key}=[1,2]'; to run once per value, use `trainyard sweep`"
+                f"'{key}=[1,2]'; to run once per value, use `{sweep_command}`"
             )
         if override.is_delete() and not key.startswith("tracking.tags."):
             raise ConfigError(

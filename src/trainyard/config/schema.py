@@ -138,6 +138,11 @@ class OptimizerConfig(ComponentConfig, ABC):
     learning_rate: float = setting(0.001, gt=0)
     """Initial learning rate. `schedule` determines how it changes during training."""
 
+    @property
+    def averages_weights(self) -> bool:
+        """Whether the final weights are an average over steps: the value of the field `use_ema`, if there is one."""
+        return getattr(self, "use_ema", False)
+
     @abstractmethod
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
         """Builds the Keras optimizer with a constant learning rate or a Keras learning rate schedule."""
@@ -316,6 +321,12 @@ class RunConfig:
         """The MLflow experiment to which the run is logged."""
         default = f"{self.name} debug" if self.debug.changes_result else self.name
         return self.tracking.experiment or default
+
+    @property
+    def known_parameters(self) -> int | None:
+        """The number of parameters of the model, if it is known before the data is loaded and the model is built."""
+        shape = self.dataset.known_shape
+        return None if shape is None else self.model.count_parameters(*shape)
 
 
 COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {
