@@ -83,16 +83,9 @@ def compose_trees(
     config_dir: Path | None = None,
     sweep_command: str = "trainyard sweep",
 ) -> tuple[DictConfig, DictConfig]:
-    """Composes a config into OmegaConf trees, without validation. See `compose_config`.
+    """Composes a config into OmegaConf trees, without validation: that of the run, and Hydra's own section.
 
-    Args:
-        overrides: See `compose_config`.
-        config_name: See `compose_config`.
-        config_dir: See `compose_config`.
-        sweep_command: The command or function that accepts several values for a field, for messages.
-
-    Returns:
-        The tree of the run, and Hydra's own section.
+    See `compose_config`. `sweep_command` is the command or function that accepts several values, for messages.
 
     Raises:
         ConfigError: If Hydra cannot compose the config.
@@ -184,10 +177,7 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None, sweep_co
 
 
 def build_run_config(tree: DictConfig) -> RunConfig:
-    """Converts a composed tree into a validated RunConfig.
-
-    Args:
-        tree: The tree without Hydra's section.
+    """Converts a composed tree, without Hydra's section, into a validated RunConfig.
 
     Raises:
         ConfigError: If the config is invalid. One line per problem.

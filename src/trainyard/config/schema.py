@@ -85,12 +85,6 @@ class DatasetConfig(ComponentConfig, ABC):
     def load(self, progress: bool) -> Dataset:
         """Loads and verifies the complete data. `limit` and the validation split are applied afterwards.
 
-        Args:
-            progress: Whether to show a progress bar during downloads.
-
-        Returns:
-            The complete data set, without validation images.
-
         Raises:
             DatasetError: If the data is missing, damaged or invalid.
         """
@@ -106,28 +100,18 @@ class ModelConfig(ComponentConfig, ABC):
         return self.name
 
     def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:  # noqa: ARG002 - for subclasses
-        """Returns the number of parameters of the model that `build` creates, computed without TensorFlow.
+        """Returns the number of parameters that Keras's ``count_params()`` returns, computed without TensorFlow.
 
-        Args:
-            image_shape: (height, width) or (height, width, channels).
-            classes: The number of classes.
-
-        Returns:
-            The number of trainable and non-trainable parameters, as returned by Keras's ``count_params()``. None if it
-            is not known before the model is built, or if the model cannot be built.
+        `image_shape` is (height, width) or (height, width, channels). None if the number is not known before the model
+        is built, or if the model cannot be built.
         """
         return None
 
     @abstractmethod
     def build(self, spec: DataSpec) -> keras.Model:
-        """Builds the Keras model. Its inputs are images scaled by `DataSpec.scale`, its outputs class probabilities.
+        """Builds an uncompiled Keras model: float32 (n, *image_shape) -> class probabilities, float32 (n, classes).
 
-        Args:
-            spec: The image shape and the classes.
-
-        Returns:
-            An uncompiled model: float32 (n, *image_shape) -> float32 (n, classes). Keras's global seed determines the
-            initial weights.
+        Its inputs are images scaled by `DataSpec.scale`. Keras's global seed determines the initial weights.
         """
 
 
@@ -229,15 +213,9 @@ class DebugConfig(ComponentConfig):
         return []
 
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Checks the result of a completed run.
+        """Checks the metrics of each epoch and the test accuracy, 0..1, of a completed run.
 
-        Args:
-            history: The metrics of each epoch.
-            accuracy: The accuracy on the test images, in 0..1.
-            folder: The folder of the run.
-
-        Returns:
-            A message for the user, one or more lines; empty if there is none.
+        Returns a message for the user, one or more lines; empty if there is none.
 
         Raises:
             TrainingError: If the check fails.

@@ -16,8 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from trainyard.config.compose import build_run_config
 from trainyard.config.fields import get_rule
 from trainyard.config.hydra_errors import translate_hydra_errors
-from trainyard.config.plugins import load_plugins
-from trainyard.config.registry import find_component
+from trainyard.config.registry import find_component, load_plugins
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.errors import ConfigError
 
@@ -36,13 +35,7 @@ def dump_config(config: RunConfig) -> str:
 
 
 def load_config(path: Path | str) -> RunConfig:
-    """Loads a resolved config that was logged by a run.
-
-    Args:
-        path: The file ``config.yaml`` of a run.
-
-    Returns:
-        A config that is equal to the saved one.
+    """Loads a resolved config, the file ``config.yaml`` of a run. It is equal to the saved one.
 
     Raises:
         ConfigError: If the file is not a valid resolved config. One line per problem.
@@ -58,11 +51,7 @@ def load_config(path: Path | str) -> RunConfig:
 
 
 def build_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
-    """Converts the result of `config_to_dict` into an OmegaConf tree.
-
-    Args:
-        tree: Plain dicts, lists and scalars.
-        source: The origin of `tree`, for messages.
+    """Converts the result of `config_to_dict` into an OmegaConf tree. `source` is its origin, for messages.
 
     Raises:
         ConfigError: If the name of a component is missing or unknown, or a value has a wrong type.

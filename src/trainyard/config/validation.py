@@ -25,9 +25,6 @@ _BYTES_PER_PARAMETER = 4
 def validate_config(config: RunConfig) -> None:
     """Checks a config, as far as possible without data.
 
-    Args:
-        config: The complete config, composed from YAML or created in Python.
-
     Raises:
         ConfigError: If the config is invalid. One line per problem: the dotted path, what was expected, what was
             received, what to do.

@@ -50,29 +50,19 @@ class DataSpec:
         return np.ascontiguousarray(table if len(self.mean) > 1 else table[:, 0])
 
     def scale(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Scales raw images to the values that a model receives.
-
-        Args:
-            images: uint8 (n, *image_shape), raw pixels.
-
-        Returns:
-            float32 (n, *image_shape), in 0..1, or standardised if the spec has a mean.
-        """
+        """Returns raw images, uint8 (n, *image_shape), as a model receives them: float32, in 0..1 or standardised."""
         table = self.build_scale_table()
         return table[images] if table.ndim == 1 else table[images, np.arange(table.shape[1])]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The images and labels of one part of a data set, such as the training part.
-
-    Attributes:
-        images: uint8 (n, height, width) or (n, height, width, channels), raw pixels.
-        labels: uint8 (n,), from 0 to classes - 1.
-    """
+    """The images and labels of one part of a data set, such as the training part."""
 
     images: NDArray[np.uint8]
+    """Raw pixels, (n, height, width) or (n, height, width, channels)."""
     labels: NDArray[np.uint8]
+    """(n,), from 0 to classes - 1."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -62,12 +62,7 @@ def build_hidden_layer(
 ) -> Iterator[keras.Layer]:
     """Yields a hidden layer with its activation, and batch normalization between the two if the config enables it.
 
-    Args:
-        layer: The class of the layer, Dense or Conv2D.
-        names: The names of the layer, of the normalization and of the activation after the normalization.
-        config: The architecture, with the initializer and the L2 penalty of the kernel.
-        activation: The activation.
-        **shape: The arguments of the layer that determine its shape.
+    The names are those of the layer, of the normalization and of the activation after the normalization.
     """
     import keras
 

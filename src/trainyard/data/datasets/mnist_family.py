@@ -37,10 +37,7 @@ def _build_files(
 ) -> tuple[IdxFile, ...]:
     """Returns the four files of a data set with 60,000 training and 10,000 test images of 28 x 28 pixels.
 
-    Args:
-        kind: The field of `IdxFile` that the digests belong to, ``sha256`` or ``gz_md5``.
-        digests: The digest of each file.
-        npz_keys: The name of each array in Keras's npz file; None if there is no such file.
+    `kind` is the field of `IdxFile` that the digests belong to, ``sha256`` or ``gz_md5``.
     """
     return tuple(
         IdxFile(name, shape, **{kind: value}, npz_key=key)
@@ -133,12 +130,6 @@ class DownloadableDataset(DatasetConfig):
         """Loads the data set from the cache, after downloading the files that are missing or damaged there.
 
         A damaged file is replaced atomically, only after the download was verified.
-
-        Args:
-            progress: Whether to show a progress bar.
-
-        Returns:
-            The arrays in the order of `files`, and the folder of the cache.
 
         Raises:
             DatasetError: If a file can't be downloaded from any mirror. The message names the error of each mirror.
