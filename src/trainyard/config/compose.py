@@ -48,10 +48,6 @@ ConfigStore.instance().store(name="base_run", node=RunConfig, provider="trainyar
 OmegaConf.register_new_resolver("trainyard.unique", make_unique_name, use_cache=True)
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Composition
-
-
 def compose_config(
     overrides: Sequence[str] = (), *, config_name: str = PRIMARY_CONFIG, config_dir: Path | None = None
 ) -> RunConfig:

@@ -39,10 +39,6 @@ LearningRate: TypeAlias = "float | keras.optimizers.schedules.LearningRateSchedu
 """What `OptimizerConfig.build` accepts: a constant, or a schedule of Keras."""
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Components: selected by name, one dataclass each
-
-
 @dataclass(kw_only=True, slots=True)
 class ComponentConfig:
     """The base class of all components: a name and fields that describe an object, which the component builds."""
@@ -145,16 +141,9 @@ class ScheduleConfig(ComponentConfig, ABC):
 
     @abstractmethod
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:
-        """Builds the schedule.
+        """Builds a Keras schedule over steps from the initial learning rate, or returns it if it is constant.
 
-        Args:
-            learning_rate: The initial learning rate.
-            epochs: The number of epochs of the complete training.
-            steps_per_epoch: The number of batches per epoch. Keras counts each batch as a step, even if gradients are
-                accumulated.
-
-        Returns:
-            The learning rate itself if it is constant, else a Keras schedule over steps.
+        `epochs` is that of the complete training. Keras counts each batch as a step, even if gradients are accumulated.
         """
 
 
@@ -182,12 +171,8 @@ class AugmentationConfig(ComponentConfig):
     def apply(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: ARG002 - for subclasses
         """Returns a randomly changed batch of images. Uses TensorFlow operations only.
 
-        Args:
-            images: float32 (batch, *image_shape), scaled so that the raw pixel value 0 is 0.0.
-            seed: int64 (2,), the seed for all random numbers (``tf.random.stateless_*``).
-
-        Returns:
-            float32, the same shape as `images`.
+        Images are float32 (batch, *image_shape), scaled so that the raw pixel value 0 is 0.0. The seed, int64 (2,), is
+        for all random numbers (``tf.random.stateless_*``).
         """
         return images
 
@@ -259,10 +244,6 @@ class TrackingConfig(ComponentConfig, ABC):
         Raises:
             ConfigError: If a URI is required but not set, or the URI in the environment is invalid.
         """
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The complete config
 
 
 @dataclass(kw_only=True, slots=True)

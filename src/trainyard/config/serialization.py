@@ -78,7 +78,7 @@ def find_config_differences(before: RunConfig, after: RunConfig) -> list[str]:
 
 
 def compare_trees(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yields (path, old value, new value) for each difference of two trees. A value that is missing is ``'absent'``."""
+    """Yields (path, old value, new value) for each difference of two trees; a missing value is ``'absent'``."""
     old, new = flatten_tree(before), flatten_tree(after)
     for path in {**new, **old}:
         values = old.get(path, "absent"), new.get(path, "absent")

@@ -75,20 +75,14 @@ def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def find_size_problems(parameters: int | None) -> Iterator[str]:
     """Yields a problem if the weights of a model alone are larger than the memory of this machine."""
-    memory, weights = _read_memory_bytes(), _BYTES_PER_PARAMETER * (parameters or 0)
+    import psutil
+
+    memory, weights = psutil.virtual_memory().total, _BYTES_PER_PARAMETER * (parameters or 0)
     if weights > memory:
         yield (
             f"expected weights that fit into this machine's memory of {memory // 10**9:,} GB, got {parameters:,} "
             f"parameters, which require {weights // 10**9:,} GB before training. Make the layers smaller"
         )
-
-
-@functools.cache
-def _read_memory_bytes() -> int:
-    """Returns the main memory of this machine in bytes: the limit for the size of a model's weights."""
-    import psutil
-
-    return int(psutil.virtual_memory().total)
 
 
 def check_files_exist(config: RunConfig) -> None:

@@ -29,16 +29,9 @@ def build_dataset(
 ) -> Dataset:
     """Builds a data set from four arrays, after checking them.
 
-    Args:
-        name: The name of the data set.
-        arrays: ``x_train`` and ``x_test``, integers (n, height, width) or (n, height, width, channels), the raw pixels
-            from 0 to `pixel_max`; ``y_train`` and ``y_test``, integers (n,) or (n, 1), the labels from 0.
-        source: Where the arrays come from: a path, for messages and for `Dataset.source`.
-        class_names: One name per label. None uses the labels as names: "0", "1" and so on.
-        pixel_max: The largest raw pixel value.
-
-    Returns:
-        The data set, without validation images.
+    ``x_train`` and ``x_test`` are raw pixels, integers from 0 to `pixel_max`, (n, height, width) or (n, height, width,
+    channels); ``y_train`` and ``y_test`` are labels from 0, integers (n,) or (n, 1). `source` is where the arrays come
+    from, for messages and for `Dataset.source`. Without class names, the names are the labels: "0", "1" and so on.
 
     Raises:
         DatasetError: If an array has the wrong dtype, shape or range, or the arrays do not match each other.

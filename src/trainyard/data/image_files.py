@@ -21,7 +21,7 @@ def load_image(path: Path, *, colour: bool, size: tuple[int, int] | None = None)
 
     Args:
         path: A PNG or JPEG file with 8 bits per channel.
-        colour: True converts the image to RGB, False converts it to grayscale.
+        colour: Whether the result is RGB or grayscale.
         size: (height, width) in pixels to which the image is resized; its aspect ratio may change. None keeps the size.
 
     Returns:

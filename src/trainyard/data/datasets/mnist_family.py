@@ -98,7 +98,7 @@ class DownloadableDataset(DatasetConfig):
         """Loads the data set from the first location on this machine that has all of it; returns None if none has.
 
         The locations are `path` or, if it is None, $TRAINYARD_DATA_DIR, Trainyard's cache and Keras's cache. Damaged
-        files are an error in `path` and $TRAINYARD_DATA_DIR; in a cache they are ignored.
+        files in a cache are ignored.
 
         Raises:
             DatasetError: If `path` does not contain the data set, or `path` or $TRAINYARD_DATA_DIR contains a damaged
