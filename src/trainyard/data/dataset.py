@@ -37,8 +37,8 @@ class DataSpec:
         """Builds the table that maps each raw pixel value, 0 to 255, to the value that a model receives.
 
         An entry is ``value / pixel_max``, standardised if the spec has a mean. A table lookup is exact; multiplication
-        by the reciprocal, which compilers use, differs in the last bit. The table is float32 (256,) for all channels; if
-        the spec has the means of several channels, it is float32 (256, channels).
+        by the reciprocal, which compilers use, differs in the last bit. The table is float32 (256,) for all channels or
+        float32 (256, channels), if the spec has the means of several channels.
         """
         scaled = np.arange(256, dtype=np.float32) / np.float32(self.pixel_max)
         if not self.mean:
