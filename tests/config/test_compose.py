@@ -11,7 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from trainyard.config.compose import compose_config, expand_sweep
+from trainyard.config.compose import compose_config, compose_trees, expand_sweep
 from trainyard.config.fields import get_rule
 from trainyard.config.reference.description import describe_config
 from trainyard.config.reference.json_schema import build_json_schema
@@ -50,7 +50,7 @@ MISTAKES = [
     ("optimizer.momentum=0.9", "It is a field of sgd, rmsprop and muon: set optimizer=sgd"),
     ("hydra.searchpath=[pkg://json]", "hydra.searchpath: refused, because it can import packages"),
     ("notes=a=b", "Quote values that contain special characters"),
-    ("seed=1,2", "seed: expected one value, got several: seed=1,2. For a list, use brackets and quotes: 'seed=[1,2]'; to run once per value, use `trainyard sweep`"),
+    ("seed=1,2", "seed: expected one value, got several: seed=1,2. For a list, use brackets and quotes: 'seed=[1,2]'; to run once per value, use `run_sweep`"),
     ("seed", "'seed': expected group=name or field=value, without spaces around the =. Did you mean 'seed=...'?"),
     ("my.yaml", "To select a recipe in conf/experiment, use experiment=my"),
     ("words", "Quote a value that contains spaces"),
@@ -383,6 +383,13 @@ def test_several_threads_can_compose_at_the_same_time():
     with ThreadPoolExecutor(4) as pool:
         seeds = [config.seed for config in pool.map(lambda seed: compose_config([f"seed={seed}"]), range(4))]
     assert seeds == list(range(4))
+
+
+def test_several_values_name_the_command_only_where_overrides_are_those_of_a_command():
+    with pytest.raises(ConfigError, match="experiment: expected one value, got several.*use `run_sweep`"):
+        compose_config(["experiment=quickstart,mnist_cnn"])
+    with pytest.raises(ConfigError, match="use `trainyard sweep`"):
+        compose_trees(["experiment=quickstart,mnist_cnn"])
 
 
 def test_string_instead_of_list_of_overrides_is_rejected():

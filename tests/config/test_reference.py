@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from trainyard.cli import app
-from trainyard.config import plugins, registry
+from trainyard.config import registry
 from trainyard.config.compose import compose_config
 from trainyard.config.reference.description import ArgumentType, describe_config, describe_recipes
 from trainyard.config.reference.json_schema import build_json_schema
@@ -222,8 +222,8 @@ def test_plugin_components_are_listed_and_in_the_schema(monkeypatch):
     store = ConfigStore.instance()
     copy = {group: dict(known) if isinstance(known, dict) else known for group, known in store.repo.items()}
     monkeypatch.setattr(store, "repo", copy)
-    monkeypatch.setenv(plugins.PLUGIN_VARIABLE, "acme_vision")
-    plugins.load_plugins.cache_clear()
+    monkeypatch.setenv(registry.PLUGIN_VARIABLE, "acme_vision")
+    registry.load_plugins.cache_clear()
     try:
         page = render_config_page(describe_config(), describe_recipes(), describe_layers())
         assert "| [`linear`](#modellinear) | Logistic regression. |" in page
@@ -242,7 +242,7 @@ def test_plugin_components_are_listed_and_in_the_schema(monkeypatch):
         )
     finally:
         sys.modules.pop("acme_vision", None)
-        plugins.load_plugins.cache_clear()
+        registry.load_plugins.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainingError
 from trainyard.models import Cnn, Mlp, Sequential, build_serving_model
 from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS
-from trainyard.models.layers import LAYERS, REQUIRED_ARGUMENTS
+from trainyard.models.layers import LAYERS, REQUIRED_ARGUMENTS, list_required_arguments
 
 MNIST = DataSpec((28, 28), tuple("0123456789"), 255)
 TINY = DataSpec((4, 4), ("a", "b", "c"), 16)
@@ -153,6 +153,20 @@ def test_recurrent_layers_process_an_image_row_by_row(keras):
 def test_a_layer_that_rejects_its_input_is_an_error_that_names_its_index(keras):
     with pytest.raises(TrainingError, match=r"model\.layers\[1\]: Conv2D does not accept its input, of shape \(784"):
         Sequential(layers=["Flatten", {"Conv2D": {"filters": 4, "kernel_size": 3}}]).build(MNIST)
+
+
+ARGUMENTS = {
+    "units": 5, "filters": 4, "kernel_size": 3, "rate": 0.5, "stddev": 0.1, "target_shape": [7, 112], "dims": [2, 1], "activation": "relu",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_each_allowed_layer_can_be_built_with_only_its_required_arguments(keras, name):
+    takes_rows = name.endswith("1D") or name in ("GRU", "LSTM", "SimpleRNN", "Permute")
+    rows = [{"Reshape": {"target_shape": [28, 28]}}] if takes_rows else []
+    channels = [{"Dense": {"units": 32}}] if name == "GroupNormalization" else []
+    layer = {name: {argument: ARGUMENTS[argument] for argument in list_required_arguments(name)}}
+    Sequential(layers=[*rows, *channels, layer]).build(MNIST)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 
 from trainyard import ConfigError, DatasetError, run_experiment
 from trainyard.cli.hydra_arguments import parse_arguments
-from trainyard.cli.train import add_recorded_overrides, check_arguments
+from trainyard.cli.train import add_recorded_overrides, compose_job
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import find_config_differences
 from trainyard.runs.lookup import find_run
@@ -274,7 +274,8 @@ def test_resume_repeats_the_recorded_overrides(interrupted):
     assert add_recorded_overrides([f"resume={folder}"]) == [*UNTRACKED, f"resume='{folder}'"]
     arguments = add_recorded_overrides(["training.threads=1", f"resume={folder}", "tracking=local"])
     assert arguments == ["training.threads=1", "tracking=local", *OVERRIDES, f"resume='{folder}'"]
-    check_arguments(parse_arguments(arguments))
+    options = parse_arguments(arguments)
+    compose_job(options, options.overrides)
     assert add_recorded_overrides(["model=mlp"]) == ["model=mlp"]
     with pytest.raises(ConfigError, match="resume: resumes a single run, but --multirun has several"):
         add_recorded_overrides(["-m", f"resume={folder}", "seed=1,2"])

@@ -23,14 +23,16 @@ from trainyard.config.hydra_adapter import (
     iterate_sweep_values,
 )
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
-from trainyard.config.plugins import PLUGIN_GROUP, PLUGIN_VARIABLE, load_plugins
 from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config, describe_recipes
 from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets
 from trainyard.config.reference.markdown import render_config_page
 from trainyard.config.registry import (
+    PLUGIN_GROUP,
+    PLUGIN_VARIABLE,
     find_component,
     get_registered_components,
     get_registered_metrics,
+    load_plugins,
     register_augmentation,
     register_dataset,
     register_debug,
@@ -67,6 +69,7 @@ from trainyard.config.security import FORK_LAUNCHER, forbid_code_execution
 from trainyard.config.serialization import (
     HASHED_SECTIONS,
     build_tree,
+    compare_trees,
     config_to_dict,
     dump_config,
     escape_interpolations,
@@ -114,6 +117,7 @@ __all__ = [
     "build_tree",
     "build_unchecked_config",
     "check_files_exist",
+    "compare_trees",
     "compose_config",
     "compose_trees",
     "config_to_dict",

@@ -49,10 +49,6 @@ ConfigStore.instance().store(name="base_run", node=RunConfig, provider="trainyar
 OmegaConf.register_new_resolver("trainyard.unique", make_unique_name, use_cache=True)
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Composition
-
-
 def compose_config(
     overrides: Sequence[str] = (), *, config_name: str = PRIMARY_CONFIG, config_dir: Path | None = None
 ) -> RunConfig:
@@ -73,17 +69,20 @@ def compose_config(
         >>> compose_config(["model.hidden_units=[64, 32]"]).model.label
         '64x32 relu'
     """
-    tree, _ = compose_trees(overrides, config_name=config_name, config_dir=config_dir)
+    tree, _ = compose_trees(overrides, config_name=config_name, config_dir=config_dir, sweep_command="run_sweep")
     return build_run_config(tree)
 
 
 def compose_trees(
-    overrides: Sequence[str], *, config_name: str = PRIMARY_CONFIG, config_dir: Path | None = None
+    overrides: Sequence[str],
+    *,
+    config_name: str = PRIMARY_CONFIG,
+    config_dir: Path | None = None,
+    sweep_command: str = "trainyard sweep",
 ) -> tuple[DictConfig, DictConfig]:
-    """Composes a config into OmegaConf trees, without validation. See `compose_config`.
+    """Composes a config into OmegaConf trees, without validation: that of the run, and Hydra's own section.
 
-    Returns:
-        The tree of the run, and Hydra's own section.
+    See `compose_config`. `sweep_command` is the command or function that accepts several values, for messages.
 
     Raises:
         ConfigError: If Hydra cannot compose the config.
@@ -91,7 +90,7 @@ def compose_trees(
     if isinstance(overrides, str):
         raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
     overrides = normalize_overrides(overrides)
-    _check_overrides(overrides, config_dir)
+    _check_overrides(overrides, config_dir, sweep_command)
     with open_hydra(config_dir):
         tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
     hydra_section = tree.hydra
@@ -158,7 +157,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     ]
 
 
-def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
+def _check_overrides(overrides: Sequence[str], config_dir: Path | None, sweep_command: str) -> None:
     """Raises a ConfigError for overrides that Trainyard does not support or that Hydra rejects with a traceback."""
     with translate_hydra_errors(config_dir):
         parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -171,7 +170,7 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
         if override.is_sweep_override():
             raise ConfigError(
                 f"{key}: expected one value, got several: {override.input_line}. For a list, use brackets and quotes: "
-                f"'{key}=[1,2]'; to run once per value, use `trainyard sweep`"
+                f"'{key}=[1,2]'; to run once per value, use `{sweep_command}`"
             )
         if override.is_delete() and not key.startswith("tracking.tags."):
             raise ConfigError(
@@ -189,10 +188,7 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
 
 
 def build_run_config(tree: DictConfig) -> RunConfig:
-    """Converts a composed tree into a validated RunConfig.
-
-    Args:
-        tree: The tree without Hydra's section.
+    """Converts a composed tree, without Hydra's section, into a validated RunConfig.
 
     Raises:
         ConfigError: If the config is invalid. One line per problem.

@@ -53,12 +53,7 @@ def get_job_error(job: JobReturn) -> BaseException | None:
 
 
 def iterate_sweep_values(override: Override, options: Sequence[str]) -> Iterator[tuple[Any, str]]:
-    """Yields the values of a sweep with a finite number of values, each with its text in Hydra's grammar.
-
-    Args:
-        override: The parsed override.
-        options: The choices of the config group, of which ``glob(...)`` selects some.
-    """
+    """Yields the values of a sweep, each with its text in Hydra's grammar. ``glob(...)`` selects from the options."""
     sweep: Any = override.value()
     if isinstance(sweep, Glob):
         yield from ((name, name) for name in sweep.filter(list(options)))

@@ -44,12 +44,7 @@ def translate_hydra_errors(config_dir: Path | None = None) -> Iterator[None]:
         raise ConfigError(f"{file}: expected YAML, but it cannot be read: {_shorten_message(str(error))}") from error
     except ConfigError:
         raise
-    except (
-        AssertionError,
-        AttributeError,
-        TypeError,
-        ValueError,
-    ) as error:  # unhandled errors in Hydra
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:  # unhandled errors in Hydra
         key = re.search(r"full_key: (\S+)", str(error))
         path = f"{key.group(1)}: " if key else ""
         raise ConfigError(f"{path}Hydra cannot compose this: {_shorten_message(str(error))}") from error
@@ -128,9 +123,8 @@ def format_unknown_key(path: str, names: Iterable[str]) -> str:
     section, _, key = path.rpartition(".")
     names = sorted(names)
     message = f"{path}: unknown key {key!r}."
-    owners = [
-        name for name, component in get_registered_components(section).items() if key in _list_field_names(component)
-    ]
+    components = get_registered_components(section)
+    owners = [name for name, cls in components.items() if key in {spec.name for spec in dataclasses.fields(cls)}]
     if path == "experiment":
         return f"{message} A recipe must begin with the line '# @package _global_', which seems to be missing"
     if len(owners) == 1:
@@ -147,11 +141,6 @@ def format_unknown_key(path: str, names: Iterable[str]) -> str:
 def find_field_path(key: str) -> str | None:
     """Returns the first dotted path that equals the key or ends with it, or None."""
     return next((path for path in _list_field_paths() if path == key or path.endswith(f".{key}")), None)
-
-
-def _list_field_names(owner: type) -> list[str]:
-    """Returns the names of the fields of a dataclass."""
-    return [spec.name for spec in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
 
 
 def _list_field_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str]:

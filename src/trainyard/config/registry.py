@@ -1,4 +1,4 @@
-"""Registers components by name, finds them, loads plugins, and suggests names for typing mistakes.
+"""Registers components by name, finds them, and loads the modules that register them: Trainyard's own, and plugins.
 
 A registered component is stored in Hydra's ConfigStore as ``model/base_mlp``, which ``conf/model/mlp.yaml`` extends. A
 component without a YAML file can be selected by its name as well; see `search_path.prepare_hydra`.
@@ -6,14 +6,17 @@ component without a YAML file can be selected by its name as well; see `search_p
 
 from __future__ import annotations
 
+import functools
+import importlib
+import os
 import re
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
 from trainyard.config.fields import format_unknown_name
-from trainyard.config.plugins import load_built_in_components
 from trainyard.config.schema import (
     COMPONENT_GROUPS,
     AugmentationConfig,
@@ -26,13 +29,72 @@ from trainyard.config.schema import (
     ScheduleConfig,
     TrackingConfig,
 )
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, summarize_error
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 C = TypeVar("C", bound=ComponentConfig)
+
+BUILT_IN_MODULES = (
+    "trainyard.data.datasets.digits",
+    "trainyard.data.datasets.image_folder",
+    "trainyard.data.datasets.mnist_family",
+    "trainyard.data.datasets.user_arrays",
+    "trainyard.data.augmentation",
+    "trainyard.models.mlp",
+    "trainyard.models.cnn",
+    "trainyard.models.sequential",
+    "trainyard.training.optimizers",
+    "trainyard.training.schedules",
+    "trainyard.training.losses",
+    "trainyard.training.debug",
+    "trainyard.evaluation.optional_metrics",
+    "trainyard.tracking.stores",
+)
+"""The modules of Trainyard that register components. A new component in another module is listed here."""
+
+PLUGIN_GROUP = "trainyard.plugins"
+"""The group of the entry points that specify plugin modules."""
+PLUGIN_VARIABLE = "TRAINYARD_PLUGINS"
+"""The environment variable with the names of additional plugin modules, separated by commas."""
+
+
+@functools.cache
+def load_built_in_components() -> None:
+    """Imports the modules that register Trainyard's own components, once per process."""
+    for module in BUILT_IN_MODULES:
+        importlib.import_module(module)
+
+
+@functools.cache
+def load_plugins() -> None:
+    """Imports the plugin modules of installed packages and of ``TRAINYARD_PLUGINS``, once per process.
+
+    A config cannot specify plugins, because it must not execute code.
+
+    Raises:
+        ConfigError: If a plugin cannot be imported. The message contains its module and where it is specified.
+    """
+    load_built_in_components()
+    plugins = [
+        (point.value, f"entry point of {point.dist.name if point.dist else 'a package'}")
+        for point in entry_points(group=PLUGIN_GROUP)
+    ]
+    modules = os.environ.get(PLUGIN_VARIABLE, "").split(",")
+    plugins += [(module.strip(), PLUGIN_VARIABLE) for module in modules if module.strip()]
+    for module, origin in dict(plugins).items():
+        try:
+            importlib.import_module(module.partition(":")[0])
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"plugin {module} ({origin}): it cannot be imported: {type(error).__name__}: {summarize_error(error)}. "
+                "Fix the plugin, uninstall it, or make it importable (PYTHONPATH)"
+            ) from error
+
 
 BASE_PREFIX = "base_"
 """Prefix of the ConfigStore entries that YAML files extend. It is never shown to users."""
@@ -50,9 +112,7 @@ def _make_decorator(group: str, base: type[C]) -> Callable[[str], Callable[[type
             """Registers a class and returns it. Raises ConfigError if its base is wrong or its name is already used."""
             if not issubclass(cls, base):
                 raise ConfigError(f"{group}/{name}: expected a subclass of {base.__name__}, got {cls.__qualname__}")
-            existing = _components[group].get(name)
-            if existing is not None and _get_identity(existing) != _get_identity(cls):
-                raise ConfigError(f"{group}/{name}: registered twice, by {existing.__module__} and {cls.__module__}")
+            _check_unique(f"{group}/{name}", _components[group].get(name), cls)
             cls.registered_name = name
             _components[group][name] = cls
             ConfigStore.instance().store(group=group, name=BASE_PREFIX + name, node=cls(), provider="trainyard")
@@ -89,9 +149,7 @@ def register_metric(name: str) -> Callable[[MetricFunction], MetricFunction]:
             raise ConfigError(f"metric {name!r}: expected a name of letters, digits and underscores")
         if name in _RESERVED_METRICS or name.startswith("accuracy_top"):
             raise ConfigError(f"metric {name}: this name is reserved for a built-in metric. Choose another name")
-        existing = _metrics.get(name)
-        if existing is not None and _get_identity(existing) != _get_identity(metric):
-            raise ConfigError(f"metric {name}: registered twice, by {existing.__module__} and {metric.__module__}")
+        _check_unique(f"metric {name}", _metrics.get(name), metric)
         _metrics[name] = metric
         return metric
 
@@ -122,6 +180,8 @@ def find_component(group: str, name: str) -> type[ComponentConfig]:
     return _components[group][name]
 
 
-def _get_identity(registered: Any) -> tuple[str, str]:  # noqa: ANN401 - a class or a function
-    """Returns a key that is the same when a module is imported again, for example in a notebook."""
-    return registered.__module__, registered.__qualname__
+def _check_unique(path: str, existing: Any, registered: Any) -> None:  # noqa: ANN401 - classes or functions
+    """Raises ConfigError if a name is registered twice, unless its module is imported again, as in a notebook."""
+    identity = registered.__module__, registered.__qualname__
+    if existing is not None and (existing.__module__, existing.__qualname__) != identity:
+        raise ConfigError(f"{path}: registered twice, by {existing.__module__} and {registered.__module__}")

@@ -39,10 +39,6 @@ LearningRate: TypeAlias = "float | keras.optimizers.schedules.LearningRateSchedu
 """What `OptimizerConfig.build` accepts: a constant, or a schedule of Keras."""
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Components: selected by name, one dataclass each
-
-
 @dataclass(kw_only=True, slots=True)
 class ComponentConfig:
     """The base class of all components: a name and fields that describe an object, which the component builds."""
@@ -85,12 +81,6 @@ class DatasetConfig(ComponentConfig, ABC):
     def load(self, progress: bool) -> Dataset:
         """Loads and verifies the complete data. `limit` and the validation split are applied afterwards.
 
-        Args:
-            progress: Whether to show a progress bar during downloads.
-
-        Returns:
-            The complete data set, without validation images.
-
         Raises:
             DatasetError: If the data is missing, damaged or invalid.
         """
@@ -106,28 +96,18 @@ class ModelConfig(ComponentConfig, ABC):
         return self.name
 
     def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:  # noqa: ARG002 - for subclasses
-        """Returns the number of parameters of the model that `build` creates, computed without TensorFlow.
+        """Returns the number of parameters that Keras's ``count_params()`` returns, computed without TensorFlow.
 
-        Args:
-            image_shape: (height, width) or (height, width, channels).
-            classes: The number of classes.
-
-        Returns:
-            The number of trainable and non-trainable parameters, as returned by Keras's ``count_params()``. None if it
-            is not known before the model is built, or if the model cannot be built.
+        `image_shape` is (height, width) or (height, width, channels). None if the number is not known before the model
+        is built, or if the model cannot be built.
         """
         return None
 
     @abstractmethod
     def build(self, spec: DataSpec) -> keras.Model:
-        """Builds the Keras model. Its inputs are images scaled by `DataSpec.scale`, its outputs class probabilities.
+        """Builds an uncompiled Keras model: float32 (n, *image_shape) -> class probabilities, float32 (n, classes).
 
-        Args:
-            spec: The image shape and the classes.
-
-        Returns:
-            An uncompiled model: float32 (n, *image_shape) -> float32 (n, classes). Keras's global seed determines the
-            initial weights.
+        Its inputs are images scaled by `DataSpec.scale`. Keras's global seed determines the initial weights.
         """
 
 
@@ -137,6 +117,11 @@ class OptimizerConfig(ComponentConfig, ABC):
 
     learning_rate: float = setting(0.001, gt=0)
     """Initial learning rate. `schedule` determines how it changes during training."""
+
+    @property
+    def averages_weights(self) -> bool:
+        """Whether the final weights are an average over steps: the value of the field `use_ema`, if there is one."""
+        return getattr(self, "use_ema", False)
 
     @abstractmethod
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
@@ -156,16 +141,9 @@ class ScheduleConfig(ComponentConfig, ABC):
 
     @abstractmethod
     def build(self, learning_rate: float, epochs: int, steps_per_epoch: int) -> LearningRate:
-        """Builds the schedule.
+        """Builds a Keras schedule over steps from the initial learning rate, or returns it if it is constant.
 
-        Args:
-            learning_rate: The initial learning rate.
-            epochs: The number of epochs of the complete training.
-            steps_per_epoch: The number of batches per epoch. Keras counts each batch as a step, even if gradients are
-                accumulated.
-
-        Returns:
-            The learning rate itself if it is constant, else a Keras schedule over steps.
+        `epochs` is that of the complete training. Keras counts each batch as a step, even if gradients are accumulated.
         """
 
 
@@ -193,12 +171,8 @@ class AugmentationConfig(ComponentConfig):
     def apply(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: ARG002 - for subclasses
         """Returns a randomly changed batch of images. Uses TensorFlow operations only.
 
-        Args:
-            images: float32 (batch, *image_shape), scaled so that the raw pixel value 0 is 0.0.
-            seed: int64 (2,), the seed for all random numbers (``tf.random.stateless_*``).
-
-        Returns:
-            float32, the same shape as `images`.
+        Images are float32 (batch, *image_shape), scaled so that the raw pixel value 0 is 0.0. The seed, int64 (2,), is
+        for all random numbers (``tf.random.stateless_*``).
         """
         return images
 
@@ -224,15 +198,9 @@ class DebugConfig(ComponentConfig):
         return []
 
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Checks the result of a completed run.
+        """Checks the metrics of each epoch and the test accuracy, 0..1, of a completed run.
 
-        Args:
-            history: The metrics of each epoch.
-            accuracy: The accuracy on the test images, in 0..1.
-            folder: The folder of the run.
-
-        Returns:
-            A message for the user, one or more lines; empty if there is none.
+        Returns a message for the user, one or more lines; empty if there is none.
 
         Raises:
             TrainingError: If the check fails.
@@ -278,10 +246,6 @@ class TrackingConfig(ComponentConfig, ABC):
         """
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# The complete config
-
-
 @dataclass(kw_only=True, slots=True)
 class RunConfig:
     """The complete config of one run. `compose.compose_config` creates it from YAML files and overrides."""
@@ -316,6 +280,12 @@ class RunConfig:
         """The MLflow experiment to which the run is logged."""
         default = f"{self.name} debug" if self.debug.changes_result else self.name
         return self.tracking.experiment or default
+
+    @property
+    def known_parameters(self) -> int | None:
+        """The number of parameters of the model, if it is known before the data is loaded and the model is built."""
+        shape = self.dataset.known_shape
+        return None if shape is None else self.model.count_parameters(*shape)
 
 
 COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {

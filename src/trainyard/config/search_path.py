@@ -11,8 +11,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from trainyard.config.hydra_adapter import remove_stored_config, store_config
-from trainyard.config.plugins import load_plugins
-from trainyard.config.registry import get_registered_components
+from trainyard.config.registry import get_registered_components, load_plugins
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 
 

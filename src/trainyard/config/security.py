@@ -25,12 +25,7 @@ _ALLOWED_RESOLVERS = re.compile(r"\$\{(now|hydra|trainyard\.unique):[^${}]*\}")
 FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
 """The ``_target_`` of the launcher that runs trials in parallel on this machine."""
 
-_LOGGING_CLASSES = (
-    "logging.StreamHandler",
-    "logging.FileHandler",
-    "logging.NullHandler",
-    "colorlog.ColoredFormatter",
-)
+_LOGGING_CLASSES = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "colorlog.ColoredFormatter")
 
 
 def forbid_resolvers(tree: DictConfig) -> None:
@@ -51,9 +46,7 @@ def forbid_resolvers(tree: DictConfig) -> None:
 def forbid_code_execution(hydra_section: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Rejects settings in the ``hydra`` section that would execute code, or change or read the environment.
 
-    Args:
-        hydra_section: The ``hydra`` node of a composed config.
-        overrides: The overrides from the command line, which may set more than a recipe.
+    The overrides, which are from the command line, may set more than a recipe.
 
     Raises:
         ConfigError: If the section contains such settings. One line for each.

@@ -6,18 +6,17 @@ import dataclasses
 import hashlib
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from trainyard.config.compose import build_run_config
 from trainyard.config.fields import get_rule
 from trainyard.config.hydra_errors import translate_hydra_errors
-from trainyard.config.plugins import load_plugins
-from trainyard.config.registry import find_component
+from trainyard.config.registry import find_component, load_plugins
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.errors import ConfigError
 
@@ -36,13 +35,7 @@ def dump_config(config: RunConfig) -> str:
 
 
 def load_config(path: Path | str) -> RunConfig:
-    """Loads a resolved config that was logged by a run.
-
-    Args:
-        path: The file ``config.yaml`` of a run.
-
-    Returns:
-        A config that is equal to the saved one.
+    """Loads a resolved config, the file ``config.yaml`` of a run. It is equal to the saved one.
 
     Raises:
         ConfigError: If the file is not a valid resolved config. One line per problem.
@@ -58,11 +51,7 @@ def load_config(path: Path | str) -> RunConfig:
 
 
 def build_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
-    """Converts the result of `config_to_dict` into an OmegaConf tree.
-
-    Args:
-        tree: Plain dicts, lists and scalars.
-        source: The origin of `tree`, for messages.
+    """Converts the result of `config_to_dict` into an OmegaConf tree. `source` is its origin, for messages.
 
     Raises:
         ConfigError: If the name of a component is missing or unknown, or a value has a wrong type.
@@ -79,24 +68,27 @@ def build_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
 
 def hash_config(config: RunConfig) -> str:
     """Returns the SHA-256 hash (hexadecimal) of all settings that affect results, except the seed."""
-    tree = {section: _select_result_values(getattr(config, section)) for section in HASHED_SECTIONS}
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_select_hashed_values(config), sort_keys=True).encode()).hexdigest()
 
 
 def find_config_differences(before: RunConfig, after: RunConfig) -> list[str]:
     """Returns one line per difference of two configs that affects results, such as ``'seed: 1, was 0'``."""
-    old, new = _flatten_result_values(before), _flatten_result_values(after)
-    return [
-        f"{path}: {new.get(path, 'absent')}, was {old.get(path, 'absent')}"
-        for path in {**new, **old}
-        if new.get(path, MISSING) != old.get(path, MISSING)
-    ]
+    old, new = ({"seed": config.seed, **_select_hashed_values(config)} for config in (before, after))
+    return [f"{path}: {value}, was {old_value}" for path, old_value, value in compare_trees(old, new)]
 
 
-def _flatten_result_values(config: RunConfig) -> dict[str, Any]:
-    """Returns the values that affect results (the seed and the hashed sections) by dotted path."""
-    sections = {section: _select_result_values(getattr(config, section)) for section in HASHED_SECTIONS}
-    return {"seed": config.seed, **flatten_tree(sections)}
+def compare_trees(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yields (path, old value, new value) for each difference of two trees; a missing value is ``'absent'``."""
+    old, new = flatten_tree(before), flatten_tree(after)
+    for path in {**new, **old}:
+        values = old.get(path, "absent"), new.get(path, "absent")
+        if values[0] != values[1]:
+            yield path, *values
+
+
+def _select_hashed_values(config: RunConfig) -> dict[str, Any]:
+    """Returns the values of the hashed sections that affect results, as a tree."""
+    return {section: _select_result_values(getattr(config, section)) for section in HASHED_SECTIONS}
 
 
 def flatten_config(config: RunConfig) -> dict[str, Any]:
@@ -104,7 +96,7 @@ def flatten_config(config: RunConfig) -> dict[str, Any]:
     return flatten_tree(config_to_dict(config))
 
 
-def flatten_tree(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_tree(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns a tree as a flat mapping of dotted paths to values. Lists and empty mappings are not flattened."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():

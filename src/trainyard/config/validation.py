@@ -25,9 +25,6 @@ _BYTES_PER_PARAMETER = 4
 def validate_config(config: RunConfig) -> None:
     """Checks a config, as far as possible without data.
 
-    Args:
-        config: The complete config, composed from YAML or created in Python.
-
     Raises:
         ConfigError: If the config is invalid. One line per problem: the dotted path, what was expected, what was
             received, what to do.
@@ -40,8 +37,8 @@ def validate_config(config: RunConfig) -> None:
         registered = get_registered_metrics()
         unknown = [name for name in config.evaluation.metrics if name not in registered]
         problems += [format_unknown_name("evaluation.metrics", "unknown metric", name, registered) for name in unknown]
-    if not problems and (shape := config.dataset.known_shape):
-        problems = [f"model: {problem}" for problem in find_size_problems(config.model.count_parameters(*shape))]
+    if not problems:
+        problems = [f"model: {problem}" for problem in find_size_problems(config.known_parameters)]
     if problems:
         raise ConfigError(*problems)
 
@@ -56,10 +53,10 @@ def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         message = f"not possible with schedule={config.schedule.name}, which sets the learning rate at each step"
         yield "training.plateau.patience", f"{message}. Use schedule=constant, or set patience to null"
     stopping = config.training.early_stopping
-    if stopping.patience is not None and stopping.restore_best and getattr(config.optimizer, "use_ema", False):
+    if stopping.patience is not None and stopping.restore_best and config.optimizer.averages_weights:
         message = "not possible with optimizer.use_ema=true: it would restore the weights before averaging"
         yield "training.early_stopping.restore_best", f"{message}. Set one of them to false"
-    if config.training.keep_best is not None and getattr(config.optimizer, "use_ema", False):
+    if config.training.keep_best is not None and config.optimizer.averages_weights:
         message = "not possible with optimizer.use_ema=true: it would save the weights before averaging"
         yield "training.keep_best", f"{message}. Set keep_best to null or use_ema to false"
     if config.training.class_weights is not None and config.training.balance_classes:
@@ -78,20 +75,14 @@ def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def find_size_problems(parameters: int | None) -> Iterator[str]:
     """Yields a problem if the weights of a model alone are larger than the memory of this machine."""
-    memory, weights = _read_memory_bytes(), _BYTES_PER_PARAMETER * (parameters or 0)
+    import psutil
+
+    memory, weights = psutil.virtual_memory().total, _BYTES_PER_PARAMETER * (parameters or 0)
     if weights > memory:
         yield (
             f"expected weights that fit into this machine's memory of {memory // 10**9:,} GB, got {parameters:,} "
             f"parameters, which require {weights // 10**9:,} GB before training. Make the layers smaller"
         )
-
-
-@functools.cache
-def _read_memory_bytes() -> int:
-    """Returns the main memory of this machine in bytes: the limit for the size of a model's weights."""
-    import psutil
-
-    return int(psutil.virtual_memory().total)
 
 
 def check_files_exist(config: RunConfig) -> None:

@@ -89,12 +89,7 @@ class BatchMaker:
 
 
 def build_batch_maker(config: RunConfig, dataset: Dataset, seed: int) -> BatchMaker:
-    """Builds the `BatchMaker` of a run from its config.
-
-    Args:
-        config: The config of the run.
-        dataset: The data set. With `training.balance_classes`, class weights are computed from its training labels.
-        seed: The seed of the augmentation.
+    """Builds the `BatchMaker` of a run. `training.balance_classes` computes class weights from the training labels.
 
     Raises:
         TrainingError: If the number of class weights is not the number of classes, or no weight is above 0.
@@ -118,10 +113,7 @@ def build_batch_maker(config: RunConfig, dataset: Dataset, seed: int) -> BatchMa
 
 
 def compute_balanced_weights(split: Split, classes: int) -> list[float]:
-    """Returns a weight per class: the mean number of images per class, divided by that of the class; 0 if it is empty.
-
-    Classes without images are left out of the mean.
-    """
+    """Returns a weight per class: the mean number of images of nonempty classes, divided by that of the class, or 0."""
     counts = np.bincount(split.labels, minlength=classes)
     mean = len(split) / np.count_nonzero(counts)
     return [float(mean / count) if count else 0.0 for count in counts]

@@ -29,16 +29,9 @@ def build_dataset(
 ) -> Dataset:
     """Builds a data set from four arrays, after checking them.
 
-    Args:
-        name: The name of the data set.
-        arrays: ``x_train`` and ``x_test``, integers (n, height, width) or (n, height, width, channels), the raw pixels
-            from 0 to `pixel_max`; ``y_train`` and ``y_test``, integers (n,) or (n, 1), the labels from 0.
-        source: Where the arrays come from: a path, for messages and for `Dataset.source`.
-        class_names: One name per label. None uses the labels as names: "0", "1" and so on.
-        pixel_max: The largest raw pixel value.
-
-    Returns:
-        The data set, without validation images.
+    ``x_train`` and ``x_test`` are raw pixels, integers from 0 to `pixel_max`, (n, height, width) or (n, height, width,
+    channels); ``y_train`` and ``y_test`` are labels from 0, integers (n,) or (n, 1). `source` is where the arrays come
+    from, for messages and for `Dataset.source`. Without class names, the names are the labels: "0", "1" and so on.
 
     Raises:
         DatasetError: If an array has the wrong dtype, shape or range, or the arrays do not match each other.
@@ -68,14 +61,7 @@ def build_dataset(
 
 
 def check_dataset(dataset: object, source: str) -> Dataset:
-    """Checks what the `load` method of a data set, which may be that of a plugin, returned.
-
-    Args:
-        dataset: The return value of `load`.
-        source: The name of the data set, for messages.
-
-    Returns:
-        The data set, with its arrays converted to uint8.
+    """Checks what the `load` method of a data set, which may be that of a plugin, returned. Converts arrays to uint8.
 
     Raises:
         DatasetError: If the value is not a `Dataset`, or an array does not match its `DataSpec`, for example because
@@ -107,55 +93,44 @@ def _check_split(split: Split, spec: DataSpec, source: str) -> Split:
 
 
 def check_images(array: NDArray[Any], source: str, pixel_max: int) -> NDArray[np.uint8]:
-    """Checks an array of images and converts it to uint8.
-
-    Args:
-        array: Integers from 0 to `pixel_max`, (n, height, width) or (n, height, width, channels).
-        source: The file and the name of the array, for messages.
-        pixel_max: The largest raw pixel value.
-
-    Returns:
-        uint8, of the same shape, except that a channel axis of length 1 is removed.
+    """Converts images to uint8, and removes a channel axis of length 1.
 
     Raises:
-        DatasetError: If the array has another dtype, shape or range.
+        DatasetError: If the array is not integers from 0 to `pixel_max`, (n, height, width) or (n, height, width,
+            channels). The message begins with `source`.
     """
     expected = f"integers from 0 to {pixel_max}, (n, height, width) or (n, height, width, channels)"
     if array.ndim not in (_GRAYSCALE_AXES, _COLOUR_AXES) or 0 in array.shape:
         raise DatasetError(f"{source}: expected {expected}, got an array of shape {array.shape}")
-    if not np.issubdtype(array.dtype, np.integer):
-        advice = ". Multiply by 255, round, and save as uint8" if np.issubdtype(array.dtype, np.floating) else ""
-        raise DatasetError(f"{source}: expected {expected}, got {array.dtype}{advice}")
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or high > pixel_max:
-        raise DatasetError(f"{source}: expected {expected}, got values from {low} to {high}")
     images = array[..., 0] if array.ndim == _COLOUR_AXES and array.shape[-1] == 1 else array
-    return np.ascontiguousarray(images, dtype=np.uint8)
+    is_float = np.issubdtype(array.dtype, np.floating)
+    advice = ". Multiply by 255, round, and save as uint8" if is_float else ""
+    return _convert_integers(images, pixel_max, f"{source}: expected {expected}, got", "values", advice)
 
 
 def check_labels(array: NDArray[Any], source: str) -> NDArray[np.uint8]:
-    """Checks an array of labels and converts it to uint8.
-
-    Args:
-        array: Integers from 0 to 255, (n,) or (n, 1).
-        source: The file and the name of the array, for messages.
-
-    Returns:
-        uint8 (n,).
+    """Converts labels to uint8 (n,).
 
     Raises:
-        DatasetError: If the array has another dtype, shape or range.
+        DatasetError: If the array is not integers from 0 to 255, (n,) or (n, 1). The message begins with `source`.
     """
     expected = f"integers from 0 to {MAX_CLASSES - 1}, (n,)"
     labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - a column
     if labels.ndim != 1 or not len(labels):
         raise DatasetError(f"{source}: expected {expected}, got an array of shape {array.shape}")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DatasetError(f"{source}: expected {expected}, got {labels.dtype}")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= MAX_CLASSES:
-        raise DatasetError(f"{source}: expected {expected}, got labels from {low} to {high}")
-    return np.ascontiguousarray(labels, dtype=np.uint8)
+    return _convert_integers(labels, MAX_CLASSES - 1, f"{source}: expected {expected}, got", "labels")
+
+
+def _convert_integers(
+    array: NDArray[Any], highest: int, message: str, noun: str, advice: str = ""
+) -> NDArray[np.uint8]:
+    """Returns an array as uint8; raises a DatasetError if it does not contain integers from 0 to `highest`."""
+    if not np.issubdtype(array.dtype, np.integer):
+        raise DatasetError(f"{message} {array.dtype}{advice}")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > highest:
+        raise DatasetError(f"{message} {noun} from {low} to {high}")
+    return np.ascontiguousarray(array, dtype=np.uint8)
 
 
 def _check_classes(class_names: Sequence[str] | None, train: Split, test: Split, source: str) -> tuple[str, ...]:

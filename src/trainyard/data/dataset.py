@@ -37,11 +37,8 @@ class DataSpec:
         """Builds the table that maps each raw pixel value, 0 to 255, to the value that a model receives.
 
         An entry is ``value / pixel_max``, standardised if the spec has a mean. A table lookup is exact; multiplication
-        by the reciprocal, which compilers use, differs in the last bit.
-
-        Returns:
-            float32 (256,), one table for all channels, if the spec has no mean or the mean of one channel; else
-            float32 (256, channels), a column per channel.
+        by the reciprocal, which compilers use, differs in the last bit. The table is float32 (256,) for all channels or
+        float32 (256, channels), if the spec has the means of several channels.
         """
         scaled = np.arange(256, dtype=np.float32) / np.float32(self.pixel_max)
         if not self.mean:
@@ -50,29 +47,19 @@ class DataSpec:
         return np.ascontiguousarray(table if len(self.mean) > 1 else table[:, 0])
 
     def scale(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Scales raw images to the values that a model receives.
-
-        Args:
-            images: uint8 (n, *image_shape), raw pixels.
-
-        Returns:
-            float32 (n, *image_shape), in 0..1, or standardised if the spec has a mean.
-        """
+        """Returns raw images, uint8 (n, *image_shape), as a model receives them: float32, in 0..1 or standardised."""
         table = self.build_scale_table()
         return table[images] if table.ndim == 1 else table[images, np.arange(table.shape[1])]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The images and labels of one part of a data set, such as the training part.
-
-    Attributes:
-        images: uint8 (n, height, width) or (n, height, width, channels), raw pixels.
-        labels: uint8 (n,), from 0 to classes - 1.
-    """
+    """The images and labels of one part of a data set, such as the training part."""
 
     images: NDArray[np.uint8]
+    """Raw pixels, (n, height, width) or (n, height, width, channels)."""
     labels: NDArray[np.uint8]
+    """(n,), from 0 to classes - 1."""
 
     def __len__(self) -> int:
         return len(self.labels)

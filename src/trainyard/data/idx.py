@@ -55,14 +55,7 @@ class IdxFile:
 
 
 def load_verified_idx(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
-    """Loads and verifies a published idx file, which is gzipped if its name ends in .gz.
-
-    Args:
-        path: The file to load.
-        expected: The shape and the digest that the file must have.
-
-    Returns:
-        uint8, with the expected shape, read-only.
+    """Loads and verifies a published idx file, gzipped if its name ends in .gz: uint8 of the expected shape, read-only.
 
     Raises:
         DatasetError: If the file can't be read or its content differs from the published content.
@@ -73,14 +66,7 @@ def load_verified_idx(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
 
 
 def load_verified_npz_array(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
-    """Loads one array of Keras's mnist.npz and verifies it against the published idx file.
-
-    Args:
-        path: The npz file.
-        expected: The name of the array (`npz_key`), and the shape and the digest that it must have.
-
-    Returns:
-        uint8, with the expected shape, read-only.
+    """Loads one array of Keras's mnist.npz: uint8 of the expected shape, read-only. It must equal the idx file.
 
     Raises:
         DatasetError: If the file can't be read or the array differs from the published one.
@@ -93,13 +79,7 @@ def load_verified_npz_array(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
 
 
 def load_idx(path: Path) -> NDArray[np.uint8]:
-    """Loads an idx file of unsigned bytes, of any shape, which is gzipped if its name ends in .gz.
-
-    Args:
-        path: The file to load.
-
-    Returns:
-        uint8, with the shape that the header specifies, read-only.
+    """Loads an idx file of bytes, gzipped if its name ends in .gz: uint8 of the shape in its header, read-only.
 
     Raises:
         DatasetError: If the file can't be read, its elements are not bytes, or its length contradicts its header.

@@ -21,7 +21,7 @@ def load_image(path: Path, *, colour: bool, size: tuple[int, int] | None = None)
 
     Args:
         path: A PNG or JPEG file with 8 bits per channel.
-        colour: True converts the image to RGB, False converts it to grayscale.
+        colour: Whether the result is RGB or grayscale.
         size: (height, width) in pixels to which the image is resized; its aspect ratio may change. None keeps the size.
 
     Returns:
@@ -44,15 +44,9 @@ def load_image(path: Path, *, colour: bool, size: tuple[int, int] | None = None)
 
 
 def convert_image(pixels: NDArray[np.uint8], *, colour: bool, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Converts an image array to RGB or grayscale and to a size, as `load_image` does.
+    """Converts an image, uint8 (height, width) or (height, width, 3), to RGB or grayscale and to a size.
 
-    Args:
-        pixels: uint8 (height, width) or (height, width, 3), in 0..255.
-        colour: True converts the image to RGB, False converts it to grayscale.
-        size: (height, width) in pixels to which the image is resized. None keeps the size.
-
-    Returns:
-        uint8 (height, width, 3) if `colour`, else (height, width), in 0..255.
+    See `load_image` for the arguments and the returned value.
     """
     from PIL import Image
 

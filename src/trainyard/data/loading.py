@@ -12,14 +12,6 @@ from trainyard.errors import DatasetError
 def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) -> Dataset:
     """Loads and checks the data set of a run, and applies `limit`, `validation_fraction` and `standardise`.
 
-    Args:
-        config: The `dataset` section of the config.
-        seed: The seed with which the images of `limit` and the validation images are drawn.
-        progress: Whether to show a progress bar during a download.
-
-    Returns:
-        The data set.
-
     Raises:
         DatasetError: If the data is missing, damaged or invalid, or too few images are left for a validation split.
     """

@@ -17,15 +17,7 @@ from trainyard.errors import DatasetError
 
 
 def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
-    """Loads arrays from an npz file.
-
-    Args:
-        path: The npz file.
-        names: The names of the required arrays.
-        optional: The names of arrays that are loaded if they exist.
-
-    Returns:
-        The arrays by name, read-only, with the dtype and the shape that the file specifies. Never arrays of objects.
+    """Loads arrays from an npz file: read-only, with the dtype and shape in the file. Never arrays of objects.
 
     Raises:
         DatasetError: If the file is not an npz file, a required array is missing, or a header does not match the data.

@@ -29,11 +29,7 @@ class Background:
     """The background lightness of the training images, from 0 (black) to 1 (white).
 
     The background of an image is the median of its border, which is one pixel wide: strokes may touch the border.
-
-    Attributes:
-        low: The 5th percentile over the images.
-        median: The median over the images.
-        high: The 95th percentile over the images.
+    `low` and `high` are the 5th and 95th percentile over the images.
     """
 
     low: float
@@ -55,14 +51,9 @@ class Preprocessing:
 
 
 def measure_background_lightness(images: NDArray[np.uint8], pixel_max: int) -> NDArray[np.float64]:
-    """Returns the background lightness of each image, from 0 (black) to 1 (white).
+    """Returns the background lightness of each image, float64 (n,), from 0 (black) to 1 (white).
 
-    Args:
-        images: uint8 (n, height, width) or (n, height, width, channels), raw pixels.
-        pixel_max: The largest raw pixel value.
-
-    Returns:
-        float64 (n,), the median over border pixels and channels, divided by `pixel_max`.
+    `images` is uint8 (n, height, width) or (n, height, width, channels). See `Background`.
     """
     sides = (images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1])
     border = np.concatenate([side.reshape(len(images), -1) for side in sides], axis=1)
@@ -74,10 +65,6 @@ def write_preprocessing(folder: Path, dataset: Dataset) -> None:
 
     To scale an image, divide it by pixel_max. If the file has a mean and a std, then subtract mean and divide by std,
     channel by channel. The file also contains quantiles of the lightness of the background of the training images.
-
-    Args:
-        folder: The folder of the run.
-        dataset: The data set that the run trains on.
     """
     images = dataset.train.images[:: -(-len(dataset.train) // _MAX_MEASURED)]
     lightness = measure_background_lightness(images, dataset.spec.pixel_max)

@@ -20,15 +20,9 @@ def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
 
 
 def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-    """Moves a random fraction of the training images, stratified by class, to the validation split.
+    """Moves a random fraction of the training images, between 0 and 1, to the validation split, stratified by class.
 
-    Args:
-        dataset: A data set without validation images.
-        fraction: The fraction of the training images to hold out, above 0 and below 1.
-        seed: Determines which images are held out.
-
-    Returns:
-        A data set with at least one validation and one training image. Both splits keep the order of the images.
+    Both splits have at least one image, and keep the order of the images.
     """
     total = len(dataset.train)
     count = min(max(round(total * fraction), 1), total - 1)
@@ -42,18 +36,10 @@ def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset
 
 
 def draw_stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.intp]:
-    """Draws indices such that each prefix of the result has the class proportions of `labels`.
+    """Draws indices, int (count,), such that each prefix has the class proportions of `labels`, uint8 (n,).
 
     Each class is shuffled, and its k-th of n members gets the position (k + 0.5) / n. The indices with the lowest
     positions are drawn. This works for any count from 1, where rounding the number of images of each class would fail.
-
-    Args:
-        labels: uint8 (n,).
-        count: The number of indices to draw, at most n.
-        seed: Determines the order within a class, and between members of different classes with equal positions.
-
-    Returns:
-        The indices, int (count,).
     """
     generator = np.random.default_rng((seed, len(labels)))
     shuffled = generator.permutation(len(labels))

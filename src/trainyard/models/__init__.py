@@ -10,10 +10,4 @@ from trainyard.models.layers import describe_layers
 from trainyard.models.mlp import Mlp
 from trainyard.models.sequential import Sequential
 
-__all__ = [
-    "Cnn",
-    "Mlp",
-    "Sequential",
-    "build_serving_model",
-    "describe_layers",
-]
+__all__ = ["Cnn", "Mlp", "Sequential", "build_serving_model", "describe_layers"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import summarize_error
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import keras
 
     from trainyard.data import DataSpec
+    from trainyard.models.cnn import Cnn
+    from trainyard.models.mlp import Mlp
 
 ACTIVATIONS = (
     "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear",
@@ -50,11 +53,35 @@ def build_output_layer(spec: DataSpec) -> keras.Layer:
     return keras.layers.Dense(spec.classes, activation="softmax", dtype="float32", name="probabilities")
 
 
-def build_l2_regularizer(weight: float) -> keras.Regularizer | None:
-    """Builds the L2 penalty on a kernel; returns None if its weight is 0."""
+def build_hidden_layer(
+    layer: type[keras.Layer],
+    names: tuple[str, str, str],
+    config: Mlp | Cnn,
+    activation: str,
+    **shape: Any,  # noqa: ANN401 - the layer's arguments
+) -> Iterator[keras.Layer]:
+    """Yields a hidden layer with its activation, and batch normalization between the two if the config enables it.
+
+    The names are those of the layer, of the normalization and of the activation after the normalization.
+    """
     import keras
 
-    return keras.regularizers.L2(weight) if weight else None
+    penalty = keras.regularizers.L2(config.l2) if config.l2 else None
+    shape |= {"kernel_initializer": config.initializer, "kernel_regularizer": penalty, "name": names[0]}
+    if not config.batch_norm:
+        yield layer(**shape, activation=activation)
+        return
+    yield layer(**shape, use_bias=False)  # the normalization has an offset, which replaces the bias
+    yield keras.layers.BatchNormalization(name=names[1])
+    yield keras.layers.Activation(activation, name=names[2])
+
+
+def count_hidden_parameters(inputs: int, units: int, batch_norm: bool) -> int:
+    """Returns the number of parameters of a hidden layer in which each unit, or filter, has a number of inputs.
+
+    A unit has a bias or, with batch normalization, a scale, an offset, a moving mean and a moving variance.
+    """
+    return units * (inputs + (4 if batch_norm else 1))
 
 
 def format_keras_error(error: Exception) -> str:

@@ -11,12 +11,13 @@ from trainyard.errors import TrainingError
 from trainyard.models.blocks import (
     ACTIVATIONS,
     INITIALIZERS,
+    build_hidden_layer,
     build_image_input,
-    build_l2_regularizer,
     build_output_layer,
+    count_hidden_parameters,
+    ensure_channel_axis,
     format_keras_error,
 )
-from trainyard.models.parameter_count import LayerSpec, build_hidden_layer_specs, count_parameters
 
 if TYPE_CHECKING:
     import keras
@@ -77,15 +78,21 @@ class Cnn(ModelConfig):
 
     def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
         """Counts all parameters; None if the images are too small. See `ModelConfig.count_parameters`."""
-        layers: list[LayerSpec] = []
+        height, width, channels = ensure_channel_axis(image_shape)
+        total, shrinkage = 0, 0 if self.padding == "same" else 1
         for filters, side in zip(self.filters, self.kernel_sizes, strict=True):
-            shape = {"filters": filters, "kernel_size": side, "padding": self.padding}
-            layers += build_hidden_layer_specs("Conv2D", self.batch_norm, **shape) * self.convolutions
-            layers.append(("MaxPooling2D", {"pool_size": self.pool_size}))  # average pooling has the same output shape
-        layers.append(("Flatten" if self.global_pooling == "none" else "GlobalMaxPooling2D", {}))
+            for _ in range(self.convolutions):
+                total += count_hidden_parameters(side * side * channels, filters, self.batch_norm)
+                channels = filters
+                height, width = height - shrinkage * (side - 1), width - shrinkage * (side - 1)
+            height, width = height // self.pool_size, width // self.pool_size
+            if min(height, width) < 1:
+                return None
+        inputs = channels if self.global_pooling != "none" else height * width * channels
         for units in self.dense_units:
-            layers += build_hidden_layer_specs("Dense", self.batch_norm, units=units)
-        return count_parameters(image_shape, classes, layers)
+            total += count_hidden_parameters(inputs, units, self.batch_norm)
+            inputs = units
+        return total + count_hidden_parameters(inputs, classes, batch_norm=False)
 
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`.
@@ -132,12 +139,5 @@ class Cnn(ModelConfig):
 
     def _build_hidden(self, layer: type[keras.Layer], name: str, **shape: Any) -> Iterator[keras.Layer]:  # noqa: ANN401 - the layer's arguments
         """Yields a hidden layer with its activation, and batch normalization between the two if it is enabled."""
-        import keras
-
-        kernel = {"kernel_initializer": self.initializer, "kernel_regularizer": build_l2_regularizer(self.l2)}
-        if not self.batch_norm:
-            yield layer(**shape, **kernel, activation=self.activation, name=name)
-            return
-        yield layer(**shape, **kernel, use_bias=False, name=name)  # the norm has an offset, which replaces the bias
-        yield keras.layers.BatchNormalization(name=f"{name}_norm")
-        yield keras.layers.Activation(self.activation, name=f"{name}_activation")
+        names = (name, f"{name}_norm", f"{name}_activation")
+        return build_hidden_layer(layer, names, self, self.activation, **shape)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainyard.config import ModelConfig, register_model, setting
-from trainyard.models.blocks import ACTIVATIONS, INITIALIZERS, build_l2_regularizer, build_output_layer
-from trainyard.models.parameter_count import build_hidden_layer_specs, count_parameters
+from trainyard.models.blocks import (
+    ACTIVATIONS,
+    INITIALIZERS,
+    build_hidden_layer,
+    build_output_layer,
+    count_hidden_parameters,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -52,14 +59,11 @@ class Mlp(ModelConfig):
             message = f"expected one name, or one per hidden layer ({layers}), got {received}: {self.activation}"
             yield "activation", message
 
-    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
+    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int:
         """Counts all parameters; see `ModelConfig.count_parameters`."""
-        hidden = [
-            layer
-            for units in self.hidden_units
-            for layer in build_hidden_layer_specs("Dense", self.batch_norm, units=units)
-        ]
-        return count_parameters(image_shape, classes, [("Flatten", {}), *hidden])
+        widths = [math.prod(image_shape), *self.hidden_units]
+        hidden = (count_hidden_parameters(*pair, self.batch_norm) for pair in itertools.pairwise(widths))
+        return sum(hidden) + count_hidden_parameters(widths[-1], classes, batch_norm=False)
 
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`."""
@@ -67,15 +71,8 @@ class Mlp(ModelConfig):
 
         layers = [keras.layers.Input(spec.image_shape), keras.layers.Flatten(name="flatten")]
         for number, (units, activation) in enumerate(zip(self.hidden_units, self.activations, strict=True), start=1):
-            dense = {"kernel_initializer": self.initializer, "kernel_regularizer": build_l2_regularizer(self.l2)}
-            if self.batch_norm:  # batch normalization has an offset, which replaces the bias
-                layers += [
-                    keras.layers.Dense(units, use_bias=False, name=f"hidden_{number}", **dense),
-                    keras.layers.BatchNormalization(name=f"norm_{number}"),
-                    keras.layers.Activation(activation, name=f"activation_{number}"),
-                ]
-            else:
-                layers.append(keras.layers.Dense(units, activation=activation, name=f"hidden_{number}", **dense))
+            names = (f"hidden_{number}", f"norm_{number}", f"activation_{number}")
+            layers += build_hidden_layer(keras.layers.Dense, names, self, activation, units=units)
             if self.dropout:
                 layers.append(keras.layers.Dropout(self.dropout, name=f"dropout_{number}"))
         layers.append(build_output_layer(spec))

@@ -10,7 +10,6 @@ from trainyard.config import ModelConfig, register_model, setting
 from trainyard.errors import TrainingError
 from trainyard.models.blocks import build_image_input, build_output_layer, format_keras_error
 from trainyard.models.layers import find_layer_problems, parse_layer
-from trainyard.models.parameter_count import count_parameters
 
 if TYPE_CHECKING:
     import keras
@@ -47,10 +46,6 @@ class Sequential(ModelConfig):
         """Yields the problems of each layer, with its index as the field."""
         for index, entry in enumerate(self.layers):
             yield from ((f"layers[{index}]", problem) for problem in find_layer_problems(entry))
-
-    def count_parameters(self, image_shape: tuple[int, ...], classes: int) -> int | None:
-        """Counts all parameters; None if `parameter_count` can't count a layer. See `ModelConfig.count_parameters`."""
-        return count_parameters(image_shape, classes, map(parse_layer, self.layers))
 
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`. The output of the last layer is flattened if necessary.

@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trainyard.config import flatten_tree, format_suggestion
+from trainyard.config import compare_trees, format_suggestion
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import Trial
 from trainyard.sweep.ledger import Ledger
@@ -349,7 +349,7 @@ def _find_changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
     by_overrides = {trial.overrides: trial for trial in removed}
     for trial in new:
         earlier = by_overrides.pop(trial.overrides, None)
-        differences = ", ".join(_find_differences(earlier.config, trial.config)) if earlier else "was added"
+        differences = ", ".join(_describe_differences(earlier.config, trial.config)) if earlier else "was added"
         lines.append(f"trial {trial.label}: {differences}")
     return [*lines, *(f"trial {trial.label}: was removed" for trial in by_overrides.values())]
 
@@ -358,12 +358,9 @@ def _find_changed_search(before: dict[str, Any] | None, search: SearchPlan) -> l
     """Returns a line for each change of a search definition; `before` is None if the sweep was a grid."""
     if before is None:
         return ["the sweep was a grid, is now a search with a sampler"]
-    return list(_find_differences(before, json.loads(json.dumps(search.definition))))
+    return _describe_differences(before, json.loads(json.dumps(search.definition)))
 
 
-def _find_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Yields ``<path> was <old>, is now <new>`` for each field that differs between two nested configs."""
-    old, new = flatten_tree(dict(before)), flatten_tree(dict(after))
-    for path in {**new, **old}:
-        if old.get(path) != new.get(path):
-            yield f"{path} was {old.get(path, 'absent')}, is now {new.get(path, 'absent')}"
+def _describe_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Returns ``<path> was <old>, is now <new>`` for each field that differs between two nested configs."""
+    return [f"{path} was {old}, is now {new}" for path, old, new in compare_trees(before, after)]

@@ -360,7 +360,6 @@ def _build_trials(
     points: dict[str, int] = {}
     names = shorten_keys(swept)
     repeated = len({config["seed"] for _, config in unique}) > 1
-    parameter_counts: dict[str, int | None] = {}
     trials = []
     for draft, config in unique:
         point = points.setdefault(to_canonical_json(config | {"seed": None}), len(points) + 1)
@@ -375,21 +374,10 @@ def _build_trials(
                 seed=config["seed"],
                 overrides=tuple(s.text for s in draft.point if not s.key.lstrip("+~").startswith("hydra")),
                 config=config,
-                parameters=_count_parameters(draft.config, parameter_counts),
+                parameters=draft.config.known_parameters,
             )
         )
     return tuple(trials)
-
-
-def _count_parameters(config: RunConfig, counts: dict[str, int | None]) -> int | None:
-    """Returns the number of model parameters, or None if it is unknown. `counts` caches it by architecture."""
-    shape = config.dataset.known_shape
-    if shape is None:
-        return None
-    key = repr((shape, config.model))
-    if key not in counts:
-        counts[key] = config.model.count_parameters(*shape)
-    return counts[key]
 
 
 def to_canonical_json(config: Mapping[str, Any]) -> str:

@@ -98,7 +98,7 @@ def _convert_to_draw(config: Mapping[str, Any], axes: Sequence[Axis]) -> dict[st
 
 def _convert_settings(config: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[tuple[str, Any]]:
     """Yields the key of each axis in a config with its value as drawn; None if the axis does not contain the value."""
-    values = flatten_tree(dict(config))
+    values = flatten_tree(config)
     for axis in axes:
         key = axis.key.lstrip("+~")
         if f"{key}.name" in values:  # a config group: the chosen component

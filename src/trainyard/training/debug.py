@@ -69,9 +69,9 @@ class Overfit(DebugConfig):
         training = replace(
             config.training, epochs=self.epochs, early_stopping=EarlyStoppingConfig(), plateau=PlateauConfig()
         )
-        averaged = getattr(config.optimizer, "use_ema", False)
-        no_averaging: dict[str, Any] = {"use_ema": False} if averaged else {}  # a moving average lags behind few steps
-        optimizer = replace(config.optimizer, **no_averaging)
+        optimizer: Any = config.optimizer
+        if optimizer.averages_weights:  # a moving average lags behind few steps
+            optimizer = replace(optimizer, use_ema=False)
         return replace(
             config, training=training, optimizer=optimizer, schedule=Constant(), augmentation=NoAugmentation()
         )

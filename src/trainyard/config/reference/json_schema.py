@@ -21,12 +21,7 @@ _INTERPOLATION = {"type": "string", "pattern": r"\$\{"}
 
 
 def build_json_schema(config: SectionDoc, layers: Sequence[LayerDoc], target: str = RECIPE) -> Schema:
-    """Builds a JSON Schema, draft 2020-12.
-
-    Args:
-        config: The description of the complete config; see `describe_config`.
-        layers: The layers that ``model.layers`` may list.
-        target: `RECIPE`, `RESOLVED`, or a group whose YAML files are to be validated.
+    """Builds a JSON Schema, draft 2020-12, for `RECIPE`, `RESOLVED`, or the YAML files of a group.
 
     Raises:
         ConfigError: If the target is unknown.

@@ -53,13 +53,7 @@ your plugins, and the YAML files in `./conf`.
 
 
 def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc], layers: Sequence[LayerDoc]) -> str:
-    """Returns the config reference as Markdown: a table of contents, then a table of fields for each section.
-
-    Args:
-        config: The description of the complete config; see `describe_config`.
-        recipes: The descriptions of the recipes; see `describe_recipes`.
-        layers: The layers that ``model.layers`` may list.
-    """
+    """Returns the config reference as Markdown: a table of contents, then a table of fields for each section."""
     contents = [
         ["The run", "Name, seed and notes of the run, and the run to resume.", ""],
         *([section.name, section.summary, _format_code(section.choices)] for section in config.sections),

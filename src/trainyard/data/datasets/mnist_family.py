@@ -37,10 +37,7 @@ def _build_files(
 ) -> tuple[IdxFile, ...]:
     """Returns the four files of a data set with 60,000 training and 10,000 test images of 28 x 28 pixels.
 
-    Args:
-        kind: The field of `IdxFile` that the digests belong to, ``sha256`` or ``gz_md5``.
-        digests: The digest of each file.
-        npz_keys: The name of each array in Keras's npz file; None if there is no such file.
+    `kind` is the field of `IdxFile` that the digests belong to, ``sha256`` or ``gz_md5``.
     """
     return tuple(
         IdxFile(name, shape, **{kind: value}, npz_key=key)
@@ -101,7 +98,7 @@ class DownloadableDataset(DatasetConfig):
         """Loads the data set from the first location on this machine that has all of it; returns None if none has.
 
         The locations are `path` or, if it is None, $TRAINYARD_DATA_DIR, Trainyard's cache and Keras's cache. Damaged
-        files are an error in `path` and $TRAINYARD_DATA_DIR; in a cache they are ignored.
+        files in a cache are ignored.
 
         Raises:
             DatasetError: If `path` does not contain the data set, or `path` or $TRAINYARD_DATA_DIR contains a damaged
@@ -133,12 +130,6 @@ class DownloadableDataset(DatasetConfig):
         """Loads the data set from the cache, after downloading the files that are missing or damaged there.
 
         A damaged file is replaced atomically, only after the download was verified.
-
-        Args:
-            progress: Whether to show a progress bar.
-
-        Returns:
-            The arrays in the order of `files`, and the folder of the cache.
 
         Raises:
             DatasetError: If a file can't be downloaded from any mirror. The message names the error of each mirror.

@@ -43,11 +43,7 @@ class UserData(DatasetConfig):
             yield "path", "expected the path of the data, got null. Set dataset.path"
 
     def find_path(self) -> Path:
-        """Returns the path of the data, with ``~`` expanded.
-
-        Raises:
-            DatasetError: If the path does not exist.
-        """
+        """Returns the path of the data, with ``~`` expanded; raises a DatasetError if it does not exist."""
         path = Path(self.path or "").expanduser()
         if not path.exists():
             raise DatasetError(f"dataset.path: expected an existing file or folder, got {path}, which does not exist")
