@@ -25,10 +25,9 @@ def count_available_cores() -> int:
 
 @contextlib.contextmanager
 def explain_out_of_memory(activity: Callable[[], str]) -> Iterator[None]:
-    """Converts out-of-memory errors, of the process or of a GPU, into a TrainingError that names the activity.
+    """Converts out-of-memory errors, of the process or of a GPU, into a TrainingError.
 
-    Args:
-        activity: Returns what was running when memory ran out, for the message: ``'building the model'``.
+    `activity` returns what was running when memory ran out, for the message: ``'building the model'``.
     """
     try:
         yield

@@ -67,11 +67,7 @@ def build_epoch_logger(
 ) -> keras.callbacks.Callback:
     """Builds the callback that checks, records, reports and logs the metrics of each epoch.
 
-    Args:
-        history: The callback appends each epoch's metrics to it, under the names that are logged.
-        epochs: The total number of epochs.
-        progress: Receives the metrics of each epoch.
-        log_epoch: Called with the number of the epoch, counted from 1, and its metrics.
+    It appends the metrics to `history`, under the names that are logged. Epochs are counted from 1.
     """
     import keras
 
@@ -100,17 +96,15 @@ def build_epoch_logger(
 
 def find_batch_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> list[str]:
     """Returns the class names of the callbacks that must be called for each batch."""
-    return [type(callback).__name__ for callback in callbacks if _has_batch_hooks(callback)]
-
-
-def _has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
-    """Returns whether a callback must be called for each batch."""
     import keras
 
-    if isinstance(callback, keras.callbacks.ModelCheckpoint):  # has the hook, but needs it only if it counts batches
-        return bool(callback.save_freq != "epoch")
-    base = keras.callbacks.Callback
-    return any(getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook) for hook in _BATCH_HOOKS)
+    def has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):  # needs its hook only if it counts batches
+            return bool(callback.save_freq != "epoch")
+        hooks = ((getattr(callback, hook), getattr(keras.callbacks.Callback, hook)) for hook in _BATCH_HOOKS)
+        return any(getattr(own, "__func__", None) is not base for own, base in hooks)
+
+    return [type(callback).__name__ for callback in callbacks if has_batch_hooks(callback)]
 
 
 def _translate_metric_name(keras_key: str) -> str:
