@@ -135,9 +135,7 @@ def configure_tensorflow(
     threading = tf.config.threading
     _set_threads(threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads, threads)
     intra_op_threads = _set_threads(
-        threading.get_intra_op_parallelism_threads,
-        threading.set_intra_op_parallelism_threads,
-        1 if strict else threads,
+        threading.get_intra_op_parallelism_threads, threading.set_intra_op_parallelism_threads, 1 if strict else threads
     )
     if strict:
         tf.config.experimental.enable_op_determinism()

@@ -72,12 +72,10 @@ def build_best_model_saver(
                 )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Saves the model if this epoch, counted from 0, is the best so far."""
             if best.find_best_epoch(history) == epoch + 1:
                 self._save()
 
         def _save(self) -> None:
-            """Writes the model atomically."""
             with atomic_write(best.file) as partial:
                 self.model.save(partial)
 

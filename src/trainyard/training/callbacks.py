@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 LogEpoch = Callable[[int, Mapping[str, float]], None]
 
-_BATCH_HOOKS = (
-    "on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end", "on_test_batch_begin",
-    "on_test_batch_end",
-)  # fmt: skip
+_BATCH_HOOKS = [f"on_{kind}batch_{moment}" for kind in ("", "train_", "test_") for moment in ("begin", "end")]
 
 
 def build_early_stopping(config: EarlyStoppingConfig) -> keras.callbacks.EarlyStopping | None:
@@ -77,12 +74,13 @@ def build_epoch_logger(
             self._start_time = 0.0
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Records the start time of the epoch."""
             self._start_time = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-            """Checks that the metrics are finite, adds learning rate and time, and records, reports and logs them."""
-            metrics = {_translate_metric_name(key): float(value) for key, value in logs.items()}
+            metrics = {}
+            for key, value in logs.items():  # Keras's val_loss is logged as loss/val
+                name = key.removeprefix("val_")
+                metrics[f"{name}/train" if name == key else f"{name}/val"] = float(value)
             learning_rate = float(self.model.optimizer.learning_rate.numpy())
             metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # the precision of float32
             metrics["time/epoch_seconds"] = time.perf_counter() - self._start_time
@@ -105,11 +103,6 @@ def find_batch_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> list[
         return any(getattr(own, "__func__", None) is not base for own, base in hooks)
 
     return [type(callback).__name__ for callback in callbacks if has_batch_hooks(callback)]
-
-
-def _translate_metric_name(keras_key: str) -> str:
-    """Translates Keras's name of a metric, ``val_loss``, to the logged name, ``loss/val``."""
-    return f"{keras_key.removeprefix('val_')}/val" if keras_key.startswith("val_") else f"{keras_key}/train"
 
 
 def _check_finite(model: keras.Model, metrics: Mapping[str, float], epoch: int) -> None:

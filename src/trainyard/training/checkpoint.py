@@ -154,7 +154,6 @@ def build_checkpointer(
 
     class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Restores the checkpoint, if any, and reports each difference in numerics."""
             for state in states:
                 state.record_settings()
             if plan.start:
@@ -167,7 +166,6 @@ def build_checkpointer(
                 plan.start.restore(self.model, [state.callback for state in states])
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Writes a checkpoint after this epoch, counted from 0, unless the plan has no folder."""
             if plan.folder is None:
                 return
             checkpoint = Checkpoint(

@@ -129,7 +129,6 @@ def _build_stop(*, epochs: int | None = None, accuracy: float | None = None) -> 
     import keras
 
     def stop(epoch: int, logs: Mapping[str, float]) -> None:
-        """Stops the training after the last epoch, or at the validation accuracy. `epoch` is counted from 0."""
         if epoch + 1 == epochs or logs.get("val_accuracy", 0.0) == accuracy:
             callback.model.stop_training = True
 

@@ -51,7 +51,6 @@ class FitEngine:
         times = [time.perf_counter()]
 
         def begin_epoch(number: int, logs: Any = None) -> None:  # noqa: ANN401, ARG001 - Keras's signature
-            """Stores the number of the current epoch, counted from 0."""
             nonlocal epoch
             epoch = number
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,16 +27,8 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
 
     upper.plot((0, 1), (0, 1), color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     upper.vlines(confidence, confidence, accuracy, color=style.VERMILLION, linewidth=1.2, zorder=2)
-    upper.scatter(
-        confidence,
-        accuracy,
-        s=16 + 240 * share,
-        color=style.BLUE,
-        edgecolor="white",
-        linewidth=0.8,
-        zorder=3,
-        clip_on=False,
-    )
+    dots: dict[str, Any] = {"color": style.BLUE, "edgecolor": "white", "linewidth": 0.8}
+    upper.scatter(confidence, accuracy, s=16 + 240 * share, zorder=3, clip_on=False, **dots)
     start = min(0.9, np.floor(10 * min(confidence.min(), accuracy.min())) / 10)
     upper.set(xlim=(start, 1), ylim=(start, 1))
     upper.set_ylabel("Accuracy", size=style.TEXT, color=style.INK)
@@ -43,9 +36,8 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
     style.add_headline(upper, title, "Dashed line: perfect calibration. Area of a point: share of the predictions")
 
     width = calibration.edges[1] - calibration.edges[0]
-    lower.bar(
-        calibration.edges[:-1][nonempty], 100 * share, width=width, align="edge", color=style.BLUE, edgecolor="white"
-    )
+    left = calibration.edges[:-1][nonempty]
+    lower.bar(left, 100 * share, width=width, align="edge", color=style.BLUE, edgecolor="white")
     lower.set(xlim=(start, 1), ylim=(0, 100 * float(share.max()) * 1.05))
     lower.set_xlabel("Confidence", size=style.TEXT, color=style.INK)
     lower.set_ylabel("Share", size=style.TEXT, color=style.INK)

@@ -14,7 +14,7 @@ from trainyard.evaluation import RankedPoint, Ranking, higher_is_better
 from trainyard.reporting.formatting import format_metric_name, format_value
 from trainyard.reporting.plots import style
 from trainyard.reporting.plots.numeric_settings import convert_to_number
-from trainyard.reporting.plots.ranking import compute_axis_limits, format_value_axis
+from trainyard.reporting.plots.ranking import compute_axis_limits, describe_hidden_points, format_value_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,22 +125,13 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
         if column:
             axes.tick_params(axis="y", labelleft=False)
         share = f", {100 * importance[setting]:.0f} %" if setting in importance else ""
-        axes.set_title(
-            f"{style.shorten(setting, 34)}{share}",
-            size=style.SMALL,
-            color=style.INK,
-            loc="left",
-            weight="bold",
-            pad=5,
-            parse_math=False,
-        )
-    hidden = sum(not low <= statistics.fmean(point.values) <= high for point in points)
+        title: dict[str, Any] = {"coordinates": "axes fraction", "color": style.INK, "weight": "bold", "va": "bottom"}
+        style.annotate(axes, f"{style.shorten(setting, 34)}{share}", (0, 1), (0, 5), **title)
     subtitle = f"One dot per point. Red: the best {HIGHLIGHTED}. Blue: medians"
     subtitle += ". Percentages: share of the variance" if importance else ""
-    subtitle += f". Outside the axis: {hidden:,}" if hidden else ""
-    style.add_headline(
-        figure.axes[0], f"{format_metric_name(ranking.objective)} by setting", subtitle, over=PANEL_TITLE_HEIGHT
-    )
+    subtitle += describe_hidden_points(points, low, high)
+    headline = f"{format_metric_name(ranking.objective)} by setting"
+    style.add_headline(figure.axes[0], headline, subtitle, over=PANEL_TITLE_HEIGHT)
     style.save_small_figure(figure, path)
     return True
 
@@ -152,31 +143,20 @@ def _draw_effect(axes: Axes, points: Sequence[RankedPoint], setting: str) -> Non
     positions = np.array([scale.position(point.varied[setting]) for point in points_with_setting])
     means = np.array([statistics.fmean(point.values) for point in points_with_setting])
     best = np.array([point in points[:HIGHLIGHTED] for point in points_with_setting])
-    shifts = (
-        np.zeros(len(points_with_setting))
-        if scale.numeric
-        else np.random.default_rng(0).uniform(-0.16, 0.16, len(points_with_setting))
-    )
+    spread = 0.0 if scale.numeric else 0.16
+    shifted = positions + np.random.default_rng(0).uniform(-spread, spread, len(positions))
     if scale.logarithmic:
         axes.set_xscale("log")
-    axes.plot(
-        (positions + shifts)[~best], means[~best], "o", color=style.SOFT, markersize=3.2, alpha=0.45, markeredgewidth=0
-    )
-    axes.plot(
-        (positions + shifts)[best], means[best], "D", color=style.VERMILLION, markersize=4, markeredgewidth=0, zorder=4
-    )
-    if scale.numeric and len(set(positions)) > MAX_TICKS:
+    axes.plot(shifted[~best], means[~best], "o", color=style.SOFT, markersize=3.2, alpha=0.45, markeredgewidth=0)
+    axes.plot(shifted[best], means[best], "D", color=style.VERMILLION, markersize=4, markeredgewidth=0, zorder=4)
+    medians = {position: float(np.median(means[positions == position])) for position in sorted(set(positions))}
+    if scale.numeric and len(medians) > MAX_TICKS:
         _draw_medians(axes, positions, means)
+    elif scale.numeric:
+        axes.plot(list(medians), list(medians.values()), "_-", color=style.BLUE, linewidth=1.4, markersize=9, zorder=3)
     else:
-        half = 0.3 if not scale.numeric else 0.0
-        medians = {position: float(np.median(means[positions == position])) for position in sorted(set(positions))}
-        if scale.numeric:
-            axes.plot(
-                list(medians), list(medians.values()), "_-", color=style.BLUE, linewidth=1.4, markersize=9, zorder=3
-            )
-        else:
-            for position, value in medians.items():
-                axes.plot((position - half, position + half), (value, value), color=style.BLUE, linewidth=2, zorder=3)
+        for position, value in medians.items():
+            axes.plot((position - 0.3, position + 0.3), (value, value), color=style.BLUE, linewidth=2, zorder=3)
     if scale.ticks:
         _label_ticks(axes, scale)
     elif scale.logarithmic:
@@ -224,7 +204,7 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
     width = 1.6 + 1.35 * len(settings)
     figure, axes = style.build_axes(width, 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
     low, high = compute_axis_limits(ranking.points, objective)
-    columns = [*(_compute_heights(ranking.points, setting) for setting in settings)]
+    columns = [_compute_heights(ranking.points, setting) for setting in settings]
     means = np.array([statistics.fmean(point.values) for point in ranking.points])
     heights = np.clip((means - low) / (high - low), -0.04, 1.0)
     heights = heights if higher_is_better(objective) else 1 - heights
@@ -241,10 +221,8 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
     style.annotate(axes, objective, (len(settings), -0.16), **below)
     axes.set(xlim=(-0.02, len(settings) + 0.02), ylim=(-0.12, 1.03))
     axes.axis("off")
-    hidden = int((means < low).sum() + (means > high).sum())
-    subtitle = f"One line per point. Thick: the best {HIGHLIGHTED}" + (
-        f". Outside the axis: {hidden:,}" if hidden else ""
-    )
+    subtitle = f"One line per point. Thick: the best {HIGHLIGHTED}"
+    subtitle += describe_hidden_points(ranking.points, low, high)
     style.add_headline(axes, f"Settings and objective of {len(ranking.points):,} points", subtitle)
     style.save_small_figure(figure, path)
     return True

@@ -15,6 +15,7 @@ from trainyard.reporting.plots import style
 from trainyard.reporting.plots.ranking import (
     compute_axis_limits,
     compute_label_height,
+    describe_hidden_points,
     format_value_axis,
     label_line_ends,
 )
@@ -66,10 +67,8 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
         _label_lines(axes, ordered, colours, second)
     seeds = format_range({point.n for point in ranking.points})
     subtitle = f"Mean of {seeds} seeds, bars: min to max" if ranking.has_repeats else "One seed per point"
-    hidden = sum(not low <= statistics.fmean(point.values) <= high for point in ranking.points)
-    style.add_headline(
-        axes, format_metric_name(ranking.objective), subtitle + (f". Outside the axis: {hidden:,}" if hidden else "")
-    )
+    subtitle += describe_hidden_points(ranking.points, low, high)
+    style.add_headline(axes, format_metric_name(ranking.objective), subtitle)
     style.save_small_figure(figure, path)
     return True
 

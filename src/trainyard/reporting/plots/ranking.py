@@ -101,11 +101,8 @@ def draw_point_curves(
     axes.set_xlabel("Epoch", size=style.TEXT, color=style.INK)
     style.style_axes(axes, grid="y")
     hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in other_curves)
-    style.add_headline(
-        axes,
-        format_metric_name(metric),
-        _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned)),
-    )
+    subtitle = _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned))
+    style.add_headline(axes, format_metric_name(metric), subtitle)
     style.save_small_figure(figure, path)
     return True
 
@@ -119,8 +116,7 @@ def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
     epochs = min(map(len, rows))
     if not epochs:
         return None
-    values = np.array([row[:epochs] for row in rows])
-    values = _to_errors(values, metric)
+    values = _to_errors(np.array([row[:epochs] for row in rows]), metric)
     label = style.shorten(point.label, MAX_LABEL_LENGTH)
     return PointCurve(label, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(rows))
 
@@ -160,10 +156,7 @@ def _set_error_axis(axes: Axes, metric: str, low: float, high: float) -> None:
 
 
 def _draw_grey_curves(axes: Axes, curves: Sequence[PointCurve]) -> None:
-    """Draws curves in grey.
-
-    If there are more than `MAX_GREY_LINES`, draws every n-th one, from the best to the worst.
-    """
+    """Draws curves in grey. If there are more than `MAX_GREY_LINES`, draws every n-th, from the best to the worst."""
     from matplotlib.collections import LineCollection
 
     drawn = curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]
@@ -175,10 +168,7 @@ def _draw_grey_curves(axes: Axes, curves: Sequence[PointCurve]) -> None:
 
 
 def _draw_pruned(axes: Axes, curves: Sequence[np.ndarray]) -> None:
-    """Draws the curves of pruned trials in grey, with a cross at the end if it is inside the axis.
-
-    If there are more than `MAX_GREY_LINES`, draws every n-th one, in the given order.
-    """
+    """Draws the curves of pruned trials in grey, at most `MAX_GREY_LINES`, with a cross at each end inside the axis."""
     low, high = sorted(axes.get_ylim())
     for curve in curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]:
         epochs = np.arange(1, len(curve) + 1)
@@ -300,6 +290,12 @@ def compute_axis_limits(points: Sequence[RankedPoint], objective: str) -> tuple[
     margin = 0.06 * (max(values) - min(values)) or 1e-3
     low, high = min(values) - margin, max(values) + margin
     return low, min(high, 1.0 + margin / 4) if is_proportion(objective) and max(values) <= 1 else high
+
+
+def describe_hidden_points(points: Sequence[RankedPoint], low: float, high: float) -> str:
+    """Returns the end of a subtitle with the number of points outside the axis; empty if there are none."""
+    hidden = sum(not low <= statistics.fmean(point.values) <= high for point in points)
+    return f". Outside the axis: {hidden:,}" if hidden else ""
 
 
 def _format_ranking_subtitle(ranking: Ranking) -> str:
