@@ -216,7 +216,7 @@ def test_user_yaml_files_are_listed_and_in_the_schema():
 
 def test_plugin_components_are_listed_and_in_the_schema(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "plugin_example" / "src"))
-    plugins.load_built_in_components()  # once per process, so not into the copies
+    registry.load_built_in_components()  # once per process, so not into the copies
     monkeypatch.setattr(registry, "_components", {group: dict(known) for group, known in registry._components.items()})
     monkeypatch.setattr(registry, "_metrics", dict(registry._metrics))
     store = ConfigStore.instance()

@@ -11,7 +11,7 @@ from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.calibration import measure_calibration
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.scoring import score_predictions
-from trainyard.reporting import plots
+from trainyard.reporting import format_percent, plots
 from trainyard.reporting.plots import image_grid, learning_curves, numeric_settings, probabilities, ranking, style
 from trainyard.reporting.plots.probabilities import ImagePrediction
 
@@ -287,11 +287,11 @@ def test_headline_counts_correct_predictions_of_images_with_labels():
 
 
 def test_confidence_is_not_rounded_up_to_certainty():
-    assert image_grid.format_percent(0.99996) == "> 99.9 %"
-    assert image_grid.format_percent(0.0004) == "< 0.1 %"
-    assert image_grid.format_percent(0.0) == "0.0 %"
-    assert image_grid.format_percent(1.0) == "100.0 %"
-    assert image_grid.format_percent(0.5) == "50.0 %"
+    assert format_percent(0.99996) == "> 99.9 %"
+    assert format_percent(0.0004) == "< 0.1 %"
+    assert format_percent(0.0) == "0.0 %"
+    assert format_percent(1.0) == "100.0 %"
+    assert format_percent(0.5) == "50.0 %"
 
 
 def test_the_middle_of_long_names_is_cut():

@@ -350,7 +350,7 @@ def test_search_card_has_plots_of_effects_and_parallel_coordinates(sweep_of, tmp
 def test_leaderboard_as_markdown(ranking, sweep_of):
     assert render_leaderboard_markdown(ranking, 2).splitlines() == [
         "|  | trial | accuracy/val | n | accuracy/test | parameters | time |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
         "| 1 | deep | 0.9812 ± 0.0008 | 3 | 0.9712 | 3,000 | 2.00 s |",
         "| 2 | wide | 0.9810 ± 0.0010 | 3 | 0.9710 | 1,000 | 2.00 s |",
         "",

@@ -39,7 +39,7 @@ def test_batches_are_scaled_exactly_and_the_last_is_smaller(keras):
     split = Split(images, np.arange(10, dtype=np.uint8))
     maker = BatchMaker(DataSpec(image_shape=(3, 3), class_names=tuple("0123456789"), pixel_max=255))
     orders = iter([np.arange(10, dtype=np.int32)[::-1], np.arange(10, dtype=np.int32)])
-    stream = stream_batches(split, maker, 4, lambda: (0, next(orders)))
+    stream = stream_batches(split, maker, 4, lambda: (np.int32(0), next(orders)))
     first, second = ([(x.numpy(), y.numpy()) for x, y in stream] for _ in range(2))
     assert [len(labels) for _, labels in first] == [4, 4, 2]
     assert np.concatenate([labels for _, labels in first]).tolist() == list(range(10))[::-1]

@@ -1,7 +1,7 @@
 """Reports: plots, tables and HTML pages."""
 
 from trainyard.reporting import plots
-from trainyard.reporting.formatting import format_duration, format_metric, format_value
+from trainyard.reporting.formatting import format_duration, format_metric, format_percent, format_value
 from trainyard.reporting.html import EmbeddedImage, embed_image, render_sortable_page
 from trainyard.reporting.leaderboard import (
     MAX_CARD_ROWS,
@@ -17,7 +17,6 @@ from trainyard.reporting.markdown import Table
 from trainyard.reporting.notebook import build_ranking_frame, render_html_table, render_ranking_html
 from trainyard.reporting.plots import PredictionFlip
 from trainyard.reporting.plots.comparison import MAX_ROWS
-from trainyard.reporting.plots.image_grid import format_percent
 from trainyard.reporting.plots.probabilities import MAX_IMAGES, ImagePrediction
 from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
 from trainyard.reporting.provenance import format_provenance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 
@@ -41,3 +42,32 @@ def format_metric(name: str, value: float | None) -> str:
     if name.startswith("learning_rate/"):
         return f"{value:.4g}"
     return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"  # noqa: PLR2004
+
+
+def format_percent(fraction: float) -> str:
+    """Returns a fraction as a percentage. Only exactly 0 and 1 are shown as ``0.0 %`` and ``100.0 %``."""
+    if 0.9995 <= fraction < 1:  # noqa: PLR2004 - rounds to 100.0
+        return "> 99.9 %"
+    if 0 < fraction < 0.0005:  # noqa: PLR2004 - rounds to 0.0
+        return "< 0.1 %"
+    return f"{100 * fraction:.1f} %"
+
+
+def format_metric_name(metric: str) -> str:
+    """Returns the display name of a metric: ``Validation accuracy`` for ``accuracy/val``."""
+    quantity, _, split = metric.partition("/")
+    return f"{ {'val': 'Validation', 'train': 'Training'}.get(split, split.capitalize()) } {quantity}"
+
+
+def format_mean(mean: float | None, std: float | None, *, percent: bool) -> str:
+    """Returns a mean with its standard deviation, in percent or with four decimals. Empty if there is no mean."""
+    if mean is None:
+        return ""
+    factor, unit, digits = (100, " %", 2) if percent else (1, "", 4)
+    return f"{factor * mean:.{digits}f}" + ("" if std is None else f" ± {factor * std:.{digits}f}") + unit
+
+
+def format_range(counts: Collection[int]) -> str:
+    """Returns the range of some counts as text: ``5``, ``3 to 5``."""
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from trainyard.evaluation import (
     count_decimals,
 )
 from trainyard.reporting.formatting import format_duration, format_value
+from trainyard.reporting.markdown import Table, escape_markdown
 from trainyard.system import atomic_write
 
 TABLE = "leaderboard.json"
@@ -41,12 +41,7 @@ class TableRow(NamedTuple):
 
 
 def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
-    """Writes the leaderboard in MLflow's table format atomically and returns the path of the file.
-
-    Args:
-        folder: An existing folder.
-        ranking: Ranking of the finished trials.
-    """
+    """Writes the leaderboard in MLflow's table format atomically and returns the path of the file."""
     file = folder / TABLE
     with atomic_write(file) as partial:
         partial.write_text(json.dumps(build_table(ranking), indent=1) + "\n", encoding="utf-8")
@@ -54,12 +49,7 @@ def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
 
 
 def render_leaderboard_markdown(ranking: Ranking, n: int = 10) -> str:
-    """Returns the top of the ranking as a Markdown table, for the description of the sweep's run in MLflow.
-
-    Args:
-        ranking: Ranking of the sweep.
-        n: Maximum number of points.
-    """
+    """Returns the top of the ranking as a Markdown table, for the description of the sweep's run in MLflow."""
     columns = [
         "",
         "trial",
@@ -68,19 +58,14 @@ def render_leaderboard_markdown(ranking: Ranking, n: int = 10) -> str:
         "parameters",
         "time",
     ]
-    lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    rows = []
     for number, point in enumerate(ranking.points[:n], 1):
         objective = [point.describe(), str(point.n)] if ranking.objective else []
-        row = [str(number), _escape(point.label), *objective, _build_metric_cell(point, "accuracy/test").text]
-        lines.append(f"| {' | '.join([*row, f'{point.parameters:,}', format_duration(point.seconds)])} |")
-    if len(ranking.points) > n:
-        lines.append(f"\n… and {len(ranking.points) - n:,} more.")
-    return "\n".join(lines)
-
-
-def _escape(text: str) -> str:
-    """Returns a text with all special characters of Markdown escaped."""
-    return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#|~$" else character for character in text)
+        accuracy = _build_metric_cell(point, "accuracy/test").text
+        size, time = f"{point.parameters:,}", format_duration(point.seconds)
+        rows.append([str(number), escape_markdown(point.label), *objective, accuracy, size, time])
+    more = f"\n\n… and {len(ranking.points) - n:,} more." if len(ranking.points) > n else ""
+    return Table(columns, rows, text_columns=2).to_markdown() + more
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -94,17 +79,18 @@ def build_table(ranking: Ranking) -> dict[str, list[Any]]:
     """
     varied = _list_varied(ranking)
     objective = [ranking.objective, "std", "n", "low", "high"] if ranking.objective else ["n"]
-    settings = [path.replace(".", "/") for path in varied]
-    columns = ["rank", "trial", *settings, *objective, *SHOWN_TEST_METRICS, "parameters", "seconds", "runs"]
+    paths = [path.replace(".", "/") for path in varied]
+    columns = ["rank", "trial", *paths, *objective, *SHOWN_TEST_METRICS, "parameters", "seconds", "runs"]
     rows = []
     for number, point in enumerate(ranking.points, 1):
         statistics = [point.mean, point.std, point.n, point.low, point.high] if ranking.objective else [point.n]
+        settings = [point.varied.get(path) for path in varied]
         runs = [run.run_id for run in point.runs if run.run_id]
         rows.append(
             [
                 number,
                 point.label,
-                *(_to_scalar(point.varied.get(path)) for path in varied),
+                *(format_value(value) if isinstance(value, (list, tuple)) else value for value in settings),
                 *map(_round, statistics),
                 *(_round(point.metrics.get(name)) for name in SHOWN_TEST_METRICS),
                 point.parameters,
@@ -118,11 +104,6 @@ def build_table(ranking: Ranking) -> dict[str, list[Any]]:
 def _list_varied(ranking: Ranking) -> list[str]:
     """Returns the paths of the swept settings, in the order of the sweep."""
     return list(dict.fromkeys(path for point in ranking.points for path in point.varied))
-
-
-def _to_scalar(value: Any) -> Any:  # noqa: ANN401 - any value of a config
-    """Returns a value that a JSON table cell can hold. Lists are converted to text."""
-    return value if value is None or isinstance(value, (bool, int, float, str)) else format_value(value)
 
 
 def _round(value: float | None) -> float | None:
@@ -143,8 +124,7 @@ def build_card_columns(ranking: Ranking) -> list[str]:
 
 def build_card_rows(ranking: Ranking) -> list[TableRow]:
     """Returns the top points as rows of the card's table."""
-    varied = _list_varied(ranking)
-    return [_build_row(rank, point, varied, ranking) for rank, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)]
+    return [_build_row(rank, point, ranking) for rank, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)]
 
 
 def _list_metrics(ranking: Ranking) -> list[str]:
@@ -166,22 +146,19 @@ def explain_ranking(ranking: Ranking) -> str:
     )
 
 
-def _build_row(rank: int, point: RankedPoint, varied: Sequence[str], ranking: Ranking) -> TableRow:
+def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
     """Returns a point as a row of the card's table. `rank` is counted from 1, the best point first."""
     marked = point.tied and ranking.has_repeats
     statistics = [TableCell(str(point.n))]
     if point.mean is not None:
         ends = [f"{end:.{count_decimals(point.mean)}f}" for end in (point.low, point.high) if end is not None]
-        statistics = [
-            TableCell(point.describe(), _round(point.mean)),
-            *statistics,
-            TableCell(" to ".join(ends), _round(point.low)),
-        ]
+        interval = TableCell(" to ".join(ends), _round(point.low))
+        statistics = [TableCell(point.describe(), _round(point.mean)), *statistics, interval]
     return TableRow(
         [
             TableCell(f"{rank} ≈" if marked else f"{rank}", rank),
             TableCell(point.label, heading=True),
-            *(_build_setting_cell(point.varied.get(path)) for path in varied),
+            *(_build_setting_cell(point.varied.get(path)) for path in _list_varied(ranking)),
             *statistics,
             *(_build_metric_cell(point, name) for name in _list_metrics(ranking)),
             TableCell(f"{point.parameters:,}" if point.parameters else "", point.parameters),
@@ -192,10 +169,7 @@ def _build_row(rank: int, point: RankedPoint, varied: Sequence[str], ranking: Ra
 
 
 def _build_setting_cell(value: Any) -> TableCell:  # noqa: ANN401 - any value of a config
-    """Returns the value of a setting as a cell. Numbers are right-aligned; text, booleans and lists are left-aligned.
-
-    None gives an empty cell.
-    """
+    """Returns the value of a setting as a cell. Only numbers are right-aligned. None gives an empty cell."""
     return TableCell("" if value is None else format_value(value), left=isinstance(value, (str, bool, list, tuple)))
 
 

@@ -17,9 +17,7 @@ from trainyard.system import (
 def collect_provenance(threads: int, command: str) -> dict[str, Any]:
     """Returns date, code, machine and versions of a measurement that is made now. The host name is left out.
 
-    Args:
-        threads: Number of threads that TensorFlow uses.
-        command: Command that repeats the measurement.
+    `threads` is the number of threads that TensorFlow uses; `command` repeats the measurement.
     """
     git = read_git_state(Path(__file__).parent)
     machine = collect_machine_info(threads)
@@ -35,11 +33,9 @@ def collect_provenance(threads: int, command: str) -> dict[str, Any]:
 
 
 def format_provenance(about: dict[str, Any]) -> str:
-    """Returns a provenance as a paragraph of Markdown.
+    """Returns the result of `collect_provenance`, plus the duration in ``seconds``, as a paragraph of Markdown.
 
-    Args:
-        about: The result of `collect_provenance`, plus the duration in ``seconds``. Optional ``mixed``: one line for
-            each value that differs between runs.
+    Optional ``mixed``: one line for each value that differs between runs.
     """
     machine, versions = about["machine"], about["versions"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"

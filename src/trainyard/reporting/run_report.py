@@ -32,60 +32,41 @@ SHOWN_IN_HEADER = ("name", "notes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPage:
-    """The content of the page. The key figures are computed from `evaluation` and `training`.
-
-    Attributes:
-        title: Title of the page.
-        experiment: Name of the experiment that the run belongs to.
-        finished: Date and time when the run finished, as text.
-        notes: The user's notes on the run. May be empty.
-        config: The config of the run.
-        dataset: The data set of the run. Only sizes and names are shown.
-        dataset_digest: SHA-256 digest of the data set.
-        model_summary: Keras's summary of the model, as text.
-        layers: Number of layers with a kernel.
-        parameters: Number of parameters of the model, including those that are not trainable.
-        training: Result of the training: history, engine and times.
-        evaluation: Predictions for the test images and their scores.
-        timings: Seconds by stage, in order.
-        provenance: Displayed values by label, in order: commit, versions, machine, digests, command, ...
-        plots: PNG files by caption, in order.
-    """
+    """The content of the page. The key figures are computed from `evaluation` and `training`."""
 
     title: str
     experiment: str
     finished: str
+    """Date and time when the run finished."""
     notes: str = ""
     config: RunConfig
     dataset: Dataset
     dataset_digest: str
     model_summary: str
     layers: int
+    """Number of layers with a kernel."""
     parameters: int
+    """Number of parameters of the model, including those that are not trainable."""
     training: TrainResult
     evaluation: EvalResult
     timings: Mapping[str, float]
+    """Seconds by stage, in order."""
     provenance: Mapping[str, str]
+    """Displayed values by label, in order."""
     plots: Mapping[str, Path]
+    """PNG files by caption, in order."""
 
 
 class ConfigChange(NamedTuple):
     """A config value that differs from the default of its field."""
 
     path: str
-    """Dotted path of the field."""
     value: Any
-    """Value in the config of the run."""
     default: Any
-    """Default of the field."""
 
 
 def write_report(path: Path, page: ReportPage) -> None:
     """Writes the report.
-
-    Args:
-        path: The HTML file to write.
-        page: Content of the page.
 
     Raises:
         FileNotFoundError: If a plot file does not exist.
@@ -107,22 +88,16 @@ def write_report(path: Path, page: ReportPage) -> None:
 
 def find_changed_values(config: RunConfig) -> Iterator[ConfigChange]:
     """Yields the config values that differ from the defaults of the selected components, except name and notes."""
-    default_config = dataclasses.replace(
-        type(config)(),
-        **{spec.name: type(value)() for spec, value in _iterate_sections(config)},
-    )
-    defaults = flatten_config(default_config)
+    values = {spec.name: getattr(config, spec.name) for spec in dataclasses.fields(config)}
+    sections: dict[str, Any] = {
+        name: type(value)()
+        for name, value in values.items()
+        if dataclasses.is_dataclass(value) and not isinstance(value, type)
+    }
+    defaults = flatten_config(dataclasses.replace(type(config)(), **sections))
     for path, value in flatten_config(config).items():
         if path not in SHOWN_IN_HEADER and value != defaults.get(path):
             yield ConfigChange(path, value, defaults.get(path))
-
-
-def _iterate_sections(config: RunConfig) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
-    """Yields each field of the config whose value is a dataclass, with this value."""
-    for spec in dataclasses.fields(config):
-        value = getattr(config, spec.name)
-        if dataclasses.is_dataclass(value):
-            yield spec, value
 
 
 def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
@@ -135,12 +110,6 @@ def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
         "Test accuracy": (f"{100 * result.accuracy:.2f} %", f"{wrong:,} of {images:,} images wrong"),
         "Test loss": (f"{result.loss:.4f}", "mean cross-entropy, nats"),
         "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {len(result.per_class)} classes"),
-        "Training": (
-            format_duration(seconds),
-            f"{epochs:,} epoch{'' if epochs == 1 else 's'}, including compilation",
-        ),
-        "Parameters": (
-            f"{page.parameters:,}",
-            f"{page.layers} layer{'' if page.layers == 1 else 's'} with a kernel",
-        ),
+        "Training": (format_duration(seconds), f"{epochs:,} epoch{'' if epochs == 1 else 's'}, including compilation"),
+        "Parameters": (f"{page.parameters:,}", f"{page.layers} layer{'' if page.layers == 1 else 's'} with a kernel"),
     }

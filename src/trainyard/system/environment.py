@@ -31,16 +31,7 @@ from trainyard.system.uris import redact_credentials
 if TYPE_CHECKING:
     import keras
 
-REPORTED_PACKAGES = (
-    "trainyard",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "scikit-learn",
-    "mlflow",
-    "hydra-core",
-    "omegaconf",
-)
+REPORTED_PACKAGES = ("trainyard", "tensorflow", "keras", "numpy", "scikit-learn", "mlflow", "hydra-core", "omegaconf")
 """The packages with the largest influence on results. versions.txt lists all installed packages."""
 
 _VECTOR_SETS = ("avx", "fma", "amx")
@@ -59,19 +50,16 @@ _MAX_DIFF_CHARACTERS = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class GitState:
-    """The state of the git checkout in which the command was started.
-
-    Attributes:
-        commit: The full hash of the commit.
-        branch: The name of the branch, or ``HEAD`` if no branch is checked out.
-        diff: The output of ``git diff HEAD``; empty if no tracked file was changed.
-        untracked: The files that git neither tracks nor ignores.
-    """
+    """The state of the git checkout in which the command was started."""
 
     commit: str
+    """The full hash."""
     branch: str
+    """The name of the branch, or ``HEAD`` if no branch is checked out."""
     diff: str
+    """The output of ``git diff HEAD``; empty if no tracked file was changed."""
     untracked: tuple[str, ...]
+    """The files that git neither tracks nor ignores."""
 
     @property
     def dirty(self) -> bool:
@@ -115,11 +103,7 @@ def list_installed_versions() -> Mapping[str, str]:
 
 
 def collect_machine_info(threads: int) -> dict[str, Any]:
-    """Returns the properties of the machine that can affect results or speed, and its host name.
-
-    Args:
-        threads: The number of threads that TensorFlow uses.
-    """
+    """Returns the host name and what can affect results or speed. `threads`: the number that TensorFlow uses."""
     import tensorflow as tf
 
     gpus = [
@@ -142,18 +126,15 @@ def collect_machine_info(threads: int) -> dict[str, Any]:
 
 def collect_process_info() -> dict[str, str]:
     """Returns the host, PID and start time (UTC) of this process. Together they identify it uniquely."""
-    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _format_start_time(psutil.Process())}
+    started = datetime.fromtimestamp(psutil.Process().create_time(), UTC).isoformat(timespec="milliseconds")
+    return {"host": socket.gethostname(), "pid": str(os.getpid()), "started": started}
 
 
 def is_process_alive(pid: str, started: str) -> bool:
     """Returns whether a process of this host, as described by `collect_process_info`, is still running.
 
-    Args:
-        pid: The process ID. The system may have assigned it to a newer process.
-        started: The start time of the process in ISO 8601, which distinguishes it from a newer process.
-
-    Returns:
-        False if the process has ended. True if a process with this PID exists but may not be inspected by this user.
+    The start time distinguishes it from a newer process with the same ID. Returns True if a process with this ID exists
+    but may not be inspected by this user.
     """
     try:
         process = psutil.Process(int(pid))
@@ -206,11 +187,6 @@ def hash_weights(model: keras.Model) -> str:
         sha.update(f"{weight.shape} {weight.dtype}".encode())
         sha.update(weight.tobytes())
     return sha.hexdigest()
-
-
-def _format_start_time(process: psutil.Process) -> str:
-    """Returns the start time of a process in UTC, in ISO 8601 with milliseconds."""
-    return datetime.fromtimestamp(process.create_time(), UTC).isoformat(timespec="milliseconds")
 
 
 def _read_cpu_field(name: str) -> str:

@@ -56,11 +56,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def explain_disk_full(folder: Path) -> Iterator[None]:
-    """Converts errors that a full disk causes into a TrainyardError with the folder and the free space.
-
-    Args:
-        folder: The folder that the block writes to.
-    """
+    """Converts errors that a full disk causes into a TrainyardError with the folder that the block writes to."""
     try:
         yield
     except TrainyardError:

@@ -25,10 +25,9 @@ def count_available_cores() -> int:
 
 @contextlib.contextmanager
 def explain_out_of_memory(activity: Callable[[], str]) -> Iterator[None]:
-    """Converts out-of-memory errors, of the process or of a GPU, into a TrainingError that names the activity.
+    """Converts out-of-memory errors, of the process or of a GPU, into a TrainingError.
 
-    Args:
-        activity: Returns what was running when memory ran out, for the message: ``'building the model'``.
+    `activity` returns what was running when memory ran out, for the message: ``'building the model'``.
     """
     try:
         yield
@@ -136,9 +135,7 @@ def configure_tensorflow(
     threading = tf.config.threading
     _set_threads(threading.get_inter_op_parallelism_threads, threading.set_inter_op_parallelism_threads, threads)
     intra_op_threads = _set_threads(
-        threading.get_intra_op_parallelism_threads,
-        threading.set_intra_op_parallelism_threads,
-        1 if strict else threads,
+        threading.get_intra_op_parallelism_threads, threading.set_intra_op_parallelism_threads, 1 if strict else threads
     )
     if strict:
         tf.config.experimental.enable_op_determinism()

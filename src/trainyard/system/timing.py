@@ -12,16 +12,11 @@ from trainyard.system.progress import Progress
 
 @dataclass(slots=True)
 class StageTimer:
-    """Measures the stages of a run, and reports each to the progress display when it begins.
-
-    Attributes:
-        progress: Is notified of each stage.
-        seconds: The duration of each completed stage, in order.
-        started_at: The creation time, in seconds of ``time.perf_counter``.
-    """
+    """Measures the stages of a run, and reports each to the progress display when it begins."""
 
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
+    """The duration of each completed stage, in order."""
     started_at: float = field(default_factory=time.perf_counter)
 
     @contextlib.contextmanager

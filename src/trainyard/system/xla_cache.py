@@ -30,11 +30,9 @@ _TEST_BYTES = 4_000_000
 
 
 def configure_xla_cache(threads: int) -> None:
-    """Sets TensorFlow's cache folder for this machine and number of threads.
+    """Sets TensorFlow's cache folder for this machine and number of threads. Call it before TensorFlow is imported.
 
-    The folder also depends on the versions of TensorFlow and the operating system, and on the XLA flags.
-    Call it before TensorFlow is imported. If the user has configured a cache, that one is used. If the folder cannot
-    be created, programs are not cached.
+    If the user has configured a cache, that one is used. If the folder cannot be created, programs are not cached.
     """
     other_flags = _OWN_FLAG.sub("", os.environ.get(_VARIABLE, ""))
     folder = _build_folder_path(threads)
@@ -53,14 +51,11 @@ def configure_xla_cache(threads: int) -> None:
 def write_digests(started_at: float) -> None:
     """Writes the digests of new programs, which mark them as valid.
 
-    Digests of programs that were written since the compilation began are updated. If two processes compile the same
-    program at the same time, the second overwrites the file for which the first has written a digest.
-
-    Args:
-        started_at: The time at which the compilation began, in seconds since 1970.
+    Digests of programs that were written since the compilation began (in seconds since 1970) are updated: if two
+    processes compile the same program, the second overwrites the file for which the first has written a digest.
     """
     with contextlib.suppress(OSError):
-        for program in _list_programs(_find_active_folder()):
+        for program in _list_programs():
             if not _get_digest_file(program).exists() or (
                 program.stat().st_mtime >= started_at and is_corrupted(program)
             ):
@@ -72,7 +67,7 @@ def clear_xla_cache() -> bool:
 
     If so, a failed compilation may be due to a damaged program, and is worth repeating.
     """
-    programs = _list_programs(_find_active_folder())
+    programs = _list_programs()
     with contextlib.suppress(OSError):
         for program in programs:
             delete_program(program)
@@ -111,35 +106,18 @@ def _check_writable(folder: Path) -> None:
 
 
 def _build_folder_path(threads: int) -> Path:
-    """Returns the cache folder for this processor, number of threads and XLA flags.
-
-    It also depends on the versions of TensorFlow and the operating system.
-    """
-    parts = (
-        version("tensorflow"),
-        platform.platform(),
-        _describe_processor(),
-        os.environ.get("XLA_FLAGS", ""),
-        str(threads),
-    )
+    """Returns the cache folder for everything that a compiled program depends on."""
+    fields = ("model name", "flags", "Features", "CPU part")
+    processor = sorted({line for line in read_cpu_info() if line.startswith(fields)}) or [platform.processor()]
+    flags = os.environ.get("XLA_FLAGS", "")
+    parts = (version("tensorflow"), platform.platform(), *processor, flags, str(threads))
     return find_cache_root() / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _describe_processor() -> str:
-    """Returns the model and the instruction sets of the processor, as far as they are known."""
-    fields = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(sorted({line for line in read_cpu_info() if line.startswith(fields)})) or platform.processor()
-
-
-def _find_active_folder() -> Path | None:
-    """Returns the cache folder that Trainyard has set for this process, or None if it has set none."""
+def _list_programs() -> list[Path]:
+    """Returns the cached programs in the folder that Trainyard has set for this process; empty if it has set none."""
     match = _OWN_FLAG.search(os.environ.get(_VARIABLE, ""))
-    return Path(match[1]) if match else None
-
-
-def _list_programs(folder: Path | None) -> list[Path]:
-    """Returns the cached programs in a folder, unordered; empty if the folder is None."""
-    return list(folder.glob("*.pb")) if folder else []
+    return list(Path(match[1]).glob("*.pb")) if match else []
 
 
 def _get_digest_file(program: Path) -> Path:
@@ -154,7 +132,7 @@ def _compute_digest(program: Path) -> str:
 
 def _delete_invalid_programs(folder: Path) -> None:
     """Deletes programs that are incomplete or corrupted, and the oldest ones above the maximum number."""
-    programs = sorted(_list_programs(folder), key=lambda program: program.stat().st_mtime, reverse=True)
+    programs = sorted(folder.glob("*.pb"), key=lambda program: program.stat().st_mtime, reverse=True)
     for index, program in enumerate(programs):
         digest_file = _get_digest_file(program)
         if (

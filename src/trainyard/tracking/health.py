@@ -35,32 +35,24 @@ StoreState = Literal["sound", "empty", "older", "newer", "interrupted", "damaged
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """The state of a store that is reachable.
-
-    Attributes:
-        state: For databases: "empty" (no tables yet), "older" or "newer" (schema of another version than the installed
-            MLflow's). For SQLite files: "interrupted" (an interrupted write must be rolled back), "damaged". The
-            counts below are filled in only if the state is "sound".
-        damage: SQLite's description of the damage.
-        searched: False if the search for damage in a SQLite file ran out of time.
-        experiments: Number of experiments.
-        runs: Number of runs; None for a server, which would have to list all of them.
-        running: The runs with status RUNNING, with at least their `PROCESS_TAGS`.
-    """
+    """The state of a store that is reachable. The counts are filled in only if it is "sound"."""
 
     state: StoreState
+    """Databases: "empty" (no tables yet), "older" or "newer" (schema of another version than the installed MLflow's).
+    SQLite files: "interrupted" (an interrupted write must be rolled back), "damaged"."""
     damage: str = ""
+    """SQLite's description of the damage."""
     searched: bool = True
+    """False if the search for damage in a SQLite file ran out of time."""
     experiments: int = 0
     runs: int | None = None
+    """None for a server, which would have to list all of them."""
     running: tuple[RunRecord, ...] = ()
+    """The runs with status RUNNING, with at least their `PROCESS_TAGS`."""
 
 
 def examine_store(uri: str) -> StoreHealth:
-    """Returns the state of a store.
-
-    Args:
-        uri: The tracking URI. A SQLite file must exist.
+    """Returns the state of a store. A SQLite file must exist.
 
     Raises:
         TrackingError: If the store does not answer. The message is one line with the reason, without passwords.
@@ -113,15 +105,9 @@ def _examine_database(uri: str) -> StoreHealth:
         revisions, latest = _read_schema_revisions()
         if revision != latest:
             return StoreHealth("newer" if revision and revision not in revisions else "older")
-        experiments, runs = (
-            connection.scalar(
-                sa.select(sa.func.count()).select_from(sa.table(name)).where(sa.column("lifecycle_stage") == "active")
-            )
-            for name in ("experiments", "runs")
-        )
-        return StoreHealth(
-            "sound", searched=searched, experiments=experiments or 0, runs=runs, running=_find_running_runs(connection)
-        )
+        active = sa.select(sa.func.count()).where(sa.column("lifecycle_stage") == "active")
+        experiments, runs = (connection.scalar(active.select_from(sa.table(name))) for name in ("experiments", "runs"))
+        return StoreHealth("sound", "", searched, experiments or 0, runs, _find_running_runs(connection))
 
 
 def roll_back_interrupted_write(uri: str) -> None:

@@ -66,18 +66,7 @@ def mlflow_server(uri: str, port: int) -> Iterator[MlflowServer]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_BACKEND_STORE_URI": uri,
     }
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
@@ -100,10 +89,8 @@ def wait_until_ready(server: MlflowServer) -> None:
             raise TrackingError(
                 f"mlflow server exited during its start: {lines[-1] if lines else server.process.returncode}"
             )
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://{HOST}:{server.port}/health", timeout=2),
-        ):
+        health = f"http://{HOST}:{server.port}/health"
+        with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=2):
             return
         time.sleep(0.2)
     raise TrackingError(f"mlflow server did not answer on port {server.port} within {START_SECONDS} seconds")

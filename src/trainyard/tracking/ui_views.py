@@ -61,11 +61,8 @@ def build_sweep_view_key(sweep_id: str) -> str:
 def build_sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]) -> dict[str, str]:
     """Returns the experiment tag with the view of a sweep: its trials, best first, and the settings that vary.
 
-    Args:
-        sweep_id: The tag `sweep_id` of the trials.
-        objective: The metric by which the trials are ranked, such as ``accuracy/val``. Higher is better, except for
-            losses. None disables the ranking, and the trials are sorted by start time.
-        varied: The dotted paths of the swept settings; a component group (``model``) or ``experiment`` by its name.
+    Trials are ranked by the objective. Without one, they are sorted by start time. `varied` has the dotted paths of the
+    swept settings; a component group (``model``) or ``experiment`` by its name.
     """
     params = [_find_param(setting) for setting in varied][:_MAX_COLUMNS]
     metric = objective or "accuracy/test"
@@ -100,14 +97,7 @@ def _find_param(setting: str) -> str:
 
 
 def _build_view(name: str, columns: Sequence[str], charts: dict[str, list[_Chart]], **state: Any) -> str:  # noqa: ANN401
-    """Returns a view as the JSON text that MLflow stores.
-
-    Args:
-        name: The title of the view.
-        columns: The columns of the table.
-        charts: The charts by the title of their section.
-        state: Further values of MLflow's state of the page.
-    """
+    """Returns a view as the JSON text that MLflow stores: charts by the title of their section, and further state."""
     milliseconds = int(time.time() * 1000)
     uuids = {title: title.lower().replace(" ", "-") for title in charts}
     generated = {"isGenerated": False, "deleted": False}

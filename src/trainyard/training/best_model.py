@@ -21,17 +21,13 @@ BEST_MODEL = "best.keras"
 
 @dataclass(frozen=True, slots=True)
 class BestModel:
-    """The metric that selects the best epoch, and the file of its model.
-
-    Attributes:
-        monitor: The metric, for example ``loss/val``. The lowest loss is the best, and the highest accuracy.
-        file: The file to which the best epoch's model is saved.
-        previous_file: The best model of the run that is resumed, or None.
-    """
+    """The metric that selects the best epoch, and the file of its model."""
 
     monitor: str
+    """The metric, for example ``loss/val``. The lowest loss is the best, and the highest accuracy."""
     file: Path
     previous_file: Path | None = None
+    """The best model of the run that is resumed, or None."""
 
     def find_best_epoch(self, history: Sequence[Mapping[str, float]]) -> int:
         """Returns the best epoch, counted from 1. If several epochs are equally good, returns the first."""
@@ -53,7 +49,7 @@ def build_best_model_saver(
     resumed training restores the checkpoint and saves the best model again.
 
     Args:
-        best: The metric that selects the best epoch, and the file of its model.
+        best: The metric and the file.
         history: The metrics of every epoch. Another callback appends to it.
         report: Called with a message if the best model of the resumed run is missing.
     """
@@ -76,12 +72,10 @@ def build_best_model_saver(
                 )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Saves the model if this epoch, counted from 0, is the best so far."""
             if best.find_best_epoch(history) == epoch + 1:
                 self._save()
 
         def _save(self) -> None:
-            """Writes the model atomically."""
             with atomic_write(best.file) as partial:
                 self.model.save(partial)
 

@@ -28,18 +28,18 @@ class CallbackState:
     """Finds the state of one callback."""
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:
-        self._callback = callback
+        self.callback = callback
         self._settings: dict[str, str | None] = {}
         self._reported: set[str] = set()
 
     def record_settings(self) -> None:
         """Records the attributes when the training begins."""
-        self._settings = {name: _fingerprint(value) for name, value in vars(self._callback).items()}
+        self._settings = {name: _fingerprint(value) for name, value in vars(self.callback).items()}
 
     def capture(self, report: Callable[[str], None]) -> tuple[str, dict[str, Any]]:
         """Returns the class name and the changed attributes. Reports, once, each attribute that can't be saved."""
-        class_name, state = type(self._callback).__name__, {}
-        for name, value in vars(self._callback).items():
+        class_name, state = type(self.callback).__name__, {}
+        for name, value in vars(self.callback).items():
             if name in _KERAS_ATTRIBUTES or callable(value):
                 continue
             fingerprint = _fingerprint(value)

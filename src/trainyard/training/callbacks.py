@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 LogEpoch = Callable[[int, Mapping[str, float]], None]
 
-_BATCH_HOOKS = (
-    "on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end", "on_test_batch_begin",
-    "on_test_batch_end",
-)  # fmt: skip
+_BATCH_HOOKS = [f"on_{kind}batch_{moment}" for kind in ("", "train_", "test_") for moment in ("begin", "end")]
 
 
 def build_early_stopping(config: EarlyStoppingConfig) -> keras.callbacks.EarlyStopping | None:
@@ -67,11 +64,7 @@ def build_epoch_logger(
 ) -> keras.callbacks.Callback:
     """Builds the callback that checks, records, reports and logs the metrics of each epoch.
 
-    Args:
-        history: The callback appends each epoch's metrics to it, under the names that are logged.
-        epochs: The total number of epochs.
-        progress: Receives the metrics of each epoch.
-        log_epoch: Called with the number of the epoch, counted from 1, and its metrics.
+    It appends the metrics to `history`, under the names that are logged. Epochs are counted from 1.
     """
     import keras
 
@@ -81,12 +74,13 @@ def build_epoch_logger(
             self._start_time = 0.0
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Records the start time of the epoch."""
             self._start_time = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-            """Checks that the metrics are finite, adds learning rate and time, and records, reports and logs them."""
-            metrics = {_translate_metric_name(key): float(value) for key, value in logs.items()}
+            metrics = {}
+            for key, value in logs.items():  # Keras's val_loss is logged as loss/val
+                name = key.removeprefix("val_")
+                metrics[f"{name}/train" if name == key else f"{name}/val"] = float(value)
             learning_rate = float(self.model.optimizer.learning_rate.numpy())
             metrics["learning_rate/value"] = float(f"{learning_rate:.7g}")  # the precision of float32
             metrics["time/epoch_seconds"] = time.perf_counter() - self._start_time
@@ -100,22 +94,15 @@ def build_epoch_logger(
 
 def find_batch_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> list[str]:
     """Returns the class names of the callbacks that must be called for each batch."""
-    return [type(callback).__name__ for callback in callbacks if _has_batch_hooks(callback)]
-
-
-def _has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
-    """Returns whether a callback must be called for each batch."""
     import keras
 
-    if isinstance(callback, keras.callbacks.ModelCheckpoint):  # has the hook, but needs it only if it counts batches
-        return bool(callback.save_freq != "epoch")
-    base = keras.callbacks.Callback
-    return any(getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook) for hook in _BATCH_HOOKS)
+    def has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):  # needs its hook only if it counts batches
+            return bool(callback.save_freq != "epoch")
+        hooks = ((getattr(callback, hook), getattr(keras.callbacks.Callback, hook)) for hook in _BATCH_HOOKS)
+        return any(getattr(own, "__func__", None) is not base for own, base in hooks)
 
-
-def _translate_metric_name(keras_key: str) -> str:
-    """Translates Keras's name of a metric, ``val_loss``, to the logged name, ``loss/val``."""
-    return f"{keras_key.removeprefix('val_')}/val" if keras_key.startswith("val_") else f"{keras_key}/train"
+    return [type(callback).__name__ for callback in callbacks if has_batch_hooks(callback)]
 
 
 def _check_finite(model: keras.Model, metrics: Mapping[str, float], epoch: int) -> None:

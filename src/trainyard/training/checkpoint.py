@@ -1,10 +1,9 @@
 """Checkpoints: one file after each epoch, of which the last two are kept.
 
-A training resumes from a checkpoint as if it had not been interrupted. A checkpoint contains the weights, the
-optimizer's variables, the state of the seed generators (so that dropout continues with the next random number), the
-state of the callbacks (for example the waiting time of early stopping), the history, and the hash of the config. It is
-written to a temporary file, synced to disk, read back, and then renamed. The previous checkpoint is kept. A valid
-checkpoint therefore exists at any time. Checkpoints are never unpickled.
+A training resumes from a checkpoint as if it had not been interrupted: it contains everything that a training changes,
+also the state of the seed generators (for dropout) and of the callbacks (for early stopping). It is written to a
+temporary file, read back, synced to disk, and then renamed, and the previous one is kept, so a valid checkpoint exists
+at any time. Checkpoints are never unpickled.
 """
 
 from __future__ import annotations
@@ -38,17 +37,12 @@ _CONTENT = "content"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What must be equal in two trainings so that one can resume the other.
-
-    Attributes:
-        config_hash: The hash of the config, see `hash_config`.
-        seed: The seed of the initial weights, the order of the images, and dropout.
-        dataset_digest: The digest of the images and labels, see `Dataset.digest`.
-    """
+    """What must be equal in two trainings so that one can resume the other."""
 
     config_hash: str
     seed: int
     dataset_digest: str
+    """The digest of the images and labels, see `Dataset.digest`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +55,8 @@ class Checkpoint:
         history: The metrics of every epoch so far.
         identity: The config, seed and data of the training.
         callbacks: Class name and state of each callback, in order.
-        numerics: Everything else that affects rounding: engine, XLA, threads, versions. See `describe_numerics`.
-        variables: The variables of the model and the optimizer by name, including weights and seed generators.
+        numerics: Everything else that affects rounding, see `describe_numerics`.
+        variables: See `collect_variables`.
     """
 
     epoch: int
@@ -74,7 +68,7 @@ class Checkpoint:
     variables: dict[str, NDArray[Any]]
 
     def restore(self, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        """Restores the state of a model, its optimizer and callbacks. They must be built as in the original training.
+        """Restores the state of a model, its optimizer and callbacks, which must be those of the original training.
 
         Raises:
             TrainingError: If the variables or the callbacks are not those of the checkpoint.
@@ -94,8 +88,9 @@ class Checkpoint:
                 "Resume with the same callbacks"
             )
         for name, variable in variables.items():
-            value = variable.numpy()
-            variable.assign(_restore_dtype(self.variables[name], value.dtype).reshape(value.shape))
+            value, saved = variable.numpy(), self.variables[name]
+            saved = saved if saved.dtype == value.dtype else np.frombuffer(saved.tobytes(), value.dtype)
+            variable.assign(saved.reshape(value.shape))
         for callback, (_, state) in zip(callbacks, self.callbacks, strict=True):
             for name, value in state.items():
                 setattr(callback, name, value)
@@ -116,17 +111,13 @@ def collect_variables(model: keras.Model) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPlan:
-    """Where a training writes checkpoints, and the checkpoint it resumes from.
-
-    Attributes:
-        folder: The folder for new checkpoints. None disables them.
-        identity: The identity that is stored in new checkpoints.
-        start: The checkpoint to resume from. None starts at the first epoch.
-    """
+    """Where a training writes checkpoints, and the checkpoint it resumes from."""
 
     folder: Path | None
+    """None disables new checkpoints."""
     identity: Identity
     start: Checkpoint | None
+    """None starts at the first epoch."""
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -149,26 +140,20 @@ def build_checkpointer(
 ) -> keras.callbacks.Callback:
     """Builds the callback that restores a training when it begins and saves a checkpoint after each epoch.
 
-    It restores model, optimizer and callbacks if the plan has a checkpoint to resume from, and saves no checkpoints if
-    the plan has no folder. It must follow the callbacks whose state it saves, so that their state of the same epoch is
-    saved.
-
     Args:
-        callbacks: The callbacks whose state is saved and restored.
-        history: The metrics of every epoch, including those before a resume. Another callback appends to it; here it
-            is only read.
+        callbacks: The callbacks whose state is saved and restored. They must precede the checkpointer, so that their
+            state of the same epoch is saved.
+        history: The metrics of every epoch. Another callback appends to it.
         plan: The checkpoint to restore, and the folder for new ones.
         numerics: Everything that affects rounding except config, seed and data, see `describe_numerics`.
         report: Called with a message if `numerics` has changed, and for each callback attribute that can't be saved.
     """
     import keras
 
-    saved_callbacks = list(callbacks)
-    states = [CallbackState(callback) for callback in saved_callbacks]
+    states = [CallbackState(callback) for callback in callbacks]
 
     class Checkpointer(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
         def on_train_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Restores the checkpoint, if any, and reports each difference in numerics."""
             for state in states:
                 state.record_settings()
             if plan.start:
@@ -178,10 +163,9 @@ def build_checkpointer(
                             f"{name}: is {value}, was {previous} in the resumed run. "
                             "Results may differ in the last bits from an uninterrupted run"
                         )
-                plan.start.restore(self.model, saved_callbacks)
+                plan.start.restore(self.model, [state.callback for state in states])
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Writes a checkpoint after this epoch, counted from 0, unless the plan has no folder."""
             if plan.folder is None:
                 return
             checkpoint = Checkpoint(
@@ -204,10 +188,7 @@ def find_checkpoints(folder: Path) -> list[Path]:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Writes a checkpoint atomically, and deletes all checkpoints except the last two.
-
-    Returns:
-        The checkpoint file.
+    """Writes a checkpoint atomically, deletes all checkpoints except the last two, and returns the file.
 
     Raises:
         TrainingError: If the file can't be written, or differs when it is read back. Older checkpoints are not changed.
@@ -247,36 +228,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
         TrainingError: If the file is damaged or is not a checkpoint.
     """
     try:
-        return _load(path)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
+        content = json.loads(arrays.pop(_CONTENT).tobytes())
+        if content["format"] != _FORMAT:
+            raise ValueError(f"expected format {_FORMAT}, got {content['format']}")  # noqa: TRY301
+        if {name: hash_array(array) for name, array in arrays.items()} != content["sha256"]:
+            raise ValueError("the arrays do not match their checksums")  # noqa: TRY301
+        return Checkpoint(
+            epoch=content["epoch"],
+            stopped=content["stopped"],
+            history=content["history"],
+            identity=Identity(**content["identity"]),
+            callbacks=[(name, unpack_state(state, arrays)) for name, state in content["callbacks"]],
+            numerics=content["circumstances"],
+            variables={name: array for name, array in arrays.items() if not name.startswith(ARRAY_KEY)},
+        )
     except Exception as error:  # a flipped bit can cause any exception in zipfile, NumPy and json
         raise TrainingError(f"{path}: the file is damaged or is not a checkpoint: {summarize_error(error)}") from error
-
-
-def _load(path: Path) -> Checkpoint:
-    """Loads a checkpoint. Raises any exception if the file is not what `save_checkpoint` wrote."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
-        arrays = {name: members[name] for name in members.files}
-    content = json.loads(arrays.pop(_CONTENT).tobytes())
-    if content["format"] != _FORMAT:
-        raise ValueError(f"expected format {_FORMAT}, got {content['format']}")
-    if {name: hash_array(array) for name, array in arrays.items()} != content["sha256"]:
-        raise ValueError("the arrays do not match their checksums")
-    return Checkpoint(
-        epoch=content["epoch"],
-        stopped=content["stopped"],
-        history=content["history"],
-        identity=Identity(**content["identity"]),
-        callbacks=[(name, unpack_state(state, arrays)) for name, state in content["callbacks"]],
-        numerics=content["circumstances"],
-        variables={name: array for name, array in arrays.items() if not name.startswith(ARRAY_KEY)},
-    )
 
 
 def _make_storable(array: NDArray[Any]) -> NDArray[Any]:
     """Returns the array in a dtype that NumPy can save. Others, such as bfloat16, are returned as uint8 bytes."""
     return array if array.dtype.kind in "biufc" else np.frombuffer(array.tobytes(), np.uint8)
-
-
-def _restore_dtype(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Reverses `_make_storable`: returns the array in its original dtype. The caller restores the shape."""
-    return array if array.dtype == dtype else np.frombuffer(array.tobytes(), dtype)

@@ -50,24 +50,19 @@ class CompiledEngine:
     def __init__(
         self, model: keras.Model, dataset: Dataset, batches: BatchMaker, batch_size: int, *, xla: bool
     ) -> None:
-        """Copies the data to the device, and traces and compiles the programs.
-
-        Args:
-            model: A compiled model whose optimizer is built.
-            dataset: The images.
-            batches: Converts images and labels to batches.
-            batch_size: Images per step.
-            xla: Whether XLA compiles the training program.
+        """Copies the data to the device, and traces and compiles the programs. The model's optimizer must be built.
 
         Raises:
             tensorflow.errors.OpError: If XLA can't compile an operation of the model.
             Exception: Any exception that a layer raises while it is traced.
         """
+        import tensorflow as tf
+
         start_time = time.perf_counter()
         self._model = model
         self._images = len(dataset.train)
         self._batch_size = batch_size
-        data = _DeviceData(dataset.train, batches, on_gpu=xla and _has_gpu())
+        data = _DeviceData(dataset.train, batches, on_gpu=xla and bool(tf.config.list_logical_devices("GPU")))
         has_full_batch = self._images >= batch_size
         self._train = _TrainProgram(model, data, batch_size, batch_size, xla=xla) if has_full_batch else None
         remainder = self._images % batch_size
@@ -240,13 +235,6 @@ class _Spans:
             steps_per_second = (last - first) / max(time.perf_counter() - start_time, 1e-6)
             self._steps = max(1, min(int(steps_per_second * SPAN_SECONDS), _SPAN_GROWTH * self._steps))
             first = last
-
-
-def _has_gpu() -> bool:
-    """Returns whether TensorFlow can use a GPU."""
-    import tensorflow as tf
-
-    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _are_all_finite(weights: Sequence[Any]) -> tf.Tensor:

@@ -62,10 +62,7 @@ class Overfit(DebugConfig):
     """Maximum number of epochs. If the model has not memorized all images by then, the run fails."""
 
     def adjust_config(self, config: RunConfig) -> RunConfig:
-        """Sets the number of epochs, and disables what makes overfitting harder or stops it early.
-
-        This is early stopping, the reduction of the learning rate, the schedule, augmentation and averaging.
-        """
+        """Sets the number of epochs, and disables what makes overfitting harder or stops it early."""
         training = replace(
             config.training, epochs=self.epochs, early_stopping=EarlyStoppingConfig(), plateau=PlateauConfig()
         )
@@ -86,11 +83,7 @@ class Overfit(DebugConfig):
         return [_build_stop(accuracy=1.0)]
 
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
-        """Returns a message with the number of epochs after which all images were classified correctly.
-
-        Raises:
-            TrainingError: If some images are still classified wrongly.
-        """
+        """Returns the number of epochs. Raises TrainingError if some images are still classified wrongly."""
         if accuracy == 1.0:
             return f"debug=overfit: passed. The model memorised all images in {len(history)} epochs"
         raise TrainingError(
@@ -113,10 +106,7 @@ class Profile(DebugConfig):
         return replace(config, training=replace(config.training, epochs=max(config.training.epochs, 2)))
 
     def reduce_dataset(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:
-        """Keeps a stratified sample of the training images: `steps` batches, or fewer full ones of a smaller data set.
-
-        Without a full batch, keeps all training images. Validation and test images are not changed.
-        """
+        """Keeps a stratified sample of the training images: at most `steps` full batches, or all if there is none."""
         images = min(self.steps * batch_size, len(dataset.train) // batch_size * batch_size or len(dataset.train))
         return replace(dataset, train=_sample(dataset.train, images, seed))
 
@@ -139,7 +129,6 @@ def _build_stop(*, epochs: int | None = None, accuracy: float | None = None) -> 
     import keras
 
     def stop(epoch: int, logs: Mapping[str, float]) -> None:
-        """Stops the training after the last epoch, or at the validation accuracy. `epoch` is counted from 0."""
         if epoch + 1 == epochs or logs.get("val_accuracy", 0.0) == accuracy:
             callback.model.stop_training = True
 

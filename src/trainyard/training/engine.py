@@ -29,35 +29,24 @@ def compute_validation_batch_size(batch_size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EpochPlan:
-    """The epochs of one training.
-
-    Attributes:
-        epochs: The total number of epochs.
-        batch_size: Images per step. The last batch of an epoch may be smaller.
-        seed: Determines, together with the epoch, the order of the images.
-        initial_epoch: The first epoch to run, counted from 0. It is above 0 if a training is resumed.
-    """
+    """The epochs of one training."""
 
     epochs: int
     batch_size: int
+    """Images per step. The last batch of an epoch may be smaller."""
     seed: int
+    """Determines, together with the epoch, the order of the images."""
     initial_epoch: int = 0
+    """The first epoch to run, counted from 0. It is above 0 if a training is resumed."""
 
     def count_steps_per_epoch(self, images: int) -> int:
         """Returns the number of steps of an epoch over this number of images, including the last, smaller batch."""
         return math.ceil(images / self.batch_size)
 
     def draw_image_order(self, epoch: int, images: int) -> NDArray[np.int32]:
-        """Returns the order in which an epoch visits the training images.
+        """Returns the order in which an epoch, counted from 0, visits the training images: int32 (images,).
 
-        The order depends only on the seed and the epoch, so an epoch can be repeated without the epochs before it.
-
-        Args:
-            epoch: Counted from 0.
-            images: The number of training images.
-
-        Returns:
-            A permutation of 0 to images - 1: int32 (images,).
+        It depends only on the seed and the epoch, so an epoch can be repeated without the epochs before it.
         """
         return np.random.default_rng((self.seed, epoch)).permutation(images).astype(np.int32)
 
@@ -72,10 +61,7 @@ class Engine(Protocol):
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
         """Trains the model in place.
 
-        Args:
-            plan: The epochs to run.
-            callbacks: Keras callbacks. `on_epoch_end` follows the validation and receives Keras's keys (``val_loss``).
-            on_steps: Called several times during an epoch, see `OnSteps`.
+        `on_epoch_end` of the callbacks follows the validation and receives Keras's keys (``val_loss``).
 
         Raises:
             TrainingError: If the loss or a weight is no longer finite.
@@ -88,12 +74,7 @@ def find_nonfinite_weights(model: keras.Model) -> list[str]:
 
 
 def build_divergence_error(epoch: int, problem: str) -> TrainingError:
-    """Returns the error for a training whose loss or weights are no longer finite.
-
-    Args:
-        epoch: The epoch, counted from 1.
-        problem: The value that is not finite, for the message.
-    """
+    """Returns the error for a training with a value that is not finite. The epoch is counted from 1."""
     return TrainingError(
         f"training diverged in epoch {epoch}: {problem}. "
         "Try a smaller optimizer.learning_rate, and check the data for NaN"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-DrawOrder = Callable[[], tuple[int, NDArray[np.int32]]]
+DrawOrder = Callable[[], tuple[np.int32, NDArray[np.int32]]]
 """Returns the epoch, counted from 0, and the order of the images for one pass over the training images: int32 (n,)."""
 
 EXECUTION_STEPS = 100
@@ -51,7 +51,6 @@ class FitEngine:
         times = [time.perf_counter()]
 
         def begin_epoch(number: int, logs: Any = None) -> None:  # noqa: ANN401, ARG001 - Keras's signature
-            """Stores the number of the current epoch, counted from 0."""
             nonlocal epoch
             epoch = number
 
@@ -67,7 +66,10 @@ class FitEngine:
         monitor = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=end_execution)
         self._model.fit(
             stream_batches(
-                train, self._batches, plan.batch_size, lambda: (epoch, plan.draw_image_order(epoch, len(train)))
+                train,
+                self._batches,
+                plan.batch_size,
+                lambda: (np.int32(epoch), plan.draw_image_order(epoch, len(train))),
             ),
             validation_data=None if validation is None else stream_batches(validation, self._batches, size),
             initial_epoch=plan.initial_epoch,
@@ -79,21 +81,11 @@ class FitEngine:
 
 
 def stream_batches(
-    split: Split,
-    batches: BatchMaker,
-    batch_size: int,
-    draw_order: DrawOrder | None = None,
+    split: Split, batches: BatchMaker, batch_size: int, draw_order: DrawOrder | None = None
 ) -> tf.data.Dataset:
-    """Returns a `tf.data.Dataset` of the batches of a split. The images are stored once, as uint8.
+    """Returns a `tf.data.Dataset` of the batches of a split, see `BatchMaker.make`. The images are stored as uint8.
 
-    Args:
-        split: The images and labels.
-        batches: Converts images and labels to batches.
-        batch_size: Images per batch. The last batch may be smaller.
-        draw_order: Called at the start of each training pass. None streams the images in their order, for evaluation.
-
-    Returns:
-        A dataset whose elements are what `BatchMaker.make` returns.
+    `draw_order` is called at the start of each training pass. None streams the images in their order, for evaluation.
     """
     import tensorflow as tf
 
@@ -109,23 +101,17 @@ def stream_batches(
     else:
         indexed_batches = _stream_batch_indices(draw_order, len(split), batch_size)
         stream = indexed_batches.map(make, num_parallel_calls=tf.data.AUTOTUNE)
-    return stream.apply(tf.data.experimental.assert_cardinality(math.ceil(len(split) / batch_size))).prefetch(
-        tf.data.AUTOTUNE
-    )
+    cardinality = tf.data.experimental.assert_cardinality(math.ceil(len(split) / batch_size))
+    return stream.apply(cardinality).prefetch(tf.data.AUTOTUNE)
 
 
 def _stream_batch_indices(draw_order: DrawOrder, count: int, batch_size: int) -> tf.data.Dataset:
     """Streams the epoch, the number of the batch in it, both int32 (), and the batch's image indices, int32 (b,)."""
     import tensorflow as tf
 
-    def draw() -> tuple[np.int32, NDArray[np.int32]]:
-        """Returns the epoch and the order of its images, int32 (count,)."""
-        epoch, order = draw_order()
-        return np.int32(epoch), order
-
     def begin_pass(_: tf.Tensor) -> tf.data.Dataset:
         """Returns the elements of one training pass, in a newly drawn order."""
-        epoch, order = tf.numpy_function(draw, [], [tf.int32, tf.int32])
+        epoch, order = tf.numpy_function(draw_order, [], [tf.int32, tf.int32])
         epoch, order = tf.ensure_shape(epoch, ()), tf.ensure_shape(order, (count,))
         batched = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
         return batched.map(lambda number, indices: (epoch, tf.cast(number, tf.int32), indices))

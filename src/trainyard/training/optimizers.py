@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from trainyard.config import LearningRate
 
-_NOT_PASSED = ("name", "learning_rate")
-"""Fields that are not passed on to the Keras class unchanged."""
-
 
 @dataclass(kw_only=True, slots=True)
 class KerasOptimizer(OptimizerConfig):
@@ -49,9 +46,8 @@ class KerasOptimizer(OptimizerConfig):
         """Builds the Keras optimizer."""
         import keras
 
-        arguments = {
-            spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name not in _NOT_PASSED
-        }
+        names = {spec.name for spec in dataclasses.fields(self)} - {"name", "learning_rate"}
+        arguments = {name: getattr(self, name) for name in names}
         return getattr(keras.optimizers, self.keras_class)(learning_rate=learning_rate, **arguments)
 
     def problems(self) -> Iterator[tuple[str, str]]:

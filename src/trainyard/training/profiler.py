@@ -33,24 +33,18 @@ def build_profiler_callback(folder: Path, traced_epoch: int) -> keras.callbacks.
             self._active = False
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Starts the trace at the beginning of the traced epoch."""
             if epoch == traced_epoch:
                 options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
                 tf.profiler.experimental.start(str(folder), options=options)
                 self._active = True
 
         def on_test_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Stops the trace before the validation."""
-            self._stop()
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            """Stops the trace if there was no validation."""
-            self._stop()
-
-        def _stop(self) -> None:
             if self._active:
                 self._active = False
                 tf.profiler.experimental.stop()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+            self.on_test_begin()  # if there was no validation
 
     return Profiler()
 

@@ -36,25 +36,18 @@ _MODEL_NOT_SUPPORTED = re.compile("unsupported operations|Stack trace for op def
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """The history of a training, the engine that ran it, and the time it took.
-
-    Attributes:
-        history: One mapping per epoch from logged names to values: ``loss/train``, ``accuracy/val``...
-        best_epoch: The epoch, counted from 1, whose weights early stopping restored. None if it restored none.
-        engine: The name of the engine: ``compiled`` or ``fit``.
-        engine_reason: The reason for the choice of the engine.
-        xla: Whether XLA compiled the training, and the reason.
-        compile_seconds: The time for tracing and compiling.
-        train_seconds: The time for everything else.
-    """
+    """The history of a training, the engine that ran it, and the time it took."""
 
     history: list[dict[str, float]]
+    """One mapping per epoch from logged names to values: ``loss/train``, ``accuracy/val``..."""
     best_epoch: int | None
+    """The epoch, counted from 1, whose weights early stopping restored. None if it restored none."""
     engine: str
     engine_reason: str
     xla: XlaChoice
     compile_seconds: float
     train_seconds: float
+    """The time without `compile_seconds`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +74,7 @@ def train(
     """Compiles the model and trains it in place.
 
     Args:
-        model: A built model. It is compiled here.
+        model: A built model.
         dataset: The images.
         config: The config of the run.
         progress: Receives the finished steps and the metrics of each epoch.
@@ -140,13 +133,7 @@ def train(
 
 
 def compile_model(model: keras.Model, config: RunConfig, batches_per_epoch: int) -> None:
-    """Compiles the model with the optimizer, schedule and loss of the config.
-
-    Args:
-        model: A built model.
-        config: The config of the run.
-        batches_per_epoch: Steps per epoch, by which the schedule converts epochs to steps.
-    """
+    """Compiles a built model with the optimizer, schedule and loss of the config. The schedule counts steps."""
     import keras
 
     learning_rate = config.schedule.build(config.optimizer.learning_rate, config.training.epochs, batches_per_epoch)
@@ -177,9 +164,6 @@ def choose_engine(
         config: The config of the run. It may require an engine, or require or disable XLA.
         callbacks: The user's callbacks. Only the `fit` engine can call a callback for each batch.
 
-    Returns:
-        The engine and the reason for the choice.
-
     Raises:
         TrainingError: If the config requires an engine or XLA, and it can't train this model.
     """
@@ -188,7 +172,7 @@ def choose_engine(
     if batch_callbacks:
         model.steps_per_execution = 1  # Keras calls batch hooks once per execution
     if setting == "fit":
-        return _build_fit_engine(model, dataset, batches, config, "set by training.engine")
+        return _build_fit_engine(model, dataset, batches, config.training.xla, "set by training.engine")
     if batch_callbacks:
         reason = f"{', '.join(batch_callbacks)} must be called for each batch"
     else:
@@ -202,7 +186,7 @@ def choose_engine(
         raise TrainingError(
             f"training.engine: expected a training that can be compiled, but {reason}. Set training.engine=auto"
         )
-    return _build_fit_engine(model, dataset, batches, config, f"not compiled, because {reason}")
+    return _build_fit_engine(model, dataset, batches, config.training.xla, f"not compiled, because {reason}")
 
 
 def _build_compiled_engine(
@@ -242,11 +226,8 @@ def _compile_with_xla(model: keras.Model, dataset: Dataset, batches: BatchMaker,
     return engine
 
 
-def _build_fit_engine(
-    model: keras.Model, dataset: Dataset, batches: BatchMaker, config: RunConfig, reason: str
-) -> EngineChoice:
+def _build_fit_engine(model: keras.Model, dataset: Dataset, batches: BatchMaker, xla: str, reason: str) -> EngineChoice:
     """Builds the fit engine. It uses XLA only if the config requires it."""
-    use_xla = config.training.xla == "on"
-    model.jit_compile = use_xla
-    xla_reason = "set by training.xla" if config.training.xla != "auto" else "the default of the fit engine"
-    return EngineChoice(FitEngine(model, dataset, batches), reason, XlaChoice(use_xla, xla_reason))
+    model.jit_compile = xla == "on"
+    xla_reason = "set by training.xla" if xla != "auto" else "the default of the fit engine"
+    return EngineChoice(FitEngine(model, dataset, batches), reason, XlaChoice(xla == "on", xla_reason))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-SLOW_ON_CPU = (
+_SLOW_ON_CPU = (
     "Conv", "DepthwiseConv", "MaxPool", "AvgPool", "FractionalMaxPool", "FractionalAvgPool", "Dilation2D",
     "StatelessRandom", "RandomUniform", "RandomStandardNormal",
 )  # fmt: skip
@@ -39,9 +39,9 @@ def choose_xla(
     Args:
         model: A built model.
         setting: The value of ``training.xla``: auto, on or off.
-        determinism: The value of ``training.determinism``. With strict, auto chooses off.
+        determinism: The value of ``training.determinism``.
         image_shape: The shape of one image.
-        augmented: Whether augmentation transforms the training images, for which XLA has no operation.
+        augmented: Whether augmentation transforms the training images.
     """
     import tensorflow as tf
 
@@ -53,19 +53,14 @@ def choose_xla(
         return XlaChoice(on=False, reason="XLA has no operation for the image transformations of augmentation")
     if tf.config.list_logical_devices("GPU"):
         return XlaChoice(on=True, reason="the model trains on a GPU")
-    slow = sorted(name for name in list_operations(model, image_shape) if name.startswith(SLOW_ON_CPU))
+    slow = sorted(name for name in _list_operations(model, image_shape) if name.startswith(_SLOW_ON_CPU))
     if slow:
         return XlaChoice(on=False, reason=f"on a CPU, XLA is slow for {', '.join(slow)}")
     return XlaChoice(on=True, reason="a network without convolution, pooling or dropout, on a CPU")
 
 
-def list_operations(model: keras.Model, image_shape: tuple[int, ...]) -> set[str]:
-    """Returns the types of the TensorFlow operations in a model's forward pass, including nested functions.
-
-    Args:
-        model: A built model.
-        image_shape: The shape of one image.
-    """
+def _list_operations(model: keras.Model, image_shape: tuple[int, ...]) -> set[str]:
+    """Returns the types of the TensorFlow operations in a model's forward pass, including nested functions."""
     import tensorflow as tf
 
     forward = tf.function(lambda images: model(images, training=True), autograph=False)

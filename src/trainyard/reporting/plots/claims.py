@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainyard.reporting.plots.style import (
-    BLUE,
-    INK,
-    SMALL,
-    SOFT,
-    TEXT,
-    VERMILLION,
-    add_headline,
-    build_figure,
-    save_small_figure,
-    style_axes,
-)
+from trainyard.reporting.plots import style
 
 _GREY = "#8c8c8c"
 _BAND = "#dcdcdc"
@@ -40,16 +29,11 @@ def draw_arm_accuracies(
         goal: Accuracy that the mean of the main arm should reach, 0 to 1.
         path: The PNG file to write.
     """
-    figure = build_figure(7.6, 1.25 + _ROW_HEIGHT * len(arms))
-    top, bottom = 0.62 / (1.25 + _ROW_HEIGHT * len(arms)), 0.5 / (1.25 + _ROW_HEIGHT * len(arms))
-    axes = figure.add_axes((0.22, bottom, 0.74, 1 - top - bottom))
-    axes.axvline(100 * goal, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate(
-        f"target {100 * goal:g}", (100 * goal, -0.5), (4, -2), textcoords="offset points", size=SMALL,
-        color=SOFT, va="top", annotation_clip=False,
-    )  # fmt: skip
+    figure, axes = style.build_axes(7.6, 1.25 + _ROW_HEIGHT * len(arms), left=1.7, bottom=0.5, right=0.3, top=0.62)
+    axes.axvline(100 * goal, color=style.SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    style.annotate(axes, f"target {100 * goal:g}", (100 * goal, -0.5), (4, -2), va="top")
     for row, (name, values) in enumerate(arms.items()):
-        colour = _GREY if row else BLUE
+        colour = _GREY if row else style.BLUE
         axes.plot(
             100 * np.asarray(values), row + _compute_shifts(values) - 0.12, "o", color=colour, alpha=0.75, markersize=5,
             markeredgewidth=0, zorder=3,
@@ -57,19 +41,18 @@ def draw_arm_accuracies(
         mean, low, high = (100 * value for value in intervals[name])
         axes.plot([low, high], [row + 0.24] * 2, color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
         axes.plot([mean], [row + 0.24], "D", color=colour, markersize=5.5, zorder=4)
-        axes.annotate(
-            f"{mean:.2f}", (high, row + 0.24), (5, 0), textcoords="offset points", size=TEXT, va="center",
-            color=BLUE if not row else INK, weight="normal" if row else "bold",
-        )  # fmt: skip
-    axes.set_yticks(range(len(arms)), list(arms))
+        emphasis = {"color": style.INK} if row else {"color": style.BLUE, "weight": "bold"}
+        style.annotate(axes, f"{mean:.2f}", (high, row + 0.24), (5, 0), size=style.TEXT, **emphasis)
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.margins(x=0.06)
-    axes.set_xlabel("Accuracy on the test images, %", size=TEXT, color=INK)
-    style_axes(axes, grid="x")
-    axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, length=0)
+    axes.set_xlabel("Accuracy on the test images, %", size=style.TEXT, color=style.INK)
+    style.style_axes(axes, grid="x")
+    style.label_rows(axes, range(len(arms)), list(arms), style.TEXT)
     count = len(next(iter(arms.values())))
-    add_headline(axes, "Accuracy of each seed", f"One dot per seed ({count} per arm). Below: mean with 95 % interval")
-    save_small_figure(figure, path)
+    style.add_headline(
+        axes, "Accuracy of each seed", f"One dot per seed ({count} per arm). Below: mean with 95 % interval"
+    )
+    style.save_small_figure(figure, path)
 
 
 def _compute_shifts(values: Sequence[float]) -> np.ndarray:
@@ -84,43 +67,34 @@ def _compute_shifts(values: Sequence[float]) -> np.ndarray:
 
 
 class PublishedMetric(NamedTuple):
-    """A published metric with the measured values, as fractions between 0 and 1.
-
-    Attributes:
-        name: Label on the axis.
-        rounding: Ends of the interval of values that round to the published value.
-        prediction: Ends of the prediction interval for one more run.
-        values: Measured values, one per seed.
-        is_consistent: Whether the measurements do not contradict the published value.
-    """
+    """A published metric with the measured values, as fractions between 0 and 1."""
 
     name: str
     rounding: tuple[float, float]
+    """Ends of the interval of values that round to the published value."""
     prediction: tuple[float, float]
+    """Ends of the prediction interval for one more run."""
     values: Sequence[float]
+    """Measured values, one per seed."""
     is_consistent: bool
+    """Whether the measurements do not contradict the published value."""
 
 
 def draw_published_metrics(groups: Sequence[Sequence[PublishedMetric]], title: str, subtitle: str, path: Path) -> None:
     """Draws published metrics as grey bands, with the measured values and the prediction interval for one more run.
 
-    Args:
-        groups: Groups of metrics from top to bottom, separated by gaps.
-        title: Title of the plot.
-        subtitle: Text of the line below the title.
-        path: The PNG file to write.
+    Gaps separate the groups.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch, Rectangle
 
     rows = sum(map(len, groups)) + _GROUP_GAP * (len(groups) - 1)
     height = 1.55 + _LINE_HEIGHT * rows
-    figure = build_figure(7.6, height)
-    axes = figure.add_axes((0.2, 0.62 / height, 0.76, 1 - 1.55 / height))
+    figure, axes = style.build_axes(7.6, height, left=1.5, bottom=0.62, right=0.3, top=0.93)
     row, ticks, names = 0.0, [], []
     for group in groups:
         for metric in group:
-            colour = BLUE if metric.is_consistent else VERMILLION
+            colour = style.BLUE if metric.is_consistent else style.VERMILLION
             low, high = (100 * end for end in metric.rounding)
             axes.add_patch(Rectangle((low, row - 0.4), high - low, 0.8, facecolor=_BAND, edgecolor="none", zorder=1))
             axes.plot([100 * end for end in metric.prediction], [row, row], color=colour, linewidth=1.6, zorder=3)
@@ -132,29 +106,17 @@ def draw_published_metrics(groups: Sequence[Sequence[PublishedMetric]], title: s
             names.append(metric.name)
             row += 1
         row += _GROUP_GAP
-    axes.set_yticks(ticks, names)
     axes.set_ylim(ticks[-1] + 0.7, -0.7)
     axes.margins(x=0.03)
-    axes.set_xlabel("%", size=TEXT, color=INK)
-    style_axes(axes, grid="x")
-    axes.tick_params(axis="y", labelsize=SMALL, labelcolor=INK, length=0)
-    keys = [
-        Patch(facecolor=_BAND, label="rounds to the published value"),
-        Line2D(
-            [],
-            [],
-            color=BLUE,
-            linewidth=1.6,
-            marker="o",
-            markersize=3.6,
-            label="measured seeds and prediction interval",
-        ),
-    ]
-    if not all(metric.is_consistent for group in groups for metric in group):
-        keys.append(Line2D([], [], color=VERMILLION, linewidth=1.6, marker="o", markersize=3.6, label="contradicted"))
-    axes.legend(
-        handles=keys, fontsize=SMALL, frameon=False, labelcolor=INK, ncols=len(keys), loc="lower left",
-        bbox_to_anchor=(0, 1), borderaxespad=0.2, handlelength=1.6, columnspacing=1.4,
-    )  # fmt: skip
-    add_headline(axes, title, subtitle, over=18)
-    save_small_figure(figure, path)
+    axes.set_xlabel("%", size=style.TEXT, color=style.INK)
+    style.style_axes(axes, grid="x")
+    style.label_rows(axes, ticks, names, style.SMALL)
+    keys: list[Any] = [Patch(facecolor=_BAND, label="rounds to the published value")]
+    lines = {style.BLUE: "measured seeds and prediction interval", style.VERMILLION: "contradicted"}
+    for colour, label in lines.items():
+        if colour == style.BLUE or not all(metric.is_consistent for group in groups for metric in group):
+            keys.append(Line2D([], [], color=colour, linewidth=1.6, marker="o", markersize=3.6, label=label))
+    labels = [key.get_label() for key in keys]
+    style.add_legend(axes, keys, labels, columns=len(keys), handlelength=1.6)
+    style.add_headline(axes, title, subtitle, over=18)
+    style.save_small_figure(figure, path)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.evaluation import EvalResult
-from trainyard.reporting.plots.style import (
-    CHARACTER_WIDTH,
-    FAINT,
-    INK,
-    MAX_NAME_LENGTH,
-    PAPER,
-    POINTS_PER_INCH,
-    SMALL,
-    SOFT,
-    TEXT,
-    TINY,
-    add_headline,
-    build_figure,
-    save_figure,
-    shorten,
-)
+from trainyard.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,34 +24,20 @@ def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
     The diagonal is shaded by the recall of the class. Errors have a separate square-root colour scale, so a few errors
     among thousands of images remain visible. Cells without images are empty. Numbers that would be too small to read
     are left out.
-
-    Args:
-        result: Predictions and scores.
-        path: The PNG file to write.
     """
     counts = result.confusion
-    classes = len(counts)
-    side = compute_matrix_side(classes)
-    cell = side * POINTS_PER_INCH / classes
-    figure = build_figure(side, side)
-    axes = figure.add_axes((0, 0, 1, 1))
+    side = compute_matrix_side(len(counts))
+    figure, axes = style.build_axes(side, side)
     colours = _shade_cells(figure, counts, side)
     axes.imshow(colours, interpolation="nearest")
-    label_classes(axes, [scores.name for scores in result.per_class], cell)
-    if cell >= TEXT:
-        axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="white", linewidth=min(1.5, cell / 16))
-    size = min(TEXT + 1, 0.85 * cell / (CHARACTER_WIDTH * len(str(counts.max()))))
-    if size >= TINY:
-        for row, column in itertools.product(range(classes), repeat=2):
-            if counts[row, column] or row == column:
-                colour = "white" if _compute_luminance(colours[row, column]) < 0.5 else INK  # noqa: PLR2004 - dark cells
-                axes.text(column, row, counts[row, column], size=size, color=colour, ha="center", va="center")
+    shown = np.argwhere((counts > 0) | np.eye(len(counts), dtype=bool)).tolist()
+    texts = {(row, column): str(counts[row, column]) for row, column in shown}
+    luminance = colours[..., :3] @ (0.2126, 0.7152, 0.0722)  # of sRGB values, without gamma correction
+    label_matrix(axes, [scores.name for scores in result.per_class], side, texts, dark=luminance < 0.5)  # noqa: PLR2004
     images, wrong = len(result.actual), int(counts.sum() - counts.trace())
     title = f"Accuracy {100 * result.accuracy:.2f} %: {wrong:,} of {images:,} images wrong"
-    add_headline(axes, title, "Number of images, shaded by share of the actual class")
-    save_figure(figure, path)
+    style.add_headline(axes, title, "Number of images, shaded by share of the actual class")
+    style.save_figure(figure, path)
 
 
 def compute_matrix_side(classes: int) -> float:
@@ -77,11 +47,6 @@ def compute_matrix_side(classes: int) -> float:
 
 def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDArray[np.float64]:
     """Draws the two colour scales to the right of the matrix, and returns the colour of each cell.
-
-    Args:
-        figure: A figure of the size of the matrix.
-        counts: Confusion matrix, int64 (classes, classes).
-        side: Side length of the matrix in inches.
 
     Returns:
         RGBA colours, float64 (classes, classes, 4), 0 to 1.
@@ -100,7 +65,7 @@ def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDAr
         "correct": ScalarMappable(Normalize(0, 1), blues),
         "errors": ScalarMappable(PowerNorm(0.5, 0, largest), oranges),
     }
-    colours = np.where(diagonal[..., None], scales["correct"].to_rgba(share), to_rgba(PAPER))
+    colours = np.where(diagonal[..., None], scales["correct"].to_rgba(share), to_rgba(style.PAPER))
     colours[has_mistakes] = scales["errors"].to_rgba(share[has_mistakes])
 
     length = min(side * 0.36, 1.8)
@@ -112,8 +77,8 @@ def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDAr
         color_bar.outline.set_visible(False)
         color_bar.minorticks_off()
         bar.set_yticks(ticks[name], labels=[f"{100 * tick:.3g} %" for tick in ticks[name]])
-        bar.set_title(name, size=SMALL, color=INK, loc="left", pad=7)
-        bar.tick_params(labelsize=SMALL - 0.5, labelcolor=SOFT, color=FAINT, length=3)
+        bar.set_title(name, size=style.SMALL, color=style.INK, loc="left", pad=7)
+        bar.tick_params(labelsize=style.SMALL - 0.5, labelcolor=style.SOFT, color=style.FAINT, length=3)
     return colours
 
 
@@ -123,30 +88,46 @@ def _choose_square_root_ticks(largest: float) -> list[float]:
     return [0.0, *(max(number for number in round_numbers if number <= limit) for limit in (largest / 4, largest))]
 
 
-def label_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
-    """Writes the class names on both axes, rotated if they are too long.
+def label_matrix(
+    axes: Axes, names: Sequence[str], side: float, texts: Mapping[tuple[int, int], str], dark: NDArray[np.bool_]
+) -> None:
+    """Writes the class names and the texts of the cells, and separates the cells by lines, if there is enough space.
 
-    Args:
-        axes: Axes of the matrix.
-        names: Class names in label order. If there is too little space, only every n-th name is written.
-        cell: Side length of a cell in typographic points.
+    `texts` has the texts by row and column; `dark` marks the cells with white text, bool (classes, classes).
     """
-    size = min(TEXT, max(TINY, cell * 0.8))
+    cell = side * style.POINTS_PER_INCH / len(names)
+    _label_classes(axes, names, cell)
+    if cell >= style.TEXT:
+        edges = np.arange(len(names) + 1) - 0.5
+        axes.set_xticks(edges, minor=True)
+        axes.set_yticks(edges, minor=True)
+        axes.grid(which="minor", color="white", linewidth=min(1.5, cell / 16))
+    size = min(style.TEXT + 1, 0.85 * cell / (style.CHARACTER_WIDTH * max(map(len, texts.values()), default=1)))
+    if size >= style.TINY:
+        for (row, column), text in texts.items():
+            colour = "white" if dark[row, column] else style.INK
+            axes.text(column, row, text, size=size, color=colour, ha="center", va="center")
+
+
+def _label_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
+    """Writes the class names on both axes, rotated if they are too long; every n-th if there is too little space.
+
+    `cell` is the side length of a cell in typographic points.
+    """
+    size = min(style.TEXT, max(style.TINY, cell * 0.8))
     step = math.ceil(size * 1.1 / cell)
-    positions, labels = range(0, len(names), step), [shorten(name, MAX_NAME_LENGTH) for name in names[::step]]
+    positions, labels = (
+        range(0, len(names), step),
+        [style.shorten(name, style.MAX_NAME_LENGTH) for name in names[::step]],
+    )
     rotation = 0
-    if max(map(len, labels)) * CHARACTER_WIDTH * size > 0.95 * cell * step:
-        rotation = 45 if cell > 2 * TEXT else 90
+    if max(map(len, labels)) * style.CHARACTER_WIDTH * size > 0.95 * cell * step:
+        rotation = 45 if cell > 2 * style.TEXT else 90
     slanted: dict[str, Any] = {"rotation": rotation, "ha": "right", "va": "center", "rotation_mode": "anchor"}
     axes.set_xticks(positions, labels=labels, parse_math=False, **(slanted if rotation else {}))
     axes.set_yticks(positions, labels=labels, parse_math=False)
     axes.tick_params(which="both", length=0)
-    axes.tick_params(labelsize=size, labelcolor=INK, pad=4)
-    axes.set_xlabel("Predicted", size=TEXT + 1, color=INK, labelpad=6)
-    axes.set_ylabel("Actual", size=TEXT + 1, color=INK, labelpad=6)
+    axes.tick_params(labelsize=size, labelcolor=style.INK, pad=4)
+    axes.set_xlabel("Predicted", size=style.TEXT + 1, color=style.INK, labelpad=6)
+    axes.set_ylabel("Actual", size=style.TEXT + 1, color=style.INK, labelpad=6)
     axes.spines[:].set_visible(False)
-
-
-def _compute_luminance(colour: NDArray[np.float64]) -> float:
-    """Returns the relative luminance of a colour, 0 to 1, computed from the sRGB values without gamma correction."""
-    return float(colour[:3] @ (0.2126, 0.7152, 0.0722))

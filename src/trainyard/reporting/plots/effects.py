@@ -11,23 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.evaluation import RankedPoint, Ranking, higher_is_better
-from trainyard.reporting.formatting import format_value
+from trainyard.reporting.formatting import format_metric_name, format_value
+from trainyard.reporting.plots import style
 from trainyard.reporting.plots.numeric_settings import convert_to_number
-from trainyard.reporting.plots.ranking import compute_axis_limits, format_metric_name, format_value_axis
-from trainyard.reporting.plots.style import (
-    BLUE,
-    FAINT,
-    INK,
-    SMALL,
-    SOFT,
-    TEXT,
-    VERMILLION,
-    add_headline,
-    build_figure,
-    save_small_figure,
-    shorten,
-    style_axes,
-)
+from trainyard.reporting.plots.ranking import compute_axis_limits, describe_hidden_points, format_value_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,11 +47,7 @@ class SettingScale:
     """Maps the values of a setting to positions on an axis. Values that are not numbers are spaced evenly."""
 
     def __init__(self, values: Sequence[Any]) -> None:
-        """Determines the type of the scale (numeric or categorical, linear or logarithmic) and its ticks.
-
-        Args:
-            values: All values of the setting.
-        """
+        """Determines the type of the scale (numeric or categorical, linear or logarithmic) and its ticks."""
         numbers = [convert_to_number(value) for value in values]
         self.numeric = all(number is not None for number in numbers)
         distinct_numbers = sorted({number for number in numbers if number is not None})
@@ -116,11 +99,7 @@ def find_varying_settings(points: Sequence[RankedPoint]) -> list[str]:
 def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path: Path) -> bool:
     """Draws the objective against each setting, one panel per setting, with the medians of its values.
 
-    Args:
-        ranking: Ranking of a sweep.
-        importance: Importance of the settings, if known: fraction of the variance, 0 to 1. The most important settings
-            are drawn first.
-        path: The PNG file to write.
+    The settings with the highest importance, the fraction of the variance (0 to 1), are drawn first.
 
     Returns:
         Whether the plot was drawn. It is not if the sweep has no objective, fewer than `MIN_POINTS` points or no
@@ -133,7 +112,7 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
     columns = min(COLUMNS, len(settings))
     rows = -(-len(settings) // columns)
     width, height = 0.75 + 2.75 * columns, 0.75 + 2.6 * rows
-    figure = build_figure(width, height)
+    figure = style.build_figure(width, height)
     low, high = compute_axis_limits(points, ranking.objective)
     for number, setting in enumerate(settings):
         row, column = divmod(number, columns)
@@ -142,21 +121,18 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
         axes.set_ylim(low, high)
         _draw_effect(axes, points, setting)
         format_value_axis(axes, ranking.objective, "y")
-        style_axes(axes, grid="y")
+        style.style_axes(axes, grid="y")
         if column:
             axes.tick_params(axis="y", labelleft=False)
         share = f", {100 * importance[setting]:.0f} %" if setting in importance else ""
-        axes.set_title(
-            f"{shorten(setting, 34)}{share}", size=SMALL, color=INK, loc="left", weight="bold", pad=5, parse_math=False
-        )
-    hidden = sum(not low <= statistics.fmean(point.values) <= high for point in points)
+        title: dict[str, Any] = {"coordinates": "axes fraction", "color": style.INK, "weight": "bold", "va": "bottom"}
+        style.annotate(axes, f"{style.shorten(setting, 34)}{share}", (0, 1), (0, 5), **title)
     subtitle = f"One dot per point. Red: the best {HIGHLIGHTED}. Blue: medians"
     subtitle += ". Percentages: share of the variance" if importance else ""
-    subtitle += f". Outside the axis: {hidden:,}" if hidden else ""
-    add_headline(
-        figure.axes[0], f"{format_metric_name(ranking.objective)} by setting", subtitle, over=PANEL_TITLE_HEIGHT
-    )
-    save_small_figure(figure, path)
+    subtitle += describe_hidden_points(points, low, high)
+    headline = f"{format_metric_name(ranking.objective)} by setting"
+    style.add_headline(figure.axes[0], headline, subtitle, over=PANEL_TITLE_HEIGHT)
+    style.save_small_figure(figure, path)
     return True
 
 
@@ -167,25 +143,20 @@ def _draw_effect(axes: Axes, points: Sequence[RankedPoint], setting: str) -> Non
     positions = np.array([scale.position(point.varied[setting]) for point in points_with_setting])
     means = np.array([statistics.fmean(point.values) for point in points_with_setting])
     best = np.array([point in points[:HIGHLIGHTED] for point in points_with_setting])
-    shifts = (
-        np.zeros(len(points_with_setting))
-        if scale.numeric
-        else np.random.default_rng(0).uniform(-0.16, 0.16, len(points_with_setting))
-    )
+    spread = 0.0 if scale.numeric else 0.16
+    shifted = positions + np.random.default_rng(0).uniform(-spread, spread, len(positions))
     if scale.logarithmic:
         axes.set_xscale("log")
-    axes.plot((positions + shifts)[~best], means[~best], "o", color=SOFT, markersize=3.2, alpha=0.45, markeredgewidth=0)
-    axes.plot((positions + shifts)[best], means[best], "D", color=VERMILLION, markersize=4, markeredgewidth=0, zorder=4)
-    if scale.numeric and len(set(positions)) > MAX_TICKS:
+    axes.plot(shifted[~best], means[~best], "o", color=style.SOFT, markersize=3.2, alpha=0.45, markeredgewidth=0)
+    axes.plot(shifted[best], means[best], "D", color=style.VERMILLION, markersize=4, markeredgewidth=0, zorder=4)
+    medians = {position: float(np.median(means[positions == position])) for position in sorted(set(positions))}
+    if scale.numeric and len(medians) > MAX_TICKS:
         _draw_medians(axes, positions, means)
+    elif scale.numeric:
+        axes.plot(list(medians), list(medians.values()), "_-", color=style.BLUE, linewidth=1.4, markersize=9, zorder=3)
     else:
-        half = 0.3 if not scale.numeric else 0.0
-        medians = {position: float(np.median(means[positions == position])) for position in sorted(set(positions))}
-        if scale.numeric:
-            axes.plot(list(medians), list(medians.values()), "_-", color=BLUE, linewidth=1.4, markersize=9, zorder=3)
-        else:
-            for position, value in medians.items():
-                axes.plot((position - half, position + half), (value, value), color=BLUE, linewidth=2, zorder=3)
+        for position, value in medians.items():
+            axes.plot((position - 0.3, position + 0.3), (value, value), color=style.BLUE, linewidth=2, zorder=3)
     if scale.ticks:
         _label_ticks(axes, scale)
     elif scale.logarithmic:
@@ -200,12 +171,12 @@ def _draw_medians(axes: Axes, positions: np.ndarray, means: np.ndarray) -> None:
     if bins > 1:
         parts = np.array_split(np.argsort(positions, kind="stable"), bins)
         middles = [float(np.median(positions[part])) for part in parts]
-        axes.plot(middles, [float(np.median(means[part])) for part in parts], color=BLUE, linewidth=1.6, zorder=3)
+        axes.plot(middles, [float(np.median(means[part])) for part in parts], color=style.BLUE, linewidth=1.6, zorder=3)
 
 
 def _label_ticks(axes: Axes, scale: SettingScale) -> None:
     """Labels the values of a setting on the x axis. Long labels are rotated."""
-    names = [shorten(name, MAX_TICK_LENGTH) for name in scale.ticks]
+    names = [style.shorten(name, MAX_TICK_LENGTH) for name in scale.ticks]
     axes.set_xticks(list(scale.ticks.values()), names)
     axes.minorticks_off()
     for label in axes.get_xticklabels():
@@ -222,10 +193,6 @@ def _label_ticks(axes: Axes, scale: SettingScale) -> None:
 def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
     """Draws parallel coordinates: a line per point across vertical axes, one per setting and one for the objective.
 
-    Args:
-        ranking: Ranking of a sweep.
-        path: The PNG file to write.
-
     Returns:
         Whether the plot was drawn. It is not if the sweep has no objective, fewer than two varying settings or fewer
         than `MIN_POINTS` points.
@@ -235,33 +202,29 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
         return False
     objective = ranking.objective
     width = 1.6 + 1.35 * len(settings)
-    figure = build_figure(width, 4.2)
-    axes = figure.add_axes((0.8 / width, 0.2, (width - 1.6) / width, 0.6))
+    figure, axes = style.build_axes(width, 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
     low, high = compute_axis_limits(ranking.points, objective)
-    columns = [*(_compute_heights(ranking.points, setting) for setting in settings)]
+    columns = [_compute_heights(ranking.points, setting) for setting in settings]
     means = np.array([statistics.fmean(point.values) for point in ranking.points])
     heights = np.clip((means - low) / (high - low), -0.04, 1.0)
     heights = heights if higher_is_better(objective) else 1 - heights
     _draw_lines(axes, np.column_stack([*(column for column, _ in columns), heights]), heights)
+    below: dict[str, Any] = {"size": style.TEXT, "color": style.INK, "ha": "center", "va": "top"}
     for number, (_, ticks) in enumerate(columns):
         _draw_vertical_axis(axes, number, ticks)
-        name = shorten(settings[number].rpartition(".")[2], MAX_TICK_LENGTH)
-        axes.annotate(
-            name, (number, -0.16), size=TEXT, color=INK, ha="center", va="top", annotation_clip=False, parse_math=False
-        )
+        name = style.shorten(settings[number].rpartition(".")[2], MAX_TICK_LENGTH)
+        style.annotate(axes, name, (number, -0.16), **below)
     tick_values = np.linspace(low, high, 5)
     labels = [f"{100 * value:.4g} %" if higher_is_better(objective) else f"{value:.3g}" for value in tick_values]
     tick_heights = np.linspace(0, 1, 5) if higher_is_better(objective) else np.linspace(1, 0, 5)
     _draw_vertical_axis(axes, len(settings), dict(zip(labels, map(float, tick_heights), strict=True)), right=True)
-    axes.annotate(objective, (len(settings), -0.16), size=TEXT, color=INK, ha="center", va="top", annotation_clip=False)
+    style.annotate(axes, objective, (len(settings), -0.16), **below)
     axes.set(xlim=(-0.02, len(settings) + 0.02), ylim=(-0.12, 1.03))
     axes.axis("off")
-    hidden = int((means < low).sum() + (means > high).sum())
-    subtitle = f"One line per point. Thick: the best {HIGHLIGHTED}" + (
-        f". Outside the axis: {hidden:,}" if hidden else ""
-    )
-    add_headline(axes, f"Settings and objective of {len(ranking.points):,} points", subtitle)
-    save_small_figure(figure, path)
+    subtitle = f"One line per point. Thick: the best {HIGHLIGHTED}"
+    subtitle += describe_hidden_points(ranking.points, low, high)
+    style.add_headline(axes, f"Settings and objective of {len(ranking.points):,} points", subtitle)
+    style.save_small_figure(figure, path)
     return True
 
 
@@ -298,12 +261,9 @@ def _choose_round_ticks(low: float, high: float, *, logarithmic: bool) -> dict[s
 
 
 def _draw_lines(axes: Axes, rows: np.ndarray, heights: np.ndarray) -> None:
-    """Draws one line per row. The best points are drawn last, with thick lines.
+    """Draws one line per row: its heights on all axes, float64 (points, axes). The best points, drawn last, are thick.
 
-    Args:
-        axes: The axes to draw on.
-        rows: Heights on all axes, float64 (points, axes), best point first.
-        heights: Heights on the axis of the objective, float64 (points,). They determine the colours.
+    `heights` are those on the axis of the objective, float64 (points,). They determine the colours.
     """
     from matplotlib import colormaps
 
@@ -318,11 +278,9 @@ def _draw_lines(axes: Axes, rows: np.ndarray, heights: np.ndarray) -> None:
 
 def _draw_vertical_axis(axes: Axes, number: int, ticks: Mapping[str, float], *, right: bool = False) -> None:
     """Draws a vertical axis and the labels of its values. Labels have a background, unless it is the rightmost axis."""
-    axes.plot((number, number), (0, 1), color=SOFT, linewidth=1, zorder=4)
-    background = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": FAINT, "alpha": 0.8}
+    axes.plot((number, number), (0, 1), color=style.SOFT, linewidth=1, zorder=4)
+    background = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": style.FAINT, "alpha": 0.8}
     for name, height in ticks.items():
-        axes.annotate(
-            shorten(name, MAX_TICK_LENGTH), (number, height), (5, 0), textcoords="offset points", size=SMALL, color=INK,
-            va="center", zorder=5, annotation_clip=False, parse_math=False,
-            bbox=None if right else dict(background),
-        )  # fmt: skip
+        box = None if right else dict(background)
+        label = style.shorten(name, MAX_TICK_LENGTH)
+        style.annotate(axes, label, (number, height), (5, 0), color=style.INK, zorder=5, bbox=box)

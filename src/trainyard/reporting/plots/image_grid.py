@@ -12,17 +12,8 @@ from numpy.typing import NDArray
 
 from trainyard.data import DataSpec
 from trainyard.evaluation import EvalResult
-from trainyard.reporting.plots.style import (
-    FAINT,
-    INK,
-    SMALL,
-    SOFT,
-    VERMILLION,
-    add_headline,
-    build_figure,
-    save_figure,
-    shorten,
-)
+from trainyard.reporting.formatting import format_percent
+from trainyard.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,18 +39,13 @@ PREDICTION_COLUMNS, MISTAKE_COLUMNS, MANY_COLUMNS, MANY_TILES = 5, 6, 10, 40
 def draw_predictions(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec, count: int, path: Path) -> None:
     """Draws the first test images, five per row, with their predicted and actual classes.
 
-    Args:
-        images: Raw pixels of the test images, uint8 (n, height, width) or (n, height, width, 3).
-        result: Predictions for these images.
-        spec: Class names and pixel range.
-        count: Number of images to draw. If there are fewer, all are drawn.
-        path: The PNG file to write.
+    `images` has the raw pixels of the test images, uint8 (n, height, width) or (n, height, width, 3).
     """
     count = min(count, len(images))
     tiles = []
     for index in range(count):
         predicted, actual = (
-            shorten(spec.class_names[labels[index]], 15) for labels in (result.predicted, result.actual)
+            style.shorten(spec.class_names[labels[index]], 15) for labels in (result.predicted, result.actual)
         )
         wrong = bool(result.predicted[index] != result.actual[index])
         tiles.append(Tile(index, (f"{'✗ ' if wrong else ''}predicted {predicted}", f"actual {actual}"), wrong))
@@ -71,12 +57,7 @@ def draw_predictions(images: NDArray[np.uint8], result: EvalResult, spec: DataSp
 def draw_mistakes(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec, count: int, path: Path) -> None:
     """Draws the most confident mistakes with their actual class, predicted class and confidence.
 
-    Args:
-        images: Raw pixels of the test images, uint8 (n, height, width) or (n, height, width, 3).
-        result: Predictions for these images.
-        spec: Class names and pixel range.
-        count: Number of mistakes to draw. If there are fewer, all are drawn.
-        path: The PNG file to write.
+    `images` has the raw pixels of the test images, uint8 (n, height, width) or (n, height, width, 3).
     """
     total = int((result.predicted != result.actual).sum())
     captions = [
@@ -86,21 +67,18 @@ def draw_mistakes(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec,
     short = all(len(actual) + len(predicted) <= 14 for _, actual, predicted in captions)  # noqa: PLR2004 - fits on a line
     tiles = []
     for index, actual, predicted in captions:
-        names = (f"{actual} → {predicted}",) if short else (shorten(actual, 18), f"→ {shorten(predicted, 16)}")
+        names = (
+            (f"{actual} → {predicted}",) if short else (style.shorten(actual, 18), f"→ {style.shorten(predicted, 16)}")
+        )
         confidence = format_percent(float(result.confidence[index]))
         tiles.append(Tile(index, (*names, confidence), wrong=False))  # all are wrong, so they are not marked
+    title = (
+        f"All {total:,} mistakes" if len(tiles) == total else f"The {len(tiles)} most confident of {total:,} mistakes"
+    )
+    subtitle = "Actual → predicted class, and confidence of the prediction"
     if not tiles:
         title, subtitle = "No mistakes", f"All {len(result.actual):,} test images were classified correctly"
-    elif len(tiles) == total:
-        title, subtitle = (
-            f"All {total:,} mistakes",
-            "Actual → predicted class, and confidence of the prediction",
-        )
-    else:
-        title = f"The {len(tiles)} most confident of {total:,} mistakes"
-        subtitle = "Actual → predicted class, and confidence of the prediction"
-    columns = MISTAKE_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS
-    draw_tiles(images, tiles, spec, path, columns=columns, headline=(title, subtitle))
+    draw_tiles(images, tiles, spec, path, headline=(title, subtitle))
 
 
 def draw_tiles(
@@ -109,42 +87,37 @@ def draw_tiles(
     spec: DataSpec,
     path: Path,
     *,
-    columns: int,
+    columns: int | None = None,
     headline: tuple[str, str],
 ) -> None:
     """Draws a grid of images with captions.
 
     All images share one axes with inches as unit. One axes per image would be many times slower.
 
-    Args:
-        images: Raw pixels of all test images, uint8 (n, height, width) or (n, height, width, 3).
-        tiles: The images to draw, with captions. May be empty.
-        spec: Description of the data set, for its pixel range.
-        path: The PNG file to write.
-        columns: Number of images per row.
-        headline: Title and subtitle.
+    `images` has the raw pixels of all test images, uint8 (n, height, width) or (n, height, width, 3). There may be no
+    tiles. `columns` is the number of images per row; None chooses it by the number of tiles.
     """
     lines = max((len(tile.lines) for tile in tiles), default=0)
+    columns = columns or (MISTAKE_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS)
     columns = max(min(columns, len(tiles)), 1)
     rows = math.ceil(len(tiles) / columns)
     step_x, step_y = TILE_SIZE + TILE_GAP, TILE_SIZE + lines * CAPTION_LINE_HEIGHT + 0.26
     width, height = columns * step_x - TILE_GAP, max(rows * step_y - 0.26, 0.1)
-    figure = build_figure(width, height)
-    axes = figure.add_axes((0, 0, 1, 1))
+    figure, axes = style.build_axes(width, height)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         left, top = column * step_x, row * step_y
         draw_image(axes, images[tile.image], spec.pixel_max, (left, top), wrong=tile.wrong)
         for number, line in enumerate(tile.lines):
             axes.text(
-                left + TILE_SIZE / 2, top + TILE_SIZE + 0.14 + number * CAPTION_LINE_HEIGHT, line, size=SMALL,
+                left + TILE_SIZE / 2, top + TILE_SIZE + 0.14 + number * CAPTION_LINE_HEIGHT, line, size=style.SMALL,
                 parse_math=False, weight="bold" if tile.wrong else "normal", ha="center", va="center",
-                color=VERMILLION if tile.wrong else (INK if number < len(tile.lines) - 1 else SOFT),
+                color=style.VERMILLION if tile.wrong else (style.INK if number < len(tile.lines) - 1 else style.SOFT),
             )  # fmt: skip
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    add_headline(axes, *headline)
-    save_figure(figure, path)
+    style.add_headline(axes, *headline)
+    style.save_figure(figure, path)
 
 
 def draw_image(
@@ -152,12 +125,8 @@ def draw_image(
 ) -> None:
     """Draws an image in the centre of a tile, with a thin grey frame, or a thick red one if the prediction is wrong.
 
-    Args:
-        axes: Axes with inches as unit and the origin at the upper left corner.
-        image: Raw pixels, uint8 (height, width) or (height, width, channels).
-        pixel_max: The largest possible raw pixel value.
-        corner: Left and upper edge of the tile in inches.
-        wrong: Whether the prediction is wrong.
+    `image` is uint8 (height, width) or (height, width, channels), from 0 to `pixel_max`. `corner` is the upper left
+    corner of the tile in inches.
     """
     from matplotlib.patches import Rectangle
 
@@ -170,19 +139,10 @@ def draw_image(
         pixels, cmap="gray", vmin=0, vmax=1, extent=(left, left + drawn_width, top + drawn_height, top),
         interpolation="antialiased",
     )  # fmt: skip
-    colour, line_width = (VERMILLION, 3.0) if wrong else (FAINT, 0.6)
+    colour, line_width = (style.VERMILLION, 3.0) if wrong else (style.FAINT, 0.6)
     axes.add_patch(
         Rectangle(
             (left, top), drawn_width, drawn_height, fill=False, edgecolor=colour, linewidth=line_width, clip_on=False,
             zorder=3,
         )
     )  # fmt: skip
-
-
-def format_percent(fraction: float) -> str:
-    """Returns a fraction as a percentage. Only exactly 0 and 1 are shown as ``0.0 %`` and ``100.0 %``."""
-    if 0.9995 <= fraction < 1:  # noqa: PLR2004 - rounds to 100.0
-        return "> 99.9 %"
-    if 0 < fraction < 0.0005:  # noqa: PLR2004 - rounds to 0.0
-        return "< 0.1 %"
-    return f"{100 * fraction:.1f} %"

@@ -6,19 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from trainyard.reporting.plots.style import (
-    BLUE,
-    FAINT,
-    INK,
-    POINTS_PER_INCH,
-    SMALL,
-    SOFT,
-    TEXT,
-    TITLE,
-    VERMILLION,
-    build_figure,
-    save_figure,
-)
+from trainyard.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,8 +24,8 @@ class CurveStyle(NamedTuple):
 
 
 CURVE_STYLES = {
-    "train": CurveStyle("train", BLUE, "o", BLUE),
-    "val": CurveStyle("validation", VERMILLION, "s", "white"),
+    "train": CurveStyle("train", style.BLUE, "o", style.BLUE),
+    "val": CurveStyle("validation", style.VERMILLION, "s", "white"),
 }
 MAX_EPOCHS_LABELED, MAX_EPOCHS_MARKED = 12, 30
 """Maximum numbers of epochs for which every epoch is labeled on the axis, and for which every value has a marker."""
@@ -46,16 +34,13 @@ MAX_EPOCHS_LABELED, MAX_EPOCHS_MARKED = 12, 30
 def draw_learning_curves(history: list[dict[str, float]], path: Path, best_epoch: int | None = None) -> None:
     """Draws loss and accuracy by epoch in two panels, for the training images and, if any, the validation images.
 
-    Args:
-        history: The logged metrics by name, one mapping per epoch; at least one epoch.
-        path: The PNG file to write.
-        best_epoch: The epoch to mark, counted from 1. None marks no epoch.
+    The best epoch, counted from 1, is marked.
     """
-    figure = build_figure(9.0, 3.3)
+    figure = style.build_figure(9.0, 3.3)
     for column, quantity in enumerate(("loss", "accuracy")):
         axes = figure.add_axes((0.06 + 0.51 * column, 0.14, 0.36, 0.72))
         _draw_quantity(axes, history, quantity, best_epoch)
-    save_figure(figure, path)
+    style.save_figure(figure, path)
 
 
 def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, best_epoch: int | None) -> None:
@@ -70,14 +55,12 @@ def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, b
     }
     low, high = _compute_limits(quantity, [value for values in series.values() for value in values])
     axes.set(xlim=(1 - 0.03 * (last - 1), last) if last > 1 else (0.5, 1.5), ylim=(low, high))
-    axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
+    style.style_axes(axes, grid="y")
     if best_epoch is not None:
-        axes.axvline(best_epoch, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), clip_on=False)
-        axes.annotate(
-            f"best epoch {best_epoch}", (best_epoch, 1), (0, 3), xycoords=("data", "axes fraction"),
-            textcoords="offset points", size=SMALL, color=SOFT, ha="center", va="bottom",
-        )  # fmt: skip
+        axes.axvline(best_epoch, color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), clip_on=False)
+        top = ("data", "axes fraction")
+        label = f"best epoch {best_epoch}"
+        style.annotate(axes, label, (best_epoch, 1), (0, 3), coordinates=top, ha="center", va="bottom")
     ends = {}
     for split, values in series.items():
         curve = CURVE_STYLES[split]
@@ -87,24 +70,26 @@ def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, b
             clip_on=False, zorder=3,
         )  # fmt: skip
         ends[split] = (values[-1] - low) / (high - low)
-    gap = 12 / (axes.get_window_extent().height / axes.figure.dpi * POINTS_PER_INCH)
+    gap = 12 / (axes.get_window_extent().height / axes.figure.dpi * style.POINTS_PER_INCH)
     for split, label_height in spread_labels(ends, gap).items():
         curve = CURVE_STYLES[split]
         offset = 1.025 if last > 1 else 0.56
         axes.text(
-            offset, label_height, curve.label, transform=axes.transAxes, size=TEXT, color=curve.colour, va="center"
+            offset,
+            label_height,
+            curve.label,
+            transform=axes.transAxes,
+            size=style.TEXT,
+            color=curve.colour,
+            va="center",
         )
 
     axes.set_xticks(choose_epoch_ticks(last))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     if quantity == "accuracy":
         axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
-    axes.set_xlabel("Epoch", size=TEXT, color=INK)
-    axes.set_title(quantity.capitalize(), size=TITLE, color=INK, weight="bold", loc="left", pad=17)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
-    axes.tick_params(labelsize=SMALL, labelcolor=SOFT, color=SOFT, length=3)
-    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("Epoch", size=style.TEXT, color=style.INK)
+    axes.set_title(quantity.capitalize(), size=style.TITLE, color=style.INK, weight="bold", loc="left", pad=17)
 
 
 def choose_epoch_ticks(last: int) -> list[int]:

@@ -10,25 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.evaluation import RankedPoint, Ranking
+from trainyard.reporting.formatting import format_metric_name, format_range
+from trainyard.reporting.plots import style
 from trainyard.reporting.plots.ranking import (
     compute_axis_limits,
     compute_label_height,
-    format_count_range,
-    format_metric_name,
+    describe_hidden_points,
     format_value_axis,
     label_line_ends,
-)
-from trainyard.reporting.plots.style import (
-    BLUE,
-    INK,
-    POINTS_PER_INCH,
-    SMALL,
-    SOFT,
-    TEXT,
-    add_headline,
-    build_figure,
-    save_small_figure,
-    style_axes,
 )
 
 if TYPE_CHECKING:
@@ -47,10 +36,6 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
 
     The setting with more values is on the x axis. A list of one number is treated as that number.
 
-    Args:
-        ranking: Ranking of a sweep.
-        path: The PNG file to write.
-
     Returns:
         Whether the plot was drawn. It is only if the sweep has an objective, exactly one or two settings vary, all
         their values are numbers, and there are at most `MAX_LINES` lines with at least two points each.
@@ -65,8 +50,7 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
         lines.setdefault(value, []).append((convert_to_number(point.varied[first]) or 0.0, point))
     if len(lines) > MAX_LINES or min(map(len, lines.values())) < 2:  # noqa: PLR2004 - a line needs two points
         return False
-    figure = build_figure(6.8, 3.8)
-    axes = figure.add_axes((0.12, 0.15, 0.68, 0.68))
+    figure, axes = style.build_axes(6.8, 3.8, left=0.82, bottom=0.57, right=1.36, top=0.65)
     ordered = dict(sorted(lines.items(), key=lambda item: item[0] or 0.0))
     colours = dict(zip(ordered, _build_shades(len(ordered)), strict=True))
     for number, (value, line) in enumerate(ordered.items()):
@@ -76,33 +60,27 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
     _format_setting_axis(axes, values)
     low, high = compute_axis_limits(ranking.points, ranking.objective)
     axes.set_ylim(low, high)
-    axes.set_xlabel(first, size=TEXT, color=INK)
+    axes.set_xlabel(first, size=style.TEXT, color=style.INK)
     format_value_axis(axes, ranking.objective, "y")
-    style_axes(axes, grid="y")
+    style.style_axes(axes, grid="y")
     if second is not None:
         _label_lines(axes, ordered, colours, second)
-    seeds = format_count_range(sorted({point.n for point in ranking.points}))
+    seeds = format_range({point.n for point in ranking.points})
     subtitle = f"Mean of {seeds} seeds, bars: min to max" if ranking.has_repeats else "One seed per point"
-    hidden = sum(not low <= statistics.fmean(point.values) <= high for point in ranking.points)
-    add_headline(
-        axes, format_metric_name(ranking.objective), subtitle + (f". Outside the axis: {hidden:,}" if hidden else "")
-    )
-    save_small_figure(figure, path)
+    subtitle += describe_hidden_points(ranking.points, low, high)
+    style.add_headline(axes, format_metric_name(ranking.objective), subtitle)
+    style.save_small_figure(figure, path)
     return True
 
 
 def _draw_line(axes: Axes, line: Sequence[tuple[float, RankedPoint]], colour: str, shift: float) -> None:
-    """Draws the points of a line, with bars from minimum to maximum over the seeds.
+    """Draws the points of a line by their value of the first setting, with bars from minimum to maximum over the seeds.
 
-    Args:
-        axes: The axes to draw on.
-        line: Values of the first setting with their points, in ascending order.
-        colour: Colour of the line.
-        shift: Horizontal shift of the line in typographic points, so that bars of different lines do not overlap.
+    The line is shifted to the right by typographic points, so that bars of different lines do not overlap.
     """
     from matplotlib.transforms import ScaledTranslation
 
-    shifted = axes.transData + ScaledTranslation(shift / POINTS_PER_INCH, 0, axes.figure.dpi_scale_trans)
+    shifted = axes.transData + ScaledTranslation(shift / style.POINTS_PER_INCH, 0, axes.figure.dpi_scale_trans)
     numbers = [number for number, _ in line]
     means = [statistics.fmean(point.values) for _, point in line]
     for number, point in line:
@@ -123,10 +101,7 @@ def _label_lines(
         number, point = max(line, key=lambda item: item[0])
         labels[value] = (f"{value:g}", colours[value], (number, statistics.fmean(point.values)))
     top = label_line_ends(axes, labels)
-    axes.annotate(
-        name, (1.045, top + 1.15 * compute_label_height(axes)), xycoords="axes fraction", size=SMALL, color=SOFT,
-        va="center", annotation_clip=False,
-    )  # fmt: skip
+    style.annotate(axes, name, (1.045, top + 1.15 * compute_label_height(axes)), coordinates="axes fraction")
 
 
 def _find_numeric_settings(points: Sequence[RankedPoint]) -> list[str] | None:
@@ -175,5 +150,5 @@ def _build_shades(count: int) -> list[str]:
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
     if count == 1:
-        return [BLUE]
+        return [style.BLUE]
     return [to_hex(colour) for colour in LinearSegmentedColormap.from_list("", SHADE_RANGE)(np.linspace(0, 1, count))]

@@ -11,22 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data import DataSpec
-from trainyard.reporting.plots.image_grid import TILE_SIZE, draw_image, format_percent
-from trainyard.reporting.plots.style import (
-    BLUE,
-    CHARACTER_WIDTH,
-    FAINT,
-    INK,
-    MAX_NAME_LENGTH,
-    POINTS_PER_INCH,
-    SMALL,
-    SOFT,
-    VERMILLION,
-    add_headline,
-    build_figure,
-    save_figure,
-    shorten,
-)
+from trainyard.reporting.formatting import format_percent
+from trainyard.reporting.plots import style
+from trainyard.reporting.plots.image_grid import TILE_SIZE, draw_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,51 +30,45 @@ _MAX_IMAGES_IN_TWO_COLUMNS, _MAX_WIDTH_FOR_THREE_COLUMNS = 8, 4.2
 
 
 class ImagePrediction(NamedTuple):
-    """An image with the prediction of a model.
-
-    Attributes:
-        image: Raw pixels, uint8 (height, width) or (height, width, channels).
-        probabilities: Predicted probabilities, float32 (classes,).
-        caption: Name of the image.
-        actual: Label of the actual class, or None if it is unknown.
-    """
+    """An image with the prediction of a model."""
 
     image: NDArray[np.uint8]
+    """Raw pixels, uint8 (height, width) or (height, width, channels)."""
     probabilities: NDArray[np.float32]
+    """Predicted probabilities, float32 (classes,)."""
     caption: str
     actual: int | None
+    """Label of the actual class, or None if it is unknown."""
 
 
 def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, path: Path, top: int) -> None:
     """Draws the first `MAX_IMAGES` images, each with horizontal bars of its highest probabilities.
 
-    Args:
-        predictions: The images with their predictions; at least one.
-        spec: Class names and pixel range.
-        path: The PNG file to write.
-        top: Number of bars per image. Limited to `MAX_BARS` and the number of classes.
+    `top` is the number of bars per image. It is limited to `MAX_BARS` and the number of classes.
     """
     drawn = predictions[:MAX_IMAGES]
     count, top = len(drawn), min(top, spec.classes, MAX_BARS)
     order = np.argsort([-image.probabilities for image in drawn], axis=1, kind="stable")[:, :top]
-    names = {int(label): shorten(spec.class_names[label], MAX_NAME_LENGTH) for label in np.unique(order)}
-    name_width = max(map(len, names.values())) * CHARACTER_WIDTH * SMALL / POINTS_PER_INCH + 0.2
+    names = {int(label): style.shorten(spec.class_names[label], style.MAX_NAME_LENGTH) for label in np.unique(order)}
+    name_width = style.measure_names(names.values(), style.SMALL) + 0.2
     step_x = TILE_SIZE + name_width + _BAR_LENGTH + _PERCENT_WIDTH + _GAP
     columns = min(count, 3 if count > _MAX_IMAGES_IN_TWO_COLUMNS and step_x < _MAX_WIDTH_FOR_THREE_COLUMNS else 2)
     step_y = _CAPTION_HEIGHT + max(TILE_SIZE, top * _BAR_PITCH) + _GAP / 2
     width, height = columns * step_x - _GAP, math.ceil(count / columns) * step_y - _GAP / 2
-    figure = build_figure(width, height)
-    axes = figure.add_axes((0, 0, 1, 1))
+    figure, axes = style.build_axes(width, height)
     for number, (image, best) in enumerate(zip(drawn, order.tolist(), strict=True)):
         row, column = divmod(number, columns)
         left, upper = column * step_x, row * step_y
         wrong = image.actual not in (None, best[0])
         caption = _build_caption(
-            image, spec, int((step_x - _GAP) * POINTS_PER_INCH / (CHARACTER_WIDTH * SMALL)), wrong=wrong
+            image,
+            spec,
+            int((step_x - _GAP) * style.POINTS_PER_INCH / (style.CHARACTER_WIDTH * style.SMALL)),
+            wrong=wrong,
         )
         axes.text(
-            left, upper + _CAPTION_HEIGHT / 2, caption, size=SMALL, va="center", parse_math=False,
-            color=VERMILLION if wrong else SOFT, weight="bold" if wrong else "normal",
+            left, upper + _CAPTION_HEIGHT / 2, caption, size=style.SMALL, va="center", parse_math=False,
+            color=style.VERMILLION if wrong else style.SOFT, weight="bold" if wrong else "normal",
         )  # fmt: skip
         draw_image(axes, image.image, spec.pixel_max, (left, upper + _CAPTION_HEIGHT), wrong=wrong)
         bars = [(names[label], float(image.probabilities[label])) for label in best]
@@ -97,8 +78,8 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
         )  # fmt: skip
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    add_headline(axes, *_build_headline(drawn, len(predictions), top))
-    save_figure(figure, path)
+    style.add_headline(axes, *_build_headline(drawn, len(predictions), top))
+    style.save_figure(figure, path)
 
 
 def _build_caption(image: ImagePrediction, spec: DataSpec, length: int, *, wrong: bool) -> str:
@@ -107,36 +88,40 @@ def _build_caption(image: ImagePrediction, spec: DataSpec, length: int, *, wrong
     `wrong` marks a wrong prediction with ✗.
     """
     if image.actual is None:
-        return shorten(image.caption, length)
-    end = f": actual {shorten(spec.class_names[image.actual], min(MAX_NAME_LENGTH, length // 2))}"
+        return style.shorten(image.caption, length)
+    end = f": actual {style.shorten(spec.class_names[image.actual], min(style.MAX_NAME_LENGTH, length // 2))}"
     mark = "✗ " if wrong else ""
-    return f"{mark}{shorten(image.caption, length - len(end) - len(mark))}{end}"
+    return f"{mark}{style.shorten(image.caption, length - len(end) - len(mark))}{end}"
 
 
 def _draw_bars(axes: Axes, bars: Sequence[tuple[str, float]], left: float, upper: float) -> None:
-    """Draws horizontal bars below each other, with class names to the left and percentages to the right.
+    """Draws bars below each other, with class names to the left and percentages to the right. The first is emphasized.
 
-    Args:
-        axes: The axes to draw on.
-        bars: Class names and probabilities. The first bar is emphasized.
-        left: Left end of the bars in inches.
-        upper: Upper edge of the first row in inches.
+    `left` is the left end of the bars, and `upper` the upper edge of the first row, in inches.
     """
     middles = [upper + (row + 0.5) * _BAR_PITCH for row in range(len(bars))]
     for row, (middle, (name, probability)) in enumerate(zip(middles, bars, strict=True)):
         weight = "bold" if row == 0 else "normal"
         axes.barh(
-            middle, _BAR_LENGTH * probability, left=left, height=_BAR_THICKNESS, color=BLUE,
+            middle, _BAR_LENGTH * probability, left=left, height=_BAR_THICKNESS, color=style.BLUE,
             alpha=1 if row == 0 else 0.45,
         )  # fmt: skip
         axes.text(
-            left - 0.07, middle, name, size=SMALL, ha="right", va="center", parse_math=False, color=INK, weight=weight
+            left - 0.07,
+            middle,
+            name,
+            size=style.SMALL,
+            ha="right",
+            va="center",
+            parse_math=False,
+            color=style.INK,
+            weight=weight,
         )
         axes.text(
-            left + _BAR_LENGTH * probability + 0.06, middle, format_percent(probability), size=SMALL, va="center",
-            color=SOFT,
+            left + _BAR_LENGTH * probability + 0.06, middle, format_percent(probability), size=style.SMALL, va="center",
+            color=style.SOFT,
         )  # fmt: skip
-    axes.vlines(left, upper, upper + len(bars) * _BAR_PITCH, color=FAINT, linewidth=0.8, zorder=0)
+    axes.vlines(left, upper, upper + len(bars) * _BAR_PITCH, color=style.FAINT, linewidth=0.8, zorder=0)
 
 
 def _build_headline(drawn: Sequence[ImagePrediction], total: int, top: int) -> tuple[str, str]:

@@ -10,22 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from trainyard.evaluation import RankedPoint, Ranking, is_proportion
+from trainyard.reporting.formatting import format_mean, format_metric_name, format_range
+from trainyard.reporting.plots import style
 from trainyard.reporting.plots.learning_curves import choose_epoch_ticks, spread_labels
-from trainyard.reporting.plots.style import (
-    BLUE,
-    CHARACTER_WIDTH,
-    INK,
-    POINTS_PER_INCH,
-    SERIES,
-    SMALL,
-    SOFT,
-    TEXT,
-    add_headline,
-    build_figure,
-    save_small_figure,
-    shorten,
-    style_axes,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,12 +40,7 @@ _ROW_HEIGHT = 0.27
 class PointCurve(NamedTuple):
     """Loss or error rate of a point of a sweep by epoch, up to the last epoch that all seeds of the point reached.
 
-    Attributes:
-        label: Label of the point.
-        mean: Mean over the seeds, float64 (epochs,), above 0.
-        low: Minimum over the seeds, float64 (epochs,), above 0.
-        high: Maximum over the seeds, float64 (epochs,), above 0.
-        seeds: Number of seeds.
+    `mean`, `low` (minimum) and `high` (maximum) over the seeds are float64 (epochs,), above 0.
     """
 
     label: str
@@ -96,9 +78,8 @@ def draw_point_curves(
         return False
     if objective is None:
         curves.sort(key=lambda curve: curve.mean[-1])
-    best, other_curves = curves[: len(SERIES)], curves[len(SERIES) :]
-    figure = build_figure(7.4, 4.0)
-    axes = figure.add_axes((0.1, 0.14, 0.64, 0.7))
+    best, other_curves = curves[: len(style.SERIES)], curves[len(style.SERIES) :]
+    figure, axes = style.build_axes(7.4, 4.0, left=0.74, bottom=0.56, right=1.92, top=0.64)
     last = max(len(curve.mean) for curve in curves)
     axes.set_xlim((1 - 0.02 * (last - 1), last) if last > 1 else (0.5, 1.5))
     _set_error_axis(axes, metric, *_compute_curve_limits(best, other_curves))
@@ -106,7 +87,7 @@ def draw_point_curves(
     _draw_pruned(axes, [_to_errors(np.array(values), metric) for values in pruned if values])
     ends = {}
     for number, curve in reversed(list(enumerate(best))):  # draws the best on top
-        colour, marker = SERIES[number]
+        colour, marker = style.SERIES[number]
         epochs = range(1, len(curve.mean) + 1)
         if curve.seeds > 1:
             axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.1, linewidth=0, zorder=2)
@@ -115,17 +96,14 @@ def draw_point_curves(
             marker=marker if len(curve.mean) == 1 else None, markersize=5,
         )  # fmt: skip
         ends[number] = (len(curve.mean), float(curve.mean[-1]))
-    label_line_ends(axes, {number: (best[number].label, SERIES[number][0], end) for number, end in ends.items()})
+    label_line_ends(axes, {number: (best[number].label, style.SERIES[number][0], end) for number, end in ends.items()})
     axes.set_xticks(choose_epoch_ticks(last))
-    axes.set_xlabel("Epoch", size=TEXT, color=INK)
-    style_axes(axes, grid="y")
+    axes.set_xlabel("Epoch", size=style.TEXT, color=style.INK)
+    style.style_axes(axes, grid="y")
     hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in other_curves)
-    add_headline(
-        axes,
-        format_metric_name(metric),
-        _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned)),
-    )
-    save_small_figure(figure, path)
+    subtitle = _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned))
+    style.add_headline(axes, format_metric_name(metric), subtitle)
+    style.save_small_figure(figure, path)
     return True
 
 
@@ -138,9 +116,8 @@ def _build_point_curve(point: RankedPoint, metric: str) -> PointCurve | None:
     epochs = min(map(len, rows))
     if not epochs:
         return None
-    values = np.array([row[:epochs] for row in rows])
-    values = _to_errors(values, metric)
-    label = shorten(point.label, MAX_LABEL_LENGTH)
+    values = _to_errors(np.array([row[:epochs] for row in rows]), metric)
+    label = style.shorten(point.label, MAX_LABEL_LENGTH)
     return PointCurve(label, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(rows))
 
 
@@ -175,14 +152,11 @@ def _set_error_axis(axes: Axes, metric: str, low: float, high: float) -> None:
         ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
     axes.set_yticks(ticks, [f"{100 * (1 - tick):.6g} %" if accuracy else f"{tick:.6g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylabel(f"Logarithmic in the {'error rate' if accuracy else 'loss'}", size=SMALL, color=SOFT)
+    axes.set_ylabel(f"Logarithmic in the {'error rate' if accuracy else 'loss'}", size=style.SMALL, color=style.SOFT)
 
 
 def _draw_grey_curves(axes: Axes, curves: Sequence[PointCurve]) -> None:
-    """Draws curves in grey.
-
-    If there are more than `MAX_GREY_LINES`, draws every n-th one, from the best to the worst.
-    """
+    """Draws curves in grey. If there are more than `MAX_GREY_LINES`, draws every n-th, from the best to the worst."""
     from matplotlib.collections import LineCollection
 
     drawn = curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]
@@ -194,16 +168,13 @@ def _draw_grey_curves(axes: Axes, curves: Sequence[PointCurve]) -> None:
 
 
 def _draw_pruned(axes: Axes, curves: Sequence[np.ndarray]) -> None:
-    """Draws the curves of pruned trials in grey, with a cross at the end if it is inside the axis.
-
-    If there are more than `MAX_GREY_LINES`, draws every n-th one, in the given order.
-    """
+    """Draws the curves of pruned trials in grey, at most `MAX_GREY_LINES`, with a cross at each end inside the axis."""
     low, high = sorted(axes.get_ylim())
     for curve in curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]:
         epochs = np.arange(1, len(curve) + 1)
         axes.plot(epochs, curve, color=GREY, linewidth=0.7, alpha=0.7, zorder=1)
         if low <= curve[-1] <= high:
-            axes.plot(epochs[-1], curve[-1], "x", color=SOFT, markersize=4.5, markeredgewidth=1, zorder=1.5)
+            axes.plot(epochs[-1], curve[-1], "x", color=style.SOFT, markersize=4.5, markeredgewidth=1, zorder=1.5)
 
 
 def label_line_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float, float]]]) -> float:
@@ -225,7 +196,7 @@ def label_line_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float
         (across, _) = to_fraction.transform((right, 1.0))
         axes.annotate(
             text, (across, min(max(ends[key], 0.0), 1.0)), (1.045, heights[key] + shift), xycoords="axes fraction",
-            size=TEXT, color=colour, va="center", annotation_clip=False, parse_math=False,
+            size=style.TEXT, color=colour, va="center", annotation_clip=False, parse_math=False,
             arrowprops={
                 "arrowstyle": "-", "color": colour, "linewidth": 0.7, "alpha": 0.7, "shrinkA": 1, "shrinkB": 2,
                 "relpos": (0, 0.5),
@@ -236,15 +207,15 @@ def label_line_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float
 
 def compute_label_height(axes: Axes) -> float:
     """Returns the vertical distance between labels, as a fraction of the axes."""
-    return LABEL_HEIGHT / (axes.get_window_extent().height / axes.figure.dpi * POINTS_PER_INCH)
+    return LABEL_HEIGHT / (axes.get_window_extent().height / axes.figure.dpi * style.POINTS_PER_INCH)
 
 
 def _format_curves_subtitle(
     best: Sequence[PointCurve], other_count: int, hidden: int, objective: str | None, pruned: int
 ) -> str:
     """Returns the subtitle that explains the lines."""
-    seeds = sorted({curve.seeds for curve in best})
-    lines = f"Mean of {format_count_range(seeds)} seeds, band: min to max" if seeds[-1] > 1 else "One line per trial"
+    seeds = {curve.seeds for curve in best}
+    lines = f"Mean of {format_range(seeds)} seeds, band: min to max" if max(seeds) > 1 else "One line per trial"
     selection = "the best points" if objective else "lowest final loss"
     colours = f". Colours: {selection}. Grey: {other_count:,} more" if other_count else ""
     colours += f", {hidden:,} outside the axis" if hidden else ""
@@ -260,55 +231,43 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
 
     The markers of points that do not differ significantly from the best are filled.
 
-    Args:
-        ranking: Ranking of a sweep.
-        path: The PNG file to write.
-
     Returns:
         Whether the plot was drawn. It is not if the sweep has no objective or only one point.
     """
     if ranking.objective is None or len(ranking.points) < 2:  # noqa: PLR2004 - a ranking needs two points
         return False
     drawn = ranking.points[:MAX_ROWS]
-    labels = [shorten(point.label, MAX_LABEL_LENGTH) for point in drawn]
-    label_inches = max(map(len, labels)) * CHARACTER_WIDTH * TEXT / POINTS_PER_INCH + 0.2
-    rows = _ROW_HEIGHT * (len(drawn) + ranking.has_repeats)
-    width, height = label_inches + 5.4, rows + 1.3
-    figure = build_figure(width, height)
-    axes = figure.add_axes((label_inches / width, 0.55 / height, 4.1 / width, rows / height))
+    labels = [style.shorten(point.label, MAX_LABEL_LENGTH) for point in drawn]
+    left = style.measure_names(labels, style.TEXT) + 0.2
+    height = _ROW_HEIGHT * (len(drawn) + ranking.has_repeats) + 1.3
+    figure, axes = style.build_axes(left + 5.4, height, left=left, bottom=0.55, right=1.3, top=0.75)
     low, high = compute_axis_limits(drawn, ranking.objective)
     axes.set(xlim=(low, high), ylim=(len(drawn) - 0.4, -1.2 if ranking.has_repeats else -0.6))
+    margin: dict[str, Any] = {"coordinates": ("axes fraction", "data")}
     for row, point in enumerate(drawn):
         _draw_point(axes, row, point, filled=point.tied or not ranking.has_repeats)
-        axes.annotate(
-            _format_mean(point.mean, point.std, ranking.objective), (1, row), (8, 0),
-            xycoords=("axes fraction", "data"), textcoords="offset points", size=SMALL, va="center",
-            color=INK if point.tied else SOFT,
-        )  # fmt: skip
+        mean = format_mean(point.mean, point.std, percent=is_proportion(ranking.objective))
+        style.annotate(axes, mean, (1, row), (8, 0), color=style.INK if point.tied else style.SOFT, **margin)
     if ranking.has_repeats:
-        axes.annotate(
-            "mean ± std", (1, -0.8), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", size=SMALL,
-            va="center", color=SOFT,
-        )  # fmt: skip
-    axes.set_yticks(range(len(drawn)), labels=labels, parse_math=False)
+        style.annotate(axes, "mean ± std", (1, -0.8), (8, 0), **margin)
     format_value_axis(axes, ranking.objective, "x")
-    axes.set_xlabel(format_metric_name(ranking.objective), size=TEXT, color=INK)
-    style_axes(axes, grid="x")
-    axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK)
+    axes.set_xlabel(format_metric_name(ranking.objective), size=style.TEXT, color=style.INK)
+    style.style_axes(axes, grid="x")
+    style.label_rows(axes, range(len(drawn)), labels, style.TEXT)
     count = len(ranking.points)
     title = f"The best {len(drawn)} of {count:,} points" if count > len(drawn) else f"Ranking of {count} points"
-    add_headline(axes, title, _format_ranking_subtitle(ranking))
-    save_small_figure(figure, path)
+    style.add_headline(axes, title, _format_ranking_subtitle(ranking))
+    style.save_small_figure(figure, path)
     return True
 
 
 def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> None:
     """Draws a point in its row, or an arrow at the edge if the point is outside the axis."""
     low, high = axes.get_xlim()
-    mean, colour = statistics.fmean(point.values), BLUE if filled else SOFT
+    mean, colour = statistics.fmean(point.values), style.BLUE if filled else style.SOFT
     if not low <= mean <= high:
         edge, arrow = (0.012, "<") if mean < low else (0.988, ">")
-        axes.plot(edge, row, arrow, color=SOFT, markersize=6, transform=axes.get_yaxis_transform())
+        axes.plot(edge, row, arrow, color=style.SOFT, markersize=6, transform=axes.get_yaxis_transform())
         return
     if point.low is not None and point.high is not None:
         axes.plot((point.low, point.high), (row, row), color=colour, linewidth=1.5, alpha=0.75, zorder=2)
@@ -322,9 +281,7 @@ def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> No
 def compute_axis_limits(points: Sequence[RankedPoint], objective: str) -> tuple[float, float]:
     """Returns the limits of the axis of the objective. They include all seeds of all points except outliers.
 
-    Args:
-        points: Points of a sweep, the best first.
-        objective: Name of the objective. The upper limit for a proportion is about 1.
+    The best point is the first. The upper limit for a proportion is about 1.
     """
     means = [statistics.fmean(point.values) for point in points]
     reach = OUTLIER_FACTOR * abs(means[len(means) // 2] - means[0])
@@ -335,35 +292,22 @@ def compute_axis_limits(points: Sequence[RankedPoint], objective: str) -> tuple[
     return low, min(high, 1.0 + margin / 4) if is_proportion(objective) and max(values) <= 1 else high
 
 
+def describe_hidden_points(points: Sequence[RankedPoint], low: float, high: float) -> str:
+    """Returns the end of a subtitle with the number of points outside the axis; empty if there are none."""
+    hidden = sum(not low <= statistics.fmean(point.values) <= high for point in points)
+    return f". Outside the axis: {hidden:,}" if hidden else ""
+
+
 def _format_ranking_subtitle(ranking: Ranking) -> str:
     """Returns the subtitle that explains the markers."""
     if not ranking.has_repeats:
         return "One seed per point: the differences may be due to chance"
-    seeds = format_count_range(sorted({point.n for point in ranking.points[:MAX_ROWS]}))
+    seeds = format_range({point.n for point in ranking.points[:MAX_ROWS]})
     return f"Mean of {seeds} seeds with 95 % interval. Filled: no significant difference from the best (5 %)"
 
 
 # ------------------------------------------------------------------------------------------------------------
 # Text and numbers
-
-
-def format_metric_name(metric: str) -> str:
-    """Returns the display name of a metric: ``Validation accuracy`` for ``accuracy/val``."""
-    quantity, _, split = metric.partition("/")
-    return f"{ {'val': 'Validation', 'train': 'Training'}.get(split, split.capitalize()) } {quantity}"
-
-
-def format_count_range(counts: Sequence[int]) -> str:
-    """Returns the range of sorted counts as text: ``5``, ``3 to 5``."""
-    return f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
-
-
-def _format_mean(mean: float | None, std: float | None, metric: str) -> str:
-    """Returns a mean with its standard deviation. Proportions, such as accuracies, are in percent."""
-    if mean is None:
-        return ""
-    factor, unit, digits = (100, " %", 2) if is_proportion(metric) else (1, "", 4)
-    return f"{factor * mean:.{digits}f}" + ("" if std is None else f" ± {factor * std:.{digits}f}") + unit
 
 
 def format_value_axis(axes: Axes, metric: str, axis_name: str) -> None:

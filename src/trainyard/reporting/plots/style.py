@@ -7,9 +7,9 @@ positions repeat the information that the colours show.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,33 +52,67 @@ def build_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) -> None:
-    """Adds a title and a smaller subtitle above the axes, aligned with their left edge.
-
-    Args:
-        axes: The axes.
-        title: Text of the title.
-        subtitle: Text of the line below the title, or empty for none.
-        over: Space between subtitle and axes, for example for a legend, in typographic points.
-    """
-    lines: Iterable[tuple[str, float, float, str, str]] = (
-        (title, 22 if subtitle else 8, TITLE, INK, "bold"),
-        (subtitle, 8, SMALL, SOFT, "normal"),
+def build_axes(
+    width: float, height: float, *, left: float = 0.0, bottom: float = 0.0, right: float = 0.0, top: float = 0.0
+) -> tuple[Figure, Axes]:
+    """Returns a figure of this size with axes between these margins, all in inches."""
+    figure = build_figure(width, height)
+    return figure, figure.add_axes(
+        (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
     )
-    for text, points, size, colour, weight in lines:
-        axes.annotate(
-            text, (0, 1), (0, points + over), xycoords="axes fraction", textcoords="offset points",
-            size=size, color=colour, weight=weight, va="bottom", annotation_clip=False, parse_math=False,
-        )  # fmt: skip
+
+
+def measure_names(names: Iterable[str], size: float) -> float:
+    """Returns the approximate width of the longest name in inches. The font size is in typographic points."""
+    return max(map(len, names)) * CHARACTER_WIDTH * size / POINTS_PER_INCH
+
+
+def label_rows(axes: Axes, positions: Sequence[float], names: Sequence[str], size: float) -> None:
+    """Writes the names of rows at their positions on the y axis. The first row is at the top."""
+    axes.set_yticks(positions, names, parse_math=False)
+    axes.tick_params(axis="y", labelsize=size, labelcolor=INK, length=0)
+
+
+def annotate(
+    axes: Axes,
+    text: str,
+    point: tuple[float, float],
+    offset: tuple[float, float] = (0, 0),
+    *,
+    coordinates: str | tuple[str, str] = "data",
+    **properties: Any,  # noqa: ANN401 - matplotlib's properties of text
+) -> None:
+    """Writes text next to a point; by default small, grey and vertically centered. The axes do not clip it.
+
+    `offset` is in typographic points, and `coordinates` is matplotlib's `xycoords`.
+    """
+    defaults = {"size": SMALL, "color": SOFT, "va": "center", "annotation_clip": False, "parse_math": False}
+    axes.annotate(text, point, offset, xycoords=coordinates, textcoords="offset points", **{**defaults, **properties})
+
+
+def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) -> None:
+    """Adds a title and a smaller subtitle, which may be empty, above the axes, aligned with their left edge.
+
+    `over` is the space between subtitle and axes, for example for a legend, in typographic points.
+    """
+    above: dict[str, Any] = {"coordinates": "axes fraction", "va": "bottom"}
+    height = (22 if subtitle else 8) + over
+    annotate(axes, title, (0, 1), (0, height), size=TITLE, color=INK, weight="bold", **above)
+    annotate(axes, subtitle, (0, 1), (0, 8 + over), **above)
+
+
+def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], columns: int, **spacing: float) -> None:
+    """Adds a legend above the axes, without a frame."""
+    legend = axes.legend(
+        handles, labels, fontsize=SMALL, frameon=False, labelcolor=INK, ncols=columns, loc="lower left",
+        bbox_to_anchor=(0, 1), borderaxespad=0.2, columnspacing=1.4, **spacing,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def style_axes(axes: Axes, grid: Literal["x", "y"]) -> None:
-    """Applies the common style to axes: light grid lines for one axis, and no frame.
-
-    Args:
-        axes: The axes.
-        grid: The axis whose ticks get grid lines.
-    """
+    """Applies the common style to axes: light grid lines for one axis, and no frame."""
     axes.grid(axis=grid, which="major", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
