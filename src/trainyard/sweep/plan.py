@@ -31,7 +31,7 @@ from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, build_seed_axis, combine_axes, parse_axes
 from trainyard.sweep.labels import build_trial_label, shorten_keys
 from trainyard.sweep.sampler import ADAPTIVE_SAMPLERS, GRID, check_sampler_installed
-from trainyard.sweep.space import SearchSpace
+from trainyard.sweep.space import SearchSpace, count_parameters
 
 _MAX_LISTED_PROBLEMS = 50
 _MAX_NAMES = 3
@@ -363,6 +363,9 @@ def _build_trials(
     parameter_counts: dict[str, int | None] = {}
     trials = []
     for draft, config in unique:
+        architecture = repr((draft.config.dataset.known_shape, draft.config.model))
+        if architecture not in parameter_counts:
+            parameter_counts[architecture] = count_parameters(draft.config)
         point = points.setdefault(to_canonical_json(config | {"seed": None}), len(points) + 1)
         varied = {setting.key: setting.value for setting in draft.point if setting.key in names}
         seed = config["seed"] if repeated else None
@@ -375,21 +378,10 @@ def _build_trials(
                 seed=config["seed"],
                 overrides=tuple(s.text for s in draft.point if not s.key.lstrip("+~").startswith("hydra")),
                 config=config,
-                parameters=_count_parameters(draft.config, parameter_counts),
+                parameters=parameter_counts[architecture],
             )
         )
     return tuple(trials)
-
-
-def _count_parameters(config: RunConfig, counts: dict[str, int | None]) -> int | None:
-    """Returns the number of model parameters, or None if it is unknown. `counts` caches it by architecture."""
-    shape = config.dataset.known_shape
-    if shape is None:
-        return None
-    key = repr((shape, config.model))
-    if key not in counts:
-        counts[key] = config.model.count_parameters(*shape)
-    return counts[key]
 
 
 def to_canonical_json(config: Mapping[str, Any]) -> str:

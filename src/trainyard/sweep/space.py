@@ -102,7 +102,7 @@ class SearchSpace:
                 seed=seed,
                 overrides=(*_select_task_overrides(point), f"seed={seed}"),
                 config=self.freeze(replace(config, seed=seed)),
-                parameters=_count_parameters(config),
+                parameters=count_parameters(config),
             )
             for index, seed in enumerate(self.seeds)
         ]
@@ -128,7 +128,7 @@ def _select_task_overrides(point: Point) -> tuple[str, ...]:
     return tuple(s.text for s in point if s.key != "seed" and not s.key.lstrip("+~").startswith("hydra"))
 
 
-def _count_parameters(config: RunConfig) -> int | None:
+def count_parameters(config: RunConfig) -> int | None:
     """Returns the number of model parameters; None if the image shape is only known after loading."""
     shape = config.dataset.known_shape
     return None if shape is None else config.model.count_parameters(*shape)

@@ -194,7 +194,7 @@ def print_sweep_status(
         _print_text(console, f"sweep {status.name}: {_format_sweep_state(status)}", "bold")
         columns = TrialColumns([trial_status.trial for trial_status in trials], progress)
         console.print(render_sweep_progress(progress, columns, width=console.width, limit=_MAX_TRIALS))
-        _print_failures(console, progress.failed, status.name)
+        _print_failures(console, [*progress.failed.values()], status.name)
     else:
         print_table(console, build_plain_columns(trials, progress), trials)
 
