@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def smoke_test_architectures(
                 pool.submit(
                     Job(
                         number=trial.number,
-                        work=cloudpickle.dumps(_SmokeTest(dict(trial.config))),
+                        work=cloudpickle.dumps(partial(_train_one_batch, dict(trial.config))),
                         log=logs / f"{trial.number}-tried.log",
                         limit_seconds=_LIMIT_SECONDS,
                         environment=used_slots[trial.number],
@@ -103,24 +104,19 @@ def smoke_test_architectures(
         )
 
 
-class _SmokeTest:
-    """Loads the data, builds the model and trains one batch. It is pickled and sent to the process of a smoke test."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._config = config
-
-    def __call__(self) -> None:
-        load_plugins()
-        config = build_run_config(build_tree(self._config, "the plan"))
-        training = config.training
-        configure_tensorflow(config.seed, training.threads or 1, training.determinism, training.precision)
-        full_dataset = load_dataset(config.dataset, config.seed, progress=False)
-        dataset = OneBatch().reduce_dataset(full_dataset, training.batch_size, config.seed)
-        model = config.model.build(dataset.spec)
-        test_config = replace(
-            config,
-            training=replace(training, epochs=1, xla="off", keep_best=None),  # compilation is slower than one batch
-            optimizer=replace(config.optimizer, learning_rate=_LEARNING_RATE),
-            schedule=Constant(),
-        )
-        train(model, dataset, test_config, Progress(), lambda _epoch, _metrics: None)
+def _train_one_batch(frozen_config: dict[str, Any]) -> None:
+    """Loads the data, builds the model and trains one batch, in the process of a smoke test."""
+    load_plugins()
+    config = build_run_config(build_tree(frozen_config, "the plan"))
+    training = config.training
+    configure_tensorflow(config.seed, training.threads or 1, training.determinism, training.precision)
+    full_dataset = load_dataset(config.dataset, config.seed, progress=False)
+    dataset = OneBatch().reduce_dataset(full_dataset, training.batch_size, config.seed)
+    model = config.model.build(dataset.spec)
+    test_config = replace(
+        config,
+        training=replace(training, epochs=1, xla="off", keep_best=None),  # compilation is slower than one batch
+        optimizer=replace(config.optimizer, learning_rate=_LEARNING_RATE),
+        schedule=Constant(),
+    )
+    train(model, dataset, test_config, Progress(), lambda _epoch, _metrics: None)

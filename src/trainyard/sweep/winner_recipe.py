@@ -23,7 +23,6 @@ class Winner:
     """The best point of a sweep, with the recipe of one of its trials.
 
     Attributes:
-        label: Label of the point.
         run_id: MLflow run ID of the trial, or None if tracking is off.
         recipe: Path of the recipe.
         command: Command that trains the recipe.
@@ -39,7 +38,7 @@ def write_recipe(trial: Trial, file: Path, description: str, threads: int | None
     """Writes a trial as a recipe.
 
     Args:
-        trial: The trial that the recipe repeats.
+        trial: The trial to repeat.
         file: Path of the recipe, ``<config dir>/experiment/<name>.yaml``.
         description: A sentence about the origin of the recipe, for the comment at the top of the file.
         threads: Number of threads to write if the trial's config does not set it. It can change results bit for bit.
