@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,11 +38,14 @@ def create_study(*, maximize: bool, sampler: Any = None, pruner: Any = None) -> 
     )
 
 
-def end_trial(study: optuna.Study, trial: optuna.Trial, *, pruned: bool) -> None:
-    """Ends a trial without a final objective: as pruned, or as failed."""
+def end_trial(study: optuna.Study, trial: optuna.Trial, value: float | None, *, pruned: bool = False) -> None:
+    """Ends a trial with its objective. None or NaN ends it without one: as failed, or, with `pruned`, as pruned."""
     from optuna.trial import TrialState
 
-    study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+    if value is None or math.isnan(value):
+        study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+    else:
+        study.tell(trial, value)
 
 
 def build_finished_trial(params: Mapping[str, Any], distributions: Mapping[str, Any], value: float) -> Any:  # noqa: ANN401 - an Optuna type

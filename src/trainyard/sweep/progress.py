@@ -117,13 +117,10 @@ class SweepProgress:
         slots: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Creates the progress from the initial statuses.
+        """Creates the progress from the initial statuses, in the order of the plan.
 
-        Args:
-            statuses: The statuses of all trials, in the order of the plan.
-            objective: The objective of the sweep, ``accuracy/val`` or ``loss/val``; None if it has none.
-            slots: The number of trials that run at the same time.
-            clock: Returns the time in seconds; it must never go backwards.
+        `slots` is the number of trials that run at the same time. The clock returns the time in seconds; it must never
+        go backwards.
         """
         self.shown_metric = objective or NO_OBJECTIVE
         self._by_state: dict[TrialState, dict[int, TrialStatus]] = {state: {} for state in TrialState}

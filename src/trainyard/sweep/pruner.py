@@ -74,15 +74,9 @@ class TrialPruner:
     def report_end(self, number: int, value: float | None) -> None:
         """Ends a trial in the study, so that a later start of the same trial is a new one.
 
-        A trial that has reported no epoch since its start is not in the study, and is ignored.
-
-        Args:
-            number: Number of the trial.
-            value: Final objective. None or NaN, if the trial was pruned or failed, ends it as pruned.
+        A value of None or NaN, of a pruned or failed trial, ends it as pruned. A trial that has reported no epoch since
+        its start is not in the study, and is ignored.
         """
         self._last_decisions.pop(number, None)
         if trial := self._trials.pop(number, None):
-            if value is None or math.isnan(value):
-                end_trial(self._study, trial, pruned=True)
-            else:
-                self._study.tell(trial, value)
+            end_trial(self._study, trial, value, pruned=True)

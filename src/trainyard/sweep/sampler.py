@@ -59,13 +59,9 @@ class Sampler:
     """Draws points with an in-memory Optuna study of one objective."""
 
     def __init__(self, name: str, seed: int, axes: Sequence[Axis], *, maximize: bool) -> None:
-        """Creates a sampler without any results.
+        """Creates a sampler without any results. `name` is one of `SAMPLERS`, except the grid.
 
-        Args:
-            name: One of `SAMPLERS`, except the grid.
-            seed: Seed of all draws.
-            axes: Swept axes, which are drawn from, and fixed axes.
-            maximize: Whether a larger objective is better.
+        The axes are the swept ones, which are drawn from, and the fixed ones.
         """
         self._name = name
         self._seed = seed
@@ -83,7 +79,7 @@ class Sampler:
         """
         drawn = self._draw_from_study(is_active, recorded if self._name not in _STATEFUL_SAMPLERS else None)
         if recorded is not None and drawn[1] != recorded:  # another version of the library
-            end_trial(self._study, self._draws.pop(), pruned=False)
+            end_trial(self._study, self._draws.pop(), None)
             drawn = self._draw_from_study(is_active, recorded)
         return drawn
 
@@ -93,12 +89,9 @@ class Sampler:
         If a failed point is retried, its result is reported as a separate point.
         """
         trial = self._draws[turn]
-        if value is None or math.isnan(value):
-            if turn not in self._reported:
-                end_trial(self._study, trial, pruned=False)
-        elif turn not in self._reported:
-            self._study.tell(trial, value)
-        elif self._name not in _STATEFUL_SAMPLERS:
+        if turn not in self._reported:
+            end_trial(self._study, trial, value)
+        elif value is not None and not math.isnan(value) and self._name not in _STATEFUL_SAMPLERS:
             self._study.add_trial(build_finished_trial(trial.params, trial.distributions, value))
         self._reported.add(turn)
 
@@ -106,7 +99,7 @@ class Sampler:
         """Reports that the draw with index `turn`, from 0, was pruned after an epoch; `value` is the objective then."""
         if turn not in self._reported:
             self._draws[turn].report(value, epoch)
-            end_trial(self._study, self._draws[turn], pruned=True)
+            end_trial(self._study, self._draws[turn], None, pruned=True)
         self._reported.add(turn)
 
     def add_prior_points(self, points: Sequence[tuple[Mapping[str, Any], float]]) -> None:

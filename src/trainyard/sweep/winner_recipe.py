@@ -46,9 +46,9 @@ def write_recipe(trial: Trial, file: Path, description: str, threads: int | None
     Returns:
         The command that trains the recipe.
     """
-    command = shlex.join(
-        ["trainyard", "train", "--config-dir", _format_path(file.parents[1]), f"experiment={file.stem}"]
-    )
+    folder, here = file.parents[1].absolute(), Path.cwd()
+    config_dir = str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+    command = shlex.join(["trainyard", "train", "--config-dir", config_dir, f"experiment={file.stem}"])
     config: dict[str, Any] = escape_interpolations(dict(trial.config))
     config["training"]["threads"] = config["training"]["threads"] or threads
     groups = [group for group in COMPONENT_GROUPS if group not in _LEFT_OUT]
@@ -60,9 +60,3 @@ def write_recipe(trial: Trial, file: Path, description: str, threads: int | None
     with atomic_write(file) as partial:
         partial.write_text(f"{header}\n{yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)}")
     return command
-
-
-def _format_path(folder: Path) -> str:
-    """Returns the path of a folder, relative to the working directory if the folder is inside it, else absolute."""
-    folder = folder.absolute()
-    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
