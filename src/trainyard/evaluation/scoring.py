@@ -28,10 +28,7 @@ PREDICT_BATCH = 1024
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """Precision, recall and F1 of one class or of an average over classes, each 0..1.
-
-    `support` is the number of images.
-    """
+    """Precision, recall and F1, each 0..1, and the number of images of one class or of an average over classes."""
 
     name: str
     precision: float
@@ -147,7 +144,7 @@ def score_predictions(
     Raises:
         TrainingError: If a metric of `evaluation.metrics` fails or does not return a finite number.
     """
-    from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss
+    from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss, top_k_accuracy_score
 
     config = config or EvaluationConfig()
     labels = list(range(spec.classes))
@@ -175,7 +172,7 @@ def score_predictions(
         confusion=confusion_matrix(actual, predicted, labels=labels),
         report=str(classification_report(actual, predicted, digits=2, **arguments)),
         top_k=top_k,
-        top_k_accuracy=_top_k_accuracy(normalised, actual, top_k) if top_k else None,
+        top_k_accuracy=float(top_k_accuracy_score(actual, normalised, k=top_k, labels=labels)) if top_k else None,
         roc_auc=_roc_auc(normalised, actual),
         calibration=measure_calibration(probabilities.max(axis=1), predicted == actual, config.calibration_bins),
         extra_metrics={name: _compute_metric(name, probabilities, actual) for name in config.metrics},
@@ -193,13 +190,6 @@ def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArr
     if not np.isfinite(value):
         raise TrainingError(f"evaluation.metrics: expected {name} to return a finite number, got {value}")
     return value
-
-
-def _top_k_accuracy(probabilities: NDArray[np.float64], actual: NDArray[np.uint8], top_k: int) -> float:
-    """Returns the fraction of images, 0..1, whose class is among the `top_k` most probable classes."""
-    from sklearn.metrics import top_k_accuracy_score
-
-    return float(top_k_accuracy_score(actual, probabilities, k=top_k, labels=np.arange(probabilities.shape[1])))
 
 
 def _roc_auc(probabilities: NDArray[np.float64], actual: NDArray[np.uint8]) -> float | None:
