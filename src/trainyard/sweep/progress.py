@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainyard.evaluation import Trial, TrialResult
+from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.labels import build_point_label
 
 NO_OBJECTIVE = "accuracy/test"
@@ -130,7 +130,7 @@ class SweepProgress:
         self.ranked: list[TrialStatus] = []
         self.best: BestSoFar | None = None
         self._objective = objective
-        self._sign = 1 if self.shown_metric.startswith("loss") else -1
+        self._sign = -1 if higher_is_better(self.shown_metric) else 1
         self._slots = slots
         self._clock = clock
         self._points: dict[int, list[TrialStatus]] = {}
@@ -239,17 +239,13 @@ class SweepProgress:
         if not running or epochs < _MIN_EPOCHS_PER_SLOT * min(slots, self.total):
             return None
         seconds_per_epoch = (self._seconds_spent + sum(now - status.started for status in running)) / epochs
-        remaining = [
-            (status.epochs - status.epoch, _compute_seconds_per_epoch(status, now) or seconds_per_epoch)
-            for status in running
-        ]
-        epochs_left = self._epochs_waiting + sum(count for count, _ in remaining)
-        return max(
-            [
-                epochs_left * seconds_per_epoch / min(slots, unfinished),
-                *(count * trial_pace for count, trial_pace in remaining),
-            ]
-        )
+        epochs_left = self._epochs_waiting + sum(status.epochs - status.epoch for status in running)
+        seconds_left = [epochs_left * seconds_per_epoch / min(slots, unfinished)]
+        for status in running:
+            done = _count_epochs_of_attempt(status)
+            pace = (now - status.started) / done if done else seconds_per_epoch
+            seconds_left.append((status.epochs - status.epoch) * pace)
+        return max(seconds_left)
 
     def select_rows(self, limit: int) -> tuple[list[TrialStatus], dict[str, int]]:
         """Selects the most important trials: running or interrupted ones, the best, and the latest failures.
@@ -317,8 +313,3 @@ class SweepProgress:
 def _count_epochs_of_attempt(status: TrialStatus) -> int:
     """Returns the number of epochs that a running trial finished in the current attempt."""
     return status.epoch - (status.earlier_epochs or 0)
-
-
-def _compute_seconds_per_epoch(status: TrialStatus, now: float) -> float | None:
-    """Returns the average duration of an epoch of a running trial, or None before its first epoch."""
-    return (now - status.started) / _count_epochs_of_attempt(status) if _count_epochs_of_attempt(status) else None
