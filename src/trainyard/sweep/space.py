@@ -27,7 +27,6 @@ class SearchSpace:
     Attributes:
         axes: Swept and fixed axes, without the seed.
         seeds: Seeds of each point; one trial per seed.
-        composer: Composes configs and caches what it reads from YAML files.
         check: Raises a ConfigError if a config is invalid.
         freeze: Converts a config to the dict that is stored in the plan.
     """

@@ -39,11 +39,7 @@ def load_prior_sweeps(
 ) -> list[PriorSweep]:
     """Loads the results of earlier sweeps. Settings that were the same for all their trials may differ from today's.
 
-    Args:
-        names: Names of the sweeps, or paths of their folders.
-        objective: Metric that the new sweep compares.
-        axes: Axes of the new search space.
-        sampler: Name of the new sweep's sampler.
+    `names` has their names, or the paths of their folders; the other arguments are those of the new sweep.
 
     Raises:
         ConfigError: If a sweep does not exist, compares another metric, or has too few points in the search space.
