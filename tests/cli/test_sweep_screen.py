@@ -110,8 +110,8 @@ def _terminal_environment(monkeypatch):
 # Progress of a sweep
 
 
-def test_the_best_trial_has_the_lowest_loss_or_the_highest_accuracy():
-    for objective, best in (("accuracy/val", 0.9), ("loss/val", 0.1)):
+def test_the_best_trial_has_the_lowest_loss_or_error_or_the_highest_accuracy():
+    for objective, best in (("accuracy/val", 0.9), ("loss/val", 0.1), ("mae/val", 0.1)):
         progress = make_progress(make_trials(3), objective)
         for number, value in ((1, 0.5), (2, 0.9), (3, 0.1)):
             progress.start_trial(number, 1)

@@ -449,12 +449,22 @@ def test_one_or_two_numeric_settings_are_drawn(sweep_of, tmp_path, settings):
         [{"model": "mlp"}, {"model": "cnn"}],
         [{"wide": True}, {"wide": False}],
         [{"units": [64, 32]}, {"units": [64]}],
+        [{"units": 64}, {"units": [64]}],
         [{"lr": 0.1}, {"lr": 0.2, "width": 3}],
         [{"lr": rate, "width": width} for rate, width in ((0.1, 1), (0.2, 2), (0.3, 3))],
         [{"lr": a, "width": b, "epochs": c} for a in (1, 2) for b in (1, 2) for c in (1, 2)],
         [{"lr": rate, "width": width} for rate in range(8) for width in range(8)],
     ],
-    ids=["strings", "booleans", "lists", "missing in some points", "no lines", "three", "too many lines"],
+    ids=[
+        "strings",
+        "booleans",
+        "lists",
+        "equal numbers",
+        "missing in some points",
+        "no lines",
+        "three",
+        "too many lines",
+    ],
 )
 def test_other_settings_are_not_drawn(sweep_of, tmp_path, settings):
     assert not plots.draw_numeric_settings(sweep_over(sweep_of, settings), tmp_path / "grid.png")

@@ -49,14 +49,11 @@ class RankedRun:
         number: Number of the run. Runs are listed in this order.
         point: Number of the point. Runs that differ only in the seed share it.
         label: Label of the point, without the seed. If it is empty, the point is called by its number.
-        varied: Values of the varied settings. The seed is ignored.
-        seed: Random seed of the run.
+        varied: Values of the varied settings by path. The seed is ignored.
         value: Metric by which the points are ranked, or None if nothing is compared.
         metrics: All metrics by logged name.
         history: Metrics of each epoch. Empty if no learning curve is drawn.
-        seconds: Duration of the run.
         run_id: MLflow run ID, or None if tracking is off.
-        parameters: Number of model parameters.
     """
 
     number: int
@@ -77,16 +74,12 @@ class RankedPoint:
     """A point in the ranking, with all its finished runs.
 
     Attributes:
-        point: Number of the point in the plan.
-        label: Label of the point, without the seed.
-        varied: Values of the swept settings, without the seed.
-        runs: Finished runs, by number.
+        varied: Values of the varied settings by path, without the seed.
         values: Objective of each run. Empty if nothing is compared.
         mean: Mean of the values, or None if there are none.
         std: Sample standard deviation of the values, or None for fewer than two.
         low: Lower end of the 95 % confidence interval of the mean (Student's t), or None for fewer than two values.
         high: Upper end of the interval.
-        parameters: Number of model parameters.
         metrics: Means of the test metrics.
         seconds: Mean duration of a run.
         tied: Whether the point does not differ significantly from the best. True for the best itself.
@@ -145,16 +138,13 @@ class Ranking:
         return any(point.n > 1 for point in self.points)
 
     def format_verdict(self, advice: str = "Add sweep.seeds=5 to test them.") -> str:
-        """Returns a summary of the ranking in a few sentences.
-
-        Args:
-            advice: What the user should do if every point has only one seed.
-        """
+        """Returns a summary in a few sentences. `advice` is what to do if every point has only one seed."""
         count = len(self.points)
         if not count:
             return "No trial finished."
         if self.objective is None:
-            return f"sweep.objective is off, so nothing is compared; {_format_listed_points(count)} in plan order."
+            listed = "the only point is listed" if count == 1 else f"the {count:,} points are listed"
+            return f"sweep.objective is off, so nothing is compared; {listed} in plan order."
         best = self.points[0]
         result = f"{self.objective} {best.describe()} (n {best.n})"
         if count == 1:
@@ -169,10 +159,9 @@ class Ranking:
             top = f"{best.label} is {'first' if lower else 'best'}: {result}."
         else:
             subject = f"All {count:,}" if self.n_tied == count else f"The first {self.n_tied:,}"
-            named = [
-                f"{point.label} ({point.describe()})" for point in self.points[1 : min(self.n_tied, MAX_NAMED_TIED)]
-            ]
-            named.insert(0, f"{best.label} ({self.objective} {best.describe()})")
+            others = self.points[1 : min(self.n_tied, MAX_NAMED_TIED)]
+            named = [f"{best.label} ({self.objective} {best.describe()})"]
+            named += [f"{point.label} ({point.describe()})" for point in others]
             suffix = f" and {self.n_tied - MAX_NAMED_TIED:,} more" if self.n_tied > MAX_NAMED_TIED else ""
             top = (
                 f"{subject} do not differ significantly ({100 * SIGNIFICANCE_LEVEL:g} % level): "
@@ -244,11 +233,6 @@ def is_proportion(metric: str) -> bool:
 def count_decimals(value: float) -> int:
     """Returns the number of decimals to show for a value: four, or more if the value is small."""
     return 4 if value == 0 or abs(value) >= 0.1 else min(3 - math.floor(math.log10(abs(value))), 10)  # noqa: PLR2004
-
-
-def _format_listed_points(count: int) -> str:
-    """Returns the number of listed points as a clause: ``the 12 points are listed``."""
-    return "the only point is listed" if count == 1 else f"the {count:,} points are listed"
 
 
 def _build_point(runs: Sequence[RankedRun], objective: str | None, step: float) -> RankedPoint:

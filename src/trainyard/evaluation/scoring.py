@@ -28,10 +28,7 @@ PREDICT_BATCH = 1024
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """Precision, recall and F1 of one class or of an average over classes, each 0..1.
-
-    `support` is the number of images.
-    """
+    """Precision, recall and F1, each 0..1, and the number of images of one class or of an average over classes."""
 
     name: str
     precision: float
@@ -45,11 +42,10 @@ class EvalResult:
     """The predictions of a model on labelled images, and the metrics computed from them.
 
     Attributes:
-        probabilities: float32 (n, classes), the predicted probabilities, 0..1.
+        probabilities: float32 (n, classes), 0..1.
         predicted: uint8 (n,), the most probable class of each image.
         actual: uint8 (n,), the labels.
         loss: Mean cross-entropy, in nats.
-        accuracy: The fraction of images whose most probable class is their label, 0..1.
         per_class: The scores of each class, in label order.
         macro: The unweighted mean over classes.
         weighted: The mean over classes, weighted by support.
@@ -59,7 +55,6 @@ class EvalResult:
         top_k_accuracy: The fraction of images whose label is among the `top_k` most probable classes, 0..1, or None.
         roc_auc: The area under the ROC curve, one class against the rest, averaged over classes. None if a class has
             no image.
-        calibration: Confidence and accuracy in bins of confidence.
         extra_metrics: The metrics selected by `evaluation.metrics`, by name.
     """
 
@@ -121,31 +116,16 @@ def _build_metric_names(class_names: Sequence[str]) -> list[str]:
 
 
 def evaluate(model: keras.Model, split: Split, spec: DataSpec, config: EvaluationConfig | None = None) -> EvalResult:
-    """Predicts the classes of images and computes the metrics.
+    """Predicts the classes of images and computes the metrics. The scores of a class without images are 0.
 
-    Args:
-        model: Its input is what `DataSpec.scale` returns; its output is probabilities.
-        split: The images and labels. The scores of a class without images are 0, with support 0.
-        spec: The classes and the scaling of pixels.
-        config: The metrics to compute. None uses the defaults.
-
-    Returns:
-        The predictions and their metrics.
+    The model's input is what `DataSpec.scale` returns; its output is probabilities. Without a config, the default
+    metrics are computed.
     """
     return score_predictions(predict(model, split.images, spec), split.labels, spec, config)
 
 
 def predict(model: keras.Model, images: NDArray[np.uint8], spec: DataSpec) -> NDArray[np.float32]:
-    """Returns the predicted probabilities of images.
-
-    Args:
-        model: Its input is what `DataSpec.scale` returns; its output is probabilities.
-        images: uint8 (n, *image_shape), raw pixels, which are scaled here.
-        spec: The scaling of pixels.
-
-    Returns:
-        Probabilities, float32 (n, classes), 0..1.
-    """
+    """Returns the predicted probabilities, float32 (n, classes), 0..1, of raw pixels, uint8 (n, *image_shape)."""
     parts = [
         np.asarray(model.predict_on_batch(spec.scale(images[start : start + PREDICT_BATCH])))
         for start in range(0, len(images), PREDICT_BATCH)
@@ -159,21 +139,12 @@ def score_predictions(
     spec: DataSpec,
     config: EvaluationConfig | None = None,
 ) -> EvalResult:
-    """Computes the metrics of predictions.
-
-    Args:
-        probabilities: float32 (n, classes), 0..1.
-        actual: uint8 (n,), the labels.
-        spec: The classes.
-        config: The metrics to compute. None uses the defaults.
-
-    Returns:
-        The predictions and their metrics.
+    """Computes the metrics of predicted probabilities, float32 (n, classes), 0..1, and labels, uint8 (n,).
 
     Raises:
         TrainingError: If a metric of `evaluation.metrics` fails or does not return a finite number.
     """
-    from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss
+    from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss, top_k_accuracy_score
 
     config = config or EvaluationConfig()
     labels = list(range(spec.classes))
@@ -201,7 +172,7 @@ def score_predictions(
         confusion=confusion_matrix(actual, predicted, labels=labels),
         report=str(classification_report(actual, predicted, digits=2, **arguments)),
         top_k=top_k,
-        top_k_accuracy=_top_k_accuracy(normalised, actual, top_k) if top_k else None,
+        top_k_accuracy=float(top_k_accuracy_score(actual, normalised, k=top_k, labels=labels)) if top_k else None,
         roc_auc=_roc_auc(normalised, actual),
         calibration=measure_calibration(probabilities.max(axis=1), predicted == actual, config.calibration_bins),
         extra_metrics={name: _compute_metric(name, probabilities, actual) for name in config.metrics},
@@ -219,13 +190,6 @@ def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArr
     if not np.isfinite(value):
         raise TrainingError(f"evaluation.metrics: expected {name} to return a finite number, got {value}")
     return value
-
-
-def _top_k_accuracy(probabilities: NDArray[np.float64], actual: NDArray[np.uint8], top_k: int) -> float:
-    """Returns the fraction of images, 0..1, whose class is among the `top_k` most probable classes."""
-    from sklearn.metrics import top_k_accuracy_score
-
-    return float(top_k_accuracy_score(actual, probabilities, k=top_k, labels=np.arange(probabilities.shape[1])))
 
 
 def _roc_auc(probabilities: NDArray[np.float64], actual: NDArray[np.uint8]) -> float | None:

@@ -25,14 +25,10 @@ _TOLERANCE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An estimated mean, or difference of means, with its uncertainty.
+    """An estimated mean, or difference of means, with its standard error and the ends of its confidence interval.
 
-    Attributes:
-        value: The estimate.
-        standard_error: The standard error of the estimate. Infinite if there are too few values.
-        low: Lower end of the confidence interval.
-        high: Upper end of the confidence interval.
-        p_value: Two-sided p-value of the null hypothesis that the true value is 0.
+    `p_value` is the two-sided p-value of the null hypothesis that the true value is 0. The standard error is infinite
+    if there are too few values.
     """
 
     value: float
@@ -88,12 +84,8 @@ def compute_t_quantile(degrees_of_freedom: float, level: float = SIGNIFICANCE_LE
 def compute_mcnemar_p_value(only_first: int, only_second: int) -> float:
     """Returns the two-sided p-value of McNemar's exact test, or 1 if both counts are 0.
 
-    The null hypothesis is that an image which only one of two models classifies correctly is equally likely to belong
-    to either model.
-
-    Args:
-        only_first: Number of images that only the first model classifies correctly.
-        only_second: Number of images that only the second model classifies correctly.
+    The counts are the numbers of images that only the first, and only the second model classifies correctly. The null
+    hypothesis is that such an image is equally likely to belong to either model.
     """
     from scipy.stats import binomtest
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from trainyard.evaluation import Ranking, Trial, compare_first_two
 from trainyard.reporting import (
@@ -28,9 +28,6 @@ from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.winner_recipe import Winner
 from trainyard.system import atomic_write
 
-if TYPE_CHECKING:
-    from trainyard.reporting import EmbeddedImage
-
 PAGE = "card.html"
 TEMPLATE = "card.html"
 MAX_LISTED_TRIALS = 100
@@ -42,10 +39,7 @@ class SweepCost:
     """The time and the number of epochs that a sweep used.
 
     Attributes:
-        wall_seconds: Wall-clock time of all its sessions.
-        done_seconds: Sum of the durations of the finished trials.
-        pruned_seconds: Sum of the durations of the pruned trials.
-        failed_seconds: Sum of the durations of the failed trials.
+        wall_seconds: Wall-clock time of all its sessions. The other durations are sums over trials.
         epochs: Number of epochs of the finished trials and of the reported epochs of the pruned trials.
         spared: Number of epochs that were saved by pruning.
     """
@@ -63,17 +57,13 @@ class CardPage:
     """The content of the page.
 
     Attributes:
-        name: Name of the sweep.
         command: Command that started the sweep.
         chosen_by: Description of how the points were chosen.
         swept: Values of each swept setting as text, by path.
-        ranking: Ranking of the finished trials.
-        winner: The best point with its recipe, or None.
         failed: Failed trials, each with its reason in one line.
         pruned: Pruned trials, each with its reason in one line.
         pruned_curves: Objective of each pruned trial by epoch.
         unfinished: Number of trials that have not been started or were interrupted.
-        cost: Cost of the sweep.
     """
 
     name: str
@@ -89,55 +79,51 @@ class CardPage:
     cost: SweepCost
 
 
-class SweptSetting(NamedTuple):
-    """A swept setting: its values as text, and the fraction of the objective's variance that it explains, or None."""
-
-    path: str
-    values: str
-    share: float | None
-
-
 def write_card(folder: Path, page: CardPage) -> list[Path]:
-    """Writes the page and its plots, each file atomically.
-
-    Args:
-        folder: An existing folder.
-        page: Content of the page.
-
-    Returns:
-        The files that were written: card.html, and the plots that apply to this sweep.
-    """
-    shares = compute_importances(page.ranking)
+    """Writes the page and its plots into an existing folder, each file atomically; returns the files."""
+    ranking = page.ranking
+    shares = compute_importances(ranking)
     plot_files = _draw_plots(folder, page, shares)
-    pictures = [embed_image(caption, file) for caption, file in plot_files.items()]
-    with atomic_write(folder / PAGE) as partial:
-        partial.write_text(_render_page(page, shares, pictures), encoding="utf-8")
+    swept = sorted(page.swept.items(), key=lambda setting: -shares.get(setting[0], 0.0))
+    html = render_sortable_page(
+        TEMPLATE,
+        page=page,
+        ranking=ranking,
+        headline=_build_headline(page),
+        winner=_describe_winner(page),
+        swept=[(path, values, shares.get(path)) for path, values in swept],
+        shares=shares,
+        cost=_describe_cost(page),
+        explanation=explain_ranking(ranking),
+        columns=build_card_columns(ranking),
+        rows=build_card_rows(ranking),
+        left_out=max(len(ranking.points) - MAX_CARD_ROWS, 0),
+        pictures=[embed_image(caption, file) for caption, file in plot_files.items()],
+        most_ended=MAX_LISTED_TRIALS,
+    )
+    with atomic_write(folder / PAGE) as file:
+        file.write_text(html, encoding="utf-8")
     return [folder / PAGE, *plot_files.values()]
 
 
 def _draw_plots(folder: Path, page: CardPage, shares: Mapping[str, float]) -> dict[str, Path]:
     """Draws the plots that apply to this sweep, and deletes existing ones that no longer apply.
 
-    Returns:
-        The files by caption.
+    Returns the files by caption.
     """
     ranking = page.ranking
+
+    def draw_settings(path: Path) -> bool:
+        return plots.draw_numeric_settings(ranking, path) or plots.draw_setting_effects(ranking, shares, path)
+
+    def draw_curves(path: Path) -> bool:
+        return plots.draw_point_curves(ranking.points, ranking.objective, path, page.pruned_curves)
+
     candidates: dict[str, tuple[str, Callable[[Path], bool]]] = {
-        "Top of the ranking": ("ranking.png", lambda path: plots.draw_ranking(ranking, path)),
-        "Effect of each setting": (
-            "settings.png",
-            lambda path: (
-                plots.draw_numeric_settings(ranking, path) or plots.draw_setting_effects(ranking, shares, path)
-            ),
-        ),
-        "All settings in parallel coordinates": (
-            "parallel.png",
-            lambda path: plots.draw_parallel_coordinates(ranking, path),
-        ),
-        "Learning curves": (
-            "learning_curves.png",
-            lambda path: plots.draw_point_curves(ranking.points, ranking.objective, path, page.pruned_curves),
-        ),
+        "Top of the ranking": ("ranking.png", partial(plots.draw_ranking, ranking)),
+        "Effect of each setting": ("settings.png", draw_settings),
+        "All settings in parallel coordinates": ("parallel.png", partial(plots.draw_parallel_coordinates, ranking)),
+        "Learning curves": ("learning_curves.png", draw_curves),
     }
     files = {}
     with tempfile.TemporaryDirectory(dir=folder, prefix="partial.") as drafts:
@@ -147,27 +133,6 @@ def _draw_plots(folder: Path, page: CardPage, shares: Mapping[str, float]) -> di
             else:
                 (folder / name).unlink(missing_ok=True)
     return files
-
-
-def _render_page(page: CardPage, shares: Mapping[str, float], pictures: Sequence[EmbeddedImage]) -> str:
-    """Returns the page as HTML."""
-    swept = [SweptSetting(path, values, shares.get(path)) for path, values in page.swept.items()]
-    return render_sortable_page(
-        TEMPLATE,
-        page=page,
-        ranking=page.ranking,
-        headline=_build_headline(page),
-        winner=_describe_winner(page),
-        swept=sorted(swept, key=lambda setting: -(setting.share or 0.0)),
-        shares=shares,
-        cost=_describe_cost(page),
-        explanation=explain_ranking(page.ranking),
-        columns=build_card_columns(page.ranking),
-        rows=build_card_rows(page.ranking),
-        left_out=max(len(page.ranking.points) - MAX_CARD_ROWS, 0),
-        pictures=pictures,
-        most_ended=MAX_LISTED_TRIALS,
-    )
 
 
 def _build_headline(page: CardPage) -> dict[str, tuple[str, str]]:

@@ -11,7 +11,12 @@ from typing import Any
 
 from trainyard.evaluation import RankedPoint, Ranking
 from trainyard.reporting import format_value
-from trainyard.sweep.sampler import suppress_optuna_warnings
+from trainyard.sweep.optuna_adapter import (
+    build_distribution,
+    build_finished_trial,
+    create_study,
+    suppress_optuna_warnings,
+)
 
 MIN_POINTS, MAX_POINTS = 8, 200
 """With fewer points importance is not computed. Of more points, evenly spaced ranks from best to worst are used."""
@@ -35,30 +40,23 @@ def compute_importances(ranking: Ranking) -> dict[str, float]:
 
 def _compute_fanova(points: list[RankedPoint], values: list[float], paths: list[str]) -> dict[str, float]:
     """Returns the importance (0 to 1) of each setting by path, largest first; `values` has one value per point."""
-    import optuna
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    distributions = {path: _build_distribution([point.varied[path] for point in points]) for path in paths}
-    study = optuna.create_study(direction="maximize")
-    for point, value in zip(points, values, strict=True):
-        params = {path: _convert_param(point.varied[path], distributions[path]) for path in paths}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    study = create_study(maximize=True)
+    encoded = {path: _encode_setting([point.varied[path] for point in points]) for path in paths}
+    distributions = {path: distribution for path, (distribution, _) in encoded.items()}
+    for number, value in enumerate(values):
+        params = {path: params[number] for path, (_, params) in encoded.items()}
+        study.add_trial(build_finished_trial(params, distributions, value))
     with suppress_optuna_warnings():
-        shares = optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=False)
+        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), normalize=False)
     return {path: float(share) for path, share in shares.items()}
 
 
-def _build_distribution(values: list[Any]) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns an Optuna distribution that covers the values of a setting."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
+def _encode_setting(values: list[Any]) -> tuple[Any, list[Any]]:
+    """Returns the Optuna distribution of a setting and its values as parameters: numbers, or else texts."""
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         low, high = float(min(values)), float(max(values))
-        return FloatDistribution(low, high, log=low > 0 and high > 10 * low)
-    return CategoricalDistribution(sorted({format_value(value) for value in values}))
-
-
-def _convert_param(value: Any, distribution: Any) -> Any:  # noqa: ANN401 - any value of a config
-    """Returns a setting's value as its Optuna distribution expects it: text for a choice, else a float."""
-    return format_value(value) if hasattr(distribution, "choices") else float(value)
+        return build_distribution(None, low, high, log=low > 0 and high > 10 * low), [float(value) for value in values]
+    texts = [format_value(value) for value in values]
+    return build_distribution(sorted(set(texts))), texts

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trainyard.evaluation import Trial, TrialResult
+from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.labels import build_point_label
 
 NO_OBJECTIVE = "accuracy/test"
@@ -35,13 +35,15 @@ class TrialState(StrEnum):
     STOPPED = "stopped"  # it was interrupted
 
 
+_STATES_TO_TRAIN = (TrialState.WAITING, TrialState.RETRY, TrialState.STOPPED)
+"""The states of the trials that do not run, but still have to be trained."""
+
+
 @dataclass(slots=True, kw_only=True)
 class TrialStatus:
     """The current status of a trial.
 
     Attributes:
-        trial: The trial.
-        state: Its state.
         attempt: The number of the current or last attempt, from 1; 0 before the first.
         epoch: The last finished epoch, from 1; 0 before the first.
         epochs: The maximum number of epochs.
@@ -71,11 +73,7 @@ class TrialStatus:
 class BestSoFar:
     """The best point so far. A point with several seeds counts with its mean, after all its trials are done.
 
-    Attributes:
-        value: The objective.
-        label: The settings that distinguish the point.
-        point: The number of the point.
-        source: The trial or the seeds that the value is from: ``'trial 7'``, or ``'mean of 5 seeds'``.
+    `source` is the trial or the seeds that the value is from: ``'trial 7'``, or ``'mean of 5 seeds'``.
     """
 
     value: float
@@ -85,14 +83,7 @@ class BestSoFar:
 
 
 def build_status(trial: Trial, objective: str | None, result: TrialResult | None = None, log: str = "") -> TrialStatus:
-    """Returns the status of a trial: done if there is a result, else waiting.
-
-    Args:
-        trial: The trial.
-        objective: The objective of the sweep; None if it has none.
-        result: The result of the trial, if it is done.
-        log: The path of its log file.
-    """
+    """Returns the status of a trial: done if there is a result, else waiting."""
     status = TrialStatus(trial=trial, epochs=trial.config["training"]["epochs"], log=log)
     if result:
         _set_result(status, objective, result)
@@ -113,8 +104,7 @@ class SweepProgress:
         shown_metric: The metric that is shown for each trial.
         running: The running trials, by number, in the order in which they started.
         stopped: The interrupted trials, by number.
-        failed: The trials that failed and are not retried, in the order in which they failed.
-        pruned: The pruned trials, in the order in which they were pruned.
+        failed: The trials that failed and are not retried, by number, in the order in which they failed.
         ranked: The trials that are done, best first; without an objective, the latest first.
         best: The best point so far, or None.
     """
@@ -127,47 +117,35 @@ class SweepProgress:
         slots: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Creates the progress from the initial statuses.
+        """Creates the progress from the initial statuses, in the order of the plan.
 
-        Args:
-            statuses: The statuses of all trials, in the order of the plan.
-            objective: The objective of the sweep, ``accuracy/val`` or ``loss/val``; None if it has none.
-            slots: The number of trials that run at the same time.
-            clock: Returns the time in seconds; it must never go backwards.
+        `slots` is the number of trials that run at the same time. The clock returns the time in seconds; it must never
+        go backwards.
         """
         self.shown_metric = objective or NO_OBJECTIVE
-        self.running: dict[int, TrialStatus] = {}
-        self.stopped: dict[int, TrialStatus] = {}
-        self.failed: list[TrialStatus] = []
-        self.pruned: list[TrialStatus] = []
+        self._by_state: dict[TrialState, dict[int, TrialStatus]] = {state: {} for state in TrialState}
+        self.running = self._by_state[TrialState.RUNNING]
+        self.stopped = self._by_state[TrialState.STOPPED]
+        self.failed = self._by_state[TrialState.FAILED]
+        self.pruned = self._by_state[TrialState.PRUNED]
         self.ranked: list[TrialStatus] = []
         self.best: BestSoFar | None = None
         self._objective = objective
-        self._sign = 1 if self.shown_metric.startswith("loss") else -1
+        self._sign = -1 if higher_is_better(self.shown_metric) else 1
         self._slots = slots
         self._clock = clock
-        self._statuses: dict[int, TrialStatus] = {}
         self._points: dict[int, list[TrialStatus]] = {}
         self._epochs_waiting = 0
         self._epochs_done = 0
         self._seconds_spent = 0.0
-        for status in statuses:
-            self._statuses[status.trial.number] = status
-            self._points.setdefault(status.trial.point, []).append(status)
+        self._statuses = {status.trial.number: status for status in statuses}
         self.total = len(self._statuses)
-        for status in self._statuses.values():
-            if status.state is TrialState.DONE:
-                self._insert_ranked(status)
-            elif status.state is TrialState.RUNNING:
-                self.running[status.trial.number] = status
-            elif status.state is TrialState.FAILED:
-                self.failed.append(status)
-            elif status.state is TrialState.PRUNED:
-                self.pruned.append(status)
-            else:
-                self._epochs_waiting += status.epochs
-            if status.state is TrialState.STOPPED:
-                self.stopped[status.trial.number] = status
+        for number, status in self._statuses.items():
+            self._points.setdefault(status.trial.point, []).append(status)
+            self._by_state[status.state][number] = status
+            self._epochs_waiting += status.epochs if status.state in _STATES_TO_TRAIN else 0
+        for status in self._by_state[TrialState.DONE].values():
+            self._insert_ranked(status)
 
     @property
     def ended_count(self) -> int:
@@ -177,10 +155,12 @@ class SweepProgress:
     @property
     def counts(self) -> str:
         """The numbers of trials that are done, pruned, failed or stopped: ``'12 of 16 done, 1 failed'``."""
-        pruned = f", {len(self.pruned):,} pruned" if self.pruned else ""
-        failed = f", {len(self.failed):,} failed" if self.failed else ""
-        stopped = f", {len(self.stopped):,} stopped" if self.stopped else ""
-        return f"{len(self.ranked):,} of {self.total:,} done{pruned}{failed}{stopped}"
+        others = [
+            f", {len(self._by_state[state]):,} {state}"
+            for state in (TrialState.PRUNED, TrialState.FAILED, TrialState.STOPPED)
+            if self._by_state[state]
+        ]
+        return f"{len(self.ranked):,} of {self.total:,} done{''.join(others)}"
 
     @property
     def fraction(self) -> float:
@@ -194,10 +174,9 @@ class SweepProgress:
         return [status.trial for status in self._statuses.values()]
 
     def update_trial(self, trial: Trial) -> bool:
-        """Replaces a trial and its number of epochs by its current definition.
+        """Replaces a waiting trial by its current definition.
 
-        Returns:
-            Whether the definition is a new one, because the settings of the trial were drawn just now.
+        Returns whether the definition is a new one, because the settings of the trial were drawn just now.
         """
         status = self._statuses[trial.number]
         changed, status.trial = trial is not status.trial, trial
@@ -208,11 +187,9 @@ class SweepProgress:
     def start_trial(self, number: int, attempt: int) -> None:
         """Marks a waiting or interrupted trial as running, and clears its epoch and its value."""
         status = self._statuses[number]
-        self.stopped.pop(number, None)
-        self._epochs_waiting -= status.epochs
-        status.state, status.attempt, status.started = TrialState.RUNNING, attempt, self._clock()
+        self._move(status, TrialState.RUNNING)
+        status.attempt, status.started = attempt, self._clock()
         status.epoch, status.value, status.earlier_epochs = 0, None, None
-        self.running[number] = status
 
     def update_epoch(self, number: int, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Sets the last finished epoch of a trial, its maximum number of epochs, and its value of the shown metric."""
@@ -223,41 +200,27 @@ class SweepProgress:
 
     def finish_trial(self, number: int, result: TrialResult) -> TrialStatus:
         """Marks a trial as done, adds it to the ranking, and updates the best point. Returns the trial's status."""
-        status = self._remove_active(number)
+        status = self._end_attempt(number, TrialState.DONE)
         _set_result(status, self._objective, result)
         self._insert_ranked(status)
         return status
 
     def fail_trial(self, number: int, reason: str, *, will_retry: bool) -> None:
         """Marks a trial as failed, or with `will_retry` as waiting for a retry."""
-        status = self._remove_active(number)
-        if status.state is TrialState.RUNNING:
-            status.seconds = self._clock() - status.started
-        status.reason = reason
-        if will_retry:
-            status.state = TrialState.RETRY
-            self._epochs_waiting += status.epochs
-        else:
-            status.state = TrialState.FAILED
-            self.failed.append(status)
+        self._end_attempt(number, TrialState.RETRY if will_retry else TrialState.FAILED).reason = reason
 
     def prune_trial(self, number: int, reason: str) -> TrialStatus:
         """Marks a trial as pruned; returns its status."""
-        status = self._remove_active(number)
-        if status.state is TrialState.RUNNING:
-            status.seconds = self._clock() - status.started
-        status.state, status.reason = TrialState.PRUNED, reason
-        self.pruned.append(status)
+        status = self._end_attempt(number, TrialState.PRUNED)
+        status.reason = reason
         return status
 
     def mark_interrupted(self) -> None:
         """Marks all running trials as interrupted. Their epochs are counted again as epochs to train."""
         now = self._clock()
-        for status in self.running.values():
-            status.state, status.seconds = TrialState.STOPPED, now - status.started
-            self._epochs_waiting += status.epochs
-        self.stopped |= self.running
-        self.running.clear()
+        for status in [*self.running.values()]:
+            status.seconds = now - status.started
+            self._move(status, TrialState.STOPPED)
 
     def compute_seconds_run(self, status: TrialStatus) -> float | None:
         """Returns the duration of the current or last attempt, until now if it is running; None if there is none."""
@@ -277,29 +240,19 @@ class SweepProgress:
         if not running or epochs < _MIN_EPOCHS_PER_SLOT * min(slots, self.total):
             return None
         seconds_per_epoch = (self._seconds_spent + sum(now - status.started for status in running)) / epochs
-        remaining = [
-            (status.epochs - status.epoch, _compute_seconds_per_epoch(status, now) or seconds_per_epoch)
-            for status in running
-        ]
-        epochs_left = self._epochs_waiting + sum(count for count, _ in remaining)
-        return max(
-            [
-                epochs_left * seconds_per_epoch / min(slots, unfinished),
-                *(count * trial_pace for count, trial_pace in remaining),
-            ]
-        )
+        epochs_left = self._epochs_waiting + sum(status.epochs - status.epoch for status in running)
+        seconds_left = [epochs_left * seconds_per_epoch / min(slots, unfinished)]
+        for status in running:
+            done = _count_epochs_of_attempt(status)
+            pace = (now - status.started) / done if done else seconds_per_epoch
+            seconds_left.append((status.epochs - status.epoch) * pace)
+        return max(seconds_left)
 
     def select_rows(self, limit: int) -> tuple[list[TrialStatus], dict[str, int]]:
         """Selects the most important trials: running or interrupted ones, the best, and the latest failures.
 
-        If there is room, the latest pruned trials follow.
-
-        Args:
-            limit: Maximum number of trials.
-
-        Returns:
-            The trials; all of them, in the order of the plan, if the limit allows. And the numbers of trials left out,
-            by state.
+        If there is room, the latest pruned trials follow. If the limit allows, these are all trials, in the order of
+        the plan. Also returns the numbers of trials left out, by state.
         """
         if self.total <= limit:
             return list(self._statuses.values()), {}
@@ -307,31 +260,33 @@ class SweepProgress:
         room = limit - len(rows)
         failures = min(len(self.failed), max(room // 3, room - len(self.ranked)))
         rows += self.ranked[: room - failures]
-        rows += self.failed[len(self.failed) - failures :]
-        rows += self.pruned[-(limit - len(rows)) :] if limit > len(rows) else []
-        counts = {
-            TrialState.RUNNING: len(self.running),
-            TrialState.STOPPED: len(self.stopped),
-            TrialState.WAITING: self.total - self.ended_count - len(self.running) - len(self.stopped),
-            TrialState.DONE: len(self.ranked),
-            TrialState.FAILED: len(self.failed),
-            TrialState.PRUNED: len(self.pruned),
-        }
+        rows += [*self.failed.values()][len(self.failed) - failures :]
+        rows += [*self._by_state[TrialState.PRUNED].values()][-(limit - len(rows)) :] if limit > len(rows) else []
         selected = Counter(status.state for status in rows)
-        return rows, {state.value: n - selected[state] for state, n in counts.items() if n > selected[state]}
+        left_out = {state: len(trials) - selected[state] for state, trials in self._by_state.items()}
+        left_out[TrialState.WAITING] += left_out.pop(TrialState.RETRY)
+        order = (TrialState.RUNNING, TrialState.STOPPED, TrialState.WAITING, TrialState.DONE, TrialState.FAILED,
+                 TrialState.PRUNED)  # fmt: skip
+        return rows, {state.value: left_out[state] for state in order if left_out[state]}
 
-    def _remove_active(self, number: int) -> TrialStatus:
-        """Stops counting a trial as running or waiting, and returns its status object, with its state unchanged.
+    def _move(self, status: TrialStatus, state: TrialState) -> None:
+        """Changes the state of a trial."""
+        number = status.trial.number
+        del self._by_state[status.state][number]
+        self._by_state[state][number] = status
+        for counted, sign in ((status.state, -1), (state, 1)):
+            self._epochs_waiting += sign * status.epochs if counted in _STATES_TO_TRAIN else 0
+        status.state = state
 
-        For a running trial that finished an epoch, adds the finished epochs and the time of the attempt to the totals
-        for the time estimate. For a waiting trial, subtracts its epochs from those still to train.
-        """
+    def _end_attempt(self, number: int, state: TrialState) -> TrialStatus:
+        """Changes the state of a trial that has ended, and adds its epochs and its time to those of the estimate."""
         status = self._statuses[number]
-        if not self.running.pop(number, None):
-            self._epochs_waiting -= status.epochs
-        elif epochs := _count_epochs_of_attempt(status):
-            self._epochs_done += epochs
-            self._seconds_spent += self._clock() - status.started
+        if status.state is TrialState.RUNNING:
+            status.seconds = self._clock() - status.started
+            if epochs := _count_epochs_of_attempt(status):
+                self._epochs_done += epochs
+                self._seconds_spent += status.seconds
+        self._move(status, state)
         return status
 
     def _insert_ranked(self, status: TrialStatus) -> None:
@@ -344,18 +299,11 @@ class SweepProgress:
             return
         bisect.insort(self.ranked, status, key=self._compute_sort_key)
         point = self._points[status.trial.point]
-        values = [
-            seed_status.value
-            for seed_status in point
-            if seed_status.state is TrialState.DONE and seed_status.value is not None
-        ]
+        values = [seed.value for seed in point if seed.state is TrialState.DONE and seed.value is not None]
         mean = sum(values) / len(values) if len(values) == len(point) else math.nan
         if not math.isnan(mean) and (self.best is None or self._sign * mean < self._sign * self.best.value):
-            has_seeds = len(point) > 1
-            source = f"mean of {len(point)} seeds" if has_seeds else f"trial {status.trial.number}"
-            self.best = BestSoFar(
-                mean, build_point_label([seed_status.trial for seed_status in point]), status.trial.point, source
-            )
+            source = f"mean of {len(point)} seeds" if len(point) > 1 else f"trial {status.trial.number}"
+            self.best = BestSoFar(mean, build_point_label([seed.trial for seed in point]), status.trial.point, source)
 
     def _compute_sort_key(self, status: TrialStatus) -> float:
         """Returns a number that sorts statuses from best to worst; a missing or NaN value is the worst."""
@@ -366,8 +314,3 @@ class SweepProgress:
 def _count_epochs_of_attempt(status: TrialStatus) -> int:
     """Returns the number of epochs that a running trial finished in the current attempt."""
     return status.epoch - (status.earlier_epochs or 0)
-
-
-def _compute_seconds_per_epoch(status: TrialStatus, now: float) -> float | None:
-    """Returns the average duration of an epoch of a running trial, or None before its first epoch."""
-    return (now - status.started) / _count_epochs_of_attempt(status) if _count_epochs_of_attempt(status) else None

@@ -13,21 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.evaluation import Trial, TrialResult
-from trainyard.sweep.listener import SweepCounts, SweepListener
+from trainyard.evaluation import Trial
+from trainyard.sweep.listener import SweepListener
 from trainyard.system import atomic_write
 
 _INTERVAL_SECONDS = 1.0
 
 
 class LatestEpoch(NamedTuple):
-    """The last epoch of a running trial.
-
-    Attributes:
-        epoch: The number of the epoch, from 1.
-        epochs: The maximum number of epochs of the trial.
-        metrics: The metrics after the epoch, under the names they are logged by.
-    """
+    """The last epoch of a running trial, counted from 1, of at most `epochs`, with its metrics by logged name."""
 
     epoch: int
     epochs: int
@@ -51,17 +45,11 @@ class EpochFile(SweepListener):
                 partial.write_text(json.dumps(self._epochs))
             self._written = time.monotonic()
 
-    def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
+    def on_trial_done(self, trial: Trial, *_: object, **__: object) -> None:
         """Forgets a trial that has ended; the next write omits it."""
         self._epochs.pop(trial.number, None)
 
-    def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
-        """Forgets a trial that has ended; the next write omits it."""
-        self._epochs.pop(trial.number, None)
-
-    def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
-        """Forgets a trial that has ended; the next write omits it."""
-        self._epochs.pop(trial.number, None)
+    on_trial_pruned = on_trial_failed = on_trial_done
 
 
 def load_epochs(file: Path) -> dict[int, LatestEpoch]:

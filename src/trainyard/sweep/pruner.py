@@ -7,19 +7,18 @@ ledger and continues exactly where it stopped.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from trainyard.evaluation import higher_is_better
 from trainyard.sweep.ledger import Ended, EpochReport, Ledger
+from trainyard.sweep.optuna_adapter import build_pruner, build_sampler, create_study, end_trial
+
+if TYPE_CHECKING:
+    import optuna
 
 OFF = "off"
 PRUNERS = (OFF, "median", "halving", "hyperband")
 """Allowed values of `sweep.pruner`."""
-
-_REDUCTION_FACTOR = 3
-"""Halving and Hyperband keep one of this number of trials at each rung."""
-_STARTUP_TRIALS = 4
-"""The median pruner starts after this number of trials have finished."""
 
 
 class TrialPruner:
@@ -35,16 +34,12 @@ class TrialPruner:
             ledger: Ledger of the sweep.
             min_epochs: Minimum number of epochs before a trial may be pruned.
         """
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.objective = objective
         self._name = name
-        self._study = optuna.create_study(
-            study_name="sweep",  # Hyperband assigns trials to its brackets by this name
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=_build_optuna_pruner(name, min_epochs, epochs),
-            direction="maximize" if higher_is_better(objective) else "minimize",
+        self._study = create_study(
+            maximize=higher_is_better(objective),
+            sampler=build_sampler("random", 0),
+            pruner=build_pruner(name, min_epochs, epochs),
         )
         self._trials: dict[int, optuna.Trial] = {}
         self._last_decisions: dict[int, tuple[int, str]] = {}
@@ -79,34 +74,9 @@ class TrialPruner:
     def report_end(self, number: int, value: float | None) -> None:
         """Ends a trial in the study, so that a later start of the same trial is a new one.
 
-        A trial that has reported no epoch since its start is not in the study, and is ignored.
-
-        Args:
-            number: Number of the trial.
-            value: Final objective. None or NaN, if the trial was pruned or failed, ends it as pruned.
+        A value of None or NaN, of a pruned or failed trial, ends it as pruned. A trial that has reported no epoch since
+        its start is not in the study, and is ignored.
         """
-        from optuna.trial import TrialState
-
         self._last_decisions.pop(number, None)
         if trial := self._trials.pop(number, None):
-            if value is None or math.isnan(value):
-                self._study.tell(trial, state=TrialState.PRUNED)
-            else:
-                self._study.tell(trial, value)
-
-
-def _build_optuna_pruner(name: str, min_epochs: int, max_epochs: int) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns the Optuna pruner for a name in `PRUNERS`, except off."""
-    from optuna import pruners
-
-    match name:
-        case "median":
-            return pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=min_epochs)
-        case "halving":
-            return pruners.SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=_REDUCTION_FACTOR)
-        case "hyperband":
-            return pruners.HyperbandPruner(
-                min_resource=min_epochs, max_resource=max_epochs, reduction_factor=_REDUCTION_FACTOR
-            )
-        case _:
-            raise ValueError(f"expected one of {PRUNERS[1:]}, got {name!r}")
+            end_trial(self._study, trial, value, pruned=True)

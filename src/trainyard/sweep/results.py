@@ -19,12 +19,7 @@ RESULT = "result.json"
 
 
 def write_result(run: RunResult, objective: str | None) -> TrialResult:
-    """Writes the result of a run into its folder atomically and returns it.
-
-    Args:
-        run: A run of which everything has been logged.
-        objective: Metric that the sweep compares, or None.
-    """
+    """Writes the result of a run, of which everything has been logged, into its folder atomically and returns it."""
     history = run.training.history
     final_epoch = history[(run.training.best_epoch or len(history)) - 1]  # of the epoch whose weights the model has
     result = TrialResult(

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainyard.errors import ConfigError
 from trainyard.sweep.grid import Axis, AxisSetting, Interval, Point
+from trainyard.sweep.optuna_adapter import (
+    build_distribution,
+    build_finished_trial,
+    build_sampler,
+    create_study,
+    end_trial,
+    suppress_optuna_warnings,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -53,23 +59,14 @@ class Sampler:
     """Draws points with an in-memory Optuna study of one objective."""
 
     def __init__(self, name: str, seed: int, axes: Sequence[Axis], *, maximize: bool) -> None:
-        """Creates a sampler without any results.
+        """Creates a sampler without any results. `name` is one of `SAMPLERS`, except the grid.
 
-        Args:
-            name: One of `SAMPLERS`, except the grid.
-            seed: Seed of all draws.
-            axes: Swept axes, which are drawn from, and fixed axes.
-            maximize: Whether a larger objective is better.
+        The axes are the swept ones, which are drawn from, and the fixed ones.
         """
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._name = name
         self._seed = seed
         self._axes = axes
-        self._study = optuna.create_study(
-            sampler=_build_optuna_sampler(name, seed), direction="maximize" if maximize else "minimize"
-        )
+        self._study = create_study(maximize=maximize, sampler=build_sampler(name, seed))
         self._draws: list[optuna.Trial] = []
         self._reported: set[int] = set()
 
@@ -82,7 +79,7 @@ class Sampler:
         """
         drawn = self._draw_from_study(is_active, recorded if self._name not in _STATEFUL_SAMPLERS else None)
         if recorded is not None and drawn[1] != recorded:  # another version of the library
-            self._study.tell(self._draws.pop(), state=_get_trial_states().FAIL)
+            end_trial(self._study, self._draws.pop(), None)
             drawn = self._draw_from_study(is_active, recorded)
         return drawn
 
@@ -92,34 +89,28 @@ class Sampler:
         If a failed point is retried, its result is reported as a separate point.
         """
         trial = self._draws[turn]
-        failed = value is None or math.isnan(value)
         if turn not in self._reported:
-            self._study.tell(trial, None if failed else value, state=_get_trial_states().FAIL if failed else None)
-        elif value is not None and not failed and self._name not in _STATEFUL_SAMPLERS:
-            self._study.add_trial(_build_finished_trial(trial.params, trial.distributions, value))
+            end_trial(self._study, trial, value)
+        elif value is not None and not math.isnan(value) and self._name not in _STATEFUL_SAMPLERS:
+            self._study.add_trial(build_finished_trial(trial.params, trial.distributions, value))
         self._reported.add(turn)
 
     def report_pruned(self, turn: int, epoch: int, value: float) -> None:
         """Reports that the draw with index `turn`, from 0, was pruned after an epoch; `value` is the objective then."""
         if turn not in self._reported:
             self._draws[turn].report(value, epoch)
-            self._study.tell(self._draws[turn], state=_get_trial_states().PRUNED)
+            end_trial(self._study, self._draws[turn], None, pruned=True)
         self._reported.add(turn)
 
     def add_prior_points(self, points: Sequence[tuple[Mapping[str, Any], float]]) -> None:
         """Adds points of earlier sweeps with their objectives. Must be called before the first draw."""
-        distributions = {axis.key: _build_distribution(axis) for axis in self._axes if axis.swept}
-        if self._name == "cmaes":  # only numbers, and not as trials of the study, but as starting points
-            distributions = {
-                key: distribution for key, distribution in distributions.items() if not hasattr(distribution, "choices")
-            }
-        trials = [
-            _build_finished_trial({key: drawn[key] for key in drawn if key in distributions}, distributions, value)
-            for drawn, value in points
-        ]
-        if self._name == "cmaes":
+        is_cmaes = self._name == "cmaes"  # it uses only numbers, and not as trials of the study, but as starting points
+        axes = [axis for axis in self._axes if axis.swept and (axis.interval or not is_cmaes)]
+        distributions = {axis.key: _build_axis_distribution(axis) for axis in axes}
+        trials = [build_finished_trial(drawn, distributions, value) for drawn, value in points]
+        if is_cmaes:
             with suppress_optuna_warnings():
-                self._study.sampler = _build_optuna_sampler(self._name, self._seed, trials)
+                self._study.sampler = build_sampler(self._name, self._seed, trials)
         else:
             self._study.add_trials(trials)
 
@@ -128,10 +119,10 @@ class Sampler:
         if recorded is not None:
             self._study.enqueue_trial(dict(recorded))
         if recorded is not None and self._name not in _STATEFUL_SAMPLERS:
-            self._study.sampler = _build_optuna_sampler("random", 0)  # all values are given: no model has to be fitted
+            self._study.sampler = build_sampler("random", 0)  # all values are given: no model has to be fitted
         elif self._name not in _STATEFUL_SAMPLERS:
             seeds = np.random.SeedSequence([self._seed, len(self._draws)])
-            self._study.sampler = _build_optuna_sampler(self._name, int(seeds.generate_state(1)[0]))
+            self._study.sampler = build_sampler(self._name, int(seeds.generate_state(1)[0]))
         with suppress_optuna_warnings():
             trial = self._study.ask()
             self._draws.append(trial)
@@ -187,65 +178,10 @@ def _compute_step(interval: Interval) -> int:
     return 1 if interval.log else int(interval.step or 1)
 
 
-def _build_distribution(axis: Axis) -> Any:  # noqa: ANN401 - an Optuna type
+def _build_axis_distribution(axis: Axis) -> Any:  # noqa: ANN401 - an Optuna type
     """Returns the Optuna distribution of a swept axis."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     interval = axis.interval
     if interval is None:
-        return CategoricalDistribution([setting.text for setting in axis.settings])
-    if interval.is_integer:
-        return IntDistribution(int(interval.low), int(interval.high), log=interval.log, step=_compute_step(interval))
-    return FloatDistribution(interval.low, interval.high, log=interval.log)
-
-
-def _build_finished_trial(
-    params: Mapping[str, Any],
-    distributions: Mapping[str, Any],
-    value: float,
-) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns a completed Optuna trial with an objective, to add to the study without a draw.
-
-    It is a point of an earlier sweep, or the result of a retried point.
-    """
-    import optuna
-
-    distributions = {key: distributions[key] for key in params}
-    return optuna.trial.create_trial(params=dict(params), distributions=distributions, value=value)
-
-
-def _build_optuna_sampler(name: str, seed: int, prior: Sequence[Any] | None = None) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns the Optuna sampler for a name in `SAMPLERS`; `prior` are trials that start CMA-ES."""
-    from optuna import samplers
-
-    with suppress_optuna_warnings():
-        match name:
-            case "random":
-                return samplers.RandomSampler(seed=seed)
-            case "tpe":
-                return samplers.TPESampler(seed=seed, multivariate=True, group=True, warn_independent_sampling=False)
-            case "gp":
-                return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
-            case "cmaes":
-                return samplers.CmaEsSampler(
-                    seed=seed, warn_independent_sampling=False, source_trials=list(prior) if prior else None
-                )
-            case "qmc":
-                return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
-            case _:
-                raise ValueError(f"expected one of {SAMPLERS[1:]}, got {name!r}")
-
-
-def _get_trial_states() -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns Optuna's enum of trial states, which is imported only when it is needed."""
-    from optuna.trial import TrialState
-
-    return TrialState
-
-
-@contextmanager
-def suppress_optuna_warnings() -> Iterator[None]:
-    """Suppresses Optuna's warnings about experimental features."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+        return build_distribution([setting.text for setting in axis.settings])
+    step = _compute_step(interval) if interval.is_integer else None
+    return build_distribution(None, interval.low, interval.high, log=interval.log, step=step)

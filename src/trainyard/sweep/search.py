@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainyard.config import RunConfig
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial, higher_is_better
 from trainyard.sweep.folder import SweepFolder
@@ -38,12 +37,7 @@ class SearchQueue:
     ) -> None:
         """Creates the queue and replays the ledger.
 
-        Args:
-            plan: Search space, sampler and number of points.
-            objective: Metric that the trials are compared by.
-            folder: Folder of the sweep.
-            ledger: Ledger of the sweep.
-            prior_sweeps: Earlier sweeps for a warm start. Ignored for a resumed sweep: its ledger has their points.
+        The ledger of a resumed sweep has the points of its warm start already, so `prior_sweeps` is ignored then.
         """
         self._space = plan.space
         self._points = plan.points
@@ -111,15 +105,18 @@ class SearchQueue:
         try:
             config = self._space.build_config(point)
         except ConfigError as error:
-            self._reject_draw(drawn, f"its config is invalid: {error.problems[0]}", None)
+            self._ledger.record_draw(drawn, None, f"its config is invalid: {error.problems[0]}")
+            self._reject_draw(None)
             return
-        if duplicate_of := self._seen.get(self._compute_identity(config)):
-            self._reject_draw(drawn, f"it has the same config as point {duplicate_of}", duplicate_of)
+        identity = _compute_identity(self._space.freeze(config))
+        if duplicate_of := self._seen.get(identity):
+            self._ledger.record_draw(drawn, None, f"it has the same config as point {duplicate_of}", duplicate_of)
+            self._reject_draw(duplicate_of)
             return
         trials = self._space.build_trials(number, (number - 1) * len(self._space.seeds) + 1, point, config)
         self._folder.add_trials(trials)
         self._ledger.record_draw(drawn, number)
-        self._register_point(number, self._compute_identity(config))
+        self._register_point(number, identity)
         self._ready.extend(trials)
 
     def _register_point(self, number: int, identity: str) -> None:
@@ -130,10 +127,12 @@ class SearchQueue:
         self._turn += 1
         self._rejected = 0
 
-    def _reject_draw(self, drawn: Mapping[str, Any], reason: str, duplicate_of: int | None) -> None:
-        """Records a draw as rejected, and reports it to the sampler; see `_report_duplicate`."""
-        self._ledger.record_draw(drawn, None, reason, duplicate_of)
-        self._report_duplicate(duplicate_of)
+    def _reject_draw(self, duplicate_of: int | None) -> None:
+        """Reports the current draw, which was rejected, to the sampler.
+
+        A duplicate of a point that has a result gets the value of that point; any other draw is reported as failed.
+        """
+        self._sampler.report_value(self._turn, self._reported.get(duplicate_of) if duplicate_of else None)
         self._turn += 1
         self._rejected += 1
 
@@ -143,10 +142,8 @@ class SearchQueue:
         If any trial was pruned, the finished ones are ignored, because they are the trials with the best seeds.
         """
         values = self._values[point]
-        last_reports = [
-            self._ledger.get_last_epoch(n) for n in values if self._ledger.get_trial_record(n).state == "pruned"
-        ]
-        pruned = [report for report in last_reports if report]
+        numbers = [number for number in values if self._ledger.get_trial_record(number).state == "pruned"]
+        pruned = [report for number in numbers if (report := self._ledger.get_last_epoch(number))]
         finished = [value for value in values.values() if value is not None and not pruned]
         self._reported[point] = statistics.fmean(finished) if finished else None
         if pruned:
@@ -154,14 +151,6 @@ class SearchQueue:
             self._sampler.report_pruned(self._turns[point], min(report.epoch for report in pruned), value)
         else:
             self._sampler.report_value(self._turns[point], self._reported[point])
-
-    def _report_duplicate(self, duplicate_of: int | None) -> None:
-        """Reports the current, rejected draw to the sampler.
-
-        A duplicate of a point that has a result gets the value of that point; any other draw is reported as failed.
-        """
-        value = self._reported.get(duplicate_of) if duplicate_of else None
-        self._sampler.report_value(self._turn, value)
 
     def _replay(self) -> None:
         """Repeats all recorded draws and reports in their original order."""
@@ -176,13 +165,12 @@ class SearchQueue:
                 continue
             self._sampler.draw(self._space.is_active, event.drawn)
             if event.point is None:
-                self._report_duplicate(event.duplicate_of)
-                self._turn += 1
-                self._rejected += 1
+                self._reject_draw(event.duplicate_of)
             else:
                 first = trials[(event.point - 1) * len(self._space.seeds) + 1]
-                self._register_point(event.point, to_canonical_json(dict(first.config) | {"seed": None}))
+                self._register_point(event.point, _compute_identity(first.config))
 
-    def _compute_identity(self, config: RunConfig) -> str:
-        """Returns a key that all trials of a point share, and no other point has: the config without the seed."""
-        return to_canonical_json(self._space.freeze(config) | {"seed": None})
+
+def _compute_identity(frozen_config: Mapping[str, Any]) -> str:
+    """Returns a key that all trials of a point share, and no other point has: the config without the seed."""
+    return to_canonical_json({**frozen_config, "seed": None})

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def smoke_test_architectures(
             """Starts smoke tests until no slot is free or none is waiting."""
             while waiting and pool.has_free_slot:
                 trial = waiting.pop()
-                work = cloudpickle.dumps(_SmokeTest(dict(trial.config)))
+                work = cloudpickle.dumps(partial(_train_one_batch, dict(trial.config)))
                 pool.submit(Job(trial.number, work, logs / f"{trial.number}-tried.log", _LIMIT_SECONDS))
 
         fill_slots()
@@ -92,24 +93,19 @@ def smoke_test_architectures(
         )
 
 
-class _SmokeTest:
-    """Loads the data, builds the model and trains one batch. It is pickled and sent to the process of a smoke test."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._config = config
-
-    def __call__(self) -> None:
-        load_plugins()
-        config = build_run_config(build_tree(self._config, "the plan"))
-        training = config.training
-        configure_tensorflow(config.seed, training.threads or 1, training.determinism, training.precision)
-        full_dataset = load_dataset(config.dataset, config.seed, progress=False)
-        dataset = OneBatch().reduce_dataset(full_dataset, training.batch_size, config.seed)
-        model = config.model.build(dataset.spec)
-        test_config = replace(
-            config,
-            training=replace(training, epochs=1, xla="off", keep_best=None),  # compilation is slower than one batch
-            optimizer=replace(config.optimizer, learning_rate=_LEARNING_RATE),
-            schedule=Constant(),
-        )
-        train(model, dataset, test_config, Progress(), lambda _epoch, _metrics: None)
+def _train_one_batch(frozen_config: dict[str, Any]) -> None:
+    """Loads the data, builds the model and trains one batch, in the process of a smoke test."""
+    load_plugins()
+    config = build_run_config(build_tree(frozen_config, "the plan"))
+    training = config.training
+    configure_tensorflow(config.seed, training.threads or 1, training.determinism, training.precision)
+    full_dataset = load_dataset(config.dataset, config.seed, progress=False)
+    dataset = OneBatch().reduce_dataset(full_dataset, training.batch_size, config.seed)
+    model = config.model.build(dataset.spec)
+    test_config = replace(
+        config,
+        training=replace(training, epochs=1, xla="off", keep_best=None),  # compilation is slower than one batch
+        optimizer=replace(config.optimizer, learning_rate=_LEARNING_RATE),
+        schedule=Constant(),
+    )
+    train(model, dataset, test_config, Progress(), lambda _epoch, _metrics: None)

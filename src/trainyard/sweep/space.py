@@ -27,7 +27,6 @@ class SearchSpace:
     Attributes:
         axes: Swept and fixed axes, without the seed.
         seeds: Seeds of each point; one trial per seed.
-        composer: Composes configs and caches what it reads from YAML files.
         check: Raises a ConfigError if a config is invalid.
         freeze: Converts a config to the dict that is stored in the plan.
     """
@@ -73,26 +72,17 @@ class SearchSpace:
         return [key for key in self.swept if key not in existing_keys]
 
     def build_config(self, point: Point) -> RunConfig:
-        """Returns the validated config of a point with its first seed.
-
-        Raises:
-            ConfigError: If the config is invalid.
-        """
+        """Returns the config of a point with its first seed. Raises ConfigError if it is invalid."""
         config = replace(self.composer.build_config(point), seed=self.seeds[0])
         self.check(config)
         return config
 
     def build_trials(self, number: int, first_trial: int, point: Point, config: RunConfig) -> list[Trial]:
-        """Returns the trials of a point, one per seed.
-
-        Args:
-            number: Number of the point.
-            first_trial: Number of its first trial.
-            point: Settings of the point.
-            config: Config of the point with its first seed.
-        """
+        """Returns the trials of a point, one per seed; `config` is its config with the first seed."""
         names = shorten_keys(self.swept)
         varied = {setting.key: setting.value for setting in point if setting.key in names}
+        # without the seed and without the settings of Hydra's own config
+        overrides = [s.text for s in point if s.key != "seed" and not s.key.lstrip("+~").startswith("hydra")]
         return [
             Trial(
                 number=first_trial + index,
@@ -100,7 +90,7 @@ class SearchSpace:
                 label=build_trial_label(varied, names, seed if len(self.seeds) > 1 else None),
                 varied=varied,
                 seed=seed,
-                overrides=(*_select_task_overrides(point), f"seed={seed}"),
+                overrides=(*overrides, f"seed={seed}"),
                 config=self.freeze(replace(config, seed=seed)),
                 parameters=config.known_parameters,
             )
@@ -121,8 +111,3 @@ class SearchSpace:
         """Returns the settings as a point, in the order of `axes`; an axis without a setting is left out."""
         by_key = {setting.key: setting for setting in settings}
         return tuple(by_key[axis.key] for axis in self.axes if axis.key in by_key)
-
-
-def _select_task_overrides(point: Point) -> tuple[str, ...]:
-    """Returns the overrides of a point without the seed and without those of Hydra's own config."""
-    return tuple(s.text for s in point if s.key != "seed" and not s.key.lstrip("+~").startswith("hydra"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, TrialResult, rank
+from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, rank
 from trainyard.reporting import build_ranking_frame, render_ranking_html, write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
@@ -27,7 +27,7 @@ WINNER = "winner"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SweepResult:
-    """The results of a sweep.
+    """The results of a sweep, and the files that were written, to be logged.
 
     Attributes:
         folder: The folder of the sweep. Its name is the name of the sweep.
@@ -88,15 +88,7 @@ class SweepResult:
 def summarize_sweep(
     folder: SweepFolder, ledger: Ledger, objective: str | None, trials: tuple[Trial, ...], outcomes: TrialOutcomes
 ) -> SweepResult:
-    """Ranks the finished trials and writes the result files into the sweep's folder.
-
-    Args:
-        folder: Folder of the sweep.
-        ledger: Ledger of the sweep.
-        objective: Metric that the sweep compares, or None.
-        trials: All trials of the sweep.
-        outcomes: Outcomes of the trials.
-    """
+    """Ranks the finished trials of a sweep and writes the result files into its folder. `trials` are all its trials."""
     ranking = rank_trials(trials, outcomes, objective)
     winner = _write_winner(folder, ranking.points[0], objective, trials) if objective and ranking.points else None
     header = folder.read_header()
@@ -119,34 +111,40 @@ def summarize_sweep(
 
 
 def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str | None) -> Ranking:
-    """Ranks the points of a sweep. Points with a pruned trial are excluded, because their other seeds are biased.
-
-    Args:
-        trials: All trials of the sweep.
-        outcomes: Outcomes of the trials.
-        objective: Metric that is compared, or None.
-    """
+    """Ranks the points of a sweep. Points with a pruned trial are excluded, because their other seeds are biased."""
     excluded = {trial.point for trial in trials if trial.number in outcomes.pruned}
     points: dict[int, list[Trial]] = {}
     for trial in trials:
         if trial.number in outcomes.done and trial.point not in excluded:
             points.setdefault(trial.point, []).append(trial)
-    return rank(
-        [
-            _build_ranked_run(trial, outcomes.done[trial.number], build_point_label(point), objective)
-            for point in points.values()
-            for trial in point
-        ],
-        objective,
-    )
+    runs = []
+    for point in points.values():
+        label = build_point_label(point)
+        for trial in point:
+            result = outcomes.done[trial.number]
+            stored = load_result(Path(result.folder))  # None if the folder was deleted
+            runs.append(
+                RankedRun(
+                    number=trial.number,
+                    point=trial.point,
+                    label=label,
+                    varied=trial.varied,
+                    seed=trial.seed,
+                    value=None if objective is None else result.metrics.get(objective),
+                    metrics=result.metrics,
+                    history=stored.history if stored else (),
+                    seconds=result.seconds,
+                    run_id=result.run_id,
+                    parameters=result.parameters,
+                )
+            )
+    return rank(runs, objective)
 
 
 def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, str]:
     """Returns the values of each swept setting as text, by path: ``[0.1, 0.01]`` or ``interval(0.0001, 0.1), log``.
 
-    Args:
-        header: Header of the plan.
-        trials: All trials. For a grid, the values are read from them.
+    The `header` is that of the plan. The values of a grid are read from the trials.
     """
     if header.get("search"):
         return {key: axis["description"] for key, axis in header["search"]["axes"].items()}
@@ -173,29 +171,11 @@ def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcome
     planned = {trial.number: trial.config["training"]["epochs"] for trial in trials if trial.number in last_epochs}
     return SweepCost(
         wall_seconds=sum(session.seconds for session in ledger.sessions),
-        done_seconds=sum(seconds[number] for number in outcomes.done if number in seconds),
-        pruned_seconds=sum(seconds[number] for number in outcomes.pruned if number in seconds),
-        failed_seconds=sum(seconds[number] for number in outcomes.failed if number in seconds),
+        done_seconds=sum(seconds.get(number, 0.0) for number in outcomes.done),
+        pruned_seconds=sum(seconds.get(number, 0.0) for number in outcomes.pruned),
+        failed_seconds=sum(seconds.get(number, 0.0) for number in outcomes.failed),
         epochs=sum(result.epochs for result in outcomes.done.values()) + sum(last_epochs.values()),
         spared=sum(planned[number] - last_epochs[number] for number in planned),
-    )
-
-
-def _build_ranked_run(trial: Trial, result: TrialResult, label: str, objective: str | None) -> RankedRun:
-    """Returns a finished trial for the ranking, with its learning curve if its folder still exists."""
-    stored = load_result(Path(result.folder))
-    return RankedRun(
-        number=trial.number,
-        point=trial.point,
-        label=label,
-        varied=trial.varied,
-        seed=trial.seed,
-        value=None if objective is None else result.metrics.get(objective),
-        metrics=result.metrics,
-        history=stored.history if stored else (),
-        seconds=result.seconds,
-        run_id=result.run_id,
-        parameters=result.parameters,
     )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trainyard.config import flatten_tree
 from trainyard.errors import ConfigError
-from trainyard.evaluation import Trial
 from trainyard.sweep.folder import find_sweep
 from trainyard.sweep.grid import Axis
 from trainyard.sweep.ledger import Ledger, PriorPoint
@@ -22,7 +20,6 @@ class PriorSweep:
     """The results of one earlier sweep.
 
     Attributes:
-        sweep: Name of the earlier sweep.
         points: Its points inside the new search space, each with the mean objective of its finished trials.
         n_outside: Number of its points that have finished trials but lie outside the new search space.
     """
@@ -42,11 +39,7 @@ def load_prior_sweeps(
 ) -> list[PriorSweep]:
     """Loads the results of earlier sweeps. Settings that were the same for all their trials may differ from today's.
 
-    Args:
-        names: Names of the sweeps, or paths of their folders.
-        objective: Metric that the new sweep compares.
-        axes: Axes of the new search space.
-        sampler: Name of the new sweep's sampler.
+    `names` has their names, or the paths of their folders; the other arguments are those of the new sweep.
 
     Raises:
         ConfigError: If a sweep does not exist, compares another metric, or has too few points in the search space.
@@ -70,15 +63,15 @@ def _load_prior_sweep(name: str, objective: str, axes: Sequence[Axis]) -> PriorS
         raise ConfigError(
             f"sweep.warm_start: expected a sweep with the objective {objective}, but {name} has {compared}"
         )
-    points: dict[int, list[Trial]] = defaultdict(list)
-    values: dict[int, list[float]] = defaultdict(list)
+    configs: dict[int, Mapping[str, Any]] = {}
+    values: dict[int, list[float]] = {}
     ledger = Ledger(folder.ledger)
     for trial in folder.read_trials():
         value = ledger.get_objective_value(trial.number)
         if value is not None:
-            points[trial.point].append(trial)
-            values[trial.point].append(value)
-    drawn = {number: _convert_to_draw(trials[0].config, axes) for number, trials in points.items()}
+            configs.setdefault(trial.point, trial.config)
+            values.setdefault(trial.point, []).append(value)
+    drawn = {number: _convert_to_draw(config, axes) for number, config in configs.items()}
     usable = tuple(
         PriorPoint(draw, statistics.fmean(values[number]), name) for number, draw in drawn.items() if draw is not None
     )
@@ -92,18 +85,13 @@ def _load_prior_sweep(name: str, objective: str, axes: Sequence[Axis]) -> PriorS
 
 def _convert_to_draw(config: Mapping[str, Any], axes: Sequence[Axis]) -> dict[str, Any] | None:
     """Returns the settings of an earlier trial as a sampler would draw them, or None if one is outside its axis."""
-    drawn = dict(_convert_settings(config, axes))
-    return None if None in drawn.values() or not drawn else drawn
-
-
-def _convert_settings(config: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[tuple[str, Any]]:
-    """Yields the key of each axis in a config with its value as drawn; None if the axis does not contain the value."""
-    values = flatten_tree(config)
+    settings = flatten_tree(dict(config))
+    drawn = {}
     for axis in axes:
         key = axis.key.lstrip("+~")
-        if f"{key}.name" in values:  # a config group: the chosen component
-            yield axis.key, find_drawn_value(axis, values[f"{key}.name"])
-        elif key in values:
-            yield axis.key, find_drawn_value(axis, values[key])
+        name = f"{key}.name" if f"{key}.name" in settings else key  # the chosen component of a config group
+        if name in settings:
+            drawn[axis.key] = find_drawn_value(axis, settings[name])
         elif axis.settings[0].structural:  # a recipe: the config does not show which one was chosen
-            yield axis.key, None
+            return None
+    return None if None in drawn.values() or not drawn else drawn

@@ -23,7 +23,6 @@ class Winner:
     """The best point of a sweep, with the recipe of one of its trials.
 
     Attributes:
-        label: Label of the point.
         run_id: MLflow run ID of the trial, or None if tracking is off.
         recipe: Path of the recipe.
         command: Command that trains the recipe.
@@ -39,7 +38,7 @@ def write_recipe(trial: Trial, file: Path, description: str, threads: int | None
     """Writes a trial as a recipe.
 
     Args:
-        trial: The trial that the recipe repeats.
+        trial: The trial to repeat.
         file: Path of the recipe, ``<config dir>/experiment/<name>.yaml``.
         description: A sentence about the origin of the recipe, for the comment at the top of the file.
         threads: Number of threads to write if the trial's config does not set it. It can change results bit for bit.
@@ -47,9 +46,9 @@ def write_recipe(trial: Trial, file: Path, description: str, threads: int | None
     Returns:
         The command that trains the recipe.
     """
-    command = shlex.join(
-        ["trainyard", "train", "--config-dir", _format_path(file.parents[1]), f"experiment={file.stem}"]
-    )
+    folder, here = file.parents[1].absolute(), Path.cwd()
+    config_dir = str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+    command = shlex.join(["trainyard", "train", "--config-dir", config_dir, f"experiment={file.stem}"])
     config: dict[str, Any] = escape_interpolations(dict(trial.config))
     config["training"]["threads"] = config["training"]["threads"] or threads
     groups = [group for group in COMPONENT_GROUPS if group not in _LEFT_OUT]
@@ -61,9 +60,3 @@ def write_recipe(trial: Trial, file: Path, description: str, threads: int | None
     with atomic_write(file) as partial:
         partial.write_text(f"{header}\n{yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)}")
     return command
-
-
-def _format_path(folder: Path) -> str:
-    """Returns the path of a folder, relative to the working directory if the folder is inside it, else absolute."""
-    folder = folder.absolute()
-    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

@@ -67,15 +67,11 @@ class Judgement:
     """The verdict on a metric, with the numbers that it is based on.
 
     Attributes:
-        metric: The metric that was judged.
-        mean: Mean of the measured values.
-        std: Standard deviation of the measured values.
         low: Lower end of the prediction interval of one more run, at least 0.
         high: Upper end of the prediction interval of one more run, at most 1.
         rounding_low: Smallest value that rounds to the published value.
         rounding_high: Largest value that rounds to the published value.
         share: Fraction of the seeds whose value rounds to the published value.
-        verdict: The verdict on the metric.
     """
 
     metric: ClaimedMetric
@@ -90,11 +86,7 @@ class Judgement:
 
 
 def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
-    """Judges all metrics of a claim. All metrics that are not primary share one significance level.
-
-    Args:
-        metrics: All metrics of the claim, each with at least two measured values.
-    """
+    """Judges all metrics of a claim, each with at least two measured values. Those not primary share one level."""
     secondary_count = sum(not metric.is_primary for metric in metrics)
     return [
         _judge_metric(metric, SIGNIFICANCE_LEVEL if metric.is_primary else SIGNIFICANCE_LEVEL / secondary_count)
@@ -103,12 +95,7 @@ def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
 
 
 def combine_verdicts(judgements: Sequence[Judgement], *, same_counts: bool) -> Verdict:
-    """Returns the verdict on a whole claim.
-
-    Args:
-        judgements: The judgements of all its metrics.
-        same_counts: Whether the numbers of images are equal to the published ones.
-    """
+    """Returns the verdict on a claim. `same_counts`: whether the numbers of images are equal to the published ones."""
     verdicts = {judgement.verdict for judgement in judgements}
     if not same_counts or Verdict.CONTRADICTED in verdicts:
         return Verdict.CONTRADICTED

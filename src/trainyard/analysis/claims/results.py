@@ -28,10 +28,9 @@ class SeedResult:
     """The result of one run.
 
     Attributes:
-        seed: Seed of the run.
         accuracy: Test accuracy, 0 to 1.
         loss: Test loss.
-        seconds: Duration of the whole run in seconds.
+        seconds: Duration of the whole run.
         run_id: MLflow run ID, or None if tracking is off.
         report: Scores by row of the classification report: each class, and the averages over the classes. Empty for
             targets.
@@ -50,9 +49,6 @@ class Arm:
     """The results of one recipe, trained with several seeds.
 
     Attributes:
-        name: Name of the arm in tables and plots.
-        overrides: The overrides of its runs.
-        parameters: Number of parameters of its model.
         epochs: Number of epochs of the longest run.
         validation_fraction: Fraction of the training images held out for validation; 0 if none were held out.
         runs: One result per seed, by ascending seed.
@@ -105,13 +101,9 @@ def build_run_cells(label: str, accuracy: float, loss: float, seconds: float, ru
 
 
 def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with_report: bool = False) -> Arm:
-    """Loads the results of an arm from a finished sweep over seeds.
+    """Loads the results of an arm from a finished sweep, whose trials differ only in their seed.
 
-    Args:
-        name: Name of the arm.
-        overrides: The overrides of its runs.
-        folder: The sweep's folder. All trials are finished and differ only in their seed.
-        with_report: Whether to load the classification report of each run from its folder.
+    With `with_report`, the classification report of each run is loaded from its folder.
     """
     ledger = Ledger(folder.ledger)
     trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)

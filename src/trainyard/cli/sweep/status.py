@@ -112,7 +112,7 @@ def print_sweep_status(sweep: SweepStatus, *, console: Console | None = None) ->
     print_text(console, f"sweep {sweep.name}: {sweep.state}", "bold")
     table = TrialTable([status.trial for status in sweep.trials], sweep.progress)
     console.print(table.draw(console.width, limit=_MAX_TRIALS))
-    print_failures(console, sweep.progress.failed, sweep.name)
+    print_failures(console, [*sweep.progress.failed.values()], sweep.name)
 
 
 def _format_best(progress: SweepProgress) -> str:

@@ -107,15 +107,17 @@ def _label_lines(
 def _find_numeric_settings(points: Sequence[RankedPoint]) -> list[str] | None:
     """Returns the paths of the one or two varying settings, the one with more values first.
 
-    Returns None if another number of settings vary, or not all of their values are numbers.
+    Returns None if another number of settings vary, or not all of their values are distinct numbers.
     """
     paths = dict.fromkeys(path for point in points for path in point.varied)
     values = {path: {str(point.varied.get(path)) for point in points} for path in paths}
     varying = [path for path in paths if len(values[path]) > 1]
     if not 1 <= len(varying) <= 2:  # noqa: PLR2004 - one is shown on the x axis, one by the shade
         return None
-    if any(convert_to_number(point.varied.get(path)) is None for point in points for path in varying):
-        return None
+    for path in varying:
+        numbers = {convert_to_number(point.varied.get(path)) for point in points}
+        if None in numbers or len(numbers) < len(values[path]):  # 64 and [64] are the same number
+            return None
     return sorted(varying, key=lambda path: -len(values[path]))
 
 
