@@ -20,10 +20,9 @@ class Finding:
     """One result of a check.
 
     Attributes:
-        severity: How serious the finding is.
         check: The name of the check, in one or two words.
         message: What was found.
-        remedy: What the user can do about the finding; empty if nothing is to be done.
+        remedy: What the user can do; empty if nothing is to be done.
         fix: Fixes the problem and returns one line for each change; None if `--fix` can't fix it.
     """
 

@@ -43,14 +43,8 @@ class SweepScreen(SweepListener):
     ) -> None:
         """Prepares the screen; nothing is printed yet.
 
-        Args:
-            trials: All trials of the sweep, in the order of the plan.
-            objective: The metric that ranks the trials; None disables the ranking.
-            slots: The number of trials that run in parallel.
-            done: By trial number, the results from an earlier start of the sweep.
-            pruned: By trial number, the reasons for pruning from an earlier start.
-            console: The console to print to; None prints to stdout.
-            clock: Returns monotonic time in seconds.
+        `slots` trials run in parallel. `done` and `pruned` are, by trial number, the results and the reasons for
+        pruning from an earlier start of the sweep. `clock` returns monotonic time in seconds.
         """
         earlier_results, prune_reasons = done or {}, pruned or {}
         statuses = [build_status(trial, objective, earlier_results.get(trial.number)) for trial in trials]
