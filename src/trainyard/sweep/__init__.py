@@ -7,7 +7,6 @@ from trainyard.sweep.folder import (
     check_definition,
     check_folder,
     find_sweep,
-    is_locked,
     list_sweeps,
     lock_sweep,
     move_aside,
@@ -19,17 +18,18 @@ from trainyard.sweep.launch.job import report, request_answer
 from trainyard.sweep.launch.launcher import ForkSettings, JobRunner, Multirun, open_jobs, open_ray_jobs, run_batch
 from trainyard.sweep.launch.process_pool import start_fork_server
 from trainyard.sweep.launch.ray_pool import RaySettings
-from trainyard.sweep.ledger import Ledger, Session
+from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan
 from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, TrialStatus, build_status
-from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
+from trainyard.sweep.progress_file import EpochFile
 from trainyard.sweep.pruner import OFF, TrialPruner
 from trainyard.sweep.results import write_result
 from trainyard.sweep.scheduler import SweepScheduler, TrialOutcomes
 from trainyard.sweep.search import SearchQueue
 from trainyard.sweep.smoke_test import build_architecture_key, smoke_test_architectures
 from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.status import SweepStatus, load_sweep_status
 from trainyard.sweep.summary import (
     SweepResult,
     compute_cost,
@@ -53,19 +53,18 @@ __all__ = [
     "EpochFile",
     "ForkSettings",
     "JobRunner",
-    "LatestEpoch",
     "Ledger",
     "Multirun",
     "PriorSweep",
     "RaySettings",
     "SearchQueue",
-    "Session",
     "SweepFolder",
     "SweepListener",
     "SweepPlan",
     "SweepProgress",
     "SweepResult",
     "SweepScheduler",
+    "SweepStatus",
     "SweepTracker",
     "TrialOutcomes",
     "TrialPruner",
@@ -83,10 +82,9 @@ __all__ = [
     "describe_swept",
     "find_sweep",
     "is_execution_override",
-    "is_locked",
     "list_sweeps",
-    "load_epochs",
     "load_prior_sweeps",
+    "load_sweep_status",
     "lock_sweep",
     "make_plan",
     "move_aside",

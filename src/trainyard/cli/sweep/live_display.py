@@ -53,7 +53,7 @@ class SweepScreen(SweepListener):
                 status.state, status.reason = TrialState.PRUNED, reason
         self._console = console or Console(highlight=False)
         self._progress = SweepProgress(statuses, objective, slots=slots, clock=clock)
-        self._table = TrialTable(trials, self._progress)
+        self._table = TrialTable(self._progress)
         self._number_width = max([len(str(trial.number)) for trial in trials], default=1)
         self._done_earlier = len(earlier_results)
         self._clock = clock
@@ -95,7 +95,7 @@ class SweepScreen(SweepListener):
         """Shows that a trial has started."""
         with self._lock:
             if self._progress.update_trial(trial):
-                self._table = TrialTable(self._progress.trials, self._progress)
+                self._table = TrialTable(self._progress)
             self._progress.start_trial(trial.number, attempt)
         if not self._live:
             suffix = f", attempt {attempt}" if attempt > 1 else ""

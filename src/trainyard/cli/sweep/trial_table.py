@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from trainyard.cli.sweep.tables import build_setting_columns, is_numeric, start_table
-from trainyard.evaluation import Trial
 from trainyard.reporting import format_duration, format_metric
 from trainyard.sweep import SweepProgress, TrialState, TrialStatus
 
@@ -52,7 +51,8 @@ class TrialTable:
     The widths of the columns depend on all trials, so they do not change while the sweep runs.
     """
 
-    def __init__(self, trials: Sequence[Trial], progress: SweepProgress) -> None:
+    def __init__(self, progress: SweepProgress) -> None:
+        trials = progress.trials
         settings = build_setting_columns(trials)
         self._progress = progress
         self._settings = {trial.number: row for trial, *row in zip(trials, *settings.values(), strict=True)}
@@ -144,14 +144,14 @@ class TrialTable:
         return line
 
 
-def build_plain_columns(statuses: Sequence[TrialStatus], progress: SweepProgress) -> dict[str, list[str]]:
+def build_plain_columns(progress: SweepProgress) -> dict[str, list[str]]:
     """Returns the columns for a file or a pipe: nothing is cut, and the last column has the reasons of failures."""
     columns: dict[str, list[str]] = {}
-    for status in statuses:
+    for status in progress.select_rows(progress.total)[0]:
         for title, text in (format_status(status, progress) | {"reason": status.reason}).items():
             columns.setdefault(title, []).append(text)
     numbers = {"trial": columns.pop("trial", [])}
-    return numbers | build_setting_columns([status.trial for status in statuses]) | columns
+    return numbers | build_setting_columns(progress.trials) | columns
 
 
 def format_status(status: TrialStatus, progress: SweepProgress) -> dict[str, str]:
