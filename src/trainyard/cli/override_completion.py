@@ -71,14 +71,9 @@ _PATH_FIELDS = ("resume", "training.start_from", "dataset.path")
 
 
 def complete_overrides(before: Sequence[str], word: str, flags: Flags) -> list[str]:
-    """Returns the completions of an argument of ``trainyard train`` or ``sweep``.
+    """Returns the completions of a word, of which those that end in ``=``, ``.`` or ``/`` are not finished.
 
-    Those that end in ``=``, ``.`` or ``/`` are not finished.
-
-    Args:
-        before: The arguments between the command and this one.
-        word: The typed part of the argument.
-        flags: The flags of the command.
+    `before` are the arguments between the command, ``trainyard train`` or ``sweep``, and this word.
 
     Raises:
         ConfigError: If a plugin cannot be imported.

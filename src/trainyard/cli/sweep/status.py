@@ -18,10 +18,7 @@ _MAX_TRIALS = 40
 
 
 def show_status(name: str) -> None:
-    """Prints a table of all sweeps in this folder, or the trials of one sweep.
-
-    Args:
-        name: The name or the folder of a sweep; empty prints all sweeps.
+    """Prints the trials of the sweep with a name or folder, or if it is empty, a table of all sweeps in this folder.
 
     Raises:
         ConfigError: If there is no such sweep.
