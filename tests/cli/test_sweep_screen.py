@@ -11,12 +11,13 @@ import pytest
 from rich.console import Console
 
 from trainyard.cli.sweep.live_display import SweepScreen
-from trainyard.cli.sweep.status import SweepStatus, print_sweep_list, print_sweep_status
+from trainyard.cli.sweep.status import print_sweep_list, print_sweep_status
 from trainyard.cli.sweep.tables import SweepReport, print_plan, print_summary, shorten_paths
 from trainyard.cli.sweep.trial_table import TrialTable
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.listener import SweepCounts
 from trainyard.sweep.progress import SweepProgress, TrialState, build_status
+from trainyard.sweep.status import SweepStatus
 from trainyard.sweep.winner_recipe import Winner
 
 RATES = (0.01, 0.003, 0.001, 0.0003)
@@ -252,7 +253,7 @@ def test_settings_have_separate_columns_in_a_wide_terminal_and_a_label_in_a_narr
 
 def test_columns_are_removed_one_by_one_as_the_terminal_gets_narrower():
     trials = make_trials(4)
-    table = TrialTable(trials, make_progress(trials))
+    table = TrialTable(make_progress(trials))
     layouts = {width: table.fit(width) for width in range(120, 20, -1)}
     titles = [tuple(columns) for columns in layouts.values()]
     gap = 2
@@ -457,7 +458,6 @@ def make_sweep_status(statuses, objective="accuracy/val", **changes):
         "name": "quickstart-3f2a9c",
         "state": "running (4711)",
         "changed": datetime(2026, 11, 23, 16, 4),  # noqa: DTZ001 - printed without conversion
-        "trials": statuses,
         "progress": SweepProgress(statuses, objective, slots=2),
     }
     return SweepStatus(**{**fields, **changes})

@@ -121,24 +121,19 @@ def _print_csv(comparison: Comparison) -> None:
     """
     from trainyard.reporting import format_value
 
-    def to_cell(value: Any) -> Any:  # noqa: ANN401 - any value of a config
-        """Returns numbers and text unchanged, and any other value, such as a list or a boolean, as text."""
-        return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else format_value(value)
-
-    table = comparison.table
-    metrics = [table.summarize_metrics(ranked) for ranked in table.ranking.points]
-    names = sorted({name for row in metrics for name in row})
+    configs = _build_json(comparison)["configs"]
+    names = sorted({name for config in configs for name in config["metrics"]})
+    titles = [title for name in names for title in (name, f"{name} std")]
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    metric_titles = [title for name in names for title in (name, f"{name} std")]
-    writer.writerow(["rank", "config", *table.varied, "seeds", *metric_titles, "runs"])
-    for number, (ranked, row) in enumerate(zip(table.ranking.points, metrics, strict=True), 1):
-        runs = table.get_runs(ranked)
-        settings = [to_cell(runs[0].params.get(path)) for path in table.varied]
-        figures = [
-            figure for name in names for figure in ((row[name].mean, row[name].std) if name in row else (None, None))
+    writer.writerow(["rank", "config", *comparison.table.varied, "seeds", *titles, "runs"])
+    for config in configs:
+        settings = [
+            value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else format_value(value)
+            for value in config["settings"].values()
         ]
-        references = " ".join(run.run_id or run.reference for run in runs)
-        writer.writerow([number, ranked.label, *settings, ranked.n, *figures, references])
+        figures = [config["metrics"].get(name, {}).get(figure) for name in names for figure in ("mean", "std")]
+        references = " ".join(run["run"] for run in config["runs"])
+        writer.writerow([config["rank"], config["config"], *settings, config["seeds"], *figures, references])
     for note in comparison.notes:
         typer.echo(note, err=True)
 

@@ -16,7 +16,6 @@ from omegaconf import OmegaConf
 
 from trainyard.cli.app import complete_sweep
 from trainyard.config import (
-    COMPONENT_GROUPS,
     ComponentConfig,
     RunConfig,
     compose_trees,
@@ -72,14 +71,9 @@ _PATH_FIELDS = ("resume", "training.start_from", "dataset.path")
 
 
 def complete_overrides(before: Sequence[str], word: str, flags: Flags) -> list[str]:
-    """Returns the completions of an argument of ``trainyard train`` or ``sweep``.
+    """Returns the completions of a word, of which those that end in ``=``, ``.`` or ``/`` are not finished.
 
-    Those that end in ``=``, ``.`` or ``/`` are not finished.
-
-    Args:
-        before: The arguments between the command and this one.
-        word: The typed part of the argument.
-        flags: The flags of the command.
+    `before` are the arguments between the command, ``trainyard train`` or ``sweep``, and this word.
 
     Raises:
         ConfigError: If a plugin cannot be imported.
@@ -146,27 +140,18 @@ def _list_settable_fields(cls: type[Any] | None) -> dict[str, Any]:
 
 
 def _find_section_class(path: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
-    """Returns the dataclass of a section, as chosen by the preceding arguments; None if there is no such section."""
-    cls: Any = RunConfig
-    for depth, name in enumerate(path.split(".") if path else []):
-        annotation = _list_settable_fields(cls).get(name)
-        if not dataclasses.is_dataclass(annotation):
-            return None
-        cls = (
-            _find_chosen_component(name, before, config_dir) if depth == 0 and name in COMPONENT_GROUPS else annotation
-        )
-    return cls if isinstance(cls, type) else None
-
-
-def _find_chosen_component(group: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
-    """Returns the component class that the arguments choose for a group.
+    """Returns the dataclass of a section, as chosen by the preceding arguments; None if there is no such section.
 
     If an argument is wrong or unfinished, composes the config with only those that choose groups, or without any.
     """
+    if not path:
+        return RunConfig
     overrides = [word for word in before if "=" in word and not word.startswith("-")]
     choices = [word for word in overrides if word.partition("=")[0] in list_groups(config_dir)]
     for attempt in (overrides, choices, []):
         with contextlib.suppress(ConfigError):
             tree, _ = compose_trees(attempt, config_dir=config_dir)
-            return OmegaConf.get_type(tree[group])
+            section = OmegaConf.select(tree, path)
+            cls = OmegaConf.get_type(section) if OmegaConf.is_dict(section) else None
+            return cls if dataclasses.is_dataclass(cls) else None
     return None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -24,13 +23,11 @@ if TYPE_CHECKING:
     from trainyard.serving import ImageInputs, Predictor
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     """One image with its prediction.
 
     Attributes:
-        file: The file with the image.
-        index: The index of the image in a file with several images, else None.
+        file: The file with the image, and the position in it if it has several images, else None.
         image: uint8 (height, width) or (height, width, channels), raw.
         probabilities: float32 (classes,).
         ranked: The indices of the classes, most probable first.
@@ -38,15 +35,15 @@ class _Row:
     """
 
     file: Path
-    index: int | None
+    position: int | None
     image: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
     ranked: list[int]
     label: int | None
 
-    def location(self, file: Path | str) -> str:
+    def locate(self, file: Path | str) -> str:
         """Returns the file name, and the index of the image if the file has several."""
-        return str(file) if self.index is None else f"{file} [{self.index}]"
+        return str(file) if self.position is None else f"{file} [{self.position}]"
 
 
 def predict(
@@ -124,7 +121,7 @@ def _to_json_row(row: _Row, names: tuple[str, ...]) -> dict[str, Any]:
     best = row.ranked[0]
     record = {
         "file": str(row.file),
-        "index": row.index,
+        "index": row.position,
         "predicted": names[best],
         "probability": rounded[best],
         "probabilities": dict(zip(names, rounded, strict=True)),
@@ -142,13 +139,11 @@ def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None
     table.add_column("image", overflow="fold")
     table.add_column("predicted", overflow="fold", style="bold")
     table.add_column("probability", justify="right")
-    if has_runners_up:
-        table.add_column("runners-up", overflow="fold")
-    if correct:
-        table.add_column("actual", overflow="fold")
+    for title in [*(["runners-up"] if has_runners_up else []), *(["actual"] if correct else [])]:
+        table.add_column(title, overflow="fold")
     for row in rows:
         first, *others = [(names[label], format_percent(float(row.probabilities[label]))) for label in row.ranked[:top]]
-        cells = [row.location(row.file), *first]
+        cells = [row.locate(row.file), *first]
         if has_runners_up:
             cells.append(", ".join(f"{name}: {probability}" for name, probability in others))
         if correct:
@@ -166,7 +161,7 @@ def _draw_predictions(path: Path, rows: Sequence[_Row], predictor: Predictor, to
     """Draws the first images with their `top` most probable classes to a PNG file, and prints a note about it."""
     from trainyard.reporting import MAX_IMAGES, ImagePrediction, plots
 
-    images = [ImagePrediction(row.image, row.probabilities, row.location(row.file.name), row.label) for row in rows]
+    images = [ImagePrediction(row.image, row.probabilities, row.locate(row.file.name), row.label) for row in rows]
     try:
         plots.draw_probabilities(images, predictor.preprocessing.spec, path, top)
     except OSError as error:

@@ -36,7 +36,7 @@ def check_disk() -> Iterator[Finding]:
     caches = {"data": Path(pooch.os_cache("trainyard")), "compiled programs": find_cache_root()}
     by_disk: dict[int, dict[str, Path]] = {}
     for name, path in (locations | caches).items():
-        folder = _find_existing_folder(path)
+        folder = next(parent for parent in (path, *path.parents) if parent.exists())
         if os.access(folder, os.W_OK):
             by_disk.setdefault(folder.stat().st_dev, {})[name] = folder
         elif name in caches:
@@ -57,11 +57,6 @@ def check_git() -> Iterator[Finding]:
         yield note("git", "git is not installed, so runs record no commit", "install git")
     else:
         yield note("git", "there is no git commit here, so runs record none", "start runs in a git repository")
-
-
-def _find_existing_folder(path: Path) -> Path:
-    """Returns the path, or its nearest parent folder that exists."""
-    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def _check_free_space(folders: dict[str, Path]) -> Finding:

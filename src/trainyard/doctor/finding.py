@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 
 class Severity(StrEnum):
@@ -20,10 +21,9 @@ class Finding:
     """One result of a check.
 
     Attributes:
-        severity: How serious the finding is.
         check: The name of the check, in one or two words.
         message: What was found.
-        remedy: What the user can do about the finding; empty if nothing is to be done.
+        remedy: What the user can do; empty if nothing is to be done.
         fix: Fixes the problem and returns one line for each change; None if `--fix` can't fix it.
     """
 
@@ -38,19 +38,12 @@ GIB = 2**30
 FIX_COMMAND = "trainyard doctor --fix"
 
 
-def ok(check: str, message: str) -> Finding:
-    """Returns a finding without a problem."""
-    return Finding(Severity.OK, check, message)
-
-
-def note(check: str, message: str, remedy: str = "", fix: Callable[[], Iterable[str]] | None = None) -> Finding:
-    """Returns a finding that the user should know about, such as a setting that slows down training."""
-    return Finding(Severity.NOTE, check, message, remedy, fix)
-
-
-def wrong(check: str, message: str, remedy: str, fix: Callable[[], Iterable[str]] | None = None) -> Finding:
-    """Returns a finding about something that does not work, or will stop working."""
-    return Finding(Severity.WRONG, check, message, remedy, fix)
+ok = partial(Finding, Severity.OK)
+"""Builds a finding without a problem."""
+note = partial(Finding, Severity.NOTE)
+"""Builds a finding that the user should know about, such as a setting that slows down training."""
+wrong = partial(Finding, Severity.WRONG)
+"""Builds a finding about something that does not work, or will stop working."""
 
 
 def format_count(number: int, noun: str) -> str:

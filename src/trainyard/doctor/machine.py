@@ -37,13 +37,11 @@ def check_cores() -> Iterator[Finding]:
     """Compares the CPU cores that this process may use with the cores of the machine, the CPU quota and the load."""
     cores, all_cores, quota = count_available_cores(), os.cpu_count() or 1, read_core_quota()
     if quota is not None and quota < cores:
-        threads = max(1, int(quota))
-        yield note(
-            "cores",
+        message = (
             f"{cores} of {all_cores} cores are usable, but the CPU quota of the container is {quota:g} cores; with one "
-            "thread per core, threads would wait",
-            f"training.threads={threads}",
+            "thread per core, threads would wait"
         )
+        yield note("cores", message, f"training.threads={max(1, int(quota))}")
     else:
         yield ok("cores", f"{cores} of {all_cores} cores are usable")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -148,14 +146,9 @@ def _find_gpu_name() -> str | None:
 
 def _count_usable_gpus() -> int:
     """Returns the number of GPUs that TensorFlow finds in a separate process; 0 if the process fails."""
+    command = [sys.executable, "-c", _COUNT_GPUS_PROGRAM]
     try:
-        completed = subprocess.run(
-            [sys.executable, "-c", _COUNT_GPUS_PROGRAM],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=_GPU_TIMEOUT_SECONDS,
-        )
+        completed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_GPU_TIMEOUT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return 0
     return int(completed.stdout.rpartition("GPUs ")[2])

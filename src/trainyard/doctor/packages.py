@@ -19,21 +19,15 @@ def check_versions() -> Iterator[Finding]:
     try:
         python_specifier, texts = metadata("trainyard")["Requires-Python"] or "", requires("trainyard") or []
     except PackageNotFoundError:
-        yield wrong(
-            "packages",
-            "Trainyard is not installed, so its requirements are unknown",
-            "in the repository of Trainyard: pip install -e .",
-        )
+        message = "Trainyard is not installed, so its requirements are unknown"
+        yield wrong("packages", message, "in the repository of Trainyard: pip install -e .")
         return
     python = platform.python_version()
     if SpecifierSet(python_specifier).contains(python, prereleases=True):
         yield ok("python", f"{python}, {platform.system()} {platform.machine()}")
     else:
-        yield wrong(
-            "python",
-            f"expected {python_specifier}, got {python}",
-            f"create an environment with Python {python_specifier}",
-        )
+        remedy = f"create an environment with Python {python_specifier}"
+        yield wrong("python", f"expected {python_specifier}, got {python}", remedy)
     requirements = [Requirement(text) for text in texts]
     required = [entry for entry in requirements if entry.marker is None or entry.marker.evaluate({"extra": ""})]
     problems = {
@@ -42,7 +36,8 @@ def check_versions() -> Iterator[Finding]:
     if problems:
         yield wrong("packages", "; ".join(problems.values()), f"pip install {shlex.join(problems)}")
     else:
-        yield ok("packages", f"all {len(required)} requirements are met: {_format_main_versions()}")
+        versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "mlflow"))
+        yield ok("packages", f"all {len(required)} requirements are met: {versions}")
 
 
 def check_plugins() -> Iterator[Finding]:
@@ -63,18 +58,17 @@ def check_plugins() -> Iterator[Finding]:
     try:
         load_plugins()
     except ConfigError as error:
-        message, _, remedy = str(error).partition(" Fix the plugin")
-        yield wrong(
-            "plugins", message.rstrip("."), f"fix the plugin{remedy}" if remedy else "choose another name in the plugin"
-        )
+        message, _, end = str(error).partition(" Fix the plugin")
+        remedy = f"fix the plugin{end}" if end else "choose another name in the plugin"
+        yield wrong("plugins", message.rstrip("."), remedy)
         return
-    registered: dict[str, object] = {}
-    for group in COMPONENT_GROUPS:
-        registered |= {f"{group}={name}": component for name, component in get_registered_components(group).items()}
-    registered |= {f"evaluation.metrics=[{name}]": metric for name, metric in get_registered_metrics().items()}
-    modules = {
-        name: str(getattr(registered_object, "__module__", "")) for name, registered_object in registered.items()
+    registered: dict[str, object] = {
+        f"{group}={name}": component
+        for group in COMPONENT_GROUPS
+        for name, component in get_registered_components(group).items()
     }
+    registered |= {f"evaluation.metrics=[{name}]": metric for name, metric in get_registered_metrics().items()}
+    modules = {name: str(getattr(component, "__module__", "")) for name, component in registered.items()}
     added = [f"{name} ({module})" for name, module in modules.items() if module.partition(".")[0] != "trainyard"]
     if added:
         yield ok("plugins", f"registered by plugins: {', '.join(added)}")
@@ -90,8 +84,3 @@ def _find_version_problem(requirement: Requirement) -> str:
         return f"{requirement.name} is missing"
     is_met = requirement.specifier.contains(installed, prereleases=True)
     return "" if is_met else f"{requirement.name}: expected {requirement.specifier}, got {installed}"
-
-
-def _format_main_versions() -> str:
-    """Returns the installed versions of TensorFlow, Keras and MLflow as text."""
-    return ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "mlflow"))

@@ -39,7 +39,12 @@ def check_store() -> Iterator[Finding]:
     try:
         health = examine_store(uri)
     except TrackingError as error:
-        yield wrong("store", f"{location} can't be used: {error}", _suggest_access(file))
+        remedy = (
+            f"check your read permission, and which process uses the file: fuser -v {shlex.quote(str(file))}"
+            if file
+            else f"start the server, specify another store ({URI_VARIABLE}, tracking.uri), or disable it (tracking=off)"
+        )
+        yield wrong("store", f"{location} can't be used: {error}", remedy)
         return
     if health.state == "sound":
         yield _describe_sound_store(location, file, health)
@@ -74,19 +79,11 @@ def _describe_unusable_store(uri: str, location: str, health: StoreHealth) -> Fi
         command = f"mv {path} {path}.damaged && sqlite3 {path}.damaged .recover | sqlite3 {path}"
         return wrong("store", f"{location} is damaged: {health.damage}", f"recover the readable data: {command}")
     if health.state == "newer":
-        return wrong(
-            "store", f"{location} was written by a newer MLflow than is installed", "pip install --upgrade mlflow"
-        )
+        message = f"{location} was written by a newer MLflow than is installed"
+        return wrong("store", message, "pip install --upgrade mlflow")
     copy = f"cp {path} {path}.bak && " if file else "make a backup, then "
     address = f'"${URI_VARIABLE}"' if redact_credentials(uri) != uri else shlex.quote(uri)
     return wrong("store", f"{location} was written by an older MLflow", f"{copy}mlflow db upgrade {address}")
-
-
-def _suggest_access(file: Path | None) -> str:
-    """Returns the remedy for a store that can't be reached."""
-    if file:
-        return f"check your read permission, and which process uses the file: fuser -v {shlex.quote(str(file))}"
-    return f"start the server, specify another store ({URI_VARIABLE}, tracking.uri), or disable it (tracking=off)"
 
 
 def _check_runs(uri: str, running: Sequence[RunRecord]) -> Iterator[Finding]:
@@ -102,9 +99,8 @@ def _check_runs(uri: str, running: Sequence[RunRecord]) -> Iterator[Finding]:
         message = f"{format_count(len(remote), 'run')} RUNNING on another host: {_format_runs(remote, 'host')}"
         yield note("runs", message, "to check their processes, run trainyard doctor on that host")
     if other_count := len(running) - len(trainyard_runs):
-        yield note(
-            "runs", f"{format_count(other_count, 'run')} RUNNING that Trainyard did not start", "see trainyard ui"
-        )
+        message = f"{format_count(other_count, 'run')} RUNNING that Trainyard did not start"
+        yield note("runs", message, "see trainyard ui")
     if alive:
         yield ok("runs", f"{format_count(len(alive), 'run')} in progress: {_format_runs(alive, 'pid')}")
     if not running:

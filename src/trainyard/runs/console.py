@@ -123,22 +123,17 @@ def print_result(result: RunResult) -> None:
     console = Console(soft_wrap=True, highlight=False)
     evaluation, names = result.evaluation, result.dataset.spec.class_names
     count = min(result.config.evaluation.first_predictions, len(evaluation.actual))
-    predicted = [names[label] for label in evaluation.predicted[:count]]
-    actual = [names[label] for label in evaluation.actual[:count]]
-    widths = [max(len(a), len(p)) for a, p in zip(actual, predicted, strict=True)]
-
+    first = zip(evaluation.predicted[:count], evaluation.actual[:count], strict=True)
+    pairs = [(names[predicted], names[actual]) for predicted, actual in first]
+    predicted, actual = (" ".join(f"{pair[i]:>{max(map(len, pair))}}" for pair in pairs) for i in (0, 1))
+    blocks = [
+        evaluation.report.rstrip("\n"),
+        f"The first {count} test images\n  predicted {predicted}\n  actual    {actual}",
+        *([result.findings] if result.findings else []),
+    ]
+    for block in blocks:
+        console.print(Text(f"\n{block}"))
     console.print()
-    console.print(Text(evaluation.report.rstrip("\n")))
-    console.print()
-    console.print(Text(f"The first {count} test images"))
-    for title, labels in (("predicted", predicted), ("actual", actual)):
-        console.print(
-            Text(f"  {title:9} " + " ".join(f"{label:>{w}}" for label, w in zip(labels, widths, strict=True)))
-        )
-    console.print()
-    if result.findings:
-        console.print(Text(result.findings))
-        console.print()
     lines = {
         "accuracy": f"{evaluation.accuracy:.4f} on {len(evaluation.actual):,} test images (loss {evaluation.loss:.4f})",
         "time": f"{result.timings['total']:.1f} s, of which training {result.timings['train']:.1f} s",

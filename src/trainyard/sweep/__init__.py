@@ -1,21 +1,21 @@
 """Sweeps: plan, run, rank and report many trials that are started by one command."""
 
 from trainyard.sweep.card import PAGE
-from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, is_locked, list_sweeps
+from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, list_sweeps
 from trainyard.sweep.labels import build_trial_label, shorten_keys
 from trainyard.sweep.launch.devices import allocate_slots
 from trainyard.sweep.launch.hydra_launcher import run_batch
 from trainyard.sweep.launch.process_pool import ProcessPool
 from trainyard.sweep.launch.ray_pool import open_ray_pool
-from trainyard.sweep.ledger import Ledger, Session
+from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan
 from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, TrialStatus, build_status
 from trainyard.sweep.progress_bar import SweepBar
-from trainyard.sweep.progress_file import LatestEpoch, load_epochs
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.run import allocate_slots_and_threads, check_plan, find_prior_sweeps, run_plan, run_sweep
 from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.status import SweepStatus, load_sweep_status
 from trainyard.sweep.summary import SweepResult, compute_cost, describe_sampling, describe_swept, rank_trials
 from trainyard.sweep.winner_recipe import Winner
 
@@ -24,10 +24,8 @@ __all__ = [
     "NO_OBJECTIVE",
     "PAGE",
     "SWEEPS",
-    "LatestEpoch",
     "Ledger",
     "ProcessPool",
-    "Session",
     "SweepBar",
     "SweepCounts",
     "SweepFolder",
@@ -35,6 +33,7 @@ __all__ = [
     "SweepPlan",
     "SweepProgress",
     "SweepResult",
+    "SweepStatus",
     "TrialOutcomes",
     "TrialState",
     "TrialStatus",
@@ -50,9 +49,8 @@ __all__ = [
     "find_prior_sweeps",
     "find_sweep",
     "is_execution_override",
-    "is_locked",
     "list_sweeps",
-    "load_epochs",
+    "load_sweep_status",
     "make_plan",
     "open_ray_pool",
     "rank_trials",

@@ -43,14 +43,8 @@ class SweepScreen(SweepListener):
     ) -> None:
         """Prepares the screen; nothing is printed yet.
 
-        Args:
-            trials: All trials of the sweep, in the order of the plan.
-            objective: The metric that ranks the trials; None disables the ranking.
-            slots: The number of trials that run in parallel.
-            done: By trial number, the results from an earlier start of the sweep.
-            pruned: By trial number, the reasons for pruning from an earlier start.
-            console: The console to print to; None prints to stdout.
-            clock: Returns monotonic time in seconds.
+        `slots` trials run in parallel. `done` and `pruned` are, by trial number, the results and the reasons for
+        pruning from an earlier start of the sweep. `clock` returns monotonic time in seconds.
         """
         earlier_results, prune_reasons = done or {}, pruned or {}
         statuses = [build_status(trial, objective, earlier_results.get(trial.number)) for trial in trials]
@@ -59,7 +53,7 @@ class SweepScreen(SweepListener):
                 status.state, status.reason = TrialState.PRUNED, reason
         self._console = console or Console(highlight=False)
         self._progress = SweepProgress(statuses, objective, slots=slots, clock=clock)
-        self._table = TrialTable(trials, self._progress)
+        self._table = TrialTable(self._progress)
         self._number_width = max([len(str(trial.number)) for trial in trials], default=1)
         self._done_earlier = len(earlier_results)
         self._clock = clock
@@ -101,7 +95,7 @@ class SweepScreen(SweepListener):
         """Shows that a trial has started."""
         with self._lock:
             if self._progress.update_trial(trial):
-                self._table = TrialTable(self._progress.trials, self._progress)
+                self._table = TrialTable(self._progress)
             self._progress.start_trial(trial.number, attempt)
         if not self._live:
             suffix = f", attempt {attempt}" if attempt > 1 else ""

@@ -31,6 +31,7 @@ Columns = Mapping[str, Sequence[str]]
 
 _FIRST, _LAST = 50, 5
 """Number of trials at the beginning and at the end of a plan that a terminal shows."""
+_MIN_TITLE = 5
 _MAX_RANKED = 20
 _MAX_FAILURES = 20
 """Maximum number of rows of a ranking and of failures that a terminal shows."""
@@ -43,8 +44,7 @@ class SweepReport:
     Attributes:
         name: Name of the sweep.
         folder: Path of the sweep's folder, relative to the working directory.
-        columns: Column titles of the ranking.
-        ranking: Rows of the ranking, the best first.
+        columns: Column titles of the ranking, whose rows are in `ranking`, the best first.
         verdict: The conclusion from the ranking, in a few sentences.
         winner: The best trial; None if the sweep has no objective, or no trial is done.
         failed: The trials that failed finally, with reasons and logs.
@@ -76,12 +76,16 @@ def print_table(console: Console, columns: Columns) -> None:
     console.out("\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True)), highlight=False)
 
 
-def build_table(columns: Columns) -> Table:
-    """Returns a table for a terminal. If it is too narrow, texts are cut; numbers are cut last."""
+def build_table(columns: Columns, *, cut_titles: bool = False) -> Table:
+    """Returns a table for a terminal. If it is too narrow, texts are cut. `cut_titles` cuts titles of numbers first."""
     table = start_table()
     for title, cells in columns.items():
-        is_number = is_numeric(cells)
-        table.add_column(_build_cell(title), justify="right" if is_number else "left", no_wrap=is_number)
+        if is_numeric(cells):
+            longest = max((len(cell) for cell in cells), default=0)
+            max_width = max(longest, _MIN_TITLE) if cut_titles else None
+            table.add_column(_build_cell(title), justify="right", no_wrap=True, max_width=max_width)
+        else:
+            table.add_column(_build_cell(title))
     for row in zip(*columns.values(), strict=True):
         table.add_row(*map(_build_cell, row))
     return table
@@ -138,15 +142,9 @@ def print_plan(
     *,
     console: Console | None = None,
 ) -> None:
-    """Prints the trials that a sweep would run, and how many of them run in parallel.
+    """Prints the trials that a sweep would run, without `duplicates` identical ones, and how they are run.
 
-    Args:
-        trials: The trials, in the order of the plan.
-        duplicates: The number of identical trials that the plan leaves out.
-        name: Name of the sweep.
-        slots: Number of trials that run in parallel.
-        threads: Default number of threads per trial; None: each trial may use all cores.
-        console: The console to print to; None prints to stdout.
+    `slots` trials run in parallel, each by default with a number of `threads`; None: it may use all cores.
     """
     console = console or Console(highlight=False)
     _print_plan_table(console, trials)
@@ -159,8 +157,8 @@ def print_plan(
 
 def _print_plan_table(console: Console, trials: Sequence[Trial]) -> None:
     """Prints a row per trial. In a narrow terminal, labels replace the settings and the network."""
-    hidden_count = max(0, len(trials) - _FIRST - _LAST) if console.is_terminal else 0
-    shown = [*trials[:_FIRST], *trials[-_LAST:]] if hidden_count else trials
+    is_shortened = console.is_terminal and len(trials) > _FIRST + _LAST + 1
+    shown = [*trials[:_FIRST], *trials[-_LAST:]] if is_shortened else trials
     networks: dict[str, str] = {}
     columns = {
         "trial": [str(trial.number) for trial in shown],
@@ -173,12 +171,12 @@ def _print_plan_table(console: Console, trials: Sequence[Trial]) -> None:
     if not fits(console, columns):
         labels = {"settings": [trial.label for trial in shown]}
         columns = {"trial": columns["trial"]} | labels | {"parameters": columns["parameters"]}
-    if hidden_count:
+    if is_shortened:
         for title, cells in columns.items():
             cells.insert(_FIRST, "..." if title == "trial" else "")
     print_table(console, columns)
-    if hidden_count:
-        console.print(Text(f"not shown: {_format_count(hidden_count, 'trial')}", style="dim"))
+    if is_shortened:
+        print_text(console, f"not shown: {_format_count(len(trials) - len(shown), 'trial')}", "dim")
 
 
 def fits(console: Console, columns: Columns) -> bool:
@@ -210,7 +208,11 @@ def print_ranking(rows: Sequence[Sequence[str]], columns: Sequence[str], *, cons
     """Prints the rows of a ranking, the best first; in a terminal only its first rows."""
     console = console or Console(highlight=False)
     listed_rows = rows[:_MAX_RANKED] if console.is_terminal else rows
-    print_table(console, dict(zip(columns, zip(*listed_rows, strict=True), strict=True)))
+    table = dict(zip(columns, zip(*listed_rows, strict=True), strict=True))
+    if fits(console, table):
+        print_table(console, table)
+    else:
+        console.print(build_table(table, cut_titles=True))
     if len(listed_rows) < len(rows):
         console.print(Text(f"and {len(rows) - len(listed_rows):,} more", style="dim"))
 
@@ -220,13 +222,8 @@ def build_ranking_table(
 ) -> tuple[list[str], list[list[str]]]:
     """Returns the column titles and the rows of a ranking, the best first.
 
-    If points have several seeds, a mark (≈) shows which ones do not differ significantly from the best.
-
-    Args:
-        ranking: The ranking.
-        label_title: Title of the column of labels.
-        settings: The keys of `RankedPoint.varied` that get a column.
-        runs: A text on the runs of each point; without it, there is no such column.
+    If points have several seeds, a mark (≈) shows which ones do not differ significantly from the best. Optional
+    columns are the `settings`, by their keys in `RankedPoint.varied`, and `runs`, a text for each point.
     """
     objective, seeds = ranking.objective, ["seeds", "95 %"] if ranking.has_repeats else []
     tests = [name for name in SHOWN_TEST_METRICS if name != objective]

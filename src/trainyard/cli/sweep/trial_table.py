@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from trainyard.cli.sweep.tables import build_setting_columns, is_numeric, start_table
-from trainyard.evaluation import Trial
 from trainyard.reporting import format_duration, format_metric
 from trainyard.sweep import SweepProgress, TrialState, TrialStatus
 
@@ -38,12 +37,12 @@ _LAYOUTS: Sequence[tuple[bool, int, tuple[str, ...]]] = (
     (True, _WIDE_BAR, ()),
     (True, _NARROW_BAR, ()),
     (False, _NARROW_BAR, ()),
-    (True, 0, ("progress",)),
-    (False, 0, ("progress",)),
-    (False, 0, ("progress", "time")),
-    (False, 0, ("progress", "time", "state")),
+    (True, 0, ()),
+    (False, 0, ()),
+    (False, 0, ("time",)),
+    (False, 0, ("time", "state")),
 )
-"""From wide to narrow: whether each setting has a column, the width of the progress bar, and the removed columns."""
+"""From wide to narrow: whether each setting has a column, the width of the bars (0: none), and the removed columns."""
 
 
 class TrialTable:
@@ -52,25 +51,20 @@ class TrialTable:
     The widths of the columns depend on all trials, so they do not change while the sweep runs.
     """
 
-    def __init__(self, trials: Sequence[Trial], progress: SweepProgress) -> None:
+    def __init__(self, progress: SweepProgress) -> None:
+        trials = progress.trials
         settings = build_setting_columns(trials)
         self._progress = progress
         self._settings = {trial.number: row for trial, *row in zip(trials, *settings.values(), strict=True)}
-        self._setting_widths = {
-            title: min(_MAX_SETTING_WIDTH, max(map(cell_len, [title, *cells]))) for title, cells in settings.items()
-        }
-        longest = max((cell_len(trial.label) for trial in trials), default=0)
-        self._label_width = max(len("settings"), min(_MAX_LABEL_WIDTH, longest))
-        numbers, epochs = (
-            max((len(str(number)) for number in column), default=1)
-            for column in ([trial.number for trial in trials], [trial.config["training"]["epochs"] for trial in trials])
-        )
+        self._setting_widths = {title: min(_MAX_SETTING_WIDTH, _measure(title, settings[title])) for title in settings}
+        self._label_width = min(_MAX_LABEL_WIDTH, _measure("settings", (trial.label for trial in trials)))
+        epochs = {trial.config["training"]["epochs"] for trial in trials}
         self._widths = {
-            "trial": max(len("trial"), numbers),
+            "trial": _measure("trial", (str(trial.number) for trial in trials)),
             "state": len("waiting"),
             "progress": 0,
-            "epoch": max(len("epoch"), 2 * epochs + 1),
-            progress.shown_metric: max(len("1.00e-04"), len(progress.shown_metric)),
+            "epoch": _measure("epoch", (f"{count}/{count}" for count in epochs)),
+            progress.shown_metric: _measure(progress.shown_metric, ["1.00e-04"]),
             "time": len("1:02:05"),
         }
         self._right_aligned = {"trial", "epoch", progress.shown_metric, "time"}
@@ -85,7 +79,7 @@ class TrialTable:
             columns = {"trial": self._widths["trial"]}
             columns |= self._setting_widths if with_settings else {"settings": self._label_width}
             columns |= self._widths | {"progress": bar}
-            columns = {title: size for title, size in columns.items() if title not in removed}
+            columns = {title: size for title, size in columns.items() if size and title not in removed}
             excess = sum(columns.values()) + _GAP * (len(columns) - 1) - width
             can_cut = not with_settings and not bar
             if excess <= (max(0, self._label_width - _MIN_LABEL_WIDTH) if can_cut else 0):
@@ -95,11 +89,9 @@ class TrialTable:
         return columns
 
     def draw(self, width: int, limit: int) -> Group:
-        """Returns the table, a bar for the sweep, and the best trial so far.
+        """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far.
 
-        Args:
-            width: Width of the terminal, in characters.
-            limit: Maximum number of trials in the table; a line counts the remaining trials.
+        `width` is that of the terminal, in characters.
         """
         rows, hidden = self._progress.select_rows(limit)
         best = self._progress.best
@@ -144,14 +136,19 @@ class TrialTable:
         return line
 
 
-def build_plain_columns(statuses: Sequence[TrialStatus], progress: SweepProgress) -> dict[str, list[str]]:
+def _measure(title: str, cells: Iterable[str]) -> int:
+    """Returns the width of a column in characters."""
+    return max(map(cell_len, [title, *cells]))
+
+
+def build_plain_columns(progress: SweepProgress) -> dict[str, list[str]]:
     """Returns the columns for a file or a pipe: nothing is cut, and the last column has the reasons of failures."""
     columns: dict[str, list[str]] = {}
-    for status in statuses:
+    for status in progress.select_rows(progress.total)[0]:
         for title, text in (format_status(status, progress) | {"reason": status.reason}).items():
             columns.setdefault(title, []).append(text)
     numbers = {"trial": columns.pop("trial", [])}
-    return numbers | build_setting_columns([status.trial for status in statuses]) | columns
+    return numbers | build_setting_columns(progress.trials) | columns
 
 
 def format_status(status: TrialStatus, progress: SweepProgress) -> dict[str, str]:

@@ -1,0 +1,92 @@
+"""The status of a sweep in its folder, also while another process runs it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from trainyard.evaluation import Trial
+from trainyard.sweep.folder import SweepFolder, is_locked
+from trainyard.sweep.ledger import Ledger, Session
+from trainyard.sweep.progress import SweepProgress, TrialState, TrialStatus, build_status
+from trainyard.sweep.progress_file import LatestEpoch, load_epochs
+from trainyard.sweep.space import NOT_DRAWN
+from trainyard.system import is_process_alive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepStatus:
+    """The status of a sweep.
+
+    Attributes:
+        name: Name of the sweep's folder.
+        state: ``interrupted``, ``failed``, ``done``, or ``running (4711)`` with the id of the process.
+        changed: Time of the last entry in the ledger.
+        progress: The progress of its trials, on the clock `time.time`.
+    """
+
+    name: str
+    state: str
+    changed: datetime
+    progress: SweepProgress
+
+
+def load_sweep_status(folder: SweepFolder) -> SweepStatus:
+    """Loads the status of a sweep from its ledger, also while it runs. Raises ConfigError if its files are damaged."""
+    ledger, objective = Ledger(folder.ledger), folder.read_header()["objective"]
+    session = ledger.sessions[-1] if ledger.sessions else None
+    running = session is not None and not session.status and _is_running(session, folder)
+    epochs = load_epochs(folder.epochs) if running else {}
+    complete = ledger.is_exhausted or ledger.is_complete  # then no more points are drawn
+    trials = [
+        _build_trial_status(trial, objective, ledger, folder, epochs.get(trial.number), running=running)
+        for trial in folder.read_trials()
+        if not (complete and trial.label == NOT_DRAWN)
+    ]
+    progress = SweepProgress(trials, objective, slots=session.slots if session else 1, clock=time.time)
+    if running and session:
+        state = f"running ({session.pid})"
+    elif len(progress.ranked) + len(progress.pruned) == len(trials):
+        state = "done"
+    else:
+        state = "failed" if session and session.status == "FAILED" else "interrupted"
+    changed = datetime.fromisoformat(ledger.last_changed) if ledger.last_changed else datetime.now().astimezone()
+    return SweepStatus(name=folder.path.name, state=state, changed=changed.astimezone(), progress=progress)
+
+
+def _is_running(session: Session, folder: SweepFolder) -> bool:
+    """Returns whether a session's process is alive; on another host, whether the sweep's folder is locked."""
+    if session.host == socket.gethostname():
+        return is_process_alive(session.pid, session.started)
+    return is_locked(folder)
+
+
+def _build_trial_status(
+    trial: Trial,
+    objective: str | None,
+    ledger: Ledger,
+    folder: SweepFolder,
+    epoch: LatestEpoch | None,
+    *,
+    running: bool,
+) -> TrialStatus:
+    """Returns the status of a trial from the ledger. A started trial is STOPPED if the sweep is not `running`."""
+    record = ledger.get_trial_record(trial.number)
+    status = build_status(trial, objective, record.result, os.path.relpath(folder.get_log_file(trial.number)))
+    status.attempt = record.attempts
+    if record.state == "failed":
+        status.state, status.reason = TrialState.FAILED, record.reason
+    elif record.state == "pruned":
+        status.state, status.reason = TrialState.PRUNED, record.reason
+        if last := ledger.get_last_epoch(trial.number):
+            status.epoch, status.value = last.epoch, last.value
+    elif record.state == "running":
+        status.state = TrialState.RUNNING if running else TrialState.STOPPED
+        status.started = datetime.fromisoformat(record.began).timestamp()
+        if epoch:
+            status.epoch, status.epochs = epoch.epoch, epoch.epochs
+            status.value = epoch.metrics.get(objective) if objective else None
+    return status
