@@ -143,11 +143,7 @@ def _download_model(run_id: str, store: TrackingStore) -> Path:
 
 
 def load_model(file: Path, setting: str) -> keras.Model:
-    """Loads a trained model without compiling it. Python code in the file is never executed.
-
-    Args:
-        file: A ``.keras`` or ``.h5`` file.
-        setting: The setting or argument that names the model, for messages.
+    """Loads a trained model, a ``.keras`` or ``.h5`` file, without compiling it. Code in the file is never executed.
 
     Raises:
         ModelError: If the file is not a Keras model, is damaged, or contains Python code.
@@ -166,12 +162,7 @@ def load_model(file: Path, setting: str) -> keras.Model:
 
 
 def load_start_weights(model: keras.Model, file: Path) -> None:
-    """Copies the weights of a saved model into a model of the same architecture.
-
-    Raises:
-        ModelError: If the file is not a Keras model.
-        TrainingError: If the shapes of the weights differ. The message names the first difference.
-    """
+    """Copies the weights of a saved model into a model; raises a TrainingError if their architectures differ."""
     saved_model = load_model(file, _START_FROM)
     weights, saved_weights = model.weights, saved_model.weights
     for number in range(max(len(weights), len(saved_weights))):

@@ -28,9 +28,8 @@ class ResumePoint:
     """The interrupted run to resume, and the checkpoint to resume from.
 
     Attributes:
-        reference: The id or the folder of the interrupted run, as the user named it.
-        checkpoint: The last valid checkpoint of the run.
-        file: The file of the checkpoint.
+        reference: The interrupted run, as the user named it.
+        checkpoint: The last valid checkpoint of the run, which is in `file`.
         damaged: The problems of later checkpoints, which were skipped because they are damaged.
         keep_best: The value of `training.keep_best` in the interrupted run.
     """
@@ -66,10 +65,6 @@ def load_resume_point(config: RunConfig, store: TrackingStore | None) -> ResumeP
     """Loads the checkpoint that a run resumes from. Returns None if the run does not resume another one.
 
     If the process of the interrupted run has ended without closing the run in the store, the run is marked as KILLED.
-
-    Args:
-        config: The config of the new run. Its ``resume`` names the interrupted run.
-        store: The tracking store. None if tracking is off.
 
     Raises:
         ConfigError: If the interrupted run can't be found, has finished, has no checkpoint, or has a different config.
@@ -111,13 +106,6 @@ def plan_checkpoints(
     """Returns where a run writes checkpoints, and the checkpoint it resumes from.
 
     That checkpoint is also copied to the new run's folder, so that the new run can be resumed before its first epoch.
-
-    Args:
-        config: The config of the run.
-        dataset: The images that the run is trained on.
-        folder: The folder of the run.
-        seed: The seed of the initial weights, the order of the images, and dropout.
-        resume_point: The checkpoint to resume from. None starts at the first epoch.
 
     Raises:
         ConfigError: If the interrupted run was created by another version of Trainyard, with other config fields.

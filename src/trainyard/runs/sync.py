@@ -22,11 +22,9 @@ from trainyard.tracking import (
     LoggedOperations,
     ServableModel,
     TrackingStore,
-    find_logged_files,
     has_run,
     load_operations,
     names,
-    record_stored,
     upload_operations,
 )
 
@@ -37,14 +35,9 @@ class LiveRunError(TrackingError):
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """A run that is complete in a tracking store.
+    """A run that is complete in the tracking store with a URI, which is without credentials.
 
-    Attributes:
-        uri: The tracking URI, without credentials.
-        run_id: MLflow's id of the run in that store.
-        status: FINISHED, FAILED or KILLED.
-        uploaded: Whether something was uploaded. False if the run was complete before.
-        has_gap: Whether some data of the run is missing because the disk was full.
+    `uploaded` is False if the run was complete before, and `has_gap` True if data is missing because the disk was full.
     """
 
     uri: str
@@ -76,9 +69,6 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
         folder: The run folder.
         store: The tracking store. None uses the store that the run was configured for. If that needs a password,
             MLFLOW_TRACKING_URI must contain it.
-
-    Returns:
-        The store and the id of the run in it.
 
     Raises:
         ConfigError: If the folder contains no run, or the store needs a password that is not in the environment.
@@ -115,10 +105,7 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
 
 
 def upload_run(folder: Path, store: TrackingStore) -> str:
-    """Uploads everything of a run that a store does not have yet, and records the upload in the run's operation log.
-
-    Returns:
-        MLflow's id of the run.
+    """Uploads everything of a run that a store does not have yet, and returns MLflow's id of the run.
 
     Raises:
         ConfigError: If the folder contains no run, or its operation log is damaged.
@@ -128,8 +115,7 @@ def upload_run(folder: Path, store: TrackingStore) -> str:
     logged = load_operations(folder)
     has_model = logged.model and logged.status == "FINISHED" and (folder / MODEL_FILE).is_file()
     build_model = (lambda: _build_servable_model(folder)) if has_model else None
-    run_id = upload_operations(logged, find_logged_files(folder), store, build_model)
-    record_stored(folder, store, run_id)
+    run_id = upload_operations(logged, folder, store, build_model)
     (folder / artifacts.SERVABLE_FILE).unlink(missing_ok=True)
     return run_id
 

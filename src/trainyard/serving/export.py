@@ -39,9 +39,6 @@ def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
         store: The tracking store that contains the run.
         out: The folder to create. It may exist if it is empty.
 
-    Returns:
-        The folder.
-
     Raises:
         ConfigError: If there is no such run, it is not FINISHED, one of its files is missing, or `out` is not empty.
         ModelError: If a model file was changed since it was saved.

@@ -34,7 +34,6 @@ class ImageInputs:
     """The images of one file, with the size, the colours and the pixel range that a model was trained on.
 
     Attributes:
-        path: The file, as the user named it.
         images: uint8 (n, *image_shape), raw pixels.
         labels: uint8 (n,); None if the file has no labels.
         is_array: Whether the file is an npz file, which holds an array of images, and not a single image.
@@ -71,9 +70,6 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
             array that can hold images; labels are in ``labels`` or ``y_test``.
         preprocessing: The input of the model, and the background of its training images.
         conversion: Which conversions are allowed.
-
-    Returns:
-        The images.
 
     Raises:
         DatasetError: If the file can't be read, its images have another size (without `resize`), or their background
@@ -141,11 +137,7 @@ def _load_arrays(
 
 
 def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
-    """Returns the name of the array of images: ``images`` or a similar name, else the only array that fits.
-
-    Raises:
-        DatasetError: If no array fits, or more than one.
-    """
+    """Returns the name of the array of images: a known name, else the only array that fits; else raises an error."""
     if known_names := [name for name in _IMAGES if name in arrays]:
         return known_names[0]
     candidates = [

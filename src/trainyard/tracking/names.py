@@ -69,15 +69,10 @@ SWEEP_FOLDER = "sweep"
 
 @dataclass(frozen=True, slots=True)
 class LoggedName:
-    """One logged name.
+    """One logged name, or a pattern with parts in angle brackets.
 
-    Attributes:
-        name: The name, or a pattern with parts in angle brackets.
-        meaning: What the value is, in a phrase.
-        logged: When the value is logged.
-        unit: Unit or range of the value; empty for text.
-        sweep: Whether a sweep's parent run has the name. Runs and trials have all others.
-        run: Whether runs and trials have the name.
+    `logged` is when the value is logged, and `unit` its unit or range (empty for text). `sweep` and `run` are whether
+    the parent run of a sweep has the name, and whether runs and trials have it.
     """
 
     name: str
