@@ -161,9 +161,9 @@ def draw_plots(folder: Path, trained: RunResult) -> dict[str, Path]:
     plots.draw_predictions(images, result, spec, config.first_predictions, files["First predictions"])
     plots.draw_mistakes(images, result, spec, config.mistakes, files["Most confident mistakes"])
     plots.draw_calibration(result.calibration, files["Calibration"])
-    if (folder / PROFILE_FOLDER).is_dir():
-        files["Time of a training step"] = folder / PROFILE_FOLDER / "profile.png"
-        plots.draw_profile(load_profile(folder / PROFILE_FOLDER), folder / PROFILE_FOLDER / "profile.png")
+    if (profile := folder / PROFILE_FOLDER).is_dir():
+        files["Time of a training step"] = profile / "profile.png"
+        plots.draw_profile(load_profile(profile), profile / "profile.png")
     return files
 
 

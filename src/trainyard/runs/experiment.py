@@ -294,11 +294,12 @@ def _train(
     best: BestModel | None,
 ) -> TrainResult:
     """Trains the model in place, and logs the metrics of each epoch, including those before the resume point."""
-    if run.resume_point:
-        for line in run.resume_point.describe():
+    if resume_point := run.resume_point:
+        epoch = resume_point.checkpoint.epoch
+        for line in (*resume_point.damaged, f"resuming after epoch {epoch} of run {resume_point.reference}"):
             run.progress.detail(line)
-        for epoch, metrics in enumerate(run.resume_point.checkpoint.history, start=1):
-            run.tracker.log_metrics(metrics, epoch)
+        for number, metrics in enumerate(resume_point.checkpoint.history, start=1):
+            run.tracker.log_metrics(metrics, number)
 
     def finish_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         run.tracker.log_metrics(metrics, epoch)
@@ -314,7 +315,7 @@ def _train(
         finish_epoch,
         seed=seed,
         callbacks=[*callbacks, *run.config.debug.callbacks(run.folder)],
-        checkpoints=plan_checkpoints(run.config, dataset, run.folder, seed, run.resume_point),
+        checkpoints=plan_checkpoints(run, dataset, seed),
         best=best,
     )
 

@@ -52,12 +52,10 @@ def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRe
 
 
 def find_run_folder(reference: str, store: TrackingStore | None, setting: str = "resume") -> Path:
-    """Returns the folder of a run; an existing folder is not checked. See `find_run` for the arguments.
+    """Returns the folder of a run; an existing folder is not checked. See `find_run` for the arguments and errors.
 
     Raises:
-        ConfigError: If the run does not exist, or is still running.
         FolderElsewhereError: If the folder is not on this machine. It is a subclass of ConfigError.
-        TrackingError: If the store can't be reached.
     """
     if reference and (folder := Path(reference)).is_dir():
         return folder.absolute()
@@ -118,12 +116,7 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
 
 
 def find_start_model(reference: str | None, store: TrackingStore | None) -> Path | None:
-    """Returns the model file of ``training.start_from``, or None if a training starts from random weights.
-
-    Raises:
-        ConfigError: If the file or the run does not exist, or the run has no model.
-        TrackingError: If the store can't be reached or does not have the model.
-    """
+    """Returns the model file of ``training.start_from``, or None if it is null; for errors, see `find_model`."""
     return None if reference is None else find_model(reference, store, _START_FROM)
 
 

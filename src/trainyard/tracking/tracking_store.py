@@ -56,7 +56,7 @@ class TrackingStore:
 
     @classmethod
     def default(cls) -> TrackingStore:
-        """Returns the store of runs in the working directory. Raises a ConfigError for an invalid MLFLOW_TRACKING_URI."""
+        """Returns the default store of the working directory; a ConfigError reports an invalid MLFLOW_TRACKING_URI."""
         return cls(LocalStore().resolve_uri(os.environ, Path.cwd()))
 
     @classmethod
