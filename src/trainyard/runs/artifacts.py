@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.config import RunConfig, dump_config
-from trainyard.data import Dataset
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import EvalResult
 from trainyard.models import build_serving_model
@@ -184,15 +183,6 @@ def describe_model(config: RunConfig, model: keras.Model) -> list[str]:
 def count_layers(model: keras.Model) -> int:
     """Returns the number of layers with a kernel."""
     return sum(any(weight.name == "kernel" for weight in layer.weights) for layer in model.layers)
-
-
-def describe_data(dataset: Dataset) -> str:
-    """Returns one line about the data set: its name, the size of its splits, and its source."""
-    validation = f", {len(dataset.validation):,} validation" if dataset.validation is not None else ""
-    return (
-        f"{dataset.name}: {len(dataset.train):,} training{validation} and {len(dataset.test):,} test images, "
-        f"from {dataset.source}"
-    )
 
 
 def build_report_page(

@@ -228,7 +228,11 @@ def _load_data(run: RunContext) -> Dataset:
             f"({len(complete.train)} images), so each epoch is a single step"
         )
     dataset = config.debug.reduce_dataset(complete, config.training.batch_size, config.seed)
-    progress.detail(artifacts.describe_data(dataset))
+    validation = f", {len(dataset.validation):,} validation" if dataset.validation is not None else ""
+    progress.detail(
+        f"{dataset.name}: {len(dataset.train):,} training{validation} and {len(dataset.test):,} test images, "
+        f"from {dataset.source}"
+    )
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     run.tracker.log_inputs(
         [

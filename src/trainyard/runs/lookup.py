@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,9 +158,8 @@ def load_model(file: Path, setting: str) -> keras.Model:
 def load_start_weights(model: keras.Model, file: Path) -> None:
     """Copies the weights of a saved model into a model; raises a TrainingError if their architectures differ."""
     saved_model = load_model(file, _START_FROM)
-    weights, saved_weights = model.weights, saved_model.weights
-    for number in range(max(len(weights), len(saved_weights))):
-        expected, received = (_describe_weight(variables, number) for variables in (weights, saved_weights))
+    for number, pair in enumerate(zip_longest(model.weights, saved_model.weights)):
+        expected, received = map(_describe_weight, pair)
         if expected[1] != received[1]:
             raise TrainingError(
                 f"{_START_FROM}: {file} has another architecture: for weight {number}, expected "
@@ -168,8 +168,6 @@ def load_start_weights(model: keras.Model, file: Path) -> None:
     model.set_weights(saved_model.get_weights())
 
 
-def _describe_weight(weights: list[keras.Variable], number: int) -> tuple[str, str]:
+def _describe_weight(weight: keras.Variable | None) -> tuple[str, str]:
     """Returns the path and the shape of a weight as text, for a message."""
-    if number >= len(weights):
-        return "none", ""
-    return weights[number].path, "x".join(map(str, weights[number].shape)) or "a number"
+    return ("none", "") if weight is None else (weight.path, "x".join(map(str, weight.shape)) or "a number")
