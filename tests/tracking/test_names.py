@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from processes import run_trainyard
@@ -24,8 +25,29 @@ CONDITIONAL = {
 """Names that the run and the sweep of this module do not log."""
 
 
-def _table(entries, *, sweep):
-    return [entry for entry in entries if (entry.sweep if sweep else entry.run)]
+class Entry(NamedTuple):
+    """A name in the page, or a pattern with parts in angle brackets, and what logs it."""
+
+    name: str
+    loggers: set[str]
+
+    def matches(self, name):
+        """Returns whether a logged name is that of this entry."""
+        parts = re.split(r"<[^>]+>", self.name)
+        return re.fullmatch(".+".join(map(re.escape, parts)), name) is not None
+
+
+def _load_page():
+    """Returns the entries of each table of the page, by the title of its section."""
+    tables = {}
+    for section in PAGE.read_text().split("\n## ")[1:]:
+        rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+        tables[section.splitlines()[0]] = [Entry(cells[0].strip("`"), set(cells[-1].split(", "))) for cells in rows]
+    return tables
+
+
+TABLES = _load_page()
+TAGS = {entry.name for entry in TABLES["Tags"]}
 
 
 def _logged(run, client):
@@ -39,18 +61,18 @@ def _logged(run, client):
     }  # fmt: skip
 
 
-def _check(logged, *, sweep, fields=()):
-    tables = {"tags": names.TAGS, "params": names.PARAMS, "metrics": names.METRICS, "artifacts": names.ARTIFACTS}
-    for kind, entries in tables.items():
-        table = [entry for entry in _table(entries, sweep=sweep) if entry.name not in CATCH_ALL]
-        unknown = {name for name in logged[kind] - set(fields) if not any(_matches(entry, name) for entry in table)}
-        assert not unknown, f"{kind} that names.py does not list"
+def _check(logged, *, logger, fields=()):
+    for kind, names_of_kind in logged.items():
+        table = [entry for entry in TABLES[kind.capitalize()] if logger in entry.loggers]
+        table = [entry for entry in table if entry.name not in CATCH_ALL]
+        unknown = {name for name in names_of_kind - set(fields) if not any(entry.matches(name) for entry in table)}
+        assert not unknown, f"{kind} that the page does not list"
         missing = {
             entry.name
             for entry in table
-            if entry.name not in CONDITIONAL and not any(_matches(entry, name) for name in logged[kind])
+            if entry.name not in CONDITIONAL and not any(map(entry.matches, names_of_kind))
         }
-        assert not missing, f"{kind} that names.py lists and nothing logs"
+        assert not missing, f"{kind} that the page lists and nothing logs"
 
 
 @pytest.mark.slow
@@ -72,44 +94,27 @@ def test_the_tables_list_exactly_what_a_run_a_sweep_and_a_trial_log(tiny):
     fields = flatten_config(config)
     (run,), (parent,) = roles["run"], roles["sweep"]
     of_sweep = {names.SWEEP_ID, names.TRIAL_NUMBER, names.PARENT_RUN_ID}
-    _check({**run, "tags": run["tags"] | of_sweep}, sweep=False, fields=fields)
+    _check({**run, "tags": run["tags"] | of_sweep}, logger="run", fields=fields)
     for trial in roles["trial"]:
-        _check(trial, sweep=False, fields=fields)
-    _check(parent, sweep=True)
+        _check(trial, logger="run", fields=fields)
+    _check(parent, logger="sweep")
     for tag in experiment.tags:
-        assert any(_matches(entry, tag) for entry in names.EXPERIMENT_TAGS), tag
+        assert any(entry.matches(tag) for entry in TABLES["Tags of an experiment"]), tag
 
 
-@pytest.mark.parametrize(
-    ("heading", "entries", "has_unit"),
-    [
-        ("tag", names.TAGS, False),
-        ("param", names.PARAMS, True),
-        ("metric", names.METRICS, True),
-        ("artifact", names.ARTIFACTS, False),
-        ("tag", names.EXPERIMENT_TAGS, False),
-    ],
-)
-def test_the_tables_of_the_page_are_current(heading, entries, has_unit):
-    """To update ``docs/logged.md``, copy the expected table from the message of this test."""
-    columns = [heading, "meaning", *(["unit"] if has_unit else []), "when logged", "logged by"]
-    rows = [
-        [f"`{entry.name}`", entry.meaning, *([entry.unit] if has_unit else []), entry.logged, _owner(entry)]
-        for entry in entries
-    ]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in [columns, ["---"] * len(columns), *rows])
-    assert f"\n\n{table}\n" in PAGE.read_text(), table
-
-
-def _owner(entry):
-    return "run, sweep" if entry.run and entry.sweep else "sweep" if entry.sweep else "run"
+def test_the_page_lists_every_name_that_is_a_constant():
+    listed = {entry.name for entries in TABLES.values() for entry in entries}
+    for constant, name in vars(names).items():
+        if constant.isupper():
+            assert any(entry == name or entry.startswith((f"{name.rstrip('/')}/", f"{name}.")) for entry in listed), (
+                name
+            )
 
 
 def test_users_cannot_set_a_tag_that_is_logged():
-    logged = {entry.name for entry in names.TAGS}
-    reserved = {name for name in logged if name in RESERVED_TAGS or name.startswith(("mlflow.", "trainyard.", "git."))}
-    assert logged - reserved <= {names.PRUNED, names.RERUN_OF, names.RESTORED_EPOCH}
-    assert set(RESERVED_TAGS) <= logged
+    reserved = {name for name in TAGS if name in RESERVED_TAGS or name.startswith(("mlflow.", "trainyard.", "git."))}
+    assert TAGS - reserved <= {names.PRUNED, names.RERUN_OF, names.RESTORED_EPOCH}
+    assert set(RESERVED_TAGS) <= TAGS
 
 
 @pytest.mark.parametrize(
@@ -122,18 +127,12 @@ def test_users_cannot_set_a_tag_that_is_logged():
     ],
 )
 def test_a_pattern_matches_names_with_its_variable_part(pattern, name, matches):
-    assert _matches(names.LoggedName(pattern, "", ""), name) is matches
-
-
-def _matches(entry, name):
-    """Returns whether a logged name is that of an entry, which may have parts in angle brackets."""
-    parts = re.split(r"<[^>]+>", entry.name)
-    return re.fullmatch(".+".join(map(re.escape, parts)), name) is not None
+    assert Entry(pattern, set()).matches(name) is matches
 
 
 def test_names_with_a_prefix_are_spelled_in_one_module():
     source = Path(names.__file__).parents[1]
-    tags = [entry.name for entry in names.TAGS if entry.name.startswith(("mlflow.", "trainyard.", "git."))]
+    tags = [name for name in TAGS if name.startswith(("mlflow.", "trainyard.", "git."))]
     for path in source.rglob("*.py"):
         if path != Path(names.__file__):
             text = path.read_text()

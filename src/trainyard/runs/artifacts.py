@@ -1,10 +1,11 @@
-"""Writes the artifact files of a run to its folder, from which they are logged to MLflow."""
+"""Writes the artifact files of a run to its folder, from which they are logged, and describes its data and model."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ from trainyard.config import RunConfig, dump_config
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import EvalResult
 from trainyard.models import build_serving_model
-from trainyard.reporting import plots
-from trainyard.runs.result import TrainedRun
+from trainyard.reporting import ReportPage, plots
+from trainyard.runs.result import RunResult
 from trainyard.system import (
+    REPORTED_PACKAGES,
     GitState,
     atomic_write,
     hide_notebook_output,
@@ -35,10 +37,7 @@ SERVABLE_FILE = ".servable.keras"
 
 
 def create_run_folder(folder: Path) -> Path:
-    """Creates the folder of a run. It must be empty, because the whole folder is logged to MLflow.
-
-    Returns:
-        The absolute path of the folder.
+    """Creates the folder of a run, and returns its absolute path. It must be empty, because all of it is logged.
 
     Raises:
         ConfigError: If the folder is not empty, or is the working directory or one of its parents.
@@ -75,16 +74,6 @@ def write_provenance(folder: Path, config: RunConfig, overrides: Sequence[str], 
         (environment / "git.diff").write_text(redact_credentials(git.describe_changes()))
 
 
-def write_machine_info(folder: Path, machine: dict[str, Any]) -> None:
-    """Writes environment/machine.json."""
-    _write_json(folder / "environment" / "machine.json", machine)
-
-
-def write_model_summary(folder: Path, model: keras.Model) -> None:
-    """Writes model_summary.txt."""
-    (folder / "model_summary.txt").write_text(render_model_summary(model))
-
-
 def render_model_summary(model: keras.Model) -> str:
     """Returns Keras's summary of the model."""
     stream = io.StringIO()
@@ -113,25 +102,30 @@ def save_servable_model(folder: Path, model: keras.Model, spec: DataSpec) -> Ser
     return ServableModel(file, spec.image_shape, spec.classes)
 
 
+def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Writes a value as indented JSON, replacing the file; not atomic."""
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
 def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -> None:
     """Writes the classification report, the metrics, the tables and the predictions on the test images."""
     (folder / "evaluation").mkdir(exist_ok=True)
     (folder / "classification_report.txt").write_text(result.report)
     classes = [scores.name for scores in result.per_class]
-    _write_json(folder / "evaluation" / "metrics.json", result.metrics())
-    _write_json(
+    write_json(folder / "evaluation" / "metrics.json", result.metrics())
+    write_json(
         folder / names.PER_CLASS_TABLE,
         {
             "columns": ["class", "f1", "precision", "recall", "support"],
             "data": [[row.name, row.f1, row.precision, row.recall, row.support] for row in result.per_class],
         },
     )
-    _write_json(
+    write_json(
         folder / "evaluation" / "confusion_matrix.json",
         {"classes": classes, "rows": "actual", "columns": "predicted", "matrix": result.confusion.tolist()},
     )
     first = range(min(first_predictions, len(result.actual)))
-    _write_json(
+    write_json(
         folder / "evaluation" / "first_predictions.json",
         [
             {
@@ -151,12 +145,8 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     )
 
 
-def draw_plots(folder: Path, trained: TrainedRun) -> dict[str, Path]:
-    """Draws all plots of a run.
-
-    Returns:
-        The plot files by caption, in the order in which the report shows them.
-    """
+def draw_plots(folder: Path, trained: RunResult) -> dict[str, Path]:
+    """Draws all plots of a run. Returns the plot files by caption, in the order in which the report shows them."""
     images, spec = trained.dataset.test.images, trained.dataset.spec
     result, config = trained.evaluation, trained.config.evaluation
     files = {
@@ -174,6 +164,61 @@ def draw_plots(folder: Path, trained: TrainedRun) -> dict[str, Path]:
     return files
 
 
-def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Writes a value as indented JSON, replacing the file; not atomic."""
-    path.write_text(json.dumps(content, indent=1) + "\n")
+def describe_model(config: RunConfig, model: keras.Model) -> list[str]:
+    """Returns a description of the model, then one line per layer: name, class, output shape and parameters."""
+    rows = [
+        (layer.name, type(layer).__name__, "x".join(map(str, layer.output.shape[1:])), f"{layer.count_params():,}")
+        for layer in model.layers
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        f"  {name:{widths[0]}}  {kind:{widths[1]}}  {shape:>{widths[2]}}  {parameters:>{widths[3]}}"
+        for name, kind, shape, parameters in rows
+    ]
+    return [f"{config.model.label}, {model.count_params():,} parameters", *lines]
+
+
+def count_layers(model: keras.Model) -> int:
+    """Returns the number of layers with a kernel."""
+    return sum(any(weight.name == "kernel" for weight in layer.weights) for layer in model.layers)
+
+
+def build_report_page(
+    trained: RunResult, timings: dict[str, float], tags: dict[str, str], plot_files: dict[str, Path]
+) -> ReportPage:
+    """Returns the content of the run's report; `timings` are seconds per stage, and `plot_files` have captions."""
+    config, model, machine = trained.config, trained.model, trained.machine
+    commit = tags.get(names.GIT_COMMIT)
+    changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
+    versions = list_installed_versions()
+    provenance_rows = {
+        "Command": tags[names.COMMAND],
+        "Commit": f"{commit}{changes}" if commit else "not in a git repository",
+        "Config hash": tags[names.CONFIG_HASH],
+        "Seed": tags[names.SEED],
+        "Dataset digest": tags[names.DATASET_DIGEST],
+        "Weights digest": tags[names.WEIGHTS_DIGEST],
+        "Engine": tags[names.ENGINE],
+        "XLA": tags[names.XLA],
+        "Threads": tags[names.THREADS],
+        "Machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['platform']}",
+        "Versions": ", ".join(f"{name} {versions[name]}" for name in REPORTED_PACKAGES if name in versions),
+        "Python": machine["python"],
+    }
+    return ReportPage(
+        title=config.model.label,
+        experiment=config.experiment,
+        finished=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        notes=config.notes,
+        config=config,
+        dataset=trained.dataset,
+        dataset_digest=tags[names.DATASET_DIGEST],
+        model_summary=render_model_summary(model),
+        layers=count_layers(model),
+        parameters=model.count_params(),
+        training=trained.training,
+        evaluation=trained.evaluation,
+        timings=timings,
+        provenance=provenance_rows,
+        plots=plot_files,
+    )

@@ -44,17 +44,8 @@ class TrialInfo:
 class RunContext:
     """What the stages of a run share.
 
-    Attributes:
-        config: The config of the run.
-        folder: The absolute path of the run's folder.
-        store: The store that the run is logged to. None if tracking is off.
-        tracker: Logs to the store and to the run's folder.
-        progress: Receives the progress of the run.
-        timer: Measures the stages.
-        tags: The tags that the run was created with.
-        trial: The sweep that the run belongs to as a trial. None if it is not a trial.
-        resume_point: The checkpoint that the training resumes from. None starts at the first epoch.
-        start_model: The model file whose weights the training starts from. None starts from random weights.
+    `store` is None if tracking is off; `tags` are those that the run is created with. None as `trial` means that the
+    run is not a trial, as `resume_point` that it starts at the first epoch, and as `start_model` from random weights.
     """
 
     config: RunConfig

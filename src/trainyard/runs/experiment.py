@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,7 @@ from trainyard.reporting import write_report
 from trainyard.runs import artifacts
 from trainyard.runs.context import RunContext, TrialInfo, build_provenance_tags
 from trainyard.runs.lookup import find_start_model, load_start_weights
-from trainyard.runs.report import (
-    build_report_page,
-    count_layers,
-    describe_data,
-    describe_model,
-    find_batch_size_problem,
-)
-from trainyard.runs.result import RunResult, TrainedRun
+from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_resume_point, plan_checkpoints
 from trainyard.runs.sync import upload_run
 from trainyard.system import (
@@ -145,7 +139,7 @@ def run_experiment(
         timer.split("train", compile=training.compile_seconds, train=training.train_seconds)
         with timer.stage("evaluate"):
             evaluation = _evaluate(run, model, dataset)
-        trained = TrainedRun(
+        trained = RunResult(
             config=config,
             dataset=dataset,
             model=model,
@@ -153,6 +147,9 @@ def run_experiment(
             evaluation=evaluation,
             machine=machine,
             best_model=best,
+            name=run.name,
+            folder=run.folder,
+            tracking_uri=run.store.uri if run.store else None,
         )
         with timer.stage("log"):
             _log_results(run, trained)
@@ -206,11 +203,7 @@ def _build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
 
 
 def _start_tensorflow(run: RunContext) -> tuple[int, dict[str, Any]]:
-    """Imports and configures TensorFlow, and waits until the run exists in the store.
-
-    Returns:
-        The seed of the initial weights, the order of the images and dropout; and information about the machine.
-    """
+    """Configures TensorFlow, and waits until the run exists in the store; returns the seed and the machine's data."""
     training = run.config.training
     import_tensorflow(training.threads)
     seed = (
@@ -220,7 +213,7 @@ def _start_tensorflow(run: RunContext) -> tuple[int, dict[str, Any]]:
     )
     threads = configure_tensorflow(seed, training.threads, training.determinism, training.precision)
     machine = collect_machine_info(threads)
-    artifacts.write_machine_info(run.folder, machine)
+    artifacts.write_json(run.folder / "environment" / "machine.json", machine)
     drawn_seed = {names.DRAWN_SEED: str(seed)} if training.determinism == "off" else {}
     run.tracker.set_tags({names.THREADS: str(machine["threads"]), **drawn_seed})
     run.tracker.wait_until_created()
@@ -231,10 +224,17 @@ def _load_data(run: RunContext) -> Dataset:
     """Loads the data, reduces it if the debug mode requires it, and logs its size, source and digests."""
     config, progress = run.config, run.progress
     complete = load_dataset(config.dataset, config.seed, progress=progress.downloads)
-    if warning := find_batch_size_problem(complete, config):
-        progress.detail(warning)
+    if config.training.batch_size > len(complete.train):
+        progress.detail(
+            f"warning: training.batch_size={config.training.batch_size} is larger than the training set "
+            f"({len(complete.train)} images), so each epoch is a single step"
+        )
     dataset = config.debug.reduce_dataset(complete, config.training.batch_size, config.seed)
-    progress.detail(describe_data(dataset))
+    validation = f", {len(dataset.validation):,} validation" if dataset.validation is not None else ""
+    progress.detail(
+        f"{dataset.name}: {len(dataset.train):,} training{validation} and {len(dataset.test):,} test images, "
+        f"from {dataset.source}"
+    )
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     run.tracker.log_inputs(
         [
@@ -262,13 +262,13 @@ def _build_model(run: RunContext, spec: DataSpec) -> keras.Model:
         raise TrainingError(f"model: {problem}")
     with explain_out_of_memory(lambda: "building the model"):
         model = config.model.build(spec)
-    for line in describe_model(config, model):
+    for line in artifacts.describe_model(config, model):
         run.progress.detail(line)
     if run.start_model and run.resume_point is None:
         load_start_weights(model, run.start_model)
         run.progress.detail(f"starting from the weights of {run.start_model}")
-    artifacts.write_model_summary(run.folder, model)
-    run.tracker.log_params({"model.layers": count_layers(model), "model.parameters": model.count_params()})
+    (run.folder / "model_summary.txt").write_text(artifacts.render_model_summary(model))
+    run.tracker.log_params({"model.layers": artifacts.count_layers(model), "model.parameters": model.count_params()})
     run.tracker.set_tags({names.INITIAL_WEIGHTS_DIGEST: hash_weights(model)})
     return model
 
@@ -300,11 +300,12 @@ def _train(
     best: BestModel | None,
 ) -> TrainResult:
     """Trains the model in place, and logs the metrics of each epoch, including those before the resume point."""
-    if run.resume_point:
-        for line in run.resume_point.describe():
+    if resume_point := run.resume_point:
+        epoch = resume_point.checkpoint.epoch
+        for line in (*resume_point.damaged, f"resuming after epoch {epoch} of run {resume_point.reference}"):
             run.progress.detail(line)
-        for epoch, metrics in enumerate(run.resume_point.checkpoint.history, start=1):
-            run.tracker.log_metrics(metrics, epoch)
+        for number, metrics in enumerate(resume_point.checkpoint.history, start=1):
+            run.tracker.log_metrics(metrics, number)
 
     def finish_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         run.tracker.log_metrics(metrics, epoch)
@@ -320,7 +321,7 @@ def _train(
         finish_epoch,
         seed=seed,
         callbacks=[*callbacks, *run.config.debug.callbacks(run.folder)],
-        checkpoints=plan_checkpoints(run.config, dataset, run.folder, seed, run.resume_point),
+        checkpoints=plan_checkpoints(run, dataset, seed),
         best=best,
     )
 
@@ -332,7 +333,7 @@ def _evaluate(run: RunContext, model: keras.Model, dataset: Dataset) -> EvalResu
         return evaluate(model, dataset.test, dataset.spec, run.config.evaluation)
 
 
-def _log_results(run: RunContext, trained: TrainedRun) -> None:
+def _log_results(run: RunContext, trained: RunResult) -> None:
     """Writes all artifacts, and logs them with the tags and metrics of the result and the servable model."""
     folder, tracker, evaluation = run.folder, run.tracker, trained.evaluation
     tags = {**run.tags, **_build_result_tags(trained)}
@@ -342,17 +343,13 @@ def _log_results(run: RunContext, trained: TrainedRun) -> None:
     if tracker.is_tracked and run.config.tracking.model:
         tracker.log_model(artifacts.save_servable_model(folder, trained.model, trained.dataset.spec))
     plot_files = artifacts.draw_plots(folder, trained)
-    write_report(folder / "report.html", build_report_page(trained, run.timer.seconds, tags, plot_files))
+    write_report(folder / "report.html", artifacts.build_report_page(trained, run.timer.seconds, tags, plot_files))
     tracker.log_folder()
     tracker.flush()
 
 
-def _build_result_tags(trained: TrainedRun) -> dict[str, str]:
-    """Returns the tags that describe the result.
-
-    These are the best epoch and the restored epoch (if any), the digests of the data set and of the final weights, the
-    engine and XLA with the reasons for their choice, the number of threads, the tables that MLflow shows, and the note.
-    """
+def _build_result_tags(trained: RunResult) -> dict[str, str]:
+    """Returns the tags that describe the result, including a note with the accuracy and the main settings."""
     config, training = trained.config, trained.training
     note = (
         f"**{trained.evaluation.accuracy:.4f}** accuracy on {len(trained.dataset.test):,} test images. "
@@ -376,19 +373,13 @@ def _build_result_tags(trained: TrainedRun) -> dict[str, str]:
     }
 
 
-def _complete_result(run: RunContext, trained: TrainedRun) -> RunResult:
+def _complete_result(run: RunContext, trained: RunResult) -> RunResult:
     """Logs the timings, checks the result if the debug mode requires it, and passes the result to the sweep."""
     run.tracker.log_metrics(run.timer.metrics())
     findings = run.config.debug.judge_result(trained.training.history, trained.evaluation.accuracy, run.folder)
-    result = RunResult.from_trained_run(
-        trained,
-        name=run.name,
-        folder=run.folder,
-        run_id=run.tracker.run_id,
-        experiment_id=run.tracker.status.experiment_id,
-        tracking_uri=run.store.uri if run.store else None,
-        timings={**run.timer.seconds, "total": run.timer.total},
-        findings=findings,
+    status, timings = run.tracker.status, {**run.timer.seconds, "total": run.timer.total}
+    result = replace(
+        trained, run_id=status.run_id, experiment_id=status.experiment_id, timings=timings, findings=findings
     )
     if run.trial:
         run.trial.record_result(result)  # before the run is FINISHED, so that a resumed sweep never misses a result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +53,10 @@ def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRe
 
 
 def find_run_folder(reference: str, store: TrackingStore | None, setting: str = "resume") -> Path:
-    """Returns the folder of a run; an existing folder is not checked. See `find_run` for the arguments.
+    """Returns the folder of a run; an existing folder is not checked. See `find_run` for the arguments and errors.
 
     Raises:
-        ConfigError: If the run does not exist, or is still running.
         FolderElsewhereError: If the folder is not on this machine. It is a subclass of ConfigError.
-        TrackingError: If the store can't be reached.
     """
     if reference and (folder := Path(reference)).is_dir():
         return folder.absolute()
@@ -118,12 +117,7 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
 
 
 def find_start_model(reference: str | None, store: TrackingStore | None) -> Path | None:
-    """Returns the model file of ``training.start_from``, or None if a training starts from random weights.
-
-    Raises:
-        ConfigError: If the file or the run does not exist, or the run has no model.
-        TrackingError: If the store can't be reached or does not have the model.
-    """
+    """Returns the model file of ``training.start_from``, or None if it is null; for errors, see `find_model`."""
     return None if reference is None else find_model(reference, store, _START_FROM)
 
 
@@ -143,11 +137,7 @@ def _download_model(run_id: str, store: TrackingStore) -> Path:
 
 
 def load_model(file: Path, setting: str) -> keras.Model:
-    """Loads a trained model without compiling it. Python code in the file is never executed.
-
-    Args:
-        file: A ``.keras`` or ``.h5`` file.
-        setting: The setting or argument that names the model, for messages.
+    """Loads a trained model, a ``.keras`` or ``.h5`` file, without compiling it. Code in the file is never executed.
 
     Raises:
         ModelError: If the file is not a Keras model, is damaged, or contains Python code.
@@ -166,16 +156,10 @@ def load_model(file: Path, setting: str) -> keras.Model:
 
 
 def load_start_weights(model: keras.Model, file: Path) -> None:
-    """Copies the weights of a saved model into a model of the same architecture.
-
-    Raises:
-        ModelError: If the file is not a Keras model.
-        TrainingError: If the shapes of the weights differ. The message names the first difference.
-    """
+    """Copies the weights of a saved model into a model; raises a TrainingError if their architectures differ."""
     saved_model = load_model(file, _START_FROM)
-    weights, saved_weights = model.weights, saved_model.weights
-    for number in range(max(len(weights), len(saved_weights))):
-        expected, received = (_describe_weight(variables, number) for variables in (weights, saved_weights))
+    for number, pair in enumerate(zip_longest(model.weights, saved_model.weights)):
+        expected, received = map(_describe_weight, pair)
         if expected[1] != received[1]:
             raise TrainingError(
                 f"{_START_FROM}: {file} has another architecture: for weight {number}, expected "
@@ -184,8 +168,6 @@ def load_start_weights(model: keras.Model, file: Path) -> None:
     model.set_weights(saved_model.get_weights())
 
 
-def _describe_weight(weights: list[keras.Variable], number: int) -> tuple[str, str]:
+def _describe_weight(weight: keras.Variable | None) -> tuple[str, str]:
     """Returns the path and the shape of a weight as text, for a message."""
-    if number >= len(weights):
-        return "none", ""
-    return weights[number].path, "x".join(map(str, weights[number].shape)) or "a number"
+    return ("none", "") if weight is None else (weight.path, "x".join(map(str, weight.shape)) or "a number")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from trainyard.config import RunConfig
 from trainyard.data import Dataset
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedRun:
-    """The trained model of a run and its metrics, before the run is logged.
+class RunResult:
+    """The result of a run: the trained model, its metrics, and where they were written and logged.
 
     Attributes:
         config: The config of the run.
@@ -26,8 +26,15 @@ class TrainedRun:
         model: The trained Keras model. Its input is what `dataset.spec.scale` returns, in 0..1 unless standardised.
         training: The history, the engine and the timings of the training.
         evaluation: The predictions and metrics on the test images.
-        machine: Processor, memory and versions, from `collect_machine_info`.
+        machine: Processor, memory and versions.
         best_model: Which epoch's model was saved in addition to the last. None if `training.keep_best` is null.
+        name: The name of the run.
+        folder: The folder with all files of the run.
+        tracking_uri: The tracking URI to which the run was logged. None if tracking is off.
+        run_id: MLflow's id of the run. None if tracking is off.
+        experiment_id: MLflow's id of the experiment. None if tracking is off.
+        timings: Seconds per stage, and the seconds of the whole run as ``total``.
+        findings: The conclusion of the ``debug`` mode, as lines of text. Empty if there is none.
     """
 
     config: RunConfig = field(repr=False)
@@ -36,30 +43,14 @@ class TrainedRun:
     training: TrainResult = field(repr=False)
     evaluation: EvalResult = field(repr=False)
     machine: dict[str, Any] = field(repr=False)
-    best_model: BestModel | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult(TrainedRun):
-    """The result of a finished run: the trained model, its metrics, and where they were written and logged.
-
-    Attributes:
-        name: The name of the run.
-        folder: The folder with all files of the run.
-        run_id: MLflow's id of the run. None if tracking is off.
-        experiment_id: MLflow's id of the experiment. None if tracking is off.
-        tracking_uri: The tracking URI to which the run was logged. None if tracking is off.
-        timings: Seconds per stage, and the seconds of the whole run as ``total``.
-        findings: The conclusion of the ``debug`` mode, as lines of text. Empty if there is none.
-    """
-
+    best_model: BestModel | None
     name: str
     folder: Path
-    run_id: str | None
-    experiment_id: str | None
     tracking_uri: str | None
-    timings: dict[str, float]
-    findings: str
+    run_id: str | None = None
+    experiment_id: str | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    findings: str = ""
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -78,8 +69,3 @@ class RunResult(TrainedRun):
             "folder": str(self.folder),
         }
         return render_html_table([self.config.name, self.config.model.label], list(rows.items()))
-
-    @classmethod
-    def from_trained_run(cls, trained: TrainedRun, **logged: Any) -> Self:  # noqa: ANN401 - the fields of this class
-        """Builds the result from a trained run. `logged` gives the fields that `RunResult` adds."""
-        return cls(**{spec.name: getattr(trained, spec.name) for spec in fields(trained)}, **logged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -22,15 +23,17 @@ from trainyard.training import (
     load_checkpoint,
 )
 
+if TYPE_CHECKING:
+    from trainyard.runs.context import RunContext
+
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
     """The interrupted run to resume, and the checkpoint to resume from.
 
     Attributes:
-        reference: The id or the folder of the interrupted run, as the user named it.
-        checkpoint: The last valid checkpoint of the run.
-        file: The file of the checkpoint.
+        reference: The interrupted run, as the user named it.
+        checkpoint: The last valid checkpoint of the run, which is in `file`.
         damaged: The problems of later checkpoints, which were skipped because they are damaged.
         keep_best: The value of `training.keep_best` in the interrupted run.
     """
@@ -41,17 +44,9 @@ class ResumePoint:
     damaged: list[str]
     keep_best: str | None
 
-    def describe(self) -> list[str]:
-        """Returns the problems of skipped checkpoints and the epoch to resume from, as lines of text."""
-        return [*self.damaged, f"resuming after epoch {self.checkpoint.epoch} of run {self.reference}"]
-
 
 def load_recorded_overrides(folder: Path) -> list[str]:
-    """Loads the overrides with which a run was started.
-
-    Raises:
-        ConfigError: If the folder is not a run folder, or its overrides.yaml is damaged.
-    """
+    """Loads the overrides with which a run was started. Raises a ConfigError if its overrides.yaml can't be read."""
     path = folder / "environment" / "overrides.yaml"
     try:
         content = yaml.safe_load(path.read_text())
@@ -66,10 +61,6 @@ def load_resume_point(config: RunConfig, store: TrackingStore | None) -> ResumeP
     """Loads the checkpoint that a run resumes from. Returns None if the run does not resume another one.
 
     If the process of the interrupted run has ended without closing the run in the store, the run is marked as KILLED.
-
-    Args:
-        config: The config of the new run. Its ``resume`` names the interrupted run.
-        store: The tracking store. None if tracking is off.
 
     Raises:
         ConfigError: If the interrupted run can't be found, has finished, has no checkpoint, or has a different config.
@@ -105,26 +96,18 @@ def load_resume_point(config: RunConfig, store: TrackingStore | None) -> ResumeP
     )
 
 
-def plan_checkpoints(
-    config: RunConfig, dataset: Dataset, folder: Path, seed: int, resume_point: ResumePoint | None
-) -> CheckpointPlan:
+def plan_checkpoints(run: RunContext, dataset: Dataset, seed: int) -> CheckpointPlan:
     """Returns where a run writes checkpoints, and the checkpoint it resumes from.
 
     That checkpoint is also copied to the new run's folder, so that the new run can be resumed before its first epoch.
-
-    Args:
-        config: The config of the run.
-        dataset: The images that the run is trained on.
-        folder: The folder of the run.
-        seed: The seed of the initial weights, the order of the images, and dropout.
-        resume_point: The checkpoint to resume from. None starts at the first epoch.
 
     Raises:
         ConfigError: If the interrupted run was created by another version of Trainyard, with other config fields.
         DatasetError: If the interrupted run was trained on other images.
     """
-    identity = Identity(config_hash=hash_config(config), seed=seed, dataset_digest=dataset.digest)
-    checkpoints_folder = folder / CHECKPOINTS_FOLDER if config.training.checkpoint else None
+    resume_point = run.resume_point
+    identity = Identity(config_hash=hash_config(run.config), seed=seed, dataset_digest=dataset.digest)
+    checkpoints_folder = run.folder / CHECKPOINTS_FOLDER if run.config.training.checkpoint else None
     original = resume_point.checkpoint.identity if resume_point else identity
     if resume_point and original.config_hash != identity.config_hash:
         raise ConfigError(

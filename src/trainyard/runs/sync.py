@@ -22,11 +22,9 @@ from trainyard.tracking import (
     LoggedOperations,
     ServableModel,
     TrackingStore,
-    find_logged_files,
     has_run,
     load_operations,
     names,
-    record_stored,
     upload_operations,
 )
 
@@ -37,14 +35,9 @@ class LiveRunError(TrackingError):
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """A run that is complete in a tracking store.
+    """A run that is complete in the tracking store with a URI, which is without credentials.
 
-    Attributes:
-        uri: The tracking URI, without credentials.
-        run_id: MLflow's id of the run in that store.
-        status: FINISHED, FAILED or KILLED.
-        uploaded: Whether something was uploaded. False if the run was complete before.
-        has_gap: Whether some data of the run is missing because the disk was full.
+    `uploaded` is False if the run was complete before, and `has_gap` True if data is missing because the disk was full.
     """
 
     uri: str
@@ -55,11 +48,7 @@ class SyncResult:
 
 
 def find_run_folders(path: Path) -> list[Path]:
-    """Returns the run folders at or below a path.
-
-    Raises:
-        ConfigError: If there is none.
-    """
+    """Returns the run folders at or below a path. Raises a ConfigError if there is none."""
     if (path / OPERATION_LOG_FILE).is_file():
         return [path]
     folders = sorted(file.parent for file in path.rglob(OPERATION_LOG_FILE))
@@ -77,9 +66,6 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
         store: The tracking store. None uses the store that the run was configured for. If that needs a password,
             MLFLOW_TRACKING_URI must contain it.
 
-    Returns:
-        The store and the id of the run in it.
-
     Raises:
         ConfigError: If the folder contains no run, or the store needs a password that is not in the environment.
         LiveRunError: If the run is still running, or another process is uploading it.
@@ -90,7 +76,12 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
     try:
         with FileLock(folder / LOCK, timeout=0):
             logged = load_operations(folder)
-            _check_ended(folder, logged)
+            host = logged.tags.get(names.HOST)
+            if logged.status is None and host != socket.gethostname():  # file locks may not work between hosts
+                raise LiveRunError(
+                    f"{folder}: the run was not uploaded: it has no final status, so it may still be running on host "
+                    f"{host}. Run `trainyard sync` on {host}"
+                )
             store = store or _find_store(folder, logged)
             run_id = logged.stores.get(store.name)
             is_stored = run_id is not None and has_run(store, run_id, logged)
@@ -115,33 +106,13 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
 
 
 def upload_run(folder: Path, store: TrackingStore) -> str:
-    """Uploads everything of a run that a store does not have yet, and records the upload in the run's operation log.
-
-    Returns:
-        MLflow's id of the run.
-
-    Raises:
-        ConfigError: If the folder contains no run, or its operation log is damaged.
-        ModelError: If the model in the folder is damaged.
-        TrackingError: If the store fails.
-    """
+    """Uploads everything of a run that a store does not have yet, and returns MLflow's id of the run."""
     logged = load_operations(folder)
     has_model = logged.model and logged.status == "FINISHED" and (folder / MODEL_FILE).is_file()
     build_model = (lambda: _build_servable_model(folder)) if has_model else None
-    run_id = upload_operations(logged, find_logged_files(folder), store, build_model)
-    record_stored(folder, store, run_id)
+    run_id = upload_operations(logged, folder, store, build_model)
     (folder / artifacts.SERVABLE_FILE).unlink(missing_ok=True)
     return run_id
-
-
-def _check_ended(folder: Path, logged: LoggedOperations) -> None:
-    """Raises LiveRunError if a run of another host may still be running. File locks may not work between hosts."""
-    host = logged.tags.get(names.HOST)
-    if logged.status is None and host != socket.gethostname():
-        raise LiveRunError(
-            f"{folder}: the run was not uploaded: it has no final status, so it may still be running on host {host}. "
-            f"Run `trainyard sync` on {host}"
-        )
 
 
 def _find_store(folder: Path, logged: LoggedOperations) -> TrackingStore:

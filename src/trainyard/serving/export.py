@@ -27,7 +27,9 @@ _FILES = {
     names.CONFIG_FILE: "the resolved config of the run",
 }
 """The exported files, with their descriptions in the README."""
-_DOWNLOADS = (*(name for name in _FILES if name != "metrics.json"), "evaluation", "environment")
+_PATHS = {name: _METRICS if name == "metrics.json" else name for name in _FILES}
+"""The path of each exported file in the folder of a run."""
+_DOWNLOADS = (*(path for path in _PATHS.values() if path != _METRICS), "evaluation", "environment")
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
@@ -38,9 +40,6 @@ def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
         reference: The run id, or the folder of the run.
         store: The tracking store that contains the run.
         out: The folder to create. It may exist if it is empty.
-
-    Returns:
-        The folder.
 
     Raises:
         ConfigError: If there is no such run, it is not FINISHED, one of its files is missing, or `out` is not empty.
@@ -55,7 +54,7 @@ def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
     if run.status != "FINISHED":
         raise ConfigError(f"export: expected a run that is FINISHED, got {run.identity}, which is {run.status}")
     with run.open_files(*_DOWNLOADS) as folder:
-        for name in (*map(_get_path_in_run, _FILES), _VERSIONS):
+        for name in (*_PATHS.values(), _VERSIONS):
             if not (folder / name).is_file():
                 raise ConfigError(f"export: expected a run with all its files, got {reference}: {name} is missing")
         for name in MODELS:
@@ -75,15 +74,10 @@ def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
     return out
 
 
-def _get_path_in_run(name: str) -> str:
-    """Returns the path of an exported file, relative to the folder of the run."""
-    return _METRICS if name == "metrics.json" else name
-
-
 def _write_files(folder: Path, target: Path, run: RunRecord) -> None:
     """Writes all exported files of a run, whose artifacts are in `folder`, to an empty folder."""
-    for name in _FILES:
-        shutil.copyfile(folder / _get_path_in_run(name), target / name)
+    for name, path in _PATHS.items():
+        shutil.copyfile(folder / path, target / name)
     versions = dict(line.split("==", 1) for line in (folder / _VERSIONS).read_text().splitlines())
     packages = " ".join(f"{name}=={versions[name]}" for name in _PACKAGES if name in versions)
     (target / "README.md").write_text(_render_readme(target, run, packages))

@@ -34,7 +34,6 @@ class ImageInputs:
     """The images of one file, with the size, the colours and the pixel range that a model was trained on.
 
     Attributes:
-        path: The file, as the user named it.
         images: uint8 (n, *image_shape), raw pixels.
         labels: uint8 (n,); None if the file has no labels.
         is_array: Whether the file is an npz file, which holds an array of images, and not a single image.
@@ -72,9 +71,6 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
         preprocessing: The input of the model, and the background of its training images.
         conversion: Which conversions are allowed.
 
-    Returns:
-        The images.
-
     Raises:
         DatasetError: If the file can't be read, its images have another size (without `resize`), or their background
             is clearly the opposite of that of the training images (without `as_is`).
@@ -100,13 +96,13 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
 
 def _load_single_image(path: Path, spec: DataSpec, conversion: ImageConversion) -> NDArray[np.uint8]:
     """Returns the image of a PNG or JPEG file, as uint8 (1, *image_shape)."""
-    colour = _is_colour(spec)
+    (height, width), colour = spec.image_shape[:2], _is_colour(spec)
     if colour is None:
         raise DatasetError(
             f"{path}: expected images with {spec.image_shape[2]} channels, which a PNG or JPEG file can't have. "
             "Use an npz file"
         )
-    pixels = load_image(path, colour=colour, size=_get_height_and_width(spec) if conversion.resize else None)
+    pixels = load_image(path, colour=colour, size=(height, width) if conversion.resize else None)
     _check_size(path, pixels.shape[:2], spec)
     if spec.pixel_max != np.iinfo(np.uint8).max:
         pixels = np.rint(pixels * (spec.pixel_max / 255)).astype(np.uint8)
@@ -141,11 +137,7 @@ def _load_arrays(
 
 
 def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
-    """Returns the name of the array of images: ``images`` or a similar name, else the only array that fits.
-
-    Raises:
-        DatasetError: If no array fits, or more than one.
-    """
+    """Returns the name of the array of images: a known name, else the only array that fits; else raises an error."""
     if known_names := [name for name in _IMAGES if name in arrays]:
         return known_names[0]
     candidates = [
@@ -177,7 +169,8 @@ def _convert_images(
             f"{path}: expected images {' x '.join(map(str, spec.image_shape))}, got "
             f"{' x '.join(map(str, images.shape[1:]))}. Only grayscale and RGB images can be converted"
         )
-    fitted = [convert_image(image, colour=colour, size=_get_height_and_width(spec)) for image in images]
+    height, width = spec.image_shape[:2]
+    fitted = [convert_image(image, colour=colour, size=(height, width)) for image in images]
     return np.stack(fitted).reshape(expected)
 
 
@@ -186,16 +179,10 @@ def _is_colour(spec: DataSpec) -> bool | None:
     return {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:])
 
 
-def _get_height_and_width(spec: DataSpec) -> tuple[int, int]:
-    """Returns the height and the width of a model's input images in pixels."""
-    height, width = spec.image_shape[:2]
-    return height, width
-
-
 def _check_size(path: Path, size: tuple[int, ...], spec: DataSpec) -> None:
     """Raises a DatasetError if an image does not have the height and the width of a model's input."""
-    if tuple(size) != _get_height_and_width(spec):
-        expected, got = ("x".join(map(str, sides)) for sides in (_get_height_and_width(spec), size))
+    if tuple(size) != spec.image_shape[:2]:
+        expected, got = ("x".join(map(str, sides)) for sides in (spec.image_shape[:2], size))
         raise DatasetError(f"{path}: height x width: expected {expected}, got {got}. Resize it: --resize")
 
 

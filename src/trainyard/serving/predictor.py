@@ -29,7 +29,7 @@ class Predictor:
     """A trained Keras model with its preprocessing, which predicts raw images.
 
     Attributes:
-        file: The path of the model file.
+        file: The model file.
         model: The model. Its input is images as `DataSpec.scale` returns them; its output is probabilities.
         preprocessing: The shape of an image, the range and the scaling of its pixels, and the names of the classes.
         assumed: Whether preprocessing.json is missing, so that `preprocessing` was derived from the model.
@@ -110,9 +110,6 @@ def load_predictor(reference: str | Path, uri: str | None = None) -> Predictor:
             preprocessing.json next to the model file; without it, pixels are divided by 255, and the names of the
             classes are "0", "1" and so on.
         uri: The tracking URI of the store that contains the run. None uses the default store of this folder.
-
-    Returns:
-        The predictor.
 
     Raises:
         ConfigError: If there is no such model, or a plugin cannot be imported.

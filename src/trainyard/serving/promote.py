@@ -19,14 +19,7 @@ COMMAND = "promote"
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A version of a registered model.
-
-    Attributes:
-        name: The name of the registered model.
-        version: The number of the version, from 1.
-        new: True if the version was registered now, False if the run was registered under this name before.
-        alias: The alias that was set to this version, or None.
-    """
+    """A version of a registered model, from 1; `new` is False if the run was registered under this name before."""
 
     name: str
     version: int

@@ -4,14 +4,7 @@ from trainyard.tracking import names, ui_server
 from trainyard.tracking.connection import build_training_view_url
 from trainyard.tracking.health import PROCESS_TAGS, StoreHealth, examine_store, roll_back_interrupted_write
 from trainyard.tracking.mlflow_model import ServableModel
-from trainyard.tracking.operation_log import (
-    LOCK,
-    OPERATION_LOG_FILE,
-    LoggedOperations,
-    find_logged_files,
-    load_operations,
-    record_stored,
-)
+from trainyard.tracking.operation_log import LOCK, OPERATION_LOG_FILE, LoggedOperations, load_operations
 from trainyard.tracking.operations import DIGEST_LENGTH, DatasetInput
 from trainyard.tracking.run_record import RunRecord, load_run_record
 from trainyard.tracking.stores import URI_VARIABLE
@@ -40,13 +33,11 @@ __all__ = [
     "build_sweep_view_key",
     "build_training_view_url",
     "examine_store",
-    "find_logged_files",
     "has_run",
     "load_operations",
     "load_run_record",
     "names",
     "open_tracker",
-    "record_stored",
     "roll_back_interrupted_write",
     "ui_server",
     "upload_operations",

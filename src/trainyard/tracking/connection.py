@@ -51,11 +51,7 @@ _HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_T
 
 @contextlib.contextmanager
 def lock_store(uri: str) -> Iterator[None]:
-    """Locks a store during the block, after a check that it is reachable; creates a SQLite file that does not exist.
-
-    Raises:
-        TrackingError: If the store can't be locked or reached.
-    """
+    """Locks a store during the block, after a check that it is reachable; creates a SQLite file that does not exist."""
     file = get_sqlite_path(uri)
     with _lock_file(uri), tracking_errors(uri):
         check_reachable(uri)
@@ -149,10 +145,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
 def build_training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) -> str:
     """Returns the link to an experiment in the MLflow UI, with the table of runs in one of Trainyard's shared views.
 
-    Args:
-        address: The address of the MLflow UI, such as ``http://127.0.0.1:5000``.
-        experiment_id: MLflow's id of the experiment.
-        key: The key of the view: that of the experiment, or that of a sweep (`ui_views.build_sweep_view_key`).
+    `key` is the key of the view: that of the experiment, or that of a sweep (`ui_views.build_sweep_view_key`).
     """
     view = f"workflowType=machine_learning&viewStateShareKey={key}"
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?{view}"
@@ -163,11 +156,8 @@ def _lock_file(uri: str) -> Iterator[None]:
     """Locks a store during the block: the lock file is next to the SQLite file, or in the temporary folder."""
     file = get_sqlite_path(uri)
     uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    lock = (
-        Path(f"{file}.lock")
-        if file
-        else Path(tempfile.gettempdir()) / f"trainyard-{find_user_name()}-{uri_digest}.lock"
-    )
+    lock_name = f"trainyard-{find_user_name()}-{uri_digest}.lock"
+    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir(), lock_name)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=LOCK_SECONDS):

@@ -7,7 +7,6 @@ logging process several seconds.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
@@ -32,10 +31,7 @@ _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
 class ServableModel:
     """A model that maps raw pixels, uint8 (n, *image_shape), to probabilities, float32 (n, classes).
 
-    Attributes:
-        file: The ``.keras`` file; it is moved away when the model is logged.
-        image_shape: The shape of one image.
-        classes: Number of classes.
+    `file` is the ``.keras`` file, which is moved away when the model is logged.
     """
 
     file: Path
@@ -43,12 +39,7 @@ class ServableModel:
     classes: int
 
     def save_model(self, path: str, mlflow_model: Model) -> None:
-        """Writes the model's folder. MLflow's `Model.log` calls this method by its name.
-
-        Args:
-            path: The folder to create.
-            mlflow_model: MLflow's description of the model, which is completed and saved in the folder.
-        """
+        """Writes the model's folder, and completes and saves `mlflow_model` in it. MLflow's `Model.log` calls this."""
         from mlflow import pyfunc
 
         folder = Path(path)
@@ -104,8 +95,8 @@ def _pin_versions(names: Sequence[str]) -> list[str]:
     """Returns ``name==version`` for each package, or only the name if it is not installed (pip may be missing)."""
     pinned = []
     for name in names:
-        with contextlib.suppress(PackageNotFoundError):
+        try:
             pinned.append(f"{name}=={version(name)}")
-            continue
-        pinned.append(name)
+        except PackageNotFoundError:
+            pinned.append(name)
     return pinned

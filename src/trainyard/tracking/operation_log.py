@@ -34,20 +34,10 @@ LOCK = ".tracking.lock"
 
 
 class OperationLog:
-    """Writes the operation log of one run. If the disk is full, the operation log gets a gap, and the run continues.
-
-    Attributes:
-        key: The unique key of the run, a UUID in hexadecimal.
-        has_gap: Whether an entry could not be written.
-    """
+    """Writes the operation log of one run, which has a unique `key`. If the disk is full, it gets a gap (`has_gap`)."""
 
     def __init__(self, folder: Path, notify: Callable[[str], None]) -> None:
-        """Creates the key of the run; writes nothing yet.
-
-        Args:
-            folder: The run folder.
-            notify: Called once, with a message, when the operation log can't be written.
-        """
+        """Writes nothing yet. `notify` is called once, with a message, when the operation log can't be written."""
         self.key = uuid.uuid4().hex
         self.has_gap = False
         self._unwritten: list[tuple[str, dict[str, Any]]] = []
@@ -55,10 +45,7 @@ class OperationLog:
         self._notify = notify
 
     def record_start(self, store: TrackingStore | None, request: RunRequest) -> RunRequest:
-        """Writes what the run is created with, and returns it with the run's key as an additional tag.
-
-        `store` is None if tracking is off.
-        """
+        """Writes what the run is created with, and returns it with the run's key as an additional tag."""
         request = replace(request, tags={**request.tags, names.RUN_KEY: self.key})
         self._write_entry(
             "run",
@@ -90,7 +77,7 @@ class OperationLog:
         self._write_entry("end", status=status)
 
     def record_stored(self, store: TrackingStore, run_id: str) -> None:
-        """Writes that a store contains the complete run."""
+        """Writes that a store contains the complete run; see the function of this name."""
         self._write_entry("stored", uri=store.name, run_id=run_id)
 
     def _write_entry(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - any JSON value
@@ -120,16 +107,14 @@ class LoggedOperations:
     """Everything that a run has logged, read from its operation log.
 
     Attributes:
-        key: The unique key of the run, also in the tag `trainyard.key`.
+        key: The unique key of the run, a UUID in hexadecimal, also in the tag `trainyard.key`.
         uri: The tracking URI of the run, without credentials; None if tracking was off.
-        experiment: The name of the experiment.
-        notes: The description of the experiment.
+        experiment: The name of the experiment, which has the description `notes`.
         name: The run's name.
         model: Whether a servable model is logged.
         started: Start time in milliseconds since 1970.
         updated: Time of the last entry in milliseconds since 1970.
         tags: The last value of each tag.
-        params: All params.
         metrics: Metric values with their step and time.
         inputs: The splits of the data set.
         status: FINISHED, FAILED or KILLED; None if there is no end entry: the run is alive or its process died.
@@ -208,7 +193,7 @@ def _append_entry(file: Path, kind: str, content: Mapping[str, Any]) -> None:
 
 
 def _build_operations(entry: dict[str, Any]) -> LoggedOperations:
-    """Returns the attributes in the first entry of an operation log, which has the kind "run"."""
+    """Returns the content of the first entry of an operation log, which has the kind "run"."""
     attributes = {name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model")}
     return LoggedOperations(**attributes, started=entry["at"], updated=entry["at"], tags=entry["tags"])
 
@@ -223,7 +208,9 @@ def _apply_entry(logged: LoggedOperations, entry: dict[str, Any]) -> None:
         case "tags":
             logged.tags |= entry["values"]
         case "inputs":
-            logged.inputs += [DatasetInput(**_restore_image_shape(split)) for split in entry["splits"]]
+            logged.inputs += [
+                DatasetInput(**{**split, "image_shape": tuple(split["image_shape"])}) for split in entry["splits"]
+            ]
         case "end":
             logged.status = entry["status"]
         case "gap":
@@ -234,8 +221,3 @@ def _apply_entry(logged: LoggedOperations, entry: dict[str, Any]) -> None:
         case unknown:
             raise ValueError(f"unknown entry {unknown!r}")
     logged.updated = entry["at"]
-
-
-def _restore_image_shape(split: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields of a `DatasetInput`, with the image shape, a list in JSON, as a tuple."""
-    return {**split, "image_shape": tuple(split["image_shape"])}

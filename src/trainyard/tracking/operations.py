@@ -37,13 +37,7 @@ _MAX_METRICS = 1000
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A run that can be written to.
-
-    Attributes:
-        store: The store.
-        experiment_id: MLflow's id of the experiment.
-        run_id: MLflow's id of the run.
-    """
+    """A run that can be written to, by MLflow's ids of the run and its experiment."""
 
     store: TrackingStore
     experiment_id: str
@@ -64,8 +58,7 @@ class DatasetInput:
         context: ``train``, ``validation`` or ``test``.
         digest: The sha256 in hexadecimal; the first 36 characters are logged.
         source: The path or URL of the data.
-        images: Number of images.
-        image_shape: The shape of one image.
+        images: Number of images, each with the shape `image_shape`.
         classes: Number of classes.
     """
 

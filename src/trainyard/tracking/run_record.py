@@ -109,10 +109,8 @@ class RunRecord:
     def load_history(self, metric_names: Sequence[str] | None = None) -> dict[int, dict[str, float]]:
         """Loads the values of metrics by step, first to last. A metric may be missing in a step.
 
-        The step of metrics that are logged after each epoch is the epoch, from 1; that of test metrics is 0.
-
-        Args:
-            metric_names: The metrics to load; None loads all.
+        The step of metrics that are logged after each epoch is the epoch, from 1; that of test metrics is 0. None as
+        `metric_names` loads all metrics.
 
         Raises:
             TrackingError: If the tracking store can't be reached.
@@ -143,9 +141,6 @@ class RunRecord:
     @contextlib.contextmanager
     def open_files(self, *paths: str) -> Iterator[Path]:
         """Yields a folder that contains artifacts of the run; downloads them if the run was loaded from a store.
-
-        Args:
-            paths: Artifact paths of files and folders.
 
         Raises:
             TrackingError: If the tracking store can't be reached, or does not have one of the artifacts.

@@ -20,9 +20,8 @@ class LocalStore(TrackingConfig):
 
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str:
         """Returns `uri`, else MLFLOW_TRACKING_URI, else the URI of mlflow.db; see `TrackingConfig.resolve_uri`."""
-        return _find_named_uri(self.uri, environment, working_directory) or build_sqlite_uri(
-            working_directory / "mlflow.db"
-        )
+        default = build_sqlite_uri(working_directory / "mlflow.db")
+        return _find_named_uri(self.uri, environment, working_directory) or default
 
 
 @register_tracking("server")

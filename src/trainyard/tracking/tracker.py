@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,20 @@ from filelock import FileLock
 
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.system import Progress, prefer_interrupt, redact_credentials
-from trainyard.tracking import names, operations, trial_runs
+from trainyard.tracking import names, operations
+from trainyard.tracking.connection import iterate_pages
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_files
-from trainyard.tracking.operations import DatasetInput
-from trainyard.tracking.tracking_store import TrackingStore
+from trainyard.tracking.operations import DatasetInput, OpenRun
+from trainyard.tracking.run_record import RunRecord, build_run_record
+from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
 from trainyard.tracking.ui_views import build_sweep_view
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
 
 
 class Tracker:
-    """Logs the run of a training, or the parent run of a sweep, without waiting for the store.
-
-    Attributes:
-        folder: The run folder, in which everything is also logged to the operation log; None for a sweep.
-    """
+    """Logs the run of a training, or the parent run of a sweep, without waiting for the store."""
 
     def __init__(
         self, store: TrackingStore | None, notify: Callable[[str], None], reassurance: str, folder: Path | None = None
@@ -49,9 +48,9 @@ class Tracker:
             store: The store; None logs to the operation log only.
             notify: Called once, with a message, at the first failure of the store.
             reassurance: Second sentence of that message, which states that the work continues.
-            folder: The run folder; None for a sweep, which has no operation log.
+            folder: The run folder, which gets the operation log; None for a sweep, which has none.
         """
-        self.folder = folder
+        self._folder = folder
         self._store = store
         self._notify = notify
         self._reassurance = reassurance
@@ -94,11 +93,7 @@ class Tracker:
         self._perform(operations.log_missing_params if request.earlier_run_id else operations.log_params, dict(params))
 
     def wait_until_created(self) -> None:
-        """Waits until the run has been created. An unreachable store is thus found before the training.
-
-        Raises:
-            TrackingError: If the store can't be reached.
-        """
+        """Waits until the run has been created. Raises a TrackingError if the store can't be reached."""
         if self._writer and (failure := self._writer.flush().failure):
             raise failure
 
@@ -132,8 +127,8 @@ class Tracker:
 
     def log_folder(self) -> None:
         """Uploads the current contents of the run folder; see `find_logged_files`."""
-        if self.folder:
-            self.log_files(find_logged_files(self.folder))
+        if self._folder:
+            self.log_files(find_logged_files(self._folder))
 
     def log_model(self, model: ServableModel) -> None:
         """Logs the servable model with its signature and requirements. Its file is moved away."""
@@ -144,18 +139,14 @@ class Tracker:
         self._perform(operations.share_view, build_sweep_view(sweep_id, objective, varied))
 
     def find_finished_trials(self) -> dict[str, str]:
-        """Waits for the store, and returns the id of the FINISHED run of each trial, by the tag `trainyard.trial`.
-
-        Raises:
-            TrackingError: If the store can't be read.
-        """
-        return self._writer.query(trial_runs.find_finished_trials) if self._writer else {}
+        """Waits for the store, and returns the id of the FINISHED run of each trial, by the tag `trainyard.trial`."""
+        return self._writer.query(find_finished_trials) if self._writer else {}
 
     def close_orphans(
         self, errors: Mapping[str, str] | None = None, *, ended_elsewhere: Collection[str] | None = ()
     ) -> None:
-        """Marks as KILLED every RUNNING child run whose process no longer exists; see `trial_runs.close_orphans`."""
-        self._perform(trial_runs.close_orphans, dict(errors or {}), ended_elsewhere)
+        """Marks as KILLED every RUNNING child run whose process no longer exists; see the function of this name."""
+        self._perform(close_orphans, dict(errors or {}), ended_elsewhere)
 
     def end(self, status: str) -> TrackingError | None:
         """Closes the run as `status` (FINISHED, FAILED or KILLED), after all logged data has reached the store.
@@ -238,14 +229,8 @@ def open_tracker(
     contents of the folder are logged. If MLflow is already imported (in a notebook or a sweep), this process writes to
     the store, else another one.
 
-    Args:
-        tracker: The tracker of the run.
-        folder: The run folder, the contents of which are logged.
-        progress: Displays a message when the store fails.
-        request: The name, the first tags and the experiment of the run.
-        params: The first params.
-        retry_upload: Uploads the complete run; called at the end of a successful run during which the store failed.
-            Raises a TrackingError if the store still fails.
+    At the end of a successful run during which the store failed, `retry_upload` is called, which uploads the complete
+    run, or raises a TrackingError if the store still fails.
 
     Raises:
         TrackingError: If the store failed during a run that was successful otherwise.
@@ -260,9 +245,12 @@ def open_tracker(
                 tracker.log_folder()
                 yield
             if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
-                failure = _try_upload(retry_upload)
-                if failure is None:
+                try:
+                    retry_upload()
+                    failure = None
                     progress.detail("the tracking store works again and now contains the complete run")
+                except (TrainyardError, OSError) as error:
+                    failure = TrackingError(str(error))
         except BaseException as error:
             try:
                 store_failure = _close_failed_run(tracker, folder, error)
@@ -316,15 +304,44 @@ def _make_writable(text: str) -> str:
     return redact_credentials(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _try_upload(retry_upload: Callable[[], object]) -> TrackingError | None:
-    """Uploads the run again; returns the error as a TrackingError, or None if the upload succeeded."""
-    try:
-        retry_upload()
-    except (TrainyardError, OSError) as error:
-        return TrackingError(str(error))
-    return None
-
-
 def _format_sync_command(folder: Path) -> str:
     """Returns the command that uploads a run, for use in the current working directory."""
     return f"trainyard sync {shlex.quote(os.path.relpath(folder))}"
+
+
+def find_finished_trials(parent: OpenRun) -> dict[str, str]:
+    """Returns the id of each trial's FINISHED run by the trial's number as text; the latest if a trial has several."""
+    return {
+        child.tags[names.TRIAL_NUMBER]: child.run_id or ""
+        for child in _search_children(parent, "FINISHED")
+        if names.TRIAL_NUMBER in child.tags
+    }
+
+
+def close_orphans(parent: OpenRun, errors: Mapping[str, str], ended_elsewhere: Collection[str] | None = ()) -> None:
+    """Marks as KILLED every RUNNING child run whose process no longer exists.
+
+    Only processes on this host can be checked. A run on another host is closed if `ended_elsewhere` covers its trial.
+
+    Args:
+        parent: The run of the sweep.
+        errors: Texts for the tag `error`, by the trial's number as text. Other trials get `PROCESS_DIED`.
+        ended_elsewhere: Numbers (as text) of the trials that, according to their launcher, no longer run on another
+            host. None means all trials.
+    """
+    for child in _search_children(parent, "RUNNING"):
+        number = child.tags.get(names.TRIAL_NUMBER, "")
+        is_lost = not child.is_on_this_host and (ended_elsewhere is None or number in ended_elsewhere)
+        # Read the status again: the run may have ended since the search.
+        if (is_lost or child.is_orphan) and parent.client.get_run(child.run_id).info.status == "RUNNING":
+            open_child = replace(parent, run_id=child.run_id or "")
+            operations.set_tags(open_child, {"error": errors.get(number, PROCESS_DIED)})
+            operations.end(open_child, "KILLED")
+
+
+def _search_children(parent: OpenRun, status: str) -> Iterator[RunRecord]:
+    """Yields the child runs with a status, oldest first."""
+    condition = f"tags.`mlflow.parentRunId` = '{parent.run_id}' AND attributes.status = '{status}'"
+    order = ["attributes.start_time ASC"]
+    for child in iterate_pages(parent.client.search_runs, [parent.experiment_id], condition, order_by=order):
+        yield build_run_record(child, "", parent.store)

@@ -33,12 +33,7 @@ _VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
 
 @dataclass(frozen=True, slots=True)
 class LoggedModel:
-    """The servable model that a run logged.
-
-    Attributes:
-        model_id: MLflow's id of the model.
-        location: The URI of the model's folder, which MLflow's loaders accept.
-    """
+    """The servable model that a run logged; `location` is the URI of its folder, which MLflow's loaders accept."""
 
     model_id: str
     location: str
@@ -61,30 +56,18 @@ class TrackingStore:
 
     @classmethod
     def default(cls) -> TrackingStore:
-        """Returns the store to which runs in the working directory are logged by default.
-
-        Raises:
-            ConfigError: If MLFLOW_TRACKING_URI is not the URI of a store.
-        """
+        """Returns the default store of the working directory; a ConfigError reports an invalid MLFLOW_TRACKING_URI."""
         return cls(LocalStore().resolve_uri(os.environ, Path.cwd()))
 
     @classmethod
     def from_config(cls, config: TrackingConfig) -> TrackingStore | None:
-        """Returns the store of a config in the working directory; None if tracking is off.
-
-        Raises:
-            ConfigError: If a URI is required but not set, or MLFLOW_TRACKING_URI is not the URI of a store.
-        """
+        """Returns the store of a config; None if tracking is off. For errors, see `TrackingConfig.resolve_uri`."""
         uri = config.resolve_uri(os.environ, Path.cwd())
         return None if uri is None else cls(uri)
 
     @classmethod
     def from_option(cls, uri: str | None, option: str = "--uri") -> TrackingStore:
-        """Returns the store that a command line option names; the default store if the option is not used.
-
-        Raises:
-            ConfigError: If the value is not the URI of a store.
-        """
+        """Returns the store that a command line option names, else the default store. Raises a ConfigError."""
         if uri is None:
             return cls.default()
         if problem := find_uri_problem(uri):
@@ -126,11 +109,7 @@ class TrackingStore:
         return tracking_errors(self.uri)
 
     def open_experiment(self, name: str, notes: str) -> str:
-        """Returns the id of an experiment; creates the store and the experiment if they do not exist.
-
-        Args:
-            name: The name of the experiment.
-            notes: The description of the experiment, which the UI shows; used if the experiment is created.
+        """Returns the id of an experiment; creates the store, and the experiment with `notes`, if they do not exist.
 
         Raises:
             TrackingError: If the store can't be reached, or the experiment was deleted.
@@ -228,13 +207,7 @@ class TrackingStore:
         return dict(sorted(steps.items()))
 
     def download_files(self, run_id: str, paths: Sequence[str], folder: Path) -> None:
-        """Downloads artifacts of a run. Raises a TrackingError if the run does not have all of them.
-
-        Args:
-            run_id: MLflow's id of the run.
-            paths: The paths of files and folders in the root of the run's artifacts.
-            folder: The existing folder to which the files are written, with the same relative paths.
-        """
+        """Downloads files and folders of a run's artifacts to a folder. Raises a TrackingError if one is missing."""
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with self.translate_errors():
             existing = {artifact.path for artifact in self.client.list_artifacts(run_id)}
@@ -273,7 +246,7 @@ class TrackingStore:
         Args:
             name: The name of the registered model, which is created if it does not exist.
             alias: An alias to point to the version; None sets no alias.
-            run: The run that logged the model.
+            run: The run that logged `model`.
             model: The model to register.
 
         Returns:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trainyard.tracking import names, operations
 from trainyard.tracking.connection import PAGE_SIZE, iterate_pages
 from trainyard.tracking.mlflow_model import ServableModel
-from trainyard.tracking.operation_log import LoggedOperations
+from trainyard.tracking.operation_log import LoggedOperations, find_logged_files, record_stored
 from trainyard.tracking.operations import OpenRun, TimedMetrics, truncate_tags
 from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
 
@@ -21,18 +21,15 @@ OPEN_STATUSES = ("RUNNING", "SCHEDULED", "UNFINISHED")
 
 
 def upload_operations(
-    logged: LoggedOperations,
-    files: Sequence[Path],
-    store: TrackingStore,
-    build_model: Callable[[], ServableModel] | None,
+    logged: LoggedOperations, folder: Path, store: TrackingStore, build_model: Callable[[], ServableModel] | None
 ) -> str:
-    """Uploads everything of a run that a store does not contain yet.
+    """Uploads everything of a run that a store does not contain yet, and records the upload in the operation log.
 
     The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted.
 
     Args:
         logged: What the run logged. If it has no status, the run is closed as KILLED, unless the store has a status.
-        files: The files and folders to log; see `operation_log.find_logged_files`.
+        folder: The run folder, the files of which are uploaded.
         store: The store.
         build_model: Returns the servable model; None logs no model.
 
@@ -61,22 +58,19 @@ def upload_operations(
         early, late = _split_metrics(logged.metrics)
         operations.log_history(run, early)
         operations.log_inputs(run, logged.inputs)
-        operations.log_files(run, files)
+        operations.log_files(run, find_logged_files(folder))
         if build_model and not operations.remove_partial_models(run):
             operations.log_model(run, build_model())
         operations.log_history(run, late)
         if logged.status and names.ERROR not in tags:
             operations.clear_error(run)  # the error was the failure of the store
         operations.end(run, status, logged.updated)
+    record_stored(folder, store, run.run_id)
     return run.run_id
 
 
 def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations) -> bool:
-    """Returns whether a store still contains a run that was uploaded completely before.
-
-    Raises:
-        TrackingError: If the store fails.
-    """
+    """Returns whether a store still contains a run that was uploaded completely before."""
     store.open_experiment(logged.experiment, logged.notes)
     with store.translate_errors():
         entity = _find_run(store, logged.key)

@@ -22,13 +22,9 @@ RunQuery = Callable[Concatenate[OpenRun, ...], T]
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run is created with.
+    """What a run is created with: its name and first tags, and its experiment, which is created with `notes`.
 
     Attributes:
-        experiment: The name of the experiment.
-        notes: The description of the experiment, used if it is created.
-        name: The run's name.
-        tags: The first tags of the run.
         logs_model: Whether a model will be logged; if so, the packages that this requires are imported in advance.
         earlier_run_id: The run to reopen instead. If the experiment does not contain it, a new run is created.
     """
@@ -49,13 +45,11 @@ class WriterStatus:
         run_id: MLflow's id of the run; None before it is created.
         experiment_id: MLflow's id of the experiment; None before the run is created.
         failure: The first failure of the store; None if there was none.
-        reopened: True if the run is the requested earlier one, False if it is new.
     """
 
     run_id: str | None = None
     experiment_id: str | None = None
     failure: TrackingError | None = None
-    reopened: bool = False
 
 
 class StoreWriter:
@@ -82,14 +76,13 @@ class StoreWriter:
         try:
             experiment_id = store.open_experiment(request.experiment, request.notes)
             with store.translate_errors():
-                reopened = run_id is not None and _reopen_run(OpenRun(store, experiment_id, run_id), tags)
-                if run_id is None or not reopened:
+                if run_id is None or not _reopen_run(OpenRun(store, experiment_id, run_id), tags):
                     run_id = str(store.client.create_run(experiment_id, run_name=request.name, tags=tags).info.run_id)
         except TrackingError as error:
             self.status = WriterStatus(failure=error)
             return
         self._run = OpenRun(store, experiment_id, run_id)
-        self.status = WriterStatus(run_id, experiment_id, reopened=reopened)
+        self.status = WriterStatus(run_id, experiment_id)
 
     def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
         """Performs an operation on the run. The first failure is stored in `status.failure`.
@@ -124,11 +117,7 @@ class StoreWriter:
 
 
 def _reopen_run(run: OpenRun, tags: Mapping[str, str]) -> bool:
-    """Reopens a run: sets it to RUNNING, applies new tags, and clears its end time and the tag `error`.
-
-    Returns:
-        False if the experiment does not contain the run, or the run was deleted.
-    """
+    """Sets a run to RUNNING again, with new tags, without end time and error; returns False if it does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:

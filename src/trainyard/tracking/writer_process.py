@@ -60,13 +60,12 @@ class ProcessWriter:
         os.close(sink)
         self._answer_pipe = os.fdopen(reader, "rb")
         self._status = WriterStatus()
-        self._is_lost = False
+        self.is_lost = False  # whether the process is known to have died; requests since then were not performed
         self._last_number = 0
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=target, daemon=True) for target in (self._send_requests, self._receive_answers)
-        ]
+        targets = (self._send_requests, self._receive_answers)
+        self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in self._threads:
             thread.start()
 
@@ -82,11 +81,6 @@ class ProcessWriter:
             while self._handle_answer(self._answers.get_nowait()) is not None:
                 pass
         return self._status
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the writer process is known to have died; requests since then were not performed."""
-        return self._is_lost
 
     def create(self, store: TrackingStore, request: RunRequest) -> None:
         """Requests that the run is created or reopened, and returns without waiting for it."""
@@ -142,7 +136,7 @@ class ProcessWriter:
         """Stores the `WriterStatus` of an answer, and returns the answer; None means that the writer process died."""
         if answer is None:
             self._answers.put(None)  # so that the next call does not wait for an answer
-            self._is_lost = True
+            self.is_lost = True
             if not self._status.failure:
                 self._status = replace(self._status, failure=self._build_process_died_error())
             return None
@@ -179,11 +173,7 @@ class ProcessWriter:
 
 
 def serve(answer_descriptor: int) -> None:
-    """Runs the writer process: performs requests until the run's process closes the pipe or dies, then exits.
-
-    Args:
-        answer_descriptor: The file descriptor to which answers are written; requests are read from stdin.
-    """
+    """Runs the writer process: performs requests from stdin until the run's process closes it or dies, then exits."""
     mark_process_owned()
     ignore_signals()  # a supervisor may signal all processes at once, and the run must still log its status
     try:

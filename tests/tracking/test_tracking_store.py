@@ -1,0 +1,47 @@
+"""Tracking stores: where they come from, and what they do before they are connected."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from trainyard import ConfigError, TrackingError
+from trainyard.system.uris import build_sqlite_uri
+from trainyard.tracking import TrackingStore
+from trainyard.tracking.stores import LocalStore, NoStore, ServerStore
+
+
+def test_a_store_is_that_of_the_option_else_of_the_environment_else_of_the_working_directory(monkeypatch):
+    here = TrackingStore(build_sqlite_uri(Path("mlflow.db")))
+    assert TrackingStore.default() == TrackingStore.from_option(None) == TrackingStore.from_config(LocalStore()) == here
+    assert TrackingStore.from_config(NoStore()) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:canary@host:1")
+    for store in (TrackingStore.default(), TrackingStore.from_option(None), TrackingStore.from_config(ServerStore())):
+        assert store == TrackingStore("http://ada:canary@host:1")
+        assert (store.name, store.sqlite_file, store.is_server) == ("http://***@host:1", None, True)
+    assert TrackingStore.from_option("sqlite:///own.db").sqlite_file == Path("own.db").absolute()
+    with pytest.raises(ConfigError, match=r"--to: expected http://"):
+        TrackingStore.from_option("ftp://host", "--to")
+
+
+def test_a_missing_sqlite_file_is_an_error_and_only_opening_an_experiment_creates_it():
+    store = TrackingStore.default()
+    for read in (lambda: store.load_run("0"), lambda: store.search_runs(None, ""), lambda: store.mark_killed("0")):
+        with pytest.raises(TrackingError, match=r"mlflow\.db: there are no runs here yet"):
+            read()
+    assert not list(Path.cwd().iterdir())
+    experiment_id = store.open_experiment("tiny", "Notes.")
+    assert store.open_experiment("tiny", "") == experiment_id
+    run_id = store.client.create_run(experiment_id).info.run_id
+    assert [run.run_id for run in store.search_runs("tiny", "")] == [store.load_run(run_id).run_id] == [run_id]
+
+
+def test_a_connected_store_is_pickled_without_its_client(new_store):
+    new_store(Path("mlflow.db"))
+    store = TrackingStore.default()
+    assert store.client is store.client
+    copied = pickle.loads(pickle.dumps(store))
+    assert copied == store
+    assert vars(copied) == {"uri": store.uri}
