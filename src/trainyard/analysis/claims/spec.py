@@ -74,14 +74,7 @@ _COLUMN_DEPTH = 2
 
 
 class ExperimentSpec(BaseModel):
-    """The fields that targets and claims have in common.
-
-    Attributes:
-        title: Title of the generated page.
-        about: The question that the experiment answers, in a few sentences.
-        seeds: Number of runs of each arm.
-        first_seed: Seed of the first run of each arm. The other runs use the seeds that follow it.
-    """
+    """The fields that targets and claims have in common. The runs of an arm have the seeds from `first_seed` on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,15 +85,7 @@ class ExperimentSpec(BaseModel):
 
 
 class Target(ExperimentSpec):
-    """A target that the first arm of an experiment has to reach.
-
-    Attributes:
-        goal: Minimum mean test accuracy of the first arm, 0 to 1.
-        arms: The overrides of each arm, by name. The target applies to the first arm.
-        most_parameters: Maximum number of parameters of the first arm's model, or None for no limit.
-        most_minutes: Maximum wall-clock minutes for all runs together, or None for no limit. Runs may be parallel.
-        search: Name of the sweep that chose the first arm's recipe, or None if no sweep chose it.
-    """
+    """A target that the first arm of an experiment has to reach. The module's docstring explains the fields."""
 
     goal: Fraction
     arms: dict[Text, Overrides] = Field(min_length=1)
@@ -115,15 +100,9 @@ class Target(ExperimentSpec):
 
 
 class Claim(ExperimentSpec):
-    """A published result.
+    """A published result. The module's docstring explains the fields.
 
-    Attributes:
-        source: Where the result was published.
-        recipe: The overrides of the runs that check the claim, as on the command line.
-        decimals: Number of decimals to which the published values were rounded.
-        accuracy: Published test accuracy, 0 to 1.
-        classification_report: Published precision, recall, F1 and support by row. Rows are named after the classes, or
-            ``macro avg`` and ``weighted avg``. Rows may be omitted.
+    Rows of the report are named after the classes, or ``macro avg`` and ``weighted avg``. Rows may be omitted.
     """
 
     source: Text
