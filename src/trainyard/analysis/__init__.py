@@ -19,31 +19,3 @@ from trainyard.analysis.compare.selection import Selection, search_runs
 from trainyard.analysis.rerun.comparison import Likeness, RerunComparison
 from trainyard.analysis.rerun.rerun import RerunResult, plan_rerun, run_rerun
 from trainyard.analysis.run_collection import Run, RunCollection
-
-__all__ = [
-    "CLAIM_FILE",
-    "EXPERIMENTS",
-    "PAGE",
-    "TARGET_FILE",
-    "Claim",
-    "ClaimResult",
-    "Comparison",
-    "Likeness",
-    "RerunComparison",
-    "RerunResult",
-    "Run",
-    "RunCollection",
-    "Selection",
-    "Target",
-    "compare_records",
-    "compare_selection",
-    "find_spec",
-    "list_experiments",
-    "load_spec",
-    "plan_rerun",
-    "reproduce_experiment",
-    "run_rerun",
-    "search_runs",
-    "write_comparison_page",
-    "write_index",
-]

@@ -25,29 +25,3 @@ from trainyard.evaluation.statistics import (
     find_step,
 )
 from trainyard.evaluation.trials import Trial, TrialResult
-
-__all__ = [
-    "CONFIDENCE_LEVEL",
-    "SIGNIFICANCE_LEVEL",
-    "TEST_METRICS",
-    "Calibration",
-    "EvalResult",
-    "RankedPoint",
-    "RankedRun",
-    "Ranking",
-    "Trial",
-    "TrialResult",
-    "compare_first_two",
-    "compute_mcnemar_p_value",
-    "compute_std",
-    "compute_t_quantile",
-    "count_decimals",
-    "estimate_difference",
-    "estimate_mean",
-    "evaluate",
-    "find_step",
-    "higher_is_better",
-    "is_proportion",
-    "rank",
-    "scoring",
-]

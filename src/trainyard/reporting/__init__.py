@@ -21,35 +21,3 @@ from trainyard.reporting.plots.probabilities import MAX_IMAGES, ImagePrediction
 from trainyard.reporting.plots.style import MAX_NAME_LENGTH, shorten
 from trainyard.reporting.provenance import format_provenance
 from trainyard.reporting.run_report import ReportPage, write_report
-
-__all__ = [
-    "MAX_CARD_ROWS",
-    "MAX_IMAGES",
-    "MAX_NAME_LENGTH",
-    "MAX_ROWS",
-    "SHOWN_TEST_METRICS",
-    "TABLE",
-    "EmbeddedImage",
-    "ImagePrediction",
-    "PredictionFlip",
-    "ReportPage",
-    "Table",
-    "build_card_columns",
-    "build_card_rows",
-    "build_ranking_frame",
-    "embed_image",
-    "explain_ranking",
-    "format_duration",
-    "format_metric",
-    "format_percent",
-    "format_provenance",
-    "format_value",
-    "plots",
-    "render_html_table",
-    "render_leaderboard_markdown",
-    "render_ranking_html",
-    "render_sortable_page",
-    "shorten",
-    "write_leaderboard",
-    "write_report",
-]

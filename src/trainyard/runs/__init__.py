@@ -7,24 +7,3 @@ from trainyard.runs.lookup import MODEL_SUFFIXES, find_model, find_run, find_run
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_recorded_overrides
 from trainyard.runs.sync import LiveRunError, find_run_folders, sync_run
-
-__all__ = [
-    "MODEL_SUFFIXES",
-    "LiveRunError",
-    "RunResult",
-    "ScreenProgress",
-    "TrialInfo",
-    "build_provenance_tags",
-    "build_ui_command",
-    "find_model",
-    "find_run",
-    "find_run_folder",
-    "find_run_folders",
-    "find_start_model",
-    "load_model",
-    "load_recorded_overrides",
-    "print_result",
-    "run_and_print",
-    "run_experiment",
-    "sync_run",
-]

@@ -4,16 +4,3 @@ from trainyard.serving.export import export_run
 from trainyard.serving.image_inputs import ImageConversion, ImageInputs, load_image_inputs
 from trainyard.serving.predictor import Predictor, find_predictor_model, load_model_preprocessing, load_predictor
 from trainyard.serving.promote import RegisteredVersion, promote_run
-
-__all__ = [
-    "ImageConversion",
-    "ImageInputs",
-    "Predictor",
-    "RegisteredVersion",
-    "export_run",
-    "find_predictor_model",
-    "load_image_inputs",
-    "load_model_preprocessing",
-    "load_predictor",
-    "promote_run",
-]

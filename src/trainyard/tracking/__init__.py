@@ -13,32 +13,3 @@ from trainyard.tracking.tracking_store import LoggedModel, TrackingStore
 from trainyard.tracking.ui_views import SHARE_KEY, build_sweep_view_key
 from trainyard.tracking.upload import has_run, upload_operations
 from trainyard.tracking.writer import RunRequest
-
-__all__ = [
-    "DIGEST_LENGTH",
-    "LOCK",
-    "OPERATION_LOG_FILE",
-    "PROCESS_TAGS",
-    "SHARE_KEY",
-    "URI_VARIABLE",
-    "DatasetInput",
-    "LoggedModel",
-    "LoggedOperations",
-    "RunRecord",
-    "RunRequest",
-    "ServableModel",
-    "StoreHealth",
-    "Tracker",
-    "TrackingStore",
-    "build_sweep_view_key",
-    "build_training_view_url",
-    "examine_store",
-    "has_run",
-    "load_operations",
-    "load_run_record",
-    "names",
-    "open_tracker",
-    "roll_back_interrupted_write",
-    "ui_server",
-    "upload_operations",
-]

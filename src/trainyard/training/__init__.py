@@ -12,18 +12,3 @@ from trainyard.training.checkpoint import (
 from trainyard.training.debug import OneBatch
 from trainyard.training.schedules import Constant
 from trainyard.training.trainer import TrainResult, train
-
-__all__ = [
-    "BEST_MODEL",
-    "CHECKPOINTS_FOLDER",
-    "BestModel",
-    "Checkpoint",
-    "CheckpointPlan",
-    "Constant",
-    "Identity",
-    "OneBatch",
-    "TrainResult",
-    "find_checkpoints",
-    "load_checkpoint",
-    "train",
-]

@@ -25,24 +25,3 @@ from trainyard.reporting.plots.learning_curves import draw_learning_curves
 from trainyard.reporting.plots.numeric_settings import draw_numeric_settings
 from trainyard.reporting.plots.probabilities import draw_probabilities
 from trainyard.reporting.plots.ranking import draw_point_curves, draw_ranking
-
-__all__ = [
-    "PredictionFlip",
-    "PublishedMetric",
-    "draw_arm_accuracies",
-    "draw_calibration",
-    "draw_class_scores",
-    "draw_confusion_difference",
-    "draw_confusion_matrix",
-    "draw_learning_curves",
-    "draw_mistakes",
-    "draw_numeric_settings",
-    "draw_parallel_coordinates",
-    "draw_point_curves",
-    "draw_prediction_flips",
-    "draw_predictions",
-    "draw_probabilities",
-    "draw_published_metrics",
-    "draw_ranking",
-    "draw_setting_effects",
-]
