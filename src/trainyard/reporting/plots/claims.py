@@ -49,9 +49,8 @@ def draw_arm_accuracies(
     style.style_axes(axes, grid="x")
     style.label_rows(axes, range(len(arms)), list(arms), style.TEXT)
     count = len(next(iter(arms.values())))
-    style.add_headline(
-        axes, "Accuracy of each seed", f"One dot per seed ({count} per arm). Below: mean with 95 % interval"
-    )
+    subtitle = f"One dot per seed ({count} per arm). Below: mean with 95 % interval"
+    style.add_headline(axes, "Accuracy of each seed", subtitle)
     style.save_small_figure(figure, path)
 
 

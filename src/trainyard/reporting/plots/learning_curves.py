@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from trainyard.reporting.plots import style
 
@@ -58,9 +58,8 @@ def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, b
     style.style_axes(axes, grid="y")
     if best_epoch is not None:
         axes.axvline(best_epoch, color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), clip_on=False)
-        top = ("data", "axes fraction")
-        label = f"best epoch {best_epoch}"
-        style.annotate(axes, label, (best_epoch, 1), (0, 3), coordinates=top, ha="center", va="bottom")
+        edge, label = ("data", "axes fraction"), f"best epoch {best_epoch}"
+        style.annotate(axes, label, (best_epoch, 1), (0, 3), coordinates=edge, ha="center", va="bottom")
     ends = {}
     for split, values in series.items():
         curve = CURVE_STYLES[split]
@@ -74,16 +73,8 @@ def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, b
     for split, label_height in spread_labels(ends, gap).items():
         curve = CURVE_STYLES[split]
         offset = 1.025 if last > 1 else 0.56
-        axes.text(
-            offset,
-            label_height,
-            curve.label,
-            transform=axes.transAxes,
-            size=style.TEXT,
-            color=curve.colour,
-            va="center",
-        )
-
+        properties: dict[str, Any] = {"size": style.TEXT, "color": curve.colour}
+        style.annotate(axes, curve.label, (offset, label_height), coordinates="axes fraction", **properties)
     axes.set_xticks(choose_epoch_ticks(last))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     if quantity == "accuracy":

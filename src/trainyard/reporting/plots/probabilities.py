@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,16 +60,10 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
         row, column = divmod(number, columns)
         left, upper = column * step_x, row * step_y
         wrong = image.actual not in (None, best[0])
-        caption = _build_caption(
-            image,
-            spec,
-            int((step_x - _GAP) * style.POINTS_PER_INCH / (style.CHARACTER_WIDTH * style.SMALL)),
-            wrong=wrong,
-        )
-        axes.text(
-            left, upper + _CAPTION_HEIGHT / 2, caption, size=style.SMALL, va="center", parse_math=False,
-            color=style.VERMILLION if wrong else style.SOFT, weight="bold" if wrong else "normal",
-        )  # fmt: skip
+        length = int((step_x - _GAP) * style.POINTS_PER_INCH / (style.CHARACTER_WIDTH * style.SMALL))
+        caption = _build_caption(image, spec, length, wrong=wrong)
+        emphasis: dict[str, Any] = {"color": style.VERMILLION, "weight": "bold"} if wrong else {}
+        style.annotate(axes, caption, (left, upper + _CAPTION_HEIGHT / 2), **emphasis)
         draw_image(axes, image.image, spec.pixel_max, (left, upper + _CAPTION_HEIGHT), wrong=wrong)
         bars = [(names[label], float(image.probabilities[label])) for label in best]
         _draw_bars(
@@ -101,26 +95,11 @@ def _draw_bars(axes: Axes, bars: Sequence[tuple[str, float]], left: float, upper
     """
     middles = [upper + (row + 0.5) * _BAR_PITCH for row in range(len(bars))]
     for row, (middle, (name, probability)) in enumerate(zip(middles, bars, strict=True)):
-        weight = "bold" if row == 0 else "normal"
-        axes.barh(
-            middle, _BAR_LENGTH * probability, left=left, height=_BAR_THICKNESS, color=style.BLUE,
-            alpha=1 if row == 0 else 0.45,
-        )  # fmt: skip
-        axes.text(
-            left - 0.07,
-            middle,
-            name,
-            size=style.SMALL,
-            ha="right",
-            va="center",
-            parse_math=False,
-            color=style.INK,
-            weight=weight,
-        )
-        axes.text(
-            left + _BAR_LENGTH * probability + 0.06, middle, format_percent(probability), size=style.SMALL, va="center",
-            color=style.SOFT,
-        )  # fmt: skip
+        alpha, weight = (1.0, "bold") if row == 0 else (0.45, "normal")
+        length = _BAR_LENGTH * probability
+        axes.barh(middle, length, left=left, height=_BAR_THICKNESS, color=style.BLUE, alpha=alpha)
+        style.annotate(axes, name, (left - 0.07, middle), ha="right", color=style.INK, weight=weight)
+        style.annotate(axes, format_percent(probability), (left + length + 0.06, middle))
     axes.vlines(left, upper, upper + len(bars) * _BAR_PITCH, color=style.FAINT, linewidth=0.8, zorder=0)
 
 
