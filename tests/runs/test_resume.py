@@ -243,6 +243,9 @@ def test_a_run_is_found_by_its_id_its_folder_and_a_file_in_it(resumed):
         assert run.load_history(["loss/train"]) == by_id.load_history(["loss/train"])
     with pytest.raises(ConfigError, match="resume: expected the id or the folder of a run, got an empty value"):
         find_run("", store, "resume")
+    Path("notes").touch()  # a file that is not in the folder of a run
+    with pytest.raises(ConfigError, match=r"resume: sqlite:.* has no run 'notes'"):
+        find_run("notes", store, "resume")
 
 
 def test_a_running_run_cannot_be_resumed(resumed):

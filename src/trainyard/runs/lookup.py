@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trainyard.data import preprocessing
 from trainyard.errors import ConfigError, ModelError, TrackingError, TrainingError, summarize_error
 from trainyard.system import find_checksum_problem
-from trainyard.tracking import RunRecord, TrackingStore, load_run_record, names
+from trainyard.tracking import OPERATION_LOG_FILE, RunRecord, TrackingStore, load_run_record, names
 
 if TYPE_CHECKING:
     import keras
@@ -39,8 +39,10 @@ def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRe
     if not reference:
         raise ConfigError(f"{setting}: expected the id or the folder of a run, got an empty value")
     path = Path(reference)
-    if path.exists():
-        return load_run_record(path if path.is_dir() else path.parent)
+    if path.is_file() and (path.parent / OPERATION_LOG_FILE).is_file():
+        path = path.parent
+    if path.is_dir():
+        return load_run_record(path)
     if store is None:
         raise ConfigError(
             f"{setting}: expected an existing folder of a run (tracking is off, so run ids can't be looked up), "
