@@ -15,8 +15,9 @@ from pathlib import Path
 
 from trainyard.config import get_registered_components
 from trainyard.data import DATA_DIR_VARIABLE, DownloadableDataset
-from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
+from trainyard.doctor.finding import FIX_COMMAND, Finding, note, ok, wrong
 from trainyard.errors import DatasetError
+from trainyard.reporting import format_count
 from trainyard.system import PARTIAL_PREFIX, xla_cache
 from trainyard.training import CHECKPOINTS_FOLDER
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,9 @@ from trainyard.cli.hydra_arguments import SWEEPER_GROUP, get_config_dir, parse_a
 from trainyard.config import normalize_overrides, prepare_hydra
 from trainyard.errors import ConfigError
 from trainyard.sweep import (
-    SweepFolder,
     SweepPlan,
     SweepResult,
-    TrialState,
     allocate_slots_and_threads,
-    build_status,
     check_plan,
     find_prior_sweeps,
     make_plan,
@@ -81,33 +77,9 @@ def run_sweep_command(options: Namespace) -> int:
 def run_and_print_sweep(plan: SweepPlan, *, fresh: bool) -> SweepResult:
     """Runs a planned sweep, and prints its progress and its summary."""
     from trainyard.cli.sweep.live_display import SweepScreen
+    from trainyard.cli.sweep.tables import print_summary
+    from trainyard.runs import build_ui_command
 
     result = run_plan(plan, fresh=fresh, display=SweepScreen)
-    _print_summary(plan, result)
+    print_summary(plan.name, result, build_ui_command(plan.store.uri, plan.name) if plan.store else None)
     return result
-
-
-def _print_summary(plan: SweepPlan, result: SweepResult) -> None:
-    """Prints the ranking, the winner and the failed trials of a sweep."""
-    from trainyard.cli.sweep.tables import SweepReport, build_ranking_table, print_summary
-    from trainyard.cli.terminal import build_ui_command
-
-    folder = SweepFolder(result.folder)
-    failed = []
-    for trial, reason in result.failed:
-        status = build_status(trial, result.objective, log=os.path.relpath(folder.get_log_file(trial.number)))
-        status.state, status.reason = TrialState.FAILED, reason
-        failed.append(status)
-    columns, rows = build_ranking_table(result.ranking)
-    print_summary(
-        SweepReport(
-            name=plan.name,
-            folder=os.path.relpath(result.folder),
-            columns=columns,
-            ranking=rows,
-            verdict=result.ranking.format_verdict(),
-            winner=result.winner,
-            failed=failed,
-            ui=None if plan.store is None else build_ui_command(plan.store.uri, plan.name),
-        )
-    )
