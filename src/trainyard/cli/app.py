@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -105,3 +107,15 @@ def complete_sweep(incomplete: str) -> list[str]:
     from trainyard.sweep import list_sweeps
 
     return [folder.path.name for folder in list_sweeps() if folder.path.name.startswith(incomplete)]
+
+
+def complete_path(incomplete: str) -> list[str]:
+    """Returns the files and folders whose path completes a word; folders end with a slash."""
+    head, tail = os.path.split(incomplete)
+    paths = []
+    with contextlib.suppress(OSError):
+        for path in sorted(Path(head or ".").expanduser().iterdir()):
+            hidden = path.name.startswith(".") and not tail.startswith(".")
+            if path.name.startswith(tail) and not hidden:
+                paths.append(os.path.join(head, path.name) + ("/" if path.is_dir() else ""))  # noqa: PTH118
+    return paths

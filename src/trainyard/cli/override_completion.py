@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from trainyard.cli.app import complete_sweep
+from trainyard.cli.app import complete_path, complete_sweep
 from trainyard.config import (
     ComponentConfig,
     RunConfig,
@@ -31,19 +29,10 @@ Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]
 """Flags, each with its possible values, or with a function that returns the values that start with a prefix."""
 
 
-def complete_path(prefix: str, *, folders_only: bool = False) -> list[str]:
-    """Returns the files and folders whose path starts with a prefix; folders end with a slash."""
-    head, tail = os.path.split(prefix)
-    paths = []
-    with contextlib.suppress(OSError):
-        for path in sorted(Path(head or ".").expanduser().iterdir()):
-            hidden = path.name.startswith(".") and not tail.startswith(".")
-            if path.name.startswith(tail) and not hidden and (path.is_dir() or not folders_only):
-                paths.append(os.path.join(head, path.name) + ("/" if path.is_dir() else ""))  # noqa: PTH118
-    return paths
+def _complete_folder(prefix: str) -> list[str]:
+    """Returns the folders whose path starts with a prefix."""
+    return [path for path in complete_path(prefix) if path.endswith("/")]
 
-
-_complete_folder = partial(complete_path, folders_only=True)
 
 TRAIN_FLAGS: Flags = {
     "--cfg": ("all", "hydra", "job"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainyard.cli.hydra_arguments import SWEEPER_GROUP, get_config_dir, parse_arguments, uses_trainyard_sweeper
+from trainyard.cli.hydra_arguments import SWEEPER_GROUP, parse_arguments, uses_trainyard_sweeper
 from trainyard.config import normalize_overrides, prepare_hydra
 from trainyard.errors import ConfigError
 from trainyard.sweep import (
@@ -29,8 +29,8 @@ def sweep_command(arguments: Sequence[str]) -> int:
     if options.help:
         from trainyard.cli.help import print_sweep_help
 
-        prepare_hydra(get_config_dir(options))
-        print_sweep_help(get_config_dir(options))
+        prepare_hydra(options.config_dir)
+        print_sweep_help(options.config_dir)
         return 0
     if not uses_trainyard_sweeper(options):
         raise ConfigError(
@@ -42,13 +42,8 @@ def sweep_command(arguments: Sequence[str]) -> int:
 def run_sweep_command(options: Namespace) -> int:
     """Plans a sweep, runs the trials that are not done yet, and prints a summary.
 
-    ``--plan`` and ``--status`` only print.
-
-    Args:
-        options: The parsed arguments of the command.
-
-    Returns:
-        The exit code: 1 if a trial failed, or was not started because other trials failed, else 0.
+    ``--plan`` and ``--status`` only print. Returns the exit code: 1 if a trial failed, or was not started because other
+    trials failed, else 0.
 
     Raises:
         ConfigError: If the config of a trial is invalid, or the sweep is already running; nothing was run.
@@ -61,7 +56,7 @@ def run_sweep_command(options: Namespace) -> int:
         show_status(options.status)
         return 0
     with gc_paused():  # composing creates many objects, and none of them is garbage
-        plan = make_plan(options.overrides, options.config_name, get_config_dir(options))
+        plan = make_plan(options.overrides, options.config_name, options.config_dir)
     if options.plan:
         from trainyard.cli.sweep.tables import print_plan
 

@@ -80,13 +80,12 @@ class TrialTable:
             columns |= self._setting_widths if with_settings else {"settings": self._label_width}
             columns |= self._widths | {"progress": bar}
             columns = {title: size for title, size in columns.items() if size and title not in removed}
-            excess = sum(columns.values()) + _GAP * (len(columns) - 1) - width
-            can_cut = not with_settings and not bar
-            if excess <= (max(0, self._label_width - _MIN_LABEL_WIDTH) if can_cut else 0):
+            free = width - sum(columns.values()) - _GAP * (len(columns) - 1)
+            if free >= 0:
+                return columns
+            if not with_settings and not bar and self._label_width + free >= _MIN_LABEL_WIDTH:
                 break
-        if excess > 0:
-            columns["settings"] = max(1, self._label_width - excess)
-        return columns
+        return columns | {"settings": max(1, self._label_width + free)}
 
     def draw(self, width: int, limit: int) -> Group:
         """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far.
