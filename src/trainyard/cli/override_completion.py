@@ -94,12 +94,9 @@ def complete_overrides(before: Sequence[str], word: str, flags: Flags) -> list[s
 def _complete_key(key: str, before: Sequence[str], config_dir: Path | None) -> list[str]:
     """Returns the groups, or the fields of a section, whose dotted path starts with `key`."""
     section, dot, _ = key.rpartition(".")
-    names: list[str] = []
     config_groups = list_groups(config_dir)
-    if not dot:
-        names = [f"{group}=" for group in config_groups]
-    cls = _find_section_class(section, before, config_dir)
-    for name, annotation in _list_settable_fields(cls).items():
+    names = [] if dot else [f"{group}=" for group in config_groups]
+    for name, (annotation, _) in _find_fields(section, before, config_dir).items():
         path = section + dot + name
         if path not in config_groups:
             names.append(path + ("." if dataclasses.is_dataclass(annotation) else "="))
@@ -109,23 +106,25 @@ def _complete_key(key: str, before: Sequence[str], config_dir: Path | None) -> l
 def _list_field_values(path: str, before: Sequence[str], config_dir: Path | None) -> list[str]:
     """Returns the possible values of a field; an empty list if they are not a fixed set."""
     section, _, name = path.rpartition(".")
-    cls = _find_section_class(section, before, config_dir)
-    annotation = _list_settable_fields(cls).get(name)
-    if cls is None or annotation is None:
+    annotation, spec = _find_fields(section, before, config_dir).get(name, (None, None))
+    if spec is None:
         return []
-    (rule,) = (get_rule(spec) for spec in dataclasses.fields(cls) if spec.name == name)
+    rule = get_rule(spec)
     if rule.elements == "metrics":
         return [f"[{metric}]" for metric in sorted(get_registered_metrics())]
     return [*rule.choices] or (["true", "false"] if annotation is bool else [])
 
 
-def _list_settable_fields(cls: type[Any] | None) -> dict[str, Any]:
-    """Returns the fields that an override can set, with their types."""
+def _find_fields(
+    section: str, before: Sequence[str], config_dir: Path | None
+) -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
+    """Returns the fields of a section that an override can set, with their types."""
+    cls = _find_section_class(section, before, config_dir)
     if cls is None:
         return {}
     hints = typing.get_type_hints(cls)
     fixed = "name" if issubclass(cls, ComponentConfig) else ""
-    return {spec.name: hints[spec.name] for spec in dataclasses.fields(cls) if spec.name != fixed}
+    return {spec.name: (hints[spec.name], spec) for spec in dataclasses.fields(cls) if spec.name != fixed}
 
 
 def _find_section_class(path: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:

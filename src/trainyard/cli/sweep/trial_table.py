@@ -153,23 +153,21 @@ def build_plain_columns(progress: SweepProgress) -> dict[str, list[str]]:
 def format_status(status: TrialStatus, progress: SweepProgress) -> dict[str, str]:
     """Returns the number, state, epoch, metric and duration of a trial by column; what is unknown is empty."""
     is_waiting = status.state in (TrialState.WAITING, TrialState.RETRY)
-    is_retry = status.state is TrialState.RUNNING and status.attempt > 1
+    is_running = status.state is TrialState.RUNNING
     seconds = progress.compute_seconds_run(status)
     return {
         "trial": str(status.trial.number),
-        "state": f"try {status.attempt}" if is_retry else status.state.value,
+        "state": f"try {status.attempt}" if is_running and status.attempt > 1 else status.state.value,
         "epoch": "" if status.state is TrialState.WAITING else f"{status.epoch}/{status.epochs}",
         progress.shown_metric: "" if is_waiting else format_metric(progress.shown_metric, status.value),
-        "time": ""
-        if is_waiting or seconds is None
-        else _format_time(seconds, is_running=status.state is TrialState.RUNNING),
+        "time": "" if is_waiting or seconds is None else _format_time(seconds, 0 if is_running else 1),
     }
 
 
-def _format_time(seconds: float, *, is_running: bool) -> str:
+def _format_time(seconds: float, decimals: int) -> str:
     """Returns a duration in at most seven characters: ``12.3 s``, ``2:05``, ``1:02:05``."""
     if round(seconds, 1) < _MINUTE:
-        return f"{seconds:.0f} s" if is_running else f"{seconds:.1f} s"
+        return f"{seconds:.{decimals}f} s"
     minutes, remainder = divmod(round(seconds), _MINUTE)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{remainder:02}" if hours else f"{minutes}:{remainder:02}"
