@@ -16,8 +16,8 @@ from rich.text import Text
 from experiments.performance.benchmark import PAGE_FILE, run_benchmark
 from experiments.performance.section import Section
 from trainyard.cli.app import exit_on_error
-from trainyard.cli.terminal import ScreenProgress, print_heading
-from trainyard.system.signals import raise_on_signals
+from trainyard.runs import ScreenProgress
+from trainyard.system import print_heading, raise_on_signals
 
 OUT, QUICK_OUT = Path("experiments/performance"), Path("outputs/bench_quick")
 

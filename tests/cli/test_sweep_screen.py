@@ -12,12 +12,15 @@ from rich.console import Console
 
 from trainyard.cli.sweep.live_display import SweepScreen
 from trainyard.cli.sweep.status import print_sweep_list, print_sweep_status
-from trainyard.cli.sweep.tables import SweepReport, print_plan, print_summary, shorten_paths
+from trainyard.cli.sweep.tables import print_plan, print_summary, shorten_paths
 from trainyard.cli.sweep.trial_table import TrialTable
+from trainyard.evaluation import RankedRun, rank
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.listener import SweepCounts
 from trainyard.sweep.progress import SweepProgress, TrialState, build_status
+from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.status import SweepStatus
+from trainyard.sweep.summary import SweepResult
 from trainyard.sweep.winner_recipe import Winner
 
 RATES = (0.01, 0.003, 0.001, 0.0003)
@@ -506,23 +509,37 @@ def test_the_status_of_one_sweep_shows_its_trials_and_their_failures():
 
 def test_the_summary_shows_ranking_winner_commands_files_and_failures():
     command = "trainyard train --config-dir sweeps/lr/conf experiment=winner_of_a_sweep_with_a_long_name seed=1"
-    summary = SweepReport(
-        name="lr",
-        folder="sweeps/lr",
-        columns=["rank", "learning_rate", "accuracy/val"],
-        ranking=[[str(rank), "0.003", "0.9812"] for rank in range(1, 31)],
-        verdict="lr0.003 is best.",
+    runs = [
+        RankedRun(
+            number=trial.number,
+            point=trial.point,
+            label=trial.label,
+            varied=trial.varied,
+            seed=0,
+            value=0.9812,
+            metrics={},
+            seconds=12.3,
+            run_id=None,
+            parameters=266_610,
+        )
+        for trial in make_trials(30)
+    ]
+    sweep = SweepResult(
+        folder=Path("sweeps/lr"),
+        objective="accuracy/val",
+        trials=tuple(make_trials(25)),
+        outcomes=TrialOutcomes(failed=dict.fromkeys(range(1, 26), "it took longer than 5 s")),
+        ranking=rank(runs, "accuracy/val"),
         winner=Winner("lr0.003 512x256", None, Path("sweeps/lr/winner.yaml"), command),
-        failed=[status for status in make_trial_statuses() if status.state is TrialState.FAILED] * 25,
-        ui="trainyard ui",
+        files=[],
     )
     for console, ranked, failed in ((pipe(), 30, 25), (terminal(), 20, 21)):
-        print_summary(summary, console=console)
+        print_summary("lr", sweep, "trainyard ui", console=console)
         output = printed(console)
         lines = output.splitlines()
         assert f"train it  {command}" in lines  # not wrapped, so that it can be copied
         assert "recipe    sweeps/lr/winner.yaml" in lines
-        assert len([line for line in lines if line.endswith("0.9812")]) == ranked
+        assert len(re.findall(r"0\.9812 .*266,610", output)) == ranked
         assert len([line for line in lines if line.startswith("failed ")]) == failed
     assert "and 10 more" in output
     assert "failed    5 more; to list all: trainyard sweep --status lr | grep failed" in output

@@ -20,7 +20,7 @@ from trainyard.cli import (
     run_commands,
     sync,
 )
-from trainyard.cli.app import add_command, app
+from trainyard.cli.app import CommandGroup, add_command, app
 from trainyard.errors import ConfigError
 from trainyard.system import freeze_gc_at_exit, mark_process_owned, print_error
 
@@ -41,13 +41,15 @@ add_command(doctor.doctor)
 add_command(completion.completion)
 add_command(completion.complete_words, name="complete-words", hidden=True)
 
-_data = typer.Typer(help="List, download and verify data sets.", no_args_is_help=True)
+_data = typer.Typer(cls=CommandGroup, help="List, download and verify data sets.", no_args_is_help=True)
 app.add_typer(_data, name="data")
 add_command(data.list_data, to=_data, name="list")
 add_command(data.fetch_data, to=_data, name="fetch")
 add_command(data.verify_data, to=_data, name="verify")
 
-_config = typer.Typer(help="Explain every config field: its meaning, range and default.", no_args_is_help=True)
+_config = typer.Typer(
+    cls=CommandGroup, help="Explain every config field: its meaning, range and default.", no_args_is_help=True
+)
 app.add_typer(_config, name="config")
 add_command(config.show_schema, to=_config, name="schema")
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from trainyard.errors import Terminated, TrainyardError
 from trainyard.system import ignore_signals, print_error
@@ -27,8 +30,29 @@ StoreUri = Annotated[
     typer.Option("--uri", metavar="URI", help="Tracking store. [default: the store of the runs in this folder]"),
 ]
 
+
+class _FlagsWithoutType:
+    """Lists flags in the help without the type ``<bool>``, because they accept no value."""
+
+    def get_params(self, context: Any) -> list[Any]:  # noqa: ANN401 - Typer's copies of Click's classes
+        parameters: list[Any] = super().get_params(context)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+
+class CommandGroup(_FlagsWithoutType, TyperGroup):
+    """A command with subcommands."""
+
+
+class _Command(_FlagsWithoutType, TyperCommand):
+    """A command without subcommands."""
+
+
 app = typer.Typer(
     name="trainyard",
+    cls=CommandGroup,
     help="Train, compare and verify Keras experiments that are described in YAML.",
     epilog=_GETTING_STARTED,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -65,7 +89,7 @@ def add_command(function: Callable[..., int | None], *, to: typer.Typer = app, *
         with exit_on_error():
             raise typer.Exit(function(*arguments, **options) or 0)
 
-    to.command(**settings)(run)
+    to.command(cls=_Command, **settings)(run)
 
 
 @app.callback(invoke_without_command=True)
@@ -83,3 +107,15 @@ def complete_sweep(incomplete: str) -> list[str]:
     from trainyard.sweep import list_sweeps
 
     return [folder.path.name for folder in list_sweeps() if folder.path.name.startswith(incomplete)]
+
+
+def complete_path(incomplete: str) -> list[str]:
+    """Returns the files and folders whose path completes a word; folders end with a slash."""
+    head, tail = os.path.split(incomplete)
+    paths = []
+    with contextlib.suppress(OSError):
+        for path in sorted(Path(head or ".").expanduser().iterdir()):
+            hidden = path.name.startswith(".") and not tail.startswith(".")
+            if path.name.startswith(tail) and not hidden:
+                paths.append(os.path.join(head, path.name) + ("/" if path.is_dir() else ""))  # noqa: PTH118
+    return paths

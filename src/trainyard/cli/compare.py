@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from trainyard.cli.app import StoreUri, complete_sweep
-from trainyard.cli.terminal import print_heading
 from trainyard.errors import ConfigError
-from trainyard.system import format_command_line
+from trainyard.system import format_command_line, print_heading
 
 if TYPE_CHECKING:
     from trainyard.analysis import Comparison
@@ -89,7 +88,7 @@ def compare(
 
 def _print_comparison(comparison: Comparison, html: Path | None) -> None:
     """Prints the ranking, the verdict, the comparison of two runs, the notes, and the path of the page."""
-    from trainyard.cli.sweep.tables import build_ranking_table, print_ranking
+    from trainyard.cli.sweep.tables import build_ranking_columns, print_ranking
 
     table, pair = comparison.table, comparison.pair
     points = table.ranking.points
@@ -98,8 +97,7 @@ def _print_comparison(comparison: Comparison, html: Path | None) -> None:
         runs[0].run_id or runs[0].reference if len(runs) == 1 else f"{len(runs)} runs"
         for runs in map(table.get_runs, points)
     ]
-    columns, rows = build_ranking_table(table.ranking, "config", settings=settings, runs=runs_texts)
-    print_ranking(rows, columns)
+    print_ranking(build_ranking_columns(table.ranking, "config", settings=settings, runs=runs_texts))
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text(f"\n{table.verdict}"))
     if pair:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from trainyard.cli.app import complete_path
 from trainyard.errors import ConfigError, TrainyardError
 
 
@@ -16,13 +17,6 @@ def _complete_target(incomplete: str) -> list[str]:
     from trainyard.config import describe_config, list_schema_targets
 
     return [target for target in list_schema_targets(describe_config()) if target.startswith(incomplete)]
-
-
-def _complete_file(incomplete: str) -> list[str]:
-    """Returns the files and folders that complete a word."""
-    from trainyard.cli.override_completion import complete_path
-
-    return complete_path(incomplete)
 
 
 def show_schema(
@@ -40,7 +34,7 @@ def show_schema(
     ] = "recipe",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write to this file. [default: stdout]", autocompletion=_complete_file),
+        typer.Option(metavar="FILE", help="Write to this file. [default: stdout]", autocompletion=complete_path),
     ] = None,
 ) -> None:
     """Print a reference or a JSON Schema of all config fields, including your plugins and `./conf`."""

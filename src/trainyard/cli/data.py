@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def _complete_dataset(incomplete: str) -> list[str]:
     """Returns the names of the published data sets that complete a word."""
-    return [name for name in _list_published_sets() if name.startswith(incomplete)]
+    return [name for name in _list_published() if name.startswith(incomplete)]
 
 
 Names = Annotated[
@@ -74,31 +74,28 @@ def verify_data(names: Names = None) -> None:
             typer.echo(f"{config.name}: not on this machine")
 
 
-def _list_published_sets() -> list[str]:
-    """Returns the names of the published data sets, which can be downloaded and verified."""
+def _list_published() -> dict[str, DownloadableDataset]:
+    """Returns the configs of the published data sets, which can be downloaded and verified, by name."""
     from trainyard.config import get_registered_components, prepare_hydra
     from trainyard.data import DownloadableDataset
 
     prepare_hydra()
     components = get_registered_components("dataset")
-    return [name for name, component in components.items() if issubclass(component, DownloadableDataset)]
+    return {name: config() for name, config in components.items() if issubclass(config, DownloadableDataset)}
 
 
 def _select_published(names: list[str] | None) -> list[DownloadableDataset]:
     """Returns the configs of published data sets, all if `names` is empty. Raises ConfigError for other names."""
     from trainyard.config import find_component
-    from trainyard.data import DownloadableDataset
 
-    available = _list_published_sets()
-    chosen = []
-    for name in names or available:
-        config = find_component("dataset", name)()
-        if not isinstance(config, DownloadableDataset):
+    published = _list_published()
+    for name in names or ():
+        find_component("dataset", name)  # raises the error if the name is unknown
+        if name not in published:
             raise ConfigError(
-                f"{name}: expected a published data set ({', '.join(sorted(available))}), got one without a download"
+                f"{name}: expected a published data set ({', '.join(sorted(published))}), got one without a download"
             )
-        chosen.append(config)
-    return chosen
+    return [published[name] for name in names or published]
 
 
 def _describe_location(config: DownloadableDataset) -> str:

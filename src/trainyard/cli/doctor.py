@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from trainyard.doctor import Finding
 
 _STYLES = {"wrong": "bold red", "note": "yellow", "ok": "green"}
 _SEVERITY_WIDTH, _CHECK_WIDTH = 7, 13
@@ -42,9 +39,8 @@ def doctor(
             break
     if fixes:
         console.print()
-    wrong, notes = (
-        sum(finding.severity is severity for finding in findings) for severity in (Severity.WRONG, Severity.NOTE)
-    )
+    counts = Counter(finding.severity for finding in findings)
+    wrong, notes = counts[Severity.WRONG], counts[Severity.NOTE]
     if as_json:
         records = [
             {
@@ -56,23 +52,21 @@ def doctor(
             }
             for finding in findings
         ]
-        outcomes = {
+        report = {
+            "wrong": wrong,
+            "notes": notes,
+            "findings": records,
             "fixed": [line for line, succeeded in fixes.items() if succeeded],
             "not_fixed": [line for line, succeeded in fixes.items() if not succeeded],
         }
-        typer.echo(json.dumps({"wrong": wrong, "notes": notes, "findings": records, **outcomes}, indent=2))
+        typer.echo(json.dumps(report, indent=2))
     else:
-        _print_findings(console, findings)
+        for finding in findings:
+            severity = Text(f"{finding.severity:{_SEVERITY_WIDTH}}", style=_STYLES[finding.severity])
+            console.print(Text.assemble(severity, (f"{finding.check:{_CHECK_WIDTH}}", "bold"), finding.message))
+            if finding.remedy:
+                console.print(Text(" " * (_SEVERITY_WIDTH + _CHECK_WIDTH) + "-> " + finding.remedy, style="cyan"))
         console.print(Text(f"\nproblems: {wrong}, notes: {notes}" if wrong or notes else "\nNo problems found"))
         if fixable := sum(finding.fix is not None for finding in findings):
             console.print(Text(f"{FIX_COMMAND} can fix {fixable} of these"))
     return int(wrong > 0 or not all(fixes.values()))
-
-
-def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
-    """Prints each finding with its remedy."""
-    for finding in findings:
-        severity = Text(f"{finding.severity:{_SEVERITY_WIDTH}}", style=_STYLES[finding.severity])
-        console.print(Text.assemble(severity, (f"{finding.check:{_CHECK_WIDTH}}", "bold"), finding.message))
-        if finding.remedy:
-            console.print(Text(" " * (_SEVERITY_WIDTH + _CHECK_WIDTH) + "-> " + finding.remedy, style="cyan"))

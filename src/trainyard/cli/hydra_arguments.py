@@ -16,11 +16,6 @@ SWEEPER_GROUP = "hydra/sweeper"
 """The config group that selects a sweeper."""
 
 
-def get_config_dir(options: Namespace) -> Path | None:
-    """Returns the additional config folder (``--config-dir``), or None."""
-    return Path(options.config_dir) if options.config_dir else None
-
-
 def build_parser() -> ArgumentParser:
     """Returns a parser of Hydra's flags and those of ``trainyard sweep``."""
     parser = build_argument_parser()
@@ -35,13 +30,16 @@ def build_parser() -> ArgumentParser:
 def parse_arguments(arguments: Sequence[str]) -> Namespace:
     """Parses the arguments after ``trainyard train`` or ``sweep`` with Hydra's parser.
 
+    In the result, `config_dir` is a path or None.
+
     Raises:
         ConfigError: If a flag is unknown, refused, or does not apply to the command.
     """
     # Hydra itself requires all flags in one block; intermixed parsing accepts them anywhere
     options, unknown = build_parser().parse_known_intermixed_args(list(arguments))
+    options.config_dir = Path(options.config_dir) if options.config_dir else None
     if unknown:
-        raise ConfigError(_format_unknown_flag(unknown[0], list_groups(get_config_dir(options)), options.multirun))
+        raise ConfigError(_format_unknown_flag(unknown[0], list_groups(options.config_dir), options.multirun))
     if options.shell_completion:
         raise ConfigError('--shell-completion: not supported. Use Trainyard\'s: eval "$(trainyard completion bash)"')
     if options.experimental_rerun:
@@ -62,9 +60,9 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     sweep_flags = [flag for flag in ("plan", "fresh", "status") if getattr(options, flag) not in (False, None)]
     if sweep_flags and not options.multirun:
         raise ConfigError(f"--{sweep_flags[0]}: requires a sweep. Use: trainyard sweep --{sweep_flags[0]}")
-    if options.config_dir and not Path(options.config_dir).is_dir():
+    if options.config_dir and not options.config_dir.is_dir():
         raise ConfigError(
-            f"--config-dir: expected a folder with configs, got {options.config_dir!r}, which is not a folder"
+            f"--config-dir: expected a folder with configs, got '{options.config_dir}', which is not a folder"
         )
     return options
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from trainyard.cli.app import complete_sweep
+from trainyard.cli.app import complete_path, complete_sweep
 from trainyard.config import (
     ComponentConfig,
     RunConfig,
@@ -31,19 +29,10 @@ Flags = Mapping[str, tuple[str, ...] | Callable[[str], list[str]]]
 """Flags, each with its possible values, or with a function that returns the values that start with a prefix."""
 
 
-def complete_path(prefix: str, *, folders_only: bool = False) -> list[str]:
-    """Returns the files and folders whose path starts with a prefix; folders end with a slash."""
-    head, tail = os.path.split(prefix)
-    paths = []
-    with contextlib.suppress(OSError):
-        for path in sorted(Path(head or ".").expanduser().iterdir()):
-            hidden = path.name.startswith(".") and not tail.startswith(".")
-            if path.name.startswith(tail) and not hidden and (path.is_dir() or not folders_only):
-                paths.append(os.path.join(head, path.name) + ("/" if path.is_dir() else ""))  # noqa: PTH118
-    return paths
+def _complete_folder(prefix: str) -> list[str]:
+    """Returns the folders whose path starts with a prefix."""
+    return [path for path in complete_path(prefix) if path.endswith("/")]
 
-
-_complete_folder = partial(complete_path, folders_only=True)
 
 TRAIN_FLAGS: Flags = {
     "--cfg": ("all", "hydra", "job"),
@@ -105,12 +94,9 @@ def complete_overrides(before: Sequence[str], word: str, flags: Flags) -> list[s
 def _complete_key(key: str, before: Sequence[str], config_dir: Path | None) -> list[str]:
     """Returns the groups, or the fields of a section, whose dotted path starts with `key`."""
     section, dot, _ = key.rpartition(".")
-    names: list[str] = []
     config_groups = list_groups(config_dir)
-    if not dot:
-        names = [f"{group}=" for group in config_groups]
-    cls = _find_section_class(section, before, config_dir)
-    for name, annotation in _list_settable_fields(cls).items():
+    names = [] if dot else [f"{group}=" for group in config_groups]
+    for name, (annotation, _) in _find_fields(section, before, config_dir).items():
         path = section + dot + name
         if path not in config_groups:
             names.append(path + ("." if dataclasses.is_dataclass(annotation) else "="))
@@ -120,23 +106,25 @@ def _complete_key(key: str, before: Sequence[str], config_dir: Path | None) -> l
 def _list_field_values(path: str, before: Sequence[str], config_dir: Path | None) -> list[str]:
     """Returns the possible values of a field; an empty list if they are not a fixed set."""
     section, _, name = path.rpartition(".")
-    cls = _find_section_class(section, before, config_dir)
-    annotation = _list_settable_fields(cls).get(name)
-    if cls is None or annotation is None:
+    annotation, spec = _find_fields(section, before, config_dir).get(name, (None, None))
+    if spec is None:
         return []
-    (rule,) = (get_rule(spec) for spec in dataclasses.fields(cls) if spec.name == name)
+    rule = get_rule(spec)
     if rule.elements == "metrics":
         return [f"[{metric}]" for metric in sorted(get_registered_metrics())]
     return [*rule.choices] or (["true", "false"] if annotation is bool else [])
 
 
-def _list_settable_fields(cls: type[Any] | None) -> dict[str, Any]:
-    """Returns the fields that an override can set, with their types."""
+def _find_fields(
+    section: str, before: Sequence[str], config_dir: Path | None
+) -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
+    """Returns the fields of a section that an override can set, with their types."""
+    cls = _find_section_class(section, before, config_dir)
     if cls is None:
         return {}
     hints = typing.get_type_hints(cls)
     fixed = "name" if issubclass(cls, ComponentConfig) else ""
-    return {spec.name: hints[spec.name] for spec in dataclasses.fields(cls) if spec.name != fixed}
+    return {spec.name: (hints[spec.name], spec) for spec in dataclasses.fields(cls) if spec.name != fixed}
 
 
 def _find_section_class(path: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:

@@ -24,14 +24,10 @@ if TYPE_CHECKING:
 
 
 class _Row(NamedTuple):
-    """One image with its prediction.
+    """One image with its prediction. Its `position` in the file is None if the file has only one image.
 
-    Attributes:
-        file: The file with the image, and the position in it if it has several images, else None.
-        image: uint8 (height, width) or (height, width, channels), raw.
-        probabilities: float32 (classes,).
-        ranked: The indices of the classes, most probable first.
-        label: The true class, or None if it is unknown.
+    `image` is raw: uint8 (height, width) or (height, width, channels). `probabilities` are float32 (classes,). `ranked`
+    are the indices of the classes, most probable first. `label` is the true class, or None if it is unknown.
     """
 
     file: Path

@@ -70,17 +70,23 @@ def print_comparison(comparison: RerunComparison) -> None:
     print_heading("Comparison with the original run")
     likeness = comparison.likeness
     console.print(Text(_format_headline(comparison), style="green" if likeness is Likeness.BITWISE else "bold"))
-    if comparison.parted is not None:
-        console.print(Text(_describe_divergence(comparison.parted)))
+    match comparison.parted:
+        case None:
+            pass
+        case 0:
+            console.print(Text("The runs diverge before the first epoch: their initial weights differ"))
+        case 1:
+            console.print(Text("The runs diverge in epoch 1"))
+        case epoch:
+            console.print(Text(f"The runs diverge in epoch {epoch}: all earlier metrics are the same"))
     for line in comparison.changed:
         console.print(Text(f"{'changed':{_LABEL}}{line}"))
     causes = comparison.causes
-    listed_causes = causes if len(causes) <= _SHOWN_CAUSES else causes[:_SHOWN_CAUSES]
     label = "differs" if likeness is Likeness.BITWISE else "possible cause"
-    for cause in listed_causes:
+    for cause in causes[:_SHOWN_CAUSES]:
         console.print(Text(f"{label:{_LABEL}}{cause}"))
-    if len(causes) > len(listed_causes):
-        console.print(Text(f"{'':{_LABEL}}and {len(causes) - len(listed_causes)} more"))
+    if (hidden_count := len(causes) - _SHOWN_CAUSES) > 0:
+        console.print(Text(f"{'':{_LABEL}}and {hidden_count} more"))
     if not causes and likeness not in (Likeness.BITWISE, None) and not comparison.changed:
         console.print(Text("No difference in the environment was found. See training.determinism for the guarantees"))
 
@@ -100,14 +106,3 @@ def _format_headline(comparison: RerunComparison) -> str:
             return f"same metrics: the weights differ, but all metrics on the test images are the same; {figures}"
         case likeness:
             return f"{likeness}: {figures}; spread {within:.4f}, {source}"
-
-
-def _describe_divergence(epoch: int) -> str:
-    """Returns a sentence on the first epoch in which two runs differ; 0 means that the initial weights differ."""
-    if epoch == 0:
-        return "The runs diverge before the first epoch: their initial weights differ"
-    return (
-        f"The runs diverge in epoch {epoch}: all earlier metrics are the same"
-        if epoch > 1
-        else "The runs diverge in epoch 1"
-    )

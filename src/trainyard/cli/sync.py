@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from trainyard.cli.terminal import print_error
 from trainyard.errors import TrainyardError
+from trainyard.system import print_error
 
 
 def sync(

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
 from omegaconf import DictConfig, open_dict
 
-from trainyard.cli.hydra_arguments import build_parser, get_config_dir, parse_arguments, uses_trainyard_sweeper
+from trainyard.cli.hydra_arguments import build_parser, parse_arguments, uses_trainyard_sweeper
 from trainyard.config import (
     PRIMARY_CONFIG,
     RunConfig,
@@ -34,13 +34,7 @@ from trainyard.tracking import TrackingStore
 
 
 def train_command(arguments: Sequence[str]) -> int:
-    """Runs ``trainyard train``.
-
-    Args:
-        arguments: The arguments after the command, in Hydra's grammar.
-
-    Returns:
-        The exit code.
+    """Runs ``trainyard train`` with arguments in Hydra's grammar, and returns the exit code.
 
     Raises:
         ConfigError: If the config is wrong; nothing was run.
@@ -54,7 +48,7 @@ def train_command(arguments: Sequence[str]) -> int:
     if options.help:
         from trainyard.cli.help import print_train_help
 
-        print_train_help(get_config_dir(options))
+        print_train_help(options.config_dir)
         return 0
     if options.multirun:
         for overrides in expand_sweep(options.overrides):
@@ -76,28 +70,20 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     """
     options = parse_arguments(arguments)
     overrides_by_key = {get_override_key(override): override for override in options.overrides}
-    if "resume" not in overrides_by_key:
-        return list(arguments)
-    reference = overrides_by_key["resume"].partition("=")[2].strip("'\"")
+    resume = overrides_by_key.get("resume", "resume=null")
+    reference = resume.partition("=")[2].strip("'\"")
     if reference.lower() == "null":
         return list(arguments)
     if options.multirun:
         raise ConfigError("resume: resumes a single run, but --multirun has several. Remove one of the two")
-    tracking = [
-        override for override in options.overrides if get_override_key(override).partition(".")[0] == "tracking"
-    ]
-    tree, _ = compose_trees(
-        tracking, config_name=options.config_name or PRIMARY_CONFIG, config_dir=get_config_dir(options)
-    )
-    store = TrackingStore.from_config(build_run_config(tree).tracking)
+    tracking = [override for key, override in overrides_by_key.items() if key.partition(".")[0] == "tracking"]
+    tree, _ = _compose(options, tracking)
+    folder = find_run_folder(reference, TrackingStore.from_config(build_run_config(tree).tracking))
     recorded = [
-        override
-        for override in load_recorded_overrides(find_run_folder(reference, store))
-        if get_override_key(override) not in overrides_by_key
+        override for override in load_recorded_overrides(folder) if get_override_key(override) not in overrides_by_key
     ]
-    other_arguments = [argument for argument in arguments if argument != overrides_by_key["resume"]]
     quoted = f"resume='{reference}'"  # because an id of digits would be parsed as a number
-    return [*other_arguments, *recorded, quoted]
+    return [*(argument for argument in arguments if argument != resume), *recorded, quoted]
 
 
 def compose_job(options: Namespace, overrides: Sequence[str]) -> tuple[RunConfig, DictConfig]:
@@ -106,9 +92,7 @@ def compose_job(options: Namespace, overrides: Sequence[str]) -> tuple[RunConfig
     Raises:
         ConfigError: If the config is invalid.
     """
-    tree, hydra_section = compose_trees(
-        overrides, config_name=options.config_name or PRIMARY_CONFIG, config_dir=get_config_dir(options)
-    )
+    tree, hydra_section = _compose(options, overrides)
     forbid_code_execution(hydra_section, overrides)
     config = build_run_config(tree)
     TrackingStore.from_config(config.tracking)
@@ -119,10 +103,16 @@ def compose_job(options: Namespace, overrides: Sequence[str]) -> tuple[RunConfig
     return config, tree
 
 
+def _compose(options: Namespace, overrides: Sequence[str]) -> tuple[DictConfig, DictConfig]:
+    """Returns the trees of the run's config and of Hydra's section."""
+    config_name = options.config_name or PRIMARY_CONFIG
+    return compose_trees(overrides, config_name=config_name, config_dir=options.config_dir)
+
+
 def _show(options: Namespace) -> None:
     """Prints what ``--cfg``, ``--info`` or ``--hydra-help`` asks for, with Hydra's own functions."""
-    folder, config_name = get_config_dir(options), options.config_name or PRIMARY_CONFIG
-    with open_hydra(folder) as hydra:
+    config_name = options.config_name or PRIMARY_CONFIG
+    with open_hydra(options.config_dir) as hydra:
         if options.hydra_help:
             hydra.hydra_help(config_name=config_name, args_parser=build_parser(), args=options)
         elif options.info:
@@ -152,7 +142,7 @@ def _train(config: RunConfig, tree: DictConfig, overrides: Sequence[str]) -> int
 
 def _run_multirun(options: Namespace) -> None:
     """Trains several runs with another sweeper than Trainyard's."""
-    with raise_on_signals(), open_hydra(get_config_dir(options)) as hydra:
+    with raise_on_signals(), open_hydra(options.config_dir) as hydra:
         hydra.multirun(
             config_name=options.config_name or PRIMARY_CONFIG, task_function=_run_job, overrides=options.overrides
         )

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from trainyard.config import get_registered_components
 from trainyard.data import DATA_DIR_VARIABLE, DownloadableDataset
-from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
+from trainyard.doctor.finding import FIX_COMMAND, Finding, note, ok, wrong
 from trainyard.errors import DatasetError
+from trainyard.reporting import format_count
 from trainyard.system import PARTIAL_PREFIX, xla_cache
 from trainyard.training import CHECKPOINTS_FOLDER
 
@@ -122,14 +123,10 @@ def _list_downloadable_datasets() -> list[DownloadableDataset]:
     ]
 
 
-def _list_files(path: Path) -> list[Path]:
-    """Returns the path itself if it is a file, otherwise all files below the folder."""
-    return [file for file in (path, *path.rglob("*")) if file.is_file()]
-
-
 def _format_size(paths: Sequence[Path]) -> str:
     """Returns the total size of files and folders in megabytes (10^6 bytes): ``12.3 MB``."""
-    return f"{sum(file.stat().st_size for path in paths for file in _list_files(path)) / 1e6:,.1f} MB"
+    files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
+    return f"{sum(file.stat().st_size for file in files) / 1e6:,.1f} MB"
 
 
 def _is_stale(path: Path) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainyard.doctor.finding import GIB, Finding, note, ok, wrong
-from trainyard.system import read_git_state
+from trainyard.errors import ConfigError
+from trainyard.system import find_cache_root, read_git_state
+from trainyard.tracking import TrackingStore
 
 MIN_FREE_BYTES = GIB
 """Free space in bytes below which the next runs may not fit on the disk."""
@@ -19,10 +21,6 @@ LOW_FREE_BYTES = 5 * GIB
 def check_disk() -> Iterator[Finding]:
     """Checks the folders to which runs, the store and downloads are written."""
     import pooch
-
-    from trainyard.errors import ConfigError
-    from trainyard.system import find_cache_root
-    from trainyard.tracking import TrackingStore
 
     locations = {"runs": Path("outputs").absolute()}
     try:

@@ -44,8 +44,3 @@ note = partial(Finding, Severity.NOTE)
 """Builds a finding that the user should know about, such as a setting that slows down training."""
 wrong = partial(Finding, Severity.WRONG)
 """Builds a finding about something that does not work, or will stop working."""
-
-
-def format_count(number: int, noun: str) -> str:
-    """Returns a number with its noun: ``'1 run'``, ``'2 runs'``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -11,7 +11,16 @@ from importlib.metadata import PackageNotFoundError, entry_points, metadata, req
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from trainyard.config import (
+    COMPONENT_GROUPS,
+    PLUGIN_GROUP,
+    PLUGIN_VARIABLE,
+    get_registered_components,
+    get_registered_metrics,
+    load_plugins,
+)
 from trainyard.doctor.finding import Finding, note, ok, wrong
+from trainyard.errors import ConfigError
 
 
 def check_versions() -> Iterator[Finding]:
@@ -42,16 +51,6 @@ def check_versions() -> Iterator[Finding]:
 
 def check_plugins() -> Iterator[Finding]:
     """Imports the plugins, and reports the components and metrics that they register."""
-    from trainyard.config import (
-        COMPONENT_GROUPS,
-        PLUGIN_GROUP,
-        PLUGIN_VARIABLE,
-        get_registered_components,
-        get_registered_metrics,
-        load_plugins,
-    )
-    from trainyard.errors import ConfigError
-
     if not entry_points(group=PLUGIN_GROUP) and not os.environ.get(PLUGIN_VARIABLE):
         yield ok("plugins", f"none are installed, and {PLUGIN_VARIABLE} is not set")
         return

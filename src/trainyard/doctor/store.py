@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from trainyard.doctor.finding import FIX_COMMAND, Finding, format_count, note, ok, wrong
+from trainyard.doctor.finding import FIX_COMMAND, Finding, note, ok, wrong
 from trainyard.errors import ConfigError, TrackingError
+from trainyard.reporting import format_count
 from trainyard.system import get_sqlite_path, redact_credentials
 from trainyard.tracking import (
     PROCESS_TAGS,

@@ -1,7 +1,7 @@
 """Reports: plots, tables and HTML pages."""
 
 from trainyard.reporting import plots
-from trainyard.reporting.formatting import format_duration, format_metric, format_percent, format_value
+from trainyard.reporting.formatting import format_count, format_duration, format_metric, format_percent, format_value
 from trainyard.reporting.html import EmbeddedImage, embed_image, render_sortable_page
 from trainyard.reporting.leaderboard import (
     MAX_CARD_ROWS,

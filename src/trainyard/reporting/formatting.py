@@ -18,6 +18,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def format_count(number: int, noun: str) -> str:
+    """Returns a number with its noun: ``'1 trial'``, ``'2 trials'``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
     """Returns a config value as in YAML, with at most six significant digits: ``null``, ``true``, ``[300, 200]``."""
     if value is None or isinstance(value, bool):

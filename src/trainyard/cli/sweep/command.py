@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainyard.cli.hydra_arguments import SWEEPER_GROUP, get_config_dir, parse_arguments, uses_trainyard_sweeper
+from trainyard.cli.hydra_arguments import SWEEPER_GROUP, parse_arguments, uses_trainyard_sweeper
 from trainyard.config import normalize_overrides, prepare_hydra
 from trainyard.errors import ConfigError
 from trainyard.sweep import (
-    SweepFolder,
     SweepPlan,
     SweepResult,
-    TrialState,
     allocate_slots_and_threads,
-    build_status,
     check_plan,
     find_prior_sweeps,
     make_plan,
@@ -33,8 +29,8 @@ def sweep_command(arguments: Sequence[str]) -> int:
     if options.help:
         from trainyard.cli.help import print_sweep_help
 
-        prepare_hydra(get_config_dir(options))
-        print_sweep_help(get_config_dir(options))
+        prepare_hydra(options.config_dir)
+        print_sweep_help(options.config_dir)
         return 0
     if not uses_trainyard_sweeper(options):
         raise ConfigError(
@@ -46,13 +42,8 @@ def sweep_command(arguments: Sequence[str]) -> int:
 def run_sweep_command(options: Namespace) -> int:
     """Plans a sweep, runs the trials that are not done yet, and prints a summary.
 
-    ``--plan`` and ``--status`` only print.
-
-    Args:
-        options: The parsed arguments of the command.
-
-    Returns:
-        The exit code: 1 if a trial failed, or was not started because other trials failed, else 0.
+    ``--plan`` and ``--status`` only print. Returns the exit code: 1 if a trial failed, or was not started because other
+    trials failed, else 0.
 
     Raises:
         ConfigError: If the config of a trial is invalid, or the sweep is already running; nothing was run.
@@ -65,7 +56,7 @@ def run_sweep_command(options: Namespace) -> int:
         show_status(options.status)
         return 0
     with gc_paused():  # composing creates many objects, and none of them is garbage
-        plan = make_plan(options.overrides, options.config_name, get_config_dir(options))
+        plan = make_plan(options.overrides, options.config_name, options.config_dir)
     if options.plan:
         from trainyard.cli.sweep.tables import print_plan
 
@@ -81,33 +72,9 @@ def run_sweep_command(options: Namespace) -> int:
 def run_and_print_sweep(plan: SweepPlan, *, fresh: bool) -> SweepResult:
     """Runs a planned sweep, and prints its progress and its summary."""
     from trainyard.cli.sweep.live_display import SweepScreen
+    from trainyard.cli.sweep.tables import print_summary
+    from trainyard.runs import build_ui_command
 
     result = run_plan(plan, fresh=fresh, display=SweepScreen)
-    _print_summary(plan, result)
+    print_summary(plan.name, result, build_ui_command(plan.store.uri, plan.name) if plan.store else None)
     return result
-
-
-def _print_summary(plan: SweepPlan, result: SweepResult) -> None:
-    """Prints the ranking, the winner and the failed trials of a sweep."""
-    from trainyard.cli.sweep.tables import SweepReport, build_ranking_table, print_summary
-    from trainyard.cli.terminal import build_ui_command
-
-    folder = SweepFolder(result.folder)
-    failed = []
-    for trial, reason in result.failed:
-        status = build_status(trial, result.objective, log=os.path.relpath(folder.get_log_file(trial.number)))
-        status.state, status.reason = TrialState.FAILED, reason
-        failed.append(status)
-    columns, rows = build_ranking_table(result.ranking)
-    print_summary(
-        SweepReport(
-            name=plan.name,
-            folder=os.path.relpath(result.folder),
-            columns=columns,
-            ranking=rows,
-            verdict=result.ranking.format_verdict(),
-            winner=result.winner,
-            failed=failed,
-            ui=None if plan.store is None else build_ui_command(plan.store.uri, plan.name),
-        )
-    )

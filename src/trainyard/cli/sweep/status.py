@@ -8,10 +8,10 @@ from rich.console import Console
 
 from trainyard.cli.sweep.tables import fits, print_failures, print_table, print_text
 from trainyard.cli.sweep.trial_table import TrialTable, build_plain_columns
-from trainyard.cli.terminal import print_error
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.reporting import format_metric
 from trainyard.sweep import SWEEPS, SweepProgress, SweepStatus, find_sweep, list_sweeps, load_sweep_status
+from trainyard.system import print_error
 
 _MAX_TRIALS = 40
 """Maximum number of trials that a terminal shows."""
@@ -67,7 +67,8 @@ def print_sweep_status(sweep: SweepStatus, *, console: Console | None = None) ->
         return
     print_text(console, f"sweep {sweep.name}: {sweep.state}", "bold")
     console.print(TrialTable(sweep.progress).draw(console.width, limit=_MAX_TRIALS))
-    print_failures(console, [*sweep.progress.failed.values()], sweep.name)
+    failed = [(status.trial, status.reason, status.log) for status in sweep.progress.failed.values()]
+    print_failures(console, failed, sweep.name)
 
 
 def _format_best(progress: SweepProgress) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import OmegaConf
 from rich.cells import cell_len
@@ -20,11 +19,11 @@ from rich.text import Text
 
 from trainyard.config import find_component
 from trainyard.evaluation import Ranking, Trial
-from trainyard.reporting import SHOWN_TEST_METRICS, format_duration, format_metric, format_value
+from trainyard.reporting import SHOWN_TEST_METRICS, format_count, format_duration, format_metric, format_value
+from trainyard.sweep import SweepFolder, SweepResult
 
 if TYPE_CHECKING:
     from trainyard.config import ModelConfig
-    from trainyard.sweep import TrialStatus, Winner
 
 Columns = Mapping[str, Sequence[str]]
 """A table of texts: the cells of each column by its title."""
@@ -35,30 +34,6 @@ _MIN_TITLE = 5
 _MAX_RANKED = 20
 _MAX_FAILURES = 20
 """Maximum number of rows of a ranking and of failures that a terminal shows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepReport:
-    """The contents of the summary that is printed at the end of a sweep.
-
-    Attributes:
-        name: Name of the sweep.
-        folder: Path of the sweep's folder, relative to the working directory.
-        columns: Column titles of the ranking, whose rows are in `ranking`, the best first.
-        verdict: The conclusion from the ranking, in a few sentences.
-        winner: The best trial; None if the sweep has no objective, or no trial is done.
-        failed: The trials that failed finally, with reasons and logs.
-        ui: The command that opens the sweep in MLflow; None if nothing is tracked.
-    """
-
-    name: str
-    folder: str
-    columns: Sequence[str]
-    ranking: Sequence[Sequence[str]]
-    verdict: str
-    winner: Winner | None
-    failed: Sequence[TrialStatus]
-    ui: str | None
 
 
 def print_table(console: Console, columns: Columns) -> None:
@@ -114,13 +89,18 @@ def is_numeric(cells: Iterable[str]) -> bool:
 def build_setting_columns(trials: Sequence[Trial]) -> dict[str, list[str]]:
     """Returns a column per swept setting, and one for the seed if trials have different seeds."""
     paths = list(dict.fromkeys(path for trial in trials for path in trial.varied))
-    columns = {
-        title: [format_value(trial.varied[path]) if path in trial.varied else "" for trial in trials]
-        for path, title in zip(paths, shorten_paths(paths), strict=True)
-    }
+    columns = _build_value_columns(paths, [trial.varied for trial in trials])
     if "seed" not in paths and len({trial.seed for trial in trials}) > 1:
         columns["seed"] = [str(trial.seed) for trial in trials]
     return columns
+
+
+def _build_value_columns(paths: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Returns a column per setting. The rows have the values by dotted path; a missing value is an empty cell."""
+    return {
+        title: [format_value(row[path]) if path in row else "" for row in rows]
+        for path, title in zip(paths, shorten_paths(paths), strict=True)
+    }
 
 
 def shorten_paths(paths: Sequence[str]) -> list[str]:
@@ -148,11 +128,11 @@ def print_plan(
     """
     console = console or Console(highlight=False)
     _print_plan_table(console, trials)
-    skipped = f"; {_format_count(duplicates, 'duplicate')} skipped" if duplicates else ""
+    skipped = f"; {format_count(duplicates, 'duplicate')} skipped" if duplicates else ""
     parallelism = f"{slots} in parallel" if slots > 1 else "one at a time"
     console.print()
-    print_text(console, f"sweep {name}: {_format_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
-    print_text(console, parallelism + (f", with {_format_count(threads, 'thread')} each" if threads else ""))
+    print_text(console, f"sweep {name}: {format_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
+    print_text(console, parallelism + (f", with {format_count(threads, 'thread')} each" if threads else ""))
 
 
 def _print_plan_table(console: Console, trials: Sequence[Trial]) -> None:
@@ -176,7 +156,7 @@ def _print_plan_table(console: Console, trials: Sequence[Trial]) -> None:
             cells.insert(_FIRST, "..." if title == "trial" else "")
     print_table(console, columns)
     if is_shortened:
-        print_text(console, f"not shown: {_format_count(len(trials) - len(shown), 'trial')}", "dim")
+        print_text(console, f"not shown: {format_count(len(trials) - len(shown), 'trial')}", "dim")
 
 
 def fits(console: Console, columns: Columns) -> bool:
@@ -185,82 +165,84 @@ def fits(console: Console, columns: Columns) -> bool:
     return not console.is_terminal or console.measure(build_table(columns), options=unlimited).maximum <= console.width
 
 
-def print_summary(summary: SweepReport, *, console: Console | None = None) -> None:
-    """Prints the summary of a sweep: ranking, winner, commands, folder and failed trials."""
+def print_summary(name: str, result: SweepResult, ui: str | None, *, console: Console | None = None) -> None:
+    """Prints the ranking, the winner, the folder and the failed trials of a sweep.
+
+    `ui` is the command that opens the sweep in MLflow; None if nothing is tracked.
+    """
     console = console or Console(highlight=False)
     console.print()
-    if summary.ranking:
-        print_ranking(summary.ranking, summary.columns, console=console)
+    if result.ranking.points:
+        print_ranking(build_ranking_columns(result.ranking), console=console)
         console.print()
-    print_text(console, summary.verdict)
+    print_text(console, result.verdict)
     console.print()
-    if summary.winner:
-        _print_line(console, "winner", summary.winner.label, "bold")
-        _print_line(console, "recipe", os.path.relpath(summary.winner.recipe))
-        _print_line(console, "train it", summary.winner.command, is_command=True)
-    _print_line(console, "files", summary.folder)
-    if summary.ui:
-        _print_line(console, "see it", summary.ui, is_command=True)
-    print_failures(console, summary.failed, summary.name)
+    if result.winner:
+        _print_line(console, "winner", result.winner.label, "bold")
+        _print_line(console, "recipe", os.path.relpath(result.winner.recipe))
+        _print_line(console, "train it", result.winner.command, is_command=True)
+    _print_line(console, "files", os.path.relpath(result.folder))
+    if ui:
+        _print_line(console, "see it", ui, is_command=True)
+    folder = SweepFolder(result.folder)
+    failed = [(trial, reason, os.path.relpath(folder.get_log_file(trial.number))) for trial, reason in result.failed]
+    print_failures(console, failed, name)
 
 
-def print_ranking(rows: Sequence[Sequence[str]], columns: Sequence[str], *, console: Console | None = None) -> None:
-    """Prints the rows of a ranking, the best first; in a terminal only its first rows."""
+def print_ranking(columns: Columns, *, console: Console | None = None) -> None:
+    """Prints a ranking, the best first; in a terminal only its first rows."""
     console = console or Console(highlight=False)
-    listed_rows = rows[:_MAX_RANKED] if console.is_terminal else rows
-    table = dict(zip(columns, zip(*listed_rows, strict=True), strict=True))
+    count = len(columns[""])
+    shown = min(count, _MAX_RANKED) if console.is_terminal else count
+    table = {title: cells[:shown] for title, cells in columns.items()}
     if fits(console, table):
         print_table(console, table)
     else:
         console.print(build_table(table, cut_titles=True))
-    if len(listed_rows) < len(rows):
-        console.print(Text(f"and {len(rows) - len(listed_rows):,} more", style="dim"))
+    if shown < count:
+        print_text(console, f"and {count - shown:,} more", "dim")
 
 
-def build_ranking_table(
+def build_ranking_columns(
     ranking: Ranking, label_title: str = "trial", *, settings: Sequence[str] = (), runs: Sequence[str] = ()
-) -> tuple[list[str], list[list[str]]]:
-    """Returns the column titles and the rows of a ranking, the best first.
+) -> dict[str, Sequence[str]]:
+    """Returns the columns of a ranking, the best first. The title of the column with the ranks is empty.
 
     If points have several seeds, a mark (≈) shows which ones do not differ significantly from the best. Optional
     columns are the `settings`, by their keys in `RankedPoint.varied`, and `runs`, a text for each point.
     """
-    objective, seeds = ranking.objective, ["seeds", "95 %"] if ranking.has_repeats else []
-    tests = [name for name in SHOWN_TEST_METRICS if name != objective]
-    titles = ["", label_title, *shorten_paths(settings), *([objective, *seeds] if objective else []), *tests]
-    titles += ["parameters", "time", *(["run"] if runs else [])]
-    rows = []
-    for number, ranked in enumerate(ranking.points, start=1):
-        mark = " ≈" if ranked.tied and ranking.n_tied > 1 and ranking.has_repeats else ""
-        interval = "" if ranked.low is None or ranked.high is None else f"{ranked.low:.4f} to {ranked.high:.4f}"
-        value = [ranked.describe(), *([str(ranked.n), interval] if seeds else [])] if objective else []
-        rows.append(
-            [
-                f"{number}{mark}",
-                ranked.label,
-                *(format_value(ranked.varied[key]) if key in ranked.varied else "" for key in settings),
-                *value,
-                *(format_metric(name, ranked.metrics.get(name)) for name in tests),
-                f"{ranked.parameters:,}" if ranked.parameters else "",
-                format_duration(ranked.seconds) if ranked.seconds else "",
-                *runs[number - 1 : number],
-            ]
-        )
-    return titles, rows
+    points, objective = ranking.points, ranking.objective
+    marks = [" ≈" if point.tied and ranking.n_tied > 1 and ranking.has_repeats else "" for point in points]
+    columns: dict[str, Sequence[str]] = {
+        "": [f"{number}{mark}" for number, mark in enumerate(marks, start=1)],
+        label_title: [point.label for point in points],
+        **_build_value_columns(settings, [point.varied for point in points]),
+    }
+    if objective:
+        columns[objective] = [point.describe() for point in points]
+    if objective and ranking.has_repeats:
+        columns["seeds"] = [str(point.n) for point in points]
+        columns["95 %"] = [
+            "" if point.low is None or point.high is None else f"{point.low:.4f} to {point.high:.4f}"
+            for point in points
+        ]
+    for name in SHOWN_TEST_METRICS:
+        if name != objective:
+            columns[name] = [format_metric(name, point.metrics.get(name)) for point in points]
+    columns["parameters"] = [f"{point.parameters:,}" if point.parameters else "" for point in points]
+    columns["time"] = [format_duration(point.seconds) if point.seconds else "" for point in points]
+    return columns | ({"run": runs} if runs else {})
 
 
-def print_failures(console: Console, failed: Sequence[TrialStatus], sweep: str) -> None:
-    """Prints one line per failed trial of a sweep; in a terminal only the first ones."""
+def print_failures(console: Console, failed: Sequence[tuple[Trial, str, str]], sweep: str) -> None:
+    """Prints a line per failed trial, from its reason and its log file; in a terminal only the first ones."""
     listed = failed[:_MAX_FAILURES] if console.is_terminal else failed
-    lines = [
-        f"trial {status.trial.number}, {status.trial.label}: {status.reason}"
-        + (f" (log: {status.log})" if status.log else "")
-        for status in listed
-    ]
+    for trial, reason, log in listed:
+        suffix = f" (log: {log})" if log else ""
+        _print_line(console, "failed", f"trial {trial.number}, {trial.label}: {reason}{suffix}", "red")
     if hidden_count := len(failed) - len(listed):
-        lines.append(f"{hidden_count:,} more; to list all: trainyard sweep --status {sweep} | grep failed")
-    for line in lines:
-        _print_line(console, "failed", line, "red")
+        text = f"{hidden_count:,} more; to list all: trainyard sweep --status {sweep} | grep failed"
+        _print_line(console, "failed", text, "red")
 
 
 def _print_line(console: Console, title: str, text: str, style: str = "", *, is_command: bool = False) -> None:
@@ -290,10 +272,5 @@ def _describe_points(trials: Sequence[Trial]) -> str:
     if len(counts) == len(trials):
         return ""
     seeds = set(counts.values())
-    per_point = f" with {_format_count(seeds.pop(), 'seed')} each" if len(seeds) == 1 else ""
-    return f" ({_format_count(len(counts), 'point')}{per_point})"
-
-
-def _format_count(number: int, noun: str) -> str:
-    """Returns a number with its noun: ``'1 trial'``, ``'2 trials'``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    per_point = f" with {format_count(seeds.pop(), 'seed')} each" if len(seeds) == 1 else ""
+    return f" ({format_count(len(counts), 'point')}{per_point})"

@@ -80,13 +80,12 @@ class TrialTable:
             columns |= self._setting_widths if with_settings else {"settings": self._label_width}
             columns |= self._widths | {"progress": bar}
             columns = {title: size for title, size in columns.items() if size and title not in removed}
-            excess = sum(columns.values()) + _GAP * (len(columns) - 1) - width
-            can_cut = not with_settings and not bar
-            if excess <= (max(0, self._label_width - _MIN_LABEL_WIDTH) if can_cut else 0):
+            free = width - sum(columns.values()) - _GAP * (len(columns) - 1)
+            if free >= 0:
+                return columns
+            if not with_settings and not bar and self._label_width + free >= _MIN_LABEL_WIDTH:
                 break
-        if excess > 0:
-            columns["settings"] = max(1, self._label_width - excess)
-        return columns
+        return columns | {"settings": max(1, self._label_width + free)}
 
     def draw(self, width: int, limit: int) -> Group:
         """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far.
@@ -154,23 +153,21 @@ def build_plain_columns(progress: SweepProgress) -> dict[str, list[str]]:
 def format_status(status: TrialStatus, progress: SweepProgress) -> dict[str, str]:
     """Returns the number, state, epoch, metric and duration of a trial by column; what is unknown is empty."""
     is_waiting = status.state in (TrialState.WAITING, TrialState.RETRY)
-    is_retry = status.state is TrialState.RUNNING and status.attempt > 1
+    is_running = status.state is TrialState.RUNNING
     seconds = progress.compute_seconds_run(status)
     return {
         "trial": str(status.trial.number),
-        "state": f"try {status.attempt}" if is_retry else status.state.value,
+        "state": f"try {status.attempt}" if is_running and status.attempt > 1 else status.state.value,
         "epoch": "" if status.state is TrialState.WAITING else f"{status.epoch}/{status.epochs}",
         progress.shown_metric: "" if is_waiting else format_metric(progress.shown_metric, status.value),
-        "time": ""
-        if is_waiting or seconds is None
-        else _format_time(seconds, is_running=status.state is TrialState.RUNNING),
+        "time": "" if is_waiting or seconds is None else _format_time(seconds, 0 if is_running else 1),
     }
 
 
-def _format_time(seconds: float, *, is_running: bool) -> str:
+def _format_time(seconds: float, decimals: int) -> str:
     """Returns a duration in at most seven characters: ``12.3 s``, ``2:05``, ``1:02:05``."""
     if round(seconds, 1) < _MINUTE:
-        return f"{seconds:.0f} s" if is_running else f"{seconds:.1f} s"
+        return f"{seconds:.{decimals}f} s"
     minutes, remainder = divmod(round(seconds), _MINUTE)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{remainder:02}" if hours else f"{minutes}:{remainder:02}"
