@@ -18,30 +18,33 @@ from trainyard.analysis import (
     run_rerun,
     search_runs,
 )
-from trainyard.runs import find_run
+from trainyard.errors import ConfigError
+from trainyard.runs import RunResult, find_run
 from trainyard.serving import RegisteredVersion, export_run, promote_run
 from trainyard.sweep import SweepBar, SweepPlan, SweepResult, run_plan
 from trainyard.system import Progress
 from trainyard.tracking import TrackingStore
 
+RunLike = Run | RunResult | str | Path
+"""A logged run: as an object, or by its id or folder."""
 
-def load_run(reference: str | Path, *, uri: str | None = None) -> Run:
+
+def load_run(reference: RunLike, *, uri: str | None = None) -> Run:
     """Loads a logged run.
 
     Args:
-        reference: The id of the run in the tracking store, or its folder.
+        reference: The id of the run in the tracking store, its folder, or the result of `run_experiment`.
         uri: The tracking URI; None uses the default store of the working directory.
 
     Raises:
-        ConfigError: If there is no such run.
-        TrackingError: If the store can't be reached.
+        ConfigError: If there is no such run, or it can't be looked up.
 
     Example:
         >>> run = load_run("outputs/quickstart/2026-11-23_08-21-05_8ec42f")  # doctest: +SKIP
         >>> run.metrics["accuracy/test"]  # doctest: +SKIP
         0.9722
     """
-    return Run(find_run(str(reference), TrackingStore.from_option(uri, "uri"), "load_run"))
+    return Run(find_run(*_resolve(reference, uri, "load_run"), "load_run"))
 
 
 def load_runs(
@@ -72,7 +75,11 @@ def load_runs(
 
 
 def compare(
-    runs: Iterable[Run | str | Path], *, by: str | None = None, best: int | None = None, uri: str | None = None
+    runs: Iterable[RunLike],
+    *,
+    by: str | None = None,
+    best: int | None = None,
+    uri: str | None = None,
 ) -> Comparison:
     """Compares runs: settings, results, and whether the differences are significant.
 
@@ -92,7 +99,9 @@ def compare(
         >>> comparison = compare(load_runs(sweep="widths"))  # doctest: +SKIP
         >>> print(comparison.table.verdict)  # doctest: +SKIP
     """
-    records = [run.record if isinstance(run, Run) else load_run(run, uri=uri).record for run in runs]
+    records = [
+        run.record if isinstance(run, Run) else find_run(*_resolve(run, uri, "compare"), "compare") for run in runs
+    ]
     return compare_records(records, by=by, best=best)
 
 
@@ -130,7 +139,11 @@ def reproduce(
 
 
 def rerun(
-    run: Run | str | Path, overrides: Sequence[str] = (), *, progress: Progress | None = None, uri: str | None = None
+    run: RunLike,
+    overrides: Sequence[str] = (),
+    *,
+    progress: Progress | None = None,
+    uri: str | None = None,
 ) -> RerunResult:
     """Repeats a logged run, and compares the two runs.
 
@@ -148,12 +161,10 @@ def rerun(
         >>> rerun("outputs/quickstart/2026-11-23_08-21-05_8ec42f").is_bitwise  # doctest: +SKIP
         True
     """
-    reference = run.record.reference if isinstance(run, Run) else str(run)
-    store = run.record.store if isinstance(run, Run) else None
-    return run_rerun(plan_rerun(reference, store or TrackingStore.from_option(uri, "uri"), overrides), progress)
+    return run_rerun(plan_rerun(*_resolve(run, uri, "rerun"), overrides), progress)
 
 
-def export(run: Run | str | Path, folder: str | Path, *, uri: str | None = None) -> Path:
+def export(run: RunLike, folder: str | Path, *, uri: str | None = None) -> Path:
     """Writes the model, scores and report of a run to a new folder, with a README that explains how to load the model.
 
     Args:
@@ -172,16 +183,14 @@ def export(run: Run | str | Path, folder: str | Path, *, uri: str | None = None)
     Example:
         >>> export("outputs/quickstart/2026-11-23_08-21-05_8ec42f", "exported")  # doctest: +SKIP
     """
-    reference = run.record.reference if isinstance(run, Run) else str(run)
-    store = run.record.store if isinstance(run, Run) else None
-    return export_run(reference, store or TrackingStore.from_option(uri, "uri"), Path(folder))
+    return export_run(*_resolve(run, uri, "export"), Path(folder))
 
 
-def promote(run: Run | str, name: str, *, alias: str | None = None, uri: str | None = None) -> RegisteredVersion:
+def promote(run: RunLike, name: str, *, alias: str | None = None, uri: str | None = None) -> RegisteredVersion:
     """Verifies the weights of a run's model, and registers the model in MLflow's model registry.
 
     Args:
-        run: The run, or its id. It must be in a tracking store.
+        run: The run, its id, or its folder. It must be in a tracking store.
         name: The name of the registered model, which is created if it does not exist.
         alias: The alias to set on the version, such as ``champion``; None sets none.
         uri: The tracking URI of the store that has the run; None uses the default store of the working directory.
@@ -195,6 +204,23 @@ def promote(run: Run | str, name: str, *, alias: str | None = None, uri: str | N
         >>> promote("8ec42f0d1c4b4d5e9a0b7c6d5e4f3a2b", "digits", alias="champion").uri  # doctest: +SKIP
         'models:/digits@champion'
     """
-    run_id = (run.run_id or "") if isinstance(run, Run) else run
-    store = run.record.store if isinstance(run, Run) else None
-    return promote_run(run_id, name, alias, store or TrackingStore.from_option(uri, "uri"))
+    reference, store = _resolve(run, uri, "promote")
+    run_id = find_run(reference, store, "promote").run_id if Path(reference).exists() else reference
+    if not run_id:
+        raise ConfigError(f"promote: expected a run in a tracking store, got {reference}, which is in none")
+    return promote_run(run_id, name, alias, store)
+
+
+def _resolve(run: RunLike, uri: str | None, function: str) -> tuple[str, TrackingStore]:
+    """Returns the id or the folder of a run, and the store to look it up in.
+
+    Raises:
+        ConfigError: If the object is not a run, an id or a path.
+    """
+    if isinstance(run, Run):
+        return run.record.reference, run.record.store or TrackingStore.from_option(uri, "uri")
+    if isinstance(run, RunResult):
+        return str(run.folder), TrackingStore.from_option(uri or run.tracking_uri, "uri")
+    if not isinstance(run, str | Path):
+        raise ConfigError(f"{function}: expected a run, its id or its folder, got {type(run).__name__}")
+    return str(run), TrackingStore.from_option(uri, "uri")

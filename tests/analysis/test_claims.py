@@ -26,7 +26,7 @@ from trainyard.analysis.claims.judging import (
 )
 from trainyard.analysis.claims.results import Arm, Results, SeedResult
 from trainyard.analysis.claims.spec import Claim, Scores, Target
-from trainyard.cli.reproduce import reproduce_command
+from trainyard.cli.reproduce import reproduce
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import HASHED_SECTIONS, config_to_dict
 from trainyard.errors import ConfigError
@@ -553,7 +553,7 @@ def test_record_rejects_changes_of_the_experiment(overrides, seeds, message):
     file.parent.mkdir(parents=True)
     file.write_text(yaml.safe_dump(TARGET))
     with pytest.raises(ConfigError, match=message):
-        reproduce_command("wide", overrides, seeds=seeds, record=True, fresh=False, as_json=False)
+        reproduce("wide", overrides, seeds=seeds, record=True, fresh=False, as_json=False)
     assert not Path("sweeps").exists()
 
 
@@ -572,7 +572,7 @@ def test_reproduce_rejects_sweeps_and_seeds(overrides, message):
     file.parent.mkdir(parents=True)
     file.write_text(yaml.safe_dump(TARGET))
     with pytest.raises(ConfigError, match=re.escape(message)):
-        reproduce_command("wide", overrides, seeds=None, record=False, fresh=False, as_json=False)
+        reproduce("wide", overrides, seeds=None, record=False, fresh=False, as_json=False)
     assert not Path("sweeps").exists()
 
 

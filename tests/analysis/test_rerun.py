@@ -14,7 +14,8 @@ from processes import run_trainyard
 
 from trainyard.analysis.rerun.comparison import EnvironmentDifference, Likeness, RerunComparison, compare_runs
 from trainyard.analysis.rerun.original import OriginalRun, load_original, restore_config
-from trainyard.cli.rerun import print_comparison, rerun_command
+from trainyard.cli.rerun import print_comparison
+from trainyard.cli.rerun import rerun as rerun_command
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import dump_config
 from trainyard.errors import ConfigError

@@ -93,7 +93,8 @@ def test_runs_are_filtered_sorted_and_sliced(runs):
     assert [run.seed for run in runs.filter({"model.hidden_units": [16]})] == [0, 1]
     assert len(runs.filter({"seed": [1, 2]})) == 2
     assert len(runs.filter({"accuracy/test": lambda value: value > 1})) == 0
-    assert len(runs.filter({"no.such": None})) == 0
+    assert len(runs.filter({"model.hidden_units": [[16], [64]]})) == 2
+    assert len(runs.filter({"seed": range(1, 5)})) == 2
     assert len(runs.filter(predicate=lambda run: run.seed == 0)) == 2
     assert [(run.params["model.hidden_units"], run.seed) for run in runs.sort("model.hidden_units", "seed")] == [
         ([8], 0), ([8], 1), ([16], 0), ([16], 1),
@@ -101,10 +102,11 @@ def test_runs_are_filtered_sorted_and_sliced(runs):
     best = runs.sort("accuracy/test", reverse=True)
     assert best[0].metrics["accuracy/test"] == max(run.metrics["accuracy/test"] for run in runs)
     assert len(best[:3]) == 3
-    with pytest.raises(
-        ConfigError, match="sort: expected a param, metric, tag or attribute of the runs, got 'accuracy'"
-    ):
-        runs.sort("accuracy")
+    for use in (runs.sort, runs.to_frame, lambda name: runs.filter({name: 1})):
+        with pytest.raises(ConfigError, match="acuracy/test: expected a param, metric, tag or attribute of the runs"):
+            use("acuracy/test")
+    assert runs[0] in load_runs("widths")
+    assert len({*runs, *load_runs("widths")}) == 4
 
 
 def test_runs_become_a_frame_and_a_table(runs):
@@ -141,8 +143,22 @@ def test_runs_are_compared_as_objects_ids_and_folders(runs):
     assert pair.pair is not None
     pair.write_page("compared.html")
     assert "<html" in Path("compared.html").read_text()
-    with pytest.raises(ConfigError, match="compare: expected finished runs, got none"):
-        compare([])
+    for path in ("missing/page.html", "page.txt"):
+        with pytest.raises(ConfigError, match="write_page: expected an .html file in an existing folder"):
+            pair.write_page(path)
+
+
+def test_wrong_arguments_are_explained(runs):
+    for call, message in (
+        (lambda: compare([]), "compare: expected finished runs, got none"),
+        (lambda: compare(runs, best=0), "best: expected an integer of at least 1, got 0"),
+        (lambda: compare([runs[0], 5]), "compare: expected a run, its id or its folder, got int"),
+        (lambda: load_run(None), "load_run: expected a run, its id or its folder, got NoneType"),
+        (lambda: rerun(runs[0], "seed=1"), "expected a list of overrides, got the string 'seed=1'"),
+        (lambda: run_sweep("seed=1,2"), "expected a list of overrides, got the string 'seed=1,2'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            call()
 
 
 def test_a_run_is_repeated_bitwise(runs):
@@ -152,7 +168,7 @@ def test_a_run_is_repeated_bitwise(runs):
     assert first == second
     changed = rerun(runs[0].folder, ["seed=7"])
     assert not changed.is_bitwise
-    assert changed.comparison.changed == ["seed was 0, is now 7"]
+    assert changed.comparison.changed == ["seed: 7, was 0"]
 
 
 def test_a_model_is_exported_and_promoted(runs):

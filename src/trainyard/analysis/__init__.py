@@ -13,7 +13,7 @@ from trainyard.analysis.claims.spec import (
     list_experiments,
     load_spec,
 )
-from trainyard.analysis.compare.comparison import Comparison, compare_records, compare_selection
+from trainyard.analysis.compare.comparison import Comparison, check_page_path, compare_records, compare_selection
 from trainyard.analysis.compare.page import write_comparison_page
 from trainyard.analysis.compare.selection import Selection, search_runs
 from trainyard.analysis.rerun.comparison import Likeness, RerunComparison

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from trainyard.analysis.compare.predictions import Predictions, load_predictions
-from trainyard.config import RunConfig, load_config
+from trainyard.config import RunConfig, format_suggestion, load_config
 from trainyard.errors import ConfigError
 from trainyard.reporting import format_metric, render_html_table
 from trainyard.serving import Predictor, load_predictor
@@ -25,7 +25,7 @@ _EPOCH_METRICS = ("/train", "/val", "/value", "/epoch_seconds")
 _SHOWN_METRICS = ("accuracy/val", "accuracy/test", "loss/test")
 _MISSING = object()
 
-Condition = Callable[[Any], bool] | Sequence[Any] | str | float | None
+Condition = Callable[[Any], bool] | Iterable[Any] | str | float | None
 """What a value must be: equal to a value, one of several values, or accepted by a function."""
 
 
@@ -118,8 +118,7 @@ class Run:
         """The predictions on the test images: ``actual``, ``predicted`` and ``probability``, one value per image.
 
         Raises:
-            ConfigError: If the run did not log its predictions.
-            TrackingError: If the store can't be reached.
+            TrainyardError: If the run did not log its predictions, for example because it failed.
         """
         return load_predictions(self.record)
 
@@ -142,6 +141,12 @@ class Run:
             if key in values:
                 return values[key]
         return default
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.record.identity == other.record.identity
+
+    def __hash__(self) -> int:
+        return hash(self.record.identity)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name} {self.metrics[name]:.4f}" for name in _SHOWN_METRICS if name in self.metrics)
@@ -186,13 +191,18 @@ class RunCollection(Sequence[Run]):
         """Returns the runs that meet all conditions.
 
         Args:
-            conditions: What params, metrics, tags or attributes must be, by their names (see `Run.get`): a value, a
-                list or tuple of values, or a function that accepts the value. A run without the value is left out.
+            conditions: What params, metrics, tags or attributes must be, by their names (see `Run.get`): a value,
+                several values, or a function that accepts the value. A run without the value is left out.
             predicate: A function that accepts the run; None accepts all.
+
+        Raises:
+            ConfigError: If no run has one of the values.
 
         Example:
             >>> runs.filter({"optimizer.name": ["adam", "sgd"], "accuracy/val": lambda v: v > 0.9})  # doctest: +SKIP
         """
+        for key in conditions or {}:
+            self._check_known(key)
         return RunCollection(
             run
             for run in self._runs
@@ -212,9 +222,8 @@ class RunCollection(Sequence[Run]):
         """
         runs = list(self._runs)
         for key in reversed(keys):
+            self._check_known(key)
             known = [run for run in runs if run.get(key, _MISSING) is not _MISSING]
-            if runs and not known:
-                raise ConfigError(f"sort: expected a param, metric, tag or attribute of the runs, got {key!r}")
             known.sort(key=lambda run: _build_sort_key(run.get(key)), reverse=reverse)
             runs = [*known, *(run for run in runs if run.get(key, _MISSING) is _MISSING)]
         return RunCollection(runs)
@@ -229,9 +238,18 @@ class RunCollection(Sequence[Run]):
         """
         import pandas as pd
 
+        for column in columns:
+            self._check_known(column)
         names = columns or self._list_columns()
         rows = [[run.get(name) for name in names] for run in self._runs]
         return pd.DataFrame(rows, pd.Index([run.record.identity for run in self._runs], name="run"), list(names))
+
+    def _check_known(self, key: str) -> None:
+        """Raises a ConfigError if there are runs, but none has a value; see `Run.get`."""
+        if self._runs and all(run.get(key, _MISSING) is _MISSING for run in self._runs):
+            known = [*self._runs[0].params, *self._runs[0].metrics]
+            suggestion = format_suggestion(key, known)
+            raise ConfigError(f"{key}: expected a param, metric, tag or attribute of the runs.{suggestion}")
 
     def _list_columns(self) -> list[str]:
         """Returns the default columns of `to_frame`."""
@@ -271,8 +289,8 @@ def _meets(value: Any, condition: Condition) -> bool:  # noqa: ANN401 - a value 
         return False
     if callable(condition):
         return bool(condition(value))
-    if isinstance(condition, list | tuple | set | frozenset) and not isinstance(value, list):
-        return value in condition
+    if isinstance(condition, Iterable) and not isinstance(condition, str) and value != condition:
+        return any(value == accepted for accepted in condition)
     return bool(value == condition)
 
 

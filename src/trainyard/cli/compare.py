@@ -59,13 +59,13 @@ def compare(
     uri: StoreUri = None,
 ) -> None:
     """Compare runs: settings, results, and whether the differences are significant."""
-    from trainyard.analysis import Selection, compare_selection, write_comparison_page
+    from trainyard.analysis import Selection, check_page_path, compare_selection, write_comparison_page
     from trainyard.tracking import TrackingStore
 
     if as_json and as_csv:
         raise ConfigError("--json: cannot be combined with --csv. Remove one of them")
-    if html is not None and (html.suffix.lower() not in (".html", ".htm") or not html.parent.is_dir()):
-        raise ConfigError(f"--html: expected an .html file in an existing folder, got {html}")
+    if html is not None:
+        check_page_path(html, "--html")
     selection = Selection(
         references=tuple(runs or ()),
         experiment=experiment,

@@ -87,8 +87,6 @@ def compose_trees(
     Raises:
         ConfigError: If Hydra cannot compose the config.
     """
-    if isinstance(overrides, str):
-        raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
     overrides = normalize_overrides(overrides)
     _check_overrides(overrides, config_dir, sweep_command)
     with open_hydra(config_dir):
@@ -127,7 +125,13 @@ def _isolate_hydra() -> Iterator[None]:
 
 
 def normalize_overrides(overrides: Sequence[str]) -> list[str]:
-    """Replaces ``+experiment=NAME`` with ``experiment=NAME``, as both are common in Hydra projects."""
+    """Replaces ``+experiment=NAME`` with ``experiment=NAME``, as both are common in Hydra projects.
+
+    Raises:
+        ConfigError: If the overrides are a single string.
+    """
+    if isinstance(overrides, str):
+        raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
     return [re.sub(r"^\+{1,2}experiment=", "experiment=", override) for override in overrides]
 
 

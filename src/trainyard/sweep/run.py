@@ -73,7 +73,7 @@ def run_sweep(
     overrides: Sequence[str] = (),
     *,
     config_name: str | None = None,
-    config_dir: Path | None = None,
+    config_dir: Path | str | None = None,
     fresh: bool = False,
     display: OpenDisplay = SweepBar,
 ) -> SweepResult:
@@ -103,7 +103,7 @@ def run_sweep(
         >>> print(result.ranking.format_verdict())  # doctest: +SKIP
     """
     with gc_paused():  # composing creates many objects, and none of them is garbage
-        plan = make_plan(overrides, config_name, config_dir)
+        plan = make_plan(overrides, config_name, Path(config_dir) if config_dir else None)
     return run_plan(plan, fresh=fresh, display=display)
 
 

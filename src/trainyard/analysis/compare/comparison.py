@@ -51,7 +51,12 @@ class Comparison:
         return build_ranking_frame(self.table.ranking)
 
     def write_page(self, path: str | Path) -> None:
-        """Writes an HTML page with the table, learning curves and changed predictions. The page needs no network."""
+        """Writes an HTML page with the table, learning curves and changed predictions. The page needs no network.
+
+        Raises:
+            ConfigError: If the path is not that of an .html file in an existing folder.
+        """
+        check_page_path(Path(path), "write_page")
         write_comparison_page(Path(path), self.table, self.pair, format_command_line(), self.notes)
 
     def __repr__(self) -> str:
@@ -60,6 +65,12 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Returns the table and the verdict for a notebook."""
         return render_ranking_html(f"Comparison by {self.table.metric}", self.table.ranking)
+
+
+def check_page_path(path: Path, setting: str) -> None:
+    """Raises a ConfigError unless a path names an .html file in an existing folder."""
+    if path.suffix.lower() not in (".html", ".htm") or not path.parent.is_dir() or path.is_dir():
+        raise ConfigError(f"{setting}: expected an .html file in an existing folder, got {path}")
 
 
 def compare_selection(
@@ -99,8 +110,9 @@ def compare_records(runs: Sequence[RunRecord], *, by: str | None = None, best: i
         ConfigError: If there are no finished runs, or the runs cannot be compared.
         TrackingError: If the store is unreachable.
     """
-    left_out = Counter(run.status for run in runs if run.status != "FINISHED")
-    finished = [run for run in runs if run.status == "FINISHED"]
+    distinct = {run.identity: run for run in runs}.values()
+    left_out = Counter(run.status for run in distinct if run.status != "FINISHED")
+    finished = [run for run in distinct if run.status == "FINISHED"]
     if not finished:
         raise ConfigError("compare: expected finished runs, got none")
     selected = SelectedRuns(check_same_images(finished, None, left_out), left_out)
@@ -111,6 +123,8 @@ def _compare_selected(
     selected: SelectedRuns, by: str | None, best: int | None, *, separate_seeds: bool, for_page: bool
 ) -> Comparison:
     """Compares runs with the same test images; see `compare_selection`."""
+    if best is not None and best < 1:
+        raise ConfigError(f"best: expected an integer of at least 1, got {best}")
     metric = by or choose_metric(selected.runs)
     runs = [run.restore_metric(metric) for run in selected.runs]
     table = build_comparison_table(runs, metric, separate_seeds=separate_seeds)

@@ -14,6 +14,7 @@ from trainyard.config import (
     compose_trees,
     find_config_differences,
     forbid_code_execution,
+    normalize_overrides,
 )
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.runs import RunResult, find_start_model, run_experiment
@@ -77,7 +78,7 @@ def plan_rerun(reference: str, store: TrackingStore, changes: Sequence[str] = ()
         TrackingError: If the store cannot be reached.
     """
     original = load_original(reference, store)
-    config, overrides = restore_config(original, tuple(changes))
+    config, overrides = restore_config(original, tuple(normalize_overrides(changes)))
     forbid_code_execution(compose_trees(overrides)[1], overrides)
     check_files_exist(config)
     start, same_start = config.training.start_from, config.training.start_from == original.config.training.start_from
