@@ -92,7 +92,7 @@ def test_durations_of_trials_and_sessions(tmp_path):
     assert [session.seconds for session in ledger.sessions] == [20, 10]
 
 
-def test_an_incomplete_entry_is_ignored_and_repair_removes_it(tmp_path):
+def test_an_incomplete_entry_is_ignored_and_removed_before_the_next_entry(tmp_path):
     file = tmp_path / "ledger.jsonl"
     ledger = Ledger(file)
     ledger.record_start(1, "trials/1")
@@ -104,7 +104,6 @@ def test_an_incomplete_entry_is_ignored_and_repair_removes_it(tmp_path):
         cut.write_bytes(complete[:length])
         again = Ledger(cut)
         assert again.get_trial_record(1).state == "running"
-        again.repair()
         again.record_start(2, "trials/2")
         assert [Ledger(cut).get_trial_record(number).state for number in (1, 2)] == ["running", "running"]
 
@@ -248,7 +247,7 @@ with lock_sweep(SweepFolder(Path("sweeps/mine")), print):
 def test_a_second_process_is_rejected_with_the_pid_of_the_first():
     folder = SweepFolder(Path("sweeps/mine"))
     with lock_sweep(folder, print):
-        Ledger(folder.ledger).record_session_start(environment.collect_process_info(), 2)
+        folder.ledger.record_session_start(environment.collect_process_info(), 2)
         rejected = run_program(LOCK)
     assert rejected.returncode == 1
     assert f"ConfigError: sweep mine is already running as process {os.getpid()}" in rejected.stderr

@@ -14,7 +14,6 @@ from trainyard.errors import TrackingError
 from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.process_pool import JobExit
-from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
@@ -32,7 +31,7 @@ def _load_sweep(*overrides):
     plan = make_plan(["sweep.objective=off", "seed=1,2,3", "sweep.name=mine", *overrides])
     folder = SweepFolder(Path("sweeps/mine"))
     folder.path.mkdir(parents=True, exist_ok=True)
-    return plan, TrialRecorder(plan.trials, folder, Ledger(folder.ledger), plan.objective)
+    return plan, TrialRecorder(plan.trials, folder, plan.objective)
 
 
 def _run(plan, recorder, runner, is_finished=lambda _: True):

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,14 @@ from trainyard.evaluation import Trial
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.plan import SearchPlan, SweepPlan, to_canonical_json
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.system import PARTIAL_PREFIX, atomic_write, is_process_alive
+from trainyard.system import (
+    PARTIAL_PREFIX,
+    DamagedLineError,
+    append_entries,
+    atomic_write,
+    is_process_alive,
+    read_entries,
+)
 
 SWEEPS = Path("sweeps")
 """Where the folders of sweeps are, in the working directory."""
@@ -40,18 +48,23 @@ _WAIT_SECONDS = 60.0
 
 
 class SweepFolder:
-    """The paths in the folder of a sweep, and its plan. `write_plan` creates the folder."""
+    """The paths in the folder of a sweep, its plan and its ledger. `write_plan` creates the folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.plan = self.path / "plan.jsonl"
-        self.ledger = self.path / "ledger.jsonl"
+        self.ledger_file = self.path / "ledger.jsonl"
         self.overview = self.path / "plan.json"
         self.epochs = self.path / "epochs.json"
         self.logs = self.path / "logs"
         self.lock_file = self.path.parent / f".{self.path.name}.lock"
         self.trials_lock_file = self.path.parent / f".{self.path.name}.trials"
         """A file on which each trial's process holds a shared lock while it is alive."""
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, read from its file when it is first accessed."""
+        return Ledger(self.ledger_file)
 
     @property
     def is_new(self) -> bool:
@@ -106,17 +119,7 @@ class SweepFolder:
 
     def add_trials(self, trials: Sequence[Trial]) -> None:
         """Appends trials to the plan. Each replaces an earlier trial with the same number."""
-        lines = "".join(f"{json.dumps(asdict(trial))}\n" for trial in trials)
-        with self.plan.open("a") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def repair(self) -> None:
-        """Truncates an incomplete last line of the plan. Call it before `add_trials`, with the sweep locked."""
-        content = self.plan.read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(self.plan, content.rfind(b"\n") + 1)
+        append_entries(self.plan, *map(asdict, trials), durable=True)
 
     def read_header(self) -> dict[str, Any]:
         """Returns the first line of the plan: name, objective, swept settings and so on.
@@ -165,11 +168,8 @@ class SweepFolder:
             TrainyardError: If the file cannot be read, or a complete line is not valid JSON.
         """
         try:
-            with self.plan.open() as file:
-                for line in file:
-                    if line.endswith("\n"):  # an incomplete line is still being written, or was left by a crash
-                        yield json.loads(line)
-        except (OSError, ValueError) as error:
+            yield from read_entries(self.plan)
+        except (OSError, DamagedLineError) as error:
             raise TrainyardError(f"{self.plan}: the plan of the sweep cannot be read: {error}") from error
 
 
@@ -252,7 +252,7 @@ def _find_owner(folder: SweepFolder) -> str:
     """Returns the pid of the process that runs the sweep, or a text if the process does not record it within 5 s."""
     for _ in range(50):
         with contextlib.suppress(TrainyardError):
-            sessions = Ledger(folder.ledger).sessions
+            sessions = Ledger(folder.ledger_file).sessions
             if sessions and not sessions[-1].status and is_process_alive(sessions[-1].pid, sessions[-1].started):
                 return sessions[-1].pid
         time.sleep(0.1)
@@ -296,6 +296,7 @@ def move_aside(folder: SweepFolder) -> Path | None:
     while aside.exists():
         aside, number = aside.with_name(f"{folder.path.name}.before-{stamp}-{number}"), number + 1
     folder.path.rename(aside)
+    vars(folder).pop("ledger", None)  # was read from the moved file
     return aside
 
 

@@ -69,7 +69,6 @@ class TrialRecorder:
         self,
         trials: Sequence[Trial],
         folder: SweepFolder,
-        ledger: Ledger,
         objective: str | None,
         listeners: Sequence[SweepListener] = (),
     ) -> None:
@@ -78,14 +77,13 @@ class TrialRecorder:
         Args:
             trials: All trials of the sweep. Undrawn trials are ignored if the search space is exhausted.
             folder: The folder of the sweep, locked by this process.
-            ledger: The ledger of the sweep.
             objective: The metric that ranks the trials, or None.
             listeners: The objects to notify.
         """
         self.outcomes = TrialOutcomes()
         self.listeners = list(listeners)
         self._folder = folder
-        self._ledger = ledger
+        self._ledger = ledger = folder.ledger
         self._trials = {
             trial.number: trial for trial in trials if not (ledger.is_exhausted and trial.label == NOT_DRAWN)
         }

@@ -15,7 +15,7 @@ from typing import Any
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial, higher_is_better
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import Draw, Ended, EpochReport, Ledger, PriorPoint
+from trainyard.sweep.ledger import Draw, Ended, EpochReport, PriorPoint
 from trainyard.sweep.plan import SearchPlan, to_canonical_json
 from trainyard.sweep.sampler import Sampler
 from trainyard.sweep.warm_start import PriorSweep
@@ -32,7 +32,6 @@ class SearchQueue:
         plan: SearchPlan,
         objective: str,
         folder: SweepFolder,
-        ledger: Ledger,
         prior_sweeps: Sequence[PriorSweep] = (),
     ) -> None:
         """Creates the queue and replays the ledger.
@@ -43,7 +42,7 @@ class SearchQueue:
         self._points = plan.points
         self._sampler = Sampler(plan.sampler, plan.seed, plan.space.axes, maximize=higher_is_better(objective))
         self._folder = folder
-        self._ledger = ledger
+        self._ledger = folder.ledger
         self._ready: deque[Trial] = deque()
         self._deferred: deque[Trial] = deque()
         self._values: dict[int, dict[int, float | None]] = {}
@@ -53,8 +52,8 @@ class SearchQueue:
         self._turn = 0
         self._rejected = 0
         prior_points = list(itertools.chain.from_iterable(earlier.points for earlier in prior_sweeps))
-        if prior_points and not any(isinstance(event, PriorPoint | Draw) for event in ledger.events):
-            ledger.record_prior_points(prior_points)
+        if prior_points and not any(isinstance(event, PriorPoint | Draw) for event in folder.ledger.events):
+            folder.ledger.record_prior_points(prior_points)
         self._replay()
 
     def has_more(self) -> bool:

@@ -167,7 +167,7 @@ class FrozenConfigLoader:
     """
 
     def __init__(self, folder: SweepFolder) -> None:
-        self._folder = folder
+        self._folder = SweepFolder(folder.path)  # without its ledger, because launchers pickle this object
         self._trials: dict[tuple[str, ...], Trial] = {}
 
     def __getstate__(self) -> dict[str, Any]:
