@@ -20,7 +20,7 @@ from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
 from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
-from trainyard.sweep.trial_queue import PlannedTrialQueue
+from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.trial_runner import LauncherRunner
 from trainyard.tracking import RunRequest, TrackingStore
 from trainyard.tracking.operation_log import OperationLog
@@ -37,7 +37,7 @@ def _load_sweep(*overrides):
 def _run(plan, recorder, runner, is_finished=lambda _: True):
     """Runs the waiting trials; `is_finished` replaces the tracking store."""
     runs = SimpleNamespace(is_finished=is_finished)
-    SweepScheduler(plan.policy, recorder, PlannedTrialQueue(), runner, runs=runs).run()
+    SweepScheduler(plan.policy, recorder, TrialQueue(), runner, runs=runs).run()
 
 
 def _write_result(folder, *, status):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.folder import SweepFolder
@@ -14,19 +14,8 @@ from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.results import has_finished, load_result
 from trainyard.sweep.space import NOT_DRAWN
 
-
-class TrialRuns(Protocol):
-    """Access to the runs of the trials in the tracking store."""
-
-    def is_finished(self, result: TrialResult) -> bool:
-        """Returns whether the MLflow run of a trial with a result is FINISHED; True without tracking.
-
-        Raises:
-            TrackingError: If the store cannot be read.
-        """
-
-    def upload_run(self, folder: Path) -> str | None:
-        """Uploads a run that finished while the tracking store was unreachable, and returns the run id."""
+if TYPE_CHECKING:
+    from trainyard.sweep.tracking import SweepTracker
 
 
 @dataclass(slots=True)
@@ -111,7 +100,7 @@ class TrialRecorder:
         """Returns how often a trial was started in this session."""
         return self._attempts.get(trial.number, 0)
 
-    def adopt_finished(self, runs: TrialRuns) -> None:
+    def adopt_finished(self, runs: SweepTracker) -> None:
         """Records the results of trials that finished after the sweep was killed, so that they are not run again.
 
         Runs that finished while the tracking store was unreachable are uploaded.

@@ -26,7 +26,7 @@ from trainyard.sweep.search import SearchQueue
 from trainyard.sweep.smoke_test import build_architecture_key, smoke_test_architectures
 from trainyard.sweep.summary import SweepResult, summarize_sweep
 from trainyard.sweep.tracking import SweepTracker
-from trainyard.sweep.trial_queue import PlannedTrialQueue, TrialQueue
+from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.trial_runner import open_trial_runner
 from trainyard.sweep.trial_task import TrialTask
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
@@ -246,7 +246,7 @@ def _build_queue(plan: SweepPlan, folder: SweepFolder, prior_sweeps: Sequence[Pr
     """Returns an empty queue; that of a search has replayed the draws of earlier sessions."""
     if plan.search and plan.objective:
         return SearchQueue(plan.search, plan.objective, folder, prior_sweeps)
-    return PlannedTrialQueue()
+    return TrialQueue()
 
 
 def _build_pruner(plan: SweepPlan, ledger: Ledger) -> TrialPruner | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import cloudpickle
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -96,13 +96,6 @@ class _PoolRunner:
     def start(self, trial: Trial, folder: Path) -> None:
         work = cloudpickle.dumps(partial(self._task.run_planned, trial, folder, self._threads))
         self._pool.submit(Job(trial.number, work, self._folder.get_log_file(trial.number), self._limit_seconds))
-
-
-class Launcher(Protocol):
-    """The interface of Hydra's launchers."""
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch of jobs, and returns their results when all have ended."""
 
 
 class LauncherRunner:
