@@ -32,12 +32,7 @@ class Composer:
     """Composes the configs of points. It does not validate them."""
 
     def __init__(self, config_name: str | None = None, config_dir: Path | None = None) -> None:
-        """Creates a composer.
-
-        Args:
-            config_name: Name of the primary config, or None for the default.
-            config_dir: Additional folder of configs, or None.
-        """
+        """Creates a composer. `config_name` is that of the primary config, `config_dir` an additional folder."""
         self._config_name = config_name or PRIMARY_CONFIG
         self._config_dir = config_dir
         self._bases: dict[tuple[str, ...], _BaseConfig] = {}
@@ -59,17 +54,16 @@ class Composer:
         return self._get_base(point).build_config([setting for setting in point if not setting.structural])
 
     def _get_base(self, point: Point) -> _BaseConfig:
-        """Returns the config composed from only the structural settings of a point, from a cache if possible."""
+        """Returns the config composed from only the structural settings of a point, from a cache if possible.
+
+        Rejects overrides that would execute code.
+        """
         key = tuple(setting.text for setting in point if setting.structural)
         if key not in self._bases:
-            self._bases[key] = self._compose_base(key)
+            tree, hydra_section = compose_trees(key, config_name=self._config_name, config_dir=self._config_dir)
+            forbid_code_execution(hydra_section, key)
+            self._bases[key] = _BaseConfig(tree, hydra_section)
         return self._bases[key]
-
-    def _compose_base(self, overrides: Sequence[str]) -> _BaseConfig:
-        """Composes the config with Hydra, from overrides in its grammar. Rejects overrides that would execute code."""
-        tree, hydra_section = compose_trees(overrides, config_name=self._config_name, config_dir=self._config_dir)
-        forbid_code_execution(hydra_section, overrides)
-        return _BaseConfig(tree, hydra_section)
 
 
 class _BaseConfig:

@@ -27,7 +27,7 @@ from trainyard.config import compare_trees, format_suggestion
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import Trial
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import SearchPlan, SweepPlan, to_canonical_json
+from trainyard.sweep.plan import SweepPlan, to_canonical_json
 from trainyard.sweep.space import NOT_DRAWN
 from trainyard.system import (
     PARTIAL_PREFIX,
@@ -322,11 +322,12 @@ def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
     header = folder.read_header()
     before, now = header["objective"], plan.objective
     lines = [] if before == now else [f"sweep.objective was {before or 'off'}, is now {now or 'off'}"]
-    lines += (
-        _find_changed_trials(folder, plan)
-        if plan.search is None
-        else _find_changed_search(header.get("search"), plan.search)
-    )
+    if plan.search is None:
+        lines += _find_changed_trials(folder, plan)
+    elif header.get("search") is None:
+        lines += ["the sweep was a grid, is now a search with a sampler"]
+    else:
+        lines += _describe_differences(header["search"], json.loads(json.dumps(plan.search.definition)))
     if not lines:
         return
     omitted = [f"and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
@@ -345,21 +346,12 @@ def _find_changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
     lines = []
     planned = {to_canonical_json(trial.config): trial for trial in folder.read_trials()}
     requested = {to_canonical_json(trial.config): trial for trial in plan.trials}
-    removed = [trial for text, trial in planned.items() if text not in requested]
-    new = [trial for text, trial in requested.items() if text not in planned]
-    by_overrides = {trial.overrides: trial for trial in removed}
-    for trial in new:
+    by_overrides = {trial.overrides: trial for text, trial in planned.items() if text not in requested}
+    for trial in (trial for text, trial in requested.items() if text not in planned):
         earlier = by_overrides.pop(trial.overrides, None)
         differences = ", ".join(_describe_differences(earlier.config, trial.config)) if earlier else "was added"
         lines.append(f"trial {trial.label}: {differences}")
     return [*lines, *(f"trial {trial.label}: was removed" for trial in by_overrides.values())]
-
-
-def _find_changed_search(before: dict[str, Any] | None, search: SearchPlan) -> list[str]:
-    """Returns a line for each change of a search definition; `before` is None if the sweep was a grid."""
-    if before is None:
-        return ["the sweep was a grid, is now a search with a sampler"]
-    return _describe_differences(before, json.loads(json.dumps(search.definition)))
 
 
 def _describe_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

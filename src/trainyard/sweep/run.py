@@ -51,14 +51,9 @@ class OpenDisplay(Protocol):
         done: Mapping[int, TrialResult],
         pruned: Mapping[int, str],
     ) -> AbstractContextManager[SweepListener]:
-        """Returns the display.
+        """Returns a display of all `trials`, of which `slots` run in parallel.
 
-        Args:
-            trials: All trials of the sweep, in the order of the plan.
-            objective: The metric that ranks the trials; None disables the ranking.
-            slots: The number of trials that run in parallel.
-            done: By trial number, the results from earlier sessions of the sweep.
-            pruned: By trial number, the reasons for pruning from earlier sessions.
+        `done` and `pruned` are the results and the reasons of the trials that ended in earlier sessions, by number.
         """
 
 

@@ -24,7 +24,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainyard.config import get_job_error
 from trainyard.errors import ConfigError, TrialError
-from trainyard.sweep.launch.process_pool import Job, JobExit, JobPool
+from trainyard.sweep.launch.process_pool import Job, JobExit
+from trainyard.sweep.launch.ray_pool import JobPool
 
 LOGS = "logs"
 """The folder below the sweep's folder that contains the output of each job, as ``<hydra.job.id>.log``."""
@@ -114,17 +115,14 @@ def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
         failure = describe_failure(job)
     if failure:
         _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, log)
-    return job or _build_failure(event.number, config, failure, log)
-
-
-def _build_failure(number: int, config: DictConfig, failure: str, log: Path) -> JobReturn:
-    """Returns the `JobReturn` of a job that did not run to its end."""
+    if job:
+        return job
     task_config, hydra_config = config.copy(), OmegaConf.create({"hydra": config.hydra})
     with open_dict(task_config):
         del task_config["hydra"]
     overrides = list(config.hydra.overrides.task)
     job = JobReturn(overrides=overrides, cfg=task_config, hydra_cfg=hydra_config, status=JobStatus.FAILED)
-    job.return_value = TrialError(f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {log}")
+    job.return_value = TrialError(f"job {event.number} ({' '.join(overrides)}): {failure}. Its output is in {log}")
     return job
 
 

@@ -20,7 +20,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from trainyard.errors import TrainyardError
 from trainyard.sweep.launch.job import GRACE_SECONDS, JobStart, do_work
@@ -98,26 +98,6 @@ def start_fork_server(preload: Sequence[str] = PRELOADED) -> None:
         context: Any = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([SERVER, *preload])
         forkserver.ensure_running()
-
-
-class JobPool(Protocol):
-    """The interface of `ProcessPool` and `RayPool`."""
-
-    @property
-    def has_free_slot(self) -> bool:
-        """Whether a job can be submitted now."""
-
-    def __len__(self) -> int:
-        """Returns the number of running jobs."""
-
-    def submit(self, job: Job) -> None:
-        """Starts a job in a free slot."""
-
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Sends an answer, as (key, answer), to a job that waits for it in `request_answer`."""
-
-    def poll(self) -> list[Message | JobExit]:
-        """Waits for messages and exits of jobs, and returns all that occurred."""
 
 
 class RunningJob(ABC):
@@ -223,7 +203,7 @@ class ProcessPool:
         self._running[job.number] = _JobProcess(job, slot, process, reports, lifeline)
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Sends an answer to a job that waits in `request_answer`. If the job has ended, nothing happens."""
+        """Sends an answer, as (key, answer), to a job that waits for it in `request_answer`, if it has not ended."""
         if number in self._running:
             self._running[number].answer(content)
 

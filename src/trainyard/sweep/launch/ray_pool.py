@@ -23,7 +23,7 @@ import cloudpickle
 
 from trainyard.errors import ConfigError, TrainyardError, summarize_error
 from trainyard.sweep.launch.job import redirect_output
-from trainyard.sweep.launch.process_pool import Job, JobExit, Message, RunningJob
+from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPool, RunningJob
 from trainyard.system import hold_shared_lock, redact_credentials
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class RayPool:
         reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(job.work, *start)
         self._running[reference] = _RunningTask(job, partial(self._ray.cancel, reference))
 
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface of JobPool
+    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface of ProcessPool
         """Does nothing: messages of jobs are not received, so that no job waits for an answer."""
 
     def poll(self) -> list[Message | JobExit]:
@@ -179,6 +179,9 @@ class RayPool:
             value, failure = None, f"its process was lost: {type(error).__name__}: {summarize_error(error)}"
         failure = running.end_reason or failure
         return JobExit(running.job.number, not failure, value, failure)
+
+
+JobPool = ProcessPool | RayPool
 
 
 class _RunningTask(RunningJob):
