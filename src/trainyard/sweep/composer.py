@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -75,13 +76,14 @@ class _BaseConfig:
         self._scratch = tree.copy()
         self._converted: dict[str, Any] = {}
         self._config: RunConfig | None = None
-        if not _has_interpolations(tree):
+        self._container = OmegaConf.to_container(tree, resolve=False)
+        if "${" not in json.dumps(self._container, default=str):  # without interpolations between fields
             with contextlib.suppress(ConfigError):  # a required field is missing, which the points may set
                 self._config = build_unchecked_config(tree)
 
     def has_path(self, path: str) -> bool:
         """Returns whether a field or section exists at a dotted path, even if its value is missing."""
-        node: Any = OmegaConf.to_container(self._tree, resolve=False)
+        node: Any = self._container
         for name in path.split("."):
             if not isinstance(node, dict) or name not in node:
                 return False
@@ -133,17 +135,3 @@ def _replace_field(section: Any, names: list[str], value: Any) -> Any:  # noqa: 
     return dataclasses.replace(
         section, **{name: _replace_field(getattr(section, name), nested_names, value) if nested_names else value}
     )
-
-
-def _has_interpolations(tree: DictConfig) -> bool:
-    """Returns whether any string in a config tree contains a ``${...}`` interpolation."""
-
-    def iter_strings(node: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a config
-        """Yields all strings in nested lists and dicts, without the keys of the dicts."""
-        parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        if isinstance(node, str):
-            yield node
-        for part in parts:
-            yield from iter_strings(part)
-
-    return any("${" in text for text in iter_strings(OmegaConf.to_container(tree, resolve=False)))

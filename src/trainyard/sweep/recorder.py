@@ -61,13 +61,9 @@ class TrialRecorder:
         objective: str | None,
         listeners: Sequence[SweepListener] = (),
     ) -> None:
-        """Loads the outcomes of earlier sessions from the ledger.
+        """Loads the outcomes of earlier sessions from the ledger. This process must have locked the folder.
 
-        Args:
-            trials: All trials of the sweep. Undrawn trials are ignored if the search space is exhausted.
-            folder: The folder of the sweep, locked by this process.
-            objective: The metric that ranks the trials, or None.
-            listeners: The objects to notify.
+        Undrawn trials are ignored if the search space is exhausted.
         """
         self.outcomes = TrialOutcomes()
         self.listeners = list(listeners)

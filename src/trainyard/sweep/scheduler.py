@@ -32,16 +32,7 @@ class SweepScheduler:
         runs: SweepTracker,
         pruner: TrialPruner | None = None,
     ) -> None:
-        """Creates the scheduler, and queues the waiting trials.
-
-        Args:
-            policy: The settings for retries and failures.
-            recorder: Records what happens to the trials.
-            queue: The queue of the trials; it is empty, and a search draws its trials itself.
-            runner: Starts the trials.
-            runs: The runs of the trials in the tracking store.
-            pruner: Decides which trials end early; None disables pruning.
-        """
+        """Queues the waiting trials; the `queue` must be empty. Without a `pruner`, no trial ends early."""
         self._policy = policy
         self._recorder = recorder
         self._queue = queue

@@ -25,12 +25,7 @@ class SweepTracker(SweepListener):
     """Logs a sweep to the tracking store. If tracking is disabled, it does nothing."""
 
     def __init__(self, plan: SweepPlan, notify: Callable[[str], None]) -> None:
-        """Creates the tracker without accessing the tracking store.
-
-        Args:
-            plan: The plan of the sweep.
-            notify: Called with a message when the tracking store fails.
-        """
+        """Does not access the tracking store yet. `notify` is called with a message when the store fails."""
         self._plan = plan
         self._run = Tracker(plan.store, notify, "The sweep continues; its folder contains all results")
         self._result: SweepResult | None = None
@@ -75,10 +70,7 @@ class SweepTracker(SweepListener):
             raise TrackingError(f"{failure}. No results are lost: the folder of the sweep contains all of them")
 
     def wait_until_created(self) -> str | None:
-        """Waits until the parent run exists, and saves the MLflow view of its trials.
-
-        Returns:
-            The run id; None if tracking is disabled.
+        """Waits until the parent run exists, and saves the MLflow view of its trials. Returns None without tracking.
 
         Raises:
             TrackingError: If the tracking store cannot be reached.
@@ -161,10 +153,10 @@ class SweepTracker(SweepListener):
         swept = describe_swept({"search": definition, "swept": plan.swept}, plan.trials)
         sampler = {"sweep.sampler": plan.search.sampler, "sweep.sampler_seed": plan.search.seed} if plan.search else {}
         return {
-            "sweep.name": self._plan.name,
-            "sweep.objective": self._plan.objective or "off",
-            "sweep.trials": len(self._plan.trials),
-            "sweep.points": self._plan.trials[-1].point,
+            "sweep.name": plan.name,
+            "sweep.objective": plan.objective or "off",
+            "sweep.trials": len(plan.trials),
+            "sweep.points": plan.trials[-1].point,
             **sampler,
             **{f"sweep.params.{key}": description for key, description in swept.items()},
         }

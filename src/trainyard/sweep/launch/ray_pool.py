@@ -101,7 +101,6 @@ class RayPool:
 
         self._lock_file = lock_file
         self._ray = ray
-        self._settings = settings
         self._task = ray.remote(max_calls=1)(_run_work)  # a new process for each call
         self._task_options = {
             "num_cpus": settings.num_cpus,
@@ -110,13 +109,16 @@ class RayPool:
             "max_retries": 0,  # a lost job is reported, and retried as sweep.retries specifies
         }
         self._running: dict[Any, _RunningTask] = {}
-        self.slots = self._count_slots()
+        required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        capacity = sum(
+            int(min(node.get(name, 0) / amount for name, amount in required.items() if amount)) for node in nodes
+        )
+        self.slots = min(capacity, settings.n_jobs or capacity)
         if not self.slots:
-            required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
             raise ConfigError(
                 f"hydra.launcher: no node of the Ray cluster has enough resources: a job requires {required}, "
-                f"the nodes have {[node['Resources'] for node in self._list_nodes()]}. Reduce the requirements of a "
-                "job, or add a node"
+                f"the nodes have {nodes}. Reduce the requirements of a job, or add a node"
             )
 
     def __len__(self) -> int:
@@ -126,19 +128,6 @@ class RayPool:
     def has_free_slot(self) -> bool:
         """Whether a job can be submitted now."""
         return len(self._running) < self.slots
-
-    def _count_slots(self) -> int:
-        """Returns the number of jobs that fit on the nodes that are alive now, at most `n_jobs`."""
-        required = {"CPU": self._settings.num_cpus, "GPU": self._settings.num_gpus, **self._settings.resources}
-        capacity = sum(
-            int(min(node["Resources"].get(name, 0) / amount for name, amount in required.items() if amount))
-            for node in self._list_nodes()
-        )
-        return min(capacity, self._settings.n_jobs or capacity)
-
-    def _list_nodes(self) -> list[dict[str, Any]]:
-        """Returns Ray's descriptions of the nodes that are alive."""
-        return [node for node in self._ray.nodes() if node["Alive"]]
 
     def submit(self, job: Job) -> None:
         """Submits a job to the cluster, which starts it as soon as a node has free resources."""
