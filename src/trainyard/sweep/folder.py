@@ -89,12 +89,7 @@ class SweepFolder:
         return folder
 
     def write_plan(self, plan: SweepPlan, threads: int | None) -> None:
-        """Writes the plan and its overview, each atomically.
-
-        Args:
-            plan: The plan.
-            threads: Default number of threads per trial; None lets TensorFlow choose.
-        """
+        """Writes the plan and its overview, each atomically; `threads` becomes the property of this name."""
         header = {
             "name": plan.name,
             "search": plan.search.definition if plan.search else None,
@@ -271,20 +266,18 @@ def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
     with folder.trials_lock_file.open("a") as file:
         deadline, noted = time.monotonic() + _WAIT_SECONDS, False
         while True:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TrainyardError(
-                        f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
-                        f"{_WAIT_SECONDS:g} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
-                    ) from None
-                if not noted:
-                    note("waiting until the trials of an earlier start of this sweep have ended")
-                    noted = True
-                time.sleep(0.1)
-            else:
                 return
+            if time.monotonic() > deadline:
+                raise TrainyardError(
+                    f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
+                    f"{_WAIT_SECONDS:g} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
+                )
+            if not noted:
+                note("waiting until the trials of an earlier start of this sweep have ended")
+                noted = True
+            time.sleep(0.1)
 
 
 def move_aside(folder: SweepFolder) -> Path | None:

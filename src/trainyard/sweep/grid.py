@@ -44,11 +44,9 @@ class AxisSetting:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A range of numbers, including both ends.
+    """The numbers from `low` to `high`, including both.
 
     Attributes:
-        low: Smallest number.
-        high: Largest number.
         log: Whether numbers are drawn on a logarithmic scale.
         step: Distance between consecutive numbers, or None for all numbers between the ends.
     """

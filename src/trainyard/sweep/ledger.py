@@ -46,9 +46,7 @@ class Session:
     """One process that ran the sweep, from its start to its end.
 
     Attributes:
-        pid: The process id.
         started: The time when the process started, in ISO 8601. With the pid it identifies the process.
-        host: The host name.
         time: The time when the process opened the ledger, in ISO 8601.
         slots: The number of trials that run at the same time.
         status: "FINISHED", "FAILED" or "KILLED"; empty while the session runs, or if it ended without an entry.
@@ -270,27 +268,20 @@ class Ledger:
 
     def _apply_trial_entry(self, kind: str, entry: Mapping[str, Any]) -> None:
         """Updates the `TrialRecord` of a trial; `kind` is "began", "done", "failed" or "pruned"."""
-        number = entry["trial"]
-        before = self.get_trial_record(number)
+        number, time = entry["trial"], entry["time"]
+        record = self.get_trial_record(number)
         if kind == "began":
-            after = replace(
-                before,
-                state="running",
-                attempts=before.attempts + 1,
-                folder=entry["folder"],
-                began=entry["time"],
-                reason="",
-            )
-        elif kind == "done":
-            after = replace(before, state="done", result=TrialResult(**{**entry["result"], "history": ()}))
-            self.events.append(Ended(number))
+            attempts, folder = record.attempts + 1, entry["folder"]
+            record = replace(record, state="running", attempts=attempts, folder=folder, began=time, reason="")
         else:
-            after = replace(before, state=cast("RecordState", kind), reason=entry["reason"])
-            if kind == "pruned" or not entry.get("again"):
+            if record.state == "running":
+                record = replace(record, seconds=record.seconds + _compute_seconds_between(record.began, time))
+            result = TrialResult(**{**entry["result"], "history": ()}) if kind == "done" else record.result
+            reason = entry.get("reason", "")
+            record = replace(record, state=cast("RecordState", kind), result=result, reason=reason)
+            if not entry.get("again"):
                 self.events.append(Ended(number))
-        if kind != "began" and before.state == "running":
-            after = replace(after, seconds=before.seconds + _compute_seconds_between(before.began, entry["time"]))
-        self._records[number] = after
+        self._records[number] = record
 
 
 def _compute_seconds_between(earlier: str, later: str) -> float:

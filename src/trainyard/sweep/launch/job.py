@@ -80,10 +80,8 @@ def request_answer(content: Any, key: Any) -> Any:  # noqa: ANN401 - any message
 def do_work(start: JobStart, reports: Connection, lifeline: Connection) -> None:
     """Runs a job; it is the main function of the job's process.
 
-    Args:
-        start: The job and its environment.
-        reports: The pipe to which messages and the result are written.
-        lifeline: The pipe from which answers are read; it closes when the parent process ends.
+    Messages and the result are written to `reports`. Answers are read from `lifeline`, which closes when the parent
+    process ends.
     """
     import cloudpickle
 

@@ -193,12 +193,8 @@ class _RunningTask(RunningJob):
 def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file: str | None) -> tuple[Any, str]:
     """Runs a job in a Ray worker process. Returns its value and an empty string, or None and an error message.
 
-    Args:
-        work: A function without arguments, pickled by cloudpickle.
-        command: The command line of the main process.
-        folder: The working directory of the main process.
-        log: The file to which all output is appended.
-        lock_file: A file that is locked until this process ends, so that the sweep is not resumed before.
+    `command` and `folder` are the command line and the working directory of the main process. The `lock_file` is locked
+    until this process ends, so that the sweep is not resumed before.
     """
     sys.orig_argv[:] = command
     os.environ.pop("MLFLOW_RUN_ID", None)
