@@ -54,19 +54,13 @@ class TrialRecorder:
         listeners: The objects that are notified of each change.
     """
 
-    def __init__(
-        self,
-        trials: Sequence[Trial],
-        folder: SweepFolder,
-        objective: str | None,
-        listeners: Sequence[SweepListener] = (),
-    ) -> None:
+    def __init__(self, trials: Sequence[Trial], folder: SweepFolder, objective: str | None) -> None:
         """Loads the outcomes of earlier sessions from the ledger. This process must have locked the folder.
 
         Undrawn trials are ignored if the search space is exhausted.
         """
         self.outcomes = TrialOutcomes()
-        self.listeners = list(listeners)
+        self.listeners: list[SweepListener] = []
         self._folder = folder
         self._ledger = ledger = folder.ledger
         self._trials = {

@@ -182,12 +182,7 @@ def check_plan(plan: SweepPlan) -> None:
 
 
 def _run_trials(
-    plan: SweepPlan,
-    folder: SweepFolder,
-    slots: int,
-    *,
-    prior_sweeps: Sequence[PriorSweep],
-    display: OpenDisplay,
+    plan: SweepPlan, folder: SweepFolder, slots: int, *, prior_sweeps: Sequence[PriorSweep], display: OpenDisplay
 ) -> SweepResult:
     """Runs the remaining trials, logs the sweep to the tracking store, and writes the files of its result.
 
@@ -268,12 +263,6 @@ def _prepare_trials(recorder: TrialRecorder, tracker: SweepTracker, folder: Swee
         if parent_run_ids[0]:
             ledger.record_parent(parent_run_ids[0])
 
-    smoke_test_architectures(
-        untested,
-        ledger.record_smoke_test,
-        folder.logs,
-        slots,
-        folder.trials_lock_file,
-        after_start=wait_for_parent_run,
-    )
+    record, lock_file = ledger.record_smoke_test, folder.trials_lock_file
+    smoke_test_architectures(untested, record, folder.logs, slots, lock_file, after_start=wait_for_parent_run)
     return parent_run_ids[0]

@@ -38,21 +38,14 @@ class SweepTracker(SweepListener):
 
         Its status is then FINISHED if all trials are done or pruned, KILLED after an interrupt, else FAILED.
 
-        Args:
-            earlier_run_id: The id of the run to reopen; None creates a new run.
-
         Raises:
             TrackingError: If the block succeeded, but the tracking store failed.
         """
         plan = self._plan
         with contextlib.closing(self._run):
-            request = RunRequest(
-                plan.experiment,
-                plan.notes,
-                f"sweep {plan.name}",
-                self._build_tags(),
-                earlier_run_id=earlier_run_id,
-            )
+            git_tags = build_provenance_tags(read_git_state(Path.cwd()))
+            tags = {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: plan.name}
+            request = RunRequest(plan.experiment, plan.notes, f"sweep {plan.name}", tags, earlier_run_id=earlier_run_id)
             self._run.start(request, self._build_params())
             try:
                 yield
@@ -140,11 +133,6 @@ class SweepTracker(SweepListener):
             not_started = f", {waiting} were not started" if waiting else ""
             self._run.set_tags({names.ERROR: f"{failed} of {len(self._plan.trials)} trials failed{not_started}"})
         return self._run.end("FAILED" if failed or waiting else "FINISHED")
-
-    def _build_tags(self) -> dict[str, str]:
-        """Returns the first tags of the parent run: git state, role and sweep id."""
-        git_tags = build_provenance_tags(read_git_state(Path.cwd()))
-        return {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: self._plan.name}
 
     def _build_params(self) -> dict[str, Any]:
         """Returns the params of the parent run, by their logged names."""
