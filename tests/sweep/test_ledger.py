@@ -187,6 +187,17 @@ def test_restore_returns_the_trials_of_the_first_plan():
     assert (restored.trials, restored.swept, restored.overrides) == (first.trials, first.swept, first.overrides)
 
 
+def test_an_incomplete_line_of_the_plan_is_ignored_and_removed_before_the_next_trial():
+    folder, plan = SweepFolder(Path("sweeps/mine")), _plan()
+    folder.write_plan(plan, threads=1)
+    complete = folder.plan.read_bytes()
+    folder.plan.write_bytes(complete + b'{"number": 4, "poi')
+    assert folder.read_trials() == plan.trials
+    folder.add_trials([dataclasses.replace(plan.trials[2], number=4)])
+    assert folder.plan.read_bytes().startswith(complete)
+    assert [trial.number for trial in folder.read_trials()] == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("content", ["", "{}\n", "nonsense\n"])
 def test_a_damaged_plan_raises_an_error_with_its_path(content):
     folder = SweepFolder(Path("sweeps/mine"))
@@ -222,6 +233,8 @@ def test_moved_sweeps_are_kept():
     kept = set()
     for _ in range(3):
         folder.write_plan(_plan(), threads=1)
+        assert not folder.ledger.has_started
+        folder.ledger.record_start(1, "trials/1")
         kept.add(move_aside(folder))
     assert len(kept) == 3
     assert all((path / "plan.jsonl").exists() for path in kept)
