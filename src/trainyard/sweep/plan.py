@@ -216,11 +216,11 @@ def _build_placeholders(search: SearchPlan) -> tuple[Trial, ...]:
     """Returns placeholder trials for all points of a search, with the configs of the base points in turn."""
     bases = itertools.cycle(search.definition["bases"].values())
     n_seeds = len(search.space.seeds)
-    placeholders = (
-        search.space.build_placeholder_trials(number, (number - 1) * n_seeds + 1, base)
-        for number, base in zip(range(1, search.points + 1), bases, strict=False)
+    return tuple(
+        trial
+        for index, base in zip(range(search.points), bases, strict=False)
+        for trial in search.space.build_placeholder_trials(index + 1, index * n_seeds + 1, base)
     )
-    return tuple(itertools.chain.from_iterable(placeholders))
 
 
 def _compose_shared_config(axes: Sequence[Axis], composer: Composer) -> tuple[RunConfig, DictConfig]:

@@ -97,7 +97,7 @@ def do_work(start: JobStart, reports: Connection, lifeline: Connection) -> None:
     redirect_output(start.log)
     if start.lock_file:
         hold_shared_lock(start.lock_file)
-        if lifeline.poll():  # the parent has ended: who acquires the lock exclusively relies on no job starting then
+        if lifeline.poll():  # the parent has ended: after the lock was free, no job of it may start
             os._exit(1)
     threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()
     _reports.append(reports)
