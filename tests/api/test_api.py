@@ -152,7 +152,7 @@ def test_a_run_is_repeated_bitwise(runs):
     assert first == second
     changed = rerun(runs[0].folder, ["seed=7"])
     assert not changed.is_bitwise
-    assert changed.comparison.changed == ["seed was 0, is now 7"]
+    assert changed.comparison.changed == ["seed: 7, was 0"]
 
 
 def test_a_model_is_exported_and_promoted(runs):
