@@ -17,7 +17,7 @@ from experiments.performance.measure_epochs import BenchmarkSettings
 from experiments.performance.measure_run import find_trainyard_command, time_command
 from experiments.performance.training_processes import build_child_environment
 from trainyard.sweep.folder import SWEEPS, SweepFolder
-from trainyard.sweep.ledger import Ended, Ledger
+from trainyard.sweep.ledger import Ended
 
 RANDOM, TPE = "random search", "TPE with pruning"
 
@@ -129,7 +129,7 @@ def _run_search(settings: BenchmarkSettings, folder: Path, name: str, seed: int,
 
 def _read_trials(folder: SweepFolder) -> list[dict[str, Any]]:
     """Returns the trials of a search in the order in which they ended: duration, epochs and accuracies."""
-    ledger = Ledger(folder.ledger)
+    ledger = folder.ledger
     trials = []
     for number in (event.trial for event in ledger.events if isinstance(event, Ended)):
         record, last_epoch = ledger.get_trial_record(number), ledger.get_last_epoch(number)

@@ -448,6 +448,12 @@ def test_a_terminal_shows_the_first_and_last_trials_of_a_long_plan_and_a_pipe_al
     assert len(console.file.getvalue().splitlines()) == 10_004
 
 
+def test_the_plan_of_a_cluster_has_no_number_of_parallel_trials():
+    console = pipe()
+    print_plan(make_trials(2), 0, "far", None, None, console=console)
+    assert console.file.getvalue().splitlines()[-1] == "as many in parallel as the launcher or its cluster allows"
+
+
 @pytest.mark.parametrize("width", [80, 60, 40])
 def test_a_plan_fits_a_narrow_terminal(width):
     console = terminal(width)

@@ -20,7 +20,7 @@ from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.labels import build_point_label
-from trainyard.sweep.ledger import EpochReport, Ledger
+from trainyard.sweep.ledger import EpochReport
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.summary import summarize_sweep
@@ -257,7 +257,7 @@ def test_point_with_a_pruned_trial_is_not_ranked():
     )
     folder = SweepFolder(Path("sweeps/mine"))
     folder.write_plan(plan, None)
-    ledger, outcomes = Ledger(folder.ledger), TrialOutcomes()
+    ledger, outcomes = folder.ledger, TrialOutcomes()
     ledger.record_session_start({"host": "here", "pid": "1", "started": ""}, 1)
     for trial in plan.trials:
         ledger.record_start(trial.number, "")
@@ -272,7 +272,7 @@ def test_point_with_a_pruned_trial_is_not_ranked():
             parameters=1,
         )  # fmt: skip
         ledger.record_result(trial.number, outcomes.done[trial.number])
-    sweep_result = summarize_sweep(folder, ledger, "accuracy/val", plan.trials, outcomes)
+    sweep_result = summarize_sweep(folder, "accuracy/val", plan.trials, outcomes)
     assert [point.label for point in sweep_result.ranking.points] == ["lr0.2"]
     text = Page((folder.path / "card.html").read_text()).text
     assert "not even with their other seeds" in text

@@ -106,6 +106,7 @@ def test_cores_are_divided_among_the_concurrent_jobs(monkeypatch):
     assert allocate_slots_and_threads(make_plan(arguments)) == (2, 8)
     assert allocate_slots_and_threads(make_plan([*arguments, "hydra.launcher.n_jobs=1"])) == (1, 16)
     assert allocate_slots_and_threads(make_plan([*arguments, "hydra/launcher=basic"])) == (1, None)
+    assert allocate_slots_and_threads(make_plan([*arguments, "hydra/launcher=ray"])) == (None, 1)
 
 
 def test_a_negative_time_limit_is_an_error():

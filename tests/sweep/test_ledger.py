@@ -92,7 +92,7 @@ def test_durations_of_trials_and_sessions(tmp_path):
     assert [session.seconds for session in ledger.sessions] == [20, 10]
 
 
-def test_an_incomplete_entry_is_ignored_and_repair_removes_it(tmp_path):
+def test_an_incomplete_entry_is_ignored_and_removed_before_the_next_entry(tmp_path):
     file = tmp_path / "ledger.jsonl"
     ledger = Ledger(file)
     ledger.record_start(1, "trials/1")
@@ -104,7 +104,6 @@ def test_an_incomplete_entry_is_ignored_and_repair_removes_it(tmp_path):
         cut.write_bytes(complete[:length])
         again = Ledger(cut)
         assert again.get_trial_record(1).state == "running"
-        again.repair()
         again.record_start(2, "trials/2")
         assert [Ledger(cut).get_trial_record(number).state for number in (1, 2)] == ["running", "running"]
 
@@ -188,6 +187,17 @@ def test_restore_returns_the_trials_of_the_first_plan():
     assert (restored.trials, restored.swept, restored.overrides) == (first.trials, first.swept, first.overrides)
 
 
+def test_an_incomplete_line_of_the_plan_is_ignored_and_removed_before_the_next_trial():
+    folder, plan = SweepFolder(Path("sweeps/mine")), _plan()
+    folder.write_plan(plan, threads=1)
+    complete = folder.plan.read_bytes()
+    folder.plan.write_bytes(complete + b'{"number": 4, "poi')
+    assert folder.read_trials() == plan.trials
+    folder.add_trials([dataclasses.replace(plan.trials[2], number=4)])
+    assert folder.plan.read_bytes().startswith(complete)
+    assert [trial.number for trial in folder.read_trials()] == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("content", ["", "{}\n", "nonsense\n"])
 def test_a_damaged_plan_raises_an_error_with_its_path(content):
     folder = SweepFolder(Path("sweeps/mine"))
@@ -223,6 +233,8 @@ def test_moved_sweeps_are_kept():
     kept = set()
     for _ in range(3):
         folder.write_plan(_plan(), threads=1)
+        assert not folder.ledger.has_started
+        folder.ledger.record_start(1, "trials/1")
         kept.add(move_aside(folder))
     assert len(kept) == 3
     assert all((path / "plan.jsonl").exists() for path in kept)
@@ -248,7 +260,7 @@ with lock_sweep(SweepFolder(Path("sweeps/mine")), print):
 def test_a_second_process_is_rejected_with_the_pid_of_the_first():
     folder = SweepFolder(Path("sweeps/mine"))
     with lock_sweep(folder, print):
-        Ledger(folder.ledger).record_session_start(environment.collect_process_info(), 2)
+        folder.ledger.record_session_start(environment.collect_process_info(), 2)
         rejected = run_program(LOCK)
     assert rejected.returncode == 1
     assert f"ConfigError: sweep mine is already running as process {os.getpid()}" in rejected.stderr

@@ -14,14 +14,13 @@ from trainyard.errors import TrackingError
 from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.process_pool import JobExit
-from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
 from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
-from trainyard.sweep.trial_queue import PlannedTrialQueue
+from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.trial_runner import LauncherRunner
 from trainyard.tracking import RunRequest, TrackingStore
 from trainyard.tracking.operation_log import OperationLog
@@ -32,13 +31,13 @@ def _load_sweep(*overrides):
     plan = make_plan(["sweep.objective=off", "seed=1,2,3", "sweep.name=mine", *overrides])
     folder = SweepFolder(Path("sweeps/mine"))
     folder.path.mkdir(parents=True, exist_ok=True)
-    return plan, TrialRecorder(plan.trials, folder, Ledger(folder.ledger), plan.objective)
+    return plan, TrialRecorder(plan.trials, folder, plan.objective)
 
 
 def _run(plan, recorder, runner, is_finished=lambda _: True):
     """Runs the waiting trials; `is_finished` replaces the tracking store."""
     runs = SimpleNamespace(is_finished=is_finished)
-    SweepScheduler(plan.policy, recorder, PlannedTrialQueue(), runner, runs=runs).run()
+    SweepScheduler(plan.policy, recorder, TrialQueue(), runner, runs=runs).run()
 
 
 def _write_result(folder, *, status):

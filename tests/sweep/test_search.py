@@ -86,8 +86,8 @@ def search(*overrides, name="mine", **running):
     """Runs or resumes the sweep `name`. Returns the recorder and the runner."""
     plan = make_plan([*BASE, *overrides, f"sweep.name={name}"])
     folder = SweepFolder(Path("sweeps") / name)
-    ledger, axes = Ledger(folder.ledger), plan.search.space.axes
-    resuming = folder.plan.exists() and ledger.has_started
+    axes = plan.search.space.axes
+    resuming = folder.plan.exists() and folder.ledger.has_started
     prior_sweeps = (
         [] if resuming else load_prior_sweeps(plan.policy.warm_start, plan.objective, axes, plan.search.sampler)
     )
@@ -95,11 +95,9 @@ def search(*overrides, name="mine", **running):
         check_definition(folder, plan)
     else:
         folder.write_plan(plan, None)
-    folder.repair()
-    ledger.repair()
     plan = folder.append_missing_trials(plan)
-    recorder, runner = TrialRecorder(plan.trials, folder, ledger, plan.objective), Runner(folder, **running)
-    queue = SearchQueue(plan.search, plan.objective, folder, ledger, prior_sweeps)
+    recorder, runner = TrialRecorder(plan.trials, folder, plan.objective), Runner(folder, **running)
+    queue = SearchQueue(plan.search, plan.objective, folder, prior_sweeps)
     with contextlib.suppress(KeyboardInterrupt):
         SweepScheduler(plan.policy, recorder, queue, runner, runs=Untracked()).run()
     return recorder, runner
@@ -177,7 +175,7 @@ def test_setting_of_one_choice_is_drawn_only_with_that_choice():
 def test_next_point_is_drawn_after_all_seeds_of_a_point_have_ended():
     _, runner = search("sweep.sampler=tpe", RATE, "model.hidden_units=[8]", "sweep.seeds=2", "sweep.points=4")
     assert [(trial.point, trial.seed) for trial in runner.started] == [(n, s) for n in (1, 2, 3, 4) for s in (0, 1)]
-    ledger = Ledger(runner.folder.ledger)
+    ledger = Ledger(runner.folder.ledger_file)
     assert [event.point if isinstance(event, Draw) else -event.trial for event in ledger.events] == [
         1, -1, -2, 2, -3, -4, 3, -5, -6, 4, -7, -8,
     ]  # fmt: skip
@@ -361,7 +359,7 @@ def test_prior_points_are_those_inside_the_space_with_the_mean_over_seeds():
     grid = make_plan([*BASE, "sweep.name=grid", "optimizer.learning_rate=0.5,0.01,0.001", WIDTH, "sweep.seeds=2"])
     folder = SweepFolder(Path("sweeps/grid"))
     folder.write_plan(grid, None)
-    ledger = Ledger(folder.ledger)
+    ledger = folder.ledger
     for trial in grid.trials:
         if trial.number % 6:
             ledger.record_start(trial.number, "")

@@ -251,10 +251,10 @@ def test_a_sweep_that_is_interrupted_at_random_times_resumes_and_runs_no_trial_t
     assert _no_process_is_left(Path.cwd()), moments
 
     (folder,) = list_sweeps()
-    ledger = Ledger(folder.ledger)
-    assert Counter(entry["trial"] for entry in _entries(folder.ledger) if entry["what"] == "done") == dict.fromkeys(
-        range(1, 5), 1
-    ), moments
+    ledger = folder.ledger
+    assert Counter(
+        entry["trial"] for entry in _entries(folder.ledger_file) if entry["what"] == "done"
+    ) == dict.fromkeys(range(1, 5), 1), moments
     assert {ledger.get_trial_record(trial).state for trial in range(1, 5)} == {"done"}
     runs = _runs()
     finished = [run for run in _of_role(runs, "trial") if run.info.status == "FINISHED"]
@@ -333,9 +333,7 @@ def test_a_killed_search_resumes_with_the_same_draws_and_prunings_as_an_uninterr
         assert "Traceback" not in done.stdout + done.stderr
     killed, whole = (SweepFolder(Path("sweeps") / name) for name in ("killed", "whole"))
     assert [trial.varied for trial in killed.read_trials()] == [trial.varied for trial in whole.read_trials()]
-    states = [
-        [Ledger(folder.ledger).get_trial_record(number).state for number in range(1, 8)] for folder in (killed, whole)
-    ]
+    states = [[folder.ledger.get_trial_record(number).state for number in range(1, 8)] for folder in (killed, whole)]
     assert states[0] == states[1]
     assert set(states[0]) == {"done", "pruned"}
 

@@ -240,7 +240,8 @@ class RunCollection(Sequence[Run]):
 
         for column in columns:
             self._check_known(column)
-        names = columns or self._list_columns()
+        metrics = dict.fromkeys(name for run in self._runs for name in run.metrics if "_by_class/" not in name)
+        names = columns or ["name", "status", "seed", *self._list_varied(), *metrics]
         rows = [[run.get(name) for name in names] for run in self._runs]
         return pd.DataFrame(rows, pd.Index([run.record.identity for run in self._runs], name="run"), list(names))
 
@@ -250,11 +251,6 @@ class RunCollection(Sequence[Run]):
             known = [*self._runs[0].params, *self._runs[0].metrics]
             suggestion = format_suggestion(key, known)
             raise ConfigError(f"{key}: expected a param, metric, tag or attribute of the runs.{suggestion}")
-
-    def _list_columns(self) -> list[str]:
-        """Returns the default columns of `to_frame`."""
-        metrics = dict.fromkeys(name for run in self._runs for name in run.metrics if "_by_class/" not in name)
-        return ["name", "status", "seed", *self._list_varied(), *metrics]
 
     def _list_varied(self) -> list[str]:
         """Returns the params of components and sections that differ between the runs."""

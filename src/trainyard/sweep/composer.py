@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,12 +33,7 @@ class Composer:
     """Composes the configs of points. It does not validate them."""
 
     def __init__(self, config_name: str | None = None, config_dir: Path | None = None) -> None:
-        """Creates a composer.
-
-        Args:
-            config_name: Name of the primary config, or None for the default.
-            config_dir: Additional folder of configs, or None.
-        """
+        """Creates a composer. `config_name` is that of the primary config, `config_dir` an additional folder."""
         self._config_name = config_name or PRIMARY_CONFIG
         self._config_dir = config_dir
         self._bases: dict[tuple[str, ...], _BaseConfig] = {}
@@ -59,17 +55,16 @@ class Composer:
         return self._get_base(point).build_config([setting for setting in point if not setting.structural])
 
     def _get_base(self, point: Point) -> _BaseConfig:
-        """Returns the config composed from only the structural settings of a point, from a cache if possible."""
+        """Returns the config composed from only the structural settings of a point, from a cache if possible.
+
+        Rejects overrides that would execute code.
+        """
         key = tuple(setting.text for setting in point if setting.structural)
         if key not in self._bases:
-            self._bases[key] = self._compose_base(key)
+            tree, hydra_section = compose_trees(key, config_name=self._config_name, config_dir=self._config_dir)
+            forbid_code_execution(hydra_section, key)
+            self._bases[key] = _BaseConfig(tree, hydra_section)
         return self._bases[key]
-
-    def _compose_base(self, overrides: Sequence[str]) -> _BaseConfig:
-        """Composes the config with Hydra, from overrides in its grammar. Rejects overrides that would execute code."""
-        tree, hydra_section = compose_trees(overrides, config_name=self._config_name, config_dir=self._config_dir)
-        forbid_code_execution(hydra_section, overrides)
-        return _BaseConfig(tree, hydra_section)
 
 
 class _BaseConfig:
@@ -81,13 +76,14 @@ class _BaseConfig:
         self._scratch = tree.copy()
         self._converted: dict[str, Any] = {}
         self._config: RunConfig | None = None
-        if not _has_interpolations(tree):
+        self._container = OmegaConf.to_container(tree, resolve=False)
+        if "${" not in json.dumps(self._container, default=str):  # without interpolations between fields
             with contextlib.suppress(ConfigError):  # a required field is missing, which the points may set
                 self._config = build_unchecked_config(tree)
 
     def has_path(self, path: str) -> bool:
         """Returns whether a field or section exists at a dotted path, even if its value is missing."""
-        node: Any = OmegaConf.to_container(self._tree, resolve=False)
+        node: Any = self._container
         for name in path.split("."):
             if not isinstance(node, dict) or name not in node:
                 return False
@@ -139,17 +135,3 @@ def _replace_field(section: Any, names: list[str], value: Any) -> Any:  # noqa: 
     return dataclasses.replace(
         section, **{name: _replace_field(getattr(section, name), nested_names, value) if nested_names else value}
     )
-
-
-def _has_interpolations(tree: DictConfig) -> bool:
-    """Returns whether any string in a config tree contains a ``${...}`` interpolation."""
-
-    def iter_strings(node: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a config
-        """Yields all strings in nested lists and dicts, without the keys of the dicts."""
-        parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        if isinstance(node, str):
-            yield node
-        for part in parts:
-            yield from iter_strings(part)
-
-    return any("${" in text for text in iter_strings(OmegaConf.to_container(tree, resolve=False)))

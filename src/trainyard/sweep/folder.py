@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,16 @@ from trainyard.config import compare_trees, format_suggestion
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import Trial
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import SearchPlan, SweepPlan, to_canonical_json
+from trainyard.sweep.plan import SweepPlan, to_canonical_json
 from trainyard.sweep.space import NOT_DRAWN
-from trainyard.system import PARTIAL_PREFIX, atomic_write, is_process_alive
+from trainyard.system import (
+    PARTIAL_PREFIX,
+    DamagedLineError,
+    append_entries,
+    atomic_write,
+    is_process_alive,
+    read_entries,
+)
 
 SWEEPS = Path("sweeps")
 """Where the folders of sweeps are, in the working directory."""
@@ -40,18 +48,23 @@ _WAIT_SECONDS = 60.0
 
 
 class SweepFolder:
-    """The paths in the folder of a sweep, and its plan. `write_plan` creates the folder."""
+    """The paths in the folder of a sweep, its plan and its ledger. `write_plan` creates the folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.plan = self.path / "plan.jsonl"
-        self.ledger = self.path / "ledger.jsonl"
+        self.ledger_file = self.path / "ledger.jsonl"
         self.overview = self.path / "plan.json"
         self.epochs = self.path / "epochs.json"
         self.logs = self.path / "logs"
         self.lock_file = self.path.parent / f".{self.path.name}.lock"
         self.trials_lock_file = self.path.parent / f".{self.path.name}.trials"
         """A file on which each trial's process holds a shared lock while it is alive."""
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, read from its file when it is first accessed."""
+        return Ledger(self.ledger_file)
 
     @property
     def is_new(self) -> bool:
@@ -76,12 +89,7 @@ class SweepFolder:
         return folder
 
     def write_plan(self, plan: SweepPlan, threads: int | None) -> None:
-        """Writes the plan and its overview, each atomically.
-
-        Args:
-            plan: The plan.
-            threads: Default number of threads per trial; None lets TensorFlow choose.
-        """
+        """Writes the plan and its overview, each atomically; `threads` becomes the property of this name."""
         header = {
             "name": plan.name,
             "search": plan.search.definition if plan.search else None,
@@ -106,17 +114,7 @@ class SweepFolder:
 
     def add_trials(self, trials: Sequence[Trial]) -> None:
         """Appends trials to the plan. Each replaces an earlier trial with the same number."""
-        lines = "".join(f"{json.dumps(asdict(trial))}\n" for trial in trials)
-        with self.plan.open("a") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def repair(self) -> None:
-        """Truncates an incomplete last line of the plan. Call it before `add_trials`, with the sweep locked."""
-        content = self.plan.read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(self.plan, content.rfind(b"\n") + 1)
+        append_entries(self.plan, *map(asdict, trials), durable=True)
 
     def read_header(self) -> dict[str, Any]:
         """Returns the first line of the plan: name, objective, swept settings and so on.
@@ -165,11 +163,8 @@ class SweepFolder:
             TrainyardError: If the file cannot be read, or a complete line is not valid JSON.
         """
         try:
-            with self.plan.open() as file:
-                for line in file:
-                    if line.endswith("\n"):  # an incomplete line is still being written, or was left by a crash
-                        yield json.loads(line)
-        except (OSError, ValueError) as error:
+            yield from read_entries(self.plan)
+        except (OSError, DamagedLineError) as error:
             raise TrainyardError(f"{self.plan}: the plan of the sweep cannot be read: {error}") from error
 
 
@@ -252,7 +247,7 @@ def _find_owner(folder: SweepFolder) -> str:
     """Returns the pid of the process that runs the sweep, or a text if the process does not record it within 5 s."""
     for _ in range(50):
         with contextlib.suppress(TrainyardError):
-            sessions = Ledger(folder.ledger).sessions
+            sessions = Ledger(folder.ledger_file).sessions
             if sessions and not sessions[-1].status and is_process_alive(sessions[-1].pid, sessions[-1].started):
                 return sessions[-1].pid
         time.sleep(0.1)
@@ -271,20 +266,18 @@ def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
     with folder.trials_lock_file.open("a") as file:
         deadline, noted = time.monotonic() + _WAIT_SECONDS, False
         while True:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TrainyardError(
-                        f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
-                        f"{_WAIT_SECONDS:g} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
-                    ) from None
-                if not noted:
-                    note("waiting until the trials of an earlier start of this sweep have ended")
-                    noted = True
-                time.sleep(0.1)
-            else:
                 return
+            if time.monotonic() > deadline:
+                raise TrainyardError(
+                    f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
+                    f"{_WAIT_SECONDS:g} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
+                )
+            if not noted:
+                note("waiting until the trials of an earlier start of this sweep have ended")
+                noted = True
+            time.sleep(0.1)
 
 
 def move_aside(folder: SweepFolder) -> Path | None:
@@ -296,6 +289,7 @@ def move_aside(folder: SweepFolder) -> Path | None:
     while aside.exists():
         aside, number = aside.with_name(f"{folder.path.name}.before-{stamp}-{number}"), number + 1
     folder.path.rename(aside)
+    vars(folder).pop("ledger", None)  # was read from the moved file
     return aside
 
 
@@ -321,11 +315,12 @@ def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
     header = folder.read_header()
     before, now = header["objective"], plan.objective
     lines = [] if before == now else [f"sweep.objective was {before or 'off'}, is now {now or 'off'}"]
-    lines += (
-        _find_changed_trials(folder, plan)
-        if plan.search is None
-        else _find_changed_search(header.get("search"), plan.search)
-    )
+    if plan.search is None:
+        lines += _find_changed_trials(folder, plan)
+    elif header.get("search") is None:
+        lines += ["the sweep was a grid, is now a search with a sampler"]
+    else:
+        lines += _describe_differences(header["search"], json.loads(json.dumps(plan.search.definition)))
     if not lines:
         return
     omitted = [f"and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
@@ -344,21 +339,12 @@ def _find_changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
     lines = []
     planned = {to_canonical_json(trial.config): trial for trial in folder.read_trials()}
     requested = {to_canonical_json(trial.config): trial for trial in plan.trials}
-    removed = [trial for text, trial in planned.items() if text not in requested]
-    new = [trial for text, trial in requested.items() if text not in planned]
-    by_overrides = {trial.overrides: trial for trial in removed}
-    for trial in new:
+    by_overrides = {trial.overrides: trial for text, trial in planned.items() if text not in requested}
+    for trial in (trial for text, trial in requested.items() if text not in planned):
         earlier = by_overrides.pop(trial.overrides, None)
         differences = ", ".join(_describe_differences(earlier.config, trial.config)) if earlier else "was added"
         lines.append(f"trial {trial.label}: {differences}")
     return [*lines, *(f"trial {trial.label}: was removed" for trial in by_overrides.values())]
-
-
-def _find_changed_search(before: dict[str, Any] | None, search: SearchPlan) -> list[str]:
-    """Returns a line for each change of a search definition; `before` is None if the sweep was a grid."""
-    if before is None:
-        return ["the sweep was a grid, is now a search with a sampler"]
-    return _describe_differences(before, json.loads(json.dumps(search.definition)))
 
 
 def _describe_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

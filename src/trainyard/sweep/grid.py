@@ -44,11 +44,9 @@ class AxisSetting:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A range of numbers, including both ends.
+    """The numbers from `low` to `high`, including both.
 
     Attributes:
-        low: Smallest number.
-        high: Largest number.
         log: Whether numbers are drawn on a logarithmic scale.
         step: Distance between consecutive numbers, or None for all numbers between the ends.
     """
@@ -118,10 +116,7 @@ def parse_axes(
     """
     group_names = set(list_groups(config_dir))
     axes = [_parse_param(key, value, group_names, config_dir) for key, value in (params or {}).items()]
-    axes += [
-        _build_axis(override, group_names, config_dir)
-        for override in map(_normalize_override, _parse_overrides(overrides, config_dir))
-    ]
+    axes += [_build_axis(override, group_names, config_dir) for override in _parse_overrides(overrides, config_dir)]
     return list({axis.key: axis for axis in axes}.values())
 
 
@@ -147,16 +142,18 @@ def build_seed_axis(first: int, count: int) -> Axis:
 
 
 def _parse_overrides(overrides: Sequence[str], config_dir: Path | None) -> list[Override]:
-    """Parses overrides with Hydra. Raises a ConfigError if one does not follow its grammar."""
+    """Parses overrides with Hydra. Raises a ConfigError if one does not follow its grammar.
+
+    The prefix ``++`` is removed if the field exists, because it then has no effect.
+    """
     with translate_hydra_errors(config_dir):
-        return list(OverridesParser.create().parse_overrides(list(overrides)))
-
-
-def _normalize_override(override: Override) -> Override:
-    """Returns the override without its ``++`` prefix if the field exists, because it then has no effect."""
-    if override.is_force_add() and find_field_path(override.key_or_group) == override.key_or_group:
-        return replace(override, type=OverrideType.CHANGE)
-    return override
+        parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
+    return [
+        replace(override, type=OverrideType.CHANGE)
+        if override.is_force_add() and find_field_path(override.key_or_group) == override.key_or_group
+        else override
+        for override in parsed
+    ]
 
 
 def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path | None) -> Axis:  # noqa: ANN401 - any YAML
@@ -170,10 +167,10 @@ def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path |
     try:
         if not isinstance(value, list):
             (override,) = _parse_overrides([f"{key}={value}"], config_dir)
-            return _build_axis(_normalize_override(override), group_names, config_dir)
+            return _build_axis(override, group_names, config_dir)
         settings = []
         for item in value:
-            (override,) = map(_normalize_override, _parse_overrides([f"{key}={_format_value(item)}"], config_dir))
+            (override,) = _parse_overrides([f"{key}={_format_value(item)}"], config_dir)
             settings.append(
                 _build_setting(override, override.value(), override.get_value_element_as_str(), group_names)
             )

@@ -1,14 +1,11 @@
 """The append-only log of a sweep: which trials started, finished and failed. It survives a crash of the sweep.
 
-The file contains one JSON object per line. Each line is flushed to the disk before the sweep continues. An incomplete
-last line, left by a crash, is ignored.
+Each entry is written to the disk before the sweep continues. An incomplete last line, left by a crash, is ignored.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any, Literal, cast
 
 from trainyard.errors import TrainyardError
 from trainyard.evaluation import TrialResult
+from trainyard.system import DamagedLineError, append_entries, read_entries
 
 RecordState = Literal["todo", "running", "done", "failed", "pruned"]
 
@@ -48,9 +46,7 @@ class Session:
     """One process that ran the sweep, from its start to its end.
 
     Attributes:
-        pid: The process id.
         started: The time when the process started, in ISO 8601. With the pid it identifies the process.
-        host: The host name.
         time: The time when the process opened the ledger, in ISO 8601.
         slots: The number of trials that run at the same time.
         status: "FINISHED", "FAILED" or "KILLED"; empty while the session runs, or if it ended without an entry.
@@ -137,8 +133,16 @@ class Ledger:
         """The keys of the architectures that passed the smoke test."""
         self.last_changed = ""
         """The time of the last entry, in ISO 8601; empty if there is none."""
-        for entry in self._read_entries():
-            self._apply_entry(entry)
+        if not file.exists():
+            return
+        try:
+            for entry in read_entries(file):
+                self._apply_entry(entry)
+        except DamagedLineError as error:
+            raise TrainyardError(
+                f"{file}: line {error.number}: expected a JSON entry of the sweep ledger, got {error.text[:80]!r}. "
+                "Remove that line, or start the sweep again from the beginning with --fresh"
+            ) from error
 
     @property
     def is_complete(self) -> bool:
@@ -153,13 +157,6 @@ class Ledger:
     def get_trial_record(self, number: int) -> TrialRecord:
         """Returns what the ledger contains about a trial; a trial without entries has the state "todo"."""
         return self._records.get(number, TrialRecord())
-
-    def repair(self) -> None:
-        """Truncates an incomplete last line. Call it before the first entry, while holding the sweep's lock."""
-        if self._file.exists():
-            content = self._file.read_bytes()
-            if not content.endswith(b"\n"):
-                os.truncate(self._file, content.rfind(b"\n") + 1)
 
     def record_session_start(self, process: Mapping[str, str], slots: int) -> None:
         """Records that a process (host, pid, start time) now runs the sweep, with this number of concurrent trials."""
@@ -238,35 +235,8 @@ class Ledger:
         "epoch", "exhausted", "began", "done", "failed" or "pruned".
         """
         entry = {"what": kind, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
-        line = f"{json.dumps(entry)}\n".encode()
-        with self._file.open("ab", buffering=0) as file:  # unbuffered: close() would otherwise retry a failed write
-            size = file.seek(0, os.SEEK_END)
-            try:
-                while line:
-                    line = line[file.write(line) :]
-                os.fsync(file.fileno())
-            except OSError:  # the disk is full: an incomplete line would corrupt the next entry
-                file.truncate(size)
-                raise
+        append_entries(self._file, entry, durable=True)
         self._apply_entry(entry)
-
-    def _read_entries(self) -> Iterator[dict[str, Any]]:
-        """Yields the entries of the file, oldest first. An incomplete last line is ignored.
-
-        Raises:
-            TrainyardError: If another line is not valid JSON.
-        """
-        if not self._file.exists():
-            return
-        lines = self._file.read_text().split("\n")[:-1]  # the text after the last newline is an incomplete line
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise TrainyardError(
-                    f"{self._file}: line {number}: expected a JSON entry of the sweep ledger, got {line[:80]!r}. "
-                    "Remove that line, or start the sweep again from the beginning with --fresh"
-                ) from error
 
     def _apply_entry(self, entry: Mapping[str, Any]) -> None:
         """Updates the attributes of this object from an entry, which was just written or read from the file."""
@@ -298,27 +268,20 @@ class Ledger:
 
     def _apply_trial_entry(self, kind: str, entry: Mapping[str, Any]) -> None:
         """Updates the `TrialRecord` of a trial; `kind` is "began", "done", "failed" or "pruned"."""
-        number = entry["trial"]
-        before = self.get_trial_record(number)
+        number, time = entry["trial"], entry["time"]
+        record = self.get_trial_record(number)
         if kind == "began":
-            after = replace(
-                before,
-                state="running",
-                attempts=before.attempts + 1,
-                folder=entry["folder"],
-                began=entry["time"],
-                reason="",
-            )
-        elif kind == "done":
-            after = replace(before, state="done", result=TrialResult(**{**entry["result"], "history": ()}))
-            self.events.append(Ended(number))
+            attempts, folder = record.attempts + 1, entry["folder"]
+            record = replace(record, state="running", attempts=attempts, folder=folder, began=time, reason="")
         else:
-            after = replace(before, state=cast("RecordState", kind), reason=entry["reason"])
-            if kind == "pruned" or not entry.get("again"):
+            if record.state == "running":
+                record = replace(record, seconds=record.seconds + _compute_seconds_between(record.began, time))
+            result = TrialResult(**{**entry["result"], "history": ()}) if kind == "done" else record.result
+            reason = entry.get("reason", "")
+            record = replace(record, state=cast("RecordState", kind), result=result, reason=reason)
+            if not entry.get("again"):
                 self.events.append(Ended(number))
-        if kind != "began" and before.state == "running":
-            after = replace(after, seconds=before.seconds + _compute_seconds_between(before.began, entry["time"]))
-        self._records[number] = after
+        self._records[number] = record
 
 
 def _compute_seconds_between(earlier: str, later: str) -> float:

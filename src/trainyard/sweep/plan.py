@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -41,13 +41,9 @@ _EXECUTION_FIELDS = ("on_error", "retries", "max_failures", "points", "pruner", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """How the points of a sweep are drawn.
+    """How a number of points is drawn from a search space by one of `sampler.SAMPLERS` with a seed.
 
     Attributes:
-        space: Search space.
-        sampler: Name of the sampler, one of `sampler.SAMPLERS`.
-        seed: Seed of the sampler.
-        points: Number of points to draw.
         definition: JSON-serialisable definition of the search. Resuming requires the same definition.
     """
 
@@ -63,11 +59,10 @@ class SweepPlan:
     """Everything that a sweep will do.
 
     Attributes:
-        name: Name of the sweep.
         policy: The `sweep` section of the config.
         objective: Metric that the trials are compared by, or None if they are not compared.
         experiment: MLflow experiment of all runs.
-        store: Tracking store, or None if tracking is off.
+        store: None if tracking is off.
         notes: Description of the experiment, from the config.
         swept: Swept keys, without the seed.
         overrides: Overrides that the sweep was started with.
@@ -136,16 +131,14 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
     swept = tuple(axis.key for axis in axes if axis.swept and axis.key != "seed")
 
     drafts = list(_compose_drafts(space.iterate_probe_points() if space else combine_axes(axes), swept, composer))
-    configs = [draft.config for draft in drafts]
+    configs = [config for _, config in drafts]
     _check_shared_settings(configs)
     name = sweep.name or _build_default_name(configs, overrides, config_name)
     experiments = list(dict.fromkeys(config.experiment for config in configs))
     experiment = experiments[0] if len(experiments) == 1 else name
     freeze = partial(_freeze_config, name=name, experiment=experiment if len(experiments) > 1 else None)
     search = _plan_search(replace(space, freeze=freeze), sweep) if space else None
-    trials = (
-        _build_placeholders(search) if search else _build_trials(drafts, [freeze(config) for config in configs], swept)
-    )
+    trials = _build_placeholders(search) if search else _build_trials(drafts, freeze, swept)
     return SweepPlan(
         name=name,
         policy=sweep,
@@ -223,19 +216,11 @@ def _build_placeholders(search: SearchPlan) -> tuple[Trial, ...]:
     """Returns placeholder trials for all points of a search, with the configs of the base points in turn."""
     bases = itertools.cycle(search.definition["bases"].values())
     n_seeds = len(search.space.seeds)
-    placeholders = (
-        search.space.build_placeholder_trials(number, (number - 1) * n_seeds + 1, base)
-        for number, base in zip(range(1, search.points + 1), bases, strict=False)
+    return tuple(
+        trial
+        for index, base in zip(range(search.points), bases, strict=False)
+        for trial in search.space.build_placeholder_trials(index + 1, index * n_seeds + 1, base)
     )
-    return tuple(itertools.chain.from_iterable(placeholders))
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A point with its composed config."""
-
-    point: Point
-    config: RunConfig
 
 
 def _compose_shared_config(axes: Sequence[Axis], composer: Composer) -> tuple[RunConfig, DictConfig]:
@@ -258,7 +243,9 @@ def _add_seed_axis(axes: list[Axis], first: int, count: int) -> list[Axis]:
     return [*other_axes, build_seed_axis(first, count)]
 
 
-def _compose_drafts(points: Iterable[Point], swept: Sequence[str], composer: Composer) -> Iterator[_Draft]:
+def _compose_drafts(
+    points: Iterable[Point], swept: Sequence[str], composer: Composer
+) -> Iterator[tuple[Point, RunConfig]]:
     """Yields points with their composed and validated configs. After an invalid point, the rest are only checked.
 
     Raises:
@@ -274,7 +261,7 @@ def _compose_drafts(points: Iterable[Point], swept: Sequence[str], composer: Com
             invalid.append((count, point, error))
             continue
         if not invalid:
-            yield _Draft(point, config)
+            yield point, config
     if invalid:
         raise _build_invalid_trials_error(invalid, count, [*swept, "seed"])
 
@@ -349,32 +336,29 @@ def _freeze_config(config: RunConfig, name: str, experiment: str | None) -> dict
 
 
 def _build_trials(
-    drafts: Sequence[_Draft], frozen: Sequence[dict[str, Any]], swept: Sequence[str]
+    drafts: Sequence[tuple[Point, RunConfig]], freeze: Callable[[RunConfig], dict[str, Any]], swept: Sequence[str]
 ) -> tuple[Trial, ...]:
     """Returns the trials with their labels, without duplicates."""
-    by_config: dict[str, tuple[_Draft, dict[str, Any]]] = {}
-    for draft, config in zip(drafts, frozen, strict=True):
-        by_config.setdefault(to_canonical_json(config), (draft, config))
-    unique = list(by_config.values())
-    numbers = itertools.count(1)
+    unique: dict[str, tuple[Point, RunConfig, dict[str, Any]]] = {}
+    for point, config in drafts:
+        frozen = freeze(config)
+        unique.setdefault(to_canonical_json(frozen), (point, config, frozen))
     points: dict[str, int] = {}
     names = shorten_keys(swept)
-    repeated = len({config["seed"] for _, config in unique}) > 1
+    repeated = len({config.seed for _, config, _ in unique.values()}) > 1
     trials = []
-    for draft, config in unique:
-        point = points.setdefault(to_canonical_json(config | {"seed": None}), len(points) + 1)
-        varied = {setting.key: setting.value for setting in draft.point if setting.key in names}
-        seed = config["seed"] if repeated else None
+    for number, (point, config, frozen) in enumerate(unique.values(), start=1):
+        varied = {setting.key: setting.value for setting in point if setting.key in names}
         trials.append(
             Trial(
-                number=next(numbers),
-                point=point,
-                label=build_trial_label(varied, names, seed) or draft.config.model.label,
+                number=number,
+                point=points.setdefault(to_canonical_json(frozen | {"seed": None}), len(points) + 1),
+                label=build_trial_label(varied, names, config.seed if repeated else None) or config.model.label,
                 varied=varied,
-                seed=config["seed"],
-                overrides=tuple(s.text for s in draft.point if not s.key.lstrip("+~").startswith("hydra")),
-                config=config,
-                parameters=draft.config.known_parameters,
+                seed=config.seed,
+                overrides=tuple(s.text for s in point if not s.key.lstrip("+~").startswith("hydra")),
+                config=frozen,
+                parameters=config.known_parameters,
             )
         )
     return tuple(trials)

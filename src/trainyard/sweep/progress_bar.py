@@ -38,23 +38,14 @@ class SweepBar(SweepListener):
         if self._bar is not None:
             self._bar.close()
 
-    def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
-        """Advances the bar."""
-        self._update(counts)
-
-    def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
-        """Advances the bar."""
-        self._update(counts)
-
-    def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
-        """Shows the number of failed trials."""
-        self._update(counts)
-
-    def _update(self, counts: SweepCounts) -> None:
+    def on_trial_done(self, *event: Any, **_: object) -> None:  # noqa: ANN401 - the arguments of three events
         """Shows the number of ended trials and the best value of the objective."""
         if self._bar is None:
             return
+        counts: SweepCounts = event[2]
         best = {} if counts.best is None else {f"best {self._objective}": f"{counts.best:.4f}"}
         failed = {"failed": counts.failed} if counts.failed else {}
         self._bar.set_postfix({**best, **failed}, refresh=False)
         self._bar.update(counts.done + counts.failed + counts.pruned - self._bar.n)
+
+    on_trial_pruned = on_trial_failed = on_trial_done

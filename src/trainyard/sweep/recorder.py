@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.folder import SweepFolder
@@ -14,19 +14,8 @@ from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.results import has_finished, load_result
 from trainyard.sweep.space import NOT_DRAWN
 
-
-class TrialRuns(Protocol):
-    """Access to the runs of the trials in the tracking store."""
-
-    def is_finished(self, result: TrialResult) -> bool:
-        """Returns whether the MLflow run of a trial with a result is FINISHED; True without tracking.
-
-        Raises:
-            TrackingError: If the store cannot be read.
-        """
-
-    def upload_run(self, folder: Path) -> str | None:
-        """Uploads a run that finished while the tracking store was unreachable, and returns the run id."""
+if TYPE_CHECKING:
+    from trainyard.sweep.tracking import SweepTracker
 
 
 @dataclass(slots=True)
@@ -65,27 +54,15 @@ class TrialRecorder:
         listeners: The objects that are notified of each change.
     """
 
-    def __init__(
-        self,
-        trials: Sequence[Trial],
-        folder: SweepFolder,
-        ledger: Ledger,
-        objective: str | None,
-        listeners: Sequence[SweepListener] = (),
-    ) -> None:
-        """Loads the outcomes of earlier sessions from the ledger.
+    def __init__(self, trials: Sequence[Trial], folder: SweepFolder, objective: str | None) -> None:
+        """Loads the outcomes of earlier sessions from the ledger. This process must have locked the folder.
 
-        Args:
-            trials: All trials of the sweep. Undrawn trials are ignored if the search space is exhausted.
-            folder: The folder of the sweep, locked by this process.
-            ledger: The ledger of the sweep.
-            objective: The metric that ranks the trials, or None.
-            listeners: The objects to notify.
+        Undrawn trials are ignored if the search space is exhausted.
         """
         self.outcomes = TrialOutcomes()
-        self.listeners = list(listeners)
+        self.listeners: list[SweepListener] = []
         self._folder = folder
-        self._ledger = ledger
+        self._ledger = ledger = folder.ledger
         self._trials = {
             trial.number: trial for trial in trials if not (ledger.is_exhausted and trial.label == NOT_DRAWN)
         }
@@ -113,7 +90,7 @@ class TrialRecorder:
         """Returns how often a trial was started in this session."""
         return self._attempts.get(trial.number, 0)
 
-    def adopt_finished(self, runs: TrialRuns) -> None:
+    def adopt_finished(self, runs: SweepTracker) -> None:
         """Records the results of trials that finished after the sweep was killed, so that they are not run again.
 
         Runs that finished while the tracking store was unreachable are uploaded.

@@ -11,14 +11,7 @@ from typing import Protocol
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial, TrialResult
-from trainyard.sweep.folder import (
-    SWEEPS,
-    SweepFolder,
-    check_definition,
-    check_folder,
-    lock_sweep,
-    move_aside,
-)
+from trainyard.sweep.folder import SWEEPS, SweepFolder, check_definition, check_folder, lock_sweep, move_aside
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.process_pool import start_fork_server
 from trainyard.sweep.ledger import Ledger
@@ -33,7 +26,7 @@ from trainyard.sweep.search import SearchQueue
 from trainyard.sweep.smoke_test import build_architecture_key, smoke_test_architectures
 from trainyard.sweep.summary import SweepResult, summarize_sweep
 from trainyard.sweep.tracking import SweepTracker
-from trainyard.sweep.trial_queue import PlannedTrialQueue, TrialQueue
+from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.trial_runner import open_trial_runner
 from trainyard.sweep.trial_task import TrialTask
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
@@ -58,14 +51,9 @@ class OpenDisplay(Protocol):
         done: Mapping[int, TrialResult],
         pruned: Mapping[int, str],
     ) -> AbstractContextManager[SweepListener]:
-        """Returns the display.
+        """Returns a display of all `trials`, of which `slots` run in parallel.
 
-        Args:
-            trials: All trials of the sweep, in the order of the plan.
-            objective: The metric that ranks the trials; None disables the ranking.
-            slots: The number of trials that run in parallel.
-            done: By trial number, the results from earlier sessions of the sweep.
-            pruned: By trial number, the reasons for pruning from earlier sessions.
+        `done` and `pruned` are the results and the reasons of the trials that ended in earlier sessions, by number.
         """
 
 
@@ -113,21 +101,19 @@ def run_plan(plan: SweepPlan, *, fresh: bool = False, display: OpenDisplay = Swe
     slots, threads = allocate_slots_and_threads(plan)
     check_plan(plan)
     with raise_on_signals(), lock_sweep(folder, print):
-        resumes = not fresh and folder.plan.exists() and Ledger(folder.ledger).has_started
+        resumes = not fresh and folder.plan.exists() and folder.ledger.has_started
         prior_sweeps = [] if resumes else find_prior_sweeps(plan)
         if fresh and (aside := move_aside(folder)):
             print(f"earlier files of this sweep: moved to {os.path.relpath(aside)}")  # noqa: T201 - no display yet
-        ledger = Ledger(folder.ledger)
         if resumes:
             check_definition(folder, plan)
         else:
             folder.write_plan(plan, threads)
-        folder.repair()
         plan = folder.append_missing_trials(plan)
         thread_numbers = {number or folder.threads for number in plan.threads}
         if len(thread_numbers) == 1 and (number := thread_numbers.pop()):
             configure_xla_cache(number)  # its location depends on the number, and TensorFlow reads it when imported
-        return _run_trials(plan, folder, ledger, slots, prior_sweeps=prior_sweeps, display=display)
+        return _run_trials(plan, folder, slots or 1, prior_sweeps=prior_sweeps, display=display)
 
 
 def find_folder(plan: SweepPlan) -> SweepFolder:
@@ -143,10 +129,10 @@ def find_prior_sweeps(plan: SweepPlan) -> list[PriorSweep]:
     return load_prior_sweeps(plan.policy.warm_start, plan.objective, plan.search.space.axes, plan.search.sampler)
 
 
-def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int, int | None]:
+def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int | None, int | None]:
     """Returns the number of trials that run in parallel, and the default number of threads of a trial.
 
-    The first is 1 if a cluster decides; the second is None if TensorFlow chooses.
+    The first is None if the launcher or its cluster decides; the second is None if TensorFlow chooses.
 
     Raises:
         ConfigError: If a setting of the launcher is invalid, or does not fit the sweep.
@@ -166,7 +152,7 @@ def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int, int | None]:
         slots = min(len(allocate_slots(launcher.n_jobs, os.environ)), len(plan.trials))
         return slots, max(1, count_available_cores() // slots)
     if launcher._target_ == RAY_LAUNCHER:
-        return launcher.n_jobs or 1, max(1, int(launcher.num_cpus))  # the cluster decides how many fit
+        return launcher.n_jobs, max(1, int(launcher.num_cpus))
     if launcher._target_ == BASIC_LAUNCHER:
         strict = {trial.config["training"]["determinism"] == "strict" for trial in plan.trials}
         for path, values in (("training.threads", plan.threads), ("training.determinism=strict", strict)):
@@ -174,7 +160,8 @@ def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int, int | None]:
                 raise ConfigError(
                     f"{path}: expected the same for all trials, because they share a process. Use hydra/launcher=fork"
                 )
-    return 1, None
+        return 1, None
+    return None, None
 
 
 def check_plan(plan: SweepPlan) -> None:
@@ -195,24 +182,18 @@ def check_plan(plan: SweepPlan) -> None:
 
 
 def _run_trials(
-    plan: SweepPlan,
-    folder: SweepFolder,
-    ledger: Ledger,
-    slots: int,
-    *,
-    prior_sweeps: Sequence[PriorSweep],
-    display: OpenDisplay,
+    plan: SweepPlan, folder: SweepFolder, slots: int, *, prior_sweeps: Sequence[PriorSweep], display: OpenDisplay
 ) -> SweepResult:
     """Runs the remaining trials, logs the sweep to the tracking store, and writes the files of its result.
 
     If the sweep is already complete, only writes the files again.
     """
-    recorder = TrialRecorder(plan.trials, folder, ledger, plan.objective)
-    outcomes = recorder.outcomes
+    recorder = TrialRecorder(plan.trials, folder, plan.objective)
+    ledger, outcomes = folder.ledger, recorder.outcomes
 
     def summarize() -> SweepResult:
         """Ranks the trials, and writes the files of the result."""
-        return summarize_sweep(folder, ledger, plan.objective, recorder.trials, outcomes)
+        return summarize_sweep(folder, plan.objective, recorder.trials, outcomes)
 
     if ledger.is_complete and not outcomes.waiting:
         return summarize()
@@ -227,9 +208,9 @@ def _run_trials(
             )
             with open_display as screen:
                 recorder.listeners += [screen, tracker, EpochFile(folder.epochs)]
-                parent_run_id = _prepare_trials(recorder, tracker, folder, ledger, slots)
+                parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
                 task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
-                queue, pruner = _build_queue(plan, folder, ledger, prior_sweeps), _build_pruner(plan, ledger)
+                queue, pruner = _build_queue(plan, folder, prior_sweeps), _build_pruner(plan, ledger)
                 with open_trial_runner(plan, folder, task) as runner:
                     SweepScheduler(plan.policy, recorder, queue, runner, runs=tracker, pruner=pruner).run()
         if plan.search:
@@ -242,7 +223,6 @@ def _run_trials(
 @contextmanager
 def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iterator[None]:
     """Records in the ledger that this process starts to work on the sweep, and with which status it ends."""
-    ledger.repair()
     ledger.record_session_start(collect_process_info(), slots)
     try:
         yield
@@ -252,13 +232,11 @@ def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iter
     ledger.record_session_end("FAILED" if outcomes.failed or outcomes.waiting else "FINISHED")
 
 
-def _build_queue(
-    plan: SweepPlan, folder: SweepFolder, ledger: Ledger, prior_sweeps: Sequence[PriorSweep]
-) -> TrialQueue:
+def _build_queue(plan: SweepPlan, folder: SweepFolder, prior_sweeps: Sequence[PriorSweep]) -> TrialQueue:
     """Returns an empty queue; that of a search has replayed the draws of earlier sessions."""
     if plan.search and plan.objective:
-        return SearchQueue(plan.search, plan.objective, folder, ledger, prior_sweeps)
-    return PlannedTrialQueue()
+        return SearchQueue(plan.search, plan.objective, folder, prior_sweeps)
+    return TrialQueue()
 
 
 def _build_pruner(plan: SweepPlan, ledger: Ledger) -> TrialPruner | None:
@@ -268,10 +246,9 @@ def _build_pruner(plan: SweepPlan, ledger: Ledger) -> TrialPruner | None:
     return TrialPruner(plan.policy.pruner, plan.objective, plan.epochs, ledger, plan.policy.min_epochs)
 
 
-def _prepare_trials(
-    recorder: TrialRecorder, tracker: SweepTracker, folder: SweepFolder, ledger: Ledger, slots: int
-) -> str | None:
+def _prepare_trials(recorder: TrialRecorder, tracker: SweepTracker, folder: SweepFolder, slots: int) -> str | None:
     """Runs a smoke test of each new architecture while the parent run is created. Returns the id of the parent run."""
+    ledger = folder.ledger
     untested: dict[str, Trial] = {}
     for trial in recorder.trials:
         if trial.number not in recorder.outcomes.waiting or ledger.get_trial_record(trial.number).attempts:
@@ -286,12 +263,6 @@ def _prepare_trials(
         if parent_run_ids[0]:
             ledger.record_parent(parent_run_ids[0])
 
-    smoke_test_architectures(
-        untested,
-        ledger.record_smoke_test,
-        folder.logs,
-        slots,
-        folder.trials_lock_file,
-        after_start=wait_for_parent_run,
-    )
+    record, lock_file = ledger.record_smoke_test, folder.trials_lock_file
+    smoke_test_architectures(untested, record, folder.logs, slots, lock_file, after_start=wait_for_parent_run)
     return parent_run_ids[0]

@@ -11,9 +11,10 @@ from trainyard.errors import TrackingError
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.sweep.launch.process_pool import JobExit, Message
 from trainyard.sweep.pruner import TrialPruner
-from trainyard.sweep.recorder import TrialRecorder, TrialRuns
+from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import has_finished, load_result
 from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.tracking import SweepTracker
 from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.trial_runner import TrialRunner
 
@@ -28,19 +29,10 @@ class SweepScheduler:
         queue: TrialQueue,
         runner: TrialRunner,
         *,
-        runs: TrialRuns,
+        runs: SweepTracker,
         pruner: TrialPruner | None = None,
     ) -> None:
-        """Creates the scheduler, and queues the waiting trials.
-
-        Args:
-            policy: The settings for retries and failures.
-            recorder: Records what happens to the trials.
-            queue: The queue of the trials; it is empty, and a search draws its trials itself.
-            runner: Starts the trials.
-            runs: The runs of the trials in the tracking store.
-            pruner: Decides which trials end early; None disables pruning.
-        """
+        """Queues the waiting trials; the `queue` must be empty. Without a `pruner`, no trial ends early."""
         self._policy = policy
         self._recorder = recorder
         self._queue = queue

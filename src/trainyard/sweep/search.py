@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial, higher_is_better
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import Draw, Ended, EpochReport, Ledger, PriorPoint
+from trainyard.sweep.ledger import Draw, Ended, EpochReport, PriorPoint
 from trainyard.sweep.plan import SearchPlan, to_canonical_json
 from trainyard.sweep.sampler import Sampler
+from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.warm_start import PriorSweep
 
 _MAX_REJECTED_DRAWS = 100
 """The search ends after this number of consecutive rejected draws, because the space is nearly exhausted."""
 
 
-class SearchQueue:
+class SearchQueue(TrialQueue):
     """Waiting trials, and the sampler that draws further points."""
 
     def __init__(
@@ -32,20 +32,18 @@ class SearchQueue:
         plan: SearchPlan,
         objective: str,
         folder: SweepFolder,
-        ledger: Ledger,
         prior_sweeps: Sequence[PriorSweep] = (),
     ) -> None:
         """Creates the queue and replays the ledger.
 
         The ledger of a resumed sweep has the points of its warm start already, so `prior_sweeps` is ignored then.
         """
+        super().__init__()
         self._space = plan.space
         self._points = plan.points
         self._sampler = Sampler(plan.sampler, plan.seed, plan.space.axes, maximize=higher_is_better(objective))
         self._folder = folder
-        self._ledger = ledger
-        self._ready: deque[Trial] = deque()
-        self._deferred: deque[Trial] = deque()
+        self._ledger = folder.ledger
         self._values: dict[int, dict[int, float | None]] = {}
         self._turns: dict[int, int] = {}
         self._seen: dict[str, int] = {}
@@ -53,13 +51,13 @@ class SearchQueue:
         self._turn = 0
         self._rejected = 0
         prior_points = list(itertools.chain.from_iterable(earlier.points for earlier in prior_sweeps))
-        if prior_points and not any(isinstance(event, PriorPoint | Draw) for event in ledger.events):
-            ledger.record_prior_points(prior_points)
+        if prior_points and not any(isinstance(event, PriorPoint | Draw) for event in folder.ledger.events):
+            folder.ledger.record_prior_points(prior_points)
         self._replay()
 
     def has_more(self) -> bool:
         """Returns whether there may be further trials to start."""
-        return bool(self._ready or self._deferred) or self._can_draw
+        return super().has_more() or self._can_draw
 
     @property
     def _can_draw(self) -> bool:
@@ -69,18 +67,13 @@ class SearchQueue:
     def put(self, trial: Trial) -> None:
         """Queues a trial that was drawn earlier. A trial whose draw is not in the ledger is ignored and drawn anew."""
         if trial.point in self._turns:
-            self._ready.append(trial)
-
-    def put_last(self, trial: Trial) -> None:
-        """Queues a trial to start after all other trials."""
-        self._deferred.append(trial)
+            super().put(trial)
 
     def take(self) -> Trial | None:
         """Removes and returns the next trial, and draws points if necessary. Returns None if there is none."""
         while not self._ready and self._can_draw:
             self._draw_point()
-        queue = self._ready or self._deferred
-        return queue.popleft() if queue else None
+        return super().take()
 
     def finish(self, trial: Trial, value: float | None) -> None:
         """Records the final result of a trial. When all trials of a point have ended, reports it to the sampler."""

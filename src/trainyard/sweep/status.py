@@ -10,7 +10,7 @@ from datetime import datetime
 
 from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SweepFolder, is_locked
-from trainyard.sweep.ledger import Ledger, Session
+from trainyard.sweep.ledger import Session
 from trainyard.sweep.progress import SweepProgress, TrialState, TrialStatus, build_status
 from trainyard.sweep.progress_file import LatestEpoch, load_epochs
 from trainyard.sweep.space import NOT_DRAWN
@@ -36,13 +36,13 @@ class SweepStatus:
 
 def load_sweep_status(folder: SweepFolder) -> SweepStatus:
     """Loads the status of a sweep from its ledger, also while it runs. Raises ConfigError if its files are damaged."""
-    ledger, objective = Ledger(folder.ledger), folder.read_header()["objective"]
+    ledger, objective = folder.ledger, folder.read_header()["objective"]
     session = ledger.sessions[-1] if ledger.sessions else None
     running = session is not None and not session.status and _is_running(session, folder)
     epochs = load_epochs(folder.epochs) if running else {}
     complete = ledger.is_exhausted or ledger.is_complete  # then no more points are drawn
     trials = [
-        _build_trial_status(trial, objective, ledger, folder, epochs.get(trial.number), running=running)
+        _build_trial_status(trial, objective, folder, epochs.get(trial.number), running=running)
         for trial in folder.read_trials()
         if not (complete and trial.label == NOT_DRAWN)
     ]
@@ -67,21 +67,20 @@ def _is_running(session: Session, folder: SweepFolder) -> bool:
 def _build_trial_status(
     trial: Trial,
     objective: str | None,
-    ledger: Ledger,
     folder: SweepFolder,
     epoch: LatestEpoch | None,
     *,
     running: bool,
 ) -> TrialStatus:
     """Returns the status of a trial from the ledger. A started trial is STOPPED if the sweep is not `running`."""
-    record = ledger.get_trial_record(trial.number)
+    record = folder.ledger.get_trial_record(trial.number)
     status = build_status(trial, objective, record.result, os.path.relpath(folder.get_log_file(trial.number)))
     status.attempt = record.attempts
     if record.state == "failed":
         status.state, status.reason = TrialState.FAILED, record.reason
     elif record.state == "pruned":
         status.state, status.reason = TrialState.PRUNED, record.reason
-        if last := ledger.get_last_epoch(trial.number):
+        if last := folder.ledger.get_last_epoch(trial.number):
             status.epoch, status.value = last.epoch, last.value
     elif record.state == "running":
         status.state = TrialState.RUNNING if running else TrialState.STOPPED

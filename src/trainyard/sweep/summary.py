@@ -86,12 +86,12 @@ class SweepResult:
 
 
 def summarize_sweep(
-    folder: SweepFolder, ledger: Ledger, objective: str | None, trials: tuple[Trial, ...], outcomes: TrialOutcomes
+    folder: SweepFolder, objective: str | None, trials: tuple[Trial, ...], outcomes: TrialOutcomes
 ) -> SweepResult:
     """Ranks the finished trials of a sweep and writes the result files into its folder. `trials` are all its trials."""
     ranking = rank_trials(trials, outcomes, objective)
     winner = _write_winner(folder, ranking.points[0], objective, trials) if objective and ranking.points else None
-    header = folder.read_header()
+    header, ledger = folder.read_header(), folder.ledger
     page = CardPage(
         name=folder.path.name,
         command=format_command_line(),

@@ -25,12 +25,7 @@ class SweepTracker(SweepListener):
     """Logs a sweep to the tracking store. If tracking is disabled, it does nothing."""
 
     def __init__(self, plan: SweepPlan, notify: Callable[[str], None]) -> None:
-        """Creates the tracker without accessing the tracking store.
-
-        Args:
-            plan: The plan of the sweep.
-            notify: Called with a message when the tracking store fails.
-        """
+        """Does not access the tracking store yet. `notify` is called with a message when the store fails."""
         self._plan = plan
         self._run = Tracker(plan.store, notify, "The sweep continues; its folder contains all results")
         self._result: SweepResult | None = None
@@ -43,21 +38,14 @@ class SweepTracker(SweepListener):
 
         Its status is then FINISHED if all trials are done or pruned, KILLED after an interrupt, else FAILED.
 
-        Args:
-            earlier_run_id: The id of the run to reopen; None creates a new run.
-
         Raises:
             TrackingError: If the block succeeded, but the tracking store failed.
         """
         plan = self._plan
         with contextlib.closing(self._run):
-            request = RunRequest(
-                plan.experiment,
-                plan.notes,
-                f"sweep {plan.name}",
-                self._build_tags(),
-                earlier_run_id=earlier_run_id,
-            )
+            git_tags = build_provenance_tags(read_git_state(Path.cwd()))
+            tags = {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: plan.name}
+            request = RunRequest(plan.experiment, plan.notes, f"sweep {plan.name}", tags, earlier_run_id=earlier_run_id)
             self._run.start(request, self._build_params())
             try:
                 yield
@@ -75,10 +63,7 @@ class SweepTracker(SweepListener):
             raise TrackingError(f"{failure}. No results are lost: the folder of the sweep contains all of them")
 
     def wait_until_created(self) -> str | None:
-        """Waits until the parent run exists, and saves the MLflow view of its trials.
-
-        Returns:
-            The run id; None if tracking is disabled.
+        """Waits until the parent run exists, and saves the MLflow view of its trials. Returns None without tracking.
 
         Raises:
             TrackingError: If the tracking store cannot be reached.
@@ -149,11 +134,6 @@ class SweepTracker(SweepListener):
             self._run.set_tags({names.ERROR: f"{failed} of {len(self._plan.trials)} trials failed{not_started}"})
         return self._run.end("FAILED" if failed or waiting else "FINISHED")
 
-    def _build_tags(self) -> dict[str, str]:
-        """Returns the first tags of the parent run: git state, role and sweep id."""
-        git_tags = build_provenance_tags(read_git_state(Path.cwd()))
-        return {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: self._plan.name}
-
     def _build_params(self) -> dict[str, Any]:
         """Returns the params of the parent run, by their logged names."""
         plan = self._plan
@@ -161,10 +141,10 @@ class SweepTracker(SweepListener):
         swept = describe_swept({"search": definition, "swept": plan.swept}, plan.trials)
         sampler = {"sweep.sampler": plan.search.sampler, "sweep.sampler_seed": plan.search.seed} if plan.search else {}
         return {
-            "sweep.name": self._plan.name,
-            "sweep.objective": self._plan.objective or "off",
-            "sweep.trials": len(self._plan.trials),
-            "sweep.points": self._plan.trials[-1].point,
+            "sweep.name": plan.name,
+            "sweep.objective": plan.objective or "off",
+            "sweep.trials": len(plan.trials),
+            "sweep.points": plan.trials[-1].point,
             **sampler,
             **{f"sweep.params.{key}": description for key, description in swept.items()},
         }

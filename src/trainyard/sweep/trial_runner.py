@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import cloudpickle
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -20,8 +20,8 @@ from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.hydra_launcher import describe_failure
-from trainyard.sweep.launch.process_pool import Job, JobExit, JobPool, Message, ProcessPool
-from trainyard.sweep.launch.ray_pool import open_ray_pool
+from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPool
+from trainyard.sweep.launch.ray_pool import JobPool, open_ray_pool
 from trainyard.sweep.plan import SweepPlan
 from trainyard.sweep.space import NOT_DRAWN
 from trainyard.sweep.trial_task import TrialTask, build_trial_tree
@@ -35,47 +35,8 @@ _DRAWN_BATCH_SIZE = 8
 """Default number of trials in a batch of a search, for launchers that run batches."""
 
 
-class TrialRunner(Protocol):
-    """Runs trials. Messages and exits have the number of their trial."""
-
-    @property
-    def has_free_slot(self) -> bool:
-        """Whether a trial can be started now."""
-
-    def __len__(self) -> int:
-        """Returns the number of started trials that have not ended."""
-
-    def start(self, trial: Trial, folder: Path) -> None:
-        """Starts a trial in a new run folder."""
-
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Sends an answer, as (key, answer), to a trial that waits for it."""
-
-    def poll(self) -> list[Message | JobExit]:
-        """Waits for messages and exits of trials, and returns all that occurred."""
-
-
-@contextmanager
-def open_trial_runner(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> Iterator[TrialRunner]:
-    """Yields a runner that uses the launcher of the sweep. On exit it ends all trials.
-
-    Raises:
-        ConfigError: If a setting of the launcher is out of range, or Ray is not installed.
-        TrainyardError: If the Ray cluster cannot be reached.
-    """
-    launcher = plan.hydra_section.launcher
-    if launcher._target_ == FORK_LAUNCHER:
-        with ProcessPool(allocate_slots(launcher.n_jobs, os.environ), lock_file=folder.trials_lock_file) as pool:
-            yield _PoolRunner(pool, task, folder, launcher.time_limit_seconds)
-    elif launcher._target_ == RAY_LAUNCHER:
-        with open_ray_pool(cast("RayLauncherConf", OmegaConf.to_object(launcher)), folder.trials_lock_file) as pool:
-            yield _PoolRunner(pool, task, folder, launcher.time_limit_seconds)
-    else:
-        yield _open_launcher(plan, folder, task)
-
-
-class _PoolRunner:
-    """Runs each trial as a job of a pool."""
+class PoolRunner:
+    """Runs each trial as a job of a pool. The job has the number of the trial."""
 
     def __init__(self, pool: JobPool, task: TrialTask, folder: SweepFolder, limit_seconds: float | None) -> None:
         self._pool = pool
@@ -88,21 +49,16 @@ class _PoolRunner:
 
     @property
     def has_free_slot(self) -> bool:
+        """Whether a trial can be started now."""
         return self._pool.has_free_slot
 
     def __len__(self) -> int:
         return len(self._pool)
 
     def start(self, trial: Trial, folder: Path) -> None:
+        """Starts a trial in a new run folder."""
         work = cloudpickle.dumps(partial(self._task.run_planned, trial, folder, self._threads))
         self._pool.submit(Job(trial.number, work, self._folder.get_log_file(trial.number), self._limit_seconds))
-
-
-class Launcher(Protocol):
-    """The interface of Hydra's launchers."""
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs a batch of jobs, and returns their results when all have ended."""
 
 
 class LauncherRunner:
@@ -142,11 +98,31 @@ class LauncherRunner:
         ]
 
 
+TrialRunner = PoolRunner | LauncherRunner
+
+
+@contextmanager
+def open_trial_runner(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> Iterator[TrialRunner]:
+    """Yields a runner that uses the launcher of the sweep. On exit it ends all trials.
+
+    Raises:
+        ConfigError: If a setting of the launcher is out of range, or Ray is not installed.
+        TrainyardError: If the Ray cluster cannot be reached.
+    """
+    launcher = plan.hydra_section.launcher
+    if launcher._target_ == FORK_LAUNCHER:
+        with ProcessPool(allocate_slots(launcher.n_jobs, os.environ), lock_file=folder.trials_lock_file) as pool:
+            yield PoolRunner(pool, task, folder, launcher.time_limit_seconds)
+    elif launcher._target_ == RAY_LAUNCHER:
+        with open_ray_pool(cast("RayLauncherConf", OmegaConf.to_object(launcher)), folder.trials_lock_file) as pool:
+            yield PoolRunner(pool, task, folder, launcher.time_limit_seconds)
+    else:
+        yield _open_launcher(plan, folder, task)
+
+
 def _open_launcher(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> LauncherRunner:
     """Returns a runner that uses a launcher which is not Trainyard's, such as submitit's."""
-    config = OmegaConf.create({})
-    with open_dict(config):
-        config.hydra = plan.hydra_section.copy()
+    config = OmegaConf.create({"hydra": plan.hydra_section.copy()})
     OmegaConf.set_readonly(config.hydra, False)
     with open_dict(config.hydra):
         config.hydra.mode = RunMode.MULTIRUN
@@ -167,7 +143,7 @@ class FrozenConfigLoader:
     """
 
     def __init__(self, folder: SweepFolder) -> None:
-        self._folder = folder
+        self._folder = SweepFolder(folder.path)  # without its ledger, because launchers pickle this object
         self._trials: dict[tuple[str, ...], Trial] = {}
 
     def __getstate__(self) -> dict[str, Any]:

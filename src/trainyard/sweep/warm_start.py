@@ -11,7 +11,7 @@ from trainyard.config import flatten_tree
 from trainyard.errors import ConfigError
 from trainyard.sweep.folder import find_sweep
 from trainyard.sweep.grid import Axis
-from trainyard.sweep.ledger import Ledger, PriorPoint
+from trainyard.sweep.ledger import PriorPoint
 from trainyard.sweep.sampler import MIN_CMAES_POINTS, find_drawn_value
 
 
@@ -65,9 +65,8 @@ def _load_prior_sweep(name: str, objective: str, axes: Sequence[Axis]) -> PriorS
         )
     configs: dict[int, Mapping[str, Any]] = {}
     values: dict[int, list[float]] = {}
-    ledger = Ledger(folder.ledger)
     for trial in folder.read_trials():
-        value = ledger.get_objective_value(trial.number)
+        value = folder.ledger.get_objective_value(trial.number)
         if value is not None:
             configs.setdefault(trial.point, trial.config)
             values.setdefault(trial.point, []).append(value)

@@ -1,14 +1,11 @@
 """The operation log: a copy in the run folder of everything a run logs, from which a run can be uploaded later.
 
-It is a file of JSON lines. If the process is killed, at most the last line is incomplete. Artifacts are not
-copied, because they are in the run folder already. Credentials are removed from URIs.
+Artifacts are not copied, because they are in the run folder already. Credentials are removed from URIs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ConfigError
-from trainyard.system import PARTIAL_PREFIX
+from trainyard.system import PARTIAL_PREFIX, DamagedLineError, append_entries, read_entries
 from trainyard.tracking import names, operations
 from trainyard.tracking.operations import DatasetInput, TimedMetrics
 from trainyard.training import CHECKPOINTS_FOLDER
@@ -146,16 +143,17 @@ def load_operations(folder: Path) -> LoggedOperations:
         ConfigError: If the folder has no operation log, or the operation log can't be read.
     """
     file = folder / OPERATION_LOG_FILE
+    logged: LoggedOperations | None = None
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        entries = list(read_entries(file))
+    except OSError as error:
         raise ConfigError(
             f"{folder}: expected a run folder, but its {OPERATION_LOG_FILE} can't be read: {error}"
         ) from error
-    logged: LoggedOperations | None = None
-    for number, line in enumerate(lines[:-1], 1):  # text after the last newline is an incomplete entry
+    except DamagedLineError as error:
+        raise ConfigError(f"{file}: line {error.number} is damaged: expected JSON, got {error.text[:80]!r}") from error
+    for number, entry in enumerate(entries, start=1):
         try:
-            entry = json.loads(line)
             if logged is None:
                 logged = _build_operations(entry)
             else:
@@ -181,15 +179,8 @@ def record_stored(folder: Path, store: TrackingStore, run_id: str) -> None:
 
 
 def _append_entry(file: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Appends an entry to an operation log, after removing an incomplete last line; see `_write_entry`."""
-    line = json.dumps({"what": kind, "at": int(time.time() * 1000), **content})
-    with file.open("ab+") as stream:
-        if stream.tell():
-            stream.seek(-1, os.SEEK_END)
-            if stream.read(1) != b"\n":  # an incomplete line: the process was killed or the disk was full
-                stream.seek(0)
-                stream.truncate(stream.read().rfind(b"\n") + 1)
-        stream.write(f"{line}\n".encode())
+    """Appends an entry to an operation log; see `_write_entry`."""
+    append_entries(file, {"what": kind, "at": int(time.time() * 1000), **content}, durable=False)
 
 
 def _build_operations(entry: dict[str, Any]) -> LoggedOperations:

@@ -21,7 +21,6 @@ from trainyard.errors import ConfigError
 from trainyard.sweep import (
     NOT_DRAWN,
     PAGE,
-    Ledger,
     SweepFolder,
     TrialOutcomes,
     compute_cost,
@@ -44,7 +43,7 @@ def collect_runs_provenance(sweeps: Sequence[SweepFolder], command: str) -> dict
         The provenance of the first run. ``mixed`` has one line for each value that
         differs between the runs; ``seconds`` is the wall-clock time of all sessions together.
     """
-    ledgers = [Ledger(sweep.ledger) for sweep in sweeps]
+    ledgers = [sweep.ledger for sweep in sweeps]
     trials = [
         (ledger, trial.number) for ledger, sweep in zip(ledgers, sweeps, strict=True) for trial in sweep.read_trials()
     ]
@@ -91,7 +90,7 @@ def describe_search(folder: SweepFolder) -> dict[str, Any]:
     Raises:
         ConfigError: If the sweep has no objective, is not finished, or has no finished trial.
     """
-    header, ledger = folder.read_header(), Ledger(folder.ledger)
+    header, ledger = folder.read_header(), folder.ledger
     trials, outcomes = [trial for trial in folder.read_trials() if trial.label != NOT_DRAWN], TrialOutcomes()
     outcomes.update(ledger, [trial.number for trial in trials])
     if header["objective"] is None:

@@ -12,7 +12,7 @@ import numpy as np
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
 from trainyard.evaluation import find_step
-from trainyard.sweep import Ledger, SweepFolder
+from trainyard.sweep import SweepFolder
 from trainyard.system import atomic_write
 from trainyard.tracking import names
 
@@ -105,9 +105,8 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
 
     With `with_report`, the classification report of each run is loaded from its folder.
     """
-    ledger = Ledger(folder.ledger)
     trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)
-    results = [ledger.get_trial_record(trial.number).result for trial in trials]
+    results = [folder.ledger.get_trial_record(trial.number).result for trial in trials]
     runs = [
         SeedResult(
             seed=trial.seed,

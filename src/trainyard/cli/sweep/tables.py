@@ -117,19 +117,22 @@ def print_plan(
     trials: Sequence[Trial],
     duplicates: int,
     name: str,
-    slots: int,
+    slots: int | None,
     threads: int | None,
     *,
     console: Console | None = None,
 ) -> None:
     """Prints the trials that a sweep would run, without `duplicates` identical ones, and how they are run.
 
-    `slots` trials run in parallel, each by default with a number of `threads`; None: it may use all cores.
+    `slots` trials run in parallel, or None if the launcher or its cluster decides. By default, each has a number of
+    `threads`; None: it may use all cores.
     """
     console = console or Console(highlight=False)
     _print_plan_table(console, trials)
     skipped = f"; {format_count(duplicates, 'duplicate')} skipped" if duplicates else ""
-    parallelism = f"{slots} in parallel" if slots > 1 else "one at a time"
+    parallelism = "one at a time" if slots == 1 else f"{slots} in parallel"
+    if slots is None:
+        parallelism = "as many in parallel as the launcher or its cluster allows"
     console.print()
     print_text(console, f"sweep {name}: {format_count(len(trials), 'trial')}{_describe_points(trials)}{skipped}")
     print_text(console, parallelism + (f", with {format_count(threads, 'thread')} each" if threads else ""))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import cloudpickle
@@ -23,7 +24,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainyard.config import get_job_error
 from trainyard.errors import ConfigError, TrialError
-from trainyard.sweep.launch.process_pool import Job, JobExit, JobPool
+from trainyard.sweep.launch.process_pool import Job, JobExit
+from trainyard.sweep.launch.ray_pool import JobPool
 
 LOGS = "logs"
 """The folder below the sweep's folder that contains the output of each job, as ``<hydra.job.id>.log``."""
@@ -55,7 +57,8 @@ def run_batch(
     context, task_function, master_config = hydra_arguments
     hydra_section = master_config.hydra
     limit_seconds = hydra_section.launcher.time_limit_seconds
-    check_time_limit(limit_seconds)
+    if limit_seconds is not None and not limit_seconds > 0:
+        raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, or null, got {limit_seconds}")
     setup_globals()
     configure_log(hydra_section.hydra_logging, hydra_section.verbose)
     shared = cloudpickle.dumps((context, task_function, Singleton.get_state()))
@@ -74,7 +77,7 @@ def run_batch(
                 number = waiting.pop()
                 config = configs[number]
                 _log.info("\t#%d : %s", number, " ".join(filter_overrides(config.hydra.overrides.task)))
-                work = cloudpickle.dumps(_HydraJob(shared, config))
+                work = cloudpickle.dumps(partial(_run_hydra_job, shared, config))
                 pool.submit(Job(number, work, _get_log_file(logs, config), limit_seconds))
             for event in pool.poll():
                 if isinstance(event, JobExit):
@@ -82,12 +85,6 @@ def run_batch(
                     returns[event.number] = _build_return(event, config, _get_log_file(logs, config))
     configure_log(hydra_section.hydra_logging, hydra_section.verbose)  # jobs change it
     return [returns[number] for number in numbers]
-
-
-def check_time_limit(seconds: float | None) -> None:
-    """Raises a ConfigError if a launcher's time limit is not a positive number or None."""
-    if seconds is not None and not seconds > 0:
-        raise ConfigError(f"hydra.launcher.time_limit_seconds: expected a number above 0, or null, got {seconds}")
 
 
 def _compose_job(context: HydraContext, master_config: DictConfig, number: int, overrides: Sequence[str]) -> DictConfig:
@@ -118,17 +115,14 @@ def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
         failure = describe_failure(job)
     if failure:
         _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, log)
-    return job or _build_failure(event.number, config, failure, log)
-
-
-def _build_failure(number: int, config: DictConfig, failure: str, log: Path) -> JobReturn:
-    """Returns the `JobReturn` of a job that did not run to its end."""
+    if job:
+        return job
     task_config, hydra_config = config.copy(), OmegaConf.create({"hydra": config.hydra})
     with open_dict(task_config):
         del task_config["hydra"]
     overrides = list(config.hydra.overrides.task)
     job = JobReturn(overrides=overrides, cfg=task_config, hydra_cfg=hydra_config, status=JobStatus.FAILED)
-    job.return_value = TrialError(f"job {number} ({' '.join(overrides)}): {failure}. Its output is in {log}")
+    job.return_value = TrialError(f"job {event.number} ({' '.join(overrides)}): {failure}. Its output is in {log}")
     return job
 
 
@@ -138,33 +132,23 @@ def describe_failure(job: JobReturn) -> str:
     return f"{type(raised).__name__}: {raised}" if raised else ""
 
 
-class _HydraJob:
-    """The function that runs a job of Hydra; it is pickled and sent to the process of the job."""
+def _run_hydra_job(shared: bytes, config: DictConfig) -> bytes:
+    """Runs a job with Hydra's `run_job` in the process of the job, and returns its pickled `JobReturn`.
 
-    def __init__(self, shared: bytes, config: DictConfig) -> None:
-        """Creates the function.
-
-        Args:
-            shared: What all jobs have in common, pickled once: Hydra's context, the task function, Hydra's singletons.
-            config: The config of the job.
-        """
-        self._shared = shared
-        self._config = config
-
-    def __call__(self) -> bytes:
-        """Runs the job with Hydra's `run_job`, and returns its `JobReturn`, pickled by cloudpickle."""
-        setup_globals()
-        hydra_context, task_function, state = cloudpickle.loads(self._shared)
-        Singleton.set_state(state)
-        HydraConfig.instance().set_config(self._config)
-        job = run_job(
-            hydra_context=hydra_context,
-            task_function=task_function,
-            config=self._config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-        return _pickle_job_return(job)
+    `shared` is what all jobs have in common, pickled once: Hydra's context, the task function, Hydra's singletons.
+    """
+    setup_globals()
+    hydra_context, task_function, state = cloudpickle.loads(shared)
+    Singleton.set_state(state)
+    HydraConfig.instance().set_config(config)
+    job = run_job(
+        hydra_context=hydra_context,
+        task_function=task_function,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+    return _pickle_job_return(job)
 
 
 def _pickle_job_return(job: JobReturn) -> bytes:

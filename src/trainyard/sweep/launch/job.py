@@ -80,10 +80,8 @@ def request_answer(content: Any, key: Any) -> Any:  # noqa: ANN401 - any message
 def do_work(start: JobStart, reports: Connection, lifeline: Connection) -> None:
     """Runs a job; it is the main function of the job's process.
 
-    Args:
-        start: The job and its environment.
-        reports: The pipe to which messages and the result are written.
-        lifeline: The pipe from which answers are read; it closes when the parent process ends.
+    Messages and the result are written to `reports`. Answers are read from `lifeline`, which closes when the parent
+    process ends.
     """
     import cloudpickle
 
@@ -98,7 +96,9 @@ def do_work(start: JobStart, reports: Connection, lifeline: Connection) -> None:
     os.environ.update(start.environment)
     redirect_output(start.log)
     if start.lock_file:
-        _lock_until_exit(start.lock_file, lifeline)
+        hold_shared_lock(start.lock_file)
+        if lifeline.poll():  # the parent has ended: after the lock was free, no job of it may start
+            os._exit(1)
     threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()
     _reports.append(reports)
     try:
@@ -124,16 +124,6 @@ def redirect_output(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-
-
-def _lock_until_exit(file: Path, lifeline: Connection) -> None:
-    """Locks a file until this process ends. If the parent has already ended, the process exits at once.
-
-    A process that then acquires the lock exclusively can be sure that no job of the parent runs or will start.
-    """
-    hold_shared_lock(file)
-    if lifeline.poll():
-        os._exit(1)
 
 
 def _exit_with_parent(lifeline: Connection) -> None:

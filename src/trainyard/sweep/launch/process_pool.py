@@ -13,14 +13,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from trainyard.errors import TrainyardError
 from trainyard.sweep.launch.job import GRACE_SECONDS, JobStart, do_work
@@ -48,9 +48,6 @@ SERVER = "trainyard.sweep.launch.fork_server"
 _NOT_INHERITED = ("MLFLOW_RUN_ID",)
 """Environment variables that identify a single run."""
 
-Work = Callable[[], Any]
-"""The function that a job executes. Its result must be picklable, and it may send picklable messages with `report`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -58,7 +55,8 @@ class Job:
 
     Attributes:
         number: The number that identifies the job in its messages.
-        work: A `Work`, pickled by cloudpickle.
+        work: A function without arguments, pickled by cloudpickle. Its result must be picklable, and it may send
+            picklable messages with `report`.
         log: The file to which the output is appended.
         limit_seconds: The time after which the job is ended; None for no limit.
     """
@@ -71,12 +69,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that a running job sent.
-
-    Attributes:
-        number: The number of the job.
-        content: The message.
-    """
+    """A message that a running job sent; `number` is that of the job."""
 
     number: int
     content: Any
@@ -107,24 +100,49 @@ def start_fork_server(preload: Sequence[str] = PRELOADED) -> None:
         forkserver.ensure_running()
 
 
-class JobPool(Protocol):
-    """The interface of `ProcessPool` and `RayPool`."""
+class RunningJob(ABC):
+    """A job that was started.
 
-    @property
-    def has_free_slot(self) -> bool:
-        """Whether a job can be submitted now."""
+    Attributes:
+        job: The job.
+        end_reason: Why the end of the job was requested; empty if it was not.
+    """
 
-    def __len__(self) -> int:
-        """Returns the number of running jobs."""
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.end_reason = ""
+        self._started = time.monotonic()
+        self._end_requested: float | None = None
 
-    def submit(self, job: Job) -> None:
-        """Starts a job in a free slot."""
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Asks the job to end, so that it can close its run."""
 
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Sends an answer, as (key, answer), to a job that waits for it in `request_answer`."""
+    @abstractmethod
+    def kill(self) -> None:
+        """Ends the job immediately."""
 
-    def poll(self) -> list[Message | JobExit]:
-        """Waits for messages and exits of jobs, and returns all that occurred."""
+    def request_end(self, reason: str) -> None:
+        """Interrupts the job, unless it was interrupted before."""
+        if self._end_requested is None:
+            self._end_requested, self.end_reason = time.monotonic(), reason
+            self.interrupt()
+
+    def deadline(self) -> float | None:
+        """Returns when `enforce_deadline` must be called, on the monotonic clock; None for never."""
+        if self._end_requested is not None:
+            return self._end_requested + GRACE_SECONDS
+        return None if self.job.limit_seconds is None else self._started + self.job.limit_seconds
+
+    def enforce_deadline(self) -> None:
+        """Interrupts the job if its time limit is exceeded; kills it if it did not end after an interrupt."""
+        due = self.deadline()
+        if due is None or time.monotonic() < due:
+            return
+        if self._end_requested is None:
+            self.request_end(f"it took longer than {self.job.limit_seconds:g} s")
+        else:
+            self.kill()
 
 
 class ProcessPool:
@@ -152,14 +170,12 @@ class ProcessPool:
         self._context.set_forkserver_preload([SERVER, *preload])
         self._free_slots = list(slots)
         self._lock_file = lock_file
-        self._running: dict[int, _RunningJob] = {}
+        self._running: dict[int, _JobProcess] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def __len__(self) -> int:
@@ -184,10 +200,10 @@ class ProcessPool:
             process.start()
         job_reports.close()
         job_lifeline.close()
-        self._running[job.number] = _RunningJob(job, slot, process, reports, lifeline)
+        self._running[job.number] = _JobProcess(job, slot, process, reports, lifeline)
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Sends an answer to a job that waits in `request_answer`. If the job has ended, nothing happens."""
+        """Sends an answer, as (key, answer), to a job that waits for it in `request_answer`, if it has not ended."""
         if number in self._running:
             self._running[number].answer(content)
 
@@ -224,24 +240,31 @@ class ProcessPool:
         return exits
 
 
-class _RunningJob:
+class _JobProcess(RunningJob):
     """A job whose process was started."""
 
     def __init__(
         self, job: Job, slot: Mapping[str, str], process: BaseProcess, reports: Connection, lifeline: Connection
     ) -> None:
+        super().__init__(job)
         if process.pid is None:
             raise ValueError("expected a process that was started")
         self.slot = slot
         self.process = process
         self._pid = process.pid
-        self._job = job
         self._reports: Connection | None = reports
         self._lifeline = lifeline
-        self._started = time.monotonic()
-        self._end_requested: float | None = None
-        self._end_reason = ""
         self._outcome: tuple[bool, Any, str] | None = None
+
+    def interrupt(self) -> None:
+        """Sends SIGTERM to the process group."""
+        if not signal_process_group(self._pid, signal.SIGTERM):
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """Sends SIGKILL to the process group."""
+        self.process.kill()
+        signal_process_group(self._pid, signal.SIGKILL)
 
     def answer(self, content: Any) -> None:  # noqa: ANN401 - what can be pickled
         """Sends an answer to the job; does nothing if its process has ended."""
@@ -253,30 +276,6 @@ class _RunningJob:
         yield self.process.sentinel
         if self._reports:
             yield self._reports
-
-    def deadline(self) -> float | None:
-        """Returns when `enforce_deadline` must be called, on the monotonic clock; None for never."""
-        if self._end_requested is not None:
-            return self._end_requested + GRACE_SECONDS
-        return None if self._job.limit_seconds is None else self._started + self._job.limit_seconds
-
-    def enforce_deadline(self) -> None:
-        """Requests the end of the job if its time limit is exceeded; kills it if it did not end after a request."""
-        due = self.deadline()
-        if due is None or time.monotonic() < due:
-            return
-        if self._end_requested is None:
-            self.request_end(f"it took longer than {self._job.limit_seconds:g} s")
-        else:
-            self.process.kill()
-            signal_process_group(self._pid, signal.SIGKILL)
-
-    def request_end(self, reason: str) -> None:
-        """Requests the end of the job with SIGTERM, so that it can close its run."""
-        if self._end_requested is None:
-            self._end_requested, self._end_reason = time.monotonic(), reason
-            if not signal_process_group(self._pid, signal.SIGTERM):
-                self.process.terminate()
 
     def read_messages(self) -> list[Message]:
         """Returns the messages that arrived. The outcome, which a job sends last, is stored for `collect_exit`."""
@@ -293,7 +292,7 @@ class _RunningJob:
             if kind == "end":
                 self._outcome = content
             else:
-                messages.append(Message(self._job.number, content))
+                messages.append(Message(self.job.number, content))
         return messages
 
     def collect_exit(self) -> JobExit:
@@ -304,10 +303,8 @@ class _RunningJob:
         self._lifeline.close()
         if self._reports:
             self._reports.close()
-        returned, value, failure = self._outcome or (False, None, self._end_reason or _describe_exit(code))
-        return JobExit(
-            self._job.number, returned, value, failure if returned or not self._end_reason else self._end_reason
-        )
+        returned, value, failure = self._outcome or (False, None, self.end_reason or _describe_exit(code))
+        return JobExit(self.job.number, returned, value, failure if returned else self.end_reason or failure)
 
 
 def _describe_exit(code: int) -> str:

@@ -13,18 +13,17 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from trainyard.errors import ConfigError, TrainyardError, summarize_error
-from trainyard.sweep.launch.job import GRACE_SECONDS, redirect_output
-from trainyard.sweep.launch.process_pool import Job, JobExit, Message
+from trainyard.sweep.launch.job import redirect_output
+from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPool, RunningJob
 from trainyard.system import hold_shared_lock, redact_credentials
 
 if TYPE_CHECKING:
@@ -102,7 +101,6 @@ class RayPool:
 
         self._lock_file = lock_file
         self._ray = ray
-        self._settings = settings
         self._task = ray.remote(max_calls=1)(_run_work)  # a new process for each call
         self._task_options = {
             "num_cpus": settings.num_cpus,
@@ -111,13 +109,16 @@ class RayPool:
             "max_retries": 0,  # a lost job is reported, and retried as sweep.retries specifies
         }
         self._running: dict[Any, _RunningTask] = {}
-        self.slots = self._count_slots()
+        required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        capacity = sum(
+            int(min(node.get(name, 0) / amount for name, amount in required.items() if amount)) for node in nodes
+        )
+        self.slots = min(capacity, settings.n_jobs or capacity)
         if not self.slots:
-            required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
             raise ConfigError(
                 f"hydra.launcher: no node of the Ray cluster has enough resources: a job requires {required}, "
-                f"the nodes have {[node['Resources'] for node in self._list_nodes()]}. Reduce the requirements of a "
-                "job, or add a node"
+                f"the nodes have {nodes}. Reduce the requirements of a job, or add a node"
             )
 
     def __len__(self) -> int:
@@ -128,27 +129,14 @@ class RayPool:
         """Whether a job can be submitted now."""
         return len(self._running) < self.slots
 
-    def _count_slots(self) -> int:
-        """Returns the number of jobs that fit on the nodes that are alive now, at most `n_jobs`."""
-        required = {"CPU": self._settings.num_cpus, "GPU": self._settings.num_gpus, **self._settings.resources}
-        capacity = sum(
-            int(min(node["Resources"].get(name, 0) / amount for name, amount in required.items() if amount))
-            for node in self._list_nodes()
-        )
-        return min(capacity, self._settings.n_jobs or capacity)
-
-    def _list_nodes(self) -> list[dict[str, Any]]:
-        """Returns Ray's descriptions of the nodes that are alive."""
-        return [node for node in self._ray.nodes() if node["Alive"]]
-
     def submit(self, job: Job) -> None:
         """Submits a job to the cluster, which starts it as soon as a node has free resources."""
         job.log.parent.mkdir(parents=True, exist_ok=True)
         start = (sys.orig_argv, str(Path.cwd()), str(job.log.absolute()), self._lock_file and str(self._lock_file))
         reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(job.work, *start)
-        self._running[reference] = _RunningTask(job)
+        self._running[reference] = _RunningTask(job, partial(self._ray.cancel, reference))
 
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface of JobPool
+    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface of ProcessPool
         """Does nothing: messages of jobs are not received, so that no job waits for an answer."""
 
     def poll(self) -> list[Message | JobExit]:
@@ -158,35 +146,18 @@ class RayPool:
             ended, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
             if not ended:
                 ended, _ = self._ray.wait(references, timeout=_CHECK_INTERVAL_SECONDS)
-            self._enforce_time_limit()
+            for running in self._running.values():
+                running.enforce_deadline()
             if ended:
                 return [self._collect_exit(reference) for reference in ended]
         return []
 
     def close(self) -> None:
         """Requests the end of all jobs, and kills those that do not end in time."""
-        for reference, running in self._running.items():
-            self._request_end(reference, running, "the sweep was stopped")
+        for running in self._running.values():
+            running.request_end("the sweep was stopped")
         while self._running:
             self.poll()
-
-    def _enforce_time_limit(self) -> None:
-        """Requests the end of jobs that exceed the time limit, which is measured from their submission.
-
-        Kills jobs that do not end within `GRACE_SECONDS` of the request.
-        """
-        limit = self._settings.time_limit_seconds
-        for reference, running in self._running.items():
-            if running.end_requested is not None and time.monotonic() > running.end_requested + GRACE_SECONDS:
-                self._ray.cancel(reference, force=True)
-            elif limit is not None and running.end_requested is None and time.monotonic() > running.submitted + limit:
-                self._request_end(reference, running, f"it took longer than {limit:g} s")
-
-    def _request_end(self, reference: Any, running: _RunningTask, reason: str) -> None:  # noqa: ANN401 - a Ray type
-        """Requests the end of a job: raises KeyboardInterrupt in its process. A second request does nothing."""
-        if running.end_requested is None:
-            running.end_requested, running.end_reason = time.monotonic(), reason
-            self._ray.cancel(reference)
 
     def _collect_exit(self, reference: Any) -> JobExit:  # noqa: ANN401 - a Ray type
         """Returns how a job ended, and removes it from the running jobs."""
@@ -194,37 +165,36 @@ class RayPool:
         try:
             value, failure = self._ray.get(reference)
         except Exception as error:  # noqa: BLE001 - any error of Ray means that the job is lost
-            value, failure = None, f"its process was lost: {_describe_error(error)}"
+            value, failure = None, f"its process was lost: {type(error).__name__}: {summarize_error(error)}"
         failure = running.end_reason or failure
         return JobExit(running.job.number, not failure, value, failure)
 
 
-@dataclass(slots=True)
-class _RunningTask:
-    """A submitted job.
+JobPool = ProcessPool | RayPool
 
-    Attributes:
-        job: The job.
-        submitted: When it was submitted, on the monotonic clock.
-        end_requested: When its end was requested; None if it was not.
-        end_reason: Why its end was requested.
-    """
 
-    job: Job
-    submitted: float = field(default_factory=time.monotonic)
-    end_requested: float | None = None
-    end_reason: str = ""
+class _RunningTask(RunningJob):
+    """A job that was submitted to the cluster. Its time limit is measured from its submission."""
+
+    def __init__(self, job: Job, cancel: Callable[..., None]) -> None:
+        """Creates the object; `cancel` is `ray.cancel` with the reference of the task."""
+        super().__init__(job)
+        self._cancel = cancel
+
+    def interrupt(self) -> None:
+        """Raises KeyboardInterrupt in the process of the job."""
+        self._cancel()
+
+    def kill(self) -> None:
+        """Kills the process of the job."""
+        self._cancel(force=True)
 
 
 def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file: str | None) -> tuple[Any, str]:
     """Runs a job in a Ray worker process. Returns its value and an empty string, or None and an error message.
 
-    Args:
-        work: A function without arguments, pickled by cloudpickle.
-        command: The command line of the main process.
-        folder: The working directory of the main process.
-        log: The file to which all output is appended.
-        lock_file: A file that is locked until this process ends, so that the sweep is not resumed before.
+    `command` and `folder` are the command line and the working directory of the main process. The `lock_file` is locked
+    until this process ends, so that the sweep is not resumed before.
     """
     sys.orig_argv[:] = command
     os.environ.pop("MLFLOW_RUN_ID", None)
@@ -243,8 +213,3 @@ def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file:
         return None, f"{type(error).__name__}: {error}"
     except KeyboardInterrupt:
         return None, "KeyboardInterrupt"
-
-
-def _describe_error(error: Exception) -> str:
-    """Returns the type and the message of an error of Ray, in one line."""
-    return f"{type(error).__name__}: {summarize_error(error)}"
