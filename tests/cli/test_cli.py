@@ -239,7 +239,7 @@ def test_an_ignored_signal_stays_ignored():
     program = """
 import os, signal
 from trainyard.cli import main
-import trainyard.cli.train
+import trainyard.runs
 from trainyard.runs import ScreenProgress
 
 class Hangup(ScreenProgress):
@@ -248,7 +248,7 @@ class Hangup(ScreenProgress):
         os.kill(os.getpid(), signal.SIGHUP)
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-trainyard.cli.train.ScreenProgress = Hangup
+trainyard.runs.ScreenProgress = Hangup
 main()
 """
     done = run_program(program, "train", *SMALL)

@@ -28,9 +28,7 @@ from trainyard.config import (
     open_hydra,
 )
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.runs import ScreenProgress, find_run_folder, load_recorded_overrides, run_and_print
 from trainyard.system import raise_on_signals
-from trainyard.tracking import TrackingStore
 
 
 def train_command(arguments: Sequence[str]) -> int:
@@ -78,6 +76,9 @@ def add_recorded_overrides(arguments: Sequence[str]) -> list[str]:
         raise ConfigError("resume: resumes a single run, but --multirun has several. Remove one of the two")
     tracking = [override for key, override in overrides_by_key.items() if key.partition(".")[0] == "tracking"]
     tree, _ = _compose(options, tracking)
+    from trainyard.runs import find_run_folder, load_recorded_overrides
+    from trainyard.tracking import TrackingStore
+
     folder = find_run_folder(reference, TrackingStore.from_config(build_run_config(tree).tracking))
     recorded = [
         override for override in load_recorded_overrides(folder) if get_override_key(override) not in overrides_by_key
@@ -95,6 +96,8 @@ def compose_job(options: Namespace, overrides: Sequence[str]) -> tuple[RunConfig
     tree, hydra_section = _compose(options, overrides)
     forbid_code_execution(hydra_section, overrides)
     config = build_run_config(tree)
+    from trainyard.tracking import TrackingStore  # after the checks of the config, which need less time than the import
+
     TrackingStore.from_config(config.tracking)
     if not options.cfg and not options.info:
         check_files_exist(config)
@@ -132,6 +135,8 @@ def _train(config: RunConfig, tree: DictConfig, overrides: Sequence[str]) -> int
     configure_log(tree.hydra.job_logging, tree.hydra.verbose)
     if tree.hydra.job.chdir:
         raise ConfigError("hydra.job.chdir: expected false, because runs use the working directory, got true")
+    from trainyard.runs import ScreenProgress, run_and_print
+
     try:
         with raise_on_signals():
             run_and_print(config, Path(str(tree.hydra.run.dir)), overrides, ScreenProgress())
@@ -151,6 +156,8 @@ def _run_multirun(options: Namespace) -> None:
 @raise_on_signals()
 def _run_job(tree: DictConfig) -> None:
     """Performs a run that a sweeper of Hydra started: the task function."""
+    from trainyard.runs import ScreenProgress, run_and_print
+
     load_plugins()  # a separate process has not loaded them yet
     job = HydraConfig.get()
     run_and_print(build_run_config(tree), Path(job.runtime.output_dir), list(job.overrides.task), ScreenProgress())
