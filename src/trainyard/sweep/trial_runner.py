@@ -122,7 +122,9 @@ def open_trial_runner(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> 
 
 def _open_launcher(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> LauncherRunner:
     """Returns a runner that uses a launcher which is not Trainyard's, such as submitit's."""
-    config = OmegaConf.create({"hydra": plan.hydra_section.copy()})
+    config = build_trial_tree(plan.trials[0], folder.threads)  # the section refers to it, for example to its name
+    with open_dict(config):
+        config.hydra = plan.hydra_section.copy()
     OmegaConf.set_readonly(config.hydra, False)
     with open_dict(config.hydra):
         config.hydra.mode = RunMode.MULTIRUN
