@@ -26,6 +26,7 @@ from trainyard.config import (
     load_plugins,
     normalize_overrides,
     open_hydra,
+    prepare_hydra,
 )
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.system import raise_on_signals
@@ -46,6 +47,7 @@ def train_command(arguments: Sequence[str]) -> int:
     if options.help:
         from trainyard.cli.help import print_train_help
 
+        prepare_hydra(options.config_dir)
         print_train_help(options.config_dir)
         return 0
     if options.multirun:
