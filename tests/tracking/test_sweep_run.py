@@ -188,7 +188,9 @@ def test_orphaned_trial_runs_are_closed(in_process, opened, uri):
         _add_child(client, _wait(other), "1", "RUNNING", **DEAD_PROCESS),
     ]
     finished = _add_child(client, ids, "6", "FINISHED", **DEAD_PROCESS)
-    sweep.close_orphans({"2": "it took longer than 60 s"})
+    sweep.close_orphans({"2": "it took longer than 60 s"}, only="2")
+    assert [TrackingStore(uri).load_run(run_id).status for run_id in (died, slow)] == ["RUNNING", "KILLED"]
+    sweep.close_orphans()
     assert [TrackingStore(uri).load_run(run_id).status for run_id in (died, slow)] == ["KILLED", "KILLED"]
     assert TrackingStore(uri).load_run(died).tags["error"] == PROCESS_DIED
     assert TrackingStore(uri).load_run(slow).tags["error"] == "it took longer than 60 s"

@@ -105,7 +105,8 @@ class SweepTracker(SweepListener):
     def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
         """Logs the number of failed trials, and closes the run of this trial if its process was killed."""
         number = f"{trial.number}"
-        self._run.close_orphans({number: reason}, ended_elsewhere=[number])
+        # Only this trial: another one that was just killed gets its own reason when its end is processed.
+        self._run.close_orphans({number: reason}, ended_elsewhere=[number], only=number)
         self._run.log_metrics({names.TRIALS_FAILED: float(counts.failed)})
 
     def log_result(self, result: SweepResult) -> None:

@@ -143,10 +143,14 @@ class Tracker:
         return self._writer.query(find_finished_trials) if self._writer else {}
 
     def close_orphans(
-        self, errors: Mapping[str, str] | None = None, *, ended_elsewhere: Collection[str] | None = ()
+        self,
+        errors: Mapping[str, str] | None = None,
+        *,
+        ended_elsewhere: Collection[str] | None = (),
+        only: str | None = None,
     ) -> None:
         """Marks as KILLED every RUNNING child run whose process no longer exists; see the function of this name."""
-        self._perform(close_orphans, dict(errors or {}), ended_elsewhere)
+        self._perform(close_orphans, dict(errors or {}), ended_elsewhere, only)
 
     def end(self, status: str) -> TrackingError | None:
         """Closes the run as `status` (FINISHED, FAILED or KILLED), after all logged data has reached the store.
@@ -318,7 +322,12 @@ def find_finished_trials(parent: OpenRun) -> dict[str, str]:
     }
 
 
-def close_orphans(parent: OpenRun, errors: Mapping[str, str], ended_elsewhere: Collection[str] | None = ()) -> None:
+def close_orphans(
+    parent: OpenRun,
+    errors: Mapping[str, str],
+    ended_elsewhere: Collection[str] | None = (),
+    only: str | None = None,
+) -> None:
     """Marks as KILLED every RUNNING child run whose process no longer exists.
 
     Only processes on this host can be checked. A run on another host is closed if `ended_elsewhere` covers its trial.
@@ -328,9 +337,12 @@ def close_orphans(parent: OpenRun, errors: Mapping[str, str], ended_elsewhere: C
         errors: Texts for the tag `error`, by the trial's number as text. Other trials get `PROCESS_DIED`.
         ended_elsewhere: Numbers (as text) of the trials that, according to their launcher, no longer run on another
             host. None means all trials.
+        only: The number (as text) of the only trial whose run may be closed. None means all trials.
     """
     for child in _search_children(parent, "RUNNING"):
         number = child.tags.get(names.TRIAL_NUMBER, "")
+        if only is not None and number != only:
+            continue
         is_lost = not child.is_on_this_host and (ended_elsewhere is None or number in ended_elsewhere)
         # Read the status again: the run may have ended since the search.
         if (is_lost or child.is_orphan) and parent.client.get_run(child.run_id).info.status == "RUNNING":
