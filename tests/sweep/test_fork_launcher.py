@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 from hydra_plugins.trainyard_fork_launcher import ForkLauncher
@@ -76,6 +79,24 @@ def test_another_hydra_program_runs_each_job_in_a_separate_process_and_reports_f
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_the_suites_that_hydra_provides_for_launchers_pass(monkeypatch):
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    suites = str(Path(__file__).parents[1] / "children" / "hydra_suites.py")
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", suites]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=900, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "42 passed" in done.stdout
+
+
+def test_hydra_finds_the_plugins():
+    launchers = {plugin.__name__ for plugin in Plugins.instance().discover(Launcher)}
+    assert {"ForkLauncher", "RayLauncher"} <= launchers
+    assert "TrainyardSweeper" in {plugin.__name__ for plugin in Plugins.instance().discover(Sweeper)}
+
+
 def test_a_job_that_exceeds_the_time_limit_is_reported():
     program = _program("x=1", """faults='{"1": "hang"}'""", "hydra.launcher.time_limit_seconds=0.5")
     assert program.returncode == 1
