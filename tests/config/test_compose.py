@@ -98,6 +98,10 @@ REPORTED_TOGETHER = [
     ],
     [("tracking.uri='postgresql://h/db?user=a&password=x'", "tracking.uri: must not contain credentials")],
     [("tracking.uri=http://", "tracking.uri: expected http://...")],
+    [
+        ("+tracking.tags.API_KEY=canary", "tracking.tags.API_KEY: refused, because the config is logged"),
+        ("+tracking.tags.password=canary", "tracking.tags.password: refused, because the config is logged"),
+    ],
 ]  # fmt: skip
 """Mistakes that are found in the complete config, which are reported together."""
 

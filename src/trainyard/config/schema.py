@@ -221,6 +221,9 @@ class TrackingConfig(ComponentConfig, ABC):
     """Additional MLflow tags of the run. Set one with ``+tracking.tags.owner=ada``."""
     model: bool = setting(True)
     """Whether to log an MLflow model that can be served. `model.h5` and `model.keras` are always written."""
+    diff: bool = setting(True)
+    """Whether to log the uncommitted changes of the git checkout as `environment/git.diff`. Files and values that may
+    be secret are left out."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem for an invalid URI, a URI with credentials, an invalid name, and each reserved tag."""

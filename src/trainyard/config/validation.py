@@ -18,6 +18,9 @@ from trainyard.config.registry import get_registered_metrics
 from trainyard.config.schema import ComponentConfig, RunConfig
 from trainyard.errors import ConfigError
 
+_SECRET_NAMES = ("token", "password", "secret", "api_key")
+"""Names of settings and tags that are refused, because the config is logged."""
+
 _BYTES_PER_PARAMETER = 4
 """Parameters are stored in float32, also with mixed precision."""
 
@@ -41,6 +44,14 @@ def validate_config(config: RunConfig) -> None:
         problems = [f"model: {problem}" for problem in find_size_problems(config.known_parameters)]
     if problems:
         raise ConfigError(*problems)
+
+
+def _find_secrets(path: str, value: object) -> Iterator[str]:
+    """Yields a problem for each value with the name of a secret; a dict, such as that of the tags, has several."""
+    values = {f"{path}.{key}": entry for key, entry in value.items()} if isinstance(value, dict) else {path: value}
+    for name, entry in values.items():
+        if entry and name.rpartition(".")[2].lower() in _SECRET_NAMES:
+            yield f"{name}: refused, because the config is logged. Remove it, and use an environment variable"
 
 
 def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -108,7 +119,7 @@ def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: AN
         annotation: Any = hints[spec.name]
         if not dataclasses.is_dataclass(annotation):
             problem = find_value_problem(value, annotation, get_rule(spec))
-            problems = [f"{dotted}: {problem}"] if problem else []
+            problems = [f"{dotted}: {problem}"] if problem else list(_find_secrets(dotted, value))
         elif isinstance(value, annotation):  # type: ignore[arg-type]
             problems = list(find_section_problems(value, dotted))
         else:

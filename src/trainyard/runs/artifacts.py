@@ -23,7 +23,6 @@ from trainyard.system import (
     atomic_write,
     hide_notebook_output,
     list_installed_versions,
-    redact_credentials,
     write_checksums,
 )
 from trainyard.tracking import ServableModel, names
@@ -70,8 +69,8 @@ def write_provenance(folder: Path, config: RunConfig, overrides: Sequence[str], 
     )
     versions = list_installed_versions()
     (environment / "versions.txt").write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
-    if git and git.dirty:
-        (environment / "git.diff").write_text(redact_credentials(git.describe_changes()))
+    if git and git.dirty and config.tracking.diff:
+        (environment / "git.diff").write_text(git.describe_changes())
 
 
 def render_model_summary(model: keras.Model) -> str:

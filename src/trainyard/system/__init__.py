@@ -3,7 +3,6 @@
 from trainyard.system import xla_cache
 from trainyard.system.environment import (
     REPORTED_PACKAGES,
-    GitState,
     collect_machine_info,
     collect_process_info,
     find_user_name,
@@ -11,7 +10,6 @@ from trainyard.system.environment import (
     hash_weights,
     is_process_alive,
     list_installed_versions,
-    read_git_state,
 )
 from trainyard.system.files import (
     CHECKSUM_FILE,
@@ -22,6 +20,7 @@ from trainyard.system.files import (
     write_checksums,
 )
 from trainyard.system.garbage_collection import freeze_gc_at_exit, gc_paused, gc_paused_import, mark_process_owned
+from trainyard.system.git import GitState, read_git_state
 from trainyard.system.jsonl import DamagedLineError, append_entries, read_entries
 from trainyard.system.keras_adapter import get_global_seed_generator
 from trainyard.system.notebook import build_default_progress, hide_notebook_output, is_notebook, open_progress_bar

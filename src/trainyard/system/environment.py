@@ -1,7 +1,4 @@
-"""Describes the environment of a run: git commit, package versions, machine, process, weights.
-
-A run does not need any of it. Outside a git checkout, or without git, no commit is recorded.
-"""
+"""Describes the environment of a run: package versions, machine, process, weights."""
 
 from __future__ import annotations
 
@@ -13,10 +10,8 @@ import os
 import platform
 import shlex
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -37,61 +32,8 @@ REPORTED_PACKAGES = ("trainyard", "tensorflow", "keras", "numpy", "scikit-learn"
 _VECTOR_SETS = ("avx", "fma", "amx")
 """Prefixes of the instruction sets that affect rounding. CPUs of the same model name can differ in them."""
 
-_GIT_TIMEOUT_SECONDS = 10
 _CLOCK_TOLERANCE = 10
 """Tolerance when the start times of a process are compared: they shift if the clock is set. A PID is reused later."""
-_RUN_OUTPUTS = tuple(
-    f":(exclude,top,glob)**/{name}"
-    for name in ("outputs/**", "multirun/**", "sweeps/**", "mlartifacts/**", "mlflow.db*")
-)
-"""Patterns of the files that runs write. They do not make a checkout dirty."""
-_MAX_DIFF_CHARACTERS = 5_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class GitState:
-    """The state of the git checkout in which the command was started."""
-
-    commit: str
-    """The full hash."""
-    branch: str
-    """The name of the branch, or ``HEAD`` if no branch is checked out."""
-    diff: str
-    """The output of ``git diff HEAD``; empty if no tracked file was changed."""
-    untracked: tuple[str, ...]
-    """The files that git neither tracks nor ignores."""
-
-    @property
-    def dirty(self) -> bool:
-        """Whether the code differs from the commit."""
-        return bool(self.diff or self.untracked)
-
-    def describe_changes(self) -> str:
-        """Returns the names of the untracked files, followed by the diff."""
-        untracked = "".join(f"# untracked: {name}\n" for name in self.untracked)
-        return (untracked + self.diff)[:_MAX_DIFF_CHARACTERS]
-
-
-def read_git_state(folder: Path) -> GitState | None:
-    """Returns the state of the git checkout that contains a folder, or None outside a checkout."""
-
-    def run_git(*arguments: str) -> str:
-        """Returns the output of a git command in the folder."""
-        command = ["git", "-C", str(folder), *arguments]
-        process = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_TIMEOUT_SECONDS)
-        return process.stdout.decode(errors="replace")
-
-    try:
-        return GitState(
-            commit=run_git("rev-parse", "HEAD").strip(),
-            branch=run_git("rev-parse", "--abbrev-ref", "HEAD").strip(),
-            diff=run_git("diff", "HEAD", "--no-color", "--no-ext-diff"),
-            untracked=tuple(
-                run_git("ls-files", "--others", "--exclude-standard", "--full-name", ":/", *_RUN_OUTPUTS).splitlines()
-            ),
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 @functools.cache
