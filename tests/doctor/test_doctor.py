@@ -291,8 +291,7 @@ def test_the_wait_for_an_unresponsive_server_is_limited(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi is deprecated")  # inside MLflow's server
 def test_the_runs_of_a_server_are_found_on_all_pages(monkeypatch, store, orphan_tags, mlflow_address):
-    for module in ("connection", "health"):
-        monkeypatch.setattr(f"trainyard.tracking.{module}.PAGE_SIZE", 2)
+    monkeypatch.setattr("trainyard.tracking.connection.PAGE_SIZE", 2)
     other = store.create_experiment("other")
     store.create_experiment("empty")
     orphans = {_running(store, orphan_tags, experiment) for experiment in ("0", "0", "0", other)}

@@ -6,12 +6,16 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainyard.config import load_plugins
 from trainyard.errors import ConfigError, ModelError, TrackingError
 from trainyard.runs import load_model
 from trainyard.system import hash_weights, import_tensorflow
-from trainyard.tracking import LoggedModel, RunRecord, TrackingStore, names
+from trainyard.tracking import RunRecord, TrackingStore, names
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 COMMAND = "promote"
 """The name of the command, for messages."""

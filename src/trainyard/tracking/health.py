@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, summarize_error
-from trainyard.system import get_sqlite_path, redact_credentials
+from trainyard.system import redact_credentials
 from trainyard.tracking import names
-from trainyard.tracking.connection import ANSWER_SECONDS, PAGE_SIZE, check_reachable, connect, iterate_pages
-from trainyard.tracking.run_record import RunRecord
+from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, iterate_pages
+from trainyard.tracking.run_record import RunRecord, build_run_record
+from trainyard.tracking.tracking_store import TrackingStore
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -51,33 +52,28 @@ class StoreHealth:
     """The runs with status RUNNING, with at least their `PROCESS_TAGS`."""
 
 
-def examine_store(uri: str) -> StoreHealth:
+def examine_store(store: TrackingStore) -> StoreHealth:
     """Returns the state of a store. A SQLite file must exist.
 
     Raises:
         TrackingError: If the store does not answer. The message is one line with the reason, without passwords.
     """
     try:
-        return _examine_server(uri) if uri.startswith("http") else _examine_database(uri)
+        return _examine_server(store) if store.is_server else _examine_database(store)
     except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
         cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps the driver's exception
         raise TrackingError(summarize_error(cause, redact_credentials)) from None  # its text may contain a password
 
 
-def _examine_server(uri: str) -> StoreHealth:
+def _examine_server(store: TrackingStore) -> StoreHealth:
     """Returns the health of a store behind a tracking server, always "sound"; raises if the server fails."""
-    check_reachable(uri)
-    client = connect(uri)
-    experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
-    running: list[RunRecord] = []
-    for start in range(0, len(experiments), PAGE_SIZE):
-        batch = experiments[start : start + PAGE_SIZE]
-        runs = iterate_pages(client.search_runs, batch, "attributes.status = 'RUNNING'")
-        running += [RunRecord(run_id=run.info.run_id, status=run.info.status, tags=dict(run.data.tags)) for run in runs]
-    return StoreHealth("sound", experiments=len(experiments), running=tuple(running))
+    check_reachable(store.uri)
+    experiments = len(list(iterate_pages(store.client.search_experiments)))
+    running = [build_run_record(run, "", store) for run in store.iterate_runs("attributes.status = 'RUNNING'")]
+    return StoreHealth("sound", experiments=experiments, running=tuple(running))
 
 
-def _examine_database(uri: str) -> StoreHealth:
+def _examine_database(store: TrackingStore) -> StoreHealth:
     """Returns the health of a SQLite file or another database, read without MLflow.
 
     Only a SQLite file is searched for damage. Experiments and runs are counted only if the schema is up to date.
@@ -85,7 +81,7 @@ def _examine_database(uri: str) -> StoreHealth:
     import sqlalchemy as sa
 
     searched = True
-    if file := get_sqlite_path(uri):
+    if file := store.sqlite_file:
         engine = sa.create_engine("sqlite://", creator=lambda: _connect_read_only(file), poolclass=sa.NullPool)
         try:
             damage, searched = _search_for_damage(file)
@@ -96,8 +92,8 @@ def _examine_database(uri: str) -> StoreHealth:
         if damage:
             return StoreHealth("damaged", damage=damage)
     else:
-        check_reachable(uri)
-        engine = sa.create_engine(uri, poolclass=sa.NullPool)
+        check_reachable(store.uri)
+        engine = sa.create_engine(store.uri, poolclass=sa.NullPool)
     with contextlib.closing(engine.connect()) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return StoreHealth("empty")
@@ -110,11 +106,10 @@ def _examine_database(uri: str) -> StoreHealth:
         return StoreHealth("sound", "", searched, experiments or 0, runs, _find_running_runs(connection))
 
 
-def roll_back_interrupted_write(uri: str) -> None:
-    """Rolls back an interrupted write in a SQLite file, as the next writer would do; does nothing for other stores."""
-    if file := get_sqlite_path(uri):
-        with contextlib.closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
-            connection.execute("PRAGMA schema_version").fetchone()
+def roll_back_interrupted_write(file: Path) -> None:
+    """Rolls back an interrupted write in a SQLite file, as the next writer would do."""
+    with contextlib.closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
 
 
 def _search_for_damage(file: Path) -> tuple[str, bool]:

@@ -25,7 +25,6 @@ from filelock import FileLock
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.system import Progress, prefer_interrupt, redact_credentials
 from trainyard.tracking import names, operations
-from trainyard.tracking.connection import iterate_pages
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_files
 from trainyard.tracking.operations import DatasetInput, OpenRun
@@ -354,6 +353,5 @@ def close_orphans(
 def _search_children(parent: OpenRun, status: str) -> Iterator[RunRecord]:
     """Yields the child runs with a status, oldest first."""
     condition = f"tags.`mlflow.parentRunId` = '{parent.run_id}' AND attributes.status = '{status}'"
-    order = ["attributes.start_time ASC"]
-    for child in iterate_pages(parent.client.search_runs, [parent.experiment_id], condition, order_by=order):
+    for child in parent.store.iterate_runs(condition, [parent.experiment_id], ["attributes.start_time ASC"]):
         yield build_run_record(child, "", parent.store)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.tracking import names, operations
-from trainyard.tracking.connection import PAGE_SIZE, iterate_pages
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LoggedOperations, find_logged_files, record_stored
 from trainyard.tracking.operations import OpenRun, TimedMetrics, truncate_tags
@@ -79,13 +78,7 @@ def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations) -> bool
 
 def _find_run(store: TrackingStore, key: str) -> Run | None:
     """Returns the run with a key, or None. Searches all experiments, because the experiment may have been renamed."""
-    client = store.client
-    experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
-    for start in range(0, len(experiments), PAGE_SIZE):
-        batch = experiments[start : start + PAGE_SIZE]
-        for run in iterate_pages(client.search_runs, batch, f"tags.`{names.RUN_KEY}` = '{key}'"):
-            return run
-    return None
+    return next(store.iterate_runs(f"tags.`{names.RUN_KEY}` = '{key}'"), None)
 
 
 def _split_metrics(metrics: Sequence[TimedMetrics]) -> tuple[list[TimedMetrics], list[TimedMetrics]]:
