@@ -37,13 +37,9 @@ class RegisteredVersion:
 
 
 def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore) -> RegisteredVersion:
-    """Registers the model of a run. A run that is already registered under this name keeps its version.
+    """Registers the model of a run as `name`. A run that is already registered under this name keeps its version.
 
-    Args:
-        run_id: The id of the run in the tracking store.
-        name: The name of the registered model, which is created if it does not exist.
-        alias: The alias to set to this version; an earlier version loses it. None sets no alias.
-        store: The tracking store.
+    An earlier version loses the alias. None as `alias` sets no alias.
 
     Raises:
         ConfigError: If there is no such run, it is not FINISHED or logged no model, or the name or alias is invalid.
