@@ -34,7 +34,7 @@ _VARIABLES = {
 
 
 def check_cores() -> Iterator[Finding]:
-    """Compares the CPU cores that this process may use with the cores of the machine, the CPU quota and the load."""
+    """Compares the CPU cores that this process may use with the cores of the machine and the CPU quota."""
     cores, all_cores, quota = count_available_cores(), os.cpu_count() or 1, read_core_quota()
     if quota is not None and quota < cores:
         message = (
@@ -44,11 +44,6 @@ def check_cores() -> Iterator[Finding]:
         yield note("cores", message, f"training.threads={max(1, int(quota))}")
     else:
         yield ok("cores", f"{cores} of {all_cores} cores are usable")
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load > cores:
-        yield note("load", f"load average {load:.1f} on {cores} cores: runs are slower, and their times not comparable")
-    else:
-        yield ok("load", f"load average {load:.1f} on {cores} cores")
 
 
 def check_memory() -> Iterator[Finding]:
