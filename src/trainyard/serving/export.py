@@ -29,7 +29,7 @@ _FILES = {
 """The exported files, with their descriptions in the README."""
 _PATHS = {name: _METRICS if name == "metrics.json" else name for name in _FILES}
 """The path of each exported file in the folder of a run."""
-_DOWNLOADS = {Path(path).parts[0] for path in (*_PATHS.values(), _VERSIONS)}
+_DOWNLOADS = tuple(dict.fromkeys(Path(path).parts[0] for path in (*_PATHS.values(), _VERSIONS)))
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 

@@ -102,7 +102,20 @@ def set_tags(run: OpenRun, tags: Mapping[str, str]) -> None:
 
 def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
     """Logs the splits of the data set that the run used."""
-    run.client.log_inputs(run.run_id, [_build_mlflow_input(split) for split in inputs])
+    from mlflow.entities import Dataset, InputTag
+    from mlflow.entities import DatasetInput as MlflowInput
+
+    mlflow_inputs = []
+    for split in inputs:
+        dataset = Dataset(
+            name=split.name,
+            digest=split.digest[:DIGEST_LENGTH],
+            source_type="local",
+            source=json.dumps({"uri": split.source}),
+            profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
+        )
+        mlflow_inputs.append(MlflowInput(dataset, [InputTag("mlflow.data.context", split.context)]))
+    run.client.log_inputs(run.run_id, mlflow_inputs)
 
 
 def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
@@ -157,21 +170,6 @@ def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
 def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Returns the tags with values truncated to MLflow's length limit."""
     return {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
-
-
-def _build_mlflow_input(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
-    """Returns MLflow's `DatasetInput` entity for a split of the data set."""
-    from mlflow.entities import Dataset, InputTag
-    from mlflow.entities import DatasetInput as Entity
-
-    dataset = Dataset(
-        name=split.name,
-        digest=split.digest[:DIGEST_LENGTH],
-        source_type="local",
-        source=json.dumps({"uri": split.source}),
-        profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
-    )
-    return Entity(dataset, [InputTag("mlflow.data.context", split.context)])
 
 
 def _replace_invalid(key: str) -> str:

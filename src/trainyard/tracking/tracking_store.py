@@ -181,20 +181,15 @@ class TrackingStore:
 
     def find_sibling_accuracies(self, run: RunRecord, excluded_run_id: str | None = None) -> dict[str, float]:
         """Returns the test accuracy, by seed, of finished runs with the same config as a run but another seed."""
-        with self.translate_errors():
-            experiment = self.client.get_experiment_by_name(run.experiment)
-            if experiment is None:
-                return {}
-            config_hash = run.tags.get(names.CONFIG_HASH, "")
-            condition = f"tags.config_hash = '{config_hash}' and attributes.status = 'FINISHED'"
-            runs = list(self.iterate_runs(condition, [experiment.experiment_id]))
-        seed = run.tags[names.SEED]
+        config_hash, seed = run.tags.get(names.CONFIG_HASH, ""), run.tags[names.SEED]
+        others = self.search_runs(None, f"tags.config_hash = '{config_hash}' and attributes.status = 'FINISHED'")
         return {
-            other.data.tags[names.SEED]: other.data.metrics["accuracy/test"]
-            for other in runs
-            if other.info.run_id != excluded_run_id
-            and "accuracy/test" in other.data.metrics
-            and other.data.tags.get(names.SEED, seed) != seed
+            other.tags[names.SEED]: other.metrics["accuracy/test"]
+            for other in others
+            if other.experiment == run.experiment
+            and other.run_id != excluded_run_id
+            and "accuracy/test" in other.metrics
+            and other.tags.get(names.SEED, seed) != seed
         }
 
     def load_metric_history(self, run_id: str, metric_names: Sequence[str]) -> dict[int, dict[str, float]]:
