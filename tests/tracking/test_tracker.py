@@ -67,7 +67,7 @@ def _log_with(writer_class, folder, monkeypatch):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(writer.pid, number)
     metrics = {"loss/train": 0.5}
-    writer.perform(operations.log_metrics, metrics, 1, 1000)
+    writer.perform(operations.log_history, [(metrics, 1, 1000)])
     metrics["loss/train"] = 9.0  # a later change does not affect what is logged
     writer.perform(operations.log_params, {"model.hidden_units": [3, 2], "long": "x" * 7000})
     writer.perform(operations.set_tags, {"a": "b"})

@@ -57,9 +57,7 @@ def check_plugins() -> Iterator[Finding]:
     try:
         load_plugins()
     except ConfigError as error:
-        message, _, end = str(error).partition(" Fix the plugin")
-        remedy = f"fix the plugin{end}" if end else "choose another name in the plugin"
-        yield wrong("plugins", message.rstrip("."), remedy)
+        yield wrong("plugins", str(error), "fix the plugin, or uninstall it")
         return
     registered: dict[str, object] = {
         f"{group}={name}": component
@@ -67,9 +65,8 @@ def check_plugins() -> Iterator[Finding]:
         for name, component in get_registered_components(group).items()
     }
     registered |= {f"evaluation.metrics=[{name}]": metric for name, metric in get_registered_metrics().items()}
-    modules = {name: str(getattr(component, "__module__", "")) for name, component in registered.items()}
-    added = [f"{name} ({module})" for name, module in modules.items() if module.partition(".")[0] != "trainyard"]
-    if added:
+    modules = {name: component.__module__ for name, component in registered.items()}
+    if added := [f"{name} ({module})" for name, module in modules.items() if not module.startswith("trainyard.")]:
         yield ok("plugins", f"registered by plugins: {', '.join(added)}")
     else:
         yield note("plugins", "the plugins were imported but register nothing")

@@ -25,12 +25,9 @@ class FolderElsewhereError(ConfigError):
 
 
 def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRecord:
-    """Loads the run that a user named.
+    """Loads the run that a user named by its id in the store, its folder, or a file in the folder.
 
-    Args:
-        reference: The run's id in the store, its folder, or a file in the folder.
-        store: The tracking store. None if tracking is off.
-        setting: The setting, argument or command that names the run, for messages.
+    `store` is None if tracking is off. `setting` is what names the run: a setting, argument or command.
 
     Raises:
         ConfigError: If the run does not exist, or its folder does not contain what it logged.
@@ -85,10 +82,7 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
 
     If the run's folder is not on this machine, both files are downloaded from the store to Trainyard's cache, once.
 
-    Args:
-        reference: A model file, the folder of a run, or its id.
-        store: The tracking store. None if tracking is off.
-        setting: The setting or argument that names the model, for messages.
+    `reference` is a model file, the folder of a run, or its id. For `store` and `setting`, see `find_run`.
 
     Raises:
         ConfigError: If the file or the run does not exist, or the run has no model.
@@ -106,12 +100,6 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
             raise
         return _download_model(reference, store)
     if not file.is_file():
-        if inner := sorted(file.parent.glob(f"*/{MODEL_FILE}")):
-            example = path / inner[-1].parent.name
-            raise ConfigError(
-                f"{setting}: expected the folder of one run, got {path}, which contains several runs. "
-                f"Name one of them, such as {example}"
-            )
         raise ConfigError(
             f"{setting}: expected a run with a trained model, but {file} does not exist. Choose a run that finished"
         )

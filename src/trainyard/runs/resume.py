@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """The interrupted run to resume, and the checkpoint to resume from.
+    """The interrupted run to resume, as the user named it, and its last valid checkpoint, which is in `file`.
 
-    Attributes:
-        reference: The interrupted run, as the user named it.
-        checkpoint: The last valid checkpoint of the run, which is in `file`.
-        damaged: The problems of later checkpoints, which were skipped because they are damaged.
-        keep_best: The value of `training.keep_best` in the interrupted run.
+    `damaged` are the problems of later checkpoints, which were skipped. `keep_best` is the setting of that run.
     """
 
     reference: str

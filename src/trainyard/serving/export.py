@@ -29,17 +29,15 @@ _FILES = {
 """The exported files, with their descriptions in the README."""
 _PATHS = {name: _METRICS if name == "metrics.json" else name for name in _FILES}
 """The path of each exported file in the folder of a run."""
-_DOWNLOADS = (*(path for path in _PATHS.values() if path != _METRICS), "evaluation", "environment")
+_DOWNLOADS = tuple(dict.fromkeys(Path(path).parts[0] for path in (*_PATHS.values(), _VERSIONS)))
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
     """Writes the model, config, metrics and report of a run to a folder, with a README that explains how to load it.
 
-    Args:
-        reference: The run id, or the folder of the run.
-        store: The tracking store that contains the run.
-        out: The folder to create. It may exist if it is empty.
+    `reference` is the id of the run in the store, or its folder. The folder `out` is created; it may exist if it is
+    empty.
 
     Raises:
         ConfigError: If there is no such run, it is not FINISHED, one of its files is missing, or `out` is not empty.

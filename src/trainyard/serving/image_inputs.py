@@ -31,18 +31,15 @@ _IMAGE_AXES = (3, 4)
 
 @dataclass(frozen=True, slots=True)
 class ImageInputs:
-    """The images of one file, with the size, the colours and the pixel range that a model was trained on.
-
-    Attributes:
-        images: uint8 (n, *image_shape), raw pixels.
-        labels: uint8 (n,); None if the file has no labels.
-        is_array: Whether the file is an npz file, which holds an array of images, and not a single image.
-    """
+    """The images of one file, with the size, the colours and the pixel range that a model was trained on."""
 
     path: Path
     images: NDArray[np.uint8]
+    """uint8 (n, *image_shape), raw pixels."""
     labels: NDArray[np.uint8] | None
+    """uint8 (n,); None if the file has no labels."""
     is_array: bool
+    """Whether the file is an npz file, which holds an array of images, and not a single image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +60,9 @@ class ImageConversion:
 def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: ImageConversion) -> ImageInputs:
     """Loads a PNG or JPEG file, or the images of an npz file, and converts them to the input of a model.
 
-    RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa.
-
-    Args:
-        path: A PNG, JPEG or npz file. Of an npz file, the array ``images`` is used, else ``x_test``, else the only
-            array that can hold images; labels are in ``labels`` or ``y_test``.
-        preprocessing: The input of the model, and the background of its training images.
-        conversion: Which conversions are allowed.
+    RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa. Of an npz file,
+    the array ``images`` is used, else ``x_test``, else the only array that can hold images; labels are in ``labels`` or
+    ``y_test``.
 
     Raises:
         DatasetError: If the file can't be read, its images have another size (without `resize`), or their background

@@ -26,13 +26,10 @@ ARGUMENT = "MODEL"
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A trained Keras model with its preprocessing, which predicts raw images.
+    """A trained Keras model, loaded from `file`, with its preprocessing, which predicts raw images.
 
-    Attributes:
-        file: The model file.
-        model: The model. Its input is images as `DataSpec.scale` returns them; its output is probabilities.
-        preprocessing: The shape of an image, the range and the scaling of its pixels, and the names of the classes.
-        assumed: Whether preprocessing.json is missing, so that `preprocessing` was derived from the model.
+    The input of `model` is images as `DataSpec.scale` returns them; its output is probabilities. If preprocessing.json
+    is missing, `preprocessing` was derived from the model, and `assumed` is True.
     """
 
     file: Path

@@ -51,13 +51,31 @@ _HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_T
 
 @contextlib.contextmanager
 def lock_store(uri: str) -> Iterator[None]:
-    """Locks a store during the block, after a check that it is reachable; creates a SQLite file that does not exist."""
+    """Locks a store during the block, after a check that it is reachable; creates a SQLite file that does not exist.
+
+    The lock file is next to the SQLite file, or in the temporary folder.
+    """
     file = get_sqlite_path(uri)
-    with _lock_file(uri), tracking_errors(uri):
-        check_reachable(uri)
-        if file and (not file.exists() or file.stat().st_size == 0):
-            _create_store(file)
-        yield
+    uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    lock_name = f"trainyard-{find_user_name()}-{uri_digest}.lock"
+    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir(), lock_name)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=LOCK_SECONDS), tracking_errors(uri):
+            check_reachable(uri)
+            if file and (not file.exists() or file.stat().st_size == 0):
+                _create_store(file)
+            yield
+    except Timeout as error:
+        raise TrackingError(
+            f"{lock}: expected the lock of the tracking store, but another process has been holding it for "
+            f"{LOCK_SECONDS} seconds. If no such process is alive, delete the file"
+        ) from error
+    except OSError as error:
+        raise TrackingError(
+            f"{lock}: the lock file of the tracking store can't be written: {error}. Set tracking.uri, or work in a "
+            "folder in which you have write permission"
+        ) from error
 
 
 def _create_store(file: Path) -> None:
@@ -149,29 +167,6 @@ def build_training_view_url(address: str, experiment_id: str, key: str = SHARE_K
     """
     view = f"workflowType=machine_learning&viewStateShareKey={key}"
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?{view}"
-
-
-@contextlib.contextmanager
-def _lock_file(uri: str) -> Iterator[None]:
-    """Locks a store during the block: the lock file is next to the SQLite file, or in the temporary folder."""
-    file = get_sqlite_path(uri)
-    uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    lock_name = f"trainyard-{find_user_name()}-{uri_digest}.lock"
-    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir(), lock_name)
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=LOCK_SECONDS):
-            yield
-    except Timeout as error:
-        raise TrackingError(
-            f"{lock}: expected the lock of the tracking store, but another process has been holding it for "
-            f"{LOCK_SECONDS} seconds. If no such process is alive, delete the file"
-        ) from error
-    except OSError as error:
-        raise TrackingError(
-            f"{lock}: the lock file of the tracking store can't be written: {error}. Set tracking.uri, or work in a "
-            "folder in which you have write permission"
-        ) from error
 
 
 def iterate_pages(search: Callable[..., Any], *arguments: object, **settings: object) -> Iterator[Any]:

@@ -31,8 +31,6 @@ class RunRecord:
     Attributes:
         run_id: MLflow's id of the run; None if no store contains it.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        tags: All tags of the run.
-        name: The name of the run.
         experiment: The name of its experiment.
         params: The values of the resolved config by dotted path.
         metrics: The last value of each metric.
@@ -110,10 +108,7 @@ class RunRecord:
         """Loads the values of metrics by step, first to last. A metric may be missing in a step.
 
         The step of metrics that are logged after each epoch is the epoch, from 1; that of test metrics is 0. None as
-        `metric_names` loads all metrics.
-
-        Raises:
-            TrackingError: If the tracking store can't be reached.
+        `metric_names` loads all metrics. Raises a TrackingError if the tracking store can't be reached.
         """
         logged_names = [name for name in self.metrics if metric_names is None or name in metric_names]
         if self.store:
@@ -127,10 +122,8 @@ class RunRecord:
     def restore_metric(self, name: str) -> RunRecord:
         """Returns the run with an epoch metric replaced by its value in the epoch whose weights were restored.
 
-        Returns the run unchanged if no weights were restored, or if the metric is not one of an epoch.
-
-        Raises:
-            TrackingError: If the tracking store can't be reached.
+        Returns the run unchanged if no weights were restored, or if the metric is not one of an epoch. For errors, see
+        `load_history`.
         """
         epoch = self.tags.get(names.RESTORED_EPOCH)
         if epoch is None or not name.endswith(_EPOCH_METRICS):

@@ -10,7 +10,6 @@ Python raises signals only in the main thread, so a signal never interrupts the 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import pickle
 import queue
@@ -19,6 +18,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -26,10 +26,10 @@ from typing import IO, Any, NamedTuple
 from trainyard.errors import TrackingError
 from trainyard.system import gc_paused_import, ignore_signals, mark_process_owned, redact_credentials
 from trainyard.tracking import names, operations
+from trainyard.tracking.operations import OpenRun
 from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
-from trainyard.tracking.writer import Operation, RunQuery, RunRequest, StoreWriter, T, WriterStatus
+from trainyard.tracking.writer import Operation, RunRequest, StoreWriter, T, WriterStatus
 
-_PRELOADED_MODULES = ("mlflow.models", "mlflow.pyfunc")
 _SENDING_SECONDS = 2.0
 """Time limit for sending the last requests when the run does not wait for the answers."""
 
@@ -90,13 +90,13 @@ class ProcessWriter:
         """Requests an operation on the run. The arguments are pickled now, so later changes have no effect."""
         self._request("perform", operation, *arguments, even_after_failure=even_after_failure)
 
-    def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
+    def query(self, run_query: Callable[[OpenRun], T]) -> T:
         """Waits for all earlier requests, and returns the result of a query. A signal interrupts the wait.
 
         Raises:
             TrackingError: If the query fails, or the writer process has died.
         """
-        answer = self._wait_for(self._request("query", run_query, *arguments))
+        answer = self._wait_for(self._request("query", run_query))
         result: Any = answer.result if answer else self._status.failure
         if isinstance(result, TrackingError):
             raise result
@@ -203,7 +203,9 @@ def _perform_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
                     pickle.dump(_Answer(number, writer.status, result), answers)
                     answers.flush()
             if method == "create" and arguments[1].logs_model:
-                _preload_modules()
+                with gc_paused_import("mlflow.pyfunc"):  # while the run does not wait for this process
+                    import mlflow.models
+                    import mlflow.pyfunc  # noqa: F401
     if is_run_open:
         writer.perform(operations.set_tags, {names.ERROR: PROCESS_DIED}, even_after_failure=True)
         writer.perform(operations.end, "KILLED", even_after_failure=True)
@@ -215,10 +217,3 @@ def _detach_stdin() -> IO[bytes]:
     with Path(os.devnull).open("rb") as null_device:
         os.dup2(null_device.fileno(), sys.stdin.fileno())
     return requests
-
-
-def _preload_modules() -> None:
-    """Imports the modules that logging the model will require, while the run does not wait for this process."""
-    with gc_paused_import("mlflow.pyfunc"), contextlib.suppress(ImportError):
-        for name in _PRELOADED_MODULES:
-            importlib.import_module(name)
