@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 _USER_PATTERN = re.compile(r"(?<=//)(?<!sqlite://)(?<!sqlite:///)(?<!sqlite:////)\S*@")
 """Matches up to the last @, because a password can contain one. Excludes SQLite paths: they have no password."""
@@ -24,14 +25,14 @@ def find_uri_problem(uri: str) -> str | None:
 
 
 def build_sqlite_uri(path: Path) -> str:
-    """Returns the MLflow URI of a SQLite file, with its absolute path."""
-    return f"sqlite:///{path.absolute()}"
+    """Returns the MLflow URI of a SQLite file, with its absolute path; ``%`` and ``?`` are escaped, as SQLAlchemy does."""
+    return f"sqlite:///{str(path.absolute()).replace('%', '%25').replace('?', '%3F')}"
 
 
 def get_sqlite_path(uri: str) -> Path | None:
     """Returns the file of a SQLite URI, or None for other stores."""
     prefix = "sqlite:///"
-    return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
+    return Path(unquote(uri.removeprefix(prefix).partition("?")[0])) if uri.startswith(prefix) else None
 
 
 def make_uri_absolute(uri: str, working_directory: Path) -> str:
