@@ -89,17 +89,9 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
 
 def _load_single_image(path: Path, spec: DataSpec, conversion: ImageConversion) -> NDArray[np.uint8]:
     """Returns the image of a PNG or JPEG file, as uint8 (1, *image_shape)."""
-    (height, width), colour = spec.image_shape[:2], _is_colour(spec)
-    if colour is None:
-        raise DatasetError(
-            f"{path}: expected images with {spec.image_shape[2]} channels, which a PNG or JPEG file can't have. "
-            "Use an npz file"
-        )
-    pixels = load_image(path, colour=colour, size=(height, width) if conversion.resize else None)
-    _check_size(path, pixels.shape[:2], spec)
-    if spec.pixel_max != np.iinfo(np.uint8).max:
-        pixels = np.rint(pixels * (spec.pixel_max / 255)).astype(np.uint8)
-    return pixels.reshape(1, *spec.image_shape)
+    images = _convert_images(path, load_image(path, colour=True)[np.newaxis], spec, conversion)
+    scaled: NDArray[np.uint8] = np.rint(images * (spec.pixel_max / 255)).astype(np.uint8)
+    return scaled
 
 
 def _load_arrays(
@@ -154,29 +146,18 @@ def _convert_images(
     expected = (len(images), *spec.image_shape)
     if images.shape == expected or (images.shape == expected[:3] and expected[3:] == (1,)):
         return images.reshape(expected)
-    if not conversion.resize:
-        _check_size(path, images.shape[1:3], spec)
-    colour, channels = _is_colour(spec), images.shape[3:]
+    height, width = spec.image_shape[:2]
+    if not conversion.resize and images.shape[1:3] != (height, width):
+        got = "x".join(map(str, images.shape[1:3]))
+        raise DatasetError(f"{path}: height x width: expected {height}x{width}, got {got}. Resize it: --resize")
+    colour, channels = {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:]), images.shape[3:]
     if colour is None or channels not in ((), (3,)):
         raise DatasetError(
             f"{path}: expected images {' x '.join(map(str, spec.image_shape))}, got "
             f"{' x '.join(map(str, images.shape[1:]))}. Only grayscale and RGB images can be converted"
         )
-    height, width = spec.image_shape[:2]
     fitted = [convert_image(image, colour=colour, size=(height, width)) for image in images]
     return np.stack(fitted).reshape(expected)
-
-
-def _is_colour(spec: DataSpec) -> bool | None:
-    """Returns True for RGB images, False for grayscale images, None for another number of channels."""
-    return {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:])
-
-
-def _check_size(path: Path, size: tuple[int, ...], spec: DataSpec) -> None:
-    """Raises a DatasetError if an image does not have the height and the width of a model's input."""
-    if tuple(size) != spec.image_shape[:2]:
-        expected, got = ("x".join(map(str, sides)) for sides in (spec.image_shape[:2], size))
-        raise DatasetError(f"{path}: height x width: expected {expected}, got {got}. Resize it: --resize")
 
 
 def _check_background(path: Path, images: NDArray[np.uint8], preprocessing: Preprocessing, *, inverted: bool) -> None:

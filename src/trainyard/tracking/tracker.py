@@ -234,6 +234,7 @@ def open_tracker(
     Raises:
         TrackingError: If the store failed during a run that was successful otherwise.
     """
+    remedy = f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
             if tracker.is_tracked:
@@ -258,18 +259,13 @@ def open_tracker(
             except KeyboardInterrupt:  # the first signal; later ones are ignored until the run is closed
                 store_failure = tracker.end(status)
             if store_failure:
-                progress.detail(
-                    f"{store_failure}. When the store works again, upload this run: {_format_sync_command(folder)}"
-                )
+                progress.detail(f"{store_failure}. {remedy}")
             raise
     if failure:
         explanation = "Nothing is lost: {} contains the complete run"
         if not tracker.is_log_complete:
             explanation = "{} contains the run, except for data that could not be written there"
-        raise TrackingError(
-            f"{failure}. {explanation.format(folder)}. When the store works again, upload the run: "
-            f"{_format_sync_command(folder)}"
-        )
+        raise TrackingError(f"{failure}. {explanation.format(folder)}. {remedy}")
 
 
 def _log_reason(tracker: Tracker, folder: Path, error: BaseException) -> None:
@@ -288,11 +284,6 @@ def _log_reason(tracker: Tracker, folder: Path, error: BaseException) -> None:
 def _make_writable(text: str) -> str:
     """Returns a text without passwords, in which characters that UTF-8 can't encode (from file names) are escaped."""
     return redact_credentials(text).encode("utf-8", "backslashreplace").decode()
-
-
-def _format_sync_command(folder: Path) -> str:
-    """Returns the command that uploads a run, for use in the current working directory."""
-    return f"trainyard sync {shlex.quote(os.path.relpath(folder))}"
 
 
 def find_finished_trials(parent: OpenRun) -> dict[str, str]:

@@ -36,8 +36,8 @@ _VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
 class TrackingStore:
     """An MLflow tracking store, with its absolute URI. It is connected on the first use, and can be pickled.
 
-    Requests are made with `client`, in a block of `translate_errors`, which all methods except `iterate_runs` contain:
-    they raise a TrackingError if the store can't be reached.
+    Requests are made with `client`, in a block of `translate_errors`. All methods except `find_run` and
+    `iterate_runs` contain one: they raise a TrackingError if the store can't be reached.
     """
 
     uri: str
@@ -118,20 +118,26 @@ class TrackingStore:
             )
         return str(experiment.experiment_id)
 
-    def load_run(self, run_id: str) -> RunRecord:
-        """Loads a run. Raises a TrackingError if the store does not contain it."""
+    def find_run(self, run_id: str) -> Run | None:
+        """Returns MLflow's `Run` entity; None if the store does not contain it."""
         from mlflow.exceptions import MlflowException
 
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def load_run(self, run_id: str) -> RunRecord:
+        """Loads a run. Raises a TrackingError if the store does not contain it."""
         with self.translate_errors():
-            try:
-                run = self.client.get_run(run_id)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
+            run = self.find_run(run_id)
+            if run is None:
                 raise TrackingError(
                     f"{self.name} has no run {run_id!r}. Copy the id from the MLflow UI or from the output of the run, "
                     "or specify another store (tracking.uri, or --uri of a command)"
-                ) from error
+                )
             return build_run_record(run, self.client.get_experiment(run.info.experiment_id).name, self)
 
     def search_runs(self, experiment: str | None, filter_string: str) -> list[RunRecord]:

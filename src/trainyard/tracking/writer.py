@@ -109,15 +109,8 @@ class StoreWriter:
 
 def _reopen_run(run: OpenRun, tags: Mapping[str, str]) -> bool:
     """Sets a run to RUNNING again, with new tags, without end time and error; returns False if it does not exist."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        earlier = run.client.get_run(run.run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
-    if earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
+    earlier = run.store.find_run(run.run_id)
+    if earlier is None or earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
         return False
     set_tags(run, tags)
     if names.ERROR in earlier.data.tags:
