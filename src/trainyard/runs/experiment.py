@@ -126,6 +126,8 @@ def run_experiment(
         params={path: value for path, value in flatten_config(config).items() if path != "notes"},  # notes are a tag
         retry_upload=lambda: run.store and upload_run(run.folder, run.store),
     )
+    if run.store:
+        run.progress.stage("open")
     with raise_on_signals(), opened_run, explain_disk_full(run.folder):
         with timer.stage("start"):
             seed, machine = _start_tensorflow(run)
@@ -340,7 +342,7 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
     artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
     tracker.set_tags(tags)
     tracker.log_metrics(evaluation.metrics())
-    if tracker.is_tracked and run.config.tracking.model:
+    if run.store and run.config.tracking.model:
         tracker.log_model(artifacts.save_servable_model(folder, trained.model, trained.dataset.spec))
     plot_files = artifacts.draw_plots(folder, trained)
     write_report(folder / "report.html", artifacts.build_report_page(trained, run.timer.seconds, tags, plot_files))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,6 @@ from trainyard.errors import DatasetError
 
 _IMAGES = ("images", "x_test")
 _LABELS = ("labels", "y_test")
-_IMAGE_AXES = (3, 4)
-"""The number of axes of an array of images: (n, height, width) or (n, height, width, channels)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +58,7 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     """Loads a PNG or JPEG file, or the images of an npz file, and converts them to the input of a model.
 
     RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa. Of an npz file,
-    the array ``images`` is used, else ``x_test``, else the only array that can hold images; labels are in ``labels`` or
-    ``y_test``.
+    the array ``images`` is used, else ``x_test``; labels are in ``labels`` or ``y_test``.
 
     Raises:
         DatasetError: If the file can't be read, its images have another size (without `resize`), or their background
@@ -99,7 +95,9 @@ def _load_arrays(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, uint8 (n,), or None."""
     available = list_npz_arrays(path)
-    name = _choose_images(path, available)
+    name = next((name for name in _IMAGES if name in available), None)
+    if name is None:
+        raise DatasetError(f"{path}: expected an array images or x_test, got {', '.join(available) or 'no arrays'}")
     both_pairs = name != "x_test" and "x_test" in available  # y_test then belongs to x_test, which is not used
     label_names = _LABELS[::-1] if name == "x_test" else _LABELS[: 1 if both_pairs else 2]
     labels_name = [label_name for label_name in label_names if label_name in available][:1]
@@ -119,24 +117,6 @@ def _load_arrays(
             f"got {highest}"
         )
     return images, labels
-
-
-def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
-    """Returns the name of the array of images: a known name, else the only array that fits; else raises an error."""
-    if known_names := [name for name in _IMAGES if name in arrays]:
-        return known_names[0]
-    candidates = [
-        name
-        for name, (shape, dtype) in arrays.items()
-        if len(shape) in _IMAGE_AXES and np.issubdtype(dtype, np.integer)
-    ]
-    if len(candidates) != 1:
-        received = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in arrays.items()) or "no arrays"
-        raise DatasetError(
-            f"{path}: expected an array images or x_test, or exactly one array of integers (n, height, width) or "
-            f"(n, height, width, channels), got {received}"
-        )
-    return candidates[0]
 
 
 def _convert_images(

@@ -38,7 +38,7 @@ LOCK_SECONDS = 120
 """Time limit for getting the lock of a store; creating a SQLite store takes one to two seconds."""
 
 ANSWER_SECONDS = 4.0
-"""Time limit in seconds for an answer of a server; an HTTP server gets two attempts."""
+"""Time limit in seconds for an answer of a server; the answer of an HTTP server may take twice as long."""
 
 PAGE_SIZE = 1000
 """Number of runs or experiments that one request to MLflow returns at most."""
@@ -100,16 +100,9 @@ def check_reachable(uri: str) -> None:
     if uri.startswith("http"):
         import requests
 
-        for is_last_attempt in (False, True):
-            try:
-                requests.head(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS, allow_redirects=False)
-            except requests.exceptions.SSLError:
-                return  # the server answers; MLflow may be configured to trust its certificate
-            except requests.exceptions.ReadTimeout:
-                if is_last_attempt:
-                    raise
-            else:
-                return
+        timeouts = (ANSWER_SECONDS, 2 * ANSWER_SECONDS)  # for the connection and for the answer
+        with contextlib.suppress(requests.exceptions.SSLError):  # MLflow may be configured to trust the certificate
+            requests.head(f"{uri.rstrip('/')}/health", timeout=timeouts, allow_redirects=False)
     elif get_sqlite_path(uri) is None:
         import sqlalchemy as sa
 

@@ -153,13 +153,11 @@ def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
 
 def remove_partial_models(run: OpenRun) -> bool:
     """Deletes the run's incompletely logged models. Returns whether a complete one remains."""
-    has_complete_model = False
-    for model in run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
-        if model.status.name == "READY":
-            has_complete_model = True
-        else:
-            run.client.delete_logged_model(model.model_id)
-    return has_complete_model
+    models = run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'")
+    partial_models = [model for model in models if model.status.name != "READY"]
+    for model in partial_models:
+        run.client.delete_logged_model(model.model_id)
+    return len(partial_models) < len(models)
 
 
 def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:

@@ -69,11 +69,6 @@ class Tracker:
         return self.status.run_id
 
     @property
-    def is_tracked(self) -> bool:
-        """Whether there is a store."""
-        return self._store is not None
-
-    @property
     def is_log_complete(self) -> bool:
         """Whether the operation log contains the complete run, so that it can be uploaded later."""
         return self._operation_log is not None and not self._operation_log.has_gap
@@ -237,8 +232,6 @@ def open_tracker(
     remedy = f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
-            if tracker.is_tracked:
-                progress.stage("open")
             with prefer_interrupt():
                 in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, no pipes are inherited by number
                 tracker.start(request, params, in_process=in_process)

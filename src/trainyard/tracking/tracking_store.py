@@ -227,10 +227,8 @@ class TrackingStore:
         """Returns the model that a run logged, or None if there is no complete one."""
         with self.translate_errors():
             experiment = self.client.get_run(run_id).info.experiment_id
-            for model in self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-                if model.status.name == "READY":
-                    return model
-        return None
+            models = self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+            return next((model for model in models if model.status.name == "READY"), None)
 
     def download_logged_model(self, model: LoggedModel, folder: Path) -> Path:
         """Downloads the Keras file of a logged model into a folder, and returns the path of the file."""

@@ -24,8 +24,9 @@ def upload_operations(
 ) -> str:
     """Uploads everything of a run that a store does not contain yet, and records the upload in the operation log.
 
-    The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted. If it has no
-    final status, it is closed as KILLED. `build_model` returns the servable model; None logs no model.
+    The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted. If neither the
+    operation log nor the store has a final status, the run is closed as KILLED. `build_model` returns the servable
+    model; None logs no model.
 
     Returns:
         MLflow's id of the run.

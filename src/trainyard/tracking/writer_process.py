@@ -71,11 +71,6 @@ class ProcessWriter:
             thread.start()
 
     @property
-    def pid(self) -> int:
-        """The process id of the writer process."""
-        return self._process.pid
-
-    @property
     def status(self) -> WriterStatus:
         """The run's ids and the first failure of the store, according to the answers received so far."""
         with contextlib.suppress(queue.Empty):
