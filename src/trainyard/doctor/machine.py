@@ -77,8 +77,9 @@ def check_environment() -> Iterator[Finding]:
 
 def check_gpu() -> Iterator[Finding]:
     """Looks for a GPU, and checks in a separate process whether TensorFlow can use it."""
-    name = _find_gpu_name()
-    if name is None:
+    gpus = _run_program("nvidia-smi", "--query-gpu=name", "--format=csv,noheader", timeout_seconds=5).splitlines()
+    name = ", ".join(gpus) or ("an NVIDIA GPU" if GPU_DEVICE.exists() else "")
+    if not name:
         yield ok("gpu", "no GPU found; training uses the CPU")
     elif os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
         hidden = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r}"
@@ -116,12 +117,6 @@ def _read_control_files(name: str) -> Iterator[str]:
     for folder in (CGROUPS / group_path, *(CGROUPS / group_path).parents):
         if folder.is_relative_to(CGROUPS) and (folder / name).is_file():
             yield (folder / name).read_text().strip()
-
-
-def _find_gpu_name() -> str | None:
-    """Returns the name of the GPU from nvidia-smi, a general name if only the device file exists, or None."""
-    gpus = _run_program("nvidia-smi", "--query-gpu=name", "--format=csv,noheader", timeout_seconds=5).splitlines()
-    return ", ".join(gpus) or ("an NVIDIA GPU" if GPU_DEVICE.exists() else None)
 
 
 def _count_usable_gpus() -> int:

@@ -19,7 +19,7 @@ from trainyard.config import (
 )
 from trainyard.data import load_dataset, write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
-from trainyard.evaluation import EvalResult, evaluate
+from trainyard.evaluation import evaluate
 from trainyard.reporting import write_report
 from trainyard.runs import artifacts
 from trainyard.runs.context import RunContext, TrialInfo, build_provenance_tags
@@ -139,8 +139,9 @@ def run_experiment(
             best = _plan_best_model(run)
             training = _train(run, model, dataset, seed=seed, callbacks=callbacks, best=best)
         timer.split("train", compile=training.compile_seconds, train=training.train_seconds)
-        with timer.stage("evaluate"):
-            evaluation = _evaluate(run, model, dataset)
+        with timer.stage("evaluate"), explain_out_of_memory(lambda: "evaluating"):
+            artifacts.save_models(run.folder, model)  # before the evaluation: it is saved even if a metric fails
+            evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
         trained = RunResult(
             config=config,
             dataset=dataset,
@@ -326,13 +327,6 @@ def _train(
         checkpoints=plan_checkpoints(run, dataset, seed),
         best=best,
     )
-
-
-def _evaluate(run: RunContext, model: keras.Model, dataset: Dataset) -> EvalResult:
-    """Saves the model first, so that it is saved even if a metric fails; then evaluates it on the test images."""
-    artifacts.save_models(run.folder, model)
-    with explain_out_of_memory(lambda: "evaluating"):
-        return evaluate(model, dataset.test, dataset.spec, run.config.evaluation)
 
 
 def _log_results(run: RunContext, trained: RunResult) -> None:

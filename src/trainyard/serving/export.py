@@ -91,7 +91,7 @@ def _render_readme(target: Path, run: RunRecord, packages: str) -> str:
     shape = ", ".join(map(str, spec.image_shape))
     standardised = '\nscaled = (scaled - preprocessing["mean"]) / preprocessing["std"]' if spec.mean else ""
     files = "\n".join(f"| `{name}` | {description} |" for name, description in _FILES.items())
-    provenance = "\n".join(f"| {item} | {value} |" for item, value in _list_provenance(run).items())
+    provenance = "\n".join(f"| {item} | {value} |" for item, value in _list_provenance(run).items() if value)
     return f"""# {run.name}
 
 Test accuracy: {metrics["accuracy/test"]:.4f}. Test loss: {metrics["loss/test"]:.4f}. Classes: {spec.classes}.
@@ -136,10 +136,10 @@ With Trainyard: `trainyard predict model.keras digit.png`.
 
 
 def _list_provenance(run: RunRecord) -> Mapping[str, str]:
-    """Returns command, commit, seed, digests and Trainyard version by label; without values that were not logged."""
+    """Returns command, commit, seed, digests and Trainyard version by label; empty if they were not logged."""
     tags = run.tags
     changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
-    rows = {
+    return {
         "run": f"`{run.identity}`",
         "command": f"`{tags[names.COMMAND]}`" if names.COMMAND in tags else "",
         "commit": f"{tags[names.GIT_COMMIT]}{changes}" if names.GIT_COMMIT in tags else "",
@@ -148,4 +148,3 @@ def _list_provenance(run: RunRecord) -> Mapping[str, str]:
         "digest of the weights": tags.get(names.WEIGHTS_DIGEST, ""),
         "Trainyard": tags.get(names.VERSION, ""),
     }
-    return {item: value for item, value in rows.items() if value}

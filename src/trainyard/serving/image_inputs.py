@@ -41,12 +41,10 @@ class ImageInputs:
 
 @dataclass(frozen=True, slots=True)
 class ImageConversion:
-    """The options that convert images which differ from the training images.
+    """How to convert images which differ from the training images.
 
-    Attributes:
-        resize: Resize images of another size. If False, such images are an error.
-        invert: Replace each pixel value by the largest pixel value minus it.
-        as_is: Accept images with any background. If False, a background opposite to that of training is an error.
+    Without `resize`, images of another size are an error; without `as_is`, those with a background opposite to that of
+    training. `invert` replaces each pixel value by the largest pixel value minus it.
     """
 
     resize: bool = False
@@ -71,7 +69,8 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     if is_array := path.suffix.lower() == ".npz":
         images, labels = _load_arrays(path, spec, conversion)
     elif path.suffix.lower() in image_files.IMAGE_SUFFIXES:
-        images, labels = _load_single_image(path, spec, conversion), None
+        images, labels = _convert_images(path, load_image(path, colour=True)[np.newaxis], spec, conversion), None
+        images = np.rint(images * (spec.pixel_max / 255)).astype(np.uint8)
     else:
         raise DatasetError(
             f"{path}: expected a file that ends in .png, .jpg, .jpeg or .npz, got {path.suffix or 'no suffix'}"
@@ -81,13 +80,6 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     if not conversion.as_is:
         _check_background(path, images, preprocessing, inverted=conversion.invert)
     return ImageInputs(path, images, labels, is_array)
-
-
-def _load_single_image(path: Path, spec: DataSpec, conversion: ImageConversion) -> NDArray[np.uint8]:
-    """Returns the image of a PNG or JPEG file, as uint8 (1, *image_shape)."""
-    images = _convert_images(path, load_image(path, colour=True)[np.newaxis], spec, conversion)
-    scaled: NDArray[np.uint8] = np.rint(images * (spec.pixel_max / 255)).astype(np.uint8)
-    return scaled
 
 
 def _load_arrays(
