@@ -31,7 +31,6 @@ class RunRecord:
     Attributes:
         run_id: MLflow's id of the run; None if no store contains it.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        experiment: The name of its experiment.
         params: The values of the resolved config by dotted path.
         metrics: The last value of each metric.
         started: Start time in milliseconds since 1970.
@@ -135,8 +134,7 @@ class RunRecord:
     def open_files(self, *paths: str) -> Iterator[Path]:
         """Yields a folder that contains artifacts of the run; downloads them if the run was loaded from a store.
 
-        Raises:
-            TrackingError: If the tracking store can't be reached, or does not have one of the artifacts.
+        Raises a TrackingError if the tracking store can't be reached, or does not have one of the artifacts.
         """
         if self.store is None:
             yield self.folder or Path()
@@ -149,8 +147,7 @@ class RunRecord:
 def load_run_record(folder: Path) -> RunRecord:
     """Loads a run from its folder. A run without a final status is RUNNING, even if its process has died.
 
-    Raises:
-        ConfigError: If the folder has no operation log, or the operation log can't be read.
+    Raises a ConfigError if the folder has no operation log, or the operation log can't be read.
     """
     logged = load_operations(folder)
     digests = (split.digest[:DIGEST_LENGTH] for split in logged.inputs if split.context == "test")

@@ -147,7 +147,7 @@ class Tracker:
         self._perform(close_orphans, dict(errors or {}), ended_elsewhere, only)
 
     def end(self, status: str) -> TrackingError | None:
-        """Closes the run as `status` (FINISHED, FAILED or KILLED), after all logged data has reached the store.
+        """Closes the run as FINISHED, FAILED or KILLED, after all data; returns the first failure of the store.
 
         If the store has failed, data logged since then is skipped. Tries once more to set the tag `error` and to close
         the run, as FAILED instead of FINISHED. The operation log always gets `status`.
@@ -156,9 +156,6 @@ class Tracker:
         performs the requests that it received, then ends the run. Requests that could not be sent to it within two
         seconds, or that the store rejects, may be missing in the store. If there is an operation log, `trainyard sync`
         uploads them.
-
-        Returns:
-            The first failure of the store; None if there was none.
         """
         if self._operation_log:
             self._operation_log.record_end(status)
@@ -224,10 +221,7 @@ def open_tracker(
     the store, else another one.
 
     At the end of a successful run during which the store failed, `retry_upload` is called, which uploads the complete
-    run, or raises a TrackingError if the store still fails.
-
-    Raises:
-        TrackingError: If the store failed during a run that was successful otherwise.
+    run. If it raises an error, because the store still fails, a TrackingError is raised.
     """
     remedy = f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile

@@ -103,8 +103,7 @@ class TrackingStore:
     def open_experiment(self, name: str, notes: str) -> str:
         """Returns the id of an experiment; creates the store, and the experiment with `notes`, if they do not exist.
 
-        Raises:
-            TrackingError: If the store can't be reached, or the experiment was deleted.
+        Raises a TrackingError if the experiment was deleted.
         """
         with lock_store(self.uri):
             experiment = self.client.get_experiment_by_name(name)
@@ -144,9 +143,7 @@ class TrackingStore:
         """Returns the runs that match a filter in MLflow's search syntax and were not deleted, latest first.
 
         `experiment` is the name of an experiment; None searches all experiments. An empty filter selects all runs.
-
-        Raises:
-            ConfigError: If there is no such experiment, or the filter is invalid.
+        Raises a ConfigError if there is no such experiment, or the filter is invalid.
         """
         from mlflow.exceptions import MlflowException
 
@@ -165,11 +162,7 @@ class TrackingStore:
                 ) from error
 
     def find_experiment_id(self, name: str | None) -> str | None:
-        """Returns MLflow's id of an experiment, without a name that of the latest run; None if there are no runs.
-
-        Raises:
-            ConfigError: If there is no experiment with this name.
-        """
+        """Returns MLflow's id of an experiment, without a name that of the latest run; None if there are no runs."""
         with self.translate_errors():
             ids = list(self._load_experiment_names(name))
             if name is not None:
@@ -240,15 +233,10 @@ class TrackingStore:
             return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=self.uri))
 
     def register_model(self, name: str, alias: str | None, run: RunRecord, model: LoggedModel) -> tuple[int, bool]:
-        """Registers the model that a run logged as a version of a registered model, unless such a version exists.
+        """Registers the model that a run logged, unless it is registered; returns its version and whether it is new.
 
-        The registered model is created if it does not exist. None as `alias` sets no alias.
-
-        Returns:
-            The number of the version, and whether it is new.
-
-        Raises:
-            ConfigError: If MLflow rejects the name or the alias.
+        The registered model is created if it does not exist. None as `alias` sets no alias. Raises a ConfigError if
+        MLflow rejects the name or the alias.
         """
         from mlflow.exceptions import MlflowException
 

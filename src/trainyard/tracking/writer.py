@@ -91,8 +91,7 @@ class StoreWriter:
     def query(self, run_query: Callable[[OpenRun], T]) -> T:
         """Returns the result, of picklable types, of a function that reads, even if the store has failed before.
 
-        Raises:
-            TrackingError: If the store fails or no run was created. This failure is not stored in `status`.
+        Raises a TrackingError if the store fails or no run was created. This failure is not stored in `status`.
         """
         if self._run is None:
             raise self.status.failure or TrackingError("the query requires a run, but none was created")

@@ -89,8 +89,7 @@ class ProcessWriter:
     def query(self, run_query: Callable[[OpenRun], T]) -> T:
         """Waits for all earlier requests, and returns the result of a query. A signal interrupts the wait.
 
-        Raises:
-            TrackingError: If the query fails, or the writer process has died.
+        Raises a TrackingError if the query fails, or the writer process has died.
         """
         answer = self._wait_for(self._request("query", run_query))
         result: Any = answer.result if answer else self._status.failure
