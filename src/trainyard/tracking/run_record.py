@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from trainyard.tracking.tracking_store import TrackingStore
 
-_EPOCH_METRICS = ("/val", "/train")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
@@ -125,7 +123,7 @@ class RunRecord:
         `load_history`.
         """
         epoch = self.tags.get(names.RESTORED_EPOCH)
-        if epoch is None or not name.endswith(_EPOCH_METRICS):
+        if epoch is None or not name.endswith(("/val", "/train")):
             return self
         values = [step[name] for step in list(self.load_history([name]).values())[: int(epoch)]]
         return replace(self, metrics={**self.metrics, name: values[-1]}) if values else self

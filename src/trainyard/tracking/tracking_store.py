@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
 """The tag `error` of a RUNNING run whose process no longer exists."""
 
-_KERAS_FILE = "data/model.keras"
 _VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
 """Tags that are copied from the run to the model version."""
 
@@ -229,7 +228,7 @@ class TrackingStore:
 
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with self.translate_errors():
-            source = f"{model.artifact_location}/{_KERAS_FILE}"
+            source = f"{model.artifact_location}/data/model.keras"
             return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=self.uri))
 
     def register_model(self, name: str, alias: str | None, run: RunRecord, model: LoggedModel) -> tuple[int, bool]:
