@@ -35,15 +35,13 @@ _VARIABLES = {
 
 def check_cores() -> Iterator[Finding]:
     """Compares the CPU cores that this process may use with the cores of the machine and the CPU quota."""
-    cores, all_cores, quota = count_available_cores(), os.cpu_count() or 1, read_core_quota()
+    cores, quota = count_available_cores(), read_core_quota()
+    usable = f"{cores} of {os.cpu_count() or 1} cores are usable"
     if quota is not None and quota < cores:
-        message = (
-            f"{cores} of {all_cores} cores are usable, but the CPU quota of the container is {quota:g} cores; with one "
-            "thread per core, threads would wait"
-        )
-        yield note("cores", message, f"training.threads={max(1, int(quota))}")
+        limit = f"the CPU quota of the container is {quota:g} cores; with one thread per core, threads would wait"
+        yield note("cores", f"{usable}, but {limit}", f"training.threads={max(1, int(quota))}")
     else:
-        yield ok("cores", f"{cores} of {all_cores} cores are usable")
+        yield ok("cores", usable)
 
 
 def check_memory() -> Iterator[Finding]:

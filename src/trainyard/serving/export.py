@@ -12,7 +12,7 @@ from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, ModelError, TrainyardError
 from trainyard.runs import find_run
 from trainyard.system import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
-from trainyard.tracking import RunRecord, TrackingStore, names
+from trainyard.tracking import MODEL_PACKAGES, RunRecord, TrackingStore, names
 
 MODELS = ("model.keras", "model.h5")
 _METRICS, _VERSIONS = "evaluation/metrics.json", "environment/versions.txt"
@@ -30,7 +30,6 @@ _FILES = {
 _PATHS = {name: _METRICS if name == "metrics.json" else name for name in _FILES}
 """The path of each exported file in the folder of a run."""
 _DOWNLOADS = tuple(dict.fromkeys(Path(path).parts[0] for path in (*_PATHS.values(), _VERSIONS)))
-_PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
@@ -77,7 +76,7 @@ def _write_files(folder: Path, target: Path, run: RunRecord) -> None:
     for name, path in _PATHS.items():
         shutil.copyfile(folder / path, target / name)
     versions = dict(line.split("==", 1) for line in (folder / _VERSIONS).read_text().splitlines())
-    packages = " ".join(f"{name}=={versions[name]}" for name in _PACKAGES if name in versions)
+    packages = " ".join(f"{name}=={versions[name]}" for name in MODEL_PACKAGES if name in versions)
     (target / "README.md").write_text(_render_readme(target, run, packages))
 
 

@@ -22,8 +22,8 @@ from trainyard.data import (
 )
 from trainyard.errors import DatasetError
 
-_IMAGES = ("images", "x_test")
-_LABELS = ("labels", "y_test")
+_LABELS = {"images": ("labels", "y_test"), "x_test": ("y_test", "labels")}
+"""The possible names of the array of labels, by the name of the array of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +87,26 @@ def _load_arrays(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, uint8 (n,), or None."""
     available = list_npz_arrays(path)
-    name = next((name for name in _IMAGES if name in available), None)
+    name = next((name for name in _LABELS if name in available), None)
     if name is None:
         raise DatasetError(f"{path}: expected an array images or x_test, got {', '.join(available) or 'no arrays'}")
-    both_pairs = name != "x_test" and "x_test" in available  # y_test then belongs to x_test, which is not used
-    label_names = _LABELS[::-1] if name == "x_test" else _LABELS[: 1 if both_pairs else 2]
-    labels_name = [label_name for label_name in label_names if label_name in available][:1]
-    arrays = load_npz(path, [name, *labels_name])
+    label_names = [label_name for label_name in _LABELS[name] if label_name in available]
+    if name == "images" and "x_test" in available and "y_test" in label_names:
+        label_names.remove("y_test")  # it belongs to x_test, which is not used
+    arrays = load_npz(path, [name, *label_names[:1]])
     images = _convert_images(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, conversion)
-    if not labels_name:
+    if not label_names:
         return images, None
-    labels = check_labels(arrays[labels_name[0]], f"{path}: {labels_name[0]}")
+    labels_name = label_names[0]
+    labels = check_labels(arrays[labels_name], f"{path}: {labels_name}")
     if len(labels) != len(images):
         raise DatasetError(
             f"{path}: expected the same number of images and labels, got {len(images)} in {name} and {len(labels)} in "
-            f"{labels_name[0]}"
+            f"{labels_name}"
         )
     if (highest := labels.max()) >= spec.classes:
         raise DatasetError(
-            f"{path}: {labels_name[0]}: expected labels below {spec.classes}, the number of classes of the model, "
+            f"{path}: {labels_name}: expected labels below {spec.classes}, the number of classes of the model, "
             f"got {highest}"
         )
     return images, labels

@@ -43,10 +43,7 @@ ANSWER_SECONDS = 4.0
 PAGE_SIZE = 1000
 """Number of runs or experiments that one request to MLflow returns at most."""
 
-_UNAUTHENTICATED = "failed with error code 401"
-"""Part of MLflow's error message if the server rejects the credentials."""
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 @contextlib.contextmanager
@@ -119,8 +116,8 @@ def connect(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the URL may contain a password
     if uri.startswith("http"):
-        for variable, value in _HTTP_DEFAULTS.items():
-            os.environ.setdefault(variable, value)
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
     with gc_paused_import("mlflow"):
         from mlflow import MlflowClient
@@ -138,7 +135,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
     except TrainyardError:
         raise
     except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
-        if _UNAUTHENTICATED in str(error):
+        if "failed with error code 401" in str(error):  # MLflow's message
             raise TrackingError(
                 f"the tracking store {redact_credentials(uri)} requires a user name and a password, and rejected those "
                 "that it received. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, summarize_error
 from trainyard.system import redact_credentials
-from trainyard.tracking import names
 from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, iterate_pages
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.tracking_store import TrackingStore
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-PROCESS_TAGS = (names.VERSION, "host", "pid", "started")
-"""Tags of a run that Trainyard started; they identify the process of the run."""
 
 StoreState = Literal["sound", "empty", "older", "newer", "interrupted", "damaged"]
 

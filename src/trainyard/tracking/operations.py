@@ -29,7 +29,7 @@ TimedMetrics: TypeAlias = tuple[Mapping[str, float], int, int]
 """Values by metric name, the step, and the time of measurement in milliseconds since 1970."""
 
 _MAX_PARAM_LENGTH = 6000
-_MAX_TAG_LENGTH = 5000
+MAX_TAG_LENGTH = 5000
 _MAX_METRICS = 1000
 """MLflow's limit for one call."""
 
@@ -167,7 +167,7 @@ def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
 
 def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Returns the tags with values truncated to MLflow's length limit."""
-    return {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
+    return {key: str(value)[:MAX_TAG_LENGTH] for key, value in tags.items()}
 
 
 def _replace_invalid(key: str) -> str:

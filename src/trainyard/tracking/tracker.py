@@ -16,7 +16,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -306,9 +305,7 @@ def close_orphans(
         is_lost = not child.is_on_this_host and (ended_elsewhere is None or number in ended_elsewhere)
         # Read the status again: the run may have ended since the search.
         if (is_lost or child.is_orphan) and parent.client.get_run(child.run_id).info.status == "RUNNING":
-            open_child = replace(parent, run_id=child.run_id or "")
-            operations.set_tags(open_child, {"error": errors.get(number, PROCESS_DIED)})
-            operations.end(open_child, "KILLED")
+            parent.store.mark_killed(child.run_id or "", errors.get(number, PROCESS_DIED))
 
 
 def _search_children(parent: OpenRun, status: str) -> Iterator[RunRecord]:

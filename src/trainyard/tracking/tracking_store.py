@@ -16,6 +16,7 @@ from trainyard.errors import ConfigError, TrackingError
 from trainyard.system import find_uri_problem, gc_paused, get_sqlite_path, make_uri_absolute, redact_credentials
 from trainyard.tracking import names
 from trainyard.tracking.connection import connect, iterate_pages, lock_store, tracking_errors
+from trainyard.tracking.operations import MAX_TAG_LENGTH
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.stores import LocalStore
 from trainyard.tracking.ui_views import build_experiment_tags
@@ -209,10 +210,10 @@ class TrackingStore:
             for path in paths:
                 self.client.download_artifacts(run_id, path, str(folder))
 
-    def mark_killed(self, run_id: str) -> None:
+    def mark_killed(self, run_id: str, reason: str = PROCESS_DIED) -> None:
         """Closes a run whose process no longer exists, as KILLED, with the reason in the tag `error`."""
         with self.translate_errors():
-            self.client.set_tag(run_id, names.ERROR, PROCESS_DIED)
+            self.client.set_tag(run_id, names.ERROR, reason[:MAX_TAG_LENGTH])
             self.client.set_terminated(run_id, "KILLED")
 
     def find_logged_model(self, run_id: str) -> LoggedModel | None:
