@@ -20,7 +20,6 @@ GPU_DEVICE = Path("/dev/nvidia0")
 LOW_MEMORY_BYTES = 2 * GIB
 """Available memory in bytes below which a note is reported; TensorFlow and MLflow use about 1 GiB without any data."""
 
-_GPU_TIMEOUT_SECONDS = 30
 _COUNT_GPUS_PROGRAM = "import tensorflow as tf; print('GPUs', len(tf.config.list_physical_devices('GPU')))"
 _XLA_FLAGS = "it changes the programs that XLA compiles, and thus the last bits of results"
 _TF_THREADS = "it has no effect, because Trainyard sets TensorFlow's threads. Use training.threads"
@@ -119,7 +118,7 @@ def _read_control_files(name: str) -> Iterator[str]:
 
 def _count_usable_gpus() -> int:
     """Returns the number of GPUs that TensorFlow finds in a separate process; 0 if the process fails."""
-    output = _run_program(sys.executable, "-c", _COUNT_GPUS_PROGRAM, timeout_seconds=_GPU_TIMEOUT_SECONDS)
+    output = _run_program(sys.executable, "-c", _COUNT_GPUS_PROGRAM, timeout_seconds=30)
     return int(output.rpartition("GPUs ")[2] or 0)
 
 
