@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from trainyard.tracking.tracking_store import TrackingStore
 
-MODEL_NAME = "model"
-"""MLflow refuses dots and slashes in the names of models."""
-
 DIGEST_LENGTH = 36
 """MLflow stores the first 36 characters of a digest."""
 
@@ -132,12 +129,13 @@ def log_model(run: OpenRun, servable: ServableModel) -> None:
     import mlflow
     from mlflow.models import Model
 
+    name = "model"  # MLflow refuses dots and slashes in the names of models
     params = run.client.get_run(run.run_id).data.params
-    logged = run.client.create_logged_model(run.experiment_id, MODEL_NAME, source_run_id=run.run_id, params=params)
+    logged = run.client.create_logged_model(run.experiment_id, name, source_run_id=run.run_id, params=params)
     before = os.environ.get(URI_VARIABLE)  # `set_tracking_uri` changes this variable too
     mlflow.set_tracking_uri(run.store.uri)
     try:
-        Model.log(None, servable, name=MODEL_NAME, run_id=run.run_id, model_id=logged.model_id)
+        Model.log(None, servable, name=name, run_id=run.run_id, model_id=logged.model_id)
     finally:
         mlflow.set_tracking_uri(before)
 
