@@ -65,7 +65,7 @@ def _log_with(writer_class, folder, monkeypatch):
     created = writer.flush()
     if writer_class is ProcessWriter:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(writer.pid, number)
+            os.kill(writer._process.pid, number)
     metrics = {"loss/train": 0.5}
     writer.perform(operations.log_history, [(metrics, 1, 1000)])
     metrics["loss/train"] = 9.0  # a later change does not affect what is logged

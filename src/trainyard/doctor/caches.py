@@ -43,11 +43,8 @@ def check_data() -> Iterator[Finding]:
     """Loads the local copies of the published data sets, and compares them with their sha256 digests."""
     data_dir = os.environ.get(DATA_DIR_VARIABLE)
     if data_dir and not Path(data_dir).expanduser().is_dir():
-        yield note(
-            "data",
-            f"{DATA_DIR_VARIABLE}: expected a folder that exists, got {data_dir}",
-            f"unset {DATA_DIR_VARIABLE}, or set it to another folder",
-        )
+        problem = f"{DATA_DIR_VARIABLE}: expected a folder that exists, got {data_dir}"
+        yield note("data", problem, f"unset {DATA_DIR_VARIABLE}, or set it to another folder")
     folders: dict[str, Path] = {}
     for config in _list_downloadable_datasets():
         try:
@@ -58,9 +55,10 @@ def check_data() -> Iterator[Finding]:
             yield wrong("data", str(error), f"replace the file with the published one, then check it: {command}")
         if folders.get(config.name) != config.cache:
             yield from _check_cache(config)
-    message = f"complete and undamaged: {', '.join(f'{name} in {folder}' for name, folder in folders.items())}"
-    hint = "no published data set is complete on this machine; a run downloads its data, or use: trainyard data fetch"
-    yield ok("data", message if folders else f"{hint} mnist")
+    complete = ", ".join(f"{name} in {folder}" for name, folder in folders.items())
+    hint = "a run downloads its data, or use: trainyard data fetch mnist"
+    missing = f"no published data set is complete on this machine; {hint}"
+    yield ok("data", f"complete and undamaged: {complete}" if complete else missing)
 
 
 def _check_cache(config: DownloadableDataset) -> Iterator[Finding]:

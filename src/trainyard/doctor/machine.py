@@ -20,7 +20,6 @@ GPU_DEVICE = Path("/dev/nvidia0")
 LOW_MEMORY_BYTES = 2 * GIB
 """Available memory in bytes below which a note is reported; TensorFlow and MLflow use about 1 GiB without any data."""
 
-_GPU_TIMEOUT_SECONDS = 30
 _COUNT_GPUS_PROGRAM = "import tensorflow as tf; print('GPUs', len(tf.config.list_physical_devices('GPU')))"
 _XLA_FLAGS = "it changes the programs that XLA compiles, and thus the last bits of results"
 _TF_THREADS = "it has no effect, because Trainyard sets TensorFlow's threads. Use training.threads"
@@ -35,15 +34,13 @@ _VARIABLES = {
 
 def check_cores() -> Iterator[Finding]:
     """Compares the CPU cores that this process may use with the cores of the machine and the CPU quota."""
-    cores, all_cores, quota = count_available_cores(), os.cpu_count() or 1, read_core_quota()
+    cores, quota = count_available_cores(), read_core_quota()
+    usable = f"{cores} of {os.cpu_count() or 1} cores are usable"
     if quota is not None and quota < cores:
-        message = (
-            f"{cores} of {all_cores} cores are usable, but the CPU quota of the container is {quota:g} cores; with one "
-            "thread per core, threads would wait"
-        )
-        yield note("cores", message, f"training.threads={max(1, int(quota))}")
+        limit = f"the CPU quota of the container is {quota:g} cores; with one thread per core, threads would wait"
+        yield note("cores", f"{usable}, but {limit}", f"training.threads={max(1, int(quota))}")
     else:
-        yield ok("cores", f"{cores} of {all_cores} cores are usable")
+        yield ok("cores", usable)
 
 
 def check_memory() -> Iterator[Finding]:
@@ -77,8 +74,9 @@ def check_environment() -> Iterator[Finding]:
 
 def check_gpu() -> Iterator[Finding]:
     """Looks for a GPU, and checks in a separate process whether TensorFlow can use it."""
-    name = _find_gpu_name()
-    if name is None:
+    gpus = _run_program("nvidia-smi", "--query-gpu=name", "--format=csv,noheader", timeout_seconds=5).splitlines()
+    name = ", ".join(gpus) or ("an NVIDIA GPU" if GPU_DEVICE.exists() else "")
+    if not name:
         yield ok("gpu", "no GPU found; training uses the CPU")
     elif os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
         hidden = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r}"
@@ -118,15 +116,9 @@ def _read_control_files(name: str) -> Iterator[str]:
             yield (folder / name).read_text().strip()
 
 
-def _find_gpu_name() -> str | None:
-    """Returns the name of the GPU from nvidia-smi, a general name if only the device file exists, or None."""
-    gpus = _run_program("nvidia-smi", "--query-gpu=name", "--format=csv,noheader", timeout_seconds=5).splitlines()
-    return ", ".join(gpus) or ("an NVIDIA GPU" if GPU_DEVICE.exists() else None)
-
-
 def _count_usable_gpus() -> int:
     """Returns the number of GPUs that TensorFlow finds in a separate process; 0 if the process fails."""
-    output = _run_program(sys.executable, "-c", _COUNT_GPUS_PROGRAM, timeout_seconds=_GPU_TIMEOUT_SECONDS)
+    output = _run_program(sys.executable, "-c", _COUNT_GPUS_PROGRAM, timeout_seconds=30)
     return int(output.rpartition("GPUs ")[2] or 0)
 
 

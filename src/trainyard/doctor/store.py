@@ -12,16 +12,18 @@ from trainyard.doctor.finding import FIX_COMMAND, Finding, note, ok, wrong
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.reporting import format_count
 from trainyard.tracking import (
-    PROCESS_TAGS,
     URI_VARIABLE,
     RunRecord,
     StoreHealth,
     TrackingStore,
     examine_store,
+    names,
     roll_back_interrupted_write,
 )
 
 _MAX_LISTED_RUNS = 5
+_PROCESS_TAGS = {names.VERSION, names.HOST, names.PID, names.STARTED}
+"""Tags of a run that Trainyard started; they identify the process of the run."""
 
 
 def check_store() -> Iterator[Finding]:
@@ -79,7 +81,7 @@ def _describe_sound_store(location: str, file: Path | None, health: StoreHealth)
 
 def _check_runs(store: TrackingStore, running: Sequence[RunRecord]) -> Iterator[Finding]:
     """Groups the RUNNING runs by the state of their processes, and yields a finding for each group."""
-    trainyard_runs = [run for run in running if run.tags.keys() >= set(PROCESS_TAGS)]
+    trainyard_runs = [run for run in running if run.tags.keys() >= _PROCESS_TAGS]
     if orphans := [run for run in trainyard_runs if run.is_orphan]:
         message = _format_runs(orphans, "RUNNING without a live process", "pid")
         yield wrong("runs", message, f"{FIX_COMMAND} marks such runs as KILLED", partial(_mark_killed, store, orphans))

@@ -38,9 +38,7 @@ SERVABLE_FILE = ".servable.keras"
 def create_run_folder(folder: Path) -> Path:
     """Creates the folder of a run, and returns its absolute path. It must be empty, because all of it is logged.
 
-    Raises:
-        ConfigError: If the folder is not empty, or is the working directory or one of its parents.
-        TrainyardError: If the folder can't be created.
+    Raises a ConfigError if the folder is not empty, or is the working directory or one of its parents.
     """
     folder = folder.absolute()
     if Path.cwd().is_relative_to(folder):

@@ -20,10 +20,6 @@ MODEL_FILE = "model.keras"
 _START_FROM = "training.start_from"
 
 
-class FolderElsewhereError(ConfigError):
-    """The run is in the tracking store, but its folder is not on this machine."""
-
-
 def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRecord:
     """Loads the run that a user named by its id in the store, its folder, or a file in the folder.
 
@@ -52,25 +48,21 @@ def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRe
 
 
 def find_run_folder(reference: str, store: TrackingStore | None, setting: str = "resume") -> Path:
-    """Returns the folder of a run; an existing folder is not checked. See `find_run` for the arguments and errors.
-
-    Raises:
-        FolderElsewhereError: If the folder is not on this machine. It is a subclass of ConfigError.
-    """
+    """Returns the folder of a run; an existing folder is not checked. See `find_run` for the arguments and errors."""
     if reference and (folder := Path(reference)).is_dir():
         return folder.absolute()
     return get_run_folder(find_run(reference, store, setting), setting)
 
 
 def get_run_folder(run: RunRecord, setting: str) -> Path:
-    """Returns the folder of a run that was loaded from a store; for the errors, see `find_run_folder`."""
+    """Returns the folder of a run. Raises a ConfigError if the run is RUNNING, or the folder is not on this machine."""
     if run.is_alive:
         raise ConfigError(
             f"{setting}: run {run.reference} is still running, as process {run.tags[names.PID]}. Wait for it or stop it"
         )
     if run.folder is None:
         location = f"{run.tags.get(names.FOLDER, '.')} on host {run.tags.get(names.HOST, '(unknown)')}"
-        raise FolderElsewhereError(
+        raise ConfigError(
             f"{setting}: the folder of run {run.reference} is not on this machine. It was written to {location}. "
             f"Copy the folder to this machine and name it: {setting}=FOLDER"
         )
@@ -93,12 +85,10 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
         if not path.is_file():
             raise ConfigError(f"{setting}: expected a model file, got {path}, which does not exist")
         return path.absolute()
-    try:
-        file = find_run_folder(reference, store, setting) / MODEL_FILE
-    except FolderElsewhereError:
-        if store is None:
-            raise
-        return _download_model(reference, store)
+    run = None if reference and path.is_dir() else find_run(reference, store, setting)
+    if run and run.run_id and run.store and run.folder is None and not run.is_alive:
+        return _download_model(run.run_id, run.store)
+    file = (get_run_folder(run, setting) if run else path.absolute()) / MODEL_FILE
     if not file.is_file():
         raise ConfigError(
             f"{setting}: expected a run with a trained model, but {file} does not exist. Choose a run that finished"

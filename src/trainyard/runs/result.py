@@ -28,9 +28,7 @@ class RunResult:
         machine: Processor, memory and versions.
         best_model: Which epoch's model was saved in addition to the last. None if `training.keep_best` is null.
         folder: The folder with all files of the run.
-        tracking_uri: The tracking URI to which the run was logged. None if tracking is off.
-        run_id: MLflow's id of the run. None if tracking is off.
-        experiment_id: MLflow's id of the experiment. None if tracking is off.
+        tracking_uri: The tracking URI to which the run was logged. None if tracking is off, as are MLflow's ids.
         timings: Seconds per stage, and the seconds of the whole run as ``total``.
         findings: The conclusion of the ``debug`` mode, as lines of text. Empty if there is none.
     """

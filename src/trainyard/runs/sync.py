@@ -47,8 +47,6 @@ class SyncResult:
 
 def find_run_folders(path: Path) -> list[Path]:
     """Returns the run folders at or below a path. Raises a ConfigError if there is none."""
-    if (path / OPERATION_LOG_FILE).is_file():
-        return [path]
     folders = sorted(file.parent for file in path.rglob(OPERATION_LOG_FILE))
     if not folders:
         received = "contains no run" if path.is_dir() else "is not a folder"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.config import load_plugins
-from trainyard.errors import ConfigError, ModelError, TrackingError
-from trainyard.runs import load_model
+from trainyard.errors import ConfigError, ModelError
+from trainyard.runs import find_run, load_model
 from trainyard.system import hash_weights, import_tensorflow
 from trainyard.tracking import RunRecord, TrackingStore, names
 
@@ -52,13 +52,10 @@ def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore)
         raise ConfigError(
             f"--alias: expected letters, digits, _ and -, and neither latest nor v1, v2 and so on, got {alias!r}"
         )
-    try:
-        run = store.load_run(run_id)
-    except TrackingError as error:
-        raise ConfigError(f"{COMMAND}: {error}") from error
+    run = find_run(run_id, store, COMMAND)
     if run.status != "FINISHED":
         raise ConfigError(f"{COMMAND}: expected a run that is FINISHED, got {run_id}, which is {run.status}")
-    model = store.find_logged_model(run_id)
+    model = store.find_logged_model(run.run_id) if run.run_id else None
     if model is None:
         raise ConfigError(
             f"{COMMAND}: expected a run that logged a servable model, got {run_id}, which logged none, for example "

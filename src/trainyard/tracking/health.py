@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, summarize_error
 from trainyard.system import redact_credentials
-from trainyard.tracking import names
 from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, iterate_pages
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.tracking_store import TrackingStore
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-PROCESS_TAGS = (names.VERSION, "host", "pid", "started")
-"""Tags of a run that Trainyard started; they identify the process of the run."""
 
 StoreState = Literal["sound", "empty", "older", "newer", "interrupted", "damaged"]
 
@@ -41,14 +37,13 @@ class StoreHealth:
     runs: int | None = None
     """None for a server, which would have to list all of them."""
     running: tuple[RunRecord, ...] = ()
-    """The runs with status RUNNING, with at least their `PROCESS_TAGS`."""
+    """The runs with status RUNNING, with their tags."""
 
 
 def examine_store(store: TrackingStore) -> StoreHealth:
     """Returns the state of a store. A SQLite file must exist.
 
-    Raises:
-        TrackingError: If the store does not answer. The message is one line with the reason, without passwords.
+    Raises a TrackingError if the store does not answer: one line with the reason, without passwords.
     """
     try:
         return _examine_server(store) if store.is_server else _examine_database(store)
@@ -130,15 +125,14 @@ def _read_schema_revisions() -> tuple[set[str], str | None]:
 
 
 def _find_running_runs(connection: Connection) -> tuple[RunRecord, ...]:
-    """Returns the RUNNING runs of a database, with those of the `PROCESS_TAGS` that they have."""
+    """Returns the RUNNING runs of a database, with their tags."""
     import sqlalchemy as sa
 
     runs = sa.table("runs", *map(sa.column, ("run_uuid", "status", "lifecycle_stage")))
     tags = sa.table("tags", *map(sa.column, ("run_uuid", "key", "value")))
-    is_process_tag = sa.and_(tags.c.run_uuid == runs.c.run_uuid, tags.c.key.in_(PROCESS_TAGS))
     query = (
         sa.select(runs.c.run_uuid, tags.c.key, tags.c.value)
-        .select_from(runs.outerjoin(tags, is_process_tag))
+        .select_from(runs.outerjoin(tags, tags.c.run_uuid == runs.c.run_uuid))
         .where(runs.c.status == "RUNNING", runs.c.lifecycle_stage == "active")
     )
     tags_by_run: dict[str, dict[str, str]] = {}

@@ -36,13 +36,19 @@ class ServableModel:
 
     def save_model(self, path: str, mlflow_model: Model) -> None:
         """Writes the model's folder, and completes and saves `mlflow_model` in it. MLflow's `Model.log` calls this."""
+        import numpy as np
         from mlflow import pyfunc
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
 
         folder = Path(path)
         (folder / "data").mkdir(parents=True)
         (folder / "data" / "keras_module.txt").write_text("keras")
         shutil.move(self.file, folder / "data" / "model.keras")
-        mlflow_model.signature = self._build_signature()
+        mlflow_model.signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *self.image_shape))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, self.classes))]),
+        )
         mlflow_model.add_flavor(
             "keras",
             data="data",
@@ -56,14 +62,3 @@ class ServableModel:
         mlflow_model.model_size_bytes = sum(file.stat().st_size for file in (folder / "data").iterdir())
         mlflow_model.save(os.fspath(folder / "MLmodel"))
         write_requirements(folder, [f"{name}=={version(name)}" for name in ("mlflow", *MODEL_PACKAGES)])
-
-    def _build_signature(self) -> object:
-        """Returns the MLflow signature: uint8 images (n, *image_shape) to float32 probabilities (n, classes)."""
-        import numpy as np
-        from mlflow.models import ModelSignature
-        from mlflow.types import Schema, TensorSpec
-
-        return ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *self.image_shape))]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, self.classes))]),
-        )

@@ -107,8 +107,7 @@ class LoggedOperations:
         key: The unique key of the run, a UUID in hexadecimal, also in the tag `trainyard.key`.
         uri: The tracking URI of the run, without credentials; None if tracking was off.
         model: Whether a servable model is logged.
-        started: Start time in milliseconds since 1970.
-        updated: Time of the last entry in milliseconds since 1970.
+        started: Start time in milliseconds since 1970; `updated` is the time of the last entry.
         status: FINISHED, FAILED or KILLED; None if there is no end entry: the run is alive or its process died.
         stores: MLflow's id of the run by the URI (without credentials) of each store that contains the complete run.
         has_gap: Whether entries are missing because the disk was full.
@@ -132,11 +131,7 @@ class LoggedOperations:
 
 
 def load_operations(folder: Path) -> LoggedOperations:
-    """Loads everything that a run logged from the operation log in its folder.
-
-    Raises:
-        ConfigError: If the folder has no operation log, or the operation log can't be read.
-    """
+    """Loads everything that a run logged from its folder; a ConfigError reports a missing or damaged operation log."""
     file = folder / OPERATION_LOG_FILE
     logged: LoggedOperations | None = None
     try:

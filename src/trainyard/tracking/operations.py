@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from trainyard.tracking.tracking_store import TrackingStore
 
-MODEL_NAME = "model"
-"""MLflow refuses dots and slashes in the names of models."""
-
 DIGEST_LENGTH = 36
 """MLflow stores the first 36 characters of a digest."""
 
@@ -29,7 +26,7 @@ TimedMetrics: TypeAlias = tuple[Mapping[str, float], int, int]
 """Values by metric name, the step, and the time of measurement in milliseconds since 1970."""
 
 _MAX_PARAM_LENGTH = 6000
-_MAX_TAG_LENGTH = 5000
+MAX_TAG_LENGTH = 5000
 _MAX_METRICS = 1000
 """MLflow's limit for one call."""
 
@@ -132,12 +129,13 @@ def log_model(run: OpenRun, servable: ServableModel) -> None:
     import mlflow
     from mlflow.models import Model
 
+    name = "model"  # MLflow refuses dots and slashes in the names of models
     params = run.client.get_run(run.run_id).data.params
-    logged = run.client.create_logged_model(run.experiment_id, MODEL_NAME, source_run_id=run.run_id, params=params)
+    logged = run.client.create_logged_model(run.experiment_id, name, source_run_id=run.run_id, params=params)
     before = os.environ.get(URI_VARIABLE)  # `set_tracking_uri` changes this variable too
     mlflow.set_tracking_uri(run.store.uri)
     try:
-        Model.log(None, servable, name=MODEL_NAME, run_id=run.run_id, model_id=logged.model_id)
+        Model.log(None, servable, name=name, run_id=run.run_id, model_id=logged.model_id)
     finally:
         mlflow.set_tracking_uri(before)
 
@@ -153,13 +151,11 @@ def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
 
 def remove_partial_models(run: OpenRun) -> bool:
     """Deletes the run's incompletely logged models. Returns whether a complete one remains."""
-    has_complete_model = False
-    for model in run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
-        if model.status.name == "READY":
-            has_complete_model = True
-        else:
-            run.client.delete_logged_model(model.model_id)
-    return has_complete_model
+    models = run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'")
+    partial_models = [model for model in models if model.status.name != "READY"]
+    for model in partial_models:
+        run.client.delete_logged_model(model.model_id)
+    return len(partial_models) < len(models)
 
 
 def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
@@ -169,7 +165,7 @@ def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
 
 def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Returns the tags with values truncated to MLflow's length limit."""
-    return {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
+    return {key: str(value)[:MAX_TAG_LENGTH] for key, value in tags.items()}
 
 
 def _replace_invalid(key: str) -> str:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from trainyard.tracking.tracking_store import TrackingStore
 
-_EPOCH_METRICS = ("/val", "/train")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
@@ -31,7 +29,6 @@ class RunRecord:
     Attributes:
         run_id: MLflow's id of the run; None if no store contains it.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        experiment: The name of its experiment.
         params: The values of the resolved config by dotted path.
         metrics: The last value of each metric.
         started: Start time in milliseconds since 1970.
@@ -126,7 +123,7 @@ class RunRecord:
         `load_history`.
         """
         epoch = self.tags.get(names.RESTORED_EPOCH)
-        if epoch is None or not name.endswith(_EPOCH_METRICS):
+        if epoch is None or not name.endswith(("/val", "/train")):
             return self
         values = [step[name] for step in list(self.load_history([name]).values())[: int(epoch)]]
         return replace(self, metrics={**self.metrics, name: values[-1]}) if values else self
@@ -135,8 +132,7 @@ class RunRecord:
     def open_files(self, *paths: str) -> Iterator[Path]:
         """Yields a folder that contains artifacts of the run; downloads them if the run was loaded from a store.
 
-        Raises:
-            TrackingError: If the tracking store can't be reached, or does not have one of the artifacts.
+        Raises a TrackingError if the tracking store can't be reached, or does not have one of the artifacts.
         """
         if self.store is None:
             yield self.folder or Path()
@@ -149,8 +145,7 @@ class RunRecord:
 def load_run_record(folder: Path) -> RunRecord:
     """Loads a run from its folder. A run without a final status is RUNNING, even if its process has died.
 
-    Raises:
-        ConfigError: If the folder has no operation log, or the operation log can't be read.
+    Raises a ConfigError if the folder has no operation log, or the operation log can't be read.
     """
     logged = load_operations(folder)
     digests = (split.digest[:DIGEST_LENGTH] for split in logged.inputs if split.context == "test")

@@ -16,7 +16,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +66,6 @@ class Tracker:
     def run_id(self) -> str | None:
         """MLflow's id of the run; None before the run is created, and if tracking is off."""
         return self.status.run_id
-
-    @property
-    def is_tracked(self) -> bool:
-        """Whether there is a store."""
-        return self._store is not None
 
     @property
     def is_log_complete(self) -> bool:
@@ -152,7 +146,7 @@ class Tracker:
         self._perform(close_orphans, dict(errors or {}), ended_elsewhere, only)
 
     def end(self, status: str) -> TrackingError | None:
-        """Closes the run as `status` (FINISHED, FAILED or KILLED), after all logged data has reached the store.
+        """Closes the run as FINISHED, FAILED or KILLED, after all data; returns the first failure of the store.
 
         If the store has failed, data logged since then is skipped. Tries once more to set the tag `error` and to close
         the run, as FAILED instead of FINISHED. The operation log always gets `status`.
@@ -161,9 +155,6 @@ class Tracker:
         performs the requests that it received, then ends the run. Requests that could not be sent to it within two
         seconds, or that the store rejects, may be missing in the store. If there is an operation log, `trainyard sync`
         uploads them.
-
-        Returns:
-            The first failure of the store; None if there was none.
         """
         if self._operation_log:
             self._operation_log.record_end(status)
@@ -229,15 +220,11 @@ def open_tracker(
     the store, else another one.
 
     At the end of a successful run during which the store failed, `retry_upload` is called, which uploads the complete
-    run, or raises a TrackingError if the store still fails.
-
-    Raises:
-        TrackingError: If the store failed during a run that was successful otherwise.
+    run. If it raises an error, because the store still fails, a TrackingError is raised.
     """
+    remedy = f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
-            if tracker.is_tracked:
-                progress.stage("open")
             with prefer_interrupt():
                 in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, no pipes are inherited by number
                 tracker.start(request, params, in_process=in_process)
@@ -258,18 +245,13 @@ def open_tracker(
             except KeyboardInterrupt:  # the first signal; later ones are ignored until the run is closed
                 store_failure = tracker.end(status)
             if store_failure:
-                progress.detail(
-                    f"{store_failure}. When the store works again, upload this run: {_format_sync_command(folder)}"
-                )
+                progress.detail(f"{store_failure}. {remedy}")
             raise
     if failure:
         explanation = "Nothing is lost: {} contains the complete run"
         if not tracker.is_log_complete:
             explanation = "{} contains the run, except for data that could not be written there"
-        raise TrackingError(
-            f"{failure}. {explanation.format(folder)}. When the store works again, upload the run: "
-            f"{_format_sync_command(folder)}"
-        )
+        raise TrackingError(f"{failure}. {explanation.format(folder)}. {remedy}")
 
 
 def _log_reason(tracker: Tracker, folder: Path, error: BaseException) -> None:
@@ -288,11 +270,6 @@ def _log_reason(tracker: Tracker, folder: Path, error: BaseException) -> None:
 def _make_writable(text: str) -> str:
     """Returns a text without passwords, in which characters that UTF-8 can't encode (from file names) are escaped."""
     return redact_credentials(text).encode("utf-8", "backslashreplace").decode()
-
-
-def _format_sync_command(folder: Path) -> str:
-    """Returns the command that uploads a run, for use in the current working directory."""
-    return f"trainyard sync {shlex.quote(os.path.relpath(folder))}"
 
 
 def find_finished_trials(parent: OpenRun) -> dict[str, str]:
@@ -328,9 +305,7 @@ def close_orphans(
         is_lost = not child.is_on_this_host and (ended_elsewhere is None or number in ended_elsewhere)
         # Read the status again: the run may have ended since the search.
         if (is_lost or child.is_orphan) and parent.client.get_run(child.run_id).info.status == "RUNNING":
-            open_child = replace(parent, run_id=child.run_id or "")
-            operations.set_tags(open_child, {"error": errors.get(number, PROCESS_DIED)})
-            operations.end(open_child, "KILLED")
+            parent.store.mark_killed(child.run_id or "", errors.get(number, PROCESS_DIED))
 
 
 def _search_children(parent: OpenRun, status: str) -> Iterator[RunRecord]:

@@ -16,6 +16,7 @@ from trainyard.errors import ConfigError, TrackingError
 from trainyard.system import find_uri_problem, gc_paused, get_sqlite_path, make_uri_absolute, redact_credentials
 from trainyard.tracking import names
 from trainyard.tracking.connection import connect, iterate_pages, lock_store, tracking_errors
+from trainyard.tracking.operations import MAX_TAG_LENGTH
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.stores import LocalStore
 from trainyard.tracking.ui_views import build_experiment_tags
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
 """The tag `error` of a RUNNING run whose process no longer exists."""
 
-_KERAS_FILE = "data/model.keras"
 _VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
 """Tags that are copied from the run to the model version."""
 
@@ -36,8 +36,8 @@ _VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
 class TrackingStore:
     """An MLflow tracking store, with its absolute URI. It is connected on the first use, and can be pickled.
 
-    Requests are made with `client`, in a block of `translate_errors`, which all methods except `iterate_runs` contain:
-    they raise a TrackingError if the store can't be reached.
+    Requests are made with `client`, in a block of `translate_errors`. All methods except `find_run` and
+    `iterate_runs` contain one: they raise a TrackingError if the store can't be reached.
     """
 
     uri: str
@@ -103,8 +103,7 @@ class TrackingStore:
     def open_experiment(self, name: str, notes: str) -> str:
         """Returns the id of an experiment; creates the store, and the experiment with `notes`, if they do not exist.
 
-        Raises:
-            TrackingError: If the store can't be reached, or the experiment was deleted.
+        Raises a TrackingError if the experiment was deleted.
         """
         with lock_store(self.uri):
             experiment = self.client.get_experiment_by_name(name)
@@ -118,29 +117,33 @@ class TrackingStore:
             )
         return str(experiment.experiment_id)
 
-    def load_run(self, run_id: str) -> RunRecord:
-        """Loads a run. Raises a TrackingError if the store does not contain it."""
+    def find_run(self, run_id: str) -> Run | None:
+        """Returns MLflow's `Run` entity; None if the store does not contain it."""
         from mlflow.exceptions import MlflowException
 
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def load_run(self, run_id: str) -> RunRecord:
+        """Loads a run. Raises a TrackingError if the store does not contain it."""
         with self.translate_errors():
-            try:
-                run = self.client.get_run(run_id)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
+            run = self.find_run(run_id)
+            if run is None:
                 raise TrackingError(
                     f"{self.name} has no run {run_id!r}. Copy the id from the MLflow UI or from the output of the run, "
                     "or specify another store (tracking.uri, or --uri of a command)"
-                ) from error
+                )
             return build_run_record(run, self.client.get_experiment(run.info.experiment_id).name, self)
 
     def search_runs(self, experiment: str | None, filter_string: str) -> list[RunRecord]:
         """Returns the runs that match a filter in MLflow's search syntax and were not deleted, latest first.
 
         `experiment` is the name of an experiment; None searches all experiments. An empty filter selects all runs.
-
-        Raises:
-            ConfigError: If there is no such experiment, or the filter is invalid.
+        Raises a ConfigError if there is no such experiment, or the filter is invalid.
         """
         from mlflow.exceptions import MlflowException
 
@@ -159,11 +162,7 @@ class TrackingStore:
                 ) from error
 
     def find_experiment_id(self, name: str | None) -> str | None:
-        """Returns MLflow's id of an experiment, without a name that of the latest run; None if there are no runs.
-
-        Raises:
-            ConfigError: If there is no experiment with this name.
-        """
+        """Returns MLflow's id of an experiment, without a name that of the latest run; None if there are no runs."""
         with self.translate_errors():
             ids = list(self._load_experiment_names(name))
             if name is not None:
@@ -211,20 +210,18 @@ class TrackingStore:
             for path in paths:
                 self.client.download_artifacts(run_id, path, str(folder))
 
-    def mark_killed(self, run_id: str) -> None:
+    def mark_killed(self, run_id: str, reason: str = PROCESS_DIED) -> None:
         """Closes a run whose process no longer exists, as KILLED, with the reason in the tag `error`."""
         with self.translate_errors():
-            self.client.set_tag(run_id, names.ERROR, PROCESS_DIED)
+            self.client.set_tag(run_id, names.ERROR, reason[:MAX_TAG_LENGTH])
             self.client.set_terminated(run_id, "KILLED")
 
     def find_logged_model(self, run_id: str) -> LoggedModel | None:
         """Returns the model that a run logged, or None if there is no complete one."""
         with self.translate_errors():
             experiment = self.client.get_run(run_id).info.experiment_id
-            for model in self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-                if model.status.name == "READY":
-                    return model
-        return None
+            models = self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+            return next((model for model in models if model.status.name == "READY"), None)
 
     def download_logged_model(self, model: LoggedModel, folder: Path) -> Path:
         """Downloads the Keras file of a logged model into a folder, and returns the path of the file."""
@@ -232,19 +229,14 @@ class TrackingStore:
 
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with self.translate_errors():
-            source = f"{model.artifact_location}/{_KERAS_FILE}"
+            source = f"{model.artifact_location}/data/model.keras"
             return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=self.uri))
 
     def register_model(self, name: str, alias: str | None, run: RunRecord, model: LoggedModel) -> tuple[int, bool]:
-        """Registers the model that a run logged as a version of a registered model, unless such a version exists.
+        """Registers the model that a run logged, unless it is registered; returns its version and whether it is new.
 
-        The registered model is created if it does not exist. None as `alias` sets no alias.
-
-        Returns:
-            The number of the version, and whether it is new.
-
-        Raises:
-            ConfigError: If MLflow rejects the name or the alias.
+        The registered model is created if it does not exist. None as `alias` sets no alias. Raises a ConfigError if
+        MLflow rejects the name or the alias.
         """
         from mlflow.exceptions import MlflowException
 

@@ -26,11 +26,8 @@ START_SECONDS = 60
 def find_free_port(first_port: int) -> int:
     """Returns the first free port from `first_port` on. Raises a TrackingError if none of 100 ports is free."""
     for port in range(first_port, first_port + 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind((HOST, port))
-                return port
+        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            return port
     raise TrackingError(
         f"expected a free port between {first_port} and {first_port + 99}, found none. Choose another with --port"
     )

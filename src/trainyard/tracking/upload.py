@@ -22,13 +22,11 @@ OPEN_STATUSES = ("RUNNING", "SCHEDULED", "UNFINISHED")
 def upload_operations(
     logged: LoggedOperations, folder: Path, store: TrackingStore, build_model: Callable[[], ServableModel] | None
 ) -> str:
-    """Uploads everything of a run that a store does not contain yet, and records the upload in the operation log.
+    """Uploads everything of a run that a store does not contain yet, and returns MLflow's id of the run.
 
-    The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted. If it has no
-    final status, it is closed as KILLED. `build_model` returns the servable model; None logs no model.
-
-    Returns:
-        MLflow's id of the run.
+    The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted. If neither the
+    operation log nor the store has a final status, the run is closed as KILLED. `build_model` returns the servable
+    model; None logs no model. The upload is recorded in the operation log.
 
     Raises:
         TrackingError: If the store fails. The upload can be repeated.

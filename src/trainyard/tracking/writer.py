@@ -91,8 +91,7 @@ class StoreWriter:
     def query(self, run_query: Callable[[OpenRun], T]) -> T:
         """Returns the result, of picklable types, of a function that reads, even if the store has failed before.
 
-        Raises:
-            TrackingError: If the store fails or no run was created. This failure is not stored in `status`.
+        Raises a TrackingError if the store fails or no run was created. This failure is not stored in `status`.
         """
         if self._run is None:
             raise self.status.failure or TrackingError("the query requires a run, but none was created")
@@ -109,15 +108,8 @@ class StoreWriter:
 
 def _reopen_run(run: OpenRun, tags: Mapping[str, str]) -> bool:
     """Sets a run to RUNNING again, with new tags, without end time and error; returns False if it does not exist."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        earlier = run.client.get_run(run.run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
-    if earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
+    earlier = run.store.find_run(run.run_id)
+    if earlier is None or earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
         return False
     set_tags(run, tags)
     if names.ERROR in earlier.data.tags:
