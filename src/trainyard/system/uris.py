@@ -25,7 +25,7 @@ def find_uri_problem(uri: str) -> str | None:
 
 
 def build_sqlite_uri(path: Path) -> str:
-    """Returns the MLflow URI of a SQLite file, with its absolute path; ``%`` and ``?`` are escaped, as SQLAlchemy does."""
+    """Returns the MLflow URI of a SQLite file, with its absolute path, in which ``%`` and ``?`` are escaped."""
     return f"sqlite:///{str(path.absolute()).replace('%', '%25').replace('?', '%3F')}"
 
 
