@@ -224,6 +224,10 @@ class TrackingConfig(ComponentConfig, ABC):
     diff: bool = setting(True)
     """Whether to log the uncommitted changes of the git checkout as `environment/git.diff`. Files and values that may
     be secret are left out."""
+    retry_seconds: float = setting(45.0, ge=0)
+    """Seconds for which a request is repeated if the store fails for a while, for example because a server restarts or
+    a SQLite file is locked. A run continues without a store that fails for longer, and uploads everything at the
+    end."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem for an invalid URI, a URI with credentials, an invalid name, and each reserved tag."""

@@ -6,16 +6,12 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainyard.config import load_plugins
 from trainyard.errors import ConfigError, ModelError
 from trainyard.runs import find_run, load_model
 from trainyard.system import hash_weights, import_tensorflow
-from trainyard.tracking import RunRecord, TrackingStore, names
-
-if TYPE_CHECKING:
-    from mlflow.entities import LoggedModel
+from trainyard.tracking import RunRecord, StoredModel, TrackingStore, names
 
 COMMAND = "promote"
 """The name of the command, for messages."""
@@ -55,7 +51,7 @@ def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore)
     run = find_run(run_id, store, COMMAND)
     if run.status != "FINISHED":
         raise ConfigError(f"{COMMAND}: expected a run that is FINISHED, got {run_id}, which is {run.status}")
-    model = store.find_logged_model(run.run_id) if run.run_id else None
+    model = store.find_model(run.run_id) if run.run_id else None
     if model is None:
         raise ConfigError(
             f"{COMMAND}: expected a run that logged a servable model, got {run_id}, which logged none, for example "
@@ -66,13 +62,13 @@ def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore)
     return RegisteredVersion(name, version, new, alias)
 
 
-def _check_weights(store: TrackingStore, model: LoggedModel, run: RunRecord) -> None:
+def _check_weights(store: TrackingStore, model: StoredModel, run: RunRecord) -> None:
     """Raises a ModelError if the weights of the logged model differ from the digest that the run logged."""
     expected = run.tags.get(names.WEIGHTS_DIGEST)
     if expected is None:
         raise ConfigError(f"{COMMAND}: expected a run with the tag weights_digest, got {run.run_id}, which has none")
     with tempfile.TemporaryDirectory(prefix="trainyard-promote-") as folder:
-        file = store.download_logged_model(model, Path(folder))
+        file = store.download_model(model, Path(folder))
         load_plugins()  # importing the module of a custom layer registers the layer in Keras
         import_tensorflow()
         digest = hash_weights(load_model(file, COMMAND))

@@ -13,13 +13,14 @@ import os
 import socket
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trainyard.errors import TrackingError, TrainyardError, summarize_error
+from trainyard.errors import TrackingError, TrainyardError
 from trainyard.system import (
     PARTIAL_PREFIX,
     atomic_write,
@@ -29,28 +30,37 @@ from trainyard.system import (
     get_sqlite_path,
     redact_credentials,
 )
+from trainyard.tracking.failures import explain_failure
+from trainyard.tracking.retrying_client import RETRY_SECONDS, RetryingClient
+from trainyard.tracking.schema import ANSWER_SECONDS, upgrade_sqlite_file
 from trainyard.tracking.ui_views import SHARE_KEY
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 LOCK_SECONDS = 120
 """Time limit for getting the lock of a store; creating a SQLite store takes one to two seconds."""
 
-ANSWER_SECONDS = 4.0
-"""Time limit in seconds for an answer of a server; the answer of an HTTP server may take twice as long."""
-
 PAGE_SIZE = 1000
 """Number of runs or experiments that one request to MLflow returns at most."""
+
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the URL may contain a password
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # `RetryingClient` repeats requests
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "40",
+}
+"""Environment variables of MLflow, unless the user has set them."""
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 @contextlib.contextmanager
-def lock_store(uri: str) -> Iterator[None]:
+def lock_store(uri: str) -> Iterator[str | None]:
     """Locks a store during the block, after a check that it is reachable; creates a SQLite file that does not exist.
 
     The lock file is next to the SQLite file, or in the temporary folder.
+
+    Yields:
+        A message if the SQLite file was written by an older MLflow and has been upgraded, else None.
     """
     file = get_sqlite_path(uri)
     uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
@@ -62,7 +72,7 @@ def lock_store(uri: str) -> Iterator[None]:
             check_reachable(uri)
             if file and (not file.exists() or file.stat().st_size == 0):
                 _create_store(file)
-            yield
+            yield upgrade_sqlite_file(file) if file else None
     except Timeout as error:
         raise TrackingError(
             f"{lock}: expected the lock of the tracking store, but another process has been holding it for "
@@ -107,45 +117,58 @@ def check_reachable(uri: str) -> None:
             socket.create_connection((address.host, port), timeout=ANSWER_SECONDS).close()
 
 
-def connect(uri: str) -> MlflowClient:
-    """Returns a client of the store.
+def connect(uri: str, retry_seconds: float = RETRY_SECONDS) -> RetryingClient:
+    """Returns a client of the store. Use it in a block of `tracking_errors`, which contains MLflow's settings.
 
-    The client creates missing tables in a database: for a new database, hold the lock (see `lock_store`). This function
-    also silences the logging of MLflow and Alembic (errors are raised anyway), and disables MLflow's telemetry.
+    The client creates missing tables in a database: for a new database, hold the lock (see `lock_store`).
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the URL may contain a password
-    if uri.startswith("http"):
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    from mlflow import MlflowClient
 
-    with gc_paused_import("mlflow"):
-        from mlflow import MlflowClient
-
-    for name in ("mlflow", "alembic"):  # after the import, which sets the level of MLflow's logger
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return MlflowClient(uri)
+    return RetryingClient(MlflowClient(uri), retry_seconds)
 
 
 @contextlib.contextmanager
 def tracking_errors(uri: str) -> Iterator[None]:
-    """Converts exceptions of MLflow and database drivers in the block to a TrackingError without passwords."""
+    """Converts exceptions of MLflow and database drivers in the block to a TrackingError without passwords.
+
+    In the block, MLflow does not log (errors are raised anyway), show progress, or repeat requests itself. At the end,
+    the environment variables and the levels of the loggers are as before.
+    """
+    with _mlflow_settings():
+        try:
+            yield
+        except TrainyardError:
+            raise
+        except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
+            full_text = "".join(traceback.format_exception(error))
+            cause = error if full_text == redact_credentials(full_text) else None
+            raise TrackingError(f"the tracking store {redact_credentials(uri)} {explain_failure(error)}") from cause
+
+
+@contextlib.contextmanager
+def _mlflow_settings() -> Iterator[None]:
+    """Sets MLflow's environment variables that the user has not set, and the levels of its loggers, for the block."""
+    values = {name: os.environ.get(name) for name in _SETTINGS}
+    os.environ.update({name: setting for name, setting in _SETTINGS.items() if values[name] is None})
     try:
-        yield
-    except TrainyardError:
-        raise
-    except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
-        if "failed with error code 401" in str(error):  # MLflow's message
-            raise TrackingError(
-                f"the tracking store {redact_credentials(uri)} requires a user name and a password, and rejected those "
-                "that it received. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            ) from None
-        full_text = "".join(traceback.format_exception(error))
-        raise TrackingError(
-            f"the tracking store {redact_credentials(uri)} can't be used: "
-            f"{summarize_error(error, redact_credentials)}. Start it, specify another (tracking.uri, "
-            "MLFLOW_TRACKING_URI), or disable tracking (tracking=off)"
-        ) from (error if full_text == redact_credentials(full_text) else None)
+        with gc_paused_import("mlflow"):
+            import mlflow  # noqa: F401 - sets the level of its logger
+        loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            with warnings.catch_warnings():
+                if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS"):  # else each request would warn of the user's choice
+                    warnings.filterwarnings("ignore", "Unverified HTTPS request")
+                yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+    finally:
+        for name, value in values.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 def build_training_view_url(address: str, experiment_id: str, key: str = SHARE_KEY) -> str:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, summarize_error
 from trainyard.system import redact_credentials
-from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, iterate_pages
+from trainyard.tracking.connection import check_reachable, iterate_pages
 from trainyard.tracking.run_record import RunRecord, build_run_record
+from trainyard.tracking.schema import ANSWER_SECONDS, connect_read_only, open_database, read_schema_state
 from trainyard.tracking.tracking_store import TrackingStore
 
 if TYPE_CHECKING:
@@ -68,7 +69,6 @@ def _examine_database(store: TrackingStore) -> StoreHealth:
     import sqlalchemy as sa
 
     if file := store.sqlite_file:
-        engine = sa.create_engine("sqlite://", creator=lambda: _connect_read_only(file), poolclass=sa.NullPool)
         try:
             damage = _search_for_damage(file)
         except sqlite3.OperationalError as error:
@@ -79,14 +79,10 @@ def _examine_database(store: TrackingStore) -> StoreHealth:
             return StoreHealth("damaged", damage=damage)
     else:
         check_reachable(store.uri)
-        engine = sa.create_engine(store.uri, poolclass=sa.NullPool)
-    with contextlib.closing(engine.connect()) as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return StoreHealth("empty")
-        revision = connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table("alembic_version")))
-        revisions, latest = _read_schema_revisions()
-        if revision != latest:
-            return StoreHealth("newer" if revision and revision not in revisions else "older")
+    with contextlib.closing(open_database(store.uri).connect()) as connection:
+        state = read_schema_state(connection)
+        if state != "current":
+            return StoreHealth(state)
         active = sa.select(sa.func.count()).where(sa.column("lifecycle_stage") == "active")
         experiments, runs = (connection.scalar(active.select_from(sa.table(name))) for name in ("experiments", "runs"))
         return StoreHealth("sound", "", experiments or 0, runs, _find_running_runs(connection))
@@ -100,7 +96,7 @@ def roll_back_interrupted_write(file: Path) -> None:
 
 def _search_for_damage(file: Path) -> str:
     """Returns a description of the damage in a SQLite file; "" if none was found."""
-    with contextlib.closing(_connect_read_only(file)) as connection:
+    with contextlib.closing(connect_read_only(file)) as connection:
         try:
             (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
@@ -108,20 +104,6 @@ def _search_for_damage(file: Path) -> str:
                 return str(error)
             raise
     return "" if result == "ok" else " ".join(result.split())
-
-
-def _connect_read_only(file: Path) -> sqlite3.Connection:
-    """Opens a SQLite file in read-only mode."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=ANSWER_SECONDS)
-
-
-def _read_schema_revisions() -> tuple[set[str], str | None]:
-    """Returns the schema revisions of the installed MLflow, and the latest of them, which it requires."""
-    import mlflow
-    from alembic.script import ScriptDirectory
-
-    script = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-    return {revision.revision for revision in script.walk_revisions()}, script.get_current_head()
 
 
 def _find_running_runs(connection: Connection) -> tuple[RunRecord, ...]:

@@ -7,7 +7,6 @@ logging process several seconds.
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -34,14 +33,13 @@ class ServableModel:
     image_shape: tuple[int, ...]
     classes: int
 
-    def save_model(self, path: str, mlflow_model: Model) -> None:
-        """Writes the model's folder, and completes and saves `mlflow_model` in it. MLflow's `Model.log` calls this."""
+    def save_model(self, folder: Path, mlflow_model: Model) -> None:
+        """Writes the model's folder, and completes and saves `mlflow_model` in it."""
         import numpy as np
         from mlflow import pyfunc
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-        folder = Path(path)
         (folder / "data").mkdir(parents=True)
         (folder / "data" / "keras_module.txt").write_text("keras")
         shutil.move(self.file, folder / "data" / "model.keras")
@@ -60,5 +58,5 @@ class ServableModel:
             mlflow_model, loader_module="mlflow.keras", conda_env="conda.yaml", python_env="python_env.yaml"
         )
         mlflow_model.model_size_bytes = sum(file.stat().st_size for file in (folder / "data").iterdir())
-        mlflow_model.save(os.fspath(folder / "MLmodel"))
+        mlflow_model.save(str(folder / "MLmodel"))
         write_requirements(folder, [f"{name}=={version(name)}" for name in ("mlflow", *MODEL_PACKAGES)])

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from trainyard.tracking import names
 from trainyard.tracking.mlflow_model import ServableModel
-from trainyard.tracking.stores import URI_VARIABLE
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
+    from trainyard.tracking.retrying_client import RetryingClient
     from trainyard.tracking.tracking_store import TrackingStore
+
+MODEL_FOLDER = "model"
+"""The folder of the servable model among the artifacts of a run, in stores without logged models."""
+MODEL_FILE = f"{MODEL_FOLDER}/MLmodel"
+"""The file of the servable model that is uploaded last."""
 
 DIGEST_LENGTH = 36
 """MLflow stores the first 36 characters of a digest."""
@@ -27,6 +35,7 @@ TimedMetrics: TypeAlias = tuple[Mapping[str, float], int, int]
 
 _MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 5000
+_THREADS = 8
 _MAX_METRICS = 1000
 """MLflow's limit for one call."""
 
@@ -40,7 +49,7 @@ class OpenRun:
     run_id: str
 
     @property
-    def client(self) -> MlflowClient:
+    def client(self) -> RetryingClient:
         """MLflow's client of the store."""
         return self.store.client
 
@@ -77,12 +86,20 @@ def log_missing_params(run: OpenRun, params: Mapping[str, Any]) -> None:
     log_params(run, {key: value for key, value in params.items() if _replace_invalid(key) not in existing})
 
 
-def log_history(run: OpenRun, history: Sequence[TimedMetrics]) -> None:
-    """Logs metrics of one or many steps in few calls. MLflow ignores values that it has with the same step and time."""
+def log_history(
+    run: OpenRun, history: Sequence[TimedMetrics], model_id: str | None = None, dataset: DatasetInput | None = None
+) -> None:
+    """Logs metrics of one or many steps in few calls. MLflow ignores values that it has with the same step and time.
+
+    With `model_id`, the metrics are linked to a logged model, and to the split on which the model was tested.
+    """
     from mlflow.entities import Metric
 
+    links: dict[str, Any] = {"model_id": model_id, "run_id": run.run_id} if model_id else {}
+    if model_id and dataset:
+        links |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest[:DIGEST_LENGTH]}
     batch = [
-        Metric(_replace_invalid(name), float(value), milliseconds, step)
+        Metric(_replace_invalid(name), float(value), milliseconds, step, **links)
         for metrics, step, milliseconds in history
         for name, value in metrics.items()
     ]
@@ -117,27 +134,60 @@ def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
 
 def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
     """Uploads files, and folders with their contents, to the root of the run's artifacts or to a subfolder."""
-    for path in paths:
-        if path.is_dir():
-            run.client.log_artifacts(run.run_id, str(path), str(PurePosixPath(subfolder, path.name)))
-        else:
-            run.client.log_artifact(run.run_id, str(path), subfolder or None)
+    files = [(file, path.parent) for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
+
+    def upload(file: Path, root: Path) -> None:
+        target = PurePosixPath(subfolder, file.relative_to(root).parent.as_posix())
+        run.client.log_artifact(run.run_id, str(file), "" if target == PurePosixPath() else str(target))
+
+    run_parallel([partial(upload, file, root) for file, root in files if file.is_file()])
 
 
-def log_model(run: OpenRun, servable: ServableModel) -> None:
-    """Logs the servable model with the run's params. MLflow links the metrics logged so far to it."""
-    import mlflow
+def log_model(
+    run: OpenRun, servable: ServableModel, name: str, metrics: Sequence[TimedMetrics], dataset: DatasetInput | None
+) -> None:
+    """Logs the servable model, as plain artifacts of the run if the store has no logged models.
+
+    Args:
+        run: The run, whose params are logged with the model.
+        servable: The model.
+        name: The name of the logged model. Characters that MLflow rejects are replaced.
+        metrics: The metrics to link to the logged model.
+        dataset: The split on which they were measured; None if it is not known.
+    """
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
 
-    name = "model"  # MLflow refuses dots and slashes in the names of models
-    params = run.client.get_run(run.run_id).data.params
-    logged = run.client.create_logged_model(run.experiment_id, name, source_run_id=run.run_id, params=params)
-    before = os.environ.get(URI_VARIABLE)  # `set_tracking_uri` changes this variable too
-    mlflow.set_tracking_uri(run.store.uri)
-    try:
-        Model.log(None, servable, name=name, run_id=run.run_id, model_id=logged.model_id)
-    finally:
-        mlflow.set_tracking_uri(before)
+    client = run.client
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, MODEL_FOLDER)
+        if not run.store.has_logged_models:
+            servable.save_model(folder, Model(artifact_path=MODEL_FOLDER, run_id=run.run_id))
+            last = Path(temporary, MODEL_FILE)  # its presence shows that the model is complete
+            log_files(run, [path for path in folder.iterdir() if path != last], MODEL_FOLDER)
+            log_files(run, [last], MODEL_FOLDER)
+            return
+        params = client.get_run(run.run_id).data.params
+        name = re.sub(r"[/:.%\"']", "_", name)
+        create = partial(client.create_logged_model, run.experiment_id, name, run.run_id, params=params)
+        model = client.create_once(create, lambda: next(iter(_find_logged_models(run)), None))
+        location, model_id = model.artifact_location, model.model_id
+        servable.save_model(folder, Model(location, run.run_id, model_uuid=model_id, model_id=model_id))
+        client.log_model_artifacts(model_id, str(folder))
+        client.log_outputs(run.run_id, [LoggedModelOutput(model_id, step=0)])
+        log_history(run, metrics, model_id, dataset)
+        client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+
+
+def run_parallel(calls: Sequence[Callable[[], object]]) -> None:
+    """Calls functions in parallel threads. If one raises an error, those that have not started are not called."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        futures = [pool.submit(call) for call in calls]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
@@ -151,16 +201,36 @@ def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
 
 def remove_partial_models(run: OpenRun) -> bool:
     """Deletes the run's incompletely logged models. Returns whether a complete one remains."""
-    models = run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'")
+    if not run.store.has_logged_models:
+        return run.store.find_model(run.run_id) is not None
+    models = _find_logged_models(run)
     partial_models = [model for model in models if model.status.name != "READY"]
     for model in partial_models:
         run.client.delete_logged_model(model.model_id)
     return len(partial_models) < len(models)
 
 
-def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
-    """Closes the run as FINISHED, FAILED or KILLED, with an end time in milliseconds since 1970; None uses now."""
+def _find_logged_models(run: OpenRun) -> Sequence[LoggedModel]:
+    """Returns the models of a run, whether they are complete or not."""
+    models: Sequence[LoggedModel] = run.client.search_logged_models(
+        [run.experiment_id], f"source_run_id = '{run.run_id}'"
+    )
+    return models
+
+
+def end(run: OpenRun, status: str, milliseconds: int | None = None, *, error: str | None = None) -> None:
+    """Closes the run as FINISHED, FAILED or KILLED, with an end time in milliseconds since 1970; None uses now.
+
+    `error` is the tag `error`; None sets none.
+    """
+    if error is not None:
+        set_tags(run, {names.ERROR: error})
     run.client.set_terminated(run.run_id, status, milliseconds)
+
+
+def find_test_split(inputs: Sequence[DatasetInput]) -> DatasetInput | None:
+    """Returns the split with the test images, or None."""
+    return next((split for split in inputs if split.context == "test"), None)
 
 
 def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -5,88 +5,74 @@ MLflow's own retries can't wait long enough for a restart without waiting for mi
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from trainyard.tracking.mlflow_internals import is_transient_error
+from trainyard.tracking.failures import is_transient_failure
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-RETRY_SECONDS = 50.0
-"""Time for which requests are repeated after a failure, before the store counts as failed."""
+RETRY_SECONDS = 45.0
+"""Default time for which requests are repeated after a failure, before the store counts as failed."""
 
 _MAX_DELAY_SECONDS = 5.0
-_FIRST_TIMEOUT, _API_TIMEOUT, _FILE_TIMEOUT = "10", "45", "120"
-"""Time limits in seconds for an answer to the first request, to later ones, and to uploads and downloads."""
-_TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-_FILE_FUNCTIONS = ("log_artifact", "log_artifacts", "log_model_artifacts", "download_artifacts")
 
 
 class RetryingClient:
     """Has the methods of an `MlflowClient`. Requests that fail are repeated with increasing delays.
 
-    The first request is not repeated, so that a wrong address is reported at once. After that, a request is repeated
-    for `RETRY_SECONDS`; if all of them fail, each later request is tried once, until one succeeds.
+    The first request is repeated once, so that a wrong address is reported soon. A later request is repeated until it
+    succeeds, or until the store has failed for some time; from then on each request is tried once.
     """
 
-    def __init__(self, client: MlflowClient, *, sets_timeout: bool) -> None:
-        """Wraps a client. With `sets_timeout`, each call sets MLflow's variable for the timeout."""
+    def __init__(self, client: MlflowClient, retry_seconds: float) -> None:
+        """Wraps a client. `retry_seconds`: the time for which requests are repeated."""
         self._client = client
-        self._sets_timeout = sets_timeout
+        self._retry_seconds = retry_seconds
         self._has_answered = False
-        self._deadline: float | None = None  # None if the last request succeeded
+        self._failing_since: float | None = None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a client
         attribute = getattr(self._client, name)
-        return partial(self.call, attribute) if callable(attribute) else attribute
+        return partial(self._call, attribute, lambda: None) if callable(attribute) else attribute
 
-    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        """Calls a function that sends requests, and repeats the call after failures that may pass."""
-        return self.call_once(function, lambda: None, *arguments, **options)
+    def create_once(self, create: Callable[[], Any], find: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """Calls a function that creates something, such as a run, and never creates it twice.
 
-    def call_once(
-        self,
-        function: Callable[..., Any],
-        find_result: Callable[[], Any],
-        *arguments: Any,  # noqa: ANN401
-        **options: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        """Calls a function that must not be performed twice, such as one that creates a run.
-
-        A server may have performed a request although the answer was lost. So `find_result` is called before the
-        function is repeated: it returns what the earlier call created, or None.
+        A server may have performed a request although its answer was lost. Therefore `find` is called before the
+        request is repeated: it returns what the earlier request created, or None.
         """
-        if self._sets_timeout:
-            limit = _FILE_TIMEOUT if function.__name__ in _FILE_FUNCTIONS else _API_TIMEOUT
-            os.environ[_TIMEOUT_VARIABLE] = limit if self._has_answered else _FIRST_TIMEOUT
-        for delay in _iterate_delays():
+        return self._call(create, find)
+
+    def _call(self, function: Callable[..., Any], find: Callable[[], Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Calls a function, and repeats it after failures that may pass, unless `find` returns its result."""
+        for number, delay in enumerate(iterate_delays()):
+            started = time.monotonic()
             try:
-                result = function(*arguments, **options)
+                result = find() if number else None
+                if result is None:
+                    result = function(*arguments, **options)
             except Exception as error:
-                if not is_transient_error(error) or not self._may_repeat():
+                self._failing_since = self._failing_since or started
+                if not is_transient_failure(error) or not self._may_repeat(number):
                     raise
+                time.sleep(delay)
             else:
-                self._has_answered, self._deadline = True, None
+                self._has_answered, self._failing_since = True, None
                 return result
-            time.sleep(delay)
-            with contextlib.suppress(Exception):
-                if (found := find_result()) is not None:
-                    return found
-        raise AssertionError  # the delays have no end
+        return None  # never: the delays have no end
 
-    def _may_repeat(self) -> bool:
-        """Returns whether there is time to repeat a request that failed."""
-        if self._deadline is None:
-            self._deadline = time.monotonic() + (RETRY_SECONDS if self._has_answered else 0)
-        return time.monotonic() < self._deadline
+    def _may_repeat(self, repetitions: int) -> bool:
+        """Returns whether a request that failed, and was repeated this number of times, is repeated again."""
+        if not self._has_answered:
+            return repetitions == 0
+        return time.monotonic() - (self._failing_since or 0) < self._retry_seconds
 
 
-def _iterate_delays() -> Iterator[float]:
+def iterate_delays() -> Iterator[float]:
     """Yields the delays in seconds before a request is repeated: 0.5, 1, 2, 4, 5, 5 and so on."""
     delay = 0.5
     while True:

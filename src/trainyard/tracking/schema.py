@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.system import get_sqlite_path, redact_credentials
+from trainyard.system import build_sqlite_uri, get_sqlite_path, redact_credentials
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 ANSWER_SECONDS = 4.0
-"""Time limit in seconds for an answer of a server or database."""
+"""Time limit in seconds for an answer of a database or server; the answer of an HTTP server may take twice as long."""
 
 SchemaState = Literal["empty", "current", "older", "newer"]
 """A database has no tables yet, or the schema of the installed MLflow, or that of an older or newer version."""
@@ -81,7 +81,7 @@ def check_schema(uri: str) -> None:
         )
 
 
-def upgrade_sqlite_file(uri: str) -> str | None:
+def upgrade_sqlite_file(file: Path) -> str | None:
     """Upgrades the schema of a SQLite file that an older MLflow wrote, after copying the file. Hold the store's lock.
 
     Returns:
@@ -90,9 +90,7 @@ def upgrade_sqlite_file(uri: str) -> str | None:
     Raises:
         TrackingError: If the upgrade failed. The file is unchanged.
     """
-    file = get_sqlite_path(uri)
-    if file is None or not file.exists() or file.stat().st_size == 0:
-        return None
+    uri = build_sqlite_uri(file)
     with contextlib.closing(open_database(uri).connect()) as connection:
         if read_schema_state(connection) != "older":
             return None

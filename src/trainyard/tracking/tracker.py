@@ -26,12 +26,16 @@ from trainyard.system import Progress, prefer_interrupt, redact_credentials
 from trainyard.tracking import names, operations
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_files
-from trainyard.tracking.operations import DatasetInput, OpenRun
+from trainyard.tracking.operations import DatasetInput, OpenRun, TimedMetrics, find_test_split
+from trainyard.tracking.retrying_client import iterate_delays
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
 from trainyard.tracking.ui_views import build_sweep_view
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
+
+_UPLOAD_SECONDS = 25
+"""Time for which the upload of the complete run is repeated at the end of a run during which the store failed."""
 
 
 class Tracker:
@@ -56,6 +60,9 @@ class Tracker:
         self._operation_log = OperationLog(folder, notify) if folder else None
         self._unfinished_operations = 0
         self._writer: StoreWriter | ProcessWriter | None = None
+        self._name = ""
+        self._results: list[TimedMetrics] = []
+        self._test_split: DatasetInput | None = None
 
     @property
     def status(self) -> WriterStatus:
@@ -78,6 +85,7 @@ class Tracker:
         By default another process writes to the store. This process then need not import MLflow, and the run is marked
         KILLED if this process dies. With `in_process`, this process writes.
         """
+        self._name = request.name
         if self._operation_log:
             request = self._operation_log.record_start(self._store, request)
         if self._store is not None:
@@ -87,8 +95,12 @@ class Tracker:
 
     def wait_until_created(self) -> None:
         """Waits until the run has been created. Raises a TrackingError if the store can't be reached."""
-        if self._writer and (failure := self._writer.flush().failure):
-            raise failure
+        if self._writer:
+            status = self._writer.flush()
+            if status.failure:
+                raise status.failure
+            for notice in status.notices:
+                self._notify(notice)
 
     def flush(self) -> None:
         """Waits until all logged data has reached the store, or the store has failed."""
@@ -101,7 +113,10 @@ class Tracker:
 
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
         """Logs metrics of an epoch, counted from 1; None logs metrics of the whole run, at step 0."""
-        self._perform(operations.log_history, [(dict(metrics), epoch or 0, int(time.time() * 1000))])
+        entry = (dict(metrics), epoch or 0, int(time.time() * 1000))
+        if epoch is None:
+            self._results.append(entry)
+        self._perform(operations.log_history, [entry])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags, truncated to MLflow's length limit."""
@@ -109,6 +124,7 @@ class Tracker:
 
     def log_inputs(self, inputs: Sequence[DatasetInput]) -> None:
         """Logs the splits of the data set that the run used."""
+        self._test_split = find_test_split(inputs)
         self._perform(operations.log_inputs, list(inputs))
 
     def log_files(self, paths: Sequence[Path], subfolder: str = "") -> None:
@@ -124,8 +140,8 @@ class Tracker:
             self.log_files(find_logged_files(self._folder))
 
     def log_model(self, model: ServableModel) -> None:
-        """Logs the servable model with its signature and requirements. Its file is moved away."""
-        self._perform(operations.log_model, model)
+        """Logs the servable model, and links the metrics of the whole run to it. Its file is moved away."""
+        self._perform(operations.log_model, model, self._name, self._results, self._test_split)
 
     def share_view(self, sweep_id: str, objective: str | None, varied: Sequence[str]) -> None:
         """Adds a view of the sweep to the experiment; see `build_sweep_view`."""
@@ -148,8 +164,8 @@ class Tracker:
     def end(self, status: str) -> TrackingError | None:
         """Closes the run as FINISHED, FAILED or KILLED, after all data; returns the first failure of the store.
 
-        If the store has failed, data logged since then is skipped. Tries once more to set the tag `error` and to close
-        the run, as FAILED instead of FINISHED. The operation log always gets `status`.
+        If the store has failed, data logged since then is skipped, and a FINISHED run is not closed: upload the
+        complete run, or call `end_incomplete`. The operation log always gets `status`.
 
         A KILLED run of which the store has not confirmed the creation is closed without waiting: the writer process
         performs the requests that it received, then ends the run. Requests that could not be sent to it within two
@@ -165,17 +181,25 @@ class Tracker:
             self._writer.close(wait=False)
             self._writer = None
             return None
-        if failure := self._writer.flush().failure:
-            if self._writer.is_lost:  # continue in this process
-                self._writer.close()
-                self._writer = StoreWriter(self._store, self._writer.status)
-            self._writer.perform(operations.set_tags, {names.ERROR: str(failure)}, even_after_failure=True)
-            status = "FAILED" if status == "FINISHED" else status
-        self._writer.perform(operations.end, status, even_after_failure=True)
         failure = self._writer.flush().failure
+        if not failure:
+            self._writer.perform(operations.end, status)
+            failure = self._writer.flush().failure
+        if failure and status != "FINISHED":
+            self.end_incomplete(status, failure)
         if self._operation_log and self.run_id and not failure and not self._unfinished_operations:
             self._operation_log.record_stored(self._store, self.run_id)
         return failure
+
+    def end_incomplete(self, status: str, failure: TrackingError) -> None:
+        """Closes a run that is incomplete in the store, with its failure as the tag `error`, if the store answers."""
+        if self._writer is None or self._store is None or not self._store.is_reachable():
+            return
+        if self._writer.is_lost:  # continue in this process
+            self._writer.close()
+            self._writer = StoreWriter(self._store, self._writer.status)
+        self._writer.perform(operations.end, status, error=str(failure), even_after_failure=True)
+        self._writer.flush()
 
     def close(self) -> None:
         """Closes the writer. Must be the last call."""
@@ -230,13 +254,11 @@ def open_tracker(
                 tracker.start(request, params, in_process=in_process)
                 tracker.log_folder()
                 yield
-            if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
-                try:
-                    retry_upload()
-                    failure = None
-                    progress.detail("the tracking store works again and now contains the complete run")
-                except (TrainyardError, OSError) as error:
-                    failure = TrackingError(str(error))
+            if failure := tracker.end("FINISHED"):
+                if tracker.is_log_complete:
+                    failure = _upload_again(retry_upload, progress)
+                if failure:
+                    tracker.end_incomplete("FAILED", failure)
         except BaseException as error:
             status = "KILLED" if isinstance(error, (KeyboardInterrupt, TrialPruned)) else "FAILED"
             try:
@@ -252,6 +274,25 @@ def open_tracker(
         if not tracker.is_log_complete:
             explanation = "{} contains the run, except for data that could not be written there"
         raise TrackingError(f"{failure}. {explanation.format(folder)}. {remedy}")
+
+
+def _upload_again(upload: Callable[[], object], progress: Progress) -> TrackingError | None:
+    """Uploads the complete run as soon as the store works again; returns its last failure if it does not, else None."""
+    deadline = time.monotonic() + _UPLOAD_SECONDS
+    progress.detail(f"the tracking store failed: trying to upload the complete run for {_UPLOAD_SECONDS} seconds")
+    for delay in iterate_delays():
+        try:
+            upload()
+        except (TrackingError, OSError) as error:
+            if time.monotonic() + delay > deadline:
+                return TrackingError(str(error))
+        except TrainyardError as error:  # repeating the upload would not help
+            return TrackingError(str(error))
+        else:
+            progress.detail("the tracking store works again and now contains the complete run")
+            return None
+        time.sleep(delay)
+    return None  # never: the delays have no end
 
 
 def _log_reason(tracker: Tracker, folder: Path, error: BaseException) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,21 +16,38 @@ from trainyard.config import TrackingConfig, format_suggestion
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.system import find_uri_problem, gc_paused, get_sqlite_path, make_uri_absolute, redact_credentials
 from trainyard.tracking import names
-from trainyard.tracking.connection import connect, iterate_pages, lock_store, tracking_errors
-from trainyard.tracking.operations import MAX_TAG_LENGTH
+from trainyard.tracking.connection import check_reachable, connect, iterate_pages, lock_store, tracking_errors
+from trainyard.tracking.failures import is_missing_endpoint, is_transient_failure
+from trainyard.tracking.operations import MAX_TAG_LENGTH, MODEL_FILE, MODEL_FOLDER
+from trainyard.tracking.retrying_client import RETRY_SECONDS, RetryingClient
 from trainyard.tracking.run_record import RunRecord, build_run_record
+from trainyard.tracking.schema import check_schema
 from trainyard.tracking.stores import LocalStore
 from trainyard.tracking.ui_views import build_experiment_tags
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities import Run
 
 PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
 """The tag `error` of a RUNNING run whose process no longer exists."""
 
 _VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
 """Tags that are copied from the run to the model version."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """The servable model of a run: a logged model, or plain artifacts of the run in stores without logged models.
+
+    Attributes:
+        location: The URI of the folder of the model.
+        uri: The URI that MLflow's loaders accept, ``models:/ID`` or ``runs:/ID/model``.
+        model_id: MLflow's id of the logged model; None for plain artifacts.
+    """
+
+    location: str
+    uri: str
+    model_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,9 +60,13 @@ class TrackingStore:
 
     uri: str
     """The absolute MLflow tracking URI. It may contain credentials."""
+    retry_seconds: float = field(default=RETRY_SECONDS, compare=False)
+    """Time for which requests are repeated after a failure; see `RetryingClient`."""
+    notices: list[str] = field(default_factory=list, compare=False, repr=False)
+    """What the user should know about the store, for example that its schema was upgraded."""
 
-    def __reduce__(self) -> tuple[type[TrackingStore], tuple[str]]:
-        return TrackingStore, (self.uri,)  # without the client
+    def __reduce__(self) -> tuple[type[TrackingStore], tuple[str, float]]:
+        return TrackingStore, (self.uri, self.retry_seconds)  # without the client
 
     @classmethod
     def default(cls) -> TrackingStore:
@@ -55,7 +77,7 @@ class TrackingStore:
     def from_config(cls, config: TrackingConfig) -> TrackingStore | None:
         """Returns the store of a config; None if tracking is off. For errors, see `TrackingConfig.resolve_uri`."""
         uri = config.resolve_uri(os.environ, Path.cwd())
-        return None if uri is None else cls(uri)
+        return None if uri is None else cls(uri, config.retry_seconds)
 
     @classmethod
     def from_option(cls, uri: str | None, option: str = "--uri") -> TrackingStore:
@@ -87,14 +109,51 @@ class TrackingStore:
         return (self.sqlite_file.parent if self.sqlite_file else Path.cwd()) / "mlartifacts"
 
     @cached_property
-    def client(self) -> MlflowClient:
-        """MLflow's client of the store. It never creates a SQLite file, unlike `open_experiment`."""
+    def client(self) -> RetryingClient:
+        """MLflow's client of the store. It never creates a SQLite file or upgrades a schema, unlike `lock`.
+
+        Raises:
+            ConfigError: If another version of MLflow wrote the database.
+        """
         if self.sqlite_file and not self.sqlite_file.exists():
             raise TrackingError(
                 f"{self.sqlite_file}: there are no runs here yet. Change to the folder with your runs, or specify "
                 "their store (tracking.uri, or --uri of a command)"
             )
-        return connect(self.uri)
+        if not self.is_server:
+            check_schema(self.uri)
+        return connect(self.uri, self.retry_seconds)
+
+    @cached_property
+    def has_logged_models(self) -> bool:
+        """Whether the store has logged models, which servers of MLflow 2 and some services lack. Sends one request."""
+        if not self.is_server:
+            return True
+        try:
+            self.client.search_logged_models(["0"], max_results=1)
+        except Exception as error:
+            if is_missing_endpoint(error):
+                return False
+            if is_transient_failure(error):
+                raise
+        return True
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Locks the store for the block, after creating a SQLite file that does not exist or upgrading its schema."""
+        with lock_store(self.uri) as notice:
+            if notice:
+                self.notices.append(notice)
+            yield
+
+    def is_reachable(self) -> bool:
+        """Returns, within some seconds, whether the server or the database of the store answers."""
+        try:
+            with self.translate_errors():
+                check_reachable(self.uri)
+        except TrackingError:
+            return False
+        return True
 
     def translate_errors(self) -> AbstractContextManager[None]:
         """Converts exceptions of MLflow and database drivers in the block to a TrackingError without passwords."""
@@ -105,17 +164,33 @@ class TrackingStore:
 
         Raises a TrackingError if the experiment was deleted.
         """
-        with lock_store(self.uri):
+        with self.lock():
             experiment = self.client.get_experiment_by_name(name)
             if experiment is None:
-                location = None if self.is_server else (self.artifact_folder / name).absolute().as_uri()
-                return str(self.client.create_experiment(name, location, build_experiment_tags(name, notes)))
+                location = None if self.is_server else _build_location(self.artifact_folder / name)
+                tags = build_experiment_tags(name, notes)
+                create = partial(self.client.create_experiment, name, location, tags)
+                created = self.client.create_once(create, lambda: self.client.get_experiment_by_name(name))
+                return str(getattr(created, "experiment_id", created))
         if experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"{self.name}: the experiment {name!r} has been deleted in this store. Restore it (mlflow experiments "
                 f"restore --experiment-id {experiment.experiment_id}), or set tracking.experiment"
             )
         return str(experiment.experiment_id)
+
+    def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str], started: int | None = None) -> Run:
+        """Creates a run that starts at a time in milliseconds since 1970, or now, and returns MLflow's `Run` entity.
+
+        The run is created once, even if the request must be repeated, if its tags contain a key.
+        """
+        key = tags.get(names.RUN_KEY)
+        create = partial(self.client.create_run, experiment_id, started, dict(tags), name)
+        return self.client.create_once(create, lambda: self.find_run_by_key(key, [experiment_id]) if key else None)
+
+    def find_run_by_key(self, key: str, experiment_ids: Sequence[str] | None = None) -> Run | None:
+        """Returns the run with a key; None if there is none. Searches all experiments, which may have been renamed."""
+        return next(self.iterate_runs(f"tags.`{names.RUN_KEY}` = '{key}'", experiment_ids), None)
 
     def find_run(self, run_id: str) -> Run | None:
         """Returns MLflow's `Run` entity; None if the store does not contain it."""
@@ -202,7 +277,6 @@ class TrackingStore:
 
     def download_files(self, run_id: str, paths: Sequence[str], folder: Path) -> None:
         """Downloads files and folders of a run's artifacts to a folder. Raises a TrackingError if one is missing."""
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with self.translate_errors():
             existing = {artifact.path for artifact in self.client.list_artifacts(run_id)}
             if missing := [path for path in paths if path not in existing]:
@@ -216,23 +290,27 @@ class TrackingStore:
             self.client.set_tag(run_id, names.ERROR, reason[:MAX_TAG_LENGTH])
             self.client.set_terminated(run_id, "KILLED")
 
-    def find_logged_model(self, run_id: str) -> LoggedModel | None:
+    def find_model(self, run_id: str) -> StoredModel | None:
         """Returns the model that a run logged, or None if there is no complete one."""
         with self.translate_errors():
-            experiment = self.client.get_run(run_id).info.experiment_id
-            models = self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
-            return next((model for model in models if model.status.name == "READY"), None)
+            info = self.client.get_run(run_id).info
+            if self.has_logged_models:
+                models = self.client.search_logged_models([info.experiment_id], f"source_run_id = '{run_id}'")
+                if ready := [model for model in models if model.status.name == "READY"]:
+                    return StoredModel(ready[0].artifact_location, f"models:/{ready[0].model_id}", ready[0].model_id)
+            if any(artifact.path == MODEL_FILE for artifact in self.client.list_artifacts(run_id, MODEL_FOLDER)):
+                return StoredModel(f"{info.artifact_uri}/{MODEL_FOLDER}", f"runs:/{run_id}/{MODEL_FOLDER}")
+            return None
 
-    def download_logged_model(self, model: LoggedModel, folder: Path) -> Path:
-        """Downloads the Keras file of a logged model into a folder, and returns the path of the file."""
+    def download_model(self, model: StoredModel, folder: Path) -> Path:
+        """Downloads the Keras file of a model into a folder, and returns the path of the file."""
         import mlflow
 
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with self.translate_errors():
-            source = f"{model.artifact_location}/data/model.keras"
+            source = f"{model.location}/data/model.keras"
             return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=self.uri))
 
-    def register_model(self, name: str, alias: str | None, run: RunRecord, model: LoggedModel) -> tuple[int, bool]:
+    def register_model(self, name: str, alias: str | None, run: RunRecord, model: StoredModel) -> tuple[int, bool]:
         """Registers the model that a run logged, unless it is registered; returns its version and whether it is new.
 
         The registered model is created if it does not exist. None as `alias` sets no alias. Raises a ConfigError if
@@ -240,7 +318,7 @@ class TrackingStore:
         """
         from mlflow.exceptions import MlflowException
 
-        with self.translate_errors():
+        with self.lock():
             try:
                 try:
                     self.client.get_registered_model(name)
@@ -251,14 +329,14 @@ class TrackingStore:
                 existing = [
                     int(version.version)
                     for version in self.client.search_model_versions(f"run_id = '{run.run_id}'")
-                    if version.name == name and version.source == model.artifact_location and version.status == "READY"
+                    if version.name == name and version.source == model.location and version.status == "READY"
                 ]
                 if existing:
                     number = max(existing)
                 else:
                     tags = {key: run.tags[key] for key in _VERSION_TAGS if key in run.tags}
                     created = self.client.create_model_version(
-                        name, model.artifact_location, run_id=run.run_id, tags=tags, model_id=model.model_id
+                        name, model.location, run_id=run.run_id, tags=tags, model_id=model.model_id
                     )
                     number = int(created.version)
                 if alias:
@@ -281,3 +359,12 @@ class TrackingStore:
             f"--experiment: {self.name} has no experiment {name!r}."
             f"{format_suggestion(name, available)} Available: {', '.join(available)}"
         )
+
+
+def _build_location(folder: Path) -> str:
+    """Returns the artifact location of an experiment: the URI of a folder, or a path if MLflow would misread the URI.
+
+    MLflow does not decode ``%`` and ``?`` in URIs of files, but it decodes ``%`` in paths.
+    """
+    folder = folder.absolute()
+    return str(folder).replace("%", "%25") if {"%", "?"} & set(str(folder)) else folder.as_uri()

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainyard.tracking import names, operations
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LoggedOperations, find_logged_files, record_stored
 from trainyard.tracking.operations import OpenRun, TimedMetrics, truncate_tags
 from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 OPEN_STATUSES = ("RUNNING", "SCHEDULED", "UNFINISHED")
 """MLflow's statuses of runs that have not ended."""
@@ -36,14 +32,14 @@ def upload_operations(
         tags.pop(names.PARENT_RUN_ID, None)  # the parent run is only in the store of the sweep
     experiment_id = store.open_experiment(logged.experiment, logged.notes)
     with store.translate_errors():
-        entity = _find_run(store, logged.key)
+        entity = store.find_run_by_key(logged.key)
         if logged.status is None:
             if entity and entity.info.status not in OPEN_STATUSES:
                 status = entity.info.status
             else:
                 tags.setdefault(names.ERROR, PROCESS_DIED)
         if entity is None:
-            entity = store.client.create_run(experiment_id, logged.started, truncate_tags(tags), logged.name)
+            entity = store.create_run(experiment_id, logged.name, truncate_tags(tags), logged.started)
         run = OpenRun(store, entity.info.experiment_id, entity.info.run_id)
         operations.log_missing_params(run, logged.params)
         operations.set_tags(run, tags)
@@ -51,7 +47,9 @@ def upload_operations(
         operations.log_inputs(run, logged.inputs)
         operations.log_files(run, find_logged_files(folder))
         if build_model and not operations.remove_partial_models(run):
-            operations.log_model(run, build_model())
+            tests = [entry for entry in logged.metrics if entry[1] == 0 and not _is_total_time(entry)]
+            test_split = operations.find_test_split(logged.inputs)
+            operations.log_model(run, build_model(), logged.name, tests, test_split)
         operations.log_history(run, [entry for entry in logged.metrics if _is_total_time(entry)])
         if logged.status and names.ERROR not in tags and names.ERROR in entity.data.tags:
             store.client.delete_tag(run.run_id, names.ERROR)  # the error was the failure of the store
@@ -64,13 +62,8 @@ def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations) -> bool
     """Returns whether a store still contains a run that was uploaded completely before."""
     store.open_experiment(logged.experiment, logged.notes)
     with store.translate_errors():
-        entity = _find_run(store, logged.key)
+        entity = store.find_run_by_key(logged.key)
     return entity is not None and entity.info.run_id == run_id and entity.info.status not in OPEN_STATUSES
-
-
-def _find_run(store: TrackingStore, key: str) -> Run | None:
-    """Returns the run with a key, or None. Searches all experiments, because the experiment may have been renamed."""
-    return next(store.iterate_runs(f"tags.`{names.RUN_KEY}` = '{key}'"), None)
 
 
 def _is_total_time(entry: TimedMetrics) -> bool:

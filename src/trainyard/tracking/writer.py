@@ -18,6 +18,12 @@ Operation = Callable[Concatenate[OpenRun, ...], None]
 T = TypeVar("T")
 
 
+NO_LOGGED_MODELS = (
+    "the tracking server has no logged models (it is older than MLflow 3, or another service): the servable model is "
+    "logged as artifacts of the run, below model/"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """What a run is created with: its name and first tags, and its experiment, which is created with `notes`.
@@ -36,11 +42,15 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class WriterStatus:
-    """MLflow's ids of the run and its experiment, None before the run is created, and the store's first failure."""
+    """MLflow's ids of the run and its experiment, None before the run is created, and the store's first failure.
+
+    `notices` are messages about the store for the user.
+    """
 
     run_id: str | None = None
     experiment_id: str | None = None
     failure: TrackingError | None = None
+    notices: tuple[str, ...] = ()
 
 
 class StoreWriter:
@@ -68,14 +78,22 @@ class StoreWriter:
             experiment_id = store.open_experiment(request.experiment, request.notes)
             with store.translate_errors():
                 if run_id is None or not _reopen_run(OpenRun(store, experiment_id, run_id), tags):
-                    run_id = str(store.client.create_run(experiment_id, run_name=request.name, tags=tags).info.run_id)
+                    run_id = str(store.create_run(experiment_id, request.name, tags).info.run_id)
+                if request.logs_model and not store.has_logged_models:
+                    store.notices.append(NO_LOGGED_MODELS)
         except TrackingError as error:
             self.status = WriterStatus(failure=error)
             return
         self._run = OpenRun(store, experiment_id, run_id)
-        self.status = WriterStatus(run_id, experiment_id)
+        self.status = WriterStatus(run_id, experiment_id, notices=tuple(store.notices))
 
-    def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
+    def perform(
+        self,
+        operation: Operation,
+        *arguments: Any,  # noqa: ANN401
+        even_after_failure: bool = False,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         """Performs an operation on the run. The first failure is stored in `status.failure`.
 
         After a failure, later operations are skipped, except with `even_after_failure`.
@@ -84,7 +102,7 @@ class StoreWriter:
             return
         try:
             with self._run.store.translate_errors():
-                operation(self._run, *arguments)
+                operation(self._run, *arguments, **options)
         except TrackingError as error:
             self.status = replace(self.status, failure=self.status.failure or error)
 

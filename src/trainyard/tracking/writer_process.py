@@ -82,9 +82,15 @@ class ProcessWriter:
         """Requests that the run is created or reopened, and returns without waiting for it."""
         self._request("create", store, request)
 
-    def perform(self, operation: Operation, *arguments: Any, even_after_failure: bool = False) -> None:  # noqa: ANN401
+    def perform(
+        self,
+        operation: Operation,
+        *arguments: Any,  # noqa: ANN401
+        even_after_failure: bool = False,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         """Requests an operation on the run. The arguments are pickled now, so later changes have no effect."""
-        self._request("perform", operation, *arguments, even_after_failure=even_after_failure)
+        self._request("perform", operation, *arguments, even_after_failure=even_after_failure, **options)
 
     def query(self, run_query: Callable[[OpenRun], T]) -> T:
         """Waits for all earlier requests, and returns the result of a query. A signal interrupts the wait.
@@ -115,7 +121,7 @@ class ProcessWriter:
         self._process.wait()
         self._errors.close()
 
-    def _request(self, method: str, *arguments: Any, **options: bool) -> int:  # noqa: ANN401
+    def _request(self, method: str, *arguments: Any, **options: Any) -> int:  # noqa: ANN401
         """Puts a call of a method of `StoreWriter` into the queue, and returns the number of the request."""
         self._last_number += 1
         self._requests.put(pickle.dumps((self._last_number, method, arguments, options)))
