@@ -87,16 +87,19 @@ class FaultyProxy:
     Attributes:
         upstream: The port of the server.
         reject: Returns the status to answer a request with, or None to forward the request. It may also wait.
+        lose: Returns whether the answer to a request is lost, once: the server performs it, but the answer is 503.
         requests: All requests, with the status of the answer.
     """
 
     upstream: int
     reject: Callable[[Request], int | None] = lambda _request: None
+    lose: Callable[[Request], bool] = lambda _request: False
     requests: list[tuple[Request, int]] = field(default_factory=list)
     port: int = 0
     _server: ThreadingHTTPServer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _received: int = 0
+    _lost: set[str] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -141,6 +144,9 @@ class FaultyProxy:
         status, headers, content = self.reject(request), [], b"<html><body>rejected by the proxy</body></html>"
         if status is None:
             status, headers, content = self._forward(handler, body)
+            if self.lose(request) and request.path not in self._lost:
+                self._lost.add(request.path)
+                status = 503
         with self._lock:
             self.requests.append((request, status))
         handler.send_response(status)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 45.0
 """Default time for which requests are repeated after a failure, before the store counts as failed."""
 
-_MAX_DELAY_SECONDS = 5.0
+_MAX_DELAY_SECONDS = 3.0
 
 
 class RetryingClient:
@@ -73,7 +73,7 @@ class RetryingClient:
 
 
 def iterate_delays() -> Iterator[float]:
-    """Yields the delays in seconds before a request is repeated: 0.5, 1, 2, 4, 5, 5 and so on."""
+    """Yields the delays in seconds before a request is repeated: 0.5, 1, 2, 3, 3 and so on."""
     delay = 0.5
     while True:
         yield delay
