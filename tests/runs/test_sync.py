@@ -430,19 +430,20 @@ def test_an_unwritten_first_line_of_a_journal_is_written_before_all_others(tmp_p
 
 
 def test_metrics_that_were_not_logged_because_of_a_signal_are_uploaded(store, quick, monkeypatch):
-    log_metrics, interrupted_steps = operations.log_metrics, []
+    log_history, interrupted_steps = operations.log_history, []
 
-    def interrupted(run, values, step, *rest):
+    def interrupted(run, history):
+        ((_, step, _),) = history
         if step == 1 and not interrupted_steps:
             interrupted_steps.append(step)
             raise KeyboardInterrupt
-        log_metrics(run, values, step, *rest)
+        log_history(run, history)
 
     connect(store)  # if MLflow is imported, this process logs the run itself
-    monkeypatch.setattr(operations, "log_metrics", interrupted)
+    monkeypatch.setattr(operations, "log_history", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(quick())
-    monkeypatch.setattr(operations, "log_metrics", log_metrics)
+    monkeypatch.setattr(operations, "log_history", log_history)
     (run,) = _runs(store)
     assert (run.info.status, "loss/train" in run.data.metrics) == ("KILLED", False)
     (folder,) = Path("outputs/tiny").iterdir()

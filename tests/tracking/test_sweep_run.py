@@ -233,7 +233,7 @@ def test_a_sweep_survives_the_death_of_its_writer_process(opened, uri):
     messages = []
     sweep = opened(notify=messages.append)
     run_id, _ = _wait(sweep)
-    os.kill(sweep._writer.pid, signal.SIGKILL)
+    os.kill(sweep._writer._process.pid, signal.SIGKILL)
     for _ in range(2):  # the process stays dead
         with pytest.raises(TrackingError, match="the process that logs to MLflow ended unexpectedly with exit code -9"):
             sweep.find_finished_trials()
@@ -266,7 +266,7 @@ def test_the_run_of_a_killed_sweep_is_marked_killed(uri):
         "sweep.start(RunRequest('tiny', '', 'sweep', {}), {})\n"
         "sweep.wait_until_created()\n"
         "sweep.find_finished_trials()\n"
-        "print(sweep.run_id, sweep._writer.pid, 'mlflow' in sys.modules, flush=True)\n"
+        "print(sweep.run_id, sweep._writer._process.pid, 'mlflow' in sys.modules, flush=True)\n"
         "time.sleep(100)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

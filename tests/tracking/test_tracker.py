@@ -65,9 +65,9 @@ def _log_with(writer_class, folder, monkeypatch):
     created = writer.flush()
     if writer_class is ProcessWriter:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(writer.pid, number)
+            os.kill(writer._process.pid, number)
     metrics = {"loss/train": 0.5}
-    writer.perform(operations.log_metrics, metrics, 1, 1000)
+    writer.perform(operations.log_history, [(metrics, 1, 1000)])
     metrics["loss/train"] = 9.0  # a later change does not affect what is logged
     writer.perform(operations.log_params, {"model.hidden_units": [3, 2], "long": "x" * 7000})
     writer.perform(operations.set_tags, {"a": "b"})

@@ -9,7 +9,7 @@ import typer
 
 from trainyard.cli.app import StoreUri, complete_sweep
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.system import get_sqlite_path, raise_on_signals, redact_credentials
+from trainyard.system import raise_on_signals
 
 
 def ui(
@@ -48,21 +48,21 @@ def ui(
     if sweep:
         experiment = find_sweep(sweep, "--sweep").read_header()["experiment"]
         view = build_sweep_view_key(Path(sweep).name)
-    uri = TrackingStore.from_option(uri).uri
-    if (file := get_sqlite_path(uri)) and not file.exists():
+    store = TrackingStore.from_option(uri)
+    if (file := store.sqlite_file) and not file.exists():
         raise ConfigError(f"{file}: there are no runs here yet. Start one: trainyard train experiment=quickstart")
 
     def build_link(address: str, experiment_id: str | None) -> str:
         """Returns the address of the UI, with the experiment and the view to open if there are runs."""
         return build_training_view_url(address, experiment_id, view) if experiment_id else f"{address} (no runs yet)"
 
-    if uri.startswith("http"):
-        typer.echo(build_link(redact_credentials(uri), ui_server.find_experiment_id(uri, experiment)))
+    if store.is_server:
+        typer.echo(build_link(store.name, store.find_experiment_id(experiment)))
         return
     port = ui_server.find_free_port(port)
-    with raise_on_signals(), ui_server.mlflow_server(uri, port) as running:
-        typer.echo(f"Starting the MLflow UI on {redact_credentials(uri)} ...")
-        experiment_id = ui_server.find_experiment_id(uri, experiment)
+    with raise_on_signals(), ui_server.mlflow_server(store.uri, port) as running:
+        typer.echo(f"Starting the MLflow UI on {store.name} ...")
+        experiment_id = store.find_experiment_id(experiment)
         ui_server.wait_until_ready(running)
         typer.echo(f"{build_link(f'http://{ui_server.HOST}:{port}', experiment_id)}\nPress Ctrl-C to stop the server.")
         running.process.wait()

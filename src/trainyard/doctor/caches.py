@@ -43,43 +43,32 @@ def check_data() -> Iterator[Finding]:
     """Loads the local copies of the published data sets, and compares them with their sha256 digests."""
     data_dir = os.environ.get(DATA_DIR_VARIABLE)
     if data_dir and not Path(data_dir).expanduser().is_dir():
-        yield note(
-            "data",
-            f"{DATA_DIR_VARIABLE}: expected a folder that exists, got {data_dir}",
-            f"unset {DATA_DIR_VARIABLE}, or set it to another folder",
-        )
-    complete = []
+        problem = f"{DATA_DIR_VARIABLE}: expected a folder that exists, got {data_dir}"
+        yield note("data", problem, f"unset {DATA_DIR_VARIABLE}, or set it to another folder")
+    folders: dict[str, Path] = {}
     for config in _list_downloadable_datasets():
-        loaded = None
         try:
-            loaded = config.load_local()
+            if loaded := config.load_local():
+                folders[config.name] = loaded[1]
         except DatasetError as error:
             command = f"trainyard data verify {config.name}"
             yield wrong("data", str(error), f"replace the file with the published one, then check it: {command}")
-        if loaded:
-            complete.append(f"{config.name} in {loaded[1]}")
-        if not loaded or loaded[1] != config.cache:
+        if folders.get(config.name) != config.cache:
             yield from _check_cache(config)
-    if complete:
-        yield ok("data", f"complete and undamaged: {', '.join(complete)}")
-    else:
-        yield ok(
-            "data",
-            "no published data set is complete on this machine; a run downloads its data, or use: "
-            "trainyard data fetch mnist",
-        )
+    complete = ", ".join(f"{name} in {folder}" for name, folder in folders.items())
+    hint = "a run downloads its data, or use: trainyard data fetch mnist"
+    missing = f"no published data set is complete on this machine; {hint}"
+    yield ok("data", f"complete and undamaged: {complete}" if complete else missing)
 
 
 def _check_cache(config: DownloadableDataset) -> Iterator[Finding]:
     """Yields a finding for each damaged file of a data set in Trainyard's cache."""
     for path, error in config.find_damaged_downloads():
+        remedy = f"{FIX_COMMAND} removes it; a run, or trainyard data fetch {config.name}, then downloads it again"
+        fix: partial[Iterator[str]] | None = partial(_remove_paths, [path])
         if config.cache.is_symlink():  # the target of the link may belong to the user
-            yield wrong("data", f"damaged: {error}", f"replace or remove the file: ls -l {path}")
-        else:
-            download = f"a run, or trainyard data fetch {config.name}, then downloads it again"
-            yield wrong(
-                "data", f"damaged: {error}", f"{FIX_COMMAND} removes it; {download}", partial(_remove_paths, [path])
-            )
+            remedy, fix = f"replace or remove the file: ls -l {path}", None
+        yield wrong("data", f"damaged: {error}", remedy, fix)
 
 
 def check_programs() -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,14 +24,12 @@ def check_disk() -> Iterator[Finding]:
     import pooch
 
     locations = {"runs": Path("outputs").absolute()}
-    try:
+    with contextlib.suppress(ConfigError):  # `check_store` reports the error
         store = TrackingStore.default()
-    except ConfigError:
-        store = None  # `check_store` reports the error
-    if store and store.sqlite_file:
-        locations["the store"] = store.sqlite_file
-    if store and not store.is_server:
-        locations["artifacts"] = store.artifact_folder.absolute()
+        if store.sqlite_file:
+            locations["the store"] = store.sqlite_file
+        if not store.is_server:
+            locations["artifacts"] = store.artifact_folder.absolute()
     caches = {"data": Path(pooch.os_cache("trainyard")), "compiled programs": find_cache_root()}
     by_disk: dict[int, dict[str, Path]] = {}
     for name, path in (locations | caches).items():
@@ -51,8 +50,6 @@ def check_git() -> Iterator[Finding]:
     if state:
         changes = ", with uncommitted changes" if state.dirty else ""
         yield ok("git", f"runs record the commit {state.commit[:10]} on {state.branch}{changes}")
-    elif shutil.which("git") is None:
-        yield note("git", "git is not installed, so runs record no commit", "install git")
     else:
         yield note("git", "there is no git commit here, so runs record none", "start runs in a git repository")
 

@@ -18,13 +18,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result of a check.
+    """One result of a check: what was found, and what the user can do, if anything.
 
-    Attributes:
-        check: The name of the check, in one or two words.
-        message: What was found.
-        remedy: What the user can do; empty if nothing is to be done.
-        fix: Fixes the problem and returns one line for each change; None if `--fix` can't fix it.
+    `fix` fixes the problem and returns one line for each change. None means that `--fix` can't fix it.
     """
 
     severity: Severity

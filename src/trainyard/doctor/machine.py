@@ -20,7 +20,6 @@ GPU_DEVICE = Path("/dev/nvidia0")
 LOW_MEMORY_BYTES = 2 * GIB
 """Available memory in bytes below which a note is reported; TensorFlow and MLflow use about 1 GiB without any data."""
 
-_GPU_TIMEOUT_SECONDS = 30
 _COUNT_GPUS_PROGRAM = "import tensorflow as tf; print('GPUs', len(tf.config.list_physical_devices('GPU')))"
 _XLA_FLAGS = "it changes the programs that XLA compiles, and thus the last bits of results"
 _TF_THREADS = "it has no effect, because Trainyard sets TensorFlow's threads. Use training.threads"
@@ -34,21 +33,14 @@ _VARIABLES = {
 
 
 def check_cores() -> Iterator[Finding]:
-    """Compares the CPU cores that this process may use with the cores of the machine, the CPU quota and the load."""
-    cores, all_cores, quota = count_available_cores(), os.cpu_count() or 1, read_core_quota()
+    """Compares the CPU cores that this process may use with the cores of the machine and the CPU quota."""
+    cores, quota = count_available_cores(), read_core_quota()
+    usable = f"{cores} of {os.cpu_count() or 1} cores are usable"
     if quota is not None and quota < cores:
-        message = (
-            f"{cores} of {all_cores} cores are usable, but the CPU quota of the container is {quota:g} cores; with one "
-            "thread per core, threads would wait"
-        )
-        yield note("cores", message, f"training.threads={max(1, int(quota))}")
+        limit = f"the CPU quota of the container is {quota:g} cores; with one thread per core, threads would wait"
+        yield note("cores", f"{usable}, but {limit}", f"training.threads={max(1, int(quota))}")
     else:
-        yield ok("cores", f"{cores} of {all_cores} cores are usable")
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load > cores:
-        yield note("load", f"load average {load:.1f} on {cores} cores: runs are slower, and their times not comparable")
-    else:
-        yield ok("load", f"load average {load:.1f} on {cores} cores")
+        yield ok("cores", usable)
 
 
 def check_memory() -> Iterator[Finding]:
@@ -82,8 +74,9 @@ def check_environment() -> Iterator[Finding]:
 
 def check_gpu() -> Iterator[Finding]:
     """Looks for a GPU, and checks in a separate process whether TensorFlow can use it."""
-    name = _find_gpu_name()
-    if name is None:
+    gpus = _run_program("nvidia-smi", "--query-gpu=name", "--format=csv,noheader", timeout_seconds=5).splitlines()
+    name = ", ".join(gpus) or ("an NVIDIA GPU" if GPU_DEVICE.exists() else "")
+    if not name:
         yield ok("gpu", "no GPU found; training uses the CPU")
     elif os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
         hidden = f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r}"
@@ -100,30 +93,19 @@ def check_gpu() -> Iterator[Finding]:
 
 def read_core_quota() -> float | None:
     """Returns the lowest CPU quota of this process's control groups as a number of cores, or None without a limit."""
-    quotas = []
-    for text in _read_control_files("cpu.max"):
-        allowed, _, period = text.partition(" ")
-        quotas += [int(allowed) / int(period)] if allowed.isdigit() else []
-    for allowed in _read_control_files("cpu/cpu.cfs_quota_us"):  # control groups, version 1
-        period = next(_read_control_files("cpu/cpu.cfs_period_us"), "0")
-        quotas += [int(allowed) / int(period)] if int(allowed) > 0 and int(period) > 0 else []
-    return min(quotas, default=None)
+    limits = [text.split() for text in _read_control_files("cpu.max")]
+    return min((int(allowed) / int(period) for allowed, period in limits if allowed != "max"), default=None)
 
 
 def read_available_memory() -> int:
     """Returns the available memory in bytes: the minimum over the machine and this process's control groups."""
-    remaining = [int(psutil.virtual_memory().available)]
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        pairs = zip(_read_control_files(limit), _read_control_files(used), strict=False)
-        remaining += [int(maximum) - int(current) for maximum, current in pairs if maximum.isdigit()]
-    return max(0, min(remaining))
+    pairs = zip(_read_control_files("memory.max"), _read_control_files("memory.current"), strict=False)
+    remaining = [int(maximum) - int(current) for maximum, current in pairs if maximum != "max"]
+    return max(0, min([int(psutil.virtual_memory().available), *remaining]))
 
 
 def _read_control_files(name: str) -> Iterator[str]:
-    """Yields the content of a control group file, for the group of this process and for each of its parent groups."""
+    """Yields the content of a file of control groups (version 2): of this process's group and its parent groups."""
     try:
         lines = OWN_CGROUP.read_text().splitlines()
     except OSError:
@@ -134,21 +116,15 @@ def _read_control_files(name: str) -> Iterator[str]:
             yield (folder / name).read_text().strip()
 
 
-def _find_gpu_name() -> str | None:
-    """Returns the name of the GPU from nvidia-smi, a general name if only the device file exists, or None."""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        completed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return "an NVIDIA GPU" if GPU_DEVICE.exists() else None
-    return ", ".join(completed.stdout.splitlines()) or None
-
-
 def _count_usable_gpus() -> int:
     """Returns the number of GPUs that TensorFlow finds in a separate process; 0 if the process fails."""
-    command = [sys.executable, "-c", _COUNT_GPUS_PROGRAM]
+    output = _run_program(sys.executable, "-c", _COUNT_GPUS_PROGRAM, timeout_seconds=30)
+    return int(output.rpartition("GPUs ")[2] or 0)
+
+
+def _run_program(*command: str, timeout_seconds: float) -> str:
+    """Returns the output of a program; empty if it fails."""
     try:
-        completed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_GPU_TIMEOUT_SECONDS)
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=timeout_seconds).stdout
     except (OSError, subprocess.SubprocessError):
-        return 0
-    return int(completed.stdout.rpartition("GPUs ")[2])
+        return ""

@@ -6,10 +6,9 @@ import os
 import platform
 import shlex
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, entry_points, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
 from trainyard.config import (
     COMPONENT_GROUPS,
@@ -24,20 +23,9 @@ from trainyard.errors import ConfigError
 
 
 def check_versions() -> Iterator[Finding]:
-    """Compares the versions of Python and of each package with Trainyard's requirements."""
-    try:
-        python_specifier, texts = metadata("trainyard")["Requires-Python"] or "", requires("trainyard") or []
-    except PackageNotFoundError:
-        message = "Trainyard is not installed, so its requirements are unknown"
-        yield wrong("packages", message, "in the repository of Trainyard: pip install -e .")
-        return
-    python = platform.python_version()
-    if SpecifierSet(python_specifier).contains(python, prereleases=True):
-        yield ok("python", f"{python}, {platform.system()} {platform.machine()}")
-    else:
-        remedy = f"create an environment with Python {python_specifier}"
-        yield wrong("python", f"expected {python_specifier}, got {python}", remedy)
-    requirements = [Requirement(text) for text in texts]
+    """Reports the version of Python, and compares that of each package with Trainyard's requirements."""
+    yield ok("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
+    requirements = [Requirement(text) for text in requires("trainyard") or []]
     required = [entry for entry in requirements if entry.marker is None or entry.marker.evaluate({"extra": ""})]
     problems = {
         f"{entry.name}{entry.specifier}": problem for entry in required if (problem := _find_version_problem(entry))
@@ -57,9 +45,7 @@ def check_plugins() -> Iterator[Finding]:
     try:
         load_plugins()
     except ConfigError as error:
-        message, _, end = str(error).partition(" Fix the plugin")
-        remedy = f"fix the plugin{end}" if end else "choose another name in the plugin"
-        yield wrong("plugins", message.rstrip("."), remedy)
+        yield wrong("plugins", str(error), "fix the plugin, or uninstall it")
         return
     registered: dict[str, object] = {
         f"{group}={name}": component
@@ -67,9 +53,8 @@ def check_plugins() -> Iterator[Finding]:
         for name, component in get_registered_components(group).items()
     }
     registered |= {f"evaluation.metrics=[{name}]": metric for name, metric in get_registered_metrics().items()}
-    modules = {name: str(getattr(component, "__module__", "")) for name, component in registered.items()}
-    added = [f"{name} ({module})" for name, module in modules.items() if module.partition(".")[0] != "trainyard"]
-    if added:
+    modules = {name: component.__module__ for name, component in registered.items()}
+    if added := [f"{name} ({module})" for name, module in modules.items() if not module.startswith("trainyard.")]:
         yield ok("plugins", f"registered by plugins: {', '.join(added)}")
     else:
         yield note("plugins", "the plugins were imported but register nothing")

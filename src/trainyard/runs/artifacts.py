@@ -39,9 +39,7 @@ SERVABLE_FILE = ".servable.keras"
 def create_run_folder(folder: Path) -> Path:
     """Creates the folder of a run, and returns its absolute path. It must be empty, because all of it is logged.
 
-    Raises:
-        ConfigError: If the folder is not empty, or is the working directory or one of its parents.
-        TrainyardError: If the folder can't be created.
+    Raises a ConfigError if the folder is not empty, or is the working directory or one of its parents.
     """
     folder = folder.absolute()
     if Path.cwd().is_relative_to(folder):
@@ -112,31 +110,24 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     (folder / "evaluation").mkdir(exist_ok=True)
     (folder / "classification_report.txt").write_text(result.report)
     classes = [scores.name for scores in result.per_class]
-    write_json(folder / "evaluation" / "metrics.json", result.metrics())
-    write_json(
-        folder / names.PER_CLASS_TABLE,
+    per_class = {
+        "columns": ["class", "f1", "precision", "recall", "support"],
+        "data": [[row.name, row.f1, row.precision, row.recall, row.support] for row in result.per_class],
+    }
+    matrix = {"classes": classes, "rows": "actual", "columns": "predicted", "matrix": result.confusion.tolist()}
+    first = [
         {
-            "columns": ["class", "f1", "precision", "recall", "support"],
-            "data": [[row.name, row.f1, row.precision, row.recall, row.support] for row in result.per_class],
-        },
-    )
-    write_json(
-        folder / "evaluation" / "confusion_matrix.json",
-        {"classes": classes, "rows": "actual", "columns": "predicted", "matrix": result.confusion.tolist()},
-    )
-    first = range(min(first_predictions, len(result.actual)))
-    write_json(
-        folder / "evaluation" / "first_predictions.json",
-        [
-            {
-                "index": index,
-                "predicted": classes[result.predicted[index]],
-                "actual": classes[result.actual[index]],
-                "probability": round(float(result.confidence[index]), 6),
-            }
-            for index in first
-        ],
-    )
+            "index": index,
+            "predicted": classes[result.predicted[index]],
+            "actual": classes[result.actual[index]],
+            "probability": round(float(result.confidence[index]), 6),
+        }
+        for index in range(min(first_predictions, len(result.actual)))
+    ]
+    write_json(folder / "evaluation" / "metrics.json", result.metrics())
+    write_json(folder / names.PER_CLASS_TABLE, per_class)
+    write_json(folder / "evaluation" / "confusion_matrix.json", matrix)
+    write_json(folder / "evaluation" / "first_predictions.json", first)
     np.savez_compressed(
         folder / "evaluation" / "test_predictions.npz",
         predicted=result.predicted,

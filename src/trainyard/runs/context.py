@@ -19,7 +19,6 @@ class TrialInfo:
     """The sweep that a run belongs to as a trial, and the functions that connect the two.
 
     Attributes:
-        sweep_id: The name of the sweep.
         parent_run_id: MLflow's id of the sweep's parent run. None if tracking is off.
         number: The trial's number in the sweep's plan.
         name: The name of the trial's run. It shows how the trial differs from the other trials.

@@ -19,7 +19,7 @@ from trainyard.config import (
 )
 from trainyard.data import load_dataset, write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
-from trainyard.evaluation import EvalResult, evaluate
+from trainyard.evaluation import evaluate
 from trainyard.reporting import write_report
 from trainyard.runs import artifacts
 from trainyard.runs.context import RunContext, TrialInfo, build_provenance_tags
@@ -126,6 +126,8 @@ def run_experiment(
         params={path: value for path, value in flatten_config(config).items() if path != "notes"},  # notes are a tag
         retry_upload=lambda: run.store and upload_run(run.folder, run.store),
     )
+    if run.store:
+        run.progress.stage("open")
     with raise_on_signals(), opened_run, explain_disk_full(run.folder):
         with timer.stage("start"):
             seed, machine = _start_tensorflow(run)
@@ -137,8 +139,9 @@ def run_experiment(
             best = _plan_best_model(run)
             training = _train(run, model, dataset, seed=seed, callbacks=callbacks, best=best)
         timer.split("train", compile=training.compile_seconds, train=training.train_seconds)
-        with timer.stage("evaluate"):
-            evaluation = _evaluate(run, model, dataset)
+        with timer.stage("evaluate"), explain_out_of_memory(lambda: "evaluating"):
+            artifacts.save_models(run.folder, model)  # before the evaluation: it is saved even if a metric fails
+            evaluation = evaluate(model, dataset.test, dataset.spec, config.evaluation)
         trained = RunResult(
             config=config,
             dataset=dataset,
@@ -326,13 +329,6 @@ def _train(
     )
 
 
-def _evaluate(run: RunContext, model: keras.Model, dataset: Dataset) -> EvalResult:
-    """Saves the model first, so that it is saved even if a metric fails; then evaluates it on the test images."""
-    artifacts.save_models(run.folder, model)
-    with explain_out_of_memory(lambda: "evaluating"):
-        return evaluate(model, dataset.test, dataset.spec, run.config.evaluation)
-
-
 def _log_results(run: RunContext, trained: RunResult) -> None:
     """Writes all artifacts, and logs them with the tags and metrics of the result and the servable model."""
     folder, tracker, evaluation = run.folder, run.tracker, trained.evaluation
@@ -340,7 +336,7 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
     artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
     tracker.set_tags(tags)
     tracker.log_metrics(evaluation.metrics())
-    if tracker.is_tracked and run.config.tracking.model:
+    if run.store and run.config.tracking.model:
         tracker.log_model(artifacts.save_servable_model(folder, trained.model, trained.dataset.spec))
     plot_files = artifacts.draw_plots(folder, trained)
     write_report(folder / "report.html", artifacts.build_report_page(trained, run.timer.seconds, tags, plot_files))

@@ -20,17 +20,10 @@ MODEL_FILE = "model.keras"
 _START_FROM = "training.start_from"
 
 
-class FolderElsewhereError(ConfigError):
-    """The run is in the tracking store, but its folder is not on this machine."""
-
-
 def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRecord:
-    """Loads the run that a user named.
+    """Loads the run that a user named by its id in the store, its folder, or a file in the folder.
 
-    Args:
-        reference: The run's id in the store, its folder, or a file in the folder.
-        store: The tracking store. None if tracking is off.
-        setting: The setting, argument or command that names the run, for messages.
+    `store` is None if tracking is off. `setting` is what names the run: a setting, argument or command.
 
     Raises:
         ConfigError: If the run does not exist, or its folder does not contain what it logged.
@@ -55,25 +48,21 @@ def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRe
 
 
 def find_run_folder(reference: str, store: TrackingStore | None, setting: str = "resume") -> Path:
-    """Returns the folder of a run; an existing folder is not checked. See `find_run` for the arguments and errors.
-
-    Raises:
-        FolderElsewhereError: If the folder is not on this machine. It is a subclass of ConfigError.
-    """
+    """Returns the folder of a run; an existing folder is not checked. See `find_run` for the arguments and errors."""
     if reference and (folder := Path(reference)).is_dir():
         return folder.absolute()
     return get_run_folder(find_run(reference, store, setting), setting)
 
 
 def get_run_folder(run: RunRecord, setting: str) -> Path:
-    """Returns the folder of a run that was loaded from a store; for the errors, see `find_run_folder`."""
+    """Returns the folder of a run. Raises a ConfigError if the run is RUNNING, or the folder is not on this machine."""
     if run.is_alive:
         raise ConfigError(
             f"{setting}: run {run.reference} is still running, as process {run.tags[names.PID]}. Wait for it or stop it"
         )
     if run.folder is None:
         location = f"{run.tags.get(names.FOLDER, '.')} on host {run.tags.get(names.HOST, '(unknown)')}"
-        raise FolderElsewhereError(
+        raise ConfigError(
             f"{setting}: the folder of run {run.reference} is not on this machine. It was written to {location}. "
             f"Copy the folder to this machine and name it: {setting}=FOLDER"
         )
@@ -85,10 +74,7 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
 
     If the run's folder is not on this machine, both files are downloaded from the store to Trainyard's cache, once.
 
-    Args:
-        reference: A model file, the folder of a run, or its id.
-        store: The tracking store. None if tracking is off.
-        setting: The setting or argument that names the model, for messages.
+    `reference` is a model file, the folder of a run, or its id. For `store` and `setting`, see `find_run`.
 
     Raises:
         ConfigError: If the file or the run does not exist, or the run has no model.
@@ -99,19 +85,11 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
         if not path.is_file():
             raise ConfigError(f"{setting}: expected a model file, got {path}, which does not exist")
         return path.absolute()
-    try:
-        file = find_run_folder(reference, store, setting) / MODEL_FILE
-    except FolderElsewhereError:
-        if store is None:
-            raise
-        return _download_model(reference, store)
+    run = None if reference and path.is_dir() else find_run(reference, store, setting)
+    if run and run.run_id and run.store and run.folder is None and not run.is_alive:
+        return _download_model(run.run_id, run.store)
+    file = (get_run_folder(run, setting) if run else path.absolute()) / MODEL_FILE
     if not file.is_file():
-        if inner := sorted(file.parent.glob(f"*/{MODEL_FILE}")):
-            example = path / inner[-1].parent.name
-            raise ConfigError(
-                f"{setting}: expected the folder of one run, got {path}, which contains several runs. "
-                f"Name one of them, such as {example}"
-            )
         raise ConfigError(
             f"{setting}: expected a run with a trained model, but {file} does not exist. Choose a run that finished"
         )

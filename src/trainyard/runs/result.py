@@ -21,18 +21,14 @@ class RunResult:
     """The result of a run: the trained model, its metrics, and where they were written and logged.
 
     Attributes:
-        config: The config of the run.
         dataset: The images that were used, after `dataset.limit`, the validation split and `debug`.
         model: The trained Keras model. Its input is what `dataset.spec.scale` returns, in 0..1 unless standardised.
         training: The history, the engine and the timings of the training.
         evaluation: The predictions and metrics on the test images.
         machine: Processor, memory and versions.
         best_model: Which epoch's model was saved in addition to the last. None if `training.keep_best` is null.
-        name: The name of the run.
         folder: The folder with all files of the run.
-        tracking_uri: The tracking URI to which the run was logged. None if tracking is off.
-        run_id: MLflow's id of the run. None if tracking is off.
-        experiment_id: MLflow's id of the experiment. None if tracking is off.
+        tracking_uri: The tracking URI to which the run was logged. None if tracking is off, as are MLflow's ids.
         timings: Seconds per stage, and the seconds of the whole run as ``total``.
         findings: The conclusion of the ``debug`` mode, as lines of text. Empty if there is none.
     """

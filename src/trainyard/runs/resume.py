@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """The interrupted run to resume, and the checkpoint to resume from.
+    """The interrupted run to resume, as the user named it, and its last valid checkpoint, which is in `file`.
 
-    Attributes:
-        reference: The interrupted run, as the user named it.
-        checkpoint: The last valid checkpoint of the run, which is in `file`.
-        damaged: The problems of later checkpoints, which were skipped because they are damaged.
-        keep_best: The value of `training.keep_best` in the interrupted run.
+    `damaged` are the problems of later checkpoints, which were skipped. `keep_best` is the setting of that run.
     """
 
     reference: str
@@ -62,9 +58,7 @@ def load_resume_point(config: RunConfig, store: TrackingStore | None) -> ResumeP
 
     If the process of the interrupted run has ended without closing the run in the store, the run is marked as KILLED.
 
-    Raises:
-        ConfigError: If the interrupted run can't be found, has finished, has no checkpoint, or has a different config.
-        TrackingError: If the store can't be reached.
+    Raises a ConfigError if that run can't be found, has finished, has no checkpoint, or has a different config.
     """
     if config.resume is None:
         return None
@@ -101,9 +95,8 @@ def plan_checkpoints(run: RunContext, dataset: Dataset, seed: int) -> Checkpoint
 
     That checkpoint is also copied to the new run's folder, so that the new run can be resumed before its first epoch.
 
-    Raises:
-        ConfigError: If the interrupted run was created by another version of Trainyard, with other config fields.
-        DatasetError: If the interrupted run was trained on other images.
+    Raises a ConfigError if the interrupted run was created by another version of Trainyard, with other config fields,
+    and a DatasetError if it was trained on other images.
     """
     resume_point = run.resume_point
     identity = Identity(config_hash=hash_config(run.config), seed=seed, dataset_digest=dataset.digest)

@@ -35,22 +35,18 @@ class LiveRunError(TrackingError):
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """A run that is complete in the tracking store with a URI, which is without credentials.
-
-    `uploaded` is False if the run was complete before, and `has_gap` True if data is missing because the disk was full.
-    """
+    """A run that is complete in a store, unless it `has_gap`, because the disk was full. `uri` has no credentials."""
 
     uri: str
     run_id: str
     status: str
     uploaded: bool
+    """False if the run was complete before."""
     has_gap: bool
 
 
 def find_run_folders(path: Path) -> list[Path]:
     """Returns the run folders at or below a path. Raises a ConfigError if there is none."""
-    if (path / OPERATION_LOG_FILE).is_file():
-        return [path]
     folders = sorted(file.parent for file in path.rglob(OPERATION_LOG_FILE))
     if not folders:
         received = "contains no run" if path.is_dir() else "is not a folder"
@@ -61,10 +57,8 @@ def find_run_folders(path: Path) -> list[Path]:
 def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
     """Uploads everything of an ended run that a tracking store does not have yet. Nothing is logged twice.
 
-    Args:
-        folder: The run folder.
-        store: The tracking store. None uses the store that the run was configured for. If that needs a password,
-            MLFLOW_TRACKING_URI must contain it.
+    None as `store` uses the store that the run was configured for. If that needs a password, MLFLOW_TRACKING_URI must
+    contain it.
 
     Raises:
         ConfigError: If the folder contains no run, or the store needs a password that is not in the environment.

@@ -12,7 +12,7 @@ from trainyard.data import PREPROCESSING_FILE, load_preprocessing
 from trainyard.errors import ConfigError, ModelError, TrainyardError
 from trainyard.runs import find_run
 from trainyard.system import CHECKSUM_FILE, PARTIAL_PREFIX, find_checksum_problem
-from trainyard.tracking import RunRecord, TrackingStore, names
+from trainyard.tracking import MODEL_PACKAGES, RunRecord, TrackingStore, names
 
 MODELS = ("model.keras", "model.h5")
 _METRICS, _VERSIONS = "evaluation/metrics.json", "environment/versions.txt"
@@ -29,17 +29,14 @@ _FILES = {
 """The exported files, with their descriptions in the README."""
 _PATHS = {name: _METRICS if name == "metrics.json" else name for name in _FILES}
 """The path of each exported file in the folder of a run."""
-_DOWNLOADS = (*(path for path in _PATHS.values() if path != _METRICS), "evaluation", "environment")
-_PACKAGES = ("tensorflow", "keras", "numpy")
+_DOWNLOADS = tuple(dict.fromkeys(Path(path).parts[0] for path in (*_PATHS.values(), _VERSIONS)))
 
 
 def export_run(reference: str, store: TrackingStore, out: Path) -> Path:
     """Writes the model, config, metrics and report of a run to a folder, with a README that explains how to load it.
 
-    Args:
-        reference: The run id, or the folder of the run.
-        store: The tracking store that contains the run.
-        out: The folder to create. It may exist if it is empty.
+    `reference` is the id of the run in the store, or its folder. The folder `out` is created; it may exist if it is
+    empty.
 
     Raises:
         ConfigError: If there is no such run, it is not FINISHED, one of its files is missing, or `out` is not empty.
@@ -79,7 +76,7 @@ def _write_files(folder: Path, target: Path, run: RunRecord) -> None:
     for name, path in _PATHS.items():
         shutil.copyfile(folder / path, target / name)
     versions = dict(line.split("==", 1) for line in (folder / _VERSIONS).read_text().splitlines())
-    packages = " ".join(f"{name}=={versions[name]}" for name in _PACKAGES if name in versions)
+    packages = " ".join(f"{name}=={versions[name]}" for name in MODEL_PACKAGES if name in versions)
     (target / "README.md").write_text(_render_readme(target, run, packages))
 
 
@@ -93,7 +90,7 @@ def _render_readme(target: Path, run: RunRecord, packages: str) -> str:
     shape = ", ".join(map(str, spec.image_shape))
     standardised = '\nscaled = (scaled - preprocessing["mean"]) / preprocessing["std"]' if spec.mean else ""
     files = "\n".join(f"| `{name}` | {description} |" for name, description in _FILES.items())
-    provenance = "\n".join(f"| {item} | {value} |" for item, value in _list_provenance(run).items())
+    provenance = "\n".join(f"| {item} | {value} |" for item, value in _list_provenance(run).items() if value)
     return f"""# {run.name}
 
 Test accuracy: {metrics["accuracy/test"]:.4f}. Test loss: {metrics["loss/test"]:.4f}. Classes: {spec.classes}.
@@ -138,10 +135,10 @@ With Trainyard: `trainyard predict model.keras digit.png`.
 
 
 def _list_provenance(run: RunRecord) -> Mapping[str, str]:
-    """Returns command, commit, seed, digests and Trainyard version by label; without values that were not logged."""
+    """Returns command, commit, seed, digests and Trainyard version by label; empty if they were not logged."""
     tags = run.tags
     changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
-    rows = {
+    return {
         "run": f"`{run.identity}`",
         "command": f"`{tags[names.COMMAND]}`" if names.COMMAND in tags else "",
         "commit": f"{tags[names.GIT_COMMIT]}{changes}" if names.GIT_COMMIT in tags else "",
@@ -150,4 +147,3 @@ def _list_provenance(run: RunRecord) -> Mapping[str, str]:
         "digest of the weights": tags.get(names.WEIGHTS_DIGEST, ""),
         "Trainyard": tags.get(names.VERSION, ""),
     }
-    return {item: value for item, value in rows.items() if value}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,36 +22,29 @@ from trainyard.data import (
 )
 from trainyard.errors import DatasetError
 
-_IMAGES = ("images", "x_test")
-_LABELS = ("labels", "y_test")
-_IMAGE_AXES = (3, 4)
-"""The number of axes of an array of images: (n, height, width) or (n, height, width, channels)."""
+_LABELS = {"images": ("labels", "y_test"), "x_test": ("y_test", "labels")}
+"""The possible names of the array of labels, by the name of the array of images."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInputs:
-    """The images of one file, with the size, the colours and the pixel range that a model was trained on.
-
-    Attributes:
-        images: uint8 (n, *image_shape), raw pixels.
-        labels: uint8 (n,); None if the file has no labels.
-        is_array: Whether the file is an npz file, which holds an array of images, and not a single image.
-    """
+    """The images of one file, with the size, the colours and the pixel range that a model was trained on."""
 
     path: Path
     images: NDArray[np.uint8]
+    """uint8 (n, *image_shape), raw pixels."""
     labels: NDArray[np.uint8] | None
+    """uint8 (n,); None if the file has no labels."""
     is_array: bool
+    """Whether the file is an npz file, which holds an array of images, and not a single image."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageConversion:
-    """The options that convert images which differ from the training images.
+    """How to convert images which differ from the training images.
 
-    Attributes:
-        resize: Resize images of another size. If False, such images are an error.
-        invert: Replace each pixel value by the largest pixel value minus it.
-        as_is: Accept images with any background. If False, a background opposite to that of training is an error.
+    Without `resize`, images of another size are an error; without `as_is`, those with a background opposite to that of
+    training. `invert` replaces each pixel value by the largest pixel value minus it.
     """
 
     resize: bool = False
@@ -63,13 +55,8 @@ class ImageConversion:
 def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: ImageConversion) -> ImageInputs:
     """Loads a PNG or JPEG file, or the images of an npz file, and converts them to the input of a model.
 
-    RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa.
-
-    Args:
-        path: A PNG, JPEG or npz file. Of an npz file, the array ``images`` is used, else ``x_test``, else the only
-            array that can hold images; labels are in ``labels`` or ``y_test``.
-        preprocessing: The input of the model, and the background of its training images.
-        conversion: Which conversions are allowed.
+    RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa. Of an npz file,
+    the array ``images`` is used, else ``x_test``; labels are in ``labels`` or ``y_test``.
 
     Raises:
         DatasetError: If the file can't be read, its images have another size (without `resize`), or their background
@@ -82,7 +69,8 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     if is_array := path.suffix.lower() == ".npz":
         images, labels = _load_arrays(path, spec, conversion)
     elif path.suffix.lower() in image_files.IMAGE_SUFFIXES:
-        images, labels = _load_single_image(path, spec, conversion), None
+        images, labels = _convert_images(path, load_image(path, colour=True)[np.newaxis], spec, conversion), None
+        images = np.rint(images * (spec.pixel_max / 255)).astype(np.uint8)
     else:
         raise DatasetError(
             f"{path}: expected a file that ends in .png, .jpg, .jpeg or .npz, got {path.suffix or 'no suffix'}"
@@ -94,64 +82,34 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     return ImageInputs(path, images, labels, is_array)
 
 
-def _load_single_image(path: Path, spec: DataSpec, conversion: ImageConversion) -> NDArray[np.uint8]:
-    """Returns the image of a PNG or JPEG file, as uint8 (1, *image_shape)."""
-    (height, width), colour = spec.image_shape[:2], _is_colour(spec)
-    if colour is None:
-        raise DatasetError(
-            f"{path}: expected images with {spec.image_shape[2]} channels, which a PNG or JPEG file can't have. "
-            "Use an npz file"
-        )
-    pixels = load_image(path, colour=colour, size=(height, width) if conversion.resize else None)
-    _check_size(path, pixels.shape[:2], spec)
-    if spec.pixel_max != np.iinfo(np.uint8).max:
-        pixels = np.rint(pixels * (spec.pixel_max / 255)).astype(np.uint8)
-    return pixels.reshape(1, *spec.image_shape)
-
-
 def _load_arrays(
     path: Path, spec: DataSpec, conversion: ImageConversion
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, uint8 (n,), or None."""
     available = list_npz_arrays(path)
-    name = _choose_images(path, available)
-    both_pairs = name != "x_test" and "x_test" in available  # y_test then belongs to x_test, which is not used
-    label_names = _LABELS[::-1] if name == "x_test" else _LABELS[: 1 if both_pairs else 2]
-    labels_name = [label_name for label_name in label_names if label_name in available][:1]
-    arrays = load_npz(path, [name, *labels_name])
+    name = next((name for name in _LABELS if name in available), None)
+    if name is None:
+        raise DatasetError(f"{path}: expected an array images or x_test, got {', '.join(available) or 'no arrays'}")
+    label_names = [label_name for label_name in _LABELS[name] if label_name in available]
+    if name == "images" and "x_test" in available and "y_test" in label_names:
+        label_names.remove("y_test")  # it belongs to x_test, which is not used
+    arrays = load_npz(path, [name, *label_names[:1]])
     images = _convert_images(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, conversion)
-    if not labels_name:
+    if not label_names:
         return images, None
-    labels = check_labels(arrays[labels_name[0]], f"{path}: {labels_name[0]}")
+    labels_name = label_names[0]
+    labels = check_labels(arrays[labels_name], f"{path}: {labels_name}")
     if len(labels) != len(images):
         raise DatasetError(
             f"{path}: expected the same number of images and labels, got {len(images)} in {name} and {len(labels)} in "
-            f"{labels_name[0]}"
+            f"{labels_name}"
         )
     if (highest := labels.max()) >= spec.classes:
         raise DatasetError(
-            f"{path}: {labels_name[0]}: expected labels below {spec.classes}, the number of classes of the model, "
+            f"{path}: {labels_name}: expected labels below {spec.classes}, the number of classes of the model, "
             f"got {highest}"
         )
     return images, labels
-
-
-def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
-    """Returns the name of the array of images: a known name, else the only array that fits; else raises an error."""
-    if known_names := [name for name in _IMAGES if name in arrays]:
-        return known_names[0]
-    candidates = [
-        name
-        for name, (shape, dtype) in arrays.items()
-        if len(shape) in _IMAGE_AXES and np.issubdtype(dtype, np.integer)
-    ]
-    if len(candidates) != 1:
-        received = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in arrays.items()) or "no arrays"
-        raise DatasetError(
-            f"{path}: expected an array images or x_test, or exactly one array of integers (n, height, width) or "
-            f"(n, height, width, channels), got {received}"
-        )
-    return candidates[0]
 
 
 def _convert_images(
@@ -161,29 +119,18 @@ def _convert_images(
     expected = (len(images), *spec.image_shape)
     if images.shape == expected or (images.shape == expected[:3] and expected[3:] == (1,)):
         return images.reshape(expected)
-    if not conversion.resize:
-        _check_size(path, images.shape[1:3], spec)
-    colour, channels = _is_colour(spec), images.shape[3:]
+    height, width = spec.image_shape[:2]
+    if not conversion.resize and images.shape[1:3] != (height, width):
+        got = "x".join(map(str, images.shape[1:3]))
+        raise DatasetError(f"{path}: height x width: expected {height}x{width}, got {got}. Resize it: --resize")
+    colour, channels = {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:]), images.shape[3:]
     if colour is None or channels not in ((), (3,)):
         raise DatasetError(
             f"{path}: expected images {' x '.join(map(str, spec.image_shape))}, got "
             f"{' x '.join(map(str, images.shape[1:]))}. Only grayscale and RGB images can be converted"
         )
-    height, width = spec.image_shape[:2]
     fitted = [convert_image(image, colour=colour, size=(height, width)) for image in images]
     return np.stack(fitted).reshape(expected)
-
-
-def _is_colour(spec: DataSpec) -> bool | None:
-    """Returns True for RGB images, False for grayscale images, None for another number of channels."""
-    return {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:])
-
-
-def _check_size(path: Path, size: tuple[int, ...], spec: DataSpec) -> None:
-    """Raises a DatasetError if an image does not have the height and the width of a model's input."""
-    if tuple(size) != spec.image_shape[:2]:
-        expected, got = ("x".join(map(str, sides)) for sides in (spec.image_shape[:2], size))
-        raise DatasetError(f"{path}: height x width: expected {expected}, got {got}. Resize it: --resize")
 
 
 def _check_background(path: Path, images: NDArray[np.uint8], preprocessing: Preprocessing, *, inverted: bool) -> None:

@@ -26,19 +26,15 @@ ARGUMENT = "MODEL"
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A trained Keras model with its preprocessing, which predicts raw images.
+    """A trained Keras model, loaded from `file`, with its preprocessing, which predicts raw images.
 
-    Attributes:
-        file: The model file.
-        model: The model. Its input is images as `DataSpec.scale` returns them; its output is probabilities.
-        preprocessing: The shape of an image, the range and the scaling of its pixels, and the names of the classes.
-        assumed: Whether preprocessing.json is missing, so that `preprocessing` was derived from the model.
+    The input of `model` is images as `DataSpec.scale` returns them; its output is probabilities. If preprocessing.json
+    is missing, `preprocessing` was derived from the model.
     """
 
     file: Path
     model: keras.Model
     preprocessing: Preprocessing
-    assumed: bool
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -78,8 +74,6 @@ def find_predictor_model(reference: str, uri: str | None = None) -> Path:
     """Returns the path of the model file, which is downloaded if necessary; see `load_predictor`."""
     path = Path(reference).expanduser()
     if path.suffix in MODEL_SUFFIXES or path.is_dir():
-        if uri is not None:
-            TrackingStore.from_option(uri)
         return find_model(reference, None, ARGUMENT)  # this needs no tracking store
     store = TrackingStore.from_option(uri)
     received = f"{reference!r}, which does not exist" if len(path.parts) > 1 else None  # a run id contains no slash
@@ -128,7 +122,7 @@ def load_predictor(reference: str | Path, uri: str | None = None) -> Predictor:
     image_shape, classes = _check_signature(model, file)
     if preprocessing is None:
         names = tuple(str(label) for label in range(classes))
-        return Predictor(file, model, Preprocessing(DataSpec(image_shape, names, 255)), assumed=True)
+        return Predictor(file, model, Preprocessing(DataSpec(image_shape, names, 255)))
     for name, expected, actual in (
         ("image shape", preprocessing.spec.image_shape, image_shape),
         ("number of classes", preprocessing.spec.classes, classes),
@@ -138,7 +132,7 @@ def load_predictor(reference: str | Path, uri: str | None = None) -> Predictor:
                 f"{file}: {name}: expected {expected}, according to {PREPROCESSING_FILE} in the same folder, got "
                 f"{actual}. The two files belong to different runs"
             )
-    return Predictor(file, model, preprocessing, assumed=False)
+    return Predictor(file, model, preprocessing)
 
 
 def _check_signature(model: keras.Model, file: Path) -> tuple[tuple[int, ...], int]:

@@ -6,12 +6,16 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainyard.config import load_plugins
-from trainyard.errors import ConfigError, ModelError, TrackingError
-from trainyard.runs import load_model
+from trainyard.errors import ConfigError, ModelError
+from trainyard.runs import find_run, load_model
 from trainyard.system import hash_weights, import_tensorflow
-from trainyard.tracking import LoggedModel, RunRecord, TrackingStore, names
+from trainyard.tracking import RunRecord, TrackingStore, names
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 COMMAND = "promote"
 """The name of the command, for messages."""
@@ -33,13 +37,9 @@ class RegisteredVersion:
 
 
 def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore) -> RegisteredVersion:
-    """Registers the model of a run. A run that is already registered under this name keeps its version.
+    """Registers the model of a run as `name`. A run that is already registered under this name keeps its version.
 
-    Args:
-        run_id: The id of the run in the tracking store.
-        name: The name of the registered model, which is created if it does not exist.
-        alias: The alias to set to this version; an earlier version loses it. None sets no alias.
-        store: The tracking store.
+    An earlier version loses the alias. None as `alias` sets no alias.
 
     Raises:
         ConfigError: If there is no such run, it is not FINISHED or logged no model, or the name or alias is invalid.
@@ -52,13 +52,10 @@ def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore)
         raise ConfigError(
             f"--alias: expected letters, digits, _ and -, and neither latest nor v1, v2 and so on, got {alias!r}"
         )
-    try:
-        run = store.load_run(run_id)
-    except TrackingError as error:
-        raise ConfigError(f"{COMMAND}: {error}") from error
+    run = find_run(run_id, store, COMMAND)
     if run.status != "FINISHED":
         raise ConfigError(f"{COMMAND}: expected a run that is FINISHED, got {run_id}, which is {run.status}")
-    model = store.find_logged_model(run_id)
+    model = store.find_logged_model(run.run_id) if run.run_id else None
     if model is None:
         raise ConfigError(
             f"{COMMAND}: expected a run that logged a servable model, got {run_id}, which logged none, for example "

@@ -52,12 +52,8 @@ class SweepTracker(SweepListener):
                 failure = self._end_run()
             except BaseException as error:
                 self._run.set_tags({names.ERROR: redact_credentials(f"{type(error).__name__}: {error}")})
-                killed = isinstance(error, KeyboardInterrupt)
-                if killed and self._run.run_id is None:
-                    self._run.abort()
-                else:
-                    self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
-                    self._run.end("KILLED" if killed else "FAILED")
+                self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
+                self._run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise
         if failure:
             raise TrackingError(f"{failure}. No results are lost: the folder of the sweep contains all of them")

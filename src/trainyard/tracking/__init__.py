@@ -2,14 +2,14 @@
 
 from trainyard.tracking import names, ui_server
 from trainyard.tracking.connection import build_training_view_url
-from trainyard.tracking.health import PROCESS_TAGS, StoreHealth, examine_store, roll_back_interrupted_write
-from trainyard.tracking.mlflow_model import ServableModel
+from trainyard.tracking.health import StoreHealth, examine_store, roll_back_interrupted_write
+from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel
 from trainyard.tracking.operation_log import LOCK, OPERATION_LOG_FILE, LoggedOperations, load_operations
 from trainyard.tracking.operations import DIGEST_LENGTH, DatasetInput
 from trainyard.tracking.run_record import RunRecord, load_run_record
 from trainyard.tracking.stores import URI_VARIABLE
 from trainyard.tracking.tracker import Tracker, open_tracker
-from trainyard.tracking.tracking_store import LoggedModel, TrackingStore
+from trainyard.tracking.tracking_store import TrackingStore
 from trainyard.tracking.ui_views import SHARE_KEY, build_sweep_view_key
 from trainyard.tracking.upload import has_run, upload_operations
 from trainyard.tracking.writer import RunRequest

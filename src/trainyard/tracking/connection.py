@@ -38,26 +38,41 @@ LOCK_SECONDS = 120
 """Time limit for getting the lock of a store; creating a SQLite store takes one to two seconds."""
 
 ANSWER_SECONDS = 4.0
-"""Time limit in seconds for an answer of a server; an HTTP server gets two attempts."""
+"""Time limit in seconds for an answer of a server; the answer of an HTTP server may take twice as long."""
 
 PAGE_SIZE = 1000
 """Number of runs or experiments that one request to MLflow returns at most."""
 
-_UNAUTHENTICATED = "failed with error code 401"
-"""Part of MLflow's error message if the server rejects the credentials."""
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_HTTP_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 @contextlib.contextmanager
 def lock_store(uri: str) -> Iterator[None]:
-    """Locks a store during the block, after a check that it is reachable; creates a SQLite file that does not exist."""
+    """Locks a store during the block, after a check that it is reachable; creates a SQLite file that does not exist.
+
+    The lock file is next to the SQLite file, or in the temporary folder.
+    """
     file = get_sqlite_path(uri)
-    with _lock_file(uri), tracking_errors(uri):
-        check_reachable(uri)
-        if file and (not file.exists() or file.stat().st_size == 0):
-            _create_store(file)
-        yield
+    uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    lock_name = f"trainyard-{find_user_name()}-{uri_digest}.lock"
+    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir(), lock_name)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=LOCK_SECONDS), tracking_errors(uri):
+            check_reachable(uri)
+            if file and (not file.exists() or file.stat().st_size == 0):
+                _create_store(file)
+            yield
+    except Timeout as error:
+        raise TrackingError(
+            f"{lock}: expected the lock of the tracking store, but another process has been holding it for "
+            f"{LOCK_SECONDS} seconds. If no such process is alive, delete the file"
+        ) from error
+    except OSError as error:
+        raise TrackingError(
+            f"{lock}: the lock file of the tracking store can't be written: {error}. Set tracking.uri, or work in a "
+            "folder in which you have write permission"
+        ) from error
 
 
 def _create_store(file: Path) -> None:
@@ -74,24 +89,15 @@ def _create_store(file: Path) -> None:
 def check_reachable(uri: str) -> None:
     """Raises if the server does not answer, or if no program listens on the host and port of the database.
 
-    Any HTTP response counts as an answer. SQLite files are not checked.
-
-    Raises:
-        Exception: The exception of the network library, within ten seconds. MLflow and drivers would retry for minutes.
+    Any HTTP response counts as an answer. SQLite files are not checked. The exception of the network library is raised
+    within ten seconds; MLflow and drivers would retry for minutes.
     """
     if uri.startswith("http"):
         import requests
 
-        for is_last_attempt in (False, True):
-            try:
-                requests.head(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS, allow_redirects=False)
-            except requests.exceptions.SSLError:
-                return  # the server answers; MLflow may be configured to trust its certificate
-            except requests.exceptions.ReadTimeout:
-                if is_last_attempt:
-                    raise
-            else:
-                return
+        timeouts = (ANSWER_SECONDS, 2 * ANSWER_SECONDS)  # for the connection and for the answer
+        with contextlib.suppress(requests.exceptions.SSLError):  # MLflow may be configured to trust the certificate
+            requests.head(f"{uri.rstrip('/')}/health", timeout=timeouts, allow_redirects=False)
     elif get_sqlite_path(uri) is None:
         import sqlalchemy as sa
 
@@ -110,8 +116,8 @@ def connect(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # the URL may contain a password
     if uri.startswith("http"):
-        for variable, value in _HTTP_DEFAULTS.items():
-            os.environ.setdefault(variable, value)
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
     with gc_paused_import("mlflow"):
         from mlflow import MlflowClient
@@ -129,7 +135,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
     except TrainyardError:
         raise
     except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
-        if _UNAUTHENTICATED in str(error):
+        if "failed with error code 401" in str(error):  # MLflow's message
             raise TrackingError(
                 f"the tracking store {redact_credentials(uri)} requires a user name and a password, and rejected those "
                 "that it received. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
@@ -149,29 +155,6 @@ def build_training_view_url(address: str, experiment_id: str, key: str = SHARE_K
     """
     view = f"workflowType=machine_learning&viewStateShareKey={key}"
     return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs?{view}"
-
-
-@contextlib.contextmanager
-def _lock_file(uri: str) -> Iterator[None]:
-    """Locks a store during the block: the lock file is next to the SQLite file, or in the temporary folder."""
-    file = get_sqlite_path(uri)
-    uri_digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    lock_name = f"trainyard-{find_user_name()}-{uri_digest}.lock"
-    lock = Path(f"{file}.lock") if file else Path(tempfile.gettempdir(), lock_name)
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=LOCK_SECONDS):
-            yield
-    except Timeout as error:
-        raise TrackingError(
-            f"{lock}: expected the lock of the tracking store, but another process has been holding it for "
-            f"{LOCK_SECONDS} seconds. If no such process is alive, delete the file"
-        ) from error
-    except OSError as error:
-        raise TrackingError(
-            f"{lock}: the lock file of the tracking store can't be written: {error}. Set tracking.uri, or work in a "
-            "folder in which you have write permission"
-        ) from error
 
 
 def iterate_pages(search: Callable[..., Any], *arguments: object, **settings: object) -> Iterator[Any]:

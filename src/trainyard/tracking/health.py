@@ -8,27 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import TrackingError, summarize_error
-from trainyard.system import get_sqlite_path, redact_credentials
-from trainyard.tracking import names
-from trainyard.tracking.connection import ANSWER_SECONDS, PAGE_SIZE, check_reachable, connect, iterate_pages
-from trainyard.tracking.run_record import RunRecord
+from trainyard.system import redact_credentials
+from trainyard.tracking.connection import ANSWER_SECONDS, check_reachable, iterate_pages
+from trainyard.tracking.run_record import RunRecord, build_run_record
+from trainyard.tracking.tracking_store import TrackingStore
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-CHECK_SECONDS = 2.0
-"""Time limit in seconds of the search for damage in a SQLite file; a file of several gigabytes would take minutes."""
-PROCESS_TAGS = (names.VERSION, "host", "pid", "started")
-"""Tags of a run that Trainyard started; they identify the process of the run."""
-
-_PROGRESS_STEPS = 10_000
-"""Number of SQLite instructions between two checks of the time limit."""
 
 StoreState = Literal["sound", "empty", "older", "newer", "interrupted", "damaged"]
 
@@ -42,53 +33,44 @@ class StoreHealth:
     SQLite files: "interrupted" (an interrupted write must be rolled back), "damaged"."""
     damage: str = ""
     """SQLite's description of the damage."""
-    searched: bool = True
-    """False if the search for damage in a SQLite file ran out of time."""
     experiments: int = 0
     runs: int | None = None
     """None for a server, which would have to list all of them."""
     running: tuple[RunRecord, ...] = ()
-    """The runs with status RUNNING, with at least their `PROCESS_TAGS`."""
+    """The runs with status RUNNING, with their tags."""
 
 
-def examine_store(uri: str) -> StoreHealth:
+def examine_store(store: TrackingStore) -> StoreHealth:
     """Returns the state of a store. A SQLite file must exist.
 
-    Raises:
-        TrackingError: If the store does not answer. The message is one line with the reason, without passwords.
+    Raises a TrackingError if the store does not answer: one line with the reason, without passwords.
     """
     try:
-        return _examine_server(uri) if uri.startswith("http") else _examine_database(uri)
+        return _examine_server(store) if store.is_server else _examine_database(store)
     except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
         cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps the driver's exception
         raise TrackingError(summarize_error(cause, redact_credentials)) from None  # its text may contain a password
 
 
-def _examine_server(uri: str) -> StoreHealth:
+def _examine_server(store: TrackingStore) -> StoreHealth:
     """Returns the health of a store behind a tracking server, always "sound"; raises if the server fails."""
-    check_reachable(uri)
-    client = connect(uri)
-    experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
-    running: list[RunRecord] = []
-    for start in range(0, len(experiments), PAGE_SIZE):
-        batch = experiments[start : start + PAGE_SIZE]
-        runs = iterate_pages(client.search_runs, batch, "attributes.status = 'RUNNING'")
-        running += [RunRecord(run_id=run.info.run_id, status=run.info.status, tags=dict(run.data.tags)) for run in runs]
-    return StoreHealth("sound", experiments=len(experiments), running=tuple(running))
+    check_reachable(store.uri)
+    experiments = len(list(iterate_pages(store.client.search_experiments)))
+    running = [build_run_record(run, "", store) for run in store.iterate_runs("attributes.status = 'RUNNING'")]
+    return StoreHealth("sound", experiments=experiments, running=tuple(running))
 
 
-def _examine_database(uri: str) -> StoreHealth:
+def _examine_database(store: TrackingStore) -> StoreHealth:
     """Returns the health of a SQLite file or another database, read without MLflow.
 
     Only a SQLite file is searched for damage. Experiments and runs are counted only if the schema is up to date.
     """
     import sqlalchemy as sa
 
-    searched = True
-    if file := get_sqlite_path(uri):
+    if file := store.sqlite_file:
         engine = sa.create_engine("sqlite://", creator=lambda: _connect_read_only(file), poolclass=sa.NullPool)
         try:
-            damage, searched = _search_for_damage(file)
+            damage = _search_for_damage(file)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
@@ -96,8 +78,8 @@ def _examine_database(uri: str) -> StoreHealth:
         if damage:
             return StoreHealth("damaged", damage=damage)
     else:
-        check_reachable(uri)
-        engine = sa.create_engine(uri, poolclass=sa.NullPool)
+        check_reachable(store.uri)
+        engine = sa.create_engine(store.uri, poolclass=sa.NullPool)
     with contextlib.closing(engine.connect()) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return StoreHealth("empty")
@@ -107,30 +89,25 @@ def _examine_database(uri: str) -> StoreHealth:
             return StoreHealth("newer" if revision and revision not in revisions else "older")
         active = sa.select(sa.func.count()).where(sa.column("lifecycle_stage") == "active")
         experiments, runs = (connection.scalar(active.select_from(sa.table(name))) for name in ("experiments", "runs"))
-        return StoreHealth("sound", "", searched, experiments or 0, runs, _find_running_runs(connection))
+        return StoreHealth("sound", "", experiments or 0, runs, _find_running_runs(connection))
 
 
-def roll_back_interrupted_write(uri: str) -> None:
-    """Rolls back an interrupted write in a SQLite file, as the next writer would do; does nothing for other stores."""
-    if file := get_sqlite_path(uri):
-        with contextlib.closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
-            connection.execute("PRAGMA schema_version").fetchone()
+def roll_back_interrupted_write(file: Path) -> None:
+    """Rolls back an interrupted write in a SQLite file, as the next writer would do."""
+    with contextlib.closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
 
 
-def _search_for_damage(file: Path) -> tuple[str, bool]:
-    """Returns a description of the damage in a SQLite file ("" if none was found), and whether the search completed."""
-    deadline = time.monotonic() + CHECK_SECONDS
+def _search_for_damage(file: Path) -> str:
+    """Returns a description of the damage in a SQLite file; "" if none was found."""
     with contextlib.closing(_connect_read_only(file)) as connection:
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
         try:
             (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                return "", False
             if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-                return str(error), True
+                return str(error)
             raise
-    return "" if result == "ok" else " ".join(result.split()), True
+    return "" if result == "ok" else " ".join(result.split())
 
 
 def _connect_read_only(file: Path) -> sqlite3.Connection:
@@ -148,15 +125,14 @@ def _read_schema_revisions() -> tuple[set[str], str | None]:
 
 
 def _find_running_runs(connection: Connection) -> tuple[RunRecord, ...]:
-    """Returns the RUNNING runs of a database, with those of the `PROCESS_TAGS` that they have."""
+    """Returns the RUNNING runs of a database, with their tags."""
     import sqlalchemy as sa
 
     runs = sa.table("runs", *map(sa.column, ("run_uuid", "status", "lifecycle_stage")))
     tags = sa.table("tags", *map(sa.column, ("run_uuid", "key", "value")))
-    is_process_tag = sa.and_(tags.c.run_uuid == runs.c.run_uuid, tags.c.key.in_(PROCESS_TAGS))
     query = (
         sa.select(runs.c.run_uuid, tags.c.key, tags.c.value)
-        .select_from(runs.outerjoin(tags, is_process_tag))
+        .select_from(runs.outerjoin(tags, tags.c.run_uuid == runs.c.run_uuid))
         .where(runs.c.status == "RUNNING", runs.c.lifecycle_stage == "active")
     )
     tags_by_run: dict[str, dict[str, str]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,3 +20,12 @@ def clear_end_time(client: MlflowClient, run_id: str) -> None:
 
     with contextlib.suppress(AttributeError, MlflowException):
         client._tracking_client.store.update_run_info(run_id, RunStatus.RUNNING, 0, None)  # noqa: SLF001
+
+
+def write_requirements(folder: Path, packages: list[str]) -> None:
+    """Writes the pinned requirements of a model to its folder, in MLflow's files for pip, conda and virtualenv."""
+    from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
+
+    (folder / "requirements.txt").write_text("\n".join(packages))
+    _mlflow_conda_env(folder / "conda.yaml", additional_pip_deps=packages)
+    _PythonEnv.current().to_yaml(folder / "python_env.yaml")

@@ -60,10 +60,10 @@ class OperationLog:
         """Writes an operation and its arguments, if it logs params, metrics, tags or inputs; else does nothing."""
         if operation is operations.log_params:
             self._write_entry("params", values=arguments[0])
-        elif operation is operations.log_metrics:
-            values, step, milliseconds = arguments
-            floats = {name: float(value) for name, value in values.items()}
-            self._write_entry("metrics", values=floats, step=step, milliseconds=milliseconds)
+        elif operation is operations.log_history:
+            for values, step, milliseconds in arguments[0]:
+                floats = {name: float(value) for name, value in values.items()}
+                self._write_entry("metrics", values=floats, step=step, milliseconds=milliseconds)
         elif operation is operations.set_tags:
             self._write_entry("tags", values=arguments[0])
         elif operation is operations.log_inputs:
@@ -106,14 +106,8 @@ class LoggedOperations:
     Attributes:
         key: The unique key of the run, a UUID in hexadecimal, also in the tag `trainyard.key`.
         uri: The tracking URI of the run, without credentials; None if tracking was off.
-        experiment: The name of the experiment, which has the description `notes`.
-        name: The run's name.
         model: Whether a servable model is logged.
-        started: Start time in milliseconds since 1970.
-        updated: Time of the last entry in milliseconds since 1970.
-        tags: The last value of each tag.
-        metrics: Metric values with their step and time.
-        inputs: The splits of the data set.
+        started: Start time in milliseconds since 1970; `updated` is the time of the last entry.
         status: FINISHED, FAILED or KILLED; None if there is no end entry: the run is alive or its process died.
         stores: MLflow's id of the run by the URI (without credentials) of each store that contains the complete run.
         has_gap: Whether entries are missing because the disk was full.
@@ -137,11 +131,7 @@ class LoggedOperations:
 
 
 def load_operations(folder: Path) -> LoggedOperations:
-    """Loads everything that a run logged from the operation log in its folder.
-
-    Raises:
-        ConfigError: If the folder has no operation log, or the operation log can't be read.
-    """
+    """Loads everything that a run logged from its folder; a ConfigError reports a missing or damaged operation log."""
     file = folder / OPERATION_LOG_FILE
     logged: LoggedOperations | None = None
     try:
@@ -154,8 +144,11 @@ def load_operations(folder: Path) -> LoggedOperations:
         raise ConfigError(f"{file}: line {error.number} is damaged: expected JSON, got {error.text[:80]!r}") from error
     for number, entry in enumerate(entries, start=1):
         try:
-            if logged is None:
-                logged = _build_operations(entry)
+            if logged is None:  # the first entry, of the kind "run"
+                attributes = {
+                    name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model", "tags")
+                }
+                logged = LoggedOperations(**attributes, started=entry["at"], updated=entry["at"])
             else:
                 _apply_entry(logged, entry)
         except (ValueError, TypeError, KeyError) as error:
@@ -181,12 +174,6 @@ def record_stored(folder: Path, store: TrackingStore, run_id: str) -> None:
 def _append_entry(file: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Appends an entry to an operation log; see `_write_entry`."""
     append_entries(file, {"what": kind, "at": int(time.time() * 1000), **content}, durable=False)
-
-
-def _build_operations(entry: dict[str, Any]) -> LoggedOperations:
-    """Returns the content of the first entry of an operation log, which has the kind "run"."""
-    attributes = {name: entry[name] for name in ("key", "uri", "experiment", "notes", "name", "model")}
-    return LoggedOperations(**attributes, started=entry["at"], updated=entry["at"], tags=entry["tags"])
 
 
 def _apply_entry(logged: LoggedOperations, entry: dict[str, Any]) -> None:

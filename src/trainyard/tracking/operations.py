@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from trainyard.tracking import names
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.stores import URI_VARIABLE
 
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
     from trainyard.tracking.tracking_store import TrackingStore
 
-MODEL_NAME = "model"
-"""MLflow refuses dots and slashes in the names of models."""
-
 DIGEST_LENGTH = 36
 """MLflow stores the first 36 characters of a digest."""
 
@@ -30,7 +26,7 @@ TimedMetrics: TypeAlias = tuple[Mapping[str, float], int, int]
 """Values by metric name, the step, and the time of measurement in milliseconds since 1970."""
 
 _MAX_PARAM_LENGTH = 6000
-_MAX_TAG_LENGTH = 5000
+MAX_TAG_LENGTH = 5000
 _MAX_METRICS = 1000
 """MLflow's limit for one call."""
 
@@ -51,15 +47,10 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInput:
-    """One split of the data set, as logged to MLflow.
+    """One split of the data set, as logged to MLflow: `images` is the number of images, `source` a path or URL.
 
-    Attributes:
-        name: The data set's name.
-        context: ``train``, ``validation`` or ``test``.
-        digest: The sha256 in hexadecimal; the first 36 characters are logged.
-        source: The path or URL of the data.
-        images: Number of images, each with the shape `image_shape`.
-        classes: Number of classes.
+    `context` is ``train``, ``validation`` or ``test``. `digest` is a sha256 in hexadecimal; the first 36 characters are
+    logged.
     """
 
     name: str
@@ -86,13 +77,8 @@ def log_missing_params(run: OpenRun, params: Mapping[str, Any]) -> None:
     log_params(run, {key: value for key, value in params.items() if _replace_invalid(key) not in existing})
 
 
-def log_metrics(run: OpenRun, metrics: Mapping[str, float], step: int, milliseconds: int) -> None:
-    """Logs metrics of one step, measured at a time in milliseconds since 1970."""
-    log_history(run, [(metrics, step, milliseconds)])
-
-
 def log_history(run: OpenRun, history: Sequence[TimedMetrics]) -> None:
-    """Logs metrics of many steps in few calls. A value logged before, with the same step and time, is ignored."""
+    """Logs metrics of one or many steps in few calls. MLflow ignores values that it has with the same step and time."""
     from mlflow.entities import Metric
 
     batch = [
@@ -113,7 +99,20 @@ def set_tags(run: OpenRun, tags: Mapping[str, str]) -> None:
 
 def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
     """Logs the splits of the data set that the run used."""
-    run.client.log_inputs(run.run_id, [_build_mlflow_input(split) for split in inputs])
+    from mlflow.entities import Dataset, InputTag
+    from mlflow.entities import DatasetInput as MlflowInput
+
+    mlflow_inputs = []
+    for split in inputs:
+        dataset = Dataset(
+            name=split.name,
+            digest=split.digest[:DIGEST_LENGTH],
+            source_type="local",
+            source=json.dumps({"uri": split.source}),
+            profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
+        )
+        mlflow_inputs.append(MlflowInput(dataset, [InputTag("mlflow.data.context", split.context)]))
+    run.client.log_inputs(run.run_id, mlflow_inputs)
 
 
 def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
@@ -130,12 +129,13 @@ def log_model(run: OpenRun, servable: ServableModel) -> None:
     import mlflow
     from mlflow.models import Model
 
+    name = "model"  # MLflow refuses dots and slashes in the names of models
     params = run.client.get_run(run.run_id).data.params
-    logged = run.client.create_logged_model(run.experiment_id, MODEL_NAME, source_run_id=run.run_id, params=params)
+    logged = run.client.create_logged_model(run.experiment_id, name, source_run_id=run.run_id, params=params)
     before = os.environ.get(URI_VARIABLE)  # `set_tracking_uri` changes this variable too
     mlflow.set_tracking_uri(run.store.uri)
     try:
-        Model.log(None, servable, name=MODEL_NAME, run_id=run.run_id, model_id=logged.model_id)
+        Model.log(None, servable, name=name, run_id=run.run_id, model_id=logged.model_id)
     finally:
         mlflow.set_tracking_uri(before)
 
@@ -151,19 +151,11 @@ def share_view(run: OpenRun, tags: Mapping[str, str]) -> None:
 
 def remove_partial_models(run: OpenRun) -> bool:
     """Deletes the run's incompletely logged models. Returns whether a complete one remains."""
-    has_complete_model = False
-    for model in run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
-        if model.status.name == "READY":
-            has_complete_model = True
-        else:
-            run.client.delete_logged_model(model.model_id)
-    return has_complete_model
-
-
-def clear_error(run: OpenRun) -> None:
-    """Deletes the tag `error`, if it exists."""
-    if "error" in run.client.get_run(run.run_id).data.tags:
-        run.client.delete_tag(run.run_id, names.ERROR)
+    models = run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'")
+    partial_models = [model for model in models if model.status.name != "READY"]
+    for model in partial_models:
+        run.client.delete_logged_model(model.model_id)
+    return len(partial_models) < len(models)
 
 
 def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
@@ -173,22 +165,7 @@ def end(run: OpenRun, status: str, milliseconds: int | None = None) -> None:
 
 def truncate_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Returns the tags with values truncated to MLflow's length limit."""
-    return {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
-
-
-def _build_mlflow_input(split: DatasetInput) -> Any:  # noqa: ANN401 - MLflow is not typed
-    """Returns MLflow's `DatasetInput` entity for a split of the data set."""
-    from mlflow.entities import Dataset, InputTag
-    from mlflow.entities import DatasetInput as Entity
-
-    dataset = Dataset(
-        name=split.name,
-        digest=split.digest[:DIGEST_LENGTH],
-        source_type="local",
-        source=json.dumps({"uri": split.source}),
-        profile=json.dumps({"images": split.images, "image_shape": split.image_shape, "classes": split.classes}),
-    )
-    return Entity(dataset, [InputTag("mlflow.data.context", split.context)])
+    return {key: str(value)[:MAX_TAG_LENGTH] for key, value in tags.items()}
 
 
 def _replace_invalid(key: str) -> str:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from trainyard.tracking.tracking_store import TrackingStore
 
-_EPOCH_METRICS = ("/val", "/train")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
@@ -31,9 +29,6 @@ class RunRecord:
     Attributes:
         run_id: MLflow's id of the run; None if no store contains it.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        tags: All tags of the run.
-        name: The name of the run.
-        experiment: The name of its experiment.
         params: The values of the resolved config by dotted path.
         metrics: The last value of each metric.
         started: Start time in milliseconds since 1970.
@@ -110,10 +105,7 @@ class RunRecord:
         """Loads the values of metrics by step, first to last. A metric may be missing in a step.
 
         The step of metrics that are logged after each epoch is the epoch, from 1; that of test metrics is 0. None as
-        `metric_names` loads all metrics.
-
-        Raises:
-            TrackingError: If the tracking store can't be reached.
+        `metric_names` loads all metrics. Raises a TrackingError if the tracking store can't be reached.
         """
         logged_names = [name for name in self.metrics if metric_names is None or name in metric_names]
         if self.store:
@@ -127,13 +119,11 @@ class RunRecord:
     def restore_metric(self, name: str) -> RunRecord:
         """Returns the run with an epoch metric replaced by its value in the epoch whose weights were restored.
 
-        Returns the run unchanged if no weights were restored, or if the metric is not one of an epoch.
-
-        Raises:
-            TrackingError: If the tracking store can't be reached.
+        Returns the run unchanged if no weights were restored, or if the metric is not one of an epoch. For errors, see
+        `load_history`.
         """
         epoch = self.tags.get(names.RESTORED_EPOCH)
-        if epoch is None or not name.endswith(_EPOCH_METRICS):
+        if epoch is None or not name.endswith(("/val", "/train")):
             return self
         values = [step[name] for step in list(self.load_history([name]).values())[: int(epoch)]]
         return replace(self, metrics={**self.metrics, name: values[-1]}) if values else self
@@ -142,8 +132,7 @@ class RunRecord:
     def open_files(self, *paths: str) -> Iterator[Path]:
         """Yields a folder that contains artifacts of the run; downloads them if the run was loaded from a store.
 
-        Raises:
-            TrackingError: If the tracking store can't be reached, or does not have one of the artifacts.
+        Raises a TrackingError if the tracking store can't be reached, or does not have one of the artifacts.
         """
         if self.store is None:
             yield self.folder or Path()
@@ -156,8 +145,7 @@ class RunRecord:
 def load_run_record(folder: Path) -> RunRecord:
     """Loads a run from its folder. A run without a final status is RUNNING, even if its process has died.
 
-    Raises:
-        ConfigError: If the folder has no operation log, or the operation log can't be read.
+    Raises a ConfigError if the folder has no operation log, or the operation log can't be read.
     """
     logged = load_operations(folder)
     digests = (split.digest[:DIGEST_LENGTH] for split in logged.inputs if split.context == "test")

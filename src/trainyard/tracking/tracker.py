@@ -16,7 +16,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from filelock import FileLock
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.system import Progress, prefer_interrupt, redact_credentials
 from trainyard.tracking import names, operations
-from trainyard.tracking.connection import iterate_pages
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_files
 from trainyard.tracking.operations import DatasetInput, OpenRun
@@ -42,10 +40,10 @@ class Tracker:
     def __init__(
         self, store: TrackingStore | None, notify: Callable[[str], None], reassurance: str, folder: Path | None = None
     ) -> None:
-        """Creates the tracker, which logs nothing to the store before `start`.
+        """Creates the tracker, which logs nothing before `start`.
 
         Args:
-            store: The store; None logs to the operation log only.
+            store: None logs to the operation log only.
             notify: Called once, with a message, at the first failure of the store.
             reassurance: Second sentence of that message, which states that the work continues.
             folder: The run folder, which gets the operation log; None for a sweep, which has none.
@@ -68,11 +66,6 @@ class Tracker:
     def run_id(self) -> str | None:
         """MLflow's id of the run; None before the run is created, and if tracking is off."""
         return self.status.run_id
-
-    @property
-    def is_tracked(self) -> bool:
-        """Whether there is a store."""
-        return self._store is not None
 
     @property
     def is_log_complete(self) -> bool:
@@ -108,7 +101,7 @@ class Tracker:
 
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
         """Logs metrics of an epoch, counted from 1; None logs metrics of the whole run, at step 0."""
-        self._perform(operations.log_metrics, dict(metrics), epoch or 0, int(time.time() * 1000))
+        self._perform(operations.log_history, [(dict(metrics), epoch or 0, int(time.time() * 1000))])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags, truncated to MLflow's length limit."""
@@ -153,17 +146,24 @@ class Tracker:
         self._perform(close_orphans, dict(errors or {}), ended_elsewhere, only)
 
     def end(self, status: str) -> TrackingError | None:
-        """Closes the run as `status` (FINISHED, FAILED or KILLED), after all logged data has reached the store.
+        """Closes the run as FINISHED, FAILED or KILLED, after all data; returns the first failure of the store.
 
         If the store has failed, data logged since then is skipped. Tries once more to set the tag `error` and to close
         the run, as FAILED instead of FINISHED. The operation log always gets `status`.
 
-        Returns:
-            The first failure of the store; None if there was none.
+        A KILLED run of which the store has not confirmed the creation is closed without waiting: the writer process
+        performs the requests that it received, then ends the run. Requests that could not be sent to it within two
+        seconds, or that the store rejects, may be missing in the store. If there is an operation log, `trainyard sync`
+        uploads them.
         """
         if self._operation_log:
             self._operation_log.record_end(status)
         if self._writer is None or self._store is None:
+            return None
+        if status == "KILLED" and self.run_id is None:
+            self._writer.perform(operations.end, status, even_after_failure=True)
+            self._writer.close(wait=False)
+            self._writer = None
             return None
         if failure := self._writer.flush().failure:
             if self._writer.is_lost:  # continue in this process
@@ -176,20 +176,6 @@ class Tracker:
         if self._operation_log and self.run_id and not failure and not self._unfinished_operations:
             self._operation_log.record_stored(self._store, self.run_id)
         return failure
-
-    def abort(self) -> None:
-        """Closes the run as KILLED, and returns without waiting until the store has answered.
-
-        The writer process performs the requests that it received, then ends the run. Requests that could not be sent to
-        it within two seconds, or that the store rejects, may be missing in the store. If there is an operation log,
-        `trainyard sync` uploads them.
-        """
-        if self._operation_log:
-            self._operation_log.record_end("KILLED")
-        if self._writer:
-            self._writer.perform(operations.end, "KILLED", even_after_failure=True)
-            self._writer.close(wait=False)
-            self._writer = None
 
     def close(self) -> None:
         """Closes the writer. Must be the last call."""
@@ -234,15 +220,11 @@ def open_tracker(
     the store, else another one.
 
     At the end of a successful run during which the store failed, `retry_upload` is called, which uploads the complete
-    run, or raises a TrackingError if the store still fails.
-
-    Raises:
-        TrackingError: If the store failed during a run that was successful otherwise.
+    run. If it raises an error, because the store still fails, a TrackingError is raised.
     """
+    remedy = f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
-            if tracker.is_tracked:
-                progress.stage("open")
             with prefer_interrupt():
                 in_process = "mlflow" in sys.modules or os.name == "nt"  # on Windows, no pipes are inherited by number
                 tracker.start(request, params, in_process=in_process)
@@ -256,61 +238,38 @@ def open_tracker(
                 except (TrainyardError, OSError) as error:
                     failure = TrackingError(str(error))
         except BaseException as error:
+            status = "KILLED" if isinstance(error, (KeyboardInterrupt, TrialPruned)) else "FAILED"
             try:
-                store_failure = _close_failed_run(tracker, folder, error)
+                _log_reason(tracker, folder, error)
+                store_failure = tracker.end(status)
             except KeyboardInterrupt:  # the first signal; later ones are ignored until the run is closed
-                store_failure = _close_with_status(tracker, error)
+                store_failure = tracker.end(status)
             if store_failure:
-                progress.detail(
-                    f"{store_failure}. When the store works again, upload this run: {_format_sync_command(folder)}"
-                )
+                progress.detail(f"{store_failure}. {remedy}")
             raise
     if failure:
         explanation = "Nothing is lost: {} contains the complete run"
         if not tracker.is_log_complete:
             explanation = "{} contains the run, except for data that could not be written there"
-        raise TrackingError(
-            f"{failure}. {explanation.format(folder)}. When the store works again, upload the run: "
-            f"{_format_sync_command(folder)}"
-        )
+        raise TrackingError(f"{failure}. {explanation.format(folder)}. {remedy}")
 
 
-def _close_failed_run(tracker: Tracker, folder: Path, error: BaseException) -> TrackingError | None:
-    """Closes a run that an exception ended, after writing the exception to ``error.txt`` and the tag `error`.
-
-    A pruned trial has no error but the tag `pruned`. Returns the first failure of the store.
-    """
+def _log_reason(tracker: Tracker, folder: Path, error: BaseException) -> None:
+    """Logs the folder, and the exception that ended the run as ``error.txt`` and tag `error`, or tag `pruned`."""
     if isinstance(error, TrialPruned):
         tracker.set_tags({names.PRUNED: str(error)})
-        tracker.log_folder()
-        return _close_with_status(tracker, error)
-    with contextlib.suppress(OSError):  # a full disk must not prevent the run from being closed
-        (folder / names.ERROR_FILE).write_text(
-            _make_writable("".join(traceback.format_exception(error))), encoding="utf-8"
-        )
-    tracker.set_tags({names.ERROR: _make_writable(f"{type(error).__name__}: {error}")})
+    else:
+        with contextlib.suppress(OSError):  # a full disk must not prevent the run from being closed
+            text = _make_writable("".join(traceback.format_exception(error)))
+            (folder / names.ERROR_FILE).write_text(text, encoding="utf-8")
+        tracker.set_tags({names.ERROR: _make_writable(f"{type(error).__name__}: {error}")})
     with contextlib.suppress(OSError):
         tracker.log_folder()
-    return _close_with_status(tracker, error)
-
-
-def _close_with_status(tracker: Tracker, error: BaseException) -> TrackingError | None:
-    """Closes the run as KILLED after a signal or pruning, else FAILED; returns the store's first failure."""
-    is_killed = isinstance(error, (KeyboardInterrupt, TrialPruned))
-    if is_killed and tracker.run_id is None:
-        tracker.abort()
-        return None
-    return tracker.end("KILLED" if is_killed else "FAILED")
 
 
 def _make_writable(text: str) -> str:
     """Returns a text without passwords, in which characters that UTF-8 can't encode (from file names) are escaped."""
     return redact_credentials(text).encode("utf-8", "backslashreplace").decode()
-
-
-def _format_sync_command(folder: Path) -> str:
-    """Returns the command that uploads a run, for use in the current working directory."""
-    return f"trainyard sync {shlex.quote(os.path.relpath(folder))}"
 
 
 def find_finished_trials(parent: OpenRun) -> dict[str, str]:
@@ -346,14 +305,11 @@ def close_orphans(
         is_lost = not child.is_on_this_host and (ended_elsewhere is None or number in ended_elsewhere)
         # Read the status again: the run may have ended since the search.
         if (is_lost or child.is_orphan) and parent.client.get_run(child.run_id).info.status == "RUNNING":
-            open_child = replace(parent, run_id=child.run_id or "")
-            operations.set_tags(open_child, {"error": errors.get(number, PROCESS_DIED)})
-            operations.end(open_child, "KILLED")
+            parent.store.mark_killed(child.run_id or "", errors.get(number, PROCESS_DIED))
 
 
 def _search_children(parent: OpenRun, status: str) -> Iterator[RunRecord]:
     """Yields the child runs with a status, oldest first."""
     condition = f"tags.`mlflow.parentRunId` = '{parent.run_id}' AND attributes.status = '{status}'"
-    order = ["attributes.start_time ASC"]
-    for child in iterate_pages(parent.client.search_runs, [parent.experiment_id], condition, order_by=order):
+    for child in parent.store.iterate_runs(condition, [parent.experiment_id], ["attributes.start_time ASC"]):
         yield build_run_record(child, "", parent.store)

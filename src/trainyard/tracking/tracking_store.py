@@ -9,47 +9,39 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainyard.config import TrackingConfig, format_suggestion
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.system import find_uri_problem, gc_paused, get_sqlite_path, make_uri_absolute, redact_credentials
 from trainyard.tracking import names
 from trainyard.tracking.connection import connect, iterate_pages, lock_store, tracking_errors
+from trainyard.tracking.operations import MAX_TAG_LENGTH
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.stores import LocalStore
 from trainyard.tracking.ui_views import build_experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
 
 PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
 """The tag `error` of a RUNNING run whose process no longer exists."""
 
-_KERAS_FILE = "data/model.keras"
 _VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
 """Tags that are copied from the run to the model version."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedModel:
-    """The servable model that a run logged; `location` is the URI of its folder, which MLflow's loaders accept."""
-
-    model_id: str
-    location: str
-
-
 @dataclass(frozen=True)
 class TrackingStore:
-    """An MLflow tracking store. It is connected on the first use, and can be pickled.
+    """An MLflow tracking store, with its absolute URI. It is connected on the first use, and can be pickled.
 
-    All methods raise a TrackingError if the store can't be reached.
-
-    Attributes:
-        uri: The absolute MLflow tracking URI. It may contain credentials.
+    Requests are made with `client`, in a block of `translate_errors`. All methods except `find_run` and
+    `iterate_runs` contain one: they raise a TrackingError if the store can't be reached.
     """
 
     uri: str
+    """The absolute MLflow tracking URI. It may contain credentials."""
 
     def __reduce__(self) -> tuple[type[TrackingStore], tuple[str]]:
         return TrackingStore, (self.uri,)  # without the client
@@ -111,8 +103,7 @@ class TrackingStore:
     def open_experiment(self, name: str, notes: str) -> str:
         """Returns the id of an experiment; creates the store, and the experiment with `notes`, if they do not exist.
 
-        Raises:
-            TrackingError: If the store can't be reached, or the experiment was deleted.
+        Raises a TrackingError if the experiment was deleted.
         """
         with lock_store(self.uri):
             experiment = self.client.get_experiment_by_name(name)
@@ -126,50 +117,41 @@ class TrackingStore:
             )
         return str(experiment.experiment_id)
 
-    def load_run(self, run_id: str) -> RunRecord:
-        """Loads a run. Raises a TrackingError if the store does not contain it."""
+    def find_run(self, run_id: str) -> Run | None:
+        """Returns MLflow's `Run` entity; None if the store does not contain it."""
         from mlflow.exceptions import MlflowException
 
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def load_run(self, run_id: str) -> RunRecord:
+        """Loads a run. Raises a TrackingError if the store does not contain it."""
         with self.translate_errors():
-            try:
-                run = self.client.get_run(run_id)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
+            run = self.find_run(run_id)
+            if run is None:
                 raise TrackingError(
                     f"{self.name} has no run {run_id!r}. Copy the id from the MLflow UI or from the output of the run, "
                     "or specify another store (tracking.uri, or --uri of a command)"
-                ) from error
+                )
             return build_run_record(run, self.client.get_experiment(run.info.experiment_id).name, self)
 
     def search_runs(self, experiment: str | None, filter_string: str) -> list[RunRecord]:
-        """Returns the runs that match a filter and were not deleted, latest first.
+        """Returns the runs that match a filter in MLflow's search syntax and were not deleted, latest first.
 
-        Args:
-            experiment: The name of an experiment; None searches all experiments.
-            filter_string: A filter in MLflow's search syntax; empty selects all runs.
-
-        Raises:
-            ConfigError: If there is no such experiment, or the filter is invalid.
+        `experiment` is the name of an experiment; None searches all experiments. An empty filter selects all runs.
+        Raises a ConfigError if there is no such experiment, or the filter is invalid.
         """
         from mlflow.exceptions import MlflowException
 
         with self.translate_errors():
-            experiments = {
-                entity.experiment_id: entity.name for entity in iterate_pages(self.client.search_experiments)
-            }
-            ids = [key for key, name in experiments.items() if experiment in (None, name)]
-            if experiment is not None and not ids:
-                available = sorted(experiments.values())
-                raise ConfigError(
-                    f"--experiment: {self.name} has no experiment {experiment!r}."
-                    f"{format_suggestion(experiment, available)} Available: {', '.join(available)}"
-                )
-            if not ids:  # there is no experiment that this user may read
-                return []
+            experiments = self._load_experiment_names(experiment)
             try:
                 with gc_paused():  # MLflow creates hundreds of objects per run, which slows the collector down
-                    runs = self._iterate_runs(ids, filter_string, order_by=["attributes.start_time DESC"])
+                    runs = self.iterate_runs(filter_string, list(experiments), order_by=["attributes.start_time DESC"])
                     return [build_run_record(run, experiments[run.info.experiment_id], self) for run in runs]
             except MlflowException as error:
                 if error.error_code != "INVALID_PARAMETER_VALUE":
@@ -179,22 +161,34 @@ class TrackingStore:
                     f"got {filter_string!r}: {error.message}"
                 ) from error
 
+    def find_experiment_id(self, name: str | None) -> str | None:
+        """Returns MLflow's id of an experiment, without a name that of the latest run; None if there are no runs."""
+        with self.translate_errors():
+            ids = list(self._load_experiment_names(name))
+            if name is not None:
+                return ids[0]
+            runs = self.client.search_runs(ids, order_by=["attributes.start_time DESC"], max_results=1)
+            return str(runs[0].info.experiment_id) if runs else None
+
+    def iterate_runs(
+        self, filter_string: str, experiment_ids: Sequence[str] | None = None, order_by: Sequence[str] = ()
+    ) -> Iterator[Run]:
+        """Yields MLflow's `Run` entities that match a filter, page by page. None searches all experiments."""
+        ids = list(self._load_experiment_names()) if experiment_ids is None else experiment_ids
+        if ids:  # else there is no experiment that this user may read
+            yield from iterate_pages(self.client.search_runs, ids, filter_string, order_by=list(order_by))
+
     def find_sibling_accuracies(self, run: RunRecord, excluded_run_id: str | None = None) -> dict[str, float]:
         """Returns the test accuracy, by seed, of finished runs with the same config as a run but another seed."""
-        with self.translate_errors():
-            experiment = self.client.get_experiment_by_name(run.experiment)
-            if experiment is None:
-                return {}
-            config_hash = run.tags.get(names.CONFIG_HASH, "")
-            condition = f"tags.config_hash = '{config_hash}' and attributes.status = 'FINISHED'"
-            runs = list(self._iterate_runs([experiment.experiment_id], condition))
-        seed = run.tags[names.SEED]
+        config_hash, seed = run.tags.get(names.CONFIG_HASH, ""), run.tags[names.SEED]
+        others = self.search_runs(None, f"tags.config_hash = '{config_hash}' and attributes.status = 'FINISHED'")
         return {
-            other.data.tags[names.SEED]: other.data.metrics["accuracy/test"]
-            for other in runs
-            if other.info.run_id != excluded_run_id
-            and "accuracy/test" in other.data.metrics
-            and other.data.tags.get(names.SEED, seed) != seed
+            other.tags[names.SEED]: other.metrics["accuracy/test"]
+            for other in others
+            if other.experiment == run.experiment
+            and other.run_id != excluded_run_id
+            and "accuracy/test" in other.metrics
+            and other.tags.get(names.SEED, seed) != seed
         }
 
     def load_metric_history(self, run_id: str, metric_names: Sequence[str]) -> dict[int, dict[str, float]]:
@@ -216,20 +210,18 @@ class TrackingStore:
             for path in paths:
                 self.client.download_artifacts(run_id, path, str(folder))
 
-    def mark_killed(self, run_id: str) -> None:
+    def mark_killed(self, run_id: str, reason: str = PROCESS_DIED) -> None:
         """Closes a run whose process no longer exists, as KILLED, with the reason in the tag `error`."""
         with self.translate_errors():
-            self.client.set_tag(run_id, names.ERROR, PROCESS_DIED)
+            self.client.set_tag(run_id, names.ERROR, reason[:MAX_TAG_LENGTH])
             self.client.set_terminated(run_id, "KILLED")
 
     def find_logged_model(self, run_id: str) -> LoggedModel | None:
         """Returns the model that a run logged, or None if there is no complete one."""
         with self.translate_errors():
             experiment = self.client.get_run(run_id).info.experiment_id
-            for model in self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-                if model.status.name == "READY":
-                    return LoggedModel(model.model_id, model.artifact_location)
-        return None
+            models = self.client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
+            return next((model for model in models if model.status.name == "READY"), None)
 
     def download_logged_model(self, model: LoggedModel, folder: Path) -> Path:
         """Downloads the Keras file of a logged model into a folder, and returns the path of the file."""
@@ -237,23 +229,14 @@ class TrackingStore:
 
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with self.translate_errors():
-            source = f"{model.location}/{_KERAS_FILE}"
+            source = f"{model.artifact_location}/data/model.keras"
             return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=self.uri))
 
     def register_model(self, name: str, alias: str | None, run: RunRecord, model: LoggedModel) -> tuple[int, bool]:
-        """Registers a run's model as a version of a registered model, unless such a version exists already.
+        """Registers the model that a run logged, unless it is registered; returns its version and whether it is new.
 
-        Args:
-            name: The name of the registered model, which is created if it does not exist.
-            alias: An alias to point to the version; None sets no alias.
-            run: The run that logged `model`.
-            model: The model to register.
-
-        Returns:
-            The number of the version, and whether it is new.
-
-        Raises:
-            ConfigError: If MLflow rejects the name or the alias.
+        The registered model is created if it does not exist. None as `alias` sets no alias. Raises a ConfigError if
+        MLflow rejects the name or the alias.
         """
         from mlflow.exceptions import MlflowException
 
@@ -268,14 +251,14 @@ class TrackingStore:
                 existing = [
                     int(version.version)
                     for version in self.client.search_model_versions(f"run_id = '{run.run_id}'")
-                    if version.name == name and version.source == model.location and version.status == "READY"
+                    if version.name == name and version.source == model.artifact_location and version.status == "READY"
                 ]
                 if existing:
                     number = max(existing)
                 else:
                     tags = {key: run.tags[key] for key in _VERSION_TAGS if key in run.tags}
                     created = self.client.create_model_version(
-                        name, model.location, run_id=run.run_id, tags=tags, model_id=model.model_id
+                        name, model.artifact_location, run_id=run.run_id, tags=tags, model_id=model.model_id
                     )
                     number = int(created.version)
                 if alias:
@@ -286,6 +269,15 @@ class TrackingStore:
                 raise ConfigError(f"{name}: {error.message}") from error
         return number, not existing
 
-    def _iterate_runs(self, experiment_ids: Sequence[str], filter_string: str, **options: Any) -> Iterator[Any]:  # noqa: ANN401
-        """Yields MLflow's `Run` entities that match a filter, page by page."""
-        return iterate_pages(self.client.search_runs, experiment_ids, filter_string, **options)
+    def _load_experiment_names(self, name: str | None = None) -> dict[str, str]:
+        """Returns the names of all experiments by id, or of one. Raises a ConfigError if it does not exist."""
+        experiments = {entity.experiment_id: entity.name for entity in iterate_pages(self.client.search_experiments)}
+        if name is None:
+            return experiments
+        if found := {key: found_name for key, found_name in experiments.items() if found_name == name}:
+            return found
+        available = sorted(experiments.values())
+        raise ConfigError(
+            f"--experiment: {self.name} has no experiment {name!r}."
+            f"{format_suggestion(name, available)} Available: {', '.join(available)}"
+        )

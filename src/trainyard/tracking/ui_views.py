@@ -68,17 +68,18 @@ def build_sweep_view(sweep_id: str, objective: str | None, varied: Sequence[str]
     metric = objective or "accuracy/test"
     metrics = dict.fromkeys([metric, "accuracy/test", "loss/test"])
     curves = dict.fromkeys([objective or "accuracy/val", "loss/val", "loss/train"])
-    parallel = {"selectedParams": params[:_MAX_AXES], "selectedMetrics": [metric]}
+    yaxis = {"key": metric, "type": "METRIC"}
     scatters = [
-        _build_chart("SCATTER", xaxis={"key": param, "type": "PARAM"}, yaxis={"key": metric, "type": "METRIC"})
+        {"type": "SCATTER", "xaxis": {"key": param, "type": "PARAM"}, "yaxis": yaxis}
         for param in params[:_MAX_SCATTERS]
     ]
+    axes = {"selectedParams": params[:_MAX_AXES], "selectedMetrics": [metric]}
     quote = '"' if "'" in sweep_id else "'"
     view = _build_view(
         f"Sweep {sweep_id}",
         columns=[*(f"metrics.`{name}`" for name in metrics), *(f"params.`{name}`" for name in params), _COLUMNS[-1]],
         charts={
-            "Varied settings": [*scatters, _build_chart("PARALLEL", showAllRuns=True, **parallel)],
+            "Varied settings": [*scatters, {"type": "PARALLEL", "showAllRuns": True, **axes}],
             "Learning curves": [_build_line_chart(name, [name]) for name in curves],
         },
         searchFilter=f"tags.sweep_id = {quote}{sweep_id}{quote} AND tags.`trainyard.role` = 'trial'",
@@ -101,6 +102,7 @@ def _build_view(name: str, columns: Sequence[str], charts: dict[str, list[_Chart
     milliseconds = int(time.time() * 1000)
     uuids = {title: title.lower().replace(" ", "-") for title in charts}
     generated = {"isGenerated": False, "deleted": False}
+    chart_defaults = {"runsCountToCompare": 100, **generated}
     state = {
         "searchFilter": "",
         "orderByAsc": False,
@@ -108,7 +110,7 @@ def _build_view(name: str, columns: Sequence[str], charts: dict[str, list[_Chart
         "selectedColumns": list(columns),
         "columnOrder": list(columns),
         "compareRunCharts": [
-            {"uuid": f"trainyard-{uuid}-{number}", "metricSectionId": uuid, **generated, **chart}
+            {"uuid": f"trainyard-{uuid}-{number}", "metricSectionId": uuid, **chart_defaults, **chart}
             for title, uuid in uuids.items()
             for number, chart in enumerate(charts[title])
         ],
@@ -122,13 +124,8 @@ def _build_view(name: str, columns: Sequence[str], charts: dict[str, list[_Chart
     return json.dumps({"name": name, "createdAt": milliseconds, "updatedAt": milliseconds, "state": json.dumps(state)})
 
 
-def _build_chart(kind: str, **content: Any) -> _Chart:  # noqa: ANN401 - any JSON value
-    """Returns a chart of up to 100 runs."""
-    return {"type": kind, "runsCountToCompare": 100, **content}
-
-
 def _build_line_chart(title: str, metrics: list[str]) -> _Chart:
-    """Returns a line chart of metrics by step."""
+    """Returns a line chart of metrics by step, of up to ten runs."""
     shown = {"metricKey": metrics[0], "selectedMetricKeys": metrics, "displayName": title, "displayPoints": True}
     axes = {"xAxisKey": "step", "yAxisKey": "metric", "scaleType": "linear", "range": {}, "lineSmoothness": 0}
-    return {**_build_chart("LINE", **shown, **axes), "runsCountToCompare": 10}
+    return {"type": "LINE", "runsCountToCompare": 10, **shown, **axes}

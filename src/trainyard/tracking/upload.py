@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.tracking import names, operations
-from trainyard.tracking.connection import PAGE_SIZE, iterate_pages
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LoggedOperations, find_logged_files, record_stored
 from trainyard.tracking.operations import OpenRun, TimedMetrics, truncate_tags
@@ -23,18 +22,11 @@ OPEN_STATUSES = ("RUNNING", "SCHEDULED", "UNFINISHED")
 def upload_operations(
     logged: LoggedOperations, folder: Path, store: TrackingStore, build_model: Callable[[], ServableModel] | None
 ) -> str:
-    """Uploads everything of a run that a store does not contain yet, and records the upload in the operation log.
+    """Uploads everything of a run that a store does not contain yet, and returns MLflow's id of the run.
 
-    The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted.
-
-    Args:
-        logged: What the run logged. If it has no status, the run is closed as KILLED, unless the store has a status.
-        folder: The run folder, the files of which are uploaded.
-        store: The store.
-        build_model: Returns the servable model; None logs no model.
-
-    Returns:
-        MLflow's id of the run.
+    The run is found by its key, even if an earlier upload, or the creation of the run, was interrupted. If neither the
+    operation log nor the store has a final status, the run is closed as KILLED. `build_model` returns the servable
+    model; None logs no model. The upload is recorded in the operation log.
 
     Raises:
         TrackingError: If the store fails. The upload can be repeated.
@@ -55,15 +47,14 @@ def upload_operations(
         run = OpenRun(store, entity.info.experiment_id, entity.info.run_id)
         operations.log_missing_params(run, logged.params)
         operations.set_tags(run, tags)
-        early, late = _split_metrics(logged.metrics)
-        operations.log_history(run, early)
+        operations.log_history(run, [entry for entry in logged.metrics if not _is_total_time(entry)])
         operations.log_inputs(run, logged.inputs)
         operations.log_files(run, find_logged_files(folder))
         if build_model and not operations.remove_partial_models(run):
             operations.log_model(run, build_model())
-        operations.log_history(run, late)
-        if logged.status and names.ERROR not in tags:
-            operations.clear_error(run)  # the error was the failure of the store
+        operations.log_history(run, [entry for entry in logged.metrics if _is_total_time(entry)])
+        if logged.status and names.ERROR not in tags and names.ERROR in entity.data.tags:
+            store.client.delete_tag(run.run_id, names.ERROR)  # the error was the failure of the store
         operations.end(run, status, logged.updated)
     record_stored(folder, store, run.run_id)
     return run.run_id
@@ -79,17 +70,10 @@ def has_run(store: TrackingStore, run_id: str, logged: LoggedOperations) -> bool
 
 def _find_run(store: TrackingStore, key: str) -> Run | None:
     """Returns the run with a key, or None. Searches all experiments, because the experiment may have been renamed."""
-    client = store.client
-    experiments = [experiment.experiment_id for experiment in iterate_pages(client.search_experiments)]
-    for start in range(0, len(experiments), PAGE_SIZE):
-        batch = experiments[start : start + PAGE_SIZE]
-        for run in iterate_pages(client.search_runs, batch, f"tags.`{names.RUN_KEY}` = '{key}'"):
-            return run
-    return None
+    return next(store.iterate_runs(f"tags.`{names.RUN_KEY}` = '{key}'"), None)
 
 
-def _split_metrics(metrics: Sequence[TimedMetrics]) -> tuple[list[TimedMetrics], list[TimedMetrics]]:
-    """Returns the metrics to log before the model, and those to log after it: the times of the whole run."""
-    are_late = [step == 0 and all(name.startswith("time/") for name in values) for values, step, _ in metrics]
-    pairs = list(zip(metrics, are_late, strict=True))
-    return [entry for entry, is_late in pairs if not is_late], [entry for entry, is_late in pairs if is_late]
+def _is_total_time(entry: TimedMetrics) -> bool:
+    """Returns whether metrics are the times of the whole run, which a run logs after the model."""
+    values, step, _ = entry
+    return step == 0 and all(name.startswith("time/") for name in values)

@@ -16,17 +16,14 @@ Operation = Callable[Concatenate[OpenRun, ...], None]
 """A function that changes an open run, such as those in `operations`."""
 
 T = TypeVar("T")
-RunQuery = Callable[Concatenate[OpenRun, ...], T]
-"""A function that reads data about an open run and returns it in picklable types."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """What a run is created with: its name and first tags, and its experiment, which is created with `notes`.
 
-    Attributes:
-        logs_model: Whether a model will be logged; if so, the packages that this requires are imported in advance.
-        earlier_run_id: The run to reopen instead. If the experiment does not contain it, a new run is created.
+    If `logs_model`, the packages that logging a model requires are imported in advance. The run `earlier_run_id` is
+    reopened instead, if the experiment contains it.
     """
 
     experiment: str
@@ -39,13 +36,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class WriterStatus:
-    """The status of a writer and its run.
-
-    Attributes:
-        run_id: MLflow's id of the run; None before it is created.
-        experiment_id: MLflow's id of the experiment; None before the run is created.
-        failure: The first failure of the store; None if there was none.
-    """
+    """MLflow's ids of the run and its experiment, None before the run is created, and the store's first failure."""
 
     run_id: str | None = None
     experiment_id: str | None = None
@@ -97,16 +88,15 @@ class StoreWriter:
         except TrackingError as error:
             self.status = replace(self.status, failure=self.status.failure or error)
 
-    def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
-        """Returns the result of a query, even if the store has failed before.
+    def query(self, run_query: Callable[[OpenRun], T]) -> T:
+        """Returns the result, of picklable types, of a function that reads, even if the store has failed before.
 
-        Raises:
-            TrackingError: If the store fails or no run was created. This failure is not stored in `status`.
+        Raises a TrackingError if the store fails or no run was created. This failure is not stored in `status`.
         """
         if self._run is None:
             raise self.status.failure or TrackingError("the query requires a run, but none was created")
         with self._run.store.translate_errors():
-            return run_query(self._run, *arguments)
+            return run_query(self._run)
 
     def flush(self) -> WriterStatus:
         """Returns `status`, as all operations have been performed."""
@@ -118,15 +108,8 @@ class StoreWriter:
 
 def _reopen_run(run: OpenRun, tags: Mapping[str, str]) -> bool:
     """Sets a run to RUNNING again, with new tags, without end time and error; returns False if it does not exist."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        earlier = run.client.get_run(run.run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
-    if earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
+    earlier = run.store.find_run(run.run_id)
+    if earlier is None or earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
         return False
     set_tags(run, tags)
     if names.ERROR in earlier.data.tags:

@@ -10,7 +10,6 @@ Python raises signals only in the main thread, so a signal never interrupts the 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import pickle
 import queue
@@ -19,17 +18,17 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from trainyard.errors import TrackingError
 from trainyard.system import gc_paused_import, ignore_signals, mark_process_owned, redact_credentials
 from trainyard.tracking import names, operations
+from trainyard.tracking.operations import OpenRun
 from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
-from trainyard.tracking.writer import Operation, RunQuery, RunRequest, StoreWriter, T, WriterStatus
+from trainyard.tracking.writer import Operation, RunRequest, StoreWriter, T, WriterStatus
 
-_PRELOADED_MODULES = ("mlflow.models", "mlflow.pyfunc")
 _SENDING_SECONDS = 2.0
 """Time limit for sending the last requests when the run does not wait for the answers."""
 
@@ -47,18 +46,20 @@ class ProcessWriter:
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        reader, sink = os.pipe()  # a separate pipe for answers: other code may print to stdout while Python starts
-        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({sink})"
+        source, request_pipe = os.pipe()  # separate pipes: other code may use stdin and stdout while Python starts
+        answer_pipe, sink = os.pipe()
+        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({source}, {sink})"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             stdout=self._errors,
             stderr=self._errors,
-            pass_fds=[sink],
+            pass_fds=[source, sink],
             start_new_session=True,  # so that Ctrl-C in a terminal interrupts only the run, which then logs its status
         )
+        os.close(source)
         os.close(sink)
-        self._answer_pipe = os.fdopen(reader, "rb")
+        self._request_pipe, self._answer_pipe = os.fdopen(request_pipe, "wb"), os.fdopen(answer_pipe, "rb")
         self._status = WriterStatus()
         self.is_lost = False  # whether the process is known to have died; requests since then were not performed
         self._last_number = 0
@@ -68,11 +69,6 @@ class ProcessWriter:
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         for thread in self._threads:
             thread.start()
-
-    @property
-    def pid(self) -> int:
-        """The process id of the writer process."""
-        return self._process.pid
 
     @property
     def status(self) -> WriterStatus:
@@ -90,13 +86,12 @@ class ProcessWriter:
         """Requests an operation on the run. The arguments are pickled now, so later changes have no effect."""
         self._request("perform", operation, *arguments, even_after_failure=even_after_failure)
 
-    def query(self, run_query: RunQuery[T], *arguments: Any) -> T:  # noqa: ANN401
+    def query(self, run_query: Callable[[OpenRun], T]) -> T:
         """Waits for all earlier requests, and returns the result of a query. A signal interrupts the wait.
 
-        Raises:
-            TrackingError: If the query fails, or the writer process has died.
+        Raises a TrackingError if the query fails, or the writer process has died.
         """
-        answer = self._wait_for(self._request("query", run_query, *arguments))
+        answer = self._wait_for(self._request("query", run_query))
         result: Any = answer.result if answer else self._status.failure
         if isinstance(result, TrackingError):
             raise result
@@ -154,13 +149,12 @@ class ProcessWriter:
 
     def _send_requests(self) -> None:
         """Sends the requests in the queue, and closes the pipe after the last one. Runs in a thread."""
-        pipe: Any = self._process.stdin
         with contextlib.suppress(OSError):  # the writer process died, which the other thread detects
             while request := self._requests.get():
-                pipe.write(request)
-                pipe.flush()
+                self._request_pipe.write(request)
+                self._request_pipe.flush()
         with contextlib.suppress(OSError):
-            pipe.close()
+            self._request_pipe.close()
 
     def _receive_answers(self) -> None:
         """Receives answers until the pipe is closed. Runs in a thread."""
@@ -172,12 +166,15 @@ class ProcessWriter:
             self._answers.put(None)
 
 
-def serve(answer_descriptor: int) -> None:
-    """Runs the writer process: performs requests from stdin until the run's process closes it or dies, then exits."""
+def serve(source: int, sink: int) -> None:
+    """Runs the writer process: performs requests until the run's process closes the pipe or dies, then exits.
+
+    `source` and `sink` are the descriptors of the pipes for requests and answers.
+    """
     mark_process_owned()
     ignore_signals()  # a supervisor may signal all processes at once, and the run must still log its status
     try:
-        _perform_requests(_detach_stdin(), os.fdopen(answer_descriptor, "wb"))
+        _perform_requests(os.fdopen(source, "rb"), os.fdopen(sink, "wb"))
     except BaseException:  # noqa: BLE001 - the run's process detects that this one has died, and closes the run itself
         traceback.print_exc()
         sys.stderr.flush()
@@ -203,22 +200,9 @@ def _perform_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
                     pickle.dump(_Answer(number, writer.status, result), answers)
                     answers.flush()
             if method == "create" and arguments[1].logs_model:
-                _preload_modules()
+                with gc_paused_import("mlflow.pyfunc"):  # while the run does not wait for this process
+                    import mlflow.models
+                    import mlflow.pyfunc  # noqa: F401
     if is_run_open:
         writer.perform(operations.set_tags, {names.ERROR: PROCESS_DIED}, even_after_failure=True)
         writer.perform(operations.end, "KILLED", even_after_failure=True)
-
-
-def _detach_stdin() -> IO[bytes]:
-    """Returns the stream of requests, and redirects stdin to the null device, so that no other code reads requests."""
-    requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    with Path(os.devnull).open("rb") as null_device:
-        os.dup2(null_device.fileno(), sys.stdin.fileno())
-    return requests
-
-
-def _preload_modules() -> None:
-    """Imports the modules that logging the model will require, while the run does not wait for this process."""
-    with gc_paused_import("mlflow.pyfunc"), contextlib.suppress(ImportError):
-        for name in _PRELOADED_MODULES:
-            importlib.import_module(name)
