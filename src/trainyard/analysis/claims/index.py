@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from trainyard.analysis.claims.record import PAGE, describe_verdict, determine_verdict
+from trainyard.analysis.claims.record import PAGE, get_page
 from trainyard.analysis.claims.results import RESULTS_FILE, Results, load_results
 from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, load_spec
 from trainyard.reporting import Table, format_duration
@@ -22,13 +22,7 @@ _ABOUT = (
 
 
 def write_index(folder: Path) -> bool:
-    """Writes the overview into the folder that contains the experiments.
-
-    Args:
-        folder: The folder of all experiments.
-
-    Returns:
-        Whether the page was written. False if the folder has a README that was not generated.
+    """Writes the overview into the folder of all experiments. Returns False if its README was not generated.
 
     Raises:
         ConfigError: If a record cannot be read.
@@ -58,10 +52,7 @@ def render_index_page(folder: Path) -> str:
         f"{_MARK} from the `{RESULTS_FILE}` of each experiment. Do not edit this page by hand.",
         _ABOUT,
         _render_table(records),
-        *(
-            f"## {name}: {results.spec.title}\n\n{_render_verdict(describe_verdict(results))}"
-            for name, results in records.items()
-        ),
+        *(f"## {name}: {results.spec.title}\n\n{_render_verdict(results)}" for name, results in records.items()),
         *(["## Not measured yet", "\n".join(waiting)] if waiting else ()),
         *(["## Other pages", "\n".join(other_pages)] if other_pages else ()),
     ]
@@ -84,7 +75,7 @@ def _build_experiment_row(name: str, results: Results) -> list[str]:
         f"[`{name}`]({name}/{PAGE})",
         expected,
         f"{100 * statistics.mean(main_arm.accuracies):.3f} ± {100 * std:.3f}",
-        f"{determine_verdict(results)}",
+        get_page(results).verdict,
         f"{len(main_arm.runs)}",
         f"{main_arm.parameters:,}",
         f"{main_arm.epochs}",
@@ -93,9 +84,9 @@ def _build_experiment_row(name: str, results: Results) -> list[str]:
     ]
 
 
-def _render_verdict(verdict: list[str]) -> str:
-    """Returns the lines of a verdict as a Markdown list, without bold text."""
-    return "\n".join(f"- {line.replace('**', '')}" for line in verdict if line)
+def _render_verdict(results: Results) -> str:
+    """Returns the verdict as a Markdown list, without bold text."""
+    return "\n".join(f"- {line.replace('**', '')}" for line in get_page(results).describe_verdict())
 
 
 def _find_heading(page: Path) -> str:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -29,7 +29,6 @@ MIN_SEEDS = 10
 """With fewer seeds no metric is supported."""
 MAX_ACCURACY_HALF_WIDTH, MAX_METRIC_HALF_WIDTH = 0.02, 0.07
 """A metric whose prediction interval has a larger half-width than this is undecided."""
-SIMULATIONS = 20_000
 
 
 class Verdict(StrEnum):
@@ -63,8 +62,8 @@ class ClaimedMetric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """The verdict on a metric, with the numbers that it is based on.
+class Judgement(ClaimedMetric):
+    """A metric with its verdict, and the numbers that the verdict is based on.
 
     Attributes:
         low: Lower end of the prediction interval of one more run, at least 0.
@@ -74,7 +73,6 @@ class Judgement:
         share: Fraction of the seeds whose value rounds to the published value.
     """
 
-    metric: ClaimedMetric
     mean: float
     std: float
     low: float
@@ -112,12 +110,9 @@ def compute_rounding_interval(published: float, decimals: int) -> tuple[float, f
 
 
 def compute_prediction_interval(values: Sequence[float], level: float, step: float = 0.0) -> tuple[float, float]:
-    """Returns the interval that contains one more value with probability 1 - level.
+    """Returns the interval that contains one more value of a normal distribution with probability 1 - level.
 
-    Args:
-        values: At least two independent values of the same normal distribution.
-        level: Probability that the next value is outside the interval.
-        step: Smallest possible change of the values, see `ClaimedMetric`.
+    `values` has at least two independent values; `step` is their smallest possible change, see `ClaimedMetric`.
     """
     count = len(values)
     half = compute_t_quantile(count - 1, level) * compute_std(values, step) * math.sqrt(1 + 1 / count)
@@ -131,19 +126,18 @@ def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
     The interval in the judgement is limited to 0..1.
     """
     low, high = compute_prediction_interval(metric.values, level, metric.step)
+    max_half_width = MAX_ACCURACY_HALF_WIDTH if metric.is_primary else MAX_METRIC_HALF_WIDTH
     lowest, highest = compute_rounding_interval(metric.published, metric.decimals)
     tolerance = 1e-12  # floating-point tolerance, so that both ends are inside the interval
     if low > highest + tolerance or high < lowest - tolerance:
         verdict = Verdict.CONTRADICTED
-    elif len(metric.values) < MIN_SEEDS or (high - low) / 2 > (
-        MAX_ACCURACY_HALF_WIDTH if metric.is_primary else MAX_METRIC_HALF_WIDTH
-    ):
+    elif len(metric.values) < MIN_SEEDS or (high - low) / 2 > max_half_width:
         verdict = Verdict.UNDECIDED
     else:
         verdict = Verdict.SUPPORTED
     within = [lowest - tolerance <= value <= highest + tolerance for value in metric.values]
     return Judgement(
-        metric=metric,
+        **asdict(metric),
         mean=statistics.fmean(metric.values),
         std=statistics.stdev(metric.values),
         low=max(low, 0.0),  # scores are between 0 and 1, although the normal distribution has no limits
@@ -155,47 +149,20 @@ def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------
-# The power of the criterion: simulates how often it contradicts a published value
-
-SampleFunction = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
-"""Draws results of runs with further seeds, as an array of the given shape."""
-
-
-def build_normal_sampler(mean: float, std: float) -> SampleFunction:
-    """Returns a function that draws normally distributed results."""
-    return lambda generator, shape: generator.normal(mean, std, shape)
-
-
-def simulate_contradiction_rate(
-    draw: SampleFunction,
-    seeds: int,
-    *,
-    published: float | None = None,
-    decimals: int = 2,
-    step: float = 0.0,
-    level: float = SIGNIFICANCE_LEVEL,
+def compute_contradiction_rate(
+    values: NDArray[np.float64], published: NDArray[np.float64] | float, decimals: int = 2, step: float = 0.0
 ) -> float:
-    """Returns the fraction of the simulations in which a published value is contradicted.
+    """Returns the fraction of simulated experiments that contradict a published accuracy.
 
     Args:
-        draw: Draws results of runs.
-        seeds: Number of seeds in each simulation, at least two.
-        published: The published value. If None, each simulation draws it as one more run and rounds it, so that the
-            claim is true.
+        values: Simulated accuracies, float64 (experiments, seeds), with at least two seeds.
+        published: The published value of each experiment, float64 (experiments,), or one value for all experiments.
         decimals: Number of decimals of the published value.
-        step: Smallest possible change of the metric, see `ClaimedMetric`.
-        level: Significance level of the metric.
+        step: Smallest possible change of the accuracy, see `ClaimedMetric`.
     """
-    generator = np.random.default_rng(0)
-    values = draw(generator, (SIMULATIONS, seeds))
-    claimed = (
-        np.full(SIMULATIONS, published)
-        if published is not None
-        else np.round(draw(generator, (SIMULATIONS,)), decimals)
-    )
+    seeds = values.shape[1]
     std = np.maximum(values.std(axis=1, ddof=1), step / 12**0.5)
-    half = compute_t_quantile(seeds - 1, level) * std * np.sqrt(1 + 1 / seeds)
+    half = compute_t_quantile(seeds - 1, SIGNIFICANCE_LEVEL) * std * np.sqrt(1 + 1 / seeds)
     mean = values.mean(axis=1)
     rounding = compute_rounding_interval(0.0, decimals)[1]
-    return float(np.mean((mean - half > claimed + rounding) | (mean + half < claimed - rounding)))
+    return float(np.mean((mean - half > published + rounding) | (mean + half < published - rounding)))

@@ -23,8 +23,7 @@ from trainyard.analysis.claims.record import (
     PAGE,
     build_summary,
     check_report_rows,
-    describe_verdict,
-    determine_verdict,
+    get_page,
     write_record,
 )
 from trainyard.analysis.claims.results import Results, load_arm
@@ -63,7 +62,7 @@ class ClaimResult:
     @property
     def verdict(self) -> str:
         """``met`` or ``missed`` for a target; ``supported``, ``contradicted`` or ``undecided`` for a claim."""
-        return str(determine_verdict(self.results))
+        return str(get_page(self.results).verdict)
 
     @property
     def page(self) -> Path:
@@ -72,7 +71,7 @@ class ClaimResult:
 
     def describe(self) -> list[str]:
         """Returns the verdict and the reasons for it, as a few lines of Markdown."""
-        return describe_verdict(self.results)
+        return get_page(self.results).describe_verdict()
 
     def summarize(self) -> dict[str, Any]:
         """Returns the verdict with all values that it is based on, as JSON-compatible data."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
@@ -20,8 +21,6 @@ RESULTS_FILE = "results.json"
 FORMAT_VERSION = 1
 """Increase this number when the structure of the file changes; files of another version are rejected."""
 
-ACCURACY_METRIC, LOSS_METRIC = "accuracy/test", "loss/test"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedResult:
@@ -29,7 +28,6 @@ class SeedResult:
 
     Attributes:
         accuracy: Test accuracy, 0 to 1.
-        loss: Test loss.
         seconds: Duration of the whole run.
         run_id: MLflow run ID, or None if tracking is off.
         report: Scores by row of the classification report: each class, and the averages over the classes. Empty for
@@ -110,8 +108,8 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
     runs = [
         SeedResult(
             seed=trial.seed,
-            accuracy=result.metrics[ACCURACY_METRIC],
-            loss=result.metrics[LOSS_METRIC],
+            accuracy=result.metrics["accuracy/test"],
+            loss=result.metrics["loss/test"],
             seconds=round(result.seconds, 2),
             run_id=result.run_id,
             report=_load_report(Path(result.folder)) if with_report else {},
@@ -175,7 +173,7 @@ def load_results(folder: Path) -> Results:
         is_claim = "claim" in content
         return Results(
             spec=Claim.model_validate(content["claim"]) if is_claim else Target.model_validate(content["target"]),
-            arms=tuple(_parse_arm(arm) for arm in content["arms"]),
+            arms=TypeAdapter(tuple[Arm, ...]).validate_python(content["arms"]),
             about=content["about"],
             search=content["search"],
         )
@@ -183,12 +181,3 @@ def load_results(folder: Path) -> Results:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path}: expected the results of an experiment; cannot read the file: {error!r}") from error
-
-
-def _parse_arm(content: dict[str, Any]) -> Arm:
-    """Builds an arm from its entry in ``results.json``."""
-    runs = tuple(
-        SeedResult(**{**run, "report": {row: Scores(*scores) for row, scores in run["report"].items()}})
-        for run in content["runs"]
-    )
-    return Arm(**{**content, "overrides": tuple(content["overrides"]), "runs": runs})
