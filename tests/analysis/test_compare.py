@@ -449,7 +449,7 @@ def test_names_with_matplotlib_markup_are_drawn_literally():
         )
         for units, name in enumerate(("_hidden", "$\\foo$", "plain"), 1)
     ]
-    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, "trainyard compare", [])
+    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, [])
     assert "<h3>F1 by class</h3>" in Path("out.html").read_text()
 
 
@@ -491,9 +491,7 @@ def test_invalid_options_are_rejected(words, message):
 def test_page_reports_the_number_of_rows_not_shown(monkeypatch):
     monkeypatch.setattr(page, "MAX_LISTED", 2)
     runs = [fake_run(f"model.hidden_units=[{units}]", accuracy=units / 10) for units in (1, 2, 3)]
-    page.write_comparison_page(
-        Path("out.html"), build_comparison_table(runs, ACCURACY), None, "trainyard compare", ["Not shown: 1 FAILED."]
-    )
+    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, ["Not shown: 1 FAILED."])
     html = Path("out.html").read_text()
     assert html.count("not shown here; --json lists all") == 2  # configs and runs
     assert "Not shown: 1 FAILED." in html

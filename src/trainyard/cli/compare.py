@@ -17,7 +17,7 @@ from rich.text import Text
 
 from trainyard.cli.app import StoreUri, complete_sweep
 from trainyard.errors import ConfigError
-from trainyard.system import format_command_line, print_heading
+from trainyard.system import print_heading
 
 if TYPE_CHECKING:
     from trainyard.analysis import Comparison
@@ -59,7 +59,7 @@ def compare(
     uri: StoreUri = None,
 ) -> None:
     """Compare runs: settings, results, and whether the differences are significant."""
-    from trainyard.analysis import Selection, check_page_path, compare_selection, write_comparison_page
+    from trainyard.analysis import Selection, check_page_path, compare_selection
     from trainyard.tracking import TrackingStore
 
     if as_json and as_csv:
@@ -77,7 +77,7 @@ def compare(
         selection, TrackingStore.from_option(uri), by=by, best=best, for_page=html is not None
     )
     if html is not None:
-        write_comparison_page(html, comparison.table, comparison.pair, format_command_line(), comparison.notes)
+        comparison.write_page(html)
     if as_json:
         sys.stdout.write(json.dumps(_build_json(comparison), indent=1) + "\n")
     elif as_csv:

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair, write_comparison_page
 from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
-from trainyard.analysis.compare.selection import SelectedRuns, Selection, check_same_images, select_runs
+from trainyard.analysis.compare.selection import (
+    SelectedRuns,
+    Selection,
+    check_same_images,
+    format_left_out,
+    select_runs,
+)
 from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.reporting import build_ranking_frame, render_ranking_html
-from trainyard.system import format_command_line
 from trainyard.tracking import RunRecord, TrackingStore
 
 if TYPE_CHECKING:
@@ -57,7 +62,7 @@ class Comparison:
             ConfigError: If the path is not that of an .html file in an existing folder.
         """
         check_page_path(Path(path), "write_page")
-        write_comparison_page(Path(path), self.table, self.pair, format_command_line(), self.notes)
+        write_comparison_page(Path(path), self.table, self.pair, self.notes)
 
     def __repr__(self) -> str:
         return f"<Comparison by {self.table.metric}: {self.verdict}>"
@@ -85,7 +90,7 @@ def compare_selection(
 
     Args:
         selection: The runs to compare.
-        store: The tracking store that has the runs.
+        store: The tracking store.
         by: The metric to compare by; None uses the accuracy on validation images if all runs have it, else that on
             test images.
         best: The number of configs in the table, best first; None keeps all.
@@ -140,7 +145,7 @@ def _compare_selected(
         notes.append(f"The configs differ in dataset.validation_fraction: {metric} was measured on different images.")
     left_out = {**selected.left_out, **table.left_out}
     if left_out:
-        notes.append(f"Not shown: {', '.join(f'{count:,} {reason}' for reason, count in left_out.items())}.")
+        notes.append(f"Not shown: {format_left_out(left_out)}.")
     return Comparison(
         table=table, pair=pair, test_digest=selected.runs[0].test_digest, left_out=left_out, notes=tuple(notes)
     )
@@ -149,10 +154,9 @@ def _compare_selected(
 def _compare_two_runs(selected: SelectedRuns, table: ComparisonTable, *, images: bool) -> tuple[RunPair | None, str]:
     """Compares exactly two runs image by image. Returns the comparison or None, and an error message or ``""``."""
     labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
-    runs = [run for run in selected.runs if run.reference in labels]
-    if len(runs) != _PAIR:
+    if len(labels) != _PAIR:
         return None, ""
-    first, second = runs
+    first, second = (run for run in selected.runs if run.reference in labels)
     test_images, images_error = None, ""
     try:
         diff = compare_predictions(load_predictions(first), load_predictions(second))

@@ -25,7 +25,7 @@ from trainyard.reporting import (
     render_sortable_page,
     shorten,
 )
-from trainyard.system import atomic_write
+from trainyard.system import atomic_write, format_command_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,18 +78,8 @@ class RunPair:
         )
 
 
-def write_comparison_page(
-    path: Path, table: ComparisonTable, pair: RunPair | None, command: str, notes: Sequence[str]
-) -> None:
-    """Writes the HTML page of a comparison atomically.
-
-    Args:
-        path: Path of the HTML file.
-        table: Comparison of all runs.
-        pair: The comparison image by image, or None if there are not exactly two runs.
-        command: The command that creates the page again.
-        notes: More information, one line each, for example which runs were left out.
-    """
+def write_comparison_page(path: Path, table: ComparisonTable, pair: RunPair | None, notes: Sequence[str]) -> None:
+    """Writes the HTML page of a comparison atomically. For the arguments, see `Comparison`."""
     ranking = table.ranking
     with tempfile.TemporaryDirectory(prefix="trainyard-compare-") as folder:
         table_plots = [embed_image(caption, file) for caption, file in _draw_table(table, Path(folder)).items()]
@@ -114,7 +104,7 @@ def write_comparison_page(
         pair_plots=pair_plots,
         runs=runs[:MAX_LISTED],
         runs_left_out=max(len(runs) - MAX_LISTED, 0),
-        command=command,
+        command=format_command_line(),
         notes=notes,
     )
     with atomic_write(path) as partial:

@@ -144,14 +144,10 @@ def compare_predictions(first: Predictions, second: Predictions) -> PredictionDi
 
 
 def load_test_images(run: RunRecord, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DataSpec]:
-    """Loads the raw pixels of the images that a run was tested on, using the data set of its config.
+    """Loads the images that a run was tested on, using the data set of its config, and the description of the data set.
 
-    Args:
-        run: A run that was loaded from a store or from its folder.
-        labels: Labels of its test images as it logged them, uint8 (n,).
-
-    Returns:
-        The images, uint8 (n, height, width) or (n, height, width, 3), and the description of the data set.
+    The images are raw pixels, uint8 (n, height, width) or (n, height, width, 3). `labels` are the labels of the test
+    images as the run logged them, uint8 (n,).
 
     Raises:
         TrainyardError: If the images are not available on this machine, or have changed since the run.
