@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainyard.analysis.rerun.original import load_environment
 from trainyard.config import (
     HASHED_SECTIONS,
     build_run_config,
@@ -65,9 +66,7 @@ def collect_runs_provenance(sweeps: Sequence[SweepFolder], command: str) -> dict
 def _load_run_provenance(folder: Path) -> dict[str, Any]:
     """Loads start time (ms since 1970), commit, machine without host name, and package versions of a run."""
     record = load_run_record(folder)
-    machine = json.loads((folder / "environment" / "machine.json").read_text())
-    lines = (folder / "environment" / "versions.txt").read_text().splitlines()
-    versions = dict(line.split("==", 1) for line in lines)
+    machine, versions = load_environment(folder)
     return {
         "started": record.started,
         "commit": record.tags.get(names.GIT_COMMIT),

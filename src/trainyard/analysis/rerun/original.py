@@ -39,11 +39,9 @@ _NOT_REPEATED = ("tracking", "sweep", "resume")
 
 @dataclass(frozen=True, slots=True)
 class OriginalRun:
-    """A logged run with its config and its environment.
+    """A logged run with its resolved config and its environment.
 
     Attributes:
-        run: The run.
-        config: Resolved config of the run.
         epochs: Metrics of the run by epoch, from 1.
         machine: Description of the machine, as returned by `collect_machine_info`; empty if the run ended before it was
             written.
@@ -58,11 +56,7 @@ class OriginalRun:
 
 
 def load_original(reference: str, store: TrackingStore | None) -> OriginalRun:
-    """Loads a logged run from its folder or from a tracking store.
-
-    Args:
-        reference: Run ID or folder.
-        store: The tracking store, or None if tracking is off.
+    """Loads a logged run by its folder or its run ID. The store is None if tracking is off.
 
     Raises:
         ConfigError: If the run does not exist, or its config cannot be read.
@@ -70,7 +64,7 @@ def load_original(reference: str, store: TrackingStore | None) -> OriginalRun:
     """
     run = find_run(reference, store, _COMMAND)
     with run.open_files(CONFIG, ENVIRONMENT) as folder:
-        return OriginalRun(run, load_config(folder / CONFIG), run.load_history(), *_load_environment(folder))
+        return OriginalRun(run, load_config(folder / CONFIG), run.load_history(), *load_environment(folder))
 
 
 def restore_config(
@@ -119,12 +113,7 @@ def keeps_engine(changes: Iterable[str]) -> bool:
 
 
 def _build_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str]:
-    """Returns the overrides that compose a config, with every component and every value.
-
-    Args:
-        tree: The config as a dictionary.
-        without: Groups to leave out, because another component is chosen for them.
-    """
+    """Returns the overrides that compose a config, with every component and every value, but without some groups."""
     values = {key: value for key, value in escape_interpolations(tree).items() if key not in (*_NOT_REPEATED, *without)}
     components = [f"{group}={values[group].pop('name')}" for group in COMPONENT_GROUPS if group in values]
     return [*components, *(f"{path}={_format_value(value)}" for path, value in _flatten_to_overrides(values))]
@@ -155,7 +144,7 @@ def _format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
             return repr(value)
 
 
-def _load_environment(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def load_environment(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the machine and the package versions from a run's folder; empty where the files do not exist."""
     environment = folder / ENVIRONMENT
     machine, versions = environment / "machine.json", environment / "versions.txt"

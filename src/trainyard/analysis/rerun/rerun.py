@@ -27,7 +27,6 @@ class RerunPlan:
     """What is run to repeat a logged run.
 
     Attributes:
-        original: The run to repeat.
         config: The config of the new run.
         overrides: The overrides that compose the config.
         changes: The differences between the configs, one line each.
@@ -51,7 +50,6 @@ class RerunResult:
     Attributes:
         original: The run that was repeated.
         result: The new run.
-        comparison: How similar the two runs are.
     """
 
     original: OriginalRun
@@ -69,7 +67,7 @@ def plan_rerun(reference: str, store: TrackingStore, changes: Sequence[str] = ()
 
     Args:
         reference: The id of the run in the store, or its folder.
-        store: The tracking store.
+        store: The store.
         changes: Overrides of the run's config, in the grammar of ``trainyard train``.
         verify: Whether the runs must be comparable bit for bit.
 
