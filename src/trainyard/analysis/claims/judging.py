@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_std, compute_t_quantile
+from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_t_quantile
 
 MIN_SEEDS = 10
 """With fewer seeds no metric is supported."""
@@ -100,53 +100,22 @@ def combine_verdicts(judgements: Sequence[Judgement], *, same_counts: bool) -> V
     return Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.SUPPORTED
 
 
-def compute_rounding_interval(published: float, decimals: int) -> tuple[float, float]:
-    """Returns the smallest and the largest value that round to a published value.
+def compute_prediction_interval(
+    values: ArrayLike, level: float, step: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the ends of the interval that contains one more normally distributed value with probability 1 - level.
 
-    Both ends are included, because it is unknown whether halves were rounded up or down.
+    Args:
+        values: At least two independent values along the last axis, float64 (..., values).
+        level: Probability that the next value is outside the interval.
+        step: Smallest possible change of the values, see `ClaimedMetric`.
     """
-    half = 0.5 * 10**-decimals
-    return published - half, published + half
-
-
-def compute_prediction_interval(values: Sequence[float], level: float, step: float = 0.0) -> tuple[float, float]:
-    """Returns the interval that contains one more value of a normal distribution with probability 1 - level.
-
-    `values` has at least two independent values; `step` is their smallest possible change, see `ClaimedMetric`.
-    """
-    count = len(values)
-    half = compute_t_quantile(count - 1, level) * compute_std(values, step) * math.sqrt(1 + 1 / count)
-    mean = statistics.fmean(values)
+    measured = np.asarray(values)
+    count = measured.shape[-1]
+    std = np.maximum(measured.std(axis=-1, ddof=1), step / math.sqrt(12))
+    half = compute_t_quantile(count - 1, level) * std * math.sqrt(1 + 1 / count)
+    mean = measured.mean(axis=-1)
     return mean - half, mean + half
-
-
-def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
-    """Judges one metric, with two or more values, at the given significance level.
-
-    The interval in the judgement is limited to 0..1.
-    """
-    low, high = compute_prediction_interval(metric.values, level, metric.step)
-    max_half_width = MAX_ACCURACY_HALF_WIDTH if metric.is_primary else MAX_METRIC_HALF_WIDTH
-    lowest, highest = compute_rounding_interval(metric.published, metric.decimals)
-    tolerance = 1e-12  # floating-point tolerance, so that both ends are inside the interval
-    if low > highest + tolerance or high < lowest - tolerance:
-        verdict = Verdict.CONTRADICTED
-    elif len(metric.values) < MIN_SEEDS or (high - low) / 2 > max_half_width:
-        verdict = Verdict.UNDECIDED
-    else:
-        verdict = Verdict.SUPPORTED
-    within = [lowest - tolerance <= value <= highest + tolerance for value in metric.values]
-    return Judgement(
-        **asdict(metric),
-        mean=statistics.fmean(metric.values),
-        std=statistics.stdev(metric.values),
-        low=max(low, 0.0),  # scores are between 0 and 1, although the normal distribution has no limits
-        high=min(high, 1.0),
-        rounding_low=lowest,
-        rounding_high=highest,
-        share=sum(within) / len(within),
-        verdict=verdict,
-    )
 
 
 def compute_contradiction_rate(
@@ -160,9 +129,41 @@ def compute_contradiction_rate(
         decimals: Number of decimals of the published value.
         step: Smallest possible change of the accuracy, see `ClaimedMetric`.
     """
-    seeds = values.shape[1]
-    std = np.maximum(values.std(axis=1, ddof=1), step / 12**0.5)
-    half = compute_t_quantile(seeds - 1, SIGNIFICANCE_LEVEL) * std * np.sqrt(1 + 1 / seeds)
-    mean = values.mean(axis=1)
-    rounding = compute_rounding_interval(0.0, decimals)[1]
-    return float(np.mean((mean - half > published + rounding) | (mean + half < published - rounding)))
+    low, high = compute_prediction_interval(values, SIGNIFICANCE_LEVEL, step)
+    half = _compute_rounding_error(decimals)
+    return float(np.mean((low > published + half) | (high < published - half)))
+
+
+def _compute_rounding_error(decimals: int) -> float:
+    """Returns the largest rounding error. A value with this error may be rounded up or down, so it is included.
+
+    The tolerance for floating-point errors includes both ends of the interval.
+    """
+    return 0.5 * 10.0**-decimals + 1e-12
+
+
+def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
+    """Judges one metric, with two or more values, at the given significance level.
+
+    The interval in the judgement is limited to 0..1.
+    """
+    low, high = map(float, compute_prediction_interval(metric.values, level, metric.step))
+    error = _compute_rounding_error(metric.decimals)
+    max_half_width = MAX_ACCURACY_HALF_WIDTH if metric.is_primary else MAX_METRIC_HALF_WIDTH
+    if low > metric.published + error or high < metric.published - error:
+        verdict = Verdict.CONTRADICTED
+    elif len(metric.values) < MIN_SEEDS or (high - low) / 2 > max_half_width:
+        verdict = Verdict.UNDECIDED
+    else:
+        verdict = Verdict.SUPPORTED
+    return Judgement(
+        **asdict(metric),
+        mean=statistics.fmean(metric.values),
+        std=statistics.stdev(metric.values),
+        low=max(low, 0.0),  # scores are between 0 and 1, although the normal distribution has no limits
+        high=min(high, 1.0),
+        rounding_low=metric.published - 0.5 * 10**-metric.decimals,
+        rounding_high=metric.published + 0.5 * 10**-metric.decimals,
+        share=statistics.fmean(abs(value - metric.published) <= error for value in metric.values),
+        verdict=verdict,
+    )

@@ -47,9 +47,23 @@ def check_report_rows(results: Results) -> None:
 
 def render_page(results: Results) -> str:
     """Returns the README of a record, in Markdown."""
+    page = get_page(results)
+    return render_markdown(
+        page.template,
+        results=results,
+        spec=results.spec,
+        arm=results.main_arm,
+        verdict=page.describe_verdict(),
+        plot_file=page.plot_file,
+        provenance=format_provenance(results.about),
+        **page.build_values(),
+    )
+
+
+def render_markdown(template: str, **values: Any) -> str:  # noqa: ANN401 - template values can be of any type
+    """Returns a Markdown page from a template of this package."""
     import jinja2
 
-    page = get_page(results)
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("trainyard.analysis.claims"),
         autoescape=False,  # noqa: S701 - the pages are Markdown, not HTML
@@ -59,15 +73,7 @@ def render_page(results: Results) -> str:
         keep_trailing_newline=True,
     )
     templates.filters |= {"duration": format_duration, "shell": shlex.join}
-    return templates.get_template(page.template).render(
-        results=results,
-        spec=results.spec,
-        arm=results.main_arm,
-        verdict=page.describe_verdict(),
-        plot_file=page.plot_file,
-        provenance=format_provenance(results.about),
-        **page.build_values(),
-    )
+    return templates.get_template(template).render(**values)
 
 
 def build_summary(results: Results) -> dict[str, Any]:

@@ -69,8 +69,6 @@ class Scores(NamedTuple):
 
 
 SCORE_NAMES = ("precision", "recall", "f1")
-_COLUMN_DEPTH = 2
-"""Index of the column within the location of an invalid score: (field, row, column)."""
 
 
 class ExperimentSpec(BaseModel):
@@ -182,7 +180,9 @@ def load_spec(file: Path) -> Target | Claim:
 
 def _format_problem(file: Path, spec_class: type[ExperimentSpec], problem: ErrorDetails) -> str:
     """Returns pydantic's error as one line: the file, the dotted path, the problem, and the value received."""
-    path = ".".join(map(str, _name_scores(problem["loc"]))) or "the file"
+    in_report = problem["loc"][:1] == ("classification_report",)  # there, a number is the column of a row
+    names = (Scores._fields[part] if in_report and isinstance(part, int) else str(part) for part in problem["loc"])
+    path = ".".join(names) or "the file"
     fields = list(spec_class.model_fields)
     match problem["type"]:
         case "extra_forbidden":
@@ -193,12 +193,3 @@ def _format_problem(file: Path, spec_class: type[ExperimentSpec], problem: Error
             return f"{file}: {problem['ctx']['error']}"
         case _:
             return f"{file}: {path}: {problem['msg']}, got {problem['input']!r}"
-
-
-def _name_scores(location: tuple[int | str, ...]) -> list[int | str]:
-    """Returns the location of an error with the column numbers of a report row replaced by the names of the scores."""
-    in_report = location[:1] == ("classification_report",)
-    return [
-        Scores._fields[part] if in_report and depth == _COLUMN_DEPTH and isinstance(part, int) else part
-        for depth, part in enumerate(location)
-    ]
