@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trainyard.analysis.claims import judging
 from trainyard.analysis.claims.judging import (
     MIN_SEEDS,
+    SIMULATIONS,
     ClaimedMetric,
     Judgement,
     Verdict,
@@ -22,14 +20,19 @@ from trainyard.analysis.claims.judging import (
     compute_contradiction_rate,
     judge,
 )
-from trainyard.analysis.claims.results import Results, build_run_cells
+from trainyard.analysis.claims.results import Results
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim
-from trainyard.evaluation import SIGNIFICANCE_LEVEL
-from trainyard.reporting import Table, plots
+from trainyard.reporting import plots
 
-_SIMULATIONS = 20_000
 _NEIGHBORS = 3
 """Number of rounded values on either side of the measured mean for which the power is simulated."""
+
+
+class ClaimPower(NamedTuple):
+    """The fractions of simulated experiments that contradict true claims, and claims of other accuracies, by value."""
+
+    true_claims: float
+    other_claims: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,16 @@ class ClaimPage:
         lines = [
             f"**The claim is {self.verdict}.** Metrics: {len(verdicts)} in total, {numbers}.",
             (
-                f"Accuracy: the published value is {_format_published(accuracy)}. The measured mean is "
+                f"Accuracy: the published value is {accuracy.published_text}. The measured mean is "
                 f"{accuracy.mean:.4f} over {len(accuracy.values)} seeds, with a range from "
-                f"{_format_measured_range(accuracy)}. The prediction interval of one more run is "
-                f"{_format_interval(accuracy)}."
+                f"{accuracy.range_text}. The prediction interval of one more run is "
+                f"{accuracy.interval_text}."
             ),
             *(f"{line}." for line in self.wrong_counts),
         ]
         lines += [
-            f"{judgement.name}: the published value is {_format_published(judgement)}, but the prediction interval "
-            f"of one more run is {_format_interval(judgement)}."
+            f"{judgement.name}: the published value is {judgement.published_text}, but the prediction interval "
+            f"of one more run is {judgement.interval_text}."
             for judgement in self.judgements
             if judgement.verdict is Verdict.CONTRADICTED
         ]
@@ -115,35 +118,33 @@ class ClaimPage:
                 f"With fewer than {MIN_SEEDS} seeds no metric can be supported, only contradicted: use {option}.",
             ]
         return lines + [
-            f"{judgement.name}: the prediction interval of one more run is {_format_interval(judgement)}, which is too "
+            f"{judgement.name}: the prediction interval of one more run is {judgement.interval_text}, which is too "
             "wide to decide."
             for judgement in self.judgements
             if judgement.verdict is Verdict.UNDECIDED
         ]
 
-    def build_values(self) -> dict[str, Any]:
-        """Returns the values for the template, in addition to those of every page."""
-        accuracy = self.judgements[0]
-        true_claims, power = _simulate_power(accuracy)
-        return {
-            "criterion": judging,
-            "level": SIGNIFICANCE_LEVEL,
-            "secondary_count": len(self.judgements) - 1,
-            "metrics": _render_metrics(self.judgements),
-            "accuracy": accuracy,
-            "simulations": _SIMULATIONS,
-            "true_claims": true_claims,
-            "power": power,
-            "runs": self._render_runs(),
-        }
+    @property
+    def expected(self) -> str:
+        """The published accuracy in percent, for the overview."""
+        return f"{100 * self.claim.accuracy:g} (claim)"
 
-    def _render_runs(self) -> str:
-        """Returns the table of all runs in Markdown: a row per seed, then a row with the means."""
-        runs = self.results.main_arm.runs
-        means = (statistics.mean(getattr(run, name) for run in runs) for name in ("accuracy", "loss", "seconds"))
-        rows = [build_run_cells(f"{run.seed}", run.accuracy, run.loss, run.seconds, run.run_id) for run in runs]
-        rows.append(build_run_cells("mean", *means))
-        return Table(["seed", "accuracy", "loss", "seconds", "run ID"], rows).to_markdown()
+    def simulate_power(self) -> ClaimPower:
+        """Simulates how often claims are contradicted, if runs have the measured mean and standard deviation."""
+        accuracy = self.judgements[0]
+        decimals, step = accuracy.decimals, 10**-accuracy.decimals
+        generator = np.random.default_rng(0)
+        values = generator.normal(accuracy.mean, accuracy.std, (SIMULATIONS, len(accuracy.values)))
+        one_more = np.round(generator.normal(accuracy.mean, accuracy.std, SIMULATIONS), decimals)
+        nearest = round(accuracy.mean, decimals)
+        claims = [nearest + away * step for away in range(-_NEIGHBORS, _NEIGHBORS + 1) if nearest + away * step <= 1]
+        return ClaimPower(
+            compute_contradiction_rate(values, one_more, decimals, accuracy.step),
+            {
+                f"{claimed:.{decimals}f}": compute_contradiction_rate(values, claimed, decimals, accuracy.step)
+                for claimed in claims
+            },
+        )
 
     def draw_plot(self, folder: Path) -> None:
         """Draws the published metrics with their prediction intervals."""
@@ -162,54 +163,3 @@ class ClaimPage:
         plots.draw_published_metrics(
             [list(row) for _, row in rows], self.claim.title, subtitle, folder / self.plot_file
         )
-
-
-def _format_published(judgement: Judgement) -> str:
-    """Returns the published value with as many decimals as were published."""
-    return f"{judgement.published:.{judgement.decimals}f}"
-
-
-def _format_interval(judgement: Judgement) -> str:
-    """Returns the prediction interval of one more run: ``0.9750 to 0.9790``."""
-    return f"{judgement.low:.4f} to {judgement.high:.4f}"
-
-
-def _format_measured_range(judgement: Judgement) -> str:
-    """Returns the smallest and the largest measured value: ``0.9760 to 0.9785``."""
-    return f"{min(judgement.values):.4f} to {max(judgement.values):.4f}"
-
-
-def _simulate_power(accuracy: Judgement) -> tuple[str, str]:
-    """Simulates how often claims are contradicted: true claims, in percent, and a table of other accuracies."""
-    decimals, step = accuracy.decimals, 10**-accuracy.decimals
-    generator = np.random.default_rng(0)
-    values = generator.normal(accuracy.mean, accuracy.std, (_SIMULATIONS, len(accuracy.values)))
-    one_more = np.round(generator.normal(accuracy.mean, accuracy.std, _SIMULATIONS), decimals)
-
-    def format_rate(published: NDArray[np.float64] | float) -> str:
-        return f"{100 * compute_contradiction_rate(values, published, decimals, accuracy.step):.1f} %"
-
-    nearest = round(accuracy.mean, decimals)
-    claims = [nearest + away * step for away in range(-_NEIGHBORS, _NEIGHBORS + 1) if nearest + away * step <= 1]
-    rows = [[f"{claimed:.{decimals}f}", format_rate(claimed)] for claimed in claims]
-    return format_rate(one_more), Table(["claimed accuracy", "contradicted"], rows).to_markdown()
-
-
-def _render_metrics(judgements: list[Judgement]) -> str:
-    """Returns the table of all metrics in Markdown: a row per metric, in the order of the judgements."""
-    columns = ["metric", "published", "mean", "standard deviation", "range", "prediction interval",
-               "seeds that round to the published value", "verdict"]  # fmt: skip
-    rows = [
-        [
-            judgement.name,
-            _format_published(judgement),
-            f"{judgement.mean:.4f}",
-            f"{judgement.std:.4f}",
-            _format_measured_range(judgement),
-            _format_interval(judgement),
-            f"{100 * judgement.share:.0f} %",
-            judgement.verdict if judgement.verdict is Verdict.SUPPORTED else f"**{judgement.verdict}**",
-        ]
-        for judgement in judgements
-    ]
-    return Table(columns, rows).to_markdown()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 
-from trainyard.analysis.claims.claim_page import ClaimPage
 from trainyard.analysis.claims.record import PAGE, get_page, render_markdown
 from trainyard.analysis.claims.results import RESULTS_FILE, load_results
-from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, load_spec
-from trainyard.analysis.claims.target_page import TargetPage
-from trainyard.reporting import Table, format_duration
+from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, load_spec
 from trainyard.system import atomic_write
 
 _MARK = "Written by `trainyard reproduce --record`"
@@ -42,12 +38,9 @@ def render_index_page(folder: Path) -> str:
     pages = {
         name: get_page(load_results(folder / name)) for name in sorted(specs) if (folder / name / RESULTS_FILE).exists()
     }
-    columns = ["experiment", "expected, %", "test accuracy, %", "verdict", "seeds", "parameters", "epochs",
-               "time of all runs", "date"]  # fmt: skip
     return render_markdown(
         "index.md",
         mark=_MARK,
-        table=Table(columns, [_build_row(name, page) for name, page in pages.items()]).to_markdown(),
         pages=pages,
         waiting={name: load_spec(specs[name]) for name in sorted(specs) if name not in pages},
         headings={
@@ -56,24 +49,6 @@ def render_index_page(folder: Path) -> str:
             if file.parent.name not in pages
         },
     )
-
-
-def _build_row(name: str, page: ClaimPage | TargetPage) -> list[str]:
-    """Returns the cells of an experiment's row. Accuracies are in percent, with mean and standard deviation."""
-    spec, main_arm, about = page.results.spec, page.results.main_arm, page.results.about
-    expected = f"{100 * spec.accuracy:g} (claim)" if isinstance(spec, Claim) else f"at least {100 * spec.goal:g}"
-    std = statistics.stdev(main_arm.accuracies)
-    return [
-        f"[`{name}`]({name}/{PAGE})",
-        expected,
-        f"{100 * statistics.mean(main_arm.accuracies):.3f} ± {100 * std:.3f}",
-        page.verdict,
-        f"{len(main_arm.runs)}",
-        f"{main_arm.parameters:,}",
-        f"{main_arm.epochs}",
-        format_duration(about["seconds"]),
-        about["date"].split()[0],
-    ]
 
 
 def _find_heading(page: Path) -> str:

@@ -30,6 +30,9 @@ MIN_SEEDS = 10
 MAX_ACCURACY_HALF_WIDTH, MAX_METRIC_HALF_WIDTH = 0.02, 0.07
 """A metric whose prediction interval has a larger half-width than this is undecided."""
 
+SIMULATIONS = 20_000
+"""Number of simulated experiments for the power of the test."""
+
 
 class Verdict(StrEnum):
     """The verdict on a metric or on a whole claim."""
@@ -81,6 +84,21 @@ class Judgement(ClaimedMetric):
     rounding_high: float
     share: float
     verdict: Verdict
+
+    @property
+    def published_text(self) -> str:
+        """The published value with as many decimals as were published."""
+        return f"{self.published:.{self.decimals}f}"
+
+    @property
+    def range_text(self) -> str:
+        """The smallest and the largest measured value: ``0.9760 to 0.9785``."""
+        return f"{min(self.values):.4f} to {max(self.values):.4f}"
+
+    @property
+    def interval_text(self) -> str:
+        """The prediction interval of one more run: ``0.9750 to 0.9790``."""
+        return f"{self.low:.4f} to {self.high:.4f}"
 
 
 def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:

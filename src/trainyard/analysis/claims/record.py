@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import statistics
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from trainyard.analysis.claims import judging
 from trainyard.analysis.claims.claim_page import ClaimPage
 from trainyard.analysis.claims.provenance import check_recipe_matches_search
-from trainyard.analysis.claims.results import Results, load_results, write_results
+from trainyard.analysis.claims.results import Results, format_percent, load_results, write_results
 from trainyard.analysis.claims.spec import Claim
 from trainyard.analysis.claims.target_page import TargetPage
 from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError
-from trainyard.reporting import format_duration, format_provenance
+from trainyard.reporting import format_duration, format_provenance, format_value
 from trainyard.system import atomic_write
 
 PAGE = "README.md"
@@ -53,10 +55,9 @@ def render_page(results: Results) -> str:
         results=results,
         spec=results.spec,
         arm=results.main_arm,
-        verdict=page.describe_verdict(),
-        plot_file=page.plot_file,
+        page=page,
+        criterion=judging,
         provenance=format_provenance(results.about),
-        **page.build_values(),
     )
 
 
@@ -72,7 +73,14 @@ def render_markdown(template: str, **values: Any) -> str:  # noqa: ANN401 - temp
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {"duration": format_duration, "shell": shlex.join}
+    templates.filters |= {
+        "cell": lambda text: text.replace("|", "\\|"),
+        "duration": format_duration,
+        "percent": format_percent,
+        "shell": shlex.join,
+        "value": format_value,
+    }
+    templates.globals["statistics"] = statistics
     return templates.get_template(template).render(**values)
 
 

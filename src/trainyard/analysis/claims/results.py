@@ -93,9 +93,9 @@ class Results:
         return find_step([accuracy for arm in self.arms for accuracy in arm.accuracies])
 
 
-def build_run_cells(label: str, accuracy: float, loss: float, seconds: float, run_id: str | None = None) -> list[str]:
-    """Returns the cells of a row in a table of runs; `label` is the seed, or ``mean``."""
-    return [label, f"{accuracy:.4f}", f"{loss:.4f}", f"{seconds:.1f}", f"`{run_id}`" if run_id else ""]
+def format_percent(fraction: float) -> str:
+    """Returns a fraction, or a difference of two, in percent with three decimals, without a percent sign."""
+    return f"{100 * fraction:.3f}"
 
 
 def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with_report: bool = False) -> Arm:
