@@ -103,7 +103,7 @@ def _print_comparison(comparison: Comparison, html: Path | None) -> None:
     if pair:
         print_heading(f"Image by image: {pair.first_label} → {pair.second_label}")
         console.print(Text(pair.format_verdict()))
-        for diff in sorted(pair.diff.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
+        for diff in sorted(pair.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
             if diff.improved or diff.worsened:
                 console.print(Text(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong"))
     for note in comparison.notes:
@@ -155,11 +155,11 @@ def _build_json(comparison: Comparison) -> dict[str, Any]:
             "before": pair.first_label,
             "now": pair.second_label,
             "verdict": pair.format_verdict(),
-            "p": pair.diff.p_value,
-            "improved": pair.diff.improved.tolist(),
-            "worsened": pair.diff.worsened.tolist(),
-            "both_wrong": pair.diff.both_wrong,
-            "by_class": [asdict(diff) for diff in pair.diff.group_by_class()],
+            "p": pair.p_value,
+            "improved": pair.improved.tolist(),
+            "worsened": pair.worsened.tolist(),
+            "both_wrong": pair.both_wrong,
+            "by_class": [asdict(diff) for diff in pair.group_by_class()],
         }
     return record
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
-from trainyard.evaluation import find_step
+from trainyard.evaluation import Trial, TrialResult, find_step
 from trainyard.sweep import SweepFolder
 from trainyard.system import atomic_write
 from trainyard.tracking import names
@@ -103,8 +103,7 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
 
     With `with_report`, the classification report of each run is loaded from its folder.
     """
-    trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)
-    results = [folder.ledger.get_trial_record(trial.number).result for trial in trials]
+    trials, results = zip(*list_results(folder), strict=True)
     runs = [
         SeedResult(
             seed=trial.seed,
@@ -115,17 +114,21 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
             report=_load_report(Path(result.folder)) if with_report else {},
         )
         for trial, result in zip(trials, results, strict=True)
-        if result
     ]
-    first = next(result for result in results if result)
     return Arm(
         name=name,
         overrides=overrides,
-        parameters=first.parameters,
-        epochs=max(result.epochs for result in results if result),
+        parameters=results[0].parameters,
+        epochs=max(result.epochs for result in results),
         validation_fraction=trials[0].config["dataset"]["validation_fraction"],
         runs=tuple(runs),
     )
+
+
+def list_results(folder: SweepFolder) -> list[tuple[Trial, TrialResult]]:
+    """Returns the trials of a finished sweep with their results, by seed."""
+    trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)
+    return [(trial, result) for trial in trials if (result := folder.ledger.get_trial_record(trial.number).result)]
 
 
 def _load_report(folder: Path) -> dict[str, Scores]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair, write_comparison_page
-from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
+from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, write_comparison_page
+from trainyard.analysis.compare.predictions import (
+    PredictionDiff,
+    compare_predictions,
+    load_predictions,
+    load_test_images,
+)
 from trainyard.analysis.compare.selection import (
     SelectedRuns,
     Selection,
@@ -41,7 +46,7 @@ class Comparison:
     """
 
     table: ComparisonTable
-    pair: RunPair | None
+    pair: PredictionDiff | None
     test_digest: str | None
     left_out: Mapping[str, int]
     notes: tuple[str, ...]
@@ -151,27 +156,23 @@ def _compare_selected(
     )
 
 
-def _compare_two_runs(selected: SelectedRuns, table: ComparisonTable, *, images: bool) -> tuple[RunPair | None, str]:
+def _compare_two_runs(
+    selected: SelectedRuns, table: ComparisonTable, *, images: bool
+) -> tuple[PredictionDiff | None, str]:
     """Compares exactly two runs image by image. Returns the comparison or None, and an error message or ``""``."""
     labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
     if len(labels) != _PAIR:
         return None, ""
     first, second = (run for run in selected.runs if run.reference in labels)
-    test_images, images_error = None, ""
     try:
-        diff = compare_predictions(load_predictions(first), load_predictions(second))
+        pair = compare_predictions(
+            load_predictions(first), load_predictions(second), (labels[first.reference], labels[second.reference])
+        )
     except TrainyardError as error:
         return None, f"Not compared image by image: {error}"
-    if images:
-        try:
-            test_images = load_test_images(second, diff.second.actual)
-        except TrainyardError as error:
-            images_error = str(error)
-    pair = RunPair(
-        first_label=labels[first.reference],
-        second_label=labels[second.reference],
-        diff=diff,
-        images=test_images,
-        images_error=images_error,
-    )
-    return pair, ""
+    if not images:
+        return pair, ""
+    try:
+        return replace(pair, images=load_test_images(second, pair.second.actual)), ""
+    except TrainyardError as error:
+        return replace(pair, images_error=str(error)), ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainyard.config import load_config
 from trainyard.data import DataSpec, load_dataset
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation import compute_mcnemar_p_value
+from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_mcnemar_p_value
 from trainyard.tracking import RunRecord, names
 
 _FOLDER, _CONFIG = "evaluation", names.CONFIG_FILE
@@ -62,21 +62,48 @@ class ClassDiff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionDiff:
-    """The difference between the predictions of two runs.
+    """The difference between the predictions of two runs on the same test images.
 
     Attributes:
+        first_label: The label of the first run.
+        second_label: The label of the second run.
         improved: Indices of the test images that only the second run classifies correctly, int64 (m,). The images that
             the second run classifies with the highest probability are first.
         worsened: Indices of the test images that only the first run classifies correctly, int64 (m,). The images that
             the second run misclassifies with the highest probability are first.
         p_value: P-value of McNemar's exact test.
+        images: The test images with the description of the data set, as returned by `load_test_images`; None if they
+            are not drawn.
+        images_error: Why the images are not available; otherwise empty.
     """
 
+    first_label: str
+    second_label: str
     first: Predictions
     second: Predictions
     improved: NDArray[np.int64]
     worsened: NDArray[np.int64]
     p_value: float
+    images: tuple[NDArray[np.uint8], DataSpec] | None = None
+    images_error: str = ""
+
+    def format_verdict(self) -> str:
+        """Returns one or two sentences on which run is better and whether the difference is significant."""
+        better, worse = len(self.improved), len(self.worsened)
+        if not better + worse:
+            return f"Both models classify the same images correctly ({len(self.first.actual):,} test images)."
+        counts = (
+            f"Of {better + worse:,} test images that only one model classifies correctly, {self.second_label} "
+            f"classifies {better:,} correctly and {self.first_label} {worse:,}"
+        )
+        if better == worse:
+            return f"{counts}: neither model is better."
+        best = self.second_label if better > worse else self.first_label
+        significance = "significantly" if self.p_value < SIGNIFICANCE_LEVEL else "not significantly"
+        return (
+            f"{counts}: {best} is {significance} better (McNemar's exact test of these two trained models, "
+            f"p = {self.p_value:.2g})."
+        )
 
     @property
     def both_correct(self) -> int:
@@ -124,8 +151,8 @@ def load_predictions(run: RunRecord) -> Predictions:
             ) from error
 
 
-def compare_predictions(first: Predictions, second: Predictions) -> PredictionDiff:
-    """Compares the predictions of two runs on the same images.
+def compare_predictions(first: Predictions, second: Predictions, labels: tuple[str, str]) -> PredictionDiff:
+    """Compares the predictions of two runs, with these labels, on the same images.
 
     Raises:
         ConfigError: If the runs have different test images.
@@ -135,6 +162,8 @@ def compare_predictions(first: Predictions, second: Predictions) -> PredictionDi
     improved = np.flatnonzero(second.correct & ~first.correct)
     worsened = np.flatnonzero(first.correct & ~second.correct)
     return PredictionDiff(
+        first_label=labels[0],
+        second_label=labels[1],
         first=first,
         second=second,
         improved=improved[np.argsort(-second.probability[improved], kind="stable")],
