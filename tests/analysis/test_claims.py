@@ -23,6 +23,7 @@ from trainyard.analysis.claims.judging import (
     compute_prediction_interval,
     judge,
 )
+from trainyard.analysis.claims.reproduction import ClaimResult
 from trainyard.analysis.claims.results import Arm, Results, SeedResult
 from trainyard.analysis.claims.spec import Claim, Scores, Target
 from trainyard.cli.reproduce import reproduce
@@ -509,7 +510,7 @@ def test_claim_plot_has_a_band_for_every_metric(tmp_path):
     with Image.open(tmp_path / "cells.png") as picture:
         assert picture.height > 1000
     assert results.load_results(tmp_path) == claim_results({"accuracy": 0.96})
-    summary = record.build_summary(claim_results({"accuracy": 0.96}))
+    summary = ClaimResult(claim_results({"accuracy": 0.96}), tmp_path).summarize()
     assert (summary["verdict"], summary["cells"][0]["verdict"], summary["cells"][0]["published"]) == (
         "contradicted",
         "contradicted",

@@ -16,7 +16,6 @@ from trainyard.analysis.claims.judging import (
     ClaimedMetric,
     Judgement,
     Verdict,
-    combine_verdicts,
     compute_contradiction_rate,
     judge,
 )
@@ -88,7 +87,10 @@ class ClaimPage:
     @property
     def verdict(self) -> Verdict:
         """The verdict on the whole claim."""
-        return combine_verdicts(self.judgements, same_counts=not self.wrong_counts)
+        verdicts = {judgement.verdict for judgement in self.judgements}
+        if self.wrong_counts or Verdict.CONTRADICTED in verdicts:
+            return Verdict.CONTRADICTED
+        return Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.SUPPORTED
 
     def describe_verdict(self) -> list[str]:
         """Returns the verdict on the claim and the reasons for it, as a few lines of Markdown."""

@@ -29,11 +29,7 @@ def write_index(folder: Path) -> bool:
 
 
 def render_index_page(folder: Path) -> str:
-    """Returns the overview of all experiments, in Markdown.
-
-    Raises:
-        ConfigError: If a record cannot be read.
-    """
+    """Returns the overview of all experiments, in Markdown. Raises ConfigError if a record cannot be read."""
     specs = {file.parent.name: file for name in (CLAIM_FILE, TARGET_FILE) for file in sorted(folder.glob(f"*/{name}"))}
     pages = {
         name: get_page(load_results(folder / name)) for name in sorted(specs) if (folder / name / RESULTS_FILE).exists()

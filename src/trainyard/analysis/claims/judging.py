@@ -48,7 +48,6 @@ class ClaimedMetric:
 
     Attributes:
         name: ``accuracy``, or a row and a column of the classification report: ``3 f1``.
-        published: The published, rounded value.
         decimals: Number of decimals of the published value.
         values: The measured values, one per seed.
         step: Smallest possible change of the metric, 1 / number of images. If all seeds give the same value, its
@@ -108,14 +107,6 @@ def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
         _judge_metric(metric, SIGNIFICANCE_LEVEL if metric.is_primary else SIGNIFICANCE_LEVEL / secondary_count)
         for metric in metrics
     ]
-
-
-def combine_verdicts(judgements: Sequence[Judgement], *, same_counts: bool) -> Verdict:
-    """Returns the verdict on a claim. `same_counts`: whether the numbers of images are equal to the published ones."""
-    verdicts = {judgement.verdict for judgement in judgements}
-    if not same_counts or Verdict.CONTRADICTED in verdicts:
-        return Verdict.CONTRADICTED
-    return Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.SUPPORTED
 
 
 def compute_prediction_interval(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import statistics
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,27 +84,11 @@ def render_markdown(template: str, **values: Any) -> str:  # noqa: ANN401 - temp
     return templates.get_template(template).render(**values)
 
 
-def build_summary(results: Results) -> dict[str, Any]:
-    """Returns the verdict with all values that it is based on, as JSON-compatible data."""
-    page = get_page(results)
-    summary: dict[str, Any] = {
-        "title": results.spec.title,
-        "verdict": str(page.verdict),
-        "about": results.about,
-    }
-    if isinstance(page, ClaimPage):
-        summary["wrong_counts"] = page.wrong_counts
-        summary["cells"] = [asdict(judgement) for judgement in page.judgements]
-    return {**summary, "arms": [asdict(arm) for arm in results.arms]}
-
-
 def write_record(out: Path, results: Results, card: Path | None = None) -> None:
-    """Writes all files of a record.
+    """Writes all files of a record into a folder, which is created if it does not exist.
 
-    Args:
-        out: The folder of the record. It is created if it does not exist.
-        results: The results of the experiment. If they have no search, the search of the existing record is used.
-        card: The card of the sweep that chose the recipe, which is copied. None leaves the existing card unchanged.
+    If the results have no search, the search of the existing record is used. `card` is the card of the sweep that chose
+    the recipe, which is copied; None leaves the existing card unchanged.
     """
     out.mkdir(parents=True, exist_ok=True)
     if results.search is None:

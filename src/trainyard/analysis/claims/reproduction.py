@@ -10,10 +10,11 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainyard.analysis.claims.claim_page import ClaimPage
 from trainyard.analysis.claims.provenance import (
     check_recipe_matches_search,
     collect_runs_provenance,
@@ -21,7 +22,6 @@ from trainyard.analysis.claims.provenance import (
 )
 from trainyard.analysis.claims.record import (
     PAGE,
-    build_summary,
     check_report_rows,
     get_page,
     write_record,
@@ -49,12 +49,7 @@ RunArm = Callable[[str, SweepPlan], SweepResult]
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """The result of reproducing an experiment.
-
-    Attributes:
-        results: The results of all arms, with the claim or the target.
-        folder: The folder that contains the page, the plot and ``results.json``.
-    """
+    """The results of reproducing an experiment, and the folder with the page, the plot and ``results.json``."""
 
     results: Results
     folder: Path
@@ -75,7 +70,16 @@ class ClaimResult:
 
     def summarize(self) -> dict[str, Any]:
         """Returns the verdict with all values that it is based on, as JSON-compatible data."""
-        return build_summary(self.results)
+        page = get_page(self.results)
+        summary: dict[str, Any] = {
+            "title": self.results.spec.title,
+            "verdict": self.verdict,
+            "about": self.results.about,
+        }
+        if isinstance(page, ClaimPage):
+            summary["wrong_counts"] = page.wrong_counts
+            summary["cells"] = [asdict(judgement) for judgement in page.judgements]
+        return {**summary, "arms": [asdict(arm) for arm in self.results.arms]}
 
     def _repr_markdown_(self) -> str:
         """Returns the title and the verdict for a notebook."""
@@ -107,7 +111,7 @@ def reproduce_experiment(
         _check_single_recipe(recipe, overrides)
     search, card = _find_search(spec) if record else (None, None)
     experiment = _sanitize_name(folder.name if file.name in (TARGET_FILE, CLAIM_FILE) else file.stem)
-    sweeps = {}
+    sweeps, arms = [], []
     for number, (arm, recipe) in enumerate(spec.arms.items(), start=1):
         sweep = f"{experiment}-{number}_{_sanitize_name(arm)}-{count}{_compute_fingerprint(overrides)}"
         fixed = [f"seed={spec.first_seed}", f"sweep.seeds={count}", "sweep.objective=off", f"sweep.name={sweep}"]
@@ -115,12 +119,9 @@ def reproduce_experiment(
         result = run_arm(f"{arm}: {' '.join(recipe)}, {count} seeds from {spec.first_seed}", plan)
         if not result.is_complete:
             raise TrialError(f"not all of the {count} runs finished. See above. To resume, run the same command")
-        sweeps[arm] = SweepFolder(result.folder)
-    with_report = isinstance(spec, Claim)
-    arms = [
-        load_arm(arm, (*recipe, *overrides), sweeps[arm], with_report=with_report) for arm, recipe in spec.arms.items()
-    ]
-    about = collect_runs_provenance(list(sweeps.values()), _build_command(name, overrides, seeds, record=record))
+        sweeps.append(SweepFolder(result.folder))
+        arms.append(load_arm(arm, (*recipe, *overrides), sweeps[-1], with_report=isinstance(spec, Claim)))
+    about = collect_runs_provenance(sweeps, _build_command(name, overrides, seeds, record=record))
     results = Results(spec=spec, arms=tuple(arms), about=about, search=search)
     check_report_rows(results)
     out = folder if record else OUT / experiment

@@ -24,14 +24,10 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedResult:
-    """The result of one run.
+    """The result of one run. The run ID is None if tracking is off.
 
-    Attributes:
-        accuracy: Test accuracy, 0 to 1.
-        seconds: Duration of the whole run.
-        run_id: MLflow run ID, or None if tracking is off.
-        report: Scores by row of the classification report: each class, and the averages over the classes. Empty for
-            targets.
+    `report` has the scores by row of the classification report: each class, and the averages over the classes. It is
+    empty for targets.
     """
 
     seed: int
@@ -70,11 +66,9 @@ class Results:
     """Everything that the page of a record is generated from.
 
     Attributes:
-        spec: The target or the claim that the runs are compared with.
         arms: The results of each arm. The target or the claim applies to the first one.
         about: Provenance of the runs, as returned by `collect_runs_provenance`.
-        search: The sweep that chose the first arm's recipe, as returned by `describe_search`; None if no sweep
-            chose it.
+        search: The sweep that chose the first arm's recipe, as returned by `describe_search`; None without a sweep.
     """
 
     spec: Target | Claim

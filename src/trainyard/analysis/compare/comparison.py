@@ -38,7 +38,6 @@ class Comparison:
     """A comparison of selected runs.
 
     Attributes:
-        table: The ranking of their configs.
         pair: The comparison image by image; None unless there are exactly two runs with readable predictions.
         test_digest: Digest of the test images of the runs; None if it is unknown.
         left_out: Number of runs that are not in the table, by reason.
@@ -91,15 +90,10 @@ def compare_selection(
     best: int | None = None,
     for_page: bool = False,
 ) -> Comparison:
-    """Compares the selected runs.
+    """Compares the selected runs by a metric. None uses the first of `DEFAULT_METRICS` that all runs have.
 
-    Args:
-        selection: The runs to compare.
-        store: The tracking store.
-        by: The metric to compare by; None uses the accuracy on validation images if all runs have it, else that on
-            test images.
-        best: The number of configs in the table, best first; None keeps all.
-        for_page: Whether to load the learning curves and test images that the HTML page shows.
+    `best` is the number of configs in the table, best first; None keeps all. With `for_page`, the learning curves and
+    test images that the HTML page shows are loaded.
 
     Raises:
         ConfigError: If no runs are selected, a run does not exist, or the runs cannot be compared.

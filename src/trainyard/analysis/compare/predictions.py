@@ -39,8 +39,7 @@ class Predictions:
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether each image is classified correctly, bool (n,)."""
-        correct: NDArray[np.bool_] = self.actual == self.predicted
-        return correct
+        return np.asarray(self.actual == self.predicted)
 
     @property
     def confusion(self) -> NDArray[np.int64]:
@@ -65,15 +64,12 @@ class PredictionDiff:
     """The difference between the predictions of two runs on the same test images.
 
     Attributes:
-        first_label: The label of the first run.
-        second_label: The label of the second run.
         improved: Indices of the test images that only the second run classifies correctly, int64 (m,). The images that
             the second run classifies with the highest probability are first.
         worsened: Indices of the test images that only the first run classifies correctly, int64 (m,). The images that
             the second run misclassifies with the highest probability are first.
         p_value: P-value of McNemar's exact test.
-        images: The test images with the description of the data set, as returned by `load_test_images`; None if they
-            are not drawn.
+        images: The result of `load_test_images`; None if the images are not drawn.
         images_error: Why the images are not available; otherwise empty.
     """
 

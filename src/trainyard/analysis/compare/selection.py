@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError
@@ -41,22 +42,15 @@ class Selection:
         return bool(self.experiment or self.sweep or self.filter_string)
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedRuns:
-    """The runs of a selection.
-
-    Attributes:
-        runs: Runs with the same test images: first the given references in their order, then the runs found by the
-            search, by start time.
-        left_out: Number of runs that were found and left out, by reason.
-    """
+class SelectedRuns(NamedTuple):
+    """Runs with the same test images, and the number of runs that were found and left out, by reason."""
 
     runs: list[RunRecord]
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str]
 
 
 def select_runs(selection: Selection, store: TrackingStore) -> SelectedRuns:
-    """Loads the selected runs.
+    """Loads the selected runs: first the given references in their order, then the runs found, by start time.
 
     Raises:
         ConfigError: If a run, an experiment or a sweep does not exist, or if the runs have different test images.

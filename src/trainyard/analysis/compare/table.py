@@ -198,11 +198,8 @@ def _affects_result(path: str, run: RunRecord) -> bool:
     section, _, field_path = path.partition(".")
     if section not in HASHED_SECTIONS or path in _SIZES:
         return False
-    section_class = (
-        TrainingConfig
-        if section == "training"
-        else get_registered_components(section).get(run.params.get(f"{section}.name", ""))
-    )
+    component = run.params.get(f"{section}.name", "")
+    section_class = TrainingConfig if section == "training" else get_registered_components(section).get(component)
     field = field_path.partition(".")[0]
     specs = fields(section_class) if section_class else ()
     return all(get_rule(spec).identity for spec in specs if spec.name == field)

@@ -75,7 +75,6 @@ class RerunComparison:
         parted: First epoch in which a training or validation metric of both runs differs, counted from 1; 0 if the
             initial weights differ; None if neither differs.
         changed: Intentional changes of the config, one line each.
-        environment: Differences between the environments.
     """
 
     likeness: Likeness | None
@@ -89,10 +88,7 @@ class RerunComparison:
     @property
     def causes(self) -> list[EnvironmentDifference]:
         """Differences that can change results bit for bit, the most likely cause first."""
-        return sorted(
-            (difference for difference in self.environment if difference.what in _CAUSES),
-            key=lambda difference: _CAUSES.index(difference.what),
-        )
+        return [difference for cause in _CAUSES for difference in self.environment if difference.what == cause]
 
 
 def compare_runs(
@@ -105,12 +101,8 @@ def compare_runs(
 ) -> RerunComparison:
     """Compares a finished rerun with the original run.
 
-    Args:
-        original: The original run.
-        rerun: The rerun.
-        siblings: Test accuracies of runs of the same config with other seeds.
-        changed: Intentional changes of the config, one line each.
-        test_images: Number of test images.
+    `siblings` are the test accuracies of runs of the same config with other seeds; `changed` are the intentional
+    changes of the config, one line each; `test_images` is the number of test images.
     """
     before, now = original.run.metrics, rerun.run.metrics
     spread = _estimate_spread(now[_ACCURACY], siblings, test_images)

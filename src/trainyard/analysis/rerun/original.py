@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from trainyard.config import (
     config_to_dict,
     escape_interpolations,
     expand_sweep,
+    flatten_tree,
     get_override_key,
     load_config,
 )
@@ -116,16 +117,12 @@ def _build_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str
     """Returns the overrides that compose a config, with every component and every value, but without some groups."""
     values = {key: value for key, value in escape_interpolations(tree).items() if key not in (*_NOT_REPEATED, *without)}
     components = [f"{group}={values[group].pop('name')}" for group in COMPONENT_GROUPS if group in values]
-    return [*components, *(f"{path}={_format_value(value)}" for path, value in _flatten_to_overrides(values))]
-
-
-def _flatten_to_overrides(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the override key and the value of each leaf of a nested config: ``seed``, ``++model.dropout``."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten_to_overrides(value, f"{prefix}{key}.")
-        else:
-            yield (f"++{prefix}{key}" if prefix else key), value  # ++ because users choose the keys of dict fields
+    settings = [
+        f"{'++' if '.' in path else ''}{path}={_format_value(value)}"  # ++ because users choose the keys of dict fields
+        for path, value in flatten_tree(values).items()
+        if value != {}
+    ]
+    return [*components, *settings]
 
 
 def _format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
