@@ -468,7 +468,7 @@ def test_unknown_report_row_is_reported():
     with pytest.raises(
         ConfigError, match="classification_report.Trouser: the data set has no such class. Available: 0, 1"
     ):
-        record.check_report_rows(outcome)
+        record.get_page(outcome).check_rows()
 
 
 def test_loaded_report_equals_the_report_of_scikit_learn(tmp_path):

@@ -21,6 +21,8 @@ from trainyard.analysis.claims.judging import (
 )
 from trainyard.analysis.claims.results import Results
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim
+from trainyard.config import format_suggestion
+from trainyard.errors import ConfigError
 from trainyard.reporting import plots
 
 _NEIGHBORS = 3
@@ -72,6 +74,18 @@ class ClaimPage:
             for column in SCORE_NAMES
         ]
         return judge([accuracy, *others])
+
+    def check_rows(self) -> None:
+        """Raises ConfigError if the reports of the runs lack a row of the claim; lists the available rows."""
+        rows = list(self.results.main_arm.runs[0].report)
+        problems = [
+            f"classification_report.{row}: the data set has no such class.{format_suggestion(row, rows)} "
+            f"Available: {', '.join(rows)}"
+            for row in self.claim.classification_report
+            if row not in rows
+        ]
+        if problems:
+            raise ConfigError(*problems)
 
     @property
     def wrong_counts(self) -> list[str]:

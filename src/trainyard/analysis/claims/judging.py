@@ -1,15 +1,7 @@
-"""Judges whether published values agree with the results of several seeds. Defines the criterion and its error rates.
+"""Judges whether published values agree with the results of several seeds.
 
-A published value was rounded, so it represents the interval of all values that round to it. It comes from one run with
-an unknown seed. The criterion compares it with the prediction interval of one more run, computed from the measured
-values with Student's t-distribution: ``mean ± t * s * sqrt(1 + 1/n)``. If the values are normal and independent, this
-interval contains the next value with the stated probability. The accuracy is the primary metric and has its own
-significance level of 0.05; all other metrics share a second level of 0.05 (Bonferroni correction). The number of images
-of each class must match exactly.
-
-*Contradicted*: the two intervals do not overlap. *Undecided*: fewer than ten seeds, or a prediction interval that is
-too wide to contradict anything. *Supported* otherwise: a single run of this recipe can plausibly produce the published
-value. This does not mean that the published value is the mean of the recipe.
+A published value is compared with the prediction interval of one more run. ``docs/claims.md`` defines the criterion,
+the significance levels and the verdicts, and lists the error rates.
 """
 
 from __future__ import annotations

@@ -12,10 +12,9 @@ from typing import Any
 from trainyard.analysis.claims import judging
 from trainyard.analysis.claims.claim_page import ClaimPage
 from trainyard.analysis.claims.provenance import check_recipe_matches_search
-from trainyard.analysis.claims.results import Results, format_percent, load_results, write_results
+from trainyard.analysis.claims.results import Results, to_percent, load_results, write_results
 from trainyard.analysis.claims.spec import Claim
 from trainyard.analysis.claims.target_page import TargetPage
-from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError
 from trainyard.reporting import format_duration, format_provenance, format_value
 from trainyard.system import atomic_write
@@ -27,24 +26,6 @@ def get_page(results: Results) -> ClaimPage | TargetPage:
     """Returns the page of a record, with the verdict."""
     spec = results.spec
     return ClaimPage(results, spec) if isinstance(spec, Claim) else TargetPage(results, spec)
-
-
-def check_report_rows(results: Results) -> None:
-    """Raises ConfigError if the classification reports of the runs lack a row of the claim; lists the available rows.
-
-    Does nothing if the experiment has a target instead of a claim.
-    """
-    if not isinstance(results.spec, Claim):
-        return
-    rows = list(results.main_arm.runs[0].report)
-    problems = [
-        f"classification_report.{row}: the data set has no such class.{format_suggestion(row, rows)} "
-        f"Available: {', '.join(rows)}"
-        for row in results.spec.classification_report
-        if row not in rows
-    ]
-    if problems:
-        raise ConfigError(*problems)
 
 
 def render_page(results: Results) -> str:
@@ -76,7 +57,7 @@ def render_markdown(template: str, **values: Any) -> str:  # noqa: ANN401 - temp
     templates.filters |= {
         "cell": lambda text: text.replace("|", "\\|"),
         "duration": format_duration,
-        "percent": format_percent,
+        "percent": to_percent,
         "shell": shlex.join,
         "value": format_value,
     }

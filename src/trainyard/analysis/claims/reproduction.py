@@ -20,12 +20,7 @@ from trainyard.analysis.claims.provenance import (
     collect_runs_provenance,
     describe_search,
 )
-from trainyard.analysis.claims.record import (
-    PAGE,
-    check_report_rows,
-    get_page,
-    write_record,
-)
+from trainyard.analysis.claims.record import PAGE, get_page, write_record
 from trainyard.analysis.claims.results import Results, load_arm
 from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, Target, find_spec, load_spec
 from trainyard.config import compose_config, expand_sweep, get_override_key
@@ -123,7 +118,8 @@ def reproduce_experiment(
         arms.append(load_arm(arm, (*recipe, *overrides), sweeps[-1], with_report=isinstance(spec, Claim)))
     about = collect_runs_provenance(sweeps, _build_command(name, overrides, seeds, record=record))
     results = Results(spec=spec, arms=tuple(arms), about=about, search=search)
-    check_report_rows(results)
+    if isinstance(page := get_page(results), ClaimPage):
+        page.check_rows()
     out = folder if record else OUT / experiment
     write_record(out, results, card)
     return ClaimResult(results, out)

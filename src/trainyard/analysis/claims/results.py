@@ -87,7 +87,7 @@ class Results:
         return find_step([accuracy for arm in self.arms for accuracy in arm.accuracies])
 
 
-def format_percent(fraction: float) -> str:
+def to_percent(fraction: float) -> str:
     """Returns a fraction, or a difference of two, in percent with three decimals, without a percent sign."""
     return f"{100 * fraction:.3f}"
 
@@ -140,11 +140,10 @@ def _load_report(folder: Path) -> dict[str, Scores]:
 
 def write_results(folder: Path, results: Results) -> None:
     """Writes the results atomically into an existing folder."""
+    kind = "claim" if isinstance(results.spec, Claim) else "target"
     content = {
         "format": FORMAT_VERSION,
-        "claim" if isinstance(results.spec, Claim) else "target": results.spec.model_dump(
-            mode="json", exclude_none=True
-        ),
+        kind: results.spec.model_dump(mode="json", exclude_none=True),
         "about": results.about,
         "search": results.search,
         "arms": [asdict(arm) for arm in results.arms],

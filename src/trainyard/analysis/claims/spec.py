@@ -1,31 +1,6 @@
 """Specifications of experiments: a target that the project sets, or a published claim. Loaded from YAML and validated.
 
-``experiments/<name>/target.yaml``:
-
-    title: A tuned MLP on MNIST
-    about: The question that the experiment answers, in a few sentences.
-    goal: 0.986                  # minimum mean test accuracy of the first arm
-    seeds: 10
-    first_seed: 1000
-    most_parameters: 316810      # maximum number of parameters of the first arm's model; optional
-    most_minutes: 60             # maximum wall-clock minutes for all runs together; optional
-    search: mnist_mlp            # name of the sweep that chose the first arm's recipe; optional
-    arms:                        # overrides of each arm, by name, as on the command line
-      tuned: [experiment=mnist_mlp_tuned]
-      baseline: [experiment=mnist_baseline]
-
-``experiments/<name>/claim.yaml``:
-
-    title: The published MNIST baseline
-    about: What was published, in a few sentences.
-    source: Where it was published.
-    recipe: [experiment=mnist_baseline]
-    seeds: 10
-    decimals: 2                  # number of decimals to which the values were rounded
-    accuracy: 0.98
-    classification_report:       # precision, recall, F1 and support, by row
-      "0": [0.99, 0.99, 0.99, 980]
-      macro avg: [0.98, 0.98, 0.98, 10000]
+``docs/reproduce.md`` describes the format of both: ``target.yaml`` and ``claim.yaml`` in ``experiments/<name>``.
 """
 
 from __future__ import annotations
@@ -83,7 +58,7 @@ class ExperimentSpec(BaseModel):
 
 
 class Target(ExperimentSpec):
-    """A target that the first arm of an experiment has to reach. The module's docstring explains the fields."""
+    """A target that the first arm of an experiment has to reach."""
 
     goal: Fraction
     arms: dict[Text, Overrides] = Field(min_length=1)
@@ -98,7 +73,7 @@ class Target(ExperimentSpec):
 
 
 class Claim(ExperimentSpec):
-    """A published result. The module's docstring explains the fields.
+    """A published result.
 
     Rows of the report are named after the classes, or ``macro avg`` and ``weighted avg``. Rows may be omitted.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from trainyard.analysis.claims.results import Arm, Results, format_percent
+from trainyard.analysis.claims.results import Arm, Results, to_percent
 from trainyard.analysis.claims.spec import Target
 from trainyard.evaluation import Estimate, estimate_difference, estimate_mean
 from trainyard.reporting import format_duration, plots
@@ -36,9 +36,9 @@ class TargetPage:
         main_arm, target, seconds = self.results.main_arm, self.target, self.results.about["seconds"]
         mean = self.estimate_mean(main_arm)
         summary = (
-            f"**{main_arm.name}: {format_percent(mean.value)} % mean test accuracy over {len(main_arm.runs)} seeds.** "
-            f"The 95 % confidence interval of the mean is {format_percent(mean.low)} % to "
-            f"{format_percent(mean.high)} %. The target, {100 * target.goal:g} %, is {self.verdict}."
+            f"**{main_arm.name}: {to_percent(mean.value)} % mean test accuracy over {len(main_arm.runs)} seeds.** "
+            f"The 95 % confidence interval of the mean is {to_percent(mean.low)} % to "
+            f"{to_percent(mean.high)} %. The target, {100 * target.goal:g} %, is {self.verdict}."
         )
         lines = [summary]
         if target.most_parameters is not None:
@@ -55,13 +55,13 @@ class TargetPage:
             direction = "higher than" if estimate.value > 0 else "lower than"
             significance = "significant" if estimate.low > 0 or estimate.high < 0 else "not significant"
             difference = (
-                f"{format_percent(abs(estimate.value))} percentage points {direction} the mean of {other_arm.name}"
+                f"{to_percent(abs(estimate.value))} percentage points {direction} the mean of {other_arm.name}"
                 if estimate.value
                 else f"equal to the mean of {other_arm.name}"
             )
             lines.append(
                 f"The mean is {difference}: the difference is {significance} (standard error "
-                f"{format_percent(estimate.standard_error)})."
+                f"{to_percent(estimate.standard_error)})."
             )
         return lines
 

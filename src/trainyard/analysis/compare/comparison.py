@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, write_comparison_page
-from trainyard.analysis.compare.predictions import (
-    PredictionDiff,
-    compare_predictions,
-    load_predictions,
-    load_test_images,
-)
+from trainyard.analysis.compare.predictions import PredictionDiff, compare_two_runs
 from trainyard.analysis.compare.selection import (
     SelectedRuns,
     Selection,
@@ -138,8 +133,14 @@ def _compare_selected(
         table = build_comparison_table(runs, metric, histories, separate_seeds=separate_seeds)
     if best is not None:
         table = table.select_best(best)
-    pair, pair_error = _compare_two_runs(selected, table, images=for_page)
-    notes = [pair_error] if pair_error else []
+    pair, notes = None, []
+    labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
+    if len(labels) == _PAIR:
+        first, second = (run for run in selected.runs if run.reference in labels)
+        try:
+            pair = compare_two_runs(first, second, labels, with_images=for_page)
+        except TrainyardError as error:
+            notes.append(f"Not compared image by image: {error}")
     if metric.endswith("/val") and "dataset.validation_fraction" in table.varied:
         notes.append(f"The configs differ in dataset.validation_fraction: {metric} was measured on different images.")
     left_out = {**selected.left_out, **table.left_out}
@@ -148,25 +149,3 @@ def _compare_selected(
     return Comparison(
         table=table, pair=pair, test_digest=selected.runs[0].test_digest, left_out=left_out, notes=tuple(notes)
     )
-
-
-def _compare_two_runs(
-    selected: SelectedRuns, table: ComparisonTable, *, images: bool
-) -> tuple[PredictionDiff | None, str]:
-    """Compares exactly two runs image by image. Returns the comparison or None, and an error message or ``""``."""
-    labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
-    if len(labels) != _PAIR:
-        return None, ""
-    first, second = (run for run in selected.runs if run.reference in labels)
-    try:
-        pair = compare_predictions(
-            load_predictions(first), load_predictions(second), (labels[first.reference], labels[second.reference])
-        )
-    except TrainyardError as error:
-        return None, f"Not compared image by image: {error}"
-    if not images:
-        return pair, ""
-    try:
-        return replace(pair, images=load_test_images(second, pair.second.actual)), ""
-    except TrainyardError as error:
-        return replace(pair, images_error=str(error)), ""

@@ -18,6 +18,7 @@ from trainyard.reporting import (
     build_card_rows,
     embed_image,
     explain_ranking,
+    format_count,
     plots,
     render_sortable_page,
     shorten,
@@ -71,9 +72,8 @@ def write_comparison_page(
 
 def _format_counts(table: ComparisonTable) -> str:
     """Returns the numbers of runs and of configs in the table: ``10 runs, 2 configs``."""
-    configs = len(table.ranking.points)
-    runs = sum(ranked.n for ranked in table.ranking.points)
-    return f"{runs:,} run{'s' if runs > 1 else ''}, {configs:,} config{'s' if configs > 1 else ''}"
+    points = table.ranking.points
+    return f"{format_count(sum(ranked.n for ranked in points), 'run')}, {format_count(len(points), 'config')}"
 
 
 def _build_headline(table: ComparisonTable, pair: PredictionDiff | None) -> dict[str, tuple[str, str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -145,6 +146,26 @@ def load_predictions(run: RunRecord) -> Predictions:
             raise ConfigError(
                 f"{run.reference}: cannot read the predictions of the test images ({_FOLDER}/): {error}"
             ) from error
+
+
+def compare_two_runs(
+    first: RunRecord, second: RunRecord, labels: Mapping[str, str], *, with_images: bool
+) -> PredictionDiff:
+    """Compares the predictions of two runs. `labels` are by the references of the runs.
+
+    Raises:
+        ConfigError: If the predictions cannot be read, or the runs have different test images.
+        TrackingError: If the tracking store cannot be reached, or does not have the files.
+    """
+    diff = compare_predictions(
+        load_predictions(first), load_predictions(second), (labels[first.reference], labels[second.reference])
+    )
+    if not with_images:
+        return diff
+    try:
+        return replace(diff, images=load_test_images(second, diff.second.actual))
+    except TrainyardError as error:
+        return replace(diff, images_error=str(error))
 
 
 def compare_predictions(first: Predictions, second: Predictions, labels: tuple[str, str]) -> PredictionDiff:

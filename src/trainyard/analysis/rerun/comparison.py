@@ -1,10 +1,5 @@
 """Compares a rerun with the original run: how similar they are, where they diverge, and how their environments differ.
 
-    bitwise       all weights are equal bit for bit
-    same metrics  the weights differ, but all test metrics are equal
-    within spread the test accuracies differ by no more than the spread
-    drifted       the test accuracies differ by more than the spread
-
 The spread is the limit that 95 % of the differences between two runs stay below. With at least five runs of the same
 config with other seeds in the store, it is computed from them with Student's t-distribution. Otherwise it is 1.96
 standard errors of the difference of two binomial proportions, for the number of test images.
@@ -43,7 +38,7 @@ _CAUSES = ("threads", "engine", "xla", "determinism", "digest of the data", "cpu
 
 
 class Likeness(StrEnum):
-    """How similar two runs are."""
+    """How similar two runs are. ``docs/reproduce.md`` defines the values."""
 
     BITWISE = "bitwise"
     METRICS = "same metrics"
