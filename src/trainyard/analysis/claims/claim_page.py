@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,13 +27,6 @@ from trainyard.reporting import plots
 
 _NEIGHBORS = 3
 """Number of rounded values on either side of the measured mean for which the power is simulated."""
-
-
-class ClaimPower(NamedTuple):
-    """The fractions of simulated experiments that contradict true claims, and claims of other accuracies, by value."""
-
-    true_claims: float
-    other_claims: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -140,13 +133,11 @@ class ClaimPage:
             if judgement.verdict is Verdict.UNDECIDED
         ]
 
-    @property
-    def expected(self) -> str:
-        """The published accuracy in percent, for the overview."""
-        return f"{100 * self.claim.accuracy:g} (claim)"
+    def simulate_power(self) -> tuple[float, dict[str, float]]:
+        """Simulates the fraction of contradicted claims, if runs have the measured mean and standard deviation.
 
-    def simulate_power(self) -> ClaimPower:
-        """Simulates how often claims are contradicted, if runs have the measured mean and standard deviation."""
+        Returns the fraction of true claims, and that of claims of other accuracies, by the claimed accuracy.
+        """
         accuracy = self.judgements[0]
         decimals, step = accuracy.decimals, 10**-accuracy.decimals
         generator = np.random.default_rng(0)
@@ -154,13 +145,11 @@ class ClaimPage:
         one_more = np.round(generator.normal(accuracy.mean, accuracy.std, SIMULATIONS), decimals)
         nearest = round(accuracy.mean, decimals)
         claims = [nearest + away * step for away in range(-_NEIGHBORS, _NEIGHBORS + 1) if nearest + away * step <= 1]
-        return ClaimPower(
-            compute_contradiction_rate(values, one_more, decimals, accuracy.step),
-            {
-                f"{claimed:.{decimals}f}": compute_contradiction_rate(values, claimed, decimals, accuracy.step)
-                for claimed in claims
-            },
-        )
+        other_claims = {
+            f"{claimed:.{decimals}f}": compute_contradiction_rate(values, claimed, decimals, accuracy.step)
+            for claimed in claims
+        }
+        return compute_contradiction_rate(values, one_more, decimals, accuracy.step), other_claims
 
     def draw_plot(self, folder: Path) -> None:
         """Draws the published metrics with their prediction intervals."""

@@ -106,10 +106,8 @@ def compute_prediction_interval(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the ends of the interval that contains one more normally distributed value with probability 1 - level.
 
-    Args:
-        values: At least two independent values along the last axis, float64 (..., values).
-        level: Probability that the next value is outside the interval.
-        step: Smallest possible change of the values, see `ClaimedMetric`.
+    `values`, float64 (..., values), has at least two independent values along the last axis. `step` is their smallest
+    possible change, see `ClaimedMetric`.
     """
     measured = np.asarray(values)
     count = measured.shape[-1]

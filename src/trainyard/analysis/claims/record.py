@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import statistics
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from trainyard.analysis.claims import judging
 from trainyard.analysis.claims.claim_page import ClaimPage
 from trainyard.analysis.claims.provenance import check_recipe_matches_search
-from trainyard.analysis.claims.results import Results, to_percent, load_results, write_results
+from trainyard.analysis.claims.results import Results, load_results, to_percent, write_results
 from trainyard.analysis.claims.spec import Claim
 from trainyard.analysis.claims.target_page import TargetPage
 from trainyard.errors import ConfigError
@@ -86,11 +87,9 @@ def _load_existing_search(out: Path, results: Results) -> dict[str, Any] | None:
     """Returns the search of the existing record, or None if its sweep or its recipe has changed."""
     if isinstance(results.spec, Claim) or results.spec.search is None:
         return None
-    try:
+    with suppress(ConfigError):  # there is no record, its format is outdated, or the recipe has changed
         search = load_results(out).search
         if search and search["name"] == results.spec.search:
             check_recipe_matches_search(search, results.spec.arms[results.spec.main_arm_name])
             return search
-    except ConfigError:  # there is no record, its format is outdated, or the recipe has changed
-        pass
     return None

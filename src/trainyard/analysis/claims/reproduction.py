@@ -84,14 +84,10 @@ class ClaimResult:
 def reproduce_experiment(
     name: str, overrides: Sequence[str], run_arm: RunArm, *, seeds: int | None = None, record: bool = False
 ) -> ClaimResult:
-    """Trains every arm with all seeds, and writes the results.
+    """Trains every arm of an experiment, given by its name or the path of its target or claim, and writes the results.
 
-    Args:
-        name: The name of an experiment, or the path of its target or claim.
-        overrides: Overrides for all arms, in the grammar of ``trainyard sweep``.
-        run_arm: Runs the sweep of an arm.
-        seeds: The number of seeds; None uses the number that the experiment specifies.
-        record: Whether to write the results as the experiment's record, next to its target or claim.
+    `overrides`, in the grammar of ``trainyard sweep``, apply to all arms. None for `seeds` uses the number that the
+    experiment specifies. With `record`, the results become the experiment's record, next to its target or claim.
 
     Raises:
         ConfigError: If the target or claim, its recipe, or an override is wrong; nothing was run.

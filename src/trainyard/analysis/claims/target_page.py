@@ -65,11 +65,6 @@ class TargetPage:
             )
         return lines
 
-    @property
-    def expected(self) -> str:
-        """The goal in percent, for the overview."""
-        return f"at least {100 * self.target.goal:g}"
-
     def draw_plot(self, folder: Path) -> None:
         """Draws the accuracies of all runs."""
         arms = self.results.arms

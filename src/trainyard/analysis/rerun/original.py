@@ -146,5 +146,4 @@ def load_environment(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     environment = folder / ENVIRONMENT
     machine, versions = environment / "machine.json", environment / "versions.txt"
     lines = versions.read_text().splitlines() if versions.exists() else []
-    pairs = (line.partition("==") for line in lines)
-    return json.loads(machine.read_text()) if machine.exists() else {}, {name: version for name, _, version in pairs}
+    return json.loads(machine.read_text()) if machine.exists() else {}, dict(line.split("==", 1) for line in lines)
