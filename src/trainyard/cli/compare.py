@@ -17,7 +17,7 @@ from rich.text import Text
 
 from trainyard.cli.app import StoreUri, complete_sweep
 from trainyard.errors import ConfigError
-from trainyard.system import format_command_line, print_heading
+from trainyard.system import print_heading
 
 if TYPE_CHECKING:
     from trainyard.analysis import Comparison
@@ -59,7 +59,7 @@ def compare(
     uri: StoreUri = None,
 ) -> None:
     """Compare runs: settings, results, and whether the differences are significant."""
-    from trainyard.analysis import Selection, check_page_path, compare_selection, write_comparison_page
+    from trainyard.analysis import Selection, check_page_path, compare_selection
     from trainyard.tracking import TrackingStore
 
     if as_json and as_csv:
@@ -77,7 +77,7 @@ def compare(
         selection, TrackingStore.from_option(uri), by=by, best=best, for_page=html is not None
     )
     if html is not None:
-        write_comparison_page(html, comparison.table, comparison.pair, format_command_line(), comparison.notes)
+        comparison.write_page(html)
     if as_json:
         sys.stdout.write(json.dumps(_build_json(comparison), indent=1) + "\n")
     elif as_csv:
@@ -103,7 +103,7 @@ def _print_comparison(comparison: Comparison, html: Path | None) -> None:
     if pair:
         print_heading(f"Image by image: {pair.first_label} → {pair.second_label}")
         console.print(Text(pair.format_verdict()))
-        for diff in sorted(pair.diff.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
+        for diff in sorted(pair.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
             if diff.improved or diff.worsened:
                 console.print(Text(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong"))
     for note in comparison.notes:
@@ -155,11 +155,11 @@ def _build_json(comparison: Comparison) -> dict[str, Any]:
             "before": pair.first_label,
             "now": pair.second_label,
             "verdict": pair.format_verdict(),
-            "p": pair.diff.p_value,
-            "improved": pair.diff.improved.tolist(),
-            "worsened": pair.diff.worsened.tolist(),
-            "both_wrong": pair.diff.both_wrong,
-            "by_class": [asdict(diff) for diff in pair.diff.group_by_class()],
+            "p": pair.p_value,
+            "improved": pair.improved.tolist(),
+            "worsened": pair.worsened.tolist(),
+            "both_wrong": pair.both_wrong,
+            "by_class": [asdict(diff) for diff in pair.group_by_class()],
         }
     return record
 
