@@ -45,9 +45,7 @@ def draw_arm_accuracies(
         style.annotate(axes, f"{mean:.2f}", (high, row + 0.24), (5, 0), size=style.TEXT, **emphasis)
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.margins(x=0.06)
-    axes.set_xlabel("Accuracy on the test images, %", size=style.TEXT, color=style.INK)
-    style.style_axes(axes, grid="x")
-    style.label_rows(axes, range(len(arms)), list(arms), style.TEXT)
+    style.label_rows(axes, range(len(arms)), list(arms), style.TEXT, "Accuracy on the test images, %")
     count = len(next(iter(arms.values())))
     subtitle = f"One dot per seed ({count} per arm). Below: mean with 95 % interval"
     style.add_headline(axes, "Accuracy of each seed", subtitle)
@@ -107,9 +105,7 @@ def draw_published_metrics(groups: Sequence[Sequence[PublishedMetric]], title: s
         row += _GROUP_GAP
     axes.set_ylim(ticks[-1] + 0.7, -0.7)
     axes.margins(x=0.03)
-    axes.set_xlabel("%", size=style.TEXT, color=style.INK)
-    style.style_axes(axes, grid="x")
-    style.label_rows(axes, ticks, names, style.SMALL)
+    style.label_rows(axes, ticks, names, style.SMALL, "%")
     keys: list[Any] = [Patch(facecolor=_BAND, label="rounds to the published value")]
     lines = {style.BLUE: "measured seeds and prediction interval", style.VERMILLION: "contradicted"}
     for colour, label in lines.items():

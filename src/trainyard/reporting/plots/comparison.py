@@ -48,9 +48,7 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
         )  # fmt: skip
     axes.set_ylim(len(class_indices) - 0.5, -0.5)
     axes.margins(x=0.04)
-    axes.set_xlabel("F1, %", size=style.TEXT, color=style.INK)
-    style.style_axes(axes, grid="x")
-    style.label_rows(axes, range(len(class_indices)), names, style.SMALL)
+    style.label_rows(axes, range(len(class_indices)), names, style.SMALL, "F1, %")
     labels = [style.shorten(label, style.MAX_NAME_LENGTH) for label in scores]
     style.add_legend(axes, markers, labels, columns=min(len(scores), 3), handletextpad=0.2)
     subtitle = (

@@ -11,8 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+from trainyard.evaluation import is_proportion
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 DPI = 150
@@ -67,8 +70,9 @@ def measure_names(names: Iterable[str], size: float) -> float:
     return max(map(len, names)) * CHARACTER_WIDTH * size / POINTS_PER_INCH
 
 
-def label_rows(axes: Axes, positions: Sequence[float], names: Sequence[str], size: float) -> None:
-    """Writes the names of rows at their positions on the y axis. The first row is at the top."""
+def label_rows(axes: Axes, positions: Sequence[float], names: Sequence[str], size: float, xlabel: str) -> None:
+    """Applies the common style to a plot of rows, with their names at their positions on the y axis."""
+    style_axes(axes, grid="x", xlabel=xlabel)
     axes.set_yticks(positions, names, parse_math=False)
     axes.tick_params(axis="y", labelsize=size, labelcolor=INK, length=0)
 
@@ -111,14 +115,24 @@ def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], column
         text.set_parse_math(False)
 
 
-def style_axes(axes: Axes, grid: Literal["x", "y"]) -> None:
+def style_axes(axes: Axes, grid: Literal["x", "y"], xlabel: str = "") -> None:
     """Applies the common style to axes: light grid lines for one axis, and no frame."""
+    axes.set_xlabel(xlabel, size=TEXT, color=INK)
     axes.grid(axis=grid, which="major", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(SOFT)
     axes.tick_params(labelsize=SMALL, labelcolor=SOFT, color=SOFT, length=3)
     axes.tick_params(axis="y", length=0)
+
+
+def format_value_axis(axis: Axis, metric: str) -> None:
+    """Places ticks at round values of an axis of a metric. Proportions, such as accuracies, are in percent."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    if is_proportion(metric):
+        axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
 
 
 def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
