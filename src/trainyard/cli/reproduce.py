@@ -19,11 +19,11 @@ _EXIT_CODES = {"met": 0, "missed": 3, "supported": 0, "contradicted": 3, "undeci
 """The exit code of each verdict."""
 
 
-def _complete_experiment(incomplete: str) -> list[str]:
-    """Returns the names in ``experiments/`` that complete a word."""
+def _list_experiments() -> list[str]:
+    """Returns the names in ``experiments/``."""
     from trainyard.analysis import list_experiments
 
-    return [name for name in list_experiments() if name.startswith(incomplete)]
+    return list_experiments()
 
 
 def reproduce(
@@ -32,7 +32,7 @@ def reproduce(
         typer.Argument(
             help="Name of an experiment in `experiments/`, or path of its claim or target.",
             metavar="EXPERIMENT",
-            autocompletion=_complete_experiment,
+            autocompletion=_list_experiments,
         ),
     ],
     overrides: Annotated[
