@@ -32,8 +32,6 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
     start = min(0.9, np.floor(10 * min(confidence.min(), accuracy.min())) / 10)
     upper.set(xlim=(start, 1), ylim=(start, 1))
     upper.set_ylabel("Accuracy", size=style.TEXT, color=style.INK)
-    title = f"Expected calibration error {100 * calibration.error:.2f} %"
-    style.add_headline(upper, title, "Dashed line: perfect calibration. Area of a point: share of the predictions")
 
     width = calibration.edges[1] - calibration.edges[0]
     left = calibration.edges[:-1][nonempty]
@@ -50,4 +48,5 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["bottom", "left"]].set_color(style.FAINT)
     upper.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-    style.save_figure(figure, path)
+    title = f"Expected calibration error {100 * calibration.error:.2f} %"
+    style.save_plot(upper, path, title, "Dashed line: perfect calibration. Area of a point: share of the predictions")

@@ -34,7 +34,7 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     height = 1.35 + _LINE_HEIGHT * len(class_indices)
     names = [style.shorten(class_names[index], style.MAX_NAME_LENGTH) for index in class_indices]
     left = style.measure_names(names, style.SMALL) + 0.3
-    figure, axes = style.build_axes(7.4, height, left=left, bottom=0.5, right=0.22, top=0.85)
+    axes = style.build_axes(7.4, height, left=left, bottom=0.5, right=0.22, top=0.85)
     for row, index in enumerate(class_indices):
         axes.plot(
             [table[:, index].min(), table[:, index].max()], [row, row], color=style.FAINT, linewidth=2.4, zorder=1
@@ -56,8 +56,7 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
         if len(class_indices) < len(class_names)
         else ""
     )
-    style.add_headline(axes, "F1 by class", subtitle, over=18 + 13 * ((len(scores) - 1) // 3))
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, "F1 by class", subtitle, over=18 + 13 * ((len(scores) - 1) // 3))
 
 
 def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
@@ -72,15 +71,14 @@ def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequen
     largest = max(int(np.abs(better).max()), 1)
     strength = np.sign(better) * np.sqrt(np.abs(better) / largest)
     scale = LinearSegmentedColormap.from_list("change", [style.VERMILLION, style.PAPER, style.BLUE])
-    figure, axes = style.build_axes(side, side)
+    axes = style.build_axes(side, side)
     axes.imshow(strength, cmap=scale, vmin=-1, vmax=1, interpolation="nearest")
     texts = {
         (row, column): f"{difference[row, column]:+d}".replace("-", "\N{MINUS SIGN}")
         for row, column in np.argwhere(difference).tolist()
     }
     label_matrix(axes, class_names, side, texts, dark=np.abs(strength) > 0.6)  # noqa: PLR2004
-    style.add_headline(axes, "Change in the number of images", "Blue: better than before. Orange: worse")
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, "Change in the number of images", "Blue: better than before. Orange: worse")
 
 
 class PredictionFlip(NamedTuple):

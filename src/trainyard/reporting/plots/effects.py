@@ -152,8 +152,7 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
     subtitle += ". Percentages: share of the variance" if importance else ""
     subtitle += describe_hidden_points(points, low, high)
     headline = f"{format_metric_name(ranking.objective)} by setting"
-    style.add_headline(figure.axes[0], headline, subtitle, over=PANEL_TITLE_HEIGHT)
-    style.save_small_figure(figure, path)
+    style.save_plot(figure.axes[0], path, headline, subtitle, over=PANEL_TITLE_HEIGHT)
     return True
 
 
@@ -204,7 +203,7 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
         lines.setdefault(tuple(others), []).append((number, point.values))
     if len(lines) > MAX_LINES or min(map(len, lines.values())) < 2:  # noqa: PLR2004 - a line needs two points
         return False
-    figure, axes = style.build_axes(6.8, 3.8, left=0.82, bottom=0.57, right=1.36, top=0.65)
+    axes = style.build_axes(6.8, 3.8, left=0.82, bottom=0.57, right=1.36, top=0.65)
     low, high = compute_axis_limits(points, ranking.objective)
     axes.set_ylim(low, high)
     SettingScale(_collect_values(points, settings[0])).label_axis(axes)
@@ -225,8 +224,7 @@ def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
     seed_counts = format_range({point.n for point in points})
     subtitle = f"Mean of {seed_counts} seeds, band: min to max" if ranking.has_repeats else "One seed per point"
     subtitle += describe_hidden_points(points, low, high)
-    style.add_headline(axes, format_metric_name(ranking.objective), subtitle)
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, format_metric_name(ranking.objective), subtitle)
     return True
 
 
@@ -261,7 +259,7 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
         return False
     objective = ranking.objective
     width = 1.6 + 1.35 * len(settings)
-    figure, axes = style.build_axes(width, 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
+    axes = style.build_axes(width, 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
     low, high = compute_axis_limits(ranking.points, objective)
     columns = [_compute_heights(ranking.points, setting) for setting in settings]
     means = np.array([statistics.fmean(point.values) for point in ranking.points])
@@ -282,8 +280,7 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
     axes.axis("off")
     subtitle = f"One line per point. Thick: the best {HIGHLIGHTED}"
     subtitle += describe_hidden_points(ranking.points, low, high)
-    style.add_headline(axes, f"Settings and objective of {len(ranking.points):,} points", subtitle)
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, f"Settings and objective of {len(ranking.points):,} points", subtitle)
     return True
 
 

@@ -103,7 +103,7 @@ def draw_tiles(
     rows = math.ceil(len(tiles) / columns)
     step_x, step_y = TILE_SIZE + TILE_GAP, TILE_SIZE + lines * CAPTION_LINE_HEIGHT + 0.26
     width, height = columns * step_x - TILE_GAP, max(rows * step_y - 0.26, 0.1)
-    figure, axes = style.build_axes(width, height)
+    axes = style.build_axes(width, height)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         left, top = column * step_x, row * step_y
@@ -116,8 +116,7 @@ def draw_tiles(
             )  # fmt: skip
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    style.add_headline(axes, *headline)
-    style.save_figure(figure, path)
+    style.save_plot(axes, path, *headline, palette=False)
 
 
 def draw_image(

@@ -55,7 +55,7 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
     columns = min(count, 3 if count > _MAX_IMAGES_IN_TWO_COLUMNS and step_x < _MAX_WIDTH_FOR_THREE_COLUMNS else 2)
     step_y = _CAPTION_HEIGHT + max(TILE_SIZE, top * _BAR_PITCH) + _GAP / 2
     width, height = columns * step_x - _GAP, math.ceil(count / columns) * step_y - _GAP / 2
-    figure, axes = style.build_axes(width, height)
+    axes = style.build_axes(width, height)
     for number, (image, best) in enumerate(zip(drawn, order.tolist(), strict=True)):
         row, column = divmod(number, columns)
         left, upper = column * step_x, row * step_y
@@ -72,8 +72,7 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
         )  # fmt: skip
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    style.add_headline(axes, *_build_headline(drawn, len(predictions), top))
-    style.save_figure(figure, path)
+    style.save_plot(axes, path, *_build_headline(drawn, len(predictions), top), palette=False)
 
 
 def _build_caption(image: ImagePrediction, spec: DataSpec, length: int, *, wrong: bool) -> str:

@@ -78,7 +78,7 @@ def draw_point_curves(
     if objective is None:
         curves.sort(key=lambda curve: curve.mean[-1])
     best, other_curves = curves[: len(style.SERIES)], curves[len(style.SERIES) :]
-    figure, axes = style.build_axes(7.4, 4.0, left=0.74, bottom=0.56, right=1.92, top=0.64)
+    axes = style.build_axes(7.4, 4.0, left=0.74, bottom=0.56, right=1.92, top=0.64)
     last = max(len(curve.mean) for curve in curves)
     axes.set_xlim((1 - 0.02 * (last - 1), last) if last > 1 else (0.5, 1.5))
     _set_error_axis(axes, metric, *_compute_curve_limits(best, other_curves))
@@ -99,8 +99,7 @@ def draw_point_curves(
     style.style_axes(axes, grid="y", xlabel="Epoch")
     hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in other_curves)
     subtitle = _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned))
-    style.add_headline(axes, format_metric_name(metric), subtitle)
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, format_metric_name(metric), subtitle)
     return True
 
 
@@ -188,7 +187,7 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     labels = [style.shorten(point.label, MAX_LABEL_LENGTH) for point in drawn]
     left = style.measure_names(labels, style.TEXT) + 0.2
     height = _ROW_HEIGHT * (len(drawn) + ranking.has_repeats) + 1.3
-    figure, axes = style.build_axes(left + 5.4, height, left=left, bottom=0.55, right=1.3, top=0.75)
+    axes = style.build_axes(left + 5.4, height, left=left, bottom=0.55, right=1.3, top=0.75)
     low, high = compute_axis_limits(drawn, ranking.objective)
     axes.set(xlim=(low, high), ylim=(len(drawn) - 0.4, -1.2 if ranking.has_repeats else -0.6))
     margin: dict[str, Any] = {"coordinates": ("axes fraction", "data")}
@@ -202,8 +201,7 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     style.label_rows(axes, range(len(drawn)), labels, style.TEXT, format_metric_name(ranking.objective))
     count = len(ranking.points)
     title = f"The best {len(drawn)} of {count:,} points" if count > len(drawn) else f"Ranking of {count} points"
-    style.add_headline(axes, title, _format_ranking_subtitle(ranking))
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, title, _format_ranking_subtitle(ranking))
     return True
 
 

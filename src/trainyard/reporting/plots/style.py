@@ -9,18 +9,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainyard.evaluation import is_proportion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 DPI = 150
 PALETTE_SIZE = 128
-"""Number of colours in a file that `save_small_figure` writes, including those of anti-aliased edges."""
+"""Number of colours in a file with a palette, including those of anti-aliased edges."""
 POINTS_PER_INCH = 72
 """Typographic points per inch."""
 
@@ -57,12 +57,10 @@ def build_figure(width: float, height: float) -> Figure:
 
 def build_axes(
     width: float, height: float, *, left: float = 0.0, bottom: float = 0.0, right: float = 0.0, top: float = 0.0
-) -> tuple[Figure, Axes]:
-    """Returns a figure of this size with axes between these margins, all in inches."""
-    figure = build_figure(width, height)
-    return figure, figure.add_axes(
-        (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
-    )
+) -> Axes:
+    """Returns the axes of a new figure of this size, between these margins, all in inches."""
+    sides = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    return build_figure(width, height).add_axes(sides)
 
 
 def measure_names(names: Iterable[str], size: float) -> float:
@@ -92,17 +90,6 @@ def annotate(
     """
     defaults = {"size": SMALL, "color": SOFT, "va": "center", "annotation_clip": False, "parse_math": False}
     axes.annotate(text, point, offset, xycoords=coordinates, textcoords="offset points", **{**defaults, **properties})
-
-
-def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) -> None:
-    """Adds a title and a smaller subtitle, which may be empty, above the axes, aligned with their left edge.
-
-    `over` is the space between subtitle and axes, for example for a legend, in typographic points.
-    """
-    above: dict[str, Any] = {"coordinates": "axes fraction", "va": "bottom"}
-    height = (22 if subtitle else 8) + over
-    annotate(axes, title, (0, 1), (0, height), size=TITLE, color=INK, weight="bold", **above)
-    annotate(axes, subtitle, (0, 1), (0, 8 + over), **above)
 
 
 def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], columns: int, **spacing: float) -> None:
@@ -135,17 +122,29 @@ def format_value_axis(axis: Axis, metric: str) -> None:
         axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
 
 
-def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
-    """Writes the figure as PNG. The image is extended to include everything that was drawn, plus a margin."""
-    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.15)
+def save_plot(axes: Axes, path: Path, title: str, subtitle: str, *, over: float = 0.0, palette: bool = True) -> None:
+    """Adds a headline above the axes, and writes their figure with `save_figure`.
+
+    The subtitle may be empty. `over` is the space between headline and axes, in typographic points.
+    """
+    above: dict[str, Any] = {"coordinates": "axes fraction", "va": "bottom"}
+    height = (22 if subtitle else 8) + over
+    annotate(axes, title, (0, 1), (0, height), size=TITLE, color=INK, weight="bold", **above)
+    annotate(axes, subtitle, (0, 1), (0, 8 + over), **above)
+    save_figure(axes.figure, path, palette=palette)
 
 
-def save_small_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure of lines and text as PNG with a palette, which takes about a third of the space."""
+def save_figure(figure: Figure | SubFigure, path: Path, *, palette: bool = True) -> None:
+    """Writes a figure as PNG. The image is extended to include everything that was drawn, plus a margin.
+
+    A figure of lines and text takes about a third of the space with a palette of `PALETTE_SIZE` colours.
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
-    save_figure(figure, buffer)
-    with Image.open(buffer) as image:
-        quantized = image.convert("RGB").quantize(PALETTE_SIZE, dither=Image.Dither.NONE)
-    quantized.save(path, format="PNG", dpi=(DPI, DPI), optimize=True)
+    figure.canvas.print_figure(buffer, format="png", bbox_inches="tight", pad_inches=0.15)
+    with Image.open(buffer) as png:
+        image = png.convert("RGB")
+    if palette:
+        image = image.quantize(PALETTE_SIZE, dither=Image.Dither.NONE)
+    image.save(path, format="PNG", dpi=(DPI, DPI), optimize=palette)
