@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.evaluation import RankedPoint, Ranking, higher_is_better
+from trainyard.evaluation import RankedPoint, Ranking, higher_is_better, is_proportion
 from trainyard.reporting.formatting import format_metric_name, format_range, format_value
 from trainyard.reporting.plots import style
 from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends
@@ -254,28 +254,30 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
         Whether the plot was drawn. It is not if the sweep has no objective, fewer than two varying settings or fewer
         than `MIN_POINTS` points.
     """
+    from matplotlib import colormaps
+
     settings = find_varying_settings(ranking.points)[:MAX_AXES]
     if ranking.objective is None or len(ranking.points) < MIN_POINTS or len(settings) < 2:  # noqa: PLR2004
         return False
-    objective = ranking.objective
-    width = 1.6 + 1.35 * len(settings)
-    axes = style.build_axes(width, 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
-    low, high = compute_axis_limits(ranking.points, objective)
-    columns = [_compute_heights(ranking.points, setting) for setting in settings]
+    low, high = compute_axis_limits(ranking.points, ranking.objective)
+    worst, best = (low, high) if higher_is_better(ranking.objective) else (high, low)
     means = np.array([statistics.fmean(point.values) for point in ranking.points])
-    heights = np.clip((means - low) / (high - low), -0.04, 1.0)
-    heights = heights if higher_is_better(objective) else 1 - heights
-    _draw_lines(axes, np.column_stack([*(column for column, _ in columns), heights]), heights)
-    below: dict[str, Any] = {"size": style.TEXT, "color": style.INK, "ha": "center", "va": "top"}
-    for number, (_, ticks) in enumerate(columns):
-        _draw_vertical_axis(axes, number, ticks)
-        name = style.shorten(settings[number].rpartition(".")[2], MAX_TICK_LENGTH)
-        style.annotate(axes, name, (number, -0.16), **below)
-    tick_values = np.linspace(low, high, 5)
-    labels = [f"{100 * value:.4g} %" if higher_is_better(objective) else f"{value:.3g}" for value in tick_values]
-    tick_heights = np.linspace(0, 1, 5) if higher_is_better(objective) else np.linspace(1, 0, 5)
-    _draw_vertical_axis(axes, len(settings), dict(zip(labels, map(float, tick_heights), strict=True)), right=True)
-    style.annotate(axes, objective, (len(settings), -0.16), **below)
+    heights = np.clip((means - worst) / (best - worst), -0.04, 1.0)
+    factor, unit = (100, " %") if is_proportion(ranking.objective) else (1, "")
+    values = zip(np.linspace(worst, best, 5), np.linspace(0, 1, 5), strict=True)
+    ticks = {f"{factor * value:.4g}{unit}": float(height) for value, height in values}
+    columns = [(setting.rpartition(".")[2], *_compute_heights(ranking.points, setting)) for setting in settings]
+    columns.append((ranking.objective, heights, ticks))
+    axes = style.build_axes(1.6 + 1.35 * len(settings), 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
+    for number, (name, _, ticks) in enumerate(columns):
+        _draw_vertical_axis(axes, number, name, ticks, boxed=number < len(settings))
+    colours = colormaps[COLOUR_MAP](0.08 + 0.92 * heights.clip(0, 1))
+    for row in reversed(range(len(heights))):  # the best points are drawn last
+        emphasis: dict[str, Any] = (
+            {"linewidth": 2.0, "zorder": 3} if row < HIGHLIGHTED else {"linewidth": 0.8, "alpha": 0.5}
+        )
+        line = [column_heights[row] for _, column_heights, _ in columns]
+        axes.plot(line, color=colours[row], solid_capstyle="round", **emphasis)
     axes.set(xlim=(-0.02, len(settings) + 0.02), ylim=(-0.12, 1.03))
     axes.axis("off")
     subtitle = f"One line per point. Thick: the best {HIGHLIGHTED}"
@@ -309,27 +311,13 @@ def _compute_heights(points: Sequence[RankedPoint], setting: str) -> tuple[np.nd
     return heights, tick_heights | ({"none": MISSING_POSITION} if missing.any() else {})
 
 
-def _draw_lines(axes: Axes, rows: np.ndarray, heights: np.ndarray) -> None:
-    """Draws one line per row: its heights on all axes, float64 (points, axes). The best points, drawn last, are thick.
-
-    `heights` are those on the axis of the objective, float64 (points,). They determine the colours.
-    """
-    from matplotlib import colormaps
-
-    colours = colormaps[COLOUR_MAP](0.08 + 0.92 * np.clip(heights, 0, 1))
-    for row in range(len(rows) - 1, -1, -1):
-        best = row < HIGHLIGHTED
-        axes.plot(
-            range(rows.shape[1]), rows[row], color=colours[row], linewidth=2.0 if best else 0.8,
-            alpha=1.0 if best else 0.5, zorder=3 if best else 2, solid_capstyle="round",
-        )  # fmt: skip
-
-
-def _draw_vertical_axis(axes: Axes, number: int, ticks: Mapping[str, float], *, right: bool = False) -> None:
-    """Draws a vertical axis and the labels of its values. Labels have a background, unless it is the rightmost axis."""
+def _draw_vertical_axis(axes: Axes, number: int, name: str, ticks: Mapping[str, float], *, boxed: bool) -> None:
+    """Draws a vertical axis with its name below it, and the labels of its values, with a background if `boxed`."""
     axes.plot((number, number), (0, 1), color=style.SOFT, linewidth=1, zorder=4)
+    centered: dict[str, Any] = {"ha": "center", "va": "top"}
+    name = style.shorten(name, MAX_TICK_LENGTH)
+    style.annotate(axes, name, (number, -0.16), size=style.TEXT, color=style.INK, **centered)
     background = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": style.FAINT, "alpha": 0.8}
-    for name, height in ticks.items():
-        box = None if right else dict(background)
-        label = style.shorten(name, MAX_TICK_LENGTH)
+    for text, height in ticks.items():
+        label, box = style.shorten(text, MAX_TICK_LENGTH), background if boxed else None
         style.annotate(axes, label, (number, height), (5, 0), color=style.INK, zorder=5, bbox=box)
