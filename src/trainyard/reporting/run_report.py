@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainyard.config import dump_config, flatten_config
-from trainyard.reporting.formatting import format_duration
+from trainyard.reporting.formatting import format_count, format_duration
 from trainyard.reporting.html import build_template_environment, embed_image
 
 if TYPE_CHECKING:
@@ -85,9 +85,8 @@ def find_changed_values(config: RunConfig) -> dict[str, tuple[Any, Any]]:
     Name and notes are left out.
     """
     values: dict[str, Any] = {spec.name: getattr(config, spec.name) for spec in dataclasses.fields(config)}
-    sections: dict[str, Any] = {
-        name: type(value)() for name, value in values.items() if dataclasses.is_dataclass(value)
-    }
+    section_names = [name for name, value in values.items() if dataclasses.is_dataclass(value)]
+    sections: dict[str, Any] = {name: type(values[name])() for name in section_names}
     defaults = flatten_config(dataclasses.replace(type(config)(), **sections))
     return {
         path: (value, defaults.get(path))
@@ -101,11 +100,13 @@ def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
     result, training = page.evaluation, page.training
     wrong, images = int((result.predicted != result.actual).sum()), len(result.actual)
     seconds = training.compile_seconds + training.train_seconds
-    epochs = len(training.history)
     return {
         "Test accuracy": (f"{100 * result.accuracy:.2f} %", f"{wrong:,} of {images:,} images wrong"),
         "Test loss": (f"{result.loss:.4f}", "mean cross-entropy, nats"),
         "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {len(result.per_class)} classes"),
-        "Training": (format_duration(seconds), f"{epochs:,} epoch{'' if epochs == 1 else 's'}, including compilation"),
-        "Parameters": (f"{page.parameters:,}", f"{page.layers} layer{'' if page.layers == 1 else 's'} with a kernel"),
+        "Training": (
+            format_duration(seconds),
+            f"{format_count(len(training.history), 'epoch')}, including compilation",
+        ),
+        "Parameters": (f"{page.parameters:,}", f"{format_count(page.layers, 'layer')} with a kernel"),
     }

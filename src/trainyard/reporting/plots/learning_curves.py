@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,19 +25,11 @@ class LineEnd(NamedTuple):
     point: tuple[float, float]
 
 
-class CurveStyle(NamedTuple):
-    """Label, colours and marker of the curve of one split."""
-
-    label: str
-    colour: str
-    marker: str
-    fill: str
-
-
 CURVE_STYLES = {
-    "train": CurveStyle("train", style.BLUE, "o", style.BLUE),
-    "val": CurveStyle("validation", style.VERMILLION, "s", "white"),
+    "train": ("train", style.BLUE, "o", style.BLUE),
+    "val": ("validation", style.VERMILLION, "s", "white"),
 }
+"""Label, colour, marker and colour inside the marker of the curve of each split."""
 MAX_EPOCHS_LABELED, MAX_EPOCHS_MARKED = 12, 30
 """Maximum numbers of epochs for which every epoch is labeled on the axis, and for which every value has a marker."""
 
@@ -67,17 +59,15 @@ def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, b
     style.style_axes(axes, grid="y", xlabel="Epoch")
     if best_epoch is not None:
         axes.axvline(best_epoch, color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), clip_on=False)
-        edge, label = ("data", "axes fraction"), f"best epoch {best_epoch}"
-        style.annotate(axes, label, (best_epoch, 1), (0, 3), coordinates=edge, ha="center", va="bottom")
+        above: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "ha": "center", "va": "bottom"}
+        style.annotate(axes, f"best epoch {best_epoch}", (best_epoch, 1), (0, 3), **above)
     line_ends = []
     for split, values in series.items():
-        curve = CURVE_STYLES[split]
-        axes.plot(
-            range(1, last + 1), values, color=curve.colour, linewidth=1.7, markersize=4.2,
-            marker=curve.marker if last <= MAX_EPOCHS_MARKED else None, markerfacecolor=curve.fill,
-            clip_on=False, zorder=3,
-        )  # fmt: skip
-        line_ends.append(LineEnd(curve.label, curve.colour, (last, values[-1])))
+        label, colour, marker, fill = CURVE_STYLES[split]
+        markers: dict[str, Any] = {"marker": marker, "markersize": 4.2, "markerfacecolor": fill}
+        markers = markers if last <= MAX_EPOCHS_MARKED else {}
+        axes.plot(range(1, last + 1), values, color=colour, linewidth=1.7, clip_on=False, zorder=3, **markers)
+        line_ends.append(LineEnd(label, colour, (last, values[-1])))
     label_line_ends(axes, line_ends)
     axes.set_xticks(choose_epoch_ticks(last))
     style.format_value_axis(axes.yaxis, f"{quantity}/train")

@@ -193,7 +193,7 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     margin: dict[str, Any] = {"coordinates": ("axes fraction", "data")}
     for row, point in enumerate(drawn):
         _draw_point(axes, row, point, filled=point.tied or not ranking.has_repeats)
-        mean = format_mean(point.mean, point.std, percent=is_proportion(ranking.objective))
+        mean = format_mean(statistics.fmean(point.values), point.std, percent=is_proportion(ranking.objective))
         style.annotate(axes, mean, (1, row), (8, 0), color=style.INK if point.tied else style.SOFT, **margin)
     if ranking.has_repeats:
         style.annotate(axes, "mean ± std", (1, -0.8), (8, 0), **margin)

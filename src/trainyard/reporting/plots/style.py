@@ -102,8 +102,8 @@ def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], column
         text.set_parse_math(False)
 
 
-def style_axes(axes: Axes, grid: Literal["x", "y"], xlabel: str = "") -> None:
-    """Applies the common style to axes: light grid lines for one axis, and no frame."""
+def style_axes(axes: Axes, grid: Literal["x", "y", "both"], xlabel: str = "") -> None:
+    """Applies the common style to axes: light grid lines, and no frame."""
     axes.set_xlabel(xlabel, size=TEXT, color=INK)
     axes.grid(axis=grid, which="major", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
