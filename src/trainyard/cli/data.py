@@ -47,12 +47,9 @@ def list_data() -> None:
         table.add_column(column, overflow="fold")
     for name, component in sorted(get_registered_components("dataset").items()):
         description = (component.__doc__ or "").partition("\n")[0]
-        if issubclass(component, UserData):
-            location = "your files: dataset.path=..."
-        elif issubclass(component, DownloadableDataset):
+        location = "your files: dataset.path=..." if issubclass(component, UserData) else "no download needed"
+        if issubclass(component, DownloadableDataset):
             location = _describe_location(component())
-        else:
-            location = "no download needed"
         table.add_row(Text(name, style="bold"), Text(description), Text(location))
     Console(highlight=False).print(table)
 

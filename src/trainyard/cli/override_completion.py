@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import typing
@@ -107,27 +106,21 @@ def _list_values(path: str, before: Sequence[str], config_dir: Path | None) -> l
 def _find_fields(
     section: str, before: Sequence[str], config_dir: Path | None
 ) -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
-    """Returns the fields of a section that an override can set, with their types."""
-    cls = _find_section_class(section, before, config_dir)
-    if cls is None:
+    """Returns the fields of a section that an override can set, with their types. Empty if there is no such section.
+
+    If a preceding choice is wrong or unfinished, the section is that of the default config.
+    """
+    cls: Any = RunConfig
+    if section:
+        choices = [word for word in before if word.partition("=")[0] in list_groups(config_dir)]
+        try:
+            tree, _ = compose_trees(choices, config_dir=config_dir)
+        except ConfigError:
+            tree, _ = compose_trees([], config_dir=config_dir)
+        node = OmegaConf.select(tree, section)
+        cls = OmegaConf.get_type(node) if OmegaConf.is_dict(node) else None
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         return {}
     hints = typing.get_type_hints(cls)
     fixed = "name" if issubclass(cls, ComponentConfig) else ""
     return {spec.name: (hints[spec.name], spec) for spec in dataclasses.fields(cls) if spec.name != fixed}
-
-
-def _find_section_class(path: str, before: Sequence[str], config_dir: Path | None) -> type[Any] | None:
-    """Returns the dataclass of a section, as chosen by the preceding arguments; None if there is no such section.
-
-    If a choice is wrong or unfinished, the section is that of the default config.
-    """
-    if not path:
-        return RunConfig
-    choices = [word for word in before if word.partition("=")[0] in list_groups(config_dir)]
-    for attempt in (choices, []):
-        with contextlib.suppress(ConfigError):
-            tree, _ = compose_trees(attempt, config_dir=config_dir)
-            section = OmegaConf.select(tree, path)
-            cls = OmegaConf.get_type(section) if OmegaConf.is_dict(section) else None
-            return cls if dataclasses.is_dataclass(cls) else None
-    return None

@@ -50,14 +50,8 @@ def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
 
 def render_leaderboard_markdown(ranking: Ranking, n: int = 10) -> str:
     """Returns the top of the ranking as a Markdown table, for the description of the sweep's run in MLflow."""
-    columns = [
-        "",
-        "trial",
-        *([ranking.objective, "n"] if ranking.objective else []),
-        "accuracy/test",
-        "parameters",
-        "time",
-    ]
+    statistics = [ranking.objective, "n"] if ranking.objective else []
+    columns = ["", "trial", *statistics, "accuracy/test", "parameters", "time"]
     rows = []
     for number, point in enumerate(ranking.points[:n], 1):
         objective = [point.describe(), str(point.n)] if ranking.objective else []
@@ -85,19 +79,11 @@ def build_table(ranking: Ranking) -> dict[str, list[Any]]:
     for number, point in enumerate(ranking.points, 1):
         statistics = [point.mean, point.std, point.n, point.low, point.high] if ranking.objective else [point.n]
         settings = [point.varied.get(path) for path in varied]
-        runs = [run.run_id for run in point.runs if run.run_id]
-        rows.append(
-            [
-                number,
-                point.label,
-                *(format_value(value) if isinstance(value, (list, tuple)) else value for value in settings),
-                *map(_round, statistics),
-                *(_round(point.metrics.get(name)) for name in SHOWN_TEST_METRICS),
-                point.parameters,
-                _round(point.seconds),
-                " ".join(runs),
-            ]
-        )
+        settings = [format_value(value) if isinstance(value, (list, tuple)) else value for value in settings]
+        metrics = [point.metrics.get(name) for name in SHOWN_TEST_METRICS]
+        runs = " ".join(run.run_id for run in point.runs if run.run_id)
+        figures = map(_round, [*statistics, *metrics, point.parameters, point.seconds])
+        rows.append([number, point.label, *settings, *figures, runs])
     return {"columns": columns, "data": rows}
 
 
