@@ -105,17 +105,13 @@ def build_card_columns(ranking: Ranking) -> list[str]:
     """Returns the column titles of the card's table, in the order of the cells in a row."""
     objective = [ranking.objective, "n", f"{100 * CONFIDENCE_LEVEL:g} % interval"] if ranking.objective else ["n"]
     settings = [path.rpartition(".")[2] for path in _list_varied(ranking)]
-    return ["#", "trial", *settings, *objective, *_list_metrics(ranking), "parameters", "time"]
+    metrics = [name for name in SHOWN_TEST_METRICS if name != ranking.objective]
+    return ["#", "trial", *settings, *objective, *metrics, "parameters", "time"]
 
 
 def build_card_rows(ranking: Ranking) -> list[TableRow]:
     """Returns the top points as rows of the card's table."""
     return [_build_row(rank, point, ranking) for rank, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)]
-
-
-def _list_metrics(ranking: Ranking) -> list[str]:
-    """Returns the test metrics of the card's table, except the objective, which has its own column."""
-    return [name for name in SHOWN_TEST_METRICS if name != ranking.objective]
 
 
 def explain_ranking(ranking: Ranking) -> str:
@@ -146,7 +142,7 @@ def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
             TableCell(point.label, heading=True),
             *(_build_setting_cell(point.varied.get(path)) for path in _list_varied(ranking)),
             *statistics,
-            *(_build_metric_cell(point, name) for name in _list_metrics(ranking)),
+            *(_build_metric_cell(point, name) for name in SHOWN_TEST_METRICS if name != ranking.objective),
             TableCell(f"{point.parameters:,}" if point.parameters else "", point.parameters),
             TableCell(format_duration(point.seconds) if point.seconds else "", round(point.seconds, 2)),
         ],

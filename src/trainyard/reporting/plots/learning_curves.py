@@ -55,8 +55,8 @@ def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, b
         if f"{quantity}/{split}" in history[0]
     }
     low, high = _compute_limits(quantity, [value for values in series.values() for value in values])
-    axes.set(xlim=(1 - 0.03 * (last - 1), last) if last > 1 else (0.5, 1.5), ylim=(low, high))
-    style.style_axes(axes, grid="y", xlabel="Epoch")
+    axes.set_ylim(low, high)
+    set_epoch_axis(axes, last)
     if best_epoch is not None:
         axes.axvline(best_epoch, color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), clip_on=False)
         above: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "ha": "center", "va": "bottom"}
@@ -69,9 +69,15 @@ def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, b
         axes.plot(range(1, last + 1), values, color=colour, linewidth=1.7, clip_on=False, zorder=3, **markers)
         line_ends.append(LineEnd(label, colour, (last, values[-1])))
     label_line_ends(axes, line_ends)
-    axes.set_xticks(choose_epoch_ticks(last))
     style.format_value_axis(axes.yaxis, f"{quantity}/train")
     axes.set_title(quantity.capitalize(), size=style.TITLE, color=style.INK, weight="bold", loc="left", pad=17)
+
+
+def set_epoch_axis(axes: Axes, last: int) -> None:
+    """Applies the common style to axes whose x axis has the epochs from 1 to the last one."""
+    axes.set_xlim((1 - 0.03 * (last - 1), last) if last > 1 else (0.5, 1.5))
+    axes.set_xticks(choose_epoch_ticks(last))
+    style.style_axes(axes, grid="y", xlabel="Epoch")
 
 
 def choose_epoch_ticks(last: int) -> list[int]:

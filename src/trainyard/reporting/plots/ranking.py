@@ -13,7 +13,7 @@ import numpy as np
 from trainyard.evaluation import RankedPoint, Ranking, is_proportion
 from trainyard.reporting.formatting import format_mean, format_metric_name, format_range
 from trainyard.reporting.plots import style
-from trainyard.reporting.plots.learning_curves import LineEnd, choose_epoch_ticks, label_line_ends
+from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends, set_epoch_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,7 @@ def draw_point_curves(
     best, other_curves = curves[: len(style.SERIES)], curves[len(style.SERIES) :]
     axes = style.build_axes(7.4, 4.0, left=0.74, bottom=0.56, right=1.92, top=0.64)
     last = max(len(curve.mean) for curve in curves)
-    axes.set_xlim((1 - 0.02 * (last - 1), last) if last > 1 else (0.5, 1.5))
+    set_epoch_axis(axes, last)
     _set_error_axis(axes, metric, *_compute_curve_limits(best, other_curves))
     _draw_grey_curves(axes, [curve.mean for curve in other_curves])
     _draw_grey_curves(axes, [_to_errors(np.array(values), metric) for values in pruned if values], "x")
@@ -95,8 +95,6 @@ def draw_point_curves(
         )  # fmt: skip
         line_ends.append(LineEnd(curve.label, colour, (len(curve.mean), curve.mean[-1])))
     label_line_ends(axes, line_ends)
-    axes.set_xticks(choose_epoch_ticks(last))
-    style.style_axes(axes, grid="y", xlabel="Epoch")
     hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in other_curves)
     subtitle = _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned))
     style.save_plot(axes, path, format_metric_name(metric), subtitle)
@@ -201,7 +199,13 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     style.label_rows(axes, range(len(drawn)), labels, style.TEXT, format_metric_name(ranking.objective))
     count = len(ranking.points)
     title = f"The best {len(drawn)} of {count:,} points" if count > len(drawn) else f"Ranking of {count} points"
-    style.save_plot(axes, path, title, _format_ranking_subtitle(ranking))
+    seeds = format_range({point.n for point in drawn})
+    subtitle = (
+        f"Mean of {seeds} seeds with 95 % interval. Filled: no significant difference from the best (5 %)"
+        if ranking.has_repeats
+        else "One seed per point: the differences may be due to chance"
+    )
+    style.save_plot(axes, path, title, subtitle)
     return True
 
 
@@ -216,10 +220,8 @@ def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> No
     if point.low is not None and point.high is not None:
         axes.plot((point.low, point.high), (row, row), color=colour, linewidth=1.5, alpha=0.75, zorder=2)
         axes.plot(point.values, [row + 0.24] * point.n, ".", color=colour, markersize=3.2, alpha=0.75, zorder=3)
-    axes.plot(
-        mean, row, "o", color=colour, markerfacecolor=colour if filled else "white", markersize=6, markeredgewidth=1.3,
-        zorder=4,
-    )  # fmt: skip
+    fill = colour if filled else "white"
+    axes.plot(mean, row, "o", color=colour, markerfacecolor=fill, markersize=6, markeredgewidth=1.3, zorder=4)
 
 
 def compute_axis_limits(points: Sequence[RankedPoint], objective: str) -> tuple[float, float]:
@@ -240,11 +242,3 @@ def describe_hidden_points(points: Sequence[RankedPoint], low: float, high: floa
     """Returns the end of a subtitle with the number of points outside the axis; empty if there are none."""
     hidden = sum(not low <= statistics.fmean(point.values) <= high for point in points)
     return f". Outside the axis: {hidden:,}" if hidden else ""
-
-
-def _format_ranking_subtitle(ranking: Ranking) -> str:
-    """Returns the subtitle that explains the markers."""
-    if not ranking.has_repeats:
-        return "One seed per point: the differences may be due to chance"
-    seeds = format_range({point.n for point in ranking.points[:MAX_ROWS]})
-    return f"Mean of {seeds} seeds with 95 % interval. Filled: no significant difference from the best (5 %)"
