@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,26 +63,31 @@ app = typer.Typer(
 )
 
 
-def add_command(function: Callable[..., int | None], *, to: typer.Typer = app, **settings: Any) -> None:  # noqa: ANN401 - Typer's
-    """Registers a function as a command. Its result is the exit code; None is 0. `settings` are those of Typer.
+@contextlib.contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Prints an error as a short message, without a traceback, and exits with the exit code of its class."""
+    try:
+        yield
+    except TrainyardError as error:
+        print_error(error)
+        raise typer.Exit(error.exit_code) from error
+    except typer.Exit:
+        raise
+    except Exception as error:
+        print_error(TrainyardError(f"{type(error).__name__}: {error}"))
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        ignore_signals()
+        raise typer.Exit(error.exit_code if isinstance(error, Terminated) else 130) from error
 
-    An error is printed as a short message, without a traceback, and the exit code is that of its class.
-    """
+
+def add_command(function: Callable[..., int | None], *, to: typer.Typer = app, **settings: Any) -> None:  # noqa: ANN401 - Typer's
+    """Registers a function as a command. Its result is the exit code; None is 0. `settings` are those of Typer."""
 
     @functools.wraps(function)
     def run(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the parameters of the function
-        try:
-            code = function(*arguments, **options) or 0
-        except TrainyardError as error:
-            print_error(error)
-            code = error.exit_code
-        except Exception as error:  # noqa: BLE001 - printed
-            print_error(TrainyardError(f"{type(error).__name__}: {error}"))
-            code = 1
-        except KeyboardInterrupt as error:
-            ignore_signals()
-            code = error.exit_code if isinstance(error, Terminated) else 130
-        raise typer.Exit(code)
+        with exit_on_error():
+            raise typer.Exit(function(*arguments, **options) or 0)
 
     to.command(cls=_Command, **settings)(run)
 

@@ -104,7 +104,8 @@ def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], column
 
 def style_axes(axes: Axes, grid: Literal["x", "y", "both"], xlabel: str = "") -> None:
     """Applies the common style to axes: light grid lines, and no frame."""
-    axes.set_xlabel(xlabel, size=TEXT, color=INK)
+    if xlabel:
+        axes.set_xlabel(xlabel, size=TEXT, color=INK)
     axes.grid(axis=grid, which="major", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -122,15 +123,20 @@ def format_value_axis(axis: Axis, metric: str) -> None:
         axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
 
 
-def save_plot(axes: Axes, path: Path, title: str, subtitle: str, *, over: float = 0.0, palette: bool = True) -> None:
-    """Adds a headline above the axes, and writes their figure with `save_figure`.
+def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) -> None:
+    """Adds a title and a smaller subtitle, which may be empty, above the axes, aligned with their left edge.
 
-    The subtitle may be empty. `over` is the space between headline and axes, in typographic points.
+    `over` is the space between subtitle and axes, for example for a legend, in typographic points.
     """
     above: dict[str, Any] = {"coordinates": "axes fraction", "va": "bottom"}
     height = (22 if subtitle else 8) + over
     annotate(axes, title, (0, 1), (0, height), size=TITLE, color=INK, weight="bold", **above)
     annotate(axes, subtitle, (0, 1), (0, 8 + over), **above)
+
+
+def save_plot(axes: Axes, path: Path, title: str, subtitle: str, *, over: float = 0.0, palette: bool = True) -> None:
+    """Adds a headline above the axes, and writes their figure; see `add_headline` and `save_figure`."""
+    add_headline(axes, title, subtitle, over=over)
     save_figure(axes.figure, path, palette=palette)
 
 
