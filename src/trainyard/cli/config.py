@@ -12,11 +12,11 @@ from trainyard.cli.app import complete_path
 from trainyard.errors import ConfigError, TrainyardError
 
 
-def _complete_target(incomplete: str) -> list[str]:
-    """Returns the possible values of ``--for`` that complete a word."""
+def _list_targets() -> list[str]:
+    """Returns the possible values of ``--for``."""
     from trainyard.config import describe_config, list_schema_targets
 
-    return [target for target in list_schema_targets(describe_config()) if target.startswith(incomplete)]
+    return list_schema_targets(describe_config())
 
 
 def show_schema(
@@ -29,7 +29,7 @@ def show_schema(
             "--for",
             metavar="KIND",
             help="What the JSON Schema validates: a `recipe`, the `config` of a run, or a group, such as `optimizer`.",
-            autocompletion=_complete_target,
+            autocompletion=_list_targets,
         ),
     ] = "recipe",
     out: Annotated[
