@@ -1,6 +1,6 @@
 """The progress of a sweep: the state of each trial, the best result so far, and the estimated remaining time.
 
-Counts and order are updated incrementally, so a display of ten thousand trials costs as much as one of ten.
+The order is updated with each event, so a display of ten thousand trials costs about as much as one of ten.
 """
 
 from __future__ import annotations
@@ -24,19 +24,15 @@ _MIN_EPOCHS_PER_SLOT = 2
 
 
 class TrialState(StrEnum):
-    """The state of a trial, as it is displayed."""
+    """The state of a trial, as it is displayed, in the order in which counts are listed."""
 
-    WAITING = "waiting"
     RUNNING = "running"
+    STOPPED = "stopped"  # it was interrupted
+    WAITING = "waiting"
     DONE = "done"
     FAILED = "failed"
     PRUNED = "pruned"
     RETRY = "again"  # it failed and will be retried
-    STOPPED = "stopped"  # it was interrupted
-
-
-_STATES_TO_TRAIN = (TrialState.WAITING, TrialState.RETRY, TrialState.STOPPED)
-"""The states of the trials that do not run, but still have to be trained."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,13 +41,11 @@ class TrialStatus:
 
     Attributes:
         attempt: The number of the current or last attempt, from 1; 0 before the first.
-        epoch: The last finished epoch, from 1; 0 before the first.
-        epochs: The maximum number of epochs.
+        epoch: The last finished epoch, from 1; 0 before the first, of at most `epochs`.
         value: The objective, or the test accuracy if there is no objective: of the last epoch while the trial runs,
             then of the final model.
         seconds: The duration of the last attempt that ended or was interrupted; None before.
         reason: Why the trial failed or was pruned, in one line.
-        log: The path of its log file.
         started: When the attempt started, on the clock of the `SweepProgress`.
         earlier_epochs: The number of epochs that the attempt resumed from; None before its first epoch.
     """
@@ -100,13 +94,10 @@ class SweepProgress:
     """The statuses of the trials of a sweep, with counts and an order that are updated with each event.
 
     Attributes:
-        total: The number of trials.
-        shown_metric: The metric that is shown for each trial.
         running: The running trials, by number, in the order in which they started.
         stopped: The interrupted trials, by number.
         failed: The trials that failed and are not retried, by number, in the order in which they failed.
         ranked: The trials that are done, best first; without an objective, the latest first.
-        best: The best point so far, or None.
     """
 
     def __init__(
@@ -135,7 +126,6 @@ class SweepProgress:
         self._slots = slots
         self._clock = clock
         self._points: dict[int, list[TrialStatus]] = {}
-        self._epochs_waiting = 0
         self._epochs_done = 0
         self._seconds_spent = 0.0
         self._statuses = {status.trial.number: status for status in statuses}
@@ -143,7 +133,6 @@ class SweepProgress:
         for number, status in self._statuses.items():
             self._points.setdefault(status.trial.point, []).append(status)
             self._by_state[status.state][number] = status
-            self._epochs_waiting += status.epochs if status.state in _STATES_TO_TRAIN else 0
         for status in self._by_state[TrialState.DONE].values():
             self._insert_ranked(status)
 
@@ -179,9 +168,8 @@ class SweepProgress:
         Returns whether the definition is a new one, because the settings of the trial were drawn just now.
         """
         status = self._statuses[trial.number]
-        changed, status.trial = trial is not status.trial, trial
-        before, status.epochs = status.epochs, trial.config["training"]["epochs"]
-        self._epochs_waiting += status.epochs - before
+        changed = trial is not status.trial
+        status.trial, status.epochs = trial, trial.config["training"]["epochs"]
         return changed
 
     def start_trial(self, number: int, attempt: int) -> None:
@@ -209,17 +197,14 @@ class SweepProgress:
         """Marks a trial as failed, or with `will_retry` as waiting for a retry."""
         self._end_attempt(number, TrialState.RETRY if will_retry else TrialState.FAILED).reason = reason
 
-    def prune_trial(self, number: int, reason: str) -> TrialStatus:
-        """Marks a trial as pruned; returns its status."""
-        status = self._end_attempt(number, TrialState.PRUNED)
-        status.reason = reason
-        return status
+    def prune_trial(self, number: int, reason: str) -> None:
+        """Marks a trial as pruned."""
+        self._end_attempt(number, TrialState.PRUNED).reason = reason
 
     def mark_interrupted(self) -> None:
         """Marks all running trials as interrupted. Their epochs are counted again as epochs to train."""
-        now = self._clock()
         for status in [*self.running.values()]:
-            status.seconds = now - status.started
+            status.seconds = self._clock() - status.started
             self._move(status, TrialState.STOPPED)
 
     def compute_seconds_run(self, status: TrialStatus) -> float | None:
@@ -240,7 +225,9 @@ class SweepProgress:
         if not running or epochs < _MIN_EPOCHS_PER_SLOT * min(slots, self.total):
             return None
         seconds_per_epoch = (self._seconds_spent + sum(now - status.started for status in running)) / epochs
-        epochs_left = self._epochs_waiting + sum(status.epochs - status.epoch for status in running)
+        to_train = (TrialState.WAITING, TrialState.RETRY, TrialState.STOPPED)
+        epochs_left = sum(status.epochs for state in to_train for status in self._by_state[state].values())
+        epochs_left += sum(status.epochs - status.epoch for status in running)
         seconds_left = [epochs_left * seconds_per_epoch / min(slots, unfinished)]
         for status in running:
             done = _count_epochs_of_attempt(status)
@@ -261,21 +248,16 @@ class SweepProgress:
         failures = min(len(self.failed), max(room // 3, room - len(self.ranked)))
         rows += self.ranked[: room - failures]
         rows += [*self.failed.values()][len(self.failed) - failures :]
-        rows += [*self._by_state[TrialState.PRUNED].values()][-(limit - len(rows)) :] if limit > len(rows) else []
+        rows += [*self.pruned.values()][-(limit - len(rows)) :] if limit > len(rows) else []
         selected = Counter(status.state for status in rows)
         left_out = {state: len(trials) - selected[state] for state, trials in self._by_state.items()}
         left_out[TrialState.WAITING] += left_out.pop(TrialState.RETRY)
-        order = (TrialState.RUNNING, TrialState.STOPPED, TrialState.WAITING, TrialState.DONE, TrialState.FAILED,
-                 TrialState.PRUNED)  # fmt: skip
-        return rows, {state.value: left_out[state] for state in order if left_out[state]}
+        return rows, {state.value: count for state, count in left_out.items() if count}
 
     def _move(self, status: TrialStatus, state: TrialState) -> None:
         """Changes the state of a trial."""
         number = status.trial.number
-        del self._by_state[status.state][number]
-        self._by_state[state][number] = status
-        for counted, sign in ((status.state, -1), (state, 1)):
-            self._epochs_waiting += sign * status.epochs if counted in _STATES_TO_TRAIN else 0
+        self._by_state[state][number] = self._by_state[status.state].pop(number)
         status.state = state
 
     def _end_attempt(self, number: int, state: TrialState) -> TrialStatus:

@@ -30,19 +30,18 @@ _MAX_SETTING_WIDTH = 28
 _MAX_LABEL_WIDTH = 48
 _MIN_LABEL_WIDTH = 14
 _WIDE_BAR, _NARROW_BAR = 20, 10
+"""The bar of a trial uses the free space between these widths."""
 _OVERALL_BAR = 30
 _MINUTE = 60
 
-_LAYOUTS: Sequence[tuple[bool, int, tuple[str, ...]]] = (
-    (True, _WIDE_BAR, ()),
-    (True, _NARROW_BAR, ()),
-    (False, _NARROW_BAR, ()),
-    (True, 0, ()),
-    (False, 0, ()),
-    (False, 0, ("time",)),
-    (False, 0, ("time", "state")),
+_LAYOUTS: Sequence[tuple[bool, tuple[str, ...]]] = (
+    (True, ()),
+    (False, ()),
+    (False, ("progress",)),
+    (False, ("progress", "time")),
+    (False, ("progress", "time", "state")),
 )
-"""From wide to narrow: whether each setting has a column, the width of the bars (0: none), and the removed columns."""
+"""From wide to narrow: whether each setting has a column, and the removed columns."""
 
 
 class TrialTable:
@@ -62,7 +61,7 @@ class TrialTable:
         self._widths = {
             "trial": _measure("trial", (str(trial.number) for trial in trials)),
             "state": len("waiting"),
-            "progress": 0,
+            "progress": _NARROW_BAR,
             "epoch": _measure("epoch", (f"{count}/{count}" for count in epochs)),
             progress.shown_metric: _measure(progress.shown_metric, ["1.00e-04"]),
             "time": len("1:02:05"),
@@ -75,15 +74,16 @@ class TrialTable:
 
         Each setting has a separate column if these fit. Otherwise a label replaces them, which is cut last.
         """
-        for with_settings, bar, removed in _LAYOUTS:
-            columns = {"trial": self._widths["trial"]}
-            columns |= self._setting_widths if with_settings else {"settings": self._label_width}
-            columns |= self._widths | {"progress": bar}
-            columns = {title: size for title, size in columns.items() if size and title not in removed}
+        for with_settings, removed in _LAYOUTS:
+            settings = self._setting_widths if with_settings else {"settings": self._label_width}
+            columns = {"trial": self._widths["trial"]} | settings | self._widths
+            columns = {title: size for title, size in columns.items() if title not in removed}
             free = width - sum(columns.values()) - _GAP * (len(columns) - 1)
             if free >= 0:
+                if not removed:
+                    columns["progress"] = min(_WIDE_BAR, _NARROW_BAR + free)
                 return columns
-            if not with_settings and not bar and self._label_width + free >= _MIN_LABEL_WIDTH:
+            if removed and self._label_width + free >= _MIN_LABEL_WIDTH:
                 break
         return columns | {"settings": max(1, self._label_width + free)}
 
