@@ -297,7 +297,8 @@ def test_counts_remaining_time_and_the_best_trial_are_below_the_table():
 
 def test_trials_of_an_earlier_start_count_as_done():
     trials = make_trials(3)
-    screen = SweepScreen(trials, "accuracy/val", slots=1, done={2: result(0.8)}, console=pipe())
+    outcomes = TrialOutcomes(done={2: result(0.8)})
+    screen = SweepScreen(trials, "accuracy/val", slots=1, outcomes=outcomes, console=pipe())
     with screen:
         pass
     assert printed(screen._console).splitlines()[0] == "already done: 1 of 3 trials"

@@ -69,7 +69,7 @@ class Runner:
         self.started.append(trial.number)
         _write_result(folder, status=self.status if is_first else "FINISHED")
         failure = "TrackingError: the store is down" if is_first else ""
-        self.ended.append(JobExit(trial.number, not failure, None, failure))
+        self.ended.append(JobExit(trial.number, None, failure))
 
     def poll(self):
         assert self.ended, "the scheduler would wait for ever"

@@ -27,8 +27,8 @@ from trainyard.config import compare_trees, format_suggestion
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import Trial
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import SweepPlan, to_canonical_json
-from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.plan import SweepPlan
+from trainyard.sweep.space import NOT_DRAWN, compute_identity
 from trainyard.system import (
     PARTIAL_PREFIX,
     DamagedLineError,
@@ -92,7 +92,7 @@ class SweepFolder:
         """Writes the plan and its overview, each atomically; `threads` becomes the property of this name."""
         header = {
             "name": plan.name,
-            "search": plan.search.definition if plan.search else None,
+            "search": plan.definition,
             "experiment": plan.experiment,
             "objective": plan.objective,
             "swept": plan.swept,
@@ -140,7 +140,7 @@ class SweepFolder:
         header = self.read_header()
         swept, overrides = tuple(header["swept"]), tuple(header["overrides"])
         trials = self.read_trials()
-        if plan.search:
+        if plan.space:
             self.add_trials(added_trials := plan.trials[len(trials) :])
             trials = (*(t for t in trials if t.label != NOT_DRAWN or t.number <= len(plan.trials)), *added_trials)
         return replace(plan, swept=swept, overrides=overrides, trials=trials)
@@ -315,12 +315,12 @@ def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
     header = folder.read_header()
     before, now = header["objective"], plan.objective
     lines = [] if before == now else [f"sweep.objective was {before or 'off'}, is now {now or 'off'}"]
-    if plan.search is None:
+    if plan.definition is None:
         lines += _find_changed_trials(folder, plan)
     elif header.get("search") is None:
         lines += ["the sweep was a grid, is now a search with a sampler"]
     else:
-        lines += _describe_differences(header["search"], json.loads(json.dumps(plan.search.definition)))
+        lines += _describe_differences(header["search"], json.loads(json.dumps(plan.definition)))
     if not lines:
         return
     omitted = [f"and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
@@ -337,8 +337,8 @@ def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
 def _find_changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
     """Returns a line for each trial of a grid that was added, removed or changed since the sweep was started."""
     lines = []
-    planned = {to_canonical_json(trial.config): trial for trial in folder.read_trials()}
-    requested = {to_canonical_json(trial.config): trial for trial in plan.trials}
+    planned = {compute_identity(trial.config): trial for trial in folder.read_trials()}
+    requested = {compute_identity(trial.config): trial for trial in plan.trials}
     by_overrides = {trial.overrides: trial for text, trial in planned.items() if text not in requested}
     for trial in (trial for text, trial in requested.items() if text not in planned):
         earlier = by_overrides.pop(trial.overrides, None)

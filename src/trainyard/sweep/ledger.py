@@ -24,7 +24,6 @@ class TrialRecord:
 
     Attributes:
         state: The state after the last entry. A trial that was running when its sweep was killed remains "running".
-        attempts: The number of times the trial was started.
         folder: The folder of the last attempt; empty if there was none.
         began: The time when the last attempt started, in ISO 8601; empty if there was none.
         result: The result without its history if the trial is done, else None.
@@ -160,7 +159,7 @@ class Ledger:
 
     def record_session_start(self, process: Mapping[str, str], slots: int) -> None:
         """Records that a process (host, pid, start time) now runs the sweep, with this number of concurrent trials."""
-        self._append_entry("opened", **{key: process[key] for key in ("host", "pid", "started")}, places=slots)
+        self._append_entry("opened", **{key: process[key] for key in ("host", "pid", "started")}, slots=slots)
 
     def record_session_end(self, status: str) -> None:
         """Records that the process stops running the sweep: "FINISHED", "FAILED" or "KILLED"."""
@@ -178,11 +177,9 @@ class Ledger:
         """Records the points of earlier sweeps that the sampler received."""
         self._append_entry("knew", points=[asdict(point) for point in points])
 
-    def record_draw(
-        self, drawn: Mapping[str, Any], point: int | None, reason: str = "", duplicate_of: int | None = None
-    ) -> None:
-        """Records a draw of the sampler; see `Draw`."""
-        self._append_entry("drew", drawn=dict(drawn), point=point, why=reason, same=duplicate_of)
+    def record_draw(self, draw: Draw) -> None:
+        """Records a draw of the sampler."""
+        self._append_entry("drew", **asdict(draw))
 
     def get_objective_value(self, number: int) -> float | None:
         """Returns the objective value of a trial that is done; None if it is not, or if the sweep has no objective."""
@@ -240,30 +237,30 @@ class Ledger:
 
     def _apply_entry(self, entry: Mapping[str, Any]) -> None:
         """Updates the attributes of this object from an entry, which was just written or read from the file."""
-        self.last_changed = entry["time"]
-        if self.sessions and entry["what"] != "opened":
-            self.sessions[-1] = replace(self.sessions[-1], last=self.last_changed)
-        match entry["what"]:
+        content = dict(entry)
+        kind, time = content.pop("what"), content.pop("time")
+        self.last_changed = time
+        if self.sessions and kind != "opened":
+            self.sessions[-1] = replace(self.sessions[-1], last=time)
+        match kind:
             case "opened":
-                fields = {name: entry[name] for name in ("pid", "started", "host", "time")}
-                self.sessions.append(Session(**fields, slots=entry["places"], last=entry["time"]))
+                self.sessions.append(Session(**content, time=time, last=time))
             case "closed":
-                self.sessions[-1] = replace(self.sessions[-1], status=entry["status"])
+                self.sessions[-1] = replace(self.sessions[-1], status=content["status"])
             case "parent":
-                self.parent_run_id = entry["run_id"]
+                self.parent_run_id = content["run_id"]
             case "works":
-                self.tested_architectures.add(entry["architecture"])
+                self.tested_architectures.add(content["architecture"])
             case "knew":
-                self.events += [PriorPoint(**point) for point in entry["points"]]
+                self.events += [PriorPoint(**point) for point in content["points"]]
             case "drew":
-                self.events.append(Draw(entry["drawn"], entry["point"], entry["why"], entry["same"]))
+                self.events.append(Draw(**content))
             case "epoch":
-                epoch = EpochReport(*(entry[name] for name in ("trial", "epoch", "epochs", "value")))
-                self._last_epochs[epoch.trial] = epoch
+                self._last_epochs[content["trial"]] = epoch = EpochReport(**content)
                 self.events.append(epoch)
             case "exhausted":
                 self.is_exhausted = True
-            case kind:
+            case _:
                 self._apply_trial_entry(kind, entry)
 
     def _apply_trial_entry(self, kind: str, entry: Mapping[str, Any]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
-from trainyard.evaluation import Trial, TrialResult
+from trainyard.evaluation import Trial
 from trainyard.sweep.listener import SweepCounts, SweepListener
+from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.system import is_notebook, open_progress_bar
 
 
@@ -19,13 +20,11 @@ class SweepBar(SweepListener):
         objective: str | None,
         *,
         slots: int,  # noqa: ARG002 - the interface `run.OpenDisplay`
-        done: Mapping[int, TrialResult],
-        pruned: Mapping[int, str],
+        outcomes: TrialOutcomes,
     ) -> None:
-        """Prepares the bar; see `run.OpenDisplay`."""
         self._objective = objective
         self._total = len(trials)
-        self._ended = len(done) + len(pruned)
+        self._ended = len(outcomes.done) + len(outcomes.pruned)
         self._bar: Any = None
 
     def __enter__(self) -> Self:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
 from trainyard.errors import ConfigError
-from trainyard.evaluation import Trial, TrialResult
+from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SWEEPS, SweepFolder, check_definition, check_folder, lock_sweep, move_aside
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.process_pool import start_fork_server
@@ -43,18 +43,9 @@ class OpenDisplay(Protocol):
     """Opens a display that follows the trials of a sweep while they run."""
 
     def __call__(
-        self,
-        trials: Sequence[Trial],
-        objective: str | None,
-        *,
-        slots: int,
-        done: Mapping[int, TrialResult],
-        pruned: Mapping[int, str],
+        self, trials: Sequence[Trial], objective: str | None, *, slots: int, outcomes: TrialOutcomes
     ) -> AbstractContextManager[SweepListener]:
-        """Returns a display of all `trials`, of which `slots` run in parallel.
-
-        `done` and `pruned` are the results and the reasons of the trials that ended in earlier sessions, by number.
-        """
+        """Returns a display of trials, of which `slots` run in parallel, with the outcomes of earlier sessions."""
 
 
 def run_sweep(
@@ -71,7 +62,7 @@ def run_sweep(
         overrides: Overrides in Hydra's grammar, with several values for the settings to vary. As in
             ``trainyard sweep``, ``sweep.seeds`` repeats each point, and ``hydra.launcher.n_jobs`` limits the trials
             that run at the same time.
-        config_name: The name of the primary config; None uses the default.
+        config_name: The name of the primary config.
         config_dir: An additional folder with configs.
         fresh: Whether to start over. Files of an earlier start are kept in another folder.
         display: Opens a display that follows the sweep. The default is a progress bar in a notebook, and nothing
@@ -124,9 +115,9 @@ def find_folder(plan: SweepPlan) -> SweepFolder:
 
 def find_prior_sweeps(plan: SweepPlan) -> list[PriorSweep]:
     """Returns the earlier sweeps whose results the sampler starts from (``sweep.warm_start``)."""
-    if plan.search is None or plan.objective is None:
+    if plan.space is None:
         return []
-    return load_prior_sweeps(plan.policy.warm_start, plan.objective, plan.search.space.axes, plan.search.sampler)
+    return load_prior_sweeps(plan.policy.warm_start, plan.policy.objective, plan.space.axes, plan.policy.sampler)
 
 
 def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int | None, int | None]:
@@ -203,17 +194,15 @@ def _run_trials(
     with _record_session(ledger, outcomes, slots), tracker.open_run(ledger.parent_run_id):
         recorder.adopt_finished(tracker)
         if outcomes.waiting:
-            open_display = display(
-                recorder.trials, plan.objective, slots=slots, done=outcomes.done, pruned=outcomes.pruned
-            )
-            with open_display as screen:
+            with display(recorder.trials, plan.objective, slots=slots, outcomes=outcomes) as screen:
                 recorder.listeners += [screen, tracker, EpochFile(folder.epochs)]
                 parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
                 task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
-                queue, pruner = _build_queue(plan, folder, prior_sweeps), _build_pruner(plan, ledger)
+                queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps) if plan.space else TrialQueue()
+                pruner = _build_pruner(plan, ledger)
                 with open_trial_runner(plan, folder, task) as runner:
                     SweepScheduler(plan.policy, recorder, queue, runner, runs=tracker, pruner=pruner).run()
-        if plan.search:
+        if plan.space:
             folder.write_overview(folder.read_header(), recorder.trials)
         result = summarize()
         tracker.log_result(result)
@@ -232,13 +221,6 @@ def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iter
     ledger.record_session_end("FAILED" if outcomes.failed or outcomes.waiting else "FINISHED")
 
 
-def _build_queue(plan: SweepPlan, folder: SweepFolder, prior_sweeps: Sequence[PriorSweep]) -> TrialQueue:
-    """Returns an empty queue; that of a search has replayed the draws of earlier sessions."""
-    if plan.search and plan.objective:
-        return SearchQueue(plan.search, plan.objective, folder, prior_sweeps)
-    return TrialQueue()
-
-
 def _build_pruner(plan: SweepPlan, ledger: Ledger) -> TrialPruner | None:
     """Returns the pruner, which has replayed the epochs of earlier sessions, or None if trials are not pruned."""
     if plan.policy.pruner == OFF or not plan.objective:
@@ -255,14 +237,11 @@ def _prepare_trials(recorder: TrialRecorder, tracker: SweepTracker, folder: Swee
             continue  # it is done, or an attempt has already tested its architecture
         if (architecture := build_architecture_key(trial)) not in ledger.tested_architectures:
             untested.setdefault(architecture, trial)
-    parent_run_ids: list[str | None] = []
 
     def wait_for_parent_run() -> None:
         """Waits until the sweep's parent run exists, and records its id in the ledger."""
-        parent_run_ids.append(tracker.wait_until_created())
-        if parent_run_ids[0]:
-            ledger.record_parent(parent_run_ids[0])
+        if run_id := tracker.wait_until_created():
+            ledger.record_parent(run_id)
 
-    record, lock_file = ledger.record_smoke_test, folder.trials_lock_file
-    smoke_test_architectures(untested, record, folder.logs, slots, lock_file, after_start=wait_for_parent_run)
-    return parent_run_ids[0]
+    smoke_test_architectures(untested, folder, slots, after_start=wait_for_parent_run)
+    return ledger.parent_run_id

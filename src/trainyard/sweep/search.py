@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from trainyard.config import SweepConfig
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial, higher_is_better
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.ledger import Draw, Ended, EpochReport, PriorPoint
-from trainyard.sweep.plan import SearchPlan, to_canonical_json
 from trainyard.sweep.sampler import Sampler
+from trainyard.sweep.space import SearchSpace, compute_identity
 from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.warm_start import PriorSweep
 
@@ -28,20 +28,17 @@ class SearchQueue(TrialQueue):
     """Waiting trials, and the sampler that draws further points."""
 
     def __init__(
-        self,
-        plan: SearchPlan,
-        objective: str,
-        folder: SweepFolder,
-        prior_sweeps: Sequence[PriorSweep] = (),
+        self, space: SearchSpace, policy: SweepConfig, folder: SweepFolder, prior_sweeps: Sequence[PriorSweep] = ()
     ) -> None:
         """Creates the queue and replays the ledger.
 
         The ledger of a resumed sweep has the points of its warm start already, so `prior_sweeps` is ignored then.
         """
         super().__init__()
-        self._space = plan.space
-        self._points = plan.points
-        self._sampler = Sampler(plan.sampler, plan.seed, plan.space.axes, maximize=higher_is_better(objective))
+        self._space = space
+        self._points = policy.points
+        maximize = higher_is_better(policy.objective)
+        self._sampler = Sampler(policy.sampler, policy.sampler_seed, space.axes, maximize=maximize)
         self._folder = folder
         self._ledger = folder.ledger
         self._values: dict[int, dict[int, float | None]] = {}
@@ -98,22 +95,23 @@ class SearchQueue(TrialQueue):
         try:
             config = self._space.build_config(point)
         except ConfigError as error:
-            self._ledger.record_draw(drawn, None, f"its config is invalid: {error.problems[0]}")
+            self._ledger.record_draw(Draw(drawn, None, f"its config is invalid: {error.problems[0]}"))
             self._reject_draw(None)
             return
-        identity = _compute_identity(self._space.freeze(config))
+        identity = compute_identity(self._space.freeze(config) | {"seed": None})
         if duplicate_of := self._seen.get(identity):
-            self._ledger.record_draw(drawn, None, f"it has the same config as point {duplicate_of}", duplicate_of)
+            reason = f"it has the same config as point {duplicate_of}"
+            self._ledger.record_draw(Draw(drawn, None, reason, duplicate_of))
             self._reject_draw(duplicate_of)
             return
-        trials = self._space.build_trials(number, (number - 1) * len(self._space.seeds) + 1, point, config)
+        trials = self._space.build_trials(number, point, config)
         self._folder.add_trials(trials)
-        self._ledger.record_draw(drawn, number)
+        self._ledger.record_draw(Draw(drawn, number))
         self._register_point(number, identity)
         self._ready.extend(trials)
 
     def _register_point(self, number: int, identity: str) -> None:
-        """Stores the number of an accepted point; `identity` is its key from `_compute_identity`."""
+        """Stores the number of an accepted point; `identity` is that of its config without the seed."""
         self._turns[number] = self._turn
         self._seen[identity] = number
         self._values[number] = {}
@@ -161,9 +159,4 @@ class SearchQueue(TrialQueue):
                 self._reject_draw(event.duplicate_of)
             else:
                 first = trials[(event.point - 1) * len(self._space.seeds) + 1]
-                self._register_point(event.point, _compute_identity(first.config))
-
-
-def _compute_identity(frozen_config: Mapping[str, Any]) -> str:
-    """Returns a key that all trials of a point share, and no other point has: the config without the seed."""
-    return to_canonical_json({**frozen_config, "seed": None})
+                self._register_point(event.point, compute_identity({**first.config, "seed": None}))

@@ -138,9 +138,9 @@ class SweepTracker(SweepListener):
     def _build_params(self) -> dict[str, Any]:
         """Returns the params of the parent run, by their logged names."""
         plan = self._plan
-        definition = plan.search.definition if plan.search else None
-        swept = describe_swept({"search": definition, "swept": plan.swept}, plan.trials)
-        sampler = {"sweep.sampler": plan.search.sampler, "sweep.sampler_seed": plan.search.seed} if plan.search else {}
+        policy = plan.policy
+        swept = describe_swept({"search": plan.definition, "swept": plan.swept}, plan.trials)
+        sampler = {"sweep.sampler": policy.sampler, "sweep.sampler_seed": policy.sampler_seed} if plan.space else {}
         return {
             "sweep.name": plan.name,
             "sweep.objective": plan.objective or "off",

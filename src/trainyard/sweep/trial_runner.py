@@ -93,9 +93,7 @@ class LauncherRunner:
         batch, self._batch = self._batch, []
         returns = self._launcher.launch([trial.overrides for trial in batch], initial_job_idx=batch[0].number - 1)
         failures = [describe_failure(job) for job in returns]
-        return [
-            JobExit(trial.number, not failure, None, failure) for trial, failure in zip(batch, failures, strict=True)
-        ]
+        return [JobExit(trial.number, None, failure) for trial, failure in zip(batch, failures, strict=True)]
 
 
 TrialRunner = PoolRunner | LauncherRunner
@@ -132,7 +130,7 @@ def _open_launcher(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> Lau
     context = build_hydra_context(cast("ConfigLoader", FrozenConfigLoader(folder)))
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
     is_sequential = plan.hydra_section.launcher._target_ == BASIC_LAUNCHER
-    default_size = _DRAWN_BATCH_SIZE if plan.search else None
+    default_size = _DRAWN_BATCH_SIZE if plan.space else None
     batch_size = 1 if is_sequential else plan.hydra_section.sweeper.get("max_batch_size") or default_size
     return LauncherRunner(launcher, batch_size)
 

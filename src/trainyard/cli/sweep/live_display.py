@@ -15,7 +15,15 @@ from rich.text import Text
 from trainyard.cli.sweep.trial_table import STATE_STYLES, TrialTable
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.reporting import format_duration, format_metric
-from trainyard.sweep import NO_OBJECTIVE, SweepCounts, SweepListener, SweepProgress, TrialState, build_status
+from trainyard.sweep import (
+    NO_OBJECTIVE,
+    SweepCounts,
+    SweepListener,
+    SweepProgress,
+    TrialOutcomes,
+    TrialState,
+    build_status,
+)
 
 _REFRESHES_PER_SECOND = 4
 _LINES_AROUND_THE_ROWS = 7
@@ -36,26 +44,25 @@ class SweepScreen(SweepListener):
         objective: str | None,
         *,
         slots: int,
-        done: Mapping[int, TrialResult] | None = None,
-        pruned: Mapping[int, str] | None = None,
+        outcomes: TrialOutcomes | None = None,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepares the screen; nothing is printed yet.
 
-        `slots` trials run in parallel. `done` and `pruned` are, by trial number, the results and the reasons for
-        pruning from an earlier start of the sweep. `clock` returns monotonic time in seconds.
+        `slots` trials run in parallel. The outcomes are those of earlier sessions of the sweep. `clock` returns
+        monotonic time in seconds.
         """
-        earlier_results, prune_reasons = done or {}, pruned or {}
-        statuses = [build_status(trial, objective, earlier_results.get(trial.number)) for trial in trials]
+        earlier = outcomes or TrialOutcomes()
+        statuses = [build_status(trial, objective, earlier.done.get(trial.number)) for trial in trials]
         for status in statuses:
-            if reason := prune_reasons.get(status.trial.number):
+            if reason := earlier.pruned.get(status.trial.number):
                 status.state, status.reason = TrialState.PRUNED, reason
         self._console = console or Console(highlight=False)
         self._progress = SweepProgress(statuses, objective, slots=slots, clock=clock)
         self._table = TrialTable(self._progress)
         self._number_width = max([len(str(trial.number)) for trial in trials], default=1)
-        self._done_earlier = len(earlier_results)
+        self._done_earlier = len(earlier.done)
         self._clock = clock
         self._start = clock()
         self._lock = threading.RLock()  # a separate thread draws the table

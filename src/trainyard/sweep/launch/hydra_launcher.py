@@ -41,15 +41,8 @@ def run_batch(
 ) -> list[JobReturn]:
     """Runs a batch of jobs and returns their results, in the order of the batch.
 
-    Args:
-        open_pool: Opens the pool that runs the jobs.
-        hydra_arguments: What Hydra passes to a launcher's `setup`: the context, the task function and the config.
-        job_overrides: The overrides of each job.
-        initial_job_idx: The number of the first job.
-
-    Returns:
-        A `JobReturn` per job. If a job did not run to its end, its status is FAILED, and its `return_value` raises a
-        TrialError.
+    `hydra_arguments` are what Hydra passes to a launcher's `setup`, the last two arguments what it passes to `launch`.
+    If a job did not run to its end, the status of its result is FAILED, and its `return_value` raises a TrialError.
 
     Raises:
         ConfigError: If a setting of the launcher is out of range.
@@ -106,7 +99,7 @@ def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
     """Returns the `JobReturn` of a job that ended. Logs an error if the job failed."""
     failure = event.failure
     job: JobReturn | None = None
-    if event.returned:
+    if not failure:
         try:
             job = cloudpickle.loads(event.value)
         except Exception as error:  # noqa: BLE001 - unpickling a user's class may raise anything

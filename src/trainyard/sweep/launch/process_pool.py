@@ -54,11 +54,9 @@ class Job:
     """A function to execute in a separate process.
 
     Attributes:
-        number: The number that identifies the job in its messages.
         work: A function without arguments, pickled by cloudpickle. Its result must be picklable, and it may send
             picklable messages with `report`.
         log: The file to which the output is appended.
-        limit_seconds: The time after which the job is ended; None for no limit.
     """
 
     number: int
@@ -77,17 +75,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class JobExit:
-    """How the process of a job ended.
-
-    Attributes:
-        number: The number of the job.
-        returned: Whether the work returned; else it raised, exited or was killed.
-        value: The return value; or the exception, if it can be pickled.
-        failure: The error, in one line; empty if the work returned.
-    """
+    """How the process of a job ended: the return value, or the error in one line, which is empty if there is none."""
 
     number: int
-    returned: bool
     value: Any
     failure: str
 
@@ -101,12 +91,7 @@ def start_fork_server(preload: Sequence[str] = PRELOADED) -> None:
 
 
 class RunningJob(ABC):
-    """A job that was started.
-
-    Attributes:
-        job: The job.
-        end_reason: Why the end of the job was requested; empty if it was not.
-    """
+    """A job that was started. Its `end_reason` is why its end was requested; empty if it was not."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -155,12 +140,10 @@ class ProcessPool:
         lock_file: Path | None = None,
         preload: Sequence[str] = PRELOADED,
     ) -> None:
-        """Configures the fork server, which starts with the first job.
+        """Configures the fork server, which starts with the first job and imports the modules in `preload`.
 
-        Args:
-            slots: For each slot, environment variables of its jobs, in addition to those of this process.
-            lock_file: A file on which the process of each job holds a shared lock until it ends; None for no lock.
-            preload: The modules that the fork server imports.
+        Each of the slots has environment variables of its jobs, in addition to those of this process. The process of
+        each job holds a shared lock on the `lock_file`, if any, until it ends.
         """
         if "forkserver" not in multiprocessing.get_all_start_methods():
             raise TrainyardError(
@@ -193,9 +176,9 @@ class ProcessPool:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         slot = self._free_slots.pop(0)
         environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED} | dict(slot)
-        start = JobStart(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), self._lock_file)
-        pipes = (job_reports, job_lifeline)
-        process = self._context.Process(target=do_work, args=(start, *pipes), name=f"job {job.number}")
+        start = JobStart(work=job.work, log=job.log.absolute(), lock_file=self._lock_file)
+        arguments = (start, environment, job_reports, job_lifeline)
+        process = self._context.Process(target=do_work, args=arguments, name=f"job {job.number}")
         with _hide_main_module():
             process.start()
         job_reports.close()
@@ -208,11 +191,7 @@ class ProcessPool:
             self._running[number].answer(content)
 
     def poll(self, timeout_seconds: float | None = None) -> list[Message | JobExit]:
-        """Waits for messages and exits of jobs, and returns all that occurred.
-
-        Args:
-            timeout_seconds: Maximum time to wait; None waits until something occurs.
-        """
+        """Waits for messages and exits of jobs, by default without a limit, and returns all that occurred."""
         deadlines = [due for running in self._running.values() if (due := running.deadline()) is not None]
         if timeout_seconds is not None:
             deadlines.append(time.monotonic() + timeout_seconds)
@@ -254,7 +233,7 @@ class _JobProcess(RunningJob):
         self._pid = process.pid
         self._reports: Connection | None = reports
         self._lifeline = lifeline
-        self._outcome: tuple[bool, Any, str] | None = None
+        self._outcome: tuple[Any, str] | None = None
 
     def interrupt(self) -> None:
         """Sends SIGTERM to the process group."""
@@ -303,8 +282,8 @@ class _JobProcess(RunningJob):
         self._lifeline.close()
         if self._reports:
             self._reports.close()
-        returned, value, failure = self._outcome or (False, None, self.end_reason or _describe_exit(code))
-        return JobExit(self.job.number, returned, value, failure if returned else self.end_reason or failure)
+        value, failure = self._outcome or (None, _describe_exit(code))
+        return JobExit(self.job.number, value, failure and (self.end_reason or failure))
 
 
 def _describe_exit(code: int) -> str:

@@ -11,20 +11,16 @@ import contextlib
 import importlib.util
 import os
 import signal
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 from trainyard.errors import ConfigError, TrainyardError, summarize_error
-from trainyard.sweep.launch.job import redirect_output
+from trainyard.sweep.launch.job import JobStart
 from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPool, RunningJob
-from trainyard.system import hold_shared_lock, redact_credentials
+from trainyard.system import hold_shared_lock
 
 if TYPE_CHECKING:
     from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
@@ -37,9 +33,7 @@ _CHECK_INTERVAL_SECONDS = 0.5
 def open_ray_pool(settings: RayLauncherConf, lock_file: Path | None = None) -> Iterator[RayPool]:
     """Connects to a Ray cluster and yields a pool. On exit it ends all jobs and disconnects.
 
-    Args:
-        settings: The fields of ``hydra.launcher``.
-        lock_file: A file on which the process of each job holds a shared lock until it ends; None for no lock.
+    The process of each job holds a shared lock on the `lock_file`, if any, until it ends.
 
     Raises:
         ConfigError: If Ray is not installed, a setting is out of range, or no node has enough resources for a job.
@@ -132,8 +126,8 @@ class RayPool:
     def submit(self, job: Job) -> None:
         """Submits a job to the cluster, which starts it as soon as a node has free resources."""
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        start = (sys.orig_argv, str(Path.cwd()), str(job.log.absolute()), self._lock_file and str(self._lock_file))
-        reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(job.work, *start)
+        start = JobStart(work=job.work, log=job.log.absolute(), lock_file=self._lock_file)
+        reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(start)
         self._running[reference] = _RunningTask(job, partial(self._ray.cancel, reference))
 
     def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface of ProcessPool
@@ -166,8 +160,7 @@ class RayPool:
             value, failure = self._ray.get(reference)
         except Exception as error:  # noqa: BLE001 - any error of Ray means that the job is lost
             value, failure = None, f"its process was lost: {type(error).__name__}: {summarize_error(error)}"
-        failure = running.end_reason or failure
-        return JobExit(running.job.number, not failure, value, failure)
+        return JobExit(running.job.number, value, running.end_reason or failure)
 
 
 JobPool = ProcessPool | RayPool
@@ -177,7 +170,6 @@ class _RunningTask(RunningJob):
     """A job that was submitted to the cluster. Its time limit is measured from its submission."""
 
     def __init__(self, job: Job, cancel: Callable[..., None]) -> None:
-        """Creates the object; `cancel` is `ray.cancel` with the reference of the task."""
         super().__init__(job)
         self._cancel = cancel
 
@@ -190,26 +182,17 @@ class _RunningTask(RunningJob):
         self._cancel(force=True)
 
 
-def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file: str | None) -> tuple[Any, str]:
-    """Runs a job in a Ray worker process. Returns its value and an empty string, or None and an error message.
+def _run_work(start: JobStart) -> tuple[Any, str]:
+    """Runs a job in a Ray worker process; see `JobStart.perform_work`.
 
-    `command` and `folder` are the command line and the working directory of the main process. The `lock_file` is locked
-    until this process ends, so that the sweep is not resumed before.
+    The lock file is locked until this process ends, so that the sweep is not resumed before.
     """
-    sys.orig_argv[:] = command
     os.environ.pop("MLFLOW_RUN_ID", None)
     try:
-        os.chdir(folder)
-        redirect_output(Path(log))
+        start.enter()
     except OSError as error:
         return None, f"{error}: the folder of the sweep must be on a file system that all nodes of the cluster share"
     with contextlib.suppress(ImportError, OSError):
-        if lock_file:
-            hold_shared_lock(Path(lock_file), wait=False)
-    try:
-        return cloudpickle.loads(work)(), ""
-    except Exception as error:  # noqa: BLE001 - every error is reported to the main process
-        sys.stderr.write(redact_credentials(traceback.format_exc()))
-        return None, f"{type(error).__name__}: {error}"
-    except KeyboardInterrupt:
-        return None, "KeyboardInterrupt"
+        if start.lock_file:
+            hold_shared_lock(start.lock_file, wait=False)
+    return start.perform_work()
