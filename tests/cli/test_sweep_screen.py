@@ -12,10 +12,11 @@ from rich.console import Console
 
 from trainyard.cli.sweep.live_display import SweepScreen
 from trainyard.cli.sweep.status import print_sweep_list, print_sweep_status
-from trainyard.cli.sweep.tables import print_plan, print_summary, shorten_paths
+from trainyard.cli.sweep.tables import print_plan, print_summary
 from trainyard.cli.sweep.trial_table import TrialTable
 from trainyard.evaluation import RankedRun, rank
 from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.sweep.labels import shorten_paths
 from trainyard.sweep.listener import SweepCounts
 from trainyard.sweep.progress import SweepProgress, TrialState, build_status
 from trainyard.sweep.recorder import TrialOutcomes

@@ -40,8 +40,8 @@ class SweepCost:
 
     Attributes:
         wall_seconds: Wall-clock time of all its sessions. The other durations are sums over trials.
-        epochs: Number of epochs of the finished trials and of the reported epochs of the pruned trials.
-        spared: Number of epochs that were saved by pruning.
+        epochs: Epochs of the finished trials, and reported epochs of the pruned trials.
+        spared: Epochs that were saved by pruning.
     """
 
     wall_seconds: float = 0.0
@@ -57,11 +57,9 @@ class CardPage:
     """The content of the page.
 
     Attributes:
-        command: Command that started the sweep.
         chosen_by: Description of how the points were chosen.
         swept: Values of each swept setting as text, by path.
-        failed: Failed trials, each with its reason in one line.
-        pruned: Pruned trials, each with its reason in one line.
+        failed: Failed trials, each with its reason in one line; `pruned` likewise.
         pruned_curves: Objective of each pruned trial by epoch.
         unfinished: Number of trials that have not been started or were interrupted.
     """
@@ -107,10 +105,7 @@ def write_card(folder: Path, page: CardPage) -> list[Path]:
 
 
 def _draw_plots(folder: Path, page: CardPage, shares: Mapping[str, float]) -> dict[str, Path]:
-    """Draws the plots that apply to this sweep, and deletes existing ones that no longer apply.
-
-    Returns the files by caption.
-    """
+    """Draws the plots that apply to this sweep, deletes those that no longer apply, and returns the files by caption."""
     ranking = page.ranking
 
     def draw_settings(path: Path) -> bool:

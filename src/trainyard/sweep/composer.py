@@ -33,7 +33,6 @@ class Composer:
     """Composes the configs of points. It does not validate them."""
 
     def __init__(self, config_name: str | None = None, config_dir: Path | None = None) -> None:
-        """Creates a composer. `config_name` is that of the primary config, `config_dir` an additional folder."""
         self._config_name = config_name or PRIMARY_CONFIG
         self._config_dir = config_dir
         self._bases: dict[tuple[str, ...], _BaseConfig] = {}
@@ -47,18 +46,11 @@ class Composer:
         return self._get_base(point).has_path(path)
 
     def build_config(self, point: Point) -> RunConfig:
-        """Returns the config of a point.
-
-        Raises:
-            ConfigError: If a setting is invalid; one line per problem.
-        """
+        """Returns the config of a point. Raises ConfigError, with one line per problem, if a setting is invalid."""
         return self._get_base(point).build_config([setting for setting in point if not setting.structural])
 
     def _get_base(self, point: Point) -> _BaseConfig:
-        """Returns the config composed from only the structural settings of a point, from a cache if possible.
-
-        Rejects overrides that would execute code.
-        """
+        """Returns the config composed from only the structural settings of a point. Rejects those that execute code."""
         key = tuple(setting.text for setting in point if setting.structural)
         if key not in self._bases:
             tree, hydra_section = compose_trees(key, config_name=self._config_name, config_dir=self._config_dir)

@@ -43,7 +43,7 @@ SWEEPS = Path("sweeps")
 
 _MAX_DIFFERENCES = 8
 """The number of differences that an error message lists."""
-_WAIT_SECONDS = 60.0
+_WAIT_SECONDS = 60
 """Maximum wait for the trials of a sweep that was killed. It exceeds the time after which they kill themselves."""
 
 
@@ -117,11 +117,7 @@ class SweepFolder:
         append_entries(self.plan, *map(asdict, trials), durable=True)
 
     def read_header(self) -> dict[str, Any]:
-        """Returns the first line of the plan: name, objective, swept settings and so on.
-
-        Raises:
-            TrainyardError: If the plan is missing or damaged.
-        """
+        """Returns the first line of the plan. Raises TrainyardError if the plan is missing or damaged."""
         header = next(self._read_lines(), {})
         if "objective" not in header:
             raise TrainyardError(
@@ -146,22 +142,14 @@ class SweepFolder:
         return replace(plan, swept=swept, overrides=overrides, trials=trials)
 
     def read_trials(self) -> tuple[Trial, ...]:
-        """Returns the planned trials.
-
-        Raises:
-            TrainyardError: If the plan is missing or damaged.
-        """
+        """Returns the planned trials. Raises TrainyardError if the plan is missing or damaged."""
         lines = self._read_lines()
         next(lines)
         trials = (Trial(**{**line, "overrides": tuple(line["overrides"])}) for line in lines)
         return tuple({trial.number: trial for trial in trials}.values())
 
     def _read_lines(self) -> Iterator[dict[str, Any]]:
-        """Yields the complete lines of plan.jsonl as dicts: the header, then one per trial.
-
-        Raises:
-            TrainyardError: If the file cannot be read, or a complete line is not valid JSON.
-        """
+        """Yields the complete lines of plan.jsonl as dicts: the header, then one per trial."""
         try:
             yield from read_entries(self.plan)
         except (OSError, DamagedLineError) as error:
@@ -173,29 +161,21 @@ def parse_trial_number(folder: Path) -> int:
     return int(folder.name.partition("-")[0])
 
 
-def list_sweeps(root: Path = SWEEPS) -> list[SweepFolder]:
-    """Returns the folders of all sweeps below `root`, sorted by name, including those with a damaged plan."""
-    return [SweepFolder(file.parent) for file in sorted(root.glob("*/plan.jsonl"))]
+def list_sweeps() -> list[SweepFolder]:
+    """Returns the folders of all sweeps in ./sweeps, sorted by name, including those with a damaged plan."""
+    return [SweepFolder(file.parent) for file in sorted(SWEEPS.glob("*/plan.jsonl"))]
 
 
 def find_sweep(name: str, flag: str) -> SweepFolder:
-    """Returns the folder of a sweep.
+    """Returns the folder of a sweep, from its name in ./sweeps or the path of its folder.
 
-    Args:
-        name: The name of a sweep in ./sweeps, or the path of its folder.
-        flag: The option or setting that contains the name, for the error message.
-
-    Raises:
-        ConfigError: If the sweep does not exist.
+    Raises ConfigError if it does not exist. The message names the `flag`, the option or setting that contains the name.
     """
     folder = SweepFolder(Path(name) if Path(name, "plan.jsonl").exists() else SWEEPS / name)
     if not folder.plan.exists():
-        names = [sweep.path.name for sweep in list_sweeps()]
-        hint = (
-            f"{format_suggestion(name, names)} Available: {', '.join(names)}"
-            if names
-            else " There are no sweeps in ./sweeps"
-        )
+        hint = " There are no sweeps in ./sweeps"
+        if names := [sweep.path.name for sweep in list_sweeps()]:
+            hint = f"{format_suggestion(name, names)} Available: {', '.join(names)}"
         raise ConfigError(f"{flag}: there is no sweep {name!r}.{hint}")
     return folder
 
@@ -204,11 +184,8 @@ def find_sweep(name: str, flag: str) -> SweepFolder:
 def lock_sweep(folder: SweepFolder, note: Callable[[str], None]) -> Iterator[None]:
     """Locks a sweep, so that no other process runs it during the block.
 
-    If an earlier process of the sweep was killed, its trials end on their own; this function waits for them.
-
-    Args:
-        folder: The folder of the sweep; it is created if necessary.
-        note: Called with a message before a wait.
+    If an earlier process of the sweep was killed, its trials end on their own; this function waits for them, and calls
+    `note` with a message before. The folder of the sweep is created if necessary.
 
     Raises:
         ConfigError: If another process runs the sweep.
@@ -264,30 +241,24 @@ def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
     import fcntl
 
     with folder.trials_lock_file.open("a") as file:
-        deadline, noted = time.monotonic() + _WAIT_SECONDS, False
-        while True:
+        for attempt in range(10 * _WAIT_SECONDS):
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            if time.monotonic() > deadline:
-                raise TrainyardError(
-                    f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
-                    f"{_WAIT_SECONDS:g} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
-                )
-            if not noted:
+            if attempt == 0:
                 note("waiting until the trials of an earlier start of this sweep have ended")
-                noted = True
             time.sleep(0.1)
+    raise TrainyardError(
+        f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
+        f"{_WAIT_SECONDS} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
+    )
 
 
 def move_aside(folder: SweepFolder) -> Path | None:
     """Renames the folder of a sweep to `<name>.before-<time>` and returns the new path; None if there is no sweep."""
     if not folder.plan.exists():
         return None
-    stamp = f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}"
-    aside, number = folder.path.with_name(f"{folder.path.name}.before-{stamp}"), 2
-    while aside.exists():
-        aside, number = aside.with_name(f"{folder.path.name}.before-{stamp}-{number}"), number + 1
+    aside = folder.path.with_name(f"{folder.path.name}.before-{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S-%f}")
     folder.path.rename(aside)
     vars(folder).pop("ledger", None)  # was read from the moved file
     return aside
@@ -321,17 +292,16 @@ def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
         lines += ["the sweep was a grid, is now a search with a sampler"]
     else:
         lines += _describe_differences(header["search"], json.loads(json.dumps(plan.definition)))
-    if not lines:
-        return
-    omitted = [f"and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
-    raise ConfigError(
-        f"sweep {folder.path.name}: its definition has changed since it was started. A sweep resumes only with the "
-        "same definition:",
-        *lines[:_MAX_DIFFERENCES],
-        *omitted,
-        "Restore the definition; or start again from the beginning with --fresh, which keeps the old sweep under "
-        "another name; or choose another sweep.name",
-    )
+    if len(lines) > _MAX_DIFFERENCES:
+        lines[_MAX_DIFFERENCES:] = [f"and {len(lines) - _MAX_DIFFERENCES} more"]
+    if lines:
+        raise ConfigError(
+            f"sweep {folder.path.name}: its definition has changed since it was started. A sweep resumes only with the "
+            "same definition:",
+            *lines,
+            "Restore the definition; or start again from the beginning with --fresh, which keeps the old sweep under "
+            "another name; or choose another sweep.name",
+        )
 
 
 def _find_changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:

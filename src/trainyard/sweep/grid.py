@@ -32,7 +32,6 @@ class AxisSetting:
     Attributes:
         key: Key as on the command line, including a ``+`` or ``~`` prefix.
         text: The complete override, ``key=value``.
-        value: The value as a Python object.
         structural: Whether it chooses a config group, adds or deletes keys, so that Hydra must compose a new config.
     """
 
@@ -106,10 +105,7 @@ def parse_axes(
 ) -> list[Axis]:
     """Returns the axes of a sweep. The last override of a key wins, and overrides take precedence over params.
 
-    Args:
-        overrides: Overrides in Hydra's grammar, with or without sweeps.
-        params: Maps a dotted path or config group to a list of values, or to the text after the ``=`` of an override.
-        config_dir: Additional folder of configs, or None.
+    `params` maps a dotted path or config group to a list of values, or to the text after the ``=`` of an override.
 
     Raises:
         ConfigError: If an override is not valid in the grammar, has no values, or cannot be swept.
@@ -121,11 +117,7 @@ def parse_axes(
 
 
 def combine_axes(axes: Sequence[Axis]) -> Iterator[Point]:
-    """Yields every combination of the axes' settings. The last axis varies fastest.
-
-    Raises:
-        ConfigError: If an axis is an interval, which has infinitely many settings.
-    """
+    """Yields every combination of the axes' settings, the last axis fastest. Raises ConfigError for an interval."""
     for axis in axes:
         if not axis.is_finite:
             raise ConfigError(
@@ -164,17 +156,12 @@ def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path |
             f"sweep.params: {key}: expected a list of values, or a sweep as text, got {value!r}. Write the complete "
             "path as one key, for example model.hidden_units: [[64], [32]]"
         )
+    text = f"choice({','.join(map(_format_value, value))})" if isinstance(value, list) and value else value
     try:
-        if not isinstance(value, list):
-            (override,) = _parse_overrides([f"{key}={value}"], config_dir)
-            return _build_axis(override, group_names, config_dir)
-        settings = []
-        for item in value:
-            (override,) = _parse_overrides([f"{key}={_format_value(item)}"], config_dir)
-            settings.append(
-                _build_setting(override, override.value(), override.get_value_element_as_str(), group_names)
-            )
-        return _check_axis(Axis(key, tuple(settings), swept=True))
+        if value == []:
+            return _check_axis(Axis(key, (), swept=True))
+        (override,) = _parse_overrides([f"{key}={text}"], config_dir)
+        return _build_axis(override, group_names, config_dir)
     except ConfigError as error:
         raise ConfigError(*(f"sweep.params: {problem}" for problem in error.problems)) from error
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,14 +14,6 @@ _REDUCTION_FACTOR = 3
 """Halving and Hyperband keep one of this number of trials at each rung."""
 _STARTUP_TRIALS = 4
 """The median pruner starts after this number of trials have finished."""
-
-
-@contextmanager
-def suppress_optuna_warnings() -> Iterator[None]:
-    """Suppresses Optuna's warnings about experimental features."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def create_study(*, maximize: bool, sampler: Any = None, pruner: Any = None) -> optuna.Study:  # noqa: ANN401 - Optuna types
@@ -78,7 +69,7 @@ def build_sampler(name: str, seed: int, prior: Sequence[Any] = ()) -> Any:  # no
     """Returns the sampler for a name in `sampler.SAMPLERS`; `prior` are finished trials that start CMA-ES."""
     from optuna import samplers
 
-    with suppress_optuna_warnings():
+    with warnings.catch_warnings(action="ignore"):  # about experimental features
         match name:
             case "random":
                 return samplers.RandomSampler(seed=seed)

@@ -25,14 +25,9 @@ class TrialPruner:
     """Decides after each epoch whether a trial is pruned, with an in-memory Optuna study."""
 
     def __init__(self, name: str, objective: str, epochs: int, ledger: Ledger, min_epochs: int = 1) -> None:
-        """Creates a pruner and replays the ledger of the sweep.
+        """Creates the pruner with a name in `PRUNERS`, except off, and replays the ledger of the sweep.
 
-        Args:
-            name: One of `PRUNERS`, except off.
-            objective: Metric that is compared.
-            epochs: Maximum number of epochs of a trial.
-            ledger: Ledger of the sweep.
-            min_epochs: Minimum number of epochs before a trial may be pruned.
+        A trial has at most `epochs` epochs, and may be pruned after at least `min_epochs`.
         """
         self.objective = objective
         self._name = name

@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TrialOutcomes:
-    """The outcomes of the trials, by trial number.
+    """The results of finished trials, and why others were pruned, in all sessions of the sweep, by trial number.
 
     Attributes:
-        done: The results of the finished trials, of all sessions of the sweep.
         failed: The errors of the trials that failed in this session and are not retried.
-        pruned: The reasons of the pruned trials, of all sessions of the sweep.
         waiting: The numbers of the trials that remain to be run.
     """
 
@@ -47,12 +45,7 @@ class TrialOutcomes:
 
 
 class TrialRecorder:
-    """Records what happens to the trials of a sweep.
-
-    Attributes:
-        outcomes: The outcomes of the trials so far.
-        listeners: The objects that are notified of each change.
-    """
+    """Records what happens to the trials of a sweep, and notifies its `listeners` of each change."""
 
     def __init__(self, trials: Sequence[Trial], folder: SweepFolder, objective: str | None) -> None:
         """Loads the outcomes of earlier sessions from the ledger. This process must have locked the folder.

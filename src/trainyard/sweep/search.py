@@ -38,7 +38,7 @@ class SearchQueue(TrialQueue):
         self._space = space
         self._points = policy.points
         maximize = higher_is_better(policy.objective)
-        self._sampler = Sampler(policy.sampler, policy.sampler_seed, space.axes, maximize=maximize)
+        self._sampler = Sampler(policy.sampler, policy.sampler_seed, space, maximize=maximize)
         self._folder = folder
         self._ledger = folder.ledger
         self._values: dict[int, dict[int, float | None]] = {}
@@ -90,7 +90,7 @@ class SearchQueue(TrialQueue):
 
         Rejects the draw if the config of the point is invalid or a duplicate.
         """
-        point, drawn = self._sampler.draw(self._space.is_active)
+        point, drawn = self._sampler.draw()
         number = len(self._turns) + 1
         try:
             config = self._space.build_config(point)
@@ -154,7 +154,7 @@ class SearchQueue(TrialQueue):
             if isinstance(event, Ended):
                 self.finish(trials[event.trial], self._ledger.get_objective_value(event.trial))
                 continue
-            self._sampler.draw(self._space.is_active, event.drawn)
+            self._sampler.draw(event.drawn)
             if event.point is None:
                 self._reject_draw(event.duplicate_of)
             else:

@@ -52,7 +52,7 @@ class SearchSpace:
         field_axes = [axis for axis in self.axes if not axis.settings[0].structural]
         for groups in itertools.product(*(axis.settings for axis in structural)):
             first_settings = [axis.settings[0] for axis in field_axes if not axis.swept or self.is_active(axis, groups)]
-            yield self._sort_by_axis([*groups, *first_settings])
+            yield self.sort_by_axis([*groups, *first_settings])
 
     def iterate_probe_points(self) -> Iterator[Point]:
         """Yields points that cover every setting: the base points, and each with one setting changed.
@@ -64,7 +64,7 @@ class SearchSpace:
             for index, setting in enumerate(base):
                 axis = next(axis for axis in self.axes if axis.key == setting.key)
                 if not setting.structural:
-                    yield from (self._sort_by_axis([*base[:index], *base[index + 1 :], s]) for s in axis.settings[1:])
+                    yield from (self.sort_by_axis([*base[:index], *base[index + 1 :], s]) for s in axis.settings[1:])
 
     def find_unknown_keys(self) -> list[str]:
         """Returns the swept keys that exist for no choice of the config groups."""
@@ -88,7 +88,7 @@ class SearchSpace:
             trials.append(build_trial(index, number, settings, seeded, frozen, names=names, names_seed=count > 1))
         return trials
 
-    def _sort_by_axis(self, settings: Sequence[AxisSetting]) -> Point:
+    def sort_by_axis(self, settings: Sequence[AxisSetting]) -> Point:
         """Returns the settings as a point, in the order of `axes`; an axis without a setting is left out."""
         by_key = {setting.key: setting for setting in settings}
         return tuple(by_key[axis.key] for axis in self.axes if axis.key in by_key)

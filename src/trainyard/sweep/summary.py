@@ -27,13 +27,12 @@ WINNER = "winner"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SweepResult:
-    """The results of a sweep, and the files that were written, to be logged.
+    """The results of a sweep.
 
     Attributes:
         folder: The folder of the sweep. Its name is the name of the sweep.
         objective: The metric that the sweep compares, or None.
         trials: All trials, in the order of the plan.
-        outcomes: The outcomes of the trials.
         ranking: Ranking of the points.
         winner: The best point, or None if nothing is compared or no trial has finished.
         files: The files that were written, to be logged.
@@ -146,7 +145,7 @@ def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[s
 
     The `header` is that of the plan. The values of a grid are read from the trials.
     """
-    if header.get("search"):
+    if header["search"]:
         return {key: axis["description"] for key, axis in header["search"]["axes"].items()}
     values = {
         key: dict.fromkeys(json.dumps(trial.varied[key]) for trial in trials if key in trial.varied)

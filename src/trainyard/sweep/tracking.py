@@ -65,8 +65,7 @@ class SweepTracker(SweepListener):
     def wait_until_created(self) -> str | None:
         """Waits until the parent run exists, and saves the MLflow view of its trials. Returns None without tracking.
 
-        Raises:
-            TrackingError: If the tracking store cannot be reached.
+        Raises TrackingError if the tracking store cannot be reached.
         """
         if self._plan.store is None:
             return None
@@ -78,18 +77,14 @@ class SweepTracker(SweepListener):
     def is_finished(self, result: TrialResult) -> bool:
         """Returns whether the MLflow run of a trial that has a result is FINISHED; True if the trial was not tracked.
 
-        Raises:
-            TrackingError: If the tracking store cannot be read.
+        Raises TrackingError if the tracking store cannot be read.
         """
-        if result.run_id is None:
-            return True
-        return result.run_id in self._run.find_finished_trials().values()
+        return result.run_id is None or result.run_id in self._run.find_finished_trials().values()
 
     def upload_run(self, folder: Path) -> str:
         """Uploads what the tracking store does not contain of a run, and returns the run id.
 
-        Raises:
-            TrackingError: If the store fails.
+        Raises TrackingError if the store fails.
         """
         return sync_run(folder, self._plan.store).run_id
 

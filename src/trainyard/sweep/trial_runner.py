@@ -29,7 +29,7 @@ from trainyard.sweep.trial_task import TrialTask, build_trial_tree
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
-    from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
+    from hydra_plugins.trainyard_plugins import RayLauncherConf
 
 _DRAWN_BATCH_SIZE = 8
 """Default number of trials in a batch of a search, for launchers that run batches."""
@@ -68,7 +68,6 @@ class LauncherRunner:
     """
 
     def __init__(self, launcher: Launcher, batch_size: int | None) -> None:
-        """Creates the runner; `batch_size` is the maximum number of trials in a batch, or None for no limit."""
         self._launcher = launcher
         self._batch_size = batch_size
         self._batch: list[Trial] = []

@@ -24,7 +24,6 @@ class TrialTask:
     """Runs trials of a sweep. It is pickled and sent to the processes of the trials.
 
     Attributes:
-        sweep_id: The name of the sweep.
         objective: The metric that ranks the trials, or None.
         prunes: Whether a pruner may stop the trials early.
         parent_run_id: MLflow's id of the sweep's parent run; None if nothing is tracked.
@@ -76,14 +75,9 @@ def build_trial_tree(trial: Trial, threads: int | None) -> DictConfig:
 
 
 class _TrialProgress(ScreenProgress):
-    """Prints a run's progress, and reports each epoch to the sweep.
-
-    Attributes:
-        prune_reason: Why the sweep stops the trial early; empty if it does not.
-    """
+    """Prints a run's progress, and reports each epoch to the sweep, which may prune the trial."""
 
     def __init__(self, *, prunes: bool) -> None:
-        """Creates the progress; `prunes`: whether the sweep decides after each epoch if the trial continues."""
         super().__init__()
         self.prune_reason = ""
         self._prunes = prunes

@@ -17,11 +17,9 @@ from trainyard.sweep.sampler import MIN_CMAES_POINTS, find_drawn_value
 
 @dataclass(frozen=True, slots=True)
 class PriorSweep:
-    """The results of one earlier sweep.
+    """The points of an earlier sweep, each with the mean objective of its finished trials.
 
-    Attributes:
-        points: Its points inside the new search space, each with the mean objective of its finished trials.
-        n_outside: Number of its points that have finished trials but lie outside the new search space.
+    `points` are those in the new search space, `n_outside` is the number of the others.
     """
 
     sweep: str
@@ -37,9 +35,7 @@ class PriorSweep:
 def load_prior_sweeps(
     names: Sequence[str], objective: str, axes: Sequence[Axis], sampler: str = "tpe"
 ) -> list[PriorSweep]:
-    """Loads the results of earlier sweeps. Settings that were the same for all their trials may differ from today's.
-
-    `names` has their names, or the paths of their folders; the other arguments are those of the new sweep.
+    """Loads the results of earlier sweeps, by their names or folders; the other arguments are of the new sweep.
 
     Raises:
         ConfigError: If a sweep does not exist, compares another metric, or has too few points in the search space.

@@ -20,13 +20,7 @@ _LEFT_OUT = ("tracking", "sweep", "resume")
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The best point of a sweep, with the recipe of one of its trials.
-
-    Attributes:
-        run_id: MLflow run ID of the trial, or None if tracking is off.
-        recipe: Path of the recipe.
-        command: Command that trains the recipe.
-    """
+    """The best point of a sweep, with the recipe of one of its trials and the command that trains it."""
 
     label: str
     run_id: str | None
@@ -35,16 +29,13 @@ class Winner:
 
 
 def write_recipe(trial: Trial, file: Path, description: str, threads: int | None) -> str:
-    """Writes a trial as a recipe.
+    """Writes a trial as a recipe, and returns the command that trains it.
 
     Args:
         trial: The trial to repeat.
         file: Path of the recipe, ``<config dir>/experiment/<name>.yaml``.
         description: A sentence about the origin of the recipe, for the comment at the top of the file.
         threads: Number of threads to write if the trial's config does not set it. It can change results bit for bit.
-
-    Returns:
-        The command that trains the recipe.
     """
     folder, here = file.parents[1].absolute(), Path.cwd()
     config_dir = str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

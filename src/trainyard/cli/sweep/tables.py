@@ -20,7 +20,7 @@ from rich.text import Text
 from trainyard.config import find_component
 from trainyard.evaluation import Ranking, Trial
 from trainyard.reporting import SHOWN_TEST_METRICS, format_count, format_duration, format_metric, format_value
-from trainyard.sweep import SweepFolder, SweepResult
+from trainyard.sweep import SweepFolder, SweepResult, shorten_paths
 
 if TYPE_CHECKING:
     from trainyard.config import ModelConfig
@@ -101,16 +101,6 @@ def _build_value_columns(paths: Sequence[str], rows: Sequence[Mapping[str, Any]]
         title: [format_value(row[path]) if path in row else "" for row in rows]
         for path, title in zip(paths, shorten_paths(paths), strict=True)
     }
-
-
-def shorten_paths(paths: Sequence[str]) -> list[str]:
-    """Returns the shortest ends of dotted paths that are unique among these paths."""
-    titles = []
-    for path in paths:
-        parts = path.split(".")
-        ends = [".".join(parts[start:]) for start in reversed(range(len(parts)))]
-        titles.append(next((end for end in ends if sum(f".{o}".endswith(f".{end}") for o in paths) == 1), path))
-    return titles
 
 
 def print_plan(

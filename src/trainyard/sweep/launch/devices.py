@@ -9,7 +9,7 @@ from pathlib import Path
 from trainyard.errors import ConfigError
 from trainyard.system import count_available_cores
 
-RAY_LAUNCHER = "hydra_plugins.trainyard_ray_launcher.RayLauncher"
+RAY_LAUNCHER = "hydra_plugins.trainyard_plugins.RayLauncher"
 SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 """The values of `hydra.launcher._target_` for the cluster launchers."""
 

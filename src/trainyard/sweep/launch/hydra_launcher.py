@@ -97,16 +97,8 @@ def _get_log_file(logs: Path, config: DictConfig) -> Path:
 
 def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
     """Returns the `JobReturn` of a job that ended. Logs an error if the job failed."""
-    failure = event.failure
-    job: JobReturn | None = None
-    if not failure:
-        try:
-            job = cloudpickle.loads(event.value)
-        except Exception as error:  # noqa: BLE001 - unpickling a user's class may raise anything
-            failure = f"its return value cannot be unpickled: {type(error).__name__}: {error}"
-    if job:
-        failure = describe_failure(job)
-    if failure:
+    job: JobReturn | None = None if event.failure else cloudpickle.loads(event.value)
+    if failure := describe_failure(job) if job else event.failure:
         _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, log)
     if job:
         return job
@@ -147,17 +139,15 @@ def _run_hydra_job(shared: bytes, config: DictConfig) -> bytes:
 def _pickle_job_return(job: JobReturn) -> bytes:
     """Returns a pickled `JobReturn`.
 
-    A return value that cannot be pickled is dropped. An exception that cannot be pickled or unpickled is replaced by a
-    TrialError with its message.
+    A return value that cannot be pickled or unpickled is dropped; such an exception is replaced by a TrialError with
+    its message.
     """
-    raised = get_job_error(job)
     try:
         pickled: bytes = cloudpickle.dumps(job)
-        if raised:
-            cloudpickle.loads(pickled)  # some exception classes can be pickled but not unpickled
+        cloudpickle.loads(pickled)  # some classes can be pickled but not unpickled
     except Exception as error:  # noqa: BLE001 - a user's class may raise anything; the job itself has ended
-        if raised:
-            job.return_value = TrialError(f"{type(raised).__name__}: {raised}")
+        if failure := describe_failure(job):
+            job.return_value = TrialError(failure)
         else:
             _log.warning("the return value of the task cannot be pickled and is dropped: %s", error)
             job.return_value = None

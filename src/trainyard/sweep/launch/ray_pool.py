@@ -23,7 +23,7 @@ from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPo
 from trainyard.system import hold_shared_lock
 
 if TYPE_CHECKING:
-    from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
+    from hydra_plugins.trainyard_plugins import RayLauncherConf
 
 _CHECK_INTERVAL_SECONDS = 0.5
 """How often jobs are checked for exceeding the time limit."""

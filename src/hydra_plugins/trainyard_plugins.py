@@ -1,0 +1,115 @@
+"""Registers ``hydra/launcher=fork``, ``hydra/launcher=ray`` and ``hydra/sweeper=trainyard`` in Hydra.
+
+Every Hydra program in the environment imports this module. It therefore imports Trainyard only when it is used.
+``trainyard sweep`` and ``trainyard train --multirun`` plan and run their trials themselves, so Hydra uses these classes
+only in other programs.
+"""
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional  # noqa: UP035 - required by OmegaConf
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class ForkLauncherConf:
+    """The config fields in ``hydra.launcher`` of the launcher ``fork``."""
+
+    _target_: str = "hydra_plugins.trainyard_plugins.ForkLauncher"
+    n_jobs: Optional[int] = None  # noqa: UP045
+    """Number of jobs that run at the same time. `null` uses one per GPU, or one per CPU core if there is no GPU."""
+    time_limit_seconds: Optional[float] = None  # noqa: UP045
+    """Maximum duration of a job in seconds. `null` sets no limit."""
+    preload: Optional[List[str]] = None  # noqa: UP006, UP045
+    """Modules that are imported once, before the first job. `null` imports none; the trials of Trainyard's own sweeps
+    import the modules that a training needs."""
+
+
+@dataclass
+class RayLauncherConf:
+    """The config fields in ``hydra.launcher`` of the launcher ``ray``."""
+
+    _target_: str = "hydra_plugins.trainyard_plugins.RayLauncher"
+    address: Optional[str] = None  # noqa: UP045
+    """Address of the Ray cluster as ``host:port``, or ``auto`` for the cluster of this machine. `null` uses
+    ``RAY_ADDRESS``, or starts Ray on this machine only."""
+    num_cpus: float = 1
+    """Number of CPU cores per job."""
+    num_gpus: float = 0
+    """Number of GPUs per job. Can be a fraction."""
+    resources: Dict[str, float] = field(default_factory=dict)  # noqa: UP006
+    """Custom Ray resources per job, by name. Nodes declare them when they are started."""
+    n_jobs: Optional[int] = None  # noqa: UP045
+    """Maximum number of jobs that run at the same time. `null` uses the capacity of the nodes."""
+    time_limit_seconds: Optional[float] = None  # noqa: UP045
+    """Maximum duration of a job in seconds, from its submission to the cluster. `null` sets no limit."""
+
+
+@dataclass
+class TrainyardSweeperConf:
+    """The config fields in ``hydra.sweeper``. Hydra's own sweeper runs all combinations of the swept values."""
+
+    _target_: str = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    max_batch_size: Optional[int] = None  # noqa: UP045
+    """Maximum number of jobs per batch, for launchers that run batches. `null` uses one batch for all jobs."""
+    params: Optional[Dict[str, str]] = field(default_factory=dict)  # noqa: UP006, UP045 - values cannot be merged into null
+    """Parameters to vary that are not in the overrides: a mapping of keys to values in Hydra's sweep syntax."""
+
+
+for _group, _name, _node in (
+    ("hydra/launcher", "fork", ForkLauncherConf),
+    ("hydra/launcher", "ray", RayLauncherConf),
+    ("hydra/sweeper", "trainyard", TrainyardSweeperConf),
+):
+    ConfigStore.instance().store(group=_group, name=_name, node=_node, provider="trainyard")
+
+
+class PoolLauncher(Launcher):
+    """Runs each job in a separate process."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Stores the arguments that Hydra passes."""
+        self._hydra_arguments = (hydra_context, task_function, config)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs a batch of jobs. See `trainyard.sweep.launch.hydra_launcher.run_batch`."""
+        from trainyard.sweep import run_batch
+
+        return run_batch(self.open_pool(), self._hydra_arguments, job_overrides, initial_job_idx)
+
+    @abstractmethod
+    def open_pool(self) -> Any:  # noqa: ANN401 - a context manager of Trainyard
+        """Opens the pool that runs the jobs."""
+
+
+class ForkLauncher(PoolLauncher):
+    """Runs each job in a separate process on this machine."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of ForkLauncherConf
+        self._settings = ForkLauncherConf(**settings)
+
+    def open_pool(self) -> Any:  # noqa: ANN401 - a context manager of Trainyard
+        """Opens a pool of forked processes."""
+        from trainyard.sweep import ProcessPool, allocate_slots
+
+        return ProcessPool(allocate_slots(self._settings.n_jobs, os.environ), preload=self._settings.preload or ())
+
+
+class RayLauncher(PoolLauncher):
+    """Runs each job as a task on a Ray cluster."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of RayLauncherConf
+        self._settings = RayLauncherConf(**settings)
+
+    def open_pool(self) -> Any:  # noqa: ANN401 - a context manager of Trainyard
+        """Connects to the cluster."""
+        from trainyard.sweep import open_ray_pool
+
+        return open_ray_pool(self._settings)
