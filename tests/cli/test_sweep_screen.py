@@ -17,8 +17,9 @@ from trainyard.cli.sweep.trial_table import TrialTable
 from trainyard.evaluation import RankedRun, rank
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.labels import shorten_paths
+from trainyard.sweep.ledger import TrialState
 from trainyard.sweep.listener import SweepCounts
-from trainyard.sweep.progress import SweepProgress, TrialState, build_status
+from trainyard.sweep.progress import SweepProgress, build_status
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.status import SweepStatus
 from trainyard.sweep.summary import SweepResult

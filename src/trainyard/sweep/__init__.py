@@ -7,9 +7,10 @@ from trainyard.sweep.launch.devices import allocate_slots
 from trainyard.sweep.launch.hydra_launcher import run_batch
 from trainyard.sweep.launch.process_pool import ProcessPool
 from trainyard.sweep.launch.ray_pool import open_ray_pool
+from trainyard.sweep.ledger import TrialState
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan
-from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, TrialStatus, build_status
+from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialStatus, build_status
 from trainyard.sweep.progress_bar import SweepBar
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.run import allocate_slots_and_threads, check_plan, find_prior_sweeps, run_plan, run_sweep

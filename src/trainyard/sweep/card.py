@@ -105,7 +105,7 @@ def write_card(folder: Path, page: CardPage) -> list[Path]:
 
 
 def _draw_plots(folder: Path, page: CardPage, shares: Mapping[str, float]) -> dict[str, Path]:
-    """Draws the plots that apply to this sweep, deletes those that no longer apply, and returns the files by caption."""
+    """Draws the plots that apply to this sweep, and deletes those that no longer apply. Returns files by caption."""
     ranking = page.ranking
 
     def draw_settings(path: Path) -> bool:

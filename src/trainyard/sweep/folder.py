@@ -3,7 +3,6 @@
 sweeps/<name>/plan.jsonl      the definition of the sweep: a header, then a line per trial with its config
               plan.json       the same without the configs, logged to MLflow
               ledger.jsonl    the states and results of the trials
-              epochs.json     the current epochs of the running trials
               trials/<n>/     the run folder of trial n; <n>-2 for its second attempt
               logs/<n>.log    the output of trial n
 """
@@ -55,7 +54,6 @@ class SweepFolder:
         self.plan = self.path / "plan.jsonl"
         self.ledger_file = self.path / "ledger.jsonl"
         self.overview = self.path / "plan.json"
-        self.epochs = self.path / "epochs.json"
         self.logs = self.path / "logs"
         self.lock_file = self.path.parent / f".{self.path.name}.lock"
         self.trials_lock_file = self.path.parent / f".{self.path.name}.trials"
@@ -130,16 +128,13 @@ class SweepFolder:
         """Appends the trials of a search's new points to the plan file. Returns the plan with the trials of the file.
 
         The returned plan also has the swept settings and overrides with which the file was written. If a search has
-        fewer points than before, trials beyond the new number that were not drawn yet are left out. For a grid, nothing
-        is appended.
+        fewer points than before, trials beyond the new number that were not drawn yet are left out.
         """
-        header = self.read_header()
-        swept, overrides = tuple(header["swept"]), tuple(header["overrides"])
-        trials = self.read_trials()
+        header, trials = self.read_header(), self.read_trials()
         if plan.space:
             self.add_trials(added_trials := plan.trials[len(trials) :])
             trials = (*(t for t in trials if t.label != NOT_DRAWN or t.number <= len(plan.trials)), *added_trials)
-        return replace(plan, swept=swept, overrides=overrides, trials=trials)
+        return replace(plan, swept=tuple(header["swept"]), overrides=tuple(header["overrides"]), trials=trials)
 
     def read_trials(self) -> tuple[Trial, ...]:
         """Returns the planned trials. Raises TrainyardError if the plan is missing or damaged."""

@@ -8,14 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from trainyard.errors import TrainyardError
 from trainyard.evaluation import TrialResult
 from trainyard.system import DamagedLineError, append_entries, read_entries
 
-RecordState = Literal["todo", "running", "done", "failed", "pruned"]
+
+class TrialState(StrEnum):
+    """The state of a trial, as it is displayed, in the order in which counts are listed."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  # it was interrupted
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    PRUNED = "pruned"
+    RETRY = "again"  # it failed and will be retried
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +34,7 @@ class TrialRecord:
     """What the ledger contains about one trial.
 
     Attributes:
-        state: The state after the last entry. A trial that was running when its sweep was killed remains "running".
+        state: The state after the last entry. A trial that was running when its sweep was killed remains RUNNING.
         folder: The folder of the last attempt; empty if there was none.
         began: The time when the last attempt started, in ISO 8601; empty if there was none.
         result: The result without its history if the trial is done, else None.
@@ -31,7 +42,7 @@ class TrialRecord:
         seconds: The total duration of all attempts that ended, measured by the sweep.
     """
 
-    state: RecordState = "todo"
+    state: TrialState = TrialState.WAITING
     attempts: int = 0
     folder: str = ""
     began: str = ""
@@ -154,7 +165,7 @@ class Ledger:
         return bool(self._records or self.events)
 
     def get_trial_record(self, number: int) -> TrialRecord:
-        """Returns what the ledger contains about a trial; a trial without entries has the state "todo"."""
+        """Returns what the ledger contains about a trial; a trial without entries is waiting."""
         return self._records.get(number, TrialRecord())
 
     def record_session_start(self, process: Mapping[str, str], slots: int) -> None:
@@ -269,13 +280,13 @@ class Ledger:
         record = self.get_trial_record(number)
         if kind == "began":
             attempts, folder = record.attempts + 1, entry["folder"]
-            record = replace(record, state="running", attempts=attempts, folder=folder, began=time, reason="")
+            record = replace(record, state=TrialState.RUNNING, attempts=attempts, folder=folder, began=time, reason="")
         else:
-            if record.state == "running":
+            if record.state is TrialState.RUNNING:
                 record = replace(record, seconds=record.seconds + _compute_seconds_between(record.began, time))
             result = TrialResult(**{**entry["result"], "history": ()}) if kind == "done" else record.result
             reason = entry.get("reason", "")
-            record = replace(record, state=cast("RecordState", kind), result=result, reason=reason)
+            record = replace(record, state=TrialState(kind), result=result, reason=reason)
             if not entry.get("again"):
                 self.events.append(Ended(number))
         self._records[number] = record

@@ -29,6 +29,7 @@ from trainyard.sweep.grid import Axis, Point, build_seed_axis, combine_axes, par
 from trainyard.sweep.labels import shorten_keys
 from trainyard.sweep.sampler import ADAPTIVE_SAMPLERS, GRID, check_sampler_installed
 from trainyard.sweep.space import NOT_DRAWN, SearchSpace, build_trial, check_trial_config, compute_identity
+from trainyard.system import gc_paused
 from trainyard.tracking import TrackingStore
 
 _MAX_LISTED_PROBLEMS = 50
@@ -80,6 +81,7 @@ class SweepPlan:
         return {trial.config["training"]["threads"] for trial in self.trials}
 
 
+@gc_paused()  # composing creates many objects, and none of them is garbage
 def make_plan(overrides: Sequence[str], config_name: str | None = None, config_dir: Path | None = None) -> SweepPlan:
     """Plans a sweep without training.
 

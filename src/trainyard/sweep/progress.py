@@ -11,28 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.labels import build_point_label
+from trainyard.sweep.ledger import TrialState
 
 NO_OBJECTIVE = "accuracy/test"
 """The metric that is shown if the sweep has no objective."""
 
 _MIN_EPOCHS_PER_SLOT = 2
 """The average number of epochs per slot that must be finished before the remaining time is estimated."""
-
-
-class TrialState(StrEnum):
-    """The state of a trial, as it is displayed, in the order in which counts are listed."""
-
-    RUNNING = "running"
-    STOPPED = "stopped"  # it was interrupted
-    WAITING = "waiting"
-    DONE = "done"
-    FAILED = "failed"
-    PRUNED = "pruned"
-    RETRY = "again"  # it failed and will be retried
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,6 +22,7 @@ class SweepBar(SweepListener):
         slots: int,  # noqa: ARG002 - the interface `run.OpenDisplay`
         outcomes: TrialOutcomes,
     ) -> None:
+        """Prepares the bar of all trials, of which `slots` run in parallel, with the outcomes of earlier sessions."""
         self._objective = objective
         self._total = len(trials)
         self._ended = len(outcomes.done) + len(outcomes.pruned)

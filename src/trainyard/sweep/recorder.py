@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import EpochReport, Ledger
+from trainyard.sweep.ledger import EpochReport, Ledger, TrialState
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.results import has_finished, load_result
 from trainyard.sweep.space import NOT_DRAWN
@@ -38,7 +38,7 @@ class TrialOutcomes:
             record = ledger.get_trial_record(number)
             if record.result:
                 self.done[number] = record.result
-            elif record.state == "pruned":
+            elif record.state is TrialState.PRUNED:
                 self.pruned[number] = record.reason
             else:
                 self.waiting.append(number)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
 from trainyard.errors import ConfigError
@@ -18,7 +17,6 @@ from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.plan import SweepPlan, make_plan
 from trainyard.sweep.progress_bar import SweepBar
-from trainyard.sweep.progress_file import EpochFile
 from trainyard.sweep.pruner import OFF, TrialPruner
 from trainyard.sweep.recorder import TrialOutcomes, TrialRecorder
 from trainyard.sweep.scheduler import SweepScheduler
@@ -30,22 +28,10 @@ from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.trial_runner import open_trial_runner
 from trainyard.sweep.trial_task import TrialTask
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
-from trainyard.system import (
-    collect_process_info,
-    configure_xla_cache,
-    count_available_cores,
-    gc_paused,
-    raise_on_signals,
-)
+from trainyard.system import collect_process_info, configure_xla_cache, count_available_cores, raise_on_signals
 
-
-class OpenDisplay(Protocol):
-    """Opens a display that follows the trials of a sweep while they run."""
-
-    def __call__(
-        self, trials: Sequence[Trial], objective: str | None, *, slots: int, outcomes: TrialOutcomes
-    ) -> AbstractContextManager[SweepListener]:
-        """Returns a display of trials, of which `slots` run in parallel, with the outcomes of earlier sessions."""
+OpenDisplay = Callable[..., AbstractContextManager[SweepListener]]
+"""Opens a display that follows the trials of a sweep while they run, from the arguments of `SweepBar`."""
 
 
 def run_sweep(
@@ -81,8 +67,7 @@ def run_sweep(
         >>> result = run_sweep(["experiment=quickstart", "optimizer.learning_rate=0.01,0.001"])  # doctest: +SKIP
         >>> print(result.ranking.format_verdict())  # doctest: +SKIP
     """
-    with gc_paused():  # composing creates many objects, and none of them is garbage
-        plan = make_plan(overrides, config_name, Path(config_dir) if config_dir else None)
+    plan = make_plan(overrides, config_name, Path(config_dir) if config_dir else None)
     return run_plan(plan, fresh=fresh, display=display)
 
 
@@ -156,11 +141,7 @@ def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int | None, int | None]
 
 
 def check_plan(plan: SweepPlan) -> None:
-    """Checks that the tracking store can be reached from all machines, and that the folder can be used.
-
-    Raises:
-        ConfigError: If not.
-    """
+    """Raises ConfigError unless all machines can reach the tracking store and the folder can be used."""
     launcher = plan.hydra_section.launcher
     cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
     if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.store and plan.store.sqlite_file:
@@ -195,7 +176,7 @@ def _run_trials(
         recorder.adopt_finished(tracker)
         if outcomes.waiting:
             with display(recorder.trials, plan.objective, slots=slots, outcomes=outcomes) as screen:
-                recorder.listeners += [screen, tracker, EpochFile(folder.epochs)]
+                recorder.listeners += [screen, tracker]
                 parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
                 task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
                 queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps) if plan.space else TrialQueue()

@@ -14,7 +14,7 @@ from trainyard.config import SweepConfig
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial, higher_is_better
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import Draw, Ended, EpochReport, PriorPoint
+from trainyard.sweep.ledger import Draw, Ended, EpochReport, PriorPoint, TrialState
 from trainyard.sweep.sampler import Sampler
 from trainyard.sweep.space import SearchSpace, compute_identity
 from trainyard.sweep.trial_queue import TrialQueue
@@ -133,7 +133,7 @@ class SearchQueue(TrialQueue):
         If any trial was pruned, the finished ones are ignored, because they are the trials with the best seeds.
         """
         values = self._values[point]
-        numbers = [number for number in values if self._ledger.get_trial_record(number).state == "pruned"]
+        numbers = [number for number in values if self._ledger.get_trial_record(number).state is TrialState.PRUNED]
         pruned = [report for number in numbers if (report := self._ledger.get_last_epoch(number))]
         finished = [value for value in values.values() if value is not None and not pruned]
         self._reported[point] = statistics.fmean(finished) if finished else None

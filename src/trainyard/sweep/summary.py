@@ -16,13 +16,11 @@ from trainyard.sweep.labels import build_point_label
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.results import load_result
-from trainyard.sweep.winner_recipe import Winner, write_recipe
+from trainyard.sweep.winner_recipe import Winner, write_winner
 from trainyard.system import format_command_line
 
 if TYPE_CHECKING:
     import pandas as pd
-
-WINNER = "winner"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,7 +87,7 @@ def summarize_sweep(
 ) -> SweepResult:
     """Ranks the finished trials of a sweep and writes the result files into its folder. `trials` are all its trials."""
     ranking = rank_trials(trials, outcomes, objective)
-    winner = _write_winner(folder, ranking.points[0], objective, trials) if objective and ranking.points else None
+    winner = write_winner(folder, ranking.points[0], objective, trials) if objective and ranking.points else None
     header, ledger = folder.read_header(), folder.ledger
     page = CardPage(
         name=folder.path.name,
@@ -176,14 +174,3 @@ def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcome
         epochs=sum(result.epochs for result in outcomes.done.values()) + sum(last_epochs.values()),
         spared=sum(planned[number] - last_epochs[number] for number in planned),
     )
-
-
-def _write_winner(folder: SweepFolder, best: RankedPoint, objective: str, trials: Sequence[Trial]) -> Winner:
-    """Writes the recipe of the best point, with its first seed."""
-    run = best.runs[0]
-    trial = next(trial for trial in trials if trial.number == run.number)
-    description = (
-        f"The winner of the sweep {folder.path.name}: {best.label}, {objective} {best.describe()} (n {best.n})."
-    )
-    recipe = folder.path / "conf" / "experiment" / f"{WINNER}.yaml"
-    return Winner(best.label, run.run_id, recipe, write_recipe(trial, recipe, description, folder.threads))

@@ -17,7 +17,6 @@ from trainyard.sweep import (
     make_plan,
     run_plan,
 )
-from trainyard.system import gc_paused
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -55,8 +54,7 @@ def run_sweep_command(options: Namespace) -> int:
 
         show_status(options.status)
         return 0
-    with gc_paused():  # composing creates many objects, and none of them is garbage
-        plan = make_plan(options.overrides, options.config_name, options.config_dir)
+    plan = make_plan(options.overrides, options.config_name, options.config_dir)
     if options.plan:
         from trainyard.cli.sweep.tables import print_plan
 

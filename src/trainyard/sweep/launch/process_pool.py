@@ -8,6 +8,7 @@ the job reads from a pipe (the lifeline) whose other end only the parent holds.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -196,7 +197,8 @@ class ProcessPool:
         if timeout_seconds is not None:
             deadlines.append(time.monotonic() + timeout_seconds)
         wait_seconds = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        wait([source for running in self._running.values() for source in running.wait_sources()], wait_seconds)
+        sources = [(running.process.sentinel, running.reports) for running in self._running.values()]
+        wait([source for source in itertools.chain.from_iterable(sources) if source], wait_seconds)
         events: list[Message | JobExit] = []
         for number, running in list(self._running.items()):
             events += running.read_messages()
@@ -231,7 +233,7 @@ class _JobProcess(RunningJob):
         self.slot = slot
         self.process = process
         self._pid = process.pid
-        self._reports: Connection | None = reports
+        self.reports: Connection | None = reports
         self._lifeline = lifeline
         self._outcome: tuple[Any, str] | None = None
 
@@ -250,23 +252,17 @@ class _JobProcess(RunningJob):
         with contextlib.suppress(OSError):
             self._lifeline.send(content)
 
-    def wait_sources(self) -> Iterator[Any]:
-        """Yields the objects to wait on for an event of this job."""
-        yield self.process.sentinel
-        if self._reports:
-            yield self._reports
-
     def read_messages(self) -> list[Message]:
         """Returns the messages that arrived. The outcome, which a job sends last, is stored for `collect_exit`."""
         messages = []
-        while self._reports:
+        while self.reports:
             try:
-                if not self._reports.poll():
+                if not self.reports.poll():
                     break
-                kind, content = self._reports.recv()
+                kind, content = self.reports.recv()
             except Exception:  # noqa: BLE001 - the job was killed while sending, or the content cannot be unpickled
-                self._reports.close()
-                self._reports = None
+                self.reports.close()
+                self.reports = None
                 break
             if kind == "end":
                 self._outcome = content
@@ -280,8 +276,8 @@ class _JobProcess(RunningJob):
         self.process.join()
         code = self.process.exitcode or 0
         self._lifeline.close()
-        if self._reports:
-            self._reports.close()
+        if self.reports:
+            self.reports.close()
         value, failure = self._outcome or (None, _describe_exit(code))
         return JobExit(self.job.number, value, failure and (self.end_reason or failure))
 
