@@ -17,7 +17,7 @@ import pytest
 
 from trainyard.sweep.launch import process_pool as pools
 from trainyard.sweep.launch.job import report
-from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, Message, ProcessPool
+from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, ProcessPool
 
 
 def _job(number, work, **settings):
@@ -86,7 +86,7 @@ def test_each_job_has_its_own_output_environment_and_messages():
         return secret, os.environ["PLACE"], str(Path.cwd()), os.getpid()
 
     exits, messages = _run([work, work], [{"PLACE": "7"}])
-    assert sorted(messages, key=lambda message: message.number) == [Message(number, {"epoch": 1}) for number in (0, 1)]
+    assert sorted((message.number, message.content) for message in messages) == [(0, {"epoch": 1}), (1, {"epoch": 1})]
     (first, second) = (exits[number].value for number in (0, 1))
     assert first[:3] == second[:3] == ("from the closure", "7", str(Path.cwd()))
     assert len({first[3], second[3], os.getpid()}) == 3

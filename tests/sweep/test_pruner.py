@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from trainyard.config import SweepConfig
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.ledger import EpochReport, Ledger
@@ -23,7 +24,7 @@ def curve(number):
 
 def run_trials(ledger, name, numbers, min_epochs=1):
     """Runs trials one after the other. Returns the last epoch of each pruned trial."""
-    pruning = TrialPruner(name, "accuracy/val", EPOCHS, ledger, min_epochs)
+    pruning = TrialPruner(SweepConfig(pruner=name, min_epochs=min_epochs), EPOCHS, ledger)
     pruned = {}
     for number in numbers:
         ledger.record_start(number, f"trials/{number}")
@@ -91,7 +92,7 @@ def test_curves_of_pruned_trials_are_kept_in_the_ledger():
 
 def warmed_up(objective="loss/val"):
     """Returns a pruner with five trials that had the value 0.1 after each epoch."""
-    pruning = TrialPruner("median", objective, EPOCHS, Ledger(Path("ledger.jsonl")))
+    pruning = TrialPruner(SweepConfig(pruner="median", objective=objective), EPOCHS, Ledger(Path("ledger.jsonl")))
     for number in range(1, 6):
         for epoch in range(1, EPOCHS + 1):
             assert pruning.report_epoch(EpochReport(number, epoch, EPOCHS, 0.1)) == ""

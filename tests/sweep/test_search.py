@@ -20,8 +20,8 @@ from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
-from trainyard.sweep.search import SearchQueue
 from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.trial_queue import SearchQueue
 from trainyard.sweep.warm_start import load_prior_sweeps
 
 WIDTH = "model.hidden_units=choice([8],[16],[32])"
@@ -41,7 +41,7 @@ class Runner:
 
     def __init__(self, folder, stop_after=None, failing=()):
         self.folder, self.stop_after, self.failing = folder, stop_after, failing
-        self.started, self.ended, self.answers = [], [], []
+        self.started, self.ended = [], []
 
     def __len__(self):
         return len(self.ended)
@@ -49,9 +49,6 @@ class Runner:
     @property
     def has_free_slot(self):
         return not self.ended
-
-    def answer(self, number, content):
-        self.answers.append((number, content))
 
     def start(self, trial, folder):
         if len(self.started) == self.stop_after:

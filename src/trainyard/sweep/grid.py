@@ -106,9 +106,7 @@ def parse_axes(
     """Returns the axes of a sweep. The last override of a key wins, and overrides take precedence over params.
 
     `params` maps a dotted path or config group to a list of values, or to the text after the ``=`` of an override.
-
-    Raises:
-        ConfigError: If an override is not valid in the grammar, has no values, or cannot be swept.
+    Raises ConfigError if an override is not valid in the grammar, has no values, or cannot be swept.
     """
     group_names = set(list_groups(config_dir))
     axes = [_parse_param(key, value, group_names, config_dir) for key, value in (params or {}).items()]
@@ -168,21 +166,25 @@ def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path |
 
 def _build_axis(override: Override, group_names: set[str], config_dir: Path | None) -> Axis:
     """Returns the axis of a parsed override; fixed, not swept, for ``key=value`` and for ``~key``."""
-    key = override.get_key_element()
+    key, is_swept = override.get_key_element(), override.is_sweep_override()
+    if override.is_delete() and not is_swept:
+        return Axis(key, (AxisSetting(key, str(override.input_line), None, structural=True),), swept=False)
+    values: list[tuple[Any, str]]
+    interval = None
     if override.is_interval_sweep():
         interval = _build_interval(override)
-        ends = [_build_setting(override, end, repr(end), group_names) for end in (interval.low, interval.high)]
-        return _check_axis(Axis(key, tuple(ends), swept=True, interval=interval, is_finite=False))
-    if not override.is_sweep_override():
-        if override.is_delete():
-            return Axis(key, (AxisSetting(key, str(override.input_line), None, structural=True),), swept=False)
-        setting = _build_setting(override, override.value(), override.get_value_element_as_str(), group_names)
-        return Axis(key, (setting,), swept=False)
-    settings = tuple(
-        _build_setting(override, value, text, group_names)
-        for value, text in iterate_sweep_values(override, list_choices(override.key_or_group, config_dir))
-    )
-    return _check_axis(Axis(key, settings, swept=True, interval=_build_range_interval(override)))
+        values = [(end, repr(end)) for end in (interval.low, interval.high)]
+    elif is_swept:
+        interval = _build_range_interval(override)
+        values = list(iterate_sweep_values(override, list_choices(override.key_or_group, config_dir)))
+    else:
+        values = [(override.value(), override.get_value_element_as_str())]
+    is_field = override.key_or_group not in group_names and override.package is None
+    changes_keys = override.is_add() or override.is_force_add() or override.is_delete()
+    structural = not is_field or changes_keys or override.is_hydra_override()
+    settings = tuple(AxisSetting(key, f"{key}={text}", value, structural) for value, text in values)
+    axis = Axis(key, settings, is_swept, interval, is_finite=not override.is_interval_sweep())
+    return _check_axis(axis) if is_swept else axis
 
 
 def _build_interval(override: Override) -> Interval:
@@ -206,15 +208,6 @@ def _build_range_interval(override: Override) -> Interval | None:
     if log and (abs(sweep.step) != 1 or numbers[0] < 1):  # Optuna does not support it: the values are drawn as choices
         return None
     return Interval(numbers[0], numbers[-1], log, step=abs(sweep.step))
-
-
-def _build_setting(override: Override, value: Any, text: str, group_names: set[str]) -> AxisSetting:  # noqa: ANN401 - any value
-    """Returns the setting for one value of an override; `text` is the value in Hydra's grammar."""
-    key = override.get_key_element()
-    is_field = override.key_or_group not in group_names and override.package is None
-    changes_keys = override.is_add() or override.is_force_add() or override.is_delete()
-    structural = not is_field or changes_keys or override.is_hydra_override()
-    return AxisSetting(key, f"{key}={text}", value, structural)
 
 
 def _check_axis(axis: Axis) -> Axis:

@@ -53,14 +53,14 @@ class TrialRecord:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One process that ran the sweep, from its start to its end.
+    """One process that ran the sweep, from its start to its end. Times are in ISO 8601.
 
     Attributes:
-        started: The time when the process started, in ISO 8601. With the pid it identifies the process.
-        time: The time when the process opened the ledger, in ISO 8601.
+        started: The time when the process started. With the pid it identifies the process.
+        time: The time when the process opened the ledger.
         slots: The number of trials that run at the same time.
         status: "FINISHED", "FAILED" or "KILLED"; empty while the session runs, or if it ended without an entry.
-        last: The time of the last entry of the session, in ISO 8601.
+        last: The time of the last entry of the session.
     """
 
     pid: str
@@ -124,11 +124,7 @@ class Ledger:
     """Reads the ledger of a sweep and appends entries to it."""
 
     def __init__(self, file: Path) -> None:
-        """Reads the file; a missing file is an empty ledger.
-
-        Raises:
-            TrainyardError: If a line of the file, except an incomplete last line, is not valid JSON.
-        """
+        """Reads the file, if it exists. Raises TrainyardError if a complete line is not valid JSON."""
         self._file = file
         self._records: dict[int, TrialRecord] = {}
         self.events: list[PriorPoint | Draw | EpochReport | Ended] = []

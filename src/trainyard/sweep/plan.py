@@ -87,8 +87,6 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
 
     A grid has all its trials; a search has placeholders, whose points are drawn during the sweep.
 
-    `config_name` is the name of the primary config, `config_dir` an additional folder of configs.
-
     Raises:
         ConfigError: If an override, a trial of the grid, or a probe point of the search space is invalid.
     """
@@ -141,11 +139,7 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
 
 
 def _build_space(axes: Sequence[Axis], shared: RunConfig, composer: Composer) -> SearchSpace:
-    """Returns the search space of a sampler.
-
-    Raises:
-        ConfigError: If nothing is swept, the objective is off, or the sampler is not installed.
-    """
+    """Returns the search space of a sampler. Raises ConfigError if the sampler or its settings cannot be used."""
     sweep = shared.sweep
     check_sampler_installed(sweep.sampler)
     if sweep.objective == "off":
@@ -236,8 +230,7 @@ def _compose_drafts(
 ) -> Iterator[tuple[Point, RunConfig]]:
     """Yields points with their composed and validated configs. After an invalid point, the rest are only checked.
 
-    Raises:
-        ConfigError: After all points have been checked, with one line per problem.
+    Then raises a ConfigError with one line per problem.
     """
     invalid: list[tuple[int, Point, ConfigError]] = []
     count = 0

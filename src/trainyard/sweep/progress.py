@@ -96,11 +96,7 @@ class SweepProgress:
         slots: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Creates the progress from the initial statuses, in the order of the plan.
-
-        `slots` is the number of trials that run at the same time. The clock returns the time in seconds; it must never
-        go backwards.
-        """
+        """Creates the progress from the initial statuses, in the order of the plan; `slots` trials run in parallel."""
         self.shown_metric = objective or NO_OBJECTIVE
         self._by_state: dict[TrialState, dict[int, TrialStatus]] = {state: {} for state in TrialState}
         self.running = self._by_state[TrialState.RUNNING]
@@ -151,10 +147,7 @@ class SweepProgress:
         return [status.trial for status in self._statuses.values()]
 
     def update_trial(self, trial: Trial) -> bool:
-        """Replaces a waiting trial by its current definition.
-
-        Returns whether the definition is a new one, because the settings of the trial were drawn just now.
-        """
+        """Replaces a waiting trial by its current definition. Returns whether its settings were drawn just now."""
         status = self._statuses[trial.number]
         changed = trial is not status.trial
         status.trial, status.epochs = trial, trial.config["training"]["epochs"]
@@ -224,10 +217,10 @@ class SweepProgress:
         return max(seconds_left)
 
     def select_rows(self, limit: int) -> tuple[list[TrialStatus], dict[str, int]]:
-        """Selects the most important trials: running or interrupted ones, the best, and the latest failures.
+        """Selects the most important trials: running or interrupted ones, the best, the latest failed and pruned ones.
 
-        If there is room, the latest pruned trials follow. If the limit allows, these are all trials, in the order of
-        the plan. Also returns the numbers of trials left out, by state.
+        If the limit allows, these are all trials, in the order of the plan. Also returns the numbers of trials left
+        out, by state.
         """
         if self.total <= limit:
             return list(self._statuses.values()), {}
@@ -260,10 +253,7 @@ class SweepProgress:
         return status
 
     def _insert_ranked(self, status: TrialStatus) -> None:
-        """Inserts a trial that is done into the ranking, and updates the best point.
-
-        Without an objective, the trial is inserted at the front, and there is no best point.
-        """
+        """Inserts a trial that is done into the ranking, and updates the best point, if there is an objective."""
         if not self._objective:
             self.ranked.insert(0, status)
             return

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
 from trainyard.errors import ConfigError
-from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SWEEPS, SweepFolder, check_definition, check_folder, lock_sweep, move_aside
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.process_pool import start_fork_server
@@ -20,11 +19,10 @@ from trainyard.sweep.progress_bar import SweepBar
 from trainyard.sweep.pruner import OFF, TrialPruner
 from trainyard.sweep.recorder import TrialOutcomes, TrialRecorder
 from trainyard.sweep.scheduler import SweepScheduler
-from trainyard.sweep.search import SearchQueue
-from trainyard.sweep.smoke_test import build_architecture_key, smoke_test_architectures
+from trainyard.sweep.smoke_test import smoke_test_architectures
 from trainyard.sweep.summary import SweepResult, summarize_sweep
 from trainyard.sweep.tracking import SweepTracker
-from trainyard.sweep.trial_queue import TrialQueue
+from trainyard.sweep.trial_queue import SearchQueue, TrialQueue
 from trainyard.sweep.trial_runner import open_trial_runner
 from trainyard.sweep.trial_task import TrialTask
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
@@ -108,10 +106,8 @@ def find_prior_sweeps(plan: SweepPlan) -> list[PriorSweep]:
 def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int | None, int | None]:
     """Returns the number of trials that run in parallel, and the default number of threads of a trial.
 
-    The first is None if the launcher or its cluster decides; the second is None if TensorFlow chooses.
-
-    Raises:
-        ConfigError: If a setting of the launcher is invalid, or does not fit the sweep.
+    The first is None if the launcher or its cluster decides; the second is None if TensorFlow chooses. Raises
+    ConfigError if a setting of the launcher is invalid, or does not fit the sweep.
     """
     launcher = plan.hydra_section.launcher
     for path, value in (
@@ -180,7 +176,7 @@ def _run_trials(
                 parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
                 task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
                 queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps) if plan.space else TrialQueue()
-                pruner = _build_pruner(plan, ledger)
+                pruner = TrialPruner(plan.policy, plan.epochs, ledger) if plan.policy.pruner != OFF else None
                 with open_trial_runner(plan, folder, task) as runner:
                     SweepScheduler(plan.policy, recorder, queue, runner, runs=tracker, pruner=pruner).run()
         if plan.space:
@@ -202,22 +198,12 @@ def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iter
     ledger.record_session_end("FAILED" if outcomes.failed or outcomes.waiting else "FINISHED")
 
 
-def _build_pruner(plan: SweepPlan, ledger: Ledger) -> TrialPruner | None:
-    """Returns the pruner, which has replayed the epochs of earlier sessions, or None if trials are not pruned."""
-    if plan.policy.pruner == OFF or not plan.objective:
-        return None
-    return TrialPruner(plan.policy.pruner, plan.objective, plan.epochs, ledger, plan.policy.min_epochs)
-
-
 def _prepare_trials(recorder: TrialRecorder, tracker: SweepTracker, folder: SweepFolder, slots: int) -> str | None:
     """Runs a smoke test of each new architecture while the parent run is created. Returns the id of the parent run."""
     ledger = folder.ledger
-    untested: dict[str, Trial] = {}
-    for trial in recorder.trials:
-        if trial.number not in recorder.outcomes.waiting or ledger.get_trial_record(trial.number).attempts:
-            continue  # it is done, or an attempt has already tested its architecture
-        if (architecture := build_architecture_key(trial)) not in ledger.tested_architectures:
-            untested.setdefault(architecture, trial)
+    waiting = map(recorder.get_trial, recorder.outcomes.waiting)
+    # an attempt has already tested the architecture of its trial
+    untested = [trial for trial in waiting if not ledger.get_trial_record(trial.number).attempts]
 
     def wait_for_parent_run() -> None:
         """Waits until the sweep's parent run exists, and records its id in the ledger."""

@@ -74,7 +74,7 @@ class SweepScheduler:
         if self._pruner and report:
             if reason := self._pruner.report_epoch(report):
                 self._prune_reasons[trial.number] = reason
-            self._runner.answer(trial.number, (epoch, reason))
+            message.answer((epoch, reason))
 
     def _handle_exit(self, trial: Trial, failure: str) -> None:
         """Processes the end of a trial. If its MLflow run is FINISHED, the trial is done, even if its process failed.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ _IGNORED_SECTIONS = ("name", "notes", "seed", "resume", "evaluation", "tracking"
 _TRAINING_FIELDS = ("batch_size", "precision")
 
 
-def build_architecture_key(trial: Trial) -> str:
+def _build_architecture_key(trial: Trial) -> str:
     """Returns a key for the trial's architecture. Trials with equal keys need only one smoke test."""
     parts: dict[str, Any] = {key: value for key, value in trial.config.items() if key not in _IGNORED_SECTIONS}
     parts["training"] = {key: parts["training"][key] for key in _TRAINING_FIELDS}
@@ -43,19 +43,19 @@ def build_architecture_key(trial: Trial) -> str:
 
 
 def smoke_test_architectures(
-    untested: Mapping[str, Trial], folder: SweepFolder, n_jobs: int, *, after_start: Callable[[], None]
+    trials: Sequence[Trial], folder: SweepFolder, n_jobs: int, *, after_start: Callable[[], None]
 ) -> None:
-    """Trains one batch of each architecture, each in a separate process, and records successes in the ledger.
+    """Trains one batch of each new architecture, in separate processes, and records successes in the ledger.
 
-    Args:
-        untested: One trial of each architecture, by `build_architecture_key`.
-        folder: The folder of the sweep.
-        n_jobs: Number of processes that run at the same time; with GPUs, at most one per GPU.
-        after_start: Called once, after the first processes have started. An exception that it raises ends them.
+    After the first processes have started, `after_start` is called. An exception that it raises ends them.
 
     Raises:
         ConfigError: If any architecture cannot be trained; with one line per architecture.
     """
+    untested: dict[str, Trial] = {}
+    for trial in trials:
+        if (architecture := _build_architecture_key(trial)) not in folder.ledger.tested_architectures:
+            untested.setdefault(architecture, trial)
     waiting = [*untested.values()][::-1]
     keys = {trial.number: key for key, trial in untested.items()}
     failures: dict[int, str] = {}

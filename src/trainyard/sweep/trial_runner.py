@@ -44,7 +44,6 @@ class PoolRunner:
         self._folder = folder
         self._threads = folder.threads
         self._limit_seconds = limit_seconds
-        self.answer = pool.answer
         self.poll = pool.poll
 
     @property
@@ -84,9 +83,6 @@ class LauncherRunner:
         """Adds a trial to the next batch."""
         self._batch.append(trial)
 
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface
-        """Does nothing: no messages are received, so that no trial waits for an answer."""
-
     def poll(self) -> list[Message | JobExit]:
         """Runs the batch, and returns how its trials ended."""
         batch, self._batch = self._batch, []
@@ -100,12 +96,7 @@ TrialRunner = PoolRunner | LauncherRunner
 
 @contextmanager
 def open_trial_runner(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> Iterator[TrialRunner]:
-    """Yields a runner that uses the launcher of the sweep. On exit it ends all trials.
-
-    Raises:
-        ConfigError: If a setting of the launcher is out of range, or Ray is not installed.
-        TrainyardError: If the Ray cluster cannot be reached.
-    """
+    """Yields a runner that uses the launcher of the sweep. On exit it ends all trials. See also `open_ray_pool`."""
     launcher = plan.hydra_section.launcher
     if launcher._target_ == FORK_LAUNCHER:
         with ProcessPool(allocate_slots(launcher.n_jobs, os.environ), lock_file=folder.trials_lock_file) as pool:

@@ -44,8 +44,7 @@ def print_table(console: Console, columns: Columns) -> None:
     padded = []  # Rich needs half a millisecond for a line, too much for ten thousand
     for title, cells in columns.items():
         column = [title, *cells]
-        width = max(map(cell_len, column))
-        is_number = is_numeric(cells)
+        width, is_number = max(map(cell_len, column)), is_numeric(cells)
         spaces = [" " * (width - cell_len(text)) for text in column]
         padded.append([s + text if is_number else text + s for s, text in zip(spaces, column, strict=True)])
     console.out("\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True)), highlight=False)

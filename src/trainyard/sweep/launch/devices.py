@@ -20,12 +20,8 @@ _NVIDIA_SMI_TIMEOUT_SECONDS = 20
 def allocate_slots(n_jobs: int | None, environment: Mapping[str, str]) -> list[dict[str, str]]:
     """Returns the slots for jobs: for each, the environment variables of the jobs that run in it.
 
-    Args:
-        n_jobs: Number of slots. With GPUs it is an upper limit; without GPUs it is exact. None: one per GPU or core.
-        environment: The environment of this process; its CUDA_VISIBLE_DEVICES limits the GPUs.
-
-    Raises:
-        ConfigError: If `n_jobs` is less than 1.
+    `n_jobs` is the number of slots, with GPUs an upper limit; None uses one per GPU or core. CUDA_VISIBLE_DEVICES in
+    the `environment` limits the GPUs. Raises ConfigError if `n_jobs` is less than 1.
     """
     if n_jobs is not None and n_jobs < 1:
         raise ConfigError(f"hydra.launcher.n_jobs: expected an integer of at least 1, or null, got {n_jobs}")

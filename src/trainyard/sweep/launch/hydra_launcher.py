@@ -43,9 +43,7 @@ def run_batch(
 
     `hydra_arguments` are what Hydra passes to a launcher's `setup`, the last two arguments what it passes to `launch`.
     If a job did not run to its end, the status of its result is FAILED, and its `return_value` raises a TrialError.
-
-    Raises:
-        ConfigError: If a setting of the launcher is out of range.
+    Raises ConfigError if a setting of the launcher is out of range.
     """
     context, task_function, master_config = hydra_arguments
     hydra_section = master_config.hydra

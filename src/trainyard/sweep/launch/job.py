@@ -40,9 +40,8 @@ class JobStart:
     Attributes:
         work: A function without arguments, pickled by cloudpickle.
         log: The file to which all output is appended.
-        lock_file: A file on which the process holds a shared lock until it ends; None for no lock.
+        lock_file: A file on which the process holds a shared lock until it ends, if any.
         command: The command line of the parent, which becomes `sys.orig_argv`.
-        folder: The working directory.
     """
 
     work: bytes

@@ -14,8 +14,7 @@ import os
 import signal
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -68,10 +67,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that a running job sent; `number` is that of the job."""
+    """A message that a running job sent. `answer` sends a pair of a key and a reply; see `job.request_answer`."""
 
     number: int
     content: Any
+    answer: Callable[[tuple[Any, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +91,23 @@ def start_fork_server(preload: Sequence[str] = PRELOADED) -> None:
         forkserver.ensure_running()
 
 
-class RunningJob(ABC):
+class RunningJob:
     """A job that was started. Its `end_reason` is why its end was requested; empty if it was not."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, interrupt: Callable[[], None], kill: Callable[[], None]) -> None:
+        """Stores how to ask the job to end, so that it can close its run, and how to end it immediately."""
         self.job = job
         self.end_reason = ""
+        self._interrupt = interrupt
+        self._kill = kill
         self._started = time.monotonic()
         self._end_requested: float | None = None
-
-    @abstractmethod
-    def interrupt(self) -> None:
-        """Asks the job to end, so that it can close its run."""
-
-    @abstractmethod
-    def kill(self) -> None:
-        """Ends the job immediately."""
 
     def request_end(self, reason: str) -> None:
         """Interrupts the job, unless it was interrupted before."""
         if self._end_requested is None:
             self._end_requested, self.end_reason = time.monotonic(), reason
-            self.interrupt()
+            self._interrupt()
 
     def deadline(self) -> float | None:
         """Returns when `enforce_deadline` must be called, on the monotonic clock; None for never."""
@@ -128,7 +123,7 @@ class RunningJob(ABC):
         if self._end_requested is None:
             self.request_end(f"it took longer than {self.job.limit_seconds:g} s")
         else:
-            self.kill()
+            self._kill()
 
 
 class ProcessPool:
@@ -186,11 +181,6 @@ class ProcessPool:
         job_lifeline.close()
         self._running[job.number] = _JobProcess(job, slot, process, reports, lifeline)
 
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Sends an answer, as (key, answer), to a job that waits for it in `request_answer`, if it has not ended."""
-        if number in self._running:
-            self._running[number].answer(content)
-
     def poll(self, timeout_seconds: float | None = None) -> list[Message | JobExit]:
         """Waits for messages and exits of jobs, by default without a limit, and returns all that occurred."""
         deadlines = [due for running in self._running.values() if (due := running.deadline()) is not None]
@@ -227,7 +217,7 @@ class _JobProcess(RunningJob):
     def __init__(
         self, job: Job, slot: Mapping[str, str], process: BaseProcess, reports: Connection, lifeline: Connection
     ) -> None:
-        super().__init__(job)
+        super().__init__(job, self._terminate, self._kill_group)
         if process.pid is None:
             raise ValueError("expected a process that was started")
         self.slot = slot
@@ -237,17 +227,17 @@ class _JobProcess(RunningJob):
         self._lifeline = lifeline
         self._outcome: tuple[Any, str] | None = None
 
-    def interrupt(self) -> None:
+    def _terminate(self) -> None:
         """Sends SIGTERM to the process group."""
         if not signal_process_group(self._pid, signal.SIGTERM):
             self.process.terminate()
 
-    def kill(self) -> None:
+    def _kill_group(self) -> None:
         """Sends SIGKILL to the process group."""
         self.process.kill()
         signal_process_group(self._pid, signal.SIGKILL)
 
-    def answer(self, content: Any) -> None:  # noqa: ANN401 - what can be pickled
+    def _answer(self, content: Any) -> None:  # noqa: ANN401 - what can be pickled
         """Sends an answer to the job; does nothing if its process has ended."""
         with contextlib.suppress(OSError):
             self._lifeline.send(content)
@@ -267,7 +257,7 @@ class _JobProcess(RunningJob):
             if kind == "end":
                 self._outcome = content
             else:
-                messages.append(Message(self.job.number, content))
+                messages.append(Message(self.job.number, content, self._answer))
         return messages
 
     def collect_exit(self) -> JobExit:

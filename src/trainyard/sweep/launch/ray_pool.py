@@ -12,7 +12,7 @@ import importlib.util
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,7 @@ class RayPool:
             "resources": dict(settings.resources),
             "max_retries": 0,  # a lost job is reported, and retried as sweep.retries specifies
         }
-        self._running: dict[Any, _RunningTask] = {}
+        self._running: dict[Any, RunningJob] = {}
         required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         capacity = sum(
@@ -128,10 +128,8 @@ class RayPool:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         start = JobStart(work=job.work, log=job.log.absolute(), lock_file=self._lock_file)
         reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(start)
-        self._running[reference] = _RunningTask(job, partial(self._ray.cancel, reference))
-
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface of ProcessPool
-        """Does nothing: messages of jobs are not received, so that no job waits for an answer."""
+        interrupt, kill = partial(self._ray.cancel, reference), partial(self._ray.cancel, reference, force=True)
+        self._running[reference] = RunningJob(job, interrupt, kill)
 
     def poll(self) -> list[Message | JobExit]:
         """Waits until a job ends, and returns all exits that occurred."""
@@ -164,22 +162,6 @@ class RayPool:
 
 
 JobPool = ProcessPool | RayPool
-
-
-class _RunningTask(RunningJob):
-    """A job that was submitted to the cluster. Its time limit is measured from its submission."""
-
-    def __init__(self, job: Job, cancel: Callable[..., None]) -> None:
-        super().__init__(job)
-        self._cancel = cancel
-
-    def interrupt(self) -> None:
-        """Raises KeyboardInterrupt in the process of the job."""
-        self._cancel()
-
-    def kill(self) -> None:
-        """Kills the process of the job."""
-        self._cancel(force=True)
 
 
 def _run_work(start: JobStart) -> tuple[Any, str]:
