@@ -5,8 +5,6 @@ Every Hydra program in the environment imports this module. It therefore imports
 only in other programs.
 """
 
-import os
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional  # noqa: UP035 - required by OmegaConf
@@ -74,6 +72,9 @@ for _group, _name, _node in (
 class PoolLauncher(Launcher):
     """Runs each job in a separate process."""
 
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of the config
+        """Ignores the settings: they are read from the config that `setup` receives."""
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Stores the arguments that Hydra passes."""
         self._hydra_arguments = (hydra_context, task_function, config)
@@ -82,34 +83,12 @@ class PoolLauncher(Launcher):
         """Runs a batch of jobs. See `trainyard.sweep.launch.hydra_launcher.run_batch`."""
         from trainyard.sweep import run_batch
 
-        return run_batch(self.open_pool(), self._hydra_arguments, job_overrides, initial_job_idx)
-
-    @abstractmethod
-    def open_pool(self) -> Any:  # noqa: ANN401 - a context manager of Trainyard
-        """Opens the pool that runs the jobs."""
+        return run_batch(self._hydra_arguments, job_overrides, initial_job_idx)
 
 
 class ForkLauncher(PoolLauncher):
     """Runs each job in a separate process on this machine."""
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of ForkLauncherConf
-        self._settings = ForkLauncherConf(**settings)
-
-    def open_pool(self) -> Any:  # noqa: ANN401 - a context manager of Trainyard
-        """Opens a pool of forked processes."""
-        from trainyard.sweep import ProcessPool, allocate_slots
-
-        return ProcessPool(allocate_slots(self._settings.n_jobs, os.environ), preload=self._settings.preload or ())
-
 
 class RayLauncher(PoolLauncher):
     """Runs each job as a task on a Ray cluster."""
-
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of RayLauncherConf
-        self._settings = RayLauncherConf(**settings)
-
-    def open_pool(self) -> Any:  # noqa: ANN401 - a context manager of Trainyard
-        """Connects to the cluster."""
-        from trainyard.sweep import open_ray_pool
-
-        return open_ray_pool(self._settings)

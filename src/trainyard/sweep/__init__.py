@@ -3,10 +3,7 @@
 from trainyard.sweep.card import PAGE
 from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, list_sweeps
 from trainyard.sweep.labels import build_trial_label, shorten_keys, shorten_paths
-from trainyard.sweep.launch.devices import allocate_slots
 from trainyard.sweep.launch.hydra_launcher import run_batch
-from trainyard.sweep.launch.process_pool import ProcessPool
-from trainyard.sweep.launch.ray_pool import open_ray_pool
 from trainyard.sweep.ledger import TrialState
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan

@@ -28,8 +28,7 @@ from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.winner_recipe import Winner
 from trainyard.system import atomic_write
 
-PAGE = "card.html"
-TEMPLATE = "card.html"
+PAGE = TEMPLATE = "card.html"
 MAX_LISTED_TRIALS = 100
 """Maximum number of failed trials, and of pruned trials, on the page."""
 

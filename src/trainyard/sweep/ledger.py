@@ -40,6 +40,7 @@ class TrialRecord:
         result: The result without its history if the trial is done, else None.
         reason: Why the trial failed or was pruned, else empty.
         seconds: The total duration of all attempts that ended, measured by the sweep.
+        last_epoch: The newest epoch report, if the sweep has a pruner.
     """
 
     state: TrialState = TrialState.WAITING
@@ -49,6 +50,7 @@ class TrialRecord:
     result: TrialResult | None = None
     reason: str = ""
     seconds: float = 0.0
+    last_epoch: EpochReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,6 @@ class Ledger:
         """Everything that samplers and pruners depend on, in the order in which it happened."""
         self.is_exhausted = False
         """Whether the search space contains no further points to draw."""
-        self._last_epochs: dict[int, EpochReport] = {}
         self.sessions: list[Session] = []
         self.parent_run_id: str | None = None
         """The MLflow run id of the sweep's parent run."""
@@ -201,10 +202,6 @@ class Ledger:
         """Records that the search space seems exhausted; a resumed sweep draws no further points."""
         self._append_entry("exhausted")
 
-    def get_last_epoch(self, number: int) -> EpochReport | None:
-        """Returns the newest epoch report of a trial, or None if it has none."""
-        return self._last_epochs.get(number)
-
     def get_epoch_values(self) -> dict[int, list[float]]:
         """Returns the objective values of each trial, one per epoch, by trial number.
 
@@ -263,7 +260,8 @@ class Ledger:
             case "drew":
                 self.events.append(Draw(**content))
             case "epoch":
-                self._last_epochs[content["trial"]] = epoch = EpochReport(**content)
+                epoch = EpochReport(**content)
+                self._records[epoch.trial] = replace(self.get_trial_record(epoch.trial), last_epoch=epoch)
                 self.events.append(epoch)
             case "exhausted":
                 self.is_exhausted = True

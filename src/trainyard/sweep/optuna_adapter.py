@@ -66,7 +66,7 @@ def build_distribution(
 
 
 def build_sampler(name: str, seed: int, prior: Sequence[Any] = ()) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns the sampler for a name in `sampler.SAMPLERS`; `prior` are finished trials that start CMA-ES."""
+    """Returns the sampler of `sweep.sampler`; `prior` are finished trials that start CMA-ES."""
     from optuna import samplers
 
     with warnings.catch_warnings(action="ignore"):  # about experimental features
@@ -80,14 +80,12 @@ def build_sampler(name: str, seed: int, prior: Sequence[Any] = ()) -> Any:  # no
             case "cmaes":
                 trials = [*prior] or None
                 return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, source_trials=trials)
-            case "qmc":
+            case _:  # qmc
                 return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
-            case _:
-                raise ValueError(f"expected a sampler, got {name!r}")
 
 
 def build_pruner(name: str, min_epochs: int, max_epochs: int) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns the pruner for a name in `pruner.PRUNERS`, except off."""
+    """Returns the pruner of `sweep.pruner`, which is not off."""
     from optuna import pruners
 
     match name:
@@ -95,9 +93,7 @@ def build_pruner(name: str, min_epochs: int, max_epochs: int) -> Any:  # noqa: A
             return pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=min_epochs)
         case "halving":
             return pruners.SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=_REDUCTION_FACTOR)
-        case "hyperband":
+        case _:  # hyperband
             return pruners.HyperbandPruner(
                 min_resource=min_epochs, max_resource=max_epochs, reduction_factor=_REDUCTION_FACTOR
             )
-        case _:
-            raise ValueError(f"expected a pruner, got {name!r}")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import optuna
 
 OFF = "off"
-PRUNERS = (OFF, "median", "halving", "hyperband")
-"""Allowed values of `sweep.pruner`."""
 
 
 class TrialPruner:

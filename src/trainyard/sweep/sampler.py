@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     import optuna
 
 GRID = "grid"
-SAMPLERS = (GRID, "random", "tpe", "gp", "cmaes", "qmc")
-"""Allowed values of `sweep.sampler`. A grid consists of all points, in order."""
-
 ADAPTIVE_SAMPLERS = ("tpe", "gp", "cmaes")
 """Samplers whose draws depend on earlier results."""
 
@@ -57,7 +54,7 @@ class Sampler:
     """Draws points with an in-memory Optuna study of one objective."""
 
     def __init__(self, name: str, seed: int, space: SearchSpace, *, maximize: bool) -> None:
-        """Creates a sampler without any results. `name` is one of `SAMPLERS`, except the grid."""
+        """Creates a sampler without any results. `name` is a value of `sweep.sampler`, except the grid."""
         self._name = name
         self._seed = seed
         self._space = space

@@ -70,7 +70,7 @@ def _build_trial_status(trial: Trial, objective: str | None, folder: SweepFolder
     record = folder.ledger.get_trial_record(trial.number)
     status = build_status(trial, objective, record.result, os.path.relpath(folder.get_log_file(trial.number)))
     status.state, status.reason, status.attempt = record.state, record.reason, record.attempts
-    if record.state is TrialState.PRUNED and (last := folder.ledger.get_last_epoch(trial.number)):
+    if record.state is TrialState.PRUNED and (last := record.last_epoch):
         status.epoch, status.value = last.epoch, last.value
     elif record.state is TrialState.RUNNING:
         status.state = TrialState.RUNNING if running else TrialState.STOPPED

@@ -163,14 +163,14 @@ def describe_sampling(header: Mapping[str, Any]) -> str:
 
 def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcomes) -> SweepCost:
     """Returns the cost of the sweep, computed from its ledger."""
-    seconds = {trial.number: ledger.get_trial_record(trial.number).seconds for trial in trials}
-    last_epochs = {number: epoch.epoch for number in outcomes.pruned if (epoch := ledger.get_last_epoch(number))}
+    records = {trial.number: ledger.get_trial_record(trial.number) for trial in trials}
+    last_epochs = {number: last.epoch for number in outcomes.pruned if (last := records[number].last_epoch)}
     planned = {trial.number: trial.config["training"]["epochs"] for trial in trials if trial.number in last_epochs}
     return SweepCost(
         wall_seconds=sum(session.seconds for session in ledger.sessions),
-        done_seconds=sum(seconds.get(number, 0.0) for number in outcomes.done),
-        pruned_seconds=sum(seconds.get(number, 0.0) for number in outcomes.pruned),
-        failed_seconds=sum(seconds.get(number, 0.0) for number in outcomes.failed),
+        done_seconds=sum(records[number].seconds for number in outcomes.done),
+        pruned_seconds=sum(records[number].seconds for number in outcomes.pruned),
+        failed_seconds=sum(records[number].seconds for number in outcomes.failed),
         epochs=sum(result.epochs for result in outcomes.done.values()) + sum(last_epochs.values()),
         spared=sum(planned[number] - last_epochs[number] for number in planned),
     )

@@ -166,8 +166,8 @@ class SearchQueue(TrialQueue):
         If any trial was pruned, the finished ones are ignored, because they are the trials with the best seeds.
         """
         values = self._values[point]
-        numbers = [number for number in values if self._ledger.get_trial_record(number).state is TrialState.PRUNED]
-        pruned = [report for number in numbers if (report := self._ledger.get_last_epoch(number))]
+        records = map(self._ledger.get_trial_record, values)
+        pruned = [record.last_epoch for record in records if record.state is TrialState.PRUNED and record.last_epoch]
         finished = [value for value in values.values() if value is not None and not pruned]
         self._reported[point] = statistics.fmean(finished) if finished else None
         if pruned:

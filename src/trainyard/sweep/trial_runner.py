@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,18 +17,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, build_hydra_context, load_plugins
 from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.launch.devices import RAY_LAUNCHER, allocate_slots
+from trainyard.sweep.launch.devices import RAY_LAUNCHER
 from trainyard.sweep.launch.hydra_launcher import describe_failure
-from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPool
-from trainyard.sweep.launch.ray_pool import JobPool, open_ray_pool
+from trainyard.sweep.launch.process_pool import Job, JobExit, Message
+from trainyard.sweep.launch.ray_pool import JobPool, open_pool
 from trainyard.sweep.plan import SweepPlan
 from trainyard.sweep.space import NOT_DRAWN
 from trainyard.sweep.trial_task import TrialTask, build_trial_tree
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
-
-    from hydra_plugins.trainyard_plugins import RayLauncherConf
 
 _DRAWN_BATCH_SIZE = 8
 """Default number of trials in a batch of a search, for launchers that run batches."""
@@ -98,11 +95,8 @@ TrialRunner = PoolRunner | LauncherRunner
 def open_trial_runner(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> Iterator[TrialRunner]:
     """Yields a runner that uses the launcher of the sweep. On exit it ends all trials. See also `open_ray_pool`."""
     launcher = plan.hydra_section.launcher
-    if launcher._target_ == FORK_LAUNCHER:
-        with ProcessPool(allocate_slots(launcher.n_jobs, os.environ), lock_file=folder.trials_lock_file) as pool:
-            yield PoolRunner(pool, task, folder, launcher.time_limit_seconds)
-    elif launcher._target_ == RAY_LAUNCHER:
-        with open_ray_pool(cast("RayLauncherConf", OmegaConf.to_object(launcher)), folder.trials_lock_file) as pool:
+    if launcher._target_ in (FORK_LAUNCHER, RAY_LAUNCHER):
+        with open_pool(launcher, lock_file=folder.trials_lock_file) as pool:
             yield PoolRunner(pool, task, folder, launcher.time_limit_seconds)
     else:
         yield _open_launcher(plan, folder, task)

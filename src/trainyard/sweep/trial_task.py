@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +61,8 @@ class TrialTask:
             record_result=lambda result: write_result(result, self.objective),
             prune_reason=lambda: progress.prune_reason,
         )
-        try:
+        with contextlib.suppress(TrialPruned):
             run_and_print(config, folder, overrides, progress, trial)
-        except TrialPruned:
-            return
 
 
 def build_trial_tree(trial: Trial, threads: int | None) -> DictConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
@@ -48,11 +47,7 @@ class SweepScreen(SweepListener):
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepares the screen; nothing is printed yet.
-
-        `slots` trials run in parallel. The outcomes are those of earlier sessions of the sweep. `clock` returns
-        monotonic time in seconds.
-        """
+        """Prepares the screen; see `SweepBar`. Nothing is printed yet. `clock` returns monotonic time in seconds."""
         earlier = outcomes or TrialOutcomes()
         statuses = [build_status(trial, objective, earlier.done.get(trial.number)) for trial in trials]
         for status in statuses:
@@ -80,12 +75,10 @@ class SweepScreen(SweepListener):
             self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         with self._lock:
             self._progress.mark_interrupted()
-        finished = not error and self._progress.ended_count == self._progress.total
+        finished = not error_type and self._progress.ended_count == self._progress.total
         if self._live:
             self._live.transient = finished
             self._live.stop()

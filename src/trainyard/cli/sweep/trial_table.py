@@ -34,15 +34,6 @@ _WIDE_BAR, _NARROW_BAR = 20, 10
 _OVERALL_BAR = 30
 _MINUTE = 60
 
-_LAYOUTS: Sequence[tuple[bool, tuple[str, ...]]] = (
-    (True, ()),
-    (False, ()),
-    (False, ("progress",)),
-    (False, ("progress", "time")),
-    (False, ("progress", "time", "state")),
-)
-"""From wide to narrow: whether each setting has a column, and the removed columns."""
-
 
 class TrialTable:
     """Draws the progress of a sweep in a terminal.
@@ -72,26 +63,25 @@ class TrialTable:
     def fit(self, width: int) -> dict[str, int]:
         """Returns the columns that fit into a terminal of this width, in characters: the width of each by its title.
 
-        Each setting has a separate column if these fit. Otherwise a label replaces them, which is cut last.
+        Each setting has a separate column if these fit. Otherwise a label replaces them, and other columns are removed.
         """
-        for with_settings, removed in _LAYOUTS:
-            settings = self._setting_widths if with_settings else {"settings": self._label_width}
-            columns = {"trial": self._widths["trial"]} | settings | self._widths
-            columns = {title: size for title, size in columns.items() if title not in removed}
-            free = width - sum(columns.values()) - _GAP * (len(columns) - 1)
-            if free >= 0:
-                if not removed:
-                    columns["progress"] = min(_WIDE_BAR, _NARROW_BAR + free)
-                return columns
-            if removed and self._label_width + free >= _MIN_LABEL_WIDTH:
+        columns = {"trial": self._widths["trial"]} | self._setting_widths | self._widths
+        if _sum_widths(columns) > width:
+            columns = {"trial": self._widths["trial"], "settings": self._label_width} | self._widths
+        cuttable = max(0, self._label_width - _MIN_LABEL_WIDTH)
+        for title, excess in (("progress", 0), ("time", cuttable), ("state", cuttable)):
+            if _sum_widths(columns) <= width + excess:
                 break
-        return columns | {"settings": max(1, self._label_width + free)}
+            del columns[title]
+        free = width - _sum_widths(columns)
+        if "progress" in columns:
+            columns["progress"] = min(_WIDE_BAR, _NARROW_BAR + free)
+        elif free < 0:
+            columns["settings"] = max(1, self._label_width + free)
+        return columns
 
     def draw(self, width: int, limit: int) -> Group:
-        """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far.
-
-        `width` is that of the terminal, in characters.
-        """
+        """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far."""
         rows, hidden = self._progress.select_rows(limit)
         best = self._progress.best
         lines: list[RenderableType] = [self._draw_rows(rows, self.fit(width))]
@@ -133,6 +123,11 @@ class TrialTable:
         line.add_column(no_wrap=True, overflow="ellipsis")
         line.add_row(ProgressBar(1.0, self._progress.fraction, complete_style="green", finished_style="green"), text)
         return line
+
+
+def _sum_widths(columns: Mapping[str, int]) -> int:
+    """Returns the width of a row in characters."""
+    return sum(columns.values()) + _GAP * (len(columns) - 1)
 
 
 def _measure(title: str, cells: Iterable[str]) -> int:

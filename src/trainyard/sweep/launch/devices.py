@@ -33,11 +33,8 @@ def allocate_slots(n_jobs: int | None, environment: Mapping[str, str]) -> list[d
 def find_gpus(environment: Mapping[str, str]) -> list[str]:
     """Returns the available NVIDIA GPUs, as values for CUDA_VISIBLE_DEVICES."""
     if VISIBLE_GPUS in environment:
-        return [
-            name.strip()
-            for name in environment[VISIBLE_GPUS].split(",")
-            if name.strip() not in ("", "-1", "NoDevFiles")
-        ]
+        names = map(str.strip, environment[VISIBLE_GPUS].split(","))
+        return [name for name in names if name not in ("", "-1", "NoDevFiles")]
     if not Path("/dev/nvidiactl").exists():
         return []
     try:

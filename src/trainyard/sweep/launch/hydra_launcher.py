@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from trainyard.config import get_job_error
 from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.launch.process_pool import Job, JobExit
-from trainyard.sweep.launch.ray_pool import JobPool
+from trainyard.sweep.launch.ray_pool import open_pool
 
 LOGS = "logs"
 """The folder below the sweep's folder that contains the output of each job, as ``<hydra.job.id>.log``."""
@@ -34,7 +33,6 @@ _log = logging.getLogger(__name__)
 
 
 def run_batch(
-    open_pool: AbstractContextManager[JobPool],
     hydra_arguments: tuple[HydraContext, TaskFunction, DictConfig],
     job_overrides: Sequence[Sequence[str]],
     initial_job_idx: int,
@@ -62,7 +60,7 @@ def run_batch(
     }
     waiting = [*numbers][::-1]
     returns: dict[int, JobReturn] = {}
-    with open_pool as pool:
+    with open_pool(hydra_section.launcher, preload=hydra_section.launcher.get("preload") or ()) as pool:
         while waiting or len(pool):
             while waiting and pool.has_free_slot:
                 number = waiting.pop()

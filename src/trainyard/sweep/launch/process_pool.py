@@ -83,12 +83,21 @@ class JobExit:
     failure: str
 
 
-def start_fork_server(preload: Sequence[str] = PRELOADED) -> None:
+def start_fork_server() -> None:
     """Starts the fork server in the background. Otherwise it starts with the first job, which then waits for it."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        context: Any = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([SERVER, *preload])
-        forkserver.ensure_running()
+    _configure_fork_server(PRELOADED)
+    forkserver.ensure_running()
+
+
+def _configure_fork_server(preload: Sequence[str]) -> Any:  # noqa: ANN401 - a context of multiprocessing
+    """Returns a context whose processes are forked from a server that has imported these modules."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        raise TrainyardError(
+            "hydra/launcher=fork: this operating system cannot fork processes. Choose another launcher"
+        )
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([SERVER, *preload])
+    return context
 
 
 class RunningJob:
@@ -141,12 +150,7 @@ class ProcessPool:
         Each of the slots has environment variables of its jobs, in addition to those of this process. The process of
         each job holds a shared lock on the `lock_file`, if any, until it ends.
         """
-        if "forkserver" not in multiprocessing.get_all_start_methods():
-            raise TrainyardError(
-                "hydra/launcher=fork: this operating system cannot fork processes. Choose another launcher"
-            )
-        self._context: Any = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([SERVER, *preload])
+        self._context = _configure_fork_server(preload)
         self._free_slots = list(slots)
         self._lock_file = lock_file
         self._running: dict[int, _JobProcess] = {}

@@ -12,14 +12,17 @@ import importlib.util
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from omegaconf import DictConfig, OmegaConf
 
 from trainyard.errors import ConfigError, TrainyardError, summarize_error
+from trainyard.sweep.launch.devices import RAY_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.job import JobStart
-from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPool, RunningJob
+from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, Message, ProcessPool, RunningJob
 from trainyard.system import hold_shared_lock
 
 if TYPE_CHECKING:
@@ -162,6 +165,15 @@ class RayPool:
 
 
 JobPool = ProcessPool | RayPool
+
+
+def open_pool(
+    launcher: DictConfig, *, lock_file: Path | None = None, preload: Sequence[str] = PRELOADED
+) -> contextlib.AbstractContextManager[JobPool]:
+    """Opens the pool of the launcher fork or ray, whose settings are in ``hydra.launcher``; see the two pools."""
+    if launcher._target_ == RAY_LAUNCHER:
+        return open_ray_pool(cast("RayLauncherConf", OmegaConf.to_object(launcher)), lock_file)
+    return ProcessPool(allocate_slots(launcher.n_jobs, os.environ), lock_file=lock_file, preload=preload)
 
 
 def _run_work(start: JobStart) -> tuple[Any, str]:
