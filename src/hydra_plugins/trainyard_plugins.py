@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional  # noqa: UP035 - required by OmegaC
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -52,9 +53,9 @@ class RayLauncherConf:
 
 @dataclass
 class TrainyardSweeperConf:
-    """The config fields in ``hydra.sweeper``. Hydra's own sweeper runs all combinations of the swept values."""
+    """The config fields in ``hydra.sweeper``."""
 
-    _target_: str = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    _target_: str = "hydra_plugins.trainyard_plugins.TrainyardSweeper"
     max_batch_size: Optional[int] = None  # noqa: UP045
     """Maximum number of jobs per batch, for launchers that run batches. `null` uses one batch for all jobs."""
     params: Optional[Dict[str, str]] = field(default_factory=dict)  # noqa: UP006, UP045 - values cannot be merged into null
@@ -92,3 +93,20 @@ class ForkLauncher(PoolLauncher):
 
 class RayLauncher(PoolLauncher):
     """Runs each job as a task on a Ray cluster."""
+
+
+class TrainyardSweeper(Sweeper):
+    """Runs all combinations of the swept values, as Hydra's own sweeper does."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - the fields of TrainyardSweeperConf
+        from trainyard.config import build_basic_sweeper
+
+        self._basic = build_basic_sweeper(**settings)
+
+    def setup(self, **arguments: Any) -> None:  # noqa: ANN401 - the arguments of Hydra
+        """Stores the arguments that Hydra passes, and creates the launcher."""
+        self._basic.setup(**arguments)
+
+    def sweep(self, arguments: List[str]) -> Any:  # noqa: ANN401, UP006 - the signature of Hydra
+        """Runs all jobs of the sweep, and returns a list of results per batch."""
+        return self._basic.sweep(arguments)

@@ -13,7 +13,6 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from hydra_plugins.trainyard_plugins import TrainyardSweeperConf
 from trainyard.config import hydra_adapter as adapter
 
 
@@ -56,8 +55,7 @@ def test_basic_launcher_and_sweeper():
     config = OmegaConf.create({"hydra": {"hydra_logging": None, "verbose": False, "sweep": {"dir": "."}}})
     launcher.setup(hydra_context=adapter.build_hydra_context(None), task_function=print, config=config)
     assert launcher.launch([], 0) == []
-    sweeper_config = OmegaConf.structured(TrainyardSweeperConf(max_batch_size=3, params={"a": "1,2"}))
-    sweeper = Plugins.instance()._instantiate(sweeper_config)
+    sweeper = adapter.build_basic_sweeper(3, {"a": "1,2"})
     assert (sweeper.launcher, sweeper.max_batch_size, sweeper.params) == (None, 3, {"a": "1,2"})
 
 

@@ -17,6 +17,7 @@ from trainyard.config.fields import Rule, format_suggestion, get_rule, setting
 from trainyard.config.hydra_adapter import (
     BASIC_LAUNCHER,
     build_argument_parser,
+    build_basic_sweeper,
     build_hydra_context,
     get_job_error,
     iterate_sweep_values,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hydra.core.config_loader import ConfigLoader
+    from hydra.plugins.sweeper import Sweeper
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 """The ``_target_`` of Hydra's own launcher, which runs jobs one after another in this process."""
@@ -30,6 +31,13 @@ BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 def build_argument_parser() -> ArgumentParser:
     """Returns a new parser of Hydra's command line flags and overrides."""
     return get_args_parser()
+
+
+def build_basic_sweeper(max_batch_size: int | None, params: dict[str, str] | None) -> Sweeper:
+    """Builds Hydra's own sweeper, which runs all combinations of the swept values."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    return BasicSweeper(max_batch_size, params)
 
 
 def build_hydra_context(config_loader: ConfigLoader) -> HydraContext:

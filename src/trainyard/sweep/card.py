@@ -37,10 +37,8 @@ MAX_LISTED_TRIALS = 100
 class SweepCost:
     """The time and the number of epochs that a sweep used.
 
-    Attributes:
-        wall_seconds: Wall-clock time of all its sessions. The other durations are sums over trials.
-        epochs: Epochs of the finished trials, and reported epochs of the pruned trials.
-        spared: Epochs that were saved by pruning.
+    `wall_seconds` is the time of all its sessions; the other durations are sums over trials. `epochs` includes the
+    reported epochs of pruned trials; `spared` is the number of epochs that were saved by pruning.
     """
 
     wall_seconds: float = 0.0
@@ -58,7 +56,7 @@ class CardPage:
     Attributes:
         chosen_by: Description of how the points were chosen.
         swept: Values of each swept setting as text, by path.
-        failed: Failed trials, each with its reason in one line; `pruned` likewise.
+        failed, pruned: Trials, each with its reason in one line.
         pruned_curves: Objective of each pruned trial by epoch.
         unfinished: Number of trials that have not been started or were interrupted.
     """
@@ -106,18 +104,19 @@ def write_card(folder: Path, page: CardPage) -> list[Path]:
 def _draw_plots(folder: Path, page: CardPage, shares: Mapping[str, float]) -> dict[str, Path]:
     """Draws the plots that apply to this sweep, and deletes those that no longer apply. Returns files by caption."""
     ranking = page.ranking
-
-    def draw_settings(path: Path) -> bool:
-        return plots.draw_numeric_settings(ranking, path) or plots.draw_setting_effects(ranking, shares, path)
-
-    def draw_curves(path: Path) -> bool:
-        return plots.draw_point_curves(ranking.points, ranking.objective, path, page.pruned_curves)
-
     candidates: dict[str, tuple[str, Callable[[Path], bool]]] = {
         "Top of the ranking": ("ranking.png", partial(plots.draw_ranking, ranking)),
-        "Effect of each setting": ("settings.png", draw_settings),
+        "Effect of each setting": (
+            "settings.png",
+            lambda path: (
+                plots.draw_numeric_settings(ranking, path) or plots.draw_setting_effects(ranking, shares, path)
+            ),
+        ),
         "All settings in parallel coordinates": ("parallel.png", partial(plots.draw_parallel_coordinates, ranking)),
-        "Learning curves": ("learning_curves.png", draw_curves),
+        "Learning curves": (
+            "learning_curves.png",
+            lambda path: plots.draw_point_curves(ranking.points, ranking.objective, path, page.pruned_curves),
+        ),
     }
     files = {}
     with tempfile.TemporaryDirectory(dir=folder, prefix="partial.") as drafts:

@@ -65,12 +65,6 @@ class SweepFolder:
         return Ledger(self.ledger_file)
 
     @property
-    def is_new(self) -> bool:
-        """Whether the existing folder is empty, or contains only the files of an interrupted `write_plan`."""
-        partial = {name for plan in (self.plan, self.overview) for name in (plan.name, f"{PARTIAL_PREFIX}{plan.name}")}
-        return not self.plan.exists() and {path.name for path in self.path.iterdir()} <= partial
-
-    @property
     def threads(self) -> int | None:
         """Default of `training.threads` for trials that do not set it; `None` lets TensorFlow choose."""
         return self.read_header()["threads"]  # type: ignore[no-any-return]
@@ -227,10 +221,7 @@ def _find_owner(folder: SweepFolder) -> str:
 
 
 def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
-    """Waits up to 60 s until no trial of an earlier process is alive; raises a TrainyardError after that.
-
-    Does nothing on Windows.
-    """
+    """Waits up to 60 s until no trial of an earlier process is alive; raises a TrainyardError after that."""
     if os.name == "nt":  # processes are not forked there
         return
     import fcntl
@@ -260,16 +251,16 @@ def move_aside(folder: SweepFolder) -> Path | None:
 
 
 def check_folder(folder: SweepFolder) -> None:
-    """Raises a ConfigError unless the folder contains a sweep, is empty, or does not exist.
-
-    The working directory and its parents are not allowed either.
-    """
+    """Raises ConfigError if the folder has files that are not of a sweep, or is a parent of the working directory."""
     if Path.cwd().is_relative_to(folder.path):
         raise ConfigError(
             f"hydra.sweep.dir: expected a separate folder for the sweep, got {folder.path}, which is the working "
             "directory or one of its parents. Choose another folder"
         )
-    if folder.path.exists() and not folder.plan.exists() and not (folder.path.is_dir() and folder.is_new):
+    plans = (folder.plan.name, folder.overview.name)
+    unfinished = {*plans, *(f"{PARTIAL_PREFIX}{name}" for name in plans)}  # the files of an interrupted `write_plan`
+    files = {path.name for path in folder.path.iterdir()} if folder.path.is_dir() else {folder.path.name}
+    if folder.path.exists() and not folder.plan.exists() and not files <= unfinished:
         raise ConfigError(
             f"hydra.sweep.dir: expected a new or empty folder, or the folder of a sweep, got {folder.path}, which "
             "contains other files. Choose another folder"

@@ -132,10 +132,7 @@ def build_seed_axis(first: int, count: int) -> Axis:
 
 
 def _parse_overrides(overrides: Sequence[str], config_dir: Path | None) -> list[Override]:
-    """Parses overrides with Hydra. Raises a ConfigError if one does not follow its grammar.
-
-    The prefix ``++`` is removed if the field exists, because it then has no effect.
-    """
+    """Parses overrides with Hydra. Removes ``++`` if the field exists, because the prefix then has no effect."""
     with translate_hydra_errors(config_dir):
         parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
     return [

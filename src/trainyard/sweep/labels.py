@@ -18,10 +18,7 @@ _ABBREVIATIONS = {
 
 
 def shorten_keys(swept: Sequence[str]) -> dict[str, str]:
-    """Returns a short name for each swept setting: the shortest end of its path that is unique among these paths.
-
-    Some names are abbreviated: `learning_rate` becomes `lr`.
-    """
+    """Returns a short name for each swept setting: a unique end of its path, which may be abbreviated, such as `lr`."""
     paths = {key: key.lstrip("+~").replace("/", ".") for key in swept}
     ends = shorten_paths(list(paths.values()))
     return {key: _ABBREVIATIONS.get(end, end) for key, end in zip(paths, ends, strict=True)}
@@ -38,10 +35,7 @@ def shorten_paths(paths: Sequence[str]) -> list[str]:
 
 
 def build_trial_label(varied: Mapping[str, Any], names: Mapping[str, str], seed: int | None = None) -> str:
-    """Returns the label of a trial from its swept settings and their `names` by key; see `shorten_keys`.
-
-    A seed of None is left out, because all trials have the same seed.
-    """
+    """Returns the label of a trial from its swept settings, their `names` by key, and its seed if seeds differ."""
     parts = [_format_setting(names[key], value) for key, value in varied.items()]
     return " ".join([*parts, *([f"seed{seed}"] if seed is not None else [])])
 
@@ -54,10 +48,7 @@ def build_point_label(trials: Sequence[Trial]) -> str:
 
 
 def _format_setting(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a setting in short form: ``lr0.003``, ``512x256``, ``no-batch_norm``, ``decay-none``.
-
-    Strings and non-empty lists have no name, because the value is clear alone.
-    """
+    """Returns a setting in short form: ``lr0.003``, ``512x256``, ``no-batch_norm``, ``decay-none``, ``mlp``."""
     if isinstance(value, bool):
         return name if value else f"no-{name}"
     if isinstance(value, (int, float)):

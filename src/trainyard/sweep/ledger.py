@@ -203,10 +203,7 @@ class Ledger:
         self._append_entry("exhausted")
 
     def get_epoch_values(self) -> dict[int, list[float]]:
-        """Returns the objective values of each trial, one per epoch, by trial number.
-
-        If a trial was restarted, an epoch has the value of the last attempt that reported it.
-        """
+        """Returns the objective values of each trial, one per epoch: that of the last attempt that reported it."""
         by_trial: dict[int, dict[int, float]] = {}
         for event in self.events:
             if isinstance(event, EpochReport):

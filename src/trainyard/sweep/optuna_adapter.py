@@ -40,10 +40,7 @@ def end_trial(study: optuna.Study, trial: optuna.Trial, value: float | None, *, 
 
 
 def build_finished_trial(params: Mapping[str, Any], distributions: Mapping[str, Any], value: float) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns a completed trial with an objective, to add to a study without a draw.
-
-    Parameters that have no distribution are left out.
-    """
+    """Returns a completed trial to add to a study without a draw. Parameters without a distribution are left out."""
     import optuna
 
     known = {key: params[key] for key in params if key in distributions}

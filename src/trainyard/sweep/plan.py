@@ -186,10 +186,7 @@ def _define_search(space: SearchSpace, sweep: SweepConfig) -> dict[str, Any]:
 
 
 def _build_placeholders(seeds: Sequence[int], points: int, bases: Collection[dict[str, Any]]) -> tuple[Trial, ...]:
-    """Returns placeholder trials for points that have not been drawn yet, with the configs of the base points in turn.
-
-    Only the settings that all points share are valid.
-    """
+    """Returns placeholder trials for points that are not drawn yet, with the configs of the base points in turn."""
     places = itertools.product(zip(range(1, points + 1), itertools.cycle(bases), strict=False), seeds)
     return tuple(
         Trial(
@@ -214,7 +211,7 @@ def _compose_shared_config(axes: Sequence[Axis], composer: Composer) -> tuple[Ru
     config = composer.build_config(shared)
     if problems := list(find_section_problems(config.sweep, "sweep")):
         raise ConfigError(*problems)
-    return config, composer.load_hydra_section(shared)
+    return config, composer.get_base(shared).hydra_section
 
 
 def _add_seed_axis(axes: list[Axis], first: int, count: int) -> list[Axis]:
@@ -228,10 +225,7 @@ def _add_seed_axis(axes: list[Axis], first: int, count: int) -> list[Axis]:
 def _compose_drafts(
     points: Iterable[Point], swept: Sequence[str], composer: Composer
 ) -> Iterator[tuple[Point, RunConfig]]:
-    """Yields points with their composed and validated configs. After an invalid point, the rest are only checked.
-
-    Then raises a ConfigError with one line per problem.
-    """
+    """Yields points with their composed and validated configs. Raises one ConfigError for all that are invalid."""
     invalid: list[tuple[int, Point, ConfigError]] = []
     count = 0
     for count, point in enumerate(points, start=1):

@@ -33,7 +33,6 @@ class TrialStatus:
         value: The objective, or the test accuracy if there is no objective: of the last epoch while the trial runs,
             then of the final model.
         seconds: The duration of the last attempt that ended or was interrupted; None before.
-        reason: Why the trial failed or was pruned, in one line.
         started: When the attempt started, on the clock of the `SweepProgress`.
         earlier_epochs: The number of epochs that the attempt resumed from; None before its first epoch.
     """
@@ -83,7 +82,6 @@ class SweepProgress:
 
     Attributes:
         running: The running trials, by number, in the order in which they started.
-        stopped: The interrupted trials, by number.
         failed: The trials that failed and are not retried, by number, in the order in which they failed.
         ranked: The trials that are done, best first; without an objective, the latest first.
     """
@@ -267,8 +265,7 @@ class SweepProgress:
 
     def _compute_sort_key(self, status: TrialStatus) -> float:
         """Returns a number that sorts statuses from best to worst; a missing or NaN value is the worst."""
-        value = math.nan if status.value is None else status.value
-        return math.inf if math.isnan(value) else self._sign * value
+        return math.inf if status.value is None or math.isnan(status.value) else self._sign * status.value
 
 
 def _count_epochs_of_attempt(status: TrialStatus) -> int:

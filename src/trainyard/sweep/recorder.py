@@ -48,17 +48,13 @@ class TrialRecorder:
     """Records what happens to the trials of a sweep, and notifies its `listeners` of each change."""
 
     def __init__(self, trials: Sequence[Trial], folder: SweepFolder, objective: str | None) -> None:
-        """Loads the outcomes of earlier sessions from the ledger. This process must have locked the folder.
-
-        Undrawn trials are ignored if the search space is exhausted.
-        """
+        """Loads the outcomes of earlier sessions from the ledger. This process must have locked the folder."""
         self.outcomes = TrialOutcomes()
         self.listeners: list[SweepListener] = []
         self._folder = folder
         self._ledger = ledger = folder.ledger
-        self._trials = {
-            trial.number: trial for trial in trials if not (ledger.is_exhausted and trial.label == NOT_DRAWN)
-        }
+        drawn = (trial for trial in trials if not (ledger.is_exhausted and trial.label == NOT_DRAWN))
+        self._trials = {trial.number: trial for trial in drawn}
         self._attempts: dict[int, int] = {}
         self._objective = objective
         self.outcomes.update(ledger, list(self._trials))
@@ -84,10 +80,7 @@ class TrialRecorder:
         return self._attempts.get(trial.number, 0)
 
     def adopt_finished(self, runs: SweepTracker) -> None:
-        """Records the results of trials that finished after the sweep was killed, so that they are not run again.
-
-        Runs that finished while the tracking store was unreachable are uploaded.
-        """
+        """Records the results of trials that finished after the sweep was killed, and uploads what the store lacks."""
         for number in self.outcomes.waiting:
             record = self._ledger.get_trial_record(number)
             folder = Path(record.folder)
@@ -109,11 +102,8 @@ class TrialRecorder:
             listener.on_message(text)
 
     def record_start(self, trial: Trial) -> Path:
-        """Records that an attempt of a trial starts, and returns its run folder, which does not exist yet.
-
-        A trial that was just drawn replaces its placeholder.
-        """
-        self._trials[trial.number] = trial
+        """Records that an attempt of a trial starts, and returns its run folder, which does not exist yet."""
+        self._trials[trial.number] = trial  # if it was just drawn, it replaces its placeholder
         folder = self._folder.find_next_attempt_folder(trial.number)
         self._ledger.record_start(trial.number, str(folder))
         self._attempts[trial.number] = self.count_attempts(trial) + 1

@@ -13,9 +13,8 @@ from trainyard.sweep.folder import SWEEPS, SweepFolder, check_definition, check_
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.process_pool import start_fork_server
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.listener import SweepListener
+from trainyard.sweep.listener import SweepBar, SweepListener
 from trainyard.sweep.plan import SweepPlan, make_plan
-from trainyard.sweep.progress_bar import SweepBar
 from trainyard.sweep.pruner import OFF, TrialPruner
 from trainyard.sweep.recorder import TrialOutcomes, TrialRecorder
 from trainyard.sweep.scheduler import SweepScheduler
@@ -46,7 +45,7 @@ def run_sweep(
         overrides: Overrides in Hydra's grammar, with several values for the settings to vary. As in
             ``trainyard sweep``, ``sweep.seeds`` repeats each point, and ``hydra.launcher.n_jobs`` limits the trials
             that run at the same time.
-        config_name: The name of the primary config.
+        config_name: The name of the primary config; None uses the default.
         config_dir: An additional folder with configs.
         fresh: Whether to start over. Files of an earlier start are kept in another folder.
         display: Opens a display that follows the sweep. The default is a progress bar in a notebook, and nothing
@@ -152,10 +151,7 @@ def check_plan(plan: SweepPlan) -> None:
 def _run_trials(
     plan: SweepPlan, folder: SweepFolder, slots: int, *, prior_sweeps: Sequence[PriorSweep], display: OpenDisplay
 ) -> SweepResult:
-    """Runs the remaining trials, logs the sweep to the tracking store, and writes the files of its result.
-
-    If the sweep is already complete, only writes the files again.
-    """
+    """Runs the remaining trials, if any, logs the sweep to the tracking store, and writes the files of its result."""
     recorder = TrialRecorder(plan.trials, folder, plan.objective)
     ledger, outcomes = folder.ledger, recorder.outcomes
 

@@ -63,10 +63,7 @@ class Sampler:
         self._reported: set[int] = set()
 
     def draw(self, recorded: Mapping[str, Any] | None = None) -> tuple[Point, dict[str, Any]]:
-        """Draws the next point and returns it with the drawn values by axis key.
-
-        `recorded` are the values that the ledger has for this draw, from an earlier session. The same values are drawn.
-        """
+        """Draws the next point, or repeats a `recorded` draw. Returns it with the drawn values by axis key."""
         drawn = self._draw_from_study(recorded if self._name not in _STATEFUL_SAMPLERS else None)
         if recorded is not None and drawn[1] != recorded:  # another version of the library
             end_trial(self._study, self._draws.pop(), None)
@@ -124,10 +121,7 @@ class Sampler:
 
 
 def find_drawn_value(axis: Axis, value: Any) -> Any:  # noqa: ANN401 - any value
-    """Returns how a sampler represents a config value, or None if the axis does not contain it.
-
-    This is the number itself on an interval, and the text of the override in a list.
-    """
+    """Returns a config value as it is drawn: a number, or the text of an override; None if it is not on the axis."""
     if axis.interval:
         return value if axis.interval.contains(value) else None
     return next((setting.text for setting in axis.settings if setting.value == value), None)

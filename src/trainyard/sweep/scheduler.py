@@ -6,6 +6,8 @@ ends between these two steps, the status of the MLflow run decides whether the t
 
 from __future__ import annotations
 
+import contextlib
+
 from trainyard.config import SweepConfig
 from trainyard.errors import TrackingError
 from trainyard.evaluation import Trial, TrialResult
@@ -109,7 +111,6 @@ class SweepScheduler:
 
     def _is_finished(self, result: TrialResult) -> bool:
         """Returns whether the MLflow run of a trial is FINISHED; False if the tracking store is unreachable."""
-        try:
+        with contextlib.suppress(TrackingError):
             return self._runs.is_finished(result)
-        except TrackingError:
-            return False
+        return False

@@ -47,10 +47,8 @@ def smoke_test_architectures(
 ) -> None:
     """Trains one batch of each new architecture, in separate processes, and records successes in the ledger.
 
-    After the first processes have started, `after_start` is called. An exception that it raises ends them.
-
-    Raises:
-        ConfigError: If any architecture cannot be trained; with one line per architecture.
+    After the first processes have started, `after_start` is called. An exception that it raises ends them. Raises
+    ConfigError, with one line per architecture that cannot be trained.
     """
     untested: dict[str, Trial] = {}
     for trial in trials:

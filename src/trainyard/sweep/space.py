@@ -44,7 +44,7 @@ class SearchSpace:
 
     def is_active(self, axis: Axis, groups: Sequence[AxisSetting]) -> bool:
         """Returns whether a setting exists for the chosen config groups."""
-        return self.composer.has_path(tuple(groups), axis.key)
+        return self.composer.get_base(tuple(groups)).has_path(axis.key)
 
     def iterate_base_points(self) -> Iterator[Point]:
         """Yields every combination of the structural axes, each with the first setting of all other axes."""
@@ -55,10 +55,7 @@ class SearchSpace:
             yield self.sort_by_axis([*groups, *first_settings])
 
     def iterate_probe_points(self) -> Iterator[Point]:
-        """Yields points that cover every setting: the base points, and each with one setting changed.
-
-        Of an interval, only the ends are used.
-        """
+        """Yields points that cover all settings or ends of intervals: the base points, and each with one changed."""
         for base in self.iterate_base_points():
             yield base
             for index, setting in enumerate(base):

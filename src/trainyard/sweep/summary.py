@@ -31,7 +31,6 @@ class SweepResult:
         folder: The folder of the sweep. Its name is the name of the sweep.
         objective: The metric that the sweep compares, or None.
         trials: All trials, in the order of the plan.
-        ranking: Ranking of the points.
         winner: The best point, or None if nothing is compared or no trial has finished.
         files: The files that were written, to be logged.
     """

@@ -21,7 +21,10 @@ from trainyard.tracking import RunRequest, Tracker, names
 
 
 class SweepTracker(SweepListener):
-    """Logs a sweep to the tracking store. If tracking is disabled, it does nothing."""
+    """Logs a sweep to the tracking store. If tracking is disabled, it does nothing.
+
+    Methods that wait for the store raise a TrackingError if it fails.
+    """
 
     def __init__(self, plan: SweepPlan, notify: Callable[[str], None]) -> None:
         """Does not access the tracking store yet. `notify` is called with a message when the store fails."""
@@ -62,10 +65,7 @@ class SweepTracker(SweepListener):
             raise TrackingError(f"{failure}. No results are lost: the folder of the sweep contains all of them")
 
     def wait_until_created(self) -> str | None:
-        """Waits until the parent run exists, and saves the MLflow view of its trials. Returns None without tracking.
-
-        Raises TrackingError if the tracking store cannot be reached.
-        """
+        """Waits until the parent run exists, and saves its MLflow view. Returns its id, or None without tracking."""
         if self._plan.store is None:
             return None
         self._run.wait_until_created()
@@ -74,17 +74,11 @@ class SweepTracker(SweepListener):
         return self._run.run_id
 
     def is_finished(self, result: TrialResult) -> bool:
-        """Returns whether the MLflow run of a trial that has a result is FINISHED; True if the trial was not tracked.
-
-        Raises TrackingError if the tracking store cannot be read.
-        """
+        """Returns whether the MLflow run of a trial with a result is FINISHED; True if the trial was not tracked."""
         return result.run_id is None or result.run_id in self._run.find_finished_trials().values()
 
     def upload_run(self, folder: Path) -> str:
-        """Uploads what the tracking store does not contain of a run, and returns the run id.
-
-        Raises TrackingError if the store fails.
-        """
+        """Uploads what the tracking store does not contain of a run, and returns the run id."""
         return sync_run(folder, self._plan.store).run_id
 
     def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002

@@ -63,10 +63,7 @@ class SearchQueue(TrialQueue):
     def __init__(
         self, space: SearchSpace, policy: SweepConfig, folder: SweepFolder, prior_sweeps: Sequence[PriorSweep] = ()
     ) -> None:
-        """Creates the queue and replays the ledger.
-
-        The ledger of a resumed sweep has the points of its warm start already, so `prior_sweeps` is ignored then.
-        """
+        """Creates the queue and replays the ledger, which has the points of `prior_sweeps` if the sweep is resumed."""
         super().__init__()
         self._space = space
         self._points = policy.points
@@ -119,10 +116,7 @@ class SearchQueue(TrialQueue):
         return range(len(self._turns) * seeds + 1, self._points * seeds + 1)
 
     def _draw_point(self) -> None:
-        """Draws a point, writes it to the plan and the ledger, and queues its trials.
-
-        Rejects the draw if the config of the point is invalid or a duplicate.
-        """
+        """Draws a point, records it, and queues its trials. Rejects it if its config is invalid or a duplicate."""
         point, drawn = self._sampler.draw()
         number = len(self._turns) + 1
         try:

@@ -14,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, build_hydra_context, load_plugins
+from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, build_hydra_context
 from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.devices import RAY_LAUNCHER
@@ -136,7 +136,6 @@ class FrozenConfigLoader:
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Returns the planned config of the trial with these overrides, with the section `hydra` added."""
-        load_plugins()
         if tuple(sweep_overrides) not in self._trials:
             self._trials = {trial.overrides: trial for trial in self._folder.read_trials() if trial.label != NOT_DRAWN}
         trial = self._trials[tuple(sweep_overrides)]

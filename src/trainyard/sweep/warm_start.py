@@ -17,10 +17,7 @@ from trainyard.sweep.sampler import MIN_CMAES_POINTS, find_drawn_value
 
 @dataclass(frozen=True, slots=True)
 class PriorSweep:
-    """The points of an earlier sweep, each with the mean objective of its finished trials.
-
-    `points` are those in the new search space, `n_outside` is the number of the others.
-    """
+    """The points of an earlier sweep in the new search space, with mean objectives, and the number of its others."""
 
     sweep: str
     points: tuple[PriorPoint, ...]
@@ -37,8 +34,7 @@ def load_prior_sweeps(
 ) -> list[PriorSweep]:
     """Loads the results of earlier sweeps, by their names or folders; the other arguments are of the new sweep.
 
-    Raises:
-        ConfigError: If a sweep does not exist, compares another metric, or has too few points in the search space.
+    Raises ConfigError if a sweep does not exist, compares another metric, or has too few points in the search space.
     """
     prior_sweeps = [_load_prior_sweep(name, objective, [axis for axis in axes if axis.swept]) for name in names]
     count = sum(len(earlier.points) for earlier in prior_sweeps)

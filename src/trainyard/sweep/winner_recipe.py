@@ -31,10 +31,7 @@ class Winner:
 
 
 def write_winner(folder: SweepFolder, best: RankedPoint, objective: str, trials: Sequence[Trial]) -> Winner:
-    """Writes the recipe of the best point of a sweep, with its first seed.
-
-    The recipe sets the number of threads, because it can change results bit for bit.
-    """
+    """Writes the recipe of the best point of a sweep, with its first seed."""
     run = best.runs[0]
     trial = next(trial for trial in trials if trial.number == run.number)
     description = (
@@ -45,6 +42,7 @@ def write_winner(folder: SweepFolder, best: RankedPoint, objective: str, trials:
     config_dir = str(conf.relative_to(here)) if conf.is_relative_to(here) else str(conf)
     command = shlex.join(["trainyard", "train", "--config-dir", config_dir, f"experiment={file.stem}"])
     config: dict[str, Any] = escape_interpolations(dict(trial.config))
+    # the number of threads can change results bit for bit
     config["training"]["threads"] = config["training"]["threads"] or folder.threads
     groups = [group for group in COMPONENT_GROUPS if group not in _LEFT_OUT]
     defaults = [{f"override /{group}": config[group].pop("name")} for group in groups]

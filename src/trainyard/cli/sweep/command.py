@@ -42,10 +42,7 @@ def run_sweep_command(options: Namespace) -> int:
     """Plans a sweep, runs the trials that are not done yet, and prints a summary.
 
     ``--plan`` and ``--status`` only print. Returns the exit code: 1 if a trial failed, or was not started because other
-    trials failed, else 0.
-
-    Raises:
-        ConfigError: If the config of a trial is invalid, or the sweep is already running; nothing was run.
+    trials failed, else 0. Raises ConfigError if the sweep cannot be run; nothing was run then.
     """
     if options.status is not None:
         if options.overrides:

@@ -14,15 +14,7 @@ from rich.text import Text
 from trainyard.cli.sweep.trial_table import STATE_STYLES, TrialTable
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.reporting import format_duration, format_metric
-from trainyard.sweep import (
-    NO_OBJECTIVE,
-    SweepCounts,
-    SweepListener,
-    SweepProgress,
-    TrialOutcomes,
-    TrialState,
-    build_status,
-)
+from trainyard.sweep import NO_OBJECTIVE, SweepListener, SweepProgress, TrialOutcomes, TrialState, build_status
 
 _REFRESHES_PER_SECOND = 4
 _LINES_AROUND_THE_ROWS = 7
@@ -106,7 +98,7 @@ class SweepScreen(SweepListener):
         with self._lock:
             self._progress.update_epoch(trial.number, epoch, epochs, metrics)
 
-    def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
+    def on_trial_done(self, trial: Trial, result: TrialResult, counts: object) -> None:  # noqa: ARG002
         """Shows the result of a trial."""
         with self._lock:
             status = self._progress.finish_trial(trial.number, result)
@@ -119,14 +111,14 @@ class SweepScreen(SweepListener):
         parts.append(f"{format_duration(result.seconds)}  ({self._progress.counts}{best_text})")
         self._print_event(trial, "done", ", ".join(parts), STATE_STYLES[TrialState.DONE])
 
-    def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
+    def on_trial_pruned(self, trial: Trial, reason: str, counts: object) -> None:  # noqa: ARG002
         """Shows that a trial was pruned."""
         with self._lock:
             self._progress.prune_trial(trial.number, reason)
         if not self._live:
             self._print_event(trial, "pruned", f"{reason}  ({self._progress.counts})", STATE_STYLES[TrialState.PRUNED])
 
-    def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
+    def on_trial_failed(self, trial: Trial, reason: str, counts: object, *, will_retry: bool) -> None:  # noqa: ARG002
         """Prints why a trial failed, in a permanent line."""
         with self._lock:
             self._progress.fail_trial(trial.number, reason, will_retry=will_retry)

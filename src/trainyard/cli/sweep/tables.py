@@ -158,10 +158,7 @@ def fits(console: Console, columns: Columns) -> bool:
 
 
 def print_summary(name: str, result: SweepResult, ui: str | None, *, console: Console | None = None) -> None:
-    """Prints the ranking, the winner, the folder and the failed trials of a sweep.
-
-    `ui` is the command that opens the sweep in MLflow; None if nothing is tracked.
-    """
+    """Prints the result of a sweep, and `ui`, the command that opens it in MLflow; None if nothing is tracked."""
     console = console or Console(highlight=False)
     console.print()
     if result.ranking.points:

@@ -36,10 +36,7 @@ _MINUTE = 60
 
 
 class TrialTable:
-    """Draws the progress of a sweep in a terminal.
-
-    The widths of the columns depend on all trials, so they do not change while the sweep runs.
-    """
+    """Draws the progress of a sweep in a terminal. The widths of the columns do not change while the sweep runs."""
 
     def __init__(self, progress: SweepProgress) -> None:
         trials = progress.trials
@@ -91,9 +88,8 @@ class TrialTable:
         lines += ["", self._draw_overall_bar(width)]
         if best:
             value = f"{self._progress.shown_metric} {format_metric(self._progress.shown_metric, best.value)}"
-            line = Text.assemble(("best ", "dim"), (value, "bold"), f", {best.label} ({best.source})")
-            line.no_wrap, line.overflow = True, "ellipsis"
-            lines.append(line)
+            parts = ("best ", "dim"), (value, "bold"), f", {best.label} ({best.source})"
+            lines.append(Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
     def _draw_rows(self, statuses: Sequence[TrialStatus], columns: Mapping[str, int]) -> Table:

@@ -26,9 +26,6 @@ from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.launch.process_pool import Job, JobExit
 from trainyard.sweep.launch.ray_pool import open_pool
 
-LOGS = "logs"
-"""The folder below the sweep's folder that contains the output of each job, as ``<hydra.job.id>.log``."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +48,7 @@ def run_batch(
     setup_globals()
     configure_log(hydra_section.hydra_logging, hydra_section.verbose)
     shared = cloudpickle.dumps((context, task_function, Singleton.get_state()))
-    logs = Path(str(hydra_section.sweep.dir)) / LOGS
+    logs = Path(str(hydra_section.sweep.dir)) / "logs"
     numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
     _log.info("Launching %d jobs, each in a separate process", len(numbers))
     configs = {

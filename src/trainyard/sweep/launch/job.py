@@ -76,7 +76,7 @@ def report(content: Any) -> None:  # noqa: ANN401 - any message
 def request_answer(content: Any, key: Any) -> Any:  # noqa: ANN401 - any message, any answer
     """Sends a message to the parent process and returns its answer; None outside a job or after the timeout.
 
-    The answer must contain the `key`. A late answer to an earlier request has another key and is discarded.
+    A late answer to an earlier request has another key and is discarded.
     """
     if not _reports:
         return None

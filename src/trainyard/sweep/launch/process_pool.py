@@ -20,7 +20,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from trainyard.errors import TrainyardError
 from trainyard.sweep.launch.job import GRACE_SECONDS, JobStart, do_work
@@ -222,11 +222,9 @@ class _JobProcess(RunningJob):
         self, job: Job, slot: Mapping[str, str], process: BaseProcess, reports: Connection, lifeline: Connection
     ) -> None:
         super().__init__(job, self._terminate, self._kill_group)
-        if process.pid is None:
-            raise ValueError("expected a process that was started")
         self.slot = slot
         self.process = process
-        self._pid = process.pid
+        self._pid = cast("int", process.pid)  # the process was started
         self.reports: Connection | None = reports
         self._lifeline = lifeline
         self._outcome: tuple[Any, str] | None = None

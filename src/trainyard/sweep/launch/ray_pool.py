@@ -63,10 +63,9 @@ def _check_settings(settings: RayLauncherConf) -> None:
             "hydra/launcher=ray: the package ray is not installed. Install Trainyard with its extra 'ray', or run: "
             "pip install ray"
         )
-    for name in ("num_cpus", "num_gpus"):
-        value = getattr(settings, name)
-        if value < 0 or (name == "num_cpus" and value == 0):
-            raise ConfigError(f"hydra.launcher.{name}: expected a number above 0, got {value}")
+    for name, is_valid in (("num_cpus", settings.num_cpus > 0), ("num_gpus", settings.num_gpus >= 0)):
+        if not is_valid:
+            raise ConfigError(f"hydra.launcher.{name}: expected a number above 0, got {getattr(settings, name)}")
     if settings.n_jobs is not None and settings.n_jobs < 1:
         raise ConfigError(f"hydra.launcher.n_jobs: expected an integer of at least 1, or null, got {settings.n_jobs}")
 
@@ -177,10 +176,7 @@ def open_pool(
 
 
 def _run_work(start: JobStart) -> tuple[Any, str]:
-    """Runs a job in a Ray worker process; see `JobStart.perform_work`.
-
-    The lock file is locked until this process ends, so that the sweep is not resumed before.
-    """
+    """Runs a job in a Ray worker process; see `JobStart.perform_work`. Locks the lock file until the process ends."""
     os.environ.pop("MLFLOW_RUN_ID", None)
     try:
         start.enter()
