@@ -22,7 +22,7 @@ _RESOLVER = re.compile(r"\$\{[^}]*[:$]")
 _ALLOWED_RESOLVERS = re.compile(r"\$\{(now|hydra|trainyard\.unique):[^${}]*\}")
 """Matches the resolvers that are allowed in the ``hydra`` section: time, Hydra's own values, a unique folder name."""
 
-FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
+FORK_LAUNCHER = "hydra_plugins.trainyard_plugins.ForkLauncher"
 """The ``_target_`` of the launcher that runs trials in parallel on this machine."""
 
 _LOGGING_CLASSES = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "colorlog.ColoredFormatter")
