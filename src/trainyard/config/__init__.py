@@ -2,7 +2,6 @@
 
 from trainyard.config.compose import (
     PRIMARY_CONFIG,
-    VERSION_BASE,
     build_run_config,
     build_unchecked_config,
     compose_config,
@@ -23,7 +22,7 @@ from trainyard.config.hydra_adapter import (
     iterate_sweep_values,
 )
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
-from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config, describe_recipes
+from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config
 from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets
 from trainyard.config.reference.markdown import render_config_page
 from trainyard.config.registry import (
@@ -60,7 +59,6 @@ from trainyard.config.schema import (
 from trainyard.config.search_path import (
     find_shipped_config_folder,
     list_choices,
-    list_config_folders,
     list_groups,
     prepare_hydra,
 )
