@@ -18,7 +18,6 @@ from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
     from pathlib import Path
 
     from hydra.core.config_loader import ConfigLoader
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 """The ``_target_`` of Hydra's own launcher, which runs jobs one after another in this process."""
 
-
-def build_argument_parser() -> ArgumentParser:
-    """Returns a new parser of Hydra's command line flags and overrides."""
-    return get_args_parser()
+build_argument_parser = get_args_parser
+"""Returns a new parser of Hydra's command line flags and overrides."""
 
 
 def build_basic_sweeper(max_batch_size: int | None, params: dict[str, str] | None) -> Sweeper:
@@ -63,11 +60,7 @@ def iterate_sweep_values(override: Override, options: Sequence[str]) -> Iterator
 
 
 def load_yaml(path: Path) -> Any:  # noqa: ANN401 - any YAML
-    """Loads a YAML file as OmegaConf does, which rejects duplicate keys and creates no objects.
-
-    Raises:
-        yaml.YAMLError: If the file is not valid YAML.
-    """
+    """Loads a YAML file as OmegaConf does. Raises a YAMLError also for duplicate keys and tags that create objects."""
     return yaml.load(path.read_text(), Loader=get_yaml_loader())  # noqa: S506 - a subclass of SafeLoader
 
 

@@ -81,16 +81,12 @@ def _format_invalid_override(error: OverrideParseException, config_dir: Path | N
         message = f"{word!r}: expected group=name or field=value, without spaces around the ="
         if Path(word).suffix in (".yaml", ".yml"):
             return f"{message}. To select a recipe in conf/experiment, use experiment={Path(word).stem}"
-        suggestions = [
-            f"{group}={word}" for group in list_groups(config_dir) if word in list_choices(group, config_dir)
-        ]
-        if path := find_field_path(word):
-            suggestions.append(f"{path}=...")
-        return (
-            f"{message}. Did you mean {suggestions[-1]!r}?"
-            if suggestions
-            else f"{message}. Quote a value that contains spaces"
-        )
+        groups = [group for group in list_groups(config_dir) if word in list_choices(group, config_dir)]
+        path = find_field_path(word)
+        if path or groups:
+            suggestion = f"{path}=..." if path else f"{groups[-1]}={word}"
+            return f"{message}. Did you mean {suggestion!r}?"
+        return f"{message}. Quote a value that contains spaces"
     if any(word.count(opening) != word.count(closing) for opening, closing in ("[]", "{}", "()")):
         return f"{word!r}: unbalanced brackets. If the value contains spaces, quote the override: 'key=[1, 2]'"
     if word.endswith(","):
@@ -127,10 +123,9 @@ def format_unknown_key(path: str, names: Iterable[str]) -> str:
     owners = [name for name, cls in components.items() if key in {spec.name for spec in dataclasses.fields(cls)}]
     if path == "experiment":
         return f"{message} A recipe must begin with the line '# @package _global_', which seems to be missing"
-    if len(owners) == 1:
-        return f"{message} It is a field of {owners[0]}: set {section}={owners[0]}"
     if owners:
-        return f"{message} It is a field of {', '.join(owners[:-1])} and {owners[-1]}: set {section}={owners[0]}"
+        listed = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
+        return f"{message} It is a field of {listed}: set {section}={owners[0]}"
     if suggestion := format_suggestion(key, names):
         message += suggestion
     elif similar_path := find_field_path(key):
@@ -156,8 +151,6 @@ def _list_field_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str
 
 def _shorten_message(text: str) -> str:
     """Returns a message of Hydra or OmegaConf on one line, without technical details and links."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    informative_lines = [
-        line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type=", "See http"))
-    ]
-    return " ".join(informative_lines)
+    details = ("full_key:", "reference_type=", "object_type=", "See http")
+    lines = (line.strip() for line in text.splitlines())
+    return " ".join(line for line in lines if line and not line.startswith(details))

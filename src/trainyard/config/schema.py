@@ -81,8 +81,7 @@ class DatasetConfig(ComponentConfig, ABC):
     def load(self, progress: bool) -> Dataset:
         """Loads and verifies the complete data. `limit` and the validation split are applied afterwards.
 
-        Raises:
-            DatasetError: If the data is missing, damaged or invalid.
+        Raises a DatasetError if the data is missing, damaged or invalid.
         """
 
 
@@ -200,10 +199,7 @@ class DebugConfig(ComponentConfig):
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
         """Checks the metrics of each epoch and the test accuracy, 0..1, of a completed run.
 
-        Returns a message for the user, one or more lines; empty if there is none.
-
-        Raises:
-            TrainingError: If the check fails.
+        Returns a message for the user, one or more lines or empty. Raises a TrainingError if the check fails.
         """
         return ""
 
@@ -241,8 +237,7 @@ class TrackingConfig(ComponentConfig, ABC):
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str | None:
         """Returns the absolute MLflow tracking URI to which runs are logged, or None if tracking is off.
 
-        Raises:
-            ConfigError: If a URI is required but not set, or the URI in the environment is invalid.
+        Raises a ConfigError if a required URI is not set, or the URI in the environment is invalid.
         """
 
 

@@ -58,9 +58,6 @@ def prepare_hydra(config_dir: Path | None = None) -> None:
     """Loads plugins, and registers the config folders of the user and all components without a YAML file in Hydra.
 
     A component that an earlier call registered is removed if it has a YAML file now.
-
-    Raises:
-        ConfigError: If a plugin cannot be imported.
     """
     load_plugins()
     _UserFolders.folders = [
