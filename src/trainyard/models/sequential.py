@@ -36,9 +36,8 @@ class Sequential(ModelConfig):
 
         If there are more, also the number of further layers, such as ``'Conv2D32 MaxPooling2D Flatten +2'``.
         """
-        names = []
-        for name, arguments in map(parse_layer, self.layers):
-            names.append(f"{name}{arguments.get('units', arguments.get('filters', ''))}")
+        layers = map(parse_layer, self.layers)
+        names = [f"{name}{arguments.get('units', arguments.get('filters', ''))}" for name, arguments in layers]
         suffix = f" +{len(names) - _LABEL_LAYERS}" if len(names) > _LABEL_LAYERS else ""
         return " ".join(names[:_LABEL_LAYERS]) + suffix
 
@@ -50,8 +49,7 @@ class Sequential(ModelConfig):
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`. The output of the last layer is flattened if necessary.
 
-        Raises:
-            TrainingError: If a layer does not accept the output of the layer before it. The message names its index.
+        Raises a TrainingError with the index of the layer if a layer does not accept the output of the layer before it.
         """
         import keras
 
