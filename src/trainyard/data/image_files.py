@@ -17,18 +17,11 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def load_image(path: Path, *, colour: bool, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Loads an image file. Applies its EXIF orientation, and puts transparent images on a white background.
+    """Loads a PNG or JPEG file: uint8 (height, width, 3) if `colour`, else (height, width), in 0..255.
 
-    Args:
-        path: A PNG or JPEG file with 8 bits per channel.
-        colour: Whether the result is RGB or grayscale.
-        size: (height, width) in pixels to which the image is resized; its aspect ratio may change. None keeps the size.
-
-    Returns:
-        uint8 (height, width, 3) if `colour`, else (height, width), in 0..255.
-
-    Raises:
-        DatasetError: If the file is not a PNG or JPEG file, is damaged, or has more pixels than Pillow accepts.
+    Its EXIF orientation is applied, and a transparent image is put on a white background. It is resized to `size`,
+    (height, width), unless that is None; its aspect ratio may change. Raises a DatasetError if the file is not a PNG or
+    JPEG file with 8 bits per channel, is damaged, or has more pixels than Pillow accepts.
     """
     from PIL import Image, ImageOps
 

@@ -12,8 +12,7 @@ from trainyard.errors import DatasetError
 def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) -> Dataset:
     """Loads and checks the data set of a run, and applies `limit`, `validation_fraction` and `standardise`.
 
-    Raises:
-        DatasetError: If the data is missing, damaged or invalid, or too few images are left for a validation split.
+    Raises a DatasetError if the data is missing, damaged or invalid, or too few images are left for a validation split.
     """
     dataset = check_dataset(config.load(progress=progress), f"dataset {config.registered_name}")
     if config.limit is not None:

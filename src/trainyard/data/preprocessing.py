@@ -74,11 +74,7 @@ def write_preprocessing(folder: Path, dataset: Dataset) -> None:
 
 
 def load_preprocessing(path: Path) -> Preprocessing:
-    """Loads a preprocessing.json.
-
-    Raises:
-        ModelError: If the file can't be read, or a value that the model needs is missing or invalid.
-    """
+    """Loads a preprocessing.json. Raises a ModelError if a value that the model needs is missing or invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         spec = DataSpec(

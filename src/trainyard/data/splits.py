@@ -12,11 +12,11 @@ from trainyard.data.dataset import Dataset
 
 def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
     """Returns a data set with at most `count` training and `count` test images, stratified by class."""
-    splits = [
+    train, test = (
         split.take(np.sort(draw_stratified_sample(split.labels, min(count, len(split)), seed)))
         for split in (dataset.train, dataset.test)
-    ]
-    return replace(dataset, train=splits[0], test=splits[1], limited=True)
+    )
+    return replace(dataset, train=train, test=test, limited=True)
 
 
 def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset:
@@ -28,11 +28,8 @@ def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset
     count = min(max(round(total * fraction), 1), total - 1)
     held_out = np.zeros(total, dtype=bool)
     held_out[draw_stratified_sample(dataset.train.labels, count, seed)] = True
-    return replace(
-        dataset,
-        train=dataset.train.take(np.flatnonzero(~held_out)),
-        validation=dataset.train.take(np.flatnonzero(held_out)),
-    )
+    train, validation = (dataset.train.take(np.flatnonzero(mask)) for mask in (~held_out, held_out))
+    return replace(dataset, train=train, validation=validation)
 
 
 def draw_stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.intp]:

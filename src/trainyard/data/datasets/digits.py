@@ -34,10 +34,5 @@ class Digits(DatasetConfig):
         all_digits = Split(digits.images.astype(np.uint8), digits.target.astype(np.uint8))
         in_test = np.zeros(len(all_digits), dtype=bool)
         in_test[draw_stratified_sample(all_digits.labels, DIGITS_TEST_IMAGES, seed=0)] = True
-        return Dataset(
-            name="digits",
-            spec=_SPEC,
-            train=all_digits.take(np.flatnonzero(~in_test)),
-            test=all_digits.take(np.flatnonzero(in_test)),
-            source="scikit-learn",
-        )
+        train, test = (all_digits.take(np.flatnonzero(mask)) for mask in (~in_test, in_test))
+        return Dataset("digits", _SPEC, train, test, source="scikit-learn")
