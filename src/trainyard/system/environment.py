@@ -157,7 +157,7 @@ def _is_hidden(pid: int) -> bool:
     except PermissionError:
         return True
     except (OSError, OverflowError):
-        return False
+        pass
     return False  # psutil would have found a process that can be signalled: this is the ID of a thread
 
 

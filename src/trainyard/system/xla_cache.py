@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from trainyard.system.cpu import read_cpu_info
+from trainyard.system.files import compute_sha256
 
 MAX_CACHED_PROGRAMS = 200
 """Maximum number of programs per folder; the oldest are deleted. One program takes about half a megabyte."""
@@ -56,10 +57,8 @@ def write_digests(started_at: float) -> None:
     """
     with contextlib.suppress(OSError):
         for program in _list_programs():
-            if not _get_digest_file(program).exists() or (
-                program.stat().st_mtime >= started_at and is_corrupted(program)
-            ):
-                _get_digest_file(program).write_text(_compute_digest(program))
+            if program.stat().st_mtime >= started_at or not _get_digest_file(program).exists():
+                _get_digest_file(program).write_text(compute_sha256(program))
 
 
 def clear_xla_cache() -> bool:
@@ -87,7 +86,7 @@ def list_cached_programs() -> list[Path]:
 def is_corrupted(program: Path) -> bool:
     """Returns whether a program differs from its digest; False without a digest (its run is active or was killed)."""
     try:
-        return _get_digest_file(program).read_text() != _compute_digest(program)
+        return _get_digest_file(program).read_text() != compute_sha256(program)
     except FileNotFoundError:
         return False
 
@@ -125,19 +124,9 @@ def _get_digest_file(program: Path) -> Path:
     return program.with_suffix(".sha256")
 
 
-def _compute_digest(program: Path) -> str:
-    """Returns the SHA-256 hash (hexadecimal) of the content of a program."""
-    return hashlib.sha256(program.read_bytes()).hexdigest()
-
-
 def _delete_invalid_programs(folder: Path) -> None:
     """Deletes programs that are incomplete or corrupted, and the oldest ones above the maximum number."""
     programs = sorted(folder.glob("*.pb"), key=lambda program: program.stat().st_mtime, reverse=True)
     for index, program in enumerate(programs):
-        digest_file = _get_digest_file(program)
-        if (
-            index >= MAX_CACHED_PROGRAMS
-            or not digest_file.exists()
-            or digest_file.read_text() != _compute_digest(program)
-        ):
+        if index >= MAX_CACHED_PROGRAMS or not _get_digest_file(program).exists() or is_corrupted(program):
             delete_program(program)
