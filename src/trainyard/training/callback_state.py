@@ -66,10 +66,9 @@ def _fingerprint(value: Any) -> str | None:  # noqa: ANN401 - any attribute
 
 
 def pack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
-    """Converts a value to JSON. Arrays are added to `arrays` and replaced by their name.
+    """Converts numbers, text, None, arrays, lists, tuples and dicts to JSON; others raise a TypeError.
 
-    Raises:
-        TypeError: If it is not a number, text, None, an array of numbers, or a list, tuple or dict of these.
+    Arrays are added to `arrays` and replaced by their name.
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         name = f"{ARRAY_KEY}{len(arrays)}"

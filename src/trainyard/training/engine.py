@@ -19,12 +19,9 @@ OnSteps = Callable[[int, int, int], None]
 """Called during an epoch with its number, counted from 1, the number of finished steps, and its number of steps."""
 
 
-_LARGE_BATCH = 1024
-
-
 def compute_validation_batch_size(batch_size: int) -> int:
     """Returns the batch size for validation. It is larger than for training, because no gradients are stored."""
-    return max(batch_size, _LARGE_BATCH)
+    return max(batch_size, 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +56,9 @@ class Engine(Protocol):
     """The time spent so far on tracing and compiling, in seconds."""
 
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
-        """Trains the model in place.
+        """Trains the model in place. Raises a TrainingError if the loss or a weight is no longer finite.
 
         `on_epoch_end` of the callbacks follows the validation and receives Keras's keys (``val_loss``).
-
-        Raises:
-            TrainingError: If the loss or a weight is no longer finite.
         """
 
 

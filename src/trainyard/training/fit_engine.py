@@ -26,9 +26,6 @@ DrawOrder = Callable[[], tuple[np.int32, NDArray[np.int32]]]
 EXECUTION_STEPS = 100
 """Steps per execution, between which Keras returns to Python. Bit-identical to single steps, and much faster."""
 
-_TIMED = 3
-"""Time stamps needed to separate compiling from training: the start, and the ends of the first two executions."""
-
 
 class FitEngine:
     """Trains with `keras.Model.fit`."""
@@ -57,7 +54,7 @@ class FitEngine:
         def end_execution(batch: int, logs: Any = None) -> None:  # noqa: ANN401 - Keras's signature
             """Measures the compilation, checks the loss, and reports the steps done; `batch` is counted from 0."""
             times.append(time.perf_counter())
-            if len(times) == _TIMED:  # the first execution compiles; the second one does not
+            if len(times) == 3:  # noqa: PLR2004 - the first execution compiles; the second one does not
                 self.compile_seconds = max(0.0, (times[1] - times[0]) - (times[2] - times[1]))
             if not math.isfinite(loss := (logs or {}).get("loss", 0.0)):
                 raise build_divergence_error(epoch + 1, f"loss/train is {loss} after step {batch + 1}")

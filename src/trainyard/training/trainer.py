@@ -71,25 +71,15 @@ def train(
     checkpoints: CheckpointPlan | None = None,
     best: BestModel | None = None,
 ) -> TrainResult:
-    """Compiles the model and trains it in place.
+    """Compiles a built model and trains it in place.
 
-    Args:
-        model: A built model.
-        dataset: The images.
-        config: The config of the run.
-        progress: Receives the finished steps and the metrics of each epoch.
-        log_epoch: Called after each epoch with its number, counted from 1, and its metrics.
-        seed: Determines the order of the images and the augmentation. None uses `config.seed`.
-        callbacks: The user's Keras callbacks.
-        checkpoints: Where to write checkpoints and which one to resume from. None disables both.
-        best: The metric that selects the best epoch, and the file of its model. None does not save the best model.
+    `log_epoch` is called after each epoch with its number, counted from 1, and its metrics. `seed`, by default
+    `config.seed`, determines the order of the images and the augmentation. `callbacks` are the user's. None for
+    `checkpoints` neither writes nor resumes from a checkpoint; None for `best` does not save the best model. If the
+    training was resumed, the returned history includes the epochs before.
 
-    Returns:
-        The history and timings. If the training was resumed, the history includes the epochs before.
-
-    Raises:
-        TrainingError: If the loss or a weight is no longer finite, or memory runs out; the message names the epoch.
-            Also if the config requires an engine or XLA, and it can't train this model.
+    Raises a TrainingError with the epoch if the loss or a weight is no longer finite, or memory runs out; also if the
+    config requires an engine or XLA, and it can't train this model.
     """
     plan = EpochPlan(
         epochs=config.training.epochs,
@@ -155,17 +145,9 @@ def choose_engine(
     config: RunConfig,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> EngineChoice:
-    """Chooses and builds the engine for this training.
+    """Chooses and builds the engine. Only the `fit` engine can call a callback of the user for each batch.
 
-    Args:
-        model: A compiled model.
-        dataset: The images.
-        batches: Converts images and labels to batches.
-        config: The config of the run. It may require an engine, or require or disable XLA.
-        callbacks: The user's callbacks. Only the `fit` engine can call a callback for each batch.
-
-    Raises:
-        TrainingError: If the config requires an engine or XLA, and it can't train this model.
+    Raises a TrainingError if the config requires an engine or XLA, and it can't train this model.
     """
     setting = config.training.engine
     batch_callbacks = find_batch_callbacks(callbacks)
