@@ -8,7 +8,7 @@ import numpy as np
 
 from trainyard.config import DatasetConfig, register_dataset
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.splits import draw_stratified_sample
+from trainyard.data.loading import draw_stratified_sample
 
 DIGITS_TEST_IMAGES = 360
 """The number of test images, a fifth of the 1,797 images."""
