@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from trainyard.system.cpu import read_cpu_info
 from trainyard.system.tensorflow_setup import count_available_cores, uses_onednn
 from trainyard.system.uris import redact_credentials
+from trainyard.system.xla_cache import read_cpu_info
 
 if TYPE_CHECKING:
     import keras

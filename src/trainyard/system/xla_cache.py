@@ -9,6 +9,7 @@ threads. TensorFlow's cache key covers only a part of this, so each combination 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -18,7 +19,6 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from trainyard.system.cpu import read_cpu_info
 from trainyard.system.files import compute_sha256
 
 MAX_CACHED_PROGRAMS = 200
@@ -42,7 +42,8 @@ def configure_xla_cache(threads: int) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _delete_invalid_programs(folder)
-        _check_writable(folder)
+        with tempfile.TemporaryFile(dir=folder) as test_file:  # TensorFlow reports a full disk as a compilation error
+            test_file.write(bytes(_TEST_BYTES))
     except OSError:
         return
     flags = [other_flags.strip(), f"{_FLAG}{folder}", "--tf_xla_persistent_cache_device_types=CPU"]
@@ -97,11 +98,13 @@ def delete_program(program: Path) -> None:
     _get_digest_file(program).unlink(missing_ok=True)
 
 
-def _check_writable(folder: Path) -> None:
-    """Raises OSError if a program cannot be written, which TensorFlow would report as a compilation error."""
-    with tempfile.TemporaryFile(dir=folder) as test_file:
-        test_file.write(bytes(_TEST_BYTES))
-        test_file.flush()
+@functools.cache
+def read_cpu_info() -> tuple[str, ...]:
+    """Returns the lines of /proc/cpuinfo (Linux): ``name : value``, for each core. Empty on other systems."""
+    try:
+        return tuple(Path("/proc/cpuinfo").read_text().splitlines())
+    except OSError:
+        return ()
 
 
 def _build_folder_path(threads: int) -> Path:
