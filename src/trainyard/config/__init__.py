@@ -7,7 +7,6 @@ from trainyard.config.compose import (
     compose_config,
     compose_trees,
     expand_sweep,
-    get_override_key,
     make_unique_name,
     normalize_overrides,
     open_hydra,
@@ -63,7 +62,7 @@ from trainyard.config.search_path import (
     prepare_hydra,
 )
 from trainyard.config.sections import EarlyStoppingConfig, EvaluationConfig, PlateauConfig, SweepConfig, TrainingConfig
-from trainyard.config.security import FORK_LAUNCHER, forbid_code_execution
+from trainyard.config.security import FORK_LAUNCHER, forbid_code_execution, get_override_key
 from trainyard.config.serialization import (
     HASHED_SECTIONS,
     build_tree,

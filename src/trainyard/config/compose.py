@@ -116,11 +116,6 @@ def normalize_overrides(overrides: Sequence[str]) -> list[str]:
     return [re.sub(r"^\+{1,2}experiment=", "experiment=", override) for override in overrides]
 
 
-def get_override_key(override: str) -> str:
-    """Returns the path or group that an override sets, without the prefix ``+`` or ``~``."""
-    return override.partition("=")[0].lstrip("+~")
-
-
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     """Returns the overrides of each job of a sweep. Raises a ConfigError if the syntax of an override is invalid."""
     values = {}

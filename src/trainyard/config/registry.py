@@ -65,13 +65,11 @@ def load_plugins() -> None:
     it is specified, if a plugin cannot be imported.
     """
     load_built_in_components()
-    plugins = [
-        (point.value, f"entry point of {point.dist.name if point.dist else 'a package'}")
-        for point in entry_points(group=PLUGIN_GROUP)
-    ]
+    points = entry_points(group=PLUGIN_GROUP)
+    plugins = {point.value: f"entry point of {point.dist.name if point.dist else 'a package'}" for point in points}
     modules = os.environ.get(PLUGIN_VARIABLE, "").split(",")
-    plugins += [(module.strip(), PLUGIN_VARIABLE) for module in modules if module.strip()]
-    for module, origin in dict(plugins).items():
+    plugins |= {module.strip(): PLUGIN_VARIABLE for module in modules if module.strip()}
+    for module, origin in plugins.items():
         try:
             importlib.import_module(module.partition(":")[0])
         except ConfigError:

@@ -7,6 +7,7 @@ next to the field. The default component of each group is defined in ``conf/conf
 
 from __future__ import annotations
 
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -221,10 +222,8 @@ class TrackingConfig(ComponentConfig, ABC):
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem for an invalid URI, a URI with credentials, an invalid name, and each reserved tag."""
         if self.uri is not None and redact_credentials(self.uri) != self.uri:
-            yield (
-                "uri",
-                "must not contain credentials, because the config is logged. Set the variable MLFLOW_TRACKING_URI",
-            )
+            message = "must not contain credentials, because the config is logged. Set the variable MLFLOW_TRACKING_URI"
+            yield "uri", message
         elif self.uri is not None and (problem := find_uri_problem(self.uri)):
             yield "uri", problem
         if self.experiment is not None and (problem := find_name_problem(self.experiment)):
@@ -284,13 +283,8 @@ class RunConfig:
 
 
 COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {
-    "dataset": DatasetConfig,
-    "model": ModelConfig,
-    "optimizer": OptimizerConfig,
-    "schedule": ScheduleConfig,
-    "loss": LossConfig,
-    "augmentation": AugmentationConfig,
-    "tracking": TrackingConfig,
-    "debug": DebugConfig,
+    name: section
+    for name, section in typing.get_type_hints(RunConfig).items()
+    if isinstance(section, type) and issubclass(section, ComponentConfig)
 }
 """The config groups of components, with the base class of their components."""

@@ -28,6 +28,11 @@ FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
 _LOGGING_CLASSES = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "colorlog.ColoredFormatter")
 
 
+def get_override_key(override: str) -> str:
+    """Returns the path or group that an override sets, without the prefix ``+`` or ``~``."""
+    return override.partition("=")[0].lstrip("+~")
+
+
 def forbid_resolvers(tree: DictConfig) -> None:
     """Raises a ConfigError, one line each, for resolvers such as ``${oc.env:HOME}``, not for ``${model.dropout}``."""
     problems = [
@@ -55,7 +60,7 @@ def forbid_code_execution(hydra_section: DictConfig, overrides: Sequence[str] = 
     if tree["launcher"].get("preload"):
         problems.append("hydra.launcher.preload: refused, because a config must not execute code. Set it to null")
     problems += _find_launcher_settings_in_recipe(
-        tree["launcher"], {override.partition("=")[0].lstrip("+~") for override in overrides}
+        tree["launcher"], {get_override_key(override) for override in overrides}
     )
     for path, text in _iterate_strings(tree, "hydra"):
         key = path.rpartition(".")[2]

@@ -18,9 +18,6 @@ from trainyard.config.registry import get_registered_metrics
 from trainyard.config.schema import ComponentConfig, RunConfig
 from trainyard.errors import ConfigError
 
-_BYTES_PER_PARAMETER = 4
-"""Parameters are stored in float32, also with mixed precision."""
-
 _get_type_hints = functools.cache(typing.get_type_hints)
 """Cached, because a sweep validates thousands of configs."""
 
@@ -73,7 +70,7 @@ def find_size_problems(parameters: int | None) -> Iterator[str]:
     """Yields a problem if the weights of a model alone are larger than the memory of this machine."""
     import psutil
 
-    memory, weights = psutil.virtual_memory().total, _BYTES_PER_PARAMETER * (parameters or 0)
+    memory, weights = psutil.virtual_memory().total, 4 * (parameters or 0)  # float32, also with mixed precision
     if weights > memory:
         yield (
             f"expected weights that fit into this machine's memory of {memory // 10**9:,} GB, got {parameters:,} "

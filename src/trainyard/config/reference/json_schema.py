@@ -24,8 +24,8 @@ def build_json_schema(config: SectionDoc, layers: Sequence[LayerDoc], target: st
     """Builds a JSON Schema for `RECIPE`, `RESOLVED` or a group. Raises a ConfigError if the target is unknown."""
     groups = {section.path: section for section in config.sections if section.default_choice}
     target = RECIPE if target in (RECIPES, "sweep") else target  # their files set values of the complete config
-    if target not in list_schema_targets(config):
-        raise ConfigError(format_unknown_name("--for", "unknown target", target, list_schema_targets(config)))
+    if target not in (targets := list_schema_targets(config)):
+        raise ConfigError(format_unknown_name("--for", "unknown target", target, targets))
     literal = target == RESOLVED
     definitions = _build_layers(layers, literal)
     if target in groups:
