@@ -102,8 +102,6 @@ def build_serving_model(model: keras.Model, spec: DataSpec) -> keras.Model:
     deviations, means = spec.std or (1.0,), spec.mean or (0.0,)
     scales = [1 / (spec.pixel_max * std) for std in deviations]
     offsets = [-mean / std for mean, std in zip(means, deviations, strict=True)]
-    per_channel = len(scales) > 1
-    scale = keras.layers.Rescaling(
-        scales if per_channel else scales[0], offsets if per_channel else offsets[0], dtype="float32", name="scale"
-    )
+    parameters = (scales, offsets) if len(scales) > 1 else (scales[0], offsets[0])
+    scale = keras.layers.Rescaling(*parameters, dtype="float32", name="scale")
     return keras.Model(pixels, trained(scale(pixels)), name=f"{model.name}_served")
