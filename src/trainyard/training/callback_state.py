@@ -86,17 +86,11 @@ def pack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN
     raise TypeError(type(value).__name__)
 
 
-def unpack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
-    """Reverses `pack_state`."""
-    if isinstance(value, list):
-        return [unpack_state(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
+def unpack_state(value: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
+    """Reverses `pack_state` for a JSON object whose values are unpacked: the `object_hook` of `json.loads`."""
     if ARRAY_KEY in value:
         return arrays[value[ARRAY_KEY]]
-    if _TUPLE in value:
-        return tuple(unpack_state(item, arrays) for item in value[_TUPLE])
-    return {key: unpack_state(item, arrays) for key, item in value.items()}
+    return tuple(value[_TUPLE]) if _TUPLE in value else value
 
 
 def hash_array(array: NDArray[Any]) -> str:

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 CHECKPOINTS_FOLDER = "checkpoints"
 """The subfolder of a run's folder for checkpoints. It is not logged to MLflow."""
 
-KEPT_CHECKPOINTS = 2
-"""The number of checkpoints to keep: the last one and the one before it."""
-
 _FORMAT = 1
 _CONTENT = "content"
 
@@ -194,7 +191,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
             with partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
             load_checkpoint(partial)
-        for old in find_checkpoints(folder)[KEPT_CHECKPOINTS:]:
+        for old in find_checkpoints(folder)[2:]:
             old.unlink()
     except OSError as error:
         raise TrainingError(
@@ -208,7 +205,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
-        content = json.loads(arrays.pop(_CONTENT).tobytes())
+        content = json.loads(arrays.pop(_CONTENT).tobytes(), object_hook=lambda value: unpack_state(value, arrays))
         if content["format"] != _FORMAT:
             raise ValueError(f"expected format {_FORMAT}, got {content['format']}")  # noqa: TRY301
         if {name: hash_array(array) for name, array in arrays.items()} != content["sha256"]:
@@ -218,7 +215,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             stopped=content["stopped"],
             history=content["history"],
             identity=Identity(**content["identity"]),
-            callbacks=[(name, unpack_state(state, arrays)) for name, state in content["callbacks"]],
+            callbacks=[(name, state) for name, state in content["callbacks"]],
             numerics=content["circumstances"],
             variables={name: array for name, array in arrays.items() if not name.startswith(ARRAY_KEY)},
         )

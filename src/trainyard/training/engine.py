@@ -1,11 +1,11 @@
-"""The interface of a training engine, and what all engines share: the plan of the epochs and the checks of weights."""
+"""What both training engines share: the plan of the epochs, and the checks of loss and weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,20 +46,6 @@ class EpochPlan:
         It depends only on the seed and the epoch, so an epoch can be repeated without the epochs before it.
         """
         return np.random.default_rng((self.seed, epoch)).permutation(images).astype(np.int32)
-
-
-class Engine(Protocol):
-    """Runs the epochs of a compiled Keras model over one data set."""
-
-    name: str
-    compile_seconds: float
-    """The time spent so far on tracing and compiling, in seconds."""
-
-    def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
-        """Trains the model in place. Raises a TrainingError if the loss or a weight is no longer finite.
-
-        `on_epoch_end` of the callbacks follows the validation and receives Keras's keys (``val_loss``).
-        """
 
 
 def find_nonfinite_weights(model: keras.Model) -> list[str]:

@@ -39,7 +39,7 @@ class FitEngine:
         self._dataset = dataset
 
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
-        """Trains the model in place; see `Engine.run`."""
+        """Trains the model in place. Raises a TrainingError if the loss is no longer finite."""
         import keras
 
         train, validation = self._dataset.train, self._dataset.validation
@@ -93,24 +93,17 @@ def stream_batches(
         """Makes the training batch of the images at these indices."""
         return batches.make(tf.gather(images, indices), tf.gather(labels, indices), (epoch, number))
 
-    if draw_order is None:
-        stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size).map(batches.make)
-    else:
-        indexed_batches = _stream_batch_indices(draw_order, len(split), batch_size)
-        stream = indexed_batches.map(make, num_parallel_calls=tf.data.AUTOTUNE)
-    cardinality = tf.data.experimental.assert_cardinality(math.ceil(len(split) / batch_size))
-    return stream.apply(cardinality).prefetch(tf.data.AUTOTUNE)
-
-
-def _stream_batch_indices(draw_order: DrawOrder, count: int, batch_size: int) -> tf.data.Dataset:
-    """Streams the epoch, the number of the batch in it, both int32 (), and the batch's image indices, int32 (b,)."""
-    import tensorflow as tf
-
     def begin_pass(_: tf.Tensor) -> tf.data.Dataset:
-        """Returns the elements of one training pass, in a newly drawn order."""
+        """Streams one training pass, in a newly drawn order: the epoch, the number of the batch, its image indices."""
         epoch, order = tf.numpy_function(draw_order, [], [tf.int32, tf.int32])
-        epoch, order = tf.ensure_shape(epoch, ()), tf.ensure_shape(order, (count,))
+        epoch, order = tf.ensure_shape(epoch, ()), tf.ensure_shape(order, (len(split),))
         batched = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
         return batched.map(lambda number, indices: (epoch, tf.cast(number, tf.int32), indices))
 
-    return tf.data.Dataset.from_tensors(0).flat_map(begin_pass)
+    if draw_order is None:
+        stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size).map(batches.make)
+    else:
+        passes = tf.data.Dataset.from_tensors(0).flat_map(begin_pass)
+        stream = passes.map(make, num_parallel_calls=tf.data.AUTOTUNE)
+    cardinality = tf.data.experimental.assert_cardinality(math.ceil(len(split) / batch_size))
+    return stream.apply(cardinality).prefetch(tf.data.AUTOTUNE)

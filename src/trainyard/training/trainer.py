@@ -22,7 +22,7 @@ from trainyard.training.callbacks import (
 )
 from trainyard.training.checkpoint import CheckpointPlan, build_checkpointer
 from trainyard.training.compiled_engine import CompiledEngine
-from trainyard.training.engine import Engine, EpochPlan
+from trainyard.training.engine import EpochPlan
 from trainyard.training.fit_engine import EXECUTION_STEPS, FitEngine
 from trainyard.training.xla import XlaChoice, choose_xla
 
@@ -54,7 +54,7 @@ class TrainResult:
 class EngineChoice:
     """An engine that is ready to run, the reason for its choice, and whether XLA compiles the training."""
 
-    engine: Engine
+    engine: CompiledEngine | FitEngine
     reason: str
     xla: XlaChoice
 
