@@ -14,7 +14,6 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from trainyard.config.fields import describe_type, format_suggestion, format_unknown_name, get_rule
-from trainyard.config.hydra_adapter import load_yaml
 from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, list_groups
@@ -40,7 +39,8 @@ def translate_hydra_errors(config_dir: Path | None = None) -> Iterator[None]:
     except OmegaConfBaseException as error:
         raise ConfigError(_format_invalid_key(error)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        file = _find_unreadable_file(config_dir)
+        place = getattr(error, "problem_mark", error)  # contains the name of the file, unless it is not UTF-8
+        file = getattr(place, "name", None) or _find_undecodable_file(config_dir)
         raise ConfigError(f"{file}: expected YAML, but it cannot be read: {_shorten_message(str(error))}") from error
     except ConfigError:
         raise
@@ -50,14 +50,13 @@ def translate_hydra_errors(config_dir: Path | None = None) -> Iterator[None]:
         raise ConfigError(f"{path}Hydra cannot compose this: {_shorten_message(str(error))}") from error
 
 
-def _find_unreadable_file(config_dir: Path | None) -> str:
-    """Returns the first config file that is not valid YAML."""
-    for folder in list_config_folders(config_dir):
-        for path in sorted(folder.rglob("*.yaml")):
-            try:
-                load_yaml(path)
-            except (yaml.YAMLError, UnicodeDecodeError, OSError):
-                return str(path)
+def _find_undecodable_file(config_dir: Path | None) -> str:
+    """Returns the first config file that is not UTF-8."""
+    for path in (path for folder in list_config_folders(config_dir) for path in sorted(folder.rglob("*.yaml"))):
+        try:
+            path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError):
+            return str(path)
     return "a config file"
 
 
