@@ -108,17 +108,6 @@ class CheckpointPlan:
     start: Checkpoint | None
     """None starts at the first epoch."""
 
-    @property
-    def history(self) -> list[dict[str, float]]:
-        """The metrics of the epochs before the resumed one. Empty if nothing is resumed."""
-        return self.start.history if self.start else []
-
-    def get_initial_epoch(self, epochs: int) -> int:
-        """Returns the first epoch to train, counted from 0, or `epochs` if the training had already stopped."""
-        if self.start is None:
-            return 0
-        return epochs if self.start.stopped else self.start.epoch
-
 
 def build_checkpointer(
     callbacks: Sequence[keras.callbacks.Callback],

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainyard.config import RunConfig
 from trainyard.data import BatchMaker, Dataset, build_batch_maker
@@ -50,8 +50,7 @@ class TrainResult:
     """The time without `compile_seconds`."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineChoice:
+class EngineChoice(NamedTuple):
     """An engine that is ready to run, the reason for its choice, and whether XLA compiles the training."""
 
     engine: CompiledEngine | FitEngine
@@ -81,16 +80,19 @@ def train(
     Raises a TrainingError with the epoch if the loss or a weight is no longer finite, or memory runs out; also if the
     config requires an engine or XLA, and it can't train this model.
     """
+    start, initial_epoch = checkpoints.start if checkpoints else None, 0
+    if start:
+        initial_epoch = config.training.epochs if start.stopped else start.epoch
     plan = EpochPlan(
         epochs=config.training.epochs,
         batch_size=config.training.batch_size,
         seed=config.seed if seed is None else seed,
-        initial_epoch=checkpoints.get_initial_epoch(config.training.epochs) if checkpoints else 0,
+        initial_epoch=initial_epoch,
     )
     batches = build_batch_maker(config, dataset, plan.seed)
     with explain_out_of_memory(lambda: "preparing the training"):
         compile_model(model, config, batches_per_epoch=plan.count_steps_per_epoch(len(dataset.train)))
-    history = list(checkpoints.history) if checkpoints else []
+    history = list(start.history) if start else []
     epoch_logger = build_epoch_logger(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)
     plateau = build_reduce_lr_on_plateau(config.training.plateau)
