@@ -26,10 +26,14 @@ def load_image(path: Path, *, colour: bool, size: tuple[int, int] | None = None)
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DatasetError(f"{path}: expected 8 bits per channel, got mode {image.mode}. Convert it to 8 bits")
-            return _convert_to_array(_remove_transparency(ImageOps.exif_transpose(image)), colour=colour, size=size)
+        with Image.open(path, formats=("PNG", "JPEG")) as file:
+            if file.mode.startswith(("I", "F")):
+                raise DatasetError(f"{path}: expected 8 bits per channel, got mode {file.mode}. Convert it to 8 bits")
+            image: Image.Image = ImageOps.exif_transpose(file)
+            if image.has_transparency_data:
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
+            return _convert_to_array(image, colour=colour, size=size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"{path}: expected a PNG or JPEG image; it can't be read: {summarize_error(error)}"
@@ -54,13 +58,3 @@ def _convert_to_array(image: Image.Image, *, colour: bool, size: tuple[int, int]
     if size and converted.size != size[::-1]:
         converted = converted.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(converted, np.uint8)
-
-
-def _remove_transparency(image: Image.Image) -> Image.Image:
-    """Returns the image on a white background if it has transparent pixels, else the image itself."""
-    from PIL import Image
-
-    if not image.has_transparency_data:
-        return image
-    background = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(background, image.convert("RGBA"))

@@ -22,9 +22,6 @@ from trainyard.errors import DatasetError
 if TYPE_CHECKING:
     from trainyard.data.dataset import Dataset
 
-_IGNORED = ("Thumbs.db", "desktop.ini")
-"""Files that operating systems create in folders. Hidden files are ignored too."""
-
 
 @register_dataset("image_folder")
 @dataclass(kw_only=True, slots=True)
@@ -81,7 +78,7 @@ def _list_classes(folder: Path, minimum: int) -> list[str]:
 def _list_images(folder: Path) -> Iterator[Path]:
     """Yields the image files of a class, sorted by name; none if the folder does not exist."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith(".") or path.name in _IGNORED:
+        if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):  # of operating systems
             continue
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             raise DatasetError(f"{path}: expected an image file, {', '.join(IMAGE_SUFFIXES)}. Move other files away")

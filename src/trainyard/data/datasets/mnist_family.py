@@ -33,10 +33,7 @@ Arrays = list[NDArray[np.uint8]]
 
 
 def _build_files(kind: str, *digests: str) -> tuple[IdxFile, ...]:
-    """Returns the four files of a data set with 60,000 training and 10,000 test images of 28 x 28 pixels.
-
-    `kind` is the field of `IdxFile` that the digests belong to, ``sha256`` or ``gz_md5``.
-    """
+    """Returns the files of 60,000 training and 10,000 test images. `kind` is the `IdxFile` field of the digests."""
     parts = zip(_NAMES, _SHAPES, ARRAY_NAMES, digests, strict=True)
     return tuple(IdxFile(name, shape, npz_key=key, **{kind: digest}) for name, shape, key, digest in parts)
 
