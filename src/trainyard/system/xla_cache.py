@@ -27,7 +27,6 @@ MAX_CACHED_PROGRAMS = 200
 _VARIABLE = "TF_XLA_FLAGS"
 _FLAG = "--tf_xla_persistent_cache_directory="
 _OWN_FLAG = re.compile(rf"{_FLAG}(\S*/trainyard/xla/[0-9a-f]{{16}})(?!\S)")
-_TEST_BYTES = 4_000_000
 
 
 def configure_xla_cache(threads: int) -> None:
@@ -43,7 +42,7 @@ def configure_xla_cache(threads: int) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _delete_invalid_programs(folder)
         with tempfile.TemporaryFile(dir=folder) as test_file:  # TensorFlow reports a full disk as a compilation error
-            test_file.write(bytes(_TEST_BYTES))
+            test_file.write(bytes(4_000_000))
     except OSError:
         return
     flags = [other_flags.strip(), f"{_FLAG}{folder}", "--tf_xla_persistent_cache_device_types=CPU"]
