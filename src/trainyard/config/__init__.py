@@ -56,7 +56,6 @@ from trainyard.config.schema import (
     TrackingConfig,
 )
 from trainyard.config.search_path import (
-    find_shipped_config_folder,
     list_choices,
     list_groups,
     prepare_hydra,

@@ -53,15 +53,12 @@ OmegaConf.register_new_resolver("trainyard.unique", make_unique_name, use_cache=
 def compose_config(
     overrides: Sequence[str] = (), *, config_name: str = PRIMARY_CONFIG, config_dir: Path | None = None
 ) -> RunConfig:
-    """Composes and validates the config of a run.
+    """Composes the config of a run, and validates it as far as possible without data.
 
     Args:
         overrides: Overrides in Hydra's syntax, such as ``["experiment=quickstart", "model.hidden_units=[64]"]``.
         config_name: The name of the primary config.
         config_dir: An additional folder with configs.
-
-    Returns:
-        A config that passed all checks that do not require data.
 
     Raises:
         ConfigError: If the config is invalid. One line per problem.

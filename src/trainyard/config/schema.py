@@ -80,10 +80,7 @@ class DatasetConfig(ComponentConfig, ABC):
 
     @abstractmethod
     def load(self, progress: bool) -> Dataset:
-        """Loads and verifies the complete data. `limit` and the validation split are applied afterwards.
-
-        Raises a DatasetError if the data is missing, damaged or invalid.
-        """
+        """Loads and verifies the data, before limit and split are applied. Raises a DatasetError if it is invalid."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -234,10 +231,7 @@ class TrackingConfig(ComponentConfig, ABC):
 
     @abstractmethod
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str | None:
-        """Returns the absolute MLflow tracking URI to which runs are logged, or None if tracking is off.
-
-        Raises a ConfigError if a required URI is not set, or the URI in the environment is invalid.
-        """
+        """Returns the absolute MLflow URI; None: tracking is off. Raises a ConfigError if it is missing or invalid."""
 
 
 @dataclass(kw_only=True, slots=True)
