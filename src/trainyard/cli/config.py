@@ -38,7 +38,7 @@ def show_schema(
     ] = None,
 ) -> None:
     """Print a reference or a JSON Schema of all config fields, including your plugins and `./conf`."""
-    from trainyard.config import build_json_schema, describe_config, describe_recipes, render_config_page
+    from trainyard.config import build_json_schema, describe_config, render_config_page
     from trainyard.models import describe_layers
 
     if form == "json":
@@ -49,7 +49,7 @@ def show_schema(
             f"--for {target}: only applies to a JSON Schema; the Markdown page has every field. Add --format json"
         )
     else:
-        text = render_config_page(describe_config(), describe_recipes(), describe_layers())
+        text = render_config_page(describe_config(), describe_layers())
     if out is None:
         typer.echo(text, nl=False)
         return

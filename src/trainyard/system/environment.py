@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from trainyard.system.cpu import read_cpu_info
 from trainyard.system.tensorflow_setup import count_available_cores, uses_onednn
 from trainyard.system.uris import redact_credentials
+from trainyard.system.xla_cache import read_cpu_info
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +37,6 @@ REPORTED_PACKAGES = ("trainyard", "tensorflow", "keras", "numpy", "scikit-learn"
 _VECTOR_SETS = ("avx", "fma", "amx")
 """Prefixes of the instruction sets that affect rounding. CPUs of the same model name can differ in them."""
 
-_GIT_TIMEOUT_SECONDS = 10
 _CLOCK_TOLERANCE = 10
 """Tolerance when the start times of a process are compared: they shift if the clock is set. A PID is reused later."""
 _RUN_OUTPUTS = tuple(
@@ -45,7 +44,6 @@ _RUN_OUTPUTS = tuple(
     for name in ("outputs/**", "multirun/**", "sweeps/**", "mlartifacts/**", "mlflow.db*")
 )
 """Patterns of the files that runs write. They do not make a checkout dirty."""
-_MAX_DIFF_CHARACTERS = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class GitState:
     def describe_changes(self) -> str:
         """Returns the names of the untracked files, followed by the diff."""
         untracked = "".join(f"# untracked: {name}\n" for name in self.untracked)
-        return (untracked + self.diff)[:_MAX_DIFF_CHARACTERS]
+        return (untracked + self.diff)[:5_000_000]
 
 
 def read_git_state(folder: Path) -> GitState | None:
@@ -78,7 +76,7 @@ def read_git_state(folder: Path) -> GitState | None:
     def run_git(*arguments: str) -> str:
         """Returns the output of a git command in the folder."""
         command = ["git", "-C", str(folder), *arguments]
-        process = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_TIMEOUT_SECONDS)
+        process = subprocess.run(command, capture_output=True, check=True, timeout=10)
         return process.stdout.decode(errors="replace")
 
     try:
@@ -157,7 +155,7 @@ def _is_hidden(pid: int) -> bool:
     except PermissionError:
         return True
     except (OSError, OverflowError):
-        return False
+        pass
     return False  # psutil would have found a process that can be signalled: this is the ID of a thread
 
 
