@@ -132,8 +132,8 @@ def _read_trials(folder: SweepFolder) -> list[dict[str, Any]]:
     ledger = folder.ledger
     trials = []
     for number in (event.trial for event in ledger.events if isinstance(event, Ended)):
-        record, last_epoch = ledger.get_trial_record(number), ledger.get_last_epoch(number)
-        result = record.result
+        record = ledger.get_trial_record(number)
+        result, last_epoch = record.result, record.last_epoch
         trials.append(
             {
                 "seconds": round(record.seconds, 2),

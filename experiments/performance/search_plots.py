@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trainyard.reporting.plots.ranking import label_line_ends
+from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends
 from trainyard.reporting.plots.style import (
     INK,
     SERIES,
@@ -15,7 +15,7 @@ from trainyard.reporting.plots.style import (
     TEXT,
     add_headline,
     build_figure,
-    save_small_figure,
+    save_figure,
     style_axes,
 )
 
@@ -40,7 +40,7 @@ def draw_searches(
     axes = figure.add_axes((0.09, 0.13, 0.62, 0.7))
     times = [budget * step / _STEPS for step in range(_STEPS + 1)]
     lowest, highest = 1.0, 0.0
-    labels: dict[str, tuple[str, str, tuple[float, float]]] = {}
+    line_ends = []
     for (name, histories), (colour, _) in zip(searches.items(), SERIES, strict=False):
         lines = [_best_at_times(history, times) for history in histories]
         for line in lines:
@@ -49,16 +49,16 @@ def draw_searches(
         means = [None if None in column else statistics.mean(filter(None, column)) for column in columns]
         axes.plot(times, [_percent(value) for value in means], color=colour, linewidth=2.6, zorder=3)
         if (last := means[-1]) is not None:
-            labels[name] = (f"{name} {100 * last:.2f}", colour, (budget, 100 * last))
+            line_ends.append(LineEnd(f"{name} {100 * last:.2f}", colour, (budget, 100 * last)))
         ends = [line[-1] for line in lines if line[-1] is not None]
         lowest, highest = min([lowest, *ends]), max([highest, *ends])
     axes.set(xlim=(0, budget), ylim=(100 * (lowest - _MARGIN), 100 * (highest + _MARGIN / 3)))
-    label_line_ends(axes, labels)
+    label_line_ends(axes, line_ends)
     axes.set_xlabel("Compute time (total duration of the trials), seconds", size=TEXT, color=INK)
     style_axes(axes, grid="y")
     axes.tick_params(labelsize=SMALL, labelcolor=SOFT)
     add_headline(axes, "Best validation accuracy so far, %", subtitle)
-    save_small_figure(figure, path)
+    save_figure(figure, path)
 
 
 def _best_at_times(history: Sequence[tuple[float, float]], times: Sequence[float]) -> list[float | None]:

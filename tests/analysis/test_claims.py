@@ -15,15 +15,15 @@ from processes import run_trainyard
 from scipy import stats
 from scipy.special import stdtrit
 
-from trainyard.analysis.claims import claim_page, index, provenance, record, results, spec, target_page
+from trainyard.analysis.claims import index, provenance, record, results, spec
 from trainyard.analysis.claims.judging import (
     ClaimedMetric,
     Verdict,
-    build_normal_sampler,
+    compute_contradiction_rate,
     compute_prediction_interval,
     judge,
-    simulate_contradiction_rate,
 )
+from trainyard.analysis.claims.reproduction import ClaimResult
 from trainyard.analysis.claims.results import Arm, Results, SeedResult
 from trainyard.analysis.claims.spec import Claim, Scores, Target
 from trainyard.cli.reproduce import reproduce
@@ -182,15 +182,15 @@ def test_invalid_results_files_are_rejected(tmp_path, content):
     ],
 )  # fmt: skip
 def test_verdict_describes_the_result_of_a_target(outcome, met, messages):
-    assert target_page.is_met(outcome) is met
+    assert record.get_page(outcome).verdict == ("met" if met else "missed")
     for message in messages:
-        assert message in " ".join(target_page.describe_verdict(outcome))
+        assert message in " ".join(record.get_page(outcome).describe_verdict())
 
 
 def test_equal_accuracies_have_the_variance_of_rounding():
     """Two seeds of 29 and of 28 of 30 images: the difference of one image is not significant."""
     outcome = target_results(first=[29 / 30] * 2, second=[28 / 30] * 2)
-    lines = " ".join(target_page.describe_verdict(outcome))
+    lines = " ".join(record.get_page(outcome).describe_verdict())
     assert (
         "The mean is 3.333 percentage points higher than the mean of deep: the difference is not significant" in lines
     )
@@ -330,12 +330,12 @@ def merge(content, change):
 
 def test_every_metric_of_a_true_claim_is_supported():
     outcome = claim_results()
-    assert claim_page.determine_verdict(outcome) == "supported"
-    lines = claim_page.describe_verdict(outcome)
+    assert record.get_page(outcome).verdict == "supported"
+    lines = record.get_page(outcome).describe_verdict()
     assert lines[0] == "**The claim is supported.** Metrics: 37 in total, 37 supported, 0 contradicted, 0 undecided."
     assert len(lines) == 2
-    judgements = claim_page.judge_claim(outcome)
-    assert judgements[0].metric.name == "accuracy"
+    judgements = record.get_page(outcome).judgements
+    assert judgements[0].name == "accuracy"
     assert {judgement.verdict for judgement in judgements} == {Verdict.SUPPORTED}
 
 
@@ -350,8 +350,8 @@ def test_every_metric_of_a_true_claim_is_supported():
 )  # fmt: skip
 def test_wrong_claim_is_contradicted_with_a_reason(change, message):
     outcome = claim_results(change)
-    assert claim_page.determine_verdict(outcome) == "contradicted"
-    (_, _, *reasons) = claim_page.describe_verdict(outcome)
+    assert record.get_page(outcome).verdict == "contradicted"
+    (_, _, *reasons) = record.get_page(outcome).describe_verdict()
     assert len(reasons) == 1
     assert reasons[0].startswith(message)
 
@@ -370,12 +370,12 @@ def test_wrong_claim_is_contradicted_with_a_reason(change, message):
     ],
 )
 def test_too_few_seeds_or_too_much_variance_is_undecided(outcome, message):
-    assert claim_page.determine_verdict(outcome) == "undecided"
-    assert claim_page.describe_verdict(outcome)[-1] == message
+    assert record.get_page(outcome).verdict == "undecided"
+    assert record.get_page(outcome).describe_verdict()[-1] == message
 
 
 def test_five_seeds_can_contradict_a_claim():
-    assert claim_page.determine_verdict(claim_results({"accuracy": 0.9}, seeds=5)) == "contradicted"
+    assert record.get_page(claim_results({"accuracy": 0.9}, seeds=5)).verdict == "contradicted"
 
 
 def test_equal_values_have_the_variance_of_rounding():
@@ -394,11 +394,12 @@ def test_secondary_metrics_share_one_level():
 @pytest.mark.parametrize("seeds", [10, 20])
 def test_true_accuracy_is_contradicted_at_most_at_the_level(seeds):
     """Without rounding the level is exact: 5 %. Rounding makes a contradiction less likely."""
-    draw = build_normal_sampler(0.979, 0.0025)
-    assert simulate_contradiction_rate(draw, seeds, decimals=12) == pytest.approx(0.05, abs=0.005)
-    assert simulate_contradiction_rate(draw, seeds) < 0.03
-    heavy = lambda generator, shape: 0.979 + 0.0018 * generator.standard_t(4, shape)  # noqa: E731 - heavy-tailed values
-    assert simulate_contradiction_rate(heavy, seeds) < 0.05
+    generator = np.random.default_rng(0)
+    normal = generator.normal(0.979, 0.0025, (20_000, seeds + 1))
+    heavy_tailed = 0.979 + 0.0018 * generator.standard_t(4, (20_000, seeds + 1))
+    assert compute_contradiction_rate(normal[:, 1:], normal[:, 0], 12) == pytest.approx(0.05, abs=0.005)
+    assert compute_contradiction_rate(normal[:, 1:], normal[:, 0].round(2)) < 0.03
+    assert compute_contradiction_rate(heavy_tailed[:, 1:], heavy_tailed[:, 0].round(2)) < 0.05
 
 
 def test_true_secondary_metrics_are_contradicted_at_most_at_the_shared_level():
@@ -415,10 +416,8 @@ def test_true_secondary_metrics_are_contradicted_at_most_at_the_shared_level():
 
 
 def test_power_matches_the_documentation():
-    draw = build_normal_sampler(0.979, 0.0025)
-    rates = {
-        claimed: simulate_contradiction_rate(draw, 10, published=claimed) for claimed in (0.96, 0.97, 0.98, 0.99, 1.0)
-    }
+    values = np.random.default_rng(0).normal(0.979, 0.0025, (20_000, 10))
+    rates = {claimed: compute_contradiction_rate(values, claimed) for claimed in (0.96, 0.97, 0.98, 0.99, 1.0)}
     assert rates[0.96] > 0.99
     assert rates[1.0] > 0.99
     assert rates[0.98] < 0.01
@@ -469,7 +468,7 @@ def test_unknown_report_row_is_reported():
     with pytest.raises(
         ConfigError, match="classification_report.Trouser: the data set has no such class. Available: 0, 1"
     ):
-        record.check_report_rows(outcome)
+        record.get_page(outcome).check_rows()
 
 
 def test_loaded_report_equals_the_report_of_scikit_learn(tmp_path):
@@ -508,10 +507,10 @@ def test_claim_page_lists_every_metric():
 @pytest.mark.pictures
 def test_claim_plot_has_a_band_for_every_metric(tmp_path):
     record.write_record(tmp_path, claim_results({"accuracy": 0.96}))
-    with Image.open(tmp_path / claim_page.PLOT_FILE) as picture:
+    with Image.open(tmp_path / "cells.png") as picture:
         assert picture.height > 1000
     assert results.load_results(tmp_path) == claim_results({"accuracy": 0.96})
-    summary = record.build_summary(claim_results({"accuracy": 0.96}))
+    summary = ClaimResult(claim_results({"accuracy": 0.96}), tmp_path).summarize()
     assert (summary["verdict"], summary["cells"][0]["verdict"], summary["cells"][0]["published"]) == (
         "contradicted",
         "contradicted",

@@ -185,7 +185,9 @@ def predictions(actual, predicted, probability=None):
 def test_predictions_are_compared_image_by_image():
     actual = [0, 0, 1, 1, 2, 2]
     diff = compare_predictions(
-        predictions(actual, [0, 1, 1, 0, 0, 2]), predictions(actual, [1, 0, 1, 1, 0, 2], [0.9, 0.6, 1, 0.8, 1, 1])
+        predictions(actual, [0, 1, 1, 0, 0, 2]),
+        predictions(actual, [1, 0, 1, 1, 0, 2], [0.9, 0.6, 1, 0.8, 1, 1]),
+        ("A", "B"),
     )
     assert (diff.improved.tolist(), diff.worsened.tolist()) == ([3, 1], [0])  # most confident first
     assert (diff.both_correct, diff.both_wrong) == (2, 1)
@@ -210,13 +212,13 @@ def test_significance_is_described(better, worse, message):
     actual = [0] * 20
     before = [1] * better + [0] * (20 - better)
     now = [0] * better + [1] * worse + [0] * (20 - better - worse)
-    diff = compare_predictions(predictions(actual, before), predictions(actual, now))
-    assert message in page.RunPair(first_label="A", second_label="B", diff=diff).format_verdict()
+    diff = compare_predictions(predictions(actual, before), predictions(actual, now), ("A", "B"))
+    assert message in diff.format_verdict()
 
 
 def test_different_images_are_rejected():
     with pytest.raises(ConfigError, match="expected two runs with the same test images"):
-        compare_predictions(predictions([0, 1], [0, 1]), predictions([1, 0], [0, 1]))
+        compare_predictions(predictions([0, 1], [0, 1]), predictions([1, 0], [0, 1]), ("A", "B"))
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -449,7 +451,7 @@ def test_names_with_matplotlib_markup_are_drawn_literally():
         )
         for units, name in enumerate(("_hidden", "$\\foo$", "plain"), 1)
     ]
-    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, "trainyard compare", [])
+    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, [])
     assert "<h3>F1 by class</h3>" in Path("out.html").read_text()
 
 
@@ -491,9 +493,7 @@ def test_invalid_options_are_rejected(words, message):
 def test_page_reports_the_number_of_rows_not_shown(monkeypatch):
     monkeypatch.setattr(page, "MAX_LISTED", 2)
     runs = [fake_run(f"model.hidden_units=[{units}]", accuracy=units / 10) for units in (1, 2, 3)]
-    page.write_comparison_page(
-        Path("out.html"), build_comparison_table(runs, ACCURACY), None, "trainyard compare", ["Not shown: 1 FAILED."]
-    )
+    page.write_comparison_page(Path("out.html"), build_comparison_table(runs, ACCURACY), None, ["Not shown: 1 FAILED."])
     html = Path("out.html").read_text()
     assert html.count("not shown here; --json lists all") == 2  # configs and runs
     assert "Not shown: 1 FAILED." in html

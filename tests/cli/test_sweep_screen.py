@@ -12,12 +12,14 @@ from rich.console import Console
 
 from trainyard.cli.sweep.live_display import SweepScreen
 from trainyard.cli.sweep.status import print_sweep_list, print_sweep_status
-from trainyard.cli.sweep.tables import print_plan, print_summary, shorten_paths
+from trainyard.cli.sweep.tables import print_plan, print_summary
 from trainyard.cli.sweep.trial_table import TrialTable
 from trainyard.evaluation import RankedRun, rank
 from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.sweep.labels import shorten_paths
+from trainyard.sweep.ledger import TrialState
 from trainyard.sweep.listener import SweepCounts
-from trainyard.sweep.progress import SweepProgress, TrialState, build_status
+from trainyard.sweep.progress import SweepProgress, build_status
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.status import SweepStatus
 from trainyard.sweep.summary import SweepResult
@@ -297,7 +299,8 @@ def test_counts_remaining_time_and_the_best_trial_are_below_the_table():
 
 def test_trials_of_an_earlier_start_count_as_done():
     trials = make_trials(3)
-    screen = SweepScreen(trials, "accuracy/val", slots=1, done={2: result(0.8)}, console=pipe())
+    outcomes = TrialOutcomes(done={2: result(0.8)})
+    screen = SweepScreen(trials, "accuracy/val", slots=1, outcomes=outcomes, console=pipe())
     with screen:
         pass
     assert printed(screen._console).splitlines()[0] == "already done: 1 of 3 trials"

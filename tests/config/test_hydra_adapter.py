@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -57,16 +56,6 @@ def test_basic_launcher_and_sweeper():
     assert launcher.launch([], 0) == []
     sweeper = adapter.build_basic_sweeper(3, {"a": "1,2"})
     assert (sweeper.launcher, sweeper.max_batch_size, sweeper.params) == (None, 3, {"a": "1,2"})
-
-
-def test_yaml_with_duplicate_keys_or_objects_is_rejected(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text("rate: 1e-3\n")
-    assert adapter.load_yaml(path) == {"rate": 0.001}
-    for text in ("a: 1\na: 2\n", "a: !!python/object/apply:os.getcwd []\n"):
-        path.write_text(text)
-        with pytest.raises(yaml.YAMLError):
-            adapter.load_yaml(path)
 
 
 def test_stored_configs_are_replaced_removed_and_listed():

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from trainyard.cli import app
 from trainyard.config import registry
 from trainyard.config.compose import compose_config
-from trainyard.config.reference.description import ArgumentType, describe_config, describe_recipes
+from trainyard.config.reference.description import ArgumentType, describe_config
 from trainyard.config.reference.json_schema import build_json_schema
 from trainyard.config.reference.markdown import render_config_page
 from trainyard.config.registry import get_registered_components
@@ -52,7 +52,7 @@ def find_errors(text: str, target: str = "recipe", schema_validator: Draft202012
 @pytest.fixture(scope="module")
 def page():
     """The reference page. For tests that register no components and write no YAML files."""
-    return render_config_page(describe_config(), describe_recipes(), describe_layers())
+    return render_config_page(describe_config(), describe_layers())
 
 
 def test_committed_page_is_up_to_date():
@@ -205,7 +205,7 @@ def test_user_yaml_files_are_listed_and_in_the_schema():
     Path("conf/experiment").mkdir()
     recipe = "# @package _global_\n# yaml-language-server: $schema=x.json\n# Mine.\ndefaults: [{override /optimizer: fast}]\n"
     Path("conf/experiment/mine.yaml").write_text(recipe)
-    page = render_config_page(describe_config(), describe_recipes(), describe_layers())
+    page = render_config_page(describe_config(), describe_layers())
     assert "| `fast` | Fast. | `optimizer=sgd`, `optimizer.learning_rate=0.5` |" in page
     assert "| `mine` | Mine. |" in page
     schema_validator = fresh_validator()
@@ -225,7 +225,7 @@ def test_plugin_components_are_listed_and_in_the_schema(monkeypatch):
     monkeypatch.setenv(registry.PLUGIN_VARIABLE, "acme_vision")
     registry.load_plugins.cache_clear()
     try:
-        page = render_config_page(describe_config(), describe_recipes(), describe_layers())
+        page = render_config_page(describe_config(), describe_layers())
         assert "| [`linear`](#modellinear) | Logistic regression. |" in page
         assert "| `dataset.noise` | a number at least 0, at most 1 | `0.2` | Fraction of noise in each pixel. |" in page
         assert "| `optimizer.momentum` | a number at least 0, below 1 | `0.95` |" in page

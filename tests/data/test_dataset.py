@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.splits import draw_stratified_sample, hold_out_validation, limit_dataset
+from trainyard.data.loading import draw_stratified_sample, hold_out_validation, limit_dataset
 
 LABELS = np.repeat(np.arange(3, dtype=np.uint8), [60, 30, 10])
 

@@ -414,6 +414,14 @@ def test_the_memory_limit_of_the_control_groups_is_respected(control_groups):
     assert finding.message.startswith("0.5 GiB available")
 
 
+def test_a_high_load_is_reported(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    assert (
+        "load average 99.0 on"
+        in next(f for f in check_cores() if f.check == "load" and f.severity is Severity.NOTE).message
+    )
+
+
 def test_a_gpu_that_tensorflow_cannot_use_is_a_note(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(machine, "GPU_DEVICE", tmp_path / "nvidia0")

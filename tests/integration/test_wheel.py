@@ -29,7 +29,7 @@ def test_the_wheel_contains_all_configs_and_templates(wheel):
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"trainyard/conf/{path.relative_to(ROOT / 'conf')}" in names
     assert "trainyard/reporting/templates/report.html" in names
-    assert "hydra_plugins/trainyard_fork_launcher.py" in names
+    assert "hydra_plugins/trainyard_plugins.py" in names
     assert not any(name.startswith("experiments") for name in names)
 
 

@@ -12,7 +12,7 @@ from trainyard.evaluation.calibration import measure_calibration
 from trainyard.evaluation.ranking import rank
 from trainyard.evaluation.scoring import score_predictions
 from trainyard.reporting import format_percent, plots
-from trainyard.reporting.plots import image_grid, learning_curves, numeric_settings, probabilities, ranking, style
+from trainyard.reporting.plots import effects, image_grid, learning_curves, probabilities, ranking, style
 from trainyard.reporting.plots.probabilities import ImagePrediction
 
 pytestmark = pytest.mark.pictures
@@ -160,11 +160,11 @@ def test_epoch_ticks_are_round_numbers_that_start_at_one(last, ticks):
 
 
 def test_touching_labels_are_moved_apart_and_keep_their_order():
-    moved = learning_curves.spread_labels({"train": 0.50, "val": 0.49}, gap=0.1)
-    assert moved["train"] - moved["val"] == pytest.approx(0.1)
-    assert learning_curves.spread_labels({"train": 0.9, "val": 0.1}, gap=0.1) == {"train": 0.9, "val": 0.1}
-    many = learning_curves.spread_labels({"a": 0.50, "b": 0.51, "c": 0.9, "d": 0.52, "e": 0.66}, gap=0.1)
-    assert many == pytest.approx({"a": 0.3975, "b": 0.4975, "d": 0.5975, "e": 0.6975, "c": 0.9})
+    train, val = learning_curves.spread_labels([0.50, 0.49], gap=0.1)
+    assert train - val == pytest.approx(0.1)
+    assert learning_curves.spread_labels([0.9, 0.1], gap=0.1) == pytest.approx([0.9, 0.1])
+    many = learning_curves.spread_labels([0.50, 0.51, 0.9, 0.52, 0.66], gap=0.1)
+    assert many == pytest.approx([0.3975, 0.4975, 0.9, 0.5975, 0.6975])
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -473,4 +473,4 @@ def test_other_settings_are_not_drawn(sweep_of, tmp_path, settings):
 
 def test_the_setting_with_more_values_is_on_the_x_axis(sweep_of):
     points = [{"width": width, "lr": rate} for rate in (0.1, 0.01, 0.001) for width in (64, 128)]
-    assert numeric_settings._find_numeric_settings(sweep_over(sweep_of, points).points) == ["lr", "width"]
+    assert effects._find_numeric_settings(sweep_over(sweep_of, points).points) == ["lr", "width"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from processes import run_trainyard
 
-from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
+from hydra_plugins.trainyard_plugins import RayLauncherConf
 from trainyard.cli.sweep.command import sweep_command
 from trainyard.errors import ConfigError
 from trainyard.sweep.launch.ray_pool import open_ray_pool

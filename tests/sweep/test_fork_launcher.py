@@ -14,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
-from hydra_plugins.trainyard_fork_launcher import ForkLauncher
+from hydra_plugins.trainyard_plugins import ForkLauncher
 from trainyard.errors import ConfigError
 from trainyard.sweep.launch.devices import allocate_slots, find_gpus
 from trainyard.sweep.plan import make_plan

@@ -73,7 +73,7 @@ def test_entries_are_restored_when_the_file_is_read(tmp_path):
 
 def test_durations_of_trials_and_sessions(tmp_path):
     """An interrupted attempt does not count; a killed session ends with its last entry."""
-    process = {"host": "here", "pid": "1", "started": "", "places": 1}
+    process = {"host": "here", "pid": "1", "started": "", "slots": 1}
     entries = [
         ("opened", 0, process), ("began", 10, {"trial": 1, "folder": ""}), ("failed", 15, {"trial": 1, "reason": "no"}),
         ("began", 20, {"trial": 2, "folder": ""}),

@@ -17,7 +17,7 @@ import pytest
 
 from trainyard.sweep.launch import process_pool as pools
 from trainyard.sweep.launch.job import report
-from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, Message, ProcessPool
+from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, ProcessPool
 
 
 def _job(number, work, **settings):
@@ -67,11 +67,10 @@ def test_a_failed_job_does_not_affect_other_jobs():
     works = [work for fault, _ in faults.values() for work in (lambda: "fine", fault)]
     exits, _ = _run([*works, lambda: "fine"], limits={2 * list(faults).index("hangs") + 1: 0.5})
     assert len(exits) == len(works) + 1
-    assert {(job_exit.returned, job_exit.value) for number, job_exit in exits.items() if number % 2 == 0} == {
-        (True, "fine")
+    assert {(job_exit.value, job_exit.failure) for number, job_exit in exits.items() if number % 2 == 0} == {
+        ("fine", "")
     }
     failures = {name: exits[2 * position + 1] for position, name in enumerate(faults)}
-    assert not any(job_exit.returned for job_exit in failures.values())
     assert {name: job_exit.failure for name, job_exit in failures.items()} == {
         name: message for name, (_, message) in faults.items()
     }
@@ -87,7 +86,7 @@ def test_each_job_has_its_own_output_environment_and_messages():
         return secret, os.environ["PLACE"], str(Path.cwd()), os.getpid()
 
     exits, messages = _run([work, work], [{"PLACE": "7"}])
-    assert sorted(messages, key=lambda message: message.number) == [Message(number, {"epoch": 1}) for number in (0, 1)]
+    assert sorted((message.number, message.content) for message in messages) == [(0, {"epoch": 1}), (1, {"epoch": 1})]
     (first, second) = (exits[number].value for number in (0, 1))
     assert first[:3] == second[:3] == ("from the closure", "7", str(Path.cwd()))
     assert len({first[3], second[3], os.getpid()}) == 3

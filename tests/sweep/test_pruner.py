@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from trainyard.config import SweepConfig
 from trainyard.errors import ConfigError
 from trainyard.evaluation.trials import TrialResult
 from trainyard.sweep.ledger import EpochReport, Ledger
 from trainyard.sweep.plan import make_plan
-from trainyard.sweep.pruner import PRUNERS, TrialPruner
+from trainyard.sweep.pruner import TrialPruner
 
 EPOCHS = 9
 
@@ -23,7 +24,7 @@ def curve(number):
 
 def run_trials(ledger, name, numbers, min_epochs=1):
     """Runs trials one after the other. Returns the last epoch of each pruned trial."""
-    pruning = TrialPruner(name, "accuracy/val", EPOCHS, ledger, min_epochs)
+    pruning = TrialPruner(SweepConfig(pruner=name, min_epochs=min_epochs), EPOCHS, ledger)
     pruned = {}
     for number in numbers:
         ledger.record_start(number, f"trials/{number}")
@@ -47,7 +48,7 @@ def result(value):
     )
 
 
-@pytest.fixture(scope="module", params=PRUNERS[1:])
+@pytest.fixture(scope="module", params=("median", "halving", "hyperband"))
 def uninterrupted(request, tmp_path_factory):
     """A pruner, and the last epoch of each trial that it pruned of 20 trials."""
     ledger = Ledger(tmp_path_factory.mktemp("uninterrupted") / "ledger.jsonl")
@@ -91,7 +92,7 @@ def test_curves_of_pruned_trials_are_kept_in_the_ledger():
 
 def warmed_up(objective="loss/val"):
     """Returns a pruner with five trials that had the value 0.1 after each epoch."""
-    pruning = TrialPruner("median", objective, EPOCHS, Ledger(Path("ledger.jsonl")))
+    pruning = TrialPruner(SweepConfig(pruner="median", objective=objective), EPOCHS, Ledger(Path("ledger.jsonl")))
     for number in range(1, 6):
         for epoch in range(1, EPOCHS + 1):
             assert pruning.report_epoch(EpochReport(number, epoch, EPOCHS, 0.1)) == ""

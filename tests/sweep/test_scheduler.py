@@ -16,13 +16,14 @@ from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.process_pool import JobExit
 from trainyard.sweep.listener import SweepListener
 from trainyard.sweep.plan import make_plan
-from trainyard.sweep.progress_file import EpochFile, LatestEpoch, load_epochs
 from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
+from trainyard.sweep.status import load_sweep_status
 from trainyard.sweep.trial_queue import TrialQueue
 from trainyard.sweep.trial_runner import LauncherRunner
-from trainyard.tracking import RunRequest, TrackingStore
+from trainyard.system import collect_process_info
+from trainyard.tracking import RunRequest, Tracker, TrackingStore
 from trainyard.tracking.operation_log import OperationLog
 
 
@@ -69,7 +70,7 @@ class Runner:
         self.started.append(trial.number)
         _write_result(folder, status=self.status if is_first else "FINISHED")
         failure = "TrackingError: the store is down" if is_first else ""
-        self.ended.append(JobExit(trial.number, not failure, None, failure))
+        self.ended.append(JobExit(trial.number, None, failure))
 
     def poll(self):
         assert self.ended, "the scheduler would wait for ever"
@@ -165,10 +166,18 @@ def test_events_contain_the_counts_of_ended_trials():
     ]
 
 
-def test_epochs_of_an_earlier_start_are_removed(tmp_path):
-    file = tmp_path / "epochs.json"
-    trial = _load_sweep()[1].trials[0]
-    EpochFile(file).on_epoch_end(trial, 9, 10, {"loss/train": 0.5})
-    assert load_epochs(file) == {1: LatestEpoch(9, 10, {"loss/train": 0.5})}
-    EpochFile(file)
-    assert load_epochs(file) == {}
+def test_the_status_of_a_running_sweep_shows_the_last_epochs_of_its_trials():
+    plan = make_plan(["sweep.objective=accuracy/val", "dataset.validation_fraction=0.1", "seed=1,2", "sweep.name=mine"])
+    folder = SweepFolder(Path("sweeps/mine"))
+    folder.write_plan(plan, None)
+    recorder = TrialRecorder(plan.trials, folder, plan.objective)
+    folder.ledger.record_session_start(collect_process_info(), 1)
+    run_folder = recorder.record_start(plan.trials[0])
+    recorder.record_start(plan.trials[1])
+    run_folder.mkdir(parents=True)
+    tracker = Tracker(None, print, "", run_folder)
+    tracker.start(RunRequest("mine", "", "trial 1", {}), {})
+    tracker.log_metrics({"accuracy/val": 0.5}, 1)
+    tracker.log_metrics({"accuracy/val": 0.75}, 2)
+    running = load_sweep_status(SweepFolder(folder.path)).progress.running
+    assert {number: (trial.epoch, trial.value) for number, trial in running.items()} == {1: (2, 0.75), 2: (0, None)}

@@ -20,8 +20,8 @@ from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialRecorder
 from trainyard.sweep.results import RESULT
 from trainyard.sweep.scheduler import SweepScheduler
-from trainyard.sweep.search import SearchQueue
 from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.trial_queue import SearchQueue
 from trainyard.sweep.warm_start import load_prior_sweeps
 
 WIDTH = "model.hidden_units=choice([8],[16],[32])"
@@ -41,7 +41,7 @@ class Runner:
 
     def __init__(self, folder, stop_after=None, failing=()):
         self.folder, self.stop_after, self.failing = folder, stop_after, failing
-        self.started, self.ended, self.answers = [], [], []
+        self.started, self.ended = [], []
 
     def __len__(self):
         return len(self.ended)
@@ -50,9 +50,6 @@ class Runner:
     def has_free_slot(self):
         return not self.ended
 
-    def answer(self, number, content):
-        self.answers.append((number, content))
-
     def start(self, trial, folder):
         if len(self.started) == self.stop_after:
             raise KeyboardInterrupt
@@ -60,14 +57,14 @@ class Runner:
         self.started.append(trial)
         folder.mkdir(parents=True)
         if trial.number in self.failing:
-            self.ended.append(JobExit(trial.number, False, None, "TrainingError: on purpose"))
+            self.ended.append(JobExit(trial.number, None, "TrainingError: on purpose"))
             return
         result = TrialResult(
             objective=objective_of(trial.config), metrics={}, epochs=1, history=(), seconds=1.0, run_id=None,
             folder=str(folder), parameters=1,
         )  # fmt: skip
         (folder / RESULT).write_text(json.dumps(dataclasses.asdict(result)))
-        self.ended.append(JobExit(trial.number, True, None, ""))
+        self.ended.append(JobExit(trial.number, None, ""))
 
     def poll(self):
         assert self.ended, "the scheduler polls although no trial is running"
@@ -86,10 +83,10 @@ def search(*overrides, name="mine", **running):
     """Runs or resumes the sweep `name`. Returns the recorder and the runner."""
     plan = make_plan([*BASE, *overrides, f"sweep.name={name}"])
     folder = SweepFolder(Path("sweeps") / name)
-    axes = plan.search.space.axes
+    axes = plan.space.axes
     resuming = folder.plan.exists() and folder.ledger.has_started
     prior_sweeps = (
-        [] if resuming else load_prior_sweeps(plan.policy.warm_start, plan.objective, axes, plan.search.sampler)
+        [] if resuming else load_prior_sweeps(plan.policy.warm_start, plan.objective, axes, plan.policy.sampler)
     )
     if resuming:
         check_definition(folder, plan)
@@ -97,7 +94,7 @@ def search(*overrides, name="mine", **running):
         folder.write_plan(plan, None)
     plan = folder.append_missing_trials(plan)
     recorder, runner = TrialRecorder(plan.trials, folder, plan.objective), Runner(folder, **running)
-    queue = SearchQueue(plan.search, plan.objective, folder, prior_sweeps)
+    queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps)
     with contextlib.suppress(KeyboardInterrupt):
         SweepScheduler(plan.policy, recorder, queue, runner, runs=Untracked()).run()
     return recorder, runner
@@ -369,7 +366,7 @@ def test_prior_points_are_those_inside_the_space_with_the_mean_over_seeds():
             )  # fmt: skip
             ledger.record_result(trial.number, result)
     plan = make_plan([*BASE, "sweep.sampler=tpe", RATE, "model.hidden_units=[8],[32],[64]"])
-    (prior,) = load_prior_sweeps(["grid"], plan.objective, plan.search.space.axes)
+    (prior,) = load_prior_sweeps(["grid"], plan.objective, plan.space.axes)
     settings = {(point.drawn["optimizer.learning_rate"], point.drawn["model.hidden_units"]) for point in prior.points}
     assert settings == {(rate, f"model.hidden_units=[{units}]") for rate in (0.01, 0.001) for units in (8, 32)}
     assert prior.n_outside == 5

@@ -21,8 +21,8 @@ from processes import command_line, run_trainyard
 from trainyard.config.serialization import load_config
 from trainyard.sweep.folder import SweepFolder, list_sweeps
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.progress_file import load_epochs
 from trainyard.sweep.results import has_finished
+from trainyard.sweep.status import load_sweep_status
 from trainyard.tracking import ui_server
 
 SMALL = [
@@ -222,7 +222,8 @@ def test_a_sweep_finishes_a_trial_without_its_server_and_uploads_the_run_when_re
 
 def _has_epochs(name: str) -> bool:
     """Returns whether a trial of a sweep is training."""
-    return bool(load_epochs(Path("sweeps") / name / "epochs.json"))
+    folder = SweepFolder(Path("sweeps") / name)
+    return folder.plan.exists() and any(trial.epoch for trial in load_sweep_status(folder).progress.running.values())
 
 
 def _entries(ledger: Path):

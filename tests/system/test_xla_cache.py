@@ -137,7 +137,7 @@ def test_second_process_uses_the_cache_and_recovers_from_corrupted_programs():
     half = damaged.read_bytes()[: damaged.stat().st_size // 2]
     damaged.write_bytes(half)
     damaged.with_suffix(".sha256").write_text(
-        xla_cache._compute_digest(damaged)
+        xla_cache.compute_sha256(damaged)
     )  # corrupted, but with a matching digest
     (first_weights_again, programs_read), (second_weights_again, programs_written) = run()
     assert first_weights_again == first_weights

@@ -8,7 +8,7 @@ from trainyard.config.compose import compose_config
 from trainyard.config.registry import get_registered_components
 from trainyard.config.validation import validate_config
 from trainyard.errors import ConfigError
-from trainyard.training.optimizers import Sgd
+from trainyard.training.optimizers import SGD
 
 OPTIMIZERS = get_registered_components("optimizer")
 OWN_LEARNING_RATES = {"adagrad": 0.01, "adadelta": 1.0, "ftrl": 0.05, "lion": 0.0001, "schedule_free_adamw": 0.0025}
@@ -46,7 +46,7 @@ def test_every_optimizer_is_tested():
 def test_defaults_equal_those_of_keras_except_some_learning_rates(keras, name):
     config = OPTIMIZERS[name]()
     arguments = config.build(config.learning_rate).get_config()
-    keras_defaults = getattr(keras.optimizers, config.keras_class)().get_config()
+    keras_defaults = config.keras_class().get_config()
     keras_defaults["learning_rate"] = OWN_LEARNING_RATES.get(name, keras_defaults["learning_rate"])
     assert arguments.keys() == keras_defaults.keys()
     for field in arguments.keys() - {"name"}:  # Keras adds a number to each name
@@ -75,6 +75,6 @@ def test_every_optimizer_learns_the_digits(train_model, name):
 
 def test_only_one_kind_of_gradient_clipping_is_allowed():
     config = compose_config()
-    config.optimizer = Sgd(clipnorm=1.0, global_clipnorm=2.0)
+    config.optimizer = SGD(clipnorm=1.0, global_clipnorm=2.0)
     with pytest.raises(ConfigError, match=r"optimizer\.global_clipnorm: can't be combined with clipnorm"):
         validate_config(config)

@@ -14,7 +14,6 @@ from trainyard.analysis.claims.spec import (
     load_spec,
 )
 from trainyard.analysis.compare.comparison import Comparison, check_page_path, compare_records, compare_selection
-from trainyard.analysis.compare.page import write_comparison_page
 from trainyard.analysis.compare.selection import Selection, search_runs
 from trainyard.analysis.rerun.comparison import Likeness, RerunComparison
 from trainyard.analysis.rerun.rerun import RerunResult, plan_rerun, run_rerun

@@ -102,11 +102,11 @@ def _print_version(
         raise typer.Exit
 
 
-def complete_sweep(incomplete: str) -> list[str]:
-    """Returns the names of the sweeps in this folder that complete a word."""
+def complete_sweep() -> list[str]:
+    """Returns the names of the sweeps in this folder. Typer selects those that complete a word."""
     from trainyard.sweep import list_sweeps
 
-    return [folder.path.name for folder in list_sweeps() if folder.path.name.startswith(incomplete)]
+    return [folder.path.name for folder in list_sweeps()]
 
 
 def complete_path(incomplete: str) -> list[str]:

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from trainyard.cli.app import StoreUri, complete_sweep
 from trainyard.errors import ConfigError
-from trainyard.system import format_command_line, print_heading
+from trainyard.system import print_heading
 
 if TYPE_CHECKING:
     from trainyard.analysis import Comparison
@@ -59,7 +57,7 @@ def compare(
     uri: StoreUri = None,
 ) -> None:
     """Compare runs: settings, results, and whether the differences are significant."""
-    from trainyard.analysis import Selection, check_page_path, compare_selection, write_comparison_page
+    from trainyard.analysis import Selection, check_page_path, compare_selection
     from trainyard.tracking import TrackingStore
 
     if as_json and as_csv:
@@ -73,13 +71,12 @@ def compare(
         filter_string=filter_string,
         test_data=test_data,
     )
-    comparison = compare_selection(
-        selection, TrackingStore.from_option(uri), by=by, best=best, for_page=html is not None
-    )
+    store = TrackingStore.from_option(uri)
+    comparison = compare_selection(selection, store, by=by, best=best, for_page=html is not None)
     if html is not None:
-        write_comparison_page(html, comparison.table, comparison.pair, format_command_line(), comparison.notes)
+        comparison.write_page(html)
     if as_json:
-        sys.stdout.write(json.dumps(_build_json(comparison), indent=1) + "\n")
+        typer.echo(json.dumps(_build_json(comparison), indent=1))
     elif as_csv:
         _print_csv(comparison)
     else:
@@ -98,18 +95,17 @@ def _print_comparison(comparison: Comparison, html: Path | None) -> None:
         for runs in map(table.get_runs, points)
     ]
     print_ranking(build_ranking_columns(table.ranking, "config", settings=settings, runs=runs_texts))
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(Text(f"\n{table.verdict}"))
+    typer.echo(f"\n{table.verdict}")
     if pair:
         print_heading(f"Image by image: {pair.first_label} → {pair.second_label}")
-        console.print(Text(pair.format_verdict()))
-        for diff in sorted(pair.diff.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
+        typer.echo(pair.format_verdict())
+        for diff in sorted(pair.group_by_class(), key=lambda diff: diff.worsened - diff.improved):
             if diff.improved or diff.worsened:
-                console.print(Text(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong"))
+                typer.echo(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong")
     for note in comparison.notes:
-        console.print(Text(note, style="dim"))
+        typer.secho(note, dim=True)
     if html:
-        console.print(Text(f"page  {os.path.relpath(html)}"))
+        typer.echo(f"page  {os.path.relpath(html)}")
 
 
 def _print_csv(comparison: Comparison) -> None:
@@ -155,19 +151,20 @@ def _build_json(comparison: Comparison) -> dict[str, Any]:
             "before": pair.first_label,
             "now": pair.second_label,
             "verdict": pair.format_verdict(),
-            "p": pair.diff.p_value,
-            "improved": pair.diff.improved.tolist(),
-            "worsened": pair.diff.worsened.tolist(),
-            "both_wrong": pair.diff.both_wrong,
-            "by_class": [asdict(diff) for diff in pair.diff.group_by_class()],
+            "p": pair.p_value,
+            "improved": pair.improved.tolist(),
+            "worsened": pair.worsened.tolist(),
+            "both_wrong": pair.both_wrong,
+            "by_class": [asdict(diff) for diff in pair.group_by_class()],
         }
     return record
 
 
 def _build_config_json(number: int, ranked: RankedPoint, comparison: Comparison) -> dict[str, Any]:
     """Returns one config in the form of the JSON output. `number` is its rank, from 1."""
-    table = comparison.table
+    table, by = comparison.table, comparison.table.metric
     runs = table.get_runs(ranked)
+    metrics = {name: summary._asdict() for name, summary in table.summarize_metrics(ranked).items()}
     return {
         "rank": number,
         "config": ranked.label,
@@ -175,22 +172,12 @@ def _build_config_json(number: int, ranked: RankedPoint, comparison: Comparison)
         "settings": {path: runs[0].params.get(path) for path in table.varied},
         "parameters": ranked.parameters or None,
         "seeds": ranked.n,
-        "metrics": {
-            name: {"mean": _replace_nonfinite(summary.mean), "std": _replace_nonfinite(summary.std)}
-            for name, summary in table.summarize_metrics(ranked).items()
+        "metrics": {  # JSON has no NaN and no infinity
+            name: {figure: value if math.isfinite(value or 0) else None for figure, value in summary.items()}
+            for name, summary in metrics.items()
         },
         "runs": [
-            {
-                "run": run.run_id or run.reference,
-                "name": run.name,
-                "seed": run.seed,
-                table.metric: run.metrics[table.metric],
-            }
+            {"run": run.run_id or run.reference, "name": run.name, "seed": run.seed, by: run.metrics[by]}
             for run in runs
         ],
     }
-
-
-def _replace_nonfinite(value: float | None) -> float | None:
-    """Returns None for a value that JSON cannot represent (NaN or infinity), else the value."""
-    return value if value is not None and math.isfinite(value) else None

@@ -108,9 +108,9 @@ def complete_command(root: Any, before: Sequence[str], word: str) -> list[str]: 
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     if command.name in ("train", "sweep"):
-        from trainyard.cli.override_completion import SWEEP_FLAGS, TRAIN_FLAGS, complete_overrides
+        from trainyard.cli.override_completion import complete_overrides
 
-        return complete_overrides(words, word, TRAIN_FLAGS if command.name == "train" else SWEEP_FLAGS)
+        return complete_overrides(command.name, words, word)
     context, prefix = command.context_class(command), ""
     options = {name: parameter for parameter in command.params for name in parameter.opts if name.startswith("-")}
     option, equals, value = word.partition("=")

@@ -12,11 +12,11 @@ from trainyard.cli.app import complete_path
 from trainyard.errors import ConfigError, TrainyardError
 
 
-def _complete_target(incomplete: str) -> list[str]:
-    """Returns the possible values of ``--for`` that complete a word."""
+def _list_targets() -> list[str]:
+    """Returns the possible values of ``--for``."""
     from trainyard.config import describe_config, list_schema_targets
 
-    return [target for target in list_schema_targets(describe_config()) if target.startswith(incomplete)]
+    return list_schema_targets(describe_config())
 
 
 def show_schema(
@@ -29,7 +29,7 @@ def show_schema(
             "--for",
             metavar="KIND",
             help="What the JSON Schema validates: a `recipe`, the `config` of a run, or a group, such as `optimizer`.",
-            autocompletion=_complete_target,
+            autocompletion=_list_targets,
         ),
     ] = "recipe",
     out: Annotated[
@@ -38,7 +38,7 @@ def show_schema(
     ] = None,
 ) -> None:
     """Print a reference or a JSON Schema of all config fields, including your plugins and `./conf`."""
-    from trainyard.config import build_json_schema, describe_config, describe_recipes, render_config_page
+    from trainyard.config import build_json_schema, describe_config, render_config_page
     from trainyard.models import describe_layers
 
     if form == "json":
@@ -49,7 +49,7 @@ def show_schema(
             f"--for {target}: only applies to a JSON Schema; the Markdown page has every field. Add --format json"
         )
     else:
-        text = render_config_page(describe_config(), describe_recipes(), describe_layers())
+        text = render_config_page(describe_config(), describe_layers())
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -16,15 +16,22 @@ if TYPE_CHECKING:
     from trainyard.data import DownloadableDataset
 
 
-def _complete_dataset(incomplete: str) -> list[str]:
-    """Returns the names of the published data sets that complete a word."""
-    return [name for name in _list_published() if name.startswith(incomplete)]
+def _list_published() -> dict[str, DownloadableDataset]:
+    """Returns the configs of the published data sets, which can be downloaded and verified, by name."""
+    from trainyard.config import get_registered_components, prepare_hydra
+    from trainyard.data import DownloadableDataset
+
+    prepare_hydra()
+    components = get_registered_components("dataset")
+    return {name: config() for name, config in components.items() if issubclass(config, DownloadableDataset)}
 
 
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Published data sets, such as `mnist`. [default: all]", metavar="NAME", autocompletion=_complete_dataset
+        help="Published data sets, such as `mnist`. [default: all]",
+        metavar="NAME",
+        autocompletion=lambda: list(_list_published()),
     ),
 ]
 
@@ -40,12 +47,9 @@ def list_data() -> None:
         table.add_column(column, overflow="fold")
     for name, component in sorted(get_registered_components("dataset").items()):
         description = (component.__doc__ or "").partition("\n")[0]
-        if issubclass(component, UserData):
-            location = "your files: dataset.path=..."
-        elif issubclass(component, DownloadableDataset):
+        location = "your files: dataset.path=..." if issubclass(component, UserData) else "no download needed"
+        if issubclass(component, DownloadableDataset):
             location = _describe_location(component())
-        else:
-            location = "no download needed"
         table.add_row(Text(name, style="bold"), Text(description), Text(location))
     Console(highlight=False).print(table)
 
@@ -72,16 +76,6 @@ def verify_data(names: Names = None) -> None:
             raise DatasetError(f"{config.name}: not on this machine. Download it: trainyard data fetch {config.name}")
         else:
             typer.echo(f"{config.name}: not on this machine")
-
-
-def _list_published() -> dict[str, DownloadableDataset]:
-    """Returns the configs of the published data sets, which can be downloaded and verified, by name."""
-    from trainyard.config import get_registered_components, prepare_hydra
-    from trainyard.data import DownloadableDataset
-
-    prepare_hydra()
-    components = get_registered_components("dataset")
-    return {name: config() for name, config in components.items() if issubclass(config, DownloadableDataset)}
 
 
 def _select_published(names: list[str] | None) -> list[DownloadableDataset]:

@@ -92,7 +92,7 @@ def predict(
     if plot is not None:
         _draw_predictions(plot, rows, predictor, top)
     if as_json:
-        sys.stdout.write(json.dumps([_to_json_row(row, predictor.class_names) for row in rows], indent=1) + "\n")
+        typer.echo(json.dumps([_to_json_row(row, predictor.class_names) for row in rows], indent=1))
     else:
         _print_table(rows, predictor.class_names, top)
 
@@ -135,8 +135,10 @@ def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None
     table.add_column("image", overflow="fold")
     table.add_column("predicted", overflow="fold", style="bold")
     table.add_column("probability", justify="right")
-    for title in [*(["runners-up"] if has_runners_up else []), *(["actual"] if correct else [])]:
-        table.add_column(title, overflow="fold")
+    if has_runners_up:
+        table.add_column("runners-up", overflow="fold")
+    if correct:
+        table.add_column("actual", overflow="fold")
     for row in rows:
         first, *others = [(names[label], format_percent(float(row.probabilities[label]))) for label in row.ranked[:top]]
         cells = [row.locate(row.file), *first]
@@ -146,9 +148,7 @@ def _print_table(rows: Sequence[_Row], names: tuple[str, ...], top: int) -> None
             actual = "" if row.label is None else names[row.label]
             cells.append(actual if actual in ("", first[0]) else f"{actual} (wrong)")
         table.add_row(*map(Text, cells))
-    terminal = Console(highlight=False)
-    console = terminal if terminal.is_terminal else Console(highlight=False, width=10_000)  # no wrapping
-    console.print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)  # no wrapping in files
     if correct:
         typer.echo(f"\naccuracy  {sum(correct) / len(correct):.4f} on {len(correct):,} labelled images")
 

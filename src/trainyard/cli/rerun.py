@@ -9,8 +9,6 @@ from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from trainyard.cli.app import RunReference, StoreUri
 
@@ -55,7 +53,7 @@ def rerun(
             "run_id": repeated.result.run_id,
             "folder": str(repeated.result.folder),
         }
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        typer.echo(json.dumps(record, indent=2))
     else:
         print_comparison(repeated.comparison)
     return EXIT_NOT_CONFIRMED if verify and not repeated.is_bitwise else 0
@@ -66,29 +64,24 @@ def print_comparison(comparison: RerunComparison) -> None:
     from trainyard.analysis import Likeness
     from trainyard.system import print_heading
 
-    console = Console(soft_wrap=True, highlight=False)
     print_heading("Comparison with the original run")
     likeness = comparison.likeness
-    console.print(Text(_format_headline(comparison), style="green" if likeness is Likeness.BITWISE else "bold"))
-    match comparison.parted:
-        case None:
-            pass
-        case 0:
-            console.print(Text("The runs diverge before the first epoch: their initial weights differ"))
-        case 1:
-            console.print(Text("The runs diverge in epoch 1"))
-        case epoch:
-            console.print(Text(f"The runs diverge in epoch {epoch}: all earlier metrics are the same"))
+    is_bitwise = likeness is Likeness.BITWISE
+    typer.secho(_format_headline(comparison), fg="green" if is_bitwise else None, bold=not is_bitwise)
+    if (epoch := comparison.parted) == 0:
+        typer.echo("The runs diverge before the first epoch: their initial weights differ")
+    elif epoch:
+        typer.echo(f"The runs diverge in epoch {epoch}" + (": all earlier metrics are the same" if epoch > 1 else ""))
     for line in comparison.changed:
-        console.print(Text(f"{'changed':{_LABEL}}{line}"))
+        typer.echo(f"{'changed':{_LABEL}}{line}")
     causes = comparison.causes
-    label = "differs" if likeness is Likeness.BITWISE else "possible cause"
+    label = "differs" if is_bitwise else "possible cause"
     for cause in causes[:_SHOWN_CAUSES]:
-        console.print(Text(f"{label:{_LABEL}}{cause}"))
+        typer.echo(f"{label:{_LABEL}}{cause}")
     if (hidden_count := len(causes) - _SHOWN_CAUSES) > 0:
-        console.print(Text(f"{'':{_LABEL}}and {hidden_count} more"))
+        typer.echo(f"{'':{_LABEL}}and {hidden_count} more")
     if not causes and likeness not in (Likeness.BITWISE, None) and not comparison.changed:
-        console.print(Text("No difference in the environment was found. See training.determinism for the guarantees"))
+        typer.echo("No difference in the environment was found. See training.determinism for the guarantees")
 
 
 def _format_headline(comparison: RerunComparison) -> str:

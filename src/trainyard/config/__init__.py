@@ -2,13 +2,11 @@
 
 from trainyard.config.compose import (
     PRIMARY_CONFIG,
-    VERSION_BASE,
     build_run_config,
     build_unchecked_config,
     compose_config,
     compose_trees,
     expand_sweep,
-    get_override_key,
     make_unique_name,
     normalize_overrides,
     open_hydra,
@@ -23,7 +21,7 @@ from trainyard.config.hydra_adapter import (
     iterate_sweep_values,
 )
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
-from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config, describe_recipes
+from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config
 from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets
 from trainyard.config.reference.markdown import render_config_page
 from trainyard.config.registry import (
@@ -58,14 +56,12 @@ from trainyard.config.schema import (
     TrackingConfig,
 )
 from trainyard.config.search_path import (
-    find_shipped_config_folder,
     list_choices,
-    list_config_folders,
     list_groups,
     prepare_hydra,
 )
 from trainyard.config.sections import EarlyStoppingConfig, EvaluationConfig, PlateauConfig, SweepConfig, TrainingConfig
-from trainyard.config.security import FORK_LAUNCHER, forbid_code_execution
+from trainyard.config.security import FORK_LAUNCHER, forbid_code_execution, get_override_key
 from trainyard.config.serialization import (
     HASHED_SECTIONS,
     build_tree,

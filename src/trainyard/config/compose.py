@@ -1,4 +1,4 @@
-"""Composes Hydra overrides into a validated `RunConfig`, and saves and loads it as one YAML file.
+"""Composes Hydra overrides into a validated `RunConfig`.
 
 Other modules do not use DictConfig. Errors of Hydra and OmegaConf are translated into messages with the dotted path,
 what was expected, what was received, and what to do.
@@ -12,6 +12,7 @@ import itertools
 import re
 import secrets
 import threading
+import typing
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -52,15 +53,12 @@ OmegaConf.register_new_resolver("trainyard.unique", make_unique_name, use_cache=
 def compose_config(
     overrides: Sequence[str] = (), *, config_name: str = PRIMARY_CONFIG, config_dir: Path | None = None
 ) -> RunConfig:
-    """Composes and validates the config of a run.
+    """Composes the config of a run, and validates it as far as possible without data.
 
     Args:
         overrides: Overrides in Hydra's syntax, such as ``["experiment=quickstart", "model.hidden_units=[64]"]``.
         config_name: The name of the primary config.
         config_dir: An additional folder with configs.
-
-    Returns:
-        A config that passed all checks that do not require data.
 
     Raises:
         ConfigError: If the config is invalid. One line per problem.
@@ -83,9 +81,6 @@ def compose_trees(
     """Composes a config into OmegaConf trees, without validation: that of the run, and Hydra's own section.
 
     See `compose_config`. `sweep_command` is the command or function that accepts several values, for messages.
-
-    Raises:
-        ConfigError: If Hydra cannot compose the config.
     """
     overrides = normalize_overrides(overrides)
     _check_overrides(overrides, config_dir, sweep_command)
@@ -99,66 +94,34 @@ def compose_trees(
 
 @contextlib.contextmanager
 def open_hydra(config_dir: Path | None = None) -> Iterator[Any]:
-    """Yields a Hydra object that searches the folders of configs; see `search_path`.
-
-    Args:
-        config_dir: An additional folder with configs.
-
-    Raises:
-        ConfigError: If Hydra or OmegaConf raises an error in the block.
-    """
-    with _hydra_lock, _isolate_hydra(), translate_hydra_errors(config_dir):
-        prepare_hydra(config_dir)
-        with hydra.initialize_config_dir(str(find_shipped_config_folder()), version_base=VERSION_BASE):
-            yield GlobalHydra.instance().hydra
-
-
-@contextlib.contextmanager
-def _isolate_hydra() -> Iterator[None]:
-    """Removes a Hydra instance that the caller has initialized, and restores it after the block."""
-    original = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        GlobalHydra.instance().hydra = original
+    """Yields a Hydra object that searches the folders of configs. Translates Hydra's errors to ConfigErrors."""
+    with _hydra_lock, translate_hydra_errors(config_dir):
+        original = GlobalHydra.instance().hydra  # the caller may have initialized Hydra
+        GlobalHydra.instance().clear()
+        try:
+            prepare_hydra(config_dir)
+            with hydra.initialize_config_dir(str(find_shipped_config_folder()), version_base=VERSION_BASE):
+                yield GlobalHydra.instance().hydra
+        finally:
+            GlobalHydra.instance().hydra = original
 
 
 def normalize_overrides(overrides: Sequence[str]) -> list[str]:
-    """Replaces ``+experiment=NAME`` with ``experiment=NAME``, as both are common in Hydra projects.
-
-    Raises:
-        ConfigError: If the overrides are a single string.
-    """
+    """Replaces ``+experiment=NAME`` with ``experiment=NAME``. Raises a ConfigError if the overrides are a string."""
     if isinstance(overrides, str):
         raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
     return [re.sub(r"^\+{1,2}experiment=", "experiment=", override) for override in overrides]
 
 
-def get_override_key(override: str) -> str:
-    """Returns the path or group that an override sets, without the prefix ``+`` or ``~``."""
-    return override.partition("=")[0].lstrip("+~")
-
-
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Returns the overrides of each job of a sweep: all combinations of the swept values.
-
-    Raises:
-        ConfigError: If the syntax of an override is invalid.
-    """
+    """Returns the overrides of each job of a sweep. Raises a ConfigError if the syntax of an override is invalid."""
+    values = {}
     with translate_hydra_errors():
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        values = {
-            override.get_key_element(): list(
-                override.sweep_string_iterator()
-                if override.is_sweep_override()
-                else [override.get_value_element_as_str()]
-            )
-            for override in parsed
-        }
-    return [
-        [f"{key}={text}" for key, text in zip(values, job, strict=True)] for job in itertools.product(*values.values())
-    ]
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            is_sweep, key = override.is_sweep_override(), override.get_key_element()
+            texts = override.sweep_string_iterator() if is_sweep else [override.get_value_element_as_str()]
+            values[key] = [f"{key}={text}" for text in texts]
+    return [list(job) for job in itertools.product(*values.values())]
 
 
 def _check_overrides(overrides: Sequence[str], config_dir: Path | None, sweep_command: str) -> None:
@@ -168,9 +131,8 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None, sweep_co
     for override in parsed:
         key = override.key_or_group
         if key.startswith("hydra.searchpath"):
-            raise ConfigError(
-                "hydra.searchpath: refused, because it can import packages. Add a folder with --config-dir"
-            )
+            remedy = "Add a folder with --config-dir"
+            raise ConfigError(f"hydra.searchpath: refused, because it can import packages. {remedy}")
         if override.is_sweep_override():
             raise ConfigError(
                 f"{key}: expected one value, got several: {override.input_line}. For a list, use brackets and quotes: "
@@ -192,11 +154,7 @@ def _check_overrides(overrides: Sequence[str], config_dir: Path | None, sweep_co
 
 
 def build_run_config(tree: DictConfig) -> RunConfig:
-    """Converts a composed tree, without Hydra's section, into a validated RunConfig.
-
-    Raises:
-        ConfigError: If the config is invalid. One line per problem.
-    """
+    """Converts a tree, without Hydra's section, into a RunConfig. Raises a ConfigError with one line per problem."""
     config = build_unchecked_config(tree)
     validate_config(config)
     return config
@@ -212,10 +170,7 @@ def build_unchecked_config(tree: DictConfig) -> RunConfig:
         raise ConfigError(*problems)
     forbid_resolvers(tree)
     with translate_hydra_errors():
-        config = OmegaConf.to_object(tree)
-    if not isinstance(config, RunConfig):
-        raise ConfigError(f"expected a RunConfig, got {type(config).__name__}")
-    return config
+        return typing.cast("RunConfig", OmegaConf.to_object(tree))
 
 
 def _find_undeclared_keys(tree: DictConfig, path: str) -> Iterator[str]:

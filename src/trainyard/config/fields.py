@@ -108,11 +108,10 @@ def _add_constraints(annotation: Any, rule: Rule) -> Any:  # noqa: ANN401 - any 
     from pydantic import Field
 
     length = Field(min_length=1 if rule.nonempty else None)
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is list:
-        return typing.Annotated[list[_add_constraints(arguments[0], rule)], length]  # type: ignore[misc]
-    if origin is dict:
-        return typing.Annotated[dict[arguments[0], _add_constraints(arguments[1], rule)], length]  # type: ignore[valid-type,misc]
+    origin = typing.get_origin(annotation)
+    if origin in (list, dict):
+        *keys, element = typing.get_args(annotation)
+        return typing.Annotated[origin[*keys, _add_constraints(element, rule)], length]
     if annotation in (int, float):
         return typing.Annotated[annotation, Field(allow_inf_nan=None if annotation is int else False, **rule.bounds)]
     if annotation is str:
@@ -139,11 +138,8 @@ def find_value_problem(value: Any, annotation: Any, rule: Rule) -> str | None:  
     if problems.keys() & {"too_short", "string_too_short"}:
         return f"{expected}: it must not be empty"
     if isinstance(choice := problems.get("literal_error"), str):
-        return (
-            f"{expected}. {rule.rejection}"
-            if choice in rule.rejected
-            else (f"{expected}.{format_suggestion(choice, rule.choices)}")
-        )
+        reason = f" {rule.rejection}" if choice in rule.rejected else format_suggestion(choice, rule.choices)
+        return f"{expected}.{reason}"
     return expected
 
 
@@ -178,13 +174,8 @@ def describe_type(annotation: Any, rule: Rule | None = None) -> str:  # noqa: AN
     rule = rule or Rule()
     options = list_accepted_types(annotation, rule)
     accepts_list = any(typing.get_origin(option) is list for option in options)
-    words = [
-        _TYPE_DESCRIPTIONS.get(option)
-        or (f"a list of {rule.elements or 'strings'}" if typing.get_origin(option) is list else None)
-        or "a section (a mapping of fields to values)"
-        for option in options
-    ]
-    description = " or ".join(words)
+    other = f"a list of {rule.elements or 'strings'}" if accepts_list else "a section (a mapping of fields to values)"
+    description = " or ".join(_TYPE_DESCRIPTIONS.get(option, other) for option in options)
     if rule.choices:
         description = f"one of {', '.join(rule.choices)}" + (", or a list of them" if accepts_list else "")
     if rule.bounds:

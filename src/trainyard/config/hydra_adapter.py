@@ -8,29 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Glob, Override, Transformer
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import OmegaConf
-from omegaconf._utils import get_yaml_loader
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
-    from pathlib import Path
-
     from hydra.core.config_loader import ConfigLoader
     from hydra.plugins.sweeper import Sweeper
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 """The ``_target_`` of Hydra's own launcher, which runs jobs one after another in this process."""
 
-
-def build_argument_parser() -> ArgumentParser:
-    """Returns a new parser of Hydra's command line flags and overrides."""
-    return get_args_parser()
+build_argument_parser = get_args_parser
+"""Returns a new parser of Hydra's command line flags and overrides."""
 
 
 def build_basic_sweeper(max_batch_size: int | None, params: dict[str, str] | None) -> Sweeper:
@@ -60,15 +53,6 @@ def iterate_sweep_values(override: Override, options: Sequence[str]) -> Iterator
     else:
         for item in override.sweep_iterator():
             yield Override._convert_value(item), Transformer.str(item)  # noqa: SLF001
-
-
-def load_yaml(path: Path) -> Any:  # noqa: ANN401 - any YAML
-    """Loads a YAML file as OmegaConf does, which rejects duplicate keys and creates no objects.
-
-    Raises:
-        yaml.YAMLError: If the file is not valid YAML.
-    """
-    return yaml.load(path.read_text(), Loader=get_yaml_loader())  # noqa: S506 - a subclass of SafeLoader
 
 
 def store_config(group: str, name: str, component: type) -> None:

@@ -14,7 +14,6 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from trainyard.config.fields import describe_type, format_suggestion, format_unknown_name, get_rule
-from trainyard.config.hydra_adapter import load_yaml
 from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, list_groups
@@ -40,7 +39,8 @@ def translate_hydra_errors(config_dir: Path | None = None) -> Iterator[None]:
     except OmegaConfBaseException as error:
         raise ConfigError(_format_invalid_key(error)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        file = _find_unreadable_file(config_dir)
+        place = getattr(error, "problem_mark", error)  # contains the name of the file, unless it is not UTF-8
+        file = getattr(place, "name", None) or _find_undecodable_file(config_dir)
         raise ConfigError(f"{file}: expected YAML, but it cannot be read: {_shorten_message(str(error))}") from error
     except ConfigError:
         raise
@@ -50,14 +50,13 @@ def translate_hydra_errors(config_dir: Path | None = None) -> Iterator[None]:
         raise ConfigError(f"{path}Hydra cannot compose this: {_shorten_message(str(error))}") from error
 
 
-def _find_unreadable_file(config_dir: Path | None) -> str:
-    """Returns the first config file that is not valid YAML."""
-    for folder in list_config_folders(config_dir):
-        for path in sorted(folder.rglob("*.yaml")):
-            try:
-                load_yaml(path)
-            except (yaml.YAMLError, UnicodeDecodeError, OSError):
-                return str(path)
+def _find_undecodable_file(config_dir: Path | None) -> str:
+    """Returns the first config file that is not UTF-8."""
+    for path in (path for folder in list_config_folders(config_dir) for path in sorted(folder.rglob("*.yaml"))):
+        try:
+            path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError):
+            return str(path)
     return "a config file"
 
 
@@ -81,16 +80,12 @@ def _format_invalid_override(error: OverrideParseException, config_dir: Path | N
         message = f"{word!r}: expected group=name or field=value, without spaces around the ="
         if Path(word).suffix in (".yaml", ".yml"):
             return f"{message}. To select a recipe in conf/experiment, use experiment={Path(word).stem}"
-        suggestions = [
-            f"{group}={word}" for group in list_groups(config_dir) if word in list_choices(group, config_dir)
-        ]
-        if path := find_field_path(word):
-            suggestions.append(f"{path}=...")
-        return (
-            f"{message}. Did you mean {suggestions[-1]!r}?"
-            if suggestions
-            else f"{message}. Quote a value that contains spaces"
-        )
+        groups = [group for group in list_groups(config_dir) if word in list_choices(group, config_dir)]
+        path = find_field_path(word)
+        if path or groups:
+            suggestion = f"{path}=..." if path else f"{groups[-1]}={word}"
+            return f"{message}. Did you mean {suggestion!r}?"
+        return f"{message}. Quote a value that contains spaces"
     if any(word.count(opening) != word.count(closing) for opening, closing in ("[]", "{}", "()")):
         return f"{word!r}: unbalanced brackets. If the value contains spaces, quote the override: 'key=[1, 2]'"
     if word.endswith(","):
@@ -127,10 +122,9 @@ def format_unknown_key(path: str, names: Iterable[str]) -> str:
     owners = [name for name, cls in components.items() if key in {spec.name for spec in dataclasses.fields(cls)}]
     if path == "experiment":
         return f"{message} A recipe must begin with the line '# @package _global_', which seems to be missing"
-    if len(owners) == 1:
-        return f"{message} It is a field of {owners[0]}: set {section}={owners[0]}"
     if owners:
-        return f"{message} It is a field of {', '.join(owners[:-1])} and {owners[-1]}: set {section}={owners[0]}"
+        listed = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
+        return f"{message} It is a field of {listed}: set {section}={owners[0]}"
     if suggestion := format_suggestion(key, names):
         message += suggestion
     elif similar_path := find_field_path(key):
@@ -156,8 +150,6 @@ def _list_field_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str
 
 def _shorten_message(text: str) -> str:
     """Returns a message of Hydra or OmegaConf on one line, without technical details and links."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    informative_lines = [
-        line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type=", "See http"))
-    ]
-    return " ".join(informative_lines)
+    details = ("full_key:", "reference_type=", "object_type=", "See http")
+    lines = (line.strip() for line in text.splitlines())
+    return " ".join(line for line in lines if line and not line.startswith(details))

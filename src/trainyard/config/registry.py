@@ -17,25 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hydra.core.config_store import ConfigStore
 
 from trainyard.config.fields import format_unknown_name
-from trainyard.config.schema import (
-    COMPONENT_GROUPS,
-    AugmentationConfig,
-    ComponentConfig,
-    DatasetConfig,
-    DebugConfig,
-    LossConfig,
-    ModelConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrackingConfig,
-)
+from trainyard.config.schema import COMPONENT_GROUPS, ComponentConfig
 from trainyard.errors import ConfigError, summarize_error
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-C = TypeVar("C", bound=ComponentConfig)
+C = TypeVar("C", bound=type[ComponentConfig])
 
 BUILT_IN_MODULES = (
     "trainyard.data.datasets.digits",
@@ -72,19 +61,15 @@ def load_built_in_components() -> None:
 def load_plugins() -> None:
     """Imports the plugin modules of installed packages and of ``TRAINYARD_PLUGINS``, once per process.
 
-    A config cannot specify plugins, because it must not execute code.
-
-    Raises:
-        ConfigError: If a plugin cannot be imported. The message contains its module and where it is specified.
+    A config cannot specify plugins, because it must not execute code. Raises a ConfigError, with the module and where
+    it is specified, if a plugin cannot be imported.
     """
     load_built_in_components()
-    plugins = [
-        (point.value, f"entry point of {point.dist.name if point.dist else 'a package'}")
-        for point in entry_points(group=PLUGIN_GROUP)
-    ]
+    points = entry_points(group=PLUGIN_GROUP)
+    plugins = {point.value: f"entry point of {point.dist.name if point.dist else 'a package'}" for point in points}
     modules = os.environ.get(PLUGIN_VARIABLE, "").split(",")
-    plugins += [(module.strip(), PLUGIN_VARIABLE) for module in modules if module.strip()]
-    for module, origin in dict(plugins).items():
+    plugins |= {module.strip(): PLUGIN_VARIABLE for module in modules if module.strip()}
+    for module, origin in plugins.items():
         try:
             importlib.import_module(module.partition(":")[0])
         except ConfigError:
@@ -102,13 +87,14 @@ BASE_PREFIX = "base_"
 _components: dict[str, dict[str, type[ComponentConfig]]] = {group: {} for group in COMPONENT_GROUPS}
 
 
-def _make_decorator(group: str, base: type[C]) -> Callable[[str], Callable[[type[C]], type[C]]]:
-    """Returns the public ``register_...`` function of a config group, whose components must be subclasses of `base`."""
+def _make_decorator(group: str) -> Callable[[str], Callable[[C], C]]:
+    """Returns the public ``register_...`` function of a config group."""
+    base = COMPONENT_GROUPS[group]
 
-    def register(name: str) -> Callable[[type[C]], type[C]]:
+    def register(name: str) -> Callable[[C], C]:
         """Returns a class decorator that registers a component under a name."""
 
-        def decorate(cls: type[C]) -> type[C]:
+        def decorate(cls: C) -> C:
             """Registers a class and returns it. Raises ConfigError if its base is wrong or its name is already used."""
             if not issubclass(cls, base):
                 raise ConfigError(f"{group}/{name}: expected a subclass of {base.__name__}, got {cls.__qualname__}")
@@ -123,14 +109,14 @@ def _make_decorator(group: str, base: type[C]) -> Callable[[str], Callable[[type
     return register
 
 
-register_dataset = _make_decorator("dataset", DatasetConfig)
-register_model = _make_decorator("model", ModelConfig)
-register_optimizer = _make_decorator("optimizer", OptimizerConfig)
-register_schedule = _make_decorator("schedule", ScheduleConfig)
-register_loss = _make_decorator("loss", LossConfig)
-register_augmentation = _make_decorator("augmentation", AugmentationConfig)
-register_tracking = _make_decorator("tracking", TrackingConfig)
-register_debug = _make_decorator("debug", DebugConfig)
+register_dataset = _make_decorator("dataset")
+register_model = _make_decorator("model")
+register_optimizer = _make_decorator("optimizer")
+register_schedule = _make_decorator("schedule")
+register_loss = _make_decorator("loss")
+register_augmentation = _make_decorator("augmentation")
+register_tracking = _make_decorator("tracking")
+register_debug = _make_decorator("debug")
 
 
 MetricFunction = Callable[["NDArray[np.float32]", "NDArray[np.uint8]"], float]
@@ -169,11 +155,7 @@ def get_registered_components(group: str) -> dict[str, type[ComponentConfig]]:
 
 
 def find_component(group: str, name: str) -> type[ComponentConfig]:
-    """Returns the component with a name.
-
-    Raises:
-        ConfigError: If the name is unknown. The message contains the most similar name and all names.
-    """
+    """Returns the component with a name. Raises a ConfigError, with a similar name and all names, if it is unknown."""
     load_built_in_components()
     if name not in _components[group]:
         raise ConfigError(format_unknown_name(group, f"unknown {group}", name, _components[group]))

@@ -7,6 +7,7 @@ next to the field. The default component of each group is defined in ``conf/conf
 
 from __future__ import annotations
 
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,11 +80,7 @@ class DatasetConfig(ComponentConfig, ABC):
 
     @abstractmethod
     def load(self, progress: bool) -> Dataset:
-        """Loads and verifies the complete data. `limit` and the validation split are applied afterwards.
-
-        Raises:
-            DatasetError: If the data is missing, damaged or invalid.
-        """
+        """Loads and verifies the data, before limit and split are applied. Raises a DatasetError if it is invalid."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -200,10 +197,7 @@ class DebugConfig(ComponentConfig):
     def judge_result(self, history: Sequence[Mapping[str, float]], accuracy: float, folder: Path) -> str:  # noqa: ARG002
         """Checks the metrics of each epoch and the test accuracy, 0..1, of a completed run.
 
-        Returns a message for the user, one or more lines; empty if there is none.
-
-        Raises:
-            TrainingError: If the check fails.
+        Returns a message for the user, one or more lines or empty. Raises a TrainingError if the check fails.
         """
         return ""
 
@@ -232,10 +226,8 @@ class TrackingConfig(ComponentConfig, ABC):
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem for an invalid URI, a URI with credentials, an invalid name, and each reserved tag."""
         if self.uri is not None and redact_credentials(self.uri) != self.uri:
-            yield (
-                "uri",
-                "must not contain credentials, because the config is logged. Set the variable MLFLOW_TRACKING_URI",
-            )
+            message = "must not contain credentials, because the config is logged. Set the variable MLFLOW_TRACKING_URI"
+            yield "uri", message
         elif self.uri is not None and (problem := find_uri_problem(self.uri)):
             yield "uri", problem
         if self.experiment is not None and (problem := find_name_problem(self.experiment)):
@@ -246,11 +238,7 @@ class TrackingConfig(ComponentConfig, ABC):
 
     @abstractmethod
     def resolve_uri(self, environment: Mapping[str, str], working_directory: Path) -> str | None:
-        """Returns the absolute MLflow tracking URI to which runs are logged, or None if tracking is off.
-
-        Raises:
-            ConfigError: If a URI is required but not set, or the URI in the environment is invalid.
-        """
+        """Returns the absolute MLflow URI; None: tracking is off. Raises a ConfigError if it is missing or invalid."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -296,13 +284,8 @@ class RunConfig:
 
 
 COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {
-    "dataset": DatasetConfig,
-    "model": ModelConfig,
-    "optimizer": OptimizerConfig,
-    "schedule": ScheduleConfig,
-    "loss": LossConfig,
-    "augmentation": AugmentationConfig,
-    "tracking": TrackingConfig,
-    "debug": DebugConfig,
+    name: section
+    for name, section in typing.get_type_hints(RunConfig).items()
+    if isinstance(section, type) and issubclass(section, ComponentConfig)
 }
 """The config groups of components, with the base class of their components."""

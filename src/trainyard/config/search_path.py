@@ -36,11 +36,9 @@ def list_choices(group: str, config_dir: Path | None = None) -> list[str]:
 def list_groups(config_dir: Path | None = None) -> list[str]:
     """Returns the config groups in the order of the schema, followed by groups that are not in it (``experiment``)."""
     folders = {folder.name for conf in list_config_folders(config_dir) for folder in conf.iterdir() if folder.is_dir()}
-    section_names = [spec.name for spec in dataclasses.fields(RunConfig)]
-    return sorted(
-        folders | set(COMPONENT_GROUPS),
-        key=lambda group: (section_names.index(group) if group in section_names else len(section_names), group),
-    )
+    groups = folders | set(COMPONENT_GROUPS)
+    sections = [spec.name for spec in dataclasses.fields(RunConfig) if spec.name in groups]
+    return [*sections, *sorted(groups - set(sections))]
 
 
 class _UserFolders(SearchPathPlugin):
@@ -58,9 +56,6 @@ def prepare_hydra(config_dir: Path | None = None) -> None:
     """Loads plugins, and registers the config folders of the user and all components without a YAML file in Hydra.
 
     A component that an earlier call registered is removed if it has a YAML file now.
-
-    Raises:
-        ConfigError: If a plugin cannot be imported.
     """
     load_plugins()
     _UserFolders.folders = [

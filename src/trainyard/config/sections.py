@@ -10,11 +10,6 @@ from trainyard.config.fields import setting
 
 MONITORS = ("loss/val", "accuracy/val", "loss/train", "accuracy/train")
 
-_NO_TEST_METRIC = (
-    "A test metric is not accepted: if the test images selected the winner, its test score would be biased. Use "
-    "accuracy/val with dataset.validation_fraction=0.1. The test score of the winner is logged anyway"
-)
-
 
 @dataclass(kw_only=True, slots=True)
 class EarlyStoppingConfig:
@@ -139,7 +134,8 @@ class SweepConfig:
         "accuracy/val",
         choices=("accuracy/val", "loss/val", "off"),
         rejected=("accuracy/test", "loss/test", "f1_macro/test"),
-        rejection=_NO_TEST_METRIC,
+        rejection="A test metric is not accepted: if the test images selected the winner, its test score would be "
+        "biased. Use accuracy/val with dataset.validation_fraction=0.1. The test score of the winner is logged anyway",
     )
     """Metric of the final model by which trials are ranked. `off` does not rank the trials. The others require
     `dataset.validation_fraction` above 0."""

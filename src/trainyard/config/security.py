@@ -22,18 +22,19 @@ _RESOLVER = re.compile(r"\$\{[^}]*[:$]")
 _ALLOWED_RESOLVERS = re.compile(r"\$\{(now|hydra|trainyard\.unique):[^${}]*\}")
 """Matches the resolvers that are allowed in the ``hydra`` section: time, Hydra's own values, a unique folder name."""
 
-FORK_LAUNCHER = "hydra_plugins.trainyard_fork_launcher.ForkLauncher"
+FORK_LAUNCHER = "hydra_plugins.trainyard_plugins.ForkLauncher"
 """The ``_target_`` of the launcher that runs trials in parallel on this machine."""
 
 _LOGGING_CLASSES = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "colorlog.ColoredFormatter")
 
 
-def forbid_resolvers(tree: DictConfig) -> None:
-    """Rejects resolvers such as ``${oc.env:HOME}`` in a config. ``${optimizer.learning_rate}`` is allowed.
+def get_override_key(override: str) -> str:
+    """Returns the path or group that an override sets, without the prefix ``+`` or ``~``."""
+    return override.partition("=")[0].lstrip("+~")
 
-    Raises:
-        ConfigError: If the config contains resolvers. One line for each.
-    """
+
+def forbid_resolvers(tree: DictConfig) -> None:
+    """Raises a ConfigError, one line each, for resolvers such as ``${oc.env:HOME}``, not for ``${model.dropout}``."""
     problems = [
         f"{path}: resolvers are refused, because their values would be logged, got {text!r}. Write the value itself"
         for path, text in _iterate_strings(OmegaConf.to_container(tree, resolve=False), "")
@@ -44,26 +45,22 @@ def forbid_resolvers(tree: DictConfig) -> None:
 
 
 def forbid_code_execution(hydra_section: DictConfig, overrides: Sequence[str] = ()) -> None:
-    """Rejects settings in the ``hydra`` section that would execute code, or change or read the environment.
+    """Raises a ConfigError, one line each, for settings that would execute code, or change or read the environment.
 
-    The overrides, which are from the command line, may set more than a recipe.
-
-    Raises:
-        ConfigError: If the section contains such settings. One line for each.
+    `hydra_section` is the section ``hydra``. The overrides, which are from the command line, may set more than a
+    recipe.
     """
     tree: Any = OmegaConf.to_container(hydra_section, resolve=False)
-    problems = [
-        f"hydra.{setting}: refused, because a config must not {effect}. Remove it from the recipe or the command line"
-        for setting, section, effect in (
-            ("callbacks", tree["callbacks"], "execute code"),
-            ("job.env_set", tree["job"]["env_set"], "change the environment"),
-        )
-        if section
-    ]
+    remedy = "Remove it from the recipe or the command line"
+    problems = []
+    if tree["callbacks"]:
+        problems.append(f"hydra.callbacks: refused, because a config must not execute code. {remedy}")
+    if tree["job"]["env_set"]:
+        problems.append(f"hydra.job.env_set: refused, because a config must not change the environment. {remedy}")
     if tree["launcher"].get("preload"):
         problems.append("hydra.launcher.preload: refused, because a config must not execute code. Set it to null")
     problems += _find_launcher_settings_in_recipe(
-        tree["launcher"], {override.partition("=")[0].lstrip("+~") for override in overrides}
+        tree["launcher"], {get_override_key(override) for override in overrides}
     )
     for path, text in _iterate_strings(tree, "hydra"):
         key = path.rpartition(".")[2]

@@ -35,11 +35,7 @@ def dump_config(config: RunConfig) -> str:
 
 
 def load_config(path: Path | str) -> RunConfig:
-    """Loads a resolved config, the file ``config.yaml`` of a run. It is equal to the saved one.
-
-    Raises:
-        ConfigError: If the file is not a valid resolved config. One line per problem.
-    """
+    """Loads the ``config.yaml`` of a run, equal to the saved one. Raises a ConfigError with one line per problem."""
     load_plugins()
     try:
         tree = yaml.safe_load(Path(path).read_text())
@@ -53,8 +49,7 @@ def load_config(path: Path | str) -> RunConfig:
 def build_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
     """Converts the result of `config_to_dict` into an OmegaConf tree. `source` is its origin, for messages.
 
-    Raises:
-        ConfigError: If the name of a component is missing or unknown, or a value has a wrong type.
+    Raises a ConfigError if the name of a component is missing or unknown, or a value has a wrong type.
     """
     with translate_hydra_errors():
         node = OmegaConf.structured(RunConfig)
@@ -111,14 +106,12 @@ def _select_result_values(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any
     """Returns the values of a section that affect results. An integer in a float field is converted to a float."""
     hints = typing.get_type_hints(type(section))
     values = {spec.name: getattr(section, spec.name) for spec in dataclasses.fields(section) if get_rule(spec).identity}
-    return {
-        name: _select_result_values(value)
-        if dataclasses.is_dataclass(value)
-        else float(value)
-        if hints[name] is float
-        else value
-        for name, value in values.items()
-    }
+    for name, value in values.items():
+        if dataclasses.is_dataclass(value):
+            values[name] = _select_result_values(value)
+        elif hints[name] is float:
+            values[name] = float(value)
+    return values
 
 
 def escape_interpolations(node: Any) -> Any:  # noqa: ANN401 - any part of a config

@@ -21,17 +21,12 @@ from trainyard.errors import ConfigError
 _SECRET_NAMES = ("token", "password", "secret", "api_key")
 """Names of settings and tags that are refused, because the config is logged."""
 
-_BYTES_PER_PARAMETER = 4
-"""Parameters are stored in float32, also with mixed precision."""
+_get_type_hints = functools.cache(typing.get_type_hints)
+"""Cached, because a sweep validates thousands of configs."""
 
 
 def validate_config(config: RunConfig) -> None:
-    """Checks a config, as far as possible without data.
-
-    Raises:
-        ConfigError: If the config is invalid. One line per problem: the dotted path, what was expected, what was
-            received, what to do.
-    """
+    """Raises a ConfigError, with one line per problem, if a config is invalid, as far as is known without data."""
     if not isinstance(config, RunConfig):
         raise ConfigError(f"expected a RunConfig, from compose_config or load_config, got {config!r}")
     problems = list(find_section_problems(config, ""))
@@ -71,10 +66,8 @@ def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         message = "not possible with optimizer.use_ema=true: it would save the weights before averaging"
         yield "training.keep_best", f"{message}. Set keep_best to null or use_ema to false"
     if config.training.class_weights is not None and config.training.balance_classes:
-        yield (
-            "training.class_weights",
-            "not possible with training.balance_classes=true, which computes them. Set only one of them",
-        )
+        message = "not possible with training.balance_classes=true, which computes them. Set only one of them"
+        yield "training.class_weights", message
     for name, message in config.schedule.training_problems(config.training.epochs):
         yield f"schedule.{name}", message
     if config.training.determinism == "strict" and config.training.xla == "on":
@@ -88,7 +81,7 @@ def find_size_problems(parameters: int | None) -> Iterator[str]:
     """Yields a problem if the weights of a model alone are larger than the memory of this machine."""
     import psutil
 
-    memory, weights = psutil.virtual_memory().total, _BYTES_PER_PARAMETER * (parameters or 0)
+    memory, weights = psutil.virtual_memory().total, 4 * (parameters or 0)  # float32, also with mixed precision
     if weights > memory:
         yield (
             f"expected weights that fit into this machine's memory of {memory // 10**9:,} GB, got {parameters:,} "
@@ -97,11 +90,7 @@ def find_size_problems(parameters: int | None) -> Iterator[str]:
 
 
 def check_files_exist(config: RunConfig) -> None:
-    """Checks that the paths in ``dataset.path`` and ``training.start_from`` exist.
-
-    Raises:
-        ConfigError: If a path does not exist.
-    """
+    """Raises a ConfigError if the path in ``dataset.path`` or ``training.start_from`` does not exist."""
     path = getattr(config.dataset, "path", None)
     if path and not Path(path).expanduser().exists():
         raise ConfigError(f"dataset.path: expected an existing file or folder, got {path}, which does not exist")
@@ -134,9 +123,3 @@ def find_section_problems(section: Any, path: str) -> Iterator[str]:  # noqa: AN
             )
         if not has_field_problem:
             yield from (f"{path}.{name}: {message}" for name, message in section.problems())
-
-
-@functools.cache
-def _get_type_hints(section: type) -> dict[str, Any]:
-    """Returns the types of the fields of a section. Cached, because a sweep validates thousands of configs."""
-    return typing.get_type_hints(section)

@@ -10,7 +10,7 @@ from trainyard.data.datasets.image_folder import ImageFolder
 from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
 from trainyard.data.datasets.user_arrays import Npz, UserData
 from trainyard.data.image_files import convert_image, load_image
-from trainyard.data.loading import load_dataset
+from trainyard.data.loading import draw_stratified_sample, load_dataset
 from trainyard.data.npz import list_npz_arrays, load_npz
 from trainyard.data.preprocessing import (
     PREPROCESSING_FILE,
@@ -20,4 +20,3 @@ from trainyard.data.preprocessing import (
     measure_background_lightness,
     write_preprocessing,
 )
-from trainyard.data.splits import draw_stratified_sample

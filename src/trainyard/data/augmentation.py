@@ -16,9 +16,6 @@ from trainyard.config import AugmentationConfig, register_augmentation, setting
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_GRAYSCALE_AXES = 3
-"""The number of axes of a batch of images without channels: (b, height, width)."""
-
 
 @register_augmentation("none")
 @dataclass(kw_only=True, slots=True)
@@ -53,7 +50,7 @@ class Affine(AugmentationConfig):
         """Transforms each image about its centre, with bilinear interpolation; see `AugmentationConfig.apply`."""
         import tensorflow as tf
 
-        grayscale = len(images.shape) == _GRAYSCALE_AXES
+        grayscale = len(images.shape) == 3  # noqa: PLR2004 - (b, height, width)
         batch = images[..., None] if grayscale else images
         height, width = float(batch.shape[1]), float(batch.shape[2])
         count = tf.shape(batch)[0]

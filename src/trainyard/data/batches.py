@@ -91,8 +91,7 @@ class BatchMaker:
 def build_batch_maker(config: RunConfig, dataset: Dataset, seed: int) -> BatchMaker:
     """Builds the `BatchMaker` of a run. `training.balance_classes` computes class weights from the training labels.
 
-    Raises:
-        TrainingError: If the number of class weights is not the number of classes, or no weight is above 0.
+    Raises a TrainingError if the number of class weights is not the number of classes, or no weight is above 0.
     """
     training, spec = config.training, dataset.spec
     weights = training.class_weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,26 +15,20 @@ from trainyard.errors import DatasetError
 MAX_CLASSES = 256
 """The maximum number of classes: labels are stored as uint8."""
 
-_GRAYSCALE_AXES, _COLOUR_AXES = 3, 4
-"""The number of axes of an array of grayscale images, and of images with channels."""
-
 
 def build_dataset(
     name: str,
-    arrays: dict[str, NDArray[Any]],
-    *,
+    arrays: Mapping[str, NDArray[Any]],
     source: str,
+    *,
     class_names: Sequence[str] | None = None,
     pixel_max: int = 255,
 ) -> Dataset:
-    """Builds a data set from four arrays, after checking them.
+    """Builds a data set from four arrays. Raises a DatasetError if an array is invalid, or they do not match.
 
     ``x_train`` and ``x_test`` are raw pixels, integers from 0 to `pixel_max`, (n, height, width) or (n, height, width,
     channels); ``y_train`` and ``y_test`` are labels from 0, integers (n,) or (n, 1). `source` is where the arrays come
     from, for messages and for `Dataset.source`. Without class names, the names are the labels: "0", "1" and so on.
-
-    Raises:
-        DatasetError: If an array has the wrong dtype, shape or range, or the arrays do not match each other.
     """
     splits = {}
     for part in ("train", "test"):
@@ -50,22 +44,14 @@ def build_dataset(
     if train.images.shape[1:] != test.images.shape[1:]:
         shapes = " and ".join(" x ".join(map(str, split.images.shape[1:])) for split in (train, test))
         raise DatasetError(f"{source}: expected training and test images of the same size, got {shapes}")
-    names = _check_classes(class_names, train, test, source)
-    return Dataset(
-        name=name,
-        spec=DataSpec(image_shape=train.images.shape[1:], class_names=names, pixel_max=pixel_max),
-        train=train,
-        test=test,
-        source=source,
-    )
+    spec = DataSpec(train.images.shape[1:], _check_classes(class_names, train, test, source), pixel_max)
+    return Dataset(name, spec, train, test, source)
 
 
 def check_dataset(dataset: object, source: str) -> Dataset:
     """Checks what the `load` method of a data set, which may be that of a plugin, returned. Converts arrays to uint8.
 
-    Raises:
-        DatasetError: If the value is not a `Dataset`, or an array does not match its `DataSpec`, for example because
-            of a pixel that is NaN.
+    Raises a DatasetError if it is not a `Dataset`, or an array does not match its `DataSpec`: for example, a NaN pixel.
     """
     if not isinstance(dataset, Dataset):
         raise DatasetError(f"{source}: expected load() to return a trainyard Dataset, got {type(dataset).__name__}")
@@ -95,25 +81,20 @@ def _check_split(split: Split, spec: DataSpec, source: str) -> Split:
 def check_images(array: NDArray[Any], source: str, pixel_max: int) -> NDArray[np.uint8]:
     """Converts images to uint8, and removes a channel axis of length 1.
 
-    Raises:
-        DatasetError: If the array is not integers from 0 to `pixel_max`, (n, height, width) or (n, height, width,
-            channels). The message begins with `source`.
+    Raises a DatasetError, whose message begins with `source`, if the array is not integers from 0 to `pixel_max`, (n,
+    height, width) or (n, height, width, channels).
     """
     expected = f"integers from 0 to {pixel_max}, (n, height, width) or (n, height, width, channels)"
-    if array.ndim not in (_GRAYSCALE_AXES, _COLOUR_AXES) or 0 in array.shape:
+    if array.ndim not in (3, 4) or 0 in array.shape:
         raise DatasetError(f"{source}: expected {expected}, got an array of shape {array.shape}")
-    images = array[..., 0] if array.ndim == _COLOUR_AXES and array.shape[-1] == 1 else array
+    images = array[..., 0] if array.shape[3:] == (1,) else array
     is_float = np.issubdtype(array.dtype, np.floating)
     advice = ". Multiply by 255, round, and save as uint8" if is_float else ""
     return _convert_integers(images, pixel_max, f"{source}: expected {expected}, got", "values", advice)
 
 
 def check_labels(array: NDArray[Any], source: str) -> NDArray[np.uint8]:
-    """Converts labels to uint8 (n,).
-
-    Raises:
-        DatasetError: If the array is not integers from 0 to 255, (n,) or (n, 1). The message begins with `source`.
-    """
+    """Converts labels to uint8 (n,). Raises a DatasetError if they are not integers from 0 to 255, (n,) or (n, 1)."""
     expected = f"integers from 0 to {MAX_CLASSES - 1}, (n,)"
     labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - a column
     if labels.ndim != 1 or not len(labels):

@@ -17,26 +17,23 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def load_image(path: Path, *, colour: bool, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Loads an image file. Applies its EXIF orientation, and puts transparent images on a white background.
+    """Loads a PNG or JPEG file: uint8 (height, width, 3) if `colour`, else (height, width), in 0..255.
 
-    Args:
-        path: A PNG or JPEG file with 8 bits per channel.
-        colour: Whether the result is RGB or grayscale.
-        size: (height, width) in pixels to which the image is resized; its aspect ratio may change. None keeps the size.
-
-    Returns:
-        uint8 (height, width, 3) if `colour`, else (height, width), in 0..255.
-
-    Raises:
-        DatasetError: If the file is not a PNG or JPEG file, is damaged, or has more pixels than Pillow accepts.
+    Its EXIF orientation is applied, and a transparent image is put on a white background. It is resized to `size`,
+    (height, width), unless that is None; its aspect ratio may change. Raises a DatasetError if the file is not a PNG or
+    JPEG file with 8 bits per channel, is damaged, or has more pixels than Pillow accepts.
     """
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DatasetError(f"{path}: expected 8 bits per channel, got mode {image.mode}. Convert it to 8 bits")
-            return _convert_to_array(_remove_transparency(ImageOps.exif_transpose(image)), colour=colour, size=size)
+        with Image.open(path, formats=("PNG", "JPEG")) as file:
+            if file.mode.startswith(("I", "F")):
+                raise DatasetError(f"{path}: expected 8 bits per channel, got mode {file.mode}. Convert it to 8 bits")
+            image: Image.Image = ImageOps.exif_transpose(file)
+            if image.has_transparency_data:
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
+            return _convert_to_array(image, colour=colour, size=size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"{path}: expected a PNG or JPEG image; it can't be read: {summarize_error(error)}"
@@ -61,13 +58,3 @@ def _convert_to_array(image: Image.Image, *, colour: bool, size: tuple[int, int]
     if size and converted.size != size[::-1]:
         converted = converted.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(converted, np.uint8)
-
-
-def _remove_transparency(image: Image.Image) -> Image.Image:
-    """Returns the image on a white background if it has transparent pixels, else the image itself."""
-    from PIL import Image
-
-    if not image.has_transparency_data:
-        return image
-    background = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(background, image.convert("RGBA"))

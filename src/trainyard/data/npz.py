@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from trainyard.errors import DatasetError
 
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+"""The names of the four arrays of a data set in an npz file, as in Keras's data sets."""
+
 
 def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Loads arrays from an npz file: read-only, with the dtype and shape in the file. Never arrays of objects.
 
-    Raises:
-        DatasetError: If the file is not an npz file, a required array is missing, or a header does not match the data.
+    Raises a DatasetError if it can't be read, a required array is missing, or a header does not match the data.
     """
     with _open_npz(path) as archive:
         available = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
@@ -34,11 +36,7 @@ def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
 
 
 def list_npz_arrays(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Returns the shape and the dtype of each array in an npz file, according to the array headers.
-
-    Raises:
-        DatasetError: If the file is not an npz file.
-    """
+    """Returns the shape and dtype of each array, according to the headers. Raises a DatasetError if unreadable."""
     arrays = {}
     with _open_npz(path) as archive:
         for member in archive.namelist():
@@ -72,10 +70,7 @@ def _load_member(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[A
                 f"{path}: {member}: expected {expected:,} bytes, as its header specifies {dtype} {shape}, "
                 f"got {actual:,} bytes"
             )
-        content = file.read(expected + 1)
-    if len(content) != expected:
-        raise DatasetError(f"{path}: {member}: expected {expected:,} bytes, got {len(content):,}")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+        return np.frombuffer(file.read(expected), dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

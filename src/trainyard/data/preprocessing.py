@@ -20,7 +20,6 @@ PREPROCESSING_FILE = "preprocessing.json"
 
 _MAX_MEASURED = 5000
 """The maximum number of training images on which the background is measured; they are evenly spaced."""
-_QUANTILES = (0.05, 0.5, 0.95)
 _DARK, _LIGHT = 0.4, 0.6
 
 
@@ -68,17 +67,13 @@ def write_preprocessing(folder: Path, dataset: Dataset) -> None:
     """
     images = dataset.train.images[:: -(-len(dataset.train) // _MAX_MEASURED)]
     lightness = measure_background_lightness(images, dataset.spec.pixel_max)
-    low, median, high = np.quantile(lightness, _QUANTILES).round(4).tolist()
+    low, median, high = np.quantile(lightness, (0.05, 0.5, 0.95)).round(4).tolist()
     content = dataclasses.asdict(dataset.spec) | {"background": {"low": low, "median": median, "high": high}}
     (folder / PREPROCESSING_FILE).write_text(json.dumps(content, indent=1) + "\n")
 
 
 def load_preprocessing(path: Path) -> Preprocessing:
-    """Loads a preprocessing.json.
-
-    Raises:
-        ModelError: If the file can't be read, or a value that the model needs is missing or invalid.
-    """
+    """Loads a preprocessing.json. Raises a ModelError if a value that the model needs is missing or invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         spec = DataSpec(

@@ -33,7 +33,7 @@ _VARIABLES = {
 
 
 def check_cores() -> Iterator[Finding]:
-    """Compares the CPU cores that this process may use with the cores of the machine and the CPU quota."""
+    """Compares the CPU cores that this process may use with the cores of the machine, the CPU quota and the load."""
     cores, quota = count_available_cores(), read_core_quota()
     usable = f"{cores} of {os.cpu_count() or 1} cores are usable"
     if quota is not None and quota < cores:
@@ -41,6 +41,11 @@ def check_cores() -> Iterator[Finding]:
         yield note("cores", f"{usable}, but {limit}", f"training.threads={max(1, int(quota))}")
     else:
         yield ok("cores", usable)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > cores:
+        yield note("load", f"load average {load:.1f} on {cores} cores: runs are slower, and their times not comparable")
+    else:
+        yield ok("load", f"load average {load:.1f} on {cores} cores")
 
 
 def check_memory() -> Iterator[Finding]:

@@ -70,12 +70,15 @@ def check_store() -> Iterator[Finding]:
 
 
 def _describe_sound_store(location: str, file: Path | None, health: StoreHealth) -> Finding:
-    """Returns the finding for an undamaged store: its size, and whether its file is read-only."""
+    """Returns the finding for an undamaged store: its size, and whether its file is read-only or too large to check."""
     size = f", {file.stat().st_size / 1e6:,.1f} MB" if file else ""
     runs = f"{format_count(health.runs, 'run')} in " if health.runs is not None else ""
     message = f"{location}: {runs}{format_count(health.experiments, 'experiment')}{size}"
     if file and not os.access(file, os.W_OK):
         return wrong("store", f"{message}; the file is not writable", f"chmod u+w {shlex.quote(str(file))}")
+    if file and not health.searched:
+        check = f"sqlite3 {shlex.quote(str(file))} 'PRAGMA quick_check'"
+        return note("store", f"{message}; the file is too large to search it for damage here", check)
     return ok("store", message)
 
 

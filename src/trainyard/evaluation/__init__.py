@@ -17,6 +17,7 @@ from trainyard.evaluation.scoring import EvalResult, evaluate
 from trainyard.evaluation.statistics import (
     CONFIDENCE_LEVEL,
     SIGNIFICANCE_LEVEL,
+    Estimate,
     compute_mcnemar_p_value,
     compute_std,
     compute_t_quantile,

@@ -39,10 +39,8 @@ class Calibration:
 def measure_calibration(confidence: NDArray[np.float32], correct: NDArray[np.bool_], bins: int) -> Calibration:
     """Sorts predictions into bins of equal width by confidence, and computes mean confidence and accuracy of each bin.
 
-    Args:
-        confidence: float (n,), the probability of the predicted class, 0..1.
-        correct: bool (n,), whether the predicted class is the label.
-        bins: The number of bins.
+    `confidence`, float (n,), is the probability of the predicted class, 0..1; `correct`, bool (n,), is whether that
+    class is the label.
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
     index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)

@@ -51,7 +51,6 @@ class RankedRun:
         label: Label of the point, without the seed. If it is empty, the point is called by its number.
         varied: Values of the varied settings by path. The seed is ignored.
         value: Metric by which the points are ranked, or None if nothing is compared.
-        metrics: All metrics by logged name.
         history: Metrics of each epoch. Empty if no learning curve is drawn.
         run_id: MLflow run ID, or None if tracking is off.
     """
@@ -79,9 +78,8 @@ class RankedPoint:
         mean: Mean of the values, or None if there are none.
         std: Sample standard deviation of the values, or None for fewer than two.
         low: Lower end of the 95 % confidence interval of the mean (Student's t), or None for fewer than two values.
-        high: Upper end of the interval.
+            `high` is the upper end.
         metrics: Means of the test metrics.
-        seconds: Mean duration of a run.
         tied: Whether the point does not differ significantly from the best. True for the best itself.
     """
 
@@ -174,11 +172,7 @@ class Ranking:
 
 
 def rank(runs: Sequence[RankedRun], objective: str | None) -> Ranking:
-    """Ranks points by the mean of the objective over their seeds.
-
-    Args:
-        runs: Finished runs, in any order.
-        objective: Metric that is compared in the direction of `higher_is_better`, or None to compare nothing.
+    """Ranks the points of finished runs by the mean of the objective over their seeds; None compares nothing.
 
     Raises:
         ValueError: If there is an objective and a run has no value for it.

@@ -144,19 +144,24 @@ def score_predictions(
     Raises:
         TrainingError: If a metric of `evaluation.metrics` fails or does not return a finite number.
     """
-    from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, log_loss, top_k_accuracy_score
+    from sklearn.metrics import (
+        accuracy_score,
+        classification_report,
+        confusion_matrix,
+        log_loss,
+        precision_recall_fscore_support,
+        top_k_accuracy_score,
+    )
 
     config = config or EvaluationConfig()
     labels = list(range(spec.classes))
     predicted = probabilities.argmax(axis=1).astype(np.uint8)
-    arguments: dict[str, Any] = {"labels": labels, "target_names": spec.class_names, "zero_division": 0.0}
-    numbered = arguments | {"target_names": [str(label) for label in labels]}  # a class may be called "macro avg"
-    table = classification_report(actual, predicted, output_dict=True, **numbered)
+    arguments: dict[str, Any] = {"labels": labels, "zero_division": 0.0}
+    columns = (values.tolist() for values in precision_recall_fscore_support(actual, predicted, **arguments))
 
-    def build_class_scores(name: str, row: str) -> ClassScores:
-        """Returns the scores in a row of scikit-learn's report, under a display name."""
-        values = table[row]
-        return ClassScores(name, values["precision"], values["recall"], values["f1-score"], int(values["support"]))
+    def average_scores(average: str) -> ClassScores:
+        precision, recall, f1, _ = precision_recall_fscore_support(actual, predicted, average=average, **arguments)
+        return ClassScores(f"{average} avg", float(precision), float(recall), float(f1), len(actual))
 
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
     top_k = config.top_k if config.top_k < spec.classes else None
@@ -166,11 +171,11 @@ def score_predictions(
         actual=actual,
         loss=float(log_loss(actual, normalised, labels=labels)),
         accuracy=float(accuracy_score(actual, predicted)),
-        per_class=[build_class_scores(name, str(label)) for label, name in enumerate(spec.class_names)],
-        macro=build_class_scores("macro avg", "macro avg"),
-        weighted=build_class_scores("weighted avg", "weighted avg"),
+        per_class=[ClassScores(*row) for row in zip(spec.class_names, *columns, strict=True)],
+        macro=average_scores("macro"),
+        weighted=average_scores("weighted"),
         confusion=confusion_matrix(actual, predicted, labels=labels),
-        report=str(classification_report(actual, predicted, digits=2, **arguments)),
+        report=str(classification_report(actual, predicted, target_names=spec.class_names, digits=2, **arguments)),
         top_k=top_k,
         top_k_accuracy=float(top_k_accuracy_score(actual, normalised, k=top_k, labels=labels)) if top_k else None,
         roc_auc=_roc_auc(normalised, actual),

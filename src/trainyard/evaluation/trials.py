@@ -16,7 +16,6 @@ class Trial:
         point: Number of the point, counted from 1. Trials that differ only in the seed share it.
         label: Short name that distinguishes the trial from all other trials: ``lr0.003 512x256``.
         varied: Values of the swept settings: ``{"optimizer.learning_rate": 0.003, "model": "mlp"}``.
-        overrides: Hydra overrides that the config was composed from.
         config: Resolved config, as plain dicts, lists and scalars.
         parameters: Number of model parameters, or None if it cannot be computed before the model is built.
     """
@@ -40,7 +39,6 @@ class TrialResult:
         metrics: Metrics by logged name: those of the epoch whose weights the model has, and the test metrics.
         history: Metrics of each epoch, in order. Empty if no learning curve is drawn.
         run_id: MLflow run ID, or None if tracking is off.
-        folder: Path of the run folder.
     """
 
     objective: float | None

@@ -9,5 +9,3 @@ from trainyard.models.cnn import Cnn
 from trainyard.models.layers import describe_layers
 from trainyard.models.mlp import Mlp
 from trainyard.models.sequential import Sequential
-
-__all__ = ["Cnn", "Mlp", "Sequential", "build_serving_model", "describe_layers"]

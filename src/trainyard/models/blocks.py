@@ -27,13 +27,10 @@ INITIALIZERS = (
 )  # fmt: skip
 """The random initializers of Keras, which break the symmetry between units."""
 
-_GRAYSCALE_AXES = 2
-"""The number of axes of an image without channels: (height, width)."""
-
 
 def ensure_channel_axis(image_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Returns (height, width, 1) for (height, width); returns (height, width, channels) unchanged."""
-    return (*image_shape, 1) if len(image_shape) == _GRAYSCALE_AXES else image_shape
+    return (*image_shape, 1) if len(image_shape) == 2 else image_shape  # noqa: PLR2004 - (height, width)
 
 
 def build_image_input(spec: DataSpec) -> list[keras.Layer]:
@@ -92,15 +89,10 @@ def format_keras_error(error: Exception) -> str:
 
 
 def build_serving_model(model: keras.Model, spec: DataSpec) -> keras.Model:
-    """Builds a model for serving: a copy of a trained model whose input is raw pixels.
+    """Builds a model for serving: a copy of a trained model, without optimizer, whose input is raw pixels.
 
-    Args:
-        model: The trained model, whose input is images as `DataSpec.scale` returns them. It is not changed.
-        spec: The spec of the data set on which the model was trained.
-
-    Returns:
-        A model with a copy of the weights and without an optimizer. Its input is raw pixels, (n, *image_shape), from 0
-        to ``spec.pixel_max``.
+    The input is (n, *image_shape), from 0 to ``spec.pixel_max``. That of the trained model is scaled by
+    `DataSpec.scale`.
     """
     import keras
 
@@ -110,8 +102,6 @@ def build_serving_model(model: keras.Model, spec: DataSpec) -> keras.Model:
     deviations, means = spec.std or (1.0,), spec.mean or (0.0,)
     scales = [1 / (spec.pixel_max * std) for std in deviations]
     offsets = [-mean / std for mean, std in zip(means, deviations, strict=True)]
-    per_channel = len(scales) > 1
-    scale = keras.layers.Rescaling(
-        scales if per_channel else scales[0], offsets if per_channel else offsets[0], dtype="float32", name="scale"
-    )
+    parameters = (scales, offsets) if len(scales) > 1 else (scales[0], offsets[0])
+    scale = keras.layers.Rescaling(*parameters, dtype="float32", name="scale")
     return keras.Model(pixels, trained(scale(pixels)), name=f"{model.name}_served")

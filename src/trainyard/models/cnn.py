@@ -95,11 +95,7 @@ class Cnn(ModelConfig):
         return total + count_hidden_parameters(inputs, classes, batch_norm=False)
 
     def build(self, spec: DataSpec) -> keras.Model:
-        """Builds the network; see `ModelConfig.build`.
-
-        Raises:
-            TrainingError: If the images are too small for the number of blocks.
-        """
+        """Builds the network; see `ModelConfig.build`. Raises a TrainingError if images are too small for it."""
         import keras
 
         model = keras.Sequential(build_image_input(spec), name=self.name)

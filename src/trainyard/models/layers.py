@@ -122,12 +122,12 @@ def list_required_arguments(name: str) -> list[str]:
     return [argument for argument in LAYERS[name] if argument in REQUIRED_ARGUMENTS or name == "Activation"]
 
 
-def parse_layer(entry: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - any value
-    """Returns the name and the arguments of a valid layer entry, such as ``Flatten`` or ``{Dense: {units: 64}}``."""
+def parse_layer(entry: Any) -> tuple[str, Any]:  # noqa: ANN401 - any value
+    """Returns the name and the arguments of a layer entry, such as ``Flatten`` or ``{Dense: {units: 64}}``."""
     if isinstance(entry, str):
         return entry, {}
     ((name, arguments),) = entry.items()
-    return name, arguments or {}
+    return name, {} if arguments is None else arguments
 
 
 def find_layer_problems(entry: Any) -> Iterator[str]:  # noqa: ANN401 - any value
@@ -136,21 +136,20 @@ def find_layer_problems(entry: Any) -> Iterator[str]:  # noqa: ANN401 - any valu
     if not (isinstance(entry, str) or (has_one_key and all(isinstance(name, str) for name in entry))):
         yield f"expected a layer, such as Flatten or {{Dense: {{units: 64}}}}, got {entry!r}"
         return
-    name = entry if isinstance(entry, str) else next(iter(entry))
+    name, arguments = parse_layer(entry)
     if name not in LAYERS:
         yield f"unknown layer {name!r}.{format_suggestion(name, LAYERS)} Available: {', '.join(LAYERS)}"
         return
-    arguments = {} if isinstance(entry, str) else entry[name]
-    if not isinstance(arguments, (dict, type(None))):
+    if not isinstance(arguments, dict):
         yield f"{name}: expected a mapping of arguments to values, got {arguments!r}"
         return
     argument_types = LAYERS[name]
-    for argument, value in (arguments or {}).items():
+    for argument, value in arguments.items():
         if argument not in argument_types:
             available = f"Available: {', '.join(argument_types)}" if argument_types else "The layer has no arguments"
             suggestion = format_suggestion(str(argument), argument_types)
             yield f"{name}: unknown argument {argument!r}.{suggestion} {available}"
         elif not argument_types[argument].accepts(value):
             yield f"{name}.{argument}: expected {argument_types[argument].description}, got {value!r}"
-    if missing := [argument for argument in list_required_arguments(name) if argument not in (arguments or {})]:
+    if missing := [argument for argument in list_required_arguments(name) if argument not in arguments]:
         yield f"{name}: {missing[0]} is missing; expected {argument_types[missing[0]].description}"

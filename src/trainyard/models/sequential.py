@@ -36,9 +36,8 @@ class Sequential(ModelConfig):
 
         If there are more, also the number of further layers, such as ``'Conv2D32 MaxPooling2D Flatten +2'``.
         """
-        names = []
-        for name, arguments in map(parse_layer, self.layers):
-            names.append(f"{name}{arguments.get('units', arguments.get('filters', ''))}")
+        layers = map(parse_layer, self.layers)
+        names = [f"{name}{arguments.get('units', arguments.get('filters', ''))}" for name, arguments in layers]
         suffix = f" +{len(names) - _LABEL_LAYERS}" if len(names) > _LABEL_LAYERS else ""
         return " ".join(names[:_LABEL_LAYERS]) + suffix
 
@@ -50,17 +49,22 @@ class Sequential(ModelConfig):
     def build(self, spec: DataSpec) -> keras.Model:
         """Builds the network; see `ModelConfig.build`. The output of the last layer is flattened if necessary.
 
-        Raises:
-            TrainingError: If a layer does not accept the output of the layer before it. The message names its index.
+        Raises a TrainingError with the index of the layer if a layer does not accept the output of the layer before it.
         """
         import keras
 
         model = keras.Sequential(build_image_input(spec), name=self.name)
         for index, entry in enumerate(self.layers):
             name, arguments = parse_layer(entry)
+            if name.startswith("AveragePooling"):
+                arguments = {"pool_size": 2, **arguments}  # the default of MaxPooling
+            penalties = {
+                key: keras.regularizers.L1L2(**arguments[key]) for key in arguments if key.endswith("_regularizer")
+            }
             input_shape = model.output_shape[1:] if model.layers else spec.image_shape  # a lone input has no output
             try:
-                model.add(_build_layer(name, arguments, f"{index}_{name.lower()}"))
+                layer = getattr(keras.layers, name)
+                model.add(layer(**{**arguments, **penalties}, name=f"{index}_{name.lower()}"))
             except (ValueError, TypeError, IndexError) as error:
                 raise TrainingError(
                     f"model.layers[{index}]: {name} does not accept its input, of shape {input_shape}: "
@@ -70,16 +74,3 @@ class Sequential(ModelConfig):
             model.add(keras.layers.Flatten(name="flatten_output"))
         model.add(build_output_layer(spec))
         return model
-
-
-def _build_layer(name: str, arguments: dict[str, Any], layer_name: str) -> keras.Layer:
-    """Builds a Keras layer, with its regularizers, from the arguments in the config."""
-    import keras
-
-    keras_arguments = {
-        argument: keras.regularizers.L1L2(**value) if argument.endswith("_regularizer") else value
-        for argument, value in arguments.items()
-    }
-    if name.startswith("AveragePooling"):
-        keras_arguments.setdefault("pool_size", 2)  # the default of MaxPooling
-    return getattr(keras.layers, name)(**keras_arguments, name=layer_name)

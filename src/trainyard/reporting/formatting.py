@@ -33,12 +33,10 @@ def format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
 
 
 def format_metric(name: str, value: float | None) -> str:
-    """Returns a metric of an epoch with a number of digits that fits its type, or empty text for None.
+    """Returns a metric of an epoch with a number of digits that fits its name, or empty text for None.
 
-    Args:
-        name: Name of the metric: ``time/...`` gets two decimals, ``learning_rate/...`` four significant digits, any
-            other four decimals, or the scientific notation if it is smaller than 0.001.
-        value: Value of the metric.
+    ``time/...`` gets two decimals, ``learning_rate/...`` four significant digits, and any other metric four decimals,
+    or the scientific notation if it is smaller than 0.001.
     """
     if value is None:
         return ""
@@ -64,10 +62,8 @@ def format_metric_name(metric: str) -> str:
     return f"{ {'val': 'Validation', 'train': 'Training'}.get(split, split.capitalize()) } {quantity}"
 
 
-def format_mean(mean: float | None, std: float | None, *, percent: bool) -> str:
-    """Returns a mean with its standard deviation, in percent or with four decimals. Empty if there is no mean."""
-    if mean is None:
-        return ""
+def format_mean(mean: float, std: float | None, *, percent: bool) -> str:
+    """Returns a mean with its standard deviation, in percent or with four decimals."""
     factor, unit, digits = (100, " %", 2) if percent else (1, "", 4)
     return f"{factor * mean:.{digits}f}" + ("" if std is None else f" ± {factor * std:.{digits}f}") + unit
 

@@ -50,14 +50,8 @@ def write_leaderboard(folder: Path, ranking: Ranking) -> Path:
 
 def render_leaderboard_markdown(ranking: Ranking, n: int = 10) -> str:
     """Returns the top of the ranking as a Markdown table, for the description of the sweep's run in MLflow."""
-    columns = [
-        "",
-        "trial",
-        *([ranking.objective, "n"] if ranking.objective else []),
-        "accuracy/test",
-        "parameters",
-        "time",
-    ]
+    statistics = [ranking.objective, "n"] if ranking.objective else []
+    columns = ["", "trial", *statistics, "accuracy/test", "parameters", "time"]
     rows = []
     for number, point in enumerate(ranking.points[:n], 1):
         objective = [point.describe(), str(point.n)] if ranking.objective else []
@@ -85,19 +79,11 @@ def build_table(ranking: Ranking) -> dict[str, list[Any]]:
     for number, point in enumerate(ranking.points, 1):
         statistics = [point.mean, point.std, point.n, point.low, point.high] if ranking.objective else [point.n]
         settings = [point.varied.get(path) for path in varied]
-        runs = [run.run_id for run in point.runs if run.run_id]
-        rows.append(
-            [
-                number,
-                point.label,
-                *(format_value(value) if isinstance(value, (list, tuple)) else value for value in settings),
-                *map(_round, statistics),
-                *(_round(point.metrics.get(name)) for name in SHOWN_TEST_METRICS),
-                point.parameters,
-                _round(point.seconds),
-                " ".join(runs),
-            ]
-        )
+        settings = [format_value(value) if isinstance(value, (list, tuple)) else value for value in settings]
+        metrics = [point.metrics.get(name) for name in SHOWN_TEST_METRICS]
+        runs = " ".join(run.run_id for run in point.runs if run.run_id)
+        figures = map(_round, [*statistics, *metrics, point.parameters, point.seconds])
+        rows.append([number, point.label, *settings, *figures, runs])
     return {"columns": columns, "data": rows}
 
 
@@ -119,17 +105,13 @@ def build_card_columns(ranking: Ranking) -> list[str]:
     """Returns the column titles of the card's table, in the order of the cells in a row."""
     objective = [ranking.objective, "n", f"{100 * CONFIDENCE_LEVEL:g} % interval"] if ranking.objective else ["n"]
     settings = [path.rpartition(".")[2] for path in _list_varied(ranking)]
-    return ["#", "trial", *settings, *objective, *_list_metrics(ranking), "parameters", "time"]
+    metrics = [name for name in SHOWN_TEST_METRICS if name != ranking.objective]
+    return ["#", "trial", *settings, *objective, *metrics, "parameters", "time"]
 
 
 def build_card_rows(ranking: Ranking) -> list[TableRow]:
     """Returns the top points as rows of the card's table."""
     return [_build_row(rank, point, ranking) for rank, point in enumerate(ranking.points[:MAX_CARD_ROWS], 1)]
-
-
-def _list_metrics(ranking: Ranking) -> list[str]:
-    """Returns the test metrics of the card's table, except the objective, which has its own column."""
-    return [name for name in SHOWN_TEST_METRICS if name != ranking.objective]
 
 
 def explain_ranking(ranking: Ranking) -> str:
@@ -160,7 +142,7 @@ def _build_row(rank: int, point: RankedPoint, ranking: Ranking) -> TableRow:
             TableCell(point.label, heading=True),
             *(_build_setting_cell(point.varied.get(path)) for path in _list_varied(ranking)),
             *statistics,
-            *(_build_metric_cell(point, name) for name in _list_metrics(ranking)),
+            *(_build_metric_cell(point, name) for name in SHOWN_TEST_METRICS if name != ranking.objective),
             TableCell(f"{point.parameters:,}" if point.parameters else "", point.parameters),
             TableCell(format_duration(point.seconds) if point.seconds else "", round(point.seconds, 2)),
         ],

@@ -6,12 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard.system import (
-    REPORTED_PACKAGES,
-    collect_machine_info,
-    list_installed_versions,
-    read_git_state,
-)
+from trainyard.reporting.formatting import format_count
+from trainyard.system import REPORTED_PACKAGES, collect_machine_info, list_installed_versions, read_git_state
 
 
 def collect_provenance(threads: int, command: str) -> dict[str, Any]:
@@ -39,7 +35,6 @@ def format_provenance(about: dict[str, Any]) -> str:
     """
     machine, versions = about["machine"], about["versions"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"
-    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     commit = about["commit"] or "unknown (not a git checkout)"
     changes = ", with local changes" if about["dirty"] else ""
@@ -47,7 +42,7 @@ def format_provenance(about: dict[str, Any]) -> str:
     differences = f" Not the same for all runs: {mixed}." if mixed else ""
     return (
         f"Measured {about['date']} in {about['seconds']:.0f} s on {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gib']} GiB, {gpus}, {machine['platform']}, {threads}. "
+        f"{machine['memory_gib']} GiB, {gpus}, {machine['platform']}, {format_count(machine['threads'], 'thread')}. "
         f"Python {machine['python']}, {packages}. Commit {commit}{changes}.{differences} "
         f"Command to repeat it: `{about['command']}`"
     )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from trainyard.config import dump_config, flatten_config
-from trainyard.reporting.formatting import format_duration
+from trainyard.reporting.formatting import format_count, format_duration
 from trainyard.reporting.html import build_template_environment, embed_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from trainyard.config import RunConfig
@@ -57,47 +57,42 @@ class ReportPage:
     """PNG files by caption, in order."""
 
 
-class ConfigChange(NamedTuple):
-    """A config value that differs from the default of its field."""
-
-    path: str
-    value: Any
-    default: Any
-
-
 def write_report(path: Path, page: ReportPage) -> None:
     """Writes the report.
 
     Raises:
         FileNotFoundError: If a plot file does not exist.
     """
-    template = build_template_environment().get_template(TEMPLATE)
-    curve_files = {caption: file for caption, file in page.plots.items() if file.name == CURVES_FILE}
-    other_files = {caption: file for caption, file in page.plots.items() if caption not in curve_files}
-    html = template.render(
-        page=page,
-        headline=_build_headline(page),
-        changes=list(find_changed_values(page.config)),
-        config_text=dump_config(page.config),
-        epoch_columns=list(dict.fromkeys(name for epoch in page.training.history for name in epoch)),
-        curves=[embed_image(caption, file) for caption, file in curve_files.items()],
-        plots=[embed_image(caption, file) for caption, file in other_files.items()],
+    html = (
+        build_template_environment()
+        .get_template(TEMPLATE)
+        .render(
+            page=page,
+            headline=_build_headline(page),
+            changes=find_changed_values(page.config),
+            config_text=dump_config(page.config),
+            epoch_columns=list(dict.fromkeys(name for epoch in page.training.history for name in epoch)),
+            curves=[embed_image(caption, file) for caption, file in page.plots.items() if file.name == CURVES_FILE],
+            plots=[embed_image(caption, file) for caption, file in page.plots.items() if file.name != CURVES_FILE],
+        )
     )
     path.write_text(html, encoding="utf-8")
 
 
-def find_changed_values(config: RunConfig) -> Iterator[ConfigChange]:
-    """Yields the config values that differ from the defaults of the selected components, except name and notes."""
-    values = {spec.name: getattr(config, spec.name) for spec in dataclasses.fields(config)}
-    sections: dict[str, Any] = {
-        name: type(value)()
-        for name, value in values.items()
-        if dataclasses.is_dataclass(value) and not isinstance(value, type)
-    }
+def find_changed_values(config: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Returns the config values that differ from the defaults of the selected components, and these defaults, by path.
+
+    Name and notes are left out.
+    """
+    values: dict[str, Any] = {spec.name: getattr(config, spec.name) for spec in dataclasses.fields(config)}
+    section_names = [name for name, value in values.items() if dataclasses.is_dataclass(value)]
+    sections: dict[str, Any] = {name: type(values[name])() for name in section_names}
     defaults = flatten_config(dataclasses.replace(type(config)(), **sections))
-    for path, value in flatten_config(config).items():
-        if path not in SHOWN_IN_HEADER and value != defaults.get(path):
-            yield ConfigChange(path, value, defaults.get(path))
+    return {
+        path: (value, defaults.get(path))
+        for path, value in flatten_config(config).items()
+        if path not in SHOWN_IN_HEADER and value != defaults.get(path)
+    }
 
 
 def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
@@ -105,11 +100,13 @@ def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
     result, training = page.evaluation, page.training
     wrong, images = int((result.predicted != result.actual).sum()), len(result.actual)
     seconds = training.compile_seconds + training.train_seconds
-    epochs = len(training.history)
     return {
         "Test accuracy": (f"{100 * result.accuracy:.2f} %", f"{wrong:,} of {images:,} images wrong"),
         "Test loss": (f"{result.loss:.4f}", "mean cross-entropy, nats"),
         "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {len(result.per_class)} classes"),
-        "Training": (format_duration(seconds), f"{epochs:,} epoch{'' if epochs == 1 else 's'}, including compilation"),
-        "Parameters": (f"{page.parameters:,}", f"{page.layers} layer{'' if page.layers == 1 else 's'} with a kernel"),
+        "Training": (
+            format_duration(seconds),
+            f"{format_count(len(training.history), 'epoch')}, including compilation",
+        ),
+        "Parameters": (f"{page.parameters:,}", f"{format_count(page.layers, 'layer')} with a kernel"),
     }

@@ -21,9 +21,12 @@ _START_FROM = "training.start_from"
 
 
 def find_run(reference: str, store: TrackingStore | None, setting: str) -> RunRecord:
-    """Loads the run that a user named by its id in the store, its folder, or a file in the folder.
+    """Loads the run that a user named.
 
-    `store` is None if tracking is off. `setting` is what names the run: a setting, argument or command.
+    Args:
+        reference: The run's id in the store, its folder, or a file in the folder.
+        store: The tracking store. None if tracking is off.
+        setting: The setting, argument or command that names the run, for messages.
 
     Raises:
         ConfigError: If the run does not exist, or its folder does not contain what it logged.
@@ -74,7 +77,10 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
 
     If the run's folder is not on this machine, both files are downloaded from the store to Trainyard's cache, once.
 
-    `reference` is a model file, the folder of a run, or its id. For `store` and `setting`, see `find_run`.
+    Args:
+        reference: A model file, the folder of a run, or its id.
+        store: The tracking store. None if tracking is off.
+        setting: The setting or argument that names the model, for messages.
 
     Raises:
         ConfigError: If the file or the run does not exist, or the run has no model.
@@ -90,6 +96,12 @@ def find_model(reference: str, store: TrackingStore | None, setting: str) -> Pat
         return _download_model(run.run_id, run.store)
     file = (get_run_folder(run, setting) if run else path.absolute()) / MODEL_FILE
     if not file.is_file():
+        if inner := sorted(file.parent.glob(f"*/{MODEL_FILE}")):
+            example = path / inner[-1].parent.name
+            raise ConfigError(
+                f"{setting}: expected the folder of one run, got {path}, which contains several runs. "
+                f"Name one of them, such as {example}"
+            )
         raise ConfigError(
             f"{setting}: expected a run with a trained model, but {file} does not exist. Choose a run that finished"
         )

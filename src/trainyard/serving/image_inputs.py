@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from trainyard.errors import DatasetError
 
 _LABELS = {"images": ("labels", "y_test"), "x_test": ("y_test", "labels")}
 """The possible names of the array of labels, by the name of the array of images."""
+_IMAGE_AXES = (3, 4)
+"""The number of axes of an array of images: (n, height, width) or (n, height, width, channels)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     """Loads a PNG or JPEG file, or the images of an npz file, and converts them to the input of a model.
 
     RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa. Of an npz file,
-    the array ``images`` is used, else ``x_test``; labels are in ``labels`` or ``y_test``.
+    the array ``images`` is used, else ``x_test``, else the only array that can hold images; labels are in ``labels`` or
+    ``y_test``.
 
     Raises:
         DatasetError: If the file can't be read, its images have another size (without `resize`), or their background
@@ -87,11 +91,9 @@ def _load_arrays(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, uint8 (n,), or None."""
     available = list_npz_arrays(path)
-    name = next((name for name in _LABELS if name in available), None)
-    if name is None:
-        raise DatasetError(f"{path}: expected an array images or x_test, got {', '.join(available) or 'no arrays'}")
-    label_names = [label_name for label_name in _LABELS[name] if label_name in available]
-    if name == "images" and "x_test" in available and "y_test" in label_names:
+    name = _choose_images(path, available)
+    label_names = [label_name for label_name in _LABELS.get(name, _LABELS["images"]) if label_name in available]
+    if name != "x_test" and "x_test" in available and "y_test" in label_names:
         label_names.remove("y_test")  # it belongs to x_test, which is not used
     arrays = load_npz(path, [name, *label_names[:1]])
     images = _convert_images(path, check_images(arrays[name], f"{path}: {name}", spec.pixel_max), spec, conversion)
@@ -110,6 +112,24 @@ def _load_arrays(
             f"got {highest}"
         )
     return images, labels
+
+
+def _choose_images(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+    """Returns the name of the array of images: a known name, else the only array that fits; else raises an error."""
+    if known_names := [name for name in _LABELS if name in arrays]:
+        return known_names[0]
+    candidates = [
+        name
+        for name, (shape, dtype) in arrays.items()
+        if len(shape) in _IMAGE_AXES and np.issubdtype(dtype, np.integer)
+    ]
+    if len(candidates) != 1:
+        received = ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in arrays.items()) or "no arrays"
+        raise DatasetError(
+            f"{path}: expected an array images or x_test, or exactly one array of integers (n, height, width) or "
+            f"(n, height, width, channels), got {received}"
+        )
+    return candidates[0]
 
 
 def _convert_images(

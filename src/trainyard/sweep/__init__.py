@@ -2,15 +2,12 @@
 
 from trainyard.sweep.card import PAGE
 from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, list_sweeps
-from trainyard.sweep.labels import build_trial_label, shorten_keys
-from trainyard.sweep.launch.devices import allocate_slots
+from trainyard.sweep.labels import build_trial_label, shorten_keys, shorten_paths
 from trainyard.sweep.launch.hydra_launcher import run_batch
-from trainyard.sweep.launch.process_pool import ProcessPool
-from trainyard.sweep.launch.ray_pool import open_ray_pool
-from trainyard.sweep.listener import SweepCounts, SweepListener
+from trainyard.sweep.ledger import TrialState
+from trainyard.sweep.listener import SweepBar, SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan, is_execution_override, make_plan
-from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialState, TrialStatus, build_status
-from trainyard.sweep.progress_bar import SweepBar
+from trainyard.sweep.progress import NO_OBJECTIVE, SweepProgress, TrialStatus, build_status
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.run import allocate_slots_and_threads, check_plan, find_prior_sweeps, run_plan, run_sweep
 from trainyard.sweep.space import NOT_DRAWN

@@ -28,8 +28,7 @@ from trainyard.sweep.importance import compute_importances
 from trainyard.sweep.winner_recipe import Winner
 from trainyard.system import atomic_write
 
-PAGE = "card.html"
-TEMPLATE = "card.html"
+PAGE = TEMPLATE = "card.html"
 MAX_LISTED_TRIALS = 100
 """Maximum number of failed trials, and of pruned trials, on the page."""
 
@@ -38,10 +37,8 @@ MAX_LISTED_TRIALS = 100
 class SweepCost:
     """The time and the number of epochs that a sweep used.
 
-    Attributes:
-        wall_seconds: Wall-clock time of all its sessions. The other durations are sums over trials.
-        epochs: Number of epochs of the finished trials and of the reported epochs of the pruned trials.
-        spared: Number of epochs that were saved by pruning.
+    `wall_seconds` is the time of all its sessions; the other durations are sums over trials. `epochs` includes the
+    reported epochs of pruned trials; `spared` is the number of epochs that were saved by pruning.
     """
 
     wall_seconds: float = 0.0
@@ -57,11 +54,9 @@ class CardPage:
     """The content of the page.
 
     Attributes:
-        command: Command that started the sweep.
         chosen_by: Description of how the points were chosen.
         swept: Values of each swept setting as text, by path.
-        failed: Failed trials, each with its reason in one line.
-        pruned: Pruned trials, each with its reason in one line.
+        failed, pruned: Trials, each with its reason in one line.
         pruned_curves: Objective of each pruned trial by epoch.
         unfinished: Number of trials that have not been started or were interrupted.
     """
@@ -107,23 +102,21 @@ def write_card(folder: Path, page: CardPage) -> list[Path]:
 
 
 def _draw_plots(folder: Path, page: CardPage, shares: Mapping[str, float]) -> dict[str, Path]:
-    """Draws the plots that apply to this sweep, and deletes existing ones that no longer apply.
-
-    Returns the files by caption.
-    """
+    """Draws the plots that apply to this sweep, and deletes those that no longer apply. Returns files by caption."""
     ranking = page.ranking
-
-    def draw_settings(path: Path) -> bool:
-        return plots.draw_numeric_settings(ranking, path) or plots.draw_setting_effects(ranking, shares, path)
-
-    def draw_curves(path: Path) -> bool:
-        return plots.draw_point_curves(ranking.points, ranking.objective, path, page.pruned_curves)
-
     candidates: dict[str, tuple[str, Callable[[Path], bool]]] = {
         "Top of the ranking": ("ranking.png", partial(plots.draw_ranking, ranking)),
-        "Effect of each setting": ("settings.png", draw_settings),
+        "Effect of each setting": (
+            "settings.png",
+            lambda path: (
+                plots.draw_numeric_settings(ranking, path) or plots.draw_setting_effects(ranking, shares, path)
+            ),
+        ),
         "All settings in parallel coordinates": ("parallel.png", partial(plots.draw_parallel_coordinates, ranking)),
-        "Learning curves": ("learning_curves.png", draw_curves),
+        "Learning curves": (
+            "learning_curves.png",
+            lambda path: plots.draw_point_curves(ranking.points, ranking.objective, path, page.pruned_curves),
+        ),
     }
     files = {}
     with tempfile.TemporaryDirectory(dir=folder, prefix="partial.") as drafts:

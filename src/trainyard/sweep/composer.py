@@ -33,41 +33,25 @@ class Composer:
     """Composes the configs of points. It does not validate them."""
 
     def __init__(self, config_name: str | None = None, config_dir: Path | None = None) -> None:
-        """Creates a composer. `config_name` is that of the primary config, `config_dir` an additional folder."""
         self._config_name = config_name or PRIMARY_CONFIG
         self._config_dir = config_dir
-        self._bases: dict[tuple[str, ...], _BaseConfig] = {}
-
-    def load_hydra_section(self, point: Point) -> DictConfig:
-        """Returns the `hydra` section of the composed config of a point."""
-        return self._get_base(point).hydra_section
-
-    def has_path(self, point: Point, path: str) -> bool:
-        """Returns whether the composed config of a point has a field or section at a dotted path."""
-        return self._get_base(point).has_path(path)
+        self._bases: dict[tuple[str, ...], BaseConfig] = {}
 
     def build_config(self, point: Point) -> RunConfig:
-        """Returns the config of a point.
+        """Returns the config of a point. Raises ConfigError, with one line per problem, if a setting is invalid."""
+        return self.get_base(point).build_config([setting for setting in point if not setting.structural])
 
-        Raises:
-            ConfigError: If a setting is invalid; one line per problem.
-        """
-        return self._get_base(point).build_config([setting for setting in point if not setting.structural])
-
-    def _get_base(self, point: Point) -> _BaseConfig:
-        """Returns the config composed from only the structural settings of a point, from a cache if possible.
-
-        Rejects overrides that would execute code.
-        """
+    def get_base(self, point: Point) -> BaseConfig:
+        """Returns the config composed from only the structural settings of a point. Rejects those that execute code."""
         key = tuple(setting.text for setting in point if setting.structural)
         if key not in self._bases:
             tree, hydra_section = compose_trees(key, config_name=self._config_name, config_dir=self._config_dir)
             forbid_code_execution(hydra_section, key)
-            self._bases[key] = _BaseConfig(tree, hydra_section)
+            self._bases[key] = BaseConfig(tree, hydra_section)
         return self._bases[key]
 
 
-class _BaseConfig:
+class BaseConfig:
     """A composed config from which other configs are built by setting fields."""
 
     def __init__(self, tree: DictConfig, hydra_section: DictConfig) -> None:

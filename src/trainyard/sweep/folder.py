@@ -3,7 +3,6 @@
 sweeps/<name>/plan.jsonl      the definition of the sweep: a header, then a line per trial with its config
               plan.json       the same without the configs, logged to MLflow
               ledger.jsonl    the states and results of the trials
-              epochs.json     the current epochs of the running trials
               trials/<n>/     the run folder of trial n; <n>-2 for its second attempt
               logs/<n>.log    the output of trial n
 """
@@ -27,8 +26,8 @@ from trainyard.config import compare_trees, format_suggestion
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.evaluation import Trial
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.plan import SweepPlan, to_canonical_json
-from trainyard.sweep.space import NOT_DRAWN
+from trainyard.sweep.plan import SweepPlan
+from trainyard.sweep.space import NOT_DRAWN, compute_identity
 from trainyard.system import (
     PARTIAL_PREFIX,
     DamagedLineError,
@@ -43,7 +42,7 @@ SWEEPS = Path("sweeps")
 
 _MAX_DIFFERENCES = 8
 """The number of differences that an error message lists."""
-_WAIT_SECONDS = 60.0
+_WAIT_SECONDS = 60
 """Maximum wait for the trials of a sweep that was killed. It exceeds the time after which they kill themselves."""
 
 
@@ -55,7 +54,6 @@ class SweepFolder:
         self.plan = self.path / "plan.jsonl"
         self.ledger_file = self.path / "ledger.jsonl"
         self.overview = self.path / "plan.json"
-        self.epochs = self.path / "epochs.json"
         self.logs = self.path / "logs"
         self.lock_file = self.path.parent / f".{self.path.name}.lock"
         self.trials_lock_file = self.path.parent / f".{self.path.name}.trials"
@@ -65,12 +63,6 @@ class SweepFolder:
     def ledger(self) -> Ledger:
         """The ledger, read from its file when it is first accessed."""
         return Ledger(self.ledger_file)
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the existing folder is empty, or contains only the files of an interrupted `write_plan`."""
-        partial = {name for plan in (self.plan, self.overview) for name in (plan.name, f"{PARTIAL_PREFIX}{plan.name}")}
-        return not self.plan.exists() and {path.name for path in self.path.iterdir()} <= partial
 
     @property
     def threads(self) -> int | None:
@@ -92,7 +84,7 @@ class SweepFolder:
         """Writes the plan and its overview, each atomically; `threads` becomes the property of this name."""
         header = {
             "name": plan.name,
-            "search": plan.search.definition if plan.search else None,
+            "search": plan.definition,
             "experiment": plan.experiment,
             "objective": plan.objective,
             "swept": plan.swept,
@@ -117,11 +109,7 @@ class SweepFolder:
         append_entries(self.plan, *map(asdict, trials), durable=True)
 
     def read_header(self) -> dict[str, Any]:
-        """Returns the first line of the plan: name, objective, swept settings and so on.
-
-        Raises:
-            TrainyardError: If the plan is missing or damaged.
-        """
+        """Returns the first line of the plan. Raises TrainyardError if the plan is missing or damaged."""
         header = next(self._read_lines(), {})
         if "objective" not in header:
             raise TrainyardError(
@@ -134,34 +122,23 @@ class SweepFolder:
         """Appends the trials of a search's new points to the plan file. Returns the plan with the trials of the file.
 
         The returned plan also has the swept settings and overrides with which the file was written. If a search has
-        fewer points than before, trials beyond the new number that were not drawn yet are left out. For a grid, nothing
-        is appended.
+        fewer points than before, trials beyond the new number that were not drawn yet are left out.
         """
-        header = self.read_header()
-        swept, overrides = tuple(header["swept"]), tuple(header["overrides"])
-        trials = self.read_trials()
-        if plan.search:
+        header, trials = self.read_header(), self.read_trials()
+        if plan.space:
             self.add_trials(added_trials := plan.trials[len(trials) :])
             trials = (*(t for t in trials if t.label != NOT_DRAWN or t.number <= len(plan.trials)), *added_trials)
-        return replace(plan, swept=swept, overrides=overrides, trials=trials)
+        return replace(plan, swept=tuple(header["swept"]), overrides=tuple(header["overrides"]), trials=trials)
 
     def read_trials(self) -> tuple[Trial, ...]:
-        """Returns the planned trials.
-
-        Raises:
-            TrainyardError: If the plan is missing or damaged.
-        """
+        """Returns the planned trials. Raises TrainyardError if the plan is missing or damaged."""
         lines = self._read_lines()
         next(lines)
         trials = (Trial(**{**line, "overrides": tuple(line["overrides"])}) for line in lines)
         return tuple({trial.number: trial for trial in trials}.values())
 
     def _read_lines(self) -> Iterator[dict[str, Any]]:
-        """Yields the complete lines of plan.jsonl as dicts: the header, then one per trial.
-
-        Raises:
-            TrainyardError: If the file cannot be read, or a complete line is not valid JSON.
-        """
+        """Yields the complete lines of plan.jsonl as dicts: the header, then one per trial."""
         try:
             yield from read_entries(self.plan)
         except (OSError, DamagedLineError) as error:
@@ -173,29 +150,21 @@ def parse_trial_number(folder: Path) -> int:
     return int(folder.name.partition("-")[0])
 
 
-def list_sweeps(root: Path = SWEEPS) -> list[SweepFolder]:
-    """Returns the folders of all sweeps below `root`, sorted by name, including those with a damaged plan."""
-    return [SweepFolder(file.parent) for file in sorted(root.glob("*/plan.jsonl"))]
+def list_sweeps() -> list[SweepFolder]:
+    """Returns the folders of all sweeps in ./sweeps, sorted by name, including those with a damaged plan."""
+    return [SweepFolder(file.parent) for file in sorted(SWEEPS.glob("*/plan.jsonl"))]
 
 
 def find_sweep(name: str, flag: str) -> SweepFolder:
-    """Returns the folder of a sweep.
+    """Returns the folder of a sweep, from its name in ./sweeps or the path of its folder.
 
-    Args:
-        name: The name of a sweep in ./sweeps, or the path of its folder.
-        flag: The option or setting that contains the name, for the error message.
-
-    Raises:
-        ConfigError: If the sweep does not exist.
+    Raises ConfigError if it does not exist. The message names the `flag`, the option or setting that contains the name.
     """
     folder = SweepFolder(Path(name) if Path(name, "plan.jsonl").exists() else SWEEPS / name)
     if not folder.plan.exists():
-        names = [sweep.path.name for sweep in list_sweeps()]
-        hint = (
-            f"{format_suggestion(name, names)} Available: {', '.join(names)}"
-            if names
-            else " There are no sweeps in ./sweeps"
-        )
+        hint = " There are no sweeps in ./sweeps"
+        if names := [sweep.path.name for sweep in list_sweeps()]:
+            hint = f"{format_suggestion(name, names)} Available: {', '.join(names)}"
         raise ConfigError(f"{flag}: there is no sweep {name!r}.{hint}")
     return folder
 
@@ -204,11 +173,8 @@ def find_sweep(name: str, flag: str) -> SweepFolder:
 def lock_sweep(folder: SweepFolder, note: Callable[[str], None]) -> Iterator[None]:
     """Locks a sweep, so that no other process runs it during the block.
 
-    If an earlier process of the sweep was killed, its trials end on their own; this function waits for them.
-
-    Args:
-        folder: The folder of the sweep; it is created if necessary.
-        note: Called with a message before a wait.
+    If an earlier process of the sweep was killed, its trials end on their own; this function waits for them, and calls
+    `note` with a message before. The folder of the sweep is created if necessary.
 
     Raises:
         ConfigError: If another process runs the sweep.
@@ -255,55 +221,46 @@ def _find_owner(folder: SweepFolder) -> str:
 
 
 def _wait_for_trials(folder: SweepFolder, note: Callable[[str], None]) -> None:
-    """Waits up to 60 s until no trial of an earlier process is alive; raises a TrainyardError after that.
-
-    Does nothing on Windows.
-    """
+    """Waits up to 60 s until no trial of an earlier process is alive; raises a TrainyardError after that."""
     if os.name == "nt":  # processes are not forked there
         return
     import fcntl
 
     with folder.trials_lock_file.open("a") as file:
-        deadline, noted = time.monotonic() + _WAIT_SECONDS, False
-        while True:
+        for attempt in range(10 * _WAIT_SECONDS):
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            if time.monotonic() > deadline:
-                raise TrainyardError(
-                    f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
-                    f"{_WAIT_SECONDS:g} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
-                )
-            if not noted:
+            if attempt == 0:
                 note("waiting until the trials of an earlier start of this sweep have ended")
-                noted = True
             time.sleep(0.1)
+    raise TrainyardError(
+        f"sweep {folder.path.name}: trials of an earlier start of this sweep are still running after "
+        f"{_WAIT_SECONDS} s. Stop their processes (to list them: fuser {folder.trials_lock_file})"
+    )
 
 
 def move_aside(folder: SweepFolder) -> Path | None:
     """Renames the folder of a sweep to `<name>.before-<time>` and returns the new path; None if there is no sweep."""
     if not folder.plan.exists():
         return None
-    stamp = f"{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}"
-    aside, number = folder.path.with_name(f"{folder.path.name}.before-{stamp}"), 2
-    while aside.exists():
-        aside, number = aside.with_name(f"{folder.path.name}.before-{stamp}-{number}"), number + 1
+    aside = folder.path.with_name(f"{folder.path.name}.before-{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S-%f}")
     folder.path.rename(aside)
     vars(folder).pop("ledger", None)  # was read from the moved file
     return aside
 
 
 def check_folder(folder: SweepFolder) -> None:
-    """Raises a ConfigError unless the folder contains a sweep, is empty, or does not exist.
-
-    The working directory and its parents are not allowed either.
-    """
+    """Raises ConfigError if the folder has files that are not of a sweep, or is a parent of the working directory."""
     if Path.cwd().is_relative_to(folder.path):
         raise ConfigError(
             f"hydra.sweep.dir: expected a separate folder for the sweep, got {folder.path}, which is the working "
             "directory or one of its parents. Choose another folder"
         )
-    if folder.path.exists() and not folder.plan.exists() and not (folder.path.is_dir() and folder.is_new):
+    plans = (folder.plan.name, folder.overview.name)
+    unfinished = {*plans, *(f"{PARTIAL_PREFIX}{name}" for name in plans)}  # the files of an interrupted `write_plan`
+    files = {path.name for path in folder.path.iterdir()} if folder.path.is_dir() else {folder.path.name}
+    if folder.path.exists() and not folder.plan.exists() and not files <= unfinished:
         raise ConfigError(
             f"hydra.sweep.dir: expected a new or empty folder, or the folder of a sweep, got {folder.path}, which "
             "contains other files. Choose another folder"
@@ -315,30 +272,29 @@ def check_definition(folder: SweepFolder, plan: SweepPlan) -> None:
     header = folder.read_header()
     before, now = header["objective"], plan.objective
     lines = [] if before == now else [f"sweep.objective was {before or 'off'}, is now {now or 'off'}"]
-    if plan.search is None:
+    if plan.definition is None:
         lines += _find_changed_trials(folder, plan)
     elif header.get("search") is None:
         lines += ["the sweep was a grid, is now a search with a sampler"]
     else:
-        lines += _describe_differences(header["search"], json.loads(json.dumps(plan.search.definition)))
-    if not lines:
-        return
-    omitted = [f"and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
-    raise ConfigError(
-        f"sweep {folder.path.name}: its definition has changed since it was started. A sweep resumes only with the "
-        "same definition:",
-        *lines[:_MAX_DIFFERENCES],
-        *omitted,
-        "Restore the definition; or start again from the beginning with --fresh, which keeps the old sweep under "
-        "another name; or choose another sweep.name",
-    )
+        lines += _describe_differences(header["search"], json.loads(json.dumps(plan.definition)))
+    if len(lines) > _MAX_DIFFERENCES:
+        lines[_MAX_DIFFERENCES:] = [f"and {len(lines) - _MAX_DIFFERENCES} more"]
+    if lines:
+        raise ConfigError(
+            f"sweep {folder.path.name}: its definition has changed since it was started. A sweep resumes only with the "
+            "same definition:",
+            *lines,
+            "Restore the definition; or start again from the beginning with --fresh, which keeps the old sweep under "
+            "another name; or choose another sweep.name",
+        )
 
 
 def _find_changed_trials(folder: SweepFolder, plan: SweepPlan) -> list[str]:
     """Returns a line for each trial of a grid that was added, removed or changed since the sweep was started."""
     lines = []
-    planned = {to_canonical_json(trial.config): trial for trial in folder.read_trials()}
-    requested = {to_canonical_json(trial.config): trial for trial in plan.trials}
+    planned = {compute_identity(trial.config): trial for trial in folder.read_trials()}
+    requested = {compute_identity(trial.config): trial for trial in plan.trials}
     by_overrides = {trial.overrides: trial for text, trial in planned.items() if text not in requested}
     for trial in (trial for text, trial in requested.items() if text not in planned):
         earlier = by_overrides.pop(trial.overrides, None)

@@ -32,7 +32,6 @@ class AxisSetting:
     Attributes:
         key: Key as on the command line, including a ``+`` or ``~`` prefix.
         text: The complete override, ``key=value``.
-        value: The value as a Python object.
         structural: Whether it chooses a config group, adds or deletes keys, so that Hydra must compose a new config.
     """
 
@@ -106,13 +105,8 @@ def parse_axes(
 ) -> list[Axis]:
     """Returns the axes of a sweep. The last override of a key wins, and overrides take precedence over params.
 
-    Args:
-        overrides: Overrides in Hydra's grammar, with or without sweeps.
-        params: Maps a dotted path or config group to a list of values, or to the text after the ``=`` of an override.
-        config_dir: Additional folder of configs, or None.
-
-    Raises:
-        ConfigError: If an override is not valid in the grammar, has no values, or cannot be swept.
+    `params` maps a dotted path or config group to a list of values, or to the text after the ``=`` of an override.
+    Raises ConfigError if an override is not valid in the grammar, has no values, or cannot be swept.
     """
     group_names = set(list_groups(config_dir))
     axes = [_parse_param(key, value, group_names, config_dir) for key, value in (params or {}).items()]
@@ -121,11 +115,7 @@ def parse_axes(
 
 
 def combine_axes(axes: Sequence[Axis]) -> Iterator[Point]:
-    """Yields every combination of the axes' settings. The last axis varies fastest.
-
-    Raises:
-        ConfigError: If an axis is an interval, which has infinitely many settings.
-    """
+    """Yields every combination of the axes' settings, the last axis fastest. Raises ConfigError for an interval."""
     for axis in axes:
         if not axis.is_finite:
             raise ConfigError(
@@ -142,10 +132,7 @@ def build_seed_axis(first: int, count: int) -> Axis:
 
 
 def _parse_overrides(overrides: Sequence[str], config_dir: Path | None) -> list[Override]:
-    """Parses overrides with Hydra. Raises a ConfigError if one does not follow its grammar.
-
-    The prefix ``++`` is removed if the field exists, because it then has no effect.
-    """
+    """Parses overrides with Hydra. Removes ``++`` if the field exists, because the prefix then has no effect."""
     with translate_hydra_errors(config_dir):
         parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
     return [
@@ -164,38 +151,37 @@ def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path |
             f"sweep.params: {key}: expected a list of values, or a sweep as text, got {value!r}. Write the complete "
             "path as one key, for example model.hidden_units: [[64], [32]]"
         )
+    text = f"choice({','.join(map(_format_value, value))})" if isinstance(value, list) and value else value
     try:
-        if not isinstance(value, list):
-            (override,) = _parse_overrides([f"{key}={value}"], config_dir)
-            return _build_axis(override, group_names, config_dir)
-        settings = []
-        for item in value:
-            (override,) = _parse_overrides([f"{key}={_format_value(item)}"], config_dir)
-            settings.append(
-                _build_setting(override, override.value(), override.get_value_element_as_str(), group_names)
-            )
-        return _check_axis(Axis(key, tuple(settings), swept=True))
+        if value == []:
+            return _check_axis(Axis(key, (), swept=True))
+        (override,) = _parse_overrides([f"{key}={text}"], config_dir)
+        return _build_axis(override, group_names, config_dir)
     except ConfigError as error:
         raise ConfigError(*(f"sweep.params: {problem}" for problem in error.problems)) from error
 
 
 def _build_axis(override: Override, group_names: set[str], config_dir: Path | None) -> Axis:
     """Returns the axis of a parsed override; fixed, not swept, for ``key=value`` and for ``~key``."""
-    key = override.get_key_element()
+    key, is_swept = override.get_key_element(), override.is_sweep_override()
+    if override.is_delete() and not is_swept:
+        return Axis(key, (AxisSetting(key, str(override.input_line), None, structural=True),), swept=False)
+    values: list[tuple[Any, str]]
+    interval = None
     if override.is_interval_sweep():
         interval = _build_interval(override)
-        ends = [_build_setting(override, end, repr(end), group_names) for end in (interval.low, interval.high)]
-        return _check_axis(Axis(key, tuple(ends), swept=True, interval=interval, is_finite=False))
-    if not override.is_sweep_override():
-        if override.is_delete():
-            return Axis(key, (AxisSetting(key, str(override.input_line), None, structural=True),), swept=False)
-        setting = _build_setting(override, override.value(), override.get_value_element_as_str(), group_names)
-        return Axis(key, (setting,), swept=False)
-    settings = tuple(
-        _build_setting(override, value, text, group_names)
-        for value, text in iterate_sweep_values(override, list_choices(override.key_or_group, config_dir))
-    )
-    return _check_axis(Axis(key, settings, swept=True, interval=_build_range_interval(override)))
+        values = [(end, repr(end)) for end in (interval.low, interval.high)]
+    elif is_swept:
+        interval = _build_range_interval(override)
+        values = list(iterate_sweep_values(override, list_choices(override.key_or_group, config_dir)))
+    else:
+        values = [(override.value(), override.get_value_element_as_str())]
+    is_field = override.key_or_group not in group_names and override.package is None
+    changes_keys = override.is_add() or override.is_force_add() or override.is_delete()
+    structural = not is_field or changes_keys or override.is_hydra_override()
+    settings = tuple(AxisSetting(key, f"{key}={text}", value, structural) for value, text in values)
+    axis = Axis(key, settings, is_swept, interval, is_finite=not override.is_interval_sweep())
+    return _check_axis(axis) if is_swept else axis
 
 
 def _build_interval(override: Override) -> Interval:
@@ -219,15 +205,6 @@ def _build_range_interval(override: Override) -> Interval | None:
     if log and (abs(sweep.step) != 1 or numbers[0] < 1):  # Optuna does not support it: the values are drawn as choices
         return None
     return Interval(numbers[0], numbers[-1], log, step=abs(sweep.step))
-
-
-def _build_setting(override: Override, value: Any, text: str, group_names: set[str]) -> AxisSetting:  # noqa: ANN401 - any value
-    """Returns the setting for one value of an override; `text` is the value in Hydra's grammar."""
-    key = override.get_key_element()
-    is_field = override.key_or_group not in group_names and override.package is None
-    changes_keys = override.is_add() or override.is_force_add() or override.is_delete()
-    structural = not is_field or changes_keys or override.is_hydra_override()
-    return AxisSetting(key, f"{key}={text}", value, structural)
 
 
 def _check_axis(axis: Axis) -> Axis:

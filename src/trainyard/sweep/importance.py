@@ -7,16 +7,12 @@ approach for assessing hyperparameter importance, ICML 2014).
 from __future__ import annotations
 
 import statistics
+import warnings
 from typing import Any
 
 from trainyard.evaluation import RankedPoint, Ranking
 from trainyard.reporting import format_value
-from trainyard.sweep.optuna_adapter import (
-    build_distribution,
-    build_finished_trial,
-    create_study,
-    suppress_optuna_warnings,
-)
+from trainyard.sweep.optuna_adapter import build_distribution, build_finished_trial, create_study
 
 MIN_POINTS, MAX_POINTS = 8, 200
 """With fewer points importance is not computed. Of more points, evenly spaced ranks from best to worst are used."""
@@ -48,7 +44,7 @@ def _compute_fanova(points: list[RankedPoint], values: list[float], paths: list[
     for number, value in enumerate(values):
         params = {path: params[number] for path, (_, params) in encoded.items()}
         study.add_trial(build_finished_trial(params, distributions, value))
-    with suppress_optuna_warnings():
+    with warnings.catch_warnings(action="ignore"):  # about experimental features
         shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), normalize=False)
     return {path: float(share) for path, share in shares.items()}
 

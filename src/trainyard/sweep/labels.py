@@ -18,26 +18,24 @@ _ABBREVIATIONS = {
 
 
 def shorten_keys(swept: Sequence[str]) -> dict[str, str]:
-    """Returns a short name for each swept setting: the last part of its path, or the last two if that is ambiguous.
+    """Returns a short name for each swept setting: a unique end of its path, which may be abbreviated, such as `lr`."""
+    paths = {key: key.lstrip("+~").replace("/", ".") for key in swept}
+    ends = shorten_paths(list(paths.values()))
+    return {key: _ABBREVIATIONS.get(end, end) for key, end in zip(paths, ends, strict=True)}
 
-    Some last parts are abbreviated: `learning_rate` becomes `lr`. Two parts are never abbreviated.
-    """
-    paths = {key: key.lstrip("+~").replace("/", ".").split(".") for key in swept}
-    last_parts = [path[-1] for path in paths.values()]
-    return {
-        key: ".".join(path[-2:]) if last_parts.count(path[-1]) > 1 else _ABBREVIATIONS.get(path[-1], path[-1])
-        for key, path in paths.items()
-    }
+
+def shorten_paths(paths: Sequence[str]) -> list[str]:
+    """Returns the shortest ends of dotted paths that are unique among these paths."""
+    titles = []
+    for path in paths:
+        parts = path.split(".")
+        ends = [".".join(parts[start:]) for start in reversed(range(len(parts)))]
+        titles.append(next((end for end in ends if sum(f".{o}".endswith(f".{end}") for o in paths) == 1), path))
+    return titles
 
 
 def build_trial_label(varied: Mapping[str, Any], names: Mapping[str, str], seed: int | None = None) -> str:
-    """Returns the label of a trial.
-
-    Args:
-        varied: Values of the swept settings in this trial, by key.
-        names: Short name of each key; see `shorten_keys`.
-        seed: Seed of the trial, or None to leave it out because all trials have the same seed.
-    """
+    """Returns the label of a trial from its swept settings, their `names` by key, and its seed if seeds differ."""
     parts = [_format_setting(names[key], value) for key, value in varied.items()]
     return " ".join([*parts, *([f"seed{seed}"] if seed is not None else [])])
 
@@ -50,10 +48,7 @@ def build_point_label(trials: Sequence[Trial]) -> str:
 
 
 def _format_setting(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a setting in short form: ``lr0.003``, ``512x256``, ``no-batch_norm``, ``decay-none``.
-
-    Strings and non-empty lists have no name, because the value is clear alone.
-    """
+    """Returns a setting in short form: ``lr0.003``, ``512x256``, ``no-batch_norm``, ``decay-none``, ``mlp``."""
     if isinstance(value, bool):
         return name if value else f"no-{name}"
     if isinstance(value, (int, float)):

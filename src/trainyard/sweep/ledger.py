@@ -8,14 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from trainyard.errors import TrainyardError
 from trainyard.evaluation import TrialResult
 from trainyard.system import DamagedLineError, append_entries, read_entries
 
-RecordState = Literal["todo", "running", "done", "failed", "pruned"]
+
+class TrialState(StrEnum):
+    """The state of a trial, as it is displayed, in the order in which counts are listed."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  # it was interrupted
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    PRUNED = "pruned"
+    RETRY = "again"  # it failed and will be retried
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +34,35 @@ class TrialRecord:
     """What the ledger contains about one trial.
 
     Attributes:
-        state: The state after the last entry. A trial that was running when its sweep was killed remains "running".
-        attempts: The number of times the trial was started.
+        state: The state after the last entry. A trial that was running when its sweep was killed remains RUNNING.
         folder: The folder of the last attempt; empty if there was none.
         began: The time when the last attempt started, in ISO 8601; empty if there was none.
         result: The result without its history if the trial is done, else None.
         reason: Why the trial failed or was pruned, else empty.
         seconds: The total duration of all attempts that ended, measured by the sweep.
+        last_epoch: The newest epoch report, if the sweep has a pruner.
     """
 
-    state: RecordState = "todo"
+    state: TrialState = TrialState.WAITING
     attempts: int = 0
     folder: str = ""
     began: str = ""
     result: TrialResult | None = None
     reason: str = ""
     seconds: float = 0.0
+    last_epoch: EpochReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One process that ran the sweep, from its start to its end.
+    """One process that ran the sweep, from its start to its end. Times are in ISO 8601.
 
     Attributes:
-        started: The time when the process started, in ISO 8601. With the pid it identifies the process.
-        time: The time when the process opened the ledger, in ISO 8601.
+        started: The time when the process started. With the pid it identifies the process.
+        time: The time when the process opened the ledger.
         slots: The number of trials that run at the same time.
         status: "FINISHED", "FAILED" or "KILLED"; empty while the session runs, or if it ended without an entry.
-        last: The time of the last entry of the session, in ISO 8601.
+        last: The time of the last entry of the session.
     """
 
     pid: str
@@ -114,18 +126,13 @@ class Ledger:
     """Reads the ledger of a sweep and appends entries to it."""
 
     def __init__(self, file: Path) -> None:
-        """Reads the file; a missing file is an empty ledger.
-
-        Raises:
-            TrainyardError: If a line of the file, except an incomplete last line, is not valid JSON.
-        """
+        """Reads the file, if it exists. Raises TrainyardError if a complete line is not valid JSON."""
         self._file = file
         self._records: dict[int, TrialRecord] = {}
         self.events: list[PriorPoint | Draw | EpochReport | Ended] = []
         """Everything that samplers and pruners depend on, in the order in which it happened."""
         self.is_exhausted = False
         """Whether the search space contains no further points to draw."""
-        self._last_epochs: dict[int, EpochReport] = {}
         self.sessions: list[Session] = []
         self.parent_run_id: str | None = None
         """The MLflow run id of the sweep's parent run."""
@@ -155,12 +162,12 @@ class Ledger:
         return bool(self._records or self.events)
 
     def get_trial_record(self, number: int) -> TrialRecord:
-        """Returns what the ledger contains about a trial; a trial without entries has the state "todo"."""
+        """Returns what the ledger contains about a trial; a trial without entries is waiting."""
         return self._records.get(number, TrialRecord())
 
     def record_session_start(self, process: Mapping[str, str], slots: int) -> None:
         """Records that a process (host, pid, start time) now runs the sweep, with this number of concurrent trials."""
-        self._append_entry("opened", **{key: process[key] for key in ("host", "pid", "started")}, places=slots)
+        self._append_entry("opened", **{key: process[key] for key in ("host", "pid", "started")}, slots=slots)
 
     def record_session_end(self, status: str) -> None:
         """Records that the process stops running the sweep: "FINISHED", "FAILED" or "KILLED"."""
@@ -178,11 +185,9 @@ class Ledger:
         """Records the points of earlier sweeps that the sampler received."""
         self._append_entry("knew", points=[asdict(point) for point in points])
 
-    def record_draw(
-        self, drawn: Mapping[str, Any], point: int | None, reason: str = "", duplicate_of: int | None = None
-    ) -> None:
-        """Records a draw of the sampler; see `Draw`."""
-        self._append_entry("drew", drawn=dict(drawn), point=point, why=reason, same=duplicate_of)
+    def record_draw(self, draw: Draw) -> None:
+        """Records a draw of the sampler."""
+        self._append_entry("drew", **asdict(draw))
 
     def get_objective_value(self, number: int) -> float | None:
         """Returns the objective value of a trial that is done; None if it is not, or if the sweep has no objective."""
@@ -197,15 +202,8 @@ class Ledger:
         """Records that the search space seems exhausted; a resumed sweep draws no further points."""
         self._append_entry("exhausted")
 
-    def get_last_epoch(self, number: int) -> EpochReport | None:
-        """Returns the newest epoch report of a trial, or None if it has none."""
-        return self._last_epochs.get(number)
-
     def get_epoch_values(self) -> dict[int, list[float]]:
-        """Returns the objective values of each trial, one per epoch, by trial number.
-
-        If a trial was restarted, an epoch has the value of the last attempt that reported it.
-        """
+        """Returns the objective values of each trial, one per epoch: that of the last attempt that reported it."""
         by_trial: dict[int, dict[int, float]] = {}
         for event in self.events:
             if isinstance(event, EpochReport):
@@ -240,30 +238,31 @@ class Ledger:
 
     def _apply_entry(self, entry: Mapping[str, Any]) -> None:
         """Updates the attributes of this object from an entry, which was just written or read from the file."""
-        self.last_changed = entry["time"]
-        if self.sessions and entry["what"] != "opened":
-            self.sessions[-1] = replace(self.sessions[-1], last=self.last_changed)
-        match entry["what"]:
+        content = dict(entry)
+        kind, time = content.pop("what"), content.pop("time")
+        self.last_changed = time
+        if self.sessions and kind != "opened":
+            self.sessions[-1] = replace(self.sessions[-1], last=time)
+        match kind:
             case "opened":
-                fields = {name: entry[name] for name in ("pid", "started", "host", "time")}
-                self.sessions.append(Session(**fields, slots=entry["places"], last=entry["time"]))
+                self.sessions.append(Session(**content, time=time, last=time))
             case "closed":
-                self.sessions[-1] = replace(self.sessions[-1], status=entry["status"])
+                self.sessions[-1] = replace(self.sessions[-1], status=content["status"])
             case "parent":
-                self.parent_run_id = entry["run_id"]
+                self.parent_run_id = content["run_id"]
             case "works":
-                self.tested_architectures.add(entry["architecture"])
+                self.tested_architectures.add(content["architecture"])
             case "knew":
-                self.events += [PriorPoint(**point) for point in entry["points"]]
+                self.events += [PriorPoint(**point) for point in content["points"]]
             case "drew":
-                self.events.append(Draw(entry["drawn"], entry["point"], entry["why"], entry["same"]))
+                self.events.append(Draw(**content))
             case "epoch":
-                epoch = EpochReport(*(entry[name] for name in ("trial", "epoch", "epochs", "value")))
-                self._last_epochs[epoch.trial] = epoch
+                epoch = EpochReport(**content)
+                self._records[epoch.trial] = replace(self.get_trial_record(epoch.trial), last_epoch=epoch)
                 self.events.append(epoch)
             case "exhausted":
                 self.is_exhausted = True
-            case kind:
+            case _:
                 self._apply_trial_entry(kind, entry)
 
     def _apply_trial_entry(self, kind: str, entry: Mapping[str, Any]) -> None:
@@ -272,13 +271,13 @@ class Ledger:
         record = self.get_trial_record(number)
         if kind == "began":
             attempts, folder = record.attempts + 1, entry["folder"]
-            record = replace(record, state="running", attempts=attempts, folder=folder, began=time, reason="")
+            record = replace(record, state=TrialState.RUNNING, attempts=attempts, folder=folder, began=time, reason="")
         else:
-            if record.state == "running":
+            if record.state is TrialState.RUNNING:
                 record = replace(record, seconds=record.seconds + _compute_seconds_between(record.began, time))
             result = TrialResult(**{**entry["result"], "history": ()}) if kind == "done" else record.result
             reason = entry.get("reason", "")
-            record = replace(record, state=cast("RecordState", kind), result=result, reason=reason)
+            record = replace(record, state=TrialState(kind), result=result, reason=reason)
             if not entry.get("again"):
                 self.events.append(Ended(number))
         self._records[number] = record

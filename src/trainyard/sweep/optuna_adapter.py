@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,14 +14,6 @@ _REDUCTION_FACTOR = 3
 """Halving and Hyperband keep one of this number of trials at each rung."""
 _STARTUP_TRIALS = 4
 """The median pruner starts after this number of trials have finished."""
-
-
-@contextmanager
-def suppress_optuna_warnings() -> Iterator[None]:
-    """Suppresses Optuna's warnings about experimental features."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def create_study(*, maximize: bool, sampler: Any = None, pruner: Any = None) -> optuna.Study:  # noqa: ANN401 - Optuna types
@@ -49,10 +40,7 @@ def end_trial(study: optuna.Study, trial: optuna.Trial, value: float | None, *, 
 
 
 def build_finished_trial(params: Mapping[str, Any], distributions: Mapping[str, Any], value: float) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns a completed trial with an objective, to add to a study without a draw.
-
-    Parameters that have no distribution are left out.
-    """
+    """Returns a completed trial to add to a study without a draw. Parameters without a distribution are left out."""
     import optuna
 
     known = {key: params[key] for key in params if key in distributions}
@@ -75,10 +63,10 @@ def build_distribution(
 
 
 def build_sampler(name: str, seed: int, prior: Sequence[Any] = ()) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns the sampler for a name in `sampler.SAMPLERS`; `prior` are finished trials that start CMA-ES."""
+    """Returns the sampler of `sweep.sampler`; `prior` are finished trials that start CMA-ES."""
     from optuna import samplers
 
-    with suppress_optuna_warnings():
+    with warnings.catch_warnings(action="ignore"):  # about experimental features
         match name:
             case "random":
                 return samplers.RandomSampler(seed=seed)
@@ -89,14 +77,12 @@ def build_sampler(name: str, seed: int, prior: Sequence[Any] = ()) -> Any:  # no
             case "cmaes":
                 trials = [*prior] or None
                 return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False, source_trials=trials)
-            case "qmc":
+            case _:  # qmc
                 return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
-            case _:
-                raise ValueError(f"expected a sampler, got {name!r}")
 
 
 def build_pruner(name: str, min_epochs: int, max_epochs: int) -> Any:  # noqa: ANN401 - an Optuna type
-    """Returns the pruner for a name in `pruner.PRUNERS`, except off."""
+    """Returns the pruner of `sweep.pruner`, which is not off."""
     from optuna import pruners
 
     match name:
@@ -104,9 +90,7 @@ def build_pruner(name: str, min_epochs: int, max_epochs: int) -> Any:  # noqa: A
             return pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=min_epochs)
         case "halving":
             return pruners.SuccessiveHalvingPruner(min_resource=min_epochs, reduction_factor=_REDUCTION_FACTOR)
-        case "hyperband":
+        case _:  # hyperband
             return pruners.HyperbandPruner(
                 min_resource=min_epochs, max_resource=max_epochs, reduction_factor=_REDUCTION_FACTOR
             )
-        case _:
-            raise ValueError(f"expected a pruner, got {name!r}")

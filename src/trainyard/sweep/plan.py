@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -17,20 +17,19 @@ from omegaconf import DictConfig
 from trainyard.config import (
     RunConfig,
     SweepConfig,
-    check_files_exist,
     config_to_dict,
     find_section_problems,
     get_override_key,
     normalize_overrides,
-    validate_config,
 )
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, build_seed_axis, combine_axes, parse_axes
-from trainyard.sweep.labels import build_trial_label, shorten_keys
+from trainyard.sweep.labels import shorten_keys
 from trainyard.sweep.sampler import ADAPTIVE_SAMPLERS, GRID, check_sampler_installed
-from trainyard.sweep.space import SearchSpace
+from trainyard.sweep.space import NOT_DRAWN, SearchSpace, build_trial, check_trial_config, compute_identity
+from trainyard.system import gc_paused
 from trainyard.tracking import TrackingStore
 
 _MAX_LISTED_PROBLEMS = 50
@@ -40,36 +39,18 @@ _EXECUTION_FIELDS = ("on_error", "retries", "max_failures", "points", "pruner", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchPlan:
-    """How a number of points is drawn from a search space by one of `sampler.SAMPLERS` with a seed.
-
-    Attributes:
-        definition: JSON-serialisable definition of the search. Resuming requires the same definition.
-    """
-
-    space: SearchSpace
-    sampler: str
-    seed: int
-    points: int
-    definition: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPlan:
     """Everything that a sweep will do.
 
     Attributes:
         policy: The `sweep` section of the config.
         objective: Metric that the trials are compared by, or None if they are not compared.
-        experiment: MLflow experiment of all runs.
         store: None if tracking is off.
-        notes: Description of the experiment, from the config.
         swept: Swept keys, without the seed.
-        overrides: Overrides that the sweep was started with.
         trials: Trials in the order in which they start.
         duplicates: Number of combinations that were dropped because their config equals that of an earlier one.
-        hydra_section: The `hydra` section of the composed config.
-        search: How points are drawn, or None for a grid, where all trials are known.
+        space: The space from which a sampler draws points, or None for a grid, where all trials are known.
+        definition: JSON-serialisable definition of the search. Resuming requires the same definition.
     """
 
     name: str
@@ -83,12 +64,13 @@ class SweepPlan:
     trials: tuple[Trial, ...]
     duplicates: int
     hydra_section: DictConfig
-    search: SearchPlan | None = None
+    space: SearchSpace | None
+    definition: dict[str, Any] | None
 
     @property
     def epochs(self) -> int:
         """Maximum number of epochs of a trial."""
-        axes = self.search.space.axes if self.search else ()
+        axes = self.space.axes if self.space else ()
         drawn = [setting.value for axis in axes if axis.key == "training.epochs" for setting in axis.settings]
         epochs: list[int] = [*(trial.config["training"]["epochs"] for trial in self.trials), *drawn]
         return max(epochs)
@@ -99,15 +81,11 @@ class SweepPlan:
         return {trial.config["training"]["threads"] for trial in self.trials}
 
 
+@gc_paused()  # composing creates many objects, and none of them is garbage
 def make_plan(overrides: Sequence[str], config_name: str | None = None, config_dir: Path | None = None) -> SweepPlan:
     """Plans a sweep without training.
 
     A grid has all its trials; a search has placeholders, whose points are drawn during the sweep.
-
-    Args:
-        overrides: Overrides in Hydra's grammar, with sweeps and single values.
-        config_name: Name of the primary config, or None for the default.
-        config_dir: Additional folder of configs, or None.
 
     Raises:
         ConfigError: If an override, a trial of the grid, or a probe point of the search space is invalid.
@@ -137,8 +115,12 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
     experiments = list(dict.fromkeys(config.experiment for config in configs))
     experiment = experiments[0] if len(experiments) == 1 else name
     freeze = partial(_freeze_config, name=name, experiment=experiment if len(experiments) > 1 else None)
-    search = _plan_search(replace(space, freeze=freeze), sweep) if space else None
-    trials = _build_placeholders(search) if search else _build_trials(drafts, freeze, swept)
+    if space:
+        space = replace(space, freeze=freeze)
+        definition = _define_search(space, sweep)
+        trials = _build_placeholders(space.seeds, sweep.points, definition["bases"].values())
+    else:
+        definition, trials = None, _build_trials(drafts, freeze, swept)
     return SweepPlan(
         name=name,
         policy=sweep,
@@ -149,18 +131,15 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
         swept=swept,
         overrides=tuple(overrides),
         trials=trials,
-        duplicates=0 if search else len(drafts) - len(trials),
+        duplicates=0 if space else len(drafts) - len(trials),
         hydra_section=hydra_section,
-        search=search,
+        space=space,
+        definition=definition,
     )
 
 
 def _build_space(axes: Sequence[Axis], shared: RunConfig, composer: Composer) -> SearchSpace:
-    """Returns the search space of a sampler.
-
-    Raises:
-        ConfigError: If nothing is swept, the objective is off, or the sampler is not installed.
-    """
+    """Returns the search space of a sampler. Raises ConfigError if the sampler or its settings cannot be used."""
     sweep = shared.sweep
     check_sampler_installed(sweep.sampler)
     if sweep.objective == "off":
@@ -178,14 +157,14 @@ def _build_space(axes: Sequence[Axis], shared: RunConfig, composer: Composer) ->
         )
     seeds = tuple(range(shared.seed, shared.seed + (sweep.seeds or 1)))
     drawn_axes = tuple(axis for axis in axes if axis.key != "seed")
-    space = SearchSpace(axes=drawn_axes, seeds=seeds, composer=composer, check=_check_config, freeze=config_to_dict)
+    space = SearchSpace(axes=drawn_axes, seeds=seeds, composer=composer, freeze=config_to_dict)
     if unknown := space.find_unknown_keys():
         raise ConfigError(*(f"{key}: this field exists for no choice of the swept config groups" for key in unknown))
     return space
 
 
-def _plan_search(space: SearchSpace, sweep: SweepConfig) -> SearchPlan:
-    """Returns how the points are drawn, with the definition that a resumed sweep must match."""
+def _define_search(space: SearchSpace, sweep: SweepConfig) -> dict[str, Any]:
+    """Returns the definition that a resumed search must match."""
     axes = {
         axis.key: {
             "settings": [setting.text for setting in axis.settings],
@@ -195,31 +174,31 @@ def _plan_search(space: SearchSpace, sweep: SweepConfig) -> SearchPlan:
         for axis in space.axes
         if axis.swept
     }
-    bases = {
-        f"{number}": space.freeze(space.build_config(base))
-        for number, base in enumerate(space.iterate_base_points(), start=1)
-    }
-    definition = {
+    bases = enumerate(space.iterate_base_points(), start=1)
+    return {
         "sampler": sweep.sampler,
         "sampler_seed": sweep.sampler_seed,
         "seeds": list(space.seeds),
         "warm_start": list(sweep.warm_start),
         "axes": axes,
-        "bases": bases,
+        "bases": {f"{number}": space.freeze(space.build_config(base)) for number, base in bases},
     }
-    return SearchPlan(
-        space=space, sampler=sweep.sampler, seed=sweep.sampler_seed, points=sweep.points, definition=definition
-    )
 
 
-def _build_placeholders(search: SearchPlan) -> tuple[Trial, ...]:
-    """Returns placeholder trials for all points of a search, with the configs of the base points in turn."""
-    bases = itertools.cycle(search.definition["bases"].values())
-    n_seeds = len(search.space.seeds)
+def _build_placeholders(seeds: Sequence[int], points: int, bases: Collection[dict[str, Any]]) -> tuple[Trial, ...]:
+    """Returns placeholder trials for points that are not drawn yet, with the configs of the base points in turn."""
+    places = itertools.product(zip(range(1, points + 1), itertools.cycle(bases), strict=False), seeds)
     return tuple(
-        trial
-        for index, base in zip(range(search.points), bases, strict=False)
-        for trial in search.space.build_placeholder_trials(index + 1, index * n_seeds + 1, base)
+        Trial(
+            number=number,
+            point=point,
+            label=NOT_DRAWN,
+            varied={},
+            seed=seed,
+            overrides=(),
+            config=base | {"seed": seed},
+        )
+        for number, ((point, base), seed) in enumerate(places, start=1)
     )
 
 
@@ -232,7 +211,7 @@ def _compose_shared_config(axes: Sequence[Axis], composer: Composer) -> tuple[Ru
     config = composer.build_config(shared)
     if problems := list(find_section_problems(config.sweep, "sweep")):
         raise ConfigError(*problems)
-    return config, composer.load_hydra_section(shared)
+    return config, composer.get_base(shared).hydra_section
 
 
 def _add_seed_axis(axes: list[Axis], first: int, count: int) -> list[Axis]:
@@ -246,17 +225,13 @@ def _add_seed_axis(axes: list[Axis], first: int, count: int) -> list[Axis]:
 def _compose_drafts(
     points: Iterable[Point], swept: Sequence[str], composer: Composer
 ) -> Iterator[tuple[Point, RunConfig]]:
-    """Yields points with their composed and validated configs. After an invalid point, the rest are only checked.
-
-    Raises:
-        ConfigError: After all points have been checked, with one line per problem.
-    """
+    """Yields points with their composed and validated configs. Raises one ConfigError for all that are invalid."""
     invalid: list[tuple[int, Point, ConfigError]] = []
     count = 0
     for count, point in enumerate(points, start=1):
         try:
             config = composer.build_config(point)
-            _check_config(config)
+            check_trial_config(config)
         except ConfigError as error:
             invalid.append((count, point, error))
             continue
@@ -264,22 +239,6 @@ def _compose_drafts(
             yield point, config
     if invalid:
         raise _build_invalid_trials_error(invalid, count, [*swept, "seed"])
-
-
-def _check_config(config: RunConfig) -> None:
-    """Raises a ConfigError if the config of a trial or its objective or pruner is invalid, or a file does not exist."""
-    validate_config(config)
-    check_files_exist(config)
-    if config.sweep.objective == "off" and config.sweep.pruner != "off":
-        raise ConfigError(
-            f"sweep.pruner: {config.sweep.pruner} requires an objective, but sweep.objective is off. Set "
-            "sweep.objective, or sweep.pruner=off"
-        )
-    if config.sweep.objective != "off" and not config.dataset.validation_fraction:
-        raise ConfigError(
-            f"sweep.objective: {config.sweep.objective} needs validation images, but there are none. Set "
-            "dataset.validation_fraction=0.1, or sweep.objective=off to run the trials without comparing them"
-        )
 
 
 def _build_invalid_trials_error(
@@ -342,28 +301,11 @@ def _build_trials(
     unique: dict[str, tuple[Point, RunConfig, dict[str, Any]]] = {}
     for point, config in drafts:
         frozen = freeze(config)
-        unique.setdefault(to_canonical_json(frozen), (point, config, frozen))
+        unique.setdefault(compute_identity(frozen), (point, config, frozen))
     points: dict[str, int] = {}
-    names = shorten_keys(swept)
-    repeated = len({config.seed for _, config, _ in unique.values()}) > 1
+    names, repeated = shorten_keys(swept), len({config.seed for _, config, _ in unique.values()}) > 1
     trials = []
-    for number, (point, config, frozen) in enumerate(unique.values(), start=1):
-        varied = {setting.key: setting.value for setting in point if setting.key in names}
-        trials.append(
-            Trial(
-                number=number,
-                point=points.setdefault(to_canonical_json(frozen | {"seed": None}), len(points) + 1),
-                label=build_trial_label(varied, names, config.seed if repeated else None) or config.model.label,
-                varied=varied,
-                seed=config.seed,
-                overrides=tuple(s.text for s in point if not s.key.lstrip("+~").startswith("hydra")),
-                config=frozen,
-                parameters=config.known_parameters,
-            )
-        )
+    for number, (settings, config, frozen) in enumerate(unique.values(), start=1):
+        point_number = points.setdefault(compute_identity(frozen | {"seed": None}), len(points) + 1)
+        trials.append(build_trial(number, point_number, settings, config, frozen, names=names, names_seed=repeated))
     return tuple(trials)
-
-
-def to_canonical_json(config: Mapping[str, Any]) -> str:
-    """Returns a config as a JSON string that is equal for equal configs."""
-    return json.dumps(config, sort_keys=True)

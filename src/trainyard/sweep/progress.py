@@ -1,6 +1,6 @@
 """The progress of a sweep: the state of each trial, the best result so far, and the estimated remaining time.
 
-Counts and order are updated incrementally, so a display of ten thousand trials costs as much as one of ten.
+The order is updated with each event, so a display of ten thousand trials costs about as much as one of ten.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.labels import build_point_label
+from trainyard.sweep.ledger import TrialState
 
 NO_OBJECTIVE = "accuracy/test"
 """The metric that is shown if the sweep has no objective."""
@@ -23,35 +23,16 @@ _MIN_EPOCHS_PER_SLOT = 2
 """The average number of epochs per slot that must be finished before the remaining time is estimated."""
 
 
-class TrialState(StrEnum):
-    """The state of a trial, as it is displayed."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    PRUNED = "pruned"
-    RETRY = "again"  # it failed and will be retried
-    STOPPED = "stopped"  # it was interrupted
-
-
-_STATES_TO_TRAIN = (TrialState.WAITING, TrialState.RETRY, TrialState.STOPPED)
-"""The states of the trials that do not run, but still have to be trained."""
-
-
 @dataclass(slots=True, kw_only=True)
 class TrialStatus:
     """The current status of a trial.
 
     Attributes:
         attempt: The number of the current or last attempt, from 1; 0 before the first.
-        epoch: The last finished epoch, from 1; 0 before the first.
-        epochs: The maximum number of epochs.
+        epoch: The last finished epoch, from 1; 0 before the first, of at most `epochs`.
         value: The objective, or the test accuracy if there is no objective: of the last epoch while the trial runs,
             then of the final model.
         seconds: The duration of the last attempt that ended or was interrupted; None before.
-        reason: Why the trial failed or was pruned, in one line.
-        log: The path of its log file.
         started: When the attempt started, on the clock of the `SweepProgress`.
         earlier_epochs: The number of epochs that the attempt resumed from; None before its first epoch.
     """
@@ -100,13 +81,9 @@ class SweepProgress:
     """The statuses of the trials of a sweep, with counts and an order that are updated with each event.
 
     Attributes:
-        total: The number of trials.
-        shown_metric: The metric that is shown for each trial.
         running: The running trials, by number, in the order in which they started.
-        stopped: The interrupted trials, by number.
         failed: The trials that failed and are not retried, by number, in the order in which they failed.
         ranked: The trials that are done, best first; without an objective, the latest first.
-        best: The best point so far, or None.
     """
 
     def __init__(
@@ -117,11 +94,7 @@ class SweepProgress:
         slots: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Creates the progress from the initial statuses, in the order of the plan.
-
-        `slots` is the number of trials that run at the same time. The clock returns the time in seconds; it must never
-        go backwards.
-        """
+        """Creates the progress from the initial statuses, in the order of the plan; `slots` trials run in parallel."""
         self.shown_metric = objective or NO_OBJECTIVE
         self._by_state: dict[TrialState, dict[int, TrialStatus]] = {state: {} for state in TrialState}
         self.running = self._by_state[TrialState.RUNNING]
@@ -135,7 +108,6 @@ class SweepProgress:
         self._slots = slots
         self._clock = clock
         self._points: dict[int, list[TrialStatus]] = {}
-        self._epochs_waiting = 0
         self._epochs_done = 0
         self._seconds_spent = 0.0
         self._statuses = {status.trial.number: status for status in statuses}
@@ -143,7 +115,6 @@ class SweepProgress:
         for number, status in self._statuses.items():
             self._points.setdefault(status.trial.point, []).append(status)
             self._by_state[status.state][number] = status
-            self._epochs_waiting += status.epochs if status.state in _STATES_TO_TRAIN else 0
         for status in self._by_state[TrialState.DONE].values():
             self._insert_ranked(status)
 
@@ -174,14 +145,10 @@ class SweepProgress:
         return [status.trial for status in self._statuses.values()]
 
     def update_trial(self, trial: Trial) -> bool:
-        """Replaces a waiting trial by its current definition.
-
-        Returns whether the definition is a new one, because the settings of the trial were drawn just now.
-        """
+        """Replaces a waiting trial by its current definition. Returns whether its settings were drawn just now."""
         status = self._statuses[trial.number]
-        changed, status.trial = trial is not status.trial, trial
-        before, status.epochs = status.epochs, trial.config["training"]["epochs"]
-        self._epochs_waiting += status.epochs - before
+        changed = trial is not status.trial
+        status.trial, status.epochs = trial, trial.config["training"]["epochs"]
         return changed
 
     def start_trial(self, number: int, attempt: int) -> None:
@@ -209,17 +176,14 @@ class SweepProgress:
         """Marks a trial as failed, or with `will_retry` as waiting for a retry."""
         self._end_attempt(number, TrialState.RETRY if will_retry else TrialState.FAILED).reason = reason
 
-    def prune_trial(self, number: int, reason: str) -> TrialStatus:
-        """Marks a trial as pruned; returns its status."""
-        status = self._end_attempt(number, TrialState.PRUNED)
-        status.reason = reason
-        return status
+    def prune_trial(self, number: int, reason: str) -> None:
+        """Marks a trial as pruned."""
+        self._end_attempt(number, TrialState.PRUNED).reason = reason
 
     def mark_interrupted(self) -> None:
         """Marks all running trials as interrupted. Their epochs are counted again as epochs to train."""
-        now = self._clock()
         for status in [*self.running.values()]:
-            status.seconds = now - status.started
+            status.seconds = self._clock() - status.started
             self._move(status, TrialState.STOPPED)
 
     def compute_seconds_run(self, status: TrialStatus) -> float | None:
@@ -240,7 +204,9 @@ class SweepProgress:
         if not running or epochs < _MIN_EPOCHS_PER_SLOT * min(slots, self.total):
             return None
         seconds_per_epoch = (self._seconds_spent + sum(now - status.started for status in running)) / epochs
-        epochs_left = self._epochs_waiting + sum(status.epochs - status.epoch for status in running)
+        to_train = (TrialState.WAITING, TrialState.RETRY, TrialState.STOPPED)
+        epochs_left = sum(status.epochs for state in to_train for status in self._by_state[state].values())
+        epochs_left += sum(status.epochs - status.epoch for status in running)
         seconds_left = [epochs_left * seconds_per_epoch / min(slots, unfinished)]
         for status in running:
             done = _count_epochs_of_attempt(status)
@@ -249,10 +215,10 @@ class SweepProgress:
         return max(seconds_left)
 
     def select_rows(self, limit: int) -> tuple[list[TrialStatus], dict[str, int]]:
-        """Selects the most important trials: running or interrupted ones, the best, and the latest failures.
+        """Selects the most important trials: running or interrupted ones, the best, the latest failed and pruned ones.
 
-        If there is room, the latest pruned trials follow. If the limit allows, these are all trials, in the order of
-        the plan. Also returns the numbers of trials left out, by state.
+        If the limit allows, these are all trials, in the order of the plan. Also returns the numbers of trials left
+        out, by state.
         """
         if self.total <= limit:
             return list(self._statuses.values()), {}
@@ -261,21 +227,16 @@ class SweepProgress:
         failures = min(len(self.failed), max(room // 3, room - len(self.ranked)))
         rows += self.ranked[: room - failures]
         rows += [*self.failed.values()][len(self.failed) - failures :]
-        rows += [*self._by_state[TrialState.PRUNED].values()][-(limit - len(rows)) :] if limit > len(rows) else []
+        rows += [*self.pruned.values()][-(limit - len(rows)) :] if limit > len(rows) else []
         selected = Counter(status.state for status in rows)
         left_out = {state: len(trials) - selected[state] for state, trials in self._by_state.items()}
         left_out[TrialState.WAITING] += left_out.pop(TrialState.RETRY)
-        order = (TrialState.RUNNING, TrialState.STOPPED, TrialState.WAITING, TrialState.DONE, TrialState.FAILED,
-                 TrialState.PRUNED)  # fmt: skip
-        return rows, {state.value: left_out[state] for state in order if left_out[state]}
+        return rows, {state.value: count for state, count in left_out.items() if count}
 
     def _move(self, status: TrialStatus, state: TrialState) -> None:
         """Changes the state of a trial."""
         number = status.trial.number
-        del self._by_state[status.state][number]
-        self._by_state[state][number] = status
-        for counted, sign in ((status.state, -1), (state, 1)):
-            self._epochs_waiting += sign * status.epochs if counted in _STATES_TO_TRAIN else 0
+        self._by_state[state][number] = self._by_state[status.state].pop(number)
         status.state = state
 
     def _end_attempt(self, number: int, state: TrialState) -> TrialStatus:
@@ -290,10 +251,7 @@ class SweepProgress:
         return status
 
     def _insert_ranked(self, status: TrialStatus) -> None:
-        """Inserts a trial that is done into the ranking, and updates the best point.
-
-        Without an objective, the trial is inserted at the front, and there is no best point.
-        """
+        """Inserts a trial that is done into the ranking, and updates the best point, if there is an objective."""
         if not self._objective:
             self.ranked.insert(0, status)
             return
@@ -307,8 +265,7 @@ class SweepProgress:
 
     def _compute_sort_key(self, status: TrialStatus) -> float:
         """Returns a number that sorts statuses from best to worst; a missing or NaN value is the worst."""
-        value = math.nan if status.value is None else status.value
-        return math.inf if math.isnan(value) else self._sign * value
+        return math.inf if status.value is None or math.isnan(status.value) else self._sign * status.value
 
 
 def _count_epochs_of_attempt(status: TrialStatus) -> int:

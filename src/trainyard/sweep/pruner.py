@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from trainyard.config import SweepConfig
 from trainyard.evaluation import higher_is_better
 from trainyard.sweep.ledger import Ended, EpochReport, Ledger
 from trainyard.sweep.optuna_adapter import build_pruner, build_sampler, create_study, end_trial
@@ -17,29 +18,19 @@ if TYPE_CHECKING:
     import optuna
 
 OFF = "off"
-PRUNERS = (OFF, "median", "halving", "hyperband")
-"""Allowed values of `sweep.pruner`."""
 
 
 class TrialPruner:
     """Decides after each epoch whether a trial is pruned, with an in-memory Optuna study."""
 
-    def __init__(self, name: str, objective: str, epochs: int, ledger: Ledger, min_epochs: int = 1) -> None:
-        """Creates a pruner and replays the ledger of the sweep.
-
-        Args:
-            name: One of `PRUNERS`, except off.
-            objective: Metric that is compared.
-            epochs: Maximum number of epochs of a trial.
-            ledger: Ledger of the sweep.
-            min_epochs: Minimum number of epochs before a trial may be pruned.
-        """
-        self.objective = objective
-        self._name = name
+    def __init__(self, policy: SweepConfig, epochs: int, ledger: Ledger) -> None:
+        """Creates the pruner of a sweep and replays its ledger. A trial has at most `epochs` epochs."""
+        self.objective = policy.objective
+        self._name = policy.pruner
         self._study = create_study(
-            maximize=higher_is_better(objective),
+            maximize=higher_is_better(policy.objective),
             sampler=build_sampler("random", 0),
-            pruner=build_pruner(name, min_epochs, epochs),
+            pruner=build_pruner(policy.pruner, policy.min_epochs, epochs),
         )
         self._trials: dict[int, optuna.Trial] = {}
         self._last_decisions: dict[int, tuple[int, str]] = {}

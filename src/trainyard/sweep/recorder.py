@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.ledger import EpochReport, Ledger
+from trainyard.sweep.ledger import EpochReport, Ledger, TrialState
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.results import has_finished, load_result
 from trainyard.sweep.space import NOT_DRAWN
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TrialOutcomes:
-    """The outcomes of the trials, by trial number.
+    """The results of finished trials, and why others were pruned, in all sessions of the sweep, by trial number.
 
     Attributes:
-        done: The results of the finished trials, of all sessions of the sweep.
         failed: The errors of the trials that failed in this session and are not retried.
-        pruned: The reasons of the pruned trials, of all sessions of the sweep.
         waiting: The numbers of the trials that remain to be run.
     """
 
@@ -40,32 +38,23 @@ class TrialOutcomes:
             record = ledger.get_trial_record(number)
             if record.result:
                 self.done[number] = record.result
-            elif record.state == "pruned":
+            elif record.state is TrialState.PRUNED:
                 self.pruned[number] = record.reason
             else:
                 self.waiting.append(number)
 
 
 class TrialRecorder:
-    """Records what happens to the trials of a sweep.
-
-    Attributes:
-        outcomes: The outcomes of the trials so far.
-        listeners: The objects that are notified of each change.
-    """
+    """Records what happens to the trials of a sweep, and notifies its `listeners` of each change."""
 
     def __init__(self, trials: Sequence[Trial], folder: SweepFolder, objective: str | None) -> None:
-        """Loads the outcomes of earlier sessions from the ledger. This process must have locked the folder.
-
-        Undrawn trials are ignored if the search space is exhausted.
-        """
+        """Loads the outcomes of earlier sessions from the ledger. This process must have locked the folder."""
         self.outcomes = TrialOutcomes()
         self.listeners: list[SweepListener] = []
         self._folder = folder
         self._ledger = ledger = folder.ledger
-        self._trials = {
-            trial.number: trial for trial in trials if not (ledger.is_exhausted and trial.label == NOT_DRAWN)
-        }
+        drawn = (trial for trial in trials if not (ledger.is_exhausted and trial.label == NOT_DRAWN))
+        self._trials = {trial.number: trial for trial in drawn}
         self._attempts: dict[int, int] = {}
         self._objective = objective
         self.outcomes.update(ledger, list(self._trials))
@@ -91,10 +80,7 @@ class TrialRecorder:
         return self._attempts.get(trial.number, 0)
 
     def adopt_finished(self, runs: SweepTracker) -> None:
-        """Records the results of trials that finished after the sweep was killed, so that they are not run again.
-
-        Runs that finished while the tracking store was unreachable are uploaded.
-        """
+        """Records the results of trials that finished after the sweep was killed, and uploads what the store lacks."""
         for number in self.outcomes.waiting:
             record = self._ledger.get_trial_record(number)
             folder = Path(record.folder)
@@ -116,11 +102,8 @@ class TrialRecorder:
             listener.on_message(text)
 
     def record_start(self, trial: Trial) -> Path:
-        """Records that an attempt of a trial starts, and returns its run folder, which does not exist yet.
-
-        A trial that was just drawn replaces its placeholder.
-        """
-        self._trials[trial.number] = trial
+        """Records that an attempt of a trial starts, and returns its run folder, which does not exist yet."""
+        self._trials[trial.number] = trial  # if it was just drawn, it replaces its placeholder
         folder = self._folder.find_next_attempt_folder(trial.number)
         self._ledger.record_start(trial.number, str(folder))
         self._attempts[trial.number] = self.count_attempts(trial) + 1

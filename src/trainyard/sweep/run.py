@@ -3,58 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
 from trainyard.errors import ConfigError
-from trainyard.evaluation import Trial, TrialResult
 from trainyard.sweep.folder import SWEEPS, SweepFolder, check_definition, check_folder, lock_sweep, move_aside
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.process_pool import start_fork_server
 from trainyard.sweep.ledger import Ledger
-from trainyard.sweep.listener import SweepListener
+from trainyard.sweep.listener import SweepBar, SweepListener
 from trainyard.sweep.plan import SweepPlan, make_plan
-from trainyard.sweep.progress_bar import SweepBar
-from trainyard.sweep.progress_file import EpochFile
 from trainyard.sweep.pruner import OFF, TrialPruner
 from trainyard.sweep.recorder import TrialOutcomes, TrialRecorder
 from trainyard.sweep.scheduler import SweepScheduler
-from trainyard.sweep.search import SearchQueue
-from trainyard.sweep.smoke_test import build_architecture_key, smoke_test_architectures
+from trainyard.sweep.smoke_test import smoke_test_architectures
 from trainyard.sweep.summary import SweepResult, summarize_sweep
 from trainyard.sweep.tracking import SweepTracker
-from trainyard.sweep.trial_queue import TrialQueue
+from trainyard.sweep.trial_queue import SearchQueue, TrialQueue
 from trainyard.sweep.trial_runner import open_trial_runner
 from trainyard.sweep.trial_task import TrialTask
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
-from trainyard.system import (
-    collect_process_info,
-    configure_xla_cache,
-    count_available_cores,
-    gc_paused,
-    raise_on_signals,
-)
+from trainyard.system import collect_process_info, configure_xla_cache, count_available_cores, raise_on_signals
 
-
-class OpenDisplay(Protocol):
-    """Opens a display that follows the trials of a sweep while they run."""
-
-    def __call__(
-        self,
-        trials: Sequence[Trial],
-        objective: str | None,
-        *,
-        slots: int,
-        done: Mapping[int, TrialResult],
-        pruned: Mapping[int, str],
-    ) -> AbstractContextManager[SweepListener]:
-        """Returns a display of all `trials`, of which `slots` run in parallel.
-
-        `done` and `pruned` are the results and the reasons of the trials that ended in earlier sessions, by number.
-        """
+OpenDisplay = Callable[..., AbstractContextManager[SweepListener]]
+"""Opens a display that follows the trials of a sweep while they run, from the arguments of `SweepBar`."""
 
 
 def run_sweep(
@@ -90,8 +64,7 @@ def run_sweep(
         >>> result = run_sweep(["experiment=quickstart", "optimizer.learning_rate=0.01,0.001"])  # doctest: +SKIP
         >>> print(result.ranking.format_verdict())  # doctest: +SKIP
     """
-    with gc_paused():  # composing creates many objects, and none of them is garbage
-        plan = make_plan(overrides, config_name, Path(config_dir) if config_dir else None)
+    plan = make_plan(overrides, config_name, Path(config_dir) if config_dir else None)
     return run_plan(plan, fresh=fresh, display=display)
 
 
@@ -124,18 +97,16 @@ def find_folder(plan: SweepPlan) -> SweepFolder:
 
 def find_prior_sweeps(plan: SweepPlan) -> list[PriorSweep]:
     """Returns the earlier sweeps whose results the sampler starts from (``sweep.warm_start``)."""
-    if plan.search is None or plan.objective is None:
+    if plan.space is None:
         return []
-    return load_prior_sweeps(plan.policy.warm_start, plan.objective, plan.search.space.axes, plan.search.sampler)
+    return load_prior_sweeps(plan.policy.warm_start, plan.policy.objective, plan.space.axes, plan.policy.sampler)
 
 
 def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int | None, int | None]:
     """Returns the number of trials that run in parallel, and the default number of threads of a trial.
 
-    The first is None if the launcher or its cluster decides; the second is None if TensorFlow chooses.
-
-    Raises:
-        ConfigError: If a setting of the launcher is invalid, or does not fit the sweep.
+    The first is None if the launcher or its cluster decides; the second is None if TensorFlow chooses. Raises
+    ConfigError if a setting of the launcher is invalid, or does not fit the sweep.
     """
     launcher = plan.hydra_section.launcher
     for path, value in (
@@ -165,11 +136,7 @@ def allocate_slots_and_threads(plan: SweepPlan) -> tuple[int | None, int | None]
 
 
 def check_plan(plan: SweepPlan) -> None:
-    """Checks that the tracking store can be reached from all machines, and that the folder can be used.
-
-    Raises:
-        ConfigError: If not.
-    """
+    """Raises ConfigError unless all machines can reach the tracking store and the folder can be used."""
     launcher = plan.hydra_section.launcher
     cluster = launcher._target_ == RAY_LAUNCHER and (launcher.address or os.environ.get("RAY_ADDRESS"))
     if (cluster or launcher._target_ == SLURM_LAUNCHER) and plan.store and plan.store.sqlite_file:
@@ -184,10 +151,7 @@ def check_plan(plan: SweepPlan) -> None:
 def _run_trials(
     plan: SweepPlan, folder: SweepFolder, slots: int, *, prior_sweeps: Sequence[PriorSweep], display: OpenDisplay
 ) -> SweepResult:
-    """Runs the remaining trials, logs the sweep to the tracking store, and writes the files of its result.
-
-    If the sweep is already complete, only writes the files again.
-    """
+    """Runs the remaining trials, if any, logs the sweep to the tracking store, and writes the files of its result."""
     recorder = TrialRecorder(plan.trials, folder, plan.objective)
     ledger, outcomes = folder.ledger, recorder.outcomes
 
@@ -203,17 +167,15 @@ def _run_trials(
     with _record_session(ledger, outcomes, slots), tracker.open_run(ledger.parent_run_id):
         recorder.adopt_finished(tracker)
         if outcomes.waiting:
-            open_display = display(
-                recorder.trials, plan.objective, slots=slots, done=outcomes.done, pruned=outcomes.pruned
-            )
-            with open_display as screen:
-                recorder.listeners += [screen, tracker, EpochFile(folder.epochs)]
+            with display(recorder.trials, plan.objective, slots=slots, outcomes=outcomes) as screen:
+                recorder.listeners += [screen, tracker]
                 parent_run_id = _prepare_trials(recorder, tracker, folder, slots)
                 task = TrialTask(plan.name, plan.objective, plan.policy.pruner != OFF, parent_run_id)
-                queue, pruner = _build_queue(plan, folder, prior_sweeps), _build_pruner(plan, ledger)
+                queue = SearchQueue(plan.space, plan.policy, folder, prior_sweeps) if plan.space else TrialQueue()
+                pruner = TrialPruner(plan.policy, plan.epochs, ledger) if plan.policy.pruner != OFF else None
                 with open_trial_runner(plan, folder, task) as runner:
                     SweepScheduler(plan.policy, recorder, queue, runner, runs=tracker, pruner=pruner).run()
-        if plan.search:
+        if plan.space:
             folder.write_overview(folder.read_header(), recorder.trials)
         result = summarize()
         tracker.log_result(result)
@@ -232,37 +194,17 @@ def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iter
     ledger.record_session_end("FAILED" if outcomes.failed or outcomes.waiting else "FINISHED")
 
 
-def _build_queue(plan: SweepPlan, folder: SweepFolder, prior_sweeps: Sequence[PriorSweep]) -> TrialQueue:
-    """Returns an empty queue; that of a search has replayed the draws of earlier sessions."""
-    if plan.search and plan.objective:
-        return SearchQueue(plan.search, plan.objective, folder, prior_sweeps)
-    return TrialQueue()
-
-
-def _build_pruner(plan: SweepPlan, ledger: Ledger) -> TrialPruner | None:
-    """Returns the pruner, which has replayed the epochs of earlier sessions, or None if trials are not pruned."""
-    if plan.policy.pruner == OFF or not plan.objective:
-        return None
-    return TrialPruner(plan.policy.pruner, plan.objective, plan.epochs, ledger, plan.policy.min_epochs)
-
-
 def _prepare_trials(recorder: TrialRecorder, tracker: SweepTracker, folder: SweepFolder, slots: int) -> str | None:
     """Runs a smoke test of each new architecture while the parent run is created. Returns the id of the parent run."""
     ledger = folder.ledger
-    untested: dict[str, Trial] = {}
-    for trial in recorder.trials:
-        if trial.number not in recorder.outcomes.waiting or ledger.get_trial_record(trial.number).attempts:
-            continue  # it is done, or an attempt has already tested its architecture
-        if (architecture := build_architecture_key(trial)) not in ledger.tested_architectures:
-            untested.setdefault(architecture, trial)
-    parent_run_ids: list[str | None] = []
+    waiting = map(recorder.get_trial, recorder.outcomes.waiting)
+    # an attempt has already tested the architecture of its trial
+    untested = [trial for trial in waiting if not ledger.get_trial_record(trial.number).attempts]
 
     def wait_for_parent_run() -> None:
         """Waits until the sweep's parent run exists, and records its id in the ledger."""
-        parent_run_ids.append(tracker.wait_until_created())
-        if parent_run_ids[0]:
-            ledger.record_parent(parent_run_ids[0])
+        if run_id := tracker.wait_until_created():
+            ledger.record_parent(run_id)
 
-    record, lock_file = ledger.record_smoke_test, folder.trials_lock_file
-    smoke_test_architectures(untested, record, folder.logs, slots, lock_file, after_start=wait_for_parent_run)
-    return parent_run_ids[0]
+    smoke_test_architectures(untested, folder, slots, after_start=wait_for_parent_run)
+    return ledger.parent_run_id

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,16 +23,13 @@ from trainyard.sweep.optuna_adapter import (
     build_sampler,
     create_study,
     end_trial,
-    suppress_optuna_warnings,
 )
+from trainyard.sweep.space import SearchSpace
 
 if TYPE_CHECKING:
     import optuna
 
 GRID = "grid"
-SAMPLERS = (GRID, "random", "tpe", "gp", "cmaes", "qmc")
-"""Allowed values of `sweep.sampler`. A grid consists of all points, in order."""
-
 ADAPTIVE_SAMPLERS = ("tpe", "gp", "cmaes")
 """Samplers whose draws depend on earlier results."""
 
@@ -41,9 +39,6 @@ MIN_CMAES_POINTS = 10
 """Minimum number of prior points for CMA-ES, which starts from the best tenth of them."""
 _DIGITS = 4
 """Significant digits of a drawn number: more would not make a learning rate of 0.001234 better."""
-
-IsActive = Callable[[Axis, Sequence[AxisSetting]], bool]
-"""Returns whether an axis exists for the drawn settings of the structural axes."""
 
 
 def check_sampler_installed(name: str) -> None:
@@ -58,29 +53,21 @@ def check_sampler_installed(name: str) -> None:
 class Sampler:
     """Draws points with an in-memory Optuna study of one objective."""
 
-    def __init__(self, name: str, seed: int, axes: Sequence[Axis], *, maximize: bool) -> None:
-        """Creates a sampler without any results. `name` is one of `SAMPLERS`, except the grid.
-
-        The axes are the swept ones, which are drawn from, and the fixed ones.
-        """
+    def __init__(self, name: str, seed: int, space: SearchSpace, *, maximize: bool) -> None:
+        """Creates a sampler without any results. `name` is a value of `sweep.sampler`, except the grid."""
         self._name = name
         self._seed = seed
-        self._axes = axes
+        self._space = space
         self._study = create_study(maximize=maximize, sampler=build_sampler(name, seed))
         self._draws: list[optuna.Trial] = []
         self._reported: set[int] = set()
 
-    def draw(self, is_active: IsActive, recorded: Mapping[str, Any] | None = None) -> tuple[Point, dict[str, Any]]:
-        """Draws the next point and returns it with the drawn values by axis key.
-
-        Args:
-            is_active: Returns whether an axis exists for the drawn structural settings.
-            recorded: Values that the ledger has for this draw, from an earlier session. The same values are drawn.
-        """
-        drawn = self._draw_from_study(is_active, recorded if self._name not in _STATEFUL_SAMPLERS else None)
+    def draw(self, recorded: Mapping[str, Any] | None = None) -> tuple[Point, dict[str, Any]]:
+        """Draws the next point, or repeats a `recorded` draw. Returns it with the drawn values by axis key."""
+        drawn = self._draw_from_study(recorded if self._name not in _STATEFUL_SAMPLERS else None)
         if recorded is not None and drawn[1] != recorded:  # another version of the library
             end_trial(self._study, self._draws.pop(), None)
-            drawn = self._draw_from_study(is_active, recorded)
+            drawn = self._draw_from_study(recorded)
         return drawn
 
     def report_value(self, turn: int, value: float | None) -> None:
@@ -105,16 +92,15 @@ class Sampler:
     def add_prior_points(self, points: Sequence[tuple[Mapping[str, Any], float]]) -> None:
         """Adds points of earlier sweeps with their objectives. Must be called before the first draw."""
         is_cmaes = self._name == "cmaes"  # it uses only numbers, and not as trials of the study, but as starting points
-        axes = [axis for axis in self._axes if axis.swept and (axis.interval or not is_cmaes)]
+        axes = [axis for axis in self._space.axes if axis.swept and (axis.interval or not is_cmaes)]
         distributions = {axis.key: _build_axis_distribution(axis) for axis in axes}
         trials = [build_finished_trial(drawn, distributions, value) for drawn, value in points]
         if is_cmaes:
-            with suppress_optuna_warnings():
-                self._study.sampler = build_sampler(self._name, self._seed, trials)
+            self._study.sampler = build_sampler(self._name, self._seed, trials)
         else:
             self._study.add_trials(trials)
 
-    def _draw_from_study(self, is_active: IsActive, recorded: Mapping[str, Any] | None) -> tuple[Point, dict[str, Any]]:
+    def _draw_from_study(self, recorded: Mapping[str, Any] | None) -> tuple[Point, dict[str, Any]]:
         """Draws a point, or repeats the `recorded` values; returns it with the drawn values by axis key."""
         if recorded is not None:
             self._study.enqueue_trial(dict(recorded))
@@ -123,23 +109,19 @@ class Sampler:
         elif self._name not in _STATEFUL_SAMPLERS:
             seeds = np.random.SeedSequence([self._seed, len(self._draws)])
             self._study.sampler = build_sampler(self._name, int(seeds.generate_state(1)[0]))
-        with suppress_optuna_warnings():
+        with warnings.catch_warnings(action="ignore"):  # about experimental features
             trial = self._study.ask()
             self._draws.append(trial)
-            groups = [_draw_setting(trial, axis) for axis in self._axes if axis.settings[0].structural]
+            groups = [_draw_setting(trial, axis) for axis in self._space.axes if axis.settings[0].structural]
             chosen = {setting.key: setting for setting in groups}
-            for axis in self._axes:
-                if axis.key not in chosen and (not axis.swept or is_active(axis, groups)):
+            for axis in self._space.axes:
+                if axis.key not in chosen and (not axis.swept or self._space.is_active(axis, groups)):
                     chosen[axis.key] = _draw_setting(trial, axis)
-        point = tuple(chosen[axis.key] for axis in self._axes if axis.key in chosen)
-        return point, dict(trial.params)
+        return self._space.sort_by_axis([*chosen.values()]), dict(trial.params)
 
 
 def find_drawn_value(axis: Axis, value: Any) -> Any:  # noqa: ANN401 - any value
-    """Returns how a sampler represents a config value, or None if the axis does not contain it.
-
-    This is the number itself on an interval, and the text of the override in a list.
-    """
+    """Returns a config value as it is drawn: a number, or the text of an override; None if it is not on the axis."""
     if axis.interval:
         return value if axis.interval.contains(value) else None
     return next((setting.text for setting in axis.settings if setting.value == value), None)

@@ -6,6 +6,8 @@ ends between these two steps, the status of the MLflow run decides whether the t
 
 from __future__ import annotations
 
+import contextlib
+
 from trainyard.config import SweepConfig
 from trainyard.errors import TrackingError
 from trainyard.evaluation import Trial, TrialResult
@@ -74,7 +76,7 @@ class SweepScheduler:
         if self._pruner and report:
             if reason := self._pruner.report_epoch(report):
                 self._prune_reasons[trial.number] = reason
-            self._runner.answer(trial.number, (epoch, reason))
+            message.answer((epoch, reason))
 
     def _handle_exit(self, trial: Trial, failure: str) -> None:
         """Processes the end of a trial. If its MLflow run is FINISHED, the trial is done, even if its process failed.
@@ -109,7 +111,6 @@ class SweepScheduler:
 
     def _is_finished(self, result: TrialResult) -> bool:
         """Returns whether the MLflow run of a trial is FINISHED; False if the tracking store is unreachable."""
-        try:
+        with contextlib.suppress(TrackingError):
             return self._runs.is_finished(result)
-        except TrackingError:
-            return False
+        return False

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -20,6 +19,7 @@ from trainyard.config import build_run_config, build_tree, load_plugins
 from trainyard.data import load_dataset
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial
+from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.devices import allocate_slots
 from trainyard.sweep.launch.process_pool import Job, JobExit, ProcessPool
 from trainyard.system import Progress, configure_tensorflow
@@ -33,7 +33,7 @@ _IGNORED_SECTIONS = ("name", "notes", "seed", "resume", "evaluation", "tracking"
 _TRAINING_FIELDS = ("batch_size", "precision")
 
 
-def build_architecture_key(trial: Trial) -> str:
+def _build_architecture_key(trial: Trial) -> str:
     """Returns a key for the trial's architecture. Trials with equal keys need only one smoke test."""
     parts: dict[str, Any] = {key: value for key, value in trial.config.items() if key not in _IGNORED_SECTIONS}
     parts["training"] = {key: parts["training"][key] for key in _TRAINING_FIELDS}
@@ -43,38 +43,28 @@ def build_architecture_key(trial: Trial) -> str:
 
 
 def smoke_test_architectures(
-    untested: Mapping[str, Trial],
-    record_success: Callable[[str], None],
-    logs: Path,
-    n_jobs: int,
-    lock_file: Path,
-    *,
-    after_start: Callable[[], None],
+    trials: Sequence[Trial], folder: SweepFolder, n_jobs: int, *, after_start: Callable[[], None]
 ) -> None:
-    """Trains one batch of each architecture, each in a separate process.
+    """Trains one batch of each new architecture, in separate processes, and records successes in the ledger.
 
-    Args:
-        untested: One trial of each architecture, by `build_architecture_key`.
-        record_success: Called with the key of each architecture that could be trained.
-        logs: The folder for the output of the processes.
-        n_jobs: Number of processes that run at the same time; with GPUs, at most one per GPU.
-        lock_file: A file on which each process holds a shared lock until it ends.
-        after_start: Called once, after the first processes have started. An exception that it raises ends them.
-
-    Raises:
-        ConfigError: If any architecture cannot be trained; with one line per architecture.
+    After the first processes have started, `after_start` is called. An exception that it raises ends them. Raises
+    ConfigError, with one line per architecture that cannot be trained.
     """
+    untested: dict[str, Trial] = {}
+    for trial in trials:
+        if (architecture := _build_architecture_key(trial)) not in folder.ledger.tested_architectures:
+            untested.setdefault(architecture, trial)
     waiting = [*untested.values()][::-1]
     keys = {trial.number: key for key, trial in untested.items()}
     failures: dict[int, str] = {}
-    with ProcessPool(allocate_slots(n_jobs, os.environ), lock_file=lock_file) as pool:
+    with ProcessPool(allocate_slots(n_jobs, os.environ), lock_file=folder.trials_lock_file) as pool:
 
         def fill_slots() -> None:
             """Starts smoke tests until no slot is free or none is waiting."""
             while waiting and pool.has_free_slot:
                 trial = waiting.pop()
                 work = cloudpickle.dumps(partial(_train_one_batch, dict(trial.config)))
-                pool.submit(Job(trial.number, work, logs / f"{trial.number}-tried.log", _LIMIT_SECONDS))
+                pool.submit(Job(trial.number, work, folder.logs / f"{trial.number}-tried.log", _LIMIT_SECONDS))
 
         fill_slots()
         after_start()
@@ -83,13 +73,13 @@ def smoke_test_architectures(
                 if isinstance(event, JobExit):
                     failures[event.number] = event.failure
                     if not event.failure:
-                        record_success(keys[event.number])
+                        folder.ledger.record_smoke_test(keys[event.number])
             fill_slots()
     if failed := [trial for trial in untested.values() if failures[trial.number]]:
         raise ConfigError(
             f"{len(failed)} of {len(untested)} architectures cannot be trained on one batch, so no trial was started:",
             *(f"trial {trial.number}, {trial.label}: {failures[trial.number]}" for trial in failed),
-            f"Correct these settings and start the sweep again. The output of the smoke tests is in {logs}",
+            f"Correct these settings and start the sweep again. The output of the smoke tests is in {folder.logs}",
         )
 
 

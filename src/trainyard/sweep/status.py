@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SweepFolder, is_locked
-from trainyard.sweep.ledger import Session
-from trainyard.sweep.progress import SweepProgress, TrialState, TrialStatus, build_status
-from trainyard.sweep.progress_file import LatestEpoch, load_epochs
+from trainyard.sweep.ledger import Session, TrialState
+from trainyard.sweep.progress import SweepProgress, TrialStatus, build_status
 from trainyard.sweep.space import NOT_DRAWN
 from trainyard.system import is_process_alive
+from trainyard.tracking import load_run_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +25,6 @@ class SweepStatus:
     """The status of a sweep.
 
     Attributes:
-        name: Name of the sweep's folder.
         state: ``interrupted``, ``failed``, ``done``, or ``running (4711)`` with the id of the process.
         changed: Time of the last entry in the ledger.
         progress: The progress of its trials, on the clock `time.time`.
@@ -39,10 +41,9 @@ def load_sweep_status(folder: SweepFolder) -> SweepStatus:
     ledger, objective = folder.ledger, folder.read_header()["objective"]
     session = ledger.sessions[-1] if ledger.sessions else None
     running = session is not None and not session.status and _is_running(session, folder)
-    epochs = load_epochs(folder.epochs) if running else {}
     complete = ledger.is_exhausted or ledger.is_complete  # then no more points are drawn
     trials = [
-        _build_trial_status(trial, objective, folder, epochs.get(trial.number), running=running)
+        _build_trial_status(trial, objective, folder, running=running)
         for trial in folder.read_trials()
         if not (complete and trial.label == NOT_DRAWN)
     ]
@@ -64,28 +65,18 @@ def _is_running(session: Session, folder: SweepFolder) -> bool:
     return is_locked(folder)
 
 
-def _build_trial_status(
-    trial: Trial,
-    objective: str | None,
-    folder: SweepFolder,
-    epoch: LatestEpoch | None,
-    *,
-    running: bool,
-) -> TrialStatus:
+def _build_trial_status(trial: Trial, objective: str | None, folder: SweepFolder, *, running: bool) -> TrialStatus:
     """Returns the status of a trial from the ledger. A started trial is STOPPED if the sweep is not `running`."""
     record = folder.ledger.get_trial_record(trial.number)
     status = build_status(trial, objective, record.result, os.path.relpath(folder.get_log_file(trial.number)))
-    status.attempt = record.attempts
-    if record.state == "failed":
-        status.state, status.reason = TrialState.FAILED, record.reason
-    elif record.state == "pruned":
-        status.state, status.reason = TrialState.PRUNED, record.reason
-        if last := folder.ledger.get_last_epoch(trial.number):
-            status.epoch, status.value = last.epoch, last.value
-    elif record.state == "running":
+    status.state, status.reason, status.attempt = record.state, record.reason, record.attempts
+    if record.state is TrialState.PRUNED and (last := record.last_epoch):
+        status.epoch, status.value = last.epoch, last.value
+    elif record.state is TrialState.RUNNING:
         status.state = TrialState.RUNNING if running else TrialState.STOPPED
         status.started = datetime.fromisoformat(record.began).timestamp()
-        if epoch:
-            status.epoch, status.epochs = epoch.epoch, epoch.epochs
-            status.value = epoch.metrics.get(objective) if objective else None
+        with contextlib.suppress(ConfigError):  # the run has not logged anything yet
+            history = load_run_record(Path(record.folder)).load_history()
+            status.epoch = max(history, default=0)
+            status.value = history[status.epoch].get(objective) if status.epoch and objective else None
     return status

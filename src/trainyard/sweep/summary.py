@@ -16,25 +16,21 @@ from trainyard.sweep.labels import build_point_label
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.results import load_result
-from trainyard.sweep.winner_recipe import Winner, write_recipe
+from trainyard.sweep.winner_recipe import Winner, write_winner
 from trainyard.system import format_command_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WINNER = "winner"
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SweepResult:
-    """The results of a sweep, and the files that were written, to be logged.
+    """The results of a sweep.
 
     Attributes:
         folder: The folder of the sweep. Its name is the name of the sweep.
         objective: The metric that the sweep compares, or None.
         trials: All trials, in the order of the plan.
-        outcomes: The outcomes of the trials.
-        ranking: Ranking of the points.
         winner: The best point, or None if nothing is compared or no trial has finished.
         files: The files that were written, to be logged.
     """
@@ -90,7 +86,7 @@ def summarize_sweep(
 ) -> SweepResult:
     """Ranks the finished trials of a sweep and writes the result files into its folder. `trials` are all its trials."""
     ranking = rank_trials(trials, outcomes, objective)
-    winner = _write_winner(folder, ranking.points[0], objective, trials) if objective and ranking.points else None
+    winner = write_winner(folder, ranking.points[0], objective, trials) if objective and ranking.points else None
     header, ledger = folder.read_header(), folder.ledger
     page = CardPage(
         name=folder.path.name,
@@ -146,7 +142,7 @@ def describe_swept(header: Mapping[str, Any], trials: Sequence[Trial]) -> dict[s
 
     The `header` is that of the plan. The values of a grid are read from the trials.
     """
-    if header.get("search"):
+    if header["search"]:
         return {key: axis["description"] for key, axis in header["search"]["axes"].items()}
     values = {
         key: dict.fromkeys(json.dumps(trial.varied[key]) for trial in trials if key in trial.varied)
@@ -166,25 +162,14 @@ def describe_sampling(header: Mapping[str, Any]) -> str:
 
 def compute_cost(ledger: Ledger, trials: Sequence[Trial], outcomes: TrialOutcomes) -> SweepCost:
     """Returns the cost of the sweep, computed from its ledger."""
-    seconds = {trial.number: ledger.get_trial_record(trial.number).seconds for trial in trials}
-    last_epochs = {number: epoch.epoch for number in outcomes.pruned if (epoch := ledger.get_last_epoch(number))}
+    records = {trial.number: ledger.get_trial_record(trial.number) for trial in trials}
+    last_epochs = {number: last.epoch for number in outcomes.pruned if (last := records[number].last_epoch)}
     planned = {trial.number: trial.config["training"]["epochs"] for trial in trials if trial.number in last_epochs}
     return SweepCost(
         wall_seconds=sum(session.seconds for session in ledger.sessions),
-        done_seconds=sum(seconds.get(number, 0.0) for number in outcomes.done),
-        pruned_seconds=sum(seconds.get(number, 0.0) for number in outcomes.pruned),
-        failed_seconds=sum(seconds.get(number, 0.0) for number in outcomes.failed),
+        done_seconds=sum(records[number].seconds for number in outcomes.done),
+        pruned_seconds=sum(records[number].seconds for number in outcomes.pruned),
+        failed_seconds=sum(records[number].seconds for number in outcomes.failed),
         epochs=sum(result.epochs for result in outcomes.done.values()) + sum(last_epochs.values()),
         spared=sum(planned[number] - last_epochs[number] for number in planned),
     )
-
-
-def _write_winner(folder: SweepFolder, best: RankedPoint, objective: str, trials: Sequence[Trial]) -> Winner:
-    """Writes the recipe of the best point, with its first seed."""
-    run = best.runs[0]
-    trial = next(trial for trial in trials if trial.number == run.number)
-    description = (
-        f"The winner of the sweep {folder.path.name}: {best.label}, {objective} {best.describe()} (n {best.n})."
-    )
-    recipe = folder.path / "conf" / "experiment" / f"{WINNER}.yaml"
-    return Winner(best.label, run.run_id, recipe, write_recipe(trial, recipe, description, folder.threads))

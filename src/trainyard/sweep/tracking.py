@@ -15,20 +15,22 @@ from trainyard.runs import build_provenance_tags, sync_run
 from trainyard.sweep.launch.devices import RAY_LAUNCHER
 from trainyard.sweep.listener import SweepCounts, SweepListener
 from trainyard.sweep.plan import SweepPlan
-from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.summary import SweepResult, describe_swept
 from trainyard.system import read_git_state, redact_credentials
 from trainyard.tracking import RunRequest, Tracker, names
 
 
 class SweepTracker(SweepListener):
-    """Logs a sweep to the tracking store. If tracking is disabled, it does nothing."""
+    """Logs a sweep to the tracking store. If tracking is disabled, it does nothing.
+
+    Methods that wait for the store raise a TrackingError if it fails.
+    """
 
     def __init__(self, plan: SweepPlan, notify: Callable[[str], None]) -> None:
         """Does not access the tracking store yet. `notify` is called with a message when the store fails."""
         self._plan = plan
         self._run = Tracker(plan.store, notify, "The sweep continues; its folder contains all results")
-        self._result: SweepResult | None = None
+        self._status = "FINISHED"
         on_ray = plan.hydra_section.launcher._target_ == RAY_LAUNCHER
         self._ended_elsewhere: tuple[()] | None = None if on_ray else ()  # Ray ends tasks with their sweep
 
@@ -49,7 +51,7 @@ class SweepTracker(SweepListener):
             self._run.start(request, self._build_params())
             try:
                 yield
-                failure = self._end_run()
+                failure = self._run.end(self._status)
             except BaseException as error:
                 self._run.set_tags({names.ERROR: redact_credentials(f"{type(error).__name__}: {error}")})
                 self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
@@ -59,11 +61,7 @@ class SweepTracker(SweepListener):
             raise TrackingError(f"{failure}. No results are lost: the folder of the sweep contains all of them")
 
     def wait_until_created(self) -> str | None:
-        """Waits until the parent run exists, and saves the MLflow view of its trials. Returns None without tracking.
-
-        Raises:
-            TrackingError: If the tracking store cannot be reached.
-        """
+        """Waits until the parent run exists, and saves its MLflow view. Returns its id, or None without tracking."""
         if self._plan.store is None:
             return None
         self._run.wait_until_created()
@@ -72,21 +70,11 @@ class SweepTracker(SweepListener):
         return self._run.run_id
 
     def is_finished(self, result: TrialResult) -> bool:
-        """Returns whether the MLflow run of a trial that has a result is FINISHED; True if the trial was not tracked.
-
-        Raises:
-            TrackingError: If the tracking store cannot be read.
-        """
-        if result.run_id is None:
-            return True
-        return result.run_id in self._run.find_finished_trials().values()
+        """Returns whether the MLflow run of a trial with a result is FINISHED; True if the trial was not tracked."""
+        return result.run_id is None or result.run_id in self._run.find_finished_trials().values()
 
     def upload_run(self, folder: Path) -> str:
-        """Uploads what the tracking store does not contain of a run, and returns the run id.
-
-        Raises:
-            TrackingError: If the store fails.
-        """
+        """Uploads what the tracking store does not contain of a run, and returns the run id."""
         return sync_run(folder, self._plan.store).run_id
 
     def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
@@ -106,37 +94,28 @@ class SweepTracker(SweepListener):
         self._run.log_metrics({names.TRIALS_FAILED: float(counts.failed)})
 
     def log_result(self, result: SweepResult) -> None:
-        """Logs the verdict, the leaderboard, the failed trials, the id of the best run and the files of the result."""
-        self._result = result
-        ranking, winner = result.ranking, result.winner
-        failed = "".join(f"\n- trial {trial.number}, {trial.label}: {reason}" for trial, reason in result.failed)
-        note = f"{ranking.format_verdict()}\n\n{render_leaderboard_markdown(ranking)}" + (
-            f"\n\nFailed:\n{failed}" if failed else ""
-        )
+        """Logs the verdict, the leaderboard, the numbers of trials, the failed trials, the best run and the files."""
+        ranking, winner, failed = result.ranking, result.winner, result.failed
+        finished, waiting = len(result.outcomes.done), len(result.outcomes.waiting)
+        self._run.log_metrics({names.TRIALS_FINISHED: float(finished), names.TRIALS_FAILED: float(len(failed))})
+        if failed or waiting:
+            self._status = "FAILED"
+            not_started = f", {waiting} were not started" if waiting else ""
+            self._run.set_tags({names.ERROR: f"{len(failed)} of {len(self._plan.trials)} trials failed{not_started}"})
+        note = f"{ranking.format_verdict()}\n\n{render_leaderboard_markdown(ranking)}"
+        if failed:
+            lines = (f"\n- trial {trial.number}, {trial.label}: {reason}" for trial, reason in failed)
+            note += f"\n\nFailed:\n{''.join(lines)}"
         table = [{"path": f"{names.SWEEP_FOLDER}/{TABLE}", "type": "table"}]
         best = {names.BEST_RUN_ID: winner.run_id} if winner and winner.run_id else {}
         self._run.set_tags({names.NOTE: note, names.LOGGED_TABLES: json.dumps(table), **best})
         self._run.log_files(result.files, names.SWEEP_FOLDER)
 
-    def _end_run(self) -> TrackingError | None:
-        """Logs the numbers of finished and failed trials, and closes the parent run.
-
-        The run is FAILED if a trial failed or has no result yet. Returns the first failure of the store, or None.
-        """
-        outcomes = self._result.outcomes if self._result else TrialOutcomes()
-        failed, waiting = len(outcomes.failed), len(outcomes.waiting)
-        self._run.log_metrics({names.TRIALS_FINISHED: float(len(outcomes.done)), names.TRIALS_FAILED: float(failed)})
-        if failed or waiting:
-            not_started = f", {waiting} were not started" if waiting else ""
-            self._run.set_tags({names.ERROR: f"{failed} of {len(self._plan.trials)} trials failed{not_started}"})
-        return self._run.end("FAILED" if failed or waiting else "FINISHED")
-
     def _build_params(self) -> dict[str, Any]:
         """Returns the params of the parent run, by their logged names."""
-        plan = self._plan
-        definition = plan.search.definition if plan.search else None
-        swept = describe_swept({"search": definition, "swept": plan.swept}, plan.trials)
-        sampler = {"sweep.sampler": plan.search.sampler, "sweep.sampler_seed": plan.search.seed} if plan.search else {}
+        plan, policy = self._plan, self._plan.policy
+        swept = describe_swept({"search": plan.definition, "swept": plan.swept}, plan.trials)
+        sampler = {"sweep.sampler": policy.sampler, "sweep.sampler_seed": policy.sampler_seed} if plan.space else {}
         return {
             "sweep.name": plan.name,
             "sweep.objective": plan.objective or "off",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,21 +14,19 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, build_hydra_context, load_plugins
+from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, build_hydra_context
 from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.launch.devices import RAY_LAUNCHER, allocate_slots
+from trainyard.sweep.launch.devices import RAY_LAUNCHER
 from trainyard.sweep.launch.hydra_launcher import describe_failure
-from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPool
-from trainyard.sweep.launch.ray_pool import JobPool, open_ray_pool
+from trainyard.sweep.launch.process_pool import Job, JobExit, Message
+from trainyard.sweep.launch.ray_pool import JobPool, open_pool
 from trainyard.sweep.plan import SweepPlan
 from trainyard.sweep.space import NOT_DRAWN
 from trainyard.sweep.trial_task import TrialTask, build_trial_tree
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
-
-    from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
 
 _DRAWN_BATCH_SIZE = 8
 """Default number of trials in a batch of a search, for launchers that run batches."""
@@ -44,7 +41,6 @@ class PoolRunner:
         self._folder = folder
         self._threads = folder.threads
         self._limit_seconds = limit_seconds
-        self.answer = pool.answer
         self.poll = pool.poll
 
     @property
@@ -68,7 +64,6 @@ class LauncherRunner:
     """
 
     def __init__(self, launcher: Launcher, batch_size: int | None) -> None:
-        """Creates the runner; `batch_size` is the maximum number of trials in a batch, or None for no limit."""
         self._launcher = launcher
         self._batch_size = batch_size
         self._batch: list[Trial] = []
@@ -85,17 +80,12 @@ class LauncherRunner:
         """Adds a trial to the next batch."""
         self._batch.append(trial)
 
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface
-        """Does nothing: no messages are received, so that no trial waits for an answer."""
-
     def poll(self) -> list[Message | JobExit]:
         """Runs the batch, and returns how its trials ended."""
         batch, self._batch = self._batch, []
         returns = self._launcher.launch([trial.overrides for trial in batch], initial_job_idx=batch[0].number - 1)
         failures = [describe_failure(job) for job in returns]
-        return [
-            JobExit(trial.number, not failure, None, failure) for trial, failure in zip(batch, failures, strict=True)
-        ]
+        return [JobExit(trial.number, None, failure) for trial, failure in zip(batch, failures, strict=True)]
 
 
 TrialRunner = PoolRunner | LauncherRunner
@@ -103,18 +93,10 @@ TrialRunner = PoolRunner | LauncherRunner
 
 @contextmanager
 def open_trial_runner(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> Iterator[TrialRunner]:
-    """Yields a runner that uses the launcher of the sweep. On exit it ends all trials.
-
-    Raises:
-        ConfigError: If a setting of the launcher is out of range, or Ray is not installed.
-        TrainyardError: If the Ray cluster cannot be reached.
-    """
+    """Yields a runner that uses the launcher of the sweep. On exit it ends all trials. See also `open_ray_pool`."""
     launcher = plan.hydra_section.launcher
-    if launcher._target_ == FORK_LAUNCHER:
-        with ProcessPool(allocate_slots(launcher.n_jobs, os.environ), lock_file=folder.trials_lock_file) as pool:
-            yield PoolRunner(pool, task, folder, launcher.time_limit_seconds)
-    elif launcher._target_ == RAY_LAUNCHER:
-        with open_ray_pool(cast("RayLauncherConf", OmegaConf.to_object(launcher)), folder.trials_lock_file) as pool:
+    if launcher._target_ in (FORK_LAUNCHER, RAY_LAUNCHER):
+        with open_pool(launcher, lock_file=folder.trials_lock_file) as pool:
             yield PoolRunner(pool, task, folder, launcher.time_limit_seconds)
     else:
         yield _open_launcher(plan, folder, task)
@@ -132,7 +114,7 @@ def _open_launcher(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> Lau
     context = build_hydra_context(cast("ConfigLoader", FrozenConfigLoader(folder)))
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
     is_sequential = plan.hydra_section.launcher._target_ == BASIC_LAUNCHER
-    default_size = _DRAWN_BATCH_SIZE if plan.search else None
+    default_size = _DRAWN_BATCH_SIZE if plan.space else None
     batch_size = 1 if is_sequential else plan.hydra_section.sweeper.get("max_batch_size") or default_size
     return LauncherRunner(launcher, batch_size)
 
@@ -154,7 +136,6 @@ class FrozenConfigLoader:
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Returns the planned config of the trial with these overrides, with the section `hydra` added."""
-        load_plugins()
         if tuple(sweep_overrides) not in self._trials:
             self._trials = {trial.overrides: trial for trial in self._folder.read_trials() if trial.label != NOT_DRAWN}
         trial = self._trials[tuple(sweep_overrides)]

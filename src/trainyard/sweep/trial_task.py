@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from trainyard.config import RunConfig, build_tree, build_unchecked_config, load_plugins
+from trainyard.config import build_tree, build_unchecked_config, load_plugins
 from trainyard.errors import TrialPruned
 from trainyard.evaluation import Trial
 from trainyard.runs import ScreenProgress, TrialInfo, run_and_print
@@ -24,7 +25,6 @@ class TrialTask:
     """Runs trials of a sweep. It is pickled and sent to the processes of the trials.
 
     Attributes:
-        sweep_id: The name of the sweep.
         objective: The metric that ranks the trials, or None.
         prunes: Whether a pruner may stop the trials early.
         parent_run_id: MLflow's id of the sweep's parent run; None if nothing is tracked.
@@ -37,21 +37,19 @@ class TrialTask:
 
     def run_planned(self, trial: Trial, folder: Path, threads: int | None) -> None:
         """Runs a planned trial in a folder. `threads` is the default of ``training.threads``."""
-        load_plugins()
-        config = build_unchecked_config(build_trial_tree(trial, threads))
-        self._run(config, trial.number, trial.label, trial.overrides, folder)
+        self._run(build_trial_tree(trial, threads), trial.number, trial.label, trial.overrides, folder)
 
     def __call__(self, tree: DictConfig) -> None:
         """Runs a trial that a launcher of Hydra started; see `trial_runner.FrozenConfigLoader`."""
-        load_plugins()
         job = HydraConfig.get()
         folder = Path(job.runtime.output_dir)
-        config = build_unchecked_config(tree)
-        self._run(config, parse_trial_number(folder), job.job.name, list(job.overrides.task), folder)
+        self._run(tree, parse_trial_number(folder), job.job.name, list(job.overrides.task), folder)
 
     @raise_on_signals()
-    def _run(self, config: RunConfig, number: int, label: str, overrides: Sequence[str], folder: Path) -> None:
+    def _run(self, tree: DictConfig, number: int, label: str, overrides: Sequence[str], folder: Path) -> None:
         """Performs the run of a trial, and writes its result; a pruned trial has none."""
+        load_plugins()
+        config = build_unchecked_config(tree)
         progress = _TrialProgress(prunes=self.prunes)
         trial = TrialInfo(
             self.sweep_id,
@@ -61,14 +59,13 @@ class TrialTask:
             record_result=lambda result: write_result(result, self.objective),
             prune_reason=lambda: progress.prune_reason,
         )
-        try:
+        with contextlib.suppress(TrialPruned):
             run_and_print(config, folder, overrides, progress, trial)
-        except TrialPruned:
-            return
 
 
 def build_trial_tree(trial: Trial, threads: int | None) -> DictConfig:
     """Returns the planned config of a trial. `threads` is the default of ``training.threads``."""
+    load_plugins()
     tree = build_tree(trial.config, f"trial {trial.number}")
     if tree.training.threads is None:
         tree.training.threads = threads
@@ -76,14 +73,9 @@ def build_trial_tree(trial: Trial, threads: int | None) -> DictConfig:
 
 
 class _TrialProgress(ScreenProgress):
-    """Prints a run's progress, and reports each epoch to the sweep.
-
-    Attributes:
-        prune_reason: Why the sweep stops the trial early; empty if it does not.
-    """
+    """Prints a run's progress, and reports each epoch to the sweep, which may prune the trial."""
 
     def __init__(self, *, prunes: bool) -> None:
-        """Creates the progress; `prunes`: whether the sweep decides after each epoch if the trial continues."""
         super().__init__()
         self.prune_reason = ""
         self._prunes = prunes

@@ -17,12 +17,7 @@ from trainyard.sweep.sampler import MIN_CMAES_POINTS, find_drawn_value
 
 @dataclass(frozen=True, slots=True)
 class PriorSweep:
-    """The results of one earlier sweep.
-
-    Attributes:
-        points: Its points inside the new search space, each with the mean objective of its finished trials.
-        n_outside: Number of its points that have finished trials but lie outside the new search space.
-    """
+    """The points of an earlier sweep in the new search space, with mean objectives, and the number of its others."""
 
     sweep: str
     points: tuple[PriorPoint, ...]
@@ -37,12 +32,9 @@ class PriorSweep:
 def load_prior_sweeps(
     names: Sequence[str], objective: str, axes: Sequence[Axis], sampler: str = "tpe"
 ) -> list[PriorSweep]:
-    """Loads the results of earlier sweeps. Settings that were the same for all their trials may differ from today's.
+    """Loads the results of earlier sweeps, by their names or folders; the other arguments are of the new sweep.
 
-    `names` has their names, or the paths of their folders; the other arguments are those of the new sweep.
-
-    Raises:
-        ConfigError: If a sweep does not exist, compares another metric, or has too few points in the search space.
+    Raises ConfigError if a sweep does not exist, compares another metric, or has too few points in the search space.
     """
     prior_sweeps = [_load_prior_sweep(name, objective, [axis for axis in axes if axis.swept]) for name in names]
     count = sum(len(earlier.points) for earlier in prior_sweeps)

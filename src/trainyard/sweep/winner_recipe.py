@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import yaml
 
 from trainyard.config import COMPONENT_GROUPS, escape_interpolations
-from trainyard.evaluation import Trial
+from trainyard.evaluation import RankedPoint, Trial
+from trainyard.sweep.folder import SweepFolder
 from trainyard.system import atomic_write
 
 _LEFT_OUT = ("tracking", "sweep", "resume")
@@ -20,13 +22,7 @@ _LEFT_OUT = ("tracking", "sweep", "resume")
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The best point of a sweep, with the recipe of one of its trials.
-
-    Attributes:
-        run_id: MLflow run ID of the trial, or None if tracking is off.
-        recipe: Path of the recipe.
-        command: Command that trains the recipe.
-    """
+    """The best point of a sweep, with the recipe of one of its trials and the command that trains it."""
 
     label: str
     run_id: str | None
@@ -34,23 +30,20 @@ class Winner:
     command: str
 
 
-def write_recipe(trial: Trial, file: Path, description: str, threads: int | None) -> str:
-    """Writes a trial as a recipe.
-
-    Args:
-        trial: The trial to repeat.
-        file: Path of the recipe, ``<config dir>/experiment/<name>.yaml``.
-        description: A sentence about the origin of the recipe, for the comment at the top of the file.
-        threads: Number of threads to write if the trial's config does not set it. It can change results bit for bit.
-
-    Returns:
-        The command that trains the recipe.
-    """
-    folder, here = file.parents[1].absolute(), Path.cwd()
-    config_dir = str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+def write_winner(folder: SweepFolder, best: RankedPoint, objective: str, trials: Sequence[Trial]) -> Winner:
+    """Writes the recipe of the best point of a sweep, with its first seed."""
+    run = best.runs[0]
+    trial = next(trial for trial in trials if trial.number == run.number)
+    description = (
+        f"The winner of the sweep {folder.path.name}: {best.label}, {objective} {best.describe()} (n {best.n})."
+    )
+    file = folder.path / "conf" / "experiment" / "winner.yaml"
+    conf, here = file.parents[1], Path.cwd()
+    config_dir = str(conf.relative_to(here)) if conf.is_relative_to(here) else str(conf)
     command = shlex.join(["trainyard", "train", "--config-dir", config_dir, f"experiment={file.stem}"])
     config: dict[str, Any] = escape_interpolations(dict(trial.config))
-    config["training"]["threads"] = config["training"]["threads"] or threads
+    # the number of threads can change results bit for bit
+    config["training"]["threads"] = config["training"]["threads"] or folder.threads
     groups = [group for group in COMPONENT_GROUPS if group not in _LEFT_OUT]
     defaults = [{f"override /{group}": config[group].pop("name")} for group in groups]
     body = {"defaults": defaults, **{key: value for key, value in config.items() if key not in _LEFT_OUT}}
@@ -59,4 +52,4 @@ def write_recipe(trial: Trial, file: Path, description: str, threads: int | None
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as partial:
         partial.write_text(f"{header}\n{yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110)}")
-    return command
+    return Winner(best.label, run.run_id, file, command)

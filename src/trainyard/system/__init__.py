@@ -19,13 +19,13 @@ from trainyard.system.files import (
     find_checksum_problem,
     write_checksums,
 )
-from trainyard.system.garbage_collection import freeze_gc_at_exit, gc_paused, gc_paused_import, mark_process_owned
+from trainyard.system.garbage_collection import gc_paused, gc_paused_import, mark_process_owned
 from trainyard.system.git import GitState, read_git_state
 from trainyard.system.jsonl import DamagedLineError, append_entries, read_entries
 from trainyard.system.keras_adapter import get_global_seed_generator
 from trainyard.system.notebook import build_default_progress, hide_notebook_output, is_notebook, open_progress_bar
 from trainyard.system.processes import end_process_group, hold_shared_lock, signal_process_group
-from trainyard.system.progress import Progress
+from trainyard.system.progress import Progress, StageTimer
 from trainyard.system.signals import check_interrupted, ignore_signals, prefer_interrupt, raise_on_signals
 from trainyard.system.tensorflow_setup import (
     choose_seed,
@@ -38,7 +38,6 @@ from trainyard.system.tensorflow_setup import (
     uses_onednn,
 )
 from trainyard.system.terminal import print_error, print_heading
-from trainyard.system.timing import StageTimer
 from trainyard.system.uris import (
     build_sqlite_uri,
     find_uri_problem,

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from trainyard.system.cpu import read_cpu_info
 from trainyard.system.tensorflow_setup import count_available_cores, uses_onednn
 from trainyard.system.uris import redact_credentials
+from trainyard.system.xla_cache import read_cpu_info
 
 if TYPE_CHECKING:
     import keras
@@ -99,7 +99,7 @@ def _is_hidden(pid: int) -> bool:
     except PermissionError:
         return True
     except (OSError, OverflowError):
-        return False
+        pass
     return False  # psutil would have found a process that can be signalled: this is the ID of a thread
 
 

@@ -27,11 +27,8 @@ _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 def atomic_write(file: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yields a temporary path in the folder of a file, and moves it to the file when the block ends.
 
-    If the block raises, an existing file is unchanged. The temporary path has the suffix of the file.
-
-    Args:
-        file: The file to write.
-        durable: Whether to sync the folder too, so that the new file, not its predecessor, survives a power failure.
+    If the block raises, an existing file is unchanged. The temporary path has the suffix of the file. `durable` also
+    syncs the folder, so that the new file, not its predecessor, survives a power failure.
     """
     partial = file.with_name(f"{PARTIAL_PREFIX}{file.name}")
     try:
@@ -75,7 +72,7 @@ def explain_disk_full(folder: Path) -> Iterator[None]:
 
 def write_checksums(folder: Path, names: Sequence[str]) -> None:
     """Writes checksums.txt, which contains the SHA-256 checksums of files in a folder."""
-    (folder / CHECKSUM_FILE).write_text("".join(f"{_compute_sha256(folder / name)}  {name}\n" for name in names))
+    (folder / CHECKSUM_FILE).write_text("".join(f"{compute_sha256(folder / name)}  {name}\n" for name in names))
 
 
 def find_checksum_problem(file: Path) -> str | None:
@@ -85,9 +82,7 @@ def find_checksum_problem(file: Path) -> str | None:
     except FileNotFoundError:
         return None
     recorded = {name: digest.lower() for digest, _, name in (line.partition("  ") for line in lines)}.get(file.name, "")
-    if not re.fullmatch(r"[0-9a-f]{64}", recorded) or recorded == (
-        actual := _compute_sha256(file)
-    ):  # may not be a SHA-256
+    if not re.fullmatch(r"[0-9a-f]{64}", recorded) or recorded == (actual := compute_sha256(file)):
         return None
     return (
         f"the file was changed after it was saved: expected SHA-256 {recorded}, got {actual}. If the change was "
@@ -95,7 +90,7 @@ def find_checksum_problem(file: Path) -> str | None:
     )
 
 
-def _compute_sha256(file: Path) -> str:
+def compute_sha256(file: Path) -> str:
     """Returns the SHA-256 hash (hexadecimal) of the content of a file."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

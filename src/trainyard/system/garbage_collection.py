@@ -1,7 +1,7 @@
-"""Tunes Python's garbage collector for fast imports and exits.
+"""Tunes Python's garbage collector for fast imports.
 
 TensorFlow, Keras and MLflow create about a million objects that exist until the process ends. The collector scans them
-repeatedly while they are imported (a sixth of the import time), and once more at exit (one to two seconds).
+repeatedly while they are imported (a sixth of the import time).
 """
 
 from __future__ import annotations
@@ -44,11 +44,3 @@ def gc_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def freeze_gc_at_exit() -> None:
-    """Exempts all objects from garbage collection, in a process that is about to end.
-
-    Functions registered with ``atexit`` still run. Do not call it in a process that continues: it would leak memory.
-    """
-    gc.freeze()

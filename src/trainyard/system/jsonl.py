@@ -10,12 +10,7 @@ from typing import IO, Any
 
 
 class DamagedLineError(ValueError):
-    """A line of a log is not valid JSON.
-
-    Attributes:
-        number: The number of the line, counted from 1.
-        text: The content of the line.
-    """
+    """A line of a log is not valid JSON: its number, counted from 1, and its text."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(f"line {number}: expected JSON, got {text[:80]!r}")
@@ -24,15 +19,10 @@ class DamagedLineError(ValueError):
 
 
 def append_entries(file: Path, *entries: Any, durable: bool) -> None:  # noqa: ANN401 - any JSON value
-    """Appends entries to a log, which is created if it does not exist. First removes an incomplete last line.
+    """Appends JSON values to a log, which is created if it does not exist. First removes an incomplete last line.
 
-    Args:
-        file: The log. No other process may append to it at the same time.
-        entries: JSON values.
-        durable: Whether to sync the file, so that the entries survive a power failure.
-
-    Raises:
-        OSError: If the entries can't be written, for example because the disk is full. None of them is in the log.
+    No other process may append at the same time. `durable` syncs the file, so that the entries survive a power failure.
+    If an OSError is raised, for example because the disk is full, none of the entries is in the log.
     """
     content = "".join(f"{json.dumps(entry)}\n" for entry in entries).encode()
     with file.open("ab+", buffering=0) as stream:  # unbuffered: close() would otherwise retry a failed write
@@ -50,9 +40,7 @@ def append_entries(file: Path, *entries: Any, durable: bool) -> None:  # noqa: A
 def read_entries(file: Path) -> Iterator[Any]:
     """Yields the entries of a log, oldest first. An incomplete last line is ignored.
 
-    Raises:
-        DamagedLineError: If another line is not valid JSON.
-        OSError: If the file can't be read, for example because it does not exist.
+    Raises a DamagedLineError if another line is not valid JSON.
     """
     with file.open("rb") as stream:
         for number, line in enumerate(stream, 1):

@@ -29,12 +29,7 @@ def hide_notebook_output() -> AbstractContextManager[object]:
 
 
 def open_progress_bar(total: int, description: str) -> Any:  # noqa: ANN401 - a tqdm bar
-    """Opens a progress bar.
-
-    Args:
-        total: The number of steps.
-        description: The text before the bar.
-    """
+    """Opens a progress bar over a number of steps, with a description before the bar."""
     if is_notebook() and importlib.util.find_spec("ipywidgets"):
         from tqdm.notebook import tqdm
     else:
@@ -58,9 +53,8 @@ class BarProgress(Progress):
         """Advances the bar by an epoch, and shows its metrics."""
         if self._bar is None:
             self._bar = open_progress_bar(epochs, "epochs")
-        self._bar.set_postfix(
-            {name: f"{metrics[name]:.4f}" for name in _SHOWN_METRICS if name in metrics}, refresh=False
-        )
+        shown = {name: f"{metrics[name]:.4f}" for name in _SHOWN_METRICS if name in metrics}
+        self._bar.set_postfix(shown, refresh=False)
         self._bar.update(epoch - self._bar.n)
 
 

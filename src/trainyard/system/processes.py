@@ -13,9 +13,7 @@ from typing import Any
 def end_process_group(process: subprocess.Popen[Any], timeout_seconds: float = 10) -> None:
     """Ends a child that leads a process group, and all processes of the group: SIGTERM first, then SIGKILL.
 
-    Args:
-        process: The child, started with ``start_new_session=True``.
-        timeout_seconds: Time for the child to end after each signal.
+    The child must have been started with ``start_new_session=True``. It has time to end after each signal.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         signal_process_group(process.pid, number)
@@ -35,13 +33,8 @@ def signal_process_group(leader: int, number: int) -> bool:
 def hold_shared_lock(file: Path, *, wait: bool = True) -> None:
     """Locks a file until this process ends. Several processes can hold this lock, but none an exclusive one meanwhile.
 
-    Args:
-        file: The file. It is created if it does not exist.
-        wait: Whether to wait until an exclusive lock of another process is released.
-
-    Raises:
-        ImportError: On Windows, which has no such locks.
-        OSError: If the file can't be locked, or is locked exclusively and `wait` is false.
+    The file is created if it does not exist. `wait` waits until an exclusive lock is released; otherwise that raises an
+    OSError. Windows has no such locks: there, it raises an ImportError.
     """
     import fcntl
 

@@ -58,11 +58,7 @@ def prefer_interrupt() -> Iterator[None]:
 
 
 def check_interrupted() -> None:
-    """Raises an interrupt again that was suppressed, for example inside a ``__del__``.
-
-    Raises:
-        KeyboardInterrupt: If a signal was received since the outermost `raise_on_signals` block began.
-    """
+    """Raises an interrupt again that was suppressed since the outermost `raise_on_signals`, as in a ``__del__``."""
     for handler in _SignalHandler.active:
         handler.raise_if_received()
 

@@ -42,18 +42,12 @@ def explain_out_of_memory(activity: Callable[[], str]) -> Iterator[None]:
 
 
 def import_tensorflow(threads: int | None = None, *, before_fork: bool = False) -> None:
-    """Imports TensorFlow and Keras without their log output.
+    """Imports TensorFlow and Keras without their log output. Raises a TrainingError if that is impossible.
 
     TensorFlow's C++ libraries write their first lines to stderr regardless of the log level. Stderr is therefore
-    captured during the import, and shown only if the import fails.
-
-    Args:
-        threads: The number of threads that TensorFlow will use; None: one per core. It selects the XLA cache.
-        before_fork: Whether this process forks the processes that train. If so, neither the XLA cache is configured
-            nor are GPUs initialized: each child does both, because CUDA does not work after a fork.
-
-    Raises:
-        TrainingError: If TensorFlow cannot be imported, or the Keras backend is not TensorFlow.
+    captured during the import, and shown only if the import fails. The number of threads, by default one per core,
+    selects the XLA cache. If this process forks the processes that train (`before_fork`), neither the XLA cache is
+    configured nor are GPUs initialized: each child does both, because CUDA does not work after a fork.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -109,20 +103,14 @@ def configure_tensorflow(
 ) -> int:
     """Sets threads, precision and all seeds (Python, NumPy, TensorFlow), and clears the state of earlier Keras models.
 
-    Args:
-        seed: The seed for initial weights and dropout, in 0..2**32 - 1.
-        threads: The number of threads within and across operations; None: the current number if TensorFlow is already
-            initialized, else one per core.
-        determinism: The value of ``training.determinism``. ``strict`` rejects operations without a deterministic
-            implementation, and runs each operation on one thread, because the number affects the order of summation.
-        precision: The value of ``training.precision``: the default Keras dtype policy of layers.
+    `seed` is in 0..2**32 - 1. `threads` is the number of threads within and across operations; None keeps the current
+    number if TensorFlow is already initialized, else it uses one per core. `determinism` is the value of
+    ``training.determinism``: ``strict`` rejects operations without a deterministic implementation, and runs each
+    operation on one thread, because the number affects the order of summation. `precision` is the Keras dtype policy of
+    layers.
 
-    Returns:
-        The number of threads within an operation. Results can depend on it.
-
-    Raises:
-        TrainingError: If TensorFlow is already initialized with another number of threads, or strict determinism is
-            impossible.
+    Returns the number of threads within an operation, on which results can depend. Raises a TrainingError if TensorFlow
+    is already initialized with another number of threads, or strict determinism is impossible.
     """
     import keras
     import tensorflow as tf

@@ -9,6 +9,7 @@ threads. TensorFlow's cache key covers only a part of this, so each combination 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -18,7 +19,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from trainyard.system.cpu import read_cpu_info
+from trainyard.system.files import compute_sha256
 
 MAX_CACHED_PROGRAMS = 200
 """Maximum number of programs per folder; the oldest are deleted. One program takes about half a megabyte."""
@@ -26,7 +27,6 @@ MAX_CACHED_PROGRAMS = 200
 _VARIABLE = "TF_XLA_FLAGS"
 _FLAG = "--tf_xla_persistent_cache_directory="
 _OWN_FLAG = re.compile(rf"{_FLAG}(\S*/trainyard/xla/[0-9a-f]{{16}})(?!\S)")
-_TEST_BYTES = 4_000_000
 
 
 def configure_xla_cache(threads: int) -> None:
@@ -41,7 +41,8 @@ def configure_xla_cache(threads: int) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _delete_invalid_programs(folder)
-        _check_writable(folder)
+        with tempfile.TemporaryFile(dir=folder) as test_file:  # TensorFlow reports a full disk as a compilation error
+            test_file.write(bytes(4_000_000))
     except OSError:
         return
     flags = [other_flags.strip(), f"{_FLAG}{folder}", "--tf_xla_persistent_cache_device_types=CPU"]
@@ -56,10 +57,8 @@ def write_digests(started_at: float) -> None:
     """
     with contextlib.suppress(OSError):
         for program in _list_programs():
-            if not _get_digest_file(program).exists() or (
-                program.stat().st_mtime >= started_at and is_corrupted(program)
-            ):
-                _get_digest_file(program).write_text(_compute_digest(program))
+            if program.stat().st_mtime >= started_at or not _get_digest_file(program).exists():
+                _get_digest_file(program).write_text(compute_sha256(program))
 
 
 def clear_xla_cache() -> bool:
@@ -87,7 +86,7 @@ def list_cached_programs() -> list[Path]:
 def is_corrupted(program: Path) -> bool:
     """Returns whether a program differs from its digest; False without a digest (its run is active or was killed)."""
     try:
-        return _get_digest_file(program).read_text() != _compute_digest(program)
+        return _get_digest_file(program).read_text() != compute_sha256(program)
     except FileNotFoundError:
         return False
 
@@ -98,11 +97,13 @@ def delete_program(program: Path) -> None:
     _get_digest_file(program).unlink(missing_ok=True)
 
 
-def _check_writable(folder: Path) -> None:
-    """Raises OSError if a program cannot be written, which TensorFlow would report as a compilation error."""
-    with tempfile.TemporaryFile(dir=folder) as test_file:
-        test_file.write(bytes(_TEST_BYTES))
-        test_file.flush()
+@functools.cache
+def read_cpu_info() -> tuple[str, ...]:
+    """Returns the lines of /proc/cpuinfo (Linux): ``name : value``, for each core. Empty on other systems."""
+    try:
+        return tuple(Path("/proc/cpuinfo").read_text().splitlines())
+    except OSError:
+        return ()
 
 
 def _build_folder_path(threads: int) -> Path:
@@ -125,19 +126,9 @@ def _get_digest_file(program: Path) -> Path:
     return program.with_suffix(".sha256")
 
 
-def _compute_digest(program: Path) -> str:
-    """Returns the SHA-256 hash (hexadecimal) of the content of a program."""
-    return hashlib.sha256(program.read_bytes()).hexdigest()
-
-
 def _delete_invalid_programs(folder: Path) -> None:
     """Deletes programs that are incomplete or corrupted, and the oldest ones above the maximum number."""
     programs = sorted(folder.glob("*.pb"), key=lambda program: program.stat().st_mtime, reverse=True)
     for index, program in enumerate(programs):
-        digest_file = _get_digest_file(program)
-        if (
-            index >= MAX_CACHED_PROGRAMS
-            or not digest_file.exists()
-            or digest_file.read_text() != _compute_digest(program)
-        ):
+        if index >= MAX_CACHED_PROGRAMS or not _get_digest_file(program).exists() or is_corrupted(program):
             delete_program(program)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,12 @@ from trainyard.tracking.tracking_store import TrackingStore
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+CHECK_SECONDS = 2.0
+"""Time limit in seconds of the search for damage in a SQLite file; a file of several gigabytes would take minutes."""
+
+_PROGRESS_STEPS = 10_000
+"""Number of SQLite instructions between two checks of the time limit."""
+
 StoreState = Literal["sound", "empty", "older", "newer", "interrupted", "damaged"]
 
 
@@ -34,6 +41,8 @@ class StoreHealth:
     SQLite files: "interrupted" (an interrupted write must be rolled back), "damaged"."""
     damage: str = ""
     """SQLite's description of the damage."""
+    searched: bool = True
+    """False if the search for damage in a SQLite file ran out of time."""
     experiments: int = 0
     runs: int | None = None
     """None for a server, which would have to list all of them."""
@@ -68,9 +77,10 @@ def _examine_database(store: TrackingStore) -> StoreHealth:
     """
     import sqlalchemy as sa
 
+    searched = True
     if file := store.sqlite_file:
         try:
-            damage = _search_for_damage(file)
+            damage, searched = _search_for_damage(file)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
@@ -85,7 +95,7 @@ def _examine_database(store: TrackingStore) -> StoreHealth:
             return StoreHealth(state)
         active = sa.select(sa.func.count()).where(sa.column("lifecycle_stage") == "active")
         experiments, runs = (connection.scalar(active.select_from(sa.table(name))) for name in ("experiments", "runs"))
-        return StoreHealth("sound", "", experiments or 0, runs, _find_running_runs(connection))
+        return StoreHealth("sound", "", searched, experiments or 0, runs, _find_running_runs(connection))
 
 
 def roll_back_interrupted_write(file: Path) -> None:
@@ -94,16 +104,20 @@ def roll_back_interrupted_write(file: Path) -> None:
         connection.execute("PRAGMA schema_version").fetchone()
 
 
-def _search_for_damage(file: Path) -> str:
-    """Returns a description of the damage in a SQLite file; "" if none was found."""
+def _search_for_damage(file: Path) -> tuple[str, bool]:
+    """Returns a description of the damage in a SQLite file ("" if none was found), and whether the search completed."""
+    deadline = time.monotonic() + CHECK_SECONDS
     with contextlib.closing(connect_read_only(file)) as connection:
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
         try:
             (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                return "", False
             if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-                return str(error)
+                return str(error), True
             raise
-    return "" if result == "ok" else " ".join(result.split())
+    return "" if result == "ok" else " ".join(result.split()), True
 
 
 def _find_running_runs(connection: Connection) -> tuple[RunRecord, ...]:

@@ -46,12 +46,8 @@ def build_best_model_saver(
     """Builds the callback that saves the model after each epoch that is the best so far.
 
     It must follow the checkpointer in the list of callbacks: if the training is interrupted between the two, the
-    resumed training restores the checkpoint and saves the best model again.
-
-    Args:
-        best: The metric and the file.
-        history: The metrics of every epoch. Another callback appends to it.
-        report: Called with a message if the best model of the resumed run is missing.
+    resumed training restores the checkpoint and saves the best model again. Another callback appends to `history`.
+    `report` is called with a message if the best model of the resumed run is missing.
     """
     import keras
 

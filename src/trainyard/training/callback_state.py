@@ -66,10 +66,9 @@ def _fingerprint(value: Any) -> str | None:  # noqa: ANN401 - any attribute
 
 
 def pack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
-    """Converts a value to JSON. Arrays are added to `arrays` and replaced by their name.
+    """Converts numbers, text, None, arrays, lists, tuples and dicts to JSON; others raise a TypeError.
 
-    Raises:
-        TypeError: If it is not a number, text, None, an array of numbers, or a list, tuple or dict of these.
+    Arrays are added to `arrays` and replaced by their name.
     """
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         name = f"{ARRAY_KEY}{len(arrays)}"
@@ -87,17 +86,11 @@ def pack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN
     raise TypeError(type(value).__name__)
 
 
-def unpack_state(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
-    """Reverses `pack_state`."""
-    if isinstance(value, list):
-        return [unpack_state(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
+def unpack_state(value: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: ANN401 - any plain data
+    """Reverses `pack_state` for a JSON object whose values are unpacked: the `object_hook` of `json.loads`."""
     if ARRAY_KEY in value:
         return arrays[value[ARRAY_KEY]]
-    if _TUPLE in value:
-        return tuple(unpack_state(item, arrays) for item in value[_TUPLE])
-    return {key: unpack_state(item, arrays) for key, item in value.items()}
+    return tuple(value[_TUPLE]) if _TUPLE in value else value
 
 
 def hash_array(array: NDArray[Any]) -> str:

@@ -69,10 +69,6 @@ def build_epoch_logger(
     import keras
 
     class EpochLogger(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
-        def __init__(self) -> None:
-            super().__init__()
-            self._start_time = 0.0
-
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
             self._start_time = time.perf_counter()
 

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 CHECKPOINTS_FOLDER = "checkpoints"
 """The subfolder of a run's folder for checkpoints. It is not logged to MLflow."""
 
-KEPT_CHECKPOINTS = 2
-"""The number of checkpoints to keep: the last one and the one before it."""
-
 _FORMAT = 1
 _CONTENT = "content"
 
@@ -47,44 +44,36 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state of a training at the end of an epoch.
-
-    Attributes:
-        epoch: The number of finished epochs.
-        stopped: Whether a callback stopped the training after this epoch.
-        history: The metrics of every epoch so far.
-        identity: The config, seed and data of the training.
-        callbacks: Class name and state of each callback, in order.
-        numerics: Everything else that affects rounding, see `describe_numerics`.
-        variables: See `collect_variables`.
-    """
+    """The state of a training at the end of an epoch."""
 
     epoch: int
+    """The number of finished epochs."""
     stopped: bool
+    """Whether a callback stopped the training after this epoch."""
     history: list[dict[str, float]]
+    """The metrics of every epoch so far."""
     identity: Identity
     callbacks: list[tuple[str, dict[str, Any]]]
+    """Class name and state of each callback, in order."""
     numerics: dict[str, str]
+    """Everything that affects rounding except config, seed and data, see `describe_numerics`."""
     variables: dict[str, NDArray[Any]]
+    """See `collect_variables`."""
 
     def restore(self, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        """Restores the state of a model, its optimizer and callbacks, which must be those of the original training.
-
-        Raises:
-            TrainingError: If the variables or the callbacks are not those of the checkpoint.
-        """
+        """Restores a model, its optimizer and callbacks. Raises a TrainingError if the checkpoint is of other ones."""
         variables = collect_variables(model)
-        sizes = {name: _make_storable(variable.numpy()).shape for name, variable in variables.items()}
-        if sizes != {name: array.shape for name, array in self.variables.items()}:
+        shapes = {name: _make_storable(variable.numpy()).shape for name, variable in variables.items()}
+        if shapes != {name: array.shape for name, array in self.variables.items()}:
             raise TrainingError(
                 "the variables in the checkpoint differ from those of the model. Resume with the same versions of "
                 "Keras and TensorFlow"
             )
-        names = [type(callback).__name__ for callback in callbacks]
-        if names != [name for name, _ in self.callbacks]:
-            expected = ", ".join(name for name, _ in self.callbacks)
+        expected = ", ".join(name for name, _ in self.callbacks)
+        received = ", ".join(type(callback).__name__ for callback in callbacks)
+        if received != expected:
             raise TrainingError(
-                f"callbacks: expected those of the checkpoint ({expected}), got {', '.join(names)}. "
+                f"callbacks: expected those of the checkpoint ({expected}), got {received}. "
                 "Resume with the same callbacks"
             )
         for name, variable in variables.items():
@@ -119,17 +108,6 @@ class CheckpointPlan:
     start: Checkpoint | None
     """None starts at the first epoch."""
 
-    @property
-    def history(self) -> list[dict[str, float]]:
-        """The metrics of the epochs before the resumed one. Empty if nothing is resumed."""
-        return self.start.history if self.start else []
-
-    def get_initial_epoch(self, epochs: int) -> int:
-        """Returns the first epoch to train, counted from 0, or `epochs` if the training had already stopped."""
-        if self.start is None:
-            return 0
-        return epochs if self.start.stopped else self.start.epoch
-
 
 def build_checkpointer(
     callbacks: Sequence[keras.callbacks.Callback],
@@ -140,13 +118,9 @@ def build_checkpointer(
 ) -> keras.callbacks.Callback:
     """Builds the callback that restores a training when it begins and saves a checkpoint after each epoch.
 
-    Args:
-        callbacks: The callbacks whose state is saved and restored. They must precede the checkpointer, so that their
-            state of the same epoch is saved.
-        history: The metrics of every epoch. Another callback appends to it.
-        plan: The checkpoint to restore, and the folder for new ones.
-        numerics: Everything that affects rounding except config, seed and data, see `describe_numerics`.
-        report: Called with a message if `numerics` has changed, and for each callback attribute that can't be saved.
+    The callbacks whose state is saved must precede it, so that their state of the same epoch is saved. Another callback
+    appends to `history`. `report` is called if `numerics` has changed, and for each callback attribute that can't be
+    saved.
     """
     import keras
 
@@ -168,15 +142,10 @@ def build_checkpointer(
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
             if plan.folder is None:
                 return
-            checkpoint = Checkpoint(
-                epoch=epoch + 1,
-                stopped=bool(self.model.stop_training),
-                history=history,
-                identity=plan.identity,
-                callbacks=[state.capture(report) for state in states],
-                numerics=numerics,
-                variables={name: variable.numpy() for name, variable in collect_variables(self.model).items()},
-            )
+            stopped = bool(self.model.stop_training)
+            callback_states = [state.capture(report) for state in states]
+            variables = {name: variable.numpy() for name, variable in collect_variables(self.model).items()}
+            checkpoint = Checkpoint(epoch + 1, stopped, history, plan.identity, callback_states, numerics, variables)
             save_checkpoint(plan.folder, checkpoint)
 
     return Checkpointer()
@@ -190,8 +159,7 @@ def find_checkpoints(folder: Path) -> list[Path]:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Writes a checkpoint atomically, deletes all checkpoints except the last two, and returns the file.
 
-    Raises:
-        TrainingError: If the file can't be written, or differs when it is read back. Older checkpoints are not changed.
+    Raises a TrainingError, without changing older ones, if it can't be written or differs when it is read back.
     """
     path = folder / f"epoch_{checkpoint.epoch:06}.npz"
     arrays = {name: _make_storable(array) for name, array in checkpoint.variables.items()}
@@ -212,7 +180,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
             with partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
             load_checkpoint(partial)
-        for old in find_checkpoints(folder)[KEPT_CHECKPOINTS:]:
+        for old in find_checkpoints(folder)[2:]:
             old.unlink()
     except OSError as error:
         raise TrainingError(
@@ -222,15 +190,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Loads a checkpoint and verifies its checksums.
-
-    Raises:
-        TrainingError: If the file is damaged or is not a checkpoint.
-    """
+    """Loads a checkpoint. Raises a TrainingError if a checksum is wrong, or the file is not a checkpoint."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
-        content = json.loads(arrays.pop(_CONTENT).tobytes())
+        content = json.loads(arrays.pop(_CONTENT).tobytes(), object_hook=lambda value: unpack_state(value, arrays))
         if content["format"] != _FORMAT:
             raise ValueError(f"expected format {_FORMAT}, got {content['format']}")  # noqa: TRY301
         if {name: hash_array(array) for name, array in arrays.items()} != content["sha256"]:
@@ -240,7 +204,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             stopped=content["stopped"],
             history=content["history"],
             identity=Identity(**content["identity"]),
-            callbacks=[(name, unpack_state(state, arrays)) for name, state in content["callbacks"]],
+            callbacks=[(name, state) for name, state in content["callbacks"]],
             numerics=content["circumstances"],
             variables={name: array for name, array in arrays.items() if not name.startswith(ARRAY_KEY)},
         )

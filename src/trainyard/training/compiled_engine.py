@@ -77,7 +77,11 @@ class CompiledEngine:
         self.compile_seconds = time.perf_counter() - start_time
 
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
-        """Trains the model in place; see `Engine.run`. Callback hooks are called in the order of `keras.Model.fit`."""
+        """Trains the model in place. Raises a TrainingError if the loss or a weight is no longer finite.
+
+        The hooks of the callbacks are called in the order of `keras.Model.fit`, and with its keys, such as
+        ``val_loss``.
+        """
         import keras
 
         model, steps = self._model, plan.count_steps_per_epoch(self._images)

@@ -35,12 +35,9 @@ class OneBatch(DebugConfig):
 
     def reduce_dataset(self, dataset: Dataset, batch_size: int, seed: int) -> Dataset:
         """Keeps one batch of each split."""
-        return replace(
-            dataset,
-            train=_sample(dataset.train, batch_size, seed),
-            validation=_sample(dataset.validation, batch_size, seed) if dataset.validation else None,
-            test=_sample(dataset.test, batch_size, seed),
-        )
+        splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        samples: Any = {name: _sample(split, batch_size, seed) for name, split in splits.items() if split}
+        return replace(dataset, **samples)
 
     def callbacks(self, folder: Path) -> list[keras.callbacks.Callback]:  # noqa: ARG002
         """Returns a callback that stops the training after one epoch. The schedule is that of the whole training."""

@@ -1,11 +1,11 @@
-"""The interface of a training engine, and what all engines share: the plan of the epochs and the checks of weights."""
+"""What both training engines share: the plan of the epochs, and the checks of loss and weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,9 @@ OnSteps = Callable[[int, int, int], None]
 """Called during an epoch with its number, counted from 1, the number of finished steps, and its number of steps."""
 
 
-_LARGE_BATCH = 1024
-
-
 def compute_validation_batch_size(batch_size: int) -> int:
     """Returns the batch size for validation. It is larger than for training, because no gradients are stored."""
-    return max(batch_size, _LARGE_BATCH)
+    return max(batch_size, 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +46,6 @@ class EpochPlan:
         It depends only on the seed and the epoch, so an epoch can be repeated without the epochs before it.
         """
         return np.random.default_rng((self.seed, epoch)).permutation(images).astype(np.int32)
-
-
-class Engine(Protocol):
-    """Runs the epochs of a compiled Keras model over one data set."""
-
-    name: str
-    compile_seconds: float
-    """The time spent so far on tracing and compiling, in seconds."""
-
-    def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
-        """Trains the model in place.
-
-        `on_epoch_end` of the callbacks follows the validation and receives Keras's keys (``val_loss``).
-
-        Raises:
-            TrainingError: If the loss or a weight is no longer finite.
-        """
 
 
 def find_nonfinite_weights(model: keras.Model) -> list[str]:

@@ -26,9 +26,6 @@ DrawOrder = Callable[[], tuple[np.int32, NDArray[np.int32]]]
 EXECUTION_STEPS = 100
 """Steps per execution, between which Keras returns to Python. Bit-identical to single steps, and much faster."""
 
-_TIMED = 3
-"""Time stamps needed to separate compiling from training: the start, and the ends of the first two executions."""
-
 
 class FitEngine:
     """Trains with `keras.Model.fit`."""
@@ -42,7 +39,7 @@ class FitEngine:
         self._dataset = dataset
 
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
-        """Trains the model in place; see `Engine.run`."""
+        """Trains the model in place. Raises a TrainingError if the loss is no longer finite."""
         import keras
 
         train, validation = self._dataset.train, self._dataset.validation
@@ -57,7 +54,7 @@ class FitEngine:
         def end_execution(batch: int, logs: Any = None) -> None:  # noqa: ANN401 - Keras's signature
             """Measures the compilation, checks the loss, and reports the steps done; `batch` is counted from 0."""
             times.append(time.perf_counter())
-            if len(times) == _TIMED:  # the first execution compiles; the second one does not
+            if len(times) == 3:  # noqa: PLR2004 - the first execution compiles; the second one does not
                 self.compile_seconds = max(0.0, (times[1] - times[0]) - (times[2] - times[1]))
             if not math.isfinite(loss := (logs or {}).get("loss", 0.0)):
                 raise build_divergence_error(epoch + 1, f"loss/train is {loss} after step {batch + 1}")
@@ -96,24 +93,17 @@ def stream_batches(
         """Makes the training batch of the images at these indices."""
         return batches.make(tf.gather(images, indices), tf.gather(labels, indices), (epoch, number))
 
-    if draw_order is None:
-        stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size).map(batches.make)
-    else:
-        indexed_batches = _stream_batch_indices(draw_order, len(split), batch_size)
-        stream = indexed_batches.map(make, num_parallel_calls=tf.data.AUTOTUNE)
-    cardinality = tf.data.experimental.assert_cardinality(math.ceil(len(split) / batch_size))
-    return stream.apply(cardinality).prefetch(tf.data.AUTOTUNE)
-
-
-def _stream_batch_indices(draw_order: DrawOrder, count: int, batch_size: int) -> tf.data.Dataset:
-    """Streams the epoch, the number of the batch in it, both int32 (), and the batch's image indices, int32 (b,)."""
-    import tensorflow as tf
-
     def begin_pass(_: tf.Tensor) -> tf.data.Dataset:
-        """Returns the elements of one training pass, in a newly drawn order."""
+        """Streams one training pass, in a newly drawn order: the epoch, the number of the batch, its image indices."""
         epoch, order = tf.numpy_function(draw_order, [], [tf.int32, tf.int32])
-        epoch, order = tf.ensure_shape(epoch, ()), tf.ensure_shape(order, (count,))
+        epoch, order = tf.ensure_shape(epoch, ()), tf.ensure_shape(order, (len(split),))
         batched = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
         return batched.map(lambda number, indices: (epoch, tf.cast(number, tf.int32), indices))
 
-    return tf.data.Dataset.from_tensors(0).flat_map(begin_pass)
+    if draw_order is None:
+        stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size).map(batches.make)
+    else:
+        passes = tf.data.Dataset.from_tensors(0).flat_map(begin_pass)
+        stream = passes.map(make, num_parallel_calls=tf.data.AUTOTUNE)
+    cardinality = tf.data.experimental.assert_cardinality(math.ceil(len(split) / batch_size))
+    return stream.apply(cardinality).prefetch(tf.data.AUTOTUNE)

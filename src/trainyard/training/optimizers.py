@@ -1,4 +1,4 @@
-"""The optimizers that a config can select, ``optimizer=adam``. Names, fields and most defaults are those of Keras.
+"""The optimizers that a config can select, ``optimizer=adam``. Classes, fields and most defaults are those of Keras.
 
 The default learning rates of adagrad, adadelta and ftrl are higher than in Keras, whose defaults barely train a model
 in a few epochs. Adafactor is not included: on MNIST its weights become NaN, in plain Keras too.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from trainyard.config import OptimizerConfig, register_optimizer, setting
 
@@ -39,16 +39,18 @@ class KerasOptimizer(OptimizerConfig):
     gradient_accumulation_steps: int | None = setting(None, ge=2)
     """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch."""
 
-    keras_class: ClassVar[str] = ""
-    """The name of the class in `keras.optimizers`."""
+    @property
+    def keras_class(self) -> type[keras.Optimizer]:
+        """The class in `keras.optimizers` with the name of this class or of its closest base class."""
+        import keras
+
+        classes: dict[str, type[keras.Optimizer]] = vars(keras.optimizers)
+        return next(classes[cls.__name__] for cls in type(self).__mro__ if cls.__name__ in classes)
 
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
         """Builds the Keras optimizer."""
-        import keras
-
         names = {spec.name for spec in dataclasses.fields(self)} - {"name", "learning_rate"}
-        arguments = {name: getattr(self, name) for name in names}
-        return getattr(keras.optimizers, self.keras_class)(learning_rate=learning_rate, **arguments)
+        return self.keras_class(learning_rate=learning_rate, **{name: getattr(self, name) for name in names})
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if more than one kind of gradient clipping is set."""
@@ -59,10 +61,9 @@ class KerasOptimizer(OptimizerConfig):
 
 @register_optimizer("sgd")
 @dataclass(kw_only=True, slots=True)
-class Sgd(KerasOptimizer):
+class SGD(KerasOptimizer):
     """Stochastic gradient descent, optionally with momentum."""
 
-    keras_class: ClassVar[str] = "SGD"
     learning_rate: float = setting(0.01, gt=0)
     """Initial learning rate. The schedule may change it during training."""
     momentum: float = setting(0.0, ge=0, lt=1)
@@ -73,10 +74,9 @@ class Sgd(KerasOptimizer):
 
 @register_optimizer("rmsprop")
 @dataclass(kw_only=True, slots=True)
-class RmsProp(KerasOptimizer):
+class RMSprop(KerasOptimizer):
     """RMSprop (Tieleman and Hinton, 2012)."""
 
-    keras_class: ClassVar[str] = "RMSprop"
     rho: float = setting(0.9, ge=0, lt=1)
     """Decay rate per step of the moving average of squared gradients."""
     momentum: float = setting(0.0, ge=0, lt=1)
@@ -104,7 +104,6 @@ class _MomentOptimizer(KerasOptimizer):
 class Adam(_MomentOptimizer):
     """Adam (Kingma and Ba, 2014)."""
 
-    keras_class: ClassVar[str] = "Adam"
     amsgrad: bool = setting(False)
     """Whether to use AMSGrad, which divides by the maximum of past second moments (Reddi et al., 2018)."""
 
@@ -114,7 +113,6 @@ class Adam(_MomentOptimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2017)."""
 
-    keras_class: ClassVar[str] = "AdamW"
     weight_decay: float = setting(0.004, ge=0)
     """Weight decay: each step subtracts this fraction of each weight, times the learning rate. 0 disables it."""
 
@@ -124,15 +122,11 @@ class AdamW(Adam):
 class Adamax(_MomentOptimizer):
     """Adamax: Adam with the infinity norm of past gradients instead of the second moment (Kingma and Ba, 2014)."""
 
-    keras_class: ClassVar[str] = "Adamax"
-
 
 @register_optimizer("nadam")
 @dataclass(kw_only=True, slots=True)
 class Nadam(_MomentOptimizer):
     """Adam with Nesterov momentum (Dozat, 2016)."""
-
-    keras_class: ClassVar[str] = "Nadam"
 
 
 @register_optimizer("lamb")
@@ -140,15 +134,12 @@ class Nadam(_MomentOptimizer):
 class Lamb(_MomentOptimizer):
     """LAMB: Adam with a separate step size for each layer, for large batches (You et al., 2019)."""
 
-    keras_class: ClassVar[str] = "Lamb"
-
 
 @register_optimizer("adagrad")
 @dataclass(kw_only=True, slots=True)
 class Adagrad(KerasOptimizer):
     """Adagrad: step sizes per weight that shrink with the sum of past squared gradients (Duchi et al., 2011)."""
 
-    keras_class: ClassVar[str] = "Adagrad"
     learning_rate: float = setting(0.01, gt=0)
     """Initial learning rate. The default is ten times that of Keras, which barely trains a model in a few epochs."""
     initial_accumulator_value: float = setting(0.1, ge=0)
@@ -162,7 +153,6 @@ class Adagrad(KerasOptimizer):
 class Adadelta(KerasOptimizer):
     """Adadelta: Adagrad with a moving average of squared gradients instead of their sum (Zeiler, 2012)."""
 
-    keras_class: ClassVar[str] = "Adadelta"
     learning_rate: float = setting(1.0, gt=0)
     """Factor that scales each update. The default is that of the paper; Keras's 0.001 barely trains a model."""
     rho: float = setting(0.95, ge=0, lt=1)
@@ -176,7 +166,6 @@ class Adadelta(KerasOptimizer):
 class Ftrl(KerasOptimizer):
     """FTRL: follow the regularized leader (McMahan et al., 2013)."""
 
-    keras_class: ClassVar[str] = "Ftrl"
     learning_rate: float = setting(0.05, gt=0)
     """Initial learning rate. The default is higher than that of Keras, which barely trains a deep network."""
     learning_rate_power: float = setting(-0.5, le=0)
@@ -196,7 +185,6 @@ class Ftrl(KerasOptimizer):
 class Lion(KerasOptimizer):
     """Lion: updates by the sign of the momentum. Needs about a tenth of Adam's learning rate (Chen et al., 2023)."""
 
-    keras_class: ClassVar[str] = "Lion"
     learning_rate: float = setting(0.0001, gt=0)
     """Initial learning rate. The schedule may change it during training."""
     beta_1: float = setting(0.9, gt=0, lt=1)
@@ -210,7 +198,6 @@ class Lion(KerasOptimizer):
 class Muon(KerasOptimizer):
     """Muon: orthogonalized momentum for weight matrices, AdamW for all other weights (Jordan, 2024)."""
 
-    keras_class: ClassVar[str] = "Muon"
     weight_decay: float | None = setting(0.004, ge=0)
     """Weight decay of matrices: each step subtracts this fraction, times the learning rate. `null` disables it."""
     momentum: float = setting(0.95, ge=0, lt=1)
@@ -234,10 +221,8 @@ class Muon(KerasOptimizer):
 class ScheduleFreeAdamW(_MomentOptimizer):
     """Schedule-free AdamW: averages the weights instead of decaying the learning rate (Defazio et al., 2024)."""
 
-    keras_class: ClassVar[str] = "ScheduleFreeAdamW"
     learning_rate: float = setting(0.0025, gt=0)
     """Learning rate after the warmup."""
     epsilon: float = setting(1e-8, gt=0)
-    """Small constant added to the denominator for numerical stability."""
     warmup_steps: int = setting(0, ge=0)
     """Number of steps in which the learning rate first rises linearly from 0. 0 disables warmup."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainyard.errors import TrainingError
 
@@ -18,43 +18,31 @@ _TENSORBOARD = "http://localhost:6006"
 
 
 def build_profiler_callback(folder: Path, traced_epoch: int) -> keras.callbacks.Callback:
-    """Builds the callback that traces an epoch, without its validation.
-
-    Args:
-        folder: The folder for the trace. It is created if it does not exist.
-        traced_epoch: The epoch to trace, counted from 0. It must not be the first one, which compiles.
-    """
+    """Builds the callback that traces an epoch, counted from 0, without its validation. The first epoch compiles."""
     import keras
-    import tensorflow as tf
+    from tensorflow.profiler import experimental as profiler
 
-    class Profiler(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
-        def __init__(self) -> None:
-            super().__init__()
-            self._active = False
+    active = False
 
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            if epoch == traced_epoch:
-                options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
-                tf.profiler.experimental.start(str(folder), options=options)
-                self._active = True
+    def start(epoch: int, _logs: object) -> None:
+        nonlocal active
+        if epoch == traced_epoch:
+            options = profiler.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
+            profiler.start(str(folder), options=options)
+            active = True
 
-        def on_test_begin(self, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            if self._active:
-                self._active = False
-                tf.profiler.experimental.stop()
+    def stop(*_: object) -> None:
+        nonlocal active
+        if active:
+            active = False
+            profiler.stop()
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
-            self.on_test_begin()  # if there was no validation
-
-    return Profiler()
+    # the epoch ends without a test if there is no validation
+    return keras.callbacks.LambdaCallback(on_epoch_begin=start, on_test_begin=stop, on_epoch_end=stop)
 
 
 def describe_trace(folder: Path) -> str:
-    """Returns the commands that open the trace in a folder with TensorBoard and Perfetto.
-
-    Raises:
-        TrainingError: If TensorFlow wrote no trace.
-    """
+    """Returns the commands that open a trace with TensorBoard and Perfetto. Raises a TrainingError if there is none."""
     traces = sorted(folder.rglob("*.xplane.pb"))
     if not traces:
         raise TrainingError(

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainyard.config import RunConfig
 from trainyard.data import BatchMaker, Dataset, build_batch_maker
@@ -22,7 +22,7 @@ from trainyard.training.callbacks import (
 )
 from trainyard.training.checkpoint import CheckpointPlan, build_checkpointer
 from trainyard.training.compiled_engine import CompiledEngine
-from trainyard.training.engine import Engine, EpochPlan
+from trainyard.training.engine import EpochPlan
 from trainyard.training.fit_engine import EXECUTION_STEPS, FitEngine
 from trainyard.training.xla import XlaChoice, choose_xla
 
@@ -50,11 +50,10 @@ class TrainResult:
     """The time without `compile_seconds`."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineChoice:
+class EngineChoice(NamedTuple):
     """An engine that is ready to run, the reason for its choice, and whether XLA compiles the training."""
 
-    engine: Engine
+    engine: CompiledEngine | FitEngine
     reason: str
     xla: XlaChoice
 
@@ -71,36 +70,29 @@ def train(
     checkpoints: CheckpointPlan | None = None,
     best: BestModel | None = None,
 ) -> TrainResult:
-    """Compiles the model and trains it in place.
+    """Compiles a built model and trains it in place.
 
-    Args:
-        model: A built model.
-        dataset: The images.
-        config: The config of the run.
-        progress: Receives the finished steps and the metrics of each epoch.
-        log_epoch: Called after each epoch with its number, counted from 1, and its metrics.
-        seed: Determines the order of the images and the augmentation. None uses `config.seed`.
-        callbacks: The user's Keras callbacks.
-        checkpoints: Where to write checkpoints and which one to resume from. None disables both.
-        best: The metric that selects the best epoch, and the file of its model. None does not save the best model.
+    `log_epoch` is called after each epoch with its number, counted from 1, and its metrics. `seed`, by default
+    `config.seed`, determines the order of the images and the augmentation. `callbacks` are the user's. None for
+    `checkpoints` neither writes nor resumes from a checkpoint; None for `best` does not save the best model. If the
+    training was resumed, the returned history includes the epochs before.
 
-    Returns:
-        The history and timings. If the training was resumed, the history includes the epochs before.
-
-    Raises:
-        TrainingError: If the loss or a weight is no longer finite, or memory runs out; the message names the epoch.
-            Also if the config requires an engine or XLA, and it can't train this model.
+    Raises a TrainingError with the epoch if the loss or a weight is no longer finite, or memory runs out; also if the
+    config requires an engine or XLA, and it can't train this model.
     """
+    start, initial_epoch = checkpoints.start if checkpoints else None, 0
+    if start:
+        initial_epoch = config.training.epochs if start.stopped else start.epoch
     plan = EpochPlan(
         epochs=config.training.epochs,
         batch_size=config.training.batch_size,
         seed=config.seed if seed is None else seed,
-        initial_epoch=checkpoints.get_initial_epoch(config.training.epochs) if checkpoints else 0,
+        initial_epoch=initial_epoch,
     )
     batches = build_batch_maker(config, dataset, plan.seed)
     with explain_out_of_memory(lambda: "preparing the training"):
         compile_model(model, config, batches_per_epoch=plan.count_steps_per_epoch(len(dataset.train)))
-    history = list(checkpoints.history) if checkpoints else []
+    history = list(start.history) if start else []
     epoch_logger = build_epoch_logger(history, plan.epochs, progress, log_epoch)
     stopping = build_early_stopping(config.training.early_stopping)
     plateau = build_reduce_lr_on_plateau(config.training.plateau)
@@ -155,17 +147,9 @@ def choose_engine(
     config: RunConfig,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> EngineChoice:
-    """Chooses and builds the engine for this training.
+    """Chooses and builds the engine. Only the `fit` engine can call a callback of the user for each batch.
 
-    Args:
-        model: A compiled model.
-        dataset: The images.
-        batches: Converts images and labels to batches.
-        config: The config of the run. It may require an engine, or require or disable XLA.
-        callbacks: The user's callbacks. Only the `fit` engine can call a callback for each batch.
-
-    Raises:
-        TrainingError: If the config requires an engine or XLA, and it can't train this model.
+    Raises a TrainingError if the config requires an engine or XLA, and it can't train this model.
     """
     setting = config.training.engine
     batch_callbacks = find_batch_callbacks(callbacks)

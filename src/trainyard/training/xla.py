@@ -34,14 +34,10 @@ class XlaChoice:
 def choose_xla(
     model: keras.Model, setting: str, determinism: str, image_shape: tuple[int, ...], augmented: bool = False
 ) -> XlaChoice:
-    """Decides whether XLA compiles the training of a model on this machine.
+    """Decides whether XLA compiles the training of a built model on this machine.
 
-    Args:
-        model: A built model.
-        setting: The value of ``training.xla``: auto, on or off.
-        determinism: The value of ``training.determinism``.
-        image_shape: The shape of one image.
-        augmented: Whether augmentation transforms the training images.
+    `setting` and `determinism` are the values of ``training.xla`` and ``training.determinism``. `augmented` is whether
+    augmentation transforms the training images.
     """
     import tensorflow as tf
 

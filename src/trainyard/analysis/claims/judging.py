@@ -1,35 +1,29 @@
-"""Judges whether published values agree with the results of several seeds. Defines the criterion and its error rates.
+"""Judges whether published values agree with the results of several seeds.
 
-A published value was rounded, so it represents the interval of all values that round to it. It comes from one run with
-an unknown seed. The criterion compares it with the prediction interval of one more run, computed from the measured
-values with Student's t-distribution: ``mean ± t * s * sqrt(1 + 1/n)``. If the values are normal and independent, this
-interval contains the next value with the stated probability. The accuracy is the primary metric and has its own
-significance level of 0.05; all other metrics share a second level of 0.05 (Bonferroni correction). The number of images
-of each class must match exactly.
-
-*Contradicted*: the two intervals do not overlap. *Undecided*: fewer than ten seeds, or a prediction interval that is
-too wide to contradict anything. *Supported* otherwise: a single run of this recipe can plausibly produce the published
-value. This does not mean that the published value is the mean of the recipe.
+A published value is compared with the prediction interval of one more run. ``docs/claims.md`` defines the criterion,
+the significance levels and the verdicts, and lists the error rates.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_std, compute_t_quantile
+from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_t_quantile
 
 MIN_SEEDS = 10
 """With fewer seeds no metric is supported."""
 MAX_ACCURACY_HALF_WIDTH, MAX_METRIC_HALF_WIDTH = 0.02, 0.07
 """A metric whose prediction interval has a larger half-width than this is undecided."""
+
 SIMULATIONS = 20_000
+"""Number of simulated experiments for the power of the test."""
 
 
 class Verdict(StrEnum):
@@ -46,7 +40,6 @@ class ClaimedMetric:
 
     Attributes:
         name: ``accuracy``, or a row and a column of the classification report: ``3 f1``.
-        published: The published, rounded value.
         decimals: Number of decimals of the published value.
         values: The measured values, one per seed.
         step: Smallest possible change of the metric, 1 / number of images. If all seeds give the same value, its
@@ -63,8 +56,8 @@ class ClaimedMetric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """The verdict on a metric, with the numbers that it is based on.
+class Judgement(ClaimedMetric):
+    """A metric with its verdict, and the numbers that the verdict is based on.
 
     Attributes:
         low: Lower end of the prediction interval of one more run, at least 0.
@@ -74,7 +67,6 @@ class Judgement:
         share: Fraction of the seeds whose value rounds to the published value.
     """
 
-    metric: ClaimedMetric
     mean: float
     std: float
     low: float
@@ -83,6 +75,21 @@ class Judgement:
     rounding_high: float
     share: float
     verdict: Verdict
+
+    @property
+    def published_text(self) -> str:
+        """The published value with as many decimals as were published."""
+        return f"{self.published:.{self.decimals}f}"
+
+    @property
+    def range_text(self) -> str:
+        """The smallest and the largest measured value: ``0.9760 to 0.9785``."""
+        return f"{min(self.values):.4f} to {max(self.values):.4f}"
+
+    @property
+    def interval_text(self) -> str:
+        """The prediction interval of one more run: ``0.9750 to 0.9790``."""
+        return f"{self.low:.4f} to {self.high:.4f}"
 
 
 def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
@@ -94,35 +101,44 @@ def judge(metrics: Sequence[ClaimedMetric]) -> list[Judgement]:
     ]
 
 
-def combine_verdicts(judgements: Sequence[Judgement], *, same_counts: bool) -> Verdict:
-    """Returns the verdict on a claim. `same_counts`: whether the numbers of images are equal to the published ones."""
-    verdicts = {judgement.verdict for judgement in judgements}
-    if not same_counts or Verdict.CONTRADICTED in verdicts:
-        return Verdict.CONTRADICTED
-    return Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts else Verdict.SUPPORTED
+def compute_prediction_interval(
+    values: ArrayLike, level: float, step: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the ends of the interval that contains one more normally distributed value with probability 1 - level.
 
-
-def compute_rounding_interval(published: float, decimals: int) -> tuple[float, float]:
-    """Returns the smallest and the largest value that round to a published value.
-
-    Both ends are included, because it is unknown whether halves were rounded up or down.
+    `values`, float64 (..., values), has at least two independent values along the last axis. `step` is their smallest
+    possible change, see `ClaimedMetric`.
     """
-    half = 0.5 * 10**-decimals
-    return published - half, published + half
+    measured = np.asarray(values)
+    count = measured.shape[-1]
+    std = np.maximum(measured.std(axis=-1, ddof=1), step / math.sqrt(12))
+    half = compute_t_quantile(count - 1, level) * std * math.sqrt(1 + 1 / count)
+    mean = measured.mean(axis=-1)
+    return mean - half, mean + half
 
 
-def compute_prediction_interval(values: Sequence[float], level: float, step: float = 0.0) -> tuple[float, float]:
-    """Returns the interval that contains one more value with probability 1 - level.
+def compute_contradiction_rate(
+    values: NDArray[np.float64], published: NDArray[np.float64] | float, decimals: int = 2, step: float = 0.0
+) -> float:
+    """Returns the fraction of simulated experiments that contradict a published accuracy.
 
     Args:
-        values: At least two independent values of the same normal distribution.
-        level: Probability that the next value is outside the interval.
-        step: Smallest possible change of the values, see `ClaimedMetric`.
+        values: Simulated accuracies, float64 (experiments, seeds), with at least two seeds.
+        published: The published value of each experiment, float64 (experiments,), or one value for all experiments.
+        decimals: Number of decimals of the published value.
+        step: Smallest possible change of the accuracy, see `ClaimedMetric`.
     """
-    count = len(values)
-    half = compute_t_quantile(count - 1, level) * compute_std(values, step) * math.sqrt(1 + 1 / count)
-    mean = statistics.fmean(values)
-    return mean - half, mean + half
+    low, high = compute_prediction_interval(values, SIGNIFICANCE_LEVEL, step)
+    half = _compute_rounding_error(decimals)
+    return float(np.mean((low > published + half) | (high < published - half)))
+
+
+def _compute_rounding_error(decimals: int) -> float:
+    """Returns the largest rounding error. A value with this error may be rounded up or down, so it is included.
+
+    The tolerance for floating-point errors includes both ends of the interval.
+    """
+    return 0.5 * 10.0**-decimals + 1e-12
 
 
 def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
@@ -130,72 +146,23 @@ def _judge_metric(metric: ClaimedMetric, level: float) -> Judgement:
 
     The interval in the judgement is limited to 0..1.
     """
-    low, high = compute_prediction_interval(metric.values, level, metric.step)
-    lowest, highest = compute_rounding_interval(metric.published, metric.decimals)
-    tolerance = 1e-12  # floating-point tolerance, so that both ends are inside the interval
-    if low > highest + tolerance or high < lowest - tolerance:
+    low, high = map(float, compute_prediction_interval(metric.values, level, metric.step))
+    error = _compute_rounding_error(metric.decimals)
+    max_half_width = MAX_ACCURACY_HALF_WIDTH if metric.is_primary else MAX_METRIC_HALF_WIDTH
+    if low > metric.published + error or high < metric.published - error:
         verdict = Verdict.CONTRADICTED
-    elif len(metric.values) < MIN_SEEDS or (high - low) / 2 > (
-        MAX_ACCURACY_HALF_WIDTH if metric.is_primary else MAX_METRIC_HALF_WIDTH
-    ):
+    elif len(metric.values) < MIN_SEEDS or (high - low) / 2 > max_half_width:
         verdict = Verdict.UNDECIDED
     else:
         verdict = Verdict.SUPPORTED
-    within = [lowest - tolerance <= value <= highest + tolerance for value in metric.values]
     return Judgement(
-        metric=metric,
+        **asdict(metric),
         mean=statistics.fmean(metric.values),
         std=statistics.stdev(metric.values),
         low=max(low, 0.0),  # scores are between 0 and 1, although the normal distribution has no limits
         high=min(high, 1.0),
-        rounding_low=lowest,
-        rounding_high=highest,
-        share=sum(within) / len(within),
+        rounding_low=metric.published - 0.5 * 10**-metric.decimals,
+        rounding_high=metric.published + 0.5 * 10**-metric.decimals,
+        share=statistics.fmean(abs(value - metric.published) <= error for value in metric.values),
         verdict=verdict,
     )
-
-
-# ------------------------------------------------------------------------------------------------------------
-# The power of the criterion: simulates how often it contradicts a published value
-
-SampleFunction = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
-"""Draws results of runs with further seeds, as an array of the given shape."""
-
-
-def build_normal_sampler(mean: float, std: float) -> SampleFunction:
-    """Returns a function that draws normally distributed results."""
-    return lambda generator, shape: generator.normal(mean, std, shape)
-
-
-def simulate_contradiction_rate(
-    draw: SampleFunction,
-    seeds: int,
-    *,
-    published: float | None = None,
-    decimals: int = 2,
-    step: float = 0.0,
-    level: float = SIGNIFICANCE_LEVEL,
-) -> float:
-    """Returns the fraction of the simulations in which a published value is contradicted.
-
-    Args:
-        draw: Draws results of runs.
-        seeds: Number of seeds in each simulation, at least two.
-        published: The published value. If None, each simulation draws it as one more run and rounds it, so that the
-            claim is true.
-        decimals: Number of decimals of the published value.
-        step: Smallest possible change of the metric, see `ClaimedMetric`.
-        level: Significance level of the metric.
-    """
-    generator = np.random.default_rng(0)
-    values = draw(generator, (SIMULATIONS, seeds))
-    claimed = (
-        np.full(SIMULATIONS, published)
-        if published is not None
-        else np.round(draw(generator, (SIMULATIONS,)), decimals)
-    )
-    std = np.maximum(values.std(axis=1, ddof=1), step / 12**0.5)
-    half = compute_t_quantile(seeds - 1, level) * std * np.sqrt(1 + 1 / seeds)
-    mean = values.mean(axis=1)
-    rounding = compute_rounding_interval(0.0, decimals)[1]
-    return float(np.mean((mean - half > claimed + rounding) | (mean + half < claimed - rounding)))

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainyard.analysis.claims.results import list_results
+from trainyard.analysis.rerun.original import load_environment
 from trainyard.config import (
     HASHED_SECTIONS,
     build_run_config,
@@ -35,21 +37,10 @@ from trainyard.tracking import load_run_record, names
 def collect_runs_provenance(sweeps: Sequence[SweepFolder], command: str) -> dict[str, Any]:
     """Returns the date, the commit, the machine and the package versions of the runs of finished sweeps.
 
-    Args:
-        sweeps: Sweeps whose trials are all finished.
-        command: The command that repeats the runs.
-
-    Returns:
-        The provenance of the first run. ``mixed`` has one line for each value that
-        differs between the runs; ``seconds`` is the wall-clock time of all sessions together.
+    These are of the first run. ``mixed`` has one line for each value that differs between the runs; ``seconds`` is the
+    wall-clock time of all sessions together; ``command`` repeats the runs.
     """
-    ledgers = [sweep.ledger for sweep in sweeps]
-    trials = [
-        (ledger, trial.number) for ledger, sweep in zip(ledgers, sweeps, strict=True) for trial in sweep.read_trials()
-    ]
-    results = [result for ledger, number in trials if (result := ledger.get_trial_record(number).result)]
-    runs = [_load_run_provenance(Path(result.folder)) for result in results]
-    seconds = sum(session.seconds for ledger in ledgers for session in ledger.sessions)
+    runs = [_load_run_provenance(Path(result.folder)) for sweep in sweeps for _, result in list_results(sweep)]
     return {
         "date": f"{datetime.fromtimestamp(min(run['started'] for run in runs) / 1000, UTC):%Y-%m-%d %H:%M} UTC",
         "command": command,
@@ -57,17 +48,15 @@ def collect_runs_provenance(sweeps: Sequence[SweepFolder], command: str) -> dict
         "dirty": any(run["dirty"] for run in runs),
         "machine": runs[0]["machine"],
         "versions": runs[0]["versions"],
-        "mixed": list(_find_mixed_values(runs)),
-        "seconds": seconds,
+        "mixed": _find_mixed_values(runs),
+        "seconds": sum(session.seconds for sweep in sweeps for session in sweep.ledger.sessions),
     }
 
 
 def _load_run_provenance(folder: Path) -> dict[str, Any]:
     """Loads start time (ms since 1970), commit, machine without host name, and package versions of a run."""
     record = load_run_record(folder)
-    machine = json.loads((folder / "environment" / "machine.json").read_text())
-    lines = (folder / "environment" / "versions.txt").read_text().splitlines()
-    versions = dict(line.split("==", 1) for line in lines)
+    machine, versions = load_environment(folder)
     return {
         "started": record.started,
         "commit": record.tags.get(names.GIT_COMMIT),
@@ -126,16 +115,10 @@ def describe_search(folder: SweepFolder) -> dict[str, Any]:
 
 
 def check_recipe_matches_search(search: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Raises ConfigError if a recipe differs from the config that a sweep chose.
+    """Raises ConfigError if a recipe differs from the config that a sweep chose; reports each setting.
 
     Only settings that affect results are compared. The seed and the fraction of validation images may differ.
-
-    Args:
-        search: The sweep, as returned by `describe_search`.
-        overrides: The overrides of the recipe.
-
-    Raises:
-        ConfigError: If the recipe differs; reports each setting.
+    `search` is the sweep, as returned by `describe_search`; `overrides` compose the recipe.
     """
     recipe = compose_config(overrides)
     chosen = {**config_to_dict(recipe), **search["winner"]["config"]}

@@ -10,23 +10,17 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainyard.analysis.claims.claim_page import ClaimPage
 from trainyard.analysis.claims.provenance import (
     check_recipe_matches_search,
     collect_runs_provenance,
     describe_search,
 )
-from trainyard.analysis.claims.record import (
-    PAGE,
-    build_summary,
-    check_report_rows,
-    describe_verdict,
-    determine_verdict,
-    write_record,
-)
+from trainyard.analysis.claims.record import PAGE, get_page, write_record
 from trainyard.analysis.claims.results import Results, load_arm
 from trainyard.analysis.claims.spec import CLAIM_FILE, TARGET_FILE, Claim, Target, find_spec, load_spec
 from trainyard.config import compose_config, expand_sweep, get_override_key
@@ -50,12 +44,7 @@ RunArm = Callable[[str, SweepPlan], SweepResult]
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """The result of reproducing an experiment.
-
-    Attributes:
-        results: The results of all arms, with the claim or the target.
-        folder: The folder that contains the page, the plot and ``results.json``.
-    """
+    """The results of reproducing an experiment, and the folder with the page, the plot and ``results.json``."""
 
     results: Results
     folder: Path
@@ -63,7 +52,7 @@ class ClaimResult:
     @property
     def verdict(self) -> str:
         """``met`` or ``missed`` for a target; ``supported``, ``contradicted`` or ``undecided`` for a claim."""
-        return str(determine_verdict(self.results))
+        return str(get_page(self.results).verdict)
 
     @property
     def page(self) -> Path:
@@ -72,11 +61,20 @@ class ClaimResult:
 
     def describe(self) -> list[str]:
         """Returns the verdict and the reasons for it, as a few lines of Markdown."""
-        return describe_verdict(self.results)
+        return get_page(self.results).describe_verdict()
 
     def summarize(self) -> dict[str, Any]:
         """Returns the verdict with all values that it is based on, as JSON-compatible data."""
-        return build_summary(self.results)
+        page = get_page(self.results)
+        summary: dict[str, Any] = {
+            "title": self.results.spec.title,
+            "verdict": self.verdict,
+            "about": self.results.about,
+        }
+        if isinstance(page, ClaimPage):
+            summary["wrong_counts"] = page.wrong_counts
+            summary["cells"] = [asdict(judgement) for judgement in page.judgements]
+        return {**summary, "arms": [asdict(arm) for arm in self.results.arms]}
 
     def _repr_markdown_(self) -> str:
         """Returns the title and the verdict for a notebook."""
@@ -86,14 +84,10 @@ class ClaimResult:
 def reproduce_experiment(
     name: str, overrides: Sequence[str], run_arm: RunArm, *, seeds: int | None = None, record: bool = False
 ) -> ClaimResult:
-    """Trains every arm with all seeds, and writes the results.
+    """Trains every arm of an experiment, given by its name or the path of its target or claim, and writes the results.
 
-    Args:
-        name: The name of an experiment, or the path of its target or claim.
-        overrides: Overrides for all arms, in the grammar of ``trainyard sweep``.
-        run_arm: Runs the sweep of an arm.
-        seeds: The number of seeds; None uses the number that the experiment specifies.
-        record: Whether to write the results as the experiment's record, next to its target or claim.
+    `overrides`, in the grammar of ``trainyard sweep``, apply to all arms. None for `seeds` uses the number that the
+    experiment specifies. With `record`, the results become the experiment's record, next to its target or claim.
 
     Raises:
         ConfigError: If the target or claim, its recipe, or an override is wrong; nothing was run.
@@ -108,7 +102,7 @@ def reproduce_experiment(
         _check_single_recipe(recipe, overrides)
     search, card = _find_search(spec) if record else (None, None)
     experiment = _sanitize_name(folder.name if file.name in (TARGET_FILE, CLAIM_FILE) else file.stem)
-    sweeps = {}
+    sweeps, arms = [], []
     for number, (arm, recipe) in enumerate(spec.arms.items(), start=1):
         sweep = f"{experiment}-{number}_{_sanitize_name(arm)}-{count}{_compute_fingerprint(overrides)}"
         fixed = [f"seed={spec.first_seed}", f"sweep.seeds={count}", "sweep.objective=off", f"sweep.name={sweep}"]
@@ -116,14 +110,12 @@ def reproduce_experiment(
         result = run_arm(f"{arm}: {' '.join(recipe)}, {count} seeds from {spec.first_seed}", plan)
         if not result.is_complete:
             raise TrialError(f"not all of the {count} runs finished. See above. To resume, run the same command")
-        sweeps[arm] = SweepFolder(result.folder)
-    with_report = isinstance(spec, Claim)
-    arms = [
-        load_arm(arm, (*recipe, *overrides), sweeps[arm], with_report=with_report) for arm, recipe in spec.arms.items()
-    ]
-    about = collect_runs_provenance(list(sweeps.values()), _build_command(name, overrides, seeds, record=record))
+        sweeps.append(SweepFolder(result.folder))
+        arms.append(load_arm(arm, (*recipe, *overrides), sweeps[-1], with_report=isinstance(spec, Claim)))
+    about = collect_runs_provenance(sweeps, _build_command(name, overrides, seeds, record=record))
     results = Results(spec=spec, arms=tuple(arms), about=about, search=search)
-    check_report_rows(results)
+    if isinstance(page := get_page(results), ClaimPage):
+        page.check_rows()
     out = folder if record else OUT / experiment
     write_record(out, results, card)
     return ClaimResult(results, out)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from trainyard.analysis.claims.spec import SCORE_NAMES, Claim, Scores, Target
 from trainyard.errors import ConfigError
-from trainyard.evaluation import find_step
+from trainyard.evaluation import Trial, TrialResult, find_step
 from trainyard.sweep import SweepFolder
 from trainyard.system import atomic_write
 from trainyard.tracking import names
@@ -20,20 +21,13 @@ RESULTS_FILE = "results.json"
 FORMAT_VERSION = 1
 """Increase this number when the structure of the file changes; files of another version are rejected."""
 
-ACCURACY_METRIC, LOSS_METRIC = "accuracy/test", "loss/test"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedResult:
-    """The result of one run.
+    """The result of one run. The run ID is None if tracking is off.
 
-    Attributes:
-        accuracy: Test accuracy, 0 to 1.
-        loss: Test loss.
-        seconds: Duration of the whole run.
-        run_id: MLflow run ID, or None if tracking is off.
-        report: Scores by row of the classification report: each class, and the averages over the classes. Empty for
-            targets.
+    `report` has the scores by row of the classification report: each class, and the averages over the classes. It is
+    empty for targets.
     """
 
     seed: int
@@ -72,11 +66,9 @@ class Results:
     """Everything that the page of a record is generated from.
 
     Attributes:
-        spec: The target or the claim that the runs are compared with.
         arms: The results of each arm. The target or the claim applies to the first one.
         about: Provenance of the runs, as returned by `collect_runs_provenance`.
-        search: The sweep that chose the first arm's recipe, as returned by `describe_search`; None if no sweep
-            chose it.
+        search: The sweep that chose the first arm's recipe, as returned by `describe_search`; None without a sweep.
     """
 
     spec: Target | Claim
@@ -95,9 +87,9 @@ class Results:
         return find_step([accuracy for arm in self.arms for accuracy in arm.accuracies])
 
 
-def build_run_cells(label: str, accuracy: float, loss: float, seconds: float, run_id: str | None = None) -> list[str]:
-    """Returns the cells of a row in a table of runs; `label` is the seed, or ``mean``."""
-    return [label, f"{accuracy:.4f}", f"{loss:.4f}", f"{seconds:.1f}", f"`{run_id}`" if run_id else ""]
+def to_percent(fraction: float) -> str:
+    """Returns a fraction, or a difference of two, in percent with three decimals, without a percent sign."""
+    return f"{100 * fraction:.3f}"
 
 
 def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with_report: bool = False) -> Arm:
@@ -105,29 +97,32 @@ def load_arm(name: str, overrides: tuple[str, ...], folder: SweepFolder, *, with
 
     With `with_report`, the classification report of each run is loaded from its folder.
     """
-    trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)
-    results = [folder.ledger.get_trial_record(trial.number).result for trial in trials]
+    trials, results = zip(*list_results(folder), strict=True)
     runs = [
         SeedResult(
             seed=trial.seed,
-            accuracy=result.metrics[ACCURACY_METRIC],
-            loss=result.metrics[LOSS_METRIC],
+            accuracy=result.metrics["accuracy/test"],
+            loss=result.metrics["loss/test"],
             seconds=round(result.seconds, 2),
             run_id=result.run_id,
             report=_load_report(Path(result.folder)) if with_report else {},
         )
         for trial, result in zip(trials, results, strict=True)
-        if result
     ]
-    first = next(result for result in results if result)
     return Arm(
         name=name,
         overrides=overrides,
-        parameters=first.parameters,
-        epochs=max(result.epochs for result in results if result),
+        parameters=results[0].parameters,
+        epochs=max(result.epochs for result in results),
         validation_fraction=trials[0].config["dataset"]["validation_fraction"],
         runs=tuple(runs),
     )
+
+
+def list_results(folder: SweepFolder) -> list[tuple[Trial, TrialResult]]:
+    """Returns the trials of a finished sweep with their results, by seed."""
+    trials = sorted(folder.read_trials(), key=lambda trial: trial.seed)
+    return [(trial, result) for trial in trials if (result := folder.ledger.get_trial_record(trial.number).result)]
 
 
 def _load_report(folder: Path) -> dict[str, Scores]:
@@ -145,11 +140,10 @@ def _load_report(folder: Path) -> dict[str, Scores]:
 
 def write_results(folder: Path, results: Results) -> None:
     """Writes the results atomically into an existing folder."""
+    kind = "claim" if isinstance(results.spec, Claim) else "target"
     content = {
         "format": FORMAT_VERSION,
-        "claim" if isinstance(results.spec, Claim) else "target": results.spec.model_dump(
-            mode="json", exclude_none=True
-        ),
+        kind: results.spec.model_dump(mode="json", exclude_none=True),
         "about": results.about,
         "search": results.search,
         "arms": [asdict(arm) for arm in results.arms],
@@ -175,7 +169,7 @@ def load_results(folder: Path) -> Results:
         is_claim = "claim" in content
         return Results(
             spec=Claim.model_validate(content["claim"]) if is_claim else Target.model_validate(content["target"]),
-            arms=tuple(_parse_arm(arm) for arm in content["arms"]),
+            arms=TypeAdapter(tuple[Arm, ...]).validate_python(content["arms"]),
             about=content["about"],
             search=content["search"],
         )
@@ -183,12 +177,3 @@ def load_results(folder: Path) -> Results:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path}: expected the results of an experiment; cannot read the file: {error!r}") from error
-
-
-def _parse_arm(content: dict[str, Any]) -> Arm:
-    """Builds an arm from its entry in ``results.json``."""
-    runs = tuple(
-        SeedResult(**{**run, "report": {row: Scores(*scores) for row, scores in run["report"].items()}})
-        for run in content["runs"]
-    )
-    return Arm(**{**content, "overrides": tuple(content["overrides"]), "runs": runs})

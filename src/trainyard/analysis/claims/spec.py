@@ -1,31 +1,6 @@
 """Specifications of experiments: a target that the project sets, or a published claim. Loaded from YAML and validated.
 
-``experiments/<name>/target.yaml``:
-
-    title: A tuned MLP on MNIST
-    about: The question that the experiment answers, in a few sentences.
-    goal: 0.986                  # minimum mean test accuracy of the first arm
-    seeds: 10
-    first_seed: 1000
-    most_parameters: 316810      # maximum number of parameters of the first arm's model; optional
-    most_minutes: 60             # maximum wall-clock minutes for all runs together; optional
-    search: mnist_mlp            # name of the sweep that chose the first arm's recipe; optional
-    arms:                        # overrides of each arm, by name, as on the command line
-      tuned: [experiment=mnist_mlp_tuned]
-      baseline: [experiment=mnist_baseline]
-
-``experiments/<name>/claim.yaml``:
-
-    title: The published MNIST baseline
-    about: What was published, in a few sentences.
-    source: Where it was published.
-    recipe: [experiment=mnist_baseline]
-    seeds: 10
-    decimals: 2                  # number of decimals to which the values were rounded
-    accuracy: 0.98
-    classification_report:       # precision, recall, F1 and support, by row
-      "0": [0.99, 0.99, 0.99, 980]
-      macro avg: [0.98, 0.98, 0.98, 10000]
+``docs/reproduce.md`` describes the format of both: ``target.yaml`` and ``claim.yaml`` in ``experiments/<name>``.
 """
 
 from __future__ import annotations
@@ -69,8 +44,6 @@ class Scores(NamedTuple):
 
 
 SCORE_NAMES = ("precision", "recall", "f1")
-_COLUMN_DEPTH = 2
-"""Index of the column within the location of an invalid score: (field, row, column)."""
 
 
 class ExperimentSpec(BaseModel):
@@ -85,7 +58,7 @@ class ExperimentSpec(BaseModel):
 
 
 class Target(ExperimentSpec):
-    """A target that the first arm of an experiment has to reach. The module's docstring explains the fields."""
+    """A target that the first arm of an experiment has to reach."""
 
     goal: Fraction
     arms: dict[Text, Overrides] = Field(min_length=1)
@@ -100,7 +73,7 @@ class Target(ExperimentSpec):
 
 
 class Claim(ExperimentSpec):
-    """A published result. The module's docstring explains the fields.
+    """A published result.
 
     Rows of the report are named after the classes, or ``macro avg`` and ``weighted avg``. Rows may be omitted.
     """
@@ -182,7 +155,9 @@ def load_spec(file: Path) -> Target | Claim:
 
 def _format_problem(file: Path, spec_class: type[ExperimentSpec], problem: ErrorDetails) -> str:
     """Returns pydantic's error as one line: the file, the dotted path, the problem, and the value received."""
-    path = ".".join(map(str, _name_scores(problem["loc"]))) or "the file"
+    in_report = problem["loc"][:1] == ("classification_report",)  # there, a number is the column of a row
+    names = (Scores._fields[part] if in_report and isinstance(part, int) else str(part) for part in problem["loc"])
+    path = ".".join(names) or "the file"
     fields = list(spec_class.model_fields)
     match problem["type"]:
         case "extra_forbidden":
@@ -193,12 +168,3 @@ def _format_problem(file: Path, spec_class: type[ExperimentSpec], problem: Error
             return f"{file}: {problem['ctx']['error']}"
         case _:
             return f"{file}: {path}: {problem['msg']}, got {problem['input']!r}"
-
-
-def _name_scores(location: tuple[int | str, ...]) -> list[int | str]:
-    """Returns the location of an error with the column numbers of a report row replaced by the names of the scores."""
-    in_report = location[:1] == ("classification_report",)
-    return [
-        Scores._fields[part] if in_report and depth == _COLUMN_DEPTH and isinstance(part, int) else part
-        for depth, part in enumerate(location)
-    ]

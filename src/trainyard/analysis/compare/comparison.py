@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, RunPair, write_comparison_page
-from trainyard.analysis.compare.predictions import compare_predictions, load_predictions, load_test_images
-from trainyard.analysis.compare.selection import SelectedRuns, Selection, check_same_images, select_runs
+from trainyard.analysis.compare.page import CURVE_METRICS, MAX_CURVES, write_comparison_page
+from trainyard.analysis.compare.predictions import PredictionDiff, compare_two_runs
+from trainyard.analysis.compare.selection import (
+    SelectedRuns,
+    Selection,
+    check_same_images,
+    format_left_out,
+    select_runs,
+)
 from trainyard.analysis.compare.table import ComparisonTable, build_comparison_table, choose_metric
 from trainyard.errors import ConfigError, TrainyardError
 from trainyard.reporting import build_ranking_frame, render_ranking_html
-from trainyard.system import format_command_line
 from trainyard.tracking import RunRecord, TrackingStore
 
 if TYPE_CHECKING:
@@ -28,7 +33,6 @@ class Comparison:
     """A comparison of selected runs.
 
     Attributes:
-        table: The ranking of their configs.
         pair: The comparison image by image; None unless there are exactly two runs with readable predictions.
         test_digest: Digest of the test images of the runs; None if it is unknown.
         left_out: Number of runs that are not in the table, by reason.
@@ -36,7 +40,7 @@ class Comparison:
     """
 
     table: ComparisonTable
-    pair: RunPair | None
+    pair: PredictionDiff | None
     test_digest: str | None
     left_out: Mapping[str, int]
     notes: tuple[str, ...]
@@ -57,7 +61,7 @@ class Comparison:
             ConfigError: If the path is not that of an .html file in an existing folder.
         """
         check_page_path(Path(path), "write_page")
-        write_comparison_page(Path(path), self.table, self.pair, format_command_line(), self.notes)
+        write_comparison_page(Path(path), self.table, self.pair, self.notes)
 
     def __repr__(self) -> str:
         return f"<Comparison by {self.table.metric}: {self.verdict}>"
@@ -81,15 +85,10 @@ def compare_selection(
     best: int | None = None,
     for_page: bool = False,
 ) -> Comparison:
-    """Compares the selected runs.
+    """Compares the selected runs by a metric. None uses the first of `DEFAULT_METRICS` that all runs have.
 
-    Args:
-        selection: The runs to compare.
-        store: The tracking store that has the runs.
-        by: The metric to compare by; None uses the accuracy on validation images if all runs have it, else that on
-            test images.
-        best: The number of configs in the table, best first; None keeps all.
-        for_page: Whether to load the learning curves and test images that the HTML page shows.
+    `best` is the number of configs in the table, best first; None keeps all. With `for_page`, the learning curves and
+    test images that the HTML page shows are loaded.
 
     Raises:
         ConfigError: If no runs are selected, a run does not exist, or the runs cannot be compared.
@@ -134,40 +133,19 @@ def _compare_selected(
         table = build_comparison_table(runs, metric, histories, separate_seeds=separate_seeds)
     if best is not None:
         table = table.select_best(best)
-    pair, pair_error = _compare_two_runs(selected, table, images=for_page)
-    notes = [pair_error] if pair_error else []
+    pair, notes = None, []
+    labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
+    if len(labels) == _PAIR:
+        first, second = (run for run in selected.runs if run.reference in labels)
+        try:
+            pair = compare_two_runs(first, second, labels, with_images=for_page)
+        except TrainyardError as error:
+            notes.append(f"Not compared image by image: {error}")
     if metric.endswith("/val") and "dataset.validation_fraction" in table.varied:
         notes.append(f"The configs differ in dataset.validation_fraction: {metric} was measured on different images.")
     left_out = {**selected.left_out, **table.left_out}
     if left_out:
-        notes.append(f"Not shown: {', '.join(f'{count:,} {reason}' for reason, count in left_out.items())}.")
+        notes.append(f"Not shown: {format_left_out(left_out)}.")
     return Comparison(
         table=table, pair=pair, test_digest=selected.runs[0].test_digest, left_out=left_out, notes=tuple(notes)
     )
-
-
-def _compare_two_runs(selected: SelectedRuns, table: ComparisonTable, *, images: bool) -> tuple[RunPair | None, str]:
-    """Compares exactly two runs image by image. Returns the comparison or None, and an error message or ``""``."""
-    labels = {run.reference: ranked.label for ranked in table.ranking.points for run in table.get_runs(ranked)}
-    runs = [run for run in selected.runs if run.reference in labels]
-    if len(runs) != _PAIR:
-        return None, ""
-    first, second = runs
-    test_images, images_error = None, ""
-    try:
-        diff = compare_predictions(load_predictions(first), load_predictions(second))
-    except TrainyardError as error:
-        return None, f"Not compared image by image: {error}"
-    if images:
-        try:
-            test_images = load_test_images(second, diff.second.actual)
-        except TrainyardError as error:
-            images_error = str(error)
-    pair = RunPair(
-        first_label=labels[first.reference],
-        second_label=labels[second.reference],
-        diff=diff,
-        images=test_images,
-        images_error=images_error,
-    )
-    return pair, ""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainyard.analysis.compare.predictions import PredictionDiff
 from trainyard.analysis.compare.table import ComparisonTable
-from trainyard.evaluation import SIGNIFICANCE_LEVEL
 from trainyard.reporting import MAX_CARD_ROWS as MAX_LISTED
 from trainyard.reporting import (
     MAX_NAME_LENGTH,
@@ -21,17 +18,12 @@ from trainyard.reporting import (
     build_card_rows,
     embed_image,
     explain_ranking,
+    format_count,
     plots,
     render_sortable_page,
     shorten,
 )
-from trainyard.system import atomic_write
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from trainyard.data import DataSpec
+from trainyard.system import atomic_write, format_command_line
 
 TEMPLATE = "compare.html"
 CURVE_METRICS = ("accuracy/val", "loss/val", "accuracy/train", "loss/train")
@@ -43,59 +35,16 @@ MAX_FLIPS = 40
 _F1 = "f1_by_class/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPair:
-    """Two runs whose predictions are compared image by image.
-
-    Attributes:
-        images: Their test images with the description of the data set, as returned by `load_test_images`; None if they
-            are not drawn.
-        images_error: Why the images are not available; otherwise empty.
-    """
-
-    first_label: str
-    second_label: str
-    diff: PredictionDiff
-    images: tuple[NDArray[np.uint8], DataSpec] | None = None
-    images_error: str = ""
-
-    def format_verdict(self) -> str:
-        """Returns one or two sentences on which run is better and whether the difference is significant."""
-        better, worse = len(self.diff.improved), len(self.diff.worsened)
-        if not better + worse:
-            return f"Both models classify the same images correctly ({len(self.diff.first.actual):,} test images)."
-        counts = (
-            f"Of {better + worse:,} test images that only one model classifies correctly, {self.second_label} "
-            f"classifies {better:,} correctly and {self.first_label} {worse:,}"
-        )
-        if better == worse:
-            return f"{counts}: neither model is better."
-        best = self.second_label if better > worse else self.first_label
-        significance = "significantly" if self.diff.p_value < SIGNIFICANCE_LEVEL else "not significantly"
-        return (
-            f"{counts}: {best} is {significance} better (McNemar's exact test of these two trained models, "
-            f"p = {self.diff.p_value:.2g})."
-        )
-
-
 def write_comparison_page(
-    path: Path, table: ComparisonTable, pair: RunPair | None, command: str, notes: Sequence[str]
+    path: Path, table: ComparisonTable, pair: PredictionDiff | None, notes: Sequence[str]
 ) -> None:
-    """Writes the HTML page of a comparison atomically.
-
-    Args:
-        path: Path of the HTML file.
-        table: Comparison of all runs.
-        pair: The comparison image by image, or None if there are not exactly two runs.
-        command: The command that creates the page again.
-        notes: More information, one line each, for example which runs were left out.
-    """
+    """Writes the HTML page of a comparison atomically. For the arguments, see `Comparison`."""
     ranking = table.ranking
     with tempfile.TemporaryDirectory(prefix="trainyard-compare-") as folder:
         table_plots = [embed_image(caption, file) for caption, file in _draw_table(table, Path(folder)).items()]
         pair_files = _draw_pair(pair, Path(folder)) if pair else {}
         pair_plots = [embed_image(caption, file) for caption, file in pair_files.items()]
-    classes = [row for row in pair.diff.group_by_class() if row.improved or row.worsened] if pair else []
+    classes = [row for row in pair.group_by_class() if row.improved or row.worsened] if pair else []
     classes.sort(key=lambda row: -abs(row.improved - row.worsened))
     runs = [(ranked.label, run) for ranked in ranking.points for run in table.get_runs(ranked)]
     html = render_sortable_page(
@@ -114,7 +63,7 @@ def write_comparison_page(
         pair_plots=pair_plots,
         runs=runs[:MAX_LISTED],
         runs_left_out=max(len(runs) - MAX_LISTED, 0),
-        command=command,
+        command=format_command_line(),
         notes=notes,
     )
     with atomic_write(path) as partial:
@@ -123,12 +72,11 @@ def write_comparison_page(
 
 def _format_counts(table: ComparisonTable) -> str:
     """Returns the numbers of runs and of configs in the table: ``10 runs, 2 configs``."""
-    configs = len(table.ranking.points)
-    runs = sum(ranked.n for ranked in table.ranking.points)
-    return f"{runs:,} run{'s' if runs > 1 else ''}, {configs:,} config{'s' if configs > 1 else ''}"
+    points = table.ranking.points
+    return f"{format_count(sum(ranked.n for ranked in points), 'run')}, {format_count(len(points), 'config')}"
 
 
-def _build_headline(table: ComparisonTable, pair: RunPair | None) -> dict[str, tuple[str, str]]:
+def _build_headline(table: ComparisonTable, pair: PredictionDiff | None) -> dict[str, tuple[str, str]]:
     """Returns the most important values by title, each with a short explanation: ``{title: (value, text)}``."""
     best = table.ranking.points[0]
     mean, _, std = best.describe().partition(" ± ")
@@ -136,13 +84,11 @@ def _build_headline(table: ComparisonTable, pair: RunPair | None) -> dict[str, t
     headline = {f"Best {table.metric}": (mean, f"{seeds}: {best.label}")}
     if pair is None:
         return headline | {"Compared": (_format_counts(table), "each config is one row")}
-    diff = pair.diff
-    images = len(diff.first.actual)
     return headline | {
-        "Became correct": (f"{len(diff.improved):,}", f"images that only {pair.second_label} classifies correctly"),
-        "Became wrong": (f"{len(diff.worsened):,}", f"images that only {pair.first_label} classifies correctly"),
-        "Both wrong": (f"{diff.both_wrong:,}", f"of {images:,} test images"),
-        "p-value": (f"{diff.p_value:.2g}", "McNemar's exact test of these two models"),
+        "Became correct": (f"{len(pair.improved):,}", f"images that only {pair.second_label} classifies correctly"),
+        "Became wrong": (f"{len(pair.worsened):,}", f"images that only {pair.first_label} classifies correctly"),
+        "Both wrong": (f"{pair.both_wrong:,}", f"of {len(pair.first.actual):,} test images"),
+        "p-value": (f"{pair.p_value:.2g}", "McNemar's exact test of these two models"),
     }
 
 
@@ -179,28 +125,28 @@ def _draw_class_scores(table: ComparisonTable, path: Path) -> bool:
     return True
 
 
-def _draw_pair(pair: RunPair, folder: Path) -> dict[str, Path]:
+def _draw_pair(pair: PredictionDiff, folder: Path) -> dict[str, Path]:
     """Draws the difference of the confusion matrices, and the images that became correct or wrong.
 
     Figures without content are omitted, and those of images if the images are not available. Returns the path of each
     figure by its caption.
     """
-    diff, drawn = pair.diff, {}
-    if diff.difference.any():
+    drawn = {}
+    if pair.difference.any():
         drawn["Difference of the confusion matrices"] = folder / "difference.png"
-        plots.draw_confusion_difference(diff.difference, diff.first.class_names, folder / "difference.png")
+        plots.draw_confusion_difference(pair.difference, pair.first.class_names, folder / "difference.png")
     if pair.images is None:
         return drawn
     pixels, spec = pair.images
     for caption, correct_label, indices in (
-        ("Became correct", pair.second_label, diff.improved),
-        ("Became wrong", pair.first_label, diff.worsened),
+        ("Became correct", pair.second_label, pair.improved),
+        ("Became wrong", pair.first_label, pair.worsened),
     ):
         if not len(indices):
             continue
         flips = [
             PredictionFlip(
-                at, int(diff.first.actual[at]), int(diff.first.predicted[at]), int(diff.second.predicted[at])
+                at, int(pair.first.actual[at]), int(pair.first.predicted[at]), int(pair.second.predicted[at])
             )
             for at in map(int, indices[:MAX_FLIPS])
         ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from trainyard.config import load_config
 from trainyard.data import DataSpec, load_dataset
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation import compute_mcnemar_p_value
+from trainyard.evaluation import SIGNIFICANCE_LEVEL, compute_mcnemar_p_value
 from trainyard.tracking import RunRecord, names
 
 _FOLDER, _CONFIG = "evaluation", names.CONFIG_FILE
@@ -39,8 +40,7 @@ class Predictions:
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether each image is classified correctly, bool (n,)."""
-        correct: NDArray[np.bool_] = self.actual == self.predicted
-        return correct
+        return np.asarray(self.actual == self.predicted)
 
     @property
     def confusion(self) -> NDArray[np.int64]:
@@ -62,7 +62,7 @@ class ClassDiff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionDiff:
-    """The difference between the predictions of two runs.
+    """The difference between the predictions of two runs on the same test images.
 
     Attributes:
         improved: Indices of the test images that only the second run classifies correctly, int64 (m,). The images that
@@ -70,13 +70,37 @@ class PredictionDiff:
         worsened: Indices of the test images that only the first run classifies correctly, int64 (m,). The images that
             the second run misclassifies with the highest probability are first.
         p_value: P-value of McNemar's exact test.
+        images: The result of `load_test_images`; None if the images are not drawn.
+        images_error: Why the images are not available; otherwise empty.
     """
 
+    first_label: str
+    second_label: str
     first: Predictions
     second: Predictions
     improved: NDArray[np.int64]
     worsened: NDArray[np.int64]
     p_value: float
+    images: tuple[NDArray[np.uint8], DataSpec] | None = None
+    images_error: str = ""
+
+    def format_verdict(self) -> str:
+        """Returns one or two sentences on which run is better and whether the difference is significant."""
+        better, worse = len(self.improved), len(self.worsened)
+        if not better + worse:
+            return f"Both models classify the same images correctly ({len(self.first.actual):,} test images)."
+        counts = (
+            f"Of {better + worse:,} test images that only one model classifies correctly, {self.second_label} "
+            f"classifies {better:,} correctly and {self.first_label} {worse:,}"
+        )
+        if better == worse:
+            return f"{counts}: neither model is better."
+        best = self.second_label if better > worse else self.first_label
+        significance = "significantly" if self.p_value < SIGNIFICANCE_LEVEL else "not significantly"
+        return (
+            f"{counts}: {best} is {significance} better (McNemar's exact test of these two trained models, "
+            f"p = {self.p_value:.2g})."
+        )
 
     @property
     def both_correct(self) -> int:
@@ -124,8 +148,28 @@ def load_predictions(run: RunRecord) -> Predictions:
             ) from error
 
 
-def compare_predictions(first: Predictions, second: Predictions) -> PredictionDiff:
-    """Compares the predictions of two runs on the same images.
+def compare_two_runs(
+    first: RunRecord, second: RunRecord, labels: Mapping[str, str], *, with_images: bool
+) -> PredictionDiff:
+    """Compares the predictions of two runs. `labels` are by the references of the runs.
+
+    Raises:
+        ConfigError: If the predictions cannot be read, or the runs have different test images.
+        TrackingError: If the tracking store cannot be reached, or does not have the files.
+    """
+    diff = compare_predictions(
+        load_predictions(first), load_predictions(second), (labels[first.reference], labels[second.reference])
+    )
+    if not with_images:
+        return diff
+    try:
+        return replace(diff, images=load_test_images(second, diff.second.actual))
+    except TrainyardError as error:
+        return replace(diff, images_error=str(error))
+
+
+def compare_predictions(first: Predictions, second: Predictions, labels: tuple[str, str]) -> PredictionDiff:
+    """Compares the predictions of two runs, with these labels, on the same images.
 
     Raises:
         ConfigError: If the runs have different test images.
@@ -135,6 +179,8 @@ def compare_predictions(first: Predictions, second: Predictions) -> PredictionDi
     improved = np.flatnonzero(second.correct & ~first.correct)
     worsened = np.flatnonzero(first.correct & ~second.correct)
     return PredictionDiff(
+        first_label=labels[0],
+        second_label=labels[1],
         first=first,
         second=second,
         improved=improved[np.argsort(-second.probability[improved], kind="stable")],
@@ -144,14 +190,10 @@ def compare_predictions(first: Predictions, second: Predictions) -> PredictionDi
 
 
 def load_test_images(run: RunRecord, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], DataSpec]:
-    """Loads the raw pixels of the images that a run was tested on, using the data set of its config.
+    """Loads the images that a run was tested on, using the data set of its config, and the description of the data set.
 
-    Args:
-        run: A run that was loaded from a store or from its folder.
-        labels: Labels of its test images as it logged them, uint8 (n,).
-
-    Returns:
-        The images, uint8 (n, height, width) or (n, height, width, 3), and the description of the data set.
+    The images are raw pixels, uint8 (n, height, width) or (n, height, width, 3). `labels` are the labels of the test
+    images as the run logged them, uint8 (n,).
 
     Raises:
         TrainyardError: If the images are not available on this machine, or have changed since the run.

@@ -6,8 +6,9 @@ A search returns only finished runs, and no parent runs of sweeps.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from trainyard.config import format_suggestion
 from trainyard.errors import ConfigError
@@ -19,15 +20,14 @@ _UNKNOWN = "not known"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The runs that the user wants to compare.
+    """The runs that the user wants to compare. None disables a criterion.
 
     Attributes:
         references: Run IDs and folders.
-        experiment: Selects all runs of this MLflow experiment; None disables it.
-        sweep: Selects all trials of this sweep; None disables it.
-        filter_string: Selects all runs that match this MLflow filter string; None disables it.
-        test_data: First characters of the digest of the test images. Runs with other test images are left out. None
-            disables it.
+        experiment: Selects all runs of this MLflow experiment.
+        sweep: Selects all trials of this sweep.
+        filter_string: Selects all runs that match this MLflow filter string.
+        test_data: First characters of the digest of the test images. Runs with other test images are left out.
     """
 
     references: tuple[str, ...] = ()
@@ -42,26 +42,15 @@ class Selection:
         return bool(self.experiment or self.sweep or self.filter_string)
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedRuns:
-    """The runs of a selection.
-
-    Attributes:
-        runs: Runs with the same test images: first the given references in their order, then the runs found by the
-            search, by start time.
-        left_out: Number of runs that were found and left out, by reason.
-    """
+class SelectedRuns(NamedTuple):
+    """Runs with the same test images, and the number of runs that were found and left out, by reason."""
 
     runs: list[RunRecord]
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str]
 
 
 def select_runs(selection: Selection, store: TrackingStore) -> SelectedRuns:
-    """Loads the selected runs.
-
-    Args:
-        selection: The runs to select.
-        store: The tracking store.
+    """Loads the selected runs: first the given references in their order, then the runs found, by start time.
 
     Raises:
         ConfigError: If a run, an experiment or a sweep does not exist, or if the runs have different test images.
@@ -78,12 +67,12 @@ def select_runs(selection: Selection, store: TrackingStore) -> SelectedRuns:
             else:
                 left_out["pruned" if names.PRUNED in run.tags else run.status] += 1
     if not selected:
-        other_runs = f" Other runs: {_format_left_out(left_out)}." if left_out else ""
+        other_runs = f" Other runs: {format_left_out(left_out)}." if left_out else ""
         raise ConfigError(f"compare: expected finished runs, found none.{other_runs} Select other runs")
     return SelectedRuns(check_same_images(list(selected.values()), selection.test_data, left_out), left_out)
 
 
-def _format_left_out(left_out: Counter[str]) -> str:
+def format_left_out(left_out: Mapping[str, int]) -> str:
     """Returns the numbers of runs that were left out, by reason: ``2 FAILED, 1 pruned``."""
     return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
 
@@ -156,17 +145,17 @@ def check_same_images(runs: list[RunRecord], digest: str | None, left_out: Count
         ConfigError: If no run has the digest, or the runs have different test images.
     """
     matching = [run for run in runs if digest is None or (run.test_digest or "").startswith(digest[:DIGEST_LENGTH])]
-    if len(runs) > len(matching) > 0:
+    if not matching:
+        raise ConfigError(
+            f"--test-data: no run has test images with a digest that starts with {digest!r}. "
+            f"Available: {_format_digests(runs)}"
+        )
+    if len(runs) > len(matching):
         left_out["on other test images"] = len(runs) - len(matching)
     by_config: dict[str, set[str]] = defaultdict(set)
     for run in matching:
         by_config[run.config_key].add(run.test_digest or _UNKNOWN)
-    all_digests = {image_digest for digests in by_config.values() for image_digest in digests}
-    if not matching:
-        available = _format_digests(runs)
-        raise ConfigError(
-            f"--test-data: no run has test images with a digest that starts with {digest!r}. Available: {available}"
-        )
+    all_digests = set().union(*by_config.values())
     if any(digests != all_digests for digests in by_config.values()) or (len(all_digests) > 1 and len(by_config) == 1):
         raise ConfigError(
             f"compare: expected runs with the same test images, got {len(all_digests)} sets of test images: "
@@ -176,13 +165,11 @@ def check_same_images(runs: list[RunRecord], digest: str | None, left_out: Count
 
 
 def _format_digests(runs: Sequence[RunRecord]) -> str:
-    """Returns each digest of test images with the runs that have it, for a message."""
-    by_digest: dict[str, list[RunRecord]] = {}
+    """Returns each digest of test images with its run, or the number of its runs and an example, for a message."""
+    by_digest: dict[str, list[str]] = defaultdict(list)
     for run in runs:
-        by_digest.setdefault(run.test_digest or _UNKNOWN, []).append(run)
-    return "; ".join(f"{digest}: {_format_runs(runs_of_digest)}" for digest, runs_of_digest in by_digest.items())
-
-
-def _format_runs(runs: Sequence[RunRecord]) -> str:
-    """Returns the reference of a single run, or the number of runs with one reference as an example."""
-    return runs[0].reference if len(runs) == 1 else f"{len(runs):,} runs, including {runs[0].reference}"
+        by_digest[run.test_digest or _UNKNOWN].append(run.reference)
+    return "; ".join(
+        f"{digest}: {first}" if not others else f"{digest}: {len(others) + 1:,} runs, including {first}"
+        for digest, (first, *others) in by_digest.items()
+    )

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -51,13 +52,12 @@ class ComparisonTable:
         ranking: One point per config, best first. `RankedPoint.varied` has the settings in which the configs differ.
         runs: The runs of each config by its number (`RankedPoint.point`): one per seed, the latest if it was repeated.
         varied: Dotted paths of the settings in which the configs differ.
-        verdict: The result of the ranking, in a few sentences.
         left_out: Number of runs that are not in the table, by reason.
     """
 
     ranking: Ranking
     runs: Mapping[int, Sequence[RunRecord]]
-    varied: Sequence[str]
+    varied: list[str]
     verdict: str
     left_out: Mapping[str, int]
 
@@ -83,17 +83,13 @@ class ComparisonTable:
     def select_best(self, count: int) -> ComparisonTable:
         """Returns a table of the best configs only. The verdict and the ties still refer to all configs."""
         best = self.ranking.points[:count]
-        differing = {
-            _build_override_key(path): path
-            for path in self.varied
-            if len({_encode(ranked.varied, _build_override_key(path)) for ranked in best}) > 1
-        }
+        varied = ["seed"] if self.varied == ["seed"] else _find_varied([self.get_runs(ranked)[0] for ranked in best])
+        keys = [_build_override_key(path) for path in varied]
         points = [
-            replace(ranked, varied={key: ranked.varied[key] for key in differing if key in ranked.varied})
-            for ranked in best
+            replace(ranked, varied={key: ranked.varied[key] for key in keys if key in ranked.varied}) for ranked in best
         ]
-        ranking = Ranking(objective=self.metric, points=points, n_tied=min(self.ranking.n_tied, count))
-        return replace(self, ranking=ranking, varied=["seed"] if "seed" in self.varied else list(differing.values()))
+        ranking = replace(self.ranking, points=points, n_tied=min(self.ranking.n_tied, count))
+        return replace(self, ranking=ranking, varied=varied)
 
 
 def build_comparison_table(
@@ -103,13 +99,10 @@ def build_comparison_table(
     *,
     separate_seeds: bool = False,
 ) -> ComparisonTable:
-    """Compares runs by a metric.
+    """Compares runs by the metric `by`. The runs were tested on the same images.
 
-    Args:
-        runs: Runs that were tested on the same images.
-        by: Name of the metric.
-        histories: Metrics of each epoch by the reference of the run, for learning curves; None without learning curves.
-        separate_seeds: Whether each run gets a row if all runs have the same config.
+    `histories` has the metrics of each epoch by the reference of the run, for learning curves. With `separate_seeds`,
+    each run gets a row if all runs have the same config.
 
     Raises:
         ConfigError: If no run has the metric.
@@ -121,27 +114,26 @@ def build_comparison_table(
             f"--by: no run has the metric {by!r}.{format_suggestion(by, metric_names)} Available: "
             f"{', '.join(metric_names) or 'none'}"
         )
-    by_config: dict[str, list[RunRecord]] = {}
+    by_config: dict[str, list[RunRecord]] = defaultdict(list)
     for run in comparable:
-        by_config.setdefault(run.config_key, []).append(run)
+        by_config[run.config_key].append(run)
     rows = list(by_config.values())
     if len(rows) == 1 and separate_seeds:
         rows = [[run] for run in comparable]
     varied = _find_varied([row[0] for row in rows])
     rows = [_select_latest_by_seed(row) for row in rows]
     labels = _build_labels(rows, varied)
-    curves = histories or {}
     ranking = rank(
         [
             RankedRun(
                 number=point,
                 point=point,
                 label=label,
-                varied={_build_override_key(path): run.params[path] for path in varied if path in run.params},
+                varied=_select_settings(run, varied),
                 seed=run.seed,
                 value=run.metrics[by],
                 metrics=run.metrics,
-                history=curves.get(run.reference, ()),
+                history=(histories or {}).get(run.reference, ()),
                 seconds=run.metrics.get(_SECONDS, 0.0),
                 run_id=run.run_id,
                 parameters=parameters if isinstance(parameters := run.params.get(PARAMETERS), int) else 0,
@@ -206,11 +198,8 @@ def _affects_result(path: str, run: RunRecord) -> bool:
     section, _, field_path = path.partition(".")
     if section not in HASHED_SECTIONS or path in _SIZES:
         return False
-    section_class = (
-        TrainingConfig
-        if section == "training"
-        else get_registered_components(section).get(run.params.get(f"{section}.name", ""))
-    )
+    component = run.params.get(f"{section}.name", "")
+    section_class = TrainingConfig if section == "training" else get_registered_components(section).get(component)
     field = field_path.partition(".")[0]
     specs = fields(section_class) if section_class else ()
     return all(get_rule(spec).identity for spec in specs if spec.name == field)
@@ -221,16 +210,13 @@ def _build_labels(rows: Sequence[Sequence[RunRecord]], varied: Sequence[str]) ->
     if list(varied) == ["seed"]:
         return _make_unique([f"seed {row[0].seed}" for row in rows], rows)
     row_names = [{run.name for run in row} for row in rows]
-    unique_names = [
-        name for name, *other_names in row_names if not other_names and not re.fullmatch(r"seed=?\d+", name)
-    ]
-    if len(set(unique_names)) == len(rows):
-        return unique_names
+    names_of_rows = [name for name, *others in row_names if not others and not re.fullmatch(r"seed=?\d+", name)]
+    if len(set(names_of_rows)) == len(rows):
+        return names_of_rows
     labels = [row[0].name if len(row) == 1 else row[0].experiment for row in rows]
     for count in range(1, min(len(varied), _MAX_LABEL_SETTINGS) + 1):
-        keys = {path: _build_override_key(path) for path in varied[:count]}
-        short_names = shorten_keys([*keys.values()])
-        settings = [{key: row[0].params[path] for path, key in keys.items() if path in row[0].params} for row in rows]
+        short_names = shorten_keys([_build_override_key(path) for path in varied[:count]])
+        settings = [_select_settings(row[0], varied[:count]) for row in rows]
         labels = [
             build_trial_label(values, short_names) or label for values, label in zip(settings, labels, strict=True)
         ]
@@ -246,6 +232,11 @@ def _make_unique(labels: Sequence[str], rows: Sequence[Sequence[RunRecord]]) -> 
         for label, row in zip(labels, rows, strict=True)
     ]
     return [label if longer.count(label) == 1 else f"{label} ({number})" for number, label in enumerate(longer, 1)]
+
+
+def _select_settings(run: RunRecord, paths: Sequence[str]) -> dict[str, Any]:
+    """Returns the values of settings that a run has, by the keys of their overrides."""
+    return {_build_override_key(path): run.params[path] for path in paths if path in run.params}
 
 
 def _build_override_key(path: str) -> str:

@@ -1,10 +1,5 @@
 """Compares a rerun with the original run: how similar they are, where they diverge, and how their environments differ.
 
-    bitwise       all weights are equal bit for bit
-    same metrics  the weights differ, but all test metrics are equal
-    within spread the test accuracies differ by no more than the spread
-    drifted       the test accuracies differ by more than the spread
-
 The spread is the limit that 95 % of the differences between two runs stay below. With at least five runs of the same
 config with other seeds in the store, it is computed from them with Student's t-distribution. Otherwise it is 1.96
 standard errors of the difference of two binomial proportions, for the number of test images.
@@ -13,7 +8,7 @@ standard errors of the difference of two binomial proportions, for the number of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,11 +23,12 @@ _TEST = ("/test", "_by_class/")
 """Parts of the names of test metrics."""
 _EPOCH = ("/train", "/val")
 """Endings of the names of epoch metrics, without those that measure time."""
-_SOURCE = {names.GIT_COMMIT: "commit", names.GIT_DIRTY: "uncommitted changes"}
 _TAGS = {
-    "threads": "threads", "engine": "engine", "xla": "xla", "determinism": "determinism",
-    "dataset_digest": "digest of the data", "initial_weights_digest": "digest of the initial weights",
+    "commit": names.GIT_COMMIT, "uncommitted changes": names.GIT_DIRTY, "threads": "threads", "engine": "engine",
+    "xla": "xla", "determinism": "determinism", "digest of the data": "dataset_digest",
+    "digest of the initial weights": names.INITIAL_WEIGHTS_DIGEST,
 }  # fmt: skip
+"""Tags of the environment by their displayed names."""
 _MACHINE = ("host", "cpu", "instructions", "gpus", "onednn", "platform", "python")
 _PACKAGES = ("tensorflow", "keras", "numpy", "ml_dtypes", "ml-dtypes", "scikit-learn", "pillow", "h5py", "trainyard")
 """Packages that process data or weights."""
@@ -42,7 +38,7 @@ _CAUSES = ("threads", "engine", "xla", "determinism", "digest of the data", "cpu
 
 
 class Likeness(StrEnum):
-    """How similar two runs are."""
+    """How similar two runs are. ``docs/reproduce.md`` defines the values."""
 
     BITWISE = "bitwise"
     METRICS = "same metrics"
@@ -74,7 +70,6 @@ class RerunComparison:
         parted: First epoch in which a training or validation metric of both runs differs, counted from 1; 0 if the
             initial weights differ; None if neither differs.
         changed: Intentional changes of the config, one line each.
-        environment: Differences between the environments.
     """
 
     likeness: Likeness | None
@@ -88,10 +83,7 @@ class RerunComparison:
     @property
     def causes(self) -> list[EnvironmentDifference]:
         """Differences that can change results bit for bit, the most likely cause first."""
-        return sorted(
-            (difference for difference in self.environment if difference.what in _CAUSES),
-            key=lambda difference: _CAUSES.index(difference.what),
-        )
+        return [difference for cause in _CAUSES for difference in self.environment if difference.what == cause]
 
 
 def compare_runs(
@@ -102,14 +94,10 @@ def compare_runs(
     *,
     test_images: int,
 ) -> RerunComparison:
-    """Compares a rerun with the original run.
+    """Compares a finished rerun with the original run.
 
-    Args:
-        original: The original run.
-        rerun: The rerun. It has finished.
-        siblings: Test accuracies of runs of the same config with other seeds.
-        changed: Intentional changes of the config, one line each.
-        test_images: Number of test images.
+    `siblings` are the test accuracies of runs of the same config with other seeds; `changed` are the intentional
+    changes of the config, one line each; `test_images` is the number of test images.
     """
     before, now = original.run.metrics, rerun.run.metrics
     spread = _estimate_spread(now[_ACCURACY], siblings, test_images)
@@ -120,7 +108,7 @@ def compare_runs(
         spread=spread,
         parted=_find_first_difference(original, rerun),
         changed=changed,
-        environment=list(_find_environment_differences(original, rerun)),
+        environment=_find_environment_differences(original, rerun),
     )
 
 
@@ -140,11 +128,9 @@ def _classify_likeness(first: RunRecord, second: RunRecord, spread: float) -> Li
 def _estimate_spread(accuracy: float, siblings: Sequence[float], images: int) -> tuple[float, str]:
     """Returns the limit for the difference of two test accuracies, and a text on how it was estimated."""
     if len(siblings) >= MIN_SIBLINGS:
-        std = compute_std(siblings, 1 / images if images else 0.0)
-        return compute_t_quantile(len(siblings) - 1) * std * math.sqrt(
-            2
-        ), f"estimated from {len(siblings)} runs of this config with other seeds"
-    error = math.sqrt(2 * accuracy * (1 - accuracy) / images) if images else 0.0
+        limit = compute_t_quantile(len(siblings) - 1) * compute_std(siblings, 1 / images) * math.sqrt(2)
+        return limit, f"estimated from {len(siblings)} runs of this config with other seeds"
+    error = math.sqrt(2 * accuracy * (1 - accuracy) / images)
     return 1.96 * error, f"estimated from the number of test images, {images:,}"
 
 
@@ -165,37 +151,33 @@ def _is_equal(first: float | None, second: float | None) -> bool:
     return first == second or (first is not None and second is not None and math.isnan(first) and math.isnan(second))
 
 
-def _find_environment_differences(original: OriginalRun, rerun: OriginalRun) -> Iterator[EnvironmentDifference]:
-    """Yields the differences between the environments of two runs: first commit and tags, then machine, then packages.
+def _find_environment_differences(original: OriginalRun, rerun: OriginalRun) -> list[EnvironmentDifference]:
+    """Returns the differences between the environments of two runs: commit and tags, then machine, then packages.
 
     `RerunComparison.causes` sorts them by how likely they explain a different result.
     """
-    before, now = (_without_reasons(run.run.tags) for run in (original, rerun))
-    yield from _find_differences(before, now, _SOURCE | _TAGS)
-    yield from _find_differences(original.machine, rerun.machine, {name: name for name in _MACHINE})
-    package_labels = {name: f"package {name}" for name in sorted({*original.versions, *rerun.versions})}
-    yield from _find_differences(original.versions, rerun.versions, package_labels)
+    before, now = _describe_environment(original), _describe_environment(rerun)
+    packages = sorted(name for name in {**before, **now} if name.startswith("package "))
+    return [
+        EnvironmentDifference(name, before.get(name, ""), now.get(name, ""))
+        for name in (*_TAGS, *_MACHINE, *packages)
+        if before.get(name) != now.get(name)
+    ]
 
 
-def _without_reasons(tags: Mapping[str, str]) -> dict[str, str]:
-    """Returns the tags, with `engine` and `xla` shortened to their values.
+def _describe_environment(run: OriginalRun) -> dict[str, str]:
+    """Returns the environment of a run as texts by name, without values that are unknown.
 
-    A run logs these two tags as ``value: reason``. A rerun requests both values explicitly, so its reasons differ.
+    A run logs the tags of `engine` and `xla` as ``value: reason``. A rerun requests both values explicitly, so its
+    reasons differ, and only the values are compared.
     """
-    return {**tags, **{name: tags[name].partition(":")[0] for name in ("engine", "xla") if name in tags}}
-
-
-def _find_differences(
-    before: Mapping[str, object], now: Mapping[str, object], labels: Mapping[str, str]
-) -> Iterator[EnvironmentDifference]:
-    """Yields a difference for each key of `labels` (key: label) whose values are not equal."""
-    for key, label in labels.items():
-        if before.get(key) != now.get(key):
-            yield EnvironmentDifference(label, _format_value(before.get(key)), _format_value(now.get(key)))
-
-
-def _format_value(value: object) -> str:
-    """Returns a value as text: a list separated by commas, None as an empty string."""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+    tags = {name: run.run.tags[tag] for name, tag in _TAGS.items() if tag in run.run.tags}
+    for name in {"engine", "xla"} & tags.keys():
+        tags[name] = tags[name].partition(":")[0]
+    machine = {
+        name: ", ".join(value) if isinstance(value, list) else str(value)
+        for name in _MACHINE
+        if (value := run.machine.get(name)) is not None
+    }
+    packages = {f"package {name}": version for name, version in run.versions.items()}
+    return {**tags, **machine, **packages}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from trainyard.config import (
     config_to_dict,
     escape_interpolations,
     expand_sweep,
+    flatten_tree,
     get_override_key,
     load_config,
 )
@@ -39,11 +40,9 @@ _NOT_REPEATED = ("tracking", "sweep", "resume")
 
 @dataclass(frozen=True, slots=True)
 class OriginalRun:
-    """A logged run with its config and its environment.
+    """A logged run with its resolved config and its environment.
 
     Attributes:
-        run: The run.
-        config: Resolved config of the run.
         epochs: Metrics of the run by epoch, from 1.
         machine: Description of the machine, as returned by `collect_machine_info`; empty if the run ended before it was
             written.
@@ -58,11 +57,7 @@ class OriginalRun:
 
 
 def load_original(reference: str, store: TrackingStore | None) -> OriginalRun:
-    """Loads a logged run from its folder or from a tracking store.
-
-    Args:
-        reference: Run ID or folder.
-        store: The tracking store, or None if tracking is off.
+    """Loads a logged run by its folder or its run ID. The store is None if tracking is off.
 
     Raises:
         ConfigError: If the run does not exist, or its config cannot be read.
@@ -70,7 +65,7 @@ def load_original(reference: str, store: TrackingStore | None) -> OriginalRun:
     """
     run = find_run(reference, store, _COMMAND)
     with run.open_files(CONFIG, ENVIRONMENT) as folder:
-        return OriginalRun(run, load_config(folder / CONFIG), run.load_history(), *_load_environment(folder))
+        return OriginalRun(run, load_config(folder / CONFIG), run.load_history(), *load_environment(folder))
 
 
 def restore_config(
@@ -119,24 +114,15 @@ def keeps_engine(changes: Iterable[str]) -> bool:
 
 
 def _build_overrides(tree: dict[str, Any], without: Collection[str]) -> list[str]:
-    """Returns the overrides that compose a config, with every component and every value.
-
-    Args:
-        tree: The config as a dictionary.
-        without: Groups to leave out, because another component is chosen for them.
-    """
+    """Returns the overrides that compose a config, with every component and every value, but without some groups."""
     values = {key: value for key, value in escape_interpolations(tree).items() if key not in (*_NOT_REPEATED, *without)}
     components = [f"{group}={values[group].pop('name')}" for group in COMPONENT_GROUPS if group in values]
-    return [*components, *(f"{path}={_format_value(value)}" for path, value in _flatten_to_overrides(values))]
-
-
-def _flatten_to_overrides(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the override key and the value of each leaf of a nested config: ``seed``, ``++model.dropout``."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten_to_overrides(value, f"{prefix}{key}.")
-        else:
-            yield (f"++{prefix}{key}" if prefix else key), value  # ++ because users choose the keys of dict fields
+    settings = [
+        f"{'++' if '.' in path else ''}{path}={_format_value(value)}"  # ++ because users choose the keys of dict fields
+        for path, value in flatten_tree(values).items()
+        if value != {}
+    ]
+    return [*components, *settings]
 
 
 def _format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
@@ -155,10 +141,9 @@ def _format_value(value: Any) -> str:  # noqa: ANN401 - any value of a config
             return repr(value)
 
 
-def _load_environment(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def load_environment(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the machine and the package versions from a run's folder; empty where the files do not exist."""
     environment = folder / ENVIRONMENT
     machine, versions = environment / "machine.json", environment / "versions.txt"
     lines = versions.read_text().splitlines() if versions.exists() else []
-    pairs = (line.partition("==") for line in lines)
-    return json.loads(machine.read_text()) if machine.exists() else {}, {name: version for name, _, version in pairs}
+    return json.loads(machine.read_text()) if machine.exists() else {}, dict(line.split("==", 1) for line in lines)

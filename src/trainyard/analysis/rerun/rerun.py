@@ -24,12 +24,9 @@ from trainyard.tracking import TrackingStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerunPlan:
-    """What is run to repeat a logged run.
+    """The config of the new run that repeats a logged run, and the overrides that compose it.
 
     Attributes:
-        original: The run to repeat.
-        config: The config of the new run.
-        overrides: The overrides that compose the config.
         changes: The differences between the configs, one line each.
         start_model: The model file that the original run started from; None if it started from random weights, or if
             the changes name another.
@@ -46,13 +43,7 @@ class RerunPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerunResult:
-    """A repeated run.
-
-    Attributes:
-        original: The run that was repeated.
-        result: The new run.
-        comparison: How similar the two runs are.
-    """
+    """A repeated run: the original run, the result of the new run, and the comparison of the two."""
 
     original: OriginalRun
     result: RunResult
@@ -65,13 +56,10 @@ class RerunResult:
 
 
 def plan_rerun(reference: str, store: TrackingStore, changes: Sequence[str] = (), *, verify: bool = False) -> RerunPlan:
-    """Loads a logged run, and determines the config that repeats it.
+    """Loads a logged run by its id or its folder, and determines the config that repeats it.
 
-    Args:
-        reference: The id of the run in the store, or its folder.
-        store: The tracking store.
-        changes: Overrides of the run's config, in the grammar of ``trainyard train``.
-        verify: Whether the runs must be comparable bit for bit.
+    `changes` are overrides of the run's config, in the grammar of ``trainyard train``. With `verify`, the runs must be
+    comparable bit for bit.
 
     Raises:
         ConfigError: If there is no such run, or it cannot be repeated in this way.

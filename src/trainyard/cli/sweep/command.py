@@ -17,7 +17,6 @@ from trainyard.sweep import (
     make_plan,
     run_plan,
 )
-from trainyard.system import gc_paused
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -43,10 +42,7 @@ def run_sweep_command(options: Namespace) -> int:
     """Plans a sweep, runs the trials that are not done yet, and prints a summary.
 
     ``--plan`` and ``--status`` only print. Returns the exit code: 1 if a trial failed, or was not started because other
-    trials failed, else 0.
-
-    Raises:
-        ConfigError: If the config of a trial is invalid, or the sweep is already running; nothing was run.
+    trials failed, else 0. Raises ConfigError if the sweep cannot be run; nothing was run then.
     """
     if options.status is not None:
         if options.overrides:
@@ -55,8 +51,7 @@ def run_sweep_command(options: Namespace) -> int:
 
         show_status(options.status)
         return 0
-    with gc_paused():  # composing creates many objects, and none of them is garbage
-        plan = make_plan(options.overrides, options.config_name, options.config_dir)
+    plan = make_plan(options.overrides, options.config_name, options.config_dir)
     if options.plan:
         from trainyard.cli.sweep.tables import print_plan
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
@@ -15,7 +14,7 @@ from rich.text import Text
 from trainyard.cli.sweep.trial_table import STATE_STYLES, TrialTable
 from trainyard.evaluation import Trial, TrialResult
 from trainyard.reporting import format_duration, format_metric
-from trainyard.sweep import NO_OBJECTIVE, SweepCounts, SweepListener, SweepProgress, TrialState, build_status
+from trainyard.sweep import NO_OBJECTIVE, SweepListener, SweepProgress, TrialOutcomes, TrialState, build_status
 
 _REFRESHES_PER_SECOND = 4
 _LINES_AROUND_THE_ROWS = 7
@@ -36,26 +35,21 @@ class SweepScreen(SweepListener):
         objective: str | None,
         *,
         slots: int,
-        done: Mapping[int, TrialResult] | None = None,
-        pruned: Mapping[int, str] | None = None,
+        outcomes: TrialOutcomes | None = None,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepares the screen; nothing is printed yet.
-
-        `slots` trials run in parallel. `done` and `pruned` are, by trial number, the results and the reasons for
-        pruning from an earlier start of the sweep. `clock` returns monotonic time in seconds.
-        """
-        earlier_results, prune_reasons = done or {}, pruned or {}
-        statuses = [build_status(trial, objective, earlier_results.get(trial.number)) for trial in trials]
+        """Prepares the screen; see `SweepBar`. Nothing is printed yet. `clock` returns monotonic time in seconds."""
+        earlier = outcomes or TrialOutcomes()
+        statuses = [build_status(trial, objective, earlier.done.get(trial.number)) for trial in trials]
         for status in statuses:
-            if reason := prune_reasons.get(status.trial.number):
+            if reason := earlier.pruned.get(status.trial.number):
                 status.state, status.reason = TrialState.PRUNED, reason
         self._console = console or Console(highlight=False)
         self._progress = SweepProgress(statuses, objective, slots=slots, clock=clock)
         self._table = TrialTable(self._progress)
         self._number_width = max([len(str(trial.number)) for trial in trials], default=1)
-        self._done_earlier = len(earlier_results)
+        self._done_earlier = len(earlier.done)
         self._clock = clock
         self._start = clock()
         self._lock = threading.RLock()  # a separate thread draws the table
@@ -73,12 +67,10 @@ class SweepScreen(SweepListener):
             self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         with self._lock:
             self._progress.mark_interrupted()
-        finished = not error and self._progress.ended_count == self._progress.total
+        finished = not error_type and self._progress.ended_count == self._progress.total
         if self._live:
             self._live.transient = finished
             self._live.stop()
@@ -106,7 +98,7 @@ class SweepScreen(SweepListener):
         with self._lock:
             self._progress.update_epoch(trial.number, epoch, epochs, metrics)
 
-    def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
+    def on_trial_done(self, trial: Trial, result: TrialResult, counts: object) -> None:  # noqa: ARG002
         """Shows the result of a trial."""
         with self._lock:
             status = self._progress.finish_trial(trial.number, result)
@@ -119,14 +111,14 @@ class SweepScreen(SweepListener):
         parts.append(f"{format_duration(result.seconds)}  ({self._progress.counts}{best_text})")
         self._print_event(trial, "done", ", ".join(parts), STATE_STYLES[TrialState.DONE])
 
-    def on_trial_pruned(self, trial: Trial, reason: str, counts: SweepCounts) -> None:  # noqa: ARG002
+    def on_trial_pruned(self, trial: Trial, reason: str, counts: object) -> None:  # noqa: ARG002
         """Shows that a trial was pruned."""
         with self._lock:
             self._progress.prune_trial(trial.number, reason)
         if not self._live:
             self._print_event(trial, "pruned", f"{reason}  ({self._progress.counts})", STATE_STYLES[TrialState.PRUNED])
 
-    def on_trial_failed(self, trial: Trial, reason: str, counts: SweepCounts, *, will_retry: bool) -> None:  # noqa: ARG002
+    def on_trial_failed(self, trial: Trial, reason: str, counts: object, *, will_retry: bool) -> None:  # noqa: ARG002
         """Prints why a trial failed, in a permanent line."""
         with self._lock:
             self._progress.fail_trial(trial.number, reason, will_retry=will_retry)

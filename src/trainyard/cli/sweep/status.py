@@ -18,11 +18,7 @@ _MAX_TRIALS = 40
 
 
 def show_status(name: str) -> None:
-    """Prints the trials of the sweep with a name or folder, or if it is empty, a table of all sweeps in this folder.
-
-    Raises:
-        ConfigError: If there is no such sweep.
-    """
+    """Prints the trials of the sweep with a name or folder, or if it is empty, a table of all sweeps in this folder."""
     if name:
         print_sweep_status(load_sweep_status(find_sweep(name, "--status")))
         return

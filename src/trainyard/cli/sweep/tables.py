@@ -20,7 +20,7 @@ from rich.text import Text
 from trainyard.config import find_component
 from trainyard.evaluation import Ranking, Trial
 from trainyard.reporting import SHOWN_TEST_METRICS, format_count, format_duration, format_metric, format_value
-from trainyard.sweep import SweepFolder, SweepResult
+from trainyard.sweep import SweepFolder, SweepResult, shorten_paths
 
 if TYPE_CHECKING:
     from trainyard.config import ModelConfig
@@ -44,8 +44,7 @@ def print_table(console: Console, columns: Columns) -> None:
     padded = []  # Rich needs half a millisecond for a line, too much for ten thousand
     for title, cells in columns.items():
         column = [title, *cells]
-        width = max(map(cell_len, column))
-        is_number = is_numeric(cells)
+        width, is_number = max(map(cell_len, column)), is_numeric(cells)
         spaces = [" " * (width - cell_len(text)) for text in column]
         padded.append([s + text if is_number else text + s for s, text in zip(spaces, column, strict=True)])
     console.out("\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True)), highlight=False)
@@ -101,16 +100,6 @@ def _build_value_columns(paths: Sequence[str], rows: Sequence[Mapping[str, Any]]
         title: [format_value(row[path]) if path in row else "" for row in rows]
         for path, title in zip(paths, shorten_paths(paths), strict=True)
     }
-
-
-def shorten_paths(paths: Sequence[str]) -> list[str]:
-    """Returns the shortest ends of dotted paths that are unique among these paths."""
-    titles = []
-    for path in paths:
-        parts = path.split(".")
-        ends = [".".join(parts[start:]) for start in reversed(range(len(parts)))]
-        titles.append(next((end for end in ends if sum(f".{o}".endswith(f".{end}") for o in paths) == 1), path))
-    return titles
 
 
 def print_plan(
@@ -169,10 +158,7 @@ def fits(console: Console, columns: Columns) -> bool:
 
 
 def print_summary(name: str, result: SweepResult, ui: str | None, *, console: Console | None = None) -> None:
-    """Prints the ranking, the winner, the folder and the failed trials of a sweep.
-
-    `ui` is the command that opens the sweep in MLflow; None if nothing is tracked.
-    """
+    """Prints the result of a sweep, and `ui`, the command that opens it in MLflow; None if nothing is tracked."""
     console = console or Console(highlight=False)
     console.print()
     if result.ranking.points:

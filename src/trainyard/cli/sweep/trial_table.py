@@ -30,26 +30,13 @@ _MAX_SETTING_WIDTH = 28
 _MAX_LABEL_WIDTH = 48
 _MIN_LABEL_WIDTH = 14
 _WIDE_BAR, _NARROW_BAR = 20, 10
+"""The bar of a trial uses the free space between these widths."""
 _OVERALL_BAR = 30
 _MINUTE = 60
 
-_LAYOUTS: Sequence[tuple[bool, int, tuple[str, ...]]] = (
-    (True, _WIDE_BAR, ()),
-    (True, _NARROW_BAR, ()),
-    (False, _NARROW_BAR, ()),
-    (True, 0, ()),
-    (False, 0, ()),
-    (False, 0, ("time",)),
-    (False, 0, ("time", "state")),
-)
-"""From wide to narrow: whether each setting has a column, the width of the bars (0: none), and the removed columns."""
-
 
 class TrialTable:
-    """Draws the progress of a sweep in a terminal.
-
-    The widths of the columns depend on all trials, so they do not change while the sweep runs.
-    """
+    """Draws the progress of a sweep in a terminal. The widths of the columns do not change while the sweep runs."""
 
     def __init__(self, progress: SweepProgress) -> None:
         trials = progress.trials
@@ -62,7 +49,7 @@ class TrialTable:
         self._widths = {
             "trial": _measure("trial", (str(trial.number) for trial in trials)),
             "state": len("waiting"),
-            "progress": 0,
+            "progress": _NARROW_BAR,
             "epoch": _measure("epoch", (f"{count}/{count}" for count in epochs)),
             progress.shown_metric: _measure(progress.shown_metric, ["1.00e-04"]),
             "time": len("1:02:05"),
@@ -73,25 +60,25 @@ class TrialTable:
     def fit(self, width: int) -> dict[str, int]:
         """Returns the columns that fit into a terminal of this width, in characters: the width of each by its title.
 
-        Each setting has a separate column if these fit. Otherwise a label replaces them, which is cut last.
+        Each setting has a separate column if these fit. Otherwise a label replaces them, and other columns are removed.
         """
-        for with_settings, bar, removed in _LAYOUTS:
-            columns = {"trial": self._widths["trial"]}
-            columns |= self._setting_widths if with_settings else {"settings": self._label_width}
-            columns |= self._widths | {"progress": bar}
-            columns = {title: size for title, size in columns.items() if size and title not in removed}
-            free = width - sum(columns.values()) - _GAP * (len(columns) - 1)
-            if free >= 0:
-                return columns
-            if not with_settings and not bar and self._label_width + free >= _MIN_LABEL_WIDTH:
+        columns = {"trial": self._widths["trial"]} | self._setting_widths | self._widths
+        if _sum_widths(columns) > width:
+            columns = {"trial": self._widths["trial"], "settings": self._label_width} | self._widths
+        cuttable = max(0, self._label_width - _MIN_LABEL_WIDTH)
+        for title, excess in (("progress", 0), ("time", cuttable), ("state", cuttable)):
+            if _sum_widths(columns) <= width + excess:
                 break
-        return columns | {"settings": max(1, self._label_width + free)}
+            del columns[title]
+        free = width - _sum_widths(columns)
+        if "progress" in columns:
+            columns["progress"] = min(_WIDE_BAR, _NARROW_BAR + free)
+        elif free < 0:
+            columns["settings"] = max(1, self._label_width + free)
+        return columns
 
     def draw(self, width: int, limit: int) -> Group:
-        """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far.
-
-        `width` is that of the terminal, in characters.
-        """
+        """Returns a table with at most `limit` trials, a bar for the sweep, and the best trial so far."""
         rows, hidden = self._progress.select_rows(limit)
         best = self._progress.best
         lines: list[RenderableType] = [self._draw_rows(rows, self.fit(width))]
@@ -101,9 +88,8 @@ class TrialTable:
         lines += ["", self._draw_overall_bar(width)]
         if best:
             value = f"{self._progress.shown_metric} {format_metric(self._progress.shown_metric, best.value)}"
-            line = Text.assemble(("best ", "dim"), (value, "bold"), f", {best.label} ({best.source})")
-            line.no_wrap, line.overflow = True, "ellipsis"
-            lines.append(line)
+            parts = ("best ", "dim"), (value, "bold"), f", {best.label} ({best.source})"
+            lines.append(Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
     def _draw_rows(self, statuses: Sequence[TrialStatus], columns: Mapping[str, int]) -> Table:
@@ -133,6 +119,11 @@ class TrialTable:
         line.add_column(no_wrap=True, overflow="ellipsis")
         line.add_row(ProgressBar(1.0, self._progress.fraction, complete_style="green", finished_style="green"), text)
         return line
+
+
+def _sum_widths(columns: Mapping[str, int]) -> int:
+    """Returns the width of a row in characters."""
+    return sum(columns.values()) + _GAP * (len(columns) - 1)
 
 
 def _measure(title: str, cells: Iterable[str]) -> int:

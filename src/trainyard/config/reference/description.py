@@ -14,7 +14,7 @@ import textwrap
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -74,6 +74,7 @@ class SectionDoc:
     components: tuple[SectionDoc, ...] = ()
     """The components of the group, each with all of its fields."""
     variations: tuple[VariationDoc, ...] = ()
+    """The YAML files of the group. For the complete config, the recipes."""
 
     @property
     def choices(self) -> dict[str, str | None]:
@@ -108,22 +109,9 @@ class LayerDoc:
 
 
 def describe_config() -> SectionDoc:
-    """Returns the description of the complete config, with the components of plugins and the YAML files of ./conf.
-
-    Raises:
-        ConfigError: If a plugin cannot be imported or a YAML file is invalid.
-    """
+    """Returns the description of the complete config, with the components of plugins and the YAML files of ./conf."""
     prepare_hydra()
-    return _describe_section(RunConfig, "")
-
-
-def describe_recipes() -> tuple[VariationDoc, ...]:
-    """Returns the descriptions of all recipes, including those in ./conf.
-
-    Raises:
-        ConfigError: If a YAML file is invalid.
-    """
-    return _describe_variations(RECIPES)
+    return dataclasses.replace(_describe_section(RunConfig, ""), variations=_describe_variations(RECIPES))
 
 
 def _describe_section(cls: type[Any], path: str, name: str | None = None) -> SectionDoc:
@@ -185,9 +173,8 @@ def _format_docstring(text: str) -> str:
 
 def _add_choices(section: SectionDoc) -> SectionDoc:
     """Returns the description of a section with its default choice in the primary config and its YAML files."""
-    entries = _get_defaults_list(_read_yaml(f"{PRIMARY_CONFIG}.yaml")[0])
-    choices = [entry[section.path] for entry in entries if isinstance(entry, dict) and entry.get(section.path)]
-    default = str(choices[0]) if choices else None
+    entries = (entry for entry in _read_yaml(f"{PRIMARY_CONFIG}.yaml").defaults if isinstance(entry, dict))
+    default = next((str(entry[section.path]) for entry in entries if entry.get(section.path)), None)
     return dataclasses.replace(section, default_choice=default, variations=_describe_variations(section.path))
 
 
@@ -196,11 +183,10 @@ def _describe_variations(group: str) -> tuple[VariationDoc, ...]:
     registered = get_registered_components(group)
     variations = []
     for name in list_choices(group):
-        tree, comment = _read_yaml(f"{group}/{name}.yaml")
-        prose = (line for line in comment if not line.startswith(("@package", "yaml-language-server:")))
+        file = _read_yaml(f"{group}/{name}.yaml")
+        prose = (line for line in file.comment if not line.startswith(("@package", "yaml-language-server:")))
         summary = " ".join(itertools.takewhile(bool, itertools.dropwhile(operator.not_, prose)))
-        prefix = "" if "@package _global_" in comment else f"{group}."
-        values = flatten_tree({key: value for key, value in tree.items() if key != "defaults"}, prefix)
+        values = flatten_tree(file.values, "" if "@package _global_" in file.comment else f"{group}.")
         if name not in registered or values:
             variations.append(VariationDoc(name, summary, _find_component(group, name), values))
     return tuple(variations)
@@ -208,7 +194,7 @@ def _describe_variations(group: str) -> tuple[VariationDoc, ...]:
 
 def _find_component(group: str, name: str, seen: tuple[str, ...] = ()) -> str | None:
     """Returns the component that a choice of a group selects, by following the first entry of each defaults list."""
-    registered, entries = get_registered_components(group), _get_defaults_list(_read_yaml(f"{group}/{name}.yaml")[0])
+    registered, entries = get_registered_components(group), _read_yaml(f"{group}/{name}.yaml").defaults
     extended = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
     if name in registered and not extended:
         return name
@@ -219,17 +205,19 @@ def _find_component(group: str, name: str, seen: tuple[str, ...] = ()) -> str | 
     return _find_component(group, base, (*seen, name))
 
 
-def _get_defaults_list(tree: dict[str, Any]) -> list[Any]:
-    """Returns the entries of Hydra's defaults list in a YAML file; empty if the file has none."""
-    entries = tree.get("defaults")
-    return entries if isinstance(entries, list) else []
+class _ConfigFile(NamedTuple):
+    """The values, Hydra's defaults list and the leading comment lines of a YAML file."""
+
+    values: dict[str, Any]
+    defaults: list[Any]
+    comment: list[str]
 
 
-def _read_yaml(name: str) -> tuple[dict[str, Any], list[str]]:
-    """Returns the values and the leading comment lines of the first file in the search path; empty without a file."""
+def _read_yaml(name: str) -> _ConfigFile:
+    """Reads the first file with a name in the search path. Without a file, everything is empty."""
     path = next((folder / name for folder in list_config_folders() if (folder / name).is_file()), None)
     if path is None:
-        return {}, []
+        return _ConfigFile({}, [], [])
     try:
         text = path.read_text(encoding="utf-8")
         tree = yaml.safe_load(text) or {}
@@ -237,5 +225,7 @@ def _read_yaml(name: str) -> tuple[dict[str, Any], list[str]]:
         raise ConfigError(f"{path}: expected YAML, but it cannot be read: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected a mapping of fields to values, got {type(tree).__name__}")
+    defaults = tree.pop("defaults", None)
     comment = itertools.takewhile(lambda line: line[:1] == "#", text.splitlines())
-    return tree, [line.removeprefix("#").strip() for line in comment]
+    lines = [line.removeprefix("#").strip() for line in comment]
+    return _ConfigFile(tree, defaults if isinstance(defaults, list) else [], lines)

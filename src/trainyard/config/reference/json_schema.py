@@ -21,15 +21,11 @@ _INTERPOLATION = {"type": "string", "pattern": r"\$\{"}
 
 
 def build_json_schema(config: SectionDoc, layers: Sequence[LayerDoc], target: str = RECIPE) -> Schema:
-    """Builds a JSON Schema, draft 2020-12, for `RECIPE`, `RESOLVED`, or the YAML files of a group.
-
-    Raises:
-        ConfigError: If the target is unknown.
-    """
+    """Builds a JSON Schema for `RECIPE`, `RESOLVED` or a group. Raises a ConfigError if the target is unknown."""
     groups = {section.path: section for section in config.sections if section.default_choice}
     target = RECIPE if target in (RECIPES, "sweep") else target  # their files set values of the complete config
-    if target not in list_schema_targets(config):
-        raise ConfigError(format_unknown_name("--for", "unknown target", target, list_schema_targets(config)))
+    if target not in (targets := list_schema_targets(config)):
+        raise ConfigError(format_unknown_name("--for", "unknown target", target, targets))
     literal = target == RESOLVED
     definitions = _build_layers(layers, literal)
     if target in groups:
@@ -69,15 +65,10 @@ def _build_section(section: SectionDoc, literal: bool, properties: Schema) -> Sc
 
 def _build_mapping(section: SectionDoc, literal: bool, properties: Schema) -> Schema:
     """Returns the schema of a section with its fields and additional properties. No other keys are allowed."""
-    fields = {
-        doc.name: {
-            "description": doc.meaning,
-            **_build_value(doc.annotation, doc.rule, literal),
-            "default": doc.default,
-        }
-        for doc in section.fields
-    }
-    return _build_object(properties | fields, description=section.summary)
+    for doc in section.fields:
+        value = _build_value(doc.annotation, doc.rule, literal)
+        properties = {**properties, doc.name: {"description": doc.meaning, **value, "default": doc.default}}
+    return _build_object(properties, description=section.summary)
 
 
 def _build_value(annotation: Any, rule: Rule, literal: bool) -> Schema:  # noqa: ANN401 - any annotation

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from trainyard.config.fields import describe_type
-from trainyard.config.reference.description import FieldDoc, LayerDoc, SectionDoc, VariationDoc
+from trainyard.config.reference.description import FieldDoc, LayerDoc, SectionDoc
 from trainyard.config.registry import get_registered_metrics
 
 _MAX_CHOICES_IN_CELL = 6
@@ -52,7 +52,7 @@ your plugins, and the YAML files in `./conf`.
 """
 
 
-def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc], layers: Sequence[LayerDoc]) -> str:
+def render_config_page(config: SectionDoc, layers: Sequence[LayerDoc]) -> str:
     """Returns the config reference as Markdown: a table of contents, then a table of fields for each section."""
     contents = [
         ["The run", "Name, seed and notes of the run, and the run to resume.", ""],
@@ -70,7 +70,7 @@ def render_config_page(config: SectionDoc, recipes: Iterable[VariationDoc], laye
         *(block for section in config.sections for block in _render_section(section)),
         "## Recipes",
         "Complete experiments. Run one with `trainyard train experiment=NAME`.",
-        _render_table(["`experiment=`", "description"], ([f"`{doc.name}`", doc.summary] for doc in recipes)),
+        _render_table(["`experiment=`", "description"], ([f"`{doc.name}`", doc.summary] for doc in config.variations)),
         *_render_layers(layers),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -111,9 +111,9 @@ def _render_section(section: SectionDoc) -> Iterator[str]:
 def _build_variation_rows(section: SectionDoc) -> Iterator[list[str]]:
     """Yields a row for each YAML file of a section, with the values that it sets."""
     for variation in section.variations:
-        values = [f"{path}={_format_value(value)}" for path, value in variation.values.items()]
-        base = [f"{section.path}={variation.component}"] if variation.component else []
-        yield [f"`{variation.name}`", variation.summary, _format_code([*base, *values]) or "the defaults"]
+        values = {section.path: variation.component, **variation.values} if variation.component else variation.values
+        code = _format_code(f"{path}={_format_value(value)}" for path, value in values.items())
+        yield [f"`{variation.name}`", variation.summary, code or "the defaults"]
 
 
 def _render_fields(fields: Iterable[FieldDoc]) -> Iterator[str]:

@@ -8,10 +8,7 @@ import numpy as np
 
 from trainyard.config import DatasetConfig, register_dataset
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.splits import draw_stratified_sample
-
-DIGITS_TEST_IMAGES = 360
-"""The number of test images, a fifth of the 1,797 images."""
+from trainyard.data.loading import draw_stratified_sample
 
 _SPEC = DataSpec(image_shape=(8, 8), class_names=tuple("0123456789"), pixel_max=16)
 
@@ -33,11 +30,6 @@ class Digits(DatasetConfig):
         digits = load_digits()
         all_digits = Split(digits.images.astype(np.uint8), digits.target.astype(np.uint8))
         in_test = np.zeros(len(all_digits), dtype=bool)
-        in_test[draw_stratified_sample(all_digits.labels, DIGITS_TEST_IMAGES, seed=0)] = True
-        return Dataset(
-            name="digits",
-            spec=_SPEC,
-            train=all_digits.take(np.flatnonzero(~in_test)),
-            test=all_digits.take(np.flatnonzero(in_test)),
-            source="scikit-learn",
-        )
+        in_test[draw_stratified_sample(all_digits.labels, 360, seed=0)] = True  # a fifth of the 1,797 images
+        train, test = (all_digits.take(np.flatnonzero(mask)) for mask in (~in_test, in_test))
+        return Dataset("digits", _SPEC, train, test, source="scikit-learn")

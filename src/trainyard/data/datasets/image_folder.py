@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +22,6 @@ from trainyard.errors import DatasetError
 if TYPE_CHECKING:
     from trainyard.data.dataset import Dataset
 
-_IGNORED = ("Thumbs.db", "desktop.ini")
-"""Files that operating systems create in folders. Hidden files are ignored too."""
-
 
 @register_dataset("image_folder")
 @dataclass(kw_only=True, slots=True)
@@ -40,10 +38,7 @@ class ImageFolder(UserData):
     """Whether to load images as RGB (3 channels); `false` converts them to grayscale."""
 
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
-        """Loads the images; see `DatasetConfig.load`. Nothing is downloaded, so `progress` has no effect.
-
-        The classes are the subfolders of ``train/``, sorted by name.
-        """
+        """Loads the images; see `DatasetConfig.load`. The classes are the subfolders of ``train/``, sorted by name."""
         root = self.find_path()
         classes = _list_classes(root / "train", minimum=2)
         if unknown := set(_list_classes(root / "test", minimum=1)) - set(classes):
@@ -57,20 +52,16 @@ class ImageFolder(UserData):
                 raise DatasetError(f"{root / part}: expected PNG or JPEG files in the class folders, got none")
             arrays[f"x_{part}"] = self._load_images([path for path, _ in files])
             arrays[f"y_{part}"] = np.array([label for _, label in files], np.uint8)
-        return build_dataset(root.name, arrays, source=str(root), class_names=classes)
+        return build_dataset(root.name, arrays, str(root), class_names=classes)
 
     def _load_images(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
         """Loads image files in parallel: uint8 (n, height, width, 3) if `colour`, else (n, height, width)."""
         shape = (len(paths), self.height, self.width, *((3,) if self.colour else ()))
         images = np.empty(shape, np.uint8)
-
-        def decode_image(index: int) -> None:
-            """Decodes one file and stores its pixels at the same index of `images`."""
-            images[index] = load_image(paths[index], colour=self.colour, size=(self.height, self.width))
-
+        load = functools.partial(load_image, colour=self.colour, size=shape[1:3])
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
-            for _ in pool.map(decode_image, range(len(paths))):
-                pass
+            for index, image in enumerate(pool.map(load, paths)):
+                images[index] = image
         return images
 
 
@@ -87,7 +78,7 @@ def _list_classes(folder: Path, minimum: int) -> list[str]:
 def _list_images(folder: Path) -> Iterator[Path]:
     """Yields the image files of a class, sorted by name; none if the folder does not exist."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith(".") or path.name in _IGNORED:
+        if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):  # of operating systems
             continue
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             raise DatasetError(f"{path}: expected an image file, {', '.join(IMAGE_SUFFIXES)}. Move other files away")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trainyard.config import DatasetConfig, register_dataset, setting
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.idx import IdxFile, load_verified_idx, load_verified_npz_array
+from trainyard.data.npz import ARRAY_NAMES
 from trainyard.errors import DatasetError, summarize_error
 
 DOWNLOAD_TIMEOUT_SECONDS = (5.0, 30.0)
@@ -26,23 +27,15 @@ DATA_DIR_VARIABLE = "TRAINYARD_DATA_DIR"
 
 _NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _SHAPES = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
-_NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 Arrays = list[NDArray[np.uint8]]
 """Training images, training labels, test images, test labels."""
 
 
-def _build_files(
-    kind: str, digests: Sequence[str], npz_keys: Sequence[str | None] = (None,) * 4
-) -> tuple[IdxFile, ...]:
-    """Returns the four files of a data set with 60,000 training and 10,000 test images of 28 x 28 pixels.
-
-    `kind` is the field of `IdxFile` that the digests belong to, ``sha256`` or ``gz_md5``.
-    """
-    return tuple(
-        IdxFile(name, shape, **{kind: value}, npz_key=key)
-        for name, shape, value, key in zip(_NAMES, _SHAPES, digests, npz_keys, strict=True)
-    )
+def _build_files(kind: str, *digests: str) -> tuple[IdxFile, ...]:
+    """Returns the files of 60,000 training and 10,000 test images. `kind` is the `IdxFile` field of the digests."""
+    parts = zip(_NAMES, _SHAPES, ARRAY_NAMES, digests, strict=True)
+    return tuple(IdxFile(name, shape, npz_key=key, **{kind: digest}) for name, shape, key, digest in parts)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -74,13 +67,8 @@ class DownloadableDataset(DatasetConfig):
     def load(self, progress: bool) -> Dataset:
         """Loads the data set from this machine, or downloads it; see `DatasetConfig.load`."""
         (x_train, y_train, x_test, y_test), source = self.load_local() or self.download_missing(progress)
-        return Dataset(
-            name=self.name,
-            spec=DataSpec(image_shape=x_train.shape[1:], class_names=self.class_names, pixel_max=255),
-            train=Split(x_train, y_train),
-            test=Split(x_test, y_test),
-            source=str(source),
-        )
+        spec = DataSpec(x_train.shape[1:], self.class_names, pixel_max=255)
+        return Dataset(self.name, spec, Split(x_train, y_train), Split(x_test, y_test), str(source))
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if a mirror is not an http or https URL."""
@@ -98,27 +86,22 @@ class DownloadableDataset(DatasetConfig):
         """Loads the data set from the first location on this machine that has all of it; returns None if none has.
 
         The locations are `path` or, if it is None, $TRAINYARD_DATA_DIR, Trainyard's cache and Keras's cache. Damaged
-        files in a cache are ignored.
-
-        Raises:
-            DatasetError: If `path` does not contain the data set, or `path` or $TRAINYARD_DATA_DIR contains a damaged
-                file or only some of the files.
+        files in a cache are ignored. Elsewhere, damaged or missing files raise a DatasetError, as does a `path` without
+        the data set.
         """
         if self.path is not None:
             location = Path(self.path).expanduser()
-            local = self._load_from(location)
-            if local is None:
-                reason = "it does not exist" if not location.exists() else "the files are missing"
-                form = f" (plain or gzipped) or {self.npz}" if self.npz else " (gzipped)"
-                raise DatasetError(
-                    f"dataset.path: expected the four {self.title} idx files{form} in {location} or in its subfolder "
-                    f"{self.folder_names[0]}; {reason}. Remove dataset.path to search other folders or download"
-                )
-            return local
-        if data_dir := os.environ.get(DATA_DIR_VARIABLE):
-            local = self._load_from(Path(data_dir).expanduser(), include_root=self.without_folder)
-            if local is not None:
+            if local := self._load_from(location):
                 return local
+            reason = "it does not exist" if not location.exists() else "the files are missing"
+            form = f" (plain or gzipped) or {self.npz}" if self.npz else " (gzipped)"
+            raise DatasetError(
+                f"dataset.path: expected the four {self.title} idx files{form} in {location} or in its subfolder "
+                f"{self.folder_names[0]}; {reason}. Remove dataset.path to search other folders or download"
+            )
+        data_dir = os.environ.get(DATA_DIR_VARIABLE)
+        if data_dir and (local := self._load_from(Path(data_dir).expanduser(), include_root=self.without_folder)):
+            return local
         keras_cache = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
         for cache, include_root in ((self.cache, True), (keras_cache, self.without_folder)):
             with contextlib.suppress(DatasetError):
@@ -129,10 +112,8 @@ class DownloadableDataset(DatasetConfig):
     def download_missing(self, progress: bool) -> tuple[Arrays, Path]:
         """Loads the data set from the cache, after downloading the files that are missing or damaged there.
 
-        A damaged file is replaced atomically, only after the download was verified.
-
-        Raises:
-            DatasetError: If a file can't be downloaded from any mirror. The message names the error of each mirror.
+        A damaged file is replaced atomically, only after the download was verified. Raises a DatasetError, with the
+        error of each mirror, if a file can't be downloaded from any.
         """
         return [self._load_or_download(file, progress) for file in self.files], self.cache
 
@@ -168,34 +149,28 @@ class DownloadableDataset(DatasetConfig):
         return None
 
     def _load_or_download(self, file: IdxFile, progress: bool) -> NDArray[np.uint8]:
-        """Loads a file from the cache, or downloads it if it is missing or damaged there."""
-        path = self.cache / f"{file.name}.gz"
-        if path.is_file():
-            with contextlib.suppress(DatasetError):
-                return load_verified_idx(path, file)
-        return self._download_verified(file, progress)
-
-    def _download_verified(self, file: IdxFile, progress: bool) -> NDArray[np.uint8]:
-        """Downloads one file to a temporary folder, verifies its content and moves it to the cache."""
+        """Loads a file from the cache. If it is missing or damaged there, first downloads and verifies it."""
         import pooch
         import requests
 
-        pooch.get_logger().setLevel("WARNING")
         failures, cache = [], self.cache
+        cached = cache / f"{file.name}.gz"
+        if cached.is_file():
+            with contextlib.suppress(DatasetError):
+                return load_verified_idx(cached, file)
+        pooch.get_logger().setLevel("WARNING")
         cache.mkdir(parents=True, exist_ok=True)
         download: Callable[..., str] = pooch.HTTPDownloader(progressbar=progress, timeout=DOWNLOAD_TIMEOUT_SECONDS)
         for mirror in self.mirrors:
-            url = f"{mirror.rstrip('/')}/{file.name}.gz"
+            url = f"{mirror.rstrip('/')}/{cached.name}"
             with tempfile.TemporaryDirectory(dir=cache) as folder:
                 try:
-                    path = Path(
-                        pooch.retrieve(url, known_hash=None, fname=f"{file.name}.gz", path=folder, downloader=download)
-                    )
+                    path = Path(pooch.retrieve(url, None, fname=cached.name, path=folder, downloader=download))
                     array = load_verified_idx(path, file)
                 except (requests.RequestException, OSError, ValueError, DatasetError) as error:
                     failures.append(f"  {url}: {summarize_error(error).replace(folder + os.sep, '')}")
                     continue
-                path.replace(cache / path.name)
+                path.replace(cached)
                 return array
         files = "four files" + (f" (or Keras's {self.npz})" if self.npz else "")
         raise DatasetError(
@@ -220,18 +195,14 @@ class Mnist(DownloadableDataset):
         nonempty=True,
         identity=False,
     )
-    """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "MNIST"
     files: ClassVar[tuple[IdxFile, ...]] = _build_files(
         "sha256",
-        (
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-        _NPZ_KEYS,
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     )
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
     folder_names: ClassVar[tuple[str, ...]] = ("mnist", "MNIST/raw")
@@ -252,17 +223,14 @@ class FashionMnist(DownloadableDataset):
         nonempty=True,
         identity=False,
     )
-    """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "Fashion-MNIST"
     files: ClassVar[tuple[IdxFile, ...]] = _build_files(
         "gz_md5",
-        (
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "bb300cfdad3c16e7a12a480ee83cd310",
-        ),
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
     )
     class_names: ClassVar[tuple[str, ...]] = (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -280,17 +248,14 @@ class Kmnist(DownloadableDataset):
         nonempty=True,
         identity=False,
     )
-    """Base URLs from which the gzipped idx files are downloaded, tried in this order."""
 
     title: ClassVar[str] = "KMNIST"
     files: ClassVar[tuple[IdxFile, ...]] = _build_files(
         "gz_md5",
-        (
-            "bdb82020997e1d708af4cf47b453dcf7",
-            "e144d726b3acfaa3e44228e80efcd344",
-            "5c965bf0a639b31b8f53240b1b52f4d7",
-            "7320c461ea6c1c855c0b718fb2a4b134",
-        ),
+        "bdb82020997e1d708af4cf47b453dcf7",
+        "e144d726b3acfaa3e44228e80efcd344",
+        "5c965bf0a639b31b8f53240b1b52f4d7",
+        "7320c461ea6c1c855c0b718fb2a4b134",
     )
     class_names: ClassVar[tuple[str, ...]] = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
     folder_names: ClassVar[tuple[str, ...]] = ("kmnist", "KMNIST/raw")

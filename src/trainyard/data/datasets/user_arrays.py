@@ -12,21 +12,13 @@ from trainyard.config import DatasetConfig, register_dataset, setting
 from trainyard.data.checks import build_dataset
 from trainyard.data.dataset import Dataset
 from trainyard.data.idx import load_idx
-from trainyard.data.npz import load_npz
+from trainyard.data.npz import ARRAY_NAMES, load_npz
 from trainyard.errors import DatasetError
-
-ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
-"""The names of the required arrays of an npz file, as in Keras's data sets."""
 
 _CLASS_NAMES = "class_names"
 """The name of the optional array with the names of the classes."""
 
-IDX_FILE_PREFIXES = {
-    "x_train": "train-images",
-    "y_train": "train-labels",
-    "x_test": "t10k-images",
-    "y_test": "t10k-labels",
-}
+_IDX_FILE_PREFIXES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 """The beginnings of the names of the four idx files. ``test-`` is accepted instead of ``t10k-``."""
 
 
@@ -75,13 +67,8 @@ class Npz(UserArrays):
         names = arrays.pop(_CLASS_NAMES, None)
         if names is not None and (names.ndim != 1 or not np.issubdtype(names.dtype, np.str_)):
             raise DatasetError(f"{file}: {_CLASS_NAMES}: expected strings (classes,), got {names.dtype} {names.shape}")
-        return build_dataset(
-            file.stem,
-            arrays,
-            source=str(file),
-            class_names=self.class_names or (None if names is None else [str(name) for name in names]),
-            pixel_max=self.pixel_max,
-        )
+        class_names = self.class_names or (None if names is None else [str(name) for name in names])
+        return build_dataset(file.stem, arrays, str(file), class_names=class_names, pixel_max=self.pixel_max)
 
 
 @register_dataset("idx")
@@ -97,10 +84,9 @@ class Idx(UserArrays):
         folder = self.find_path()
         if not folder.is_dir():
             raise DatasetError(f"dataset.path: expected a folder with idx files, got the file {folder}")
-        arrays = {name: load_idx(_find_idx_file(folder, prefix)) for name, prefix in IDX_FILE_PREFIXES.items()}
-        return build_dataset(
-            folder.name, arrays, source=str(folder), class_names=self.class_names, pixel_max=self.pixel_max
-        )
+        arrays = [load_idx(_find_idx_file(folder, prefix)) for prefix in _IDX_FILE_PREFIXES]
+        named = dict(zip(ARRAY_NAMES, arrays, strict=True))
+        return build_dataset(folder.name, named, str(folder), class_names=self.class_names, pixel_max=self.pixel_max)
 
 
 def _find_idx_file(folder: Path, prefix: str) -> Path:

@@ -31,23 +31,15 @@ def draw_calibration(calibration: Calibration, path: Path) -> None:
     upper.scatter(confidence, accuracy, s=16 + 240 * share, zorder=3, clip_on=False, **dots)
     start = min(0.9, np.floor(10 * min(confidence.min(), accuracy.min())) / 10)
     upper.set(xlim=(start, 1), ylim=(start, 1))
-    upper.set_ylabel("Accuracy", size=style.TEXT, color=style.INK)
-    title = f"Expected calibration error {100 * calibration.error:.2f} %"
-    style.add_headline(upper, title, "Dashed line: perfect calibration. Area of a point: share of the predictions")
 
     width = calibration.edges[1] - calibration.edges[0]
     left = calibration.edges[:-1][nonempty]
-    lower.bar(left, 100 * share, width=width, align="edge", color=style.BLUE, edgecolor="white")
-    lower.set(xlim=(start, 1), ylim=(0, 100 * float(share.max()) * 1.05))
-    lower.set_xlabel("Confidence", size=style.TEXT, color=style.INK)
-    lower.set_ylabel("Share", size=style.TEXT, color=style.INK)
-    lower.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
-    for axes in (upper, lower):
-        axes.grid(color=style.FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=style.SMALL, labelcolor=style.SOFT, color=style.FAINT, length=3)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["bottom", "left"]].set_color(style.FAINT)
-    upper.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-    style.save_figure(figure, path)
+    lower.bar(left, share, width=width, align="edge", color=style.BLUE, edgecolor="white")
+    lower.set(xlim=(start, 1), ylim=(0, float(share.max()) * 1.05))
+    for axes, name in ((upper, "Accuracy"), (lower, "Share")):
+        style.style_axes(axes, grid="both", xlabel="Confidence" if axes is lower else "")
+        axes.set_ylabel(name, size=style.TEXT, color=style.INK)
+        style.format_value_axis(axes.xaxis, "accuracy")
+        style.format_value_axis(axes.yaxis, "accuracy")
+    title = f"Expected calibration error {100 * calibration.error:.2f} %"
+    style.save_plot(upper, path, title, "Dashed line: perfect calibration. Area of a point: share of the predictions")

@@ -29,15 +29,14 @@ def draw_arm_accuracies(
         goal: Accuracy that the mean of the main arm should reach, 0 to 1.
         path: The PNG file to write.
     """
-    figure, axes = style.build_axes(7.6, 1.25 + _ROW_HEIGHT * len(arms), left=1.7, bottom=0.5, right=0.3, top=0.62)
+    axes = style.build_axes(7.6, 1.25 + _ROW_HEIGHT * len(arms), left=1.7, bottom=0.5, right=0.3, top=0.62)
     axes.axvline(100 * goal, color=style.SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     style.annotate(axes, f"target {100 * goal:g}", (100 * goal, -0.5), (4, -2), va="top")
     for row, (name, values) in enumerate(arms.items()):
         colour = _GREY if row else style.BLUE
-        axes.plot(
-            100 * np.asarray(values), row + _compute_shifts(values) - 0.12, "o", color=colour, alpha=0.75, markersize=5,
-            markeredgewidth=0, zorder=3,
-        )  # fmt: skip
+        heights = row - 0.12 + np.linspace(-_MAX_SHIFT, _MAX_SHIFT, len(values))
+        dots: dict[str, Any] = {"color": colour, "alpha": 0.75, "markersize": 5, "markeredgewidth": 0}
+        axes.plot(100 * np.asarray(values), heights, "o", zorder=3, **dots)
         mean, low, high = (100 * value for value in intervals[name])
         axes.plot([low, high], [row + 0.24] * 2, color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3)
         axes.plot([mean], [row + 0.24], "D", color=colour, markersize=5.5, zorder=4)
@@ -45,24 +44,10 @@ def draw_arm_accuracies(
         style.annotate(axes, f"{mean:.2f}", (high, row + 0.24), (5, 0), size=style.TEXT, **emphasis)
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.margins(x=0.06)
-    axes.set_xlabel("Accuracy on the test images, %", size=style.TEXT, color=style.INK)
-    style.style_axes(axes, grid="x")
-    style.label_rows(axes, range(len(arms)), list(arms), style.TEXT)
+    style.label_rows(axes, range(len(arms)), list(arms), style.TEXT, "Accuracy on the test images, %")
     count = len(next(iter(arms.values())))
     subtitle = f"One dot per seed ({count} per arm). Below: mean with 95 % interval"
-    style.add_headline(axes, "Accuracy of each seed", subtitle)
-    style.save_small_figure(figure, path)
-
-
-def _compute_shifts(values: Sequence[float]) -> np.ndarray:
-    """Returns the vertical shift of each dot in rows, so that dots with equal values do not overlap."""
-    counts: dict[float, int] = {}
-    shifts = []
-    for value in values:
-        number = counts[value] = counts.get(value, -1) + 1
-        shifts.append((-1 if number % 2 else 1) * ((number + 1) // 2))
-    largest = max(map(abs, shifts))
-    return np.asarray(shifts) * _MAX_SHIFT / max(largest, 2)
+    style.save_plot(axes, path, "Accuracy of each seed", subtitle)
 
 
 class PublishedMetric(NamedTuple):
@@ -85,37 +70,28 @@ def draw_published_metrics(groups: Sequence[Sequence[PublishedMetric]], title: s
     Gaps separate the groups.
     """
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Patch
 
-    rows = sum(map(len, groups)) + _GROUP_GAP * (len(groups) - 1)
-    height = 1.55 + _LINE_HEIGHT * rows
-    figure, axes = style.build_axes(7.6, height, left=1.5, bottom=0.62, right=0.3, top=0.93)
-    row, ticks, names = 0.0, [], []
-    for group in groups:
-        for metric in group:
-            colour = style.BLUE if metric.is_consistent else style.VERMILLION
-            low, high = (100 * end for end in metric.rounding)
-            axes.add_patch(Rectangle((low, row - 0.4), high - low, 0.8, facecolor=_BAND, edgecolor="none", zorder=1))
-            axes.plot([100 * end for end in metric.prediction], [row, row], color=colour, linewidth=1.6, zorder=3)
-            axes.plot(
-                100 * np.asarray(metric.values), [row] * len(metric.values), "o", color=colour, alpha=0.55,
-                markersize=3.6, markeredgewidth=0, zorder=4,
-            )  # fmt: skip
-            ticks.append(row)
-            names.append(metric.name)
-            row += 1
-        row += _GROUP_GAP
-    axes.set_ylim(ticks[-1] + 0.7, -0.7)
+    metrics = [metric for group in groups for metric in group]
+    group_numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    rows = (np.arange(len(metrics)) + _GROUP_GAP * group_numbers).tolist()
+    axes = style.build_axes(7.6, 1.55 + _LINE_HEIGHT * (rows[-1] + 1), left=1.5, bottom=0.62, right=0.3, top=0.93)
+    for row, metric in zip(rows, metrics, strict=True):
+        colour = style.BLUE if metric.is_consistent else style.VERMILLION
+        low, high = (100 * end for end in metric.rounding)
+        axes.barh(row, high - low, left=low, color=_BAND, zorder=1)
+        axes.plot([100 * end for end in metric.prediction], [row, row], color=colour, linewidth=1.6, zorder=3)
+        dots: dict[str, Any] = {"color": colour, "alpha": 0.55, "markersize": 3.6, "markeredgewidth": 0}
+        axes.plot(100 * np.asarray(metric.values), [row] * len(metric.values), "o", zorder=4, **dots)
+    axes.set_ylim(rows[-1] + 0.7, -0.7)
     axes.margins(x=0.03)
-    axes.set_xlabel("%", size=style.TEXT, color=style.INK)
-    style.style_axes(axes, grid="x")
-    style.label_rows(axes, ticks, names, style.SMALL)
-    keys: list[Any] = [Patch(facecolor=_BAND, label="rounds to the published value")]
-    lines = {style.BLUE: "measured seeds and prediction interval", style.VERMILLION: "contradicted"}
-    for colour, label in lines.items():
-        if colour == style.BLUE or not all(metric.is_consistent for group in groups for metric in group):
-            keys.append(Line2D([], [], color=colour, linewidth=1.6, marker="o", markersize=3.6, label=label))
-    labels = [key.get_label() for key in keys]
-    style.add_legend(axes, keys, labels, columns=len(keys), handlelength=1.6)
-    style.add_headline(axes, title, subtitle, over=18)
-    style.save_small_figure(figure, path)
+    style.label_rows(axes, rows, [metric.name for metric in metrics], style.SMALL, "%")
+    line: dict[str, Any] = {"linewidth": 1.6, "marker": "o", "markersize": 3.6}
+    keys: dict[str, Any] = {
+        "rounds to the published value": Patch(facecolor=_BAND),
+        "measured seeds and prediction interval": Line2D([], [], color=style.BLUE, **line),
+    }
+    if not all(metric.is_consistent for metric in metrics):
+        keys["contradicted"] = Line2D([], [], color=style.VERMILLION, **line)
+    style.add_legend(axes, list(keys.values()), list(keys), columns=len(keys), handlelength=1.6)
+    style.save_plot(axes, path, title, subtitle, over=18)

@@ -34,32 +34,25 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
     height = 1.35 + _LINE_HEIGHT * len(class_indices)
     names = [style.shorten(class_names[index], style.MAX_NAME_LENGTH) for index in class_indices]
     left = style.measure_names(names, style.SMALL) + 0.3
-    figure, axes = style.build_axes(7.4, height, left=left, bottom=0.5, right=0.22, top=0.85)
-    for row, index in enumerate(class_indices):
-        axes.plot(
-            [table[:, index].min(), table[:, index].max()], [row, row], color=style.FAINT, linewidth=2.4, zorder=1
-        )
+    axes = style.build_axes(7.4, height, left=left, bottom=0.5, right=0.22, top=0.85)
+    scores_of_classes = table[:, class_indices]
+    ends = scores_of_classes.min(axis=0), scores_of_classes.max(axis=0)
+    axes.hlines(range(len(class_indices)), *ends, color=style.FAINT, linewidth=2.4, zorder=1)
     shifts = np.linspace(-_MAX_SHIFT, _MAX_SHIFT, len(table)) if len(table) > 1 else [0.0]
     markers = []
-    for values, shift, (colour, marker) in zip(table, shifts, style.SERIES, strict=False):
+    for values, shift, (colour, marker) in zip(scores_of_classes, shifts, style.SERIES, strict=False):
         markers += axes.plot(
-            values[class_indices], np.arange(len(class_indices)) + shift, marker, color=colour, markersize=6,
+            values, np.arange(len(class_indices)) + shift, marker, color=colour, markersize=6,
             markeredgecolor="white", markeredgewidth=0.7, linestyle="none", zorder=3,
         )  # fmt: skip
     axes.set_ylim(len(class_indices) - 0.5, -0.5)
     axes.margins(x=0.04)
-    axes.set_xlabel("F1, %", size=style.TEXT, color=style.INK)
-    style.style_axes(axes, grid="x")
-    style.label_rows(axes, range(len(class_indices)), names, style.SMALL)
+    style.label_rows(axes, range(len(class_indices)), names, style.SMALL, "F1, %")
     labels = [style.shorten(label, style.MAX_NAME_LENGTH) for label in scores]
     style.add_legend(axes, markers, labels, columns=min(len(scores), 3), handletextpad=0.2)
-    subtitle = (
-        f"The {len(class_indices)} of {len(class_names):,} classes that differ most"
-        if len(class_indices) < len(class_names)
-        else ""
-    )
-    style.add_headline(axes, "F1 by class", subtitle, over=18 + 13 * ((len(scores) - 1) // 3))
-    style.save_small_figure(figure, path)
+    subtitle = f"The {MAX_CLASSES} of {len(class_names):,} classes that differ most"
+    subtitle = subtitle if len(class_names) > MAX_CLASSES else ""
+    style.save_plot(axes, path, "F1 by class", subtitle, over=18 + 13 * ((len(scores) - 1) // 3))
 
 
 def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
@@ -74,15 +67,14 @@ def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequen
     largest = max(int(np.abs(better).max()), 1)
     strength = np.sign(better) * np.sqrt(np.abs(better) / largest)
     scale = LinearSegmentedColormap.from_list("change", [style.VERMILLION, style.PAPER, style.BLUE])
-    figure, axes = style.build_axes(side, side)
+    axes = style.build_axes(side, side)
     axes.imshow(strength, cmap=scale, vmin=-1, vmax=1, interpolation="nearest")
     texts = {
         (row, column): f"{difference[row, column]:+d}".replace("-", "\N{MINUS SIGN}")
         for row, column in np.argwhere(difference).tolist()
     }
     label_matrix(axes, class_names, side, texts, dark=np.abs(strength) > 0.6)  # noqa: PLR2004
-    style.add_headline(axes, "Change in the number of images", "Blue: better than before. Orange: worse")
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, "Change in the number of images", "Blue: better than before. Orange: worse")
 
 
 class PredictionFlip(NamedTuple):
@@ -106,12 +98,8 @@ def draw_prediction_flips(
     `images` has the raw pixels of all test images, uint8 (n, height, width) or (n, height, width, 3).
     """
     names = [style.shorten(name, 10) for name in spec.class_names]
-    tiles = [
-        Tile(
-            flip.image,
-            (f"actual {names[flip.actual]}", f"{names[flip.first_predicted]} → {names[flip.second_predicted]}"),
-            wrong=False,
-        )
-        for flip in flips
-    ]
+    tiles = []
+    for flip in flips:
+        change = f"{names[flip.first_predicted]} → {names[flip.second_predicted]}"
+        tiles.append(Tile(flip.image, (f"actual {names[flip.actual]}", change), wrong=False))
     draw_tiles(images, tiles, spec, path, headline=headline)

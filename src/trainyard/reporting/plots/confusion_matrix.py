@@ -15,7 +15,6 @@ from trainyard.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
@@ -27,8 +26,8 @@ def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
     """
     counts = result.confusion
     side = compute_matrix_side(len(counts))
-    figure, axes = style.build_axes(side, side)
-    colours = _shade_cells(figure, counts, side)
+    axes = style.build_axes(side, side)
+    colours = _shade_cells(axes, counts, side)
     axes.imshow(colours, interpolation="nearest")
     shown = np.argwhere((counts > 0) | np.eye(len(counts), dtype=bool)).tolist()
     texts = {(row, column): str(counts[row, column]) for row, column in shown}
@@ -36,8 +35,7 @@ def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
     label_matrix(axes, [scores.name for scores in result.per_class], side, texts, dark=luminance < 0.5)  # noqa: PLR2004
     images, wrong = len(result.actual), int(counts.sum() - counts.trace())
     title = f"Accuracy {100 * result.accuracy:.2f} %: {wrong:,} of {images:,} images wrong"
-    style.add_headline(axes, title, "Number of images, shaded by share of the actual class")
-    style.save_figure(figure, path)
+    style.save_plot(axes, path, title, "Number of images, shaded by share of the actual class", palette=False)
 
 
 def compute_matrix_side(classes: int) -> float:
@@ -45,7 +43,7 @@ def compute_matrix_side(classes: int) -> float:
     return max(2.6, min(0.5 * classes, 9.0), min(0.11 * classes, 14.0))
 
 
-def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDArray[np.float64]:
+def _shade_cells(axes: Axes, counts: NDArray[np.int64], side: float) -> NDArray[np.float64]:
     """Draws the two colour scales to the right of the matrix, and returns the colour of each cell.
 
     Returns:
@@ -54,6 +52,7 @@ def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDAr
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize, PowerNorm, to_rgba
+    from matplotlib.ticker import MaxNLocator
 
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(counts), dtype=bool)
@@ -69,23 +68,17 @@ def _shade_cells(figure: Figure, counts: NDArray[np.int64], side: float) -> NDAr
     colours[has_mistakes] = scales["errors"].to_rgba(share[has_mistakes])
 
     length = min(side * 0.36, 1.8)
-    ticks = {"correct": [0.0, 0.5, 1.0], "errors": _choose_square_root_ticks(largest)}
     for number, (name, scale) in enumerate(scales.items()):
         top = side - 0.22 - number * (length + 0.45)
-        bar = figure.add_axes((1 + 0.25 / side, (top - length) / side, 0.13 / side, length / side))
-        color_bar = figure.colorbar(scale, cax=bar, ticks=ticks[name])
+        bar = axes.figure.add_axes((1 + 0.25 / side, (top - length) / side, 0.13 / side, length / side))
+        color_bar = axes.figure.colorbar(
+            scale, cax=bar, ticks=MaxNLocator(2), format=lambda share, _: f"{100 * share:.3g} %"
+        )
         color_bar.outline.set_visible(False)
         color_bar.minorticks_off()
-        bar.set_yticks(ticks[name], labels=[f"{100 * tick:.3g} %" for tick in ticks[name]])
         bar.set_title(name, size=style.SMALL, color=style.INK, loc="left", pad=7)
         bar.tick_params(labelsize=style.SMALL - 0.5, labelcolor=style.SOFT, color=style.FAINT, length=3)
     return colours
-
-
-def _choose_square_root_ticks(largest: float) -> list[float]:
-    """Returns three ticks of a square-root scale: 0, and round numbers near its middle and its end."""
-    round_numbers = [step * 10.0**power for power in range(-7, 1) for step in (1, 2, 5)]
-    return [0.0, *(max(number for number in round_numbers if number <= limit) for limit in (largest / 4, largest))]
 
 
 def label_matrix(
@@ -116,15 +109,13 @@ def _label_classes(axes: Axes, names: Sequence[str], cell: float) -> None:
     """
     size = min(style.TEXT, max(style.TINY, cell * 0.8))
     step = math.ceil(size * 1.1 / cell)
-    positions, labels = (
-        range(0, len(names), step),
-        [style.shorten(name, style.MAX_NAME_LENGTH) for name in names[::step]],
-    )
-    rotation = 0
-    if max(map(len, labels)) * style.CHARACTER_WIDTH * size > 0.95 * cell * step:
+    positions = range(0, len(names), step)
+    labels = [style.shorten(name, style.MAX_NAME_LENGTH) for name in names[::step]]
+    slanted: dict[str, Any] = {}
+    if style.measure_names(labels, size) * style.POINTS_PER_INCH > 0.95 * cell * step:
         rotation = 45 if cell > 2 * style.TEXT else 90
-    slanted: dict[str, Any] = {"rotation": rotation, "ha": "right", "va": "center", "rotation_mode": "anchor"}
-    axes.set_xticks(positions, labels=labels, parse_math=False, **(slanted if rotation else {}))
+        slanted = {"rotation": rotation, "ha": "right", "va": "center", "rotation_mode": "anchor"}
+    axes.set_xticks(positions, labels=labels, parse_math=False, **slanted)
     axes.set_yticks(positions, labels=labels, parse_math=False)
     axes.tick_params(which="both", length=0)
     axes.tick_params(labelsize=size, labelcolor=style.INK, pad=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.evaluation import RankedPoint, Ranking, higher_is_better
-from trainyard.reporting.formatting import format_metric_name, format_value
+from trainyard.evaluation import RankedPoint, Ranking, higher_is_better, is_proportion
+from trainyard.reporting.formatting import format_metric_name, format_range, format_value
 from trainyard.reporting.plots import style
-from trainyard.reporting.plots.numeric_settings import convert_to_number
-from trainyard.reporting.plots.ranking import compute_axis_limits, describe_hidden_points, format_value_axis
+from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends
+from trainyard.reporting.plots.ranking import compute_axis_limits, describe_hidden_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +26,10 @@ MAX_TICKS = 8
 """Maximum number of numeric values that are all labeled on an axis. If there are more, round numbers are labeled."""
 MAX_TICK_LENGTH = 16
 """Maximum length of a tick label in characters. Longer labels are shortened."""
+MAX_LABEL_LENGTH = 30
+"""Maximum length of all tick labels of an axis together in characters. Longer ones are rotated."""
+MAX_LINES = 6
+"""Maximum number of values of the second numeric setting. More shades would not be distinguishable."""
 PANEL_TITLE_HEIGHT = 14.0
 """Height of the title above a panel, in typographic points."""
 MIN_POINTS = 5
@@ -68,17 +71,35 @@ class SettingScale:
         """Returns the position of a value on the axis."""
         return (convert_to_number(value) or 0.0) if self.numeric else self._rows[format_value(value)]
 
-    def limits(self) -> tuple[float, float]:
-        """Returns the limits of a categorical axis."""
-        return -0.5, len(self._rows) - 0.5
+    def label_axis(self, axes: Axes) -> None:
+        """Sets scale and ticks of the x axis of a plot. Long labels are rotated."""
+        if self.logarithmic:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter("")
+        if self.ticks:
+            names = [style.shorten(name, MAX_TICK_LENGTH) for name in self.ticks]
+            is_long = sum(map(len, names)) > MAX_LABEL_LENGTH
+            slanted: dict[str, Any] = {"rotation": 28, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
+            axes.set_xticks(list(self.ticks.values()), names, parse_math=False, **slanted)
+            axes.minorticks_off()
+        if not self.numeric:
+            axes.set_xlim(-0.5, len(self._rows) - 0.5)
+
+
+def convert_to_number(value: Any) -> float | None:  # noqa: ANN401 - any value of a config
+    """Returns a setting that is a number, or a list of one number, as a float; otherwise None.
+
+    Strings and booleans are not numbers.
+    """
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _sort_key(value: Any) -> tuple[float, str]:  # noqa: ANN401 - any value of a config
     """Returns the sort key of a value. Lists of numbers are sorted by their sum, other values by their text."""
-    numbers = (
-        value if isinstance(value, (list, tuple)) and all(convert_to_number(item) is not None for item in value) else ()
-    )
-    return float(sum(numbers)), format_value(value)
+    numbers = [convert_to_number(item) for item in value] if isinstance(value, (list, tuple)) else []
+    return sum(number or 0.0 for number in numbers), format_value(value)
 
 
 def _collect_values(points: Sequence[RankedPoint], path: str) -> list[Any]:
@@ -120,7 +141,7 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
         axes = figure.add_axes((left / width, bottom / height, 2.35 / width, 1.75 / height))
         axes.set_ylim(low, high)
         _draw_effect(axes, points, setting)
-        format_value_axis(axes, ranking.objective, "y")
+        style.format_value_axis(axes.yaxis, ranking.objective)
         style.style_axes(axes, grid="y")
         if column:
             axes.tick_params(axis="y", labelleft=False)
@@ -131,8 +152,7 @@ def draw_setting_effects(ranking: Ranking, importance: Mapping[str, float], path
     subtitle += ". Percentages: share of the variance" if importance else ""
     subtitle += describe_hidden_points(points, low, high)
     headline = f"{format_metric_name(ranking.objective)} by setting"
-    style.add_headline(figure.axes[0], headline, subtitle, over=PANEL_TITLE_HEIGHT)
-    style.save_small_figure(figure, path)
+    style.save_plot(figure.axes[0], path, headline, subtitle, over=PANEL_TITLE_HEIGHT)
     return True
 
 
@@ -145,45 +165,82 @@ def _draw_effect(axes: Axes, points: Sequence[RankedPoint], setting: str) -> Non
     best = np.array([point in points[:HIGHLIGHTED] for point in points_with_setting])
     spread = 0.0 if scale.numeric else 0.16
     shifted = positions + np.random.default_rng(0).uniform(-spread, spread, len(positions))
-    if scale.logarithmic:
-        axes.set_xscale("log")
+    scale.label_axis(axes)
     axes.plot(shifted[~best], means[~best], "o", color=style.SOFT, markersize=3.2, alpha=0.45, markeredgewidth=0)
     axes.plot(shifted[best], means[best], "D", color=style.VERMILLION, markersize=4, markeredgewidth=0, zorder=4)
-    medians = {position: float(np.median(means[positions == position])) for position in sorted(set(positions))}
-    if scale.numeric and len(medians) > MAX_TICKS:
-        _draw_medians(axes, positions, means)
-    elif scale.numeric:
-        axes.plot(list(medians), list(medians.values()), "_-", color=style.BLUE, linewidth=1.4, markersize=9, zorder=3)
-    else:
-        for position, value in medians.items():
-            axes.plot((position - 0.3, position + 0.3), (value, value), color=style.BLUE, linewidth=2, zorder=3)
     if scale.ticks:
-        _label_ticks(axes, scale)
-    elif scale.logarithmic:
-        axes.xaxis.set_minor_formatter("")
-    if not scale.numeric:
-        axes.set_xlim(*scale.limits())
+        groups = [np.flatnonzero(positions == position) for position in scale.ticks.values()]
+    else:  # bins of neighbouring points, of about the same size
+        bins = min(MAX_BINS, max(len(positions) // MIN_POINTS_PER_BIN, 1))
+        groups = np.array_split(np.argsort(positions, kind="stable"), bins)
+    medians = np.array([(np.median(positions[group]), np.median(means[group])) for group in groups])
+    kind: dict[str, Any] = {"markersize": 9} if scale.numeric else {"markersize": 24, "linestyle": "none"}
+    axes.plot(*medians.T, marker="_", color=style.BLUE, markeredgewidth=1.6, zorder=3, **kind)
 
 
-def _draw_medians(axes: Axes, positions: np.ndarray, means: np.ndarray) -> None:
-    """Draws a line through the medians of bins of neighbouring points. All bins have about the same size."""
-    bins = min(MAX_BINS, len(positions) // MIN_POINTS_PER_BIN)
-    if bins > 1:
-        parts = np.array_split(np.argsort(positions, kind="stable"), bins)
-        middles = [float(np.median(positions[part])) for part in parts]
-        axes.plot(middles, [float(np.median(means[part])) for part in parts], color=style.BLUE, linewidth=1.6, zorder=3)
+# ------------------------------------------------------------------------------------------------------------
+# One or two numeric settings
 
 
-def _label_ticks(axes: Axes, scale: SettingScale) -> None:
-    """Labels the values of a setting on the x axis. Long labels are rotated."""
-    names = [style.shorten(name, MAX_TICK_LENGTH) for name in scale.ticks]
-    axes.set_xticks(list(scale.ticks.values()), names)
-    axes.minorticks_off()
-    for label in axes.get_xticklabels():
-        label.set_parse_math(False)
-    if sum(map(len, names)) > 30:  # noqa: PLR2004 - characters that fit below a panel
-        for label in axes.get_xticklabels():
-            label.set(rotation=28, ha="right", rotation_mode="anchor")
+def draw_numeric_settings(ranking: Ranking, path: Path) -> bool:
+    """Draws the objective against a numeric setting, with a line per value of a second one.
+
+    The setting with more values is on the x axis. A list of one number is treated as that number.
+
+    Returns:
+        Whether the plot was drawn. It is only if the sweep has an objective, exactly one or two settings vary, all
+        their values are numbers, and there are at most `MAX_LINES` lines with at least two points each.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    points, settings = ranking.points, _find_numeric_settings(ranking.points)
+    if ranking.objective is None or not settings:
+        return False
+    lines: dict[tuple[float, ...], list[tuple[float, Sequence[float]]]] = {}
+    for point in points:
+        number, *others = (convert_to_number(point.varied[setting]) or 0.0 for setting in settings)
+        lines.setdefault(tuple(others), []).append((number, point.values))
+    if len(lines) > MAX_LINES or min(map(len, lines.values())) < 2:  # noqa: PLR2004 - a line needs two points
+        return False
+    axes = style.build_axes(6.8, 3.8, left=0.82, bottom=0.57, right=1.36, top=0.65)
+    low, high = compute_axis_limits(points, ranking.objective)
+    axes.set_ylim(low, high)
+    SettingScale(_collect_values(points, settings[0])).label_axis(axes)
+    line_ends = []
+    shades = np.linspace(1.0, 0.45, len(lines))
+    for shade, second in zip(shades, sorted(lines, reverse=True), strict=True):
+        colour = to_hex(colormaps["Blues"](shade))
+        numbers, seeds = zip(*sorted(lines[second]), strict=True)
+        means = [statistics.fmean(values) for values in seeds]
+        axes.fill_between(numbers, [*map(min, seeds)], [*map(max, seeds)], color=colour, alpha=0.15, linewidth=0)
+        axes.plot(numbers, means, "o-", color=colour, linewidth=1.7, markersize=5, zorder=3)
+        name = settings[-1].rpartition(".")[2]
+        line_ends += [LineEnd(f"{name} {value:g}", colour, (numbers[-1], means[-1])) for value in second]
+    if line_ends:
+        label_line_ends(axes, line_ends)
+    style.format_value_axis(axes.yaxis, ranking.objective)
+    style.style_axes(axes, grid="y", xlabel=settings[0])
+    seed_counts = format_range({point.n for point in points})
+    subtitle = f"Mean of {seed_counts} seeds, band: min to max" if ranking.has_repeats else "One seed per point"
+    subtitle += describe_hidden_points(points, low, high)
+    style.save_plot(axes, path, format_metric_name(ranking.objective), subtitle)
+    return True
+
+
+def _find_numeric_settings(points: Sequence[RankedPoint]) -> list[str]:
+    """Returns the paths of the one or two varying settings, the one with more values first.
+
+    Returns an empty list if another number of settings vary, or not all of their values are distinct numbers.
+    """
+    paths = dict.fromkeys(path for point in points for path in point.varied)
+    values = {path: {str(point.varied.get(path)) for point in points} for path in paths}
+    varying = sorted((path for path in paths if len(values[path]) > 1), key=lambda path: -len(values[path]))
+    for path in varying:
+        numbers = {convert_to_number(point.varied.get(path)) for point in points}
+        if None in numbers or len(numbers) < len(values[path]):  # 64 and [64] are the same number
+            return []
+    return varying if len(varying) <= 2 else []  # noqa: PLR2004 - one is shown on the x axis, one by the shade
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -197,34 +254,35 @@ def draw_parallel_coordinates(ranking: Ranking, path: Path) -> bool:
         Whether the plot was drawn. It is not if the sweep has no objective, fewer than two varying settings or fewer
         than `MIN_POINTS` points.
     """
+    from matplotlib import colormaps
+
     settings = find_varying_settings(ranking.points)[:MAX_AXES]
     if ranking.objective is None or len(ranking.points) < MIN_POINTS or len(settings) < 2:  # noqa: PLR2004
         return False
-    objective = ranking.objective
-    width = 1.6 + 1.35 * len(settings)
-    figure, axes = style.build_axes(width, 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
-    low, high = compute_axis_limits(ranking.points, objective)
-    columns = [_compute_heights(ranking.points, setting) for setting in settings]
+    low, high = compute_axis_limits(ranking.points, ranking.objective)
+    worst, best = (low, high) if higher_is_better(ranking.objective) else (high, low)
     means = np.array([statistics.fmean(point.values) for point in ranking.points])
-    heights = np.clip((means - low) / (high - low), -0.04, 1.0)
-    heights = heights if higher_is_better(objective) else 1 - heights
-    _draw_lines(axes, np.column_stack([*(column for column, _ in columns), heights]), heights)
-    below: dict[str, Any] = {"size": style.TEXT, "color": style.INK, "ha": "center", "va": "top"}
-    for number, (_, ticks) in enumerate(columns):
-        _draw_vertical_axis(axes, number, ticks)
-        name = style.shorten(settings[number].rpartition(".")[2], MAX_TICK_LENGTH)
-        style.annotate(axes, name, (number, -0.16), **below)
-    tick_values = np.linspace(low, high, 5)
-    labels = [f"{100 * value:.4g} %" if higher_is_better(objective) else f"{value:.3g}" for value in tick_values]
-    tick_heights = np.linspace(0, 1, 5) if higher_is_better(objective) else np.linspace(1, 0, 5)
-    _draw_vertical_axis(axes, len(settings), dict(zip(labels, map(float, tick_heights), strict=True)), right=True)
-    style.annotate(axes, objective, (len(settings), -0.16), **below)
+    heights = np.clip((means - worst) / (best - worst), -0.04, 1.0)
+    factor, unit = (100, " %") if is_proportion(ranking.objective) else (1, "")
+    values = zip(np.linspace(worst, best, 5), np.linspace(0, 1, 5), strict=True)
+    ticks = {f"{factor * value:.4g}{unit}": float(height) for value, height in values}
+    columns = [(setting.rpartition(".")[2], *_compute_heights(ranking.points, setting)) for setting in settings]
+    columns.append((ranking.objective, heights, ticks))
+    axes = style.build_axes(1.6 + 1.35 * len(settings), 4.2, left=0.8, bottom=0.84, right=0.8, top=0.84)
+    for number, (name, _, ticks) in enumerate(columns):
+        _draw_vertical_axis(axes, number, name, ticks, boxed=number < len(settings))
+    colours = colormaps[COLOUR_MAP](0.08 + 0.92 * heights.clip(0, 1))
+    for row in reversed(range(len(heights))):  # the best points are drawn last
+        emphasis: dict[str, Any] = (
+            {"linewidth": 2.0, "zorder": 3} if row < HIGHLIGHTED else {"linewidth": 0.8, "alpha": 0.5}
+        )
+        line = [column_heights[row] for _, column_heights, _ in columns]
+        axes.plot(line, color=colours[row], solid_capstyle="round", **emphasis)
     axes.set(xlim=(-0.02, len(settings) + 0.02), ylim=(-0.12, 1.03))
     axes.axis("off")
     subtitle = f"One line per point. Thick: the best {HIGHLIGHTED}"
     subtitle += describe_hidden_points(ranking.points, low, high)
-    style.add_headline(axes, f"Settings and objective of {len(ranking.points):,} points", subtitle)
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, f"Settings and objective of {len(ranking.points):,} points", subtitle)
     return True
 
 
@@ -233,13 +291,17 @@ def _compute_heights(points: Sequence[RankedPoint], setting: str) -> tuple[np.nd
 
     The axis extends from 0 to 1. Points without the setting are at `MISSING_POSITION`, with the label "none".
     """
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
     scale = SettingScale(_collect_values(points, setting))
     positions = np.array(
         [scale.position(point.varied[setting]) if setting in point.varied else np.nan for point in points]
     )
     missing = np.isnan(positions)
     low, high = float(np.nanmin(positions)), float(np.nanmax(positions))
-    ticks = scale.ticks or _choose_round_ticks(low, high, logarithmic=scale.logarithmic)
+    locator = LogLocator() if scale.logarithmic else MaxNLocator(4)
+    round_numbers = [float(number) for number in locator.tick_values(low, high) if low <= number <= high]
+    ticks = scale.ticks or {f"{number:g}": number for number in round_numbers}
     if scale.logarithmic:
         positions, ticks = np.log(positions), {name: float(np.log(position)) for name, position in ticks.items()}
         low, high = float(np.log(low)), float(np.log(high))
@@ -249,38 +311,13 @@ def _compute_heights(points: Sequence[RankedPoint], setting: str) -> tuple[np.nd
     return heights, tick_heights | ({"none": MISSING_POSITION} if missing.any() else {})
 
 
-def _choose_round_ticks(low: float, high: float, *, logarithmic: bool) -> dict[str, float]:
-    """Returns a few round numbers between two numbers, by label."""
-    from matplotlib.ticker import MaxNLocator
-
-    if logarithmic:
-        numbers = [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
-    else:
-        numbers = [number for number in MaxNLocator(4).tick_values(low, high) if low <= number <= high]
-    return {f"{number:g}": float(number) for number in numbers}
-
-
-def _draw_lines(axes: Axes, rows: np.ndarray, heights: np.ndarray) -> None:
-    """Draws one line per row: its heights on all axes, float64 (points, axes). The best points, drawn last, are thick.
-
-    `heights` are those on the axis of the objective, float64 (points,). They determine the colours.
-    """
-    from matplotlib import colormaps
-
-    colours = colormaps[COLOUR_MAP](0.08 + 0.92 * np.clip(heights, 0, 1))
-    for row in range(len(rows) - 1, -1, -1):
-        best = row < HIGHLIGHTED
-        axes.plot(
-            range(rows.shape[1]), rows[row], color=colours[row], linewidth=2.0 if best else 0.8,
-            alpha=1.0 if best else 0.5, zorder=3 if best else 2, solid_capstyle="round",
-        )  # fmt: skip
-
-
-def _draw_vertical_axis(axes: Axes, number: int, ticks: Mapping[str, float], *, right: bool = False) -> None:
-    """Draws a vertical axis and the labels of its values. Labels have a background, unless it is the rightmost axis."""
+def _draw_vertical_axis(axes: Axes, number: int, name: str, ticks: Mapping[str, float], *, boxed: bool) -> None:
+    """Draws a vertical axis with its name below it, and the labels of its values, with a background if `boxed`."""
     axes.plot((number, number), (0, 1), color=style.SOFT, linewidth=1, zorder=4)
+    centered: dict[str, Any] = {"ha": "center", "va": "top"}
+    name = style.shorten(name, MAX_TICK_LENGTH)
+    style.annotate(axes, name, (number, -0.16), size=style.TEXT, color=style.INK, **centered)
     background = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": style.FAINT, "alpha": 0.8}
-    for name, height in ticks.items():
-        box = None if right else dict(background)
-        label = style.shorten(name, MAX_TICK_LENGTH)
+    for text, height in ticks.items():
+        label, box = style.shorten(text, MAX_TICK_LENGTH), background if boxed else None
         style.annotate(axes, label, (number, height), (5, 0), color=style.INK, zorder=5, bbox=box)

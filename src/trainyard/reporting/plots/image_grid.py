@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +43,9 @@ def draw_predictions(images: NDArray[np.uint8], result: EvalResult, spec: DataSp
     """
     count = min(count, len(images))
     tiles = []
+    names = [style.shorten(name, 15) for name in spec.class_names]
     for index in range(count):
-        predicted, actual = (
-            style.shorten(spec.class_names[labels[index]], 15) for labels in (result.predicted, result.actual)
-        )
+        predicted, actual = names[result.predicted[index]], names[result.actual[index]]
         wrong = bool(result.predicted[index] != result.actual[index])
         tiles.append(Tile(index, (f"{'✗ ' if wrong else ''}predicted {predicted}", f"actual {actual}"), wrong))
     wrong_count = sum(tile.wrong for tile in tiles)
@@ -68,12 +67,12 @@ def draw_mistakes(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec,
     tiles = []
     for index, actual, predicted in captions:
         names = (
-            (f"{actual} → {predicted}",) if short else (style.shorten(actual, 18), f"→ {style.shorten(predicted, 16)}")
+            [f"{actual} → {predicted}"] if short else [style.shorten(actual, 18), f"→ {style.shorten(predicted, 16)}"]
         )
         confidence = format_percent(float(result.confidence[index]))
         tiles.append(Tile(index, (*names, confidence), wrong=False))  # all are wrong, so they are not marked
     title = (
-        f"All {total:,} mistakes" if len(tiles) == total else f"The {len(tiles)} most confident of {total:,} mistakes"
+        f"The {len(tiles)} most confident of {total:,} mistakes" if len(tiles) < total else f"All {total:,} mistakes"
     )
     subtitle = "Actual → predicted class, and confidence of the prediction"
     if not tiles:
@@ -103,21 +102,21 @@ def draw_tiles(
     rows = math.ceil(len(tiles) / columns)
     step_x, step_y = TILE_SIZE + TILE_GAP, TILE_SIZE + lines * CAPTION_LINE_HEIGHT + 0.26
     width, height = columns * step_x - TILE_GAP, max(rows * step_y - 0.26, 0.1)
-    figure, axes = style.build_axes(width, height)
+    axes = style.build_axes(width, height)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         left, top = column * step_x, row * step_y
         draw_image(axes, images[tile.image], spec.pixel_max, (left, top), wrong=tile.wrong)
         for number, line in enumerate(tile.lines):
-            axes.text(
-                left + TILE_SIZE / 2, top + TILE_SIZE + 0.14 + number * CAPTION_LINE_HEIGHT, line, size=style.SMALL,
-                parse_math=False, weight="bold" if tile.wrong else "normal", ha="center", va="center",
-                color=style.VERMILLION if tile.wrong else (style.INK if number < len(tile.lines) - 1 else style.SOFT),
-            )  # fmt: skip
+            point = (left + TILE_SIZE / 2, top + TILE_SIZE + 0.14 + number * CAPTION_LINE_HEIGHT)
+            colour = style.INK if number < len(tile.lines) - 1 else style.SOFT
+            emphasis: dict[str, Any] = (
+                {"color": style.VERMILLION, "weight": "bold"} if tile.wrong else {"color": colour}
+            )
+            style.annotate(axes, line, point, ha="center", **emphasis)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    style.add_headline(axes, *headline)
-    style.save_figure(figure, path)
+    style.save_plot(axes, path, *headline, palette=False)
 
 
 def draw_image(
@@ -130,19 +129,12 @@ def draw_image(
     """
     from matplotlib.patches import Rectangle
 
-    left, top = corner
     height, width = image.shape[:2]
     drawn_width, drawn_height = TILE_SIZE * min(1, width / height), TILE_SIZE * min(1, height / width)
-    left, top = left + (TILE_SIZE - drawn_width) / 2, top + (TILE_SIZE - drawn_height) / 2
+    left, top = corner[0] + (TILE_SIZE - drawn_width) / 2, corner[1] + (TILE_SIZE - drawn_height) / 2
     pixels = np.clip(image.astype(np.float32) / pixel_max, 0, 1)
-    axes.imshow(
-        pixels, cmap="gray", vmin=0, vmax=1, extent=(left, left + drawn_width, top + drawn_height, top),
-        interpolation="antialiased",
-    )  # fmt: skip
+    extent = (left, left + drawn_width, top + drawn_height, top)
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="antialiased")
     colour, line_width = (style.VERMILLION, 3.0) if wrong else (style.FAINT, 0.6)
-    axes.add_patch(
-        Rectangle(
-            (left, top), drawn_width, drawn_height, fill=False, edgecolor=colour, linewidth=line_width, clip_on=False,
-            zorder=3,
-        )
-    )  # fmt: skip
+    frame: dict[str, Any] = {"fill": False, "edgecolor": colour, "linewidth": line_width, "clip_on": False, "zorder": 3}
+    axes.add_patch(Rectangle((left, top), drawn_width, drawn_height, **frame))

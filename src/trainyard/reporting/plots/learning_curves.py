@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from trainyard.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Label = TypeVar("Label")
+LABEL_HEIGHT = 12
+"""Vertical distance between labels in typographic points."""
 
 
-class CurveStyle(NamedTuple):
-    """Label, colours and marker of the curve of one split."""
+class LineEnd(NamedTuple):
+    """The end of a line in data coordinates, with its label and colour."""
 
     label: str
     colour: str
-    marker: str
-    fill: str
+    point: tuple[float, float]
 
 
 CURVE_STYLES = {
-    "train": CurveStyle("train", style.BLUE, "o", style.BLUE),
-    "val": CurveStyle("validation", style.VERMILLION, "s", "white"),
+    "train": ("train", style.BLUE, "o", style.BLUE),
+    "val": ("validation", style.VERMILLION, "s", "white"),
 }
+"""Label, colour, marker and colour inside the marker of the curve of each split."""
 MAX_EPOCHS_LABELED, MAX_EPOCHS_MARKED = 12, 30
 """Maximum numbers of epochs for which every epoch is labeled on the axis, and for which every value has a marker."""
 
@@ -45,8 +48,6 @@ def draw_learning_curves(history: list[dict[str, float]], path: Path, best_epoch
 
 def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, best_epoch: int | None) -> None:
     """Draws a quantity, such as the loss, of all splits that have it."""
-    from matplotlib.ticker import MaxNLocator
-
     last = len(history)
     series = {
         split: [epoch[f"{quantity}/{split}"] for epoch in history]
@@ -54,33 +55,29 @@ def _draw_quantity(axes: Axes, history: list[dict[str, float]], quantity: str, b
         if f"{quantity}/{split}" in history[0]
     }
     low, high = _compute_limits(quantity, [value for values in series.values() for value in values])
-    axes.set(xlim=(1 - 0.03 * (last - 1), last) if last > 1 else (0.5, 1.5), ylim=(low, high))
-    style.style_axes(axes, grid="y")
+    axes.set_ylim(low, high)
+    set_epoch_axis(axes, last)
     if best_epoch is not None:
         axes.axvline(best_epoch, color=style.SOFT, linewidth=0.9, linestyle=(0, (4, 3)), clip_on=False)
-        edge, label = ("data", "axes fraction"), f"best epoch {best_epoch}"
-        style.annotate(axes, label, (best_epoch, 1), (0, 3), coordinates=edge, ha="center", va="bottom")
-    ends = {}
+        above: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "ha": "center", "va": "bottom"}
+        style.annotate(axes, f"best epoch {best_epoch}", (best_epoch, 1), (0, 3), **above)
+    line_ends = []
     for split, values in series.items():
-        curve = CURVE_STYLES[split]
-        axes.plot(
-            range(1, last + 1), values, color=curve.colour, linewidth=1.7, markersize=4.2,
-            marker=curve.marker if last <= MAX_EPOCHS_MARKED else None, markerfacecolor=curve.fill,
-            clip_on=False, zorder=3,
-        )  # fmt: skip
-        ends[split] = (values[-1] - low) / (high - low)
-    gap = 12 / (axes.get_window_extent().height / axes.figure.dpi * style.POINTS_PER_INCH)
-    for split, label_height in spread_labels(ends, gap).items():
-        curve = CURVE_STYLES[split]
-        offset = 1.025 if last > 1 else 0.56
-        properties: dict[str, Any] = {"size": style.TEXT, "color": curve.colour}
-        style.annotate(axes, curve.label, (offset, label_height), coordinates="axes fraction", **properties)
-    axes.set_xticks(choose_epoch_ticks(last))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-    if quantity == "accuracy":
-        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
-    axes.set_xlabel("Epoch", size=style.TEXT, color=style.INK)
+        label, colour, marker, fill = CURVE_STYLES[split]
+        markers: dict[str, Any] = {"marker": marker, "markersize": 4.2, "markerfacecolor": fill}
+        markers = markers if last <= MAX_EPOCHS_MARKED else {}
+        axes.plot(range(1, last + 1), values, color=colour, linewidth=1.7, clip_on=False, zorder=3, **markers)
+        line_ends.append(LineEnd(label, colour, (last, values[-1])))
+    label_line_ends(axes, line_ends)
+    style.format_value_axis(axes.yaxis, f"{quantity}/train")
     axes.set_title(quantity.capitalize(), size=style.TITLE, color=style.INK, weight="bold", loc="left", pad=17)
+
+
+def set_epoch_axis(axes: Axes, last: int) -> None:
+    """Applies the common style to axes whose x axis has the epochs from 1 to the last one."""
+    axes.set_xlim((1 - 0.03 * (last - 1), last) if last > 1 else (0.5, 1.5))
+    axes.set_xticks(choose_epoch_ticks(last))
+    style.style_axes(axes, grid="y", xlabel="Epoch")
 
 
 def choose_epoch_ticks(last: int) -> list[int]:
@@ -101,22 +98,37 @@ def _compute_limits(quantity: str, values: list[float]) -> tuple[float, float]:
     return max(low - margin, 0.0), min(high + margin / 2, 1.0)
 
 
-def spread_labels(heights: Mapping[Label, float], gap: float) -> dict[Label, float]:
-    """Returns label heights that are at least `gap` apart, in the same order and moved as little as possible."""
-    groups: list[list[tuple[Label, float]]] = []
-    for label in sorted(heights.items(), key=lambda item: item[1]):
-        groups.append([label])
-        while len(groups) > 1 and _compute_lowest_height(groups[-1], gap) - _compute_lowest_height(
-            groups[-2], gap
-        ) < gap * len(groups[-2]):
-            groups[-2:] = [groups[-2] + groups[-1]]
-    return {
-        label: _compute_lowest_height(group, gap) + gap * number
-        for group in groups
-        for number, (label, _) in enumerate(group)
-    }
+def label_line_ends(axes: Axes, line_ends: Sequence[LineEnd]) -> None:
+    """Writes labels to the right of the axes without overlap, each connected to the end of its line.
+
+    The axes must have their final limits.
+    """
+    points = [end.point for end in line_ends]
+    ends = (axes.transData - axes.transAxes).transform(points).clip(0, 1)  # fractions of the axes
+    gap = LABEL_HEIGHT / style.POINTS_PER_INCH * axes.figure.dpi / axes.bbox.height
+    heights = spread_labels(ends[:, 1].tolist(), gap)
+    shift = min(1 - max(heights), 0.0) or max(-min(heights), 0.0)
+    for line_end, end, height in zip(line_ends, ends, heights, strict=True):
+        line = {"arrowstyle": "-", "color": line_end.colour, "linewidth": 0.7, "alpha": 0.7, "relpos": (0, 0.5)}
+        axes.annotate(
+            line_end.label, end, (1.045, height + shift), xycoords="axes fraction", size=style.TEXT,
+            color=line_end.colour, va="center", annotation_clip=False, parse_math=False,
+            arrowprops=line | {"shrinkA": 1, "shrinkB": 2},
+        )  # fmt: skip
 
 
-def _compute_lowest_height(group: Sequence[tuple[object, float]], gap: float) -> float:
-    """Returns the height of the lowest label in a group of touching labels; the mean of the group stays the same."""
-    return sum(height for _, height in group) / len(group) - gap * (len(group) - 1) / 2
+def spread_labels(heights: Sequence[float], gap: float) -> list[float]:
+    """Returns label heights that are at least `gap` apart, in the same order and moved as little as possible.
+
+    This is the isotonic regression of the heights minus their minimum distances, by its min-max formula.
+    """
+    order = np.argsort(heights, kind="stable")
+    distances = gap * np.arange(len(heights))
+    moved = np.array(heights)[order] - distances
+    spread = np.empty(len(heights))
+    for number, label in enumerate(order):
+        bounds = [
+            min(moved[low:high].mean() for high in range(number + 1, len(moved) + 1)) for low in range(number + 1)
+        ]
+        spread[label] = max(bounds) + distances[number]
+    return spread.tolist()

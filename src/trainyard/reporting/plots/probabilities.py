@@ -55,7 +55,7 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
     columns = min(count, 3 if count > _MAX_IMAGES_IN_TWO_COLUMNS and step_x < _MAX_WIDTH_FOR_THREE_COLUMNS else 2)
     step_y = _CAPTION_HEIGHT + max(TILE_SIZE, top * _BAR_PITCH) + _GAP / 2
     width, height = columns * step_x - _GAP, math.ceil(count / columns) * step_y - _GAP / 2
-    figure, axes = style.build_axes(width, height)
+    axes = style.build_axes(width, height)
     for number, (image, best) in enumerate(zip(drawn, order.tolist(), strict=True)):
         row, column = divmod(number, columns)
         left, upper = column * step_x, row * step_y
@@ -66,14 +66,11 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
         style.annotate(axes, caption, (left, upper + _CAPTION_HEIGHT / 2), **emphasis)
         draw_image(axes, image.image, spec.pixel_max, (left, upper + _CAPTION_HEIGHT), wrong=wrong)
         bars = [(names[label], float(image.probabilities[label])) for label in best]
-        _draw_bars(
-            axes, bars, left + TILE_SIZE + name_width,
-            upper + _CAPTION_HEIGHT + max(0, (TILE_SIZE - top * _BAR_PITCH) / 2),
-        )  # fmt: skip
+        first_bar = upper + _CAPTION_HEIGHT + max(0, (TILE_SIZE - top * _BAR_PITCH) / 2)
+        _draw_bars(axes, bars, left + TILE_SIZE + name_width, first_bar)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    style.add_headline(axes, *_build_headline(drawn, len(predictions), top))
-    style.save_figure(figure, path)
+    style.save_plot(axes, path, *_build_headline(drawn, len(predictions), top), palette=False)
 
 
 def _build_caption(image: ImagePrediction, spec: DataSpec, length: int, *, wrong: bool) -> str:
@@ -93,10 +90,9 @@ def _draw_bars(axes: Axes, bars: Sequence[tuple[str, float]], left: float, upper
 
     `left` is the left end of the bars, and `upper` the upper edge of the first row, in inches.
     """
-    middles = [upper + (row + 0.5) * _BAR_PITCH for row in range(len(bars))]
-    for row, (middle, (name, probability)) in enumerate(zip(middles, bars, strict=True)):
+    for row, (name, probability) in enumerate(bars):
+        middle, length = upper + (row + 0.5) * _BAR_PITCH, _BAR_LENGTH * probability
         alpha, weight = (1.0, "bold") if row == 0 else (0.45, "normal")
-        length = _BAR_LENGTH * probability
         axes.barh(middle, length, left=left, height=_BAR_THICKNESS, color=style.BLUE, alpha=alpha)
         style.annotate(axes, name, (left - 0.07, middle), ha="right", color=style.INK, weight=weight)
         style.annotate(axes, format_percent(probability), (left + length + 0.06, middle))

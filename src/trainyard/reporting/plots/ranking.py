@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from trainyard.evaluation import RankedPoint, Ranking, is_proportion
 from trainyard.reporting.formatting import format_mean, format_metric_name, format_range
 from trainyard.reporting.plots import style
-from trainyard.reporting.plots.learning_curves import choose_epoch_ticks, spread_labels
+from trainyard.reporting.plots.learning_curves import LineEnd, label_line_ends, set_epoch_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +30,6 @@ Without this limit, a single outlier would make the differences between the othe
 """
 MIN_DRAWN_VALUE = 1e-4
 """Smallest value on the logarithmic axis of losses and error rates. Smaller values are drawn as this value."""
-LABEL_HEIGHT = 12
-"""Vertical distance between labels in typographic points."""
 MAX_GREY_LINES = 300
 """Maximum number of grey lines of each kind: points and pruned trials. If there are more, every n-th one is drawn."""
 _ROW_HEIGHT = 0.27
@@ -79,15 +78,14 @@ def draw_point_curves(
     if objective is None:
         curves.sort(key=lambda curve: curve.mean[-1])
     best, other_curves = curves[: len(style.SERIES)], curves[len(style.SERIES) :]
-    figure, axes = style.build_axes(7.4, 4.0, left=0.74, bottom=0.56, right=1.92, top=0.64)
+    axes = style.build_axes(7.4, 4.0, left=0.74, bottom=0.56, right=1.92, top=0.64)
     last = max(len(curve.mean) for curve in curves)
-    axes.set_xlim((1 - 0.02 * (last - 1), last) if last > 1 else (0.5, 1.5))
+    set_epoch_axis(axes, last)
     _set_error_axis(axes, metric, *_compute_curve_limits(best, other_curves))
-    _draw_grey_curves(axes, other_curves)
-    _draw_pruned(axes, [_to_errors(np.array(values), metric) for values in pruned if values])
-    ends = {}
-    for number, curve in reversed(list(enumerate(best))):  # draws the best on top
-        colour, marker = style.SERIES[number]
+    _draw_grey_curves(axes, [curve.mean for curve in other_curves])
+    _draw_grey_curves(axes, [_to_errors(np.array(values), metric) for values in pruned if values], "x")
+    line_ends = []
+    for curve, (colour, marker) in reversed(list(zip(best, style.SERIES, strict=False))):  # draws the best on top
         epochs = range(1, len(curve.mean) + 1)
         if curve.seeds > 1:
             axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.1, linewidth=0, zorder=2)
@@ -95,15 +93,11 @@ def draw_point_curves(
             epochs, curve.mean, color=colour, linewidth=1.7, zorder=3, solid_capstyle="round",
             marker=marker if len(curve.mean) == 1 else None, markersize=5,
         )  # fmt: skip
-        ends[number] = (len(curve.mean), float(curve.mean[-1]))
-    label_line_ends(axes, {number: (best[number].label, style.SERIES[number][0], end) for number, end in ends.items()})
-    axes.set_xticks(choose_epoch_ticks(last))
-    axes.set_xlabel("Epoch", size=style.TEXT, color=style.INK)
-    style.style_axes(axes, grid="y")
+        line_ends.append(LineEnd(curve.label, colour, (len(curve.mean), curve.mean[-1])))
+    label_line_ends(axes, line_ends)
     hidden = sum(curve.mean[-1] > max(axes.get_ylim()) for curve in other_curves)
     subtitle = _format_curves_subtitle(best, len(other_curves), hidden, objective, len(pruned))
-    style.add_headline(axes, format_metric_name(metric), subtitle)
-    style.save_small_figure(figure, path)
+    style.save_plot(axes, path, format_metric_name(metric), subtitle)
     return True
 
 
@@ -141,73 +135,24 @@ def _set_error_axis(axes: Axes, metric: str, low: float, high: float) -> None:
 
     The axis of an accuracy is inverted and labeled with accuracies, so better points are higher.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator
 
     accuracy = is_proportion(metric)
     axes.set_yscale("log")
     axes.set_ylim(*((high, low) if accuracy else (low, high)))
-    ticks = [step * 10.0**power for power in range(-5, 6) for step in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    if len(ticks) < 3:  # noqa: PLR2004 - too few to show that the axis is logarithmic
-        ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
-    axes.set_yticks(ticks, [f"{100 * (1 - tick):.6g} %" if accuracy else f"{tick:.6g}" for tick in ticks])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda tick, _: f"{100 * (1 - tick):.6g} %" if accuracy else f"{tick:.6g}")
     axes.minorticks_off()
     axes.set_ylabel(f"Logarithmic in the {'error rate' if accuracy else 'loss'}", size=style.SMALL, color=style.SOFT)
 
 
-def _draw_grey_curves(axes: Axes, curves: Sequence[PointCurve]) -> None:
-    """Draws curves in grey. If there are more than `MAX_GREY_LINES`, draws every n-th, from the best to the worst."""
-    from matplotlib.collections import LineCollection
-
-    drawn = curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]
-    lines = [np.column_stack((np.arange(1, len(curve.mean) + 1), curve.mean)) for curve in drawn]
-    alpha = 0.9 if len(lines) <= 40 else 0.45  # noqa: PLR2004 - many lines overlap
-    axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=alpha, zorder=1))
-    single_values = [curve.mean[0] for curve in drawn if len(curve.mean) == 1]
-    axes.plot([1] * len(single_values), single_values, "o", color=GREY, markersize=4, zorder=1)
-
-
-def _draw_pruned(axes: Axes, curves: Sequence[np.ndarray]) -> None:
-    """Draws the curves of pruned trials in grey, at most `MAX_GREY_LINES`, with a cross at each end inside the axis."""
-    low, high = sorted(axes.get_ylim())
-    for curve in curves[:: -(-len(curves) // MAX_GREY_LINES) or 1]:
-        epochs = np.arange(1, len(curve) + 1)
-        axes.plot(epochs, curve, color=GREY, linewidth=0.7, alpha=0.7, zorder=1)
-        if low <= curve[-1] <= high:
-            axes.plot(epochs[-1], curve[-1], "x", color=style.SOFT, markersize=4.5, markeredgewidth=1, zorder=1.5)
-
-
-def label_line_ends(axes: Axes, labels: Mapping[Any, tuple[str, str, tuple[float, float]]]) -> float:
-    """Writes labels to the right of the axes without overlap, each connected to the end of its line.
-
-    Args:
-        axes: The axes, with their final limits.
-        labels: By any key: text, colour, and end of the line in data coordinates.
-
-    Returns:
-        The height of the highest label, as a fraction of the axes.
-    """
-    to_fraction = axes.transData + axes.transAxes.inverted()
-    ends = {key: float(to_fraction.transform(end)[1]) for key, (_, _, end) in labels.items()}
-    gap = compute_label_height(axes)
-    heights = spread_labels({key: min(max(end, 0.0), 1.0) for key, end in ends.items()}, gap)
-    shift = min(1 - max(heights.values()), 0.0) or max(-min(heights.values()), 0.0)
-    for key, (text, colour, (right, _)) in labels.items():
-        (across, _) = to_fraction.transform((right, 1.0))
-        axes.annotate(
-            text, (across, min(max(ends[key], 0.0), 1.0)), (1.045, heights[key] + shift), xycoords="axes fraction",
-            size=style.TEXT, color=colour, va="center", annotation_clip=False, parse_math=False,
-            arrowprops={
-                "arrowstyle": "-", "color": colour, "linewidth": 0.7, "alpha": 0.7, "shrinkA": 1, "shrinkB": 2,
-                "relpos": (0, 0.5),
-            },
+def _draw_grey_curves(axes: Axes, curves: Sequence[np.ndarray], end_marker: str = "") -> None:
+    """Draws curves in grey, with a marker at the end. If there are more than `MAX_GREY_LINES`, draws every n-th."""
+    for curve in curves[:: math.ceil(len(curves) / MAX_GREY_LINES) or 1]:
+        axes.plot(
+            range(1, len(curve) + 1), curve, color=GREY, linewidth=0.7, alpha=0.7, zorder=1, markersize=4.5,
+            marker=end_marker or ("o" if len(curve) == 1 else ""), markevery=[-1], markeredgecolor=style.SOFT,
         )  # fmt: skip
-    return max(heights.values()) + shift
-
-
-def compute_label_height(axes: Axes) -> float:
-    """Returns the vertical distance between labels, as a fraction of the axes."""
-    return LABEL_HEIGHT / (axes.get_window_extent().height / axes.figure.dpi * style.POINTS_PER_INCH)
 
 
 def _format_curves_subtitle(
@@ -240,24 +185,27 @@ def draw_ranking(ranking: Ranking, path: Path) -> bool:
     labels = [style.shorten(point.label, MAX_LABEL_LENGTH) for point in drawn]
     left = style.measure_names(labels, style.TEXT) + 0.2
     height = _ROW_HEIGHT * (len(drawn) + ranking.has_repeats) + 1.3
-    figure, axes = style.build_axes(left + 5.4, height, left=left, bottom=0.55, right=1.3, top=0.75)
+    axes = style.build_axes(left + 5.4, height, left=left, bottom=0.55, right=1.3, top=0.75)
     low, high = compute_axis_limits(drawn, ranking.objective)
     axes.set(xlim=(low, high), ylim=(len(drawn) - 0.4, -1.2 if ranking.has_repeats else -0.6))
     margin: dict[str, Any] = {"coordinates": ("axes fraction", "data")}
     for row, point in enumerate(drawn):
         _draw_point(axes, row, point, filled=point.tied or not ranking.has_repeats)
-        mean = format_mean(point.mean, point.std, percent=is_proportion(ranking.objective))
+        mean = format_mean(statistics.fmean(point.values), point.std, percent=is_proportion(ranking.objective))
         style.annotate(axes, mean, (1, row), (8, 0), color=style.INK if point.tied else style.SOFT, **margin)
     if ranking.has_repeats:
         style.annotate(axes, "mean ± std", (1, -0.8), (8, 0), **margin)
-    format_value_axis(axes, ranking.objective, "x")
-    axes.set_xlabel(format_metric_name(ranking.objective), size=style.TEXT, color=style.INK)
-    style.style_axes(axes, grid="x")
-    style.label_rows(axes, range(len(drawn)), labels, style.TEXT)
+    style.format_value_axis(axes.xaxis, ranking.objective)
+    style.label_rows(axes, range(len(drawn)), labels, style.TEXT, format_metric_name(ranking.objective))
     count = len(ranking.points)
     title = f"The best {len(drawn)} of {count:,} points" if count > len(drawn) else f"Ranking of {count} points"
-    style.add_headline(axes, title, _format_ranking_subtitle(ranking))
-    style.save_small_figure(figure, path)
+    seeds = format_range({point.n for point in drawn})
+    subtitle = (
+        f"Mean of {seeds} seeds with 95 % interval. Filled: no significant difference from the best (5 %)"
+        if ranking.has_repeats
+        else "One seed per point: the differences may be due to chance"
+    )
+    style.save_plot(axes, path, title, subtitle)
     return True
 
 
@@ -272,10 +220,8 @@ def _draw_point(axes: Axes, row: int, point: RankedPoint, *, filled: bool) -> No
     if point.low is not None and point.high is not None:
         axes.plot((point.low, point.high), (row, row), color=colour, linewidth=1.5, alpha=0.75, zorder=2)
         axes.plot(point.values, [row + 0.24] * point.n, ".", color=colour, markersize=3.2, alpha=0.75, zorder=3)
-    axes.plot(
-        mean, row, "o", color=colour, markerfacecolor=colour if filled else "white", markersize=6, markeredgewidth=1.3,
-        zorder=4,
-    )  # fmt: skip
+    fill = colour if filled else "white"
+    axes.plot(mean, row, "o", color=colour, markerfacecolor=fill, markersize=6, markeredgewidth=1.3, zorder=4)
 
 
 def compute_axis_limits(points: Sequence[RankedPoint], objective: str) -> tuple[float, float]:
@@ -296,25 +242,3 @@ def describe_hidden_points(points: Sequence[RankedPoint], low: float, high: floa
     """Returns the end of a subtitle with the number of points outside the axis; empty if there are none."""
     hidden = sum(not low <= statistics.fmean(point.values) <= high for point in points)
     return f". Outside the axis: {hidden:,}" if hidden else ""
-
-
-def _format_ranking_subtitle(ranking: Ranking) -> str:
-    """Returns the subtitle that explains the markers."""
-    if not ranking.has_repeats:
-        return "One seed per point: the differences may be due to chance"
-    seeds = format_range({point.n for point in ranking.points[:MAX_ROWS]})
-    return f"Mean of {seeds} seeds with 95 % interval. Filled: no significant difference from the best (5 %)"
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Text and numbers
-
-
-def format_value_axis(axes: Axes, metric: str, axis_name: str) -> None:
-    """Places ticks at round values of an axis, `"x"` or `"y"`. Proportions, such as accuracies, are in percent."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis = axes.yaxis if axis_name == "y" else axes.xaxis
-    axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    if is_proportion(metric):
-        axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")

@@ -9,15 +9,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from trainyard.evaluation import is_proportion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure, SubFigure
 
 DPI = 150
 PALETTE_SIZE = 128
-"""Number of colours in a file that `save_small_figure` writes, including those of anti-aliased edges."""
+"""Number of colours in a file with a palette, including those of anti-aliased edges."""
 POINTS_PER_INCH = 72
 """Typographic points per inch."""
 
@@ -54,12 +57,10 @@ def build_figure(width: float, height: float) -> Figure:
 
 def build_axes(
     width: float, height: float, *, left: float = 0.0, bottom: float = 0.0, right: float = 0.0, top: float = 0.0
-) -> tuple[Figure, Axes]:
-    """Returns a figure of this size with axes between these margins, all in inches."""
-    figure = build_figure(width, height)
-    return figure, figure.add_axes(
-        (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
-    )
+) -> Axes:
+    """Returns the axes of a new figure of this size, between these margins, all in inches."""
+    sides = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    return build_figure(width, height).add_axes(sides)
 
 
 def measure_names(names: Iterable[str], size: float) -> float:
@@ -67,8 +68,9 @@ def measure_names(names: Iterable[str], size: float) -> float:
     return max(map(len, names)) * CHARACTER_WIDTH * size / POINTS_PER_INCH
 
 
-def label_rows(axes: Axes, positions: Sequence[float], names: Sequence[str], size: float) -> None:
-    """Writes the names of rows at their positions on the y axis. The first row is at the top."""
+def label_rows(axes: Axes, positions: Sequence[float], names: Sequence[str], size: float, xlabel: str) -> None:
+    """Applies the common style to a plot of rows, with their names at their positions on the y axis."""
+    style_axes(axes, grid="x", xlabel=xlabel)
     axes.set_yticks(positions, names, parse_math=False)
     axes.tick_params(axis="y", labelsize=size, labelcolor=INK, length=0)
 
@@ -90,6 +92,37 @@ def annotate(
     axes.annotate(text, point, offset, xycoords=coordinates, textcoords="offset points", **{**defaults, **properties})
 
 
+def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], columns: int, **spacing: float) -> None:
+    """Adds a legend above the axes, without a frame."""
+    legend = axes.legend(
+        handles, labels, fontsize=SMALL, frameon=False, labelcolor=INK, ncols=columns, loc="lower left",
+        bbox_to_anchor=(0, 1), borderaxespad=0.2, columnspacing=1.4, **spacing,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def style_axes(axes: Axes, grid: Literal["x", "y", "both"], xlabel: str = "") -> None:
+    """Applies the common style to axes: light grid lines, and no frame."""
+    if xlabel:
+        axes.set_xlabel(xlabel, size=TEXT, color=INK)
+    axes.grid(axis=grid, which="major", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(SOFT)
+    axes.tick_params(labelsize=SMALL, labelcolor=SOFT, color=SOFT, length=3)
+    axes.tick_params(axis="y", length=0)
+
+
+def format_value_axis(axis: Axis, metric: str) -> None:
+    """Places ticks at round values of an axis of a metric. Proportions, such as accuracies, are in percent."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    if is_proportion(metric):
+        axis.set_major_formatter(lambda share, _: f"{100 * share:.6g} %")
+
+
 def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) -> None:
     """Adds a title and a smaller subtitle, which may be empty, above the axes, aligned with their left edge.
 
@@ -101,37 +134,23 @@ def add_headline(axes: Axes, title: str, subtitle: str, *, over: float = 0.0) ->
     annotate(axes, subtitle, (0, 1), (0, 8 + over), **above)
 
 
-def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], columns: int, **spacing: float) -> None:
-    """Adds a legend above the axes, without a frame."""
-    legend = axes.legend(
-        handles, labels, fontsize=SMALL, frameon=False, labelcolor=INK, ncols=columns, loc="lower left",
-        bbox_to_anchor=(0, 1), borderaxespad=0.2, columnspacing=1.4, **spacing,
-    )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+def save_plot(axes: Axes, path: Path, title: str, subtitle: str, *, over: float = 0.0, palette: bool = True) -> None:
+    """Adds a headline above the axes, and writes their figure; see `add_headline` and `save_figure`."""
+    add_headline(axes, title, subtitle, over=over)
+    save_figure(axes.figure, path, palette=palette)
 
 
-def style_axes(axes: Axes, grid: Literal["x", "y"]) -> None:
-    """Applies the common style to axes: light grid lines for one axis, and no frame."""
-    axes.grid(axis=grid, which="major", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
-    axes.tick_params(labelsize=SMALL, labelcolor=SOFT, color=SOFT, length=3)
-    axes.tick_params(axis="y", length=0)
+def save_figure(figure: Figure | SubFigure, path: Path, *, palette: bool = True) -> None:
+    """Writes a figure as PNG. The image is extended to include everything that was drawn, plus a margin.
 
-
-def save_figure(figure: Figure, path: Path | BinaryIO) -> None:
-    """Writes the figure as PNG. The image is extended to include everything that was drawn, plus a margin."""
-    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.15)
-
-
-def save_small_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure of lines and text as PNG with a palette, which takes about a third of the space."""
+    A figure of lines and text takes about a third of the space with a palette of `PALETTE_SIZE` colours.
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
-    save_figure(figure, buffer)
-    with Image.open(buffer) as image:
-        quantized = image.convert("RGB").quantize(PALETTE_SIZE, dither=Image.Dither.NONE)
-    quantized.save(path, format="PNG", dpi=(DPI, DPI), optimize=True)
+    figure.canvas.print_figure(buffer, format="png", bbox_inches="tight", pad_inches=0.15)
+    with Image.open(buffer) as png:
+        image = png.convert("RGB")
+    if palette:
+        image = image.quantize(PALETTE_SIZE, dither=Image.Dither.NONE)
+    image.save(path, format="PNG", dpi=(DPI, DPI), optimize=palette)

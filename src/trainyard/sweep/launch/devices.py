@@ -9,7 +9,7 @@ from pathlib import Path
 from trainyard.errors import ConfigError
 from trainyard.system import count_available_cores
 
-RAY_LAUNCHER = "hydra_plugins.trainyard_ray_launcher.RayLauncher"
+RAY_LAUNCHER = "hydra_plugins.trainyard_plugins.RayLauncher"
 SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 """The values of `hydra.launcher._target_` for the cluster launchers."""
 
@@ -20,12 +20,8 @@ _NVIDIA_SMI_TIMEOUT_SECONDS = 20
 def allocate_slots(n_jobs: int | None, environment: Mapping[str, str]) -> list[dict[str, str]]:
     """Returns the slots for jobs: for each, the environment variables of the jobs that run in it.
 
-    Args:
-        n_jobs: Number of slots. With GPUs it is an upper limit; without GPUs it is exact. None: one per GPU or core.
-        environment: The environment of this process; its CUDA_VISIBLE_DEVICES limits the GPUs.
-
-    Raises:
-        ConfigError: If `n_jobs` is less than 1.
+    `n_jobs` is the number of slots, with GPUs an upper limit; None uses one per GPU or core. CUDA_VISIBLE_DEVICES in
+    the `environment` limits the GPUs. Raises ConfigError if `n_jobs` is less than 1.
     """
     if n_jobs is not None and n_jobs < 1:
         raise ConfigError(f"hydra.launcher.n_jobs: expected an integer of at least 1, or null, got {n_jobs}")
@@ -37,11 +33,8 @@ def allocate_slots(n_jobs: int | None, environment: Mapping[str, str]) -> list[d
 def find_gpus(environment: Mapping[str, str]) -> list[str]:
     """Returns the available NVIDIA GPUs, as values for CUDA_VISIBLE_DEVICES."""
     if VISIBLE_GPUS in environment:
-        return [
-            name.strip()
-            for name in environment[VISIBLE_GPUS].split(",")
-            if name.strip() not in ("", "-1", "NoDevFiles")
-        ]
+        names = map(str.strip, environment[VISIBLE_GPUS].split(","))
+        return [name for name in names if name not in ("", "-1", "NoDevFiles")]
     if not Path("/dev/nvidiactl").exists():
         return []
     try:

@@ -7,12 +7,9 @@ of the jobs would be lost. The fork server ends when the main program ends.
 import os
 import signal
 
-_names = ("SIGTERM", "SIGHUP")
-INHERITED_HANDLERS = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in _names)}
+INHERITED_HANDLERS = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGHUP)}
 """The signal handlers that the fork server inherited, which its jobs restore."""
 
-for _number in INHERITED_HANDLERS:
-    signal.signal(_number, signal.SIG_IGN)
 os.setpgid(0, 0)
 
 

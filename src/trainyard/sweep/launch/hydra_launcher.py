@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -25,34 +24,21 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from trainyard.config import get_job_error
 from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.launch.process_pool import Job, JobExit
-from trainyard.sweep.launch.ray_pool import JobPool
-
-LOGS = "logs"
-"""The folder below the sweep's folder that contains the output of each job, as ``<hydra.job.id>.log``."""
+from trainyard.sweep.launch.ray_pool import open_pool
 
 _log = logging.getLogger(__name__)
 
 
 def run_batch(
-    open_pool: AbstractContextManager[JobPool],
     hydra_arguments: tuple[HydraContext, TaskFunction, DictConfig],
     job_overrides: Sequence[Sequence[str]],
     initial_job_idx: int,
 ) -> list[JobReturn]:
     """Runs a batch of jobs and returns their results, in the order of the batch.
 
-    Args:
-        open_pool: Opens the pool that runs the jobs.
-        hydra_arguments: What Hydra passes to a launcher's `setup`: the context, the task function and the config.
-        job_overrides: The overrides of each job.
-        initial_job_idx: The number of the first job.
-
-    Returns:
-        A `JobReturn` per job. If a job did not run to its end, its status is FAILED, and its `return_value` raises a
-        TrialError.
-
-    Raises:
-        ConfigError: If a setting of the launcher is out of range.
+    `hydra_arguments` are what Hydra passes to a launcher's `setup`, the last two arguments what it passes to `launch`.
+    If a job did not run to its end, the status of its result is FAILED, and its `return_value` raises a TrialError.
+    Raises ConfigError if a setting of the launcher is out of range.
     """
     context, task_function, master_config = hydra_arguments
     hydra_section = master_config.hydra
@@ -62,7 +48,7 @@ def run_batch(
     setup_globals()
     configure_log(hydra_section.hydra_logging, hydra_section.verbose)
     shared = cloudpickle.dumps((context, task_function, Singleton.get_state()))
-    logs = Path(str(hydra_section.sweep.dir)) / LOGS
+    logs = Path(str(hydra_section.sweep.dir)) / "logs"
     numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
     _log.info("Launching %d jobs, each in a separate process", len(numbers))
     configs = {
@@ -71,7 +57,7 @@ def run_batch(
     }
     waiting = [*numbers][::-1]
     returns: dict[int, JobReturn] = {}
-    with open_pool as pool:
+    with open_pool(hydra_section.launcher, preload=hydra_section.launcher.get("preload") or ()) as pool:
         while waiting or len(pool):
             while waiting and pool.has_free_slot:
                 number = waiting.pop()
@@ -104,16 +90,8 @@ def _get_log_file(logs: Path, config: DictConfig) -> Path:
 
 def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
     """Returns the `JobReturn` of a job that ended. Logs an error if the job failed."""
-    failure = event.failure
-    job: JobReturn | None = None
-    if event.returned:
-        try:
-            job = cloudpickle.loads(event.value)
-        except Exception as error:  # noqa: BLE001 - unpickling a user's class may raise anything
-            failure = f"its return value cannot be unpickled: {type(error).__name__}: {error}"
-    if job:
-        failure = describe_failure(job)
-    if failure:
+    job: JobReturn | None = None if event.failure else cloudpickle.loads(event.value)
+    if failure := describe_failure(job) if job else event.failure:
         _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, log)
     if job:
         return job
@@ -154,17 +132,15 @@ def _run_hydra_job(shared: bytes, config: DictConfig) -> bytes:
 def _pickle_job_return(job: JobReturn) -> bytes:
     """Returns a pickled `JobReturn`.
 
-    A return value that cannot be pickled is dropped. An exception that cannot be pickled or unpickled is replaced by a
-    TrialError with its message.
+    A return value that cannot be pickled or unpickled is dropped; such an exception is replaced by a TrialError with
+    its message.
     """
-    raised = get_job_error(job)
     try:
         pickled: bytes = cloudpickle.dumps(job)
-        if raised:
-            cloudpickle.loads(pickled)  # some exception classes can be pickled but not unpickled
+        cloudpickle.loads(pickled)  # some classes can be pickled but not unpickled
     except Exception as error:  # noqa: BLE001 - a user's class may raise anything; the job itself has ended
-        if raised:
-            job.return_value = TrialError(f"{type(raised).__name__}: {raised}")
+        if failure := describe_failure(job):
+            job.return_value = TrialError(failure)
         else:
             _log.warning("the return value of the task cannot be pickled and is dropped: %s", error)
             job.return_value = None

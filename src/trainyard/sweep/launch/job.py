@@ -11,10 +11,12 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+import cloudpickle
 
 from trainyard.system import hold_shared_lock, redact_credentials
 
@@ -31,25 +33,38 @@ ANSWER_TIMEOUT_SECONDS = 60.0
 """Maximum time that a job waits for an answer before it continues without one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobStart:
-    """Everything that the process of a job receives when it starts.
+    """Everything that the process of a job receives when it starts, besides its environment.
 
     Attributes:
-        command: The command line of the parent, which becomes `sys.orig_argv`.
         work: A function without arguments, pickled by cloudpickle.
         log: The file to which all output is appended.
-        environment: All environment variables of the job.
-        folder: The working directory.
-        lock_file: A file on which the process holds a shared lock until it ends; None for no lock.
+        lock_file: A file on which the process holds a shared lock until it ends, if any.
+        command: The command line of the parent, which becomes `sys.orig_argv`.
     """
 
-    command: list[str]
     work: bytes
     log: Path
-    environment: Mapping[str, str]
-    folder: Path
     lock_file: Path | None
+    command: list[str] = field(default_factory=lambda: sys.orig_argv)
+    folder: Path = field(default_factory=Path.cwd)
+
+    def enter(self) -> None:
+        """Sets the command line, the working directory and the output of this process."""
+        sys.orig_argv[:] = self.command
+        os.chdir(self.folder)
+        _redirect_output(self.log)
+
+    def perform_work(self) -> tuple[Any, str]:
+        """Returns the value of the work and an empty string, or None and the error in one line."""
+        try:
+            return cloudpickle.loads(self.work)(), ""
+        except Exception as error:  # noqa: BLE001 - every error is reported to the parent
+            sys.stderr.write(redact_credentials(traceback.format_exc()))
+            return None, f"{type(error).__name__}: {error}"
+        except KeyboardInterrupt as error:
+            return None, f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def report(content: Any) -> None:  # noqa: ANN401 - any message
@@ -61,9 +76,7 @@ def report(content: Any) -> None:  # noqa: ANN401 - any message
 def request_answer(content: Any, key: Any) -> Any:  # noqa: ANN401 - any message, any answer
     """Sends a message to the parent process and returns its answer; None outside a job or after the timeout.
 
-    Args:
-        content: The message.
-        key: The key that the answer must contain. A late answer to an earlier request has another key and is discarded.
+    A late answer to an earlier request has another key and is discarded.
     """
     if not _reports:
         return None
@@ -77,46 +90,36 @@ def request_answer(content: Any, key: Any) -> Any:  # noqa: ANN401 - any message
     return None
 
 
-def do_work(start: JobStart, reports: Connection, lifeline: Connection) -> None:
+def do_work(start: JobStart, environment: Mapping[str, str], reports: Connection, lifeline: Connection) -> None:
     """Runs a job; it is the main function of the job's process.
 
     Messages and the result are written to `reports`. Answers are read from `lifeline`, which closes when the parent
     process ends.
     """
-    import cloudpickle
-
     from trainyard.sweep.launch.fork_server import restore_signal_handlers  # the fork server imported this module
 
     restore_signal_handlers()
     with contextlib.suppress(OSError):  # the process already leads a group
         os.setpgid(0, 0)  # Ctrl-C in the terminal must reach only the parent, which then ends its jobs
-    sys.orig_argv[:] = start.command  # the user's command line instead of that of the fork server
-    os.chdir(start.folder)
     os.environ.clear()
-    os.environ.update(start.environment)
-    redirect_output(start.log)
+    os.environ.update(environment)
+    start.enter()
     if start.lock_file:
         hold_shared_lock(start.lock_file)
         if lifeline.poll():  # the parent has ended: after the lock was free, no job of it may start
             os._exit(1)
     threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()
     _reports.append(reports)
+    value, failure = start.perform_work()
     try:
-        end = (True, cloudpickle.loads(start.work)(), "")
-    except Exception as error:  # noqa: BLE001 - every error is reported to the parent
-        sys.stderr.write(redact_credentials(traceback.format_exc()))
-        end = (False, error, f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt as error:
-        end = (False, None, f"{type(error).__name__}: {error}".rstrip(": "))
-    try:
-        reports.send(("end", end))
-    except Exception as error:  # noqa: BLE001 - an exception or a result that cannot be pickled
-        reports.send(("end", (end[0], None, end[2] or f"its result cannot be sent: {error}")))
+        reports.send(("end", (value, failure)))
+    except Exception as error:  # noqa: BLE001 - a result that cannot be pickled
+        reports.send(("end", (None, f"its result cannot be sent: {error}")))
     sys.stdout.flush()
     sys.stderr.flush()
 
 
-def redirect_output(log: Path) -> None:
+def _redirect_output(log: Path) -> None:
     """Appends all output of this process to a file, including the output of native libraries."""
     sys.stdout.flush()
     sys.stderr.flush()

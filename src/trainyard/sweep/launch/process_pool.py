@@ -8,19 +8,19 @@ the job reads from a pipe (the lifeline) whose other end only the parent holds.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from trainyard.errors import TrainyardError
 from trainyard.sweep.launch.job import GRACE_SECONDS, JobStart, do_work
@@ -54,11 +54,9 @@ class Job:
     """A function to execute in a separate process.
 
     Attributes:
-        number: The number that identifies the job in its messages.
         work: A function without arguments, pickled by cloudpickle. Its result must be picklable, and it may send
             picklable messages with `report`.
         log: The file to which the output is appended.
-        limit_seconds: The time after which the job is ended; None for no limit.
     """
 
     number: int
@@ -69,64 +67,56 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that a running job sent; `number` is that of the job."""
+    """A message that a running job sent. `answer` sends a pair of a key and a reply; see `job.request_answer`."""
 
     number: int
     content: Any
+    answer: Callable[[tuple[Any, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class JobExit:
-    """How the process of a job ended.
-
-    Attributes:
-        number: The number of the job.
-        returned: Whether the work returned; else it raised, exited or was killed.
-        value: The return value; or the exception, if it can be pickled.
-        failure: The error, in one line; empty if the work returned.
-    """
+    """How the process of a job ended: the return value, or the error in one line, which is empty if there is none."""
 
     number: int
-    returned: bool
     value: Any
     failure: str
 
 
-def start_fork_server(preload: Sequence[str] = PRELOADED) -> None:
+def start_fork_server() -> None:
     """Starts the fork server in the background. Otherwise it starts with the first job, which then waits for it."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        context: Any = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([SERVER, *preload])
-        forkserver.ensure_running()
+    _configure_fork_server(PRELOADED)
+    forkserver.ensure_running()
 
 
-class RunningJob(ABC):
-    """A job that was started.
+def _configure_fork_server(preload: Sequence[str]) -> Any:  # noqa: ANN401 - a context of multiprocessing
+    """Returns a context whose processes are forked from a server that has imported these modules."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        raise TrainyardError(
+            "hydra/launcher=fork: this operating system cannot fork processes. Choose another launcher"
+        )
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([SERVER, *preload])
+    return context
 
-    Attributes:
-        job: The job.
-        end_reason: Why the end of the job was requested; empty if it was not.
-    """
 
-    def __init__(self, job: Job) -> None:
+class RunningJob:
+    """A job that was started. Its `end_reason` is why its end was requested; empty if it was not."""
+
+    def __init__(self, job: Job, interrupt: Callable[[], None], kill: Callable[[], None]) -> None:
+        """Stores how to ask the job to end, so that it can close its run, and how to end it immediately."""
         self.job = job
         self.end_reason = ""
+        self._interrupt = interrupt
+        self._kill = kill
         self._started = time.monotonic()
         self._end_requested: float | None = None
-
-    @abstractmethod
-    def interrupt(self) -> None:
-        """Asks the job to end, so that it can close its run."""
-
-    @abstractmethod
-    def kill(self) -> None:
-        """Ends the job immediately."""
 
     def request_end(self, reason: str) -> None:
         """Interrupts the job, unless it was interrupted before."""
         if self._end_requested is None:
             self._end_requested, self.end_reason = time.monotonic(), reason
-            self.interrupt()
+            self._interrupt()
 
     def deadline(self) -> float | None:
         """Returns when `enforce_deadline` must be called, on the monotonic clock; None for never."""
@@ -142,7 +132,7 @@ class RunningJob(ABC):
         if self._end_requested is None:
             self.request_end(f"it took longer than {self.job.limit_seconds:g} s")
         else:
-            self.kill()
+            self._kill()
 
 
 class ProcessPool:
@@ -155,19 +145,12 @@ class ProcessPool:
         lock_file: Path | None = None,
         preload: Sequence[str] = PRELOADED,
     ) -> None:
-        """Configures the fork server, which starts with the first job.
+        """Configures the fork server, which starts with the first job and imports the modules in `preload`.
 
-        Args:
-            slots: For each slot, environment variables of its jobs, in addition to those of this process.
-            lock_file: A file on which the process of each job holds a shared lock until it ends; None for no lock.
-            preload: The modules that the fork server imports.
+        Each of the slots has environment variables of its jobs, in addition to those of this process. The process of
+        each job holds a shared lock on the `lock_file`, if any, until it ends.
         """
-        if "forkserver" not in multiprocessing.get_all_start_methods():
-            raise TrainyardError(
-                "hydra/launcher=fork: this operating system cannot fork processes. Choose another launcher"
-            )
-        self._context: Any = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([SERVER, *preload])
+        self._context = _configure_fork_server(preload)
         self._free_slots = list(slots)
         self._lock_file = lock_file
         self._running: dict[int, _JobProcess] = {}
@@ -193,31 +176,23 @@ class ProcessPool:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         slot = self._free_slots.pop(0)
         environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED} | dict(slot)
-        start = JobStart(sys.orig_argv, job.work, job.log.absolute(), environment, Path.cwd(), self._lock_file)
-        pipes = (job_reports, job_lifeline)
-        process = self._context.Process(target=do_work, args=(start, *pipes), name=f"job {job.number}")
+        start = JobStart(work=job.work, log=job.log.absolute(), lock_file=self._lock_file)
+        arguments = (start, environment, job_reports, job_lifeline)
+        process = self._context.Process(target=do_work, args=arguments, name=f"job {job.number}")
         with _hide_main_module():
             process.start()
         job_reports.close()
         job_lifeline.close()
         self._running[job.number] = _JobProcess(job, slot, process, reports, lifeline)
 
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - what can be pickled
-        """Sends an answer, as (key, answer), to a job that waits for it in `request_answer`, if it has not ended."""
-        if number in self._running:
-            self._running[number].answer(content)
-
     def poll(self, timeout_seconds: float | None = None) -> list[Message | JobExit]:
-        """Waits for messages and exits of jobs, and returns all that occurred.
-
-        Args:
-            timeout_seconds: Maximum time to wait; None waits until something occurs.
-        """
+        """Waits for messages and exits of jobs, by default without a limit, and returns all that occurred."""
         deadlines = [due for running in self._running.values() if (due := running.deadline()) is not None]
         if timeout_seconds is not None:
             deadlines.append(time.monotonic() + timeout_seconds)
         wait_seconds = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        wait([source for running in self._running.values() for source in running.wait_sources()], wait_seconds)
+        sources = [(running.process.sentinel, running.reports) for running in self._running.values()]
+        wait([source for source in itertools.chain.from_iterable(sources) if source], wait_seconds)
         events: list[Message | JobExit] = []
         for number, running in list(self._running.items()):
             events += running.read_messages()
@@ -246,53 +221,45 @@ class _JobProcess(RunningJob):
     def __init__(
         self, job: Job, slot: Mapping[str, str], process: BaseProcess, reports: Connection, lifeline: Connection
     ) -> None:
-        super().__init__(job)
-        if process.pid is None:
-            raise ValueError("expected a process that was started")
+        super().__init__(job, self._terminate, self._kill_group)
         self.slot = slot
         self.process = process
-        self._pid = process.pid
-        self._reports: Connection | None = reports
+        self._pid = cast("int", process.pid)  # the process was started
+        self.reports: Connection | None = reports
         self._lifeline = lifeline
-        self._outcome: tuple[bool, Any, str] | None = None
+        self._outcome: tuple[Any, str] | None = None
 
-    def interrupt(self) -> None:
+    def _terminate(self) -> None:
         """Sends SIGTERM to the process group."""
         if not signal_process_group(self._pid, signal.SIGTERM):
             self.process.terminate()
 
-    def kill(self) -> None:
+    def _kill_group(self) -> None:
         """Sends SIGKILL to the process group."""
         self.process.kill()
         signal_process_group(self._pid, signal.SIGKILL)
 
-    def answer(self, content: Any) -> None:  # noqa: ANN401 - what can be pickled
+    def _answer(self, content: Any) -> None:  # noqa: ANN401 - what can be pickled
         """Sends an answer to the job; does nothing if its process has ended."""
         with contextlib.suppress(OSError):
             self._lifeline.send(content)
 
-    def wait_sources(self) -> Iterator[Any]:
-        """Yields the objects to wait on for an event of this job."""
-        yield self.process.sentinel
-        if self._reports:
-            yield self._reports
-
     def read_messages(self) -> list[Message]:
         """Returns the messages that arrived. The outcome, which a job sends last, is stored for `collect_exit`."""
         messages = []
-        while self._reports:
+        while self.reports:
             try:
-                if not self._reports.poll():
+                if not self.reports.poll():
                     break
-                kind, content = self._reports.recv()
+                kind, content = self.reports.recv()
             except Exception:  # noqa: BLE001 - the job was killed while sending, or the content cannot be unpickled
-                self._reports.close()
-                self._reports = None
+                self.reports.close()
+                self.reports = None
                 break
             if kind == "end":
                 self._outcome = content
             else:
-                messages.append(Message(self.job.number, content))
+                messages.append(Message(self.job.number, content, self._answer))
         return messages
 
     def collect_exit(self) -> JobExit:
@@ -301,10 +268,10 @@ class _JobProcess(RunningJob):
         self.process.join()
         code = self.process.exitcode or 0
         self._lifeline.close()
-        if self._reports:
-            self._reports.close()
-        returned, value, failure = self._outcome or (False, None, self.end_reason or _describe_exit(code))
-        return JobExit(self.job.number, returned, value, failure if returned else self.end_reason or failure)
+        if self.reports:
+            self.reports.close()
+        value, failure = self._outcome or (None, _describe_exit(code))
+        return JobExit(self.job.number, value, failure and (self.end_reason or failure))
 
 
 def _describe_exit(code: int) -> str:

@@ -11,23 +11,22 @@ import contextlib
 import importlib.util
 import os
 import signal
-import sys
 import threading
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import cloudpickle
+from omegaconf import DictConfig, OmegaConf
 
 from trainyard.errors import ConfigError, TrainyardError, summarize_error
-from trainyard.sweep.launch.job import redirect_output
-from trainyard.sweep.launch.process_pool import Job, JobExit, Message, ProcessPool, RunningJob
-from trainyard.system import hold_shared_lock, redact_credentials
+from trainyard.sweep.launch.devices import RAY_LAUNCHER, allocate_slots
+from trainyard.sweep.launch.job import JobStart
+from trainyard.sweep.launch.process_pool import PRELOADED, Job, JobExit, Message, ProcessPool, RunningJob
+from trainyard.system import hold_shared_lock
 
 if TYPE_CHECKING:
-    from hydra_plugins.trainyard_ray_launcher import RayLauncherConf
+    from hydra_plugins.trainyard_plugins import RayLauncherConf
 
 _CHECK_INTERVAL_SECONDS = 0.5
 """How often jobs are checked for exceeding the time limit."""
@@ -37,9 +36,7 @@ _CHECK_INTERVAL_SECONDS = 0.5
 def open_ray_pool(settings: RayLauncherConf, lock_file: Path | None = None) -> Iterator[RayPool]:
     """Connects to a Ray cluster and yields a pool. On exit it ends all jobs and disconnects.
 
-    Args:
-        settings: The fields of ``hydra.launcher``.
-        lock_file: A file on which the process of each job holds a shared lock until it ends; None for no lock.
+    The process of each job holds a shared lock on the `lock_file`, if any, until it ends.
 
     Raises:
         ConfigError: If Ray is not installed, a setting is out of range, or no node has enough resources for a job.
@@ -66,10 +63,9 @@ def _check_settings(settings: RayLauncherConf) -> None:
             "hydra/launcher=ray: the package ray is not installed. Install Trainyard with its extra 'ray', or run: "
             "pip install ray"
         )
-    for name in ("num_cpus", "num_gpus"):
-        value = getattr(settings, name)
-        if value < 0 or (name == "num_cpus" and value == 0):
-            raise ConfigError(f"hydra.launcher.{name}: expected a number above 0, got {value}")
+    for name, is_valid in (("num_cpus", settings.num_cpus > 0), ("num_gpus", settings.num_gpus >= 0)):
+        if not is_valid:
+            raise ConfigError(f"hydra.launcher.{name}: expected a number above 0, got {getattr(settings, name)}")
     if settings.n_jobs is not None and settings.n_jobs < 1:
         raise ConfigError(f"hydra.launcher.n_jobs: expected an integer of at least 1, or null, got {settings.n_jobs}")
 
@@ -108,7 +104,7 @@ class RayPool:
             "resources": dict(settings.resources),
             "max_retries": 0,  # a lost job is reported, and retried as sweep.retries specifies
         }
-        self._running: dict[Any, _RunningTask] = {}
+        self._running: dict[Any, RunningJob] = {}
         required = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         capacity = sum(
@@ -132,12 +128,10 @@ class RayPool:
     def submit(self, job: Job) -> None:
         """Submits a job to the cluster, which starts it as soon as a node has free resources."""
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        start = (sys.orig_argv, str(Path.cwd()), str(job.log.absolute()), self._lock_file and str(self._lock_file))
-        reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(job.work, *start)
-        self._running[reference] = _RunningTask(job, partial(self._ray.cancel, reference))
-
-    def answer(self, number: int, content: Any) -> None:  # noqa: ANN401 - the interface of ProcessPool
-        """Does nothing: messages of jobs are not received, so that no job waits for an answer."""
+        start = JobStart(work=job.work, log=job.log.absolute(), lock_file=self._lock_file)
+        reference = self._task.options(name=f"job {job.number}", **self._task_options).remote(start)
+        interrupt, kill = partial(self._ray.cancel, reference), partial(self._ray.cancel, reference, force=True)
+        self._running[reference] = RunningJob(job, interrupt, kill)
 
     def poll(self) -> list[Message | JobExit]:
         """Waits until a job ends, and returns all exits that occurred."""
@@ -166,50 +160,29 @@ class RayPool:
             value, failure = self._ray.get(reference)
         except Exception as error:  # noqa: BLE001 - any error of Ray means that the job is lost
             value, failure = None, f"its process was lost: {type(error).__name__}: {summarize_error(error)}"
-        failure = running.end_reason or failure
-        return JobExit(running.job.number, not failure, value, failure)
+        return JobExit(running.job.number, value, running.end_reason or failure)
 
 
 JobPool = ProcessPool | RayPool
 
 
-class _RunningTask(RunningJob):
-    """A job that was submitted to the cluster. Its time limit is measured from its submission."""
-
-    def __init__(self, job: Job, cancel: Callable[..., None]) -> None:
-        """Creates the object; `cancel` is `ray.cancel` with the reference of the task."""
-        super().__init__(job)
-        self._cancel = cancel
-
-    def interrupt(self) -> None:
-        """Raises KeyboardInterrupt in the process of the job."""
-        self._cancel()
-
-    def kill(self) -> None:
-        """Kills the process of the job."""
-        self._cancel(force=True)
+def open_pool(
+    launcher: DictConfig, *, lock_file: Path | None = None, preload: Sequence[str] = PRELOADED
+) -> contextlib.AbstractContextManager[JobPool]:
+    """Opens the pool of the launcher fork or ray, whose settings are in ``hydra.launcher``; see the two pools."""
+    if launcher._target_ == RAY_LAUNCHER:
+        return open_ray_pool(cast("RayLauncherConf", OmegaConf.to_object(launcher)), lock_file)
+    return ProcessPool(allocate_slots(launcher.n_jobs, os.environ), lock_file=lock_file, preload=preload)
 
 
-def _run_work(work: bytes, command: list[str], folder: str, log: str, lock_file: str | None) -> tuple[Any, str]:
-    """Runs a job in a Ray worker process. Returns its value and an empty string, or None and an error message.
-
-    `command` and `folder` are the command line and the working directory of the main process. The `lock_file` is locked
-    until this process ends, so that the sweep is not resumed before.
-    """
-    sys.orig_argv[:] = command
+def _run_work(start: JobStart) -> tuple[Any, str]:
+    """Runs a job in a Ray worker process; see `JobStart.perform_work`. Locks the lock file until the process ends."""
     os.environ.pop("MLFLOW_RUN_ID", None)
     try:
-        os.chdir(folder)
-        redirect_output(Path(log))
+        start.enter()
     except OSError as error:
         return None, f"{error}: the folder of the sweep must be on a file system that all nodes of the cluster share"
     with contextlib.suppress(ImportError, OSError):
-        if lock_file:
-            hold_shared_lock(Path(lock_file), wait=False)
-    try:
-        return cloudpickle.loads(work)(), ""
-    except Exception as error:  # noqa: BLE001 - every error is reported to the main process
-        sys.stderr.write(redact_credentials(traceback.format_exc()))
-        return None, f"{type(error).__name__}: {error}"
-    except KeyboardInterrupt:
-        return None, "KeyboardInterrupt"
+        if start.lock_file:
+            hold_shared_lock(start.lock_file, wait=False)
+    return start.perform_work()

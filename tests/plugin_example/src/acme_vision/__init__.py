@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from trainyard.config.fields import setting
 from trainyard.config.registry import register_dataset, register_metric, register_model, register_optimizer
 from trainyard.config.schema import DatasetConfig, ModelConfig
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.training.optimizers import Sgd
+from trainyard.training.optimizers import SGD
 
 
 @register_dataset("stripes")
@@ -55,10 +54,9 @@ class Linear(ModelConfig):
 
 @register_optimizer("heavy_ball")
 @dataclass(kw_only=True, slots=True)
-class HeavyBall(Sgd):
+class HeavyBall(SGD):
     """Gradient descent with high momentum: a subclass of a Trainyard component with another default."""
 
-    keras_class: ClassVar[str] = "SGD"
     momentum: float = setting(0.95, ge=0, lt=1)
     """Fraction of the previous step that is added to the next step."""
 
