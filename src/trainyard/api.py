@@ -13,6 +13,7 @@ from trainyard.analysis import (
     RunCollection,
     Selection,
     compare_records,
+    load_single_run,
     plan_rerun,
     reproduce_experiment,
     run_rerun,
@@ -37,14 +38,15 @@ def load_run(reference: RunLike, *, uri: str | None = None) -> Run:
         uri: The tracking URI; None uses the default store of the working directory.
 
     Raises:
-        ConfigError: If there is no such run, or it can't be looked up.
+        ConfigError: If there is no such run, or it is the parent run of a sweep; see `load_runs`.
+        TrackingError: If the store can't be reached.
 
     Example:
         >>> run = load_run("outputs/quickstart/2026-11-23_08-21-05_8ec42f")  # doctest: +SKIP
         >>> run.metrics["accuracy/test"]  # doctest: +SKIP
         0.9722
     """
-    return Run(find_run(*_resolve(reference, uri, "load_run"), "load_run"))
+    return Run(load_single_run(*_resolve(reference, uri, "load_run"), "load_run"))
 
 
 def load_runs(
@@ -58,7 +60,8 @@ def load_runs(
 
     Args:
         experiment: Only the runs of this MLflow experiment; None for all experiments.
-        sweep: Only the trials of this sweep, one run per trial; None for all runs.
+        sweep: Only the trials of the sweep with this name, or this ID of its parent run, one run per trial; None for
+            all runs.
         filter: Only runs that match this MLflow filter string, such as ``"metrics.`accuracy/test` > 0.9"``.
         uri: The tracking URI; None uses the default store of the working directory.
 
@@ -100,7 +103,8 @@ def compare(
         >>> print(comparison.table.verdict)  # doctest: +SKIP
     """
     records = [
-        run.record if isinstance(run, Run) else find_run(*_resolve(run, uri, "compare"), "compare") for run in runs
+        run.record if isinstance(run, Run) else load_single_run(*_resolve(run, uri, "compare"), "compare")
+        for run in runs
     ]
     return compare_records(records, by=by, best=best)
 

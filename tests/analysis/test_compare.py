@@ -276,7 +276,7 @@ def test_sweep_selects_each_trial_once(store):
     selected = select(sweep="it's")
     assert ([run.reference for run in selected.runs], selected.left_out) == ([repeated, other], {})
     log(client, mine, **{**tags, "mlflow.parentRunId": "q", "trainyard.trial": "1"})
-    with pytest.raises(ConfigError, match='--sweep: expected one sweep with the name "it\'s", got 2'):
+    with pytest.raises(ConfigError, match='sweep: expected one sweep with the name "it\'s", got 2'):
         select(sweep="it's")
 
 
@@ -284,7 +284,7 @@ def test_sweep_selects_each_trial_once(store):
     ("options", "message"),
     [
         ({"experiment": "mien"}, r"--experiment: .* has no experiment 'mien'. Did you mean 'mine'\?"),
-        ({"sweep": "x"}, "--sweep: the store has no sweep 'x'. It has no sweeps"),
+        ({"sweep": "x"}, "sweep: the store has no sweep 'x'. It has no sweeps"),
         ({"references": ("x",)}, "compare: .* has no run 'x'"),
         ({"experiment": "mine", "filter_string": "foo"}, "--filter: expected an MLflow filter string, such as .*, got 'foo'"),
         ({"experiment": "empty"}, "compare: expected finished runs, found none"),
@@ -338,7 +338,7 @@ def test_sweep_without_matching_trials_is_reported(store):
     log(client, mine, sweep_id="it", **{"trainyard.role": "sweep"})
     log(client, mine, sweep_id="it", **{"trainyard.role": "trial", "mlflow.parentRunId": "p"})
     with pytest.raises(
-        ConfigError, match="--sweep: no trial of 'it' is in the experiment of --experiment and matches --filter"
+        ConfigError, match="sweep: no trial of 'it' is in the selected experiment and matches the filter"
     ):
         select(sweep="it", filter_string="metrics.`accuracy/test` > 2")
 
@@ -347,7 +347,7 @@ def test_sweep_is_rejected_as_a_run(store):
     client, mine = store
     parent = log(client, mine, sweep_id="it", **{"trainyard.role": "sweep"})
     with pytest.raises(
-        ConfigError, match="expected a single run, got the sweep .* To compare its trials, use --sweep it"
+        ConfigError, match="expected a single run, got the sweep .* Select its trials by the name of the sweep, 'it'"
     ):
         select(references=(parent,))
 

@@ -164,6 +164,7 @@ def test_wrong_arguments_are_explained(runs):
 def test_a_run_is_repeated_bitwise(runs):
     repeated = rerun(runs[0])
     assert repeated.is_bitwise
+    assert repr(repeated).startswith("<RerunResult bitwise: accuracy/test ")
     first, second = ([epoch | {"time/epoch_seconds": 0} for epoch in run.history] for run in (runs[0], repeated.result))
     assert first == second
     changed = rerun(runs[0].folder, ["seed=7"])
@@ -219,6 +220,15 @@ def test_a_sweep_returns_its_ranking_and_resumes():
     assert run_sweep(overrides).best.values == result.best.values
     began = [json.loads(line)["what"] for line in Path("sweeps/mine/ledger.jsonl").read_text().splitlines()]
     assert began.count("began") == 4, ledger
+    run_sweep(overrides, fresh=True)
+    with pytest.raises(
+        ConfigError, match=r"expected one sweep .*, got 2\. Select one by its run ID: [0-9a-f]{32}, "
+    ) as caught:
+        load_runs(sweep="mine")
+    parent = str(caught.value).rpartition(" ")[2]
+    assert len(load_runs(sweep=parent)) == 4
+    with pytest.raises(ConfigError, match="load_run: expected a single run, got the sweep"):
+        load_run(parent)
 
 
 def test_a_failed_trial_raises_no_exception():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.config import registry
+from trainyard.config import registry, schema
 from trainyard.config.compose import compose_config
 from trainyard.data.dataset import DataSpec
 from trainyard.errors import ConfigError, TrainingError
@@ -58,7 +58,7 @@ def test_the_error_names_the_metric_that_failed(monkeypatch):
 
 
 def test_a_component_name_cannot_be_registered_twice():
-    class Mlp(registry.ModelConfig):
+    class Mlp(schema.ModelConfig):
         def build(self, spec):
             raise NotImplementedError
 

@@ -76,6 +76,9 @@ class ClaimResult:
             summary["cells"] = [asdict(judgement) for judgement in page.judgements]
         return {**summary, "arms": [asdict(arm) for arm in self.results.arms]}
 
+    def __repr__(self) -> str:
+        return f"<ClaimResult {self.results.spec.title!r}: {self.verdict}>"
+
     def _repr_markdown_(self) -> str:
         """Returns the title and the verdict for a notebook."""
         return "\n\n".join([f"**{self.results.spec.title}**", *self.describe()])

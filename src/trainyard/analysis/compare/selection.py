@@ -5,6 +5,7 @@ A search returns only finished runs, and no parent runs of sweeps.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,10 @@ def select_runs(selection: Selection, store: TrackingStore) -> SelectedRuns:
         ConfigError: If a run, an experiment or a sweep does not exist, or if the runs have different test images.
         TrackingError: If the tracking store cannot be reached.
     """
-    selected = {run.identity: run for run in (_load_run(reference, store) for reference in selection.references)}
+    selected = {
+        run.identity: run
+        for run in (load_single_run(reference, store, "compare") for reference in selection.references)
+    }
     left_out: Counter[str] = Counter()
     if selection.is_search:
         for run in search_runs(selection, store):
@@ -77,13 +81,17 @@ def format_left_out(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
 
 
-def _load_run(reference: str, store: TrackingStore) -> RunRecord:
-    """Loads a run from its folder or by its ID from the store. Raises ConfigError if it is a sweep's parent run."""
-    run = find_run(reference, store, "compare")
+def load_single_run(reference: str, store: TrackingStore, setting: str) -> RunRecord:
+    """Loads a run from its folder or by its ID; for the arguments, see `find_run`.
+
+    Raises:
+        ConfigError: If there is no such run, or it is the parent run of a sweep.
+    """
+    run = find_run(reference, store, setting)
     if run.tags.get(names.ROLE) == "sweep":
         raise ConfigError(
-            f"compare: expected a single run, got the sweep {reference}. To compare its trials, use "
-            f"--sweep {run.tags[names.SWEEP_ID]}"
+            f"{setting}: expected a single run, got the sweep {reference}. Select its trials by the name of the sweep, "
+            f"{run.tags[names.SWEEP_ID]!r}, or by this ID"
         )
     return run
 
@@ -99,8 +107,9 @@ def search_runs(selection: Selection, store: TrackingStore) -> list[RunRecord]:
     """
     conditions = [selection.filter_string] if selection.filter_string else []
     if selection.sweep:
+        tag = names.PARENT_RUN_ID if re.fullmatch("[0-9a-f]{32}", selection.sweep) else names.SWEEP_ID
         quote = '"' if "'" in selection.sweep else "'"
-        conditions += [f"tags.sweep_id = {quote}{selection.sweep}{quote}", "tags.`trainyard.role` = 'trial'"]
+        conditions += [f"tags.`{tag}` = {quote}{selection.sweep}{quote}", f"tags.`{names.ROLE}` = 'trial'"]
     runs = store.search_runs(selection.experiment, " and ".join(conditions))
     if selection.sweep:
         runs = _keep_latest_trials(runs, selection.sweep, store)
@@ -116,18 +125,18 @@ def _keep_latest_trials(runs: list[RunRecord], sweep: str, store: TrackingStore)
         sweep_names = {run.tags[names.SWEEP_ID] for run in store.search_runs(None, "tags.`trainyard.role` = 'sweep'")}
         if sweep in sweep_names:
             raise ConfigError(
-                f"--sweep: no trial of {sweep!r} is in the experiment of --experiment and matches --filter. Change "
-                "or omit these options"
+                f"sweep: no trial of {sweep!r} is in the selected experiment and matches the filter. Change or omit "
+                "them"
             )
         available = f" Available: {', '.join(sorted(sweep_names))}" if sweep_names else " It has no sweeps"
         raise ConfigError(
-            f"--sweep: the store has no sweep {sweep!r}.{format_suggestion(sweep, sorted(sweep_names))}{available}"
+            f"sweep: the store has no sweep {sweep!r}.{format_suggestion(sweep, sorted(sweep_names))}{available}"
         )
     parents = sorted({run.tags.get(names.PARENT_RUN_ID, "") for run in runs})
     if len(parents) > 1:
         raise ConfigError(
-            f"--sweep: expected one sweep with the name {sweep!r}, got {len(parents)}. Select one by its run ID: "
-            f"--filter 'tags.`{names.PARENT_RUN_ID}` = \"{parents[0]}\"'. Run IDs: {', '.join(parents)}"
+            f"sweep: expected one sweep with the name {sweep!r}, got {len(parents)}. Select one by its run ID: "
+            f"{', '.join(parents)}"
         )
     latest: dict[str, RunRecord] = {}
     for run in sorted(runs, key=lambda run: (run.status == "FINISHED", run.started)):

@@ -54,6 +54,11 @@ class RerunResult:
         """Whether all weights of the two runs are the same."""
         return self.comparison.likeness is Likeness.BITWISE
 
+    def __repr__(self) -> str:
+        before, now = self.comparison.before, self.comparison.now
+        was = "" if before is None else f", was {before:.4f}"
+        return f"<RerunResult {self.comparison.likeness or 'not compared'}: accuracy/test {now:.4f}{was}>"
+
 
 def plan_rerun(reference: str, store: TrackingStore, changes: Sequence[str] = (), *, verify: bool = False) -> RerunPlan:
     """Loads a logged run by its id or its folder, and determines the config that repeats it.
