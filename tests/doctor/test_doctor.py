@@ -31,7 +31,7 @@ from trainyard.doctor.packages import check_plugins, check_versions
 from trainyard.doctor.store import check_store
 from trainyard.system import environment, xla_cache
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking.health import _read_schema_revisions
+from trainyard.tracking.schema import load_schema_revisions
 from trainyard.tracking.tracking_store import PROCESS_DIED
 
 
@@ -183,7 +183,7 @@ def test_runs_and_experiments_of_the_store_are_counted(store):
 def test_the_latest_schema_revision_is_that_of_mlflow():
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    known, latest = _read_schema_revisions()
+    known, latest = load_schema_revisions()
     assert latest == _get_latest_schema_revision()
     assert latest in known
 

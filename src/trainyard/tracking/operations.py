@@ -134,13 +134,15 @@ def log_inputs(run: OpenRun, inputs: Sequence[DatasetInput]) -> None:
 
 def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
     """Uploads files, and folders with their contents, to the root of the run's artifacts or to a subfolder."""
-    files = [(file, path.parent) for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
+    files = [(path, path.parent) for path in paths if not path.is_dir()]
+    for folder in filter(Path.is_dir, paths):
+        files += [(file, folder.parent) for file in sorted(folder.rglob("*")) if file.is_file()]
 
     def upload(file: Path, root: Path) -> None:
         target = PurePosixPath(subfolder, file.relative_to(root).parent.as_posix())
         run.client.log_artifact(run.run_id, str(file), "" if target == PurePosixPath() else str(target))
 
-    run_parallel([partial(upload, file, root) for file, root in files if file.is_file()])
+    run_parallel([partial(upload, file, root) for file, root in files])
 
 
 def log_model(

@@ -43,18 +43,24 @@ def connect_read_only(file: Path) -> sqlite3.Connection:
 
 def read_schema_state(connection: Connection) -> SchemaState:
     """Returns the state of the schema of a database."""
-    import mlflow
     import sqlalchemy as sa
-    from alembic.script import ScriptDirectory
 
     if not sa.inspect(connection).has_table("alembic_version"):
         return "empty"
     revision = connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table("alembic_version")))
-    script = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-    if revision == script.get_current_head():
+    known, latest = load_schema_revisions()
+    if revision == latest:
         return "current"
-    known = {entry.revision for entry in script.walk_revisions()}
     return "older" if revision is None or revision in known else "newer"
+
+
+def load_schema_revisions() -> tuple[set[str], str | None]:
+    """Returns the schema revisions of the installed MLflow, and the latest of them, which it requires."""
+    import mlflow
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    return {revision.revision for revision in script.walk_revisions()}, script.get_current_head()
 
 
 def check_schema(uri: str) -> None:

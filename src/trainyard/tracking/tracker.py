@@ -164,8 +164,9 @@ class Tracker:
     def end(self, status: str) -> TrackingError | None:
         """Closes the run as FINISHED, FAILED or KILLED, after all data; returns the first failure of the store.
 
-        If the store has failed, data logged since then is skipped, and a FINISHED run is not closed: upload the
-        complete run, or call `end_incomplete`. The operation log always gets `status`.
+        If the store has failed, data logged since then is skipped. A FINISHED run with a complete operation log is then
+        not closed: upload it, or call `end_incomplete`. Other runs are closed, as FAILED instead of FINISHED. The
+        operation log always gets `status`.
 
         A KILLED run of which the store has not confirmed the creation is closed without waiting: the writer process
         performs the requests that it received, then ends the run. Requests that could not be sent to it within two
@@ -185,8 +186,8 @@ class Tracker:
         if not failure:
             self._writer.perform(operations.end, status)
             failure = self._writer.flush().failure
-        if failure and status != "FINISHED":
-            self.end_incomplete(status, failure)
+        if failure and (status != "FINISHED" or not self.is_log_complete):
+            self.end_incomplete("FAILED" if status == "FINISHED" else status, failure)
         if self._operation_log and self.run_id and not failure and not self._unfinished_operations:
             self._operation_log.record_stored(self._store, self.run_id)
         return failure
@@ -254,9 +255,8 @@ def open_tracker(
                 tracker.start(request, params, in_process=in_process)
                 tracker.log_folder()
                 yield
-            if failure := tracker.end("FINISHED"):
-                if tracker.is_log_complete:
-                    failure = _upload_again(retry_upload, progress)
+            if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
+                failure = _upload_again(retry_upload, progress)
                 if failure:
                     tracker.end_incomplete("FAILED", failure)
         except BaseException as error:
