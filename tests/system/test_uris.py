@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from trainyard.errors import ConfigError
-from trainyard.system.uris import find_uri_problem, make_uri_absolute, redact_credentials
+from trainyard.system.uris import (
+    build_sqlite_uri,
+    find_uri_problem,
+    get_sqlite_path,
+    make_uri_absolute,
+    redact_credentials,
+)
 from trainyard.tracking.stores import LocalStore, NoStore, ServerStore
 
 HERE = Path("/here")
@@ -44,10 +50,26 @@ def test_unsupported_uris_are_rejected(uri):
     assert find_uri_problem(uri).startswith("expected http://...")
 
 
+@pytest.mark.parametrize("uri", ["./mlruns", "file:./mlruns", "file:///x"])
+def test_the_message_for_a_folder_of_runs_names_the_command_that_converts_it(uri):
+    assert "mlflow migrate-filestore" in find_uri_problem(uri)
+
+
+@pytest.mark.parametrize("uri", ["databricks://profile", "azureml://eastus.api.azureml.ms/x"])
+def test_the_message_for_a_service_without_a_plugin_names_an_alternative(uri):
+    assert find_uri_problem(uri).endswith("use tracking=off, and later trainyard sync")
+
+
 def test_relative_sqlite_path_is_made_absolute():
     assert make_uri_absolute("sqlite:///rel.db", HERE) == "sqlite:////here/rel.db"
     assert make_uri_absolute("sqlite:////abs.db", HERE) == "sqlite:////abs.db"
+    assert make_uri_absolute("sqlite:///rel.db?timeout=60", HERE) == "sqlite:////here/rel.db?timeout=60"
     assert make_uri_absolute("http://h", HERE) == "http://h"
+
+
+@pytest.mark.parametrize("name", ["plain", "a%2Fb", "a%", "a?b", "a b"])
+def test_any_path_is_a_sqlite_uri(name):
+    assert get_sqlite_path(build_sqlite_uri(HERE / name)) == HERE / name
 
 
 def test_uri_is_resolved_from_config_then_environment_then_default():

@@ -56,6 +56,8 @@ def ui(
         """Returns the address of the UI, with the experiment and the view to open if there are runs."""
         return build_training_view_url(address, experiment_id, view) if experiment_id else f"{address} (no runs yet)"
 
+    if store.is_server and not store.uri.startswith("http"):
+        raise ConfigError(f"ui: expected a server or a database, got {store.name}. Open the web page of this service")
     if store.is_server:
         typer.echo(build_link(store.name, store.find_experiment_id(experiment)))
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 from trainyard.doctor.finding import FIX_COMMAND, Finding, note, ok, wrong
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.reporting import format_count
+from trainyard.system import MIGRATE_FILES
 from trainyard.tracking import (
     URI_VARIABLE,
     RunRecord,
@@ -35,7 +36,9 @@ def check_store() -> Iterator[Finding]:
         return
     file = store.sqlite_file
     if file and not file.exists():
-        yield ok("store", f"the first run will create {file}")
+        other_runs = store.find_file_store()
+        finding = note("store", other_runs, MIGRATE_FILES) if other_runs else None
+        yield finding or ok("store", f"the first run will create {file}")
         return
     location, path = str(file or store.name), shlex.quote(str(file))
     try:

@@ -39,9 +39,11 @@ from trainyard.system.tensorflow_setup import (
 )
 from trainyard.system.terminal import print_error, print_heading
 from trainyard.system.uris import (
+    MIGRATE_FILES,
     build_sqlite_uri,
     find_uri_problem,
     get_sqlite_path,
+    is_database_uri,
     make_uri_absolute,
     redact_credentials,
 )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import unquote
+
+MIGRATE_FILES = "mlflow migrate-filestore --source . --target sqlite:///mlflow.db"
+"""The command that copies the runs in a folder ``mlruns`` to a database."""
 
 _USER_PATTERN = re.compile(r"(?<=//)(?<!sqlite://)(?<!sqlite:///)(?<!sqlite:////)\S*@")
 """Matches up to the last @, because a password can contain one. Excludes SQLite paths: they have no password."""
 _SECRET_PATTERN = re.compile(r"([?&;][^=&\s]*(?:password|passwd|pwd|token|secret)[^=&\s]*=)[^&;\s]+", re.IGNORECASE)
-_STORE_PATTERN = re.compile(r"(https?://[^/]|sqlite:///|(postgresql|mysql|mssql)(\+\w+)?://)")
+_SERVER_PATTERN = re.compile(r"https?://[^/]")
+_DATABASE_PATTERN = re.compile(r"(sqlite:///|(postgresql|mysql|mssql)(\+\w+)?://)")
 
 
 def redact_credentials(text: str) -> str:
@@ -18,10 +23,25 @@ def redact_credentials(text: str) -> str:
 
 
 def find_uri_problem(uri: str) -> str | None:
-    """Returns a message if the URI of a tracking store is invalid, else None."""
-    if _STORE_PATTERN.match(uri):
+    """Returns a message if the URI of a tracking store is invalid, else None.
+
+    Valid are servers, databases, and the schemes of installed plugins of MLflow.
+    """
+    plugins = entry_points(group="mlflow.tracking_store")
+    if _SERVER_PATTERN.match(uri) or is_database_uri(uri) or uri.partition(":")[0] in plugins.names:
         return None
-    return f"expected http://..., https://..., sqlite:///... or another database URI, got {redact_credentials(uri)!r}"
+    expected = (
+        "http://..., https://..., sqlite:///..., another database URI, or the scheme of an installed MLflow plugin"
+    )
+    message = f"expected {expected}, got {redact_credentials(uri)!r}"
+    if uri.startswith("file:") or "://" not in uri:
+        return f"{message}. {MIGRATE_FILES} converts a folder mlruns into a database"
+    return f"{message}. Without a suitable store, use tracking=off, and later trainyard sync"
+
+
+def is_database_uri(uri: str) -> bool:
+    """Returns whether a URI names a database, which MLflow opens in this process, and not a server or service."""
+    return _DATABASE_PATTERN.match(uri) is not None
 
 
 def build_sqlite_uri(path: Path) -> str:
@@ -38,4 +58,5 @@ def get_sqlite_path(uri: str) -> Path | None:
 def make_uri_absolute(uri: str, working_directory: Path) -> str:
     """Returns the URI; if it is a SQLite URI with a relative path, makes the path absolute."""
     path = get_sqlite_path(uri)
-    return build_sqlite_uri(working_directory / path) if path else uri
+    _, mark, query = uri.partition("?")
+    return f"{build_sqlite_uri(working_directory / path)}{mark}{query}" if path else uri

@@ -28,6 +28,7 @@ from trainyard.system import (
     find_user_name,
     gc_paused_import,
     get_sqlite_path,
+    is_database_uri,
     redact_credentials,
 )
 from trainyard.tracking.failures import explain_failure
@@ -99,8 +100,8 @@ def _create_store(file: Path) -> None:
 def check_reachable(uri: str) -> None:
     """Raises if the server does not answer, or if no program listens on the host and port of the database.
 
-    Any HTTP response counts as an answer. SQLite files are not checked. The exception of the network library is raised
-    within ten seconds; MLflow and drivers would retry for minutes.
+    Any HTTP response counts as an answer. SQLite files and the services of MLflow plugins are not checked. The exception
+    of the network library is raised within twelve seconds; MLflow and drivers would retry for minutes.
     """
     if uri.startswith("http"):
         import requests
@@ -108,7 +109,7 @@ def check_reachable(uri: str) -> None:
         timeouts = (ANSWER_SECONDS, 2 * ANSWER_SECONDS)  # for the connection and for the answer
         with contextlib.suppress(requests.exceptions.SSLError):  # MLflow may be configured to trust the certificate
             requests.head(f"{uri.rstrip('/')}/health", timeout=timeouts, allow_redirects=False)
-    elif get_sqlite_path(uri) is None:
+    elif is_database_uri(uri) and get_sqlite_path(uri) is None:
         import sqlalchemy as sa
 
         address = sa.make_url(uri)
@@ -124,6 +125,8 @@ def connect(uri: str, retry_seconds: float = RETRY_SECONDS) -> RetryingClient:
     """
     from mlflow import MlflowClient
 
+    if "%" in uri:  # for "sqlite:", MLflow would create a folder with the name that is in the URI, without decoding it
+        uri = uri.replace("sqlite:///", "sqlite+pysqlite:///", 1)
     return RetryingClient(MlflowClient(uri), retry_seconds)
 
 

@@ -34,9 +34,6 @@ from trainyard.tracking.ui_views import build_sweep_view
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
 
-_UPLOAD_SECONDS = 25
-"""Time for which the upload of the complete run is repeated at the end of a run during which the store failed."""
-
 
 class Tracker:
     """Logs the run of a training, or the parent run of a sweep, without waiting for the store."""
@@ -73,6 +70,11 @@ class Tracker:
     def run_id(self) -> str | None:
         """MLflow's id of the run; None before the run is created, and if tracking is off."""
         return self.status.run_id
+
+    @property
+    def retry_seconds(self) -> float:
+        """The time for which requests to the store are repeated; see `TrackingStore`."""
+        return self._store.retry_seconds if self._store else 0.0
 
     @property
     def is_log_complete(self) -> bool:
@@ -256,7 +258,7 @@ def open_tracker(
                 tracker.log_folder()
                 yield
             if (failure := tracker.end("FINISHED")) and tracker.is_log_complete:
-                failure = _upload_again(retry_upload, progress)
+                failure = _upload_again(retry_upload, progress, tracker.retry_seconds / 2)
                 if failure:
                     tracker.end_incomplete("FAILED", failure)
         except BaseException as error:
@@ -276,10 +278,10 @@ def open_tracker(
         raise TrackingError(f"{failure}. {explanation.format(folder)}. {remedy}")
 
 
-def _upload_again(upload: Callable[[], object], progress: Progress) -> TrackingError | None:
-    """Uploads the complete run as soon as the store works again; returns its last failure if it does not, else None."""
-    deadline = time.monotonic() + _UPLOAD_SECONDS
-    progress.detail(f"the tracking store failed: trying to upload the complete run for {_UPLOAD_SECONDS} seconds")
+def _upload_again(upload: Callable[[], object], progress: Progress, seconds: float) -> TrackingError | None:
+    """Uploads the complete run, trying again for some seconds; returns the store's failure if it still fails."""
+    deadline = time.monotonic() + seconds
+    progress.detail(f"the tracking store failed: trying to upload the complete run for {seconds:.0f} seconds")
     for delay in iterate_delays():
         try:
             upload()

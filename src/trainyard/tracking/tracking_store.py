@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from trainyard.config import TrackingConfig, format_suggestion
 from trainyard.errors import ConfigError, TrackingError
-from trainyard.system import find_uri_problem, gc_paused, get_sqlite_path, make_uri_absolute, redact_credentials
+from trainyard.system import (
+    MIGRATE_FILES,
+    find_uri_problem,
+    gc_paused,
+    get_sqlite_path,
+    is_database_uri,
+    make_uri_absolute,
+    redact_credentials,
+)
 from trainyard.tracking import names
 from trainyard.tracking.connection import check_reachable, connect, iterate_pages, lock_store, tracking_errors
 from trainyard.tracking.failures import is_missing_endpoint, is_transient_failure
@@ -22,7 +30,7 @@ from trainyard.tracking.operations import MAX_TAG_LENGTH, MODEL_FILE, MODEL_FOLD
 from trainyard.tracking.retrying_client import RETRY_SECONDS, RetryingClient
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.schema import check_schema
-from trainyard.tracking.stores import LocalStore
+from trainyard.tracking.stores import URI_VARIABLE, LocalStore
 from trainyard.tracking.ui_views import build_experiment_tags
 
 if TYPE_CHECKING:
@@ -100,8 +108,8 @@ class TrackingStore:
 
     @property
     def is_server(self) -> bool:
-        """Whether the store is a tracking server, and not a database."""
-        return self.uri.startswith("http")
+        """Whether the store is a tracking server or the service of an MLflow plugin, and not a database."""
+        return not is_database_uri(self.uri)
 
     @property
     def artifact_folder(self) -> Path:
@@ -138,12 +146,22 @@ class TrackingStore:
                 raise
         return True
 
+    def find_file_store(self) -> str | None:
+        """Returns a message if the SQLite file does not exist yet, but other programs log to ``mlruns`` next to it."""
+        file = self.sqlite_file
+        if not file or file.exists() or not any(file.parent.glob("mlruns/*/meta.yaml")):
+            return None
+        return (
+            f"{file.parent / 'mlruns'} contains runs of other programs; runs of Trainyard are logged to {file}. To have "
+            f"all runs in one place, first run {MIGRATE_FILES}, and set {URI_VARIABLE}={self.uri} for the other programs"
+        )
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Locks the store for the block, after creating a SQLite file that does not exist or upgrading its schema."""
-        with lock_store(self.uri) as notice:
-            if notice:
-                self.notices.append(notice)
+        file_store = self.find_file_store()
+        with lock_store(self.uri) as upgrade:
+            self.notices.extend(filter(None, (file_store, upgrade)))
             yield
 
     def is_reachable(self) -> bool:

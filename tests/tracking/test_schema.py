@@ -1,0 +1,84 @@
+"""Databases of older and newer versions of MLflow are refused or copied before they are changed."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from trainyard import ConfigError, load_run
+from trainyard.system.uris import build_sqlite_uri
+from trainyard.tracking import TrackingStore
+
+
+@pytest.fixture
+def older_store():
+    """Returns a SQLite file with the schema of an older MLflow."""
+    from alembic import command
+    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    file = Path("mlflow.db").absolute()
+    uri = build_sqlite_uri(file)
+    engine = create_sqlalchemy_engine(uri)
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        config = _get_alembic_config(uri)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "acf3f17fdcc7")
+    engine.dispose()
+    return file
+
+
+def test_a_database_of_an_older_mlflow_is_not_changed_by_reading(older_store):
+    before = older_store.read_bytes()
+    with pytest.raises(ConfigError, match="one of an older version. It was not changed.* mlflow db upgrade sqlite:///"):
+        load_run("0" * 32)
+    assert older_store.read_bytes() == before
+    assert {path.name for path in Path().iterdir()} == {"mlflow.db"}
+
+
+@pytest.mark.slow
+def test_a_database_of_an_older_mlflow_is_copied_before_it_is_upgraded(older_store):
+    before = _dump(older_store)
+    for _ in range(2):
+        store = TrackingStore.default()
+        store.open_experiment("tiny", "")
+    (copy,) = Path().glob("mlflow.db.before-*")
+    assert _dump(copy) == before
+    assert store.notices == []
+    assert store.client.get_experiment_by_name("tiny").name == "tiny"
+
+
+def _dump(file):
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return list(connection.iterdump())
+
+
+def test_a_database_of_a_newer_mlflow_is_refused(new_store):
+    new_store(Path("mlflow.db"))
+    with contextlib.closing(sqlite3.connect("mlflow.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    with pytest.raises(ConfigError, match="got one of a newer version"):
+        load_run("0" * 32)
+
+
+@pytest.mark.parametrize(
+    "name", ["a%2Fb", "a%20b", "a%25b", "100%", "a?b", "a#b", "a b;c&token=x", "\u00fcn\u00efcode"]
+)
+def test_a_store_works_in_a_folder_with_any_name(name):
+    folder = Path(name).absolute()
+    folder.mkdir()
+    store = TrackingStore(build_sqlite_uri(folder / "mlflow.db"))
+    assert store.sqlite_file == folder / "mlflow.db"
+    experiment_id = store.open_experiment("x", "")
+    run_id = store.create_run(experiment_id, "a run", {}).info.run_id
+    Path("file.txt").write_text("x")
+    store.client.log_artifact(run_id, "file.txt")
+    Path("downloaded").mkdir()
+    store.download_files(run_id, ["file.txt"], Path("downloaded"))
+    assert Path("downloaded/file.txt").read_text() == "x"
+    assert len(list(folder.rglob("file.txt"))) == 1
+    assert {path.name for path in Path().iterdir()} == {name, "file.txt", "downloaded"}
