@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -18,7 +15,6 @@ from servers import FaultyProxy, find_mlflow_2, run_server
 
 from trainyard import TrackingError, load_run, run_experiment
 from trainyard.runs.sync import sync_run
-from trainyard.system.progress import Progress
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import TrackingStore, retrying_client
 
@@ -205,26 +201,6 @@ def test_a_server_that_is_gone_delays_the_end_of_a_run_by_at_most_two_minutes(se
     assert "trying to upload the complete run" in output
     assert "Nothing is lost" in output
     assert "upload the run: trainyard sync" in output
-
-
-class _Nothing(Progress):
-    pass
-
-
-def test_a_run_changes_nothing_in_the_process_of_the_caller(server, quick, monkeypatch):
-    import mlflow
-
-    def snapshot():
-        loggers = {name: logging.getLogger(name).level for name in ("", "mlflow", "alembic", "trainyard", "urllib3")}
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
-        return loggers, handlers, variables, mlflow.get_tracking_uri(), mlflow.active_run()
-
-    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
-    before = snapshot()
-    result = run_experiment(quick(f"tracking.uri=http://127.0.0.1:{server}"))
-    load_run(result.run_id, uri=f"http://127.0.0.1:{server}")
-    assert snapshot() == before
 
 
 def test_credentials_and_web_pages_in_answers(server, monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -472,3 +473,28 @@ def test_the_tables_match_the_result(finished):
 def _git(*arguments: str) -> None:
     identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     subprocess.run(["git", *identity, *arguments], check=True)
+
+
+def test_a_run_is_nested_under_a_run_of_the_user(client, quick):
+    experiment = client.create_experiment("mine")
+    parent = client.create_run(experiment).info.run_id
+    nested = run_experiment(quick("tracking.model=false", f"tracking.parent={parent}", "tracking.experiment=mine"))
+    run = client.get_run(nested.run_id)
+    assert (run.info.experiment_id, run.data.tags["mlflow.parentRunId"]) == (experiment, parent)
+    with pytest.raises(TrackingError, match="has no run '0{32}'"):
+        run_experiment(quick("tracking.model=false", f"tracking.parent='{'0' * 32}'"))
+
+
+def test_a_run_changes_nothing_in_the_process_of_the_caller(quick, monkeypatch):
+    import mlflow
+
+    def snapshot():
+        loggers = {name: logging.getLogger(name).level for name in ("", "mlflow", "alembic", "urllib3")}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+        return loggers, handlers, variables, mlflow.get_tracking_uri(), mlflow.active_run()
+
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    before = snapshot()
+    run_experiment(quick())
+    assert snapshot() == before

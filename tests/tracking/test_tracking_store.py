@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
 from pathlib import Path
 
 import pytest
+from processes import command_line
 
 from trainyard import ConfigError, TrackingError
 from trainyard.system.uris import build_sqlite_uri
@@ -45,3 +48,49 @@ def test_a_connected_store_is_pickled_without_its_client(new_store):
     copied = pickle.loads(pickle.dumps(store))
     assert copied == store
     assert "client" not in vars(copied)
+
+
+PLUGIN = """
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+class TeamStore(SqlAlchemyStore):
+    def __init__(self, store_uri, artifact_uri):
+        super().__init__(store_uri.replace("teamstore://", "sqlite://"), artifact_uri)
+"""
+
+
+@pytest.mark.slow
+def test_runs_are_logged_to_the_store_of_an_mlflow_plugin(new_store):
+    """The plugin registers the scheme ``teamstore``, which opens a SQLite file."""
+    info = Path("plugin/team_store-1.0.dist-info")
+    info.mkdir(parents=True)
+    Path("plugin/team_store.py").write_text(PLUGIN)
+    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: team-store\nVersion: 1.0\n")
+    info.joinpath("entry_points.txt").write_text("[mlflow.tracking_store]\nteamstore = team_store:TeamStore\n")
+    file = Path("team.db").absolute()
+    client = new_store(file)
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": f"teamstore:///{file}",
+        "PYTHONPATH": f"{Path('plugin').absolute()}{os.pathsep}{os.environ['PYTHONPATH']}",
+    }
+    overrides = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.epochs=1", "training.xla=off"]
+    done = subprocess.run(
+        command_line("train", *overrides), env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    experiment = client.get_experiment_by_name("tiny")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+
+
+def test_a_folder_of_runs_of_other_programs_is_reported_before_the_first_run():
+    Path("mlruns/0").mkdir(parents=True)
+    Path("mlruns/0/meta.yaml").write_text("name: Default")
+    store = TrackingStore.default()
+    store.open_experiment("tiny", "")
+    (notice,) = store.notices
+    assert "mlflow migrate-filestore" in notice
+    assert f"MLFLOW_TRACKING_URI={store.uri}" in notice
+    again = TrackingStore.default()
+    again.open_experiment("tiny", "")
+    assert again.notices == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     import keras
 
     from trainyard.data import Dataset, DataSpec
+
+_IGNORED_VARIABLES = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"}
+"""Variables with which MLflow chooses the active run, which Trainyard does not use."""
 
 _process_lock = threading.Lock()
 """Held during a run, because seeds and TensorFlow's settings apply to the whole process."""
@@ -122,7 +126,7 @@ def run_experiment(
         run.tracker,
         run.folder,
         run.progress,
-        request=RunRequest(config.experiment, config.notes, run.name, run.tags, config.tracking.model),
+        request=_build_request(run),
         params={path: value for path, value in flatten_config(config).items() if path != "notes"},  # notes are a tag
         retry_upload=lambda: run.store and upload_run(run.folder, run.store),
     )
@@ -190,6 +194,7 @@ def _build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
         names.RESUMED_FROM: config.resume,
         names.STARTED_FROM: config.training.start_from,
         names.SWEEP_ID: config.sweep.name,
+        names.PARENT_RUN_ID: config.tracking.parent,
     }
     return {
         **config.tracking.tags,
@@ -205,10 +210,18 @@ def _build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
     }
 
 
+def _build_request(run: RunContext) -> RunRequest:
+    """Returns what the run is created with in the store."""
+    tracking, parent = run.config.tracking, None if run.trial else run.config.tracking.parent
+    return RunRequest(run.config.experiment, run.config.notes, run.name, run.tags, tracking.model, parent_run_id=parent)
+
+
 def _start_tensorflow(run: RunContext) -> tuple[int, dict[str, Any]]:
     """Configures TensorFlow, and waits until the run exists in the store; returns the seed and the machine's data."""
     training = run.config.training
     import_tensorflow(training.threads)
+    for name in _IGNORED_VARIABLES & os.environ.keys():
+        run.progress.detail(f"{name} is ignored: use tracking.parent, tracking.experiment or name")
     seed = (
         run.resume_point.checkpoint.identity.seed
         if run.resume_point

@@ -46,8 +46,16 @@ class SweepTracker(SweepListener):
         plan = self._plan
         with contextlib.closing(self._run):
             git_tags = build_provenance_tags(read_git_state(Path.cwd()))
+            parent = plan.trials[0].config["tracking"]["parent"]
             tags = {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: plan.name}
-            request = RunRequest(plan.experiment, plan.notes, f"sweep {plan.name}", tags, earlier_run_id=earlier_run_id)
+            request = RunRequest(
+                plan.experiment,
+                plan.notes,
+                f"sweep {plan.name}",
+                tags | ({names.PARENT_RUN_ID: parent} if parent else {}),
+                earlier_run_id=earlier_run_id,
+                parent_run_id=parent,
+            )
             self._run.start(request, self._build_params())
             try:
                 yield

@@ -152,8 +152,9 @@ class TrackingStore:
         if not file or file.exists() or not any(file.parent.glob("mlruns/*/meta.yaml")):
             return None
         return (
-            f"{file.parent / 'mlruns'} contains runs of other programs; runs of Trainyard are logged to {file}. To have "
-            f"all runs in one place, first run {MIGRATE_FILES}, and set {URI_VARIABLE}={self.uri} for the other programs"
+            f"{file.parent / 'mlruns'} contains runs of other programs; runs of Trainyard are logged to {file}. To "
+            f"have all runs in one place, first run {MIGRATE_FILES}, and set {URI_VARIABLE}={self.uri} for the other "
+            "programs"
         )
 
     @contextlib.contextmanager

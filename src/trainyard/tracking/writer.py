@@ -29,7 +29,7 @@ class RunRequest:
     """What a run is created with: its name and first tags, and its experiment, which is created with `notes`.
 
     If `logs_model`, the packages that logging a model requires are imported in advance. The run `earlier_run_id` is
-    reopened instead, if the experiment contains it.
+    reopened instead, if the experiment contains it. `parent_run_id` is `tracking.parent`, which must exist.
     """
 
     experiment: str
@@ -38,6 +38,7 @@ class RunRequest:
     tags: Mapping[str, str]
     logs_model: bool = False
     earlier_run_id: str | None = None
+    parent_run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class StoreWriter:
         try:
             experiment_id = store.open_experiment(request.experiment, request.notes)
             with store.translate_errors():
+                if request.parent_run_id:
+                    store.load_run(request.parent_run_id)  # raises an error if there is no such run
                 if run_id is None or not _reopen_run(OpenRun(store, experiment_id, run_id), tags):
                     run_id = str(store.create_run(experiment_id, request.name, tags).info.run_id)
                 if request.logs_model and not store.has_logged_models:
