@@ -27,7 +27,7 @@ def sync(
     store = None if to is None else TrackingStore.from_option(to, "--to")
     run_folders = {run_folder: run_folder in folders for folder in folders for run_folder in find_run_folders(folder)}
     prepare_hydra()
-    code = 0
+    code, notices = 0, set[str]()
     for folder, named in run_folders.items():
         try:
             synced = sync_run(folder, store)
@@ -40,5 +40,8 @@ def sync(
         else:
             outcome = "uploaded to" if synced.uploaded else "already in"
             gap = " The disk was full during the run: some data is missing." if synced.has_gap else ""
+            for notice in set(synced.notices) - notices:
+                typer.echo(notice)
+            notices.update(synced.notices)
             typer.echo(f"{folder}: {synced.status}, {outcome} {synced.uri} as run {synced.run_id}{gap}")
     return code

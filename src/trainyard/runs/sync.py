@@ -43,6 +43,7 @@ class SyncResult:
     uploaded: bool
     """False if the run was complete before."""
     has_gap: bool
+    notices: tuple[str, ...]
 
 
 def find_run_folders(path: Path) -> list[Path]:
@@ -85,6 +86,7 @@ def sync_run(folder: Path, store: TrackingStore | None = None) -> SyncResult:
                 status=logged.status or "KILLED",
                 uploaded=not is_stored,
                 has_gap=logged.has_gap,
+                notices=tuple(store.notices),
             )
     except Timeout as error:
         reason = (

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 PROCESS_DIED = "the process ended without an error report, for example by SIGKILL or because memory ran out"
 """The tag `error` of a RUNNING run whose process no longer exists."""
 
+NO_LOGGED_MODELS = (
+    "the tracking server has no logged models (it is older than MLflow 3, or another service): the servable model is "
+    "logged as artifacts of the run, below model/"
+)
+
 _VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
 """Tags that are copied from the run to the model version."""
 
@@ -337,7 +342,7 @@ class TrackingStore:
         """
         from mlflow.exceptions import MlflowException
 
-        with self.lock():
+        with self.translate_errors():
             try:
                 try:
                     self.client.get_registered_model(name)

@@ -9,7 +9,7 @@ from trainyard.tracking import names, operations
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LoggedOperations, find_logged_files, record_stored
 from trainyard.tracking.operations import OpenRun, TimedMetrics, truncate_tags
-from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
+from trainyard.tracking.tracking_store import NO_LOGGED_MODELS, PROCESS_DIED, TrackingStore
 
 OPEN_STATUSES = ("RUNNING", "SCHEDULED", "UNFINISHED")
 """MLflow's statuses of runs that have not ended."""
@@ -46,6 +46,8 @@ def upload_operations(
         operations.log_history(run, [entry for entry in logged.metrics if not _is_total_time(entry)])
         operations.log_inputs(run, logged.inputs)
         operations.log_files(run, find_logged_files(folder))
+        if build_model and not store.has_logged_models:
+            store.notices.append(NO_LOGGED_MODELS)
         if build_model and not operations.remove_partial_models(run):
             tests = [entry for entry in logged.metrics if entry[1] == 0 and not _is_total_time(entry)]
             test_split = operations.find_test_split(logged.inputs)

@@ -10,18 +10,12 @@ from trainyard.errors import TrackingError
 from trainyard.tracking import names
 from trainyard.tracking.mlflow_internals import clear_end_time
 from trainyard.tracking.operations import OpenRun, set_tags, truncate_tags
-from trainyard.tracking.tracking_store import TrackingStore
+from trainyard.tracking.tracking_store import NO_LOGGED_MODELS, TrackingStore
 
 Operation = Callable[Concatenate[OpenRun, ...], None]
 """A function that changes an open run, such as those in `operations`."""
 
 T = TypeVar("T")
-
-
-NO_LOGGED_MODELS = (
-    "the tracking server has no logged models (it is older than MLflow 3, or another service): the servable model is "
-    "logged as artifacts of the run, below model/"
-)
 
 
 @dataclass(frozen=True, slots=True)
