@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 MODEL_FOLDER = "model"
 """The folder of the servable model among the artifacts of a run, in stores without logged models."""
-MODEL_FILE = f"{MODEL_FOLDER}/MLmodel"
-"""The file of the servable model that is uploaded last."""
-
 DIGEST_LENGTH = 36
 """MLflow stores the first 36 characters of a digest."""
 
@@ -165,7 +162,7 @@ def log_model(
         folder = Path(temporary, MODEL_FOLDER)
         if not run.store.has_logged_models:
             servable.save_model(folder, Model(artifact_path=MODEL_FOLDER, run_id=run.run_id))
-            last = Path(temporary, MODEL_FILE)  # its presence shows that the model is complete
+            last = folder / "MLmodel"  # its presence shows that the model is complete
             log_files(run, [path for path in folder.iterdir() if path != last], MODEL_FOLDER)
             log_files(run, [last], MODEL_FOLDER)
             return

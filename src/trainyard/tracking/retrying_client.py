@@ -37,7 +37,11 @@ class RetryingClient:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a client
         attribute = getattr(self._client, name)
-        return partial(self._call, attribute, lambda: None) if callable(attribute) else attribute
+        return partial(self.call, attribute) if callable(attribute) else attribute
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Calls a function that sends requests, and repeats it after failures that may pass."""
+        return self._call(partial(function, *arguments, **options), lambda: None)
 
     def create_once(self, create: Callable[[], Any], find: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Calls a function that creates something, such as a run, and never creates it twice.
@@ -47,14 +51,14 @@ class RetryingClient:
         """
         return self._call(create, find)
 
-    def _call(self, function: Callable[..., Any], find: Callable[[], Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+    def _call(self, function: Callable[[], Any], find: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Calls a function, and repeats it after failures that may pass, unless `find` returns its result."""
         for number, delay in enumerate(iterate_delays()):
             started = time.monotonic()
             try:
                 result = find() if number else None
                 if result is None:
-                    result = function(*arguments, **options)
+                    result = function()
             except Exception as error:
                 self._failing_since = self._failing_since or started
                 if not is_transient_failure(error) or not self._may_repeat(number):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from trainyard.config import TrackingConfig, format_suggestion
@@ -26,7 +26,7 @@ from trainyard.system import (
 from trainyard.tracking import names
 from trainyard.tracking.connection import check_reachable, connect, iterate_pages, lock_store, tracking_errors
 from trainyard.tracking.failures import is_missing_endpoint, is_transient_failure
-from trainyard.tracking.operations import MAX_TAG_LENGTH, MODEL_FILE, MODEL_FOLDER
+from trainyard.tracking.operations import MAX_TAG_LENGTH, MODEL_FOLDER
 from trainyard.tracking.retrying_client import RETRY_SECONDS, RetryingClient
 from trainyard.tracking.run_record import RunRecord, build_run_record
 from trainyard.tracking.schema import check_schema
@@ -302,11 +302,12 @@ class TrackingStore:
     def download_files(self, run_id: str, paths: Sequence[str], folder: Path) -> None:
         """Downloads files and folders of a run's artifacts to a folder. Raises a TrackingError if one is missing."""
         with self.translate_errors():
-            existing = {artifact.path for artifact in self.client.list_artifacts(run_id)}
+            location = self.client.get_run(run_id).info.artifact_uri
+            existing = self._list_files(location)
             if missing := [path for path in paths if path not in existing]:
                 raise TrackingError(f"the run {run_id} in the tracking store {self.name} has no artifact {missing[0]}")
             for path in paths:
-                self.client.download_artifacts(run_id, path, str(folder))
+                self._download(f"{location}/{path}", folder)
 
     def mark_killed(self, run_id: str, reason: str = PROCESS_DIED) -> None:
         """Closes a run whose process no longer exists, as KILLED, with the reason in the tag `error`."""
@@ -322,17 +323,34 @@ class TrackingStore:
                 models = self.client.search_logged_models([info.experiment_id], f"source_run_id = '{run_id}'")
                 if ready := [model for model in models if model.status.name == "READY"]:
                     return StoredModel(ready[0].artifact_location, f"models:/{ready[0].model_id}", ready[0].model_id)
-            if any(artifact.path == MODEL_FILE for artifact in self.client.list_artifacts(run_id, MODEL_FOLDER)):
-                return StoredModel(f"{info.artifact_uri}/{MODEL_FOLDER}", f"runs:/{run_id}/{MODEL_FOLDER}")
+            location = f"{info.artifact_uri}/{MODEL_FOLDER}"
+            if "MLmodel" in self._list_files(location):
+                return StoredModel(location, f"runs:/{run_id}/{MODEL_FOLDER}")
             return None
 
     def download_model(self, model: StoredModel, folder: Path) -> Path:
         """Downloads the Keras file of a model into a folder, and returns the path of the file."""
-        import mlflow
-
         with self.translate_errors():
-            source = f"{model.location}/data/model.keras"
-            return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=self.uri))
+            return self._download(f"{model.location}/data/model.keras", folder)
+
+    def _list_files(self, location: str) -> set[str]:
+        """Returns the names of the files and folders in a folder of artifacts, which may not exist.
+
+        The functions of `MlflowClient` for the artifacts of a run fail if the store has no logged models.
+        """
+        from mlflow.artifacts import list_artifacts
+
+        found = self.client.call(list_artifacts, artifact_uri=location, tracking_uri=self.uri)
+        return {PurePosixPath(file.path).name for file in found}
+
+    def _download(self, location: str, folder: Path) -> Path:
+        """Downloads a file or a folder of artifacts into a folder, and returns its path."""
+        from mlflow.artifacts import download_artifacts
+
+        download = self.client.call(
+            download_artifacts, artifact_uri=location, dst_path=str(folder), tracking_uri=self.uri
+        )
+        return Path(download)
 
     def register_model(self, name: str, alias: str | None, run: RunRecord, model: StoredModel) -> tuple[int, bool]:
         """Registers the model that a run logged, unless it is registered; returns its version and whether it is new.
