@@ -20,7 +20,7 @@ from trainyard.analysis import (
     search_runs,
 )
 from trainyard.errors import ConfigError
-from trainyard.runs import RunResult, find_run
+from trainyard.runs import RunResult
 from trainyard.serving import RegisteredVersion, export_run, promote_run
 from trainyard.sweep import SweepBar, SweepPlan, SweepResult, run_plan
 from trainyard.system import Progress
@@ -209,10 +209,7 @@ def promote(run: RunLike, name: str, *, alias: str | None = None, uri: str | Non
         'models:/digits@champion'
     """
     reference, store = _resolve(run, uri, "promote")
-    run_id = find_run(reference, store, "promote").run_id if Path(reference).exists() else reference
-    if not run_id:
-        raise ConfigError(f"promote: expected a run in a tracking store, got {reference}, which is in none")
-    return promote_run(run_id, name, alias, store)
+    return promote_run(reference, name, alias, store)
 
 
 def _resolve(run: RunLike, uri: str | None, function: str) -> tuple[str, TrackingStore]:

@@ -183,6 +183,18 @@ def test_a_comparison_is_printed(capsys):
     assert "                and 13 more" in text
 
 
+@pytest.mark.parametrize("variable", ["NO_COLOR", "IGNORED"])
+def test_no_color_is_respected(capsys, monkeypatch, variable):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv(variable, "1")
+    comparison = RerunComparison(
+        likeness=Likeness.BITWISE, before=0.98, now=0.98, spread=(0.003, ""), parted=None, changed=[], environment=[]
+    )
+    print_comparison(comparison)
+    assert ("\x1b[32m" in capsys.readouterr().out) == (variable != "NO_COLOR")
+
+
 # ------------------------------------------------------------------------------------------------------------
 # The command
 

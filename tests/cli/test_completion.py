@@ -156,6 +156,7 @@ def test_fields_are_those_of_the_chosen_component(complete):
     assert complete("trainyard train model=cnn model.hid") == []
     assert complete("trainyard train ++training.early_stopping.r") == ["++training.early_stopping.restore_best="]
     assert complete("trainyard train training.early") == ["training.early_stopping."]
+    assert complete("trainyard train +experiment=mnist_cnn model.fil") == ["model.filters="]
     assert complete("trainyard train model.na") == []  # the group chooses the name; it is not a field to set
 
 

@@ -11,14 +11,17 @@ import pytest
 from rich.console import Console
 
 from trainyard.cli.sweep.live_display import SweepScreen
-from trainyard.cli.sweep.status import print_sweep_list, print_sweep_status
+from trainyard.cli.sweep.status import print_sweep_list, print_sweep_status, show_status
 from trainyard.cli.sweep.tables import print_plan, print_summary
 from trainyard.cli.sweep.trial_table import TrialTable
+from trainyard.errors import ConfigError
 from trainyard.evaluation import RankedRun, rank
 from trainyard.evaluation.trials import Trial, TrialResult
+from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.labels import shorten_paths
 from trainyard.sweep.ledger import TrialState
 from trainyard.sweep.listener import SweepCounts
+from trainyard.sweep.plan import make_plan
 from trainyard.sweep.progress import SweepProgress, build_status
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.status import SweepStatus
@@ -114,6 +117,19 @@ def _terminal_environment(monkeypatch):
 
 # --------------------------------------------------------------------------------------------------------------
 # Progress of a sweep
+
+
+def test_a_ledger_of_another_version_does_not_hide_the_other_sweeps(capsys):
+    for name in ("good", "old"):
+        plan = make_plan(["sweep.objective=off", "seed=1,2", f"sweep.name={name}"])
+        SweepFolder(Path("sweeps", name)).write_plan(plan, threads=1)
+    Path("sweeps/old/ledger.jsonl").write_text('{"what": "opened", "time": "2026-01-01T00:00:00", "places": 2}\n')
+    show_status("")
+    output = capsys.readouterr()
+    assert "good" in output.out
+    assert "ledger.jsonl: line 1: expected a JSON entry of the sweep ledger" in output.err
+    with pytest.raises(ConfigError, match="with --fresh"):
+        show_status("old")
 
 
 def test_the_best_trial_has_the_lowest_loss_or_error_or_the_highest_accuracy():

@@ -352,7 +352,7 @@ def test_mirrors_must_be_http_urls(mirrors, message):
 def test_invalid_yaml_file_is_named(content):
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/mine.yaml").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"conf/experiment/mine\.yaml: expected YAML, but it cannot be read"):
+    with pytest.raises(ConfigError, match=r"^conf/experiment/mine\.yaml: expected YAML, but it cannot be read"):
         compose_config(["experiment=mine"])
 
 

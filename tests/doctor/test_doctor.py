@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -335,6 +336,17 @@ def test_all_requirements_are_met():
     assert _list_severities(check_versions()) == [("ok", "python"), ("ok", "packages")]
 
 
+def test_an_unsupported_python_and_a_missing_installation_are_reported(monkeypatch):
+    monkeypatch.setattr("platform.python_version", lambda: "3.8.1")
+    assert re.fullmatch(r"expected >=3\.\d+(,<.*)?, got 3\.8\.1", _wrong(check_versions()).message)
+
+    def raise_error(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("trainyard.doctor.packages.metadata", raise_error)
+    assert _wrong(check_versions()).message.startswith("Trainyard is not installed")
+
+
 def test_old_and_missing_packages_are_reported_with_the_command(monkeypatch):
     requirements = ["numpy>=2000", "no-such-package>=1.5", "rich>=1", "pytest>=2000; extra == 'dev'"]
     monkeypatch.setattr("trainyard.doctor.packages.requires", lambda name: requirements)
@@ -457,8 +469,11 @@ def test_a_folder_that_is_not_writable_is_reported(monkeypatch):
     assert _list_severities(findings) == [("wrong", "disk")] * 3 + [("ok", "disk")]
 
 
-def test_runs_outside_a_git_repository_record_no_commit():
+def test_runs_outside_a_git_repository_record_no_commit(monkeypatch):
     assert _only(check_git()).severity is Severity.NOTE
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        assert _only(check_git()).remedy == "install git"
     Path("a").touch()
     for arguments in (["init", "-q"], ["add", "a"], ["-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "a"]):
         subprocess.run(["git", *arguments], check=True)

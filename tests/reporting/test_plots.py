@@ -380,6 +380,14 @@ def test_curves_are_not_drawn_without_values_of_the_objective(sweep_of, tmp_path
     assert not (tmp_path / "learning_curves.png").exists()
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.015, 0.06), (0.021, 0.049), (0.9, 1.4), (0.001, 3.0)])
+@pytest.mark.parametrize("metric", ["accuracy/val", "loss/val"])
+def test_a_logarithmic_axis_has_at_least_three_labels(low, high, metric):
+    axes = style.build_axes(4, 4, left=1, bottom=1, right=1, top=1)
+    ranking._set_error_axis(axes, metric, low, high)
+    assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
+
+
 def test_points_without_errors_are_drawn(sweep_of, tmp_path):
     ranking = rank(sweep_of({"a": [1.0, 1.0], "b": [1.0, 1.0]}), "accuracy/val")
     assert plots.draw_point_curves(ranking.points, "accuracy/val", tmp_path / "learning_curves.png")

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from trainyard.cli import app
 from trainyard.runs.experiment import run_experiment
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import ui_server
+from trainyard.tracking import OPERATION_LOG_FILE, ui_server
 from trainyard.tracking.connection import connect
 
 STORE = Path("mlflow.db")
@@ -103,6 +103,17 @@ def test_changed_or_unfinished_models_are_neither_exported_nor_registered(traine
     assert "export: expected a run that is FINISHED" in run("export", trained.run_id, "out", code=2)
     assert "promote: expected a run that is FINISHED" in run("promote", trained.run_id, "digits", code=2)
     assert not Path("out").exists()
+
+
+def test_a_run_folder_is_registered_only_from_a_store_that_contains_the_run(trained, own_store):
+    assert "registered digits version 1" in run("promote", trained.folder, "digits")
+    other = build_sqlite_uri(Path("other.db").absolute())
+    connect(other).create_experiment("empty")
+    assert f"other.db has no run '{trained.run_id}'" in run("promote", trained.folder, "digits", "--uri", other, code=2)
+    folder = shutil.copytree(trained.folder, Path("unstored"))
+    log = folder / OPERATION_LOG_FILE
+    log.write_text("".join(line for line in log.read_text().splitlines(True) if '"stored"' not in line))
+    assert "in none. Upload it: trainyard sync unstored" in run("promote", folder, "digits", code=2)
 
 
 @pytest.mark.parametrize("name", ["report.html", "model.h5", "checksums.txt", "evaluation/metrics.json"])

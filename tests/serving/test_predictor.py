@@ -78,6 +78,8 @@ def test_a_model_that_does_not_exist_is_an_error_and_nothing_is_created():
             load_predictor(reference)
     with pytest.raises(ConfigError, match=r"--uri: expected http://"):
         load_predictor("0123", "ftp://nowhere")
+    with pytest.raises(ConfigError, match=r"--uri: expected http://"):
+        load_predictor("nowhere.h5", "ftp://nowhere")
     assert not list(Path.cwd().iterdir())
     Path("empty").mkdir()
     with pytest.raises(
@@ -211,6 +213,13 @@ def test_images_of_another_size_are_rejected_without_resize():
     with pytest.raises(DatasetError, match=r"big\.npz: .*expected 8x6, got 32x30\. Resize it: --resize"):
         _load("big.npz")
     assert _load("big.npz", resize=True).images.shape == (2, 8, 6)
+
+
+def test_an_image_file_for_a_model_with_two_channels_is_rejected_with_a_hint():
+    Image.new("RGB", (30, 32)).save("big.png")
+    two_channels = Preprocessing(DataSpec((8, 6, 2), ("a", "b"), 255))
+    with pytest.raises(DatasetError, match=r"expected images 8 x 6 x 2, got 32 x 30 x 3\. .* Use an npz file"):
+        _load("big.png", two_channels)
 
 
 def test_rgb_and_grayscale_images_are_converted_to_each_other():

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 from hydra_plugins.trainyard_plugins import ForkLauncher
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, TrialError
 from trainyard.sweep.launch.devices import allocate_slots, find_gpus
+from trainyard.sweep.launch.hydra_launcher import _build_return
+from trainyard.sweep.launch.process_pool import JobExit
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.run import allocate_slots_and_threads
 
@@ -128,6 +131,15 @@ def test_cores_are_divided_among_the_concurrent_jobs(monkeypatch):
     assert allocate_slots_and_threads(make_plan([*arguments, "hydra.launcher.n_jobs=1"])) == (1, 16)
     assert allocate_slots_and_threads(make_plan([*arguments, "hydra/launcher=basic"])) == (1, None)
     assert allocate_slots_and_threads(make_plan([*arguments, "hydra/launcher=ray"])) == (None, 1)
+
+
+def test_a_return_value_that_cannot_be_unpickled_fails_only_its_job(caplog):
+    config = OmegaConf.create({"x": 1, "hydra": {"overrides": {"task": ["x=1"]}}})
+    job = _build_return(JobExit(0, b"not a pickle", ""), config, Path("0.log"))
+    assert job.status is JobStatus.FAILED
+    with pytest.raises(TrialError, match=r"job 0 \(x=1\): its return value cannot be unpickled: UnpicklingError"):
+        _ = job.return_value
+    assert "#0 failed: its return value cannot be unpickled" in caplog.text
 
 
 def test_a_negative_time_limit_is_an_error():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,10 +127,22 @@ def test_a_partial_write_on_a_full_disk_is_rolled_back(tmp_path):
     assert Ledger(file).sessions[0].status == "FAILED"
 
 
-def test_an_invalid_ledger_raises_an_error_with_its_path(tmp_path):
-    (tmp_path / "ledger.jsonl").write_text('{"what": "closed"\n')
-    with pytest.raises(TrainyardError, match=r"ledger.jsonl: line 1: expected a JSON entry"):
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"what": "closed"',
+        "[]",
+        '{"what": "exhausted"}',
+        '{"what": "closed", "time": "2026-01-01T00:00:00", "status": "FINISHED"}',  # no session is open
+        '{"what": "drew", "time": "2026-01-01T00:00:00", "drawn": {}, "point": 1, "why": "", "same": null}',
+        '{"what": "renamed", "time": "2026-01-01T00:00:00", "trial": 1}',
+    ],
+)
+def test_an_invalid_ledger_raises_an_error_with_its_path(tmp_path, line):
+    (tmp_path / "ledger.jsonl").write_text(f'{{"what": "exhausted", "time": "2026-01-01T00:00:00"}}\n{line}\n')
+    with pytest.raises(ConfigError, match=r"ledger.jsonl: line 2: expected a JSON entry .* with --fresh") as caught:
         Ledger(tmp_path / "ledger.jsonl")
+    assert caught.value.__cause__ is not None
 
 
 def _plan(*overrides):
@@ -239,6 +252,12 @@ def test_moved_sweeps_are_kept():
     assert len(kept) == 3
     assert all((path / "plan.jsonl").exists() for path in kept)
     assert not folder.path.exists()
+
+
+def test_the_folder_of_an_earlier_sweep_has_its_time_in_seconds():
+    folder = SweepFolder(Path("sweeps/mine"))
+    folder.write_plan(_plan(), threads=1)
+    assert re.fullmatch(r"mine\.before-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", move_aside(folder).name)
 
 
 def test_each_attempt_has_a_separate_folder():

@@ -115,6 +115,20 @@ def test_params_can_be_lists_grammar_texts_and_groups():
     assert {trial.config["training"]["xla"] for trial in plan.trials} == {"off"}
 
 
+@pytest.mark.parametrize(
+    ("params", "overrides"),
+    [
+        ("optimizer.clipnorm: [null, 1.0]", ["optimizer.clipnorm=null", "optimizer.clipnorm=1.0"]),
+        ("notes: ['1', 'a b']", ["notes='1'", "notes='a b'"]),
+        ("notes: ['1,2', 'a=b']", ["notes='1,2'", "notes='a=b'"]),
+        ("model.hidden_units: [[1, 2], [3]]", ["model.hidden_units=[1,2]", "model.hidden_units=[3]"]),
+    ],
+)
+def test_values_of_params_keep_their_type_and_their_quotes(params, overrides):
+    _write_sweep(f"objective: off\nparams: {{{params}}}\n")
+    assert [trial.overrides[0] for trial in make_plan(["sweep=mine"]).trials] == overrides
+
+
 def test_overrides_take_precedence_over_params_and_hydra_sweeper_params_are_used():
     _write_sweep(
         "# @package _global_\nsweep:\n  objective: off\n  params:\n    training.epochs: [1, 2]\n    seed: [3, 4]\n"

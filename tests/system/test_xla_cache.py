@@ -101,6 +101,9 @@ def test_digest_is_updated_if_a_second_process_overwrites_a_program(fresh):
     xla_cache.write_digests(compilation_start)
     assert not xla_cache.is_corrupted(program)
     assert xla_cache.is_corrupted(older)
+    os.utime(program.with_suffix(".sha256"), (YESTERDAY, YESTERDAY))
+    xla_cache.write_digests(compilation_start)  # a correct digest is not written again, because others may read it
+    assert program.with_suffix(".sha256").stat().st_mtime == YESTERDAY
 
 
 def test_oldest_programs_are_deleted_above_the_maximum(fresh, monkeypatch):

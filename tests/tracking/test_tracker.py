@@ -23,7 +23,7 @@ from trainyard import TrackingError
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import TrackingStore, operations
 from trainyard.tracking.connection import connect, tracking_errors
-from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel
+from trainyard.tracking.mlflow_model import MODEL_PACKAGES, ServableModel, _pin_version
 from trainyard.tracking.writer import RunRequest, StoreWriter
 from trainyard.tracking.writer_process import ProcessWriter
 
@@ -156,6 +156,11 @@ def test_an_unreachable_store_is_a_failure_without_a_traceback(monkeypatch, capf
     assert "the tracking store http://***@127.0.0.1:9 can't be used" in str(status.failure)
     assert "canary" not in str(status.failure)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_package_that_another_distribution_provides_is_required_without_version():
+    assert _pin_version("no-such-package") == "no-such-package"
+    assert _pin_version("numpy") == f"numpy=={version('numpy')}"
 
 
 def test_the_servable_model_equals_the_one_that_mlflow_writes(keras, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import pytest
 
@@ -8,7 +9,7 @@ from trainyard.config.compose import compose_config
 from trainyard.config.registry import get_registered_components
 from trainyard.config.validation import validate_config
 from trainyard.errors import ConfigError
-from trainyard.training.optimizers import SGD
+from trainyard.training.optimizers import SGD, KerasOptimizer
 
 OPTIMIZERS = get_registered_components("optimizer")
 OWN_LEARNING_RATES = {"adagrad": 0.01, "adadelta": 1.0, "ftrl": 0.05, "lion": 0.0001, "schedule_free_adamw": 0.0025}
@@ -71,6 +72,24 @@ def test_every_optimizer_learns_the_digits(train_model, name):
     model, dataset, _ = train_model(compose_config([f"optimizer={name}", *overrides, *rate]))
     _, accuracy = model.evaluate(dataset.spec.scale(dataset.test.images), dataset.test.labels, verbose=0)
     assert accuracy > 0.8
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class _Unknown(KerasOptimizer):
+    """Neither the class nor a base class has the name of a class of Keras."""
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class _Text(KerasOptimizer):
+    """The class is given as text."""
+
+    keras_class: ClassVar[str] = "SGD"
+
+
+@pytest.mark.parametrize(("cls", "received"), [(_Unknown, "None"), (_Text, "'SGD'")])
+def test_an_optimizer_without_a_keras_class_is_an_error(cls, received):
+    with pytest.raises(ConfigError, match=rf"{cls.__name__}\.keras_class: expected a class of Keras, got {received}"):
+        cls(name="mine").build(0.1)
 
 
 def test_only_one_kind_of_gradient_clipping_is_allowed():

@@ -15,7 +15,7 @@ import typer
 
 from trainyard.cli.app import StoreUri, complete_sweep
 from trainyard.errors import ConfigError
-from trainyard.system import print_heading
+from trainyard.system import print_heading, print_styled
 
 if TYPE_CHECKING:
     from trainyard.analysis import Comparison
@@ -103,7 +103,7 @@ def _print_comparison(comparison: Comparison, html: Path | None) -> None:
             if diff.improved or diff.worsened:
                 typer.echo(f"  {diff.name}: {diff.improved} became correct, {diff.worsened} became wrong")
     for note in comparison.notes:
-        typer.secho(note, dim=True)
+        print_styled(note, "dim")
     if html:
         typer.echo(f"page  {os.path.relpath(html)}")
 

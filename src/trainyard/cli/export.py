@@ -29,7 +29,7 @@ def export(
 
 
 def promote(
-    run: Annotated[str, typer.Argument(help="ID of the run.", metavar="RUN_ID")],
+    run: RunReference,
     name: Annotated[str, typer.Argument(help="Name of the registered model.", metavar="NAME")],
     *,
     alias: Annotated[

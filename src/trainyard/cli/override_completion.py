@@ -16,6 +16,7 @@ from trainyard.config import (
     ComponentConfig,
     RunConfig,
     compose_trees,
+    get_override_key,
     get_registered_metrics,
     get_rule,
     list_choices,
@@ -112,7 +113,7 @@ def _find_fields(
     """
     cls: Any = RunConfig
     if section:
-        choices = [word for word in before if word.partition("=")[0] in list_groups(config_dir)]
+        choices = [word for word in before if get_override_key(word) in list_groups(config_dir)]
         try:
             tree, _ = compose_trees(choices, config_dir=config_dir)
         except ConfigError:

@@ -62,16 +62,21 @@ def rerun(
 def print_comparison(comparison: RerunComparison) -> None:
     """Prints how similar two runs are, in which epoch they diverge, and possible causes."""
     from trainyard.analysis import Likeness
-    from trainyard.system import print_heading
+    from trainyard.system import print_heading, print_styled
 
     print_heading("Comparison with the original run")
     likeness = comparison.likeness
     is_bitwise = likeness is Likeness.BITWISE
-    typer.secho(_format_headline(comparison), fg="green" if is_bitwise else None, bold=not is_bitwise)
-    if (epoch := comparison.parted) == 0:
-        typer.echo("The runs diverge before the first epoch: their initial weights differ")
-    elif epoch:
-        typer.echo(f"The runs diverge in epoch {epoch}" + (": all earlier metrics are the same" if epoch > 1 else ""))
+    print_styled(_format_headline(comparison), "green" if is_bitwise else "bold")
+    match comparison.parted:
+        case None:
+            pass
+        case 0:
+            typer.echo("The runs diverge before the first epoch: their initial weights differ")
+        case 1:
+            typer.echo("The runs diverge in epoch 1")
+        case epoch:
+            typer.echo(f"The runs diverge in epoch {epoch}: all earlier metrics are the same")
     for line in comparison.changed:
         typer.echo(f"{'changed':{_LABEL}}{line}")
     causes = comparison.causes

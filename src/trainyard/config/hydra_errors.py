@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
 import typing
 from collections.abc import Iterable, Iterator
@@ -41,6 +42,7 @@ def translate_hydra_errors(config_dir: Path | None = None) -> Iterator[None]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", error)  # contains the name of the file, unless it is not UTF-8
         file = getattr(place, "name", None) or _find_undecodable_file(config_dir)
+        file = os.path.relpath(file)
         raise ConfigError(f"{file}: expected YAML, but it cannot be read: {_shorten_message(str(error))}") from error
     except ConfigError:
         raise

@@ -291,4 +291,7 @@ COMPONENT_GROUPS: dict[str, type[ComponentConfig]] = {
     for name, section in typing.get_type_hints(RunConfig).items()
     if isinstance(section, type) and issubclass(section, ComponentConfig)
 }
-"""The config groups of components, with the base class of their components."""
+"""The config groups of components, with the base class of their components, in the order of the fields of `RunConfig`.
+
+Lists of groups, for example in the reference pages and in the recipe of a sweep's winner, have this order.
+"""

@@ -50,6 +50,8 @@ def check_git() -> Iterator[Finding]:
     if state:
         changes = ", with uncommitted changes" if state.dirty else ""
         yield ok("git", f"runs record the commit {state.commit[:10]} on {state.branch}{changes}")
+    elif shutil.which("git") is None:
+        yield note("git", "git is not installed, so runs record no commit", "install git")
     else:
         yield note("git", "there is no git commit here, so runs record none", "start runs in a git repository")
 

@@ -6,9 +6,10 @@ import os
 import platform
 import shlex
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, entry_points, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, metadata, requires, version
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from trainyard.config import (
     COMPONENT_GROUPS,
@@ -23,9 +24,20 @@ from trainyard.errors import ConfigError
 
 
 def check_versions() -> Iterator[Finding]:
-    """Reports the version of Python, and compares that of each package with Trainyard's requirements."""
-    yield ok("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
-    requirements = [Requirement(text) for text in requires("trainyard") or []]
+    """Compares the versions of Python and of each package with Trainyard's requirements."""
+    try:
+        python_specifier, texts = metadata("trainyard")["Requires-Python"] or "", requires("trainyard") or []
+    except PackageNotFoundError:
+        message = "Trainyard is not installed, so its requirements are unknown"
+        yield wrong("packages", message, "in the repository of Trainyard: pip install -e .")
+        return
+    python = platform.python_version()
+    if SpecifierSet(python_specifier).contains(python, prereleases=True):
+        yield ok("python", f"{python}, {platform.system()} {platform.machine()}")
+    else:
+        remedy = f"create an environment with Python {python_specifier}"
+        yield wrong("python", f"expected {python_specifier}, got {python}", remedy)
+    requirements = [Requirement(text) for text in texts]
     required = [entry for entry in requirements if entry.marker is None or entry.marker.evaluate({"extra": ""})]
     problems = {
         f"{entry.name}{entry.specifier}": problem for entry in required if (problem := _find_version_problem(entry))

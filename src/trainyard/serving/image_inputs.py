@@ -140,15 +140,16 @@ def _convert_images(
     if images.shape == expected or (images.shape == expected[:3] and expected[3:] == (1,)):
         return images.reshape(expected)
     height, width = spec.image_shape[:2]
-    if not conversion.resize and images.shape[1:3] != (height, width):
-        got = "x".join(map(str, images.shape[1:3]))
-        raise DatasetError(f"{path}: height x width: expected {height}x{width}, got {got}. Resize it: --resize")
     colour, channels = {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:]), images.shape[3:]
     if colour is None or channels not in ((), (3,)):
         raise DatasetError(
             f"{path}: expected images {' x '.join(map(str, spec.image_shape))}, got "
-            f"{' x '.join(map(str, images.shape[1:]))}. Only grayscale and RGB images can be converted"
+            f"{' x '.join(map(str, images.shape[1:]))}. Only grayscale and RGB images can be converted, and a PNG or "
+            "JPEG file can't have other channels. Use an npz file with images of the expected shape"
         )
+    if not conversion.resize and images.shape[1:3] != (height, width):
+        got = "x".join(map(str, images.shape[1:3]))
+        raise DatasetError(f"{path}: height x width: expected {height}x{width}, got {got}. Resize it: --resize")
     fitted = [convert_image(image, colour=colour, size=(height, width)) for image in images]
     return np.stack(fitted).reshape(expected)
 

@@ -74,6 +74,8 @@ def find_predictor_model(reference: str, uri: str | None = None) -> Path:
     """Returns the path of the model file, which is downloaded if necessary; see `load_predictor`."""
     path = Path(reference).expanduser()
     if path.suffix in MODEL_SUFFIXES or path.is_dir():
+        if uri is not None:
+            TrackingStore.from_option(uri)  # raises if it is invalid
         return find_model(reference, None, ARGUMENT)  # this needs no tracking store
     store = TrackingStore.from_option(uri)
     received = f"{reference!r}, which does not exist" if len(path.parts) > 1 else None  # a run id contains no slash

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ class RegisteredVersion:
 def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore) -> RegisteredVersion:
     """Registers the model of a run as `name`. A run that is already registered under this name keeps its version.
 
-    An earlier version loses the alias. None as `alias` sets no alias.
+    `run_id` may also be the folder of a run that is in the store. An earlier version loses the alias. None as `alias`
+    sets no alias.
 
     Raises:
         ConfigError: If there is no such run, it is not FINISHED or logged no model, or the name or alias is invalid.
@@ -49,6 +51,13 @@ def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore)
             f"--alias: expected letters, digits, _ and -, and neither latest nor v1, v2 and so on, got {alias!r}"
         )
     run = find_run(run_id, store, COMMAND)
+    if run.store is None:  # loaded from its folder
+        if run.run_id is None:
+            raise ConfigError(
+                f"{COMMAND}: expected a run that is in a tracking store, got {run_id}, which is in none. Upload it: "
+                f"trainyard sync {shlex.quote(run_id)}"
+            )
+        run = find_run(run.run_id, store, COMMAND)
     if run.status != "FINISHED":
         raise ConfigError(f"{COMMAND}: expected a run that is FINISHED, got {run_id}, which is {run.status}")
     model = store.find_model(run.run_id) if run.run_id else None

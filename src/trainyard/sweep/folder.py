@@ -244,7 +244,10 @@ def move_aside(folder: SweepFolder) -> Path | None:
     """Renames the folder of a sweep to `<name>.before-<time>` and returns the new path; None if there is no sweep."""
     if not folder.plan.exists():
         return None
-    aside = folder.path.with_name(f"{folder.path.name}.before-{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S-%f}")
+    name, number = f"{folder.path.name}.before-{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}", 2
+    aside = folder.path.with_name(name)
+    while aside.exists():
+        aside, number = aside.with_name(f"{name}-{number}"), number + 1
     folder.path.rename(aside)
     vars(folder).pop("ledger", None)  # was read from the moved file
     return aside

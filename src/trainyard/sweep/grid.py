@@ -151,12 +151,14 @@ def _parse_param(key: str, value: Any, group_names: set[str], config_dir: Path |
             f"sweep.params: {key}: expected a list of values, or a sweep as text, got {value!r}. Write the complete "
             "path as one key, for example model.hidden_units: [[64], [32]]"
         )
-    text = f"choice({','.join(map(_format_value, value))})" if isinstance(value, list) and value else value
     try:
-        if value == []:
-            return _check_axis(Axis(key, (), swept=True))
-        (override,) = _parse_overrides([f"{key}={text}"], config_dir)
-        return _build_axis(override, group_names, config_dir)
+        if not isinstance(value, list):
+            (override,) = _parse_overrides([f"{key}={value}"], config_dir)
+            return _build_axis(override, group_names, config_dir)
+        # not as choice(...), which rejects null and removes quotes
+        overrides = _parse_overrides([f"{key}={_format_value(item)}" for item in value], config_dir)
+        axes = [_build_axis(override, group_names, config_dir) for override in overrides]
+        return _check_axis(Axis(key, tuple(setting for axis in axes for setting in axis.settings), swept=True))
     except ConfigError as error:
         raise ConfigError(*(f"sweep.params: {problem}" for problem in error.problems)) from error
 

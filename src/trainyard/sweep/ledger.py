@@ -5,6 +5,7 @@ Each entry is written to the disk before the sweep continues. An incomplete last
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trainyard.errors import TrainyardError
+from trainyard.errors import ConfigError
 from trainyard.evaluation import TrialResult
 from trainyard.system import DamagedLineError, append_entries, read_entries
 
@@ -126,7 +127,7 @@ class Ledger:
     """Reads the ledger of a sweep and appends entries to it."""
 
     def __init__(self, file: Path) -> None:
-        """Reads the file, if it exists. Raises TrainyardError if a complete line is not valid JSON."""
+        """Reads the file, if it exists. Raises ConfigError if a complete line is not an entry that `record_` writes."""
         self._file = file
         self._records: dict[int, TrialRecord] = {}
         self.events: list[PriorPoint | Draw | EpochReport | Ended] = []
@@ -143,12 +144,16 @@ class Ledger:
         if not file.exists():
             return
         try:
-            for entry in read_entries(file):
-                self._apply_entry(entry)
+            for number, entry in enumerate(read_entries(file), 1):
+                try:
+                    self._apply_entry(entry)
+                except (LookupError, TypeError, ValueError) as error:
+                    raise DamagedLineError(number, json.dumps(entry)) from error
         except DamagedLineError as error:
-            raise TrainyardError(
-                f"{file}: line {error.number}: expected a JSON entry of the sweep ledger, got {error.text[:80]!r}. "
-                "Remove that line, or start the sweep again from the beginning with --fresh"
+            raise ConfigError(
+                f"{file}: line {error.number}: expected a JSON entry of the sweep ledger, as this version of Trainyard "
+                f"writes it, got {error.text[:80]!r}. Remove the line if it is damaged. If another version wrote the "
+                "file, start the sweep again from the beginning with --fresh"
             ) from error
 
     @property

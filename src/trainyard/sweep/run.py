@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from trainyard.config import BASIC_LAUNCHER, FORK_LAUNCHER, get_override_key
 from trainyard.errors import ConfigError
+from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SWEEPS, SweepFolder, check_definition, check_folder, lock_sweep, move_aside
 from trainyard.sweep.launch.devices import RAY_LAUNCHER, SLURM_LAUNCHER, allocate_slots
 from trainyard.sweep.launch.process_pool import start_fork_server
@@ -27,8 +29,14 @@ from trainyard.sweep.trial_task import TrialTask
 from trainyard.sweep.warm_start import PriorSweep, load_prior_sweeps
 from trainyard.system import collect_process_info, configure_xla_cache, count_available_cores, raise_on_signals
 
-OpenDisplay = Callable[..., AbstractContextManager[SweepListener]]
-"""Opens a display that follows the trials of a sweep while they run, from the arguments of `SweepBar`."""
+
+class OpenDisplay(Protocol):
+    """Opens a display that follows the trials of a sweep while they run."""
+
+    def __call__(
+        self, trials: Sequence[Trial], objective: str | None, *, slots: int, outcomes: TrialOutcomes
+    ) -> AbstractContextManager[SweepListener]:
+        """Returns a display of all `trials`, of which `slots` run in parallel; `outcomes` are of earlier sessions."""
 
 
 def run_sweep(
@@ -195,16 +203,22 @@ def _record_session(ledger: Ledger, outcomes: TrialOutcomes, slots: int) -> Iter
 
 
 def _prepare_trials(recorder: TrialRecorder, tracker: SweepTracker, folder: SweepFolder, slots: int) -> str | None:
-    """Runs a smoke test of each new architecture while the parent run is created. Returns the id of the parent run."""
+    """Runs a smoke test of each new architecture while the parent run is created. Returns the id of the parent run.
+
+    The id is None if tracking is off.
+    """
     ledger = folder.ledger
     waiting = map(recorder.get_trial, recorder.outcomes.waiting)
     # an attempt has already tested the architecture of its trial
     untested = [trial for trial in waiting if not ledger.get_trial_record(trial.number).attempts]
 
+    run_id: str | None = None
+
     def wait_for_parent_run() -> None:
         """Waits until the sweep's parent run exists, and records its id in the ledger."""
+        nonlocal run_id
         if run_id := tracker.wait_until_created():
             ledger.record_parent(run_id)
 
     smoke_test_architectures(untested, folder, slots, after_start=wait_for_parent_run)
-    return ledger.parent_run_id
+    return run_id

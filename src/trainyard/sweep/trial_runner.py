@@ -93,7 +93,11 @@ TrialRunner = PoolRunner | LauncherRunner
 
 @contextmanager
 def open_trial_runner(plan: SweepPlan, folder: SweepFolder, task: TrialTask) -> Iterator[TrialRunner]:
-    """Yields a runner that uses the launcher of the sweep. On exit it ends all trials. See also `open_ray_pool`."""
+    """Yields a runner that uses the launcher of the sweep. On exit it ends all trials.
+
+    With Ray, raises ConfigError if Ray is not installed, a setting is out of range, or no node has enough resources for
+    a trial, and TrainyardError if the cluster cannot be reached.
+    """
     launcher = plan.hydra_section.launcher
     if launcher._target_ in (FORK_LAUNCHER, RAY_LAUNCHER):
         with open_pool(launcher, lock_file=folder.trials_lock_file) as pool:

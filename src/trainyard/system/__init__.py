@@ -37,7 +37,7 @@ from trainyard.system.tensorflow_setup import (
     stderr_captured,
     uses_onednn,
 )
-from trainyard.system.terminal import print_error, print_heading
+from trainyard.system.terminal import print_error, print_heading, print_styled
 from trainyard.system.uris import (
     MIGRATE_FILES,
     build_sqlite_uri,

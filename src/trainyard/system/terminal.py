@@ -15,9 +15,14 @@ def print_error(error: BaseException) -> None:
         console.print(Text("      " + line))
 
 
-def print_heading(text: str) -> None:
-    """Prints a heading after an empty line."""
+def print_styled(text: str, style: str) -> None:
+    """Prints text in a style of Rich, which respects NO_COLOR. Lines are not wrapped."""
     from rich.console import Console
     from rich.text import Text
 
-    Console(soft_wrap=True, highlight=False).print(Text(f"\n{text}", style="bold underline"))
+    Console(soft_wrap=True, highlight=False).print(Text(text, style=style))
+
+
+def print_heading(text: str) -> None:
+    """Prints a heading after an empty line."""
+    print_styled(f"\n{text}", "bold underline")

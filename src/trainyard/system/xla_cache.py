@@ -52,12 +52,14 @@ def configure_xla_cache(threads: int) -> None:
 def write_digests(started_at: float) -> None:
     """Writes the digests of new programs, which mark them as valid.
 
-    Digests of programs that were written since the compilation began (in seconds since 1970) are updated: if two
+    Wrong digests of programs that were written since the compilation began (in seconds since 1970) are updated: if two
     processes compile the same program, the second overwrites the file for which the first has written a digest.
     """
     with contextlib.suppress(OSError):
         for program in _list_programs():
-            if program.stat().st_mtime >= started_at or not _get_digest_file(program).exists():
+            if not _get_digest_file(program).exists() or (
+                program.stat().st_mtime >= started_at and is_corrupted(program)
+            ):
                 _get_digest_file(program).write_text(compute_sha256(program))
 
 

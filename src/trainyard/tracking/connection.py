@@ -101,7 +101,7 @@ def check_reachable(uri: str) -> None:
     """Raises if the server does not answer, or if no program listens on the host and port of the database.
 
     Any HTTP response counts as an answer. SQLite files and the services of MLflow plugins are not checked. The
-    exception of the network library is raised within twelve seconds; MLflow and drivers would retry for minutes.
+    exception of the network library is raised within 12 seconds; MLflow and drivers would retry for minutes.
     """
     if uri.startswith("http"):
         import requests

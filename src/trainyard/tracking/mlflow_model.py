@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,4 +59,12 @@ class ServableModel:
         )
         mlflow_model.model_size_bytes = sum(file.stat().st_size for file in (folder / "data").iterdir())
         mlflow_model.save(str(folder / "MLmodel"))
-        write_requirements(folder, [f"{name}=={version(name)}" for name in ("mlflow", *MODEL_PACKAGES)])
+        write_requirements(folder, [_pin_version(name) for name in ("mlflow", *MODEL_PACKAGES)])
+
+
+def _pin_version(name: str) -> str:
+    """Returns ``name==version``, or only the name if another distribution provides it, such as tensorflow-cpu."""
+    try:
+        return f"{name}=={version(name)}"
+    except PackageNotFoundError:
+        return name

@@ -249,7 +249,6 @@ def open_tracker(
     At the end of a successful run during which the store failed, `retry_upload` is called, which uploads the complete
     run. If it raises an error, because the store still fails, a TrackingError is raised.
     """
-    remedy = f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
     with FileLock(folder / LOCK), contextlib.closing(tracker):  # no other process may upload the run meanwhile
         try:
             with prefer_interrupt():
@@ -269,13 +268,13 @@ def open_tracker(
             except KeyboardInterrupt:  # the first signal; later ones are ignored until the run is closed
                 store_failure = tracker.end(status)
             if store_failure:
-                progress.detail(f"{store_failure}. {remedy}")
+                progress.detail(f"{store_failure}. {_format_remedy(folder)}")
             raise
     if failure:
         explanation = "Nothing is lost: {} contains the complete run"
         if not tracker.is_log_complete:
             explanation = "{} contains the run, except for data that could not be written there"
-        raise TrackingError(f"{failure}. {explanation.format(folder)}. {remedy}")
+        raise TrackingError(f"{failure}. {explanation.format(folder)}. {_format_remedy(folder)}")
 
 
 def _upload_again(upload: Callable[[], object], progress: Progress, seconds: float) -> TrackingError | None:
@@ -313,6 +312,11 @@ def _log_reason(tracker: Tracker, folder: Path, error: BaseException) -> None:
 def _make_writable(text: str) -> str:
     """Returns a text without passwords, in which characters that UTF-8 can't encode (from file names) are escaped."""
     return redact_credentials(text).encode("utf-8", "backslashreplace").decode()
+
+
+def _format_remedy(folder: Path) -> str:
+    """Returns the sentence with the command that uploads a run, for use in the current working directory."""
+    return f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
 
 
 def find_finished_trials(parent: OpenRun) -> dict[str, str]:

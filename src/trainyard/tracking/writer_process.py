@@ -206,7 +206,8 @@ def _perform_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
                     pickle.dump(_Answer(number, writer.status, result), answers)
                     answers.flush()
             if method == "create" and arguments[1].logs_model:
-                with gc_paused_import("mlflow.pyfunc"):  # while the run does not wait for this process
+                # while the run does not wait for this process
+                with gc_paused_import("mlflow.pyfunc"), contextlib.suppress(ImportError):
                     import mlflow.models
                     import mlflow.pyfunc  # noqa: F401
     if is_run_open:

@@ -194,6 +194,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
+        # called for each dict of the JSON: returns the arrays and tuples that `pack_state` replaced
         content = json.loads(arrays.pop(_CONTENT).tobytes(), object_hook=lambda value: unpack_state(value, arrays))
         if content["format"] != _FORMAT:
             raise ValueError(f"expected format {_FORMAT}, got {content['format']}")  # noqa: TRY301

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainyard.config import OptimizerConfig, register_optimizer, setting
+from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
     import keras
@@ -40,17 +41,24 @@ class KerasOptimizer(OptimizerConfig):
     """Number of batches whose gradients are averaged for one weight update. `null` updates after each batch."""
 
     @property
-    def keras_class(self) -> type[keras.Optimizer]:
-        """The class in `keras.optimizers` with the name of this class or of its closest base class."""
+    def keras_class(self) -> type[keras.Optimizer] | None:
+        """The class in `keras.optimizers` with the name of this class or of its closest base class; None if missing."""
         import keras
 
         classes: dict[str, type[keras.Optimizer]] = vars(keras.optimizers)
-        return next(classes[cls.__name__] for cls in type(self).__mro__ if cls.__name__ in classes)
+        return next((classes[cls.__name__] for cls in type(self).__mro__ if cls.__name__ in classes), None)
 
     def build(self, learning_rate: LearningRate) -> keras.Optimizer:
-        """Builds the Keras optimizer."""
+        """Builds the Keras optimizer. Raises ConfigError if `keras_class` is not a class."""
+        keras_class = self.keras_class
+        if not isinstance(keras_class, type):
+            raise ConfigError(
+                f"optimizer: {type(self).__name__}.keras_class: expected a class of Keras, got {keras_class!r}. Give "
+                "your class or one of its base classes the name of a class in keras.optimizers, or return the Keras "
+                "class from a property keras_class"
+            )
         names = {spec.name for spec in dataclasses.fields(self)} - {"name", "learning_rate"}
-        return self.keras_class(learning_rate=learning_rate, **{name: getattr(self, name) for name in names})
+        return keras_class(learning_rate=learning_rate, **{name: getattr(self, name) for name in names})
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if more than one kind of gradient clipping is set."""

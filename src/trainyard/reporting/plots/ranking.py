@@ -135,12 +135,14 @@ def _set_error_axis(axes: Axes, metric: str, low: float, high: float) -> None:
 
     The axis of an accuracy is inverted and labeled with accuracies, so better points are higher.
     """
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     accuracy = is_proportion(metric)
     axes.set_yscale("log")
     axes.set_ylim(*((high, low) if accuracy else (low, high)))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if sum(low <= tick <= high for tick in axes.get_yticks()) < 3:  # noqa: PLR2004 - too few for a logarithmic axis
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(lambda tick, _: f"{100 * (1 - tick):.6g} %" if accuracy else f"{tick:.6g}")
     axes.minorticks_off()
     axes.set_ylabel(f"Logarithmic in the {'error rate' if accuracy else 'loss'}", size=style.SMALL, color=style.SOFT)

@@ -90,8 +90,15 @@ def _get_log_file(logs: Path, config: DictConfig) -> Path:
 
 def _build_return(event: JobExit, config: DictConfig, log: Path) -> JobReturn:
     """Returns the `JobReturn` of a job that ended. Logs an error if the job failed."""
-    job: JobReturn | None = None if event.failure else cloudpickle.loads(event.value)
-    if failure := describe_failure(job) if job else event.failure:
+    job: JobReturn | None = None
+    failure = event.failure
+    if not failure:
+        try:
+            job = cloudpickle.loads(event.value)
+            failure = describe_failure(job)
+        except Exception as error:  # noqa: BLE001 - unpickling a user's class may raise anything
+            failure = f"its return value cannot be unpickled: {type(error).__name__}: {error}"
+    if failure:
         _log.error("\t#%d failed: %s. Its output is in %s", event.number, failure, log)
     if job:
         return job
