@@ -100,21 +100,26 @@ def test_an_error_that_does_not_pass_is_raised_at_once(clock):
     assert clock.now == 100
 
 
-def test_nothing_is_created_twice(clock):
-    created = []
+class _Creating:
+    """A client that creates a run but reports a failure, the first time."""
 
-    def create():
-        created.append("run")
-        if len(created) == 1:
+    def __init__(self):
+        self.created = 0
+
+    def create_run(self, name):
+        self.created += 1
+        if self.created == 1:
             raise BUSY
-        return created[-1]
+        return name
 
-    client = RetryingClient(_Failing(0), 45)
-    assert client.create_once(create, lambda: "found") == "found"
-    assert created == ["run"]
-    created.clear()
-    assert client.create_once(create, lambda: None) == "run"
-    assert created == ["run", "run"]
+
+def test_nothing_is_created_twice(clock):
+    server = _Creating()
+    assert RetryingClient(server, 45).create_once("create_run", lambda: "found", "new") == "found"
+    assert server.created == 1
+    server = _Creating()
+    assert RetryingClient(server, 45).create_once("create_run", lambda: None, "new") == "new"
+    assert server.created == 2
 
 
 def test_the_delays_grow():

@@ -139,7 +139,9 @@ def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
         target = PurePosixPath(subfolder, file.relative_to(root).parent.as_posix())
         run.client.log_artifact(run.run_id, str(file), "" if target == PurePosixPath() else str(target))
 
-    run_parallel([partial(upload, file, root) for file, root in files])
+    for file, root in files[:1]:  # MLflow then knows the location of the artifacts, which each thread would ask for
+        upload(file, root)
+    run_parallel([partial(upload, file, root) for file, root in files[1:]])
 
 
 def log_model(
@@ -168,8 +170,14 @@ def log_model(
             return
         params = client.get_run(run.run_id).data.params
         name = re.sub(r"[/:.%\"']", "_", name)
-        create = partial(client.create_logged_model, run.experiment_id, name, run.run_id, params=params)
-        model = client.create_once(create, lambda: next(iter(_find_logged_models(run)), None))
+        model = client.create_once(
+            "create_logged_model",
+            lambda: next(iter(_find_logged_models(run)), None),
+            run.experiment_id,
+            name,
+            run.run_id,
+            params=params,
+        )
         location, model_id = model.artifact_location, model.model_id
         servable.save_model(folder, Model(location, run.run_id, model_uuid=model_id, model_id=model_id))
         client.log_model_artifacts(model_id, str(folder))

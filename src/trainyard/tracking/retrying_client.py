@@ -43,13 +43,13 @@ class RetryingClient:
         """Calls a function that sends requests, and repeats it after failures that may pass."""
         return self._call(partial(function, *arguments, **options), lambda: None)
 
-    def create_once(self, create: Callable[[], Any], find: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """Calls a function that creates something, such as a run, and never creates it twice.
+    def create_once(self, method: str, find: Callable[[], Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Calls a method of the client that creates something, such as a run, and never creates it twice.
 
         A server may have performed a request although its answer was lost. Therefore `find` is called before the
         request is repeated: it returns what the earlier request created, or None.
         """
-        return self._call(create, find)
+        return self._call(partial(getattr(self._client, method), *arguments, **options), find)
 
     def _call(self, function: Callable[[], Any], find: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Calls a function, and repeats it after failures that may pass, unless `find` returns its result."""

@@ -193,8 +193,8 @@ class TrackingStore:
             if experiment is None:
                 location = None if self.is_server else _build_location(self.artifact_folder / name)
                 tags = build_experiment_tags(name, notes)
-                create = partial(self.client.create_experiment, name, location, tags)
-                created = self.client.create_once(create, lambda: self.client.get_experiment_by_name(name))
+                find = partial(self.client.get_experiment_by_name, name)
+                created = self.client.create_once("create_experiment", find, name, location, tags)
                 return str(getattr(created, "experiment_id", created))
         if experiment.lifecycle_stage != "active":
             raise TrackingError(
@@ -209,8 +209,11 @@ class TrackingStore:
         The run is created once, even if the request must be repeated, if its tags contain a key.
         """
         key = tags.get(names.RUN_KEY)
-        create = partial(self.client.create_run, experiment_id, started, dict(tags), name)
-        return self.client.create_once(create, lambda: self.find_run_by_key(key, [experiment_id]) if key else None)
+
+        def find() -> Run | None:
+            return self.find_run_by_key(key, [experiment_id]) if key else None
+
+        return self.client.create_once("create_run", find, experiment_id, started, dict(tags), name)
 
     def find_run_by_key(self, key: str, experiment_ids: Sequence[str] | None = None) -> Run | None:
         """Returns the run with a key; None if there is none. Searches all experiments, which may have been renamed."""
