@@ -12,7 +12,7 @@ from trainyard.config import load_plugins
 from trainyard.errors import ConfigError, ModelError
 from trainyard.runs import find_run, load_model
 from trainyard.system import hash_weights, import_tensorflow
-from trainyard.tracking import RunRecord, StoredModel, TrackingStore, names
+from trainyard.tracking import RunRecord, StoredModel, TrackingStore, names, register_model
 
 COMMAND = "promote"
 """The name of the command, for messages."""
@@ -67,7 +67,7 @@ def promote_run(run_id: str, name: str, alias: str | None, store: TrackingStore)
             "because of tracking.model=false. Choose a run with a logged model"
         )
     _check_weights(store, model, run)
-    version, new = store.register_model(name, alias, run, model)
+    version, new = register_model(store, name, alias, run, model)
     return RegisteredVersion(name, version, new, alias)
 
 

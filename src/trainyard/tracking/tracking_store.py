@@ -44,9 +44,6 @@ NO_LOGGED_MODELS = (
     "logged as artifacts of the run, below model/"
 )
 
-_VERSION_TAGS = (names.WEIGHTS_DIGEST, names.CONFIG_HASH, names.DATASET_DIGEST)
-"""Tags that are copied from the run to the model version."""
-
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
@@ -354,43 +351,6 @@ class TrackingStore:
             download_artifacts, artifact_uri=location, dst_path=str(folder), tracking_uri=self.uri
         )
         return Path(download)
-
-    def register_model(self, name: str, alias: str | None, run: RunRecord, model: StoredModel) -> tuple[int, bool]:
-        """Registers the model that a run logged, unless it is registered; returns its version and whether it is new.
-
-        The registered model is created if it does not exist. None as `alias` sets no alias. Raises a ConfigError if
-        MLflow rejects the name or the alias.
-        """
-        from mlflow.exceptions import MlflowException
-
-        with self.translate_errors():
-            try:
-                try:
-                    self.client.get_registered_model(name)
-                except MlflowException as error:
-                    if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                        raise
-                    self.client.create_registered_model(name)
-                existing = [
-                    int(version.version)
-                    for version in self.client.search_model_versions(f"run_id = '{run.run_id}'")
-                    if version.name == name and version.source == model.location and version.status == "READY"
-                ]
-                if existing:
-                    number = max(existing)
-                else:
-                    tags = {key: run.tags[key] for key in _VERSION_TAGS if key in run.tags}
-                    created = self.client.create_model_version(
-                        name, model.location, run_id=run.run_id, tags=tags, model_id=model.model_id
-                    )
-                    number = int(created.version)
-                if alias:
-                    self.client.set_registered_model_alias(name, alias, str(number))
-            except MlflowException as error:
-                if error.error_code != "INVALID_PARAMETER_VALUE":
-                    raise
-                raise ConfigError(f"{name}: {error.message}") from error
-        return number, not existing
 
     def _load_experiment_names(self, name: str | None = None) -> dict[str, str]:
         """Returns the names of all experiments by id, or of one. Raises a ConfigError if it does not exist."""
