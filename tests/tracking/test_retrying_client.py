@@ -98,6 +98,9 @@ def test_an_error_that_does_not_pass_is_raised_at_once(clock):
     with pytest.raises(MlflowException):
         client.get_run("x")
     assert clock.now == 100
+    clock.now += 1000
+    server.failures, server.error = 3, BUSY  # the server answered, so later failures are waited for
+    assert client.get_run("x") == "x"
 
 
 class _Creating:

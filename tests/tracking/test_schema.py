@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,29 @@ def test_a_database_of_an_older_mlflow_is_copied_before_it_is_upgraded(older_sto
 def _dump(file):
     with contextlib.closing(sqlite3.connect(file)) as connection:
         return list(connection.iterdump())
+
+
+INTERRUPTED = """
+import os, sqlite3
+connection = sqlite3.connect("mlflow.db", isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("CREATE TABLE filler (text TEXT)")
+connection.executemany("INSERT INTO filler VALUES (?)", [("x" * 4000,)] * 200)
+os._exit(1)
+"""
+"""A program that is killed while it writes to the database, and leaves a journal."""
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_an_interrupted_write_does_not_prevent_the_use_of_a_store(new_store, writes):
+    new_store(Path("mlflow.db")).create_experiment("tiny")
+    subprocess.run([sys.executable, "-c", INTERRUPTED], check=False)
+    assert Path("mlflow.db-journal").stat().st_size
+    store = TrackingStore.default()
+    if writes:
+        store.open_experiment("other", "")
+    assert store.find_experiment_id("tiny") == "1"
 
 
 def test_a_database_of_a_newer_mlflow_is_refused(new_store):

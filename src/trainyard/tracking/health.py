@@ -89,7 +89,7 @@ def _examine_database(store: TrackingStore) -> StoreHealth:
             return StoreHealth("damaged", damage=damage)
     else:
         check_reachable(store.uri)
-    with contextlib.closing(open_database(store.uri).connect()) as connection:
+    with contextlib.closing(open_database(store.uri, read_only=True).connect()) as connection:
         state = read_schema_state(connection)
         if state != "current":
             return StoreHealth(state)

@@ -60,8 +60,11 @@ class RetryingClient:
                 if result is None:
                     result = function()
             except Exception as error:
+                if not is_transient_failure(error):
+                    self._has_answered, self._failing_since = True, None
+                    raise
                 self._failing_since = self._failing_since or started
-                if not is_transient_failure(error) or not self._may_repeat(number):
+                if not self._may_repeat(number):
                     raise
                 time.sleep(delay)
             else:

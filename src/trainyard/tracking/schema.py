@@ -7,6 +7,7 @@ older versions of MLflow can't open it any more. This module reads the version w
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 import subprocess
 import sys
@@ -23,22 +24,36 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 4.0
 """Time limit in seconds for an answer of a database or server; the answer of an HTTP server may take twice as long."""
 
+_LOCK_SECONDS = 20.0
+
 SchemaState = Literal["empty", "current", "older", "newer"]
 """A database has no tables yet, or the schema of the installed MLflow, or that of an older or newer version."""
 
 
-def open_database(uri: str) -> Engine:
-    """Returns an SQLAlchemy engine of a database, without a pool. A SQLite file is opened in read-only mode."""
+def open_database(uri: str, *, read_only: bool = False) -> Engine:
+    """Returns an SQLAlchemy engine of a database, without a pool.
+
+    A SQLite file is not created. It may be locked for some time, and an interrupted write is rolled back, unless it is
+    opened with `read_only`.
+    """
     import sqlalchemy as sa
 
     if file := get_sqlite_path(uri):
-        return sa.create_engine("sqlite://", creator=lambda: connect_read_only(file), poolclass=sa.NullPool)
+        creator = (
+            functools.partial(connect_read_only, file) if read_only else functools.partial(_connect_existing, file)
+        )
+        return sa.create_engine("sqlite://", creator=creator, poolclass=sa.NullPool)
     return sa.create_engine(uri, poolclass=sa.NullPool)
 
 
 def connect_read_only(file: Path) -> sqlite3.Connection:
     """Opens a SQLite file in read-only mode."""
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=ANSWER_SECONDS)
+
+
+def _connect_existing(file: Path) -> sqlite3.Connection:
+    """Opens a SQLite file that exists, and waits while it is locked as long as MLflow does."""
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=_LOCK_SECONDS)
 
 
 def read_schema_state(connection: Connection) -> SchemaState:
@@ -54,13 +69,14 @@ def read_schema_state(connection: Connection) -> SchemaState:
     return "older" if revision is None or revision in known else "newer"
 
 
-def load_schema_revisions() -> tuple[set[str], str | None]:
+@functools.cache
+def load_schema_revisions() -> tuple[frozenset[str], str | None]:
     """Returns the schema revisions of the installed MLflow, and the latest of them, which it requires."""
     import mlflow
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-    return {revision.revision for revision in script.walk_revisions()}, script.get_current_head()
+    return frozenset(entry.revision for entry in script.walk_revisions()), script.get_current_head()
 
 
 def check_schema(uri: str) -> None:

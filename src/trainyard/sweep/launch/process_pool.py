@@ -33,6 +33,7 @@ PRELOADED = (
     "mlflow.store.tracking.sqlalchemy_store",
     "alembic.command",
     "alembic.autogenerate",
+    "trainyard.sweep.launch.preload_schema",
     "sklearn.metrics",
     "matplotlib.backends.backend_agg",
     "jinja2",
