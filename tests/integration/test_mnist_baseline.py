@@ -177,7 +177,7 @@ def test_all_saved_models_make_the_same_predictions(baseline, keras):
 
     (output,) = baseline.run.outputs.model_outputs
     logged = baseline.client.get_logged_model(output.model_id)
-    assert (logged.name, logged.status.value) == ("model", "READY")
+    assert (logged.name, logged.status.value) == ("300x200x100 relu", "READY")
     assert {metric.key for metric in logged.metrics} >= {"accuracy/test", "loss/test"}
     mlflow.set_tracking_uri(build_sqlite_uri(baseline.folder / "mlflow.db"))
     try:

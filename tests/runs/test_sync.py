@@ -152,7 +152,7 @@ def test_a_sync_that_is_killed_at_any_moment_can_be_repeated(store, untracked):
     assert sync_command([untracked], None) == 0
     (run,) = _runs(store)
     logged = _logged_data(connect(store), run)
-    assert (logged["status"], [model[:2] for model in logged["models"]]) == ("FINISHED", [("model", "READY")])
+    assert (logged["status"], [model[:2] for model in logged["models"]]) == ("FINISHED", [(logged["name"], "READY")])
     assert [step for step, _ in logged["history"]["loss/train"]] == [1, 2]
 
 
@@ -170,7 +170,7 @@ def test_a_store_that_is_locked_at_the_start_is_reported_before_the_training(sto
     connect(store)  # creates the database
     holder = sqlite3.connect("mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with contextlib.closing(holder), pytest.raises(TrackingError, match="database is locked"):
+    with contextlib.closing(holder), pytest.raises(TrackingError, match="is locked: another program"):
         run_experiment(quick())
     (folder,) = Path("outputs/tiny").iterdir()
     assert not (folder / "model_summary.txt").exists()
@@ -204,7 +204,9 @@ class StopsServer(Progress):
 @pytest.mark.slow
 def test_a_server_that_was_down_for_a_while_receives_everything_at_the_end(store, quick, server):
     progress = StopsServer(server(store), restarts=True)
-    result = run_experiment(quick(f"tracking.uri={progress.server.address}"), progress=progress)
+    result = run_experiment(
+        quick(f"tracking.uri={progress.server.address}", "tracking.retry_seconds=0"), progress=progress
+    )
     assert progress.details[-1] == "the tracking store works again and now contains the complete run"
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
@@ -236,7 +238,9 @@ class HangsServer(StopsServer):
 @pytest.mark.slow
 def test_a_server_that_hangs_for_a_while_receives_everything_at_the_end(store, quick, server, monkeypatch):
     progress = HangsServer(server(store), monkeypatch)
-    result = run_experiment(quick(f"tracking.uri={progress.server.address}"), progress=progress)
+    result = run_experiment(
+        quick(f"tracking.uri={progress.server.address}", "tracking.retry_seconds=0"), progress=progress
+    )
     assert progress.details[-1] == "the tracking store works again and now contains the complete run"
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
@@ -251,7 +255,7 @@ def test_a_run_can_be_uploaded_later_if_the_server_stays_down(store, quick, serv
     with pytest.raises(
         TrackingError, match=r"Nothing is lost: .* upload the run: trainyard sync outputs/tiny/"
     ) as caught:
-        run_experiment(quick(f"tracking.uri={progress.server.address}"), progress=progress)
+        run_experiment(quick(f"tracking.uri={progress.server.address}", "tracking.retry_seconds=1"), progress=progress)
     folder = Path(str(caught.value).rpartition(" ")[2])
     assert (folder / "model.h5").exists()
     assert _runs(store)[0].info.status != "FINISHED"
@@ -268,7 +272,7 @@ def test_a_run_can_be_uploaded_later_if_the_server_stays_down(store, quick, serv
         == json.loads((folder / "evaluation/metrics.json").read_text())["accuracy/test"]
     )
     assert {"model.h5", "model.keras", "report.html", "config.yaml"} <= set(logged["files"])
-    assert [model[:2] for model in logged["models"]] == [("model", "READY")]
+    assert [model[:2] for model in logged["models"]] == [(logged["name"], "READY")]
 
 
 @pytest.mark.slow
@@ -283,12 +287,12 @@ def test_a_store_that_was_locked_for_a_while_receives_everything_at_the_end(stor
 
         def detail(self, text):
             if "The run continues" in text:
-                assert "database is locked" in text
+                assert "is locked: another program" in text
                 self.connection.close()
                 self.connection = None
 
     progress = Locking()
-    run_experiment(quick(), progress=progress)
+    run_experiment(quick("tracking.retry_seconds=0"), progress=progress)
     assert progress.connection is None
     (run,) = _runs(store)
     assert (run.info.status, "error" in run.data.tags) == ("FINISHED", False)

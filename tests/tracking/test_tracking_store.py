@@ -51,11 +51,10 @@ def test_a_connected_store_is_pickled_without_its_client(new_store):
 
 
 PLUGIN = """
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+def open_store(store_uri, artifact_uri):
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-class TeamStore(SqlAlchemyStore):
-    def __init__(self, store_uri, artifact_uri):
-        super().__init__(store_uri.replace("teamstore://", "sqlite://"), artifact_uri)
+    return SqlAlchemyStore(store_uri.replace("teamstore://", "sqlite://"), artifact_uri or "./artifacts")
 """
 
 
@@ -66,7 +65,7 @@ def test_runs_are_logged_to_the_store_of_an_mlflow_plugin(new_store):
     info.mkdir(parents=True)
     Path("plugin/team_store.py").write_text(PLUGIN)
     info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: team-store\nVersion: 1.0\n")
-    info.joinpath("entry_points.txt").write_text("[mlflow.tracking_store]\nteamstore = team_store:TeamStore\n")
+    info.joinpath("entry_points.txt").write_text("[mlflow.tracking_store]\nteamstore = team_store:open_store\n")
     file = Path("team.db").absolute()
     client = new_store(file)
     environment = os.environ | {
