@@ -141,6 +141,25 @@ def new_store():
     return create
 
 
+@pytest.fixture
+def older_store():
+    """The SQLite file mlflow.db with the schema of an older MLflow."""
+    from alembic import command
+    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    file = Path("mlflow.db").absolute()
+    uri = build_sqlite_uri(file)
+    engine = create_sqlalchemy_engine(uri)
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        config = _get_alembic_config(uri)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "acf3f17fdcc7")
+    engine.dispose()
+    return file
+
+
 @pytest.fixture(autouse=True)
 def _freeze_garbage_collector():
     """Exempts objects that tests leave behind (MLflow keeps each store it opened) from garbage collection.

@@ -189,24 +189,16 @@ def test_the_latest_schema_revision_is_that_of_mlflow():
     assert latest in known
 
 
-def test_a_store_of_an_older_mlflow_is_reported_and_not_migrated():
-    from alembic import command
-    from mlflow.store.db.utils import _get_alembic_config, _upgrade_db, create_sqlalchemy_engine
-    from mlflow.store.tracking.dbmodels.initial_models import Base
+def test_a_store_of_an_older_mlflow_is_reported_and_not_migrated(older_store):
+    from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine
 
-    uri = build_sqlite_uri(Path("mlflow.db"))
-    engine = create_sqlalchemy_engine(uri)
-    Base.metadata.create_all(engine)
-    with engine.begin() as connection:
-        config = _get_alembic_config(uri)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "acf3f17fdcc7")
     before = _listing(Path.cwd())
     finding = _only(check_store())
-    path = Path("mlflow.db").absolute()
-    assert finding.message == f"{path} was written by an older MLflow"
-    assert finding.remedy == f"cp {path} {path}.bak && mlflow db upgrade {uri}"
+    uri, copy = build_sqlite_uri(older_store), f"{older_store}.before-{importlib.metadata.version('mlflow')}"
+    assert finding.message == f"{older_store} was written by an older MLflow"
+    assert finding.remedy == f"run: cp {older_store} {copy} && mlflow db upgrade {uri}"
     assert _listing(Path.cwd()) == before
+    engine = create_sqlalchemy_engine(uri)
     _upgrade_db(engine)
     engine.dispose()
     assert _list_severities(check_store()) == [("ok", "store"), ("ok", "runs")]

@@ -12,26 +12,7 @@ import pytest
 
 from trainyard import ConfigError, load_run
 from trainyard.system.uris import build_sqlite_uri
-from trainyard.tracking import TrackingStore
-
-
-@pytest.fixture
-def older_store():
-    """Returns a SQLite file with the schema of an older MLflow."""
-    from alembic import command
-    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
-    from mlflow.store.tracking.dbmodels.initial_models import Base
-
-    file = Path("mlflow.db").absolute()
-    uri = build_sqlite_uri(file)
-    engine = create_sqlalchemy_engine(uri)
-    Base.metadata.create_all(engine)
-    with engine.begin() as connection:
-        config = _get_alembic_config(uri)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "acf3f17fdcc7")
-    engine.dispose()
-    return file
+from trainyard.tracking import TrackingStore, describe_upgrade
 
 
 def test_a_database_of_an_older_mlflow_is_not_changed_by_reading(older_store):
@@ -88,6 +69,11 @@ def test_a_database_of_a_newer_mlflow_is_refused(new_store):
         connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
     with pytest.raises(ConfigError, match="got one of a newer version"):
         load_run("0" * 32)
+
+
+def test_the_upgrade_of_a_server_database_does_not_show_its_password():
+    text = describe_upgrade("postgresql://ada:canary@host/runs")
+    assert text == 'make a backup, then run: mlflow db upgrade "$MLFLOW_TRACKING_URI"'
 
 
 @pytest.mark.parametrize(

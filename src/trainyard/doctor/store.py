@@ -17,6 +17,7 @@ from trainyard.tracking import (
     RunRecord,
     StoreHealth,
     TrackingStore,
+    describe_upgrade,
     examine_store,
     names,
     roll_back_interrupted_write,
@@ -67,9 +68,7 @@ def check_store() -> Iterator[Finding]:
             message = f"{location} was written by a newer MLflow than is installed"
             yield wrong("store", message, "pip install --upgrade mlflow")
         case "older":
-            copy = f"cp {path} {path}.bak && " if file else "make a backup, then "
-            address = f'"${URI_VARIABLE}"' if store.name != store.uri else shlex.quote(store.uri)
-            yield wrong("store", f"{location} was written by an older MLflow", f"{copy}mlflow db upgrade {address}")
+            yield wrong("store", f"{location} was written by an older MLflow", describe_upgrade(store.uri))
 
 
 def _describe_sound_store(location: str, file: Path | None, health: StoreHealth) -> Finding:

@@ -8,7 +8,7 @@ from trainyard.tracking.model_registry import register_model
 from trainyard.tracking.operation_log import LOCK, OPERATION_LOG_FILE, LoggedOperations, load_operations
 from trainyard.tracking.operations import DIGEST_LENGTH, DatasetInput
 from trainyard.tracking.run_record import RunRecord, load_run_record
-from trainyard.tracking.schema import load_schema_revisions
+from trainyard.tracking.schema import describe_upgrade, load_schema_revisions
 from trainyard.tracking.stores import URI_VARIABLE
 from trainyard.tracking.tracker import Tracker, open_tracker
 from trainyard.tracking.tracking_store import StoredModel, TrackingStore

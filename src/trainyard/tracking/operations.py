@@ -141,7 +141,7 @@ def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
 
     for file, root in files[:1]:  # MLflow then knows the location of the artifacts, which each thread would ask for
         upload(file, root)
-    run_parallel([partial(upload, file, root) for file, root in files[1:]])
+    _run_parallel([partial(upload, file, root) for file, root in files[1:]])
 
 
 def log_model(
@@ -186,7 +186,7 @@ def log_model(
         client.finalize_logged_model(model_id, LoggedModelStatus.READY)
 
 
-def run_parallel(calls: Sequence[Callable[[], object]]) -> None:
+def _run_parallel(calls: Sequence[Callable[[], object]]) -> None:
     """Calls functions in parallel threads. If one raises an error, those that have not started are not called."""
     with ThreadPoolExecutor(_THREADS) as pool:
         futures = [pool.submit(call) for call in calls]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from trainyard.errors import ConfigError, TrackingError
 from trainyard.system import build_sqlite_uri, get_sqlite_path, redact_credentials
+from trainyard.tracking.stores import URI_VARIABLE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -94,13 +96,19 @@ def check_schema(uri: str) -> None:
             "version of MLflow that wrote it"
         )
     if state == "older":
-        file = get_sqlite_path(uri)
-        backup = f"cp {file} {_find_backup_path(file).name} && " if file else "back it up, then "
         raise ConfigError(
             f"{name}: expected a database of MLflow {installed}, got one of an older version. It was not changed, "
-            "because older versions can't open it after an upgrade. To upgrade it: "
-            f"{backup}mlflow db upgrade {name}"
+            f"because older versions can't open it after an upgrade. To upgrade it, {describe_upgrade(uri)}"
         )
+
+
+def describe_upgrade(uri: str) -> str:
+    """Returns the commands that back up a database and upgrade its schema, as they can be copied to a shell."""
+    file = get_sqlite_path(uri)
+    backup = f"cp {shlex.quote(str(file))} {shlex.quote(str(_find_backup_path(file)))} && " if file else ""
+    address = f'"${URI_VARIABLE}"' if redact_credentials(uri) != uri else shlex.quote(uri)
+    command = f"{backup}mlflow db upgrade {address}"
+    return f"run: {command}" if file else f"make a backup, then run: {command}"
 
 
 def upgrade_sqlite_file(file: Path) -> str | None:
