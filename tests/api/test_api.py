@@ -25,6 +25,7 @@ from trainyard import (
     run_experiment,
     run_sweep,
 )
+from trainyard.tracking import TrackingStore
 
 SMALL = ["dataset.limit=200", "dataset.validation_fraction=0.2", "training.epochs=2", "training.xla=off"]
 
@@ -216,6 +217,8 @@ def test_a_sweep_returns_its_ranking_and_resumes():
     ]
     assert result.verdict in result._repr_html_()
     assert [run.status for run in load_runs(sweep="mine")] == ["FINISHED"] * 4
+    (parent,) = TrackingStore.default().search_runs(None, "tags.`trainyard.role` = 'sweep'")
+    assert parent.metrics["best/accuracy/val"] == result.best.mean
     ledger = Path("sweeps/mine/ledger.jsonl").read_text()
     assert run_sweep(overrides).best.values == result.best.values
     began = [json.loads(line)["what"] for line in Path("sweeps/mine/ledger.jsonl").read_text().splitlines()]

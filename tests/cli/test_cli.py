@@ -55,7 +55,7 @@ def test_train_prints_its_stages_the_results_and_the_command_for_the_ui():
     assert "epoch 2/2  loss/train" in text
     assert "accuracy/val" in text
     assert f"accuracy  {run.data.metrics['accuracy/test']:.4f} on 300 test images" in text
-    assert f"run       16 relu, {run.info.run_id}" in text
+    assert f"run       {run.info.run_name}, {run.info.run_id}" in text
     assert text.splitlines()[-1].split() == ["see", "it", "trainyard", "ui"]
     report = Path("outputs/tiny").glob("*/classification_report.txt")
     assert next(report).read_text().rstrip() in text

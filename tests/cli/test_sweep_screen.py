@@ -14,11 +14,11 @@ from trainyard.cli.sweep.live_display import SweepScreen
 from trainyard.cli.sweep.status import print_sweep_list, print_sweep_status, show_status
 from trainyard.cli.sweep.tables import print_plan, print_summary
 from trainyard.cli.sweep.trial_table import TrialTable
+from trainyard.config.labels import shorten_paths
 from trainyard.errors import ConfigError
 from trainyard.evaluation import RankedRun, rank
 from trainyard.evaluation.trials import Trial, TrialResult
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.labels import shorten_paths
 from trainyard.sweep.ledger import TrialState
 from trainyard.sweep.listener import SweepCounts
 from trainyard.sweep.plan import make_plan

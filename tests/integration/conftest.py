@@ -55,16 +55,16 @@ def serve_ui():
 
 @pytest.fixture(scope="session")
 def ui(tmp_path_factory):
-    """A running ``trainyard ui`` on a store with two runs and a sweep of four trials."""
+    """A running ``trainyard ui`` on a store with three runs, of which two are equal, and a sweep of four trials."""
     folder = tmp_path_factory.mktemp("ui")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(USER_VARIABLE_PREFIXES)}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "XDG_CACHE_HOME": str(folder / "cache")}
 
     def run(*arguments: str) -> None:
-        quick = ("experiment=quickstart", "training.epochs=3", *arguments[1:])
+        quick = ("experiment=quickstart", *arguments[1:], "training.epochs=3")
         subprocess.run(_command(arguments[0], *quick), cwd=folder, env=environment, check=True, capture_output=True)
 
-    for seed, units in (("1", "32"), ("2", "64")):
+    for seed, units in (("1", "32"), ("2", "64"), ("2", "64")):
         run("train", f"seed={seed}", f"model.hidden_units=[{units}]")
     swept = ("dataset.validation_fraction=0.2", "model.hidden_units=[16],[128]", "optimizer.learning_rate=0.01,0.001")
     run("sweep", "sweep.name=rates", *swept)

@@ -58,7 +58,7 @@ def baseline(mnist_folder, tmp_path_factory, keras):
 
 def test_the_run_is_finished_with_the_expected_accuracy(baseline):
     assert baseline.run.info.status == "FINISHED"
-    assert baseline.run.info.run_name == "300x200x100 relu"
+    assert baseline.run.info.run_name == "300x200x100 relu seed0"
     accuracy = baseline.run.data.metrics["accuracy/test"]
     assert 0.970 <= accuracy <= 0.988
 
@@ -177,7 +177,7 @@ def test_all_saved_models_make_the_same_predictions(baseline, keras):
 
     (output,) = baseline.run.outputs.model_outputs
     logged = baseline.client.get_logged_model(output.model_id)
-    assert (logged.name, logged.status.value) == ("300x200x100 relu", "READY")
+    assert (logged.name, logged.status.value) == ("300x200x100 relu seed0", "READY")
     assert {metric.key for metric in logged.metrics} >= {"accuracy/test", "loss/test"}
     mlflow.set_tracking_uri(build_sqlite_uri(baseline.folder / "mlflow.db"))
     try:

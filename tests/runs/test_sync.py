@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -22,6 +23,9 @@ from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking import RunRequest, TrackingStore, names, operations
 from trainyard.tracking.connection import connect
 from trainyard.tracking.operation_log import OPERATION_LOG_FILE, OperationLog, load_operations, record_stored
+
+MODEL = "16 relu sgd limit300 epochs2 +2 seed0"
+"""The name of the logged model: the architecture, then the other settings in the name of the run."""
 
 
 @pytest.fixture
@@ -54,6 +58,11 @@ def _files(client, run_id, folder=None):
             yield file.path
 
 
+def _remove_number(name):
+    """Returns the name of a run or model without the number that makes it unique."""
+    return re.sub(r" #\d+$", "", name)
+
+
 def _logged_data(client, run):
     """Returns everything that a store contains of a run, except values that always differ between runs."""
     history = {
@@ -61,7 +70,15 @@ def _logged_data(client, run):
         for name in run.data.metrics
         if not name.startswith("time/")
     }
-    varying_tags = {"pid", "started", "trainyard.folder", names.RUN_KEY, "mlflow.note.content", "command"}
+    varying_tags = {
+        "pid",
+        "started",
+        "trainyard.folder",
+        names.RUN_KEY,
+        "mlflow.note.content",
+        "command",
+        "mlflow.runName",
+    }
     tags = {key: value for key, value in run.data.tags.items() if key not in varying_tags}
     params = {key: value for key, value in run.data.params.items() if not key.startswith("tracking.")}
     inputs = [(item.dataset.name, item.dataset.digest, item.tags[0].value) for item in run.inputs.dataset_inputs]
@@ -70,13 +87,16 @@ def _logged_data(client, run):
         assert dict(model.params) == dict(run.data.params)
     return {
         "status": run.info.status,
-        "name": run.info.run_name,
+        "name": _remove_number(run.info.run_name),
         "params": params,
         "tags": tags,
         "history": history,
         "inputs": sorted(inputs),
         "files": sorted(_files(client, run.info.run_id)),
-        "models": [(model.name, model.status.name, {metric.key for metric in model.metrics}) for model in models],
+        "models": [
+            (_remove_number(model.name), model.status.name, {metric.key for metric in model.metrics})
+            for model in models
+        ],
     }
 
 
@@ -152,7 +172,7 @@ def test_a_sync_that_is_killed_at_any_moment_can_be_repeated(store, untracked):
     assert sync_command([untracked], None) == 0
     (run,) = _runs(store)
     logged = _logged_data(connect(store), run)
-    assert (logged["status"], [model[:2] for model in logged["models"]]) == ("FINISHED", [(logged["name"], "READY")])
+    assert (logged["status"], [model[:2] for model in logged["models"]]) == ("FINISHED", [(MODEL, "READY")])
     assert [step for step, _ in logged["history"]["loss/train"]] == [1, 2]
 
 
@@ -272,7 +292,7 @@ def test_a_run_can_be_uploaded_later_if_the_server_stays_down(store, quick, serv
         == json.loads((folder / "evaluation/metrics.json").read_text())["accuracy/test"]
     )
     assert {"model.h5", "model.keras", "report.html", "config.yaml"} <= set(logged["files"])
-    assert [model[:2] for model in logged["models"]] == [(logged["name"], "READY")]
+    assert [model[:2] for model in logged["models"]] == [(MODEL, "READY")]
 
 
 @pytest.mark.slow
@@ -384,7 +404,7 @@ def test_an_incomplete_last_line_is_ignored_and_a_damaged_line_raises(untracked)
     content = journal.read_text()
     journal.write_text(content + '{"what": "ta')
     assert load_operations(folder).status == "FINISHED"
-    record_stored(folder, TrackingStore("sqlite:////x.db"), "1")
+    record_stored(folder, TrackingStore("sqlite:////x.db"), "1", "tiny #2")
     assert load_operations(folder).stores == {"sqlite:////x.db": "1"}
     journal.write_text(content.replace('"what": "inputs"', '"what": "inp'))
     with pytest.raises(ConfigError, match=rf"{OPERATION_LOG_FILE}: line \d+ is damaged: "):
@@ -424,7 +444,7 @@ def test_a_journal_that_cannot_be_written_is_reported_and_the_run_continues(quic
 def test_an_unwritten_first_line_of_a_journal_is_written_before_all_others(tmp_path):
     messages = []
     journal = OperationLog(tmp_path / "run", messages.append)
-    journal.record_start(None, RunRequest("tiny", "", "16 relu", {"seed": "0"}, logs_model=True))
+    journal.record_start(None, RunRequest("tiny", "", "16 relu", {"seed": "0"}, model_label="16 relu"))
     journal.record_operation(operations.log_params, {"seed": 0})
     (tmp_path / "run").mkdir()
     journal.record_end("FINISHED")

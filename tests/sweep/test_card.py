@@ -19,7 +19,6 @@ from trainyard.sweep import importance
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.importance import compute_importances
-from trainyard.sweep.labels import build_point_label
 from trainyard.sweep.ledger import EpochReport
 from trainyard.sweep.plan import make_plan
 from trainyard.sweep.recorder import TrialOutcomes
@@ -242,12 +241,6 @@ def test_page_shows_the_command_the_pruned_trials_and_the_cost(ranking, tmp_path
     for text in ("trainyard sweep x=1", "tpe, seed 3", "1 min 40 s", "93; pruning saved 7 more"):
         assert text in page.text
     assert "2 min 42 s: 2 min 30 s in 9 finished, 12.0 s in 1 pruned" in page.text
-
-
-def test_label_of_a_point_is_what_the_labels_of_its_trials_share():
-    both = [make_trial("lr0.1 512x256", seed=seed) for seed in (0, 1)]
-    assert build_point_label(both) == build_point_label(both[:1]) == "lr0.1 512x256"
-    assert build_point_label([make_trial("")]) == ""
 
 
 def test_point_with_a_pruned_trial_is_not_ranked():

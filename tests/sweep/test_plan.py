@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from trainyard.config.compose import compose_config
+from trainyard.config.labels import build_label, shorten_keys
 from trainyard.config.serialization import config_to_dict
 from trainyard.errors import ConfigError
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import parse_axes
-from trainyard.sweep.labels import build_trial_label, shorten_keys
 from trainyard.sweep.plan import make_plan
 
 OFF = "sweep.objective=off"
@@ -321,7 +321,7 @@ def test_swept_seeds_belong_to_one_point():
     ],
 )  # fmt: skip
 def test_trial_label_is_built_from_the_varied_settings(varied, label):
-    assert build_trial_label(varied, shorten_keys(list(varied))) == label
+    assert build_label(varied, shorten_keys(list(varied))) == label
 
 
 def test_default_name_depends_only_on_the_definition():

@@ -45,7 +45,7 @@ def _write_result(folder, *, status):
     """Writes the result and the journal of a trial that ended with a status."""
     folder.mkdir(parents=True)
     journal = OperationLog(folder, pytest.fail)
-    journal.record_start(TrackingStore("http://host"), RunRequest("tiny", "", "seed1", {}, logs_model=True))
+    journal.record_start(TrackingStore("http://host"), RunRequest("tiny", "", "seed1", {}, model_label="16 relu"))
     journal.record_end(status)
     result = TrialResult(
         objective=None, metrics={}, epochs=1, history=(), seconds=1.0, run_id="lost", folder=str(folder), parameters=1
@@ -164,6 +164,26 @@ def test_events_contain_the_counts_of_ended_trials():
         (3, (2, 0, 0, None)),
         (1, (3, 0, 0, None)),
     ]
+
+
+@pytest.mark.parametrize(("objective", "best"), [("accuracy/val", 0.6), ("loss/val", 0.5)])
+def test_the_best_value_is_the_best_mean_of_a_point_whose_seeds_are_all_done(objective, best):
+    """Point 1 has the seeds 0.1 and 0.9, point 2 has 0.6 and 0.6, and point 3 has 0.99 and no second result."""
+    overrides = [f"sweep.objective={objective}", "dataset.validation_fraction=0.1", "training.epochs=1,2,3"]
+    plan = make_plan([*overrides, "sweep.seeds=2", "sweep.name=mine"])
+    folder = SweepFolder(Path("sweeps/mine"))
+    folder.path.mkdir(parents=True)
+    recorder, counts = TrialRecorder(plan.trials, folder, plan.objective), []
+    recorder.listeners.append(SimpleNamespace(
+        on_trial_begin=lambda *_: None, on_trial_done=lambda trial, result, count: counts.append(count.best)
+    ))  # fmt: skip
+    for trial, value in zip(plan.trials, (0.1, 0.9, 0.6, 0.6, 0.99), strict=False):
+        recorder.record_start(trial)
+        result = TrialResult(
+            objective=value, metrics={}, epochs=1, history=(), seconds=1.0, run_id=None, folder="", parameters=1
+        )
+        recorder.record_done(trial, result)
+    assert counts == [None, 0.5, 0.5, best, best]
 
 
 def test_the_status_of_a_running_sweep_shows_the_last_epochs_of_its_trials():

@@ -169,7 +169,7 @@ def test_the_servable_model_equals_the_one_that_mlflow_writes(keras, tmp_path):
 
     model = keras.Sequential([keras.layers.Input((4, 4)), keras.layers.Flatten(), keras.layers.Dense(3)])
     model.save(tmp_path / "trainyard.keras")
-    servable = ServableModel(tmp_path / "trainyard.keras", (4, 4), 3)
+    servable = ServableModel(tmp_path / "trainyard.keras", "tiny", (4, 4), 3)
     actual, expected = tmp_path / "actual", tmp_path / "expected"
     servable.save_model(actual, description := Model())
     mlflow.keras.save_model(

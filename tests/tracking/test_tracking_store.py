@@ -41,6 +41,20 @@ def test_a_missing_sqlite_file_is_an_error_and_only_opening_an_experiment_create
     assert [run.run_id for run in store.search_runs("tiny", "")] == [store.load_run(run_id).run_id] == [run_id]
 
 
+@pytest.mark.parametrize("name", ["64 relu seed3", 'o\'hara "x" 5% a_b \\', "#2"])
+def test_names_of_runs_are_unique_in_their_experiment(new_store, name):
+    new_store(Path("mlflow.db"))
+    store = TrackingStore.default()
+    experiment, other = (store.open_experiment(experiment, "") for experiment in ("tiny", "other"))
+
+    def create(experiment_id, name):
+        return store.create_run(experiment_id, name, {}).info.run_name
+
+    assert [create(experiment, f"{name} longer"), create(experiment, name)] == [f"{name} longer", name]
+    assert [create(experiment, name) for _ in range(2)] == [f"{name} #2", f"{name} #3"]
+    assert create(other, name) == name
+
+
 def test_a_connected_store_is_pickled_without_its_client(new_store):
     new_store(Path("mlflow.db"))
     store = TrackingStore.default()

@@ -21,6 +21,8 @@ from trainyard.config.hydra_adapter import (
     iterate_sweep_values,
 )
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
+from trainyard.config.labels import build_label, find_common_label, shorten_keys, shorten_paths
+from trainyard.config.recipe import build_run_name
 from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config
 from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets
 from trainyard.config.reference.markdown import render_config_page

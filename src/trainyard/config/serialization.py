@@ -63,12 +63,12 @@ def build_tree(tree: Mapping[str, Any], source: str) -> DictConfig:
 
 def hash_config(config: RunConfig) -> str:
     """Returns the SHA-256 hash (hexadecimal) of all settings that affect results, except the seed."""
-    return hashlib.sha256(json.dumps(_select_hashed_values(config), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(select_hashed_values(config), sort_keys=True).encode()).hexdigest()
 
 
 def find_config_differences(before: RunConfig, after: RunConfig) -> list[str]:
     """Returns one line per difference of two configs that affects results, such as ``'seed: 1, was 0'``."""
-    old, new = ({"seed": config.seed, **_select_hashed_values(config)} for config in (before, after))
+    old, new = ({"seed": config.seed, **select_hashed_values(config)} for config in (before, after))
     return [f"{path}: {value}, was {old_value}" for path, old_value, value in compare_trees(old, new)]
 
 
@@ -81,7 +81,7 @@ def compare_trees(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterat
             yield path, *values
 
 
-def _select_hashed_values(config: RunConfig) -> dict[str, Any]:
+def select_hashed_values(config: RunConfig) -> dict[str, Any]:
     """Returns the values of the hashed sections that affect results, as a tree."""
     return {section: _select_result_values(getattr(config, section)) for section in HASHED_SECTIONS}
 

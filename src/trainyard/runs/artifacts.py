@@ -91,12 +91,15 @@ def save_models(folder: Path, model: keras.Model) -> None:
     write_checksums(folder, files)
 
 
-def save_servable_model(folder: Path, model: keras.Model, spec: DataSpec) -> ServableModel:
-    """Saves the model that accepts raw pixels to a hidden file, which is later moved to the tracking store."""
+def save_servable_model(folder: Path, model: keras.Model, label: str, spec: DataSpec) -> ServableModel:
+    """Saves the model that accepts raw pixels to a hidden file, which is later moved to the tracking store.
+
+    `label` describes the architecture.
+    """
     file = folder / SERVABLE_FILE
     with atomic_write(file) as partial:
         build_serving_model(model, spec).save(partial)
-    return ServableModel(file, spec.image_shape, spec.classes)
+    return ServableModel(file, label, spec.image_shape, spec.classes)
 
 
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - any JSON value

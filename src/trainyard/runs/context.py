@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from trainyard.config import RunConfig
+from trainyard.config import RunConfig, hash_config
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import ResumePoint
 from trainyard.system import GitState, Progress, StageTimer, collect_process_info, find_user_name, format_command_line
-from trainyard.tracking import Tracker, TrackingStore, names
+from trainyard.tracking import RunRequest, Tracker, TrackingStore, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,13 @@ class TrialInfo:
 class RunContext:
     """What the stages of a run share.
 
-    `store` is None if tracking is off; `tags` are those that the run is created with. None as `trial` means that the
-    run is not a trial, as `resume_point` that it starts at the first epoch, and as `start_model` from random weights.
+    `name` is the name of the run, to which its store may append a number. `store` is None if tracking is off; `tags`
+    are those that the run is created with. None as `trial` means that the run is not a trial, as `resume_point` that it
+    starts at the first epoch, and as `start_model` from random weights.
     """
 
     config: RunConfig
+    name: str
     folder: Path
     store: TrackingStore | None
     tracker: Tracker
@@ -58,10 +60,41 @@ class RunContext:
     resume_point: ResumePoint | None
     start_model: Path | None
 
-    @property
-    def name(self) -> str:
-        """The name of the run: that of the trial, else the label of the architecture."""
-        return self.trial.name if self.trial else self.config.model.label
+
+def build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
+    """Returns the tags that are known before the run starts."""
+    config = run.config
+    optional_tags = {
+        names.RESUMED_FROM: config.resume,
+        names.STARTED_FROM: config.training.start_from,
+        names.SWEEP_ID: config.sweep.name,
+        names.PARENT_RUN_ID: config.tracking.parent,
+    }
+    return {
+        **config.tracking.tags,
+        **build_provenance_tags(git),
+        names.ROLE: "run",
+        names.CONFIG_HASH: hash_config(config),
+        names.SEED: str(config.seed),
+        names.DETERMINISM: config.training.determinism,
+        names.FOLDER: str(run.folder),
+        names.NOTE: config.notes,
+        **{name: value for name, value in optional_tags.items() if value},
+        **(run.trial.tags() if run.trial else {}),
+    }
+
+
+def build_request(run: RunContext) -> RunRequest:
+    """Returns what the run is created with in the store."""
+    config = run.config
+    return RunRequest(
+        config.experiment,
+        config.notes,
+        run.name,
+        run.tags,
+        config.model.label if config.tracking.model else None,
+        parent_run_id=None if run.trial else config.tracking.parent,
+    )
 
 
 def build_provenance_tags(git: GitState | None) -> dict[str, str]:

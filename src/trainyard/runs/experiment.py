@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.config import (
     RunConfig,
+    build_run_name,
     find_size_problems,
     flatten_config,
-    hash_config,
     make_unique_name,
     validate_config,
 )
@@ -23,13 +23,12 @@ from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation import evaluate
 from trainyard.reporting import write_report
 from trainyard.runs import artifacts
-from trainyard.runs.context import RunContext, TrialInfo, build_provenance_tags
+from trainyard.runs.context import RunContext, TrialInfo, build_request, build_start_tags
 from trainyard.runs.lookup import find_start_model, load_start_weights
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_resume_point, plan_checkpoints
 from trainyard.runs.sync import upload_run
 from trainyard.system import (
-    GitState,
     Progress,
     StageTimer,
     build_default_progress,
@@ -44,7 +43,7 @@ from trainyard.system import (
     raise_on_signals,
     read_git_state,
 )
-from trainyard.tracking import DatasetInput, RunRequest, Tracker, TrackingStore, names, open_tracker
+from trainyard.tracking import DatasetInput, Tracker, TrackingStore, names, open_tracker
 from trainyard.training import BEST_MODEL, BestModel, TrainResult, train
 
 if TYPE_CHECKING:
@@ -118,15 +117,16 @@ def run_experiment(
     """
     validate_config(config)
     progress = progress or build_default_progress()
-    run = _prepare_run(config, Path(folder) if folder else None, progress, trial, start_model)
+    name = trial.name if trial else build_run_name(config, overrides)
+    run = _prepare_run(config, Path(folder) if folder else None, progress, trial, start_model, name=name)
     git, timer = read_git_state(Path.cwd()), run.timer
     artifacts.write_provenance(run.folder, config, overrides, git)
-    run.tags.update(_build_start_tags(run, git))
+    run.tags.update(build_start_tags(run, git))
     opened_run = open_tracker(
         run.tracker,
         run.folder,
         run.progress,
-        request=_build_request(run),
+        request=build_request(run),
         params={path: value for path, value in flatten_config(config).items() if path != "notes"},  # notes are a tag
         retry_upload=lambda: run.store and upload_run(run.folder, run.store),
     )
@@ -164,7 +164,13 @@ def run_experiment(
 
 
 def _prepare_run(
-    config: RunConfig, folder: Path | None, progress: Progress, trial: TrialInfo | None, start_model: Path | None
+    config: RunConfig,
+    folder: Path | None,
+    progress: Progress,
+    trial: TrialInfo | None,
+    start_model: Path | None,
+    *,
+    name: str,
 ) -> RunContext:
     """Finds what the run continues or starts from, and creates its folder; see `run_experiment` for the arguments."""
     store, timer = TrackingStore.from_config(config.tracking), StageTimer(progress)
@@ -173,6 +179,7 @@ def _prepare_run(
     folder = artifacts.create_run_folder(folder or Path("outputs") / config.name / make_unique_name())
     return RunContext(
         config=config,
+        name=name,
         folder=folder,
         store=store,
         tracker=Tracker(
@@ -185,35 +192,6 @@ def _prepare_run(
         resume_point=resume_point,
         start_model=start_model,
     )
-
-
-def _build_start_tags(run: RunContext, git: GitState | None) -> dict[str, str]:
-    """Returns the tags that are known before the run starts."""
-    config = run.config
-    optional_tags = {
-        names.RESUMED_FROM: config.resume,
-        names.STARTED_FROM: config.training.start_from,
-        names.SWEEP_ID: config.sweep.name,
-        names.PARENT_RUN_ID: config.tracking.parent,
-    }
-    return {
-        **config.tracking.tags,
-        **build_provenance_tags(git),
-        names.ROLE: "run",
-        names.CONFIG_HASH: hash_config(config),
-        names.SEED: str(config.seed),
-        names.DETERMINISM: config.training.determinism,
-        names.FOLDER: str(run.folder),
-        names.NOTE: config.notes,
-        **{name: value for name, value in optional_tags.items() if value},
-        **(run.trial.tags() if run.trial else {}),
-    }
-
-
-def _build_request(run: RunContext) -> RunRequest:
-    """Returns what the run is created with in the store."""
-    tracking, parent = run.config.tracking, None if run.trial else run.config.tracking.parent
-    return RunRequest(run.config.experiment, run.config.notes, run.name, run.tags, tracking.model, parent_run_id=parent)
 
 
 def _start_tensorflow(run: RunContext) -> tuple[int, dict[str, Any]]:
@@ -350,7 +328,9 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
     tracker.set_tags(tags)
     tracker.log_metrics(evaluation.metrics())
     if run.store and run.config.tracking.model:
-        tracker.log_model(artifacts.save_servable_model(folder, trained.model, trained.dataset.spec))
+        tracker.log_model(
+            artifacts.save_servable_model(folder, trained.model, run.config.model.label, trained.dataset.spec)
+        )
     plot_files = artifacts.draw_plots(folder, trained)
     write_report(folder / "report.html", artifacts.build_report_page(trained, run.timer.seconds, tags, plot_files))
     tracker.log_folder()
@@ -388,7 +368,12 @@ def _complete_result(run: RunContext, trained: RunResult) -> RunResult:
     findings = run.config.debug.judge_result(trained.training.history, trained.evaluation.accuracy, run.folder)
     status, timings = run.tracker.status, {**run.timer.seconds, "total": run.timer.total}
     result = replace(
-        trained, run_id=status.run_id, experiment_id=status.experiment_id, timings=timings, findings=findings
+        trained,
+        name=status.run_name or run.name,
+        run_id=status.run_id,
+        experiment_id=status.experiment_id,
+        timings=timings,
+        findings=findings,
     )
     if run.trial:
         run.trial.record_result(result)  # before the run is FINISHED, so that a resumed sweep never misses a result

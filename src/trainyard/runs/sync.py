@@ -105,7 +105,7 @@ def upload_run(folder: Path, store: TrackingStore) -> str:
     """Uploads everything of a run that a store does not have yet, and returns MLflow's id of the run."""
     logged = load_operations(folder)
     has_model = logged.model and logged.status == "FINISHED" and (folder / MODEL_FILE).is_file()
-    build_model = (lambda: _build_servable_model(folder)) if has_model else None
+    build_model = (lambda: _build_servable_model(folder, str(logged.model))) if has_model else None
     run_id = upload_operations(logged, folder, store, build_model)
     (folder / artifacts.SERVABLE_FILE).unlink(missing_ok=True)
     return run_id
@@ -126,11 +126,11 @@ def _find_store(folder: Path, logged: LoggedOperations) -> TrackingStore:
     return store
 
 
-def _build_servable_model(folder: Path) -> ServableModel:
+def _build_servable_model(folder: Path, label: str) -> ServableModel:
     """Returns the model that accepts raw pixels. Builds its file again if the run was interrupted before saving it."""
     spec = load_preprocessing(folder / PREPROCESSING).spec
     file = folder / artifacts.SERVABLE_FILE
     if file.is_file():
-        return ServableModel(file, spec.image_shape, spec.classes)
+        return ServableModel(file, label, spec.image_shape, spec.classes)
     import_tensorflow()
-    return artifacts.save_servable_model(folder, load_model(folder / MODEL_FILE, "sync"), spec)
+    return artifacts.save_servable_model(folder, load_model(folder / MODEL_FILE, "sync"), label, spec)

@@ -2,7 +2,6 @@
 
 from trainyard.sweep.card import PAGE
 from trainyard.sweep.folder import SWEEPS, SweepFolder, find_sweep, list_sweeps
-from trainyard.sweep.labels import build_trial_label, shorten_keys, shorten_paths
 from trainyard.sweep.launch.hydra_launcher import run_batch
 from trainyard.sweep.ledger import TrialState
 from trainyard.sweep.listener import SweepBar, SweepCounts, SweepListener

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class SweepCounts:
     """The numbers of trials that have ended, in all sessions of the sweep; failed ones only of this session.
 
-    `best` is the best value of the objective; None without an objective, or if no trial is done.
+    `best` is the best mean of the objective over the seeds of a point; None without an objective, or if no point is
+    done.
     """
 
     done: int

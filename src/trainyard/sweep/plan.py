@@ -21,12 +21,12 @@ from trainyard.config import (
     find_section_problems,
     get_override_key,
     normalize_overrides,
+    shorten_keys,
 )
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, Point, build_seed_axis, combine_axes, parse_axes
-from trainyard.sweep.labels import shorten_keys
 from trainyard.sweep.sampler import ADAPTIVE_SAMPLERS, GRID, check_sampler_installed
 from trainyard.sweep.space import NOT_DRAWN, SearchSpace, build_trial, check_trial_config, compute_identity
 from trainyard.system import gc_paused

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from trainyard.config import find_common_label
 from trainyard.evaluation import Trial, TrialResult, higher_is_better
-from trainyard.sweep.labels import build_point_label
 from trainyard.sweep.ledger import TrialState
 
 NO_OBJECTIVE = "accuracy/test"
@@ -261,7 +261,9 @@ class SweepProgress:
         mean = sum(values) / len(values) if len(values) == len(point) else math.nan
         if not math.isnan(mean) and (self.best is None or self._sign * mean < self._sign * self.best.value):
             source = f"mean of {len(point)} seeds" if len(point) > 1 else f"trial {status.trial.number}"
-            self.best = BestSoFar(mean, build_point_label([seed.trial for seed in point]), status.trial.point, source)
+            self.best = BestSoFar(
+                mean, find_common_label(seed.trial.label for seed in point), status.trial.point, source
+            )
 
     def _compute_sort_key(self, status: TrialStatus) -> float:
         """Returns a number that sorts statuses from best to worst; a missing or NaN value is the worst."""

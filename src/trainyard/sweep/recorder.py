@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,8 +61,11 @@ class TrialRecorder:
         self._objective = objective
         self.outcomes.update(ledger, list(self._trials))
         self._best: float | None = None
-        for result in self.outcomes.done.values():
-            self._update_best(result)
+        self._points: dict[int, list[int]] = defaultdict(list)
+        for trial in self._trials.values():
+            self._points[trial.point].append(trial.number)
+        for point in self._points:
+            self._update_best(point)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -127,7 +132,7 @@ class TrialRecorder:
         """Records that a trial is done."""
         self._ledger.record_result(trial.number, result)
         self.outcomes.done[trial.number] = replace(result, history=())
-        self._update_best(result)
+        self._update_best(trial.point)
         for listener in self.listeners:
             listener.on_trial_done(trial, result, self._count())
 
@@ -156,12 +161,15 @@ class TrialRecorder:
             self.notify(f"{len(undrawn)} trials were skipped: the search space contains no further untried points")
 
     def _count(self) -> SweepCounts:
-        """Returns the numbers of ended trials, and the best value of the objective."""
+        """Returns the numbers of ended trials, and the objective of the best point."""
         outcomes = self.outcomes
         return SweepCounts(len(outcomes.done), len(outcomes.failed), len(outcomes.pruned), self._best)
 
-    def _update_best(self, result: TrialResult) -> None:
-        """Updates the best value of the objective with that of a finished trial."""
-        if self._objective and result.objective is not None:
-            values = [result.objective] if self._best is None else [result.objective, self._best]
-            self._best = (max if higher_is_better(self._objective) else min)(values)
+    def _update_best(self, point: int) -> None:
+        """Updates the best value of the objective with the mean of the seeds of a point, if all of them are done."""
+        done = self.outcomes.done
+        values = [done[number].objective if number in done else None for number in self._points[point]]
+        known = [value for value in values if value is not None]
+        if self._objective and known and len(known) == len(values):
+            means = [statistics.fmean(known), *([] if self._best is None else [self._best])]
+            self._best = (max if higher_is_better(self._objective) else min)(means)

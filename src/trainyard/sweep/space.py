@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainyard.config import RunConfig, check_files_exist, validate_config
+from trainyard.config import RunConfig, build_label, check_files_exist, shorten_keys, validate_config
 from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial
 from trainyard.sweep.composer import Composer
 from trainyard.sweep.grid import Axis, AxisSetting, Point, build_seed_axis
-from trainyard.sweep.labels import build_trial_label, shorten_keys
 
 NOT_DRAWN = "not drawn yet"
 """Label of a trial whose settings have not been drawn yet."""
@@ -122,7 +121,7 @@ def build_trial(
     return Trial(
         number=number,
         point=point_number,
-        label=build_trial_label(varied, names, config.seed if names_seed else None) or config.model.label,
+        label=build_label(varied, names, config.seed if names_seed else None) or config.model.label,
         varied=varied,
         seed=config.seed,
         # without the settings of Hydra's own config

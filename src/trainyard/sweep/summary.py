@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainyard.config import find_common_label
 from trainyard.evaluation import RankedPoint, RankedRun, Ranking, Trial, rank
 from trainyard.reporting import build_ranking_frame, render_ranking_html, write_leaderboard
 from trainyard.sweep.card import CardPage, SweepCost, write_card
 from trainyard.sweep.folder import SweepFolder
-from trainyard.sweep.labels import build_point_label
 from trainyard.sweep.ledger import Ledger
 from trainyard.sweep.recorder import TrialOutcomes
 from trainyard.sweep.results import load_result
@@ -115,7 +115,7 @@ def rank_trials(trials: Sequence[Trial], outcomes: TrialOutcomes, objective: str
             points.setdefault(trial.point, []).append(trial)
     runs = []
     for point in points.values():
-        label = build_point_label(point)
+        label = find_common_label(trial.label for trial in point)
         for trial in point:
             result = outcomes.done[trial.number]
             stored = load_result(Path(result.folder))  # None if the folder was deleted

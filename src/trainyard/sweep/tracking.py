@@ -47,7 +47,9 @@ class SweepTracker(SweepListener):
         with contextlib.closing(self._run):
             git_tags = build_provenance_tags(read_git_state(Path.cwd()))
             parent = plan.trials[0].config["tracking"]["parent"]
-            tags = {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: plan.name}
+            comparison = f"ranked by `{plan.objective}`" if plan.objective else "not compared: `sweep.objective` is off"
+            note = f"{len(plan.trials)} trials, {comparison}."
+            tags = {**git_tags, names.ROLE: "sweep", names.SWEEP_ID: plan.name, names.NOTE: note}
             request = RunRequest(
                 plan.experiment,
                 plan.notes,
@@ -86,7 +88,7 @@ class SweepTracker(SweepListener):
         return sync_run(folder, self._plan.store).run_id
 
     def on_trial_done(self, trial: Trial, result: TrialResult, counts: SweepCounts) -> None:  # noqa: ARG002
-        """Logs the number of finished trials and, if the sweep has an objective, its best value."""
+        """Logs the number of finished trials and, if the sweep has an objective, that of the best point."""
         best = {} if counts.best is None else {f"{names.BEST_PREFIX}{self._plan.objective}": counts.best}
         self._run.log_metrics({names.TRIALS_FINISHED: float(counts.done), **best})
 
@@ -105,7 +107,11 @@ class SweepTracker(SweepListener):
         """Logs the verdict, the leaderboard, the numbers of trials, the failed trials, the best run and the files."""
         ranking, winner, failed = result.ranking, result.winner, result.failed
         finished, waiting = len(result.outcomes.done), len(result.outcomes.waiting)
-        self._run.log_metrics({names.TRIALS_FINISHED: float(finished), names.TRIALS_FAILED: float(len(failed))})
+        metrics = {names.TRIALS_FINISHED: float(finished), names.TRIALS_FAILED: float(len(failed))}
+        best_mean = ranking.points[0].mean if ranking.points else None
+        if ranking.objective and best_mean is not None:
+            metrics[f"{names.BEST_PREFIX}{ranking.objective}"] = best_mean
+        self._run.log_metrics(metrics)
         if failed or waiting:
             self._status = "FAILED"
             not_started = f", {waiting} were not started" if waiting else ""

@@ -26,10 +26,11 @@ MODEL_PACKAGES = ("tensorflow", "keras", "numpy")
 class ServableModel:
     """A model that maps raw pixels, uint8 (n, *image_shape), to probabilities, float32 (n, classes).
 
-    `file` is the ``.keras`` file, which is moved away when the model is logged.
+    `file` is the ``.keras`` file, which is moved away when the model is logged. `label` describes the architecture.
     """
 
     file: Path
+    label: str
     image_shape: tuple[int, ...]
     classes: int
 

@@ -52,7 +52,7 @@ class OperationLog:
             notes=request.notes,
             name=request.name,
             tags=request.tags,
-            model=request.logs_model,
+            model=request.model_label,
         )
         return request
 
@@ -73,9 +73,9 @@ class OperationLog:
         """Writes the final status of the run, FINISHED, FAILED or KILLED, which may differ from that in the store."""
         self._write_entry("end", status=status)
 
-    def record_stored(self, store: TrackingStore, run_id: str) -> None:
+    def record_stored(self, store: TrackingStore, run_id: str, name: str) -> None:
         """Writes that a store contains the complete run; see the function of this name."""
-        self._write_entry("stored", uri=store.name, run_id=run_id)
+        self._write_entry("stored", uri=store.name, run_id=run_id, name=name)
 
     def _write_entry(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - any JSON value
         """Appends an entry; `kind` is "run" (first), "params", "metrics", "tags", "inputs", "end" or "stored".
@@ -106,7 +106,8 @@ class LoggedOperations:
     Attributes:
         key: The unique key of the run, a UUID in hexadecimal, also in the tag `trainyard.key`.
         uri: The tracking URI of the run, without credentials; None if tracking was off.
-        model: Whether a servable model is logged.
+        name: The name of the run in the last of `stores`; without one, the name that was requested.
+        model: The label of the architecture of the servable model; None if none is logged.
         started: Start time in milliseconds since 1970; `updated` is the time of the last entry.
         status: FINISHED, FAILED or KILLED; None if there is no end entry: the run is alive or its process died.
         stores: MLflow's id of the run by the URI (without credentials) of each store that contains the complete run.
@@ -118,7 +119,7 @@ class LoggedOperations:
     experiment: str
     notes: str
     name: str
-    model: bool
+    model: str | None
     started: int
     updated: int
     tags: dict[str, str]
@@ -166,9 +167,9 @@ def find_logged_files(folder: Path) -> list[Path]:
     return [path for path in files if path.name != CHECKPOINTS_FOLDER]
 
 
-def record_stored(folder: Path, store: TrackingStore, run_id: str) -> None:
-    """Writes into a run's operation log that a store contains the complete run."""
-    _append_entry(folder / OPERATION_LOG_FILE, "stored", {"uri": store.name, "run_id": run_id})
+def record_stored(folder: Path, store: TrackingStore, run_id: str, name: str) -> None:
+    """Writes into a run's operation log that a store contains the complete run, with an id and a name."""
+    _append_entry(folder / OPERATION_LOG_FILE, "stored", {"uri": store.name, "run_id": run_id, "name": name})
 
 
 def _append_entry(file: Path, kind: str, content: Mapping[str, Any]) -> None:
@@ -195,6 +196,7 @@ def _apply_entry(logged: LoggedOperations, entry: dict[str, Any]) -> None:
             logged.has_gap = True
         case "stored":
             logged.stores[entry["uri"]] = entry["run_id"]
+            logged.name = entry["name"]
             return  # not logged by the run itself, so `updated` stays
         case unknown:
             raise ValueError(f"unknown entry {unknown!r}")

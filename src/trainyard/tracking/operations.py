@@ -39,11 +39,12 @@ _MAX_METRICS = 1000
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A run that can be written to, by MLflow's ids of the run and its experiment."""
+    """A run that can be written to: its store, MLflow's ids of its experiment and of the run, and its name."""
 
     store: TrackingStore
     experiment_id: str
     run_id: str
+    name: str
 
     @property
     def client(self) -> RetryingClient:
@@ -145,14 +146,16 @@ def log_files(run: OpenRun, paths: Sequence[Path], subfolder: str = "") -> None:
 
 
 def log_model(
-    run: OpenRun, servable: ServableModel, name: str, metrics: Sequence[TimedMetrics], dataset: DatasetInput | None
+    run: OpenRun, servable: ServableModel, metrics: Sequence[TimedMetrics], dataset: DatasetInput | None
 ) -> None:
     """Logs the servable model, as plain artifacts of the run if the store has no logged models.
+
+    The name of a logged model is the label of its architecture, followed by what the name of the run says in addition:
+    ``64 relu lr0_01 seed3``. Characters that MLflow rejects are replaced.
 
     Args:
         run: The run, whose params are logged with the model.
         servable: The model.
-        name: The name of the logged model. Characters that MLflow rejects are replaced.
         metrics: The metrics to link to the logged model.
         dataset: The split on which they were measured; None if it is not known.
     """
@@ -169,7 +172,9 @@ def log_model(
             log_files(run, [last], MODEL_FOLDER)
             return
         params = client.get_run(run.run_id).data.params
-        name = re.sub(r"[/:.%\"']", "_", name)
+        words = servable.label.split()
+        words += [word for word in run.name.split() if word not in words]
+        name = re.sub(r"[/:.%\"']", "_", " ".join(words))
         model = client.create_once(
             "create_logged_model",
             lambda: next(iter(_find_logged_models(run)), None),

@@ -57,7 +57,6 @@ class Tracker:
         self._operation_log = OperationLog(folder, notify) if folder else None
         self._unfinished_operations = 0
         self._writer: StoreWriter | ProcessWriter | None = None
-        self._name = ""
         self._results: list[TimedMetrics] = []
         self._test_split: DatasetInput | None = None
 
@@ -87,7 +86,6 @@ class Tracker:
         By default another process writes to the store. This process then need not import MLflow, and the run is marked
         KILLED if this process dies. With `in_process`, this process writes.
         """
-        self._name = request.name
         if self._operation_log:
             request = self._operation_log.record_start(self._store, request)
         if self._store is not None:
@@ -143,7 +141,7 @@ class Tracker:
 
     def log_model(self, model: ServableModel) -> None:
         """Logs the servable model, and links the metrics of the whole run to it. Its file is moved away."""
-        self._perform(operations.log_model, model, self._name, self._results, self._test_split)
+        self._perform(operations.log_model, model, self._results, self._test_split)
 
     def share_view(self, sweep_id: str, objective: str | None, varied: Sequence[str]) -> None:
         """Adds a view of the sweep to the experiment; see `build_sweep_view`."""
@@ -191,7 +189,7 @@ class Tracker:
         if failure and (status != "FINISHED" or not self.is_log_complete):
             self.end_incomplete("FAILED" if status == "FINISHED" else status, failure)
         if self._operation_log and self.run_id and not failure and not self._unfinished_operations:
-            self._operation_log.record_stored(self._store, self.run_id)
+            self._operation_log.record_stored(self._store, self.run_id, self.status.run_name or "")
         return failure
 
     def end_incomplete(self, status: str, failure: TrackingError) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -203,14 +205,24 @@ class TrackingStore:
     def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str], started: int | None = None) -> Run:
         """Creates a run that starts at a time in milliseconds since 1970, or now, and returns MLflow's `Run` entity.
 
-        The run is created once, even if the request must be repeated, if its tags contain a key.
+        If the experiment has a run with this name, a number is appended to the name: ``64 relu seed3 #2``. The run is
+        created once, even if the request must be repeated, if its tags contain a key.
         """
         key = tags.get(names.RUN_KEY)
 
         def find() -> Run | None:
             return self.find_run_by_key(key, [experiment_id]) if key else None
 
-        return self.client.create_once("create_run", find, experiment_id, started, dict(tags), name)
+        unique = self._make_unique(name, experiment_id)
+        return self.client.create_once("create_run", find, experiment_id, started, dict(tags), unique)
+
+    def _make_unique(self, name: str, experiment_id: str) -> str:
+        """Returns a name that no run of the experiment has: the given one, or with a number from 2 appended."""
+        pattern = re.sub(r"['\"\\]", "_", name)  # in LIKE, an underscore matches any character
+        runs = self.iterate_runs(f"attributes.run_name LIKE '{pattern}%'", [experiment_id])
+        existing = {run.info.run_name for run in runs}
+        numbered = (f"{name} #{number}" for number in itertools.count(2))
+        return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in existing)
 
     def find_run_by_key(self, key: str, experiment_ids: Sequence[str] | None = None) -> Run | None:
         """Returns the run with a key; None if there is none. Searches all experiments, which may have been renamed."""

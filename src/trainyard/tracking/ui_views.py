@@ -45,7 +45,10 @@ def build_experiment_tags(experiment: str, notes: str) -> dict[str, str]:
     curves = [_build_line_chart(name, [f"{name}/train", f"{name}/val"]) for name in ("loss", "accuracy")]
     view = _build_view("Latest", columns=_COLUMNS, orderByKey=_START_NESTED, charts={"Learning curves": curves})
     return {
-        names.NOTE: f"Runs of `{experiment}`, compared by `accuracy/test`.\n\n{notes}".strip(),
+        names.NOTE: (
+            f"Runs of `{experiment}`, compared by `accuracy/test`. Trials are compared by the objective of their sweep."
+            f"\n\n{notes}"
+        ).strip(),
         names.EXPERIMENT_KIND: "custom_model_development",
         f"{names.SHARED_VIEW}.{SHARE_KEY}": view,
     }

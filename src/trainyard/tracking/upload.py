@@ -40,7 +40,7 @@ def upload_operations(
                 tags.setdefault(names.ERROR, PROCESS_DIED)
         if entity is None:
             entity = store.create_run(experiment_id, logged.name, truncate_tags(tags), logged.started)
-        run = OpenRun(store, entity.info.experiment_id, entity.info.run_id)
+        run = OpenRun(store, entity.info.experiment_id, entity.info.run_id, entity.info.run_name)
         operations.log_missing_params(run, logged.params)
         operations.set_tags(run, tags)
         operations.log_history(run, [entry for entry in logged.metrics if not _is_total_time(entry)])
@@ -51,12 +51,12 @@ def upload_operations(
         if build_model and not operations.remove_partial_models(run):
             tests = [entry for entry in logged.metrics if entry[1] == 0 and not _is_total_time(entry)]
             test_split = operations.find_test_split(logged.inputs)
-            operations.log_model(run, build_model(), logged.name, tests, test_split)
+            operations.log_model(run, build_model(), tests, test_split)
         operations.log_history(run, [entry for entry in logged.metrics if _is_total_time(entry)])
         if logged.status and names.ERROR not in tags and names.ERROR in entity.data.tags:
             store.client.delete_tag(run.run_id, names.ERROR)  # the error was the failure of the store
         operations.end(run, status, logged.updated)
-    record_stored(folder, store, run.run_id)
+    record_stored(folder, store, run.run_id, run.name)
     return run.run_id
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 
 from trainyard.errors import TrackingError
 from trainyard.tracking import names
 from trainyard.tracking.mlflow_internals import clear_end_time
 from trainyard.tracking.operations import OpenRun, set_tags, truncate_tags
 from trainyard.tracking.tracking_store import NO_LOGGED_MODELS, TrackingStore
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 Operation = Callable[Concatenate[OpenRun, ...], None]
 """A function that changes an open run, such as those in `operations`."""
@@ -22,15 +25,16 @@ T = TypeVar("T")
 class RunRequest:
     """What a run is created with: its name and first tags, and its experiment, which is created with `notes`.
 
-    If `logs_model`, the packages that logging a model requires are imported in advance. The run `earlier_run_id` is
-    reopened instead, if the experiment contains it. `parent_run_id` is `tracking.parent`, which must exist.
+    `model_label` describes the architecture of the model that the run logs; None logs no model. The run
+    `earlier_run_id` is reopened instead, if the experiment contains it. `parent_run_id` is `tracking.parent`, which
+    must exist.
     """
 
     experiment: str
     notes: str
     name: str
     tags: Mapping[str, str]
-    logs_model: bool = False
+    model_label: str | None = None
     earlier_run_id: str | None = None
     parent_run_id: str | None = None
 
@@ -39,13 +43,15 @@ class RunRequest:
 class WriterStatus:
     """MLflow's ids of the run and its experiment, None before the run is created, and the store's first failure.
 
-    `notices` are messages about the store for the user.
+    `run_name` is the name of the run, which is unique in its experiment; None before the run is created. `notices` are
+    messages about the store for the user.
     """
 
     run_id: str | None = None
     experiment_id: str | None = None
     failure: TrackingError | None = None
     notices: tuple[str, ...] = ()
+    run_name: str | None = None
 
 
 class StoreWriter:
@@ -61,28 +67,28 @@ class StoreWriter:
         self.status = status or WriterStatus()
         self._run: OpenRun | None = None
         if store and self.status.run_id and self.status.experiment_id:
-            self._run = OpenRun(store, self.status.experiment_id, self.status.run_id)
+            self._run = OpenRun(store, self.status.experiment_id, self.status.run_id, self.status.run_name or "")
 
     def create(self, store: TrackingStore, request: RunRequest) -> None:
         """Creates or reopens the run with status RUNNING; also creates the store and the experiment if necessary.
 
         A failure is stored in `status.failure`.
         """
-        tags, run_id = truncate_tags(request.tags), request.earlier_run_id
+        tags, earlier_run_id = truncate_tags(request.tags), request.earlier_run_id
         try:
             experiment_id = store.open_experiment(request.experiment, request.notes)
             with store.translate_errors():
                 if request.parent_run_id:
                     store.load_run(request.parent_run_id)  # raises an error if there is no such run
-                if run_id is None or not _reopen_run(OpenRun(store, experiment_id, run_id), tags):
-                    run_id = str(store.create_run(experiment_id, request.name, tags).info.run_id)
-                if request.logs_model and not store.has_logged_models:
+                entity = _reopen_run(store, experiment_id, earlier_run_id, tags) if earlier_run_id else None
+                info = (entity or store.create_run(experiment_id, request.name, tags)).info
+                if request.model_label and not store.has_logged_models:
                     store.notices.append(NO_LOGGED_MODELS)
         except TrackingError as error:
             self.status = WriterStatus(failure=error)
             return
-        self._run = OpenRun(store, experiment_id, run_id)
-        self.status = WriterStatus(run_id, experiment_id, notices=tuple(store.notices))
+        self._run = OpenRun(store, experiment_id, info.run_id, info.run_name)
+        self.status = WriterStatus(info.run_id, experiment_id, notices=tuple(store.notices), run_name=info.run_name)
 
     def perform(
         self,
@@ -121,14 +127,18 @@ class StoreWriter:
         """Does nothing, because this writer has no resources."""
 
 
-def _reopen_run(run: OpenRun, tags: Mapping[str, str]) -> bool:
-    """Sets a run to RUNNING again, with new tags, without end time and error; returns False if it does not exist."""
-    earlier = run.store.find_run(run.run_id)
-    if earlier is None or earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != run.experiment_id:
-        return False
+def _reopen_run(store: TrackingStore, experiment_id: str, run_id: str, tags: Mapping[str, str]) -> Run | None:
+    """Sets a run to RUNNING again, with new tags, without end time and error.
+
+    Returns the run; None if the experiment does not contain it.
+    """
+    earlier = store.find_run(run_id)
+    if earlier is None or earlier.info.lifecycle_stage != "active" or earlier.info.experiment_id != experiment_id:
+        return None
+    run = OpenRun(store, experiment_id, run_id, earlier.info.run_name)
     set_tags(run, tags)
     if names.ERROR in earlier.data.tags:
         run.client.delete_tag(run.run_id, names.ERROR)
     run.client.update_run(run.run_id, status="RUNNING")
     clear_end_time(run.client, run.run_id)
-    return True
+    return earlier

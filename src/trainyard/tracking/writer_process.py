@@ -205,7 +205,7 @@ def _perform_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
                 with contextlib.suppress(OSError):
                     pickle.dump(_Answer(number, writer.status, result), answers)
                     answers.flush()
-            if method == "create" and arguments[1].logs_model:
+            if method == "create" and arguments[1].model_label:
                 # while the run does not wait for this process
                 with gc_paused_import("mlflow.pyfunc"), contextlib.suppress(ImportError):
                     import mlflow.models

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,13 +17,15 @@ from trainyard.config import (
     COMPONENT_GROUPS,
     HASHED_SECTIONS,
     TrainingConfig,
+    build_label,
+    find_common_label,
     format_suggestion,
     get_registered_components,
     get_rule,
+    shorten_keys,
 )
 from trainyard.errors import ConfigError
 from trainyard.evaluation import RankedPoint, RankedRun, Ranking, rank
-from trainyard.sweep import build_trial_label, shorten_keys
 from trainyard.tracking import RunRecord, names
 
 DEFAULT_METRICS = ("accuracy/val", "accuracy/test", "loss/val", "loss/test")
@@ -206,20 +207,19 @@ def _affects_result(path: str, run: RunRecord) -> bool:
 
 
 def _build_labels(rows: Sequence[Sequence[RunRecord]], varied: Sequence[str]) -> list[str]:
-    """Returns a unique label for each row: the name of its runs if the names are unique, otherwise its settings."""
+    """Returns a unique label for each row: what the names of its runs say that others do not, else its settings."""
     if list(varied) == ["seed"]:
         return _make_unique([f"seed {row[0].seed}" for row in rows], rows)
-    row_names = [{run.name for run in row} for row in rows]
-    names_of_rows = [name for name, *others in row_names if not others and not re.fullmatch(r"seed=?\d+", name)]
-    if len(set(names_of_rows)) == len(rows):
-        return names_of_rows
+    names_of_rows = [find_common_label(run.name for run in row).split() for row in rows]
+    shared = set.intersection(*map(set, names_of_rows)) if len(rows) > 1 else set()
+    words_of_rows = [" ".join(word for word in words if word not in shared) for words in names_of_rows]
+    if "" not in words_of_rows and len(set(words_of_rows)) == len(rows):
+        return words_of_rows
     labels = [row[0].name if len(row) == 1 else row[0].experiment for row in rows]
     for count in range(1, min(len(varied), _MAX_LABEL_SETTINGS) + 1):
         short_names = shorten_keys([_build_override_key(path) for path in varied[:count]])
         settings = [_select_settings(row[0], varied[:count]) for row in rows]
-        labels = [
-            build_trial_label(values, short_names) or label for values, label in zip(settings, labels, strict=True)
-        ]
+        labels = [build_label(values, short_names) or label for values, label in zip(settings, labels, strict=True)]
         if len(set(labels)) == len(rows):
             break
     return _make_unique(labels, rows)

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainyard.config import find_component
+from trainyard.config import find_component, shorten_paths
 from trainyard.evaluation import Ranking, Trial
 from trainyard.reporting import SHOWN_TEST_METRICS, format_count, format_duration, format_metric, format_value
-from trainyard.sweep import SweepFolder, SweepResult, shorten_paths
+from trainyard.sweep import SweepFolder, SweepResult
 
 if TYPE_CHECKING:
     from trainyard.config import ModelConfig

@@ -1,11 +1,10 @@
-"""Short labels for trials, built from the settings that vary: ``lr0.003 512x256``."""
+"""Short labels from the settings that vary, for runs and trials: ``lr0.003 512x256``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from trainyard.evaluation import Trial
 
 _ABBREVIATIONS = {
     "learning_rate": "lr",
@@ -15,6 +14,8 @@ _ABBREVIATIONS = {
     "label_smoothing": "smoothing",
     "weight_decay": "decay",
 }
+_SWITCHES = ("auto", "off", "on")
+"""Texts that say nothing without the name of the setting."""
 
 
 def shorten_keys(swept: Sequence[str]) -> dict[str, str]:
@@ -34,27 +35,30 @@ def shorten_paths(paths: Sequence[str]) -> list[str]:
     return titles
 
 
-def build_trial_label(varied: Mapping[str, Any], names: Mapping[str, str], seed: int | None = None) -> str:
-    """Returns the label of a trial from its swept settings, their `names` by key, and its seed if seeds differ."""
-    parts = [_format_setting(names[key], value) for key, value in varied.items()]
+def build_label(settings: Mapping[str, Any], names: Mapping[str, str], seed: int | None = None) -> str:
+    """Returns a label from the values of settings, their short `names` by key, and a seed unless it is None."""
+    parts = [_format_setting(names[key], value) for key, value in settings.items()]
     return " ".join([*parts, *([f"seed{seed}"] if seed is not None else [])])
 
 
-def build_point_label(trials: Sequence[Trial]) -> str:
-    """Returns the words that the labels of a point's trials have in common, without the seed; empty if none."""
-    first, *others = (trial.label.split() for trial in trials)
-    seeds = {f"seed{trials[0].seed}", f"seed={trials[0].seed}"}
-    return " ".join(word for word in first if word not in seeds and all(word in label for label in others))
+def find_common_label(labels: Iterable[str]) -> str:
+    """Returns the words that labels have in common, without seeds and the numbers of repetitions; empty if none."""
+    first, *others = (label.split() for label in labels)
+    return " ".join(
+        word for word in first if not re.fullmatch(r"seed=?\d+|#\d+", word) and all(word in label for label in others)
+    )
 
 
 def _format_setting(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a config
-    """Returns a setting in short form: ``lr0.003``, ``512x256``, ``no-batch_norm``, ``decay-none``, ``mlp``."""
+    """Returns a setting in short form: ``lr0.003``, ``l2=0.1``, ``512x256``, ``no-batch_norm``, ``mlp``."""
     if isinstance(value, bool):
         return name if value else f"no-{name}"
     if isinstance(value, (int, float)):
-        return f"{name}{value:.12g}"
+        return f"{name}{'=' if name[-1].isdigit() else ''}{value:.12g}"
     if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
         return "x".join(map(str, value))
     if isinstance(value, list):
         return ",".join(map(str, value)) or f"no-{name}"
-    return f"{name}-none" if value is None else str(value)
+    if value is None:
+        return f"{name}-none"
+    return f"{name}-{value}" if value in _SWITCHES else str(value)
