@@ -193,7 +193,7 @@ def test_train_finds_a_users_experiment_in_conf():
     done = run_trainyard("train", "experiment=mine")
     assert done.returncode == 0, done.stderr
     (run,) = runs()
-    assert (run.info.run_name, run.data.params["name"]) == ("8 relu", "mine")
+    assert (run.info.run_name, run.data.params["name"]) == ("8 relu seed0", "mine")
 
 
 @pytest.mark.slow

@@ -40,13 +40,17 @@ def test_changes_in_python_are_found_without_overrides():
     assert build_run_name(config) == "32 lr0.5 seed0"
 
 
-def test_without_the_recipe_the_overrides_are_the_changes(tmp_path):
-    """A recipe in a folder of ``--config-dir`` is not searched."""
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\nmodel: {hidden_units: [5]}\n")
-    overrides = ["experiment=own", "model.activation=tanh", "optimizer=sgd"]
-    config = compose_config(overrides, config_dir=tmp_path)
-    assert find_recipe_changes(config, overrides) == {"model.activation": "tanh", "optimizer": "sgd"}
+@pytest.mark.parametrize(
+    ("overrides", "changes"),
+    [
+        (["model=cnn", "optimizer=sgd", "optimizer.momentum=0.9"], {"model": "cnn 32x64 128", "optimizer": "sgd", "optimizer.momentum": 0.9}),
+        ([QUICKSTART], {}),
+        ([QUICKSTART, "seed=9", "name=quickstart", "dataset.path=null", "training.epochs=99"], {"training.epochs": 99}),
+    ],
+)  # fmt: skip
+def test_changes_are_the_same_with_and_without_overrides(overrides, changes):
+    config = compose_config([item for item in overrides if item != "dataset.path=null"])
+    assert find_recipe_changes(config) == find_recipe_changes(config, overrides) == changes
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import list_choices
 from trainyard.config.security import get_override_key
 from trainyard.config.serialization import HASHED_SECTIONS, compare_trees, flatten_tree, select_hashed_values
-from trainyard.errors import ConfigError
 
-_RECIPES = "experiment"
+RECIPES = "experiment"
+"""The config group of the recipes."""
+
 _GROUPS = [group for group in COMPONENT_GROUPS if group in HASHED_SECTIONS]
 _MAX_DIFFERENCES = 5
 """The maximum number of differences in the name of a run."""
@@ -26,21 +27,25 @@ def find_recipe_changes(config: RunConfig, overrides: Sequence[str] = ()) -> dic
     """Returns the settings that differ from the config's recipe and affect results, by dotted path, except the seed.
 
     Another component is the path of its group, with the label of the model or the name of the component, besides the
-    settings of the component that are not its defaults. The settings of `overrides`, with which the config was
-    composed, are first. If the recipe is unknown, the result has only these settings.
+    settings of the component that are not its defaults.
+
+    Args:
+        config: The config.
+        overrides: The overrides with which it was composed. They are the result, in their order. Without overrides, the
+            config is compared with the recipe that has its name, which is composed in a tenth of a second.
     """
-    order = {get_override_key(override): rank for rank, override in enumerate(overrides)}
-    recipe = _compose_recipe(config, overrides)
-    if recipe:
-        changes = _compare(config, recipe)
-    else:
-        values = flatten_tree(select_hashed_values(config)) | {group: _get_choice(config, group) for group in _GROUPS}
-        changes = {path: values[path] for path in order if path in values}
-
-    def get_rank(path: str) -> int:
-        return order.get(path, order.get(path.partition(".")[0], len(order)))
-
-    return {path: changes[path] for path in sorted(changes, key=get_rank)}
+    if overrides:
+        return _select_overridden(config, overrides)
+    recipe = compose_config([f"{RECIPES}={config.name}"] if config.name in list_choices(RECIPES) else [])
+    chosen = {
+        group: _describe_component(config, group)
+        for group in _GROUPS
+        if getattr(config, group).name != getattr(recipe, group).name
+    }
+    components = {group: getattr(config, group) for group in chosen}
+    defaults = {group: value if group == "model" else type(value)() for group, value in components.items()}
+    before = select_hashed_values(dataclasses.replace(recipe, **defaults))
+    return chosen | {path: value for path, _, value in compare_trees(before, select_hashed_values(config))}
 
 
 def build_run_name(config: RunConfig, overrides: Sequence[str] = ()) -> str:
@@ -57,34 +62,15 @@ def build_run_name(config: RunConfig, overrides: Sequence[str] = ()) -> str:
     return " ".join([*words, *seed])
 
 
-def _compose_recipe(config: RunConfig, overrides: Sequence[str]) -> RunConfig | None:
-    """Composes the recipe of a config: that of the overrides, else the one with the config's name, else no recipe.
-
-    Returns None if it is in a folder that is not searched (``--config-dir``), or invalid.
-    """
-    chosen = [override.partition("=")[2] for override in overrides if get_override_key(override) == _RECIPES]
-    name = chosen[-1] if chosen else config.name
-    try:
-        return compose_config([f"{_RECIPES}={name}"] if chosen or name in list_choices(_RECIPES) else [])
-    except ConfigError:
-        return None
+def _select_overridden(config: RunConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the settings of overrides that affect results; see `find_recipe_changes`."""
+    values = flatten_tree(select_hashed_values(config))
+    values |= {group: _describe_component(config, group) for group in _GROUPS}
+    chosen = {key: values[key] for key in map(get_override_key, overrides) if key in values}
+    return {key: value for key, value in chosen.items() if "model" not in chosen or not key.startswith("model.")}
 
 
-def _compare(config: RunConfig, recipe: RunConfig) -> dict[str, Any]:
-    """Returns the settings of a config that differ from those of a recipe, by path; see `find_recipe_changes`."""
-    chosen = {group: _get_choice(config, group) for group in _GROUPS if _has_other_component(group, config, recipe)}
-    components = {group: getattr(config, group) for group in chosen}
-    defaults = {group: value if group == "model" else type(value)() for group, value in components.items()}
-    before = select_hashed_values(dataclasses.replace(recipe, **defaults))
-    return chosen | {path: value for path, _, value in compare_trees(before, select_hashed_values(config))}
-
-
-def _has_other_component(group: str, config: RunConfig, recipe: RunConfig) -> bool:
-    """Returns whether two configs have different components of a group."""
-    return bool(getattr(config, group).name != getattr(recipe, group).name)
-
-
-def _get_choice(config: RunConfig, group: str) -> str:
+def _describe_component(config: RunConfig, group: str) -> str:
     """Returns the label of the model, or the name of the component of another group."""
     return str(config.model.label if group == "model" else getattr(config, group).name)
 

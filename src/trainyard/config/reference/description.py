@@ -20,14 +20,12 @@ import yaml
 
 from trainyard.config.compose import PRIMARY_CONFIG
 from trainyard.config.fields import Rule, find_value_problem, get_rule
+from trainyard.config.recipe import RECIPES
 from trainyard.config.registry import BASE_PREFIX, get_registered_components
 from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, prepare_hydra
 from trainyard.config.serialization import flatten_tree
 from trainyard.errors import ConfigError
-
-RECIPES = "experiment"
-"""The config group of the recipes."""
 
 
 @dataclass(frozen=True, slots=True)

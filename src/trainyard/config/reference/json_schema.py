@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trainyard.config.fields import Rule, build_type_adapter, format_unknown_name
-from trainyard.config.reference.description import RECIPES, LayerDoc, SectionDoc
+from trainyard.config.recipe import RECIPES
+from trainyard.config.reference.description import LayerDoc, SectionDoc
 from trainyard.config.registry import BASE_PREFIX, get_registered_metrics
 from trainyard.errors import ConfigError
 
