@@ -17,7 +17,8 @@ from trainyard.cli import app
 from trainyard.cli.hydra_arguments import parse_arguments
 from trainyard.cli.sweep.command import sweep_command
 from trainyard.cli.train import compose_job
-from trainyard.config.compose import compose_config, expand_sweep
+from trainyard.config.compose import compose_config
+from trainyard.config.overrides import expand_sweep
 from trainyard.config.schema import COMPONENT_GROUPS
 
 ROOT = Path(__file__).parents[1]

@@ -6,9 +6,7 @@ from trainyard.config.compose import (
     build_unchecked_config,
     compose_config,
     compose_trees,
-    expand_sweep,
     make_unique_name,
-    normalize_overrides,
     open_hydra,
 )
 from trainyard.config.fields import Rule, format_suggestion, get_rule, setting
@@ -22,6 +20,7 @@ from trainyard.config.hydra_adapter import (
 )
 from trainyard.config.hydra_errors import find_field_path, translate_hydra_errors
 from trainyard.config.labels import build_label, find_common_label, shorten_keys, shorten_paths
+from trainyard.config.overrides import expand_sweep, normalize_overrides
 from trainyard.config.recipe import build_run_name
 from trainyard.config.reference.description import ArgumentType, LayerDoc, describe_config
 from trainyard.config.reference.json_schema import build_json_schema, list_schema_targets

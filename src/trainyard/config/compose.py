@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-import re
 import secrets
 import threading
 import typing
@@ -21,14 +19,12 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trainyard.config.fields import format_unknown_name
 from trainyard.config.hydra_errors import format_unknown_key, translate_hydra_errors
-from trainyard.config.registry import BASE_PREFIX
-from trainyard.config.schema import COMPONENT_GROUPS, RunConfig
-from trainyard.config.search_path import find_shipped_config_folder, list_choices, list_groups, prepare_hydra
+from trainyard.config.overrides import check_overrides, normalize_overrides
+from trainyard.config.schema import RunConfig
+from trainyard.config.search_path import find_shipped_config_folder, prepare_hydra
 from trainyard.config.security import forbid_resolvers
 from trainyard.config.validation import validate_config
 from trainyard.errors import ConfigError
@@ -83,7 +79,7 @@ def compose_trees(
     See `compose_config`. `sweep_command` is the command or function that accepts several values, for messages.
     """
     overrides = normalize_overrides(overrides)
-    _check_overrides(overrides, config_dir, sweep_command)
+    check_overrides(overrides, config_dir, sweep_command)
     with open_hydra(config_dir):
         tree = hydra.compose(config_name, list(overrides), return_hydra_config=True)
     hydra_section = tree.hydra
@@ -104,53 +100,6 @@ def open_hydra(config_dir: Path | None = None) -> Iterator[Any]:
                 yield GlobalHydra.instance().hydra
         finally:
             GlobalHydra.instance().hydra = original
-
-
-def normalize_overrides(overrides: Sequence[str]) -> list[str]:
-    """Replaces ``+experiment=NAME`` with ``experiment=NAME``. Raises a ConfigError if the overrides are a string."""
-    if isinstance(overrides, str):
-        raise ConfigError(f"expected a list of overrides, got the string {overrides!r}. Put it in brackets")
-    return [re.sub(r"^\+{1,2}experiment=", "experiment=", override) for override in overrides]
-
-
-def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Returns the overrides of each job of a sweep. Raises a ConfigError if the syntax of an override is invalid."""
-    values = {}
-    with translate_hydra_errors():
-        for override in OverridesParser.create().parse_overrides(list(overrides)):
-            is_sweep, key = override.is_sweep_override(), override.get_key_element()
-            texts = override.sweep_string_iterator() if is_sweep else [override.get_value_element_as_str()]
-            values[key] = [f"{key}={text}" for text in texts]
-    return [list(job) for job in itertools.product(*values.values())]
-
-
-def _check_overrides(overrides: Sequence[str], config_dir: Path | None, sweep_command: str) -> None:
-    """Raises a ConfigError for overrides that Trainyard does not support or that Hydra rejects with a traceback."""
-    with translate_hydra_errors(config_dir):
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    for override in parsed:
-        key = override.key_or_group
-        if key.startswith("hydra.searchpath"):
-            remedy = "Add a folder with --config-dir"
-            raise ConfigError(f"hydra.searchpath: refused, because it can import packages. {remedy}")
-        if override.is_sweep_override():
-            raise ConfigError(
-                f"{key}: expected one value, got several: {override.input_line}. For a list, use brackets and quotes: "
-                f"'{key}=[1,2]'; to run once per value, use `{sweep_command}`"
-            )
-        if override.is_delete() and not key.startswith("tracking.tags."):
-            raise ConfigError(
-                f"{key}: required, cannot be removed, got {override.input_line!r}. Set a value: {key}=..."
-            )
-        if key not in list_groups(config_dir) or override.is_delete():
-            continue
-        value, options = override.value(), list_choices(key, config_dir)
-        if override.is_add() and key in (*COMPONENT_GROUPS, "training", "experiment"):
-            raise ConfigError(f"{key}: the config already contains this group. Remove the +: {key}={value}")
-        if isinstance(value, str) and value.startswith(BASE_PREFIX):
-            raise ConfigError(format_unknown_name(key, f"unknown {key}", value, options))
-        if not isinstance(value, str) and not (value is None and key == "experiment"):
-            raise ConfigError(f"{key}: expected one of {', '.join(options)}, got {value!r}")
 
 
 def build_run_config(tree: DictConfig) -> RunConfig:

@@ -9,12 +9,13 @@ import re
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from trainyard.config.fields import describe_type, format_suggestion, format_unknown_name, get_rule
+from trainyard.config.fields import Rule, describe_type, format_suggestion, format_unknown_name, get_rule
 from trainyard.config.registry import get_registered_components
 from trainyard.config.schema import RunConfig
 from trainyard.config.search_path import list_choices, list_config_folders, list_groups
@@ -78,21 +79,31 @@ def _format_missing_config(error: MissingConfigException, config_dir: Path | Non
 def _format_invalid_override(error: OverrideParseException, config_dir: Path | None) -> str:
     """Returns the message for an override with invalid syntax."""
     word = error.override
-    if "=" not in word:
-        message = f"{word!r}: expected group=name or field=value, without spaces around the ="
-        if Path(word).suffix in (".yaml", ".yml"):
-            return f"{message}. To select a recipe in conf/experiment, use experiment={Path(word).stem}"
-        groups = [group for group in list_groups(config_dir) if word in list_choices(group, config_dir)]
-        path = find_field_path(word)
-        if path or groups:
-            suggestion = f"{path}=..." if path else f"{groups[-1]}={word}"
-            return f"{message}. Did you mean {suggestion!r}?"
-        return f"{message}. Quote a value that contains spaces"
+    key, separator, value = word.partition("=")
+    if not separator:
+        return _format_missing_value(word, config_dir)
     if any(word.count(opening) != word.count(closing) for opening, closing in ("[]", "{}", "()")):
         return f"{word!r}: unbalanced brackets. If the value contains spaces, quote the override: 'key=[1, 2]'"
     if word.endswith(","):
         return f"{word!r}: expected another value after the comma, got none. Write values to sweep over as key=a,b"
-    return f"{_shorten_message(str(error))}. Quote values that contain special characters: 'key=\"a=b\"'"
+    quote = "Quote texts that contain special characters"
+    if fields := find_fields(key.lstrip("+")):
+        expected = describe_type(fields[0].annotation, fields[0].rule)
+        return f"{fields[0].path}: expected {expected}, got {value!r}" + (f". {quote}" if "strings" in expected else "")
+    return f"{_shorten_message(str(error))}. {quote}: 'key=\"a=b\"'"
+
+
+def _format_missing_value(word: str, config_dir: Path | None) -> str:
+    """Returns the message for an override without a value."""
+    message = f"{word!r}: expected group=name or field=value, without spaces around the ="
+    if Path(word).suffix in (".yaml", ".yml"):
+        return f"{message}. To select a recipe in conf/experiment, use experiment={Path(word).stem}"
+    groups = [group for group in list_groups(config_dir) if word in list_choices(group, config_dir)]
+    path = find_field_path(word)
+    if path or groups:
+        suggestion = f"{path}=..." if path else f"{groups[-1]}={word}"
+        return f"{message}. Did you mean {suggestion!r}?"
+    return f"{message}. Quote a value that contains spaces"
 
 
 def _format_invalid_key(error: OmegaConfBaseException) -> str:
@@ -136,18 +147,41 @@ def format_unknown_key(path: str, names: Iterable[str]) -> str:
 
 def find_field_path(key: str) -> str | None:
     """Returns the first dotted path that equals the key or ends with it, or None."""
-    return next((path for path in _list_field_paths() if path == key or path.endswith(f".{key}")), None)
+    paths = (field.path for field in _list_fields())
+    return next((path for path in paths if path == key or path.endswith(f".{key}")), None)
 
 
-def _list_field_paths(owner: type = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yields all dotted paths of fields, including those of all components."""
+class ConfigField(NamedTuple):
+    """A field of a section, or of one of the components that a group can select."""
+
+    path: str
+    annotation: Any
+    rule: Rule
+
+
+def find_fields(path: str) -> list[ConfigField]:
+    """Returns the fields with a dotted path: one for each component that has such a field."""
+    owners: list[type] = [RunConfig]
+    fields: list[ConfigField] = []
+    parts = path.split(".")
+    for depth, name in enumerate(parts, start=1):
+        prefix = ".".join(parts[:depth])
+        specs = [(owner, spec) for owner in owners for spec in dataclasses.fields(owner) if spec.name == name]
+        fields = [ConfigField(prefix, typing.get_type_hints(owner)[name], get_rule(spec)) for owner, spec in specs]
+        sections = [*get_registered_components(prefix).values(), *(field.annotation for field in fields)]
+        owners = [section for section in sections if isinstance(section, type) and dataclasses.is_dataclass(section)]
+    return fields
+
+
+def _list_fields(owner: type = RunConfig, prefix: str = "") -> Iterator[ConfigField]:
+    """Yields all fields, including those of all components."""
     hints = typing.get_type_hints(owner)
     for spec in dataclasses.fields(owner):
         path, annotation = prefix + spec.name, hints[spec.name]
-        yield path
+        yield ConfigField(path, annotation, get_rule(spec))
         for section in get_registered_components(path).values() or [annotation]:
             if dataclasses.is_dataclass(section):
-                yield from _list_field_paths(section, f"{path}.")
+                yield from _list_fields(section, f"{path}.")
 
 
 def _shorten_message(text: str) -> str:

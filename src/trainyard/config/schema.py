@@ -212,7 +212,7 @@ class TrackingConfig(ComponentConfig, ABC):
     experiment: str | None = setting(None)
     """Name of the MLflow experiment. `null` uses `name`; debugging modes that change results append `debug` to it."""
     tags: dict[str, str] = setting({})
-    """Additional MLflow tags of the run. Set one with ``+tracking.tags.owner=ada``."""
+    """Additional MLflow tags of the run. Set one with ``tracking.tags.owner=ada``."""
     parent: str | None = setting(None)
     """ID of an MLflow run, for example of an orchestrator, under which the run or the sweep is nested in the UI. The UI
     only nests runs of the same experiment (see `experiment`). `null` nests it under no run."""
