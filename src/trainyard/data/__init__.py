@@ -10,6 +10,7 @@ from trainyard.data.datasets.image_folder import ImageFolder
 from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
 from trainyard.data.datasets.user_arrays import Npz, UserData
 from trainyard.data.image_files import convert_image, load_image
+from trainyard.data.image_rows import ImageRows, read_rows
 from trainyard.data.loading import draw_stratified_sample, load_dataset
 from trainyard.data.npz import list_npz_arrays, load_npz
 from trainyard.data.preprocessing import (

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from trainyard.data.image_rows import iterate_chunks, select_rows
+
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
@@ -57,7 +59,8 @@ class Split:
     """The images and labels of one part of a data set, such as the training part."""
 
     images: NDArray[np.uint8]
-    """Raw pixels, (n, height, width) or (n, height, width, channels)."""
+    """Raw pixels, (n, height, width) or (n, height, width, channels). A selection of memory-mapped images is an
+    `ImageRows`, which is indexed like an array."""
     labels: NDArray[np.uint8]
     """(n,), from 0 to classes - 1."""
 
@@ -66,13 +69,14 @@ class Split:
 
     def take(self, indices: NDArray[np.intp]) -> Split:
         """Returns a new split with the images and labels at these indices, in this order."""
-        return Split(self.images[indices], self.labels[indices])
+        return Split(select_rows(self.images, indices), self.labels[indices])
 
     @property
     def digest(self) -> str:
         """The sha256 of the shape, the images and the labels, in hexadecimal."""
         sha = hashlib.sha256(repr(self.images.shape).encode())
-        sha.update(np.ascontiguousarray(self.images).data)
+        for images in iterate_chunks(self.images):
+            sha.update(np.ascontiguousarray(images).data)
         sha.update(np.ascontiguousarray(self.labels).data)
         return sha.hexdigest()
 
@@ -103,9 +107,11 @@ def standardise_dataset(dataset: Dataset) -> Dataset:
     spec = dataset.spec
     channels = spec.image_shape[2] if len(spec.image_shape) > 2 else 1  # noqa: PLR2004 - height, width, channels
     values = np.arange(256) / spec.pixel_max
+    counts = np.zeros((channels, 256), np.int64)
+    for images in iterate_chunks(dataset.train.images):
+        counts += [np.bincount(pixels, minlength=256) for pixels in images.reshape(-1, channels).T]
     mean, std = [], []
-    for pixels in dataset.train.images.reshape(-1, channels).T:
-        frequencies = np.bincount(pixels, minlength=256) / pixels.size
+    for frequencies in counts / counts[0].sum():
         mean.append(float(values @ frequencies))
         std.append(float(np.sqrt(((values - mean[-1]) ** 2) @ frequencies)) or 1.0)  # a constant channel has std 0
     return replace(dataset, spec=replace(spec, mean=tuple(mean), std=tuple(std)))

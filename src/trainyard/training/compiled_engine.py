@@ -1,7 +1,8 @@
 """The compiled engine: one TensorFlow program that trains a whole epoch without returning to Python.
 
-The images are stored as uint8 on the device that runs the program. A loop in the program gathers the images of the next
-batch in the epoch's order, scales them, and passes the batch to the model's own `train_step`. Forward pass, loss,
+The images are stored as uint8 on the device that runs the program, or, if they do not fit into memory, are passed to it
+some steps at a time. A loop in the program gathers the images of the next batch in the epoch's order, scales them, and
+passes the batch to the model's own `train_step`. Forward pass, loss,
 gradient, optimizer and metrics are therefore plain Keras. With XLA, the whole loop is compiled into one kernel: no step
 waits for Python, for TensorFlow's scheduler or for data.
 
@@ -15,13 +16,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data import BatchMaker, Dataset, Split
+from trainyard.data import BatchMaker, Dataset, Split, read_rows
 from trainyard.system import stderr_captured
 from trainyard.training.engine import (
     EpochPlan,
@@ -40,6 +43,8 @@ SPAN_SECONDS = 1.0
 
 _FIRST_SPAN_STEPS = 4
 _SPAN_GROWTH = 8
+_STREAMED_STEPS, _STREAMED_BYTES = 512, 2**25
+"""The maximum number of steps, and the approximate size of the images, of a span of streamed data."""
 
 
 class CompiledEngine:
@@ -48,9 +53,18 @@ class CompiledEngine:
     name = "compiled"
 
     def __init__(
-        self, model: keras.Model, dataset: Dataset, batches: BatchMaker, batch_size: int, *, xla: bool
+        self,
+        model: keras.Model,
+        dataset: Dataset,
+        batches: BatchMaker,
+        batch_size: int,
+        *,
+        xla: bool,
+        stream: bool = False,
     ) -> None:
-        """Copies the data to the device, and traces and compiles the programs. The model's optimizer must be built.
+        """Copies the data to the device unless `stream`, and traces and compiles the programs.
+
+        The model's optimizer must be built.
 
         Raises:
             tensorflow.errors.OpError: If XLA can't compile an operation of the model.
@@ -60,20 +74,21 @@ class CompiledEngine:
 
         start_time = time.perf_counter()
         self._model = model
-        self._images = len(dataset.train)
         self._batch_size = batch_size
-        data = _DeviceData(dataset.train, batches, on_gpu=xla and bool(tf.config.list_logical_devices("GPU")))
-        has_full_batch = self._images >= batch_size
-        self._train = _TrainProgram(model, data, batch_size, batch_size, xla=xla) if has_full_batch else None
-        remainder = self._images % batch_size
-        self._train_last = None
-        if remainder:
-            host_data = _DeviceData(dataset.train, batches, on_gpu=False) if data.on_gpu else data
-            self._train_last = _TrainProgram(model, host_data, batch_size, remainder, xla=False)
+        images = self._images = len(dataset.train)
+        full_batches = images // batch_size
+        on_gpu = xla and bool(tf.config.list_logical_devices("GPU"))
+        self._data = _load_data(dataset.train, batch_size, on_gpu=on_gpu, stream=stream)
+        needs_host_data = on_gpu and images % batch_size and not stream
+        last_data = _load_data(dataset.train, batch_size) if needs_host_data else self._data
+        self._train = _TrainProgram(model, self._data, batches, batch_size, xla=xla) if full_batches else None
+        remainder = images % batch_size
+        self._train_last = _TrainProgram(model, last_data, batches, remainder, xla=False) if remainder else None
         self._validate = None
         if dataset.validation is not None:
-            validation = _DeviceData(dataset.validation, batches, on_gpu=False)
-            self._validate = _ValidationProgram(model, validation, compute_validation_batch_size(batch_size))
+            size = compute_validation_batch_size(batch_size)
+            validation = _load_data(dataset.validation, size, stream=stream)
+            self._validate = _ValidationProgram(model, validation, batches)
         self.compile_seconds = time.perf_counter() - start_time
 
     def run(self, plan: EpochPlan, callbacks: list[keras.callbacks.Callback], on_steps: OnSteps) -> None:
@@ -100,8 +115,7 @@ class CompiledEngine:
             if self._validate:
                 callback_list.on_test_begin()
                 model.reset_metrics()
-                for first, last in validation_spans.over(self._validate.batches):
-                    self._validate(first, last)
+                self._validate(validation_spans)
                 validation = _get_metrics(model)
                 callback_list.on_test_end(validation)
                 logs |= {f"val_{name}": value for name, value in validation.items()}
@@ -115,11 +129,12 @@ class CompiledEngine:
         """Trains one epoch. `epoch` is counted from 0; messages and `on_steps` count from 1."""
         full_batches = self._images // self._batch_size
         if self._train:
-            for first, last in spans.over(full_batches):
-                self._check(self._train(order, epoch, first, last), epoch + 1, f"steps {first + 1} to {last}")
-                on_steps(epoch + 1, last, steps)
+            for span in self._data.iterate_spans(order, full_batches, spans):
+                self._check(self._train(span, epoch), epoch + 1, f"steps {span.first + 1} to {span.last}")
+                on_steps(epoch + 1, span.last, steps)
         if self._train_last:
-            self._check(self._train_last(order, epoch, full_batches, steps), epoch + 1, f"step {steps}")
+            span = self._data.load_span(order, full_batches, steps)
+            self._check(self._train_last(span, epoch), epoch + 1, f"step {steps}")
             on_steps(epoch + 1, steps, steps)
 
     def _check(self, weights_finite: bool, epoch: int, where: str) -> None:
@@ -135,92 +150,182 @@ class CompiledEngine:
             raise build_divergence_error(epoch, f"weight {paths} contains NaN or infinity after {where}")
 
 
+class _Span(NamedTuple):
+    """The batches `first` to `last` - 1 of an epoch, and the arrays from which a program takes their images."""
+
+    first: int
+    last: int
+    source: tuple[NDArray[Any], ...]
+
+
 class _DeviceData:
-    """A split on the device that runs the program, as uint8.
+    """A split on the device that runs the program, as uint8. The source of a span is the order of the images.
 
     On a GPU, only XLA can gather uint8 images: TensorFlow's own operation would copy all images for each batch.
     Programs without XLA therefore read the images from the host's memory.
     """
 
-    def __init__(self, split: Split, batches: BatchMaker, *, on_gpu: bool) -> None:
+    def __init__(self, split: Split, batch_size: int, *, on_gpu: bool) -> None:
         import tensorflow as tf
 
-        self.on_gpu = on_gpu
-        self._batches = batches
+        self.batch_size = batch_size
+        self.signature = (tf.TensorSpec((len(split),), tf.int32),)
         with tf.device("/GPU:0" if on_gpu else "/CPU:0"):
-            self.images = tf.constant(split.images)
-            self.labels = tf.constant(split.labels)
+            self._images = tf.constant(np.asarray(split.images))
+            self._labels = tf.constant(split.labels)
 
     def __len__(self) -> int:
-        return int(self.labels.shape[0])
+        return int(self._labels.shape[0])
 
-    def take(self, indices: tf.Tensor, position: tuple[tf.Tensor, tf.Tensor] | None = None) -> tuple[tf.Tensor, ...]:
-        """Returns the batch of the images with these indices; see `BatchMaker.make`."""
+    def load_span(self, order: NDArray[np.int32], first: int, last: int) -> _Span:
+        """Returns a span of an epoch that visits the images in this order."""
+        return _Span(first, last, (order,))
+
+    def iterate_spans(self, order: NDArray[np.int32], batches: int, spans: _Spans) -> Iterator[_Span]:
+        """Yields spans of batches of an epoch that visits the images in this order."""
+        for first, last in spans.over(batches):
+            yield self.load_span(order, first, last)
+
+    def take(
+        self, source: tuple[tf.Tensor, ...], first: tf.Tensor, number: tf.Tensor, rows: int | tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns raw pixels and labels of the first `rows` images of a batch in a span that begins with `first`."""
         import tensorflow as tf
 
-        return self._batches.make(tf.gather(self.images, indices), tf.gather(self.labels, indices), position)
+        del first  # the order is that of the whole epoch
+        indices = tf.slice(source[0], [number * self.batch_size], [rows])
+        return tf.gather(self._images, indices), tf.gather(self._labels, indices)
+
+
+class _StreamedData:
+    """A split that is larger than the memory. The source of a span is a copy of its images and labels.
+
+    A thread reads the images of the next span while the program trains on the current one. All spans have the same
+    number of steps, because XLA compiles a program for each shape.
+    """
+
+    def __init__(self, split: Split, batch_size: int) -> None:
+        import tensorflow as tf
+
+        self.batch_size = batch_size
+        self._split = split
+        batch_bytes = batch_size * math.prod(split.images.shape[1:])
+        steps = max(1, min(_STREAMED_STEPS, _STREAMED_BYTES // batch_bytes, math.ceil(len(split) / batch_size)))
+        self._steps = steps
+        shape = (steps * batch_size, *split.images.shape[1:])
+        self.signature = (tf.TensorSpec(shape, tf.uint8), tf.TensorSpec(shape[:1], split.labels.dtype))
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def load_span(self, order: NDArray[np.int32], first: int, last: int) -> _Span:
+        """Reads the images of a span of an epoch that visits the images in this order."""
+        indices = order[first * self.batch_size : last * self.batch_size]
+        source = [np.zeros(spec.shape, spec.dtype.as_numpy_dtype) for spec in self.signature]
+        source[0][: len(indices)] = read_rows(self._split.images, indices)
+        source[1][: len(indices)] = self._split.labels[indices]
+        return _Span(first, last, tuple(source))
+
+    def iterate_spans(self, order: NDArray[np.int32], batches: int, spans: _Spans) -> Iterator[_Span]:  # noqa: ARG002
+        """Yields spans of batches of an epoch that visits the images in this order."""
+        firsts = range(0, batches, self._steps)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = deque([pool.submit(self.load_span, order, 0, min(self._steps, batches))] if batches else [])
+            for first in firsts:
+                if (following := first + self._steps) < batches:
+                    waiting.append(pool.submit(self.load_span, order, following, min(following + self._steps, batches)))
+                yield waiting.popleft().result()
+
+    def take(
+        self, source: tuple[tf.Tensor, ...], first: tf.Tensor, number: tf.Tensor, rows: int | tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns raw pixels and labels of the first `rows` images of a batch in a span that begins with `first`."""
+        import tensorflow as tf
+
+        images, labels = source
+        start = (number - first) * self.batch_size
+        ones = [0] * (len(images.shape) - 1)
+        return (
+            tf.slice(images, [start, *ones], [rows, *images.shape[1:]]),
+            tf.slice(labels, [start], [rows]),
+        )
+
+
+def _load_data(
+    split: Split, batch_size: int, *, on_gpu: bool = False, stream: bool = False
+) -> _DeviceData | _StreamedData:
+    """Copies a split to a device, or returns one that is streamed."""
+    return _StreamedData(split, batch_size) if stream else _DeviceData(split, batch_size, on_gpu=on_gpu)
 
 
 class _TrainProgram:
-    """Trains on a range of the batches of an epoch.
+    """Trains on a span of the batches of an epoch.
 
-    Batch `n` starts at position `n * batch_size` of the order. It has `rows` images: `batch_size`, or fewer if the
-    program trains on the last batch of an epoch.
+    A batch has `rows` images: the batch size of the data, or fewer if the program trains on the last batch of an epoch.
     """
 
-    def __init__(self, model: keras.Model, data: _DeviceData, batch_size: int, rows: int, *, xla: bool) -> None:
+    def __init__(
+        self, model: keras.Model, data: _DeviceData | _StreamedData, batches: BatchMaker, rows: int, *, xla: bool
+    ) -> None:
         import tensorflow as tf
 
-        def span(order: tf.Tensor, epoch: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        def span(source: tuple[tf.Tensor, ...], epoch: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
             """Trains on the batches `first` to `last` - 1. Returns whether all weights are finite."""
 
             def step(number: tf.Tensor) -> tuple[tf.Tensor]:
                 """Trains on one batch and returns the number of the next one."""
-                indices = tf.slice(order, [number * batch_size], [rows])
-                model.train_step(data.take(indices, (epoch, number)))
+                model.train_step(batches.make(*data.take(source, first, number, rows), (epoch, number)))
                 return (number + 1,)
 
             tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
             return _are_all_finite(model.weights)
 
         number = tf.TensorSpec((), tf.int32)
-        signature = [tf.TensorSpec((len(data),), tf.int32), number, number, number]
+        signature = [data.signature, number, number, number]
         self._span = tf.function(span, input_signature=signature, jit_compile=xla, autograph=False)
         with stderr_captured():  # XLA first tries to parse a cached binary program as text, and prints the error
-            self(np.zeros(len(data), np.int32), 0, 0, 0)  # zero steps: only traces and compiles
+            self(data.load_span(np.zeros(len(data), np.int32), 0, 0), 0)  # zero steps: only traces and compiles
 
-    def __call__(self, order: NDArray[np.int32], epoch: int, first: int, last: int) -> bool:
-        """Trains on the batches `first` to `last` - 1. Returns whether all weights are finite."""
-        return bool(self._span(order, np.int32(epoch), np.int32(first), np.int32(last)))
+    def __call__(self, span: _Span, epoch: int) -> bool:
+        """Trains on the batches of a span. Returns whether all weights are finite."""
+        return bool(self._span(span.source, np.int32(epoch), np.int32(span.first), np.int32(span.last)))
 
 
 class _ValidationProgram:
     """Runs batches of a split through the model's `test_step`, which updates the model's loss and metrics."""
 
-    def __init__(self, model: keras.Model, data: _DeviceData, batch_size: int) -> None:
+    def __init__(self, model: keras.Model, data: _DeviceData | _StreamedData, batches: BatchMaker) -> None:
         import tensorflow as tf
 
         count = len(data)
-        self.batches = math.ceil(count / batch_size)
+        self._data = data
+        self._order = np.arange(count, dtype=np.int32)
+        self._batches = math.ceil(count / data.batch_size)
 
-        def span(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        def span(source: tuple[tf.Tensor, ...], first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
             """Evaluates the batches `first` to `last` - 1. Returns the number of the next batch."""
 
             def step(number: tf.Tensor) -> tuple[tf.Tensor]:
                 """Evaluates one batch and returns the number of the next one."""
-                start = number * batch_size
-                model.test_step(data.take(tf.range(start, tf.minimum(start + batch_size, count))))
+                rows = tf.minimum(data.batch_size, count - number * data.batch_size)
+                model.test_step(batches.make(*data.take(source, first, number, rows)))
                 return (number + 1,)
 
             return tf.while_loop(lambda number: number < last, step, [first], parallel_iterations=1)
 
         bound = tf.TensorSpec((), tf.int32)
-        self._span = tf.function(span, input_signature=[bound, bound], jit_compile=False, autograph=False)
-        self(0, 0)  # zero batches: only traces
+        signature = [data.signature, bound, bound]
+        self._span = tf.function(span, input_signature=signature, jit_compile=False, autograph=False)
+        self._run(data.load_span(self._order, 0, 0))  # zero batches: only traces
 
-    def __call__(self, first: int, last: int) -> None:
-        """Evaluates the batches `first` to `last` - 1."""
-        self._span(np.int32(first), np.int32(last))
+    def __call__(self, spans: _Spans) -> None:
+        """Evaluates all batches."""
+        for span in self._data.iterate_spans(self._order, self._batches, spans):
+            self._run(span)
+
+    def _run(self, span: _Span) -> None:
+        """Evaluates the batches of a span."""
+        self._span(span.source, np.int32(span.first), np.int32(span.last))
 
 
 class _Spans:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data import BatchMaker, Dataset, Split
+from trainyard.data import BatchMaker, Dataset, Split, read_rows
 from trainyard.training.engine import EpochPlan, OnSteps, build_divergence_error, compute_validation_batch_size
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ class FitEngine:
 
     name = "fit"
 
-    def __init__(self, model: keras.Model, dataset: Dataset, batches: BatchMaker) -> None:
+    def __init__(self, model: keras.Model, dataset: Dataset, batches: BatchMaker, *, stream: bool = False) -> None:
+        """Creates an engine that copies the images to memory, or reads each batch from the disk if `stream`."""
         self.compile_seconds = 0.0
+        self._stream = stream
         self._batches = batches
         self._model = model
         self._dataset = dataset
@@ -67,8 +69,11 @@ class FitEngine:
                 self._batches,
                 plan.batch_size,
                 lambda: (np.int32(epoch), plan.draw_image_order(epoch, len(train))),
+                from_disk=self._stream,
             ),
-            validation_data=None if validation is None else stream_batches(validation, self._batches, size),
+            validation_data=None
+            if validation is None
+            else stream_batches(validation, self._batches, size, from_disk=self._stream),
             initial_epoch=plan.initial_epoch,
             epochs=plan.epochs,
             callbacks=[monitor, *callbacks],
@@ -78,20 +83,34 @@ class FitEngine:
 
 
 def stream_batches(
-    split: Split, batches: BatchMaker, batch_size: int, draw_order: DrawOrder | None = None
+    split: Split,
+    batches: BatchMaker,
+    batch_size: int,
+    draw_order: DrawOrder | None = None,
+    *,
+    from_disk: bool = False,
 ) -> tf.data.Dataset:
-    """Returns a `tf.data.Dataset` of the batches of a split, see `BatchMaker.make`. The images are stored as uint8.
+    """Returns a `tf.data.Dataset` of the batches of a split, see `BatchMaker.make`.
 
     `draw_order` is called at the start of each training pass. None streams the images in their order, for evaluation.
+    All images are copied to memory as uint8, unless `from_disk`; then the images of each batch are read separately.
     """
     import tensorflow as tf
 
     with tf.device("/CPU:0"):  # tf.data runs on the CPU
-        images, labels = tf.constant(split.images), tf.constant(split.labels)
+        labels = tf.constant(split.labels)
+        images = None if from_disk else tf.constant(np.asarray(split.images))
+
+    def take(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the images and labels at these indices."""
+        if images is not None:
+            return tf.gather(images, indices), tf.gather(labels, indices)
+        pixels = tf.numpy_function(lambda rows: read_rows(split.images, rows), [indices], tf.uint8, stateful=False)
+        return tf.ensure_shape(pixels, (None, *split.images.shape[1:])), tf.gather(labels, indices)
 
     def make(epoch: tf.Tensor, number: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Makes the training batch of the images at these indices."""
-        return batches.make(tf.gather(images, indices), tf.gather(labels, indices), (epoch, number))
+        return batches.make(*take(indices), (epoch, number))
 
     def begin_pass(_: tf.Tensor) -> tf.data.Dataset:
         """Streams one training pass, in a newly drawn order: the epoch, the number of the batch, its image indices."""
@@ -101,7 +120,8 @@ def stream_batches(
         return batched.map(lambda number, indices: (epoch, tf.cast(number, tf.int32), indices))
 
     if draw_order is None:
-        stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size).map(batches.make)
+        order = tf.data.Dataset.range(len(split), output_type=tf.int32).batch(batch_size)
+        stream = order.map(lambda indices: batches.make(*take(indices)))
     else:
         passes = tf.data.Dataset.from_tensors(0).flat_map(begin_pass)
         stream = passes.map(make, num_parallel_calls=tf.data.AUTOTUNE)

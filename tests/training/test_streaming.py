@@ -1,0 +1,78 @@
+"""Training on images that are read from the disk span by span gives the same bits as training on images in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from trainyard.config.compose import compose_config
+from trainyard.data import load_dataset
+from trainyard.data.batches import build_batch_maker
+from trainyard.data.dataset import Split
+from trainyard.training import compiled_engine
+from trainyard.training.compiled_engine import CompiledEngine
+from trainyard.training.engine import EpochPlan
+from trainyard.training.fit_engine import FitEngine
+from trainyard.training.trainer import compile_model
+
+BATCH = 32
+ENGINES = {
+    "compiled": lambda *arguments, stream: CompiledEngine(*arguments, BATCH, xla=False, stream=stream),
+    "xla": lambda *arguments, stream: CompiledEngine(*arguments, BATCH, xla=True, stream=stream),
+    "fit": lambda *arguments, stream: FitEngine(*arguments, stream=stream),
+}
+CASES = [
+    ("compiled", ["augmentation=shift_rotate", "model.dropout=0.2", "model.hidden_units=[16]"]),
+    ("compiled", ["model=cnn", "model.filters=[4]", "model.dense_units=[8]"]),
+    ("xla", ["dataset.standardise=true", "training.balance_classes=true"]),
+    ("fit", ["augmentation=shift_rotate", "loss=focal", "model.hidden_units=[16]"]),
+]
+
+
+def _store(split, folder, name):
+    """Returns a split whose images are in a memory-mapped file."""
+    np.save(folder / name, np.asarray(split.images))
+    return Split(np.load(folder / f"{name}.npy", mmap_mode="r"), split.labels)
+
+
+def _train(keras, config, dataset, engine, *, stream):
+    """Returns the weights and the metrics of all epochs."""
+    keras.utils.set_random_seed(1)
+    model = config.model.build(dataset.spec)
+    compile_model(model, config, batches_per_epoch=8)
+    history, steps = [], []
+    log = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: history.append(dict(logs)))
+    ENGINES[engine](model, dataset, build_batch_maker(config, dataset, 0), stream=stream).run(
+        EpochPlan(epochs=2, batch_size=BATCH, seed=0), [log], lambda *numbers: steps.append(numbers)
+    )
+    return model.get_weights(), history, steps
+
+
+@pytest.mark.parametrize(("engine", "overrides"), CASES)
+def test_streaming_gives_the_weights_and_metrics_of_a_training_in_memory(
+    keras, monkeypatch, tmp_path, engine, overrides
+):
+    """240 images are 7 batches of 32 and one of 16; a span of streamed images has three batches."""
+    config = compose_config(["dataset.limit=300", "dataset.validation_fraction=0.2", *overrides])
+    dataset = load_dataset(config.dataset, 0)
+    mapped = dataclasses.replace(
+        dataset,
+        train=_store(dataset.train, tmp_path, "train"),
+        validation=_store(dataset.validation, tmp_path, "validation"),
+    )
+    monkeypatch.setattr(compiled_engine, "_STREAMED_BYTES", 3 * BATCH * 64)
+    weights, history, _ = _train(keras, config, dataset, engine, stream=False)
+    streamed_weights, streamed_history, steps = _train(keras, config, mapped, engine, stream=True)
+    assert all(np.array_equal(*pair) for pair in zip(weights, streamed_weights, strict=True))
+    assert streamed_history == history
+    if engine != "fit":
+        assert steps == [(epoch, done, 8) for epoch in (1, 2) for done in (3, 6, 7, 8)]
+
+
+def test_fewer_images_than_a_batch_are_streamed(keras):
+    config = compose_config(["dataset.limit=20", "model.hidden_units=[16]"])
+    dataset = load_dataset(config.dataset, 0)
+    weights = [_train(keras, config, dataset, "compiled", stream=stream)[0] for stream in (False, True)]
+    assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))
