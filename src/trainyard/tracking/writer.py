@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, TypeVar
 
-from trainyard.errors import TrackingError
+from trainyard.errors import TrackingError, TrainyardError
 from trainyard.tracking import names
 from trainyard.tracking.mlflow_internals import clear_end_time
 from trainyard.tracking.operations import OpenRun, set_tags, truncate_tags
@@ -44,7 +44,7 @@ class WriterStatus:
 
     run_id: str | None = None
     experiment_id: str | None = None
-    failure: TrackingError | None = None
+    failure: TrainyardError | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -78,7 +78,7 @@ class StoreWriter:
                     run_id = str(store.create_run(experiment_id, request.name, tags).info.run_id)
                 if request.logs_model and not store.has_logged_models:
                     store.notices.append(NO_LOGGED_MODELS)
-        except TrackingError as error:
+        except TrainyardError as error:  # a ConfigError if the database has the schema of another version of MLflow
             self.status = WriterStatus(failure=error)
             return
         self._run = OpenRun(store, experiment_id, run_id)
