@@ -1,60 +1,66 @@
-"""MLflow servers for tests: one of MLflow 2 in an environment of its own, and a proxy that delays and rejects requests."""
+"""MLflow servers for tests: one of MLflow 2 in an environment of its own, and a proxy that rejects requests or uses TLS."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import os
+import re
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from filelock import FileLock
 from ports import ephemeral_port
+from processes import run_trainyard
 
-MLFLOW_2_PACKAGES = ("mlflow==2.22.5", "sqlalchemy<2.1")
-"""The last MLflow without logged models, which does not start with a later SQLAlchemy."""
+MLFLOW_2_PACKAGES = ("mlflow==2.22.5", "sqlalchemy<2.1", "psycopg2-binary")
+"""The last MLflow without logged models, which does not start with a later SQLAlchemy, and a driver for PostgreSQL."""
 
 _MLFLOW_2 = Path(__file__).parents[2] / ".venv-mlflow2"
 
 
 def find_mlflow_2() -> Path:
-    """Returns the Python interpreter of an environment with MLflow 2, which is created first if it does not exist."""
+    """Returns the interpreter of an environment with MLflow 2, which is created if it does not have these packages."""
     python = _MLFLOW_2 / "bin" / "python"
     with FileLock(f"{_MLFLOW_2}.lock"):
-        ready = _MLFLOW_2 / "ready"
-        if not ready.exists():
+        ready, packages = _MLFLOW_2 / "ready", "\n".join(MLFLOW_2_PACKAGES)
+        if not ready.exists() or ready.read_text() != packages:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(_MLFLOW_2)], check=True)
             subprocess.run([str(python), "-m", "pip", "install", "-q", *MLFLOW_2_PACKAGES], check=True)
-            ready.touch()
+            ready.write_text(packages)
     return python
 
 
 @contextlib.contextmanager
-def run_server(
-    folder: Path, python: Path | str = sys.executable, port: int | None = None, database: str | None = None
-) -> Iterator[int]:
+def run_server(folder: Path, python: Path | str = sys.executable, *, options: Sequence[str] = ()) -> Iterator[int]:
     """Runs `mlflow server` on a store below a folder, waits until it answers, and yields its port.
 
     Args:
         folder: The folder for the store, the artifacts and the output of the server.
         python: The interpreter of an environment with MLflow.
-        port: The port; None chooses a free one.
-        database: The URI of the database; None uses a SQLite file in the folder.
+        options: Options of the command for artifacts. By default the server stores them in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = port or ephemeral_port()
+    port = ephemeral_port()
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", database or f"sqlite:///{folder / 'server.db'}",
-               "--artifacts-destination", str(folder / "artifacts")]  # fmt: skip
+               "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
+               *(options or ["--artifacts-destination", str(folder / "artifacts")])]  # fmt: skip
     environment.pop("PYTHONPATH", None)
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -72,12 +78,73 @@ def run_server(
         process.wait()
 
 
+def write_certificate(file: Path, address: str) -> Path:
+    """Writes a self-signed certificate for an IP address, which is valid for a day, and its private key to a PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server of a test")])
+    start = datetime.now(UTC) - timedelta(hours=1)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return file
+
+
+SMALL_RUN = ("experiment=quickstart", "name=tiny", "dataset.limit=300", "training.epochs=2", "training.xla=off")
+"""Overrides of a run of two seconds."""
+
+_CREATE = """
+import sys, mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_experiment("mine")
+with mlflow.start_run(run_name="precious"):
+    mlflow.log_metric("acc", 0.5)
+"""
+
+
+def create_store_with_mlflow_2(uri: str) -> None:
+    """Logs a run named "precious" with MLflow 2 to a database, which is created if necessary."""
+    subprocess.run([find_mlflow_2(), "-c", _CREATE, uri], check=True, capture_output=True)
+
+
+def run_on_store(uri: str, *arguments: str, code: int = 0, **variables: str) -> str:
+    """Runs a command of Trainyard with MLFLOW_TRACKING_URI, checks its exit code, and returns its complete output.
+
+    Args:
+        uri: The tracking URI.
+        arguments: The words after ``trainyard``.
+        code: The expected exit code.
+        variables: Other environment variables.
+    """
+    done = run_trainyard(*arguments, environment={"MLFLOW_TRACKING_URI": uri, **variables}, timeout=150)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def find_run_id(output: str) -> str:
+    """Returns the id of the run in the output of ``trainyard train``."""
+    return re.search(r"^run .*\b([0-9a-f]{32})$", output, re.MULTILINE).group(1)
+
+
 class Request(NamedTuple):
-    """A request that the proxy received: its number, counted from 1, its method, and its path with the query."""
+    """A request that the proxy received.
+
+    Attributes:
+        number: The number of the request, counted from 1.
+        path: The path with the query.
+        authorization: The header of this name, empty if it is missing.
+    """
 
     number: int
     method: str
     path: str
+    authorization: str
 
 
 @dataclass
@@ -88,12 +155,14 @@ class FaultyProxy:
         upstream: The port of the server.
         reject: Returns the status to answer a request with, or None to forward the request. It may also wait.
         lose: Returns whether the answer to a request is lost, once: the server performs it, but the answer is 503.
+        certificate: A PEM file with the certificate for TLS and its key; None answers without TLS.
         requests: All requests, with the status of the answer.
     """
 
     upstream: int
     reject: Callable[[Request], int | None] = lambda _request: None
     lose: Callable[[Request], bool] = lambda _request: False
+    certificate: Path | None = None
     requests: list[tuple[Request, int]] = field(default_factory=list)
     port: int = 0
     _server: ThreadingHTTPServer | None = None
@@ -104,7 +173,7 @@ class FaultyProxy:
     @property
     def url(self) -> str:
         """The address of the proxy."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.certificate else ''}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         proxy = self
@@ -122,6 +191,10 @@ class FaultyProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
+        if self.certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -140,7 +213,7 @@ class FaultyProxy:
         body = _read_body(handler)
         with self._lock:
             self._received += 1
-            request = Request(self._received, handler.command, handler.path)
+            request = Request(self._received, handler.command, handler.path, handler.headers.get("Authorization", ""))
         status, headers, content = self.reject(request), [], b"<html><body>rejected by the proxy</body></html>"
         if status is None:
             status, headers, content = self._forward(handler, body)

@@ -1,4 +1,4 @@
-"""Fixtures: ``trainyard ui`` on a store with runs and a sweep, and a browser that opens its pages."""
+"""Fixtures: ``trainyard ui`` on a store with runs and a sweep, a browser that opens its pages, and other servers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 from ports import ephemeral_port
+from postgresql import run_postgresql
+from servers import run_server
 
 BROWSER_FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -70,6 +72,20 @@ def ui(tmp_path_factory):
     run("sweep", "sweep.name=rates", *swept)
     with serving(folder, environment) as running:
         yield SimpleNamespace(folder=folder, **vars(running))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The port of a server of the installed MLflow."""
+    with run_server(tmp_path_factory.mktemp("server")) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server without databases."""
+    with run_postgresql() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import run_trainyard
-from servers import FaultyProxy, find_mlflow_2, run_server
+from servers import (
+    SMALL_RUN,
+    FaultyProxy,
+    create_store_with_mlflow_2,
+    find_mlflow_2,
+    find_run_id,
+    run_on_store,
+    run_server,
+)
 
 from trainyard import ConfigError, load_run, run_experiment
 from trainyard.runs.sync import sync_run
@@ -20,27 +26,12 @@ from trainyard.tracking import TrackingStore, retrying_client
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["experiment=quickstart", "name=tiny", "dataset.limit=300", "training.epochs=2", "training.xla=off"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The port of a server of the installed MLflow."""
-    with run_server(tmp_path_factory.mktemp("server")) as port:
-        yield port
-
 
 @pytest.fixture(scope="module")
 def server_2(tmp_path_factory):
     """The port of a server of MLflow 2."""
     with run_server(tmp_path_factory.mktemp("server2"), find_mlflow_2()) as port:
         yield port
-
-
-def _trainyard(uri, *arguments, code=0):
-    done = run_trainyard(*arguments, environment={"MLFLOW_TRACKING_URI": uri})
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def _get_runs(store):
@@ -56,9 +47,9 @@ def test_all_commands_work_with_a_server_without_logged_models(kind, request):
     port = request.getfixturevalue("server_2" if kind == "MLflow 2" else "server")
     with FaultyProxy(port, _without_logged_models if kind == "404" else lambda _: None) as proxy:
         name = f"name=models{len(kind)}"
-        output = _trainyard(proxy.url, "train", *SMALL, name)
+        output = run_on_store(proxy.url, "train", *SMALL_RUN, name)
         assert output.count("the tracking server has no logged models") == 1
-        _trainyard(proxy.url, "train", *SMALL, name, "optimizer.learning_rate=0.01")
+        run_on_store(proxy.url, "train", *SMALL_RUN, name, "optimizer.learning_rate=0.01")
         store = TrackingStore(proxy.url)
         experiment_id = store.find_experiment_id(name.removeprefix("name="))
         first, second = store.iterate_runs("attributes.status != ''", [experiment_id])
@@ -78,17 +69,18 @@ def test_all_commands_work_with_a_server_without_logged_models(kind, request):
         folder = load_run(run_id, uri=proxy.url).folder
         log = folder / ".tracking.jsonl"
         log.write_text("".join(line for line in log.read_text().splitlines(True) if '"stored"' not in line))
-        assert "uploaded" in _trainyard(proxy.url, "sync", str(folder))
+        assert "uploaded" in run_on_store(proxy.url, "sync", str(folder))
         assert len(list(store.iterate_runs("attributes.status != ''", [experiment_id]))) == 2
-        assert "learning_rate" in _trainyard(proxy.url, "compare", run_id, second.info.run_id)
-        assert "bitwise" in _trainyard(proxy.url, "rerun", run_id)
+        assert "learning_rate" in run_on_store(proxy.url, "compare", run_id, second.info.run_id)
+        assert "bitwise" in run_on_store(proxy.url, "rerun", run_id)
         np.savez("images.npz", images=images)
-        _trainyard(proxy.url, "predict", run_id, "images.npz")
-        _trainyard(proxy.url, "export", run_id, "exported")
+        run_on_store(proxy.url, "predict", run_id, "images.npz")
+        run_on_store(proxy.url, "export", run_id, "exported")
         promoted = f"models{len(kind)}"
-        _trainyard(proxy.url, "promote", run_id, promoted, "--alias", "champion")
+        run_on_store(proxy.url, "promote", run_id, promoted, "--alias", "champion")
         assert store.client.get_model_version_by_alias(promoted, "champion").run_id == run_id
-        _trainyard(proxy.url, "sweep", *SMALL, "optimizer.learning_rate=0.01,0.001")
+        output = run_on_store(proxy.url, "sweep", *SMALL_RUN, "optimizer.learning_rate=0.01,0.001")
+        assert output.count("the tracking server has no logged models") == 1
 
 
 def test_a_run_sends_few_requests_for_any_number_of_classes(server, tiny):
@@ -167,11 +159,10 @@ def test_a_run_survives_a_restart_of_the_server_of_twenty_seconds(moment, server
             return None
 
         proxy.reject = pause
-        output = _trainyard(proxy.url, "train", *SMALL, f"name=restart{len(moment)}")
+        output = run_on_store(proxy.url, "train", *SMALL_RUN, f"name=restart{len(moment)}")
         assert paused.is_set()
         store = TrackingStore(proxy.url)
-        run_id = re.search(r"^run .*\b([0-9a-f]{32})$", output, re.MULTILINE).group(1)
-        assert store.client.get_run(run_id).info.status == "FINISHED"
+        assert store.client.get_run(find_run_id(output)).info.status == "FINISHED"
 
 
 def _restart(proxy):
@@ -191,7 +182,7 @@ def test_a_server_that_is_gone_delays_the_end_of_a_run_by_at_most_two_minutes(se
         return None
 
     with FaultyProxy(server, fail) as proxy:
-        output = _trainyard(proxy.url, "train", *SMALL, "name=gone", code=1)
+        output = run_on_store(proxy.url, "train", *SMALL_RUN, "name=gone", code=1)
         delay = time.monotonic() - ended[0]
         proxy.__enter__()
     assert 30 < delay < 120
@@ -215,23 +206,11 @@ def test_credentials_and_web_pages_in_answers(server, monkeypatch):
 # ---------------------------------------------------------------------------------------------------------------
 # Databases of MLflow 2
 
-CREATE = """
-import sys, mlflow
-mlflow.set_tracking_uri(sys.argv[1])
-mlflow.set_experiment("mine")
-with mlflow.start_run(run_name="precious"):
-    mlflow.log_metric("acc", 0.5)
-"""
-
-
-def _create_with_mlflow_2(uri):
-    subprocess.run([find_mlflow_2(), "-c", CREATE, uri], check=True, capture_output=True)
-
 
 def test_a_database_of_an_older_mlflow_is_only_changed_after_a_copy(tiny):
     file = Path("mlflow.db").absolute()
     uri = build_sqlite_uri(file)
-    _create_with_mlflow_2(uri)
+    create_store_with_mlflow_2(uri)
     before = file.read_bytes()
     for command in (
         ["compare", "a" * 32, "b" * 32],
@@ -240,16 +219,16 @@ def test_a_database_of_an_older_mlflow_is_only_changed_after_a_copy(tiny):
         ["data", "digits"],
     ):
         if command[0] != "data":
-            output = _trainyard(uri, *command, code=2)
+            output = run_on_store(uri, *command, code=2)
             assert "older version" in output
             assert "mlflow db upgrade" in output
         assert file.read_bytes() == before
-    output = _trainyard(uri, "train", *SMALL)
+    output = run_on_store(uri, "train", *SMALL_RUN)
     (copy,) = Path().glob("mlflow.db.before-*")
     assert str(copy) in output
-    _create_with_mlflow_2(build_sqlite_uri(copy))  # MLflow 2 can still open the copy
+    create_store_with_mlflow_2(build_sqlite_uri(copy))  # MLflow 2 can still open the copy
     names = {run.info.run_name for run in _get_runs(TrackingStore(uri))}
     assert "precious" in names
     assert len(names) == 2
-    _trainyard(uri, "train", *SMALL)
+    run_on_store(uri, "train", *SMALL_RUN)
     assert len(list(Path().glob("mlflow.db.before-*"))) == 1

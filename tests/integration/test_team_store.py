@@ -6,18 +6,16 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from postgresql import PASSWORD as DATABASE
 from processes import command_line, run_trainyard
 
 from trainyard.tracking import ui_server
@@ -27,66 +25,15 @@ pytestmark = pytest.mark.slow
 
 CANARY, ADMIN = "canary-9f3b17", "admin-5ad0c2e8"
 """Passwords of the user and of the administrator, which must not be stored anywhere."""
-DATABASE = "database-71c2f"
 EPOCHS = 20
 
 
-def _postgres(name: str) -> str:
-    """Returns the path of a PostgreSQL program; Debian does not add the folder of the server programs to PATH."""
-    candidates = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    program = shutil.which(name) or (str(candidates[-1]) if candidates else None)
-    if not program:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("PostgreSQL is not installed")
-    return program
-
-
 @pytest.fixture(scope="module")
-def database():
-    """A PostgreSQL server with two empty databases: its address, and a function that runs client programs."""
-    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
-    folder = Path(tempfile.mkdtemp(prefix="trainyard-postgres-", dir="/tmp"))
-    if user:
-        shutil.chown(folder, user)
-    (folder / "password").write_text(DATABASE)
-    (folder / "password").chmod(0o644)
-    port = ui_server.find_free_port(5440)
-    as_user = {"user": user, "cwd": folder}
-    initdb_command = [
-        _postgres("initdb"),
-        "-D",
-        folder / "data",
-        "-U",
-        "mlflow",
-        "-A",
-        "scram-sha-256",
-        "--pwfile",
-        folder / "password",
-    ]
-    subprocess.run(initdb_command, check=True, capture_output=True, **as_user)
-    settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    process = subprocess.Popen(
-        [_postgres("postgres"), "-D", folder / "data", "-p", str(port), "-k", folder, *settings],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_user,
-    )  # fmt: skip
-    environment = {**os.environ, "PGPASSWORD": DATABASE, "PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "mlflow"}
-
-    def psql(*arguments, name="postgres", program="psql"):
-        return subprocess.run(
-            [_postgres(program), *arguments, name], env=environment, capture_output=True, text=True, check=False
-        )
-
-    try:
-        deadline = time.monotonic() + 60
-        while psql("-c", "select 1").returncode:
-            assert time.monotonic() < deadline, "PostgreSQL does not answer"
-            time.sleep(0.2)
-        for name in ("runs", "users"):
-            assert psql("-c", f"create database {name}").returncode == 0
-        yield SimpleNamespace(address=f"postgresql://mlflow:{DATABASE}@127.0.0.1:{port}", run=psql)
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-        shutil.rmtree(folder)
+def database(postgresql):
+    """The PostgreSQL server, with empty databases for runs and users."""
+    for name in ("runs", "users"):
+        postgresql.create_database(name)
+    return postgresql
 
 
 @contextlib.contextmanager

@@ -155,6 +155,9 @@ def test_failures_that_may_pass_are_recognized(error, transient):
         (_wrap(requests.exceptions.SSLError(ssl.SSLCertVerificationError("certificate verify failed: self-signed"))),
          "MLFLOW_TRACKING_INSECURE_TLS=true"),
         (_wrap(requests.exceptions.SSLError("x")), "MLFLOW_TRACKING_SERVER_CERT_PATH"),
+        (_wrap(requests.exceptions.SSLError(ssl.SSLCertVerificationError(
+            "certificate verify failed: Hostname mismatch, certificate is not valid for 'a'. (_ssl.c:1006)"))),
+         "certificate: Hostname mismatch, certificate is not valid for 'a'. Use a host name for which it was issued"),
         (_wrap(ModuleNotFoundError("No module named 'boto3'", name="boto3")), "pip install 'trainyard[s3]'"),
         (_wrap(LOCKED), "is locked: another program has been writing"),
         (MlflowException("API failed with error code 404 != 200. Response body: '<!doctype html> <p>x'"), "error code 404"),

@@ -45,12 +45,7 @@ def check_store() -> Iterator[Finding]:
     try:
         health = examine_store(store)
     except TrackingError as error:
-        remedy = (
-            f"check your read permission, and which process uses the file: fuser -v {path}"
-            if file
-            else f"start the server, specify another store ({URI_VARIABLE}, tracking.uri), or disable it (tracking=off)"
-        )
-        yield wrong("store", f"{location} can't be used: {error}", remedy)
+        yield _describe_failure(store, location, error)
         return
     match health.state:
         case "sound":
@@ -69,6 +64,18 @@ def check_store() -> Iterator[Finding]:
             yield wrong("store", message, "pip install --upgrade mlflow")
         case "older":
             yield wrong("store", f"{location} was written by an older MLflow", describe_upgrade(store.uri))
+
+
+def _describe_failure(store: TrackingStore, location: str, error: TrackingError) -> Finding:
+    """Returns the finding for a store that can't be used. The error of a server contains its URI and what to do."""
+    if store.is_server:
+        return wrong("store", str(error), f"to log to a local file instead: unset {URI_VARIABLE}")
+    if store.sqlite_file:
+        path = shlex.quote(str(store.sqlite_file))
+        remedy = f"check your read permission, and which process uses the file: fuser -v {path}"
+    else:
+        remedy = f"start the server, specify another store ({URI_VARIABLE}, tracking.uri), or disable it (tracking=off)"
+    return wrong("store", f"{location} can't be used: {error}", remedy)
 
 
 def _describe_sound_store(location: str, file: Path | None, health: StoreHealth) -> Finding:

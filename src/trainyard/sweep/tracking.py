@@ -75,6 +75,8 @@ class SweepTracker(SweepListener):
         if self._plan.store is None:
             return None
         self._run.wait_until_created()
+        if self._plan.trials[0].config["tracking"]["model"]:
+            self._run.notify_without_logged_models()
         self._run.share_view(self._plan.name, self._plan.objective, self._plan.swept)
         self._run.close_orphans(ended_elsewhere=self._ended_elsewhere)
         return self._run.run_id

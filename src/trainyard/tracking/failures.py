@@ -21,6 +21,12 @@ def explain_failure(error: BaseException) -> str:
     from requests.exceptions import SSLError
 
     causes = list(iterate_causes(error))
+    if s3_causes := [cause for cause in causes if type(cause).__module__.startswith(("boto3.", "botocore."))]:
+        reason = summarize_error(s3_causes[-1], redact_credentials)
+        return (
+            f"has its artifacts in S3, which can't be used: {reason}. Check the bucket, the credentials "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE) and MLFLOW_S3_ENDPOINT_URL"
+        )
     if getattr(error, "error_code", None) == "UNAUTHENTICATED":
         received = "the token that it received" if "MLFLOW_TRACKING_TOKEN" in os.environ else "those that it received"
         return (
@@ -28,11 +34,16 @@ def explain_failure(error: BaseException) -> str:
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if any(isinstance(cause, SSLError) for cause in causes):
-        reason = re.search(r"certificate verify failed: [^(\"']*|SSLError\([^)]*\)", str(error))
+        found = re.search(r"certificate verify failed: (.*?)\.? \(_ssl", str(error))
+        reason = found.group(1) if found else summarize_error(error, redact_credentials)
+        remedy = (
+            "Use a host name for which it was issued"
+            if "mismatch" in reason
+            else "Set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority"
+        )
         return (
-            f"has no valid certificate: {reason.group().strip() if reason else summarize_error(error)}. Set "
-            "MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its authority, or "
-            "MLFLOW_TRACKING_INSECURE_TLS=true to skip the verification"
+            f"has no valid certificate: {reason}. {remedy}, or set MLFLOW_TRACKING_INSECURE_TLS=true to skip the "
+            "verification"
         )
     for cause in causes:
         if isinstance(cause, ModuleNotFoundError) and cause.name:

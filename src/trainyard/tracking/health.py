@@ -53,10 +53,14 @@ class StoreHealth:
 def examine_store(store: TrackingStore) -> StoreHealth:
     """Returns the state of a store. A SQLite file must exist.
 
-    Raises a TrackingError if the store does not answer: one line with the reason, without passwords.
+    Raises a TrackingError if the store does not answer: one line with the reason, without passwords. For a server, it
+    also contains the URI and what to do.
     """
+    if store.is_server:
+        with store.translate_errors():
+            return _examine_server(store)
     try:
-        return _examine_server(store) if store.is_server else _examine_database(store)
+        return _examine_database(store)
     except Exception as error:  # noqa: BLE001 - MLflow and database drivers raise many types
         cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps the driver's exception
         raise TrackingError(summarize_error(cause, redact_credentials)) from None  # its text may contain a password

@@ -29,7 +29,7 @@ from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_fil
 from trainyard.tracking.operations import DatasetInput, OpenRun, TimedMetrics, find_test_split
 from trainyard.tracking.retrying_client import iterate_delays
 from trainyard.tracking.run_record import RunRecord, build_run_record
-from trainyard.tracking.tracking_store import PROCESS_DIED, TrackingStore
+from trainyard.tracking.tracking_store import NO_LOGGED_MODELS, PROCESS_DIED, TrackingStore
 from trainyard.tracking.ui_views import build_sweep_view
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
@@ -53,7 +53,7 @@ class Tracker:
         self._store = store
         self._notify = notify
         self._reassurance = reassurance
-        self._has_notified = False
+        self._is_created = self._has_notified = False
         self._operation_log = OperationLog(folder, notify) if folder else None
         self._unfinished_operations = 0
         self._writer: StoreWriter | ProcessWriter | None = None
@@ -94,13 +94,24 @@ class Tracker:
         self._perform(operations.log_missing_params if request.earlier_run_id else operations.log_params, dict(params))
 
     def wait_until_created(self) -> None:
-        """Waits until the run has been created. Raises a TrackingError if the store can't be reached."""
+        """Waits until the run has been created, and what was logged so far has reached the store.
+
+        Raises:
+            ConfigError: If another version of MLflow wrote the database.
+            TrackingError: If the store can't be reached, or rejects what was logged so far.
+        """
         if self._writer:
             status = self._writer.flush()
             if status.failure:
                 raise status.failure
+            self._is_created = True
             for notice in status.notices:
                 self._notify(notice)
+
+    def notify_without_logged_models(self) -> None:
+        """Waits for the store, and reports if it has no logged models. For sweeps, whose trials log models."""
+        if self._writer and not self._writer.query(has_logged_models):
+            self._notify(NO_LOGGED_MODELS)
 
     def flush(self) -> None:
         """Waits until all logged data has reached the store, or the store has failed."""
@@ -161,7 +172,7 @@ class Tracker:
         """Marks as KILLED every RUNNING child run whose process no longer exists; see the function of this name."""
         self._perform(close_orphans, dict(errors or {}), ended_elsewhere, only)
 
-    def end(self, status: str) -> TrackingError | None:
+    def end(self, status: str) -> TrainyardError | None:
         """Closes the run as FINISHED, FAILED or KILLED, after all data; returns the first failure of the store.
 
         If the store has failed, data logged since then is skipped. A FINISHED run with a complete operation log is then
@@ -192,7 +203,7 @@ class Tracker:
             self._operation_log.record_stored(self._store, self.run_id, self.status.run_name or "")
         return failure
 
-    def end_incomplete(self, status: str, failure: TrackingError) -> None:
+    def end_incomplete(self, status: str, failure: TrainyardError) -> None:
         """Closes a run that is incomplete in the store, with its failure as the tag `error`, if the store answers."""
         if self._writer is None or self._store is None or not self._store.is_reachable():
             return
@@ -221,8 +232,8 @@ class Tracker:
         self._unfinished_operations -= 1
 
     def _notify_of_failure(self, status: WriterStatus) -> None:
-        """Reports the first failure of the store, once. If the run was not created, `wait_until_created` raises it."""
-        if status.failure and status.run_id and not self._has_notified:
+        """Reports the first failure of the store, once. An earlier failure is raised by `wait_until_created`."""
+        if status.failure and self._is_created and not self._has_notified:
             self._has_notified = True
             self._notify(f"{status.failure}. {self._reassurance}")
 
@@ -315,6 +326,11 @@ def _make_writable(text: str) -> str:
 def _format_remedy(folder: Path) -> str:
     """Returns the sentence with the command that uploads a run, for use in the current working directory."""
     return f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
+
+
+def has_logged_models(run: OpenRun) -> bool:
+    """Returns whether the store of a run has logged models."""
+    return run.store.has_logged_models
 
 
 def find_finished_trials(parent: OpenRun) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 
-from trainyard.errors import TrackingError
+from trainyard.errors import TrackingError, TrainyardError
 from trainyard.tracking import names
 from trainyard.tracking.mlflow_internals import clear_end_time
 from trainyard.tracking.operations import OpenRun, set_tags, truncate_tags
@@ -49,7 +49,7 @@ class WriterStatus:
 
     run_id: str | None = None
     experiment_id: str | None = None
-    failure: TrackingError | None = None
+    failure: TrainyardError | None = None
     notices: tuple[str, ...] = ()
     run_name: str | None = None
 
@@ -84,7 +84,7 @@ class StoreWriter:
                 info = (entity or store.create_run(experiment_id, request.name, tags)).info
                 if request.model_label and not store.has_logged_models:
                     store.notices.append(NO_LOGGED_MODELS)
-        except TrackingError as error:
+        except TrainyardError as error:  # a ConfigError if the database has the schema of another version of MLflow
             self.status = WriterStatus(failure=error)
             return
         self._run = OpenRun(store, experiment_id, info.run_id, info.run_name)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, Any, NamedTuple
 
-from trainyard.errors import TrackingError
+from trainyard.errors import TrackingError, TrainyardError
 from trainyard.system import gc_paused_import, ignore_signals, mark_process_owned, redact_credentials
 from trainyard.tracking import names, operations
 from trainyard.tracking.operations import OpenRun
@@ -34,7 +34,7 @@ _SENDING_SECONDS = 2.0
 
 
 class _Answer(NamedTuple):
-    """The `WriterStatus` after a request, and the result of a query, which is a TrackingError if the query failed."""
+    """The `WriterStatus` after a request, and the result of a query, which is a TrainyardError if the query failed."""
 
     number: int
     status: WriterStatus
@@ -99,7 +99,7 @@ class ProcessWriter:
         """
         answer = self._wait_for(self._request("query", run_query))
         result: Any = answer.result if answer else self._status.failure
-        if isinstance(result, TrackingError):
+        if isinstance(result, TrainyardError):
             raise result
         return result  # type: ignore[no-any-return]
 
@@ -198,7 +198,7 @@ def _perform_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
             try:
                 with gc_paused_import("mlflow") if method == "create" else contextlib.nullcontext():
                     result = getattr(writer, method)(*arguments, **options)
-            except TrackingError as error:
+            except TrainyardError as error:
                 result = error
             is_run_open &= operations.end not in arguments
             if method in ("flush", "query") or writer.status != status_before:
