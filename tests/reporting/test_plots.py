@@ -178,8 +178,11 @@ def test_touching_labels_are_moved_apart_and_keep_their_order():
         ((8, 8), 16, AWKWARD_NAMES),
         ((32, 32, 3), 255, ["cat", "dog"]),
         ((12, 30), 255, AWKWARD_NAMES),
+        ((8, 8, 2), 255, ["cat", "dog"]),
+        ((8, 8, 4), 255, ["cat", "dog"]),
+        ((8, 8, 5), 16, ["cat", "dog"]),
     ],
-    ids=["grey", "small with 40 long names", "colour", "wide with 40 long names"],
+    ids=["grey", "small with 40 long names", "colour", "wide with 40 long names", "2", "4", "5 channels"],
 )
 def test_predictions_and_mistakes_are_drawn_for_all_image_shapes_and_class_names(tmp_path, shape, pixel_max, names):
     images, result, spec = make_result(names, images=60, shape=shape, pixel_max=pixel_max)
@@ -216,6 +219,23 @@ def test_pixels_are_drawn_in_their_colours(tmp_path):
     pixels = load_checked(tmp_path / "green.png")
     green = (pixels == (0, 255, 0)).all(axis=-1).sum()
     assert green == pytest.approx((image_grid.TILE_SIZE * style.DPI) ** 2, rel=0.05)
+
+
+@pytest.mark.parametrize(("channels", "drawn"), [(2, ()), (5, (3,)), (12, (3,))])
+def test_the_first_channels_of_images_with_an_unusual_number_of_channels_are_drawn(tmp_path, channels, drawn):
+    images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, channels), np.uint8)
+    first = images[..., 0] if channels == 2 else images[..., :3]
+    pixels = []
+    for name, drawn_images in {"all": images, "first": first}.items():
+        axes = style.build_axes(2, 2)
+        for image in drawn_images:
+            image_grid.draw_image(axes, image, 255, (0, 0), wrong=False)
+        style.save_figure(axes.figure, tmp_path / f"{name}.png", palette=False)
+        pixels.append(load_checked(tmp_path / f"{name}.png"))
+    assert np.array_equal(*pixels)
+    spec = DataSpec((4, 4, channels), ("a", "b"), 255)
+    assert image_grid.add_channel_note("", spec).endswith(f" of {channels}")
+    assert image_grid.add_channel_note("", DataSpec((4, 4, *drawn), ("a", "b"), 255)) == ""
 
 
 def test_plot_without_mistakes_has_only_text(tmp_path):

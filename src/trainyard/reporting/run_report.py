@@ -15,7 +15,7 @@ from trainyard.reporting.formatting import format_count, format_duration
 from trainyard.reporting.html import build_template_environment, embed_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from trainyard.config import RunConfig
@@ -55,6 +55,8 @@ class ReportPage:
     """Displayed values by label, in order."""
     plots: Mapping[str, Path]
     """PNG files by caption, in order."""
+    warnings: Sequence[str] = ()
+    """What is undefined or missing in the report, and why."""
 
 
 def write_report(path: Path, page: ReportPage) -> None:
@@ -100,10 +102,12 @@ def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
     result, training = page.evaluation, page.training
     wrong, images = int((result.predicted != result.actual).sum()), len(result.actual)
     seconds = training.compile_seconds + training.train_seconds
+    absent = len(result.classes_without_images)
+    classes, with_images = len(result.per_class) - absent, " with test images" if absent else ""
     return {
         "Test accuracy": (f"{100 * result.accuracy:.2f} %", f"{wrong:,} of {images:,} images wrong"),
         "Test loss": (f"{result.loss:.4f}", "mean cross-entropy, nats"),
-        "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {len(result.per_class)} classes"),
+        "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {classes:,} classes{with_images}"),
         "Training": (
             format_duration(seconds),
             f"{format_count(len(training.history), 'epoch')}, including compilation",
