@@ -13,7 +13,7 @@ import numpy as np
 
 from trainyard.config import RunConfig, dump_config
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation import EvalResult
+from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.models import build_serving_model
 from trainyard.reporting import ReportPage, plots, write_report
 from trainyard.runs.result import RunResult
@@ -118,7 +118,9 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
             for row in result.per_class
         ],
     }
-    matrix = {"classes": classes, "rows": "actual", "columns": "predicted", "matrix": result.confusion.tolist()}
+    axes = {"classes": classes, "rows": "actual", "columns": "predicted"}
+    rows = ",\n  ".join(json.dumps(row, separators=(",", ":")) for row in result.confusion.tolist())
+    matrix = f'{json.dumps(axes, indent=1)[:-2]},\n "matrix": [\n  {rows}\n ]\n}}\n'  # a line per row
     first = [
         {
             "index": index,
@@ -130,7 +132,7 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     ]
     write_json(folder / "evaluation" / "metrics.json", result.metrics())
     write_json(folder / names.PER_CLASS_TABLE, per_class)
-    write_json(folder / "evaluation" / "confusion_matrix.json", matrix)
+    (folder / "evaluation" / "confusion_matrix.json").write_text(matrix)
     write_json(folder / "evaluation" / "first_predictions.json", first)
     np.savez_compressed(
         folder / "evaluation" / "test_predictions.npz",
@@ -162,12 +164,14 @@ def _draw_plots(folder: Path, trained: RunResult, warnings: WarningLog) -> dict[
     """Draws all plots of a run. Returns the plot files by caption, in the order in which the report shows them."""
     images, spec = trained.dataset.test.images, trained.dataset.spec
     result, config = trained.evaluation, trained.config.evaluation
+    many_classes = len(result.per_class) > MAX_LISTED_CLASSES
+    matrix_caption = "Most frequent confusions" if many_classes else "Confusion matrix"
     drawings: dict[str, tuple[str, Callable[[Path], None]]] = {
         "Learning curves": (
             "learning_curves.png",
             lambda file: plots.draw_learning_curves(trained.training.history, file, trained.training.best_epoch),
         ),
-        "Confusion matrix": ("confusion_matrix.png", lambda file: plots.draw_confusion_matrix(result, file)),
+        matrix_caption: ("confusion_matrix.png", lambda file: plots.draw_confusion_matrix(result, file)),
         "First predictions": (
             "predictions.png",
             lambda file: plots.draw_predictions(images, result, spec, config.first_predictions, file),

@@ -31,7 +31,7 @@ class Tile(NamedTuple):
 
 
 TILE_SIZE, TILE_GAP, CAPTION_LINE_HEIGHT = 1.2, 0.22, 0.16
-"""Side length of an image, gap between images, and height of a line of the caption, in inches."""
+"""Side length of an image, smallest gap between images, and height of a line of the caption, in inches."""
 PREDICTION_COLUMNS, MISTAKE_COLUMNS, MANY_COLUMNS, MANY_TILES = 5, 6, 10, 40
 """Images per row: of predictions, of mistakes, and of mistakes if there are more than `MANY_TILES`."""
 
@@ -100,8 +100,10 @@ def draw_tiles(
     columns = columns or (MISTAKE_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS)
     columns = max(min(columns, len(tiles)), 1)
     rows = math.ceil(len(tiles) / columns)
-    step_x, step_y = TILE_SIZE + TILE_GAP, TILE_SIZE + lines * CAPTION_LINE_HEIGHT + 0.26
-    width, height = columns * step_x - TILE_GAP, max(rows * step_y - 0.26, 0.1)
+    captions = [line for tile in tiles for line in tile.lines]
+    step_x = max(TILE_SIZE + TILE_GAP, style.measure_names(captions or [""], style.SMALL) + TILE_GAP / 2)
+    step_y = TILE_SIZE + lines * CAPTION_LINE_HEIGHT + 0.26
+    width, height = (columns - 1) * step_x + TILE_SIZE, max(rows * step_y - 0.26, 0.1)
     axes = style.build_axes(width, height)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
