@@ -494,7 +494,7 @@ def test_bad_files_are_skipped_and_reported(trained):
     Image.new("L", (9, 8)).save("photos/4.png")
     result = _predict(trained.folder, "photos", "nowhere.png", "--json", code=1)
     assert [row["file"] for row in json.loads(result.stdout)] == ["photos/1.png", "photos/2.png", "photos/10.png"]
-    for part in ("photos/3.png: ", "photos/4.png: ", "nowhere.png: ", "3 of 6 files were skipped"):
+    for part in ("photos/3.png: ", "photos/4.png: ", "nowhere.png: ", "skipped 3 of 6 files"):
         assert result.stderr.count(part) == 1, part
     result = _predict(trained.folder, "photos/3.png", "nowhere.png", code=1)
     assert result.stdout == ""

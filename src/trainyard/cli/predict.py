@@ -102,7 +102,7 @@ def predict(
     else:
         _print_table(rows, predictor.class_names, top)
     if skipped := len(paths) - len(files):
-        raise DatasetError(f"{skipped:,} of {len(paths):,} files were skipped")
+        raise DatasetError(f"skipped {skipped:,} of {len(paths):,} files")
 
 
 def _load_files(paths: Sequence[Path], preprocessing: Preprocessing, conversion: ImageConversion) -> list[ImageInputs]:
