@@ -272,7 +272,7 @@ def test_large_plots_are_embedded_as_webp(tmp_path, content, kind, exact):
     generator = np.random.default_rng(0)
     pixels = np.zeros((1200, 1200, 3), np.uint8)
     if content == "many lines":
-        pixels[np.arange(1200)[:, None], generator.integers(0, 1200, (1200, 40))] = 200
+        pixels[np.arange(1200)[:, None], generator.integers(0, 1200, (1200, 80))] = 200
     elif content == "photo":
         waves = np.sin(np.arange(1200) / 50)[:, None, None] * np.sin(np.arange(3600).reshape(1200, 3) / 70)
         pixels = (127 + 100 * waves + generator.normal(0, 3, (1200, 1200, 3))).astype(np.uint8)
