@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from trainyard.config import registry, schema
 from trainyard.config.compose import compose_config
 from trainyard.data.dataset import DataSpec
-from trainyard.errors import ConfigError, TrainingError
+from trainyard.errors import ConfigError
 from trainyard.evaluation.scoring import score_predictions
 
 SPEC = DataSpec((2, 2), ("a", "b", "c"), 255)
@@ -43,18 +45,52 @@ def test_names_of_metrics_are_checked(name, message):
         registry.register_metric(name)(lambda probabilities, labels: 1.0)
 
 
-def test_a_metric_that_returns_nan_raises(monkeypatch):
-    monkeypatch.setitem(registry._metrics, "broken", lambda probabilities, labels: float("nan"))
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        (lambda probabilities, labels: float("nan"), "is undefined for these predictions: nan"),
+        (lambda probabilities, labels: float("-inf"), "is undefined for these predictions: -inf"),
+        (lambda probabilities, labels: 1 / 0, "failed: ZeroDivisionError: division by zero"),
+        (lambda probabilities, labels: None, "failed: TypeError: .*NoneType"),
+    ],
+    ids=["nan", "infinite", "exception", "no number"],
+)
+def test_a_metric_without_a_value_is_left_out_with_its_reason(monkeypatch, metric, reason):
+    monkeypatch.setitem(registry._metrics, "broken", metric)
+    config = compose_config(["evaluation.metrics=[broken,cohen_kappa]"]).evaluation
+    result = score_predictions(PROBABILITIES, LABELS, SPEC, config)
+    assert {"broken/test", "cohen_kappa/test"} & set(result.metrics()) == {"cohen_kappa/test"}
+    undefined = result.undefined_metrics["broken"]
+    assert re.match(reason, undefined.reason)
+    assert ("Traceback" in undefined.traceback) == reason.startswith("failed")
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_lack_of_memory_and_interrupts_in_a_metric_are_raised(monkeypatch, error):
+    def fail(probabilities, labels):
+        raise error
+
+    monkeypatch.setitem(registry._metrics, "broken", fail)
     config = compose_config(["evaluation.metrics=[broken]"]).evaluation
-    with pytest.raises(TrainingError, match="expected broken to return a finite number, got nan"):
+    with pytest.raises(error):
         score_predictions(PROBABILITIES, LABELS, SPEC, config)
 
 
-def test_the_error_names_the_metric_that_failed(monkeypatch):
-    monkeypatch.setitem(registry._metrics, "broken", lambda probabilities, labels: 1 / 0)
-    config = compose_config(["evaluation.metrics=[broken]"]).evaluation
-    with pytest.raises(TrainingError, match="broken failed: ZeroDivisionError: division by zero"):
-        score_predictions(PROBABILITIES, LABELS, SPEC, config)
+@pytest.mark.parametrize(
+    ("labels", "predicted", "expected"),
+    [
+        ([0, 0], [0, 0], {"balanced_accuracy": 1.0, "matthews_corrcoef": 0.0}),
+        ([0, 0], [1, 1], {"balanced_accuracy": 0.0, "cohen_kappa": 0.0, "matthews_corrcoef": 0.0}),
+        ([0, 0], [0, 1], {"balanced_accuracy": 0.5, "cohen_kappa": 0.0, "matthews_corrcoef": 0.0}),
+        ([0, 1], [1, 1], {"balanced_accuracy": 0.5, "cohen_kappa": 0.0, "matthews_corrcoef": 0.0}),
+    ],
+)
+def test_built_in_metrics_of_one_class_do_not_warn(labels, predicted, expected):
+    config = compose_config(["evaluation.metrics=[balanced_accuracy,cohen_kappa,matthews_corrcoef]"]).evaluation
+    probabilities = np.eye(3, dtype=np.float32)[predicted]
+    result = score_predictions(probabilities, np.array(labels, np.uint8), SPEC, config)
+    assert result.extra_metrics == expected
+    assert set(result.undefined_metrics) == {"balanced_accuracy", "cohen_kappa", "matthews_corrcoef"} - set(expected)
 
 
 def test_a_component_name_cannot_be_registered_twice():

@@ -114,6 +114,44 @@ def test_confusion_matrix_with_a_class_without_images_is_drawn(tmp_path):
     load_checked(tmp_path / "matrix.png")
 
 
+@pytest.mark.parametrize(("wrong", "rows"), [(0, 1), (3, 3), (400, 25)])
+@pytest.mark.parametrize("classes", [101, 1000])
+def test_the_most_frequent_confusions_of_many_classes_are_drawn_instead_of_a_matrix(tmp_path, classes, wrong, rows):
+    names = [f"a rather long name of a class $x_{{{number}}}$" for number in range(classes)]
+    _, result, _ = make_result(names, images=2000, wrong=wrong)
+    plots.draw_confusion_matrix(result, tmp_path / "matrix.png")
+    height, width, _ = load_checked(tmp_path / "matrix.png", max_kib=100).shape
+    assert height / style.DPI == pytest.approx(0.27 * rows + 1.2, abs=0.4)
+    assert width / style.DPI < 10
+
+
+@pytest.fixture
+def drawn_rows(monkeypatch):
+    """The labels of the rows of plots that are saved, from the top."""
+    rows = []
+    monkeypatch.setattr(
+        style, "save_plot", lambda axes, *_: rows.extend(label.get_text() for label in axes.get_yticklabels())
+    )
+    return rows
+
+
+def test_confusions_are_sorted_by_images_then_by_share(drawn_rows):
+    spec = DataSpec((2, 2), tuple(f"c{label}" for label in range(101)), 255)
+    pairs = [(0, 1)] * 3 + [(2, 3)] * 2 + [(2, 2)] * 8 + [(4, 3)] * 2 + [(5, 5)] * 3 + [(6, 0)]
+    actual, predicted = np.array(pairs, np.uint8).T
+    result = score_predictions(np.eye(101, dtype=np.float32)[predicted], actual, spec)
+    plots.draw_confusion_matrix(result, None)
+    assert drawn_rows == ["c0 → c1", "c4 → c3", "c2 → c3", "c6 → c0"]
+
+
+def test_the_largest_changes_of_the_confusions_of_many_classes_are_drawn(drawn_rows):
+    difference = np.zeros((101, 101), int)
+    difference[0, [0, 1, 2]] = 5, -2, -3
+    difference[3, [3, 4]] = -4, 4
+    plots.draw_confusion_difference(difference, [f"c{label}" for label in range(101)], None)
+    assert drawn_rows == ["c3 → c4", "c0 → c2", "c0 → c1"]
+
+
 # ------------------------------------------------------------------------------------------------------------
 # Learning curves
 
@@ -178,8 +216,11 @@ def test_touching_labels_are_moved_apart_and_keep_their_order():
         ((8, 8), 16, AWKWARD_NAMES),
         ((32, 32, 3), 255, ["cat", "dog"]),
         ((12, 30), 255, AWKWARD_NAMES),
+        ((8, 8, 2), 255, ["cat", "dog"]),
+        ((8, 8, 4), 255, ["cat", "dog"]),
+        ((8, 8, 5), 16, ["cat", "dog"]),
     ],
-    ids=["grey", "small with 40 long names", "colour", "wide with 40 long names"],
+    ids=["grey", "small with 40 long names", "colour", "wide with 40 long names", "2", "4", "5 channels"],
 )
 def test_predictions_and_mistakes_are_drawn_for_all_image_shapes_and_class_names(tmp_path, shape, pixel_max, names):
     images, result, spec = make_result(names, images=60, shape=shape, pixel_max=pixel_max)
@@ -199,6 +240,13 @@ def test_predictions_are_drawn_five_per_row(tmp_path, count, rows, columns):
     assert columns == 1 or width / style.DPI > columns * 1.42
 
 
+@pytest.mark.parametrize(("name", "wider"), [("cat", False), ("a long name", True)])
+def test_captions_of_long_names_do_not_overlap(tmp_path, name, wider):
+    images, result, spec = make_result([f"{name} {number}" for number in range(2)], images=10)
+    plots.draw_predictions(images, result, spec, 10, tmp_path / "predictions.png")
+    assert (load_shape(tmp_path / "predictions.png")[1] / style.DPI > 5 * 1.42 + 0.5) == wider
+
+
 def test_only_wrong_predictions_are_marked(tmp_path):
     images, result, spec = make_result(["cat", "dog"], images=20, wrong=5)
     plots.draw_predictions(images, result, spec, 15, tmp_path / "correct.png")
@@ -216,6 +264,23 @@ def test_pixels_are_drawn_in_their_colours(tmp_path):
     pixels = load_checked(tmp_path / "green.png")
     green = (pixels == (0, 255, 0)).all(axis=-1).sum()
     assert green == pytest.approx((image_grid.TILE_SIZE * style.DPI) ** 2, rel=0.05)
+
+
+@pytest.mark.parametrize(("channels", "drawn"), [(2, ()), (5, (3,)), (12, (3,))])
+def test_the_first_channels_of_images_with_an_unusual_number_of_channels_are_drawn(tmp_path, channels, drawn):
+    images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, channels), np.uint8)
+    first = images[..., 0] if channels == 2 else images[..., :3]
+    pixels = []
+    for name, drawn_images in {"all": images, "first": first}.items():
+        axes = style.build_axes(2, 2)
+        for image in drawn_images:
+            image_grid.draw_image(axes, image, 255, (0, 0), wrong=False)
+        style.save_figure(axes.figure, tmp_path / f"{name}.png", palette=False)
+        pixels.append(load_checked(tmp_path / f"{name}.png"))
+    assert np.array_equal(*pixels)
+    spec = DataSpec((4, 4, channels), ("a", "b"), 255)
+    assert image_grid.add_channel_note("", spec).endswith(f" of {channels}")
+    assert image_grid.add_channel_note("", DataSpec((4, 4, *drawn), ("a", "b"), 255)) == ""
 
 
 def test_plot_without_mistakes_has_only_text(tmp_path):

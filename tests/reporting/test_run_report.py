@@ -4,15 +4,18 @@ import base64
 import dataclasses
 import html
 import html.parser
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import dump_config
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.evaluation.scoring import score_predictions
+from trainyard.reporting import embed_image
 from trainyard.reporting.formatting import format_duration, format_value
 from trainyard.reporting.run_report import ReportPage, find_changed_values, write_report
 from trainyard.training.trainer import TrainResult
@@ -67,10 +70,15 @@ def config():
 
 @pytest.fixture
 def page(config, tmp_path):
-    spec = DataSpec((8, 8), ("cat", "dog", "<eel> & co"), 16)
+    return build_page(config, tmp_path, ("cat", "dog", "<eel> & co"))
+
+
+def build_page(config, tmp_path, class_names):
+    """Returns the page of a run on ten images of the first three classes."""
+    spec = DataSpec((8, 8), class_names, 16)
     actual = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], np.uint8)
     predicted = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 0])
-    result = score_predictions((np.eye(3, dtype=np.float32)[predicted] * 0.7 + 0.1), actual, spec)
+    result = score_predictions(np.eye(len(class_names), dtype=np.float32)[predicted] * 0.7 + 0.1, actual, spec)
     splits = [Split(np.zeros((count, 8, 8), np.uint8), np.zeros(count, np.uint8)) for count in (1200, 400, 10)]
     plots = {}
     for caption, name in {
@@ -234,6 +242,49 @@ def test_the_display_width_of_a_plot_depends_on_its_pixel_width(page, tmp_path):
     page.plots["Confusion"].write_bytes(PIXEL[:16] + (900).to_bytes(4) + PIXEL[20:])
     image = next(image for image in Page(write_and_load(page, tmp_path)).tags("img") if image["alt"] == "Confusion")
     assert image["width"] == "600"
+
+
+@pytest.mark.parametrize("classes", [30, 31, 1000])
+def test_the_scores_of_many_classes_are_a_sortable_table_and_the_page_stays_small(config, tmp_path, classes):
+    names = tuple(f"a rather long name <{label}>" for label in range(classes))
+    text = write_and_load(build_page(config, tmp_path, names), tmp_path)
+    parsed = Page(text)
+    assert [f"a rather long name <{classes - 1}>", *["\N{EN DASH}"] * 3, "0"] in parsed.rows
+    assert sum(len(row) == 5 and row[-1] == "0" for row in parsed.rows) == classes - 3
+    tables = parsed.tags("table")
+    assert any(table.get("class") == "sortable" for table in tables) == (classes > 30)
+    assert len(parsed.tags("script")) == (classes > 30)
+    assert parsed.text.count(names[30] if classes > 30 else names[29]) == (1 if classes > 30 else 2)
+    assert "mean over 3 classes with test images" in parsed.text
+    assert len(text) < 300 * 1024
+
+
+def test_warnings_are_listed(page, tmp_path):
+    text = Page(write_and_load(dataclasses.replace(page, warnings=["no ink for <b>", "no paper"]), tmp_path)).text
+    assert "no ink for <b>" in text
+    assert "no paper" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "exact"), [("lines", "png", True), ("many lines", "webp", True), ("photo", "webp", False)]
+)
+def test_large_plots_are_embedded_as_webp(tmp_path, content, kind, exact):
+    generator = np.random.default_rng(0)
+    pixels = np.zeros((1200, 1200, 3), np.uint8)
+    if content == "many lines":
+        pixels[np.arange(1200)[:, None], generator.integers(0, 1200, (1200, 80))] = 200
+    elif content == "photo":
+        waves = np.sin(np.arange(1200) / 50)[:, None, None] * np.sin(np.arange(3600).reshape(1200, 3) / 70)
+        pixels = (127 + 100 * waves + generator.normal(0, 3, (1200, 1200, 3))).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "plot.png")
+    embedded = embed_image("plot", tmp_path / "plot.png")
+    head, _, data = embedded.address.partition(",")
+    assert head == f"data:image/{kind};base64"
+    assert embedded.width == 800
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        shown = np.asarray(image.convert("RGB"))
+    assert np.array_equal(shown, pixels) == exact
+    assert np.abs(shown.astype(int) - pixels).mean() < 5
 
 
 def test_a_missing_plot_file_is_an_error(page, tmp_path):

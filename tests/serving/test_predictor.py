@@ -16,7 +16,7 @@ from trainyard.cli import app
 from trainyard.data.dataset import DataSpec
 from trainyard.data.preprocessing import Background, Preprocessing, load_preprocessing
 from trainyard.errors import ConfigError, DatasetError, ModelError, TrackingError
-from trainyard.serving.image_inputs import ImageConversion, load_image_inputs
+from trainyard.serving.image_inputs import ImageConversion, list_image_files, load_image_inputs
 
 
 def _predict(*arguments, code=0):
@@ -130,8 +130,7 @@ def test_a_model_that_is_not_an_image_classifier_is_rejected(keras):
     for stack, message in (
         ([layers.Input((8,)), layers.Dense(3, "softmax")], r"an input of images of one size, .* got \(n, 8\)"),
         ([layers.Input((None, 8, 1)), layers.GlobalMaxPool2D(), layers.Dense(3)], r"got \(n, any, 8, 1\)"),
-        ([layers.Input((8, 8)), layers.Dense(3)], r"expected an output \(n, classes\) .*, got \(n, 8, 3\)"),
-        ([layers.Input((8, 8)), layers.Flatten(), layers.Dense(1, "sigmoid")], r"two classes or more, got \(n, 1\)"),
+        ([layers.Input((8, 8)), layers.Dense(3)], r"expected an output \(n, classes\), .*, got \(n, 8, 3\)"),
     ):
         with pytest.raises(ModelError, match=message):
             load_predictor(_save(keras, stack))
@@ -152,12 +151,90 @@ def test_without_preprocessing_json_the_spec_is_derived_from_the_model_and_a_not
     assert predictor.preprocessing == Preprocessing(DataSpec((8, 8, 1), ("0", "1", "2"), 255))
     result = _predict(name, trained.folder.parent / "first.png", "--json")
     assert result.stderr == (
-        "note no preprocessing.json next to model.keras: assuming images of 8 x 8 x 1, pixels divided by 255, "
-        "and the class names 0 to 2\n"
+        "note no preprocessing.json next to model.keras: assuming images of 8 x 8 x 1, pixels divided by 255 "
+        "(no layer scales them), and the class names 0 to 2\n"
     )
     image = np.asarray(Image.open(trained.folder.parent / "first.png")).reshape(1, 8, 8, 1)
     expected = predictor.model.predict_on_batch(image / np.float32(255))[0]
     assert [*json.loads(result.stdout)[0]["probabilities"].values()] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def _scaled(keras, *kinds):
+    """Returns layers that scale pixels, then a layer with weights, in a model of images with three channels."""
+    layers = keras.layers
+    built = {
+        "1/255": lambda: layers.Rescaling(1 / 255),
+        "1/127.5": lambda: layers.Rescaling(1 / 127.5, offset=-1),
+        "times 2": lambda: layers.Rescaling(2.0, offset=-1),
+        "raw mean": lambda: layers.Normalization(mean=[123.7, 116.3, 103.5], variance=[3400.0, 3200.0, 3300.0]),
+        "unit mean": lambda: layers.Normalization(mean=[0.49, 0.46, 0.41], variance=[0.05, 0.05, 0.05]),
+        "flip": layers.RandomFlip,
+        "convolution": lambda: layers.Conv2D(2, 3),
+        "nested": lambda: keras.Sequential([layers.Input((8, 8, 3)), layers.Rescaling(1 / 255)]),
+    }
+    return [built[kind]() for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "pixels"),
+    [
+        ([], "0..1"),
+        (["1/255"], "0..255"),
+        (["flip", "1/127.5"], "0..255"),
+        (["1/255", "unit mean"], "0..255"),
+        (["nested"], "0..255"),
+        (["raw mean"], "0..255"),
+        (["unit mean"], "0..1"),
+        (["times 2"], "0..1"),
+        (["convolution", "1/255"], "0..1"),
+    ],
+    ids="+".join,
+)
+def test_a_model_that_scales_pixels_itself_gets_raw_pixels(keras, kinds, pixels):
+    layers = keras.layers
+    stack = [layers.Input((8, 8, 3)), *_scaled(keras, *kinds), layers.Flatten(), layers.Dense(3, "softmax")]
+    predictor = load_predictor(_save(keras, stack))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    for stated in (None, "0..1", "0..255"):
+        stating = load_predictor("model.keras", pixels=stated)
+        assert stating.assumption.pixels == (stated or pixels)
+        expected = predictor.model.predict_on_batch(images / np.float32(1 if (stated or pixels) == "0..255" else 255))
+        assert np.array_equal(stating.predict(images), expected)
+        assert ("--pixels" in stating.describe_assumptions()) == (stated is not None)
+    assert "no preprocessing.json next to model.keras: assuming" in predictor.describe_assumptions()
+
+
+def test_the_option_pixels_is_checked(keras, trained):
+    with pytest.raises(ConfigError, match=r"--pixels: expected 0\.\.1 or 0\.\.255, got '0\.\.16'"):
+        load_predictor(_save(keras, [keras.layers.Input((8, 8)), keras.layers.Flatten()]), pixels="0..16")
+    with pytest.raises(ConfigError, match=r"--pixels: expected a model without preprocessing\.json"):
+        load_predictor(trained.folder, pixels="0..1")
+    image = trained.folder.parent / "first.png"
+    assert "--pixels: expected a model without" in _predict(trained.folder, image, "--pixels", "0..1", code=2).stderr
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5"])
+def test_one_output_is_the_probability_of_the_second_class(keras, suffix):
+    layers = keras.layers
+    stack = [layers.Input((8, 8)), layers.Flatten(), layers.Dense(1, "sigmoid", kernel_initializer="zeros")]
+    _save(keras, stack, "model.h5")
+    Path("model.h5").rename("model.hdf5") if suffix == ".hdf5" else _save(keras, stack, f"model{suffix}")
+    predictor = load_predictor(f"model{suffix}")
+    assert predictor.class_names == ("0", "1")
+    bias = predictor.model.layers[-1].bias
+    for value, label in ((-1.0, 0), (0.0, 0), (1.0, 1)):
+        bias.assign([value])
+        (probabilities,) = predictor.predict(np.zeros((1, 8, 8), np.uint8))
+        assert probabilities == pytest.approx([1 - 1 / (1 + np.exp(-value)), 1 / (1 + np.exp(-value))])
+        assert probabilities.argmax() == label
+    assert "the probability of class 1" in predictor.describe_assumptions()
+
+
+def test_one_output_without_a_sigmoid_is_rejected(keras):
+    layers = keras.layers
+    stack = [layers.Input((8, 8)), layers.Flatten(), layers.Dense(1, bias_initializer=keras.initializers.Constant(3))]
+    with pytest.raises(ModelError, match="or a sigmoid if there is one output"):
+        load_predictor(_save(keras, stack)).predict(np.zeros((1, 8, 8), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -283,14 +360,26 @@ def test_paths_that_are_not_image_files_are_rejected():
     for name in ("bad.png", "bad.npz", "notes.txt"):
         Path(name).write_text("no")
     for name, message in (
-        ("nowhere.png", r"nowhere\.png: expected a PNG, JPEG or npz file, got a path that does not exist"),
-        ("folder", r"folder: .*got a folder\. Name the files in it"),
+        ("nowhere.png", r"nowhere\.png: expected an image or npz file, .*, got a path that does not exist"),
+        ("folder", r"folder: .*or a folder of image files, got a folder without image files"),
         ("notes.txt", r"notes\.txt: expected a file that ends in \.png, \.jpg, \.jpeg or \.npz, got \.txt"),
         ("bad.png", r"bad\.png: expected a PNG or JPEG image; it can't be read"),
         ("bad.npz", r"bad\.npz: expected an npz file; it can't be read"),
     ):
         with pytest.raises(DatasetError, match=message):
             _load(name)
+
+
+def test_a_folder_is_replaced_by_its_image_files_in_natural_order():
+    for name in ("10.png", "2.JPG", "a1.jpeg", "b.txt", ".hidden.png", "data.npz", "sub/1.png"):
+        path = Path("photos", name)
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+    Path("empty").mkdir()
+    paths = list_image_files([Path("z.png"), Path("photos"), Path("empty"), Path("photos/10.png")])
+    assert list(map(str, paths)) == [
+        "z.png", "photos/2.JPG", "photos/10.png", "photos/a1.jpeg", "empty", "photos/10.png",
+    ]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -395,6 +484,40 @@ def test_wrong_usage_exits_with_2_and_an_unreadable_image_with_1(trained):
     Image.new("L", (8, 8), 255).save("white.png")
     result = _predict(trained.folder, "white.png", "--json", code=1)
     assert (result.stdout, "--invert" in result.stderr) == ("", True)
+
+
+def test_bad_files_are_skipped_and_reported(trained):
+    Path("photos").mkdir()
+    for number in (1, 2, 10):
+        shutil.copy(trained.folder.parent / "first.png", f"photos/{number}.png")
+    Path("photos/3.png").write_text("no")
+    Image.new("L", (9, 8)).save("photos/4.png")
+    result = _predict(trained.folder, "photos", "nowhere.png", "--json", code=1)
+    assert [row["file"] for row in json.loads(result.stdout)] == ["photos/1.png", "photos/2.png", "photos/10.png"]
+    for part in ("photos/3.png: ", "photos/4.png: ", "nowhere.png: ", "skipped 3 of 6 files"):
+        assert result.stderr.count(part) == 1, part
+    result = _predict(trained.folder, "photos/3.png", "nowhere.png", code=1)
+    assert result.stdout == ""
+    assert "none of the 2 files can be used" in result.stderr
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_images_are_resized_as_those_of_an_image_folder_in_training(tiny, keras, colour):
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 3)):
+        for name in ("cat", "dog"):
+            Path("data", part, name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (21 + number, 30, 3), np.uint8)
+                Image.fromarray(pixels).save(f"data/{part}/{name}/{number}.png")
+    size = ["dataset.height=8", "dataset.width=9", "dataset.limit=null", f"dataset.colour={str(colour).lower()}"]
+    options = ["dataset=image_folder", "dataset.path=data", *size, "training.epochs=1", "tracking=off"]
+    result = run_experiment(tiny(*options))
+    shown = _predict(result.folder, "data/test/cat", "data/test/dog", "--json")
+    rows = [[*row["probabilities"].values()] for row in json.loads(shown.stdout)]
+    assert rows == [pytest.approx(row, abs=1e-5) for row in result.evaluation.probabilities.tolist()]
+    (result.folder / "config.yaml").unlink()
+    assert "Resize it: --resize" in _predict(result.folder, "data/test/cat", code=1).stderr
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ CONDITIONAL = {
     "accuracy_top<k>/test", "environment/git.diff", "error", "error.txt", "git.dirty", "mlflow.source.git.branch",
     "mlflow.source.git.commit", "profile/<file>", "pruned", "rerun_of", "restored_epoch", "resumed_from",
     "started_from", "sweep.sampler", "sweep.sampler_seed", "trials/pruned", "drawn_seed", "best.keras", "best_epoch",
+    "warnings.txt",
 }  # fmt: skip
 """Names that the run and the sweep of this module do not log."""
 

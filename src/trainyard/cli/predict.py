@@ -14,13 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from trainyard.cli.app import StoreUri
-from trainyard.errors import ConfigError, TrainyardError
+from trainyard.errors import ConfigError, DatasetError, TrainyardError
+from trainyard.system import print_error
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from trainyard.serving import ImageInputs, Predictor
+    from trainyard.data import Preprocessing
+    from trainyard.serving import ImageConversion, ImageInputs, Predictor
 
 
 class _Row(NamedTuple):
@@ -46,7 +48,10 @@ def predict(
     model: Annotated[
         str, typer.Argument(help="Trained model: ID or folder of a run, or a .keras or .h5 file.", metavar="MODEL")
     ],
-    images: Annotated[list[Path], typer.Argument(help="Images to classify: PNG, JPEG or npz files.", metavar="IMAGE")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images to classify: image files, npz files or folders.", metavar="IMAGE"),
+    ],
     *,
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes to print per image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the probabilities of all classes as JSON.")] = False,
@@ -62,32 +67,33 @@ def predict(
     as_is: Annotated[
         bool, typer.Option("--as-is", help="Accept images whose background is lighter or darker than in training.")
     ] = False,
+    pixels: Annotated[
+        str | None,
+        typer.Option(metavar="0..1|0..255", help="Pixels that a model file which is not from a run expects."),
+    ] = None,
     uri: StoreUri = None,
 ) -> None:
     """Predict the classes of images: `predict RUN_ID digit.png`."""
     from trainyard.serving import (
         ImageConversion,
+        are_images_resized,
         find_predictor_model,
-        load_image_inputs,
+        list_image_files,
         load_model_preprocessing,
         load_predictor,
     )
 
     if plot is not None and (plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
         raise ConfigError(f"--plot: expected a .png file in an existing folder, got {plot}")
-    conversion = ImageConversion(resize=resize, invert=invert, as_is=as_is)
     file = find_predictor_model(model, uri)
-    preprocessing = load_model_preprocessing(file)
+    conversion = ImageConversion(resize=resize or are_images_resized(file), invert=invert, as_is=as_is)
+    paths, preprocessing = list_image_files(images), load_model_preprocessing(file)
     # with known preprocessing, images are checked before TensorFlow loads
-    files = [load_image_inputs(path, preprocessing, conversion) for path in images] if preprocessing else []
-    predictor = load_predictor(file)
+    files = _load_files(paths, preprocessing, conversion) if preprocessing else []
+    predictor = load_predictor(file, pixels=pixels)
     if preprocessing is None:
-        spec = predictor.preprocessing.spec
-        _print_note(
-            f"no preprocessing.json next to {file.name}: assuming images of {' x '.join(map(str, spec.image_shape))}, "
-            f"pixels divided by 255, and the class names 0 to {spec.classes - 1}"
-        )
-        files = [load_image_inputs(path, predictor.preprocessing, conversion) for path in images]
+        _print_note(predictor.describe_assumptions())
+        files = _load_files(paths, predictor.preprocessing, conversion)
     rows = _predict_files(files, predictor)
     if plot is not None:
         _draw_predictions(plot, rows, predictor, top)
@@ -95,6 +101,25 @@ def predict(
         typer.echo(json.dumps([_to_json_row(row, predictor.class_names) for row in rows], indent=1))
     else:
         _print_table(rows, predictor.class_names, top)
+    if skipped := len(paths) - len(files):
+        raise DatasetError(f"skipped {skipped:,} of {len(paths):,} files")
+
+
+def _load_files(paths: Sequence[Path], preprocessing: Preprocessing, conversion: ImageConversion) -> list[ImageInputs]:
+    """Loads image files. Prints an error for each invalid file, and raises a DatasetError if all are invalid."""
+    from trainyard.serving import load_image_inputs
+
+    if len(paths) == 1:
+        return [load_image_inputs(paths[0], preprocessing, conversion)]
+    files = []
+    for path in paths:
+        try:
+            files.append(load_image_inputs(path, preprocessing, conversion))
+        except DatasetError as error:
+            print_error(error)
+    if not files:
+        raise DatasetError(f"none of the {len(paths):,} files can be used")
+    return files
 
 
 def _predict_files(files: Sequence[ImageInputs], predictor: Predictor) -> list[_Row]:

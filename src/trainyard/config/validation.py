@@ -95,7 +95,7 @@ def check_files_exist(config: RunConfig) -> None:
     if path and not Path(path).expanduser().exists():
         raise ConfigError(f"dataset.path: expected an existing file or folder, got {path}, which does not exist")
     start = Path(config.training.start_from or "").expanduser()
-    if start.suffix in (".keras", ".h5") and not start.is_file():
+    if start.suffix in (".keras", ".h5", ".hdf5") and not start.is_file():
         raise ConfigError(f"training.start_from: expected an existing model file, got {start}, which does not exist")
 
 

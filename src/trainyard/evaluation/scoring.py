@@ -2,14 +2,19 @@
 
 The metrics are computed by scikit-learn. The loss is the cross-entropy of the predicted probabilities. It does not
 include regularization penalties (L2), label smoothing or class weights, which a training loss may include.
+
+Scores whose denominator is 0 follow scikit-learn. Precision is 0 for a class that has test images but is never
+predicted. For a class without test images, recall and F1 are undefined, and so is precision unless the class is
+predicted. Undefined scores are NaN and are left out of averages, as with ``zero_division=np.nan`` in scikit-learn.
 """
 
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +29,18 @@ if TYPE_CHECKING:
 
 PREDICT_BATCH = 1024
 """Images per forward pass. Large enough to be fast; small, because a batch is converted to float32."""
+MAX_LISTED_CLASSES = 100
+"""Maximum number of classes whose scores are logged as metrics and printed. Tables and reports list all classes."""
+_MAX_NAMES = 10
+"""Maximum number of class names in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """Precision, recall and F1, each 0..1, and the number of images of one class or of an average over classes."""
+    """Precision, recall and F1, each 0..1, and the number of images of one class or of an average over classes.
+
+    A score is NaN if it is undefined, because the class has no images.
+    """
 
     name: str
     precision: float
@@ -37,30 +49,38 @@ class ClassScores:
     support: int
 
 
+class UndefinedMetric(NamedTuple):
+    """Why a metric of `evaluation.metrics` has no value, and the traceback if its function raised an exception."""
+
+    reason: str
+    traceback: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class EvalResult:
     """The predictions of a model on labelled images, and the metrics computed from them.
 
     Attributes:
         probabilities: float32 (n, classes), 0..1.
-        predicted: uint8 (n,), the most probable class of each image.
-        actual: uint8 (n,), the labels.
+        predicted: (n,), the most probable class of each image; uint8, or uint16 if there are more than 256 classes.
+        actual: uint8 or uint16 (n,), the labels.
         loss: Mean cross-entropy, in nats.
         per_class: The scores of each class, in label order.
-        macro: The unweighted mean over classes.
+        macro: The unweighted mean over the classes for which the score is defined.
         weighted: The mean over classes, weighted by support.
         confusion: int64 (classes, classes). Rows are actual classes, columns are predicted classes.
-        report: scikit-learn's classification report with two decimals, the format of the published baseline.
+        report: The classification report in scikit-learn's layout with two decimals, as the published baseline has it.
         top_k: The number of most probable classes that top-k accuracy considers. None if the data has no more classes.
         top_k_accuracy: The fraction of images whose label is among the `top_k` most probable classes, 0..1, or None.
         roc_auc: The area under the ROC curve, one class against the rest, averaged over classes. None if a class has
             no image.
-        extra_metrics: The metrics selected by `evaluation.metrics`, by name.
+        extra_metrics: The metrics selected by `evaluation.metrics`, by name, except undefined ones.
+        undefined_metrics: Those that are undefined for these predictions, or whose function failed, by name.
     """
 
     probabilities: NDArray[np.float32]
-    predicted: NDArray[np.uint8]
-    actual: NDArray[np.uint8]
+    predicted: NDArray[np.unsignedinteger]
+    actual: NDArray[np.unsignedinteger]
     loss: float
     accuracy: float
     per_class: list[ClassScores]
@@ -73,6 +93,12 @@ class EvalResult:
     roc_auc: float | None
     calibration: Calibration
     extra_metrics: dict[str, float]
+    undefined_metrics: dict[str, UndefinedMetric]
+
+    @property
+    def classes_without_images(self) -> list[str]:
+        """The names of the classes that have no test images, in label order."""
+        return [scores.name for scores in self.per_class if not scores.support]
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -84,8 +110,23 @@ class EvalResult:
         wrong = np.flatnonzero(self.predicted != self.actual)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:count]
 
+    def describe_absent_classes(self) -> str:
+        """Returns a message about the classes without test images; empty if every class has some."""
+        absent = self.classes_without_images
+        if not absent:
+            return ""
+        names = ", ".join(absent[:_MAX_NAMES])
+        more = f" and {len(absent) - _MAX_NAMES:,} more" if len(absent) > _MAX_NAMES else ""
+        return (
+            f"no test images of {len(absent):,} of {len(self.per_class):,} classes: {names}{more}. Their recall and F1 "
+            "and the ROC AUC are undefined: they are not logged, and the averages do not include them"
+        )
+
     def metrics(self) -> dict[str, float]:
-        """Returns all metrics by the names under which they are logged."""
+        """Returns the metrics by the names under which they are logged, without undefined ones.
+
+        With more than `MAX_LISTED_CLASSES` classes, the metrics of single classes are left out.
+        """
         metrics = {
             "loss/test": self.loss,
             "accuracy/test": self.accuracy,
@@ -99,11 +140,19 @@ class EvalResult:
         if self.roc_auc is not None:
             metrics["roc_auc/test"] = self.roc_auc
         metrics |= {f"{name}/test": value for name, value in self.extra_metrics.items()}
+        return metrics | self._collect_class_metrics()
+
+    def _collect_class_metrics(self) -> dict[str, float]:
+        """Returns the defined scores of single classes by their logged names; none if there are too many classes."""
+        if len(self.per_class) > MAX_LISTED_CLASSES:
+            return {}
         names = _build_metric_names([scores.name for scores in self.per_class])
-        for name, scores in zip(names, self.per_class, strict=True):
-            for quantity in ("f1", "precision", "recall"):
-                metrics[f"{quantity}_by_class/{name}"] = getattr(scores, quantity)
-        return metrics
+        return {
+            f"{quantity}_by_class/{name}": value
+            for name, scores in zip(names, self.per_class, strict=True)
+            for quantity in ("f1", "precision", "recall")
+            if not np.isnan(value := getattr(scores, quantity))
+        }
 
 
 def _build_metric_names(class_names: Sequence[str]) -> list[str]:
@@ -116,7 +165,7 @@ def _build_metric_names(class_names: Sequence[str]) -> list[str]:
 
 
 def evaluate(model: keras.Model, split: Split, spec: DataSpec, config: EvaluationConfig | None = None) -> EvalResult:
-    """Predicts the classes of images and computes the metrics. The scores of a class without images are 0.
+    """Predicts the classes of images and computes the metrics.
 
     The model's input is what `DataSpec.scale` returns; its output is probabilities. Without a config, the default
     metrics are computed.
@@ -135,69 +184,104 @@ def predict(model: keras.Model, images: NDArray[np.uint8], spec: DataSpec) -> ND
 
 def score_predictions(
     probabilities: NDArray[np.float32],
-    actual: NDArray[np.uint8],
+    actual: NDArray[np.unsignedinteger],
     spec: DataSpec,
     config: EvaluationConfig | None = None,
 ) -> EvalResult:
-    """Computes the metrics of predicted probabilities, float32 (n, classes), 0..1, and labels, uint8 (n,).
+    """Computes the metrics of predicted probabilities, float32 (n, classes), 0..1, and labels, integers (n,).
 
     Raises:
-        TrainingError: If a metric of `evaluation.metrics` fails or does not return a finite number.
+        TrainingError: If a probability is not finite.
     """
-    from sklearn.metrics import (
-        accuracy_score,
-        classification_report,
-        confusion_matrix,
-        log_loss,
-        precision_recall_fscore_support,
-        top_k_accuracy_score,
-    )
+    from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, top_k_accuracy_score
 
+    if invalid := int((~np.isfinite(probabilities)).any(axis=1).sum()):
+        raise TrainingError(
+            f"evaluation: expected finite probabilities, got NaN or infinity for {invalid:,} of {len(actual):,} test "
+            "images. Use a smaller learning rate"
+        )
     config = config or EvaluationConfig()
     labels = list(range(spec.classes))
-    predicted = probabilities.argmax(axis=1).astype(np.uint8)
-    arguments: dict[str, Any] = {"labels": labels, "zero_division": 0.0}
-    columns = (values.tolist() for values in precision_recall_fscore_support(actual, predicted, **arguments))
-
-    def average_scores(average: str) -> ClassScores:
-        precision, recall, f1, _ = precision_recall_fscore_support(actual, predicted, average=average, **arguments)
-        return ClassScores(f"{average} avg", float(precision), float(recall), float(f1), len(actual))
-
+    predicted = probabilities.argmax(axis=1).astype(np.min_scalar_type(spec.classes - 1))
+    per_class, macro, weighted = _score_classes(actual, predicted, spec)
+    accuracy = float(accuracy_score(actual, predicted))
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
     top_k = config.top_k if config.top_k < spec.classes else None
+    extra = {name: _compute_metric(name, probabilities, actual) for name in config.metrics}
     return EvalResult(
         probabilities=probabilities,
         predicted=predicted,
         actual=actual,
         loss=float(log_loss(actual, normalised, labels=labels)),
-        accuracy=float(accuracy_score(actual, predicted)),
-        per_class=[ClassScores(*row) for row in zip(spec.class_names, *columns, strict=True)],
-        macro=average_scores("macro"),
-        weighted=average_scores("weighted"),
+        accuracy=accuracy,
+        per_class=per_class,
+        macro=macro,
+        weighted=weighted,
         confusion=confusion_matrix(actual, predicted, labels=labels),
-        report=str(classification_report(actual, predicted, target_names=spec.class_names, digits=2, **arguments)),
+        report=_render_report(per_class, accuracy, macro, weighted),
         top_k=top_k,
         top_k_accuracy=float(top_k_accuracy_score(actual, normalised, k=top_k, labels=labels)) if top_k else None,
         roc_auc=_roc_auc(normalised, actual),
         calibration=measure_calibration(probabilities.max(axis=1), predicted == actual, config.calibration_bins),
-        extra_metrics={name: _compute_metric(name, probabilities, actual) for name in config.metrics},
+        extra_metrics={name: value for name, value in extra.items() if isinstance(value, float)},
+        undefined_metrics={name: value for name, value in extra.items() if isinstance(value, UndefinedMetric)},
     )
 
 
-def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArray[np.uint8]) -> float:
-    """Returns a registered metric. Raises TrainingError if it fails or does not return a finite number."""
+def _score_classes(
+    actual: NDArray[np.unsignedinteger], predicted: NDArray[np.unsignedinteger], spec: DataSpec
+) -> tuple[list[ClassScores], ClassScores, ClassScores]:
+    """Returns the scores of each class, their unweighted mean and their mean weighted by support."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    arguments: dict[str, Any] = {"labels": list(range(spec.classes)), "zero_division": 0.0}
+    precision, recall, f1, support = precision_recall_fscore_support(actual, predicted, **arguments)
+    weighted = precision_recall_fscore_support(actual, predicted, average="weighted", **arguments)
+    absent = support == 0
+    recall[absent] = f1[absent] = np.nan
+    precision[absent & (np.bincount(predicted, minlength=spec.classes) == 0)] = np.nan
+    columns = (precision, recall, f1)
+    rows = zip(spec.class_names, *(column.tolist() for column in columns), support.astype(int).tolist(), strict=True)
+    macro = [float(np.nanmean(column)) for column in columns]
+    return (
+        [ClassScores(*row) for row in rows],
+        ClassScores("macro avg", macro[0], macro[1], macro[2], len(actual)),
+        ClassScores("weighted avg", float(weighted[0]), float(weighted[1]), float(weighted[2]), len(actual)),
+    )
+
+
+def _render_report(per_class: Sequence[ClassScores], accuracy: float, macro: ClassScores, weighted: ClassScores) -> str:
+    """Returns the report that scikit-learn's `classification_report` prints; undefined scores are ``nan``.
+
+    `classification_report` can either show the undefined scores of absent classes, or a precision of 0 for classes
+    that are never predicted, but not both.
+    """
+    width = max(len(scores.name) for scores in (*per_class, weighted))
+
+    def render_row(scores: ClassScores) -> str:
+        values = "".join(f" {value:>9.2f}" for value in (scores.precision, scores.recall, scores.f1))
+        return f"{scores.name:>{width}} {values} {scores.support:>9}\n"
+
+    titles = "".join(f" {title:>9}" for title in ("precision", "recall", "f1-score", "support"))
+    rows = "".join(map(render_row, per_class))
+    total = f"{'accuracy':>{width}} {'':20} {accuracy:>9.2f} {macro.support:>9}\n"
+    return f"{'':{width}} {titles}\n\n{rows}\n{total}{render_row(macro)}{render_row(weighted)}"
+
+
+def _compute_metric(
+    name: str, probabilities: NDArray[np.float32], actual: NDArray[np.unsignedinteger]
+) -> float | UndefinedMetric:
+    """Returns a registered metric, or why it has no value: a metric must not fail a model that is trained."""
     try:
         value = float(get_registered_metrics()[name](probabilities, actual))
-    except Exception as error:
-        raise TrainingError(
-            f"evaluation.metrics: {name} failed: {type(error).__name__}: {summarize_error(error)}"
-        ) from error
-    if not np.isfinite(value):
-        raise TrainingError(f"evaluation.metrics: expected {name} to return a finite number, got {value}")
-    return value
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the functions of users may raise anything
+        return UndefinedMetric(f"failed: {type(error).__name__}: {summarize_error(error)}", traceback.format_exc())
+    return value if np.isfinite(value) else UndefinedMetric(f"is undefined for these predictions: {value}")
 
 
-def _roc_auc(probabilities: NDArray[np.float64], actual: NDArray[np.uint8]) -> float | None:
+def _roc_auc(probabilities: NDArray[np.float64], actual: NDArray[np.unsignedinteger]) -> float | None:
     """Returns the macro average of the one-vs-rest areas under the ROC curve, or None if a class has no image."""
     from sklearn.metrics import roc_auc_score
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainyard.reporting.formatting import format_duration, format_metric, format_value
@@ -18,6 +19,14 @@ SORT_SCRIPT = "ranking.js"
 
 PNG_WIDTH_BYTES = slice(16, 20)
 """Position of the image width in a PNG file, 4 bytes, big-endian."""
+
+MAX_PNG_BYTES = 128 * 1024
+"""A larger PNG file is embedded as WebP, so that pages can be sent by e-mail."""
+MAX_BYTES_PER_PIXEL = 0.25
+"""A PNG file with more bytes per pixel contains photos: its WebP is lossy. Others are lossless."""
+LOSSLESS: dict[str, Any] = {"lossless": True, "method": 1, "quality": 20}
+"""Pillow's settings of lossless WebP: fast, and not much larger than with the slowest settings."""
+LOSSY: dict[str, Any] = {"quality": 75}
 
 IMAGE_PIXELS_PER_CSS_PIXEL = 1.5
 """Image pixels per CSS pixel, so that plots are sharp on high-resolution screens and on paper."""
@@ -38,8 +47,22 @@ def embed_image(caption: str, file: Path) -> EmbeddedImage:
     """Loads a PNG file for embedding. The display width is chosen so that text has the same size in all plots."""
     content = file.read_bytes()
     pixels = int.from_bytes(content[PNG_WIDTH_BYTES])
-    address = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+    kind = "png"
+    if len(content) > MAX_PNG_BYTES:
+        content, kind = _compress_png(content), "webp"
+    address = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
     return EmbeddedImage(caption, address, round(pixels / IMAGE_PIXELS_PER_CSS_PIXEL))
+
+
+def _compress_png(content: bytes) -> bytes:
+    """Returns a PNG file as WebP: lossy if it contains photos, otherwise lossless."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as image:
+        settings = LOSSY if len(content) > MAX_BYTES_PER_PIXEL * image.width * image.height else LOSSLESS
+        image.save(buffer, format="WEBP", **settings)
+    return buffer.getvalue()
 
 
 def render_sortable_page(template: str, **values: Any) -> str:  # noqa: ANN401 - template values can be of any type

@@ -1,7 +1,7 @@
 """Writes the report of a run: an HTML page with scores, plots, config, times and provenance.
 
-The page is a single HTML file with embedded plots. It needs neither scripts nor a network connection, so it can be sent
-by e-mail, opened from a disk or shown in a frame.
+The page is a single HTML file with embedded plots. It needs no network connection, so it can be sent by e-mail, opened
+from a disk or shown in a frame. With many classes, it contains a script that sorts the table of classes on request.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.config import dump_config, flatten_config
 from trainyard.reporting.formatting import format_count, format_duration
-from trainyard.reporting.html import build_template_environment, embed_image
+from trainyard.reporting.html import build_template_environment, embed_image, render_sortable_page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from trainyard.config import RunConfig
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TEMPLATE = "report.html"
 CURVES_FILE = "learning_curves.png"
 """File name of the plot that is shown in the section on training. All other plots are shown after the scores."""
+MAX_PLAIN_CLASSES = 30
+"""Maximum number of classes whose scores are a table that is neither sortable nor scrolls."""
 SHOWN_IN_HEADER = ("name", "notes")
 """Config values that the header of the page shows already."""
 
@@ -55,6 +57,8 @@ class ReportPage:
     """Displayed values by label, in order."""
     plots: Mapping[str, Path]
     """PNG files by caption, in order."""
+    warnings: Sequence[str] = ()
+    """What is undefined or missing in the report, and why."""
 
 
 def write_report(path: Path, page: ReportPage) -> None:
@@ -63,20 +67,21 @@ def write_report(path: Path, page: ReportPage) -> None:
     Raises:
         FileNotFoundError: If a plot file does not exist.
     """
-    html = (
-        build_template_environment()
-        .get_template(TEMPLATE)
-        .render(
-            page=page,
-            headline=_build_headline(page),
-            changes=find_changed_values(page.config),
-            config_text=dump_config(page.config),
-            epoch_columns=list(dict.fromkeys(name for epoch in page.training.history for name in epoch)),
-            curves=[embed_image(caption, file) for caption, file in page.plots.items() if file.name == CURVES_FILE],
-            plots=[embed_image(caption, file) for caption, file in page.plots.items() if file.name != CURVES_FILE],
-        )
-    )
-    path.write_text(html, encoding="utf-8")
+    values = {
+        "page": page,
+        "headline": _build_headline(page),
+        "changes": find_changed_values(page.config),
+        "config_text": dump_config(page.config),
+        "epoch_columns": list(dict.fromkeys(name for epoch in page.training.history for name in epoch)),
+        "curves": [embed_image(caption, file) for caption, file in page.plots.items() if file.name == CURVES_FILE],
+        "plots": [embed_image(caption, file) for caption, file in page.plots.items() if file.name != CURVES_FILE],
+        "max_plain_classes": MAX_PLAIN_CLASSES,
+    }
+    if len(page.evaluation.per_class) > MAX_PLAIN_CLASSES:
+        html = render_sortable_page(TEMPLATE, **values)
+    else:
+        html = build_template_environment().get_template(TEMPLATE).render(values)
+    path.write_text(html, encoding="utf-8", errors="backslashreplace")  # class names may be any file names
 
 
 def find_changed_values(config: RunConfig) -> dict[str, tuple[Any, Any]]:
@@ -100,10 +105,12 @@ def _build_headline(page: ReportPage) -> dict[str, tuple[str, str]]:
     result, training = page.evaluation, page.training
     wrong, images = int((result.predicted != result.actual).sum()), len(result.actual)
     seconds = training.compile_seconds + training.train_seconds
+    absent = len(result.classes_without_images)
+    classes, with_images = len(result.per_class) - absent, " with test images" if absent else ""
     return {
         "Test accuracy": (f"{100 * result.accuracy:.2f} %", f"{wrong:,} of {images:,} images wrong"),
         "Test loss": (f"{result.loss:.4f}", "mean cross-entropy, nats"),
-        "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {len(result.per_class)} classes"),
+        "Macro F1": (f"{result.macro.f1:.4f}", f"mean over {classes:,} classes{with_images}"),
         "Training": (
             format_duration(seconds),
             f"{format_count(len(training.history), 'epoch')}, including compilation",

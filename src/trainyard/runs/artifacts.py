@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ import numpy as np
 
 from trainyard.config import RunConfig, dump_config
 from trainyard.errors import ConfigError, TrainyardError
-from trainyard.evaluation import EvalResult
+from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.models import build_serving_model
-from trainyard.reporting import ReportPage, plots
+from trainyard.reporting import ReportPage, plots, write_report
 from trainyard.runs.result import RunResult
+from trainyard.runs.warning_log import WarningLog
 from trainyard.system import (
     REPORTED_PACKAGES,
     GitState,
@@ -110,13 +111,19 @@ def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - any JSON val
 def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -> None:
     """Writes the classification report, the metrics, the tables and the predictions on the test images."""
     (folder / "evaluation").mkdir(exist_ok=True)
-    (folder / "classification_report.txt").write_text(result.report)
+    report = folder / "classification_report.txt"
+    report.write_text(result.report, encoding="utf-8", errors="backslashreplace")  # class names may be any file names
     classes = [scores.name for scores in result.per_class]
     per_class = {
         "columns": ["class", "f1", "precision", "recall", "support"],
-        "data": [[row.name, row.f1, row.precision, row.recall, row.support] for row in result.per_class],
+        "data": [
+            [row.name, *(_replace_nan(score) for score in (row.f1, row.precision, row.recall)), row.support]
+            for row in result.per_class
+        ],
     }
-    matrix = {"classes": classes, "rows": "actual", "columns": "predicted", "matrix": result.confusion.tolist()}
+    axes = {"classes": classes, "rows": "actual", "columns": "predicted"}
+    rows = ",\n  ".join(json.dumps(row, separators=(",", ":")) for row in result.confusion.tolist())
+    matrix = f'{json.dumps(axes, indent=1)[:-2]},\n "matrix": [\n  {rows}\n ]\n}}\n'  # a line per row
     first = [
         {
             "index": index,
@@ -128,7 +135,7 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     ]
     write_json(folder / "evaluation" / "metrics.json", result.metrics())
     write_json(folder / names.PER_CLASS_TABLE, per_class)
-    write_json(folder / "evaluation" / "confusion_matrix.json", matrix)
+    (folder / "evaluation" / "confusion_matrix.json").write_text(matrix)
     write_json(folder / "evaluation" / "first_predictions.json", first)
     np.savez_compressed(
         folder / "evaluation" / "test_predictions.npz",
@@ -138,22 +145,51 @@ def write_evaluation(folder: Path, result: EvalResult, first_predictions: int) -
     )
 
 
-def draw_plots(folder: Path, trained: RunResult) -> dict[str, Path]:
+def _replace_nan(score: float) -> float | None:
+    """Returns None for an undefined score, because NaN is not valid JSON."""
+    return None if np.isnan(score) else score
+
+
+def write_plots_and_report(
+    trained: RunResult, timings: dict[str, float], tags: dict[str, str], warnings: WarningLog
+) -> None:
+    """Draws all plots of a run and writes its report.html. What can't be written is left out, with a warning.
+
+    `timings` are seconds per stage.
+    """
+    plot_files = _draw_plots(trained.folder, trained, warnings)
+    file = trained.folder / "report.html"
+    with warnings.catch(file):
+        write_report(file, _build_report_page(trained, timings, tags, plot_files, warnings.messages))
+
+
+def _draw_plots(folder: Path, trained: RunResult, warnings: WarningLog) -> dict[str, Path]:
     """Draws all plots of a run. Returns the plot files by caption, in the order in which the report shows them."""
     images, spec = trained.dataset.test.images, trained.dataset.spec
     result, config = trained.evaluation, trained.config.evaluation
-    files = {
-        "Learning curves": folder / "learning_curves.png",
-        "Confusion matrix": folder / "confusion_matrix.png",
-        "First predictions": folder / "predictions.png",
-        "Most confident mistakes": folder / "evaluation" / "mistakes.png",
-        "Calibration": folder / "evaluation" / "calibration.png",
+    many_classes = len(result.per_class) > MAX_LISTED_CLASSES
+    matrix_caption = "Most frequent confusions" if many_classes else "Confusion matrix"
+    drawings: dict[str, tuple[str, Callable[[Path], None]]] = {
+        "Learning curves": (
+            "learning_curves.png",
+            lambda file: plots.draw_learning_curves(trained.training.history, file, trained.training.best_epoch),
+        ),
+        matrix_caption: ("confusion_matrix.png", lambda file: plots.draw_confusion_matrix(result, file)),
+        "First predictions": (
+            "predictions.png",
+            lambda file: plots.draw_predictions(images, result, spec, config.first_predictions, file),
+        ),
+        "Most confident mistakes": (
+            "evaluation/mistakes.png",
+            lambda file: plots.draw_mistakes(images, result, spec, config.mistakes, file),
+        ),
+        "Calibration": ("evaluation/calibration.png", lambda file: plots.draw_calibration(result.calibration, file)),
     }
-    plots.draw_learning_curves(trained.training.history, files["Learning curves"], trained.training.best_epoch)
-    plots.draw_confusion_matrix(result, files["Confusion matrix"])
-    plots.draw_predictions(images, result, spec, config.first_predictions, files["First predictions"])
-    plots.draw_mistakes(images, result, spec, config.mistakes, files["Most confident mistakes"])
-    plots.draw_calibration(result.calibration, files["Calibration"])
+    files = {}
+    for caption, (name, draw) in drawings.items():
+        with warnings.catch(folder / name):
+            draw(folder / name)
+            files[caption] = folder / name
     return files
 
 
@@ -176,10 +212,14 @@ def count_layers(model: keras.Model) -> int:
     return sum(any(weight.name == "kernel" for weight in layer.weights) for layer in model.layers)
 
 
-def build_report_page(
-    trained: RunResult, timings: dict[str, float], tags: dict[str, str], plot_files: dict[str, Path]
+def _build_report_page(
+    trained: RunResult,
+    timings: dict[str, float],
+    tags: dict[str, str],
+    plot_files: dict[str, Path],
+    warnings: Sequence[str],
 ) -> ReportPage:
-    """Returns the content of the run's report; `timings` are seconds per stage, and `plot_files` have captions."""
+    """Returns the content of the run's report; `plot_files` have captions."""
     config, model, machine = trained.config, trained.model, trained.machine
     commit = tags.get(names.GIT_COMMIT)
     changes = ", with local changes" if tags.get(names.GIT_DIRTY) == "true" else ""
@@ -214,4 +254,5 @@ def build_report_page(
         timings=timings,
         provenance=provenance_rows,
         plots=plot_files,
+        warnings=warnings,
     )

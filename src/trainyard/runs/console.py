@@ -15,6 +15,7 @@ from rich.text import Text
 
 from trainyard.config import RunConfig
 from trainyard.errors import ConfigError, TrainyardError, TrialPruned
+from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
 from trainyard.runs.experiment import run_experiment
 from trainyard.system import Progress, print_error, redact_credentials
 from trainyard.tracking import TrackingStore, load_run_record, names
@@ -124,7 +125,7 @@ def print_result(result: RunResult) -> None:
     pairs = [(names[predicted], names[actual]) for predicted, actual in first]
     predicted, actual = (" ".join(f"{pair[i]:>{max(map(len, pair))}}" for pair in pairs) for i in (0, 1))
     blocks = [
-        evaluation.report.rstrip("\n"),
+        _shorten_report(evaluation),
         f"The first {count} test images\n  predicted {predicted}\n  actual    {actual}",
         *([result.findings] if result.findings else []),
     ]
@@ -142,6 +143,14 @@ def print_result(result: RunResult) -> None:
         lines["see it"] = build_ui_command(result.tracking_uri)
     for title, text in lines.items():
         console.print(Text.assemble((f"{title:9} ", "dim"), (text, "bold" if title == "accuracy" else "")))
+
+
+def _shorten_report(evaluation: EvalResult) -> str:
+    """Returns the classification report, or only its averages if there are too many classes for a terminal."""
+    lines, classes = evaluation.report.splitlines(), len(evaluation.per_class)
+    if classes > MAX_LISTED_CLASSES:
+        lines = [lines[0], *lines[-4:], "", f"The scores of all {classes:,} classes are in classification_report.txt"]
+    return "\n".join(lines)
 
 
 def build_ui_command(uri: str | None, sweep: str | None = None) -> str:

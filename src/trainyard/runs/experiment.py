@@ -21,13 +21,13 @@ from trainyard.config import (
 from trainyard.data import load_dataset, write_preprocessing
 from trainyard.errors import TrainingError, TrialPruned
 from trainyard.evaluation import evaluate
-from trainyard.reporting import write_report
 from trainyard.runs import artifacts
 from trainyard.runs.context import RunContext, TrialInfo, build_request, build_start_tags
 from trainyard.runs.lookup import find_start_model, load_start_weights
 from trainyard.runs.result import RunResult
 from trainyard.runs.resume import load_resume_point, plan_checkpoints
 from trainyard.runs.sync import upload_run
+from trainyard.runs.warning_log import WarningLog
 from trainyard.system import (
     Progress,
     StageTimer,
@@ -323,6 +323,8 @@ def _train(
 def _log_results(run: RunContext, trained: RunResult) -> None:
     """Writes all artifacts, and logs them with the tags and metrics of the result and the servable model."""
     folder, tracker, evaluation = run.folder, run.tracker, trained.evaluation
+    warnings = WarningLog(folder, run.progress)
+    warnings.add_undefined_scores(evaluation)
     tags = {**run.tags, **_build_result_tags(trained)}
     artifacts.write_evaluation(folder, evaluation, run.config.evaluation.first_predictions)
     tracker.set_tags(tags)
@@ -331,8 +333,7 @@ def _log_results(run: RunContext, trained: RunResult) -> None:
         tracker.log_model(
             artifacts.save_servable_model(folder, trained.model, run.config.model.label, trained.dataset.spec)
         )
-    plot_files = artifacts.draw_plots(folder, trained)
-    write_report(folder / "report.html", artifacts.build_report_page(trained, run.timer.seconds, tags, plot_files))
+    artifacts.write_plots_and_report(trained, run.timer.seconds, tags, warnings)
     tracker.log_folder()
     tracker.flush()
 

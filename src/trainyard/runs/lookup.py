@@ -15,7 +15,7 @@ from trainyard.tracking import OPERATION_LOG_FILE, RunRecord, TrackingStore, loa
 if TYPE_CHECKING:
     import keras
 
-MODEL_SUFFIXES = (".keras", ".h5")
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 MODEL_FILE = "model.keras"
 _START_FROM = "training.start_from"
 
@@ -73,9 +73,9 @@ def get_run_folder(run: RunRecord, setting: str) -> Path:
 
 
 def find_model(reference: str, store: TrackingStore | None, setting: str) -> Path:
-    """Returns the file of a trained model. If it is from a run, preprocessing.json is in the same folder.
+    """Returns the file of a trained model. If it is from a run, preprocessing.json and config.yaml are in its folder.
 
-    If the run's folder is not on this machine, both files are downloaded from the store to Trainyard's cache, once.
+    If the run's folder is not on this machine, these files are downloaded from the store to Trainyard's cache, once.
 
     Args:
         reference: A model file, the folder of a run, or its id.
@@ -121,15 +121,15 @@ def _download_model(run_id: str, store: TrackingStore) -> Path:
     if not (folder / MODEL_FILE).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            files = (preprocessing.PREPROCESSING_FILE, MODEL_FILE)  # the model last: if it exists, both exist
+            files = (preprocessing.PREPROCESSING_FILE, names.CONFIG_FILE, MODEL_FILE)  # if the last exists, all do
             store.download_files(run_id, files, Path(temporary))
-            for name in files:
-                (Path(temporary) / name).replace(folder / name)
+            for file in files:
+                (Path(temporary) / file).replace(folder / file)
     return folder / MODEL_FILE
 
 
 def load_model(file: Path, setting: str) -> keras.Model:
-    """Loads a trained model, a ``.keras`` or ``.h5`` file, without compiling it. Code in the file is never executed.
+    """Loads a trained model, one of `MODEL_SUFFIXES`, without compiling it. Code in the file is never executed.
 
     Raises:
         ModelError: If the file is not a Keras model, is damaged, or contains Python code.

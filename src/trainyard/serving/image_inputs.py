@@ -1,7 +1,9 @@
-"""Loading the images to predict from PNG, JPEG and npz files, and converting them to the input of a model."""
+"""Loading the images to predict from image files and npz files, and converting them to the input of a model."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,26 @@ class ImageConversion:
     as_is: bool = False
 
 
+def list_image_files(paths: Iterable[Path]) -> list[Path]:
+    """Returns the paths, with each folder replaced by the image files in it, in natural order: 2.png before 10.png.
+
+    Hidden files and subfolders are left out. A folder without image files remains.
+    """
+    files: list[Path] = []
+    for path in paths:
+        inner = path.iterdir() if path.is_dir() else ()
+        images = [file for file in inner if file.suffix.lower() in image_files.IMAGE_SUFFIXES and file.is_file()]
+        files += sorted((file for file in images if not file.name.startswith(".")), key=_build_natural_key) or [path]
+    return files
+
+
+def _build_natural_key(path: Path) -> list[int | str]:
+    """Returns a sort key that orders the numbers in file names by value."""
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", path.name))]
+
+
 def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: ImageConversion) -> ImageInputs:
-    """Loads a PNG or JPEG file, or the images of an npz file, and converts them to the input of a model.
+    """Loads an image file, or the images of an npz file, and converts them to the input of a model.
 
     RGB images are converted to grayscale if the model was trained on grayscale images, and vice versa. Of an npz file,
     the array ``images`` is used, else ``x_test``, else the only array that can hold images; labels are in ``labels`` or
@@ -68,16 +88,22 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     """
     spec = preprocessing.spec
     if not path.is_file():
-        received = "a folder. Name the files in it" if path.is_dir() else "a path that does not exist"
-        raise DatasetError(f"{path}: expected a PNG, JPEG or npz file, got {received}")
+        received = "a folder without image files" if path.is_dir() else "a path that does not exist"
+        raise DatasetError(f"{path}: expected an image or npz file, or a folder of image files, got {received}")
     if is_array := path.suffix.lower() == ".npz":
         images, labels = _load_arrays(path, spec, conversion)
     elif path.suffix.lower() in image_files.IMAGE_SUFFIXES:
-        images, labels = _convert_images(path, load_image(path, colour=True)[np.newaxis], spec, conversion), None
+        colour = _needs_colour(spec)
+        if conversion.resize and colour is not None:  # as the training images of a run were loaded
+            image = load_image(path, colour=colour, size=spec.image_shape[:2])  # type: ignore[arg-type]
+        else:
+            image = load_image(path, colour=True)
+        images, labels = _convert_images(path, image[np.newaxis], spec, conversion), None
         images = np.rint(images * (spec.pixel_max / 255)).astype(np.uint8)
     else:
         raise DatasetError(
-            f"{path}: expected a file that ends in .png, .jpg, .jpeg or .npz, got {path.suffix or 'no suffix'}"
+            f"{path}: expected a file that ends in {', '.join(image_files.IMAGE_SUFFIXES)} or .npz, got "
+            f"{path.suffix or 'no suffix'}"
         )
     if conversion.invert:
         images = np.subtract(spec.pixel_max, images, dtype=np.uint8)
@@ -140,7 +166,7 @@ def _convert_images(
     if images.shape == expected or (images.shape == expected[:3] and expected[3:] == (1,)):
         return images.reshape(expected)
     height, width = spec.image_shape[:2]
-    colour, channels = {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:]), images.shape[3:]
+    colour, channels = _needs_colour(spec), images.shape[3:]
     if colour is None or channels not in ((), (3,)):
         raise DatasetError(
             f"{path}: expected images {' x '.join(map(str, spec.image_shape))}, got "
@@ -152,6 +178,11 @@ def _convert_images(
         raise DatasetError(f"{path}: height x width: expected {height}x{width}, got {got}. Resize it: --resize")
     fitted = [convert_image(image, colour=colour, size=(height, width)) for image in images]
     return np.stack(fitted).reshape(expected)
+
+
+def _needs_colour(spec: DataSpec) -> bool | None:
+    """Returns whether the input of a model is RGB, or grayscale images; None if it has other channels."""
+    return {(): False, (1,): False, (3,): True}.get(spec.image_shape[2:])
 
 
 def _check_background(path: Path, images: NDArray[np.uint8], preprocessing: Preprocessing, *, inverted: bool) -> None:

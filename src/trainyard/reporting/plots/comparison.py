@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.data import DataSpec
+from trainyard.evaluation import MAX_LISTED_CLASSES
 from trainyard.reporting.plots import style
-from trainyard.reporting.plots.confusion_matrix import compute_matrix_side, label_matrix
+from trainyard.reporting.plots.confusion_matrix import MAX_PAIRS, compute_matrix_side, draw_pairs, label_matrix
 from trainyard.reporting.plots.image_grid import Tile, draw_tiles
 
 MAX_ROWS = len(style.SERIES)
@@ -58,10 +59,20 @@ def draw_class_scores(scores: Mapping[str, Sequence[float]], class_names: Sequen
 def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
     """Draws the difference of two confusion matrices: blue where the second run is better, orange where it is worse.
 
+    With more than `MAX_LISTED_CLASSES` classes, the largest changes of confusions are drawn as bars.
+
     `difference` has the counts of the second run minus those of the first, int64 (actual classes, predicted classes).
     """
     from matplotlib.colors import LinearSegmentedColormap
 
+    title = "Change in the number of images"
+    if len(difference) > MAX_LISTED_CLASSES:
+        pairs = np.argwhere(difference - np.diag(difference.diagonal()))
+        largest = pairs[np.argsort(-np.abs(difference[*pairs.T]), kind="stable")[:MAX_PAIRS]].tolist()
+        bars = {(row, column): _format_change(difference[row, column]) for row, column in largest}
+        subtitle = f"The {len(bars)} largest changes of {len(pairs):,} confusions, actual → predicted class"
+        style.save_plot(draw_pairs(difference, class_names, bars, style.VERMILLION), path, title, subtitle)
+        return
     side = compute_matrix_side(len(difference))
     better = np.where(np.eye(len(difference), dtype=bool), difference, -difference)
     largest = max(int(np.abs(better).max()), 1)
@@ -69,12 +80,14 @@ def draw_confusion_difference(difference: NDArray[np.int64], class_names: Sequen
     scale = LinearSegmentedColormap.from_list("change", [style.VERMILLION, style.PAPER, style.BLUE])
     axes = style.build_axes(side, side)
     axes.imshow(strength, cmap=scale, vmin=-1, vmax=1, interpolation="nearest")
-    texts = {
-        (row, column): f"{difference[row, column]:+d}".replace("-", "\N{MINUS SIGN}")
-        for row, column in np.argwhere(difference).tolist()
-    }
+    texts = {(row, column): _format_change(difference[row, column]) for row, column in np.argwhere(difference).tolist()}
     label_matrix(axes, class_names, side, texts, dark=np.abs(strength) > 0.6)  # noqa: PLR2004
-    style.save_plot(axes, path, "Change in the number of images", "Blue: better than before. Orange: worse")
+    style.save_plot(axes, path, title, "Blue: better than before. Orange: worse")
+
+
+def _format_change(count: int) -> str:
+    """Returns a change with its sign."""
+    return f"{count:+,}".replace("-", "\N{MINUS SIGN}")
 
 
 class PredictionFlip(NamedTuple):

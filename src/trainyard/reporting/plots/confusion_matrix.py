@@ -1,4 +1,4 @@
-"""Confusion matrix."""
+"""Confusion matrix, or the most frequent confusions if there are too many classes for a matrix."""
 
 from __future__ import annotations
 
@@ -10,14 +10,82 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.evaluation import EvalResult
+from trainyard.evaluation import MAX_LISTED_CLASSES, EvalResult
+from trainyard.reporting.formatting import format_percent
 from trainyard.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+MAX_PAIRS = 25
+"""Maximum number of pairs of classes that are drawn instead of a matrix with too many classes."""
+_ROW_HEIGHT, _BAR_LENGTH = 0.27, 3.2
+"""Height of a pair of classes, and length of the longest bar, in inches."""
+
+
 def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
+    """Draws the confusion matrix, or, with more than `MAX_LISTED_CLASSES` classes, the most frequent confusions."""
+    if len(result.confusion) > MAX_LISTED_CLASSES:
+        _draw_largest_confusions(result, path)
+    else:
+        _draw_matrix(result, path)
+
+
+def _format_title(result: EvalResult) -> str:
+    """Returns the accuracy and the number of mistakes."""
+    images, wrong = len(result.actual), int((result.predicted != result.actual).sum())
+    return f"Accuracy {100 * result.accuracy:.2f} %: {wrong:,} of {images:,} images wrong"
+
+
+def _draw_largest_confusions(result: EvalResult, path: Path) -> None:
+    """Draws a bar with the number of images for each of the most frequent pairs of actual and predicted class.
+
+    Of pairs with the same number of images, that with the larger share of the actual class is first.
+    """
+    mistakes = result.confusion - np.diag(result.confusion.diagonal())
+    share = mistakes / np.maximum(result.confusion.sum(axis=1, keepdims=True), 1)
+    pairs = np.argwhere(mistakes)
+    actual, predicted = pairs.T
+    largest = pairs[np.lexsort((-share[actual, predicted], -mistakes[actual, predicted]))[:MAX_PAIRS]].tolist()
+    bars = {
+        (row, column): f"{mistakes[row, column]:,} ({format_percent(share[row, column])})" for row, column in largest
+    }
+    axes = draw_pairs(mistakes, [scores.name for scores in result.per_class], bars)
+    shown = f"The {len(bars)} most frequent of {len(pairs):,}" if len(bars) < len(pairs) else f"All {len(pairs):,}"
+    subtitle = f"{shown} confusions, actual → predicted class, and share of the actual class"
+    style.save_plot(axes, path, _format_title(result), subtitle if bars else "")
+
+
+def draw_pairs(
+    counts: NDArray[np.int64], names: Sequence[str], bars: Mapping[tuple[int, int], str], colour: str = style.BLUE
+) -> Axes:
+    """Returns the axes of a bar plot of some cells of a matrix. The bars of negative counts are blue.
+
+    Args:
+        counts: int64 (actual classes, predicted classes).
+        names: The names of the classes.
+        bars: The texts at the bars, by row and column, in the order of the bars.
+        colour: The colour of the bars of positive counts.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    short = {label: style.shorten(names[label], style.MAX_NAME_LENGTH) for pair in bars for label in pair}
+    rows = [f"{short[actual]} → {short[predicted]}" for actual, predicted in bars]
+    values = [int(counts[pair]) for pair in bars]
+    left = style.measure_names(rows or [""], style.SMALL) + 0.15
+    height = _ROW_HEIGHT * max(len(rows), 1) + 1.1
+    axes = style.build_axes(left + _BAR_LENGTH + 1.0, height, left=left, bottom=0.5, right=1.0, top=0.6)
+    axes.barh(range(len(rows)), values, 0.62, color=[colour if value > 0 else style.BLUE for value in values])
+    axes.set(xlim=(min([0, *values]), max([1, *values])), ylim=(max(len(rows), 1) - 0.5, -0.5))
+    style.label_rows(axes, range(len(rows)), rows, style.SMALL, "Number of images")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    for row, (value, text) in enumerate(zip(values, bars.values(), strict=True)):
+        style.annotate(axes, text, (max(value, 0), row), (4, 0))
+    return axes
+
+
+def _draw_matrix(result: EvalResult, path: Path) -> None:
     """Draws the number of images by actual (rows) and predicted class (columns).
 
     The diagonal is shaded by the recall of the class. Errors have a separate square-root colour scale, so a few errors
@@ -32,10 +100,15 @@ def draw_confusion_matrix(result: EvalResult, path: Path) -> None:
     shown = np.argwhere((counts > 0) | np.eye(len(counts), dtype=bool)).tolist()
     texts = {(row, column): str(counts[row, column]) for row, column in shown}
     luminance = colours[..., :3] @ (0.2126, 0.7152, 0.0722)  # of sRGB values, without gamma correction
-    label_matrix(axes, [scores.name for scores in result.per_class], side, texts, dark=luminance < 0.5)  # noqa: PLR2004
-    images, wrong = len(result.actual), int(counts.sum() - counts.trace())
-    title = f"Accuracy {100 * result.accuracy:.2f} %: {wrong:,} of {images:,} images wrong"
-    style.save_plot(axes, path, title, "Number of images, shaded by share of the actual class", palette=False)
+    names = [scores.name for scores in result.per_class]
+    has_numbers = label_matrix(axes, names, side, texts, dark=luminance < 0.5)  # noqa: PLR2004
+    style.save_plot(
+        axes,
+        path,
+        _format_title(result),
+        f"{'Number of images, s' if has_numbers else 'S'}haded by share of the actual class",
+        palette=False,
+    )
 
 
 def compute_matrix_side(classes: int) -> float:
@@ -83,8 +156,10 @@ def _shade_cells(axes: Axes, counts: NDArray[np.int64], side: float) -> NDArray[
 
 def label_matrix(
     axes: Axes, names: Sequence[str], side: float, texts: Mapping[tuple[int, int], str], dark: NDArray[np.bool_]
-) -> None:
+) -> bool:
     """Writes the class names and the texts of the cells, and separates the cells by lines, if there is enough space.
+
+    Returns whether there is enough space for the texts.
 
     `texts` has the texts by row and column; `dark` marks the cells with white text, bool (classes, classes).
     """
@@ -100,6 +175,7 @@ def label_matrix(
         for (row, column), text in texts.items():
             colour = "white" if dark[row, column] else style.INK
             axes.text(column, row, text, size=size, color=colour, ha="center", va="center")
+    return size >= style.TINY
 
 
 def _label_classes(axes: Axes, names: Sequence[str], cell: float) -> None:

@@ -31,7 +31,7 @@ class Tile(NamedTuple):
 
 
 TILE_SIZE, TILE_GAP, CAPTION_LINE_HEIGHT = 1.2, 0.22, 0.16
-"""Side length of an image, gap between images, and height of a line of the caption, in inches."""
+"""Side length of an image, smallest gap between images, and height of a line of the caption, in inches."""
 PREDICTION_COLUMNS, MISTAKE_COLUMNS, MANY_COLUMNS, MANY_TILES = 5, 6, 10, 40
 """Images per row: of predictions, of mistakes, and of mistakes if there are more than `MANY_TILES`."""
 
@@ -39,7 +39,7 @@ PREDICTION_COLUMNS, MISTAKE_COLUMNS, MANY_COLUMNS, MANY_TILES = 5, 6, 10, 40
 def draw_predictions(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec, count: int, path: Path) -> None:
     """Draws the first test images, five per row, with their predicted and actual classes.
 
-    `images` has the raw pixels of the test images, uint8 (n, height, width) or (n, height, width, 3).
+    `images` has the raw pixels of the test images, uint8 (n, height, width) or (n, height, width, channels).
     """
     count = min(count, len(images))
     tiles = []
@@ -56,7 +56,7 @@ def draw_predictions(images: NDArray[np.uint8], result: EvalResult, spec: DataSp
 def draw_mistakes(images: NDArray[np.uint8], result: EvalResult, spec: DataSpec, count: int, path: Path) -> None:
     """Draws the most confident mistakes with their actual class, predicted class and confidence.
 
-    `images` has the raw pixels of the test images, uint8 (n, height, width) or (n, height, width, 3).
+    `images` has the raw pixels of the test images, uint8 (n, height, width) or (n, height, width, channels).
     """
     total = int((result.predicted != result.actual).sum())
     captions = [
@@ -93,15 +93,17 @@ def draw_tiles(
 
     All images share one axes with inches as unit. One axes per image would be many times slower.
 
-    `images` has the raw pixels of all test images, uint8 (n, height, width) or (n, height, width, 3). There may be no
-    tiles. `columns` is the number of images per row; None chooses it by the number of tiles.
+    `images` has the raw pixels of all test images, uint8 (n, height, width) or (n, height, width, channels). There may
+    be no tiles. `columns` is the number of images per row; None chooses it by the number of tiles.
     """
     lines = max((len(tile.lines) for tile in tiles), default=0)
     columns = columns or (MISTAKE_COLUMNS if len(tiles) <= MANY_TILES else MANY_COLUMNS)
     columns = max(min(columns, len(tiles)), 1)
     rows = math.ceil(len(tiles) / columns)
-    step_x, step_y = TILE_SIZE + TILE_GAP, TILE_SIZE + lines * CAPTION_LINE_HEIGHT + 0.26
-    width, height = columns * step_x - TILE_GAP, max(rows * step_y - 0.26, 0.1)
+    captions = [line for tile in tiles for line in tile.lines]
+    step_x = max(TILE_SIZE + TILE_GAP, style.measure_names(captions or [""], style.SMALL) + TILE_GAP / 2)
+    step_y = TILE_SIZE + lines * CAPTION_LINE_HEIGHT + 0.26
+    width, height = (columns - 1) * step_x + TILE_SIZE, max(rows * step_y - 0.26, 0.1)
     axes = style.build_axes(width, height)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
@@ -116,7 +118,8 @@ def draw_tiles(
             style.annotate(axes, line, point, ha="center", **emphasis)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    style.save_plot(axes, path, *headline, palette=False)
+    title, subtitle = headline
+    style.save_plot(axes, path, title, add_channel_note(subtitle, spec), palette=False)
 
 
 def draw_image(
@@ -124,17 +127,36 @@ def draw_image(
 ) -> None:
     """Draws an image in the centre of a tile, with a thin grey frame, or a thick red one if the prediction is wrong.
 
-    `image` is uint8 (height, width) or (height, width, channels), from 0 to `pixel_max`. `corner` is the upper left
-    corner of the tile in inches.
+    `image` is uint8 (height, width) or (height, width, channels), from 0 to `pixel_max`; see `count_drawn_channels`.
+    `corner` is the upper left corner of the tile in inches.
     """
     from matplotlib.patches import Rectangle
 
     height, width = image.shape[:2]
     drawn_width, drawn_height = TILE_SIZE * min(1, width / height), TILE_SIZE * min(1, height / width)
     left, top = corner[0] + (TILE_SIZE - drawn_width) / 2, corner[1] + (TILE_SIZE - drawn_height) / 2
-    pixels = np.clip(image.astype(np.float32) / pixel_max, 0, 1)
+    drawn = image[..., : count_drawn_channels(image.shape)] if image.ndim > 2 else image  # noqa: PLR2004
+    pixels = np.clip(drawn.astype(np.float32) / pixel_max, 0, 1)
     extent = (left, left + drawn_width, top + drawn_height, top)
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="antialiased")
     colour, line_width = (style.VERMILLION, 3.0) if wrong else (style.FAINT, 0.6)
     frame: dict[str, Any] = {"fill": False, "edgecolor": colour, "linewidth": line_width, "clip_on": False, "zorder": 3}
     axes.add_patch(Rectangle((left, top), drawn_width, drawn_height, **frame))
+
+
+def count_drawn_channels(image_shape: tuple[int, ...]) -> int:
+    """Returns how many channels of an image are drawn: 1 in grayscale, 3 as RGB, or 4 as RGBA.
+
+    Of 2 channels, the first is drawn, and of more than 4 channels, the first three.
+    """
+    channels = image_shape[2] if len(image_shape) > 2 else 1  # noqa: PLR2004 - height, width, channels
+    return {1: 1, 2: 1, 3: 3, 4: 4}.get(channels, 3)
+
+
+def add_channel_note(subtitle: str, spec: DataSpec) -> str:
+    """Returns a subtitle to which a note is added if only the first channels of the images are drawn."""
+    drawn, channels = count_drawn_channels(spec.image_shape), (*spec.image_shape, 1)[2]
+    if drawn == channels:
+        return subtitle
+    note = f"Drawn: channel{'' if drawn == 1 else 's 1 to'} {drawn} of {channels}"
+    return f"{subtitle}. {note}" if subtitle else note

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainyard.data import DataSpec
 from trainyard.reporting.formatting import format_percent
 from trainyard.reporting.plots import style
-from trainyard.reporting.plots.image_grid import TILE_SIZE, draw_image
+from trainyard.reporting.plots.image_grid import TILE_SIZE, add_channel_note, draw_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,8 @@ def draw_probabilities(predictions: Sequence[ImagePrediction], spec: DataSpec, p
         _draw_bars(axes, bars, left + TILE_SIZE + name_width, first_bar)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axes.set_axis_off()
-    style.save_plot(axes, path, *_build_headline(drawn, len(predictions), top), palette=False)
+    title, subtitle = _build_headline(drawn, len(predictions), top)
+    style.save_plot(axes, path, title, add_channel_note(subtitle, spec), palette=False)
 
 
 def _build_caption(image: ImagePrediction, spec: DataSpec, length: int, *, wrong: bool) -> str:

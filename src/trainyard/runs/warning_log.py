@@ -1,0 +1,55 @@
+"""Warnings of a run: problems after the training that do not fail it, such as a plot that can't be drawn."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainyard.errors import TrainyardError, summarize_error
+from trainyard.evaluation import EvalResult
+from trainyard.system import Progress, explain_disk_full, prefer_interrupt, redact_credentials
+from trainyard.tracking import names
+
+
+class WarningLog:
+    """Reports each warning of a run on a line, and appends it, with its traceback, to warnings.txt in the folder."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self._folder = folder
+        self._progress = progress
+        self.messages: list[str] = []
+
+    def add(self, message: str, details: str = "") -> None:
+        """Reports a warning. `details`, such as a traceback, are only written to the file."""
+        self.messages.append(message)
+        self._progress.detail(f"warning: {message}")
+        file = self._folder / names.WARNINGS_FILE
+        with file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(redact_credentials(f"{message}\n{details}\n"))
+
+    def add_undefined_scores(self, result: EvalResult) -> None:
+        """Reports the classes without test images, and the metrics of `evaluation.metrics` that have no value."""
+        if message := result.describe_absent_classes():
+            self.add(message)
+        for name, metric in result.undefined_metrics.items():
+            self.add(f"evaluation.metrics: {name} {metric.reason}. It is not logged", metric.traceback)
+
+    @contextlib.contextmanager
+    def catch(self, file: Path) -> Iterator[None]:
+        """Converts an exception in the block, which writes a file to the folder, into a warning.
+
+        The file then does not exist. Errors with another cause than the file are raised: a MemoryError, and a
+        TrainyardError, for example of a full disk.
+        """
+        try:
+            with prefer_interrupt(), explain_disk_full(self._folder):
+                yield
+        except (MemoryError, TrainyardError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a library that draws may raise anything
+            file.unlink(missing_ok=True)
+            reason = f"{type(error).__name__}: {summarize_error(error)}"
+            name = file.relative_to(self._folder).as_posix()
+            self.add(f"{name} is left out, because it can't be written: {reason}", traceback.format_exc())

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainyard.data.dataset import DataSpec
+from trainyard.evaluation.scoring import score_predictions
+from trainyard.runs.console import _shorten_report
+
+
+@pytest.mark.parametrize(("classes", "lines"), [(3, 9), (100, 106), (101, 7), (1000, 7)])
+def test_the_terminal_shows_only_the_averages_of_many_classes(classes, lines):
+    spec = DataSpec((2, 2), tuple(f"c{label}" for label in range(classes)), 255)
+    result = score_predictions(np.eye(classes, dtype=np.float32), np.arange(classes, dtype=np.uint16), spec)
+    shown = _shorten_report(result)
+    assert len(shown.splitlines()) == lines
+    assert ("\n          c2 " in shown) == (classes <= 100)
+    assert f"macro avg       1.00      1.00      1.00 {classes:9}" in shown
+    assert ("classification_report.txt" in shown) == (classes > 100)
