@@ -10,6 +10,7 @@ uploaded from the operation log. If not, the run fails, but its folder contains 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shlex
 import sys
@@ -24,15 +25,18 @@ from filelock import FileLock
 from trainyard.errors import TrackingError, TrainyardError, TrialPruned
 from trainyard.system import Progress, prefer_interrupt, redact_credentials
 from trainyard.tracking import names, operations
+from trainyard.tracking.child_runs import close_orphans, find_finished_trials, has_logged_models
 from trainyard.tracking.mlflow_model import ServableModel
 from trainyard.tracking.operation_log import LOCK, OperationLog, find_logged_files
-from trainyard.tracking.operations import DatasetInput, OpenRun, TimedMetrics, find_test_split
+from trainyard.tracking.operations import DatasetInput, TimedMetrics, find_test_split
 from trainyard.tracking.retrying_client import iterate_delays
-from trainyard.tracking.run_record import RunRecord, build_run_record
-from trainyard.tracking.tracking_store import NO_LOGGED_MODELS, PROCESS_DIED, TrackingStore
+from trainyard.tracking.tracking_store import NO_LOGGED_MODELS, TrackingStore
 from trainyard.tracking.ui_views import build_sweep_view
 from trainyard.tracking.writer import Operation, RunRequest, StoreWriter, WriterStatus
 from trainyard.tracking.writer_process import ProcessWriter
+
+_METRICS_SECONDS = 1.0
+"""The minimum time between two requests with metrics of epochs. The metrics of short epochs are sent together."""
 
 
 class Tracker:
@@ -58,6 +62,8 @@ class Tracker:
         self._unfinished_operations = 0
         self._writer: StoreWriter | ProcessWriter | None = None
         self._results: list[TimedMetrics] = []
+        self._unsent: list[TimedMetrics] = []
+        self._sent_at = -math.inf
         self._test_split: DatasetInput | None = None
 
     @property
@@ -116,6 +122,7 @@ class Tracker:
     def flush(self) -> None:
         """Waits until all logged data has reached the store, or the store has failed."""
         if self._writer:
+            self._send_metrics()
             self._notify_of_failure(self._writer.flush())
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -123,11 +130,18 @@ class Tracker:
         self._perform(operations.log_params, dict(params))
 
     def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
-        """Logs metrics of an epoch, counted from 1; None logs metrics of the whole run, at step 0."""
+        """Logs metrics of an epoch, counted from 1; None logs metrics of the whole run, at step 0.
+
+        Metrics of an epoch may be sent to the store together with those of the next epochs, within about a second.
+        """
         entry = (dict(metrics), epoch or 0, int(time.time() * 1000))
         if epoch is None:
             self._results.append(entry)
-        self._perform(operations.log_history, [entry])
+        if self._operation_log:
+            self._operation_log.record_operation(operations.log_history, [entry])
+        self._unsent.append(entry)
+        if epoch is None or time.monotonic() - self._sent_at >= _METRICS_SECONDS:
+            self._send_metrics()
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags, truncated to MLflow's length limit."""
@@ -160,6 +174,7 @@ class Tracker:
 
     def find_finished_trials(self) -> dict[str, str]:
         """Waits for the store, and returns the id of the FINISHED run of each trial, by the tag `trainyard.trial`."""
+        self._send_metrics()
         return self._writer.query(find_finished_trials) if self._writer else {}
 
     def close_orphans(
@@ -184,6 +199,7 @@ class Tracker:
         seconds, or that the store rejects, may be missing in the store. If there is an operation log, `trainyard sync`
         uploads them.
         """
+        self._send_metrics()
         if self._operation_log:
             self._operation_log.record_end(status)
         if self._writer is None or self._store is None:
@@ -225,6 +241,18 @@ class Tracker:
         """
         if self._operation_log:
             self._operation_log.record_operation(operation, *arguments)
+        self._send_metrics()
+        self._send(operation, *arguments)
+
+    def _send_metrics(self) -> None:
+        """Logs the metrics that are not sent yet to the run."""
+        if self._unsent:
+            entries, self._unsent = self._unsent, []
+            self._send(operations.log_history, entries)
+            self._sent_at = time.monotonic()
+
+    def _send(self, operation: Operation, *arguments: Any) -> None:  # noqa: ANN401 - each operation has its own
+        """Performs an operation on the run, now or as soon as the store is ready."""
         self._unfinished_operations += 1  # stays above 0 if a signal interrupts the operation: then the store has a gap
         if self._writer:
             self._writer.perform(operation, *arguments)
@@ -326,51 +354,3 @@ def _make_writable(text: str) -> str:
 def _format_remedy(folder: Path) -> str:
     """Returns the sentence with the command that uploads a run, for use in the current working directory."""
     return f"When the store works again, upload the run: trainyard sync {shlex.quote(os.path.relpath(folder))}"
-
-
-def has_logged_models(run: OpenRun) -> bool:
-    """Returns whether the store of a run has logged models."""
-    return run.store.has_logged_models
-
-
-def find_finished_trials(parent: OpenRun) -> dict[str, str]:
-    """Returns the id of each trial's FINISHED run by the trial's number as text; the latest if a trial has several."""
-    return {
-        child.tags[names.TRIAL_NUMBER]: child.run_id or ""
-        for child in _search_children(parent, "FINISHED")
-        if names.TRIAL_NUMBER in child.tags
-    }
-
-
-def close_orphans(
-    parent: OpenRun,
-    errors: Mapping[str, str],
-    ended_elsewhere: Collection[str] | None = (),
-    only: str | None = None,
-) -> None:
-    """Marks as KILLED every RUNNING child run whose process no longer exists.
-
-    Only processes on this host can be checked. A run on another host is closed if `ended_elsewhere` covers its trial.
-
-    Args:
-        parent: The run of the sweep.
-        errors: Texts for the tag `error`, by the trial's number as text. Other trials get `PROCESS_DIED`.
-        ended_elsewhere: Numbers (as text) of the trials that, according to their launcher, no longer run on another
-            host. None means all trials.
-        only: The number (as text) of the only trial whose run may be closed. None means all trials.
-    """
-    for child in _search_children(parent, "RUNNING"):
-        number = child.tags.get(names.TRIAL_NUMBER, "")
-        if only is not None and number != only:
-            continue
-        is_lost = not child.is_on_this_host and (ended_elsewhere is None or number in ended_elsewhere)
-        # Read the status again: the run may have ended since the search.
-        if (is_lost or child.is_orphan) and parent.client.get_run(child.run_id).info.status == "RUNNING":
-            parent.store.mark_killed(child.run_id or "", errors.get(number, PROCESS_DIED))
-
-
-def _search_children(parent: OpenRun, status: str) -> Iterator[RunRecord]:
-    """Yields the child runs with a status, oldest first."""
-    condition = f"tags.`mlflow.parentRunId` = '{parent.run_id}' AND attributes.status = '{status}'"
-    for child in parent.store.iterate_runs(condition, [parent.experiment_id], ["attributes.start_time ASC"]):
-        yield build_run_record(child, "", parent.store)
