@@ -54,7 +54,10 @@ def _draw_largest_confusions(result: EvalResult, path: Path) -> None:
     axes = draw_pairs(mistakes, [scores.name for scores in result.per_class], bars)
     shown = f"The {len(bars)} most frequent of {len(pairs):,}" if len(bars) < len(pairs) else f"All {len(pairs):,}"
     subtitle = f"{shown} confusions, actual → predicted class, and share of the actual class"
-    style.save_plot(axes, path, _format_title(result), subtitle if bars else "")
+    if not bars:
+        axes.set_axis_off()
+        subtitle = "No class was confused with another"
+    style.save_plot(axes, path, _format_title(result), subtitle)
 
 
 def draw_pairs(
