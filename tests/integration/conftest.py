@@ -63,7 +63,7 @@ def ui(tmp_path_factory):
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "XDG_CACHE_HOME": str(folder / "cache")}
 
     def run(*arguments: str) -> None:
-        quick = ("experiment=quickstart", *arguments[1:], "training.epochs=3")
+        quick = ("experiment=quickstart", *arguments[1:])
         subprocess.run(_command(arguments[0], *quick), cwd=folder, env=environment, check=True, capture_output=True)
 
     for seed, units in (("1", "32"), ("2", "64"), ("2", "64")):
