@@ -79,7 +79,7 @@ def decode_image(path: Path, *, colour: bool, size: tuple[int, int] | None = Non
             if image.has_transparency_data:
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image.convert("RGBA"))
-            is_nearly_black = deep is not None and 0 < np.atleast_3d(deep)[..., :3].max() <= _NEARLY_BLACK
+            is_nearly_black = deep is not None and 0 < int(np.atleast_3d(deep)[..., :3].max()) <= _NEARLY_BLACK
             return DecodedImage(_convert_to_array(image, colour=colour, size=size), is_nearly_black)
     except Image.UnidentifiedImageError as error:
         problem = find_content_problem(path) or f"{path}: expected an image; it can't be read: the file is damaged"
