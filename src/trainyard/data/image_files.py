@@ -88,6 +88,18 @@ def decode_image(path: Path, *, colour: bool, size: tuple[int, int] | None = Non
         raise DatasetError(f"{path}: expected an image; it can't be read: {summarize_error(error)}") from error
 
 
+def inspect_image(path: Path) -> tuple[str, int, int]:
+    """Decodes an image file, and returns its format, by Pillow's name, and the width and height that it stores.
+
+    Raises a DatasetError if the file can't be decoded; see `decode_image`.
+    """
+    from PIL import Image
+
+    decode_image(path, colour=True, size=(1, 1))
+    with Image.open(path, formats=FORMATS) as file:
+        return file.format or "", file.width, file.height
+
+
 def convert_image(pixels: NDArray[np.uint8], *, colour: bool, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Converts an image, uint8 (height, width) or (height, width, 3), to RGB or grayscale and to a size.
 
@@ -108,7 +120,7 @@ def find_content_problem(path: Path) -> str | None:
     is_riff, is_brand = header[:4] == b"RIFF" and header[8:12] == b"WEBP", header[4:8] == b"ftyp"
     if header.startswith(_SIGNATURES) or is_riff or (is_brand and any(brand in header[8:] for brand in _BRANDS)):
         return None
-    received, remedy = "another kind of file", "Move other files away"
+    received, remedy = "another kind of file", "Convert or remove it"
     if not header:
         received, remedy = "an empty file", "Replace or remove it"
     elif header.startswith(b"version https://git-lfs"):

@@ -90,16 +90,27 @@ class ImageListing:
             raise_problems(self.root, [problem for problem in found if problem])
 
 
+class ImageFolderError(DatasetError):
+    """Several files or folders of a data set are invalid.
+
+    Attributes:
+        problems: One message per problem. The message of the error contains only the first ones.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str]) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
 def raise_problems(root: Path, problems: Sequence[str]) -> None:
-    """Raises one DatasetError for all problems, if there are any. It lists only the first, and their number."""
+    """Raises one error for all problems, if there are any. It lists only the first, and their number."""
     if not problems:
         return
-    if len(problems) == 1:
-        raise DatasetError(problems[0])
-    lines = [f"{root}: {len(problems):,} problems", *problems[:_MAX_LISTED]]
-    if more := len(problems) - _MAX_LISTED:
-        lines += [f"and {more:,} more. List all: trainyard data check {root}"] if more > 0 else []
-    raise DatasetError("\n".join(lines))
+    lines = [f"{root}: {len(problems):,} problems"] if len(problems) > 1 else []
+    lines += problems[:_MAX_LISTED]
+    if len(problems) > _MAX_LISTED:
+        lines.append(f"and {len(problems) - _MAX_LISTED:,} more. List all: trainyard data check {root}")
+    raise ImageFolderError("\n".join(lines), problems)
 
 
 def list_images(root: Path, *, test_fraction: float | None = None, skip_bad_files: bool = False) -> ImageListing:

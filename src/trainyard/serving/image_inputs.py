@@ -73,7 +73,10 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
     if is_array := path.suffix.lower() == ".npz":
         images, labels = _load_arrays(path, spec, conversion)
     elif path.suffix.lower() in image_files.IMAGE_SUFFIXES:
-        images, labels = _convert_images(path, load_image(path, colour=True)[np.newaxis], spec, conversion), None
+        size = (spec.image_shape[0], spec.image_shape[1]) if conversion.resize else None
+        colour = not conversion.resize or spec.image_shape[2:] == (3,)
+        image = load_image(path, colour=colour, size=size)  # with the size, as in training
+        images, labels = _convert_images(path, image[np.newaxis], spec, conversion), None
         images = np.rint(images * (spec.pixel_max / 255)).astype(np.uint8)
     else:
         raise DatasetError(

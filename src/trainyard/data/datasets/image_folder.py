@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from trainyard.config import register_dataset, setting
 from trainyard.data.checks import check_labels
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.datasets.user_arrays import UserData
-from trainyard.data.image_files import load_image
+from trainyard.data.image_decoding import ImageFormat, is_decoded, load_listing
 from trainyard.data.image_layout import has_validation_folder
-from trainyard.data.image_listing import list_images
+from trainyard.data.image_listing import ImageListing, list_images
 from trainyard.data.memory import check_memory
 from trainyard.errors import DatasetError
-
-if TYPE_CHECKING:
-    from trainyard.data.image_listing import ImageListing
 
 
 @register_dataset("image_folder")
@@ -57,21 +46,19 @@ class ImageFolder(UserData):
     def check_files(self) -> None:
         """Lists the files, and checks everything that does not require decoding; see `list_images`."""
         listing = self._list_files()
-        if self.on_bad_file == "error":
+        if self.on_bad_file == "error" and not is_decoded(listing, self._format):
             listing.check_contents()
         size = sum(min(len(split), self.limit or len(split)) for split in listing.splits.values())
         self._check_memory(size)
 
     def load(self, progress: bool) -> Dataset:
-        """Loads the images; see `DatasetConfig.load`. The classes are the subfolders, in natural order."""
-        return self._load_listing(self._list_files(), progress)
+        """Loads all images; see `DatasetConfig.load`. The classes are the subfolders, in natural order."""
+        return self._load_images(self._list_files(), None, progress)
 
     def load_limited(self, seed: int, progress: bool) -> Dataset:
         """Loads only the images that `limit` selects; see `DatasetConfig.load_limited`."""
         listing = self._list_files()
-        if self.limit is None:
-            return self._load_listing(listing, progress)
-        return replace(self._load_listing(listing.limit(self.limit, seed), progress), limited=True)
+        return self._load_images(listing, listing.limit(self.limit, seed) if self.limit else None, progress)
 
     @property
     def _root(self) -> Path:
@@ -79,9 +66,9 @@ class ImageFolder(UserData):
         return Path(self.path or "").expanduser()
 
     @property
-    def _shape(self) -> tuple[int, ...]:
-        """The shape of an image."""
-        return (self.height, self.width, *((3,) if self.colour else ()))
+    def _format(self) -> ImageFormat:
+        """The size and the colours of the images."""
+        return ImageFormat(self.height, self.width, self.colour)
 
     def _list_files(self) -> ImageListing:
         """Returns the files of the data set; raises a DatasetError with all problems."""
@@ -95,38 +82,29 @@ class ImageFolder(UserData):
 
     def _check_memory(self, images: int) -> None:
         """Raises a DatasetError if this number of images does not fit into the available memory."""
-        shape = " x ".join(map(str, self._shape))
+        shape = self._format.shape
         check_memory(
-            images * math.prod(self._shape),
-            f"{self._root}: {images:,} images of {shape}",
+            images * math.prod(shape),
+            f"{self._root}: {images:,} images of {' x '.join(map(str, shape))}",
             "Set a smaller dataset.height and dataset.width, or dataset.limit",
         )
 
-    def _load_listing(self, listing: ImageListing, progress: bool) -> Dataset:  # noqa: ARG002
-        """Decodes the files of a listing."""
-        self._check_memory(len(listing))
+    def _load_images(self, listing: ImageListing, part: ImageListing | None, progress: bool) -> Dataset:
+        """Loads the images of a listing, or only a part of them."""
+        self._check_memory(len(part or listing))
+        skip = self.on_bad_file == "skip"
+        loaded = load_listing(listing, self._format, skip_bad_files=skip, part=part, progress=progress)
         splits = {
-            name: Split(
-                self._load_images([listing.root / file.name for file in split.files]),
-                check_labels(split.labels, f"{listing.root}: {name}"),
-            )
-            for name, split in listing.splits.items()
+            name: Split(images, check_labels(loaded.listing.splits[name].labels, f"{listing.root}: {name}"))
+            for name, images in loaded.images.items()
         }
         return Dataset(
-            listing.root.name,
-            DataSpec(self._shape, listing.class_names, pixel_max=255),
-            splits["train"],
-            splits["test"],
-            str(listing.root),
+            name=listing.root.name,
+            spec=DataSpec(self._format.shape, listing.class_names, pixel_max=255),
+            train=splits["train"],
+            test=splits["test"],
+            source=str(listing.root),
             validation=splits.get("validation"),
-            notices=listing.skipped,
+            limited=part is not None,
+            notices=loaded.notices,
         )
-
-    def _load_images(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
-        """Loads image files in parallel: uint8 (n, height, width, 3) if `colour`, else (n, height, width)."""
-        images = np.empty((len(paths), *self._shape), np.uint8)
-        load = functools.partial(load_image, colour=self.colour, size=(self.height, self.width))
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
-            for index, image in enumerate(pool.map(load, paths)):
-                images[index] = image
-        return images
