@@ -58,11 +58,8 @@ def list_cache() -> None:
             size = f"{entry.size / 1e6:,.1f}"
             table.add_row(*map(Text, (entry.folder.name[:8], entry.source, arrays, size, f"{used_at:%Y-%m-%d %H:%M}")))
         Console(highlight=False).print(table)
-    total = sum(entry.size for entry in entries)
-    typer.echo(
-        f"{_count(len(entries), 'entry', 'entries')}, {total / 1e9:,.2f} of {read_size_limit() / 1e9:g} GB ({SIZE_VARIABLE}), "
-        f"in {find_cache_root()}"
-    )
+    used = f"{sum(entry.size for entry in entries) / 1e9:,.2f} of {read_size_limit() / 1e9:g} GB"
+    typer.echo(f"{_count(len(entries), 'entry', 'entries')}, {used} ({SIZE_VARIABLE}), in {find_cache_root()}")
 
 
 def clear_data_cache() -> None:
