@@ -228,11 +228,15 @@ class _Search:
         """Returns the image files of a class and of its subfolders, sorted by name; none if there is no folder."""
         if class_name not in paths:
             return []
-        found = self._walk(str(paths[class_name]), ())
+        folder = paths[class_name]
+        found = self._walk(str(folder), folder.relative_to(self.root).as_posix(), ())
         return sorted(found, key=lambda file: file.name.split("/"))
 
-    def _walk(self, folder: str, parents: tuple[tuple[int, int], ...]) -> Iterator[ImageFile]:
-        """Yields the image files in a folder and its subfolders; collects the problems of the other files."""
+    def _walk(self, folder: str, name: str, parents: tuple[tuple[int, int], ...]) -> Iterator[ImageFile]:
+        """Yields the image files in a folder and its subfolders; collects the problems of the other files.
+
+        `name` is the path of the folder relative to the root, with slashes, and `parents` identifies its parents.
+        """
         try:
             status = os.stat(folder)  # noqa: PTH116 - Path objects are slow for many files
             if (identity := (status.st_dev, status.st_ino)) in parents:
@@ -253,12 +257,11 @@ class _Search:
                 self.problems.append(f"{entry.path}: {kind} can't be read: {error.strerror}. Remove or replace it")
                 continue
             if stat.S_ISDIR(status.st_mode):
-                yield from self._walk(entry.path, (*parents, identity))
+                yield from self._walk(entry.path, f"{name}/{entry.name}", (*parents, identity))
             elif problem := self._find_problem(entry.path, status):
                 self.bad_files.append(problem)
             else:
-                name = os.path.relpath(entry.path, self.root).replace(os.sep, "/")
-                yield ImageFile(name, status.st_size, status.st_mtime_ns)
+                yield ImageFile(f"{name}/{entry.name}", status.st_size, status.st_mtime_ns)
 
     def _find_problem(self, path: str, status: os.stat_result) -> str | None:
         """Returns a message if a file is no image: by its suffix, or by its content if the suffix is unknown."""
