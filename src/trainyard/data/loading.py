@@ -11,17 +11,25 @@ from numpy.typing import NDArray
 from trainyard.config import DatasetConfig
 from trainyard.data.checks import check_dataset
 from trainyard.data.dataset import Dataset, Split, standardise_dataset
+from trainyard.data.duplicates import count_shared_images
 from trainyard.errors import DatasetError
 
 
 def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) -> Dataset:
     """Loads and checks the data set of a run, and applies `limit`, `validation_fraction` and `standardise`.
 
-    Raises a DatasetError if the data is missing, damaged or invalid, or too few images are left for a validation split.
+    A notice is added if test images are identical to training images. Raises a DatasetError if the data is missing,
+    damaged or invalid, or too few images are left for a validation split.
     """
     dataset = check_dataset(config.load_limited(seed, progress), f"dataset {config.registered_name}")
     if config.limit is not None and not dataset.limited:
         dataset = limit_dataset(dataset, config.limit, seed)
+    if shared := count_shared_images(dataset.test.images, dataset.train.images):
+        notice = (
+            f"test images that are identical to a training image: {shared:,} of {len(dataset.test):,}. They raise the "
+            "test accuracy. Remove them from the training or the test images"
+        )
+        dataset = replace(dataset, notices=(*dataset.notices, notice))
     if config.validation_fraction:
         if len(dataset.train) == 1:
             raise DatasetError(
