@@ -46,7 +46,7 @@ def predict(
     model: Annotated[
         str, typer.Argument(help="Trained model: ID or folder of a run, or a .keras or .h5 file.", metavar="MODEL")
     ],
-    images: Annotated[list[Path], typer.Argument(help="Images to classify: PNG, JPEG or npz files.", metavar="IMAGE")],
+    images: Annotated[list[Path], typer.Argument(help="Images to classify: image or npz files.", metavar="IMAGE")],
     *,
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes to print per image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the probabilities of all classes as JSON.")] = False,

@@ -80,7 +80,8 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
         images = np.rint(images * (spec.pixel_max / 255)).astype(np.uint8)
     else:
         raise DatasetError(
-            f"{path}: expected a file that ends in .png, .jpg, .jpeg or .npz, got {path.suffix or 'no suffix'}"
+            f"{path}: expected a file that ends in {', '.join(image_files.IMAGE_SUFFIXES)} or .npz, got "
+            f"{path.suffix or 'no suffix'}"
         )
     if conversion.invert:
         images = np.subtract(spec.pixel_max, images, dtype=np.uint8)
