@@ -33,7 +33,7 @@ def main(
         list[str] | None,
         typer.Argument(
             help="The parts to measure: `epoch`, `grid`, `xla`, `memory`, `seeds`, `run`, `sweep`, `search`, "
-            "`compare`. Default: all.",
+            "`compare`, `loading`. Default: all.",
             metavar="PART",
         ),
     ] = None,
@@ -59,7 +59,11 @@ def main(
     ] = None,
     rounds: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Measurements of each command in `run`, `sweep`, `search`, `compare`."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Measurements of each command in `run`, `sweep`, `search`, `compare`, and of each load in `loading`.",
+        ),
     ] = 3,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only check that the benchmark works, with small data. Takes a few minutes.")

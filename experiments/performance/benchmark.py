@@ -20,6 +20,7 @@ from experiments.performance.measure_epochs import (
     measure_memory,
     measure_xla,
 )
+from experiments.performance.measure_loading import measure_loading
 from experiments.performance.measure_run import measure_run
 from experiments.performance.measure_search import measure_search
 from experiments.performance.measure_sweep import check_tensorboard_installed, measure_sweep
@@ -44,6 +45,7 @@ _MEASURE_FUNCTIONS: dict[str, Callable[[BenchmarkSettings], dict[str, Any]]] = {
     "sweep": measure_sweep,
     "search": measure_search,
     "compare": measure_compare,
+    "loading": measure_loading,
 }
 
 _HEADINGS = {
@@ -56,14 +58,15 @@ _HEADINGS = {
     "sweep": "sweep: complete sweeps and a shell loop over a plain Keras script",
     "search": "search: TPE with pruning and random search",
     "compare": "compare: comparing the runs of a large store, and MLflow's search",
+    "loading": "loading: folders of photos, and Keras's data set",
 }
 
 
-_REPEATED = ("run", "sweep", "search", "compare")
+_REPEATED = ("run", "sweep", "search", "compare", "loading")
 """Parts that measure complete commands in several rounds."""
 
-_WITHOUT_IMAGES = ("compare",)
-"""Parts that do not use the images."""
+_WITHOUT_IMAGES = ("compare", "loading")
+"""Parts that do not use the images of MNIST."""
 
 
 def run_benchmark(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from experiments.performance.compare_section import compare_section
+from experiments.performance.loading_section import loading_section
 from experiments.performance.measure_epochs import FIT, MATRIX_PRODUCTS, TRAINYARD
 from experiments.performance.measure_run import EXISTING_STORE, FIRST_RUN, NEW_STORE, PLAIN_SCRIPT, UNTRACKED
 from experiments.performance.measure_sweep import ONE_BY_ONE, SHELL_LOOP, SWEEP, SWEEP_THREADS, compute_throughputs
@@ -395,5 +396,5 @@ def _network(part: dict[str, Any]) -> str:
 
 _BUILDERS: dict[str, Callable[[dict[str, Any]], Section]] = {
     "epoch": _epoch, "grid": _grid, "xla": _xla, "memory": _memory, "seeds": _seeds, "run": _run, "sweep": _sweep,
-    "search": search_section, "compare": compare_section,
+    "search": search_section, "compare": compare_section, "loading": loading_section,
 }  # fmt: skip

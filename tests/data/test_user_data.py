@@ -220,8 +220,11 @@ def test_exif_orientation_transparency_and_palettes_are_applied(image_folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: (p / "train/crow/bad.png").write_bytes(b"no"), r"bad\.png: expected a PNG or JPEG image"),
-        (lambda p: (p / "train/crow/notes.txt").write_text("x"), r"notes\.txt: expected an image file, \.png, \.jpg"),
+        (
+            lambda p: (p / "train/crow/bad.png").write_bytes(b"no"),
+            r"bad\.png: expected an image file \(PNG, .*got another kind of file",
+        ),
+        (lambda p: (p / "train/crow/notes.txt").write_text("x"), r"notes\.txt: expected an image file \(PNG"),
         (lambda p: (p / "test/owl").mkdir(), r"expected the class folders of .*train, got 'owl' in addition"),
         (
             lambda p: (p / "test").rename(p / "exam"),
@@ -241,7 +244,7 @@ def test_a_truncated_image_file_is_rejected(image_folder):
     noise = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:1500])
-    with pytest.raises(DatasetError, match=r"gull.1\.png: expected a PNG or JPEG image; it can't be read"):
+    with pytest.raises(DatasetError, match=r"gull.1\.png: expected an image; it can't be read"):
         _load("image_folder", image_folder)
 
 
@@ -254,14 +257,10 @@ def test_class_names_are_used_in_the_report_and_the_metrics(keras, image_folder)
     assert "f1_by_class/crow" in result.evaluation.metrics()
 
 
-def test_16_bit_images_are_rejected_and_transparent_images_get_a_white_background(image_folder):
-    folder = image_folder / "test" / "crow"
-    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(folder / "clear.png")
+def test_transparent_images_get_a_white_background(image_folder):
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(image_folder / "test" / "crow" / "clear.png")
     dataset = _load("image_folder", image_folder, height=4, width=4)
     assert any((image == 255).all() for image in dataset.test.images)
-    Image.fromarray(np.full((4, 4), 60_000, np.uint16)).save(folder / "deep.png")
-    with pytest.raises(DatasetError, match=r"deep\.png: expected 8 bits per channel, got mode I;16"):
-        _load("image_folder", image_folder)
 
 
 def _make_dataset(**changes):

@@ -81,9 +81,7 @@ def test_columns_without_values_are_hidden(ui, page):
 
 
 def test_the_charts_of_an_experiment_are_its_learning_curves(ui, page):
-    page.open(
-        f"{ui.link}&compareRunsMode=CHART", "Learning curves", "loss/train vs loss/val", "64 seed2 (loss/val)"
-    )
+    page.open(f"{ui.link}&compareRunsMode=CHART", "Learning curves", "loss/train vs loss/val", "64 seed2 (loss/val)")
     page.screenshot("mlflow_charts")
 
 

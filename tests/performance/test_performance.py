@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from experiments.performance import (
     benchmark,
     measure_compare,
+    measure_loading,
     measure_run,
     measure_search,
     measure_sweep,
@@ -38,6 +39,7 @@ from experiments.performance.measure_epochs import (
     TRAINYARD,
     BenchmarkSettings,
 )
+from experiments.performance.measure_loading import FIRST_LOAD, KERAS, LARGE, SECOND_LOAD, SMALL
 from experiments.performance.measure_run import EXISTING_STORE, FIRST_RUN, NEW_STORE, PLAIN_SCRIPT, UNTRACKED
 from experiments.performance.measure_search import (
     RANDOM,
@@ -184,7 +186,13 @@ def made_up_parts(**provenance):
         "sweep": {**shared, "epochs": 10, "rounds": [sweep_round(1.0), sweep_round(3.0)]},
         "search": {**shared, "epochs": 10, "rounds": [search_round(0.0), search_round(0.001)]},
         "compare": {**shared, "params": 79, "metric_values": 166, "seeds": 5, "sizes": compare_sizes()},
+        "loading": {**shared, "side": 224, "folders": [loading_folder(SMALL, 1.4), loading_folder(LARGE, 0.6)]},
     }
+
+
+def loading_folder(name: str, seconds: float) -> dict[str, object]:
+    rounds = [{FIRST_LOAD: seconds * factor, KERAS: factor, SECOND_LOAD: 0.05 * factor} for factor in (1.0, 3.0)]
+    return {"photos": name, "images": 600, "bytes": 60_000, "rounds": rounds}
 
 
 def search_round(gain: float) -> dict[str, dict[str, object]]:
@@ -355,6 +363,27 @@ def test_searches_are_compared_at_the_compute_time_of_the_cheapest_search():
         "Trials per search: random search 3; TPE with pruning 4, of which 1 were pruned. TPE draws its first ten points at random, with the same seed as random search.",
         f"{reached}, after 55 % of the compute time (median).",
     ]
+
+
+def test_loads_are_judged_relative_to_keras_and_to_the_first_load():
+    (section,) = sections.build_sections({"loading": made_up_parts()["loading"]})
+    assert [(goal.description, round(goal.measured.median, 3), goal.verdict) for goal in section.goals] == [
+        ("first load of photos of 500 x 375 pixels, relative to Keras", 1.4, "met"),
+        ("second load of photos of 500 x 375 pixels, relative to the first", 0.036, "met"),
+        ("first load of photos of 12 megapixels, relative to Keras", 0.6, "missed"),
+        ("second load of photos of 12 megapixels, relative to the first", 0.083, "missed"),
+    ]
+
+
+def test_the_loads_of_photos_are_measured(keras):
+    part = measure_loading.measure_loading(BenchmarkSettings(Path(), 1, 2, quick=True, progress=Progress()))
+    assert [(measured["photos"], measured["images"]) for measured in part["folders"]] == [(SMALL, 6), (LARGE, 4)]
+    for measured in part["folders"]:
+        assert len(measured["rounds"]) == 2
+        for seconds in measured["rounds"]:
+            assert set(seconds) == {FIRST_LOAD, KERAS, SECOND_LOAD}
+            assert seconds[SECOND_LOAD] > 0
+    assert "TRAINYARD_CACHE_DIR" not in os.environ
 
 
 def test_compare_is_judged_with_a_thousand_runs():

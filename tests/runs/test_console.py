@@ -5,6 +5,7 @@ import pytest
 
 from trainyard.data.dataset import DataSpec
 from trainyard.evaluation.scoring import score_predictions
+from trainyard.runs import ScreenProgress
 from trainyard.runs.console import _shorten_report
 
 
@@ -17,3 +18,16 @@ def test_the_terminal_shows_only_the_averages_of_many_classes(classes, lines):
     assert ("\n          c2 " in shown) == (classes <= 100)
     assert f"macro avg       1.00      1.00      1.00 {classes:9}" in shown
     assert ("classification_report.txt" in shown) == (classes > 100)
+
+
+def test_other_progress_bars_are_visible_while_the_data_is_loaded(monkeypatch):
+    """Rich replaces stdout and stderr while it draws, and holds back lines without an end, such as a bar of tqdm."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    drawing = []
+    with ScreenProgress() as progress:
+        for stage in ("start", "load", "build"):
+            progress.stage(stage)
+            drawing.append(progress._bars.live.is_started)
+    assert drawing == [True, False, True]
+    assert not progress._bars.live.is_started

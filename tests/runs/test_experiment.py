@@ -205,11 +205,11 @@ def test_the_error_is_logged_even_if_a_file_name_is_not_valid_text(client, tiny)
         for name in ("crow", "gull"):
             folder = Path("birds", part, name)
             folder.mkdir(parents=True)
-            (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"no picture")
+            (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"\x89PNG\r\n\x1a\nno picture")
     config = tiny(
         "dataset=image_folder", "dataset.path=birds", "dataset.height=8", "dataset.width=8", "dataset.limit=null"
     )
-    with pytest.raises(DatasetError, match="expected a PNG or JPEG image"):
+    with pytest.raises(DatasetError, match="expected an image; it can't be read"):
         run_experiment(config)
     run = _only_run(client)
     assert run.info.status == "FAILED"

@@ -362,8 +362,8 @@ def test_paths_that_are_not_image_files_are_rejected():
     for name, message in (
         ("nowhere.png", r"nowhere\.png: expected an image or npz file, .*, got a path that does not exist"),
         ("folder", r"folder: .*or a folder of image files, got a folder without image files"),
-        ("notes.txt", r"notes\.txt: expected a file that ends in \.png, \.jpg, \.jpeg or \.npz, got \.txt"),
-        ("bad.png", r"bad\.png: expected a PNG or JPEG image; it can't be read"),
+        ("notes.txt", r"notes\.txt: expected a file that ends in \.png, .* or \.npz, got \.txt"),
+        ("bad.png", r"bad\.png: expected an image file .*got another kind of file"),
         ("bad.npz", r"bad\.npz: expected an npz file; it can't be read"),
     ):
         with pytest.raises(DatasetError, match=message):

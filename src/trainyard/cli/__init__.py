@@ -14,6 +14,7 @@ from trainyard.cli import (
     data,
     doctor,
     export,
+    image_data,
     mlflow_ui,
     predict,
     reproduce,
@@ -42,11 +43,17 @@ add_command(doctor.doctor)
 add_command(completion.completion)
 add_command(completion.complete_words, name="complete-words", hidden=True)
 
-_data = typer.Typer(cls=CommandGroup, help="List, download and verify data sets.", no_args_is_help=True)
+_data = typer.Typer(cls=CommandGroup, help="List, download, check and verify data sets.", no_args_is_help=True)
 app.add_typer(_data, name="data")
 add_command(data.list_data, to=_data, name="list")
 add_command(data.fetch_data, to=_data, name="fetch")
 add_command(data.verify_data, to=_data, name="verify")
+add_command(image_data.check_data, to=_data, name="check")
+
+_cache = typer.Typer(cls=CommandGroup, help="List and clear the cache of decoded images.", no_args_is_help=True)
+_data.add_typer(_cache, name="cache")
+add_command(image_data.list_cache, to=_cache, name="list")
+add_command(image_data.clear_data_cache, to=_cache, name="clear")
 
 _config = typer.Typer(
     cls=CommandGroup, help="Explain every config field: its meaning, range and default.", no_args_is_help=True

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trainyard.cli.image_data import verify_cache
 from trainyard.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def fetch_data(names: Names = None) -> None:
 
 
 def verify_data(names: Names = None) -> None:
-    """Verify downloaded data sets against their published digests: `data verify mnist`."""
+    """Verify downloaded data sets against their published digests, and the cache of decoded images.
+
+    Example: `data verify mnist`. With names, only these data sets are verified.
+    """
     for config in _select_published(names):
         if config.load_local() is not None:
             dataset = config.load(progress=False)
@@ -76,6 +80,8 @@ def verify_data(names: Names = None) -> None:
             raise DatasetError(f"{config.name}: not on this machine. Download it: trainyard data fetch {config.name}")
         else:
             typer.echo(f"{config.name}: not on this machine")
+    if not names:
+        verify_cache()
 
 
 def _select_published(names: list[str] | None) -> list[DownloadableDataset]:

@@ -19,7 +19,7 @@ class EarlyStoppingConfig:
     """Number of epochs without improvement after which training stops. `null` disables early stopping."""
     monitor: str = setting("loss/val", choices=MONITORS)
     """Metric to monitor. A loss improves when it decreases, an accuracy when it increases. If `patience` is not `null`,
-    `loss/val` and `accuracy/val` require `dataset.validation_fraction` above 0."""
+    `loss/val` and `accuracy/val` require validation images, for example `dataset.validation_fraction` above 0."""
     min_delta: float = setting(0.0, ge=0)
     """Minimum change of the monitored metric that counts as an improvement."""
     restore_best: bool = setting(True)
@@ -38,7 +38,7 @@ class PlateauConfig:
     """Factor by which the learning rate is multiplied at each reduction."""
     monitor: str = setting("loss/val", choices=MONITORS)
     """Metric to monitor. A loss improves when it decreases, an accuracy when it increases. If `patience` is not `null`,
-    `loss/val` and `accuracy/val` require `dataset.validation_fraction` above 0."""
+    `loss/val` and `accuracy/val` require validation images, for example `dataset.validation_fraction` above 0."""
     min_delta: float = setting(0.0001, ge=0)
     """Minimum change of the monitored metric that counts as an improvement."""
     cooldown: int = setting(0, ge=0)
@@ -138,7 +138,7 @@ class SweepConfig:
         "biased. Use accuracy/val with dataset.validation_fraction=0.1. The test score of the winner is logged anyway",
     )
     """Metric of the final model by which trials are ranked. `off` does not rank the trials. The others require
-    `dataset.validation_fraction` above 0."""
+    validation images, for example `dataset.validation_fraction` above 0."""
     params: dict[str, Any] = setting({})
     """Parameters to vary: a mapping of dotted paths or config groups to values. Values are a YAML list, or a string in
     Hydra's sweep syntax, such as `range(1,5)`, or `interval(0.0,0.5)` for samplers."""

@@ -1,6 +1,15 @@
 """Data: data sets, file formats, splits, preprocessing, batches and augmentation."""
 
 from trainyard.data import image_files, preprocessing
+from trainyard.data.array_cache import (
+    CACHE_VARIABLE,
+    SIZE_VARIABLE,
+    clear_cache,
+    find_cache_root,
+    find_damage,
+    list_entries,
+    read_size_limit,
+)
 from trainyard.data.augmentation import NoAugmentation
 from trainyard.data.batches import BatchMaker, build_batch_maker
 from trainyard.data.checks import check_images, check_labels
@@ -9,6 +18,7 @@ from trainyard.data.datasets.digits import Digits
 from trainyard.data.datasets.image_folder import ImageFolder
 from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
 from trainyard.data.datasets.user_arrays import Npz, UserData
+from trainyard.data.image_check import FolderReport, check_image_folder
 from trainyard.data.image_files import convert_image, load_image
 from trainyard.data.image_rows import ImageRows, read_rows
 from trainyard.data.loading import draw_stratified_sample, load_dataset

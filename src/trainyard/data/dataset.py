@@ -94,6 +94,8 @@ class Dataset:
     validation: Split | None = None
     limited: bool = False
     """Whether only part of the data is used, because of `dataset.limit`."""
+    notices: tuple[str, ...] = ()
+    """What a user should know about the data, for example that files were skipped: one message each."""
 
     @property
     def digest(self) -> str:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.config import DatasetConfig
 from trainyard.data.checks import check_dataset
-from trainyard.data.dataset import Dataset, standardise_dataset
+from trainyard.data.dataset import Dataset, Split, standardise_dataset
+from trainyard.data.duplicates import count_shared_images
 from trainyard.errors import DatasetError
 
 
 def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) -> Dataset:
     """Loads and checks the data set of a run, and applies `limit`, `validation_fraction` and `standardise`.
 
-    Raises a DatasetError if the data is missing, damaged or invalid, or too few images are left for a validation split.
+    A notice is added if test images are identical to training images. Raises a DatasetError if the data is missing,
+    damaged or invalid, or too few images are left for a validation split.
     """
-    dataset = check_dataset(config.load(progress=progress), f"dataset {config.registered_name}")
-    if config.limit is not None:
+    dataset = check_dataset(config.load_limited(seed, progress), f"dataset {config.registered_name}")
+    if config.limit is not None and not dataset.limited:
         dataset = limit_dataset(dataset, config.limit, seed)
+    if shared := count_shared_images(dataset.test.images, dataset.train.images):
+        notice = (
+            f"test images that are identical to a training image: {shared:,} of {len(dataset.test):,}. They raise the "
+            "test accuracy. Remove them from the training or the test images"
+        )
+        dataset = replace(dataset, notices=(*dataset.notices, notice))
     if config.validation_fraction:
         if len(dataset.train) == 1:
             raise DatasetError(
@@ -32,12 +41,18 @@ def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) ->
 
 
 def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """Returns a data set with at most `count` training and `count` test images, stratified by class."""
-    train, test = (
-        split.take(np.sort(draw_stratified_sample(split.labels, min(count, len(split)), seed)))
-        for split in (dataset.train, dataset.test)
+    """Returns a data set with at most `count` images per split, stratified by class."""
+
+    def take_part(split: Split) -> Split:
+        return split.take(np.sort(draw_stratified_sample(split.labels, min(count, len(split)), seed)))
+
+    return replace(
+        dataset,
+        train=take_part(dataset.train),
+        validation=dataset.validation and take_part(dataset.validation),
+        test=take_part(dataset.test),
+        limited=True,
     )
-    return replace(dataset, train=train, test=test, limited=True)
 
 
 def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset:
@@ -53,8 +68,8 @@ def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset
     return replace(dataset, train=train, validation=validation)
 
 
-def draw_stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.intp]:
-    """Draws indices, int (count,), such that each prefix has the class proportions of `labels`, uint8 (n,).
+def draw_stratified_sample(labels: NDArray[np.integer[Any]], count: int, seed: int) -> NDArray[np.intp]:
+    """Draws indices, int (count,), such that each prefix has the class proportions of `labels`, integers (n,).
 
     Each class is shuffled, and its k-th of n members gets the position (k + 0.5) / n. The indices with the lowest
     positions are drawn. This works for any count from 1, where rounding the number of images of each class would fail.

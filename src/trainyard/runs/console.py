@@ -64,6 +64,8 @@ class ScreenProgress(Progress):
     def stage(self, name: str) -> None:
         """Prints the title of the stage that starts."""
         self._bars.update(self._task, visible=False)
+        if self._console.is_interactive:  # the bars of downloads and decoding are not visible while Rich draws
+            (self._bars.stop if name == "load" else self._bars.start)()
         self._console.print(Text(STAGE_TITLES.get(name, name), style="bold"))
 
     def detail(self, text: str) -> None:

@@ -101,7 +101,8 @@ def run_experiment(
 
     Raises:
         ConfigError: If the config is invalid. No run is created.
-        DatasetError: If the data is missing or damaged. The run is FAILED.
+        DatasetError: If the data is missing or damaged. If this is noticed before the data is read, no run is created.
+            Otherwise the run is FAILED.
         ModelError: If the model to start from can't be loaded. The run is FAILED.
         TrainingError: If the training fails, for example because the loss is NaN. The run is FAILED. Also if another
             thread performs a run; then no run is created.
@@ -116,6 +117,7 @@ def run_experiment(
         >>> print(result.evaluation.report)  # doctest: +SKIP
     """
     validate_config(config)
+    config.dataset.check_files()
     progress = progress or build_default_progress()
     name = trial.name if trial else build_run_name(config, overrides)
     run = _prepare_run(config, Path(folder) if folder else None, progress, trial, start_model, name=name)
@@ -223,6 +225,8 @@ def _load_data(run: RunContext) -> Dataset:
             f"warning: training.batch_size={config.training.batch_size} is larger than the training set "
             f"({len(complete.train)} images), so each epoch is a single step"
         )
+    for notice in complete.notices:
+        progress.detail(f"warning: {notice}")
     dataset = config.debug.reduce_dataset(complete, config.training.batch_size, config.seed)
     validation = f", {len(dataset.validation):,} validation" if dataset.validation is not None else ""
     progress.detail(

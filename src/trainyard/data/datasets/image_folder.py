@@ -1,85 +1,110 @@
-"""Image files as a data set: the folders ``train/`` and ``test/``, with a subfolder per class."""
+"""Image files as a data set: a folder per split, or none, with a subfolder per class."""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from trainyard.config import register_dataset, setting
-from trainyard.data.checks import MAX_CLASSES, build_dataset
+from trainyard.data.checks import check_labels
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.datasets.user_arrays import UserData
-from trainyard.data.image_files import IMAGE_SUFFIXES, load_image
+from trainyard.data.image_decoding import ImageFormat, is_decoded, load_listing
+from trainyard.data.image_layout import has_validation_folder
+from trainyard.data.image_listing import ImageListing, list_images
+from trainyard.data.memory import check_memory
 from trainyard.errors import DatasetError
-
-if TYPE_CHECKING:
-    from trainyard.data.dataset import Dataset
 
 
 @register_dataset("image_folder")
 @dataclass(kw_only=True, slots=True)
 class ImageFolder(UserData):
-    """Your own PNG and JPEG files in PATH/train/CLASS/ and PATH/test/CLASS/, resized to one size."""
+    """Your own image files in PATH/train/CLASS/ and PATH/test/CLASS/, or in PATH/CLASS/, resized to one size."""
 
     path: str | None = setting(None, identity=False)
-    """Path of the folder that contains the folders `train` and `test`. Must be set."""
+    """Path of the folder with the folders `train`, `test` and, optionally, `val`, or with a folder per class. Must be
+    set."""
     height: int = setting(32, ge=1)
     """Height of all images, in pixels. Images of another size are resized; their aspect ratio may change."""
     width: int = setting(32, ge=1)
     """Width of all images, in pixels. Images of another size are resized; their aspect ratio may change."""
     colour: bool = setting(True)
     """Whether to load images as RGB (3 channels); `false` converts them to grayscale."""
+    test_fraction: float | None = setting(None, gt=0, lt=1, hash_default=False)
+    """Fraction of the training images that becomes the test set, stratified by class. It is the same for every `seed`.
+    Required if there is no folder `test`; otherwise it must be `null`."""
+    on_bad_file: str = setting("error", choices=("error", "skip"), hash_default=False)
+    """What to do with files that are no images or are damaged. `error` reports all of them and trains nothing; `skip`
+    leaves them out and reports their number."""
 
-    def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
-        """Loads the images; see `DatasetConfig.load`. The classes are the subfolders of ``train/``, sorted by name."""
-        root = self.find_path()
-        classes = _list_classes(root / "train", minimum=2)
-        if unknown := set(_list_classes(root / "test", minimum=1)) - set(classes):
+    @property
+    def has_validation(self) -> bool:
+        """Whether `validation_fraction` is set, or the folder contains validation images."""
+        return self.validation_fraction > 0 or has_validation_folder(self._root)
+
+    def check_files(self) -> None:
+        """Lists the files, and checks everything that does not require decoding; see `list_images`."""
+        listing = self._list_files()
+        if self.on_bad_file == "error" and not is_decoded(listing, self._format):
+            listing.check_contents()
+        size = sum(min(len(split), self.limit or len(split)) for split in listing.splits.values())
+        self._check_memory(size)
+
+    def load(self, progress: bool) -> Dataset:
+        """Loads all images; see `DatasetConfig.load`. The classes are the subfolders, in natural order."""
+        return self._load_images(self._list_files(), None, progress)
+
+    def load_limited(self, seed: int, progress: bool) -> Dataset:
+        """Loads only the images that `limit` selects; see `DatasetConfig.load_limited`."""
+        listing = self._list_files()
+        return self._load_images(listing, listing.limit(self.limit, seed) if self.limit else None, progress)
+
+    @property
+    def _root(self) -> Path:
+        """The folder of the data set."""
+        return Path(self.path or "").expanduser()
+
+    @property
+    def _format(self) -> ImageFormat:
+        """The size and the colours of the images."""
+        return ImageFormat(self.height, self.width, self.colour)
+
+    def _list_files(self) -> ImageListing:
+        """Returns the files of the data set; raises a DatasetError with all problems."""
+        listing = list_images(self._root, test_fraction=self.test_fraction, skip_bad_files=self.on_bad_file == "skip")
+        if "validation" in listing.splits and self.validation_fraction:
             raise DatasetError(
-                f"{root / 'test'}: expected the class folders of {root / 'train'}, got {min(unknown)!r} in addition"
+                f"dataset.validation_fraction: expected 0, as {self._root} contains a folder with validation images, "
+                f"got {self.validation_fraction:g}"
             )
-        arrays: dict[str, NDArray[np.uint8]] = {}
-        for part in ("train", "test"):
-            files = [(path, label) for label, name in enumerate(classes) for path in _list_images(root / part / name)]
-            if not files:
-                raise DatasetError(f"{root / part}: expected PNG or JPEG files in the class folders, got none")
-            arrays[f"x_{part}"] = self._load_images([path for path, _ in files])
-            arrays[f"y_{part}"] = np.array([label for _, label in files], np.uint8)
-        return build_dataset(root.name, arrays, str(root), class_names=classes)
+        return listing
 
-    def _load_images(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
-        """Loads image files in parallel: uint8 (n, height, width, 3) if `colour`, else (n, height, width)."""
-        shape = (len(paths), self.height, self.width, *((3,) if self.colour else ()))
-        images = np.empty(shape, np.uint8)
-        load = functools.partial(load_image, colour=self.colour, size=shape[1:3])
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the GIL
-            for index, image in enumerate(pool.map(load, paths)):
-                images[index] = image
-        return images
+    def _check_memory(self, images: int) -> None:
+        """Raises a DatasetError if this number of images does not fit into the available memory."""
+        shape = self._format.shape
+        check_memory(
+            images * math.prod(shape),
+            f"{self._root}: {images:,} images of {' x '.join(map(str, shape))}",
+            "Set a smaller dataset.height and dataset.width, or dataset.limit",
+        )
 
-
-def _list_classes(folder: Path, minimum: int) -> list[str]:
-    """Returns the names of the subfolders of a folder, sorted; raises a DatasetError if there are too few or many."""
-    if not folder.is_dir():
-        raise DatasetError(f"dataset.path: expected the folder {folder} with a subfolder per class; it does not exist")
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not minimum <= len(names) <= MAX_CLASSES:
-        raise DatasetError(f"{folder}: expected {minimum} to {MAX_CLASSES} subfolders, one per class, got {len(names)}")
-    return names
-
-
-def _list_images(folder: Path) -> Iterator[Path]:
-    """Yields the image files of a class, sorted by name; none if the folder does not exist."""
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):  # of operating systems
-            continue
-        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
-            raise DatasetError(f"{path}: expected an image file, {', '.join(IMAGE_SUFFIXES)}. Move other files away")
-        yield path
+    def _load_images(self, listing: ImageListing, part: ImageListing | None, progress: bool) -> Dataset:
+        """Loads the images of a listing, or only a part of them."""
+        self._check_memory(len(part or listing))
+        skip = self.on_bad_file == "skip"
+        loaded = load_listing(listing, self._format, skip_bad_files=skip, part=part, progress=progress)
+        splits = {
+            name: Split(images, check_labels(loaded.listing.splits[name].labels, f"{listing.root}: {name}"))
+            for name, images in loaded.images.items()
+        }
+        return Dataset(
+            name=listing.root.name,
+            spec=DataSpec(self._format.shape, listing.class_names, pixel_max=255),
+            train=splits["train"],
+            test=splits["test"],
+            source=str(listing.root),
+            validation=splits.get("validation"),
+            limited=part is not None,
+            notices=loaded.notices,
+        )

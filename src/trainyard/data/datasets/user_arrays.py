@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from trainyard.config import DatasetConfig, register_dataset, setting
+from trainyard.data.cached_npz import load_cached_npz
 from trainyard.data.checks import build_dataset
 from trainyard.data.dataset import Dataset
 from trainyard.data.idx import load_idx
-from trainyard.data.npz import ARRAY_NAMES, load_npz
+from trainyard.data.npz import ARRAY_NAMES
 from trainyard.errors import DatasetError
 
 _CLASS_NAMES = "class_names"
@@ -63,7 +64,7 @@ class Npz(UserArrays):
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
         """Loads the file; see `DatasetConfig.load`."""
         file = self.find_path()
-        arrays = load_npz(file, ARRAY_NAMES, optional=[_CLASS_NAMES])
+        arrays = load_cached_npz(file, ARRAY_NAMES, optional=[_CLASS_NAMES])
         names = arrays.pop(_CLASS_NAMES, None)
         if names is not None and (names.ndim != 1 or not np.issubdtype(names.dtype, np.str_)):
             raise DatasetError(f"{file}: {_CLASS_NAMES}: expected strings (classes,), got {names.dtype} {names.shape}")

@@ -1,0 +1,80 @@
+"""Tests of the cache of large compressed npz files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainyard.data import Npz, cached_npz, load_dataset
+from trainyard.data.array_cache import list_entries
+from trainyard.errors import DatasetError
+
+FILE = Path("birds.npz")
+
+
+@pytest.fixture(autouse=True)
+def loads(monkeypatch):
+    """Every file counts as large; returns the files that were decompressed."""
+    monkeypatch.setattr(cached_npz, "MIN_CACHED_BYTES", 1)
+    paths = []
+    load = cached_npz.load_npz
+    monkeypatch.setattr(cached_npz, "load_npz", lambda path, *names: (paths.append(path), load(path, *names))[1])
+    return paths
+
+
+def _write(save=np.savez_compressed, seed=0, **changes):
+    images = np.random.default_rng(seed).integers(0, 256, (12, 5, 4, 3), dtype=np.uint8)
+    labels = np.arange(12) % 3
+    arrays = {"x_train": images, "y_train": labels, "x_test": 255 - images, "y_test": labels}
+    save(FILE, **(arrays | {"class_names": np.array(["crow", "gull", "kite"])} | changes))
+
+
+def _load():
+    return load_dataset(Npz(path=str(FILE)), 0)
+
+
+def test_a_compressed_file_is_decompressed_once(loads):
+    _write()
+    first, second = _load(), _load()
+    assert len(loads) == 1
+    assert first.digest == second.digest
+    assert second.spec.class_names == ("crow", "gull", "kite")
+    _write(np.savez)
+    assert _load().digest == first.digest
+    assert len(list_entries()) == 1  # files without compression are read directly
+
+
+def test_arrays_in_fortran_order_and_of_other_types_are_the_same_from_the_cache():
+    _write()
+    expected = _load()
+    with np.load(FILE) as arrays:
+        _write(**{name: np.asfortranarray(arrays[name].astype(np.int64)) for name in ("x_train", "x_test")})
+    assert {_load().digest for _ in range(2)} == {expected.digest}
+
+
+def test_a_changed_file_is_decompressed_again(loads):
+    _write()
+    before = _load()
+    _write(seed=1)
+    os.utime(FILE, ns=(1, 1))
+    assert _load().digest != before.digest
+    assert len(loads) == 2
+
+
+@pytest.mark.parametrize("change", [{"x_train": np.array([object()])}, {"y_test": np.array(["a"])}])
+def test_an_invalid_file_is_rejected_each_time(change):
+    _write(**change)
+    for _ in range(2):
+        with pytest.raises(DatasetError):
+            _load()
+
+
+def test_a_truncated_file_is_rejected():
+    _write()
+    FILE.write_bytes(FILE.read_bytes()[:300])
+    with pytest.raises(DatasetError, match="expected an npz file"):
+        _load()
+    assert list_entries() == []
