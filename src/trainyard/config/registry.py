@@ -119,8 +119,9 @@ register_tracking = _make_decorator("tracking")
 register_debug = _make_decorator("debug")
 
 
-MetricFunction = Callable[["NDArray[np.float32]", "NDArray[np.uint8]"], float]
-"""Computes a metric from probabilities, float32 (n, classes), and labels, uint8 (n,). Returns a finite number."""
+MetricFunction = Callable[["NDArray[np.float32]", "NDArray[Any]"], float]
+"""Computes a metric from probabilities, float32 (n, classes), and labels, uint8 or uint16 (n,). Returns a finite
+number."""
 
 _metrics: dict[str, MetricFunction] = {}
 _RESERVED_METRICS = ("loss", "accuracy", "f1_macro", "precision_macro", "recall_macro", "ece", "roc_auc")

@@ -67,8 +67,8 @@ class DatasetConfig(ComponentConfig, ABC):
     """Fraction of the training images that is held out for validation, stratified by class and selected by `seed`.
     `0.0` disables validation."""
     limit: int | None = setting(None, ge=1)
-    """Maximum number of training images and of test images, stratified by class, for quick experiments. `null` uses all
-    images."""
+    """Maximum number of training images, of test images, and of validation images in the data, stratified by class, for
+    quick experiments. `null` uses all images."""
     standardise: bool = setting(False)
     """Whether to standardize each channel to mean 0 and standard deviation 1, computed over the training images. If
     `false`, pixels are scaled to 0..1."""
@@ -77,6 +77,11 @@ class DatasetConfig(ComponentConfig, ABC):
     def known_shape(self) -> tuple[tuple[int, ...], int] | None:
         """The shape of an image and the number of classes, if both are known without loading the data, else None."""
         return None
+
+    @property
+    def may_have_validation(self) -> bool:
+        """Whether there may be validation images: held out of the training images, or in the data."""
+        return self.validation_fraction > 0
 
     @abstractmethod
     def load(self, progress: bool) -> Dataset:

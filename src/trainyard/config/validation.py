@@ -52,7 +52,7 @@ def _find_secrets(path: str, value: object) -> Iterator[str]:
 def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Yields (path, message) for each contradiction between sections."""
     for path, monitor in config.training.monitored_metrics():
-        if monitor.endswith("/val") and not config.dataset.validation_fraction:
+        if monitor.endswith("/val") and not config.dataset.may_have_validation:
             remedy = "Set dataset.validation_fraction=0.1, or monitor loss/train"
             yield f"training.{path}", f"{monitor} requires validation images, but there are none. {remedy}"
     if config.training.plateau.patience is not None and not config.schedule.is_constant:

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+LabelArray: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"
+"""Labels, (n,), from 0 to classes - 1: uint8 for up to 256 classes, otherwise uint16."""
+
+
+def convert_to_labels(indices: NDArray[np.integer[Any]], classes: int) -> LabelArray:
+    """Returns class indices in the dtype in which labels are stored; see `LabelArray`."""
+    fits = classes <= np.iinfo(np.uint8).max + 1
+    return np.ascontiguousarray(indices, np.uint8) if fits else np.ascontiguousarray(indices, np.uint16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +68,8 @@ class Split:
 
     images: NDArray[np.uint8]
     """Raw pixels, (n, height, width) or (n, height, width, channels)."""
-    labels: NDArray[np.uint8]
-    """(n,), from 0 to classes - 1."""
+    labels: LabelArray
+    """(n,), from 0 to classes - 1: uint8, or uint16 if there are more than 256 classes."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,6 +100,8 @@ class Dataset:
     validation: Split | None = None
     limited: bool = False
     """Whether only part of the data is used, because of `dataset.limit`."""
+    notes: tuple[str, ...] = ()
+    """Lines about conversions of the data, and warnings, which a run prints."""
 
     @property
     def digest(self) -> str:

@@ -17,6 +17,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from trainyard.data.npz import load_npz
 from trainyard.errors import DatasetError
 
 _UINT8 = 0x08
+_DTYPES = {_UINT8: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+"""The dtypes by the type in the header."""
+_GZIP_MAGIC = b"\x1f\x8b"
 _MAGIC_LENGTH = 4
 """The number of bytes before the dimensions: two zeros, the type, the number of dimensions."""
 
@@ -84,31 +88,36 @@ def load_verified_npz_array(path: Path, expected: IdxFile) -> NDArray[np.uint8]:
     return _verify_content(expected.header + array.tobytes(), expected, path)
 
 
-def load_idx(path: Path) -> NDArray[np.uint8]:
-    """Loads an idx file of bytes, gzipped if its name ends in .gz: uint8 of the shape in its header, read-only.
+def load_idx(path: Path) -> NDArray[Any]:
+    """Loads an idx file, gzipped or not: an array of the type and shape in its header, read-only.
 
-    Raises a DatasetError if it can't be read, its elements are not bytes, or its length contradicts its header.
+    Raises a DatasetError if it can't be read, its type is unknown, or its length contradicts its header.
     """
     content = _read_content(path)
     zeros, kind, dimensions = content[:2], content[2:3], content[3] if len(content) > _MAGIC_LENGTH else 0
     start = _MAGIC_LENGTH + 4 * dimensions
     if zeros != bytes(2) or len(content) < start or not dimensions:
         raise DatasetError(f"{path}: expected an idx file, got a file with another header{_describe_content(content)}")
-    if kind[0] != _UINT8:
-        raise DatasetError(f"{path}: expected an idx file of bytes (type 0x08), got type 0x{kind[0]:02x}")
-    shape = struct.unpack(f">{dimensions}I", content[_MAGIC_LENGTH:start])
-    if len(content) - start != math.prod(shape):
+    if kind[0] not in _DTYPES:
+        raise DatasetError(f"{path}: expected an idx file of type 0x08, 0x09 or 0x0b to 0x0e, got type 0x{kind[0]:02x}")
+    shape, dtype = struct.unpack(f">{dimensions}I", content[_MAGIC_LENGTH:start]), np.dtype(_DTYPES[kind[0]])
+    if len(content) - start != math.prod(shape) * dtype.itemsize:
         raise DatasetError(
-            f"{path}: expected {' x '.join(map(str, shape))} bytes, as its header specifies, "
-            f"got {len(content) - start:,} bytes"
+            f"{path}: expected {' x '.join(map(str, shape))} values of {dtype.itemsize} bytes, as its header "
+            f"specifies, got {len(content) - start:,} bytes"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, dtype, offset=start).reshape(shape)
 
 
 def _read_content(path: Path, max_bytes: int = -1, *, unpack: bool = True) -> bytes:
-    """Returns the first `max_bytes` bytes of a file, or all of them; by default, those of the uncompressed content."""
+    """Returns the first `max_bytes` bytes of a file, or all of them; by default, those of the uncompressed content.
+
+    A gzipped file is recognized by its content, because browsers unpack files or remove the suffix.
+    """
     is_gzipped = path.suffix == ".gz"
     try:
+        with path.open("rb") as file:
+            is_gzipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         with gzip.open(path) if is_gzipped and unpack else path.open("rb") as file:
             return bytes(file.read(max_bytes))
     except (OSError, EOFError, zlib.error) as error:

@@ -5,23 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainyard.config import DatasetConfig
 from trainyard.data.checks import check_dataset
 from trainyard.data.dataset import Dataset, standardise_dataset
+from trainyard.data.sampling import draw_stratified_sample, hold_out
 from trainyard.errors import DatasetError
 
 
 def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) -> Dataset:
     """Loads and checks the data set of a run, and applies `limit`, `validation_fraction` and `standardise`.
 
-    Raises a DatasetError if the data is missing, damaged or invalid, or too few images are left for a validation split.
+    Raises a DatasetError if the data is missing, damaged or invalid, if too few images are left for a validation split,
+    or if the data contains validation images and `validation_fraction` is set.
     """
     dataset = check_dataset(config.load(progress=progress), f"dataset {config.registered_name}")
     if config.limit is not None:
         dataset = limit_dataset(dataset, config.limit, seed)
     if config.validation_fraction:
+        if dataset.validation is not None:
+            raise DatasetError(
+                f"dataset.validation_fraction: expected 0, as {dataset.source} contains {len(dataset.validation):,} "
+                f"validation images, got {config.validation_fraction}. Remove dataset.validation_fraction, or the "
+                "validation images from the data"
+            )
         if len(dataset.train) == 1:
             raise DatasetError(
                 "dataset.validation_fraction: expected two or more training images to split, got one. "
@@ -32,37 +39,17 @@ def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) ->
 
 
 def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """Returns a data set with at most `count` training and `count` test images, stratified by class."""
-    train, test = (
-        split.take(np.sort(draw_stratified_sample(split.labels, min(count, len(split)), seed)))
-        for split in (dataset.train, dataset.test)
-    )
-    return replace(dataset, train=train, test=test, limited=True)
+    """Returns a data set with at most `count` images in each split, stratified by class."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    limited = {
+        part: split.take(np.sort(draw_stratified_sample(split.labels, min(count, len(split)), seed)))
+        for part, split in splits.items()
+        if split is not None
+    }
+    return replace(dataset, **limited, limited=True)  # type: ignore[arg-type]  # mypy does not know the keys
 
 
 def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-    """Moves a random fraction of the training images, between 0 and 1, to the validation split, stratified by class.
-
-    Both splits have at least one image, and keep the order of the images.
-    """
-    total = len(dataset.train)
-    count = min(max(round(total * fraction), 1), total - 1)
-    held_out = np.zeros(total, dtype=bool)
-    held_out[draw_stratified_sample(dataset.train.labels, count, seed)] = True
-    train, validation = (dataset.train.take(np.flatnonzero(mask)) for mask in (~held_out, held_out))
+    """Moves a random fraction of the training images to the validation split; see `hold_out`."""
+    train, validation = hold_out(dataset.train, fraction, seed)
     return replace(dataset, train=train, validation=validation)
-
-
-def draw_stratified_sample(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.intp]:
-    """Draws indices, int (count,), such that each prefix has the class proportions of `labels`, uint8 (n,).
-
-    Each class is shuffled, and its k-th of n members gets the position (k + 0.5) / n. The indices with the lowest
-    positions are drawn. This works for any count from 1, where rounding the number of images of each class would fail.
-    """
-    generator = np.random.default_rng((seed, len(labels)))
-    shuffled = generator.permutation(len(labels))
-    position = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        position[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return shuffled[np.argsort(position[shuffled], kind="stable")][:count]

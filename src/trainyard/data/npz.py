@@ -18,6 +18,18 @@ from trainyard.errors import DatasetError
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 """The names of the four arrays of a data set in an npz file, as in Keras's data sets."""
 
+_FORMATS = {
+    b"\x93NUMPY": "an npy file, which has a single array",
+    b"\x89HDF": "an HDF5 file",
+    b"PAR1": "a Parquet file",
+    b"MATLAB": "a MATLAB file",
+    b"\x80": "a pickle, which Trainyard never loads, because that would execute code",
+    b"\x1f\x8b": "a gzipped file",
+    b"\x89PNG": "a PNG file",
+    b"\xff\xd8\xff": "a JPEG file",
+}
+"""The names of other formats by the first bytes of their files."""
+
 
 def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Loads arrays from an npz file: read-only, with the dtype and shape in the file. Never arrays of objects.
@@ -47,6 +59,25 @@ def list_npz_arrays(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any
     return arrays
 
 
+def describe_npz_arrays(path: Path) -> dict[str, str]:
+    """Returns a description of each array for messages, such as ``x_train uint8 (10, 28, 28)``, by its name.
+
+    Raises a DatasetError if the file is no npz file. A member that is no array is described as such.
+    """
+    descriptions = {}
+    with _open_npz(path) as archive:
+        for member in archive.namelist():
+            if member.endswith(".npy"):
+                name = member.removesuffix(".npy")
+                try:
+                    with archive.open(member) as file:
+                        shape, _, dtype = _read_header(file)
+                    descriptions[name] = f"{name} {dtype} {shape}"
+                except ValueError:
+                    descriptions[name] = f"{name} (not an array)"
+    return descriptions
+
+
 @contextlib.contextmanager
 def _open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
     """Opens an npz file; raises a DatasetError if it, or a member that is read in the context, is unreadable."""
@@ -54,7 +85,26 @@ def _open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f"{path}: expected an npz file; it can't be read: {error}") from error
+        raise DatasetError(
+            f"{path}: expected an npz file; it can't be read: {_describe_file(path) or error}"
+        ) from error
+
+
+def _describe_file(path: Path) -> str:
+    """Returns what to do about a folder or a file with another format; an empty string if the format is unknown."""
+    advice = "Trainyard trains on images only; save them with numpy.savez_compressed(path, x_train=..., y_train=...)"
+    if path.is_dir():
+        return "it is a folder. Use dataset=image_folder for image files, or dataset=idx for idx files"
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        return ""
+    for magic, name in _FORMATS.items():
+        if start.startswith(magic):
+            return f"it is {name}. {advice}"
+    is_text = start and path.suffix.lower() in (".csv", ".tsv", ".txt", ".json", ".arff")
+    return f"it is a text file. {advice}" if is_text else ""
 
 
 def _load_member(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
@@ -62,7 +112,10 @@ def _load_member(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[A
     with archive.open(member) as file:
         shape, fortran, dtype = _read_header(file)
         if dtype.hasobject:
-            raise DatasetError(f"{path}: {member}: expected numbers, got Python objects, which are never unpickled")
+            raise DatasetError(
+                f"{path}: {member}: expected numbers or texts, got Python objects, which are never unpickled, because "
+                "that would execute code. Save texts as np.array(texts, dtype=str), and images as np.stack(images)"
+            )
         expected = math.prod(shape) * dtype.itemsize
         actual = archive.getinfo(member).file_size - file.tell()
         if expected != actual:

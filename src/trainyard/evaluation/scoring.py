@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.config import EvaluationConfig, get_registered_metrics
-from trainyard.data import DataSpec, Split
+from trainyard.data import DataSpec, LabelArray, Split, convert_to_labels
 from trainyard.errors import TrainingError, summarize_error
 from trainyard.evaluation.calibration import Calibration, measure_calibration
 
@@ -43,8 +43,8 @@ class EvalResult:
 
     Attributes:
         probabilities: float32 (n, classes), 0..1.
-        predicted: uint8 (n,), the most probable class of each image.
-        actual: uint8 (n,), the labels.
+        predicted: uint8 or uint16 (n,), the most probable class of each image.
+        actual: uint8 or uint16 (n,), the labels.
         loss: Mean cross-entropy, in nats.
         per_class: The scores of each class, in label order.
         macro: The unweighted mean over classes.
@@ -59,8 +59,8 @@ class EvalResult:
     """
 
     probabilities: NDArray[np.float32]
-    predicted: NDArray[np.uint8]
-    actual: NDArray[np.uint8]
+    predicted: LabelArray
+    actual: LabelArray
     loss: float
     accuracy: float
     per_class: list[ClassScores]
@@ -135,11 +135,11 @@ def predict(model: keras.Model, images: NDArray[np.uint8], spec: DataSpec) -> ND
 
 def score_predictions(
     probabilities: NDArray[np.float32],
-    actual: NDArray[np.uint8],
+    actual: LabelArray,
     spec: DataSpec,
     config: EvaluationConfig | None = None,
 ) -> EvalResult:
-    """Computes the metrics of predicted probabilities, float32 (n, classes), 0..1, and labels, uint8 (n,).
+    """Computes the metrics of predicted probabilities, float32 (n, classes), 0..1, and labels, uint8 or uint16 (n,).
 
     Raises:
         TrainingError: If a metric of `evaluation.metrics` fails or does not return a finite number.
@@ -155,7 +155,7 @@ def score_predictions(
 
     config = config or EvaluationConfig()
     labels = list(range(spec.classes))
-    predicted = probabilities.argmax(axis=1).astype(np.uint8)
+    predicted = convert_to_labels(probabilities.argmax(axis=1), spec.classes)
     arguments: dict[str, Any] = {"labels": labels, "zero_division": 0.0}
     columns = (values.tolist() for values in precision_recall_fscore_support(actual, predicted, **arguments))
 
@@ -184,7 +184,7 @@ def score_predictions(
     )
 
 
-def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArray[np.uint8]) -> float:
+def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: LabelArray) -> float:
     """Returns a registered metric. Raises TrainingError if it fails or does not return a finite number."""
     try:
         value = float(get_registered_metrics()[name](probabilities, actual))
@@ -197,7 +197,7 @@ def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArr
     return value
 
 
-def _roc_auc(probabilities: NDArray[np.float64], actual: NDArray[np.uint8]) -> float | None:
+def _roc_auc(probabilities: NDArray[np.float64], actual: LabelArray) -> float | None:
     """Returns the macro average of the one-vs-rest areas under the ROC curve, or None if a class has no image."""
     from sklearn.metrics import roc_auc_score
 

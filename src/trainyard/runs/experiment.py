@@ -240,6 +240,8 @@ def _load_data(run: RunContext) -> Dataset:
     """Loads the data, reduces it if the debug mode requires it, and logs its size, source and digests."""
     config, progress = run.config, run.progress
     complete = load_dataset(config.dataset, config.seed, progress=progress.downloads)
+    for note in complete.notes:
+        progress.detail(note)
     if config.training.batch_size > len(complete.train):
         progress.detail(
             f"warning: training.batch_size={config.training.batch_size} is larger than the training set "

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainyard.data import (
     DataSpec,
+    LabelArray,
     Preprocessing,
     check_images,
     check_labels,
@@ -36,8 +37,8 @@ class ImageInputs:
     path: Path
     images: NDArray[np.uint8]
     """uint8 (n, *image_shape), raw pixels."""
-    labels: NDArray[np.uint8] | None
-    """uint8 (n,); None if the file has no labels."""
+    labels: LabelArray | None
+    """Class indices, (n,); None if the file has no labels."""
     is_array: bool
     """Whether the file is an npz file, which holds an array of images, and not a single image."""
 
@@ -88,8 +89,8 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
 
 def _load_arrays(
     path: Path, spec: DataSpec, conversion: ImageConversion
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, uint8 (n,), or None."""
+) -> tuple[NDArray[np.uint8], LabelArray | None]:
+    """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, class indices (n,), or None."""
     available = list_npz_arrays(path)
     name = _choose_images(path, available)
     label_names = [label_name for label_name in _LABELS.get(name, _LABELS["images"]) if label_name in available]
@@ -100,16 +101,11 @@ def _load_arrays(
     if not label_names:
         return images, None
     labels_name = label_names[0]
-    labels = check_labels(arrays[labels_name], f"{path}: {labels_name}")
+    labels = check_labels(arrays[labels_name], f"{path}: {labels_name}", spec.class_names)
     if len(labels) != len(images):
         raise DatasetError(
             f"{path}: expected the same number of images and labels, got {len(images)} in {name} and {len(labels)} in "
             f"{labels_name}"
-        )
-    if (highest := labels.max()) >= spec.classes:
-        raise DatasetError(
-            f"{path}: {labels_name}: expected labels below {spec.classes}, the number of classes of the model, "
-            f"got {highest}"
         )
     return images, labels
 
