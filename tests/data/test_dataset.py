@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.loading import hold_out_validation, limit_dataset
-from trainyard.data.sampling import draw_stratified_sample
+from trainyard.data.loading import draw_stratified_sample, hold_out_validation, limit_dataset
 
 LABELS = np.repeat(np.arange(3, dtype=np.uint8), [60, 30, 10])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainyard.data.label_arrays import check_labels, encode_labels
+from trainyard.data.label_arrays import encode_labels, match_labels
 from trainyard.errors import DatasetError
 
 INDEX = np.array([0, 2, 1, 1, 0, 2])
@@ -125,10 +125,10 @@ def test_invalid_labels_are_rejected(train, test, class_names, message):
     ],
 )
 def test_labels_of_images_to_predict_are_names_or_indices(labels, class_names, expected):
-    assert check_labels(np.asarray(labels), "labels", class_names).tolist() == expected
+    assert match_labels(np.asarray(labels), "labels", class_names).tolist() == expected
 
 
 @pytest.mark.parametrize("labels", [[0, 2], [1, 2], ["c"]])
 def test_labels_that_a_model_does_not_know_are_rejected(labels):
     with pytest.raises(DatasetError, match=r"labels: expected only the labels"):
-        check_labels(np.asarray(labels), "labels", ["a", "b"])
+        match_labels(np.asarray(labels), "labels", ["a", "b"])

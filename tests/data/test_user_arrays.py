@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from trainyard.config.compose import compose_config
 from trainyard.config.registry import find_component
 from trainyard.config.validation import find_section_problems
 from trainyard.data import load_dataset
-from trainyard.errors import ConfigError, DatasetError, TrainingError
+from trainyard.errors import ConfigError, DatasetError
 
 NAMES = ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val")
 PARTS = {"train": 12, "test": 6, "val": 3}
@@ -139,6 +140,18 @@ def test_keys_are_checked_without_data(keys, problem):
             raise ConfigError(message)
 
 
+@pytest.mark.parametrize("name", ["npz", "idx"])
+def test_missing_arrays_are_reported_before_a_run_is_created(tmp_path, name):
+    path = (
+        save(tmp_path / "a.npz", rename("x_train", "y_train"))
+        if name == "npz"
+        else write_idx(tmp_path, MNIST_NAMES[:2])
+    )
+    with pytest.raises(DatasetError, match=r"expected the (array|file) x_test, which is missing"):
+        run_experiment(compose_config([f"dataset={name}", f"dataset.path='{path}'"]))
+    assert not Path("outputs").exists()
+
+
 def test_keys_are_set_on_the_command_line():
     for override in ("{x_train: photos, y_train: kinds}", "[a,b,c,d]"):
         config = compose_config(["dataset=npz", "dataset.path=a.npz", f"dataset.keys={override}"])
@@ -205,7 +218,7 @@ def test_invalid_validation_arrays_are_rejected(tmp_path, changes, message):
 )
 def test_images_far_darker_than_pixel_max_cause_a_warning(tmp_path, images, largest):
     arrays = {"x_train": images, "y_train": ARRAYS["y_train"], "x_test": images[:6], "y_test": ARRAYS["y_test"]}
-    notes = load("npz", save(tmp_path / "a.npz", arrays)).notes
+    notes = load("npz", save(tmp_path / "a.npz", arrays)).notices
     if largest is None:
         assert notes == ()
     else:
@@ -213,7 +226,7 @@ def test_images_far_darker_than_pixel_max_cause_a_warning(tmp_path, images, larg
         assert f"largest pixel of the training images is {largest}, far below dataset.pixel_max=255" in note
         assert (f"set dataset.pixel_max={largest}" in note) == bool(largest)
     if largest:
-        assert load("npz", tmp_path / "a.npz", pixel_max=largest).notes == ()
+        assert load("npz", tmp_path / "a.npz", pixel_max=largest).notices == ()
 
 
 @pytest.mark.parametrize(
@@ -374,7 +387,7 @@ def test_one_of_several_data_sets_in_a_folder_is_chosen_by_keys(tmp_path):
 TINY = ["model=mlp", "model.hidden_units=[8]", "training.epochs=1", "training.xla=off", "tracking=off"]
 
 
-def test_a_run_prints_the_notes_of_the_data_and_monitors_its_validation_images(keras, tmp_path, capsys, recwarn):
+def test_a_run_prints_the_notices_of_the_data_and_monitors_its_validation_images(keras, tmp_path, capsys, recwarn):
     from trainyard.runs.console import ScreenProgress
 
     images = {name: array // 16 for name, array in make_arrays(*NAMES, shape=(64,)).items() if name.startswith("x")}
@@ -384,14 +397,12 @@ def test_a_run_prints_the_notes_of_the_data_and_monitors_its_validation_images(k
     result = run_experiment(config, progress=ScreenProgress())
     assert "loss/val" in result.training.history[0]
     output = capsys.readouterr()
-    assert "  images of 64 values were reshaped to 8 x 8" in output.out
+    assert "  warning: images of 64 values were reshaped to 8 x 8" in output.out
     assert "  warning: the largest pixel of the training images is 15" in output.out
     assert not [warning for warning in recwarn.list if "trainyard" in warning.filename]
     assert "Warning" not in output.out + output.err
     save(path, make_arrays())
-    with pytest.raises(
-        TrainingError, match=r"early_stopping\.monitor: loss/val requires validation images, .* contains none"
-    ):
+    with pytest.raises(ConfigError, match=r"early_stopping\.monitor: loss/val requires validation images"):
         run_experiment(config)
 
 

@@ -74,7 +74,7 @@ def test_a_single_channel_is_grayscale_and_labels_may_be_a_column(npz):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_test": None}, r"expected an array x_test, which is missing\. .*The arrays are: x_train uint8 .*, y_train int"),
+        ({"x_test": None}, r"expected the array x_test, which is missing\. .*The arrays are: x_train uint8 .*, y_train int"),
         ({"x_train": np.full((12, 6, 5, 3), 300)}, r"got values from 300 to 300"),
         ({"x_train": np.zeros((12, 30), np.uint8)}, r"x_train: .*got an array of shape \(12, 30\)"),
         ({"x_train": np.zeros((11, 6, 5, 3), np.uint8)}, r"the same number of images and labels, got 11 in x_train and 12 in y_train"),

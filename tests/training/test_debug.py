@@ -12,7 +12,7 @@ from processes import run_trainyard
 from trainyard import TrainingError, run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.config.serialization import dump_config, hash_config, load_config
-from trainyard.data.sampling import draw_stratified_sample
+from trainyard.data.loading import draw_stratified_sample
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.training.profiler import PROFILE_FOLDER, describe_trace
 

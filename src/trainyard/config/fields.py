@@ -44,6 +44,9 @@ class Rule:
     """Whether an empty string or list is rejected."""
     identity: bool = True
     """Whether the field affects results and is part of the config hash. Paths and thread counts are not."""
+    hash_default: bool = True
+    """Whether the field is part of the config hash if it has its default value. `False` for a field that was added to
+    an existing component, so that the hashes of earlier configs stay the same."""
 
     @property
     def bounds(self) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def setting(default: Any, **rule: Any) -> Any:  # noqa: ANN401 - the type checke
     Args:
         default: The value if the config does not set the field. A list or dict is copied for each config.
         **rule: The fields of `Rule`: bounds (`gt`, `ge`, `lt`, `le`), `choices`, `rejected`, `rejection`, `types`,
-            `elements`, `nonempty`, `identity`.
+            `elements`, `nonempty`, `identity`, `hash_default`.
 
     Example:
         >>> dropout: float = setting(0.0, ge=0, lt=1)

@@ -119,7 +119,7 @@ register_tracking = _make_decorator("tracking")
 register_debug = _make_decorator("debug")
 
 
-MetricFunction = Callable[["NDArray[np.float32]", "NDArray[Any]"], float]
+MetricFunction = Callable[["NDArray[np.float32]", "NDArray[np.unsignedinteger[Any]]"], float]
 """Computes a metric from probabilities, float32 (n, classes), and labels, uint8 or uint16 (n,). Returns a finite
 number."""
 

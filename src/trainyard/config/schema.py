@@ -67,8 +67,8 @@ class DatasetConfig(ComponentConfig, ABC):
     """Fraction of the training images that is held out for validation, stratified by class and selected by `seed`.
     `0.0` disables validation."""
     limit: int | None = setting(None, ge=1)
-    """Maximum number of training images, of test images, and of validation images in the data, stratified by class, for
-    quick experiments. `null` uses all images."""
+    """Maximum number of training, validation and test images each, stratified by class, for quick experiments. `null`
+    uses all images."""
     standardise: bool = setting(False)
     """Whether to standardize each channel to mean 0 and standard deviation 1, computed over the training images. If
     `false`, pixels are scaled to 0..1."""
@@ -79,13 +79,23 @@ class DatasetConfig(ComponentConfig, ABC):
         return None
 
     @property
-    def may_have_validation(self) -> bool:
-        """Whether there may be validation images: held out of the training images, or in the data."""
+    def has_validation(self) -> bool:
+        """Whether there will be validation images, as far as is known without loading the data."""
         return self.validation_fraction > 0
+
+    def check_files(self) -> None:
+        """Checks the files without reading their data, before TensorFlow and a run start; by default nothing.
+
+        Raises a DatasetError if the data would not load.
+        """
 
     @abstractmethod
     def load(self, progress: bool) -> Dataset:
         """Loads and verifies the data, before limit and split are applied. Raises a DatasetError if it is invalid."""
+
+    def load_limited(self, seed: int, progress: bool) -> Dataset:  # noqa: ARG002 - for subclasses
+        """Loads the data like `load`. A data set that can load a part of it applies `limit`, and sets `limited`."""
+        return self.load(progress=progress)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -105,7 +105,11 @@ def flatten_tree(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _select_result_values(section: Any) -> dict[str, Any]:  # noqa: ANN401 - any section dataclass
     """Returns the values of a section that affect results. An integer in a float field is converted to a float."""
     hints = typing.get_type_hints(type(section))
-    values = {spec.name: getattr(section, spec.name) for spec in dataclasses.fields(section) if get_rule(spec).identity}
+    values = {
+        spec.name: getattr(section, spec.name)
+        for spec in dataclasses.fields(section)
+        if (rule := get_rule(spec)).identity and (rule.hash_default or getattr(section, spec.name) != spec.default)
+    }
     for name, value in values.items():
         if dataclasses.is_dataclass(value):
             values[name] = _select_result_values(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def _find_secrets(path: str, value: object) -> Iterator[str]:
 def find_contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Yields (path, message) for each contradiction between sections."""
     for path, monitor in config.training.monitored_metrics():
-        if monitor.endswith("/val") and not config.dataset.may_have_validation:
+        if monitor.endswith("/val") and not config.dataset.has_validation:
             remedy = "Set dataset.validation_fraction=0.1, or monitor loss/train"
             yield f"training.{path}", f"{monitor} requires validation images, but there are none. {remedy}"
     if config.training.plateau.patience is not None and not config.schedule.is_constant:
@@ -92,7 +93,7 @@ def find_size_problems(parameters: int | None) -> Iterator[str]:
 def check_files_exist(config: RunConfig) -> None:
     """Raises a ConfigError if the path in ``dataset.path`` or ``training.start_from`` does not exist."""
     path = getattr(config.dataset, "path", None)
-    if path and not Path(path).expanduser().exists():
+    if path and not os.path.exists(Path(path).expanduser()):  # noqa: PTH110 - Path.exists raises PermissionError
         raise ConfigError(f"dataset.path: expected an existing file or folder, got {path}, which does not exist")
     start = Path(config.training.start_from or "").expanduser()
     if start.suffix in (".keras", ".h5") and not start.is_file():

@@ -3,15 +3,15 @@
 from trainyard.data import image_files, preprocessing
 from trainyard.data.augmentation import NoAugmentation
 from trainyard.data.batches import BatchMaker, build_batch_maker
-from trainyard.data.dataset import Dataset, DataSpec, LabelArray, Split, convert_to_labels
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.datasets.digits import Digits
 from trainyard.data.datasets.image_folder import ImageFolder
 from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
 from trainyard.data.datasets.user_arrays import Npz, UserData
 from trainyard.data.image_arrays import check_images
 from trainyard.data.image_files import convert_image, load_image
-from trainyard.data.label_arrays import check_labels
-from trainyard.data.loading import load_dataset
+from trainyard.data.label_arrays import match_labels
+from trainyard.data.loading import draw_stratified_sample, load_dataset
 from trainyard.data.npz import list_npz_arrays, load_npz
 from trainyard.data.preprocessing import (
     PREPROCESSING_FILE,
@@ -21,4 +21,3 @@ from trainyard.data.preprocessing import (
     measure_background_lightness,
     write_preprocessing,
 )
-from trainyard.data.sampling import draw_stratified_sample

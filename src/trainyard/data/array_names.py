@@ -100,6 +100,6 @@ def _find_role_problems(roles: Mapping[str, str], *, needs_test: bool, noun: str
             remedy = f"Name your {noun}s: dataset.keys={{x_train: NAME, y_train: NAME, x_test: NAME, y_test: NAME}}"
             if role in ROLES[2:4] and not has_test:
                 remedy += ", or split the training images: dataset.test_fraction=0.2"
-            yield f"expected an {noun} {role}, which is missing. {remedy}"
+            yield f"expected the {noun} {role}, which is missing. {remedy}"
     if has_test and not needs_test:
         yield f"dataset.test_fraction: expected null, as the {noun}s {roles['x_test']} and {roles['y_test']} exist"

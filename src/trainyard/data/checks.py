@@ -1,116 +1,19 @@
-"""Building data sets from arrays, and checking those that plugins build."""
+"""Checking data sets that may come from plugins."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.dataset import Dataset, DataSpec, LabelArray, Split, convert_to_labels
+from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.image_arrays import convert_images
-from trainyard.data.label_arrays import MAX_CLASSES, encode_labels
-from trainyard.data.sampling import hold_out
 from trainyard.errors import DatasetError
 
-__all__ = ["MAX_CLASSES", "build_dataset", "check_dataset"]
-
-
-def build_dataset(
-    name: str,
-    arrays: Mapping[str, NDArray[Any]],
-    source: str,
-    *,
-    class_names: Sequence[str] | None = None,
-    pixel_max: int = 255,
-    test_fraction: float | None = None,
-    titles: Mapping[str, str] | None = None,
-) -> Dataset:
-    """Builds a data set from arrays. Raises a DatasetError if an array is invalid, or they do not match.
-
-    Args:
-        name: The name of the data set.
-        arrays: The images and labels of each part: ``x_train`` and ``y_train``; ``x_test`` and ``y_test``, unless
-            `test_fraction` is set; and, optionally, ``x_val`` and ``y_val``. See `convert_images` and `encode_labels`
-            for the values that are accepted.
-        source: Where the arrays come from, for messages and for `Dataset.source`.
-        class_names: The names of the classes, in label order. None uses the labels: "0", "1" and so on.
-        pixel_max: The largest possible raw pixel value, 1 to 255.
-        test_fraction: The fraction of the training images, between 0 and 1, that become test images. They are
-            stratified by class and always the same.
-        titles: The names of the arrays in messages, if they differ from the keys of `arrays`.
-    """
-    titles = {key: (titles or {}).get(key, key) for key in arrays}
-    images, notes = _convert_all_images(arrays, titles, source, pixel_max)
-    raw_labels = {titles[key]: array for key, array in arrays.items() if key.startswith("y_")}
-    labels, names, label_notes = encode_labels(raw_labels, source, class_names, titles["y_train"])
-    splits = _join(images, labels, titles, source)
-    if test_fraction is not None:
-        splits |= _hold_out_test(splits["train"], test_fraction, source, names)
-    spec = DataSpec(splits["train"].images.shape[1:], names, pixel_max)
-    return Dataset(
-        name,
-        spec,
-        splits["train"],
-        splits["test"],
-        source,
-        validation=splits.get("val"),
-        notes=(*dict.fromkeys(notes), *label_notes),
-    )
-
-
-def _convert_all_images(
-    arrays: Mapping[str, NDArray[Any]], titles: Mapping[str, str], source: str, pixel_max: int
-) -> tuple[dict[str, NDArray[np.uint8]], list[str]]:
-    """Returns the images of each part as raw pixels, and notes. Raises a DatasetError if their sizes differ."""
-    images: dict[str, NDArray[np.uint8]] = {}
-    notes: list[str] = []
-    train = arrays["x_train"]
-    binary_is_unit = train.dtype.kind != "f" or not train.size or bool(train.max() < 2)  # noqa: PLR2004 - above 1
-    for key in sorted((key for key in arrays if key.startswith("x_")), key="x_train".__ne__):  # x_train first
-        title = f"{source}: {titles[key]}"
-        images[key], new_notes = convert_images(arrays[key], title, pixel_max, binary_is_unit=binary_is_unit)
-        notes += new_notes
-        if images[key].shape[1:] != images["x_train"].shape[1:]:
-            first, other = (" x ".join(map(str, images[name].shape[1:])) for name in ("x_train", key))
-            raise DatasetError(
-                f"{source}: expected images of the same size, got {first} in {titles['x_train']} and {other} in "
-                f"{titles[key]}"
-            )
-    return images, notes
-
-
-def _join(
-    images: Mapping[str, NDArray[np.uint8]], labels: Mapping[str, LabelArray], titles: Mapping[str, str], source: str
-) -> dict[str, Split]:
-    """Returns the split of each part. Raises a DatasetError if the numbers of images and labels differ."""
-    splits = {}
-    for key, pixels in images.items():
-        part = key.removeprefix("x_")
-        own_labels = labels[titles[f"y_{part}"]]
-        if len(pixels) != len(own_labels):
-            raise DatasetError(
-                f"{source}: expected the same number of images and labels, got {len(pixels)} in {titles[key]} and "
-                f"{len(own_labels)} in {titles[f'y_{part}']}"
-            )
-        splits[part] = Split(pixels, own_labels)
-    return splits
-
-
-def _hold_out_test(train: Split, fraction: float, source: str, names: Sequence[str]) -> dict[str, Split]:
-    """Returns the training images and the test images that are held out of them; see `build_dataset`."""
-    if len(train) < 2:  # noqa: PLR2004 - one image for each split
-        raise DatasetError(f"{source}: expected two or more images to split by dataset.test_fraction, got one")
-    remaining, test = hold_out(train, fraction, seed=0)
-    missing = np.flatnonzero(np.bincount(remaining.labels, minlength=len(names)) == 0)
-    if missing.size:
-        raise DatasetError(
-            f"dataset.test_fraction: expected a fraction that leaves training images of every class of {source}, got "
-            f"{fraction}, which leaves none of the class {names[missing[0]]!r}. Use a smaller fraction"
-        )
-    return {"train": remaining, "test": test}
+MAX_CLASSES = 2**16
+"""The maximum number of classes: labels are stored as uint8 or uint16."""
 
 
 def check_dataset(dataset: object, source: str) -> Dataset:
@@ -120,34 +23,47 @@ def check_dataset(dataset: object, source: str) -> Dataset:
     """
     if not isinstance(dataset, Dataset):
         raise DatasetError(f"{source}: expected load() to return a trainyard Dataset, got {type(dataset).__name__}")
-    notes = list(dataset.notes)
+    notices = list(dataset.notices)
     train, validation, test = (
-        _check_split(split, dataset.spec, f"{source}: {part}", notes) if split is not None else None
+        _check_split(split, dataset.spec, f"{source}: {part}", notices) if split is not None else None
         for part, split in (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
     )
     if train is None or test is None:
         raise DatasetError(f"{source}: expected training and test images, got None for one of the two")
-    return replace(dataset, train=train, validation=validation, test=test, notes=tuple(dict.fromkeys(notes)))
+    return replace(dataset, train=train, validation=validation, test=test, notices=tuple(dict.fromkeys(notices)))
 
 
-def _check_split(split: Split, spec: DataSpec, source: str, notes: list[str]) -> Split:
-    """Returns a split with its arrays converted to their dtypes, and adds to `notes`.
+def _check_split(split: Split, spec: DataSpec, source: str, notices: list[str]) -> Split:
+    """Returns a split with its arrays converted to their dtypes, and adds to `notices`.
 
-    Raises a DatasetError if the arrays do not match the spec. Labels must be indices of class names.
+    Raises a DatasetError if the arrays do not match the spec.
     """
-    images, new_notes = convert_images(split.images, f"{source}: images", spec.pixel_max)
-    notes += new_notes
+    images, new_notices = convert_images(split.images, f"{source}: images", spec.pixel_max)
+    notices += new_notices
     images = images.reshape(split.images.shape)
-    labels = split.labels[:, 0] if split.labels.shape[1:] == (1,) else split.labels
-    if labels.ndim != 1 or images.shape != (len(labels), *spec.image_shape):
+    labels = check_labels(split.labels, f"{source}: labels")
+    if images.shape != (len(labels), *spec.image_shape):
         raise DatasetError(
             f"{source}: expected images of shape {(len(labels), *spec.image_shape)}, as there are {len(labels)} labels "
-            f"(n,) and image_shape is {spec.image_shape}, got {images.shape} and labels {split.labels.shape}"
+            f"and image_shape is {spec.image_shape}, got {images.shape}"
         )
+    if (highest := int(labels.max())) >= spec.classes:
+        raise DatasetError(f"{source}: expected labels below {spec.classes}, the number of class names, got {highest}")
+    return Split(images, labels.astype(np.min_scalar_type(spec.classes - 1)))
+
+
+def check_labels(array: NDArray[Any], source: str) -> NDArray[np.unsignedinteger]:
+    """Converts class indices, integers (n,) or (n, 1), to the smallest unsigned dtype, (n,).
+
+    Raises a DatasetError if the array contains other values or has another shape.
+    """
+    expected = f"{source}: expected integers from 0 to {MAX_CLASSES - 1:,}, (n,), got"
+    labels = array[:, 0] if array.shape[1:] == (1,) else array
+    if labels.ndim != 1 or not len(labels):
+        raise DatasetError(f"{expected} an array of shape {array.shape}")
     if labels.dtype.kind not in "ui":
-        raise DatasetError(f"{source}: labels: expected integers from 0 to {spec.classes - 1}, got {labels.dtype}")
+        raise DatasetError(f"{expected} {labels.dtype}")
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= spec.classes:
-        received = low if low < 0 else high
-        raise DatasetError(f"{source}: expected labels below {spec.classes}, the number of class names, got {received}")
-    return Split(images, convert_to_labels(labels, spec.classes))
+    if low < 0 or high >= MAX_CLASSES:
+        raise DatasetError(f"{expected} labels from {low} to {high}")
+    return labels.astype(np.min_scalar_type(high))

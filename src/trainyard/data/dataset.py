@@ -8,19 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-LabelArray: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"
-"""Labels, (n,), from 0 to classes - 1: uint8 for up to 256 classes, otherwise uint16."""
-
-
-def convert_to_labels(indices: NDArray[np.integer[Any]], classes: int) -> LabelArray:
-    """Returns class indices in the dtype in which labels are stored; see `LabelArray`."""
-    fits = classes <= np.iinfo(np.uint8).max + 1
-    return np.ascontiguousarray(indices, np.uint8) if fits else np.ascontiguousarray(indices, np.uint16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ class Split:
 
     images: NDArray[np.uint8]
     """Raw pixels, (n, height, width) or (n, height, width, channels)."""
-    labels: LabelArray
+    labels: NDArray[np.unsignedinteger[Any]]
     """(n,), from 0 to classes - 1: uint8, or uint16 if there are more than 256 classes."""
 
     def __len__(self) -> int:
@@ -100,8 +91,8 @@ class Dataset:
     validation: Split | None = None
     limited: bool = False
     """Whether only part of the data is used, because of `dataset.limit`."""
-    notes: tuple[str, ...] = ()
-    """Lines about conversions of the data, and warnings, which a run prints."""
+    notices: tuple[str, ...] = ()
+    """What a user should know about the data, for example that files were skipped: one message each."""
 
     @property
     def digest(self) -> str:

@@ -32,7 +32,7 @@ _OTHER_KINDS = {
 
 
 def check_images(array: NDArray[Any], source: str, pixel_max: int) -> NDArray[np.uint8]:
-    """Converts an array of images to raw pixels; see `convert_images`, of which it discards the notes."""
+    """Converts an array of images to raw pixels; see `convert_images`, of which it discards the notices."""
     return convert_images(array, source, pixel_max)[0]
 
 
@@ -50,7 +50,7 @@ def convert_images(
         binary_is_unit: Whether floats that are all 0.0 or 1.0 are in 0..1. If false, they are raw pixel values.
 
     Returns:
-        The images, uint8 (n, height, width) or (n, height, width, channels), and notes about the conversion.
+        The images, uint8 (n, height, width) or (n, height, width, channels), and notices about the conversion.
 
     Raises:
         DatasetError: If the array does not contain images or its values are different. The message states the NumPy
@@ -62,17 +62,17 @@ def convert_images(
             f"{source}: expected {_describe_expected(pixel_max)}, got {_OTHER_KINDS.get(kind, 'other values')} "
             f"({array.dtype}). Trainyard trains on images only"
         )
-    images, notes = _arrange_axes(array, source, pixel_max)
+    images, notices = _arrange_axes(array, source, pixel_max)
     if kind == "b":
-        return np.multiply(images, np.uint8(pixel_max), dtype=np.uint8), notes
+        return np.multiply(images, np.uint8(pixel_max), dtype=np.uint8), notices
     if kind == "f":
         pixels, is_exact = _convert_floats(images, source, pixel_max, binary_is_unit=binary_is_unit)
-        warning = f"warning: pixels are not multiples of 1/{pixel_max}; they were rounded to the nearest multiple"
-        return pixels, notes if is_exact else [*notes, warning]
+        warning = f"pixels are not multiples of 1/{pixel_max}; they were rounded to the nearest multiple"
+        return pixels, notices if is_exact else [*notices, warning]
     low, high = int(images.min()), int(images.max())
     if low < 0 or high > pixel_max:
         raise _build_range_error(images, source, pixel_max, f"values from {low} to {high}")
-    return np.ascontiguousarray(images, dtype=np.uint8), notes
+    return np.ascontiguousarray(images, dtype=np.uint8), notices
 
 
 def _describe_expected(pixel_max: int) -> str:
@@ -82,7 +82,7 @@ def _describe_expected(pixel_max: int) -> str:
 
 
 def _arrange_axes(array: NDArray[Any], source: str, pixel_max: int) -> tuple[NDArray[Any], list[str]]:
-    """Returns images as (n, height, width) or (n, height, width, channels), and notes about a new shape."""
+    """Returns images as (n, height, width) or (n, height, width, channels), and notices about a new shape."""
     expected, shape = f"{source}: expected {_describe_expected(pixel_max)}, got", array.shape
     if array.ndim == 2 and shape[0]:  # noqa: PLR2004 - flattened images
         side, colour_side = math.isqrt(shape[1]), math.isqrt(shape[1] // 3)
@@ -144,7 +144,7 @@ def _build_range_error(images: NDArray[Any], source: str, pixel_max: int, receiv
     if is_float and low < 0 and max(-low, high) <= 1:
         pixels = f"(images + 1) * {pixel_max / 2:g}"
     elif low < 0 and -low <= 128 and high <= 127 and not is_float:  # noqa: PLR2004 - the range of int8
-        pixels = f"(images.astype(int) + 128) * {pixel_max / 255:g}"
+        pixels = f"(images.astype(int) + 128) / 255 * {pixel_max}"
     elif low < 0:
         pixels = f"(images - ({low:.6g})) / ({high:.6g} - ({low:.6g})) * {pixel_max}"
     elif is_float and high <= pixel_max:

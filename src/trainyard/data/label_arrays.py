@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainyard.data.dataset import LabelArray, convert_to_labels
+from trainyard.data.checks import MAX_CLASSES
 from trainyard.errors import DatasetError
-
-MAX_CLASSES = 2**16
-"""The maximum number of classes: labels are stored as uint8 or uint16."""
 
 _EXPECTED = "labels (n,), (n, 1) or one-hot (n, classes)"
 _MAX_EXACT = 2**53
@@ -24,7 +21,7 @@ _MAX_LISTED = 5
 
 def encode_labels(
     arrays: Mapping[str, NDArray[Any]], source: str, class_names: Sequence[str] | None, train: str = "y_train"
-) -> tuple[dict[str, LabelArray], tuple[str, ...], list[str]]:
+) -> tuple[dict[str, NDArray[np.unsignedinteger]], tuple[str, ...], list[str]]:
     """Converts the labels of all parts of a data set to class indices, with one mapping.
 
     Args:
@@ -37,7 +34,7 @@ def encode_labels(
         train: The name of the training labels, which determine the classes.
 
     Returns:
-        The class indices of each array, (n,); the class names; and notes about the mapping.
+        The class indices of each array, (n,); the class names; and notices about the mapping.
 
     Raises:
         DatasetError: If an array has no labels, a class has no training images, or labels and names do not match.
@@ -59,11 +56,11 @@ def encode_labels(
             "Remove the class from the class names, and number the labels from 0 without gaps"
         )
     is_mapped = values.dtype.kind in "iu" and bool((encoded[train] != flat[train]).any())
-    notes = [f"labels {_list(_spell(values))} were mapped to 0..{len(names) - 1}"] if is_mapped else []
-    return {name: convert_to_labels(labels, len(names)) for name, labels in encoded.items()}, names, notes
+    notices = [f"labels {_list(_spell(values))} were mapped to 0..{len(names) - 1}"] if is_mapped else []
+    return {name: labels.astype(np.min_scalar_type(len(names) - 1)) for name, labels in encoded.items()}, names, notices
 
 
-def check_labels(array: NDArray[Any], source: str, class_names: Sequence[str]) -> LabelArray:
+def match_labels(array: NDArray[Any], source: str, class_names: Sequence[str]) -> NDArray[np.unsignedinteger]:
     """Converts labels to indices of class names, (n,); see `encode_labels`. Classes without labels are accepted.
 
     Numbers are names if the names are numbers in ascending order, which `encode_labels` creates, and else indices.
@@ -76,7 +73,7 @@ def check_labels(array: NDArray[Any], source: str, class_names: Sequence[str]) -
         len(numbers) == len(class_names) and numbers == sorted(numbers) and by_name.keys() >= set(_spell(labels))
     )
     mapping = by_name if are_names or labels.dtype.kind in "bU" else {str(index): index for index in by_name.values()}
-    return convert_to_labels(_apply_mapping(labels, mapping, source), len(class_names))
+    return _apply_mapping(labels, mapping, source).astype(np.min_scalar_type(len(class_names) - 1))
 
 
 def _flatten_labels(array: NDArray[Any], source: str, class_names: Sequence[str] | None) -> NDArray[Any]:

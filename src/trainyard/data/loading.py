@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainyard.config import DatasetConfig
 from trainyard.data.checks import check_dataset
-from trainyard.data.dataset import Dataset, standardise_dataset
-from trainyard.data.sampling import draw_stratified_sample, hold_out
+from trainyard.data.dataset import Dataset, Split, standardise_dataset
 from trainyard.errors import DatasetError
 
 
@@ -19,8 +20,8 @@ def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) ->
     Raises a DatasetError if the data is missing, damaged or invalid, if too few images are left for a validation split,
     or if the data contains validation images and `validation_fraction` is set.
     """
-    dataset = check_dataset(config.load(progress=progress), f"dataset {config.registered_name}")
-    if config.limit is not None:
+    dataset = check_dataset(config.load_limited(seed, progress), f"dataset {config.registered_name}")
+    if config.limit is not None and not dataset.limited:
         dataset = limit_dataset(dataset, config.limit, seed)
     if config.validation_fraction:
         if dataset.validation is not None:
@@ -39,17 +40,49 @@ def load_dataset(config: DatasetConfig, seed: int, *, progress: bool = False) ->
 
 
 def limit_dataset(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """Returns a data set with at most `count` images in each split, stratified by class."""
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    limited = {
-        part: split.take(np.sort(draw_stratified_sample(split.labels, min(count, len(split)), seed)))
-        for part, split in splits.items()
-        if split is not None
-    }
-    return replace(dataset, **limited, limited=True)  # type: ignore[arg-type]  # mypy does not know the keys
+    """Returns a data set with at most `count` images per split, stratified by class."""
+
+    def take_part(split: Split) -> Split:
+        return split.take(np.sort(draw_stratified_sample(split.labels, min(count, len(split)), seed)))
+
+    return replace(
+        dataset,
+        train=take_part(dataset.train),
+        validation=dataset.validation and take_part(dataset.validation),
+        test=take_part(dataset.test),
+        limited=True,
+    )
 
 
 def hold_out_validation(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     """Moves a random fraction of the training images to the validation split; see `hold_out`."""
     train, validation = hold_out(dataset.train, fraction, seed)
     return replace(dataset, train=train, validation=validation)
+
+
+def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Splits images into (remaining, held out), stratified by class; `fraction`, between 0 and 1, is held out.
+
+    Both splits have at least one image, and keep the order of the images. `split` must have two images or more.
+    """
+    total = len(split)
+    count = min(max(round(total * fraction), 1), total - 1)
+    held_out = np.zeros(total, dtype=bool)
+    held_out[draw_stratified_sample(split.labels, count, seed)] = True
+    return split.take(np.flatnonzero(~held_out)), split.take(np.flatnonzero(held_out))
+
+
+def draw_stratified_sample(labels: NDArray[np.integer[Any]], count: int, seed: int) -> NDArray[np.intp]:
+    """Draws indices, int (count,), such that each prefix has the class proportions of `labels`, integers (n,).
+
+    Each class is shuffled, and its k-th of n members gets the position (k + 0.5) / n. The indices with the lowest
+    positions are drawn. This works for any count from 1, where rounding the number of images of each class would fail.
+    """
+    generator = np.random.default_rng((seed, len(labels)))
+    shuffled = generator.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    counts = np.unique(labels, return_counts=True)[1]
+    ranks = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    position = np.empty(len(labels))
+    position[by_class] = (ranks + 0.5) / np.repeat(counts, counts)
+    return shuffled[np.argsort(position[shuffled], kind="stable")][:count]

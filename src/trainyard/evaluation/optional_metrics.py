@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @register_metric("balanced_accuracy")
-def balanced_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+def balanced_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.unsignedinteger]) -> float:
     """Returns the mean recall of the classes that have images in the test set, 0..1."""
     from sklearn.metrics import balanced_accuracy_score
 
@@ -23,7 +23,7 @@ def balanced_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.uin
 
 
 @register_metric("cohen_kappa")
-def cohen_kappa(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+def cohen_kappa(probabilities: NDArray[np.float32], labels: NDArray[np.unsignedinteger]) -> float:
     """Returns Cohen's kappa: the agreement of predictions and labels, corrected for chance, -1..1 (Cohen, 1960)."""
     from sklearn.metrics import cohen_kappa_score
 
@@ -31,7 +31,7 @@ def cohen_kappa(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -
 
 
 @register_metric("matthews_corrcoef")
-def matthews_corrcoef(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+def matthews_corrcoef(probabilities: NDArray[np.float32], labels: NDArray[np.unsignedinteger]) -> float:
     """Returns the Matthews correlation of predictions and labels, -1..1 (Matthews, 1975; Gorodkin, 2004)."""
     from sklearn.metrics import matthews_corrcoef as correlation
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.config import EvaluationConfig, get_registered_metrics
-from trainyard.data import DataSpec, LabelArray, Split, convert_to_labels
+from trainyard.data import DataSpec, Split
 from trainyard.errors import TrainingError, summarize_error
 from trainyard.evaluation.calibration import Calibration, measure_calibration
 
@@ -43,7 +43,7 @@ class EvalResult:
 
     Attributes:
         probabilities: float32 (n, classes), 0..1.
-        predicted: uint8 or uint16 (n,), the most probable class of each image.
+        predicted: (n,), the most probable class of each image; uint8, or uint16 if there are more than 256 classes.
         actual: uint8 or uint16 (n,), the labels.
         loss: Mean cross-entropy, in nats.
         per_class: The scores of each class, in label order.
@@ -59,8 +59,8 @@ class EvalResult:
     """
 
     probabilities: NDArray[np.float32]
-    predicted: LabelArray
-    actual: LabelArray
+    predicted: NDArray[np.unsignedinteger]
+    actual: NDArray[np.unsignedinteger]
     loss: float
     accuracy: float
     per_class: list[ClassScores]
@@ -135,11 +135,11 @@ def predict(model: keras.Model, images: NDArray[np.uint8], spec: DataSpec) -> ND
 
 def score_predictions(
     probabilities: NDArray[np.float32],
-    actual: LabelArray,
+    actual: NDArray[np.unsignedinteger],
     spec: DataSpec,
     config: EvaluationConfig | None = None,
 ) -> EvalResult:
-    """Computes the metrics of predicted probabilities, float32 (n, classes), 0..1, and labels, uint8 or uint16 (n,).
+    """Computes the metrics of predicted probabilities, float32 (n, classes), 0..1, and labels, integers (n,).
 
     Raises:
         TrainingError: If a metric of `evaluation.metrics` fails or does not return a finite number.
@@ -155,7 +155,7 @@ def score_predictions(
 
     config = config or EvaluationConfig()
     labels = list(range(spec.classes))
-    predicted = convert_to_labels(probabilities.argmax(axis=1), spec.classes)
+    predicted = probabilities.argmax(axis=1).astype(np.min_scalar_type(spec.classes - 1))
     arguments: dict[str, Any] = {"labels": labels, "zero_division": 0.0}
     columns = (values.tolist() for values in precision_recall_fscore_support(actual, predicted, **arguments))
 
@@ -184,7 +184,7 @@ def score_predictions(
     )
 
 
-def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: LabelArray) -> float:
+def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: NDArray[np.unsignedinteger]) -> float:
     """Returns a registered metric. Raises TrainingError if it fails or does not return a finite number."""
     try:
         value = float(get_registered_metrics()[name](probabilities, actual))
@@ -197,7 +197,7 @@ def _compute_metric(name: str, probabilities: NDArray[np.float32], actual: Label
     return value
 
 
-def _roc_auc(probabilities: NDArray[np.float64], actual: LabelArray) -> float | None:
+def _roc_auc(probabilities: NDArray[np.float64], actual: NDArray[np.unsignedinteger]) -> float | None:
     """Returns the macro average of the one-vs-rest areas under the ROC curve, or None if a class has no image."""
     from sklearn.metrics import roc_auc_score
 

@@ -102,7 +102,8 @@ def run_experiment(
 
     Raises:
         ConfigError: If the config is invalid. No run is created.
-        DatasetError: If the data is missing or damaged. The run is FAILED.
+        DatasetError: If the data is missing or damaged. If this is noticed before the data is read, no run is created.
+            Otherwise the run is FAILED.
         ModelError: If the model to start from can't be loaded. The run is FAILED.
         TrainingError: If the training fails, for example because the loss is NaN. The run is FAILED. Also if another
             thread performs a run; then no run is created.
@@ -117,6 +118,7 @@ def run_experiment(
         >>> print(result.evaluation.report)  # doctest: +SKIP
     """
     validate_config(config)
+    config.dataset.check_files()
     progress = progress or build_default_progress()
     run = _prepare_run(config, Path(folder) if folder else None, progress, trial, start_model)
     git, timer = read_git_state(Path.cwd()), run.timer
@@ -240,13 +242,13 @@ def _load_data(run: RunContext) -> Dataset:
     """Loads the data, reduces it if the debug mode requires it, and logs its size, source and digests."""
     config, progress = run.config, run.progress
     complete = load_dataset(config.dataset, config.seed, progress=progress.downloads)
-    for note in complete.notes:
-        progress.detail(note)
     if config.training.batch_size > len(complete.train):
         progress.detail(
             f"warning: training.batch_size={config.training.batch_size} is larger than the training set "
             f"({len(complete.train)} images), so each epoch is a single step"
         )
+    for notice in complete.notices:
+        progress.detail(f"warning: {notice}")
     dataset = config.debug.reduce_dataset(complete, config.training.batch_size, config.seed)
     validation = f", {len(dataset.validation):,} validation" if dataset.validation is not None else ""
     progress.detail(

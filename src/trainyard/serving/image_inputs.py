@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from trainyard.data import (
     DataSpec,
-    LabelArray,
     Preprocessing,
     check_images,
-    check_labels,
     convert_image,
     image_files,
     list_npz_arrays,
     load_image,
     load_npz,
+    match_labels,
     measure_background_lightness,
 )
 from trainyard.errors import DatasetError
@@ -37,7 +36,7 @@ class ImageInputs:
     path: Path
     images: NDArray[np.uint8]
     """uint8 (n, *image_shape), raw pixels."""
-    labels: LabelArray | None
+    labels: NDArray[np.unsignedinteger] | None
     """Class indices, (n,); None if the file has no labels."""
     is_array: bool
     """Whether the file is an npz file, which holds an array of images, and not a single image."""
@@ -89,7 +88,7 @@ def load_image_inputs(path: Path, preprocessing: Preprocessing, conversion: Imag
 
 def _load_arrays(
     path: Path, spec: DataSpec, conversion: ImageConversion
-) -> tuple[NDArray[np.uint8], LabelArray | None]:
+) -> tuple[NDArray[np.uint8], NDArray[np.unsignedinteger] | None]:
     """Returns the images of an npz file, uint8 (n, *image_shape), and their labels, class indices (n,), or None."""
     available = list_npz_arrays(path)
     name = _choose_images(path, available)
@@ -101,7 +100,7 @@ def _load_arrays(
     if not label_names:
         return images, None
     labels_name = label_names[0]
-    labels = check_labels(arrays[labels_name], f"{path}: {labels_name}", spec.class_names)
+    labels = match_labels(arrays[labels_name], f"{path}: {labels_name}", spec.class_names)
     if len(labels) != len(images):
         raise DatasetError(
             f"{path}: expected the same number of images and labels, got {len(images)} in {name} and {len(labels)} in "

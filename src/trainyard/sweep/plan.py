@@ -89,6 +89,7 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
 
     Raises:
         ConfigError: If an override, a trial of the grid, or a probe point of the search space is invalid.
+        DatasetError: If the files of a data set are invalid, as far as is known without reading their data.
     """
     composer = Composer(config_name, config_dir)
     overrides = normalize_overrides(overrides)
@@ -110,6 +111,8 @@ def make_plan(overrides: Sequence[str], config_name: str | None = None, config_d
 
     drafts = list(_compose_drafts(space.iterate_probe_points() if space else combine_axes(axes), swept, composer))
     configs = [config for _, config in drafts]
+    for dataset in {repr(config.dataset): config.dataset for config in configs}.values():
+        dataset.check_files()
     _check_shared_settings(configs)
     name = sweep.name or _build_default_name(configs, overrides, config_name)
     experiments = list(dict.fromkeys(config.experiment for config in configs))

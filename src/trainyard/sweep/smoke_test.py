@@ -17,7 +17,7 @@ import cloudpickle
 
 from trainyard.config import build_run_config, build_tree, load_plugins
 from trainyard.data import load_dataset
-from trainyard.errors import ConfigError, DatasetError
+from trainyard.errors import ConfigError
 from trainyard.evaluation import Trial
 from trainyard.sweep.folder import SweepFolder
 from trainyard.sweep.launch.devices import allocate_slots
@@ -90,11 +90,6 @@ def _train_one_batch(frozen_config: dict[str, Any]) -> None:
     training = config.training
     configure_tensorflow(config.seed, training.threads or 1, training.determinism, training.precision)
     full_dataset = load_dataset(config.dataset, config.seed, progress=False)
-    if config.sweep.objective != "off" and full_dataset.validation is None:
-        raise DatasetError(
-            f"sweep.objective: {config.sweep.objective} needs validation images, but {full_dataset.source} contains "
-            "none. Set dataset.validation_fraction=0.1, or sweep.objective=off"
-        )
     dataset = OneBatch().reduce_dataset(full_dataset, training.batch_size, config.seed)
     model = config.model.build(dataset.spec)
     test_config = replace(

@@ -100,7 +100,7 @@ def check_trial_config(config: RunConfig) -> None:
             f"sweep.pruner: {config.sweep.pruner} requires an objective, but sweep.objective is off. Set "
             "sweep.objective, or sweep.pruner=off"
         )
-    if config.sweep.objective != "off" and not config.dataset.may_have_validation:
+    if config.sweep.objective != "off" and not config.dataset.has_validation:
         raise ConfigError(
             f"sweep.objective: {config.sweep.objective} needs validation images, but there are none. Set "
             "dataset.validation_fraction=0.1, or sweep.objective=off to run the trials without comparing them"

@@ -58,16 +58,6 @@ class EngineChoice(NamedTuple):
     xla: XlaChoice
 
 
-def _check_validation(config: RunConfig, dataset: Dataset) -> None:
-    """Raises a TrainingError if the config monitors a metric of validation images, and the data set has none."""
-    for path, monitor in config.training.monitored_metrics():
-        if monitor.endswith("/val") and dataset.validation is None:
-            raise TrainingError(
-                f"training.{path}: {monitor} requires validation images, but {dataset.source} contains none. Set "
-                "dataset.validation_fraction=0.1, or monitor loss/train"
-            )
-
-
 def train(
     model: keras.Model,
     dataset: Dataset,
@@ -88,9 +78,8 @@ def train(
     training was resumed, the returned history includes the epochs before.
 
     Raises a TrainingError with the epoch if the loss or a weight is no longer finite, or memory runs out; also if the
-    config requires an engine or XLA, and it can't train this model, or validation images, and there are none.
+    config requires an engine or XLA, and it can't train this model.
     """
-    _check_validation(config, dataset)
     start, initial_epoch = checkpoints.start if checkpoints else None, 0
     if start:
         initial_epoch = config.training.epochs if start.stopped else start.epoch

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainyard.config import DatasetConfig, register_dataset
 from trainyard.data.dataset import Dataset, DataSpec, Split
-from trainyard.data.sampling import draw_stratified_sample
+from trainyard.data.loading import draw_stratified_sample
 
 _SPEC = DataSpec(image_shape=(8, 8), class_names=tuple("0123456789"), pixel_max=16)
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.config import register_dataset, setting
-from trainyard.data.checks import MAX_CLASSES, build_dataset
+from trainyard.data.array_dataset import build_dataset
+from trainyard.data.checks import MAX_CLASSES
 from trainyard.data.datasets.user_arrays import UserData
 from trainyard.data.image_files import IMAGE_SUFFIXES, load_image
 from trainyard.errors import DatasetError

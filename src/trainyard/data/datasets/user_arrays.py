@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainyard.config import DatasetConfig, register_dataset, setting
+from trainyard.data.array_dataset import build_dataset
 from trainyard.data.array_names import CLASS_NAMES, ROLES, assign_roles, find_keys_problem
-from trainyard.data.checks import build_dataset
 from trainyard.data.dataset import Dataset, Split
 from trainyard.data.idx import load_idx
 from trainyard.data.label_arrays import decode_texts
@@ -33,11 +34,6 @@ class UserData(DatasetConfig):
     path: str | None = setting(None, identity=False)
     """Path of the images: a folder or a file. Must be set."""
 
-    @property
-    def may_have_validation(self) -> bool:
-        """Whether the data may contain validation images: known only after it is loaded."""
-        return True
-
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields a problem if no path is set."""
         if not self.path:
@@ -52,20 +48,20 @@ class UserData(DatasetConfig):
 
 
 @dataclass(kw_only=True, slots=True)
-class UserArrays(UserData):
+class UserArrays(UserData, ABC):
     """The base of data sets from files that contain arrays."""
 
     class_names: list[str] | None = setting(None, nonempty=True)
     """Names of the classes, in label order. `null` uses the names in the data, or the labels if there are no names."""
     pixel_max: int = setting(255, ge=1, le=255)
     """Largest possible raw pixel value; pixels are divided by it, which scales them to 0..1."""
-    keys: Any | None = setting(None, types=(dict[str, str], list[str]))
+    keys: Any | None = setting(None, types=(dict[str, str], list[str]), hash_default=False)
     """Names of the arrays in an npz file, or of the idx files in a folder: a mapping such as `{x_train: photos,
     y_train: kinds}`, or a list in the order x_train, y_train, x_test, y_test, x_val, y_val. `null`: usual names."""
-    test_fraction: float | None = setting(None, gt=0, lt=1)
+    test_fraction: float | None = setting(None, gt=0, lt=1, hash_default=False)
     """Fraction of the training images that become test images, for data without test images. Stratified by class;
     always the same images."""
-    transpose: bool = setting(False)
+    transpose: bool = setting(False, hash_default=False)
     """Whether to swap the rows and columns of each image. Needed for the files of EMNIST."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -73,6 +69,22 @@ class UserArrays(UserData):
         yield from UserData.problems(self)
         if problem := find_keys_problem(self.keys):
             yield "keys", problem
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether `validation_fraction` is set, or there are arrays of validation images."""
+        try:
+            return self.validation_fraction > 0 or "x_val" in self.find_arrays()
+        except DatasetError:
+            return True  # the file is reported by `check_files`
+
+    def check_files(self) -> None:
+        """Checks that each array exists, without reading it; see `DatasetConfig.check_files`."""
+        self.find_arrays()
+
+    @abstractmethod
+    def find_arrays(self) -> dict[str, str]:
+        """Returns the name of the array or file for each role; raises a DatasetError if one is missing."""
 
     def assign_roles(self, available: Mapping[str, str], source: Path, noun: str) -> dict[str, str]:
         """Returns the name of the array for each role; see `array_names.assign_roles`."""
@@ -94,7 +106,7 @@ class UserArrays(UserData):
         )
         if self.transpose:
             dataset = _transpose(dataset)
-        return replace(dataset, notes=(*dataset.notes, *self._find_dark_pixels(arrays["x_train"])))
+        return replace(dataset, notices=(*dataset.notices, *self._find_dark_pixels(arrays["x_train"])))
 
     def _find_dark_pixels(self, images: NDArray[Any]) -> Iterator[str]:
         """Yields a warning if training images that are raw pixel values are all far below `pixel_max`."""
@@ -103,7 +115,7 @@ class UserArrays(UserData):
         if is_raw and largest * _DARK_FACTOR <= self.pixel_max:
             remedy = f"If that is white, set dataset.pixel_max={int(largest)}" if largest else "All images are black"
             yield (
-                f"warning: the largest pixel of the training images is {int(largest)}, far below dataset.pixel_max="
+                f"the largest pixel of the training images is {int(largest)}, far below dataset.pixel_max="
                 f"{self.pixel_max}, by which pixels are divided. {remedy}"
             )
 
@@ -119,9 +131,14 @@ class Npz(UserArrays):
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
         """Loads the file; see `DatasetConfig.load`."""
         file = self.find_path()
-        titles = self.assign_roles(describe_npz_arrays(file), file, "array")
+        titles = self.find_arrays()
         arrays = load_npz(file, list(titles.values()))
         return self.build(file, {role: arrays[name] for role, name in titles.items()}, titles)
+
+    def find_arrays(self) -> dict[str, str]:
+        """Returns the name of the array for each role; see `UserArrays.find_arrays`."""
+        file = self.find_path()
+        return self.assign_roles(describe_npz_arrays(file), file, "array")
 
 
 @register_dataset("idx")
@@ -134,6 +151,15 @@ class Idx(UserArrays):
 
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
         """Loads the files; see `DatasetConfig.load`."""
+        folder, titles = self.find_path(), self.find_arrays()
+        arrays = {role: load_idx(folder / name) for role, name in titles.items()}
+        for role, array in arrays.items():
+            if role.startswith("y_") and array.dtype == ">i4" and array.shape[1:] == (_QMNIST_COLUMNS,):
+                arrays[role] = array[:, 0]
+        return self.build(folder, arrays, titles)
+
+    def find_arrays(self) -> dict[str, str]:
+        """Returns the name of the file for each role; see `UserArrays.find_arrays`."""
         folder = self.find_path()
         if not folder.is_dir():
             raise DatasetError(f"dataset.path: expected a folder with idx files, got the file {folder}")
@@ -141,12 +167,7 @@ class Idx(UserArrays):
         if self.keys is None:
             files = _find_idx_files(files)
         names = self.assign_roles({name: path.name for name, path in files.items()}, folder, "file")
-        titles = {role: files[name].name for role, name in names.items()}
-        arrays = {role: load_idx(files[name]) for role, name in names.items()}
-        for role, array in arrays.items():
-            if role.startswith("y_") and array.dtype == ">i4" and array.shape[1:] == (_QMNIST_COLUMNS,):
-                arrays[role] = array[:, 0]
-        return self.build(folder, arrays, titles)
+        return {role: files[name].name for role, name in names.items()}
 
 
 def _find_idx_files(files: Mapping[str, Path]) -> dict[str, Path]:
