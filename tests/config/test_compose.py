@@ -46,7 +46,7 @@ MISTAKES = [
     ("tracking.tags.owner=ada", "tracking.tags.owner: unknown key 'owner'. To add it, use +tracking.tags.owner=..."),
     ("notes=${nope}", "notes: Interpolation key 'nope' not found"),
     ("a==", "Error parsing override 'a=='"),
-    ("dataset.path=x", "dataset.path: unknown key 'path'. It is a field of npz, idx, image_folder, mnist, fashion_mnist and kmnist: set dataset=npz"),
+    ("dataset.path=x", "dataset.path: unknown key 'path'. It is a field of npz, idx, image_folder, mnist, fashion_mnist, kmnist and medmnist: set dataset=npz"),
     ("optimizer.momentum=0.9", "It is a field of sgd, rmsprop and muon: set optimizer=sgd"),
     ("hydra.searchpath=[pkg://json]", "hydra.searchpath: refused, because it can import packages"),
     ("notes=a=b", "Quote values that contain special characters"),

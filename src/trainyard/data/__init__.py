@@ -6,6 +6,7 @@ from trainyard.data.batches import BatchMaker, build_batch_maker
 from trainyard.data.dataset import Dataset, DataSpec, Split
 from trainyard.data.datasets.digits import Digits
 from trainyard.data.datasets.image_folder import ImageFolder
+from trainyard.data.datasets.medmnist import Medmnist
 from trainyard.data.datasets.mnist_family import DATA_DIR_VARIABLE, DownloadableDataset, FashionMnist, Kmnist, Mnist
 from trainyard.data.datasets.user_arrays import Npz, UserData
 from trainyard.data.image_arrays import check_images
