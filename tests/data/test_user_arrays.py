@@ -13,7 +13,7 @@ from trainyard import load_run, run_experiment
 from trainyard.config.compose import compose_config
 from trainyard.config.registry import find_component
 from trainyard.config.validation import find_section_problems
-from trainyard.data import load_dataset
+from trainyard.data import load_dataset, memory
 from trainyard.errors import ConfigError, DatasetError
 
 NAMES = ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val")
@@ -152,6 +152,29 @@ def test_missing_arrays_are_reported_before_a_run_is_created(tmp_path, name):
     assert not Path("outputs").exists()
 
 
+@pytest.mark.parametrize("name", ["npz", "idx"])
+@pytest.mark.parametrize("fits", [True, False])
+def test_images_that_do_not_fit_into_memory_are_rejected_before_they_are_read(tmp_path, monkeypatch, name, fits):
+    arrays = {key: array.astype(">f8") if key.startswith("x") else array for key, array in ARRAYS.items()}
+    size = sum(array.nbytes + array.size * key.startswith("x") for key, array in arrays.items())
+    if name == "npz":
+        path = save(tmp_path / "a.npz", arrays)
+    else:
+        names = [*MNIST_NAMES, "val-images-idx3-ubyte", "val-labels-idx1-ubyte"]
+        contents = {key: encode_idx(array, ">f8") for key, array in arrays.items() if key.startswith("x")}
+        path = write_idx(tmp_path, names, **contents)
+    monkeypatch.setattr(memory, "read_available_memory", lambda: size if fits else size - 1)
+    component = find_component("dataset", name)(path=str(path))
+    if fits:
+        component.check_files()
+        assert len(component.load(progress=False).train) == 12
+        return
+    message = r"(float64|>f8) \(12, 6, 5, 3\) .*that fit into the available memory of .* GB, got images that need"
+    for action in (component.check_files, lambda: component.load(progress=False)):
+        with pytest.raises(DatasetError, match=message):
+            action()
+
+
 def test_keys_are_set_on_the_command_line():
     for override in ("{x_train: photos, y_train: kinds}", "[a,b,c,d]"):
         config = compose_config(["dataset=npz", "dataset.path=a.npz", f"dataset.keys={override}"])
@@ -218,15 +241,19 @@ def test_invalid_validation_arrays_are_rejected(tmp_path, changes, message):
 )
 def test_images_far_darker_than_pixel_max_cause_a_warning(tmp_path, images, largest):
     arrays = {"x_train": images, "y_train": ARRAYS["y_train"], "x_test": images[:6], "y_test": ARRAYS["y_test"]}
-    notes = load("npz", save(tmp_path / "a.npz", arrays)).notices
+    path = save(tmp_path / "a.npz", arrays)
+
+    def list_warnings(**fields):
+        return [notice for notice in load("npz", path, **fields).notices if "largest pixel" in notice]
+
     if largest is None:
-        assert notes == ()
-    else:
-        (note,) = notes
-        assert f"largest pixel of the training images is {largest}, far below dataset.pixel_max=255" in note
-        assert (f"set dataset.pixel_max={largest}" in note) == bool(largest)
+        assert not list_warnings()
+        return
+    (warning,) = list_warnings()
+    assert f"largest pixel of the training images is {largest}, far below dataset.pixel_max=255" in warning
+    assert (f"set dataset.pixel_max={largest}" in warning) == bool(largest)
     if largest:
-        assert load("npz", tmp_path / "a.npz", pixel_max=largest).notices == ()
+        assert not list_warnings(pixel_max=largest)
 
 
 @pytest.mark.parametrize(

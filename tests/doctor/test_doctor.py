@@ -30,7 +30,7 @@ from trainyard.doctor.disk import check_disk, check_git
 from trainyard.doctor.machine import check_cores, check_environment, check_gpu, check_memory
 from trainyard.doctor.packages import check_plugins, check_versions
 from trainyard.doctor.store import check_store
-from trainyard.system import environment, xla_cache
+from trainyard.system import control_groups, environment, read_core_quota, xla_cache
 from trainyard.system.uris import build_sqlite_uri
 from trainyard.tracking.schema import load_schema_revisions
 from trainyard.tracking.tracking_store import PROCESS_DIED
@@ -388,34 +388,36 @@ def test_environment_variables_that_slow_or_change_a_training_are_reported(monke
 
 
 @pytest.fixture
-def control_groups(tmp_path, monkeypatch):
+def own_group(tmp_path, monkeypatch):
     """The folder of this process's control group, which has a parent group."""
     own = tmp_path / "cgroup" / "outer" / "inner"
     own.mkdir(parents=True)
     (tmp_path / "own").write_text("1:cpu:/\n0::/outer/inner\n")
-    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "OWN_CGROUP", tmp_path / "own")
+    monkeypatch.setattr(control_groups, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(control_groups, "OWN_CGROUP", tmp_path / "own")
     return own
 
 
-def test_the_cpu_quota_of_the_control_groups_is_respected(control_groups, monkeypatch):
+def test_the_cpu_quota_of_the_control_groups_is_respected(own_group, monkeypatch):
     monkeypatch.setattr(machine, "count_available_cores", lambda: 4)
-    assert machine.read_core_quota() is None
-    (control_groups / "cpu.max").write_text("max 100000\n")
-    assert machine.read_core_quota() is None
-    (control_groups.parent / "cpu.max").write_text("250000 100000\n")
+    assert read_core_quota() is None
+    (own_group / "cpu.max").write_text("max 100000\n")
+    assert read_core_quota() is None
+    (own_group.parent / "cpu.max").write_text("250000 100000\n")
     finding = next(iter(check_cores()))
     assert "the CPU quota of the container is 2.5 cores" in finding.message
     assert (finding.severity, finding.remedy) == (Severity.NOTE, "training.threads=2")
 
 
-def test_the_memory_limit_of_the_control_groups_is_respected(control_groups):
+def test_the_memory_limit_of_the_control_groups_is_respected(own_group):
     assert _only(check_memory()).severity is Severity.OK
-    (control_groups / "memory.max").write_text("1610612736\n")
-    (control_groups / "memory.current").write_text("1073741824\n")
+    (own_group / "memory.max").write_text("1610612736\n")
+    (own_group / "memory.current").write_text("1073741824\n")
     finding = _only(check_memory())
     assert finding.severity is Severity.NOTE
     assert finding.message.startswith("0.5 GiB available")
+    (own_group / "memory.stat").write_text("anon 536870912\nactive_file 104857600\ninactive_file 432013312\n")
+    assert _only(check_memory()).message.startswith("1.0 GiB available")  # cached files are freed when needed
 
 
 def test_a_high_load_is_reported(monkeypatch):

@@ -6,7 +6,7 @@ import contextlib
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,23 +48,11 @@ def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
 
 
 def list_npz_arrays(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Returns the shape and dtype of each array, according to the headers. Raises a DatasetError if unreadable."""
-    arrays = {}
-    with _open_npz(path) as archive:
-        for member in archive.namelist():
-            if member.endswith(".npy"):
-                with archive.open(member) as file:
-                    shape, _, dtype = _read_header(file)
-                arrays[member.removesuffix(".npy")] = (shape, dtype)
-    return arrays
+    """Returns the shape and dtype of each array, according to the headers. Raises a DatasetError if unreadable.
 
-
-def describe_npz_arrays(path: Path) -> dict[str, str]:
-    """Returns a description of each array for messages, such as ``x_train uint8 (10, 28, 28)``, by its name.
-
-    Raises a DatasetError if the file is no npz file. A member that is no array is described as such.
+    A member that is not an array has the shape () and the dtype void.
     """
-    descriptions = {}
+    arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
     with _open_npz(path) as archive:
         for member in archive.namelist():
             if member.endswith(".npy"):
@@ -72,10 +60,21 @@ def describe_npz_arrays(path: Path) -> dict[str, str]:
                 try:
                     with archive.open(member) as file:
                         shape, _, dtype = _read_header(file)
-                    descriptions[name] = f"{name} {dtype} {shape}"
+                    arrays[name] = (shape, dtype)
                 except ValueError:
-                    descriptions[name] = f"{name} (not an array)"
-    return descriptions
+                    arrays[name] = ((), np.dtype("V"))
+    return arrays
+
+
+def check_npz_headers(path: Path, names: Iterable[str]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Returns the shape and dtype of arrays without reading them; raises a DatasetError if they would not load."""
+    headers = {}
+    with _open_npz(path) as archive:
+        for name in names:
+            with archive.open(f"{name}.npy") as file:
+                shape, _, dtype = _check_header(archive, f"{name}.npy", path, file)
+                headers[name] = (shape, dtype)
+    return headers
 
 
 @contextlib.contextmanager
@@ -108,22 +107,30 @@ def _describe_file(path: Path) -> str:
 
 
 def _load_member(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
-    """Loads one array of an open npz file; raises a DatasetError if its length contradicts its header."""
+    """Loads one array of an open npz file; see `_check_header`."""
     with archive.open(member) as file:
-        shape, fortran, dtype = _read_header(file)
-        if dtype.hasobject:
-            raise DatasetError(
-                f"{path}: {member}: expected numbers or texts, got Python objects, which are never unpickled, because "
-                "that would execute code. Save texts as np.array(texts, dtype=str), and images as np.stack(images)"
-            )
-        expected = math.prod(shape) * dtype.itemsize
-        actual = archive.getinfo(member).file_size - file.tell()
-        if expected != actual:
-            raise DatasetError(
-                f"{path}: {member}: expected {expected:,} bytes, as its header specifies {dtype} {shape}, "
-                f"got {actual:,} bytes"
-            )
-        return np.frombuffer(file.read(expected), dtype).reshape(shape, order="F" if fortran else "C")
+        shape, fortran, dtype = _check_header(archive, member, path, file)
+        return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _check_header(
+    archive: zipfile.ZipFile, member: str, path: Path, file: IO[bytes]
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Reads a header; raises a DatasetError if the array contains Python objects, or its length is another."""
+    shape, fortran, dtype = _read_header(file)
+    if dtype.hasobject:
+        raise DatasetError(
+            f"{path}: {member}: expected numbers or texts, got Python objects, which are never unpickled, because "
+            "that would execute code. Save texts as np.array(texts, dtype=str), and images as np.stack(images)"
+        )
+    expected = math.prod(shape) * dtype.itemsize
+    actual = archive.getinfo(member).file_size - file.tell()
+    if expected != actual:
+        raise DatasetError(
+            f"{path}: {member}: expected {expected:,} bytes, as its header specifies {dtype} {shape}, "
+            f"got {actual:,} bytes"
+        )
+    return shape, fortran, dtype
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

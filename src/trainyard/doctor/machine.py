@@ -8,13 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from trainyard.doctor.finding import GIB, Finding, note, ok, wrong
-from trainyard.system import count_available_cores, uses_onednn
+from trainyard.system import count_available_cores, read_available_memory, read_core_quota, uses_onednn
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
 GPU_DEVICE = Path("/dev/nvidia0")
 
 LOW_MEMORY_BYTES = 2 * GIB
@@ -94,31 +90,6 @@ def check_gpu() -> Iterator[Finding]:
             f"TensorFlow can't use {name}; training uses the CPU",
             "pip install 'tensorflow[and-cuda]', and check that the driver supports the CUDA version of TensorFlow",
         )
-
-
-def read_core_quota() -> float | None:
-    """Returns the lowest CPU quota of this process's control groups as a number of cores, or None without a limit."""
-    limits = [text.split() for text in _read_control_files("cpu.max")]
-    return min((int(allowed) / int(period) for allowed, period in limits if allowed != "max"), default=None)
-
-
-def read_available_memory() -> int:
-    """Returns the available memory in bytes: the minimum over the machine and this process's control groups."""
-    pairs = zip(_read_control_files("memory.max"), _read_control_files("memory.current"), strict=False)
-    remaining = [int(maximum) - int(current) for maximum, current in pairs if maximum != "max"]
-    return max(0, min([int(psutil.virtual_memory().available), *remaining]))
-
-
-def _read_control_files(name: str) -> Iterator[str]:
-    """Yields the content of a file of control groups (version 2): of this process's group and its parent groups."""
-    try:
-        lines = OWN_CGROUP.read_text().splitlines()
-    except OSError:
-        return
-    group_path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-    for folder in (CGROUPS / group_path, *(CGROUPS / group_path).parents):
-        if folder.is_relative_to(CGROUPS) and (folder / name).is_file():
-            yield (folder / name).read_text().strip()
 
 
 def _count_usable_gpus() -> int:

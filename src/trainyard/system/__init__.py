@@ -1,6 +1,7 @@
 """The process and the machine: files, signals, progress, the environment, TensorFlow's start-up, the XLA cache."""
 
 from trainyard.system import xla_cache
+from trainyard.system.control_groups import read_available_memory, read_core_quota
 from trainyard.system.environment import (
     REPORTED_PACKAGES,
     collect_machine_info,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,14 @@ from trainyard.config import DatasetConfig, register_dataset, setting
 from trainyard.data.array_dataset import build_dataset
 from trainyard.data.array_names import CLASS_NAMES, ROLES, assign_roles, find_keys_problem
 from trainyard.data.dataset import Dataset, Split
-from trainyard.data.idx import load_idx
+from trainyard.data.idx import check_idx_header, load_idx
 from trainyard.data.label_arrays import decode_texts
-from trainyard.data.npz import describe_npz_arrays, load_npz
+from trainyard.data.memory import check_memory
+from trainyard.data.npz import check_npz_headers, list_npz_arrays, load_npz
 from trainyard.errors import DatasetError
+
+Header: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
+"""The shape and dtype of an array in a file."""
 
 _DARK_FACTOR = 8
 """A warning is given if `pixel_max` is at least this number of times the largest pixel of the training images."""
@@ -79,12 +84,29 @@ class UserArrays(UserData, ABC):
             return True  # the file is reported by `check_files`
 
     def check_files(self) -> None:
-        """Checks that each array exists, without reading it; see `DatasetConfig.check_files`."""
-        self.find_arrays()
+        """Checks that all arrays exist and fit into memory, without reading them; see `DatasetConfig.check_files`."""
+        self.check_memory(self.find_arrays())
+
+    def check_memory(self, titles: Mapping[str, str]) -> None:
+        """Raises a DatasetError if the arrays, and the uint8 images made from them, do not fit into memory."""
+        headers = self.read_headers(titles)
+        needed = sum(math.prod(shape) * dtype.itemsize for shape, dtype in headers.values())
+        converted = (header for role, header in headers.items() if role.startswith("x_") and header[1] != np.uint8)
+        needed += sum(math.prod(shape) for shape, _ in converted)
+        shape, dtype = headers["x_train"]
+        check_memory(
+            needed,
+            f"{self.find_path()}: {titles['x_train']} {dtype} {shape} and the other arrays",
+            "Store the images as uint8, or store fewer or smaller images",
+        )
 
     @abstractmethod
     def find_arrays(self) -> dict[str, str]:
         """Returns the name of the array or file for each role; raises a DatasetError if one is missing."""
+
+    @abstractmethod
+    def read_headers(self, titles: Mapping[str, str]) -> dict[str, Header]:
+        """Returns the shape and dtype of the array for each role, of which `titles` has the names."""
 
     def assign_roles(self, available: Mapping[str, str], source: Path, noun: str) -> dict[str, str]:
         """Returns the name of the array for each role; see `array_names.assign_roles`."""
@@ -132,13 +154,20 @@ class Npz(UserArrays):
         """Loads the file; see `DatasetConfig.load`."""
         file = self.find_path()
         titles = self.find_arrays()
+        self.check_memory(titles)
         arrays = load_npz(file, list(titles.values()))
         return self.build(file, {role: arrays[name] for role, name in titles.items()}, titles)
 
     def find_arrays(self) -> dict[str, str]:
         """Returns the name of the array for each role; see `UserArrays.find_arrays`."""
         file = self.find_path()
-        return self.assign_roles(describe_npz_arrays(file), file, "array")
+        available = {name: f"{name} {dtype} {shape}" for name, (shape, dtype) in list_npz_arrays(file).items()}
+        return self.assign_roles(available, file, "array")
+
+    def read_headers(self, titles: Mapping[str, str]) -> dict[str, Header]:
+        """Returns the shape and dtype of the array for each role; see `UserArrays.read_headers`."""
+        headers = check_npz_headers(self.find_path(), titles.values())
+        return {role: headers[name] for role, name in titles.items()}
 
 
 @register_dataset("idx")
@@ -152,6 +181,7 @@ class Idx(UserArrays):
     def load(self, progress: bool) -> Dataset:  # noqa: ARG002 - no download, so no progress
         """Loads the files; see `DatasetConfig.load`."""
         folder, titles = self.find_path(), self.find_arrays()
+        self.check_memory(titles)
         arrays = {role: load_idx(folder / name) for role, name in titles.items()}
         for role, array in arrays.items():
             if role.startswith("y_") and array.dtype == ">i4" and array.shape[1:] == (_QMNIST_COLUMNS,):
@@ -168,6 +198,10 @@ class Idx(UserArrays):
             files = _find_idx_files(files)
         names = self.assign_roles({name: path.name for name, path in files.items()}, folder, "file")
         return {role: files[name].name for role, name in names.items()}
+
+    def read_headers(self, titles: Mapping[str, str]) -> dict[str, Header]:
+        """Returns the shape and dtype of the array for each role; see `UserArrays.read_headers`."""
+        return {role: check_idx_header(self.find_path() / name) for role, name in titles.items()}
 
 
 def _find_idx_files(files: Mapping[str, Path]) -> dict[str, Path]:
