@@ -112,7 +112,8 @@ def test_keys_name_the_arrays(tmp_path, arrays, keys):
         (rename("arr_0", "x_test", "arr_1"), {}, r"array x_train, which is missing"),
         ({"arr_0": ARRAYS["x_train"], "arr_1": ARRAYS["x_test"], "arr_2": ARRAYS["y_train"], "arr_3": ARRAYS["y_test"]},
          {}, r"arr_2: expected integers from 0 to 255 or floats"),
-        ({}, {}, r"The arrays are: none"),
+        ({}, {}, r"expected an npz file, got a zip file without arrays\. Unpack it"),
+        (dict.fromkeys(map(str, range(21)), 0), {}, r"The arrays are: 0 int64 \(\), .*, 19 int64 \(\), \.\.\.$"),
     ],
 )  # fmt: skip
 def test_missing_and_ambiguous_arrays_are_listed(tmp_path, arrays, fields, message):
@@ -339,6 +340,13 @@ def _prefixed(prefix, *, end="", test="test"):
 )
 def test_idx_files_are_found_by_their_names(tmp_path, names):
     check_parts(load("idx", write_idx(tmp_path / "a", names)), **{name: name for name in NAMES[:4]})
+
+
+@pytest.mark.parametrize(("entry", "received"), [("MNIST/raw", "MNIST"), ("a.png", r"a\.png"), ("", "an empty folder")])
+def test_a_folder_without_idx_files_is_rejected(tmp_path, entry, received):
+    (tmp_path / "a" / entry).mkdir(parents=True)
+    with pytest.raises(DatasetError, match=rf"such as train-images-idx3-ubyte, got {received}\. Set dataset\.path"):
+        load("idx", tmp_path / "a")
 
 
 def test_idx_files_may_contain_validation_images(tmp_path):

@@ -11,6 +11,8 @@ ROLES = ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val")
 """The images and labels of each part of a data set; in this order, a list names the arrays. The default names."""
 _COUNTS = (2, 4, 6)
 """The possible numbers of arrays: with training images only, with test images, and with validation images."""
+_MAX_LISTED = 20
+"""The number of arrays that messages list."""
 CLASS_NAMES = "class_names"
 """The role of the optional array with the names of the classes."""
 
@@ -68,7 +70,8 @@ def assign_roles(
     Raises:
         DatasetError: If a role is missing or several arrays fit. The message lists the arrays.
     """
-    listing = f"The {noun}s are: {', '.join(available.values()) or 'none'}"
+    listed = [*available.values()][:_MAX_LISTED]
+    listing = f"The {noun}s are: {', '.join(listed)}" + (", ..." if len(available) > len(listed) else "")
     chosen = dict(keys) if isinstance(keys, Mapping) else dict(zip(ROLES, keys or (), strict=False))
     if missing := [name for name in chosen.values() if name not in available]:
         raise DatasetError(f"dataset.keys: expected {noun}s of {source}, got {missing[0]!r}. {listing}")

@@ -31,7 +31,7 @@ _FORMATS = {
 """The names of other formats by the first bytes of their files."""
 
 
-def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+def load_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Loads arrays from an npz file: read-only, with the dtype and shape in the file. Never arrays of objects.
 
     Raises a DatasetError if it can't be read, a required array is missing, or a header does not match the data.
@@ -43,14 +43,14 @@ def load_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
                 f"{path}: expected an array {missing[0]}, which is missing. "
                 f"Arrays in the file: {', '.join(available) or 'none'}"
             )
-        requested = [*names, *(name for name in optional if name in available)]
-        return {name: _load_member(archive, f"{name}.npy", path) for name in requested}
+        return {name: _load_member(archive, f"{name}.npy", path) for name in names}
 
 
 def list_npz_arrays(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Returns the shape and dtype of each array, according to the headers. Raises a DatasetError if unreadable.
+    """Returns the shape and dtype of each array, according to the headers.
 
-    A member that is not an array has the shape () and the dtype void.
+    A member that is not an array has the shape () and the dtype void. Raises a DatasetError if the file can't be read
+    or has no arrays.
     """
     arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
     with _open_npz(path) as archive:
@@ -63,6 +63,11 @@ def list_npz_arrays(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any
                     arrays[name] = (shape, dtype)
                 except ValueError:
                     arrays[name] = ((), np.dtype("V"))
+    if not arrays:
+        raise DatasetError(
+            f"{path}: expected an npz file, got a zip file without arrays. Unpack it, and use dataset=image_folder for "
+            "image files, or dataset=idx for idx files"
+        )
     return arrays
 
 

@@ -28,6 +28,8 @@ Header: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
 
 _DARK_FACTOR = 8
 """A warning is given if `pixel_max` is at least this number of times the largest pixel of the training images."""
+_MAX_LISTED = 5
+"""The number of files that a message lists."""
 _QMNIST_COLUMNS = 8
 """The columns of the labels of QMNIST, int32; the first one is the digit."""
 
@@ -196,6 +198,12 @@ class Idx(UserArrays):
         files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
         if self.keys is None:
             files = _find_idx_files(files)
+        if not files:
+            entries = ", ".join(sorted(path.name for path in folder.iterdir())[:_MAX_LISTED]) or "an empty folder"
+            raise DatasetError(
+                f"{folder}: expected idx files with the names of MNIST's files, such as train-images-idx3-ubyte, got "
+                f"{entries}. Set dataset.path to the folder that contains them, or dataset.keys to their names"
+            )
         names = self.assign_roles({name: path.name for name, path in files.items()}, folder, "file")
         return {role: files[name].name for role, name in names.items()}
 
